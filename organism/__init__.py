@@ -1,0 +1,1 @@
+"""A message-bus actor runtime for LLM agents with hard budgets per conversation thread."""

@@ -1,0 +1,161 @@
+"""What an agent is: a name, a handler, the messages it takes and the agents it may write to."""
+
+import inspect
+import types
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar, Union, get_args, get_origin, get_type_hints, runtime_checkable
+
+import msgspec
+
+from organism.errors import ConfigError
+from organism.ids import AGENT_NAME, USER
+from organism.messages import Message
+
+
+class To(msgspec.Struct, frozen=True):
+    """A message and the agent it is for: returned by a handler that chooses its recipient."""
+
+    recipient: str
+    message: Message
+
+
+Output = Message | To | Sequence["Message | To"] | None
+"""What a handler returns: one message, several (each sent on its own), or nothing."""
+
+Handler = Callable[..., Awaitable[Output] | Output]
+"""``handle(message, ctx)``; a plain function runs on a worker thread."""
+
+EVERYONE = "*"
+"""In ``peers``: may write to every agent."""
+
+DEFAULT_HANDLER_TIMEOUT_S = 120.0
+
+
+@runtime_checkable
+class HasHandle(Protocol):
+    """An object with a ``handle`` method; its other attributes are the agent's private state."""
+
+    handle: Handler
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent of an organism.
+
+    Attributes:
+        name: Unique in its organism.
+        handler: What it does with a message.
+        accepts: The message types it takes; the runtime's own messages need no mention.
+        next: Where what it returns goes when it names no recipient; empty means back to the sender.
+        peers: Whom it may write to; ``None`` means those in ``next``, empty means nobody, ``*`` everyone.
+            It may always reply.
+        gather: Waits for one message from each of these senders and handles them together.
+        timeout_s: Seconds one run of the handler may take.
+        description: One line for people: what ``organism check`` prints.
+    """
+
+    name: str
+    handler: Handler
+    accepts: tuple[type[Message], ...] = (Message,)
+    next: tuple[str, ...] = ()
+    peers: tuple[str, ...] | None = None
+    gather: tuple[str, ...] = ()
+    timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot be one.
+
+        Raises:
+            ConfigError: If the name is not allowed.
+        """
+        if self.name == USER or not AGENT_NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"{self.name!r} cannot be an agent's name: use a letter, then letters, digits, '-' or '_', "
+                f"at most 64 in all, and not {USER!r}"
+            )
+
+    def may_write_to(self, recipient: str) -> bool:
+        """Whether the recipient is on its list of peers."""
+        allowed = self.next if self.peers is None else self.peers
+        return recipient in allowed or EVERYONE in allowed or recipient in self.next
+
+
+H = TypeVar("H")
+
+
+def agent(
+    name: str | None = None,
+    *,
+    next: str | Sequence[str] = (),  # noqa: A002 - the word of organism.yaml
+    peers: Sequence[str] | None = None,
+    accepts: Sequence[type[Message]] | None = None,
+    gather: Sequence[str] = (),
+    timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S,
+) -> Callable[[Callable[..., Awaitable[Output] | Output] | type], Agent]:
+    """Make an agent of a function, or of a class with a ``handle`` method.
+
+    What it accepts is read from the annotation of the handler's first parameter, unless given.
+
+    Args:
+        name: Defaults to the function's or class's own name.
+        next: Where what it returns goes.
+        peers: Whom it may write to besides.
+        accepts: The message types it takes.
+        gather: The senders whose messages it waits for and handles together.
+        timeout_s: Seconds one run may take.
+
+    Raises:
+        ConfigError: If the name is not allowed or the handler has no readable annotation.
+    """
+
+    def make(target: Callable[..., Awaitable[Output] | Output] | type) -> Agent:
+        handler = handler_of(target)
+        return Agent(
+            name=name or target.__name__,
+            handler=handler,
+            accepts=tuple(accepts) if accepts is not None else accepted_by(handler),
+            next=(next,) if isinstance(next, str) else tuple(next),
+            peers=None if peers is None else tuple(peers),
+            gather=tuple(gather),
+            timeout_s=timeout_s,
+            description=(inspect.getdoc(target) or "").partition("\n")[0],
+        )
+
+    return make
+
+
+def handler_of(target: object) -> Handler:
+    """Return the handler inside a function, an :class:`Agent`, an object or a class with ``handle``.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if isinstance(target, Agent):
+        return target.handler
+    if isinstance(target, type):
+        target = target()
+    if isinstance(target, HasHandle):
+        return target.handle
+    if callable(target):
+        return target
+    raise ConfigError(f"{target!r} is no handler: it must be a function of (message, ctx) or have a method 'handle'")
+
+
+def accepted_by(handler: Handler) -> tuple[type[Message], ...]:
+    """Read the message types a handler takes from the annotation of its first parameter.
+
+    Raises:
+        ConfigError: If the handler does not take ``(message, ctx)`` or the annotation is no message type.
+    """
+    where = f"handler {getattr(handler, '__qualname__', repr(handler))!r}"
+    parameters = [p for p in inspect.signature(handler).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if len(parameters) != 2:  # noqa: PLR2004 - message and ctx
+        raise ConfigError(f"{where} must take exactly (message, ctx)")
+    try:
+        annotation = get_type_hints(handler).get(parameters[0].name, Message)
+    except (NameError, TypeError) as error:
+        raise ConfigError(f"{where}: the annotation of {parameters[0].name!r} cannot be read: {error}") from None
+    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    if not all(isinstance(member, type) and issubclass(member, Message) for member in members):
+        raise ConfigError(f"{where}: {parameters[0].name!r} must be annotated with message types, not {annotation!r}")
+    return tuple(members)

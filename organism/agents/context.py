@@ -1,0 +1,228 @@
+"""What a handler can do while it has a message: call a model, send, ask, spawn, look at its budget.
+
+A context belongs to one message of one thread. Everything it does is charged to that thread; there is no way to name
+another, and none to raise a limit.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+import structlog
+
+from organism.amounts import BudgetState, Limits
+from organism.budget.holds import ChildBudget
+from organism.errors import AskError, AskFailedError
+from organism.messages import Envelope, Message, ThreadResult
+from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
+
+DEFAULT_OUTPUT_TOKENS = 512
+"""The cap of an answer when the caller names none."""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A message on its way out, before the pump has made an envelope of it.
+
+    Attributes:
+        message: The payload.
+        recipient: Who gets it; ``None`` leaves that to the routing rules.
+        delay_s: Seconds to wait before it is delivered.
+        is_reply: Whether it answers the present message.
+        to_all: Whether it goes to every peer that accepts its type.
+    """
+
+    message: Message
+    recipient: str | None = None
+    delay_s: float = 0.0
+    is_reply: bool = False
+    to_all: bool = False
+
+
+class Runtime(Protocol):
+    """What a context needs of the pump, for the one message it belongs to."""
+
+    async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+        """Make a model call, charged to the thread."""
+        ...
+
+    async def ask(self, recipient: str, message: Message, timeout_s: float) -> Message:
+        """Send a question now and wait for its reply."""
+        ...
+
+    async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
+        """Open a child thread now and wait for its end."""
+        ...
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Return every account that limits the thread, its own first."""
+        ...
+
+
+class LLM:
+    """Model calls of one message."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def complete(
+        self,
+        prompt: str | Sequence[ChatMessage],
+        *,
+        system: str = "",
+        model: str | None = None,
+        max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
+        temperature: float | None = None,
+        on_text: TextSink | None = None,
+    ) -> Completion:
+        """Ask a model; the call is held on the thread's budget before it leaves and settled after.
+
+        In mode ``enforce`` an exhausted budget parks the message: this call does not return, and the handler runs
+        again from its start when the limit is raised, getting the answers it has already paid for without paying
+        again. With ``on_exhausted: fail`` it raises instead.
+
+        Args:
+            prompt: The user's text, or a whole conversation.
+            system: Instructions put before it.
+            model: A model of the configuration; defaults to the agent's own, or to the only one there is.
+            max_output_tokens: Cap of the answer; shrunk to what the budget leaves.
+            temperature: Sampling temperature.
+            on_text: Called with each piece of the answer as it arrives.
+
+        Raises:
+            BudgetExhaustedError: A limit refused the call, and the organism is set to fail then.
+            UnpricedError: A USD limit is in force and the model has no price.
+            ProviderError: The provider refused or gave no usable answer.
+        """
+        turns = (ChatMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+        if system:
+            turns = (ChatMessage("system", system), *turns)
+        request = CompletionRequest(
+            model="", messages=turns, max_output_tokens=max_output_tokens, temperature=temperature
+        )
+        return await self._runtime.complete(model, request, on_text)
+
+    async def send(self, model: str | None, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+        """Make a call that is already spelled out; see :meth:`complete`."""
+        return await self._runtime.complete(model, request, on_text)
+
+
+class Context:
+    """One message's view of the organism.
+
+    Attributes:
+        envelope: The message with its sender, thread and hop count.
+        agent: The name of the agent that handles it.
+        state: The agent's own dictionary for this thread; gone when the thread ends.
+        llm: Model calls.
+        log: A structlog logger bound to thread, agent and message.
+    """
+
+    def __init__(self, envelope: Envelope, agent: str, state: dict[str, Any], runtime: Runtime) -> None:
+        self.envelope = envelope
+        self.agent = agent
+        self.state = state
+        self.llm = LLM(runtime)
+        self.log = structlog.get_logger("organism.agent").bind(
+            thread_id=envelope.thread_id, agent=agent, message_id=envelope.id
+        )
+        self._runtime = runtime
+        self._drafts: list[Draft] = []
+
+    @property
+    def thread_id(self) -> str:
+        """The conversation."""
+        return self.envelope.thread_id
+
+    @property
+    def sender(self) -> str:
+        """Who sent the message: an agent, or ``user``."""
+        return self.envelope.sender
+
+    @property
+    def budget(self) -> BudgetState:
+        """The thread's own budget as it is now."""
+        return self._runtime.budgets()[0]
+
+    @property
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Every account that limits the thread, its own first."""
+        return self._runtime.budgets()
+
+    @property
+    def drafts(self) -> tuple[Draft, ...]:
+        """What has been sent so far; it leaves when the handler finishes."""
+        return tuple(self._drafts)
+
+    def send(self, recipient: str, message: Message, *, delay_s: float = 0.0) -> None:
+        """Send a message to a peer. It leaves when the handler finishes, so a failed run sends nothing.
+
+        Args:
+            recipient: An agent on the list of peers, or ``user``.
+            message: The payload.
+            delay_s: Seconds to wait before it is delivered; the thread stays open for it.
+        """
+        self._drafts.append(Draft(message=message, recipient=recipient, delay_s=delay_s))
+
+    def reply(self, message: Message) -> None:
+        """Answer the sender of the present message."""
+        self._drafts.append(Draft(message=message, is_reply=True))
+
+    def publish(self, message: Message) -> None:
+        """Send a message to every peer that accepts its type."""
+        self._drafts.append(Draft(message=message, to_all=True))
+
+    async def ask(self, recipient: str, message: Message, *, timeout_s: float = 60.0) -> Message:
+        """Send a question now and wait for the reply. It runs on this thread and its budget.
+
+        A handler that is run again (after a failure, or parked and resumed) gets the reply to a question it has
+        asked before, not a second run of it.
+
+        Raises:
+            AskTimeoutError: No reply came in time.
+            AskCycleError: The agent asked waits for this one.
+            AskFailedError: The agent asked failed, or ended without a reply.
+            DeliveryError: The question cannot be delivered.
+        """
+        return await self._runtime.ask(recipient, message, timeout_s)
+
+    async def gather(
+        self, questions: Sequence[tuple[str, Message]], *, timeout_s: float = 60.0
+    ) -> list[Message | AskFailedError]:
+        """Ask several at once and return their replies in the order of the questions.
+
+        One that fails does not spoil the others: its place holds the error.
+        """
+        replies: dict[int, Message | AskFailedError] = {}
+
+        async def ask_one(place: int, recipient: str, message: Message) -> None:
+            try:
+                replies[place] = await self.ask(recipient, message, timeout_s=timeout_s)
+            except AskFailedError as error:
+                replies[place] = error
+            except AskError as error:
+                replies[place] = AskFailedError(recipient, str(error))
+
+        # Tasks start in the order of the questions, so a second run of the handler finds the same replies.
+        async with anyio.create_task_group() as tasks:
+            for place, (recipient, message) in enumerate(questions):
+                tasks.start_soon(ask_one, place, recipient, message)
+        return [replies[place] for place in range(len(questions))]
+
+    async def spawn(
+        self, recipient: str, message: Message, *, limits: Limits | None = None, budget: ChildBudget = "shared"
+    ) -> ThreadResult:
+        """Open a child thread with its own cap and wait for its end.
+
+        Args:
+            recipient: The agent its first message goes to, one of the peers.
+            message: The first message.
+            limits: The child's own limits.
+            budget: ``shared`` counts its calls on all its ancestors; ``carved`` takes its limits from them at once
+                and gives the rest back at its end.
+
+        Raises:
+            BoundExceededError: Too deep, or too many descendants.
+            BudgetExhaustedError: A carved child's limits do not fit what is left.
+        """
+        return await self._runtime.spawn(recipient, message, limits, budget)

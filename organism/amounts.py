@@ -1,0 +1,172 @@
+"""Amounts of tokens, money, time and calls, all integers.
+
+Money is nano-USD: at $0.15 per million tokens one token costs 150 nano-USD, which micro-USD could not hold exactly.
+A float never reaches the ledger, so no rounding error and no NaN can either.
+"""
+
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from typing import Literal
+
+import msgspec
+
+NANOUSD_PER_USD = 1_000_000_000
+NS_PER_S = 1_000_000_000
+AMOUNT_MAX = 2**63 - 1
+"""The largest integer that a SQLite column or a signed 64-bit counter downstream can hold."""
+
+_USD_DIGITS_MAX = 9
+"""Dollars of up to ten digits still fit 64 bits as nano-USD."""
+
+Dimension = Literal["tokens", "usd", "seconds", "calls"]
+"""What a limit can count. The order of :data:`DIMENSIONS` is the order in which refusals name them."""
+
+DIMENSIONS: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
+
+
+class TokenUsage(msgspec.Struct, frozen=True):
+    """Tokens of one call in disjoint buckets: every token is in exactly one of them.
+
+    Providers disagree on whether cached tokens are part of the input (OpenAI: yes, Anthropic: no) and reasoning
+    part of the output; adapters translate into these buckets so that nothing is ever counted twice.
+    """
+
+    input: int = 0
+    cached_input: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    @property
+    def input_total(self) -> int:
+        """Everything that was sent: uncached, read from a cache and written to one."""
+        return self.input + self.cached_input + self.cache_write
+
+    @property
+    def output_total(self) -> int:
+        """Everything that was generated, visible or not."""
+        return self.output + self.reasoning
+
+    @property
+    def total(self) -> int:
+        """All buckets together: what a token limit counts."""
+        return self.input_total + self.output_total
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        """Add bucket by bucket."""
+        return TokenUsage(
+            input=self.input + other.input,
+            cached_input=self.cached_input + other.cached_input,
+            cache_write=self.cache_write + other.cache_write,
+            output=self.output + other.output,
+            reasoning=self.reasoning + other.reasoning,
+        )
+
+
+class Amounts(msgspec.Struct, frozen=True):
+    """What a hold takes or a call has cost, in the units that add up: tokens, nano-USD, calls.
+
+    Wall time is not here: two parallel calls of a second make a thread one second older, not two.
+    """
+
+    tokens: int = 0
+    cost_nanousd: int = 0
+    calls: int = 0
+
+    def __add__(self, other: "Amounts") -> "Amounts":
+        """Add unit by unit."""
+        return Amounts(self.tokens + other.tokens, self.cost_nanousd + other.cost_nanousd, self.calls + other.calls)
+
+    def __sub__(self, other: "Amounts") -> "Amounts":
+        """Subtract unit by unit; the result may be negative."""
+        return Amounts(self.tokens - other.tokens, self.cost_nanousd - other.cost_nanousd, self.calls - other.calls)
+
+
+ZERO = Amounts()
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Ceilings of one scope; ``None`` means that this unit is not limited there.
+
+    Attributes:
+        tokens: All tokens, input and output.
+        cost_nanousd: Money in nano-USD.
+        elapsed_ns: Nanoseconds the thread has been open and not parked.
+        calls: Attempts sent to a provider and not rejected by it.
+    """
+
+    tokens: int | None = None
+    cost_nanousd: int | None = None
+    elapsed_ns: int | None = None
+    calls: int | None = None
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether no unit is limited."""
+        return self == UNLIMITED
+
+
+UNLIMITED = Limits()
+
+
+class BudgetState(msgspec.Struct, frozen=True):
+    """One account at one instant.
+
+    Attributes:
+        account: The scope's name, such as ``thread:th_1``.
+        limits: Its ceilings.
+        spent: What is settled.
+        held: What open calls have taken.
+        elapsed_ns: Nanoseconds open and not parked; 0 for a scope that is not a thread.
+        revision: Counts changes of the limits, from 1.
+        unpriced_calls: Settled calls whose cost is unknown: with any, ``spent.cost_nanousd`` is a lower bound.
+    """
+
+    account: str
+    limits: Limits
+    spent: Amounts
+    held: Amounts
+    elapsed_ns: int = 0
+    revision: int = 1
+    unpriced_calls: int = 0
+
+
+def nanousd(usd: str | int | Decimal) -> int:
+    """Convert dollars to nano-USD, rounding up.
+
+    Args:
+        usd: Dollars as an integer, a decimal or the text of one; never a float, whose error would become money.
+
+    Raises:
+        ValueError: If the text is not a finite, non-negative decimal number or does not fit 64 bits.
+    """
+    try:
+        amount = Decimal(usd)
+    except InvalidOperation:
+        raise ValueError(f"not an amount of dollars: {usd!r}") from None
+    # The magnitude is checked before the conversion: int(Decimal("1e999999999")) would never end.
+    if not amount.is_finite() or amount < 0 or amount.adjusted() > _USD_DIGITS_MAX:
+        raise ValueError(f"not an amount of dollars: {usd!r}")
+    cost_nanousd = int((amount * NANOUSD_PER_USD).to_integral_value(ROUND_CEILING))
+    if cost_nanousd > AMOUNT_MAX:
+        raise ValueError(f"more dollars than 64 bits of nano-USD can hold: {usd!r}")
+    return cost_nanousd
+
+
+def format_usd(cost_nanousd: int) -> str:
+    """Write nano-USD as dollars with as many digits as it takes, at least two: ``$0.50``, ``$0.000150``."""
+    whole, rest = divmod(abs(cost_nanousd), NANOUSD_PER_USD)
+    digits = f"{rest:09d}".rstrip("0")
+    kept = digits if len(digits) > 2 else digits.ljust(2, "0")  # noqa: PLR2004
+    sign = "-" if cost_nanousd < 0 else ""
+    return f"{sign}${whole:,}.{kept}"
+
+
+def format_amount(dimension: Dimension, amount: int) -> str:
+    """Write an amount of one dimension with its unit, for people."""
+    match dimension:
+        case "usd":
+            return format_usd(amount)
+        case "seconds":
+            return f"{amount / NS_PER_S:,.1f} s"
+        case _:
+            return f"{amount:,} {dimension}"

@@ -1,0 +1,373 @@
+"""The composition root: the only module that knows every room.
+
+It wires a running organism out of plain values and contains no rule of its own.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from organism.agents.agent import Agent
+from organism.agents.llm import LLMAgent, LLMSettings, TextListener
+from organism.amounts import BudgetState, Limits
+from organism.budget.holds import Mode
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import BudgetPlan, thread_account
+from organism.budget.thresholds import DEFAULT_THRESHOLDS
+from organism.bus.dead_letters import DeadLetter
+from organism.bus.threads import ThreadView
+from organism.clock import Clock, SystemClock
+from organism.errors import BudgetExhaustedError, ConfigError
+from organism.ids import IdSource, RandomIds
+from organism.journal import Journal
+from organism.ledger.ledger import Ledger
+from organism.messages import Gathered, Message, MessageRegistry, Text, ThreadResult
+from organism.pricing import PriceBook, Rates
+from organism.pump.bounds import Bounds
+from organism.pump.pump import Pump, PumpStatistics
+from organism.pump.run import OnExhausted
+from organism.router.plan import ModelPlan, Route
+from organism.router.provider import Provider
+from organism.router.router import LLMRouter, RouterSettings
+from organism.stores.memory import MemoryJournal
+from organism.usage.outbox import Outbox
+from organism.usage.tracker import UsageTracker
+
+
+class ProviderPrices:
+    """Prices by the provider's name in the configuration, which may differ from its kind in the price data.
+
+    Args:
+        book: The price data.
+        kinds: The kind of each provider, by its name.
+    """
+
+    def __init__(self, book: PriceBook, kinds: Mapping[str, str]) -> None:
+        self._book = book
+        self._kinds = kinds
+
+    def rates(self, provider: str, model: str) -> Rates | None:
+        """Return the prices of a provider's model; see :class:`organism.router.router.Prices`."""
+        return self._book.rates(provider, model, kind=self._kinds.get(provider, provider))
+
+
+class Organism:
+    """A running organism: agents, their models, and budgets over both. Use it as an async context manager.
+
+    Args:
+        agents: The agents; the first is the entry unless another is named.
+        entry: The agent that messages without a recipient go to.
+        models: Models as agents name them: ``{"main": "openai/gpt-5-mini"}``, or a whole :class:`ModelPlan`.
+        providers: Providers by the name that routes use. They are closed with the organism.
+        limits: Limits of each thread, or a whole :class:`BudgetPlan`.
+        mode: ``off``, ``audit`` or ``enforce``.
+        thresholds: Per cent of a limit at which to warn, ascending.
+        on_exhausted: What a refusal means for a handler.
+        bounds: Structural bounds.
+        router: How calls are made.
+        prices: What models cost, beside what is shipped.
+        provider_kinds: The kind of a provider in the price data, where it differs from its name.
+        messages: Message types that come in from outside, beside those that agents name.
+        journal: Where what happens is kept.
+        clock: Injected time.
+        ids: Injected ids.
+
+    Raises:
+        ConfigError: If two agents share a name, or one names an agent or a model that does not exist.
+    """
+
+    def __init__(  # noqa: PLR0913 - the one place where an embedder can set everything; all but one have defaults
+        self,
+        agents: Iterable[Agent],
+        *,
+        entry: str | None = None,
+        models: Mapping[str, str | ModelPlan] | None = None,
+        providers: Mapping[str, Provider] | None = None,
+        limits: Limits | BudgetPlan | None = None,
+        mode: Mode = "enforce",
+        thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS,
+        on_exhausted: OnExhausted = "park",
+        bounds: Bounds | None = None,
+        router: RouterSettings | None = None,
+        prices: PriceBook | None = None,
+        provider_kinds: Mapping[str, str] | None = None,
+        messages: Iterable[type[Message]] = (),
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+    ) -> None:
+        self.agents = _by_name(agents)
+        self.entry = entry or next(iter(self.agents))
+        self.on_exhausted = on_exhausted
+        self.clock = clock or SystemClock()
+        self.journal = journal or MemoryJournal()
+        self.providers = dict(providers or {})
+        self.messages = MessageRegistry(messages)
+        ids = ids or RandomIds()
+        plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
+        model_plans = {name: model_plan(name, model) for name, model in (models or {}).items()}
+        _check(self.agents, self.entry, model_plans, self.providers)
+        for agent in self.agents.values():
+            for message_type in agent.accepts:
+                if message_type is not Message:
+                    self.messages.add(message_type)
+        self.usage = UsageTracker()
+        self._outbox = Outbox(self.journal, self.usage.publish, self.clock)
+        self.ledger = Ledger(self.journal.append)
+        self.budgets = ThreadBudgetRegistry(plan, self.ledger, self.clock, ids, mode=mode, thresholds=thresholds)
+        book = prices or PriceBook({}, at=lambda: datetime.fromtimestamp(self.clock.now_ns() / 1e9, UTC))
+        self.router = LLMRouter(
+            models=model_plans,
+            providers=self.providers,
+            registry=self.budgets,
+            prices=ProviderPrices(book, provider_kinds or {}),
+            journal=self.journal,
+            outbox=self._outbox,
+            clock=self.clock,
+            ids=ids,
+            settings=router,
+        )
+        self.pump = Pump(
+            self.agents.values(),
+            registry=self.budgets,
+            router=self.router,
+            outbox=self._outbox,
+            clock=self.clock,
+            ids=ids,
+            bounds=bounds,
+            on_exhausted=on_exhausted,
+        )
+        self._stack: AsyncExitStack | None = None
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close_outside)
+            await stack.enter_async_context(self.router)
+            await stack.enter_async_context(self.pump)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop: end open threads, settle open calls, close providers and the journal."""
+        if self._stack is not None:
+            await self._stack.__aexit__(exc_type, exc, traceback)
+
+    async def _close_outside(self) -> None:
+        self.usage.close()
+        with anyio.CancelScope(shield=True):
+            for provider in self.providers.values():
+                await provider.aclose()
+            await self.journal.aclose()
+
+    # -- threads --------------------------------------------------------------------------------------------------
+
+    def open_thread(
+        self,
+        message: Message | str,
+        *,
+        to: str | None = None,
+        thread_id: str | None = None,
+        limits: Limits | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> str:
+        """Open a thread with a first message and return its id; it runs on its own from here.
+
+        Args:
+            message: The message; plain text becomes :class:`Text`.
+            to: The agent it is for; the entry agent unless given.
+            thread_id: A name for the thread, never used before.
+            limits: Its own limits instead of the configured ones.
+            labels: Kept on every usage event of the thread.
+
+        Raises:
+            DeliveryError: If the message cannot be accepted.
+            StoppedError: If the organism is stopping.
+        """
+        return self.pump.open_thread(
+            as_message(message), to or self.entry, thread_id=thread_id, limits=limits, labels=labels
+        )
+
+    def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
+        """Send a message into an open thread and return the message's id.
+
+        Raises:
+            DeliveryError: If the message cannot be accepted.
+            StoppedError: If the organism is stopping.
+        """
+        return self.pump.send(thread_id, as_message(message), to)
+
+    async def wait(self, thread_id: str) -> ThreadResult:
+        """Wait for the end of a thread.
+
+        Raises:
+            BudgetExhaustedError: It waits for budget; raise the limit and wait again.
+            ThreadClosedError: If no such thread is open.
+        """
+        rest = await self.pump.wait_rest(thread_id)
+        if isinstance(rest, ThreadView):
+            if rest.blocked_by is None:
+                raise AssertionError("a blocked thread knows what blocks it")
+            raise BudgetExhaustedError(rest.blocked_by, thread_id)
+        return rest
+
+    async def run(
+        self,
+        message: Message | str,
+        *,
+        to: str | None = None,
+        limits: Limits | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> ThreadResult:
+        """Open a thread and wait for its end.
+
+        Raises:
+            BudgetExhaustedError: It waits for budget; the error names the thread.
+            DeliveryError: If the message cannot be accepted.
+        """
+        return await self.wait(self.open_thread(message, to=to, limits=limits, labels=labels))
+
+    async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
+        """End a thread and its children now.
+
+        Raises:
+            ThreadClosedError: If no such thread is open.
+        """
+        return await self.pump.terminate(thread_id, reason)
+
+    async def drain(self, within_s: float = 30.0) -> bool:
+        """Take no new threads and wait for the open ones; whether all came to rest in time."""
+        return await self.pump.drain(within_s)
+
+    # -- budgets --------------------------------------------------------------------------------------------------
+
+    def set_limits(self, thread_id: str, limits: Limits) -> BudgetState:
+        """Give a thread new limits; what waited for budget goes on.
+
+        Raises:
+            UnknownAccountError: If the thread is not open.
+        """
+        return self.pump.set_limits(thread_account(thread_id), limits)
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def threads(self) -> tuple[ThreadView, ...]:
+        """Return a look at every open thread."""
+        return self.pump.threads()
+
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """Return the newest dead letters."""
+        return self.pump.dead_letters()
+
+    def statistics(self) -> PumpStatistics:
+        """Count what is open and what waits."""
+        return self.pump.statistics()
+
+
+def llm_agent(
+    name: str,
+    *,
+    model: str | None = None,
+    system: str = "",
+    next: str | tuple[str, ...] = (),  # noqa: A002 - the word of organism.yaml
+    accepts: tuple[type[Message], ...] = (Text, Gathered),
+    settings: LLMSettings | None = None,
+    on_text: TextListener | None = None,
+) -> Agent:
+    """Make an agent of a model and a system prompt.
+
+    Args:
+        name: The agent's name.
+        model: A model of the organism; the only one unless given.
+        system: Its instructions.
+        next: Where its answers go.
+        accepts: The message types it takes.
+        settings: Everything else; ``model`` and ``system`` given here win.
+        on_text: Follows answers while they are written.
+    """
+    settings = settings or LLMSettings()
+    whole = LLMSettings(
+        model=model or settings.model,
+        system=system or settings.system,
+        max_output_tokens=settings.max_output_tokens,
+        memory_tokens=settings.memory_tokens,
+        temperature=settings.temperature,
+        stop=settings.stop,
+        seed=settings.seed,
+    )
+    return Agent(
+        name=name,
+        handler=LLMAgent(whole, on_text).handle,
+        accepts=accepts,
+        next=(next,) if isinstance(next, str) else tuple(next),
+    )
+
+
+def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
+    """Read ``provider/model`` as a model with one route.
+
+    Raises:
+        ConfigError: If there is no slash in it.
+    """
+    if isinstance(model, ModelPlan):
+        return model
+    provider, slash, served = model.partition("/")
+    if not (provider and slash and served):
+        raise ConfigError(f"model {name!r} must be given as 'provider/model', not {model!r}")
+    return ModelPlan(name=name, routes=(Route(provider, served),))
+
+
+def as_message(message: Message | str) -> Message:
+    """Make text a message.
+
+    Raises:
+        ConfigError: If the text is blank: an empty prompt would only cost money.
+    """
+    text = message if isinstance(message, str) else message.text if isinstance(message, Text) else None
+    if text is not None and not text.strip():
+        raise ConfigError("the message is empty; say what the organism should do")
+    return Text(message) if isinstance(message, str) else message
+
+
+def _by_name(agents: Iterable[Agent]) -> dict[str, Agent]:
+    by_name: dict[str, Agent] = {}
+    for agent in agents:
+        if agent.name in by_name:
+            raise ConfigError(f"two agents are called {agent.name!r}")
+        by_name[agent.name] = agent
+    if not by_name:
+        raise ConfigError("an organism needs at least one agent")
+    return by_name
+
+
+def _check(
+    agents: Mapping[str, Agent],
+    entry: str,
+    models: Mapping[str, ModelPlan],
+    providers: Mapping[str, Provider],
+) -> None:
+    """Refuse names that lead nowhere, before anything runs."""
+
+    def known(name: str, where: str) -> None:
+        if name not in agents:
+            raise ConfigError(f"{where} names {name!r}, but there is no such agent; there are: {', '.join(agents)}")
+
+    known(entry, "'entry'")
+    for agent in agents.values():
+        for field in ("next", "gather"):
+            for name in getattr(agent, field):
+                known(name, f"'{field}' of agent {agent.name!r}")
+        if agent.gather and not any(issubclass(Gathered, accepted) for accepted in agent.accepts):
+            raise ConfigError(f"agent {agent.name!r} has 'gather', so it must accept Gathered")
+        for name in agent.peers or ():
+            if name != "*":
+                known(name, f"'peers' of agent {agent.name!r}")
+    for plan in models.values():
+        for route in plan.routes:
+            if route.provider not in providers:
+                raise ConfigError(f"model {plan.name!r} is routed to provider {route.provider!r}, which does not exist")

@@ -1,0 +1,65 @@
+"""What the registry takes and gives: who spends, what is held, what a settle did."""
+
+from typing import Literal
+
+import msgspec
+
+from organism.amounts import Amounts, BudgetState
+from organism.errors import Shortfall
+from organism.messages import BudgetWarning
+
+Mode = Literal["off", "audit", "enforce"]
+"""``off`` only records, ``audit`` also says where it would refuse, ``enforce`` refuses."""
+
+ChildBudget = Literal["shared", "carved"]
+"""``shared``: a child's holds count on all its ancestors. ``carved``: its whole limit is taken from them at once."""
+
+
+class Spender(msgspec.Struct, frozen=True):
+    """On whose behalf a call is made."""
+
+    thread_id: str
+    agent: str
+    model: str
+
+
+class HeldCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A granted call.
+
+    Attributes:
+        hold_id: Names the hold until it is settled or released.
+        accounts: Everything it is held on.
+        amounts: What is held.
+        output_cap: The most the answer may have; must be sent to the provider.
+        time_left_ns: What the thread's limit in seconds leaves; ``None`` when there is none.
+        over: In mode ``audit``, the scope that would have refused.
+    """
+
+    hold_id: str
+    accounts: tuple[str, ...]
+    amounts: Amounts
+    output_cap: int
+    time_left_ns: int | None = None
+    over: Shortfall | None = None
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What a settle did.
+
+    Attributes:
+        overrun: What was charged above the hold.
+        warnings: Thresholds crossed by it, ascending per account; each is reported by this settle alone.
+        budgets: Every account it was charged to, afterwards.
+    """
+
+    overrun: Amounts
+    warnings: tuple[BudgetWarning, ...]
+    budgets: tuple[BudgetState, ...]
+
+
+class RegistryStatistics(msgspec.Struct, frozen=True):
+    """A look at the registry: open thread budgets, unresolved holds, calls in line."""
+
+    threads: int
+    open_holds: int
+    waiting: int

@@ -1,0 +1,105 @@
+"""May this call be made, and how long may its answer be? A pure decision on numbers.
+
+The rule of every limited unit on every scope of a call is ``spent + held + needed <= limit``. Where the whole output
+cap does not fit, the cap shrinks to what does, as long as a useful answer still fits; the cap is always sent to the
+provider, so the model cannot pass the limit.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from organism.amounts import Amounts, Dimension, Limits
+from organism.budget.thresholds import amount_of, limit_of
+from organism.errors import Shortfall
+
+_PER_MTOK = 1_000_000
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """The worst case of one attempt.
+
+    Attributes:
+        input_tokens: Upper estimate of what is sent.
+        output_cap: The most the answer may have, in tokens.
+        output_min: The least that is still of use; the cap is never shrunk below it.
+        input_rate: Dearest price of an input token, in nano-USD per million; 0 when free or unknown.
+        output_rate: Dearest price of an output token, likewise.
+    """
+
+    input_tokens: int
+    output_cap: int
+    output_min: int = 1
+    input_rate: int = 0
+    output_rate: int = 0
+
+    def amounts(self, output_tokens: int) -> Amounts:
+        """Return what an answer of that length takes, money rounded up."""
+        picked = self.input_tokens * self.input_rate + output_tokens * self.output_rate
+        return Amounts(self.input_tokens + output_tokens, -(-picked // _PER_MTOK), 1)
+
+
+class Room(msgspec.Struct, frozen=True):
+    """What one scope has: the input of the decision."""
+
+    account: str
+    limits: Limits
+    spent: Amounts
+    held: Amounts
+    elapsed_ns: int = 0
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Yes, with this output cap, holding these amounts."""
+
+    output_cap: int
+    amounts: Amounts
+
+
+def decide(rooms: Iterable[Room], ask: Ask) -> Grant | Shortfall:
+    """Grant the longest answer that fits every scope, or name the scope that leaves the least.
+
+    Of several scopes that refuse, the one that allows the shortest answer is named; of equals, the first given, and
+    within it the first of :data:`organism.amounts.DIMENSIONS`.
+    """
+    cap = ask.output_cap
+    floor = min(ask.output_min, ask.output_cap)
+    tightest: Shortfall | None = None
+    for room in rooms:
+        for dimension, allowed in _allowed_output(room, ask):
+            if allowed < cap:
+                cap = allowed
+                if cap < floor:
+                    tightest = _shortfall(room, dimension, ask.amounts(floor))
+    if tightest is not None:
+        return tightest
+    return Grant(cap, ask.amounts(cap))
+
+
+def _allowed_output(room: Room, ask: Ask) -> Iterator[tuple[Dimension, int]]:
+    """Yield, for each limited dimension, how many output tokens it leaves; negative when not even the input fits."""
+    limits, used = room.limits, room.spent + room.held
+    if limits.tokens is not None:
+        yield "tokens", limits.tokens - used.tokens - ask.input_tokens
+    if limits.cost_nanousd is not None:
+        left = (limits.cost_nanousd - used.cost_nanousd) * _PER_MTOK - ask.input_tokens * ask.input_rate
+        if left < 0:
+            yield "usd", -1
+        elif ask.output_rate:
+            yield "usd", left // ask.output_rate
+    if limits.elapsed_ns is not None and room.elapsed_ns >= limits.elapsed_ns:
+        yield "seconds", -1
+    if limits.calls is not None and used.calls >= limits.calls:
+        yield "calls", -1
+
+
+def _shortfall(room: Room, dimension: Dimension, needed: Amounts) -> Shortfall:
+    limit = limit_of(room.limits, dimension)
+    return Shortfall(
+        account=room.account,
+        dimension=dimension,
+        limit=0 if limit is None else limit,
+        spent=amount_of(room.spent, room.elapsed_ns, dimension),
+        held=amount_of(room.held, 0, dimension),
+        needed=amount_of(needed, 1, dimension),
+    )

@@ -1,0 +1,72 @@
+"""Which accounts does a call hold on? Pure: limits in the configuration become named accounts.
+
+A call of a thread holds on the thread and all its ancestors, on what is limited for its agent and its model, and on
+the organism's windows. Their names say what they are: ``thread:th_1``, ``agent:writer@thread:th_1``,
+``model:main@day:2026-11-24``, ``organism@month:2026-11``. A window's account is named by its period, so a new period
+simply is another account; nothing is ever set back to zero.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Literal
+
+import msgspec
+
+from organism.amounts import NS_PER_S, UNLIMITED, Limits
+
+Window = Literal["day", "month"]
+Per = Literal["thread", "day", "month"]
+
+DEFAULT_TOKENS_PER_THREAD = 100_000
+"""What a thread may use when nothing else is said: enough for a real task, small enough to notice a loop."""
+
+
+class ScopedLimits(msgspec.Struct, frozen=True):
+    """Limits of one agent or model, and what they are counted over."""
+
+    limits: Limits
+    per: Per = "thread"
+
+
+class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All limits of one organism.
+
+    Attributes:
+        thread: What each root thread may use.
+        windows: What all threads together may use per day or month.
+        agents: Limits by agent name.
+        models: Limits by model name.
+        time_zone: Where days and months begin.
+    """
+
+    thread: Limits = Limits(tokens=DEFAULT_TOKENS_PER_THREAD)
+    windows: Mapping[Window, Limits] = {}
+    agents: Mapping[str, ScopedLimits] = {}
+    models: Mapping[str, ScopedLimits] = {}
+    time_zone: tzinfo = UTC
+
+
+def thread_account(thread_id: str) -> str:
+    """Return the name of a thread's own account."""
+    return f"thread:{thread_id}"
+
+
+def period(window: Window, now_ns: int, time_zone: tzinfo) -> str:
+    """Return the name of the window that an instant falls into, such as ``day:2026-11-24``."""
+    local = datetime.fromtimestamp(now_ns // NS_PER_S, time_zone)
+    return f"day:{local:%Y-%m-%d}" if window == "day" else f"month:{local:%Y-%m}"
+
+
+def scoped_accounts(
+    plan: BudgetPlan, root_thread_id: str, agent: str, model: str, now_ns: int
+) -> Iterator[tuple[str, Limits]]:
+    """Yield the accounts beside its threads' own that a call holds on, with the limits they open with."""
+    for kind, name, limited in (("agent", agent, plan.agents), ("model", model, plan.models)):
+        scoped = limited.get(name)
+        if scoped is None or scoped.limits == UNLIMITED:
+            continue
+        over = thread_account(root_thread_id) if scoped.per == "thread" else period(scoped.per, now_ns, plan.time_zone)
+        yield f"{kind}:{name}@{over}", scoped.limits
+    for window, limits in plan.windows.items():
+        if limits != UNLIMITED:
+            yield f"organism@{period(window, now_ns, plan.time_zone)}", limits

@@ -1,0 +1,60 @@
+"""Which thresholds has spend reached? Pure arithmetic on integers."""
+
+from collections.abc import Iterator
+
+from organism.amounts import DIMENSIONS, Amounts, Dimension, Limits
+from organism.messages import WarningLevel
+
+DEFAULT_THRESHOLDS = (75, 90, 95)
+"""Per cent of a limit at which an agent is warned."""
+
+
+def limit_of(limits: Limits, dimension: Dimension) -> int | None:
+    """Return the ceiling of one dimension in its integer unit, or ``None``."""
+    match dimension:
+        case "tokens":
+            return limits.tokens
+        case "usd":
+            return limits.cost_nanousd
+        case "seconds":
+            return limits.elapsed_ns
+        case "calls":
+            return limits.calls
+
+
+def amount_of(amounts: Amounts, elapsed_ns: int, dimension: Dimension) -> int:
+    """Return what counts against the limit of one dimension."""
+    match dimension:
+        case "tokens":
+            return amounts.tokens
+        case "usd":
+            return amounts.cost_nanousd
+        case "seconds":
+            return elapsed_ns
+        case "calls":
+            return amounts.calls
+
+
+def reached(
+    limits: Limits, spent: Amounts, elapsed_ns: int, thresholds: tuple[int, ...]
+) -> Iterator[tuple[Dimension, int]]:
+    """Yield every threshold that spend has reached, ascending within each dimension.
+
+    A limit of 0 refuses every call but reaches nothing: there is nothing to spend, so nothing to warn of.
+    """
+    for dimension in DIMENSIONS:
+        limit = limit_of(limits, dimension)
+        if not limit:
+            continue
+        spent_x100 = amount_of(spent, elapsed_ns, dimension) * 100
+        for threshold in thresholds:
+            if spent_x100 < limit * threshold:
+                break
+            yield dimension, threshold
+
+
+def level_of(threshold: int, thresholds: tuple[int, ...]) -> WarningLevel:
+    """Name how near the limit a threshold is: the first warns, the last is final, those between are critical."""
+    if threshold == thresholds[-1]:
+        return "final"
+    return "warning" if threshold == thresholds[0] else "critical"

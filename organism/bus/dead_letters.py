@@ -1,0 +1,56 @@
+"""Messages that were given up on, kept with the reason so that somebody can look at them and try again."""
+
+from collections import deque
+from typing import Literal
+
+import msgspec
+
+from organism.messages import Envelope
+
+Reason = Literal[
+    "handler_failed",
+    "agent_failed",
+    "budget_exhausted",
+    "not_deliverable",
+    "hop_limit",
+    "mailbox_full",
+    "late_reply",
+    "thread_terminated",
+]
+"""Why a message was given up on.
+
+``handler_failed``: its handler failed on every attempt. ``agent_failed``: its agent has stopped after too many
+failures. ``budget_exhausted``: a limit refused its call and the organism is set to fail then. ``not_deliverable``: its
+handler addressed something it may not or cannot reach. ``hop_limit``: the thread went round too long. ``mailbox_full``:
+no room came free in time. ``late_reply``: the asker had stopped waiting. ``thread_terminated``: its thread was ended by
+order.
+"""
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message, why it was given up on, and the sentence behind it."""
+
+    envelope: Envelope
+    reason: Reason
+    detail: str
+
+
+class DeadLetters:
+    """The newest dead letters.
+
+    Args:
+        capacity: How many are kept; counting goes on beyond.
+    """
+
+    def __init__(self, capacity: int = 1000) -> None:
+        self._letters: deque[DeadLetter] = deque(maxlen=capacity)
+        self.total = 0
+
+    def add(self, letter: DeadLetter) -> None:
+        """Keep a letter."""
+        self.total += 1
+        self._letters.append(letter)
+
+    def list(self) -> tuple[DeadLetter, ...]:
+        """Return the kept letters, oldest first."""
+        return tuple(self._letters)

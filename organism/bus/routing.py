@@ -1,0 +1,96 @@
+"""To whom does a message go? Pure: names and types in, recipients out."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from organism.errors import NotAcceptedError, PeerError, UnknownRecipientError
+from organism.ids import USER
+from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, type_name
+
+
+class Address(Protocol):
+    """What routing knows of an agent."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def next(self) -> tuple[str, ...]:
+        """Where its messages go when they name no recipient."""
+        ...
+
+    @property
+    def accepts(self) -> tuple[type[Message], ...]:
+        """The message types it takes."""
+        ...
+
+    @property
+    def gather(self) -> tuple[str, ...]:
+        """The senders whose messages it takes together, whatever their types."""
+        ...
+
+    def may_write_to(self, recipient: str) -> bool:
+        """Whether the recipient is among its peers."""
+        ...
+
+
+def takes(agent: Address, message: Message) -> bool:
+    """Whether an agent can be sent this message: one of its types, or one of the runtime's own."""
+    return isinstance(message, (*agent.accepts, *RUNTIME_MESSAGES))
+
+
+def check(sender: str, recipient: str, message: Message, agents: Mapping[str, Address], *, reply: bool) -> None:
+    """Refuse what may not or cannot be delivered.
+
+    Args:
+        sender: An agent, or ``user``, which may write to every agent.
+        recipient: An agent, or ``user``, to which every agent may write: that is a thread's output.
+        message: The payload.
+        agents: All agents.
+        reply: Whether it answers the recipient, which needs no permission.
+
+    Raises:
+        UnknownRecipientError: There is no such agent.
+        PeerError: The sender may not write to it.
+        NotAcceptedError: It does not take messages of this type.
+    """
+    if recipient == USER:
+        return
+    target = agents.get(recipient)
+    if target is None:
+        raise UnknownRecipientError(recipient, tuple(agents))
+    if not reply and sender != USER and not agents[sender].may_write_to(recipient):
+        raise PeerError(sender, recipient)
+    if sender not in target.gather and not takes(target, message):
+        raise NotAcceptedError(recipient, type_name(message), tuple(type_name(t) for t in target.accepts))
+
+
+def by_type(sender: Address, message: Message, agents: Iterable[Address]) -> tuple[str, ...]:
+    """Return the peers of a sender that asked for this very type of message, other than itself.
+
+    Only types of one's own route: plain :class:`~organism.messages.Text` is what everybody speaks, so it says nothing
+    about whom it is for, and an agent that takes anything is no subscriber to everything.
+    """
+    if isinstance(message, Text | Gathered):
+        return ()
+    return tuple(
+        agent.name
+        for agent in agents
+        if agent.name != sender.name and sender.may_write_to(agent.name) and takes_by_name(agent, type(message))
+    )
+
+
+def takes_by_name(agent: Address, message_type: type[Message]) -> bool:
+    """Whether an agent asked for this type, rather than for anything."""
+    return any(issubclass(message_type, accepted) and accepted is not Message for accepted in agent.accepts)
+
+
+def route(
+    sender: Address, message: Message, agents: Mapping[str, Address], reply_to: Callable[[], str]
+) -> tuple[str, ...]:
+    """Return the recipients of a message that names none: its ``next``, else by type, else back to the sender."""
+    if sender.next:
+        return sender.next
+    return by_type(sender, message, agents.values()) or (reply_to(),)

@@ -1,0 +1,356 @@
+"""Every error organism raises on purpose, in one tree.
+
+::
+
+    OrganismError
+    ├── ConfigError              organism.yaml or an argument of the Python API is wrong
+    │   └── MissingExtraError    a feature needs a package that is not installed
+    ├── BudgetError
+    │   ├── BudgetExhaustedError a limit refused a call
+    │   ├── UnpricedError        a USD limit meets a model without a price
+    │   ├── UnknownAccountError  no budget of that name is open
+    │   └── LedgerStateError     a hold was resolved in a way its state does not allow
+    ├── ProviderError
+    │   ├── RejectedError        the provider did no work: nothing is charged
+    │   └── UncertainError       the provider may have done the work: the hold is charged
+    ├── DeliveryError
+    │   ├── UnknownRecipientError
+    │   ├── NotAcceptedError     the recipient does not take messages of this type
+    │   ├── PeerError            the sender may not write to this recipient
+    │   ├── MailboxFullError
+    │   ├── BoundExceededError   hops, fan-out, depth, descendants or size
+    │   └── ThreadClosedError
+    ├── AskError
+    │   ├── AskTimeoutError      no reply before the deadline
+    │   ├── AskCycleError        the agent asked is waiting for the asker
+    │   └── AskFailedError       the agent asked failed on the question
+    ├── AnswerError              a model's answer cannot be used
+    └── StoppedError             the organism is draining or has stopped
+
+Each carries what went wrong as attributes and writes its own sentence, which ends in what to do about it. ``retryable``
+says whether the same message may work on another try; the pump does not retry what cannot.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from organism.amounts import Dimension, format_amount
+
+
+class OrganismError(Exception):
+    """The root of the tree. Catch it to catch everything organism raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(OrganismError):
+    """The configuration cannot be used.
+
+    Attributes:
+        reason: What is wrong and what to do about it.
+        where: ``file:line`` or the name of the argument; ``None`` when it has no place.
+        path: The key's path inside the file, such as ``agents.writer.model``.
+    """
+
+    def __init__(self, reason: str, *, where: str | None = None, path: str | None = None) -> None:
+        self.reason = reason
+        self.where = where
+        self.path = path
+        super().__init__(": ".join(part for part in (where, path, reason) if part))
+
+
+class MissingExtraError(ConfigError):
+    """A feature needs an optional package.
+
+    Attributes:
+        extra: The extra to install.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{feature} needs a package that is not installed; run: pip install 'organism[{extra}]'")
+
+
+class Shortfall(msgspec.Struct, frozen=True):
+    """Why one scope said no, in numbers of one dimension.
+
+    Attributes:
+        account: The scope, such as ``thread:th_1`` or ``organism@day:2026-11-24``.
+        dimension: The unit that ran short.
+        limit: The ceiling.
+        spent: What is settled.
+        held: What open calls have taken.
+        needed: What this call asked for.
+    """
+
+    account: str
+    dimension: Dimension
+    limit: int
+    spent: int
+    held: int
+    needed: int
+
+    @property
+    def available(self) -> int:
+        """What was left: never negative, although spend may stand above a lowered limit."""
+        return max(0, self.limit - self.spent - self.held)
+
+    def __str__(self) -> str:
+        """Name the scope and every number."""
+
+        def text(amount: int) -> str:
+            return format_amount(self.dimension, amount)
+
+        return (
+            f"{self.account} has {text(self.available)} left of {text(self.limit)} "
+            f"(spent {text(self.spent)}, held {text(self.held)}); the call needs {text(self.needed)}"
+        )
+
+
+class BudgetError(OrganismError):
+    """Something about a budget."""
+
+
+class BudgetExhaustedError(BudgetError):
+    """A limit refused a call before it was made.
+
+    Attributes:
+        shortfall: The tightest scope and every number.
+        thread_id: The thread whose call it was.
+    """
+
+    def __init__(self, shortfall: Shortfall, thread_id: str) -> None:
+        self.shortfall = shortfall
+        self.thread_id = thread_id
+        super().__init__(f"budget exhausted in thread {thread_id}: {shortfall}; raise the limit to go on")
+
+
+class UnpricedError(BudgetError):
+    """A limit in USD cannot be enforced because the model's price is unknown.
+
+    Attributes:
+        model: The model without a price.
+    """
+
+    def __init__(self, model: str, provider: str) -> None:
+        self.model = model
+        super().__init__(
+            f"no price is known for model {model!r} of provider {provider!r}, and a limit in USD is in force; "
+            f"add the model under 'prices:', or use mode 'audit'"
+        )
+
+
+class UnknownAccountError(BudgetError):
+    """No budget of that name is open.
+
+    Attributes:
+        account: The name that was asked for.
+    """
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        super().__init__(f"no budget is open for {account!r}; it was never opened or is closed")
+
+
+class LedgerStateError(BudgetError):
+    """A hold was resolved in a way that its state does not allow: a bug of the caller, never of a user.
+
+    Attributes:
+        hold_id: The hold.
+        verb: What was tried.
+        state: What the hold was at that time.
+    """
+
+    def __init__(self, hold_id: str, verb: str, state: str) -> None:
+        self.hold_id = hold_id
+        self.verb = verb
+        self.state = state
+        super().__init__(f"cannot {verb} hold {hold_id!r}: it is {state}")
+
+
+class ProviderError(OrganismError):
+    """A model call failed.
+
+    Attributes:
+        provider: The provider's name in the configuration.
+        status: The HTTP status, if there was one.
+        detail: At most 200 characters of what the provider said, with secrets removed.
+    """
+
+    def __init__(self, provider: str, detail: str, *, status: int | None = None) -> None:
+        self.provider = provider
+        self.status = status
+        self.detail = detail[:200]
+        code = f" answered {status}" if status is not None else " failed"
+        super().__init__(f"provider {provider!r}{code}: {self.detail}")
+
+
+class RejectedError(ProviderError):
+    """The provider refused before doing any work, or was never reached: nothing was billed.
+
+    Attributes:
+        retry_after_s: Seconds the provider asked us to wait; ``None`` if it did not say.
+        again: Whether another attempt may succeed (429, 5xx with an error body, connection refused).
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        again: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.again = again
+        self.retry_after_s = retry_after_s
+        super().__init__(provider, detail, status=status)
+
+
+class UncertainError(ProviderError):
+    """The request may have been worked on and billed, but no usable answer came: timeout, reset, 502, garbage."""
+
+
+class DeliveryError(OrganismError):
+    """A message cannot be accepted."""
+
+
+class UnknownRecipientError(DeliveryError):
+    """No agent has that name.
+
+    Attributes:
+        recipient: The name that was given.
+    """
+
+    def __init__(self, recipient: str, known: tuple[str, ...]) -> None:
+        self.recipient = recipient
+        super().__init__(f"there is no agent {recipient!r}; there are: {', '.join(sorted(known)) or 'none'}")
+
+
+class NotAcceptedError(DeliveryError):
+    """The recipient does not take messages of this type.
+
+    Attributes:
+        recipient: The agent.
+        message_type: The type's name on the wire.
+    """
+
+    def __init__(self, recipient: str, message_type: str, accepts: tuple[str, ...]) -> None:
+        self.recipient = recipient
+        self.message_type = message_type
+        super().__init__(f"agent {recipient!r} does not accept {message_type}; it accepts: {', '.join(accepts)}")
+
+
+class PeerError(DeliveryError):
+    """The sender may not write to this recipient.
+
+    Attributes:
+        sender: The agent that tried.
+        recipient: The agent it tried to reach.
+    """
+
+    def __init__(self, sender: str, recipient: str) -> None:
+        self.sender = sender
+        self.recipient = recipient
+        super().__init__(f"agent {sender!r} may not write to {recipient!r}; name it in the agent's 'peers' to allow it")
+
+
+class MailboxFullError(DeliveryError):
+    """The recipient's mailbox has no room.
+
+    Attributes:
+        recipient: The agent.
+        capacity: How many messages fit.
+    """
+
+    def __init__(self, recipient: str, capacity: int) -> None:
+        self.recipient = recipient
+        self.capacity = capacity
+        super().__init__(f"the mailbox of {recipient!r} is full ({capacity:,} messages); try again later")
+
+
+class BoundExceededError(DeliveryError):
+    """A structural bound was reached: it stops loops and explosions that no budget would.
+
+    Attributes:
+        bound: The name of the bound, as in the configuration.
+        limit: Its value.
+    """
+
+    def __init__(self, bound: str, limit: int, what: str) -> None:
+        self.bound = bound
+        self.limit = limit
+        super().__init__(f"{what}: the bound {bound!r} is {limit:,}")
+
+
+class ThreadClosedError(DeliveryError):
+    """The thread is closed, or was never opened; a closed id is never revived.
+
+    Attributes:
+        thread_id: The thread.
+    """
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"thread {thread_id!r} is not open; open a new one")
+
+
+class AskError(OrganismError):
+    """A question got no answer."""
+
+
+class AskTimeoutError(AskError):
+    """No reply came before the deadline.
+
+    Attributes:
+        recipient: The agent asked.
+        timeout_s: How long the asker waited.
+    """
+
+    def __init__(self, recipient: str, timeout_s: float) -> None:
+        self.recipient = recipient
+        self.timeout_s = timeout_s
+        super().__init__(f"agent {recipient!r} did not answer within {timeout_s:g} s")
+
+
+class AskCycleError(AskError):
+    """The agent asked is itself waiting for the asker; waiting would never end.
+
+    Attributes:
+        chain: Who waits for whom, first to last.
+    """
+
+    def __init__(self, chain: tuple[str, ...]) -> None:
+        self.chain = chain
+        super().__init__(f"asking in a circle: {' -> '.join(chain)}; send a message instead of asking")
+
+
+class AskFailedError(AskError):
+    """The agent asked failed on the question, or ended without a reply.
+
+    Attributes:
+        recipient: The agent asked.
+        reason: Why there is no answer.
+    """
+
+    def __init__(self, recipient: str, reason: str) -> None:
+        self.recipient = recipient
+        self.reason = reason
+        super().__init__(f"agent {recipient!r} gave no answer: {reason}")
+
+
+class AnswerError(OrganismError):
+    """A model's answer cannot be used: empty, or not of the form that was asked for.
+
+    Another try may succeed, and is charged like any call.
+    """
+
+    retryable = True
+
+
+class StoppedError(OrganismError):
+    """The organism is draining or has stopped, and takes no new work."""
+
+    def __init__(self) -> None:
+        super().__init__("the organism is stopping and takes no new work")

@@ -1,0 +1,269 @@
+"""The ledger: commands in, entries out, balances folded from the entries.
+
+Every command first decides whether it is legal, then writes its entries, and only :meth:`Ledger.apply` changes a
+balance, so replaying the entries cannot come out differently. Nothing here awaits, reads a clock or knows a policy:
+whether a hold *should* be granted is decided in :mod:`organism.budget.policy`.
+
+States of a hold, and what moves it on::
+
+    (none) --reserve--> held --dispatch--> dispatched --settle--> resolved
+                          |                     |
+                          +------release--------+---------------> resolved
+
+``settle`` is legal in both states: a call may fail between the mark and the wire in a way that must be charged.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+from organism.amounts import ZERO, Amounts, Dimension, Limits
+from organism.errors import LedgerStateError, UnknownAccountError
+from organism.ledger.entries import (
+    AccountClosed,
+    AccountOpened,
+    AnyEntry,
+    Balance,
+    Dispatched,
+    Hold,
+    LimitsSet,
+    Overran,
+    Released,
+    Reserved,
+    Settled,
+    ThresholdFired,
+)
+
+EntrySink = Callable[[AnyEntry], None]
+"""Receives each entry once, in order, in the same step that applies it."""
+
+
+class Ledger:
+    """Accounts and holds of one organism.
+
+    Args:
+        sink: Called with every new entry; it must not raise. Replayed entries are not sent again.
+    """
+
+    def __init__(self, sink: EntrySink | None = None) -> None:
+        self._sink = sink
+        self._seq = 0
+        self._balances: dict[str, Balance] = {}
+        self._holds: dict[str, Hold] = {}
+
+    @classmethod
+    def replay(cls, entries: Iterable[AnyEntry], sink: EntrySink | None = None) -> "Ledger":
+        """Build a ledger from what an earlier one wrote; new entries go on after the last."""
+        ledger = cls(sink)
+        for entry in entries:
+            ledger.apply(entry)
+        return ledger
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def has(self, account: str) -> bool:
+        """Whether the account is open."""
+        return account in self._balances
+
+    def balance(self, account: str) -> Balance:
+        """Return the account's state; it changes with later commands.
+
+        Raises:
+            UnknownAccountError: If it is not open.
+        """
+        try:
+            return self._balances[account]
+        except KeyError:
+            raise UnknownAccountError(account) from None
+
+    def hold(self, hold_id: str) -> Hold | None:
+        """Return an open hold, or ``None`` once it is resolved."""
+        return self._holds.get(hold_id)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The open accounts, oldest first."""
+        return tuple(self._balances)
+
+    @property
+    def open_holds(self) -> tuple[str, ...]:
+        """The ids of unresolved holds, oldest first."""
+        return tuple(self._holds)
+
+    # -- commands -------------------------------------------------------------------------------------------------
+
+    def open(self, account: str, limits: Limits, time_ns: int) -> None:
+        """Open an account; opening it again changes nothing."""
+        if account not in self._balances:
+            self._write(AccountOpened(seq=self._seq + 1, time_ns=time_ns, account=account, limits=limits))
+
+    def set_limits(
+        self, account: str, limits: Limits, carried: Iterable[tuple[Dimension, int]], time_ns: int
+    ) -> Balance:
+        """Begin a new revision of an account's limits.
+
+        Args:
+            account: Whose limits.
+            limits: All of its limits from now on.
+            carried: Thresholds that count as fired under them.
+            time_ns: When.
+        """
+        balance = self.balance(account)
+        self._write(
+            LimitsSet(
+                seq=self._seq + 1,
+                time_ns=time_ns,
+                account=account,
+                limits=limits,
+                revision=balance.revision + 1,
+                carried=tuple(sorted(carried)),
+            )
+        )
+        return balance
+
+    def reserve(self, hold_id: str, accounts: tuple[str, ...], amounts: Amounts, time_ns: int) -> Hold:
+        """Take an amount on all of these accounts together.
+
+        Raises:
+            LedgerStateError: If the hold exists, or an amount is negative.
+            UnknownAccountError: If one of the accounts is not open; then none is touched.
+        """
+        if hold_id in self._holds:
+            raise LedgerStateError(hold_id, "reserve", "open already")
+        _require_natural(hold_id, "reserve", amounts)
+        for account in accounts:
+            self.balance(account)
+        self._write(Reserved(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, accounts=accounts, amounts=amounts))
+        return self._holds[hold_id]
+
+    def dispatch(self, hold_id: str, time_ns: int) -> None:
+        """Mark that the call leaves the machine.
+
+        Raises:
+            LedgerStateError: If the hold is not open, or marked already.
+        """
+        if self._open_hold(hold_id, "dispatch").dispatched:
+            raise LedgerStateError(hold_id, "dispatch", "dispatched already")
+        self._write(Dispatched(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id))
+
+    def settle(self, hold_id: str, actual: Amounts, *, source: str, priced: bool, time_ns: int) -> Amounts:
+        """Charge what the call really cost and give back the rest of its hold.
+
+        Returns:
+            What was charged above the hold, zero as a rule.
+
+        Raises:
+            LedgerStateError: If the hold is not open, or an amount is negative.
+        """
+        hold = self._open_hold(hold_id, "settle")
+        _require_natural(hold_id, "settle", actual)
+        covered = Amounts(
+            min(actual.tokens, hold.amounts.tokens),
+            min(actual.cost_nanousd, hold.amounts.cost_nanousd),
+            min(actual.calls, hold.amounts.calls),
+        )
+        overrun = actual - covered
+        if overrun != ZERO:
+            self._write(Overran(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=overrun))
+        self._write(
+            Settled(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=covered, source=source, priced=priced)
+        )
+        return overrun
+
+    def release(self, hold_id: str, time_ns: int) -> None:
+        """Give a hold back untouched.
+
+        Raises:
+            LedgerStateError: If the hold is not open.
+        """
+        self._open_hold(hold_id, "release")
+        self._write(Released(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id))
+
+    def fire(self, account: str, dimension: Dimension, threshold: int, time_ns: int) -> bool:
+        """Note that a threshold was reached; ``False`` if that was noted before under this revision."""
+        balance = self.balance(account)
+        if (dimension, threshold) in balance.fired:
+            return False
+        self._write(
+            ThresholdFired(
+                seq=self._seq + 1,
+                time_ns=time_ns,
+                account=account,
+                dimension=dimension,
+                threshold=threshold,
+                revision=balance.revision,
+            )
+        )
+        return True
+
+    def close(self, account: str, time_ns: int) -> Balance:
+        """Close an account and return its final state.
+
+        Raises:
+            UnknownAccountError: If it is not open.
+            LedgerStateError: If it still carries a hold.
+        """
+        balance = self.balance(account)
+        if balance.open_holds:
+            raise LedgerStateError(account, "close", f"carrying {balance.open_holds} open holds")
+        self._write(AccountClosed(seq=self._seq + 1, time_ns=time_ns, account=account, spent=balance.spent))
+        return balance
+
+    # -- the fold -------------------------------------------------------------------------------------------------
+
+    def apply(self, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - one arm for each kind of entry
+        """Fold one entry into the balances; the only place where they change."""
+        self._seq = entry.seq
+        match entry:
+            case Reserved(hold_id=hold_id, accounts=accounts, amounts=amounts):
+                self._holds[hold_id] = Hold(hold_id, accounts, amounts)
+                for account in accounts:
+                    balance = self._balances[account]
+                    balance.held += amounts
+                    balance.open_holds += 1
+            case Dispatched(hold_id=hold_id):
+                self._holds[hold_id].dispatched = True
+            case Overran(hold_id=hold_id, amounts=amounts):
+                for account in self._holds[hold_id].accounts:
+                    self._balances[account].spent += amounts
+            case Settled(hold_id=hold_id, amounts=amounts, priced=priced):
+                for balance in self._resolve(hold_id):
+                    balance.spent += amounts
+                    balance.unpriced_calls += not priced
+            case Released(hold_id=hold_id):
+                self._resolve(hold_id)
+            case ThresholdFired(account=account, dimension=dimension, threshold=threshold):
+                self._balances[account].fired.add((dimension, threshold))
+            case AccountOpened(account=account, limits=limits):
+                self._balances[account] = Balance(account, limits)
+            case LimitsSet(account=account, limits=limits, revision=revision, carried=carried):
+                balance = self._balances[account]
+                balance.limits, balance.revision, balance.fired = limits, revision, set(carried)
+            case AccountClosed(account=account):
+                del self._balances[account]
+            case _ as unreachable:
+                assert_never(unreachable)
+
+    def _write(self, entry: AnyEntry) -> None:
+        self.apply(entry)
+        if self._sink is not None:
+            self._sink(entry)
+
+    def _resolve(self, hold_id: str) -> list[Balance]:
+        hold = self._holds.pop(hold_id)
+        balances = [self._balances[account] for account in hold.accounts]
+        for balance in balances:
+            balance.held -= hold.amounts
+            balance.open_holds -= 1
+        return balances
+
+    def _open_hold(self, hold_id: str, verb: str) -> Hold:
+        hold = self._holds.get(hold_id)
+        if hold is None:
+            raise LedgerStateError(hold_id, verb, "not open: resolved already or never reserved")
+        return hold
+
+
+def _require_natural(hold_id: str, verb: str, amounts: Amounts) -> None:
+    """Refuse what would turn a charge into a gift."""
+    if amounts.tokens < 0 or amounts.cost_nanousd < 0 or amounts.calls < 0:
+        raise LedgerStateError(hold_id, verb, f"asked to carry a negative amount ({amounts})")

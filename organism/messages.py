@@ -1,0 +1,241 @@
+"""Messages, the envelopes they travel in, and the one JSON codec for both.
+
+A message is a frozen :class:`msgspec.Struct`; its class name is its tag on the wire. The codec is strict: unknown
+fields, unknown types and numbers that are not finite are refused, and there is no second way in.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, TypeVar
+
+import msgspec
+
+from organism.amounts import BudgetState, Dimension
+from organism.errors import ConfigError, OrganismError
+from organism.ids import MessageId, ThreadId
+
+WarningLevel = Literal["warning", "critical", "final"]
+"""How near the limit is: the first threshold, one in between, the last one before refusals."""
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The base of every payload. Subclass it with the fields your agents exchange."""
+
+
+class Text(Message, frozen=True):
+    """Plain text: what a user sends, and what an LLM agent reads and writes."""
+
+    text: str
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What one sender contributed to a :class:`Gathered`."""
+
+    sender: str
+    text: str
+
+
+class Gathered(Message, frozen=True):
+    """One message from each of several senders, handed over together.
+
+    Attributes:
+        parts: The contributions, in the order the agent's ``gather`` names their senders.
+        missing: Senders that failed or ended without contributing; the wait for them is over.
+    """
+
+    parts: tuple[Part, ...]
+    missing: tuple[str, ...] = ()
+
+
+class BudgetWarning(Message, frozen=True):
+    """Spend crossed a threshold of a limit. Sent to the agent whose call crossed it, and to agents that accept it.
+
+    Attributes:
+        account: The scope, such as ``thread:th_1``.
+        dimension: The unit that is running short.
+        threshold: The per cent that was reached.
+        level: How near the limit is.
+        limit: The ceiling, in the dimension's integer unit (tokens, nano-USD, nanoseconds, calls).
+        spent: What is settled, in the same unit.
+    """
+
+    account: str
+    dimension: Dimension
+    threshold: int
+    level: WarningLevel
+    limit: int
+    spent: int
+
+    @property
+    def remaining(self) -> int:
+        """What is left; never negative."""
+        return max(0, self.limit - self.spent)
+
+
+class AgentFailed(Message, frozen=True):
+    """A message you sent was given up on.
+
+    Attributes:
+        agent: The agent that failed on it.
+        message_id: The envelope.
+        reason: Why.
+    """
+
+    agent: str
+    message_id: str
+    reason: str
+
+
+RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, AgentFailed)
+"""What the runtime itself sends. Every agent may get one; a handler that does not name them never sees them."""
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """A message with everything the pump knows about it. Agents read it; only the pump writes one.
+
+    Attributes:
+        id: Unique; the same across redeliveries.
+        thread_id: The conversation, and so the budget.
+        sender: The agent that sent it, or ``user``.
+        recipient: The agent it is for, or ``user``.
+        payload: The message.
+        created_ns: When it was accepted, nanoseconds since the Unix epoch.
+        causation_id: The envelope whose handling sent it; ``None`` for a thread's first.
+        hops: Handlers between the thread's first message and this one.
+        reply_to: The id of the question this is about: set on a question (its own id) and on its reply.
+        asking: The agents that wait for this one, outermost first; what detects asking in a circle.
+        size: Bytes of the payload as JSON.
+    """
+
+    id: MessageId
+    thread_id: ThreadId
+    sender: str
+    recipient: str
+    payload: Message
+    created_ns: int
+    causation_id: MessageId | None = None
+    hops: int = 0
+    reply_to: MessageId | None = None
+    asking: tuple[str, ...] = ()
+    size: int = 0
+
+
+ThreadOutcome = Literal["completed", "failed", "terminated"]
+"""How a thread ended.
+
+``completed``: nothing of it is left to do. ``failed``: likewise, but a message was given up on and nothing came out.
+``terminated``: by order.
+"""
+
+
+class ThreadResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a thread ended.
+
+    Attributes:
+        thread_id: The thread.
+        outcome: How it ended.
+        outputs: What it sent to ``user``, in order.
+        budget: Its final budget.
+        reason: Why it did not complete.
+    """
+
+    thread_id: ThreadId
+    outcome: ThreadOutcome
+    outputs: tuple[Message, ...]
+    budget: BudgetState
+    reason: str | None = None
+
+
+class PayloadError(OrganismError):
+    """A payload is not valid JSON of a known message type."""
+
+
+M = TypeVar("M", bound=Message)
+
+_encode = msgspec.json.Encoder().encode
+
+
+def type_name(message: Message | type[Message]) -> str:
+    """Return the name a message type has on the wire."""
+    cls = message if isinstance(message, type) else type(message)
+    tag = cls.__struct_config__.tag
+    return str(tag)
+
+
+def encode(message: Message) -> bytes:
+    """Write a message as JSON with its type.
+
+    Raises:
+        PayloadError: If a field holds something that JSON cannot say.
+    """
+    try:
+        return _encode(message)
+    except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        raise PayloadError(f"a {type_name(message)} cannot be written as JSON: {error}") from None
+
+
+def as_text(message: Message) -> str:
+    """Render a message for a prompt or a person: the text itself where there is one, else its JSON."""
+    match message:
+        case Text(text=text):
+            return text
+        case Gathered(parts=parts, missing=missing):
+            sections = [f"From {part.sender}:\n{part.text}" for part in parts]
+            if missing:
+                sections.append(f"(nothing came from {', '.join(missing)})")
+            return "\n\n".join(sections)
+        case _:
+            return encode(message).decode()
+
+
+class MessageRegistry:
+    """The message types one organism knows; what it does not list cannot be decoded."""
+
+    def __init__(self, types: Iterable[type[Message]] = ()) -> None:
+        self._types: dict[str, type[Message]] = {}
+        for message_type in (Text, Gathered, *RUNTIME_MESSAGES, *types):
+            self.add(message_type)
+
+    def add(self, message_type: type[Message]) -> None:
+        """Make a type known.
+
+        Raises:
+            ConfigError: If another type already has its name on the wire.
+        """
+        name = type_name(message_type)
+        known = self._types.setdefault(name, message_type)
+        if known is not message_type:
+            raise ConfigError(
+                f"two message types are called {name!r} ({known.__module__} and {message_type.__module__}); "
+                f"give one of them another tag"
+            )
+
+    def get(self, name: str) -> type[Message] | None:
+        """Return the type of that name, or ``None``."""
+        return self._types.get(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names on the wire, sorted."""
+        return tuple(sorted(self._types))
+
+    def decode(self, raw: bytes | str) -> Message:
+        """Read a message from JSON such as ``{"type": "Text", "text": "hello"}``.
+
+        Raises:
+            PayloadError: If it is not JSON, of no known type, or its fields do not fit.
+        """
+        try:
+            header = msgspec.json.decode(raw, type=_Header)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise PayloadError(f"not a message: {error}") from None
+        message_type = self._types.get(header.type)
+        if message_type is None:
+            raise PayloadError(f"no message type is called {header.type!r}; there are: {', '.join(self.names)}")
+        try:
+            return msgspec.json.decode(raw, type=message_type)
+        except msgspec.MsgspecError as error:
+            raise PayloadError(f"not a valid {header.type}: {error}") from None
+
+
+class _Header(msgspec.Struct):
+    type: str

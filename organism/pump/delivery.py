@@ -1,0 +1,297 @@
+"""Puts messages where they belong: into lanes, joins, questions, a thread's outputs, or among the dead letters."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from organism.agents.agent import Agent
+from organism.bus.dead_letters import DeadLetter, DeadLetters, Reason
+from organism.bus.mailbox import Mailbox
+from organism.bus.routing import takes_by_name
+from organism.bus.threads import Lane, Question, Thread
+from organism.clock import Clock
+from organism.errors import MailboxFullError
+from organism.ids import USER, IdSource, MessageId, ThreadId
+from organism.messages import (
+    RUNTIME_MESSAGES,
+    AgentFailed,
+    BudgetWarning,
+    Envelope,
+    Gathered,
+    Message,
+    Part,
+    as_text,
+    type_name,
+)
+from organism.pump.bounds import Bounds
+from organism.pump.outgoing import Outgoing
+from organism.usage.events import AgentSaid, DeadLetterEvent
+from organism.usage.outbox import Outbox
+
+RUNTIME = "organism"
+"""The sender of the runtime's own messages."""
+
+_log = structlog.get_logger("organism.pump")
+
+
+class Hooks(msgspec.Struct, frozen=True):
+    """What delivery sets going.
+
+    Attributes:
+        start_lane: Called when a lane has something to do and nobody does it.
+        defer: Called with a message that is due only after so many seconds.
+    """
+
+    start_lane: Callable[[Thread, Lane], None]
+    defer: Callable[[Thread, float, Envelope], None]
+
+
+class Delivery:
+    """Where messages go once it is decided that they go.
+
+    Args:
+        agents: All agents by name.
+        bounds: Sizes of mailboxes and the like.
+        outbox: Takes the events.
+        clock: Stamps envelopes.
+        ids: Makes message ids.
+        hooks: What it sets going.
+    """
+
+    def __init__(
+        self,
+        agents: Mapping[str, Agent],
+        bounds: Bounds,
+        outbox: Outbox,
+        clock: Clock,
+        ids: IdSource,
+        hooks: Hooks,
+    ) -> None:
+        self._agents = agents
+        self._bounds = bounds
+        self._outbox = outbox
+        self._clock = clock
+        self._ids = ids
+        self._hooks = hooks
+        self.dead_letters = DeadLetters()
+        self.mailboxes = {name: Mailbox(bounds.mailbox_messages, bounds.mailbox_bytes) for name in agents}
+
+    # -- envelopes ------------------------------------------------------------------------------------------------
+
+    def first(self, thread: Thread, recipient: str, message: Message, size: int, sender: str = USER) -> Envelope:
+        """Wrap a message that no handler of this thread has caused."""
+        return Envelope(
+            id=MessageId(self._ids.next("msg")),
+            thread_id=ThreadId(thread.id),
+            sender=sender,
+            recipient=recipient,
+            payload=message,
+            created_ns=self._clock.now_ns(),
+            size=size,
+        )
+
+    def caused(self, cause: Envelope, sender: str, outgoing: Outgoing) -> Envelope:
+        """Wrap a message that the handling of another has caused."""
+        return Envelope(
+            id=MessageId(self._ids.next("msg")),
+            thread_id=cause.thread_id,
+            sender=sender,
+            recipient=outgoing.recipient,
+            payload=outgoing.message,
+            created_ns=self._clock.now_ns(),
+            causation_id=cause.id,
+            hops=cause.hops + 1,
+            size=outgoing.size,
+        )
+
+    def question(self, asker: Envelope, sender: str, outgoing: Outgoing) -> Envelope:
+        """Wrap a question: its reply carries its id, and it remembers who waits."""
+        plain = self.caused(asker, sender, outgoing)
+        return replace(plain, reply_to=plain.id, asking=(*asker.asking, sender))
+
+    # -- in -------------------------------------------------------------------------------------------------------
+
+    def check_room(self, envelope: Envelope) -> None:
+        """Refuse a message from outside where its recipient has no room.
+
+        Raises:
+            MailboxFullError: If so.
+        """
+        if not self.mailboxes[envelope.recipient].has_room(envelope.size):
+            raise MailboxFullError(envelope.recipient, self._bounds.mailbox_messages)
+
+    def accept(self, thread: Thread, envelope: Envelope) -> None:
+        """Put a message into its lane, or beside the companions it waits for."""
+        self.mailboxes[envelope.recipient].put_nowait(envelope.size)
+        lane = thread.lane(envelope.recipient)
+        agent = self._agents[envelope.recipient]
+        if self._joins(agent, envelope):
+            lane.joining.setdefault(envelope.sender, deque()).append(envelope)
+            if all(lane.joining.get(sender) for sender in agent.gather):
+                self._join(thread, lane, agent)
+        else:
+            lane.queue.append(envelope)
+        if lane.runnable and not lane.running:
+            self._hooks.start_lane(thread, lane)
+
+    async def send_out(self, thread: Thread, cause: Envelope, sender: str, outgoing: Sequence[Outgoing]) -> None:
+        """Send what a handler has returned, waiting for room where a mailbox is full."""
+        for item in outgoing:
+            if item.answers:
+                self.answer(thread, cause, item.message)
+                continue
+            envelope = self.caused(cause, sender, item)
+            if item.recipient == USER:
+                self._say(thread, envelope)
+                thread.outputs.append(item.message)
+                thread.note_change()
+            elif envelope.hops > self._bounds.hops:
+                self.give_up(thread, envelope, "hop_limit", f"the bound 'hops' is {self._bounds.hops}")
+            elif item.delay_s > 0:
+                self._hooks.defer(thread, item.delay_s, envelope)
+            else:
+                await self.deliver(thread, envelope)
+
+    async def deliver(self, thread: Thread, envelope: Envelope) -> None:
+        """Put a message into its lane when its mailbox has room, or among the dead letters when none comes free."""
+        if await self.mailboxes[envelope.recipient].wait_room(envelope.size, self._bounds.delivery_s):
+            self._say(thread, envelope)
+            self.accept(thread, envelope)
+        else:
+            full = MailboxFullError(envelope.recipient, self._bounds.mailbox_messages)
+            self.give_up(thread, envelope, "mailbox_full", str(full))
+
+    def warn(self, thread: Thread, agent: str, warning: BudgetWarning) -> None:
+        """Deliver a warning to the agent whose call crossed the threshold, and to all that ask for warnings."""
+        wanted = [name for name, other in self._agents.items() if name != agent and takes_by_name(other, BudgetWarning)]
+        for recipient in (agent, *wanted):
+            self.accept(thread, self.first(thread, recipient, warning, 0, sender=RUNTIME))
+
+    # -- joins ----------------------------------------------------------------------------------------------------
+
+    def _joins(self, agent: Agent, envelope: Envelope) -> bool:
+        """Whether a message waits for companions: questions and the runtime's own messages never do."""
+        return (
+            envelope.sender in agent.gather
+            and envelope.reply_to is None
+            and not isinstance(envelope.payload, RUNTIME_MESSAGES)
+        )
+
+    def _join(self, thread: Thread, lane: Lane, agent: Agent) -> None:
+        """Replace one message of each sender by a single one that holds them all."""
+        taken = [lane.joining[sender].popleft() for sender in agent.gather if lane.joining.get(sender)]
+        lane.joining = {sender: waiting for sender, waiting in lane.joining.items() if waiting}
+        present = {envelope.sender for envelope in taken}
+        parts = tuple(Part(envelope.sender, as_text(envelope.payload)) for envelope in taken)
+        missing = tuple(sender for sender in agent.gather if sender not in present)
+        size = sum(envelope.size for envelope in taken)
+        mailbox = self.mailboxes[agent.name]
+        for envelope in taken:
+            mailbox.take(envelope.size)
+        mailbox.put_nowait(size)
+        lane.queue.append(
+            Envelope(
+                id=MessageId(self._ids.next("msg")),
+                thread_id=ThreadId(thread.id),
+                sender=taken[-1].sender,
+                recipient=agent.name,
+                payload=Gathered(parts, missing),
+                created_ns=self._clock.now_ns(),
+                causation_id=taken[-1].id,
+                hops=max(envelope.hops for envelope in taken),
+                size=size,
+            )
+        )
+
+    def join_incomplete(self, thread: Thread) -> bool:
+        """Hand over what has come of joins that nothing can complete any more; whether there was one."""
+        waiting = [lane for lane in thread.lanes.values() if lane.joining]
+        for lane in waiting:
+            self._join(thread, lane, self._agents[lane.agent])
+            self._hooks.start_lane(thread, lane)
+        return bool(waiting)
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def answer(self, thread: Thread, envelope: Envelope, reply: Message) -> None:
+        """Give the reply to a question to whoever waits for it."""
+        question = self._open_question(thread, envelope)
+        if question is None:
+            self.give_up(thread, envelope, "late_reply", "its asker had stopped waiting, or had its reply already")
+            return
+        question.reply = reply
+        question.wake()
+
+    def fail_question(self, thread: Thread, envelope: Envelope, why: str) -> None:
+        """Tell whoever waits for the reply that none will come; nothing to do if there was one."""
+        question = self._open_question(thread, envelope)
+        if question is not None:
+            question.failure = why
+            question.wake()
+
+    def _open_question(self, thread: Thread, envelope: Envelope) -> Question | None:
+        question = thread.questions.get(envelope.reply_to or "")
+        return question if question is not None and question.open else None
+
+    # -- out ------------------------------------------------------------------------------------------------------
+
+    def give_up(self, thread: Thread, envelope: Envelope, reason: Reason, detail: str) -> None:
+        """Put a message among the dead letters, say so, and tell its sender."""
+        self.dead_letters.add(DeadLetter(envelope, reason, detail))
+        _log.warning(
+            "dead_letter",
+            thread_id=thread.id,
+            agent=envelope.recipient,
+            sender=envelope.sender,
+            message_id=envelope.id,
+            reason=reason,
+            detail=detail,
+        )
+        self._outbox.emit(
+            DeadLetterEvent(
+                thread_id=thread.id,
+                root_thread_id=thread.root,
+                message_id=envelope.id,
+                message_type=type_name(envelope.payload),
+                sender=envelope.sender,
+                recipient=envelope.recipient,
+                reason=reason,
+                detail=detail,
+            )
+        )
+        if reason in ("late_reply", "thread_terminated"):
+            return
+        thread.gave_up = f"{envelope.recipient}: {detail}"
+        if envelope.reply_to is not None:
+            self.fail_question(thread, envelope, detail)
+        elif envelope.sender in self._agents and not isinstance(envelope.payload, RUNTIME_MESSAGES):
+            failure = AgentFailed(envelope.recipient, envelope.id, detail)
+            self.accept(thread, self.first(thread, envelope.sender, failure, 0, sender=RUNTIME))
+
+    def discard(self, thread: Thread) -> tuple[Envelope, ...]:
+        """Empty the lanes of a thread that ends; what nobody has handled becomes a dead letter."""
+        left = []
+        for lane in thread.lanes.values():
+            waiting = [*lane.queue, *(envelope for joining in lane.joining.values() for envelope in joining)]
+            for envelope in waiting:
+                self.mailboxes[lane.agent].take(envelope.size)
+                self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
+            left += waiting
+            lane.queue.clear()
+            lane.joining.clear()
+        return tuple(left)
+
+    def _say(self, thread: Thread, envelope: Envelope) -> None:
+        self._outbox.emit(
+            AgentSaid(
+                thread_id=thread.id,
+                root_thread_id=thread.root,
+                agent=envelope.sender,
+                recipient=envelope.recipient,
+                text=as_text(envelope.payload),
+                message_type=type_name(envelope.payload),
+            )
+        )

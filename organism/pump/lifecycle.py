@@ -1,0 +1,225 @@
+"""The life of a thread: it begins, works, may wait for budget, and ends once.
+
+A thread is looked at each time one of its lanes comes to rest. It is over when nothing of it is queued, running, timed
+or parked. Ending it takes its children, its tasks, its open calls and its budget with it, in this order, and is told
+once.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.abc
+
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.threads import Lane, Thread
+from organism.errors import ConfigError, ThreadClosedError
+from organism.ids import THREAD_ID
+from organism.messages import Envelope, ThreadOutcome, ThreadResult
+from organism.pump.delivery import Delivery
+from organism.router.memo import Memo
+from organism.router.router import LLMRouter
+from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
+from organism.usage.outbox import Outbox
+
+_CLOSED_IDS_KEPT = 100_000
+"""So many ids of closed threads are remembered, so that none of them is opened again by mistake."""
+
+
+class Lifecycle:
+    """Keeps the open threads.
+
+    Args:
+        delivery: Holds their messages.
+        registry: Holds their budgets.
+        router: Knows their open calls.
+        memo: Holds their paid answers.
+        outbox: Takes the events.
+        work: Takes a lane through its messages.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        registry: ThreadBudgetRegistry,
+        router: LLMRouter,
+        memo: Memo,
+        outbox: Outbox,
+        work: Callable[[Thread, Lane], Awaitable[None]],
+    ) -> None:
+        self.tasks: anyio.abc.TaskGroup | None = None
+        self._delivery = delivery
+        self._registry = registry
+        self._router = router
+        self._memo = memo
+        self._outbox = outbox
+        self._work = work
+        self._threads: dict[str, Thread] = {}
+        self._closed: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    def all(self) -> tuple[Thread, ...]:
+        """Return the open threads, oldest first."""
+        return tuple(self._threads.values())
+
+    def find(self, thread_id: str) -> Thread | None:
+        """Return an open thread, or ``None``."""
+        return self._threads.get(thread_id)
+
+    def get(self, thread_id: str, *, closing: bool = False) -> Thread:
+        """Return an open thread.
+
+        Args:
+            thread_id: Which.
+            closing: Whether one that is just ending will do.
+
+        Raises:
+            ThreadClosedError: If no such thread is open.
+        """
+        thread = self._threads.get(thread_id)
+        if thread is None or (thread.status == "closing" and not closing):
+            raise ThreadClosedError(thread_id)
+        return thread
+
+    def check_id(self, thread_id: str) -> None:
+        """Refuse an id that cannot be a thread's, or was one.
+
+        Raises:
+            ConfigError: If so.
+        """
+        if not THREAD_ID.fullmatch(thread_id):
+            raise ConfigError(
+                f"{thread_id!r} cannot be a thread's id: use letters, digits, '-', '_', at most 64 in all"
+            )
+        if thread_id in self._threads or thread_id in self._closed:
+            raise ConfigError(f"thread {thread_id!r} exists or has existed; a thread's id is never used again")
+
+    def begin(self, thread: Thread, envelope: Envelope) -> None:
+        """Open a thread with its first message."""
+        self._threads[thread.id] = thread
+        self._outbox.emit(
+            ThreadOpened(
+                thread_id=thread.id,
+                root_thread_id=thread.root,
+                entry=thread.entry,
+                parent_thread_id=thread.parent,
+                labels=thread.labels,
+            )
+        )
+        self._delivery.accept(thread, envelope)
+
+    @property
+    def _running(self) -> anyio.abc.TaskGroup:
+        if self.tasks is None:
+            raise RuntimeError("the pump is not running; use it as an async context manager")
+        return self.tasks
+
+    def start_lane(self, thread: Thread, lane: Lane) -> None:
+        """Set a lane to work, unless somebody does or its thread cannot."""
+        if thread.status == "open" and not lane.running:
+            lane.running = True
+            self._running.start_soon(self._run_lane, thread, lane)
+
+    async def _run_lane(self, thread: Thread, lane: Lane) -> None:
+        with anyio.CancelScope() as scope:
+            thread.scopes.add(scope)
+            try:
+                await self._work(thread, lane)
+            finally:
+                thread.scopes.discard(scope)
+                lane.running = False
+                self._look(thread)
+
+    def defer(self, thread: Thread, delay_s: float, envelope: Envelope) -> None:
+        """Deliver a message after so many seconds; its thread stays open for it."""
+        thread.timed += 1
+        self._running.start_soon(self._deliver_later, thread, delay_s, envelope)
+
+    async def _deliver_later(self, thread: Thread, delay_s: float, envelope: Envelope) -> None:
+        with anyio.CancelScope() as scope:
+            thread.scopes.add(scope)
+            try:
+                await anyio.sleep(delay_s)
+                await self._delivery.deliver(thread, envelope)
+            finally:
+                thread.scopes.discard(scope)
+                thread.timed -= 1
+                self._look(thread)
+
+    def _look(self, thread: Thread) -> None:
+        """A lane has come to rest: is the thread over, or does it wait for budget?"""
+        thread.note_change()
+        if thread.status != "open" or thread.busy:
+            return
+        if (shortfall := thread.parked) is not None:
+            thread.status = "blocked"
+            thread.blocked_by = shortfall
+            self._registry.pause_time(thread.id)
+            agent = next(lane.agent for lane in thread.lanes.values() if lane.parked is shortfall)
+            self._outbox.emit(
+                ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=shortfall)
+            )
+        elif not thread.children and not self._delivery.join_incomplete(thread):
+            failed = thread.gave_up is not None and not thread.outputs
+            thread.status = "closing"
+            self._running.start_soon(self._end, thread, *(("failed", thread.gave_up) if failed else ("completed", None)))
+
+    def unpark(self, thread: Thread) -> None:
+        """Let a thread's parked messages go on, first those that were parked first."""
+        if thread.status == "blocked":
+            thread.status = "open"
+            thread.blocked_by = None
+            self._registry.resume_time(thread.id)
+            self._outbox.emit(ThreadResumed(thread_id=thread.id, root_thread_id=thread.root))
+        for question in thread.questions.values():
+            question.parked = None
+        for lane in thread.lanes.values():
+            lane.parked = None
+            if lane.runnable:
+                self.start_lane(thread, lane)
+        thread.note_change()
+        if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
+            self.unpark(parent)
+
+    async def close(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> ThreadResult:
+        """End a thread by order; one that is ending already keeps its outcome."""
+        if thread.status != "closing":
+            thread.status = "closing"
+            self._running.start_soon(self._end, thread, outcome, reason)
+        while thread.result is None:
+            await thread.changed.wait()
+        return thread.result
+
+    async def _end(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
+        """Bring a closing thread to its end: children, tasks, open calls, budget, and one final event."""
+        with anyio.CancelScope(shield=True):
+            for child in list(thread.children):
+                await self.close(self._threads[child], "terminated", reason)
+            for scope in list(thread.scopes):
+                scope.cancel()
+            while thread.scopes:
+                await thread.changed.wait()
+            await self._router.wait_idle(thread.id)
+            self._finish(thread, outcome, reason)
+
+    def _finish(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
+        for envelope in self._delivery.discard(thread):
+            self._memo.forget(envelope.id)
+        final = self._registry.cleanup_thread(thread.id)
+        self._router.close_thread(thread.id)
+        del self._threads[thread.id]
+        self._closed[thread.id] = None
+        if len(self._closed) > _CLOSED_IDS_KEPT:
+            self._closed.popitem(last=False)
+        thread.result = ThreadResult(
+            thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=final, reason=reason
+        )
+        self._outbox.emit(
+            ThreadClosed(thread_id=thread.id, root_thread_id=thread.root, outcome=outcome, budget=final, reason=reason)
+        )
+        thread.note_change()
+        if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
+            parent.children.discard(thread.id)
+            self._look(parent)

@@ -1,0 +1,109 @@
+"""From what a handler returned to who gets what. Pure: it checks everything before anything is sent."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from organism.agents.agent import Agent, Output, To
+from organism.agents.context import Draft
+from organism.bus.routing import by_type, check, route
+from organism.errors import BoundExceededError
+from organism.messages import Envelope, Message, encode
+from organism.pump.bounds import Bounds
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """One message with one recipient, checked.
+
+    Attributes:
+        recipient: An agent, or ``user``.
+        message: The payload.
+        size: Its bytes as JSON.
+        delay_s: Seconds before it is delivered.
+        answers: Whether it is the reply to the question being handled.
+    """
+
+    recipient: str
+    message: Message
+    size: int
+    delay_s: float = 0.0
+    answers: bool = False
+
+
+def drafts_of(output: Output) -> tuple[Draft, ...]:
+    """Turn what a handler returned into drafts.
+
+    Raises:
+        TypeError: If it returned something that is no message.
+    """
+    if output is None:
+        return ()
+    items: Sequence[Message | To] = (output,) if isinstance(output, Message | To) else output
+    if isinstance(items, str | bytes) or not isinstance(items, Sequence):
+        raise TypeError(f"a handler returns messages, not {type(output).__name__}; wrap text in organism.Text")
+    drafts = []
+    for item in items:
+        match item:
+            case To(recipient=recipient, message=message):
+                drafts.append(Draft(message=message, recipient=recipient))
+            case Message():
+                drafts.append(Draft(message=item))
+            case _:
+                raise TypeError(f"a handler returns messages, not {type(item).__name__}; wrap text in organism.Text")
+    return tuple(drafts)
+
+
+def resolve(
+    agent: Agent, cause: Envelope, drafts: Sequence[Draft], agents: Mapping[str, Agent], bounds: Bounds
+) -> tuple[Outgoing, ...]:
+    """Give every draft its recipients, in order.
+
+    Raises:
+        DeliveryError: If one of them may not or cannot be delivered, or there are too many; then none is sent.
+        PayloadError: If a payload cannot be written as JSON.
+    """
+    outgoing = [
+        Outgoing(
+            recipient=recipient,
+            message=draft.message,
+            size=checked_size(draft.message, bounds),
+            delay_s=draft.delay_s,
+            answers=reply and cause.reply_to is not None,
+        )
+        for draft in drafts
+        for recipient, reply in _recipients(agent, cause, draft, agents)
+    ]
+    if len(outgoing) > bounds.fan_out:
+        raise BoundExceededError("fan_out", bounds.fan_out, f"agent {agent.name!r} sends {len(outgoing)} messages")
+    for item in outgoing:
+        reply = item.answers or item.recipient == cause.sender
+        check(agent.name, item.recipient, item.message, agents, reply=reply)
+    return tuple(outgoing)
+
+
+def checked_size(message: Message, bounds: Bounds) -> int:
+    """Return a payload's bytes as JSON.
+
+    Raises:
+        BoundExceededError: If it is larger than a message may be.
+        PayloadError: If it cannot be written as JSON.
+    """
+    size = len(encode(message))
+    if size > bounds.message_bytes:
+        raise BoundExceededError("message_bytes", bounds.message_bytes, f"a message of {size:,} bytes is too large")
+    return size
+
+
+def _recipients(
+    agent: Agent, cause: Envelope, draft: Draft, agents: Mapping[str, Agent]
+) -> tuple[tuple[str, bool], ...]:
+    """Return recipients, each with whether it is being replied to."""
+    if draft.recipient is not None:
+        return ((draft.recipient, False),)
+    if draft.to_all:
+        return tuple((name, False) for name in by_type(agent, draft.message, agents.values()))
+    # A question is answered by what its handler returns; only an explicit recipient sends it elsewhere.
+    if draft.is_reply or cause.reply_to is not None:
+        return ((cause.sender, True),)
+    names = route(agent, draft.message, agents, lambda: cause.sender)
+    return tuple((name, name == cause.sender and name not in agent.next) for name in names)

@@ -1,0 +1,334 @@
+"""The message pump: opens threads, takes their messages to handlers, and ends them when nothing is left to do.
+
+Each thread has a lane per agent. A lane handles one message at a time, in the order of arrival; lanes run concurrently.
+A handler's messages leave when it finishes, so a run that fails has sent nothing. A thread is looked at each time one
+of its lanes comes to rest: it is over when nothing of it is queued, running, timed or parked.
+
+Architecture invariant: the pump never reads a payload and never talks to a provider. Money is the router's business;
+all the pump knows of it is that a message may have to wait.
+"""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+import msgspec
+
+from organism.agents.agent import Agent
+from organism.amounts import BudgetState, Limits
+from organism.budget.holds import Spender
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.dead_letters import DeadLetter
+from organism.bus.mailbox import MailboxStatistics
+from organism.bus.routing import check
+from organism.bus.threads import Question, Thread, ThreadView, view
+from organism.clock import Clock
+from organism.errors import (
+    AskCycleError,
+    BoundExceededError,
+    BudgetExhaustedError,
+    ConfigError,
+    StoppedError,
+)
+from organism.ids import USER, IdSource
+from organism.messages import BudgetWarning, Envelope, Message, ThreadResult
+from organism.pump.bounds import Bounds
+from organism.pump.delivery import Delivery, Hooks
+from organism.pump.lifecycle import Lifecycle
+from organism.pump.outgoing import Outgoing, checked_size
+from organism.pump.run import Birth, OnExhausted
+from organism.pump.supervisor import Supervisor
+from organism.router.memo import Memo
+from organism.router.router import LLMRouter
+from organism.usage.events import LimitChanged
+from organism.usage.outbox import Outbox
+
+
+class PumpStatistics(msgspec.Struct, frozen=True):
+    """A look at the pump."""
+
+    threads: int
+    blocked: int
+    dead_letters: int
+    mailboxes: dict[str, MailboxStatistics]
+    stopped_agents: dict[str, str]
+
+
+class Pump:
+    """Runs the threads of one organism. Use it as an async context manager: it owns the tasks of all handlers.
+
+    Args:
+        agents: The agents; their names are unique.
+        registry: The budgets.
+        router: The door to the models, running.
+        outbox: Takes the events.
+        clock: For instants and periods.
+        ids: Makes thread and message ids.
+        bounds: Structural bounds.
+        on_exhausted: What a refusal means for a handler.
+    """
+
+    def __init__(  # noqa: PLR0913 - where the rooms meet; everything is named at the one place that calls it
+        self,
+        agents: Iterable[Agent],
+        *,
+        registry: ThreadBudgetRegistry,
+        router: LLMRouter,
+        outbox: Outbox,
+        clock: Clock,
+        ids: IdSource,
+        bounds: Bounds | None = None,
+        on_exhausted: OnExhausted = "park",
+    ) -> None:
+        self.agents = {agent.name: agent for agent in agents}
+        self.registry = registry
+        self.router = router
+        self.memo = Memo()
+        self.on_exhausted: OnExhausted = on_exhausted
+        self._outbox = outbox
+        self._clock = clock
+        self._ids = ids
+        self._bounds = bounds or Bounds()
+        # Delivery sets lanes going, which is the life of threads, which rests on delivery: tied by late binding.
+        hooks = Hooks(
+            start_lane=lambda thread, lane: self._life.start_lane(thread, lane),  # noqa: PLW0108
+            defer=lambda thread, delay_s, envelope: self._life.defer(thread, delay_s, envelope),  # noqa: PLW0108
+        )
+        self._delivery = Delivery(self.agents, self._bounds, outbox, clock, ids, hooks)
+        self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock)
+        self._life = Lifecycle(self._delivery, registry, router, self.memo, outbox, self._supervisor.work)
+        self._accepting = False
+        router.on_warning = self._warn
+
+    async def __aenter__(self) -> Self:
+        self._life.tasks = anyio.create_task_group()
+        await self._life.tasks.__aenter__()
+        self._accepting = True
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End what is still open and stop."""
+        if (tasks := self._life.tasks) is None:
+            return
+        self._accepting = False
+        with anyio.CancelScope(shield=True):
+            for thread_id in [thread.id for thread in self._life.all() if thread.parent is None]:
+                await self.terminate(thread_id, "the organism has stopped")
+        tasks.cancel_scope.cancel()
+        await tasks.__aexit__(exc_type, exc, traceback)
+        self._life.tasks = None
+
+    # -- from outside ---------------------------------------------------------------------------------------------
+
+    def open_thread(
+        self,
+        message: Message,
+        to: str,
+        *,
+        thread_id: str | None = None,
+        limits: Limits | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> str:
+        """Open a thread with a first message and return its id.
+
+        Args:
+            message: The first message.
+            to: The agent it is for.
+            thread_id: A name for the thread, never used before; made up when not given.
+            limits: Its own limits instead of the configured ones.
+            labels: Kept on every usage event of the thread.
+
+        Raises:
+            DeliveryError: If the message cannot be accepted.
+            StoppedError: If the organism is stopping.
+        """
+        if not self._accepting:
+            raise StoppedError
+        check(USER, to, message, self.agents, reply=False)
+        size = checked_size(message, self._bounds)
+        thread_id = thread_id or self._ids.next("th")
+        self._life.check_id(thread_id)
+        thread = Thread(thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels or {})
+        envelope = self._delivery.first(thread, to, message, size)
+        self._delivery.check_room(envelope)
+        self.registry.open_thread(thread_id, limits=limits)
+        self._life.begin(thread, envelope)
+        return thread_id
+
+    def send(self, thread_id: str, message: Message, to: str | None = None) -> str:
+        """Send a message from outside into an open thread, to its entry agent unless another is named.
+
+        Returns:
+            The id of the message.
+
+        Raises:
+            DeliveryError: If the message cannot be accepted.
+            StoppedError: If the organism is stopping.
+        """
+        if not self._accepting:
+            raise StoppedError
+        thread = self._life.get(thread_id)
+        recipient = to or thread.entry
+        check(USER, recipient, message, self.agents, reply=False)
+        envelope = self._delivery.first(thread, recipient, message, checked_size(message, self._bounds))
+        self._delivery.check_room(envelope)
+        self._delivery.accept(thread, envelope)
+        return envelope.id
+
+    async def wait_rest(self, thread_id: str) -> ThreadResult | ThreadView:
+        """Wait until a thread has ended or waits for budget, and return its result or a look at it.
+
+        Raises:
+            ThreadClosedError: If no such thread is open.
+        """
+        thread = self._life.get(thread_id, closing=True)
+        while thread.result is None:
+            if thread.status == "blocked":
+                return view(thread)
+            await thread.changed.wait()
+        return thread.result
+
+    async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
+        """End a thread and its children now; calls under way are charged what they really cost.
+
+        Raises:
+            ThreadClosedError: If no such thread is open.
+        """
+        thread = self._life.get(thread_id, closing=True)
+        return await self._life.close(thread, "terminated", reason)
+
+    def set_limits(self, account: str, limits: Limits) -> BudgetState:
+        """Give an account new limits and let go on what waited for it.
+
+        Raises:
+            UnknownAccountError: If the account is not open.
+        """
+        before = self.registry.state(account)
+        warnings = self.registry.set_limits(account, limits)
+        after = self.registry.state(account)
+        thread = self._life.find(account.removeprefix("thread:"))
+        self._outbox.emit(
+            LimitChanged(
+                thread_id=thread.id if thread else "",
+                root_thread_id=thread.root if thread else "",
+                account=account,
+                before=before.limits,
+                after=limits,
+                revision=after.revision,
+            )
+        )
+        if thread is not None:
+            for warning in warnings:
+                self._delivery.warn(thread, thread.entry, warning)
+        for waiting in self._life.all():
+            if any(lane.parked is not None and lane.parked.account == account for lane in waiting.lanes.values()):
+                self._life.unpark(waiting)
+        return after
+
+    async def drain(self, within_s: float) -> bool:
+        """Take no new threads and wait until the open ones have ended or wait for budget; whether they all did."""
+        self._accepting = False
+        with anyio.move_on_after(within_s) as deadline:
+            for thread in self._life.all():
+                while thread.result is None and thread.status != "blocked":
+                    await thread.changed.wait()
+        return not deadline.cancelled_caught
+
+    def threads(self) -> tuple[ThreadView, ...]:
+        """Return a look at every open thread, oldest first."""
+        return tuple(view(thread) for thread in self._life.all())
+
+    def thread(self, thread_id: str) -> ThreadView:
+        """Return a look at one open thread.
+
+        Raises:
+            ThreadClosedError: If no such thread is open.
+        """
+        return view(self._life.get(thread_id, closing=True))
+
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """Return the newest dead letters, oldest first."""
+        return self._delivery.dead_letters.list()
+
+    def statistics(self) -> PumpStatistics:
+        """Count what is open and what waits."""
+        return PumpStatistics(
+            threads=len(self._life),
+            blocked=sum(thread.status == "blocked" for thread in self._life.all()),
+            dead_letters=self._delivery.dead_letters.total,
+            mailboxes={name: mailbox.statistics() for name, mailbox in self._delivery.mailboxes.items()},
+            stopped_agents=dict(self._supervisor.stopped),
+        )
+
+    # -- what runs ask for (the Host port) ---------------------------------------------------------------------------
+
+    def model_for(self, model: str | None) -> str:
+        """Return the model a call goes to: the one named, or the only one there is.
+
+        Raises:
+            ConfigError: If none is named and there is not exactly one.
+        """
+        if model is not None:
+            return model
+        models = list(self.router.models)
+        if len(models) != 1:
+            raise ConfigError(f"name a model for this call; there are: {', '.join(sorted(models)) or 'none'}")
+        return models[0]
+
+    async def put_question(
+        self, thread: Thread, asker: Envelope, index: int, recipient: str, message: Message
+    ) -> Question:
+        """Send a question of a handler."""
+        sender = asker.recipient
+        chain = (*asker.asking, sender)
+        if recipient in chain:
+            raise AskCycleError((*chain, recipient))
+        check(sender, recipient, message, self.agents, reply=False)
+        outgoing = Outgoing(recipient=recipient, message=message, size=checked_size(message, self._bounds))
+        envelope = self._delivery.question(asker, sender, outgoing)
+        if envelope.hops > self._bounds.hops:
+            raise BoundExceededError("hops", self._bounds.hops, "this thread goes round too long")
+        question = Question(envelope.id, recipient)
+        thread.asked[asker.id, index] = question
+        thread.questions[envelope.id] = question
+        await self._delivery.deliver(thread, envelope)
+        return question
+
+    def spawn_child(self, parent: Thread, asker: Envelope, index: int, birth: Birth) -> Thread:
+        """Open a child thread of a handler, or find the one its earlier run has opened."""
+        key = (asker.id, index)
+        if (known := parent.spawned.get(key)) is not None:
+            return known
+        root = self._life.get(parent.root)
+        if parent.depth + 1 > self._bounds.depth:
+            raise BoundExceededError("depth", self._bounds.depth, "child threads are nested too deep")
+        if root.descendants + 1 > self._bounds.descendants:
+            raise BoundExceededError("descendants", self._bounds.descendants, "the thread has too many descendants")
+        check(asker.recipient, birth.recipient, birth.message, self.agents, reply=False)
+        size = checked_size(birth.message, self._bounds)
+        child_id = self._ids.next("th")
+        refusal = self.registry.open_thread(child_id, limits=birth.limits, parent=parent.id, child_budget=birth.budget)
+        if refusal is not None:
+            raise BudgetExhaustedError(refusal, parent.id)
+        child = Thread(
+            child_id,
+            root=parent.root,
+            parent=parent.id,
+            depth=parent.depth + 1,
+            entry=birth.recipient,
+            labels=parent.labels,
+        )
+        root.descendants += 1
+        parent.children.add(child_id)
+        parent.spawned[key] = child
+        self._life.begin(child, self._delivery.first(child, birth.recipient, birth.message, size))
+        return child
+
+    def _warn(self, spender: Spender, warning: BudgetWarning) -> None:
+        thread = self._life.find(spender.thread_id)
+        if thread is not None and thread.status != "closing":
+            self._delivery.warn(thread, spender.agent, warning)

@@ -1,0 +1,203 @@
+"""One run of a handler on one message: its context's window to the organism, its deadline, and how it ends."""
+
+import inspect
+from typing import Literal, NoReturn, Protocol
+
+import anyio
+import anyio.to_thread
+import msgspec
+from msgspec.structs import replace
+
+from organism.agents.agent import Agent, Handler, Output
+from organism.agents.context import Context, Draft
+from organism.amounts import BudgetState, Limits
+from organism.budget.holds import ChildBudget, Spender
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.threads import Lane, Question, Thread
+from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, OrganismError, Shortfall
+from organism.messages import Envelope, Message, ThreadResult
+from organism.pump.outgoing import drafts_of
+from organism.router.memo import Memo
+from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.router.router import Call, LLMRouter
+
+OnExhausted = Literal["park", "fail"]
+"""``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""
+
+
+class Host(Protocol):
+    """What a run needs of the pump that runs it."""
+
+    on_exhausted: OnExhausted
+    memo: Memo
+    router: LLMRouter
+    registry: ThreadBudgetRegistry
+
+    def model_for(self, model: str | None) -> str:
+        """Return the model a call goes to when its handler names this one, or none."""
+        ...
+
+    async def put_question(
+        self, thread: Thread, asker: Envelope, index: int, recipient: str, message: Message
+    ) -> Question:
+        """Send a question."""
+        ...
+
+    def spawn_child(self, parent: Thread, asker: Envelope, index: int, birth: "Birth") -> Thread:
+        """Open a child thread, or return the one opened under that index before."""
+        ...
+
+
+class Birth(msgspec.Struct, frozen=True):
+    """How a child thread begins: its first message, whom it is for, and its budget."""
+
+    recipient: str
+    message: Message
+    limits: Limits | None
+    budget: ChildBudget
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The handler finished; this is what it sends."""
+
+    drafts: tuple[Draft, ...]
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The handler raised, or took too long."""
+
+    error: Exception
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A call of the handler was refused; its message waits for budget."""
+
+    shortfall: Shortfall
+
+
+class HandlerTimeoutError(OrganismError):
+    """A handler took longer than its agent allows.
+
+    Attributes:
+        agent: Whose handler.
+        timeout_s: What it is allowed, in seconds.
+    """
+
+    retryable = True
+
+    def __init__(self, agent: str, timeout_s: float) -> None:
+        self.agent = agent
+        self.timeout_s = timeout_s
+        super().__init__(f"the handler of agent {agent!r} took longer than {timeout_s:g} s")
+
+
+class Run:
+    """Runs a handler once and is the runtime behind its context."""
+
+    def __init__(self, host: Host, thread: Thread, lane: Lane, envelope: Envelope, agent: Agent) -> None:
+        self._host = host
+        self._thread = thread
+        self._lane = lane
+        self._envelope = envelope
+        self._agent = agent
+        self._scope = anyio.CancelScope()
+        self._parked: Shortfall | None = None
+        self._calls = 0
+        self._questions = 0
+
+    async def __call__(self) -> Done | Failed | Parked:
+        """Run the handler to an end that the pump can act on."""
+        ctx = Context(self._envelope, self._agent.name, self._lane.state, self)
+        failure: Exception | None = None
+        drafts: tuple[Draft, ...] = ()
+        with self._scope:
+            try:
+                with anyio.move_on_after(self._agent.timeout_s) as deadline:
+                    output = await invoke(self._agent.handler, self._envelope.payload, ctx)
+                    drafts = (*ctx.drafts, *drafts_of(output))
+                if deadline.cancelled_caught:
+                    failure = HandlerTimeoutError(self._agent.name, self._agent.timeout_s)
+            except Exception as error:  # noqa: BLE001 - the supervisor decides what any failure means
+                failure = error
+        if self._parked is not None:
+            return Parked(self._parked)
+        return Failed(failure) if failure is not None else Done(drafts)
+
+    # -- the Runtime port -----------------------------------------------------------------------------------------
+
+    async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+        """Make a model call, or return the answer that an earlier run of this handler has paid for."""
+        index, self._calls = self._calls, self._calls + 1
+        model = self._host.model_for(model)
+        request = replace(request, model=model)
+        if (paid := self._host.memo.find(self._envelope.id, index, request)) is not None:
+            return paid
+        call = Call(
+            spender=Spender(self._thread.id, self._agent.name, model),
+            root_thread_id=self._thread.root,
+            request=request,
+            labels=self._thread.labels,
+        )
+        try:
+            completion = await self._host.router.complete(call, on_text)
+        except BudgetExhaustedError as error:
+            if self._host.on_exhausted == "fail":
+                raise
+            await self._park(error.shortfall)
+        self._host.memo.keep(self._envelope.id, index, request, completion)
+        return completion
+
+    async def ask(self, recipient: str, message: Message, timeout_s: float) -> Message:
+        """Send a question, or take up one that an earlier run of this handler has sent."""
+        index, self._questions = self._questions, self._questions + 1
+        question = self._thread.asked.get((self._envelope.id, index))
+        if question is None:
+            question = await self._host.put_question(self._thread, self._envelope, index, recipient, message)
+        with anyio.move_on_after(timeout_s):
+            while question.open and question.parked is None:
+                await question.answered.wait()
+        if question.reply is not None:
+            return question.reply
+        if question.failure is not None:
+            raise AskFailedError(recipient, question.failure)
+        if question.parked is not None:
+            await self._park(question.parked)
+        raise AskTimeoutError(recipient, timeout_s)
+
+    async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
+        """Open a child thread, or take up the one that an earlier run of this handler has opened."""
+        index, self._questions = self._questions, self._questions + 1
+        birth = Birth(recipient, message, limits, budget)
+        try:
+            child = self._host.spawn_child(self._thread, self._envelope, index, birth)
+        except BudgetExhaustedError as error:
+            if self._host.on_exhausted == "fail":
+                raise
+            await self._park(error.shortfall)
+        while child.result is None:
+            if child.blocked_by is not None:
+                await self._park(child.blocked_by)
+            await child.changed.wait()
+        return child.result
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Return every account that limits the thread."""
+        return self._host.registry.budgets(self._thread.id)
+
+    async def _park(self, shortfall: Shortfall) -> NoReturn:
+        """End this run from inside: the handler is cancelled, which no ``except Exception`` of its own can hold up."""
+        self._parked = shortfall
+        self._scope.cancel()
+        await anyio.sleep_forever()
+        raise AssertionError("sleeping for ever ends only by cancellation")
+
+
+async def invoke(handler: Handler, message: Message, ctx: Context) -> Output:
+    """Call a handler; a plain function runs on a worker thread, where it may block without holding up the others."""
+    if inspect.iscoroutinefunction(handler):
+        output: Output = await handler(message, ctx)
+        return output
+    result = await anyio.to_thread.run_sync(handler, message, ctx, abandon_on_cancel=True)
+    if inspect.isawaitable(result):
+        return await result
+    return result

@@ -1,0 +1,145 @@
+"""One attempt at a model call: from the mark that it leaves to the entry that resolves its hold.
+
+An attempt runs in a task of the router's own, not of its caller. So nothing that happens to the caller (a deadline,
+a terminated thread, a second cancellation in the same breath) can keep the real usage out of the ledger: a cancelled
+caller goes at once, and the attempt reads on for a bounded time before the whole hold is charged.
+"""
+
+from collections.abc import Callable
+
+import anyio
+import msgspec
+
+from organism.amounts import Amounts, TokenUsage
+from organism.budget.estimate import output_tokens_from_text
+from organism.budget.holds import HeldCall, Spender
+from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.pricing import Rates, cost_nanousd
+from organism.router.plan import Route
+from organism.router.provider import Completion, CompletionRequest, Provider, TextSink
+from organism.usage.events import Outcome
+
+_DOUBTFUL_FACTOR = 16
+_DOUBTFUL_NANOUSD = 10_000_000_000
+"""Usage above 16 times its hold and above $10 is taken for a provider's mistake and disputed, not believed."""
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt is resolved.
+
+    Attributes:
+        outcome: By what.
+        usage: Tokens charged.
+        cost_nanousd: Money charged; ``None`` when no price is known.
+        response_model: The model that answered, if one did.
+        error: What failed.
+    """
+
+    outcome: Outcome
+    usage: TokenUsage = TokenUsage()
+    cost_nanousd: int | None = None
+    response_model: str | None = None
+    error: str | None = None
+
+    @property
+    def amounts(self) -> Amounts:
+        """What the ledger is charged."""
+        return Amounts(self.usage.total, self.cost_nanousd or 0, 1)
+
+
+class Attempt(msgspec.Struct, kw_only=True, eq=False):
+    """One attempt while it runs.
+
+    Attributes:
+        spender: On whose behalf.
+        number: Counted from 1 within its call.
+        route: Where it goes.
+        request: What is sent, with the granted output cap.
+        input_tokens: The estimate that was held.
+        held: Its hold.
+        rates: The model's prices; ``None`` when unknown.
+        timeout_s: Seconds until it is given up.
+        started_ns: When it was let out, on the monotonic clock.
+        on_text: Where pieces of the answer go.
+        scope: Ends the exchange with the provider; no cancellation from outside does.
+        done: Set once it is resolved.
+        result: The answer, or why there is none.
+    """
+
+    spender: Spender
+    number: int
+    route: Route
+    request: CompletionRequest
+    input_tokens: int
+    held: HeldCall
+    rates: Rates | None
+    timeout_s: float
+    started_ns: int = 0
+    on_text: TextSink | None = None
+    scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
+    done: anyio.Event = msgspec.field(default_factory=anyio.Event)
+    result: Completion | ProviderError | None = None
+
+    def drain(self, within_s: float) -> None:
+        """Let go of the caller: read on silently for the real usage, but not for long."""
+        self.on_text = None
+        self.scope.deadline = min(self.scope.deadline, anyio.current_time() + within_s)
+
+    def pass_text(self, piece: str) -> None:
+        """Hand a piece of the answer to whoever still listens."""
+        if self.on_text is not None:
+            self.on_text(piece)
+
+    async def exchange(self, provider: Provider) -> None:
+        """Talk to the provider and set :attr:`result`; a cut-off exchange leaves it ``None``."""
+        self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.timeout_s)
+        with self.scope:
+            try:
+                sink = self.pass_text if self.on_text is not None else None
+                self.result = await provider.complete(self.request, sink)
+            except ProviderError as error:
+                self.result = error
+            except Exception as error:  # noqa: BLE001 - an adapter's own bug must still be charged, and is raised by the router
+                self.result = UncertainError(self.route.provider, f"unexpected {type(error).__name__}: {error}")
+        if self.result is None:
+            self.result = UncertainError(self.route.provider, f"no answer within {self.timeout_s:g} s")
+
+    def charge(self, rates_of: Callable[[str, str], Rates | None]) -> Charge:
+        """Decide what the attempt costs; the table of outcomes of the guarantees page.
+
+        Args:
+            rates_of: Looks up the prices of a provider's model: the one that answered may not be the one asked.
+        """
+        match self.result:
+            case RejectedError() as error:
+                return Charge(outcome="released", error=str(error))
+            case Completion() as answer:
+                return self._charge_answer(answer, rates_of)
+            case ProviderError() as error:
+                return self._whole_hold("worst_case", str(error))
+            case None:
+                return self._whole_hold("worst_case", "the exchange was cut off")
+
+    def _charge_answer(self, answer: Completion, rates_of: Callable[[str, str], Rates | None]) -> Charge:
+        if answer.usage_error is not None:
+            return self._whole_hold("disputed", answer.usage_error, answer.model)
+        rates = (answer.model != self.request.model and rates_of(self.route.provider, answer.model)) or self.rates
+        outcome: Outcome = "settled"
+        usage = answer.usage
+        if usage is None or (not usage.output_total and answer.text):
+            # Missing is not zero, and zero tokens beside a visible answer is not a count.
+            outcome = "estimated"
+            usage = TokenUsage(input=self.input_tokens, output=output_tokens_from_text(answer.text))
+        cost = cost_nanousd(rates, usage) if rates is not None else None
+        if usage.total > _DOUBTFUL_FACTOR * max(1, self.held.amounts.tokens) and (cost or 0) > _DOUBTFUL_NANOUSD:
+            return self._whole_hold("disputed", f"usage of {usage.total} tokens is beyond belief", answer.model)
+        return Charge(outcome=outcome, usage=usage, cost_nanousd=cost, response_model=answer.model)
+
+    def _whole_hold(self, outcome: Outcome, error: str, response_model: str | None = None) -> Charge:
+        return Charge(
+            outcome=outcome,
+            usage=TokenUsage(input=self.input_tokens, output=self.held.output_cap),
+            cost_nanousd=self.held.amounts.cost_nanousd if self.rates is not None else None,
+            response_model=response_model,
+            error=error,
+        )

@@ -1,0 +1,402 @@
+"""The one door to a model. Every call goes: plan, reserve, dispatch, call, settle; a retry begins again at reserve.
+
+The router holds no balance and knows no wire format. It decides what each failure means for money, and it makes sure
+that each hold it takes is resolved exactly once, whatever happens to the task that asked for it.
+"""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import anyio
+import anyio.abc
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import NS_PER_S, BudgetState
+from organism.budget.estimate import input_tokens_strict, input_tokens_tight
+from organism.budget.holds import HeldCall, Settlement, Spender
+from organism.budget.policy import Ask
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.clock import Clock
+from organism.errors import (
+    BudgetExhaustedError,
+    ConfigError,
+    ProviderError,
+    RejectedError,
+    Shortfall,
+    StoppedError,
+    UncertainError,
+    UnpricedError,
+)
+from organism.ids import IdSource
+from organism.journal import Journal
+from organism.messages import BudgetWarning
+from organism.pricing import Rates
+from organism.router.attempt import Attempt, Charge
+from organism.router.plan import ModelPlan, Route, delay_s, route_for
+from organism.router.provider import Completion, CompletionRequest, Provider, TextSink
+from organism.usage.events import BudgetExceeded, LLMRetry, ThresholdCrossed, UsageEvent
+from organism.usage.outbox import Outbox
+
+Estimate = Literal["tight", "strict"]
+"""``tight``: close, may be overrun a little. ``strict``: counts bytes, a true bound for text."""
+
+WarningSink = Callable[[Spender, BudgetWarning], None]
+"""Delivers a warning to the agent whose call crossed a threshold; must not block."""
+
+
+class Prices(Protocol):
+    """Where the router learns what a model costs."""
+
+    def rates(self, provider: str, model: str) -> Rates | None:
+        """Return the prices of a provider's model, or ``None`` when unknown, which is not zero."""
+        ...
+
+
+class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How calls are made.
+
+    Attributes:
+        estimate: How the input is counted before the call.
+        output_min: The shortest answer worth a call, in tokens.
+        attempts: How often a rejected call is tried in all.
+        timeout_s: Seconds an attempt may take.
+        drain_s: Seconds an abandoned attempt may go on, to learn its real usage.
+        calls_in_flight: Calls of one thread at a time.
+        refuse_unpriced: Whether a USD limit in mode ``enforce`` refuses models without a price.
+    """
+
+    estimate: Estimate = "tight"
+    output_min: int = 16
+    attempts: int = 3
+    timeout_s: float = 120.0
+    drain_s: float = 10.0
+    calls_in_flight: int = 8
+    refuse_unpriced: bool = True
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One model call of an agent.
+
+    Attributes:
+        spender: The thread that pays, the agent that asks, the model as the configuration names it.
+        root_thread_id: The thread at the top of the tree.
+        request: What to send; its ``model`` and output cap are filled in by the router.
+        labels: The thread's labels.
+    """
+
+    spender: Spender
+    root_thread_id: str
+    request: CompletionRequest
+    labels: dict[str, str] = {}
+
+
+class RouterStatistics(msgspec.Struct, frozen=True):
+    """A look at the router: attempts under way, and threads that have any."""
+
+    attempts_open: int
+    threads: int
+
+
+class LLMRouter:
+    """Makes model calls within budgets. Use it as an async context manager: it owns the attempts' tasks.
+
+    Args:
+        models: The models agents may name.
+        providers: The providers their routes name.
+        registry: The budgets.
+        prices: What models cost.
+        journal: Committed before a call leaves.
+        outbox: Takes the events.
+        clock: Measures latency.
+        ids: Makes call ids.
+        settings: How calls are made.
+    """
+
+    def __init__(  # noqa: PLR0913 - the crossing of four rooms; everything is named at the one place that calls it
+        self,
+        *,
+        models: Mapping[str, ModelPlan],
+        providers: Mapping[str, Provider],
+        registry: ThreadBudgetRegistry,
+        prices: Prices,
+        journal: Journal,
+        outbox: Outbox,
+        clock: Clock,
+        ids: IdSource,
+        settings: RouterSettings | None = None,
+    ) -> None:
+        self.models = dict(models)
+        self.settings = settings or RouterSettings()
+        self.on_warning: WarningSink | None = None
+        self._providers = providers
+        self._registry = registry
+        self._prices = prices
+        self._journal = journal
+        self._outbox = outbox
+        self._clock = clock
+        self._ids = ids
+        self._calls_made = 0
+        self._open: dict[str, set[Attempt]] = {}
+        self._idle: dict[str, anyio.Event] = {}
+        self._slots: dict[str, anyio.Semaphore] = {}
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give open attempts their time to learn what they cost, then stop."""
+        tasks, self._tasks = self._tasks, None
+        if tasks is None:
+            return
+        with anyio.CancelScope(shield=True):
+            for thread_id in list(self._open):
+                await self.wait_idle(thread_id)
+        await tasks.__aexit__(exc_type, exc, traceback)
+
+    async def complete(self, call: Call, on_text: TextSink | None = None) -> Completion:
+        """Make a call and charge it to its thread.
+
+        Args:
+            call: What to ask, and who pays.
+            on_text: Called with each piece of the answer as it arrives.
+
+        Raises:
+            BudgetExhaustedError: A limit refused the call; nothing was sent or charged.
+            UnpricedError: A USD limit is in force and the model has no price; nothing was sent or charged.
+            RejectedError: The provider refused; nothing was charged.
+            UncertainError: No usable answer came, and the whole hold was charged.
+            UnknownAccountError: The thread has no budget, because it is closed.
+        """
+        plan = self._plan(call.spender.model)
+        number = self._calls_made
+        self._calls_made += 1
+        call_id = self._ids.next("call")
+        async with self._slot(call.spender.thread_id):
+            for attempt_number in range(1, self.settings.attempts + 1):
+                route = route_for(plan, number, attempt_number)
+                attempt = await self._admit(call, route, attempt_number)
+                result = await self._run(call, call_id, attempt, on_text)
+                if isinstance(result, Completion):
+                    return result
+                if not (isinstance(result, RejectedError) and result.again) or attempt_number == self.settings.attempts:
+                    raise result
+                await self._back_off(call, call_id, attempt, result, route_for(plan, number, attempt_number + 1))
+        raise AssertionError("a call ends within its attempts")
+
+    async def wait_idle(self, thread_id: str) -> None:
+        """Return when no attempt of the thread is open any more; abandoned ones get only their drain time."""
+        for attempt in self._open.get(thread_id, ()):
+            attempt.drain(self.settings.drain_s)
+        while self._open.get(thread_id):
+            await self._idle.setdefault(thread_id, anyio.Event()).wait()
+
+    def statistics(self) -> RouterStatistics:
+        """Count what is under way."""
+        return RouterStatistics(
+            attempts_open=sum(len(attempts) for attempts in self._open.values()), threads=len(self._open)
+        )
+
+    # -- steps of a call ------------------------------------------------------------------------------------------
+
+    def _plan(self, model: str) -> ModelPlan:
+        try:
+            return self.models[model]
+        except KeyError:
+            known = ", ".join(sorted(self.models)) or "none"
+            raise ConfigError(f"no model is called {model!r}; there are: {known}") from None
+
+    def _slot(self, thread_id: str) -> anyio.Semaphore:
+        """Return the thread's places in flight, made on first use and gone with its last attempt."""
+        return self._slots.setdefault(thread_id, anyio.Semaphore(self.settings.calls_in_flight))
+
+    async def _admit(self, call: Call, route: Route, number: int) -> Attempt:
+        """Hold the worst case of an attempt, or raise why it may not be made."""
+        spender, request = call.spender, call.request
+        rates = self._prices.rates(route.provider, route.model)
+        if rates is None:
+            self._refuse_unpriced(spender, route)
+        count = input_tokens_strict if self.settings.estimate == "strict" else input_tokens_tight
+        ask = Ask(
+            input_tokens=count(request.messages),
+            output_cap=request.max_output_tokens,
+            output_min=self.settings.output_min,
+            input_rate=rates.dearest_input() if rates is not None else 0,
+            output_rate=rates.dearest_output() if rates is not None else 0,
+        )
+        held = await self._registry.reserve(spender, ask)
+        if isinstance(held, Shortfall):
+            self._say_exceeded(call, held, enforced=True)
+            raise BudgetExhaustedError(held, spender.thread_id)
+        if held.over is not None:
+            self._say_exceeded(call, held.over, enforced=False)
+        return Attempt(
+            spender=spender,
+            number=number,
+            route=route,
+            request=replace(request, model=route.model, max_output_tokens=held.output_cap),
+            input_tokens=ask.input_tokens,
+            held=held,
+            rates=rates,
+            timeout_s=self._timeout_s(held),
+        )
+
+    async def _run(
+        self, call: Call, call_id: str, attempt: Attempt, on_text: TextSink | None
+    ) -> Completion | ProviderError:
+        """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
+        try:
+            self._registry.dispatch(attempt.held.hold_id)
+            await self._journal.commit()
+            if self._tasks is None:
+                raise StoppedError
+        except BaseException:
+            self._registry.release(attempt.held.hold_id)  # nothing has left yet
+            raise
+        attempt.on_text = on_text
+        attempt.started_ns = self._clock.monotonic_ns()
+        self._open.setdefault(call.spender.thread_id, set()).add(attempt)
+        self._tasks.start_soon(self._perform, call, call_id, attempt)
+        try:
+            await attempt.done.wait()
+        except BaseException:
+            attempt.drain(self.settings.drain_s)
+            raise
+        if attempt.result is None:
+            return UncertainError(attempt.route.provider, "the exchange was cut off")
+        return attempt.result
+
+    async def _perform(self, call: Call, call_id: str, attempt: Attempt) -> None:
+        """Run an attempt to its settlement; there is no await between its end and the ledger."""
+        try:
+            await attempt.exchange(self._providers[attempt.route.provider])
+        finally:
+            self._resolve(call, call_id, attempt)
+            attempt.done.set()
+            self._forget(attempt)
+
+    def _resolve(self, call: Call, call_id: str, attempt: Attempt) -> None:
+        charge = attempt.charge(self._prices.rates)
+        latency_ns = self._clock.monotonic_ns() - attempt.started_ns
+        if charge.outcome == "released":
+            budgets = self._registry.release(attempt.held.hold_id)
+            self._say_usage(call, call_id, attempt, charge, latency_ns, budgets)
+            return
+        settlement = self._registry.settle(
+            attempt.held, charge.amounts, outcome=charge.outcome, priced=charge.cost_nanousd is not None
+        )
+        self._say_usage(call, call_id, attempt, charge, latency_ns, settlement)
+        for warning in settlement.warnings:
+            self._warn(call, warning)
+
+    def _forget(self, attempt: Attempt) -> None:
+        thread_id = attempt.spender.thread_id
+        attempts = self._open[thread_id]
+        attempts.discard(attempt)
+        if not attempts:
+            del self._open[thread_id]
+            if (idle := self._idle.pop(thread_id, None)) is not None:
+                idle.set()
+
+    def close_thread(self, thread_id: str) -> None:
+        """Free what is kept for a thread that has ended."""
+        self._slots.pop(thread_id, None)
+
+    async def _back_off(self, call: Call, call_id: str, attempt: Attempt, error: RejectedError, then: Route) -> None:
+        wait_s = delay_s(attempt.number, error.retry_after_s, same_provider=then.provider == attempt.route.provider)
+        self._outbox.emit(
+            LLMRetry(
+                thread_id=call.spender.thread_id,
+                root_thread_id=call.root_thread_id,
+                agent=call.spender.agent,
+                call_id=call_id,
+                attempt=attempt.number,
+                delay_s=wait_s,
+                next_provider=then.provider,
+                reason=str(error),
+            )
+        )
+        await anyio.sleep(wait_s)
+
+    def _timeout_s(self, held: HeldCall) -> float:
+        if held.time_left_ns is None:
+            return self.settings.timeout_s
+        return min(self.settings.timeout_s, held.time_left_ns / NS_PER_S)
+
+    def _refuse_unpriced(self, spender: Spender, route: Route) -> None:
+        if self._registry.mode != "enforce" or not self.settings.refuse_unpriced:
+            return
+        if any(state.limits.cost_nanousd is not None for state in self._registry.scopes_of(spender)):
+            raise UnpricedError(route.model, route.provider)
+
+    # -- what is told ---------------------------------------------------------------------------------------------
+
+    def _warn(self, call: Call, warning: BudgetWarning) -> None:
+        self._outbox.emit(
+            ThresholdCrossed(
+                thread_id=call.spender.thread_id,
+                root_thread_id=call.root_thread_id,
+                agent=call.spender.agent,
+                account=warning.account,
+                dimension=warning.dimension,
+                threshold=warning.threshold,
+                level=warning.level,
+                limit=warning.limit,
+                spent=warning.spent,
+            )
+        )
+        if self.on_warning is not None:
+            self.on_warning(call.spender, warning)
+
+    def _say_exceeded(self, call: Call, shortfall: Shortfall, *, enforced: bool) -> None:
+        if not self._registry.first_report(shortfall):
+            return
+        self._outbox.emit(
+            BudgetExceeded(
+                thread_id=call.spender.thread_id,
+                root_thread_id=call.root_thread_id,
+                agent=call.spender.agent,
+                shortfall=shortfall,
+                enforced=enforced,
+            )
+        )
+
+    def _say_usage(
+        self,
+        call: Call,
+        call_id: str,
+        attempt: Attempt,
+        charge: Charge,
+        latency_ns: int,
+        settled: Settlement | tuple[BudgetState, ...],
+    ) -> None:
+        priced = charge.cost_nanousd is not None and attempt.rates is not None
+        event = UsageEvent(
+            thread_id=call.spender.thread_id,
+            root_thread_id=call.root_thread_id,
+            agent=call.spender.agent,
+            call_id=call_id,
+            attempt=attempt.number,
+            provider=attempt.route.provider,
+            model=call.spender.model,
+            request_model=attempt.request.model,
+            response_model=charge.response_model,
+            usage=charge.usage,
+            cost_nanousd=0 if charge.outcome == "released" else charge.cost_nanousd,
+            price_source=attempt.rates.source if priced and attempt.rates is not None else None,
+            latency_ns=latency_ns,
+            outcome=charge.outcome,
+            error=charge.error,
+            labels=call.labels,
+        )
+        if isinstance(settled, Settlement):
+            event = replace(event, overrun=settled.overrun, budgets=settled.budgets)
+        else:
+            event = replace(event, budgets=settled)
+        self._outbox.emit(event)

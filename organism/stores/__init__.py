@@ -1,0 +1,1 @@
+"""Adapters of the journal port: where committed records go."""

@@ -1,0 +1,246 @@
+"""What organism tells the outside about money and threads: one frozen struct per kind of event.
+
+An event is appended in the same step as the ledger entry or the state it reports, so there is never one without the
+other. Consumers treat two events of the same ``id`` as one.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from organism.amounts import Amounts, BudgetState, Dimension, Limits, TokenUsage
+from organism.errors import Shortfall
+from organism.messages import ThreadOutcome
+
+Outcome = Literal["settled", "estimated", "worst_case", "disputed", "released"]
+"""How an attempt was resolved.
+
+``settled``: by the provider's own usage. ``estimated``: the provider sent none, it was estimated from the text.
+``worst_case``: the work may have been done, the whole hold is charged. ``disputed``: the provider's numbers make no
+sense, the whole hold is charged. ``released``: no work was done, nothing is charged.
+"""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, omit_defaults=False):
+    """What every event carries.
+
+    Attributes:
+        id: Unique and ascending in the order of the journal; given by the outbox.
+        time_ns: When, in nanoseconds since the Unix epoch, UTC; given by the outbox.
+        thread_id: The thread it is about; empty for events about the organism.
+        root_thread_id: The thread at the top of its tree.
+    """
+
+    id: str = ""
+    time_ns: int = 0
+    thread_id: str = ""
+    root_thread_id: str = ""
+
+
+class UsageEvent(Event, frozen=True, kw_only=True):
+    """One attempt at a model call has been resolved.
+
+    Attributes:
+        agent: Who made the call.
+        call_id: The call; its attempts share it.
+        attempt: Counted from 1.
+        provider: The provider's name in the configuration.
+        model: The model's name in the configuration.
+        request_model: The name sent to the provider.
+        response_model: The name the provider answered with; ``None`` without an answer.
+        usage: Tokens charged, in disjoint buckets.
+        cost_nanousd: Cost in nano-USD; ``None`` when no price is known, which is not zero.
+        price_source: Where the price came from, with its version; ``None`` when unknown.
+        latency_ns: Nanoseconds from dispatch to resolution.
+        outcome: How the attempt was resolved.
+        error: What failed, in one line; ``None`` when nothing did.
+        overrun: What was settled above the hold.
+        budgets: Every account the attempt was charged to, after it.
+        labels: What the thread was labelled with when it was opened.
+    """
+
+    agent: str
+    call_id: str
+    attempt: int
+    provider: str
+    model: str
+    request_model: str
+    response_model: str | None
+    usage: TokenUsage
+    cost_nanousd: int | None
+    price_source: str | None
+    latency_ns: int
+    outcome: Outcome
+    error: str | None = None
+    overrun: Amounts = Amounts()
+    budgets: tuple[BudgetState, ...] = ()
+    labels: dict[str, str] = {}
+
+
+class ThresholdCrossed(Event, frozen=True, kw_only=True):
+    """Spend reached a threshold of a limit. Once per account, limit revision, window and threshold.
+
+    Attributes:
+        agent: The agent whose call crossed it, and which gets the ``BudgetWarning`` message.
+        account: The scope.
+        dimension: The unit.
+        threshold: Per cent of the limit.
+        level: ``warning``, ``critical`` or ``final``.
+        limit: The ceiling, in the dimension's integer unit.
+        spent: What is settled.
+    """
+
+    agent: str
+    account: str
+    dimension: Dimension
+    threshold: int
+    level: Literal["warning", "critical", "final"]
+    limit: int
+    spent: int
+
+
+class BudgetExceeded(Event, frozen=True, kw_only=True):
+    """A limit refused a call, or would have in mode ``audit``. Once per account and limit revision.
+
+    Attributes:
+        agent: Who made the call.
+        shortfall: The scope that refused, and every number.
+        enforced: Whether the call was blocked.
+    """
+
+    agent: str
+    shortfall: Shortfall
+    enforced: bool
+
+
+class ThreadOpened(Event, frozen=True, kw_only=True):
+    """A conversation began.
+
+    Attributes:
+        entry: The agent its first message went to.
+        parent_thread_id: The thread that spawned it; ``None`` at the root.
+    """
+
+    entry: str
+    parent_thread_id: str | None = None
+    labels: dict[str, str] = {}
+
+
+class ThreadBlocked(Event, frozen=True, kw_only=True):
+    """A thread waits for budget: a message of it is parked and nothing else of it can run."""
+
+    agent: str
+    shortfall: Shortfall
+
+
+class ThreadResumed(Event, frozen=True, kw_only=True):
+    """A blocked thread got budget and goes on."""
+
+
+class ThreadClosed(Event, frozen=True, kw_only=True):
+    """A thread ended. Exactly one per thread, with its final budget.
+
+    Attributes:
+        outcome: How it ended.
+        reason: Why, when it did not complete.
+        budget: Final spend; nothing is held any more.
+    """
+
+    outcome: ThreadOutcome
+    budget: BudgetState
+    reason: str | None = None
+
+
+class LLMRetry(Event, frozen=True, kw_only=True):
+    """An attempt failed and another follows.
+
+    Attributes:
+        call_id: The call.
+        attempt: The attempt that failed.
+        delay_s: Seconds until the next one.
+        next_provider: Where the next one goes.
+        reason: Why the attempt failed.
+    """
+
+    agent: str
+    call_id: str
+    attempt: int
+    delay_s: float
+    next_provider: str
+    reason: str
+
+
+class AgentStopped(Event, frozen=True, kw_only=True):
+    """An agent failed more often than its restart intensity allows and takes no more messages."""
+
+    agent: str
+    reason: str
+
+
+class DeadLetterEvent(Event, frozen=True, kw_only=True, tag="DeadLetter"):
+    """A message was given up on.
+
+    Attributes:
+        message_id: The envelope.
+        message_type: The payload's type.
+        sender: Who sent it.
+        recipient: Whom it was for.
+        reason: The enumerated reason.
+        detail: The sentence behind it.
+    """
+
+    message_id: str
+    message_type: str
+    sender: str
+    recipient: str
+    reason: str
+    detail: str
+
+
+class LimitChanged(Event, frozen=True, kw_only=True):
+    """The limits of an account were changed by an operator.
+
+    Attributes:
+        account: The scope.
+        before: The limits until now.
+        after: The limits from now on.
+        revision: The number of the new revision.
+    """
+
+    account: str
+    before: Limits
+    after: Limits
+    revision: int
+
+
+class AgentSaid(Event, frozen=True, kw_only=True):
+    """A message left an agent; carries content, so it stays in the process unless asked for.
+
+    Attributes:
+        agent: The sender.
+        recipient: The agent it went to, or ``user``.
+        text: The payload as text.
+        message_type: The payload's type.
+    """
+
+    agent: str
+    recipient: str
+    text: str
+    message_type: str
+
+
+AnyEvent = (
+    UsageEvent
+    | ThresholdCrossed
+    | BudgetExceeded
+    | ThreadOpened
+    | ThreadBlocked
+    | ThreadResumed
+    | ThreadClosed
+    | LLMRetry
+    | AgentStopped
+    | DeadLetterEvent
+    | LimitChanged
+    | AgentSaid
+)
+"""Every kind of event: what a consumer matches on."""

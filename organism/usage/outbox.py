@@ -1,0 +1,38 @@
+"""Where events get their id and their time, go into the journal and out to listeners, in one step."""
+
+from collections.abc import Callable
+from itertools import count
+
+from msgspec.structs import replace
+
+from organism.clock import Clock
+from organism.journal import Journal
+from organism.usage.events import AgentSaid, AnyEvent
+
+
+class Outbox:
+    """Stamps and hands on events.
+
+    Args:
+        journal: Where events are kept.
+        publish: Hands an event to the listeners; must not block or raise.
+        clock: Gives events their time.
+        after: The number of the last event of an earlier run; ids go on from there.
+    """
+
+    def __init__(self, journal: Journal, publish: Callable[[AnyEvent], None], clock: Clock, after: int = 0) -> None:
+        self._journal = journal
+        self._publish = publish
+        self._clock = clock
+        self._numbers = count(after + 1)
+
+    def emit(self, event: AnyEvent) -> None:
+        """Give an event its id and time, append it to the journal, and tell the listeners.
+
+        Sixteen digits keep the order of ids the same whether they are compared as text or as numbers.
+        """
+        stamped = replace(event, id=f"{next(self._numbers):016d}", time_ns=self._clock.now_ns())
+        if not isinstance(stamped, AgentSaid):
+            # What agents say is content; it goes to listeners in this process and is never stored as an event.
+            self._journal.append(stamped)
+        self._publish(stamped)

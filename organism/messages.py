@@ -11,7 +11,7 @@ import msgspec
 
 from organism.amounts import BudgetState, Dimension
 from organism.errors import ConfigError, OrganismError
-from organism.ids import MessageId, ThreadId
+from organism.ids import USER, MessageId, ThreadId
 
 WarningLevel = Literal["warning", "critical", "final"]
 """How near the limit is: the first threshold, one in between, the last one before refusals."""
@@ -101,6 +101,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         created_ns: When it was accepted, nanoseconds since the Unix epoch.
         causation_id: The envelope whose handling sent it; ``None`` for a thread's first.
         hops: Handlers between the thread's first message and this one.
+        return_path: Who waits for what comes of it, innermost last. Passing a message on along ``next`` keeps the path,
+            writing to somebody of one's own accord adds oneself to it, a reply takes its recipient off. So the last of
+            a chain of agents answers whoever set the chain going.
         reply_to: The id of the question this is about: set on a question (its own id) and on its reply.
         asking: The agents that wait for this one, outermost first; what detects asking in a circle.
         size: Bytes of the payload as JSON.
@@ -114,6 +117,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     causation_id: MessageId | None = None
     hops: int = 0
+    return_path: tuple[str, ...] = (USER,)
     reply_to: MessageId | None = None
     asking: tuple[str, ...] = ()
     size: int = 0

@@ -165,7 +165,7 @@ class Context:
         self._drafts.append(Draft(message=message, recipient=recipient, delay_s=delay_s))
 
     def reply(self, message: Message) -> None:
-        """Answer the sender of the present message."""
+        """Answer whoever waits for what comes of the present message, whatever `next` says."""
         self._drafts.append(Draft(message=message, is_reply=True))
 
     def publish(self, message: Message) -> None:

@@ -1,6 +1,6 @@
 """To whom does a message go? Pure: names and types in, recipients out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from organism.errors import NotAcceptedError, PeerError, UnknownRecipientError
@@ -85,12 +85,3 @@ def by_type(sender: Address, message: Message, agents: Iterable[Address]) -> tup
 def takes_by_name(agent: Address, message_type: type[Message]) -> bool:
     """Whether an agent asked for this type, rather than for anything."""
     return any(issubclass(message_type, accepted) and accepted is not Message for accepted in agent.accepts)
-
-
-def route(
-    sender: Address, message: Message, agents: Mapping[str, Address], reply_to: Callable[[], str]
-) -> tuple[str, ...]:
-    """Return the recipients of a message that names none: its ``next``, else by type, else back to the sender."""
-    if sender.next:
-        return sender.next
-    return by_type(sender, message, agents.values()) or (reply_to(),)

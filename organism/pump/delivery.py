@@ -104,6 +104,7 @@ class Delivery:
             created_ns=self._clock.now_ns(),
             causation_id=cause.id,
             hops=cause.hops + 1,
+            return_path=outgoing.return_path,
             size=outgoing.size,
         )
 
@@ -202,6 +203,7 @@ class Delivery:
                 created_ns=self._clock.now_ns(),
                 causation_id=taken[-1].id,
                 hops=max(envelope.hops for envelope in taken),
+                return_path=taken[-1].return_path,
                 size=size,
             )
         )

@@ -164,7 +164,9 @@ class Lifecycle:
         elif not thread.children and not self._delivery.join_incomplete(thread):
             failed = thread.gave_up is not None and not thread.outputs
             thread.status = "closing"
-            self._running.start_soon(self._end, thread, *(("failed", thread.gave_up) if failed else ("completed", None)))
+            self._running.start_soon(
+                self._end, thread, *(("failed", thread.gave_up) if failed else ("completed", None))
+            )
 
     def unpark(self, thread: Thread) -> None:
         """Let a thread's parked messages go on, first those that were parked first."""

@@ -6,8 +6,9 @@ import msgspec
 
 from organism.agents.agent import Agent, Output, To
 from organism.agents.context import Draft
-from organism.bus.routing import by_type, check, route
+from organism.bus.routing import by_type, check
 from organism.errors import BoundExceededError
+from organism.ids import USER
 from organism.messages import Envelope, Message, encode
 from organism.pump.bounds import Bounds
 
@@ -19,6 +20,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
         recipient: An agent, or ``user``.
         message: The payload.
         size: Its bytes as JSON.
+        return_path: Who waits for what comes of it.
         delay_s: Seconds before it is delivered.
         answers: Whether it is the reply to the question being handled.
     """
@@ -26,6 +28,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str
     message: Message
     size: int
+    return_path: tuple[str, ...] = (USER,)
     delay_s: float = 0.0
     answers: bool = False
 
@@ -67,16 +70,17 @@ def resolve(
             recipient=recipient,
             message=draft.message,
             size=checked_size(draft.message, bounds),
+            return_path=return_path,
             delay_s=draft.delay_s,
-            answers=reply and cause.reply_to is not None,
+            answers=cause.reply_to is not None and draft.recipient is None and not draft.to_all,
         )
         for draft in drafts
-        for recipient, reply in _recipients(agent, cause, draft, agents)
+        for recipient, return_path in _recipients(agent, cause, draft, agents)
     ]
     if len(outgoing) > bounds.fan_out:
         raise BoundExceededError("fan_out", bounds.fan_out, f"agent {agent.name!r} sends {len(outgoing)} messages")
     for item in outgoing:
-        reply = item.answers or item.recipient == cause.sender
+        reply = item.answers or item.recipient in (cause.sender, *cause.return_path)
         check(agent.name, item.recipient, item.message, agents, reply=reply)
     return tuple(outgoing)
 
@@ -96,14 +100,19 @@ def checked_size(message: Message, bounds: Bounds) -> int:
 
 def _recipients(
     agent: Agent, cause: Envelope, draft: Draft, agents: Mapping[str, Agent]
-) -> tuple[tuple[str, bool], ...]:
-    """Return recipients, each with whether it is being replied to."""
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return recipients, each with the return path of what goes to it."""
+    mine = (*cause.return_path, agent.name)
     if draft.recipient is not None:
-        return ((draft.recipient, False),)
+        return ((draft.recipient, mine),)
     if draft.to_all:
-        return tuple((name, False) for name in by_type(agent, draft.message, agents.values()))
+        return tuple((name, mine) for name in by_type(agent, draft.message, agents.values()))
     # A question is answered by what its handler returns; only an explicit recipient sends it elsewhere.
     if draft.is_reply or cause.reply_to is not None:
-        return ((cause.sender, True),)
-    names = route(agent, draft.message, agents, lambda: cause.sender)
-    return tuple((name, name == cause.sender and name not in agent.next) for name in names)
+        onward: tuple[str, ...] = ()
+    else:
+        onward = agent.next or by_type(agent, draft.message, agents.values())
+    if onward:
+        return tuple((name, cause.return_path) for name in onward)
+    *rest, waiting = cause.return_path or (USER,)
+    return ((waiting, tuple(rest)),)

@@ -13,7 +13,7 @@ import anyio
 
 from organism.agents.agent import Agent
 from organism.agents.llm import LLMAgent, LLMSettings, TextListener
-from organism.amounts import BudgetState, Limits
+from organism.amounts import NS_PER_S, BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, thread_account
@@ -119,7 +119,7 @@ class Organism:
         self._outbox = Outbox(self.journal, self.usage.publish, self.clock)
         self.ledger = Ledger(self.journal.append)
         self.budgets = ThreadBudgetRegistry(plan, self.ledger, self.clock, ids, mode=mode, thresholds=thresholds)
-        book = prices or PriceBook({}, at=lambda: datetime.fromtimestamp(self.clock.now_ns() / 1e9, UTC))
+        book = prices or PriceBook(now=lambda: datetime.fromtimestamp(self.clock.now_ns() // NS_PER_S, UTC))
         self.router = LLMRouter(
             models=model_plans,
             providers=self.providers,

@@ -142,7 +142,7 @@ class ThreadResult(msgspec.Struct, frozen=True, kw_only=True):
         reason: Why it did not complete.
     """
 
-    thread_id: ThreadId
+    thread_id: str
     outcome: ThreadOutcome
     outputs: tuple[Message, ...]
     budget: BudgetState
@@ -196,7 +196,8 @@ class MessageRegistry:
 
     def __init__(self, types: Iterable[type[Message]] = ()) -> None:
         self._types: dict[str, type[Message]] = {}
-        for message_type in (Text, Gathered, *RUNTIME_MESSAGES, *types):
+        known: tuple[type[Message], ...] = (Text, Gathered, *RUNTIME_MESSAGES, *types)
+        for message_type in known:
             self.add(message_type)
 
     def add(self, message_type: type[Message]) -> None:

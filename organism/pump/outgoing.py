@@ -41,8 +41,8 @@ def drafts_of(output: Output) -> tuple[Draft, ...]:
     """
     if output is None:
         return ()
-    items: Sequence[Message | To] = (output,) if isinstance(output, Message | To) else output
-    if isinstance(items, str | bytes) or not isinstance(items, Sequence):
+    items: object = (output,) if isinstance(output, Message | To) else output
+    if not isinstance(items, list | tuple):
         raise TypeError(f"a handler returns messages, not {type(output).__name__}; wrap text in organism.Text")
     drafts = []
     for item in items:

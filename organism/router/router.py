@@ -224,7 +224,7 @@ class LLMRouter:
             self._refuse_unpriced(spender, route)
         count = input_tokens_strict if self.settings.estimate == "strict" else input_tokens_tight
         ask = Ask(
-            input_tokens=count(request.messages),
+            input_tokens=count(message.content for message in request.messages),
             output_cap=request.max_output_tokens,
             output_min=self.settings.output_min,
             input_rate=rates.dearest_input() if rates is not None else 0,

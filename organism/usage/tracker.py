@@ -1,12 +1,228 @@
-"""stub"""
+"""Tells events to whoever listens, and sums usage by agent, model, thread and in all.
+
+Publishing never waits and never fails: a callback that raises is counted and logged, a subscriber that is too slow is
+cut off with an error of its own. The ledger does not depend on anybody listening.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+import anyio
+import msgspec
+import structlog
+
+from organism.errors import OrganismError
+from organism.usage.events import AnyEvent, ThreadClosed, UsageEvent
+from organism.usage.totals import RunningTotals, UsageTotals
+
+EventCallback = Callable[[AnyEvent], None]
+
+DEFAULT_CAPACITY = 10_000
+"""Events a subscriber may be behind before it is cut off."""
+
+_THREADS_KEPT = 10_000
+"""Closed threads whose sums are kept; the sums over all threads count them for ever."""
+
+_log = structlog.get_logger("organism.usage")
+
+
+class SlowConsumerError(OrganismError):
+    """A subscriber fell too far behind and was cut off; subscribe again to go on.
+
+    Attributes:
+        capacity: How many events it could be behind.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        super().__init__(f"the subscriber fell more than {capacity:,} events behind and was cut off; subscribe again")
+
+
+class TrackerStatistics(msgspec.Struct, frozen=True):
+    """A look at the tracker: who listens, and how often a listener failed."""
+
+    subscribers: int
+    callbacks: int
+    callback_errors: int
+    cut_off: int
+
+
+class Subscription:
+    """Events since it was made, as an async iterator; leave its ``async with`` block to end it."""
+
+    def __init__(self, tracker: "UsageTracker", types: tuple[type, ...], thread_id: str | None, capacity: int) -> None:
+        self._tracker = tracker
+        self._types = types
+        self._thread_id = thread_id
+        self._capacity = capacity
+        self._events: deque[AnyEvent] = deque()
+        self._wake = anyio.Event()
+        self._ended = False
+        self._overflowed = False
+
+    def put_nowait(self, event: AnyEvent) -> bool:
+        """Take an event that is wanted; ``False`` when the subscriber is too slow and gets no more."""
+        if self._types and not isinstance(event, self._types):
+            return True
+        if self._thread_id is not None and self._thread_id not in (event.thread_id, event.root_thread_id):
+            return True
+        if len(self._events) >= self._capacity:
+            self._overflowed = True
+        else:
+            self._events.append(event)
+        self._wake.set()
+        return not self._overflowed
+
+    def end(self) -> None:
+        """Nothing more will come; what is here can still be read."""
+        self._ended = True
+        self._wake.set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._tracker.unsubscribe(self)
+
+    def __aiter__(self) -> AsyncIterator[AnyEvent]:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        """Return the next event.
+
+        Raises:
+            SlowConsumerError: After everything that was kept, if events had to be left out.
+        """
+        while not self._events:
+            if self._overflowed:
+                raise SlowConsumerError(self._capacity)
+            if self._ended:
+                raise StopAsyncIteration
+            self._wake = anyio.Event()
+            await self._wake.wait()
+        return self._events.popleft()
 
 
 class UsageTracker:
-    def __init__(self):
-        self.events = []
+    """Fans events out and adds usage up."""
 
-    def publish(self, e):
-        self.events.append(e)
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription] = []
+        self._callbacks: dict[int, tuple[EventCallback, tuple[type, ...]]] = {}
+        self._next_callback = 0
+        self._callback_errors = 0
+        self._cut_off = 0
+        self._total = RunningTotals()
+        self._agents: dict[str, RunningTotals] = {}
+        self._models: dict[str, RunningTotals] = {}
+        self._threads: OrderedDict[str, RunningTotals] = OrderedDict()
+        self._closed_threads: deque[str] = deque()
 
-    def close(self):
-        pass
+    def publish(self, event: AnyEvent) -> None:
+        """Add an event up and hand it to all listeners; never waits, never raises."""
+        if isinstance(event, UsageEvent):
+            self._add(event)
+        elif isinstance(event, ThreadClosed):
+            self._forget_oldest(event.thread_id)
+        slow = [subscription for subscription in self._subscriptions if not subscription.put_nowait(event)]
+        for subscription in slow:
+            self._subscriptions.remove(subscription)
+            self._cut_off += 1
+        for key, (callback, types) in list(self._callbacks.items()):
+            if not types or isinstance(event, types):
+                self._call(key, callback, event)
+
+    def subscribe(
+        self, *types: type[AnyEvent], thread_id: str | None = None, capacity: int = DEFAULT_CAPACITY
+    ) -> Subscription:
+        """Listen from now on.
+
+        Args:
+            types: The kinds of events wanted; all when none is named.
+            thread_id: Only events of this thread and its descendants.
+            capacity: How many events the reader may be behind.
+        """
+        subscription = Subscription(self, types, thread_id, capacity)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop telling a subscription; it may have been stopped before."""
+        subscription.end()
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+    def on_event(self, callback: EventCallback, *types: type[AnyEvent]) -> Callable[[], None]:
+        """Have a function called with every event; what it raises is logged and harms nobody.
+
+        Returns:
+            A function that ends it.
+        """
+        key, self._next_callback = self._next_callback, self._next_callback + 1
+        self._callbacks[key] = (callback, types)
+        return lambda: (self._callbacks.pop(key, None), None)[1]
+
+    def close(self) -> None:
+        """End all subscriptions after what they have."""
+        for subscription in self._subscriptions:
+            subscription.end()
+        self._subscriptions.clear()
+
+    @property
+    def total(self) -> UsageTotals:
+        """The sums over everything since the start."""
+        return self._total.snapshot()
+
+    def by_agent(self) -> dict[str, UsageTotals]:
+        """Return the sums of each agent."""
+        return _snapshots(self._agents.items())
+
+    def by_model(self) -> dict[str, UsageTotals]:
+        """Return the sums of each model, by its name in the configuration."""
+        return _snapshots(self._models.items())
+
+    def by_thread(self) -> dict[str, UsageTotals]:
+        """Return the sums of each open thread and of those closed last."""
+        return _snapshots(self._threads.items())
+
+    def statistics(self) -> TrackerStatistics:
+        """Count listeners."""
+        return TrackerStatistics(
+            subscribers=len(self._subscriptions),
+            callbacks=len(self._callbacks),
+            callback_errors=self._callback_errors,
+            cut_off=self._cut_off,
+        )
+
+    def _add(self, event: UsageEvent) -> None:
+        self._total.add(event)
+        self._agents.setdefault(event.agent, RunningTotals()).add(event)
+        self._models.setdefault(event.model, RunningTotals()).add(event)
+        self._threads.setdefault(event.thread_id, RunningTotals()).add(event)
+
+    def _forget_oldest(self, thread_id: str) -> None:
+        if thread_id in self._threads:
+            self._closed_threads.append(thread_id)
+        while len(self._closed_threads) > _THREADS_KEPT:
+            self._threads.pop(self._closed_threads.popleft(), None)
+
+    def _call(self, key: int, callback: EventCallback, event: AnyEvent) -> None:
+        try:
+            callback(event)
+        except Exception as error:  # noqa: BLE001 - a listener's bug must not reach the ledger
+            self._callback_errors += 1
+            if self._callback_errors & (self._callback_errors - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: no log storms
+                _log.error(
+                    "callback_failed",
+                    callback=getattr(callback, "__qualname__", repr(key)),
+                    error=f"{type(error).__name__}: {error}",
+                    errors=self._callback_errors,
+                )
+
+
+def _snapshots(totals: Iterable[tuple[str, RunningTotals]]) -> dict[str, UsageTotals]:
+    return {name: running.snapshot() for name, running in totals}

@@ -1,0 +1,105 @@
+"""Sums over usage events, kept as they come in: constant memory, however long the organism runs."""
+
+from bisect import bisect_left
+
+import msgspec
+
+from organism.amounts import TokenUsage
+from organism.usage.events import Outcome, UsageEvent
+
+_BOUNDS_NS = tuple(round(1_000_000 * 1.15**step) for step in range(110))
+"""Upper bounds of the latency buckets: from 1 ms to about 70 minutes, each 15 % above the last."""
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """How long attempts took, in nanoseconds; percentiles are exact to 15 %."""
+
+    average_ns: int
+    p50_ns: int
+    p95_ns: int
+    max_ns: int
+
+
+class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over usage events.
+
+    Attributes:
+        calls: Calls that did work, counted by their attempts that were charged.
+        attempts: All attempts, the rejected ones too.
+        usage: Tokens charged, by bucket.
+        cost_nanousd: Cost in nano-USD of all calls whose price is known.
+        unpriced_calls: Calls whose price is not known; with any, the cost is a lower bound.
+        latency: How long the charged attempts took.
+        outcomes: Attempts by how they were resolved.
+    """
+
+    calls: int
+    attempts: int
+    usage: TokenUsage
+    cost_nanousd: int
+    unpriced_calls: int
+    latency: Latency
+    outcomes: dict[Outcome, int]
+
+
+class RunningTotals:
+    """Adds up usage events."""
+
+    __slots__ = ("_buckets", "_cost", "_latency_max", "_latency_sum", "_outcomes", "_unpriced", "_usage")
+
+    def __init__(self) -> None:
+        self._usage = [0, 0, 0, 0, 0]
+        self._cost = 0
+        self._unpriced = 0
+        self._latency_sum = 0
+        self._latency_max = 0
+        self._buckets: dict[int, int] = {}
+        self._outcomes: dict[Outcome, int] = {}
+
+    def add(self, event: UsageEvent) -> None:
+        """Count an event in."""
+        self._outcomes[event.outcome] = self._outcomes.get(event.outcome, 0) + 1
+        if event.outcome == "released":
+            return
+        usage = event.usage
+        for place, tokens in enumerate(
+            (usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning)
+        ):
+            self._usage[place] += tokens
+        if event.cost_nanousd is None:
+            self._unpriced += 1
+        else:
+            self._cost += event.cost_nanousd
+        self._latency_sum += event.latency_ns
+        self._latency_max = max(self._latency_max, event.latency_ns)
+        bucket = bisect_left(_BOUNDS_NS, event.latency_ns)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+
+    def snapshot(self) -> UsageTotals:
+        """Return the sums so far."""
+        attempts = sum(self._outcomes.values())
+        calls = attempts - self._outcomes.get("released", 0)
+        return UsageTotals(
+            calls=calls,
+            attempts=attempts,
+            usage=TokenUsage(*self._usage),
+            cost_nanousd=self._cost,
+            unpriced_calls=self._unpriced,
+            latency=Latency(
+                average_ns=self._latency_sum // calls if calls else 0,
+                p50_ns=self._percentile(50, calls),
+                p95_ns=self._percentile(95, calls),
+                max_ns=self._latency_max,
+            ),
+            outcomes=dict(self._outcomes),
+        )
+
+    def _percentile(self, percent: int, calls: int) -> int:
+        """Return the upper bound of the bucket that holds the percentile, and never more than the maximum."""
+        wanted = -(-calls * percent // 100)
+        seen = 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= wanted:
+                return min(_BOUNDS_NS[bucket], self._latency_max) if bucket < len(_BOUNDS_NS) else self._latency_max
+        return 0

@@ -260,6 +260,22 @@ class Organism:
         """Return a look at every open thread."""
         return self.pump.threads()
 
+    def thread(self, thread_id: str) -> ThreadView:
+        """Return a look at one open thread.
+
+        Raises:
+            ThreadClosedError: If no such thread is open.
+        """
+        return self.pump.thread(thread_id)
+
+    def thread_budgets(self, thread_id: str) -> tuple[BudgetState, ...]:
+        """Return every account that limits a thread, its own first.
+
+        Raises:
+            UnknownAccountError: If the thread is not open.
+        """
+        return self.budgets.budgets(thread_id)
+
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """Return the newest dead letters."""
         return self.pump.dead_letters()

@@ -13,6 +13,7 @@ from organism.usage.events import (
     DeadLetterEvent,
     ThreadBlocked,
     ThreadClosed,
+    ThreadResumed,
     ThresholdCrossed,
     UsageEvent,
 )
@@ -124,6 +125,8 @@ def _ending(events: list[AnyEvent], thread_id: str) -> tuple[str, str | None, Bu
                 budget = next((state for state in budgets if state.account == f"thread:{thread_id}"), budget)
             case ThreadBlocked(shortfall=shortfall, agent=agent):
                 outcome, reason = "blocked", f"{agent} was refused: {shortfall}"
+            case ThreadResumed():
+                outcome, reason = "open", None
             case ThreadClosed() if event.thread_id == thread_id:
                 return event.outcome, event.reason, event.budget
             case _:

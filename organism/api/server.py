@@ -1,0 +1,83 @@
+"""Serve the control API on a socket that is bound before anything else is started."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from organism.api.application import build_application
+from organism.api.auth import LOOPBACK_HOSTS, Gate
+from organism.api.port import Controlled
+from organism.errors import ConfigError
+
+_CONNECTIONS_MAX = 128
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind the daemon's socket.
+
+    Raises:
+        ConfigError: If the address is not of this machine alone, or the port is taken.
+    """
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        raise ConfigError(
+            f"the daemon listens on loopback only, not on {host!r}; put a reverse proxy with TLS in front of it"
+        )
+    family = socket.AF_INET6 if host == "::1" else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses the port, or choose another with --port"
+        ) from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL a bound socket is reached at."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class ControlServer:
+    """The control API while it is served.
+
+    Args:
+        organism: What it controls.
+        token: The secret every request must carry.
+        listener: A bound socket; closed with the server.
+    """
+
+    def __init__(self, organism: Controlled, token: str, listener: socket.socket) -> None:
+        import uvicorn
+
+        class _Server(uvicorn.Server):
+            @contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                """Leave signals to the daemon, which has more than HTTP to bring to an end."""
+                yield
+
+        self._listener = listener
+        self._server = _Server(
+            uvicorn.Config(
+                Gate(build_application(organism), token, LOOPBACK_HOSTS),  # type: ignore[arg-type]
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=2,
+                timeout_keep_alive=30,
+                limit_concurrency=_CONNECTIONS_MAX,
+                h11_max_incomplete_event_size=16_384,
+            )
+        )
+
+    async def serve(self) -> None:
+        """Serve until :meth:`stop`."""
+        await self._server.serve(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """End serving; open streams are cut after a moment."""
+        self._server.should_exit = True

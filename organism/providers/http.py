@@ -1,0 +1,58 @@
+"""An HTTP client for providers that cannot be made to eat the machine's memory."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx2
+
+BODY_MAX = 16 * 1024 * 1024
+"""No answer of a model comes near this many bytes; what goes beyond is cut off."""
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+class OversizeError(ValueError):
+    """An answer is larger than any answer of a model, or compressed although that was not asked for."""
+
+
+def bounded_client(**options: object) -> "httpx2.AsyncClient":
+    """Make a client that follows no redirects, asks for no compression and cuts off endless answers.
+
+    Only connecting has a timeout of its own: the router bounds the time of a whole attempt.
+    """
+    import httpx2
+
+    class _Bounded(httpx2.AsyncByteStream):
+        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            received = 0
+            async for chunk in self._stream:
+                received += len(chunk)
+                if received > BODY_MAX:
+                    raise OversizeError(f"an answer of more than {BODY_MAX:,} bytes")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    class _Transport(httpx2.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            request.headers["accept-encoding"] = "identity"
+            response = await super().handle_async_request(request)
+            if response.headers.get("content-encoding", "identity") != "identity":
+                await response.aclose()
+                raise OversizeError("a compressed answer, which was not asked for")
+            if isinstance(response.stream, httpx2.AsyncByteStream):
+                response.stream = _Bounded(response.stream)
+            return response
+
+    return httpx2.AsyncClient(
+        transport=_Transport(retries=0),
+        timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S),
+        follow_redirects=False,
+        trust_env=False,
+        **options,  # type: ignore[arg-type]
+    )

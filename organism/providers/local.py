@@ -1,0 +1,179 @@
+"""A model on one's own machine: llama.cpp's server in a child process, started at the first call.
+
+One child serves all agents through a few parallel slots. It ends with the organism, and also when the organism is
+killed: it watches its standard input, which closes with its parent.
+"""
+
+import importlib.util
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from organism.errors import MissingExtraError, ProviderError, RejectedError
+from organism.providers.chat import decode, decode_stream, encode
+from organism.providers.http import bounded_client
+from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
+from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
+from organism.router.provider import Completion, CompletionRequest, TextSink
+
+if TYPE_CHECKING:
+    import httpx2
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 3.0
+_LOG_TAIL_BYTES = 2000
+
+
+class LocalProvider:
+    """llama.cpp in a child process.
+
+    Args:
+        name: The provider's name in the configuration.
+        model: A known model's name or the path of a GGUF file.
+        slots: Calls served at a time; more wait their turn.
+        context_tokens: Prompt and answer of one call together.
+        threads: Processor threads; llama.cpp's own choice unless given.
+        progress: Told what takes long: fetching the model, starting the server.
+
+    Raises:
+        MissingExtraError: If llama.cpp is not installed.
+        ConfigError: If the model is neither known nor a file.
+    """
+
+    def __init__(
+        self,
+        name: str = "local",
+        model: str = DEFAULT_MODEL,
+        *,
+        slots: int = 2,
+        context_tokens: int = 2048,
+        threads: int | None = None,
+        progress: Progress = lambda _line: None,
+    ) -> None:
+        if importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("httpx2") is None:
+            raise MissingExtraError("the local model", "local")
+        find(model)
+        self.name = name
+        self._model = model
+        self._slots = slots
+        self._context_tokens = context_tokens
+        self._threads = threads
+        self._progress = progress
+        self._starting = anyio.Lock()
+        self._free_slots = anyio.Semaphore(slots)
+        self._process: anyio.abc.Process | None = None
+        self._log: IO[bytes] | None = None
+        self._client: httpx2.AsyncClient | None = None
+
+    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+        """Make one attempt; see :class:`organism.router.provider.Provider`."""
+        async with self._free_slots:
+            client = await self._ready()
+            body = encode(request, cap_field="max_tokens", stream=on_text is not None)
+            try:
+                async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+                    if response.is_error:
+                        error_body = await response.aread()
+                        raise rejected_or_uncertain(self.name, response.status_code, error_body, response.headers)
+                    if on_text is None:
+                        answer = decode(await response.aread(), self.name, request.model)
+                    else:
+                        events = server_sent_data(response.aiter_lines())
+                        answer = await decode_stream(events, self.name, request.model, on_text)
+            except ProviderError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever broke the exchange, the work may have been done
+                raise unsent_or_uncertain(self.name, error) from None
+            return answer
+
+    async def aclose(self) -> None:
+        """Stop the child process."""
+        client, self._client = self._client, None
+        process, self._process = self._process, None
+        with anyio.CancelScope(shield=True):
+            if client is not None:
+                await client.aclose()
+            if process is not None:
+                await _stop(process)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def _ready(self) -> "httpx2.AsyncClient":
+        """Return a client of the running child, starting one if there is none or it has died."""
+        async with self._starting:
+            if self._client is None or self.pid is None:
+                await self.aclose()
+                self._client = await self._start()
+            return self._client
+
+    async def _start(self) -> "httpx2.AsyncClient":
+        path = await anyio.to_thread.run_sync(fetch, self._model, self._progress)
+        self._progress(f"starting {self._model} on this machine")
+        key = secrets.token_hex(16)
+        self._log = tempfile.TemporaryFile()
+        command = [sys.executable, "-m", "organism.providers.local_server", str(path), "--alias", self._model]
+        command += ["--slots", str(self._slots), "--context-tokens", str(self._context_tokens)]
+        command += ["--threads", str(self._threads or 0)]
+        self._process = await anyio.open_process(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env={**os.environ, "ORGANISM_LOCAL_KEY": key},
+            # A session of its own: Ctrl-C in the terminal is for organism, which ends its child when it has drained.
+            start_new_session=True,
+        )
+        address = await self._address(self._process)
+        return bounded_client(base_url=address, headers={"authorization": f"Bearer {key}"})
+
+    async def _address(self, process: anyio.abc.Process) -> str:
+        """Wait for the child's one line, which says that it is ready and where.
+
+        Raises:
+            RejectedError: If it ends or says nothing in time.
+        """
+        line = b""
+        if process.stdout is not None:
+            with anyio.move_on_after(_START_TIMEOUT_S), suppress(anyio.EndOfStream):
+                while b"\n" not in line:
+                    line += await process.stdout.receive()
+        if b"\n" not in line:
+            await _stop(process)
+            raise RejectedError(self.name, f"llama.cpp did not start: {self._last_words()}")
+        return str(json.loads(line)["address"])
+
+    def _last_words(self) -> str:
+        if self._log is None:
+            return "no output"
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - _LOG_TAIL_BYTES))
+        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "no output"
+
+
+async def _stop(process: anyio.abc.Process) -> None:
+    """End a child by closing its input; kill it if it does not take the hint."""
+    if process.stdin is not None:
+        with suppress(anyio.BrokenResourceError, OSError):
+            await process.stdin.aclose()
+    with anyio.move_on_after(_STOP_TIMEOUT_S):
+        await process.wait()
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+    await process.aclose()

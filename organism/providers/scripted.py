@@ -1,0 +1,138 @@
+"""The public double: a provider that answers from a script, counts tokens by words, and keeps its own bill.
+
+The bill is what makes it worth testing with: it holds what a real provider would charge, also for calls that fail
+after the work was done or are cancelled half way, so a test can compare it with what the ledger has recorded.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
+
+import anyio
+import msgspec
+
+from organism.amounts import TokenUsage
+from organism.errors import OrganismError, ProviderError, RejectedError
+from organism.router.provider import Completion, CompletionRequest, TextSink
+
+
+class ScriptedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of the script.
+
+    Attributes:
+        text: What the model says; cut to the output cap.
+        usage: What the provider reports; counted by words when not given.
+        report_usage: Whether usage is reported at all.
+        usage_error: What the adapter would say of insane usage.
+        latency_s: Seconds until the answer is whole.
+        error: Raised at the end instead of answering; billed unless it is a :class:`RejectedError`.
+        model: The model the answer claims to be of.
+        finish_reason: Why the answer ends, unless it is cut.
+    """
+
+    text: str = ""
+    usage: TokenUsage | None = None
+    report_usage: bool = True
+    usage_error: str | None = None
+    latency_s: float = 0.0
+    error: ProviderError | None = None
+    model: str | None = None
+    finish_reason: str = "stop"
+
+
+class BilledCall(msgspec.Struct, frozen=True):
+    """One line of the provider's bill."""
+
+    model: str
+    usage: TokenUsage
+
+
+class ScriptExhaustedError(OrganismError):
+    """The script has no answer left."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__(f"the script's {answers} answers are used up; give more, or set repeat=True")
+
+
+Script = Iterable[str | ScriptedAnswer] | Callable[[CompletionRequest], str | ScriptedAnswer]
+"""Answers in order, or a function of the request."""
+
+
+class ScriptedProvider:
+    """Answers from a script.
+
+    Args:
+        script: What to answer.
+        name: The provider's name in the configuration.
+        repeat: Whether a script of answers begins again at its end.
+        latency_s: Seconds each answer takes, unless it says otherwise.
+    """
+
+    def __init__(
+        self, script: Script = ("ok",), *, name: str = "scripted", repeat: bool = True, latency_s: float = 0.0
+    ) -> None:
+        self.name = name
+        self.bill: list[BilledCall] = []
+        self.requests: list[CompletionRequest] = []
+        self._function = script if callable(script) else None
+        answers = () if callable(script) else tuple(script)
+        self._answer_count = len(answers)
+        self._answers: Iterator[str | ScriptedAnswer] = cycle(answers) if repeat else iter(answers)
+        self._latency_s = latency_s
+
+    @property
+    def billed(self) -> TokenUsage:
+        """All tokens on the bill."""
+        total = TokenUsage()
+        for line in self.bill:
+            total += line.usage
+        return total
+
+    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+        """Make one attempt; see :class:`organism.router.provider.Provider`.
+
+        Raises:
+            ScriptExhaustedError: If no answer is left.
+        """
+        self.requests.append(request)
+        answer = self._next(request)
+        if isinstance(answer.error, RejectedError):
+            raise answer.error
+        words = answer.text.split(" ") if answer.text else []
+        kept = words[: request.max_output_tokens]
+        usage = answer.usage or TokenUsage(input=input_words(request), output=len(kept))
+        # Billed from here on, whatever becomes of the call: that is how providers do it.
+        self.bill.append(BilledCall(request.model, usage))
+        await self._speak(kept, answer.latency_s or self._latency_s, on_text)
+        if answer.error is not None:
+            raise answer.error
+        return Completion(
+            text=" ".join(kept),
+            model=answer.model or request.model,
+            finish_reason="length" if len(kept) < len(words) else answer.finish_reason,
+            usage=usage if answer.report_usage and answer.usage_error is None else None,
+            usage_error=answer.usage_error,
+        )
+
+    async def aclose(self) -> None:
+        """Do nothing: there is nothing to free."""
+
+    def _next(self, request: CompletionRequest) -> ScriptedAnswer:
+        found: str | ScriptedAnswer | None
+        found = self._function(request) if self._function is not None else next(self._answers, None)
+        if found is None:
+            raise ScriptExhaustedError(self._answer_count)
+        return ScriptedAnswer(text=found) if isinstance(found, str) else found
+
+    async def _speak(self, words: list[str], latency_s: float, on_text: TextSink | None) -> None:
+        """Take the time the answer takes, handing over a word at a time if somebody listens."""
+        if on_text is None or not words:
+            await anyio.sleep(latency_s)
+            return
+        for place, word in enumerate(words):
+            await anyio.sleep(latency_s / len(words))
+            on_text(word if place == 0 else f" {word}")
+
+
+def input_words(request: CompletionRequest) -> int:
+    """Count the tokens of a request as this provider bills them: one a word."""
+    return sum(len(turn.content.split()) for turn in request.messages)

@@ -1,0 +1,185 @@
+"""What the HTTP providers have in common, without any HTTP: reading answers, counting usage, classifying failures.
+
+Everything that comes from a provider is untrusted: numbers are checked before any arithmetic, text is made encodable,
+and what goes into an error is cut short.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
+
+import msgspec
+
+from organism.amounts import TokenUsage
+from organism.errors import ProviderError, RejectedError, UncertainError
+
+Json = dict[str, object]
+
+TOKENS_MAX = 10_000_000
+"""More tokens than that in one bucket of one call is no count."""
+
+RETRY_AFTER_MAX_S = 30.0
+
+_INT_DIGITS_MAX = 18
+_AGAIN = frozenset({429, 500, 503, 529})
+_UNCERTAIN = frozenset({408, 502, 504})
+_NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"})
+"""Names of the HTTP client's errors that happen before a byte of the request is out."""
+
+
+class UsageError(ValueError):
+    """A provider's usage is not a count of tokens."""
+
+
+class Answer(msgspec.Struct):
+    """An answer while its pieces come in."""
+
+    model: str
+    text: list[str] = []
+    finish_reason: str | None = None
+    usage: Json | None = None
+
+
+def parse(raw: bytes | str, provider: str) -> Json:
+    """Read a JSON object; numbers that Python would choke on or turn into infinity stay recognisable as wrong.
+
+    Raises:
+        UncertainError: If it is no JSON object.
+    """
+    try:
+        value = json.loads(raw, parse_constant=str, parse_int=_short_int)
+    except (ValueError, RecursionError) as error:
+        raise UncertainError(provider, f"an answer that is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UncertainError(provider, "an answer that is no JSON object")
+    return cast("Json", value)
+
+
+def _short_int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _INT_DIGITS_MAX else digits
+
+
+def part(value: object, *path: str | int) -> object:
+    """Follow a path of keys and places into JSON; ``None`` where it leads nowhere."""
+    for key in path:
+        if isinstance(value, dict) and isinstance(key, str):
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int) and len(value) > key:
+            value = value[key]
+        else:
+            return None
+    return value
+
+
+def text_of(value: object) -> str:
+    """Return text that can be stored and sent on: lone surrogates, which no encoding knows, are replaced."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def count(usage: Json, *path: str) -> int:
+    """Return a token count; a missing or null one is 0.
+
+    Raises:
+        UsageError: If it is there and not a sane natural number.
+    """
+    value = part(usage, *path)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= TOKENS_MAX:
+        raise UsageError(f"usage field {'.'.join(path)} is {str(value)[:40]!r}")
+    return value
+
+
+def inclusive_usage(usage: Json) -> TokenUsage:
+    """Read usage in OpenAI's convention: cached tokens are part of the prompt, reasoning part of the completion.
+
+    Source: the ``usage`` object of OpenAI's chat completions, which compatible servers copy.
+
+    Raises:
+        UsageError: If a count is insane, or a part is larger than the whole.
+    """
+    prompt, completion = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+    cached = count(usage, "prompt_tokens_details", "cached_tokens")
+    reasoning = count(usage, "completion_tokens_details", "reasoning_tokens")
+    if cached > prompt or reasoning > completion:
+        raise UsageError(f"usage has {cached} cached of {prompt} prompt, {reasoning} reasoning of {completion} tokens")
+    return TokenUsage(input=prompt - cached, cached_input=cached, output=completion - reasoning, reasoning=reasoning)
+
+
+def exclusive_usage(usage: Json) -> TokenUsage:
+    """Read usage in Anthropic's convention: cached tokens come beside the input.
+
+    Source: the ``usage`` object of Anthropic's messages.
+
+    Raises:
+        UsageError: If a count is insane.
+    """
+    return TokenUsage(
+        input=count(usage, "input_tokens"),
+        cached_input=count(usage, "cache_read_input_tokens"),
+        cache_write=count(usage, "cache_creation_input_tokens"),
+        output=count(usage, "output_tokens"),
+    )
+
+
+def rejected_or_uncertain(
+    provider: str, status: int, body: bytes, headers: Mapping[str, str], secret: str | None = None
+) -> ProviderError:
+    """Decide what an HTTP error status means for money; the table of the guarantees page.
+
+    A 4xx was refused before any work. A 500, 503 or 529 with the provider's own error in its body did no work either.
+    A 408, 502 or 504 may come from a gateway after the provider took the work, and so may an empty 5xx.
+    """
+    said = _error_text(body)
+    detail = redact(said or body.decode("utf-8", "replace"), secret)
+    if status in _UNCERTAIN or (status >= 500 and said is None):  # noqa: PLR2004
+        return UncertainError(provider, detail, status=status)
+    return RejectedError(
+        provider, detail, status=status, again=status in _AGAIN, retry_after_s=retry_after_s(headers.get("retry-after"))
+    )
+
+
+def unsent_or_uncertain(provider: str, error: BaseException, secret: str | None = None) -> ProviderError:
+    """Decide what a failure of the connection means: before the request is out it is as if nothing had been asked."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if type(seen).__name__ in _NOT_SENT:
+            return RejectedError(provider, redact(f"cannot connect: {seen}", secret), again=True)
+        seen = seen.__cause__ or seen.__context__
+    return UncertainError(provider, redact(f"{type(error).__name__}: {error}", secret))
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Read a ``Retry-After`` header in seconds, capped; ``None`` for a date or nonsense."""
+    try:
+        seconds = float(value or "nan")
+    except ValueError:
+        return None
+    return min(seconds, RETRY_AFTER_MAX_S) if seconds >= 0 else None
+
+
+def redact(text: str, secret: str | None) -> str:
+    """Take a secret out of a text, and line breaks with it, so that it stays one line of a log."""
+    if secret:
+        text = text.replace(secret, "***")
+    return " ".join(text.split())
+
+
+def _error_text(body: bytes) -> str | None:
+    """Return what the provider's error object says; ``None`` when the body has none."""
+    try:
+        value = json.loads(body, parse_constant=str, parse_int=_short_int)
+    except (ValueError, RecursionError):
+        return None
+    error = part(value, "error")
+    message = part(error, "message")
+    if isinstance(message, str):
+        return message
+    return error if isinstance(error, str) else None
+
+
+async def server_sent_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Yield the data of each server-sent event, as far as providers use the format: one ``data:`` line an event."""
+    async for line in lines:
+        if line.startswith("data:"):
+            yield line[5:].strip()

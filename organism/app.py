@@ -3,9 +3,11 @@
 It wires a running organism out of plain values and contains no rule of its own.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +23,8 @@ from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.threads import ThreadView
 from organism.clock import Clock, SystemClock
+from organism.config.build import Progress, build
+from organism.config.load import LoadedConfig, load_config
 from organism.errors import BudgetExhaustedError, ConfigError
 from organism.ids import IdSource, RandomIds
 from organism.journal import Journal
@@ -75,6 +79,7 @@ class Organism:
         journal: Where what happens is kept.
         clock: Injected time.
         ids: Injected ids.
+        wait_s: Seconds a call waits in line for its siblings' holds.
 
     Raises:
         ConfigError: If two agents share a name, or one names an agent or a model that does not exist.
@@ -99,6 +104,7 @@ class Organism:
         journal: Journal | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
+        wait_s: float = 30.0,
     ) -> None:
         self.agents = _by_name(agents)
         self.entry = entry or next(iter(self.agents))
@@ -118,8 +124,10 @@ class Organism:
         self.usage = UsageTracker()
         self._outbox = Outbox(self.journal, self.usage.publish, self.clock)
         self.ledger = Ledger(self.journal.append)
-        self.budgets = ThreadBudgetRegistry(plan, self.ledger, self.clock, ids, mode=mode, thresholds=thresholds)
-        book = prices or PriceBook(now=lambda: datetime.fromtimestamp(self.clock.now_ns() // NS_PER_S, UTC))
+        self.budgets = ThreadBudgetRegistry(
+            plan, self.ledger, self.clock, ids, mode=mode, thresholds=thresholds, wait_s=wait_s
+        )
+        book = prices or PriceBook(now=lambda: utc(self.clock))
         self.router = LLMRouter(
             models=model_plans,
             providers=self.providers,
@@ -142,6 +150,57 @@ class Organism:
             on_exhausted=on_exhausted,
         )
         self._stack: AsyncExitStack | None = None
+
+    @classmethod
+    def from_yaml(
+        cls,
+        path: str | Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        progress: Progress = lambda _line: None,
+        on_text: TextListener | None = None,
+    ) -> Self:
+        """Make the organism that a file describes.
+
+        Args:
+            path: The file.
+            environment: Where ``${env:NAME}`` is looked up; the process's own unless given.
+            progress: Told in one line what takes long.
+            on_text: Follows answers of LLM agents while they are written.
+
+        Raises:
+            ConfigError: If the file is wrong anywhere.
+        """
+        values = dict(os.environ if environment is None else environment)
+        return cls.from_config(load_config(Path(path), values), values, progress, on_text)
+
+    @classmethod
+    def from_config(
+        cls,
+        loaded: LoadedConfig,
+        environment: dict[str, str],
+        progress: Progress = lambda _line: None,
+        on_text: TextListener | None = None,
+    ) -> Self:
+        """Make the organism of a checked configuration; see :meth:`from_yaml`."""
+        parts = build(loaded, environment, progress, on_text)
+        config, clock = loaded.config, SystemClock()
+        return cls(
+            parts.agents,
+            entry=config.entry,
+            models=parts.models,
+            providers=parts.providers,
+            limits=parts.plan,
+            mode=config.mode,
+            thresholds=tuple(config.thresholds),
+            on_exhausted=config.on_exhausted,
+            bounds=parts.bounds,
+            router=parts.router,
+            prices=PriceBook(parts.prices, now=lambda: utc(clock)),
+            provider_kinds=parts.provider_kinds,
+            clock=clock,
+            wait_s=float(config.llm.wait_seconds),
+        )
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -336,6 +395,11 @@ def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
     if not (provider and slash and served):
         raise ConfigError(f"model {name!r} must be given as 'provider/model', not {model!r}")
     return ModelPlan(name=name, routes=(Route(provider, served),))
+
+
+def utc(clock: Clock) -> datetime:
+    """Return a clock's instant as a date and time."""
+    return datetime.fromtimestamp(clock.now_ns() // NS_PER_S, UTC)
 
 
 def as_message(message: Message | str) -> Message:

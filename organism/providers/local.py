@@ -125,7 +125,7 @@ class LocalProvider:
         path = await anyio.to_thread.run_sync(fetch, self._model, self._progress)
         self._progress(f"starting {self._model} on this machine")
         key = secrets.token_hex(16)
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child, not as this function
         command = [sys.executable, "-m", "organism.providers.local_server", str(path), "--alias", self._model]
         command += ["--slots", str(self._slots), "--context-tokens", str(self._context_tokens)]
         command += ["--threads", str(self._threads or 0)]

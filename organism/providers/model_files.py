@@ -157,6 +157,6 @@ def _check(path: Path, expected: str) -> None:
             digest.update(chunk)
     if digest.hexdigest() != expected:
         raise ConfigError(
-            f"{path.name} is not what it should be (SHA-256 {digest.hexdigest()[:12]}..., expected {expected[:12]}...); "
+            f"{path.name} is not what it should be (SHA-256 {digest.hexdigest()[:12]}..., not {expected[:12]}...); "
             f"it was not used; try again later"
         )

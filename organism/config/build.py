@@ -1,0 +1,299 @@
+"""From a checked configuration to the plain values that the rooms take. Only :mod:`organism.app` calls this."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from organism.agents.agent import Agent, Handler, accepted_by, handler_of
+from organism.agents.llm import LLMAgent, LLMSettings, TextListener
+from organism.agents.loading import importable, load, load_message_type
+from organism.amounts import NS_PER_S, Limits, nanousd
+from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
+from organism.config.load import LoadedConfig, listed, time_zone
+from organism.config.schema import (
+    AgentSection,
+    AnthropicProviderSection,
+    Config,
+    LimitsSection,
+    LLMAgentSection,
+    LocalProviderSection,
+    ModelSection,
+    OpenAIProviderSection,
+    PriceSection,
+    ProviderSection,
+    PythonAgentSection,
+    ScopedLimitsSection,
+    ScriptedProviderSection,
+    Secret,
+    ThreadLimitsSection,
+)
+from organism.errors import ConfigError
+from organism.messages import Gathered, Message, MessageRegistry, Text
+from organism.pricing import Rates, flat_rates
+from organism.pump.bounds import Bounds
+from organism.router.plan import ModelPlan, Route
+from organism.router.provider import Provider
+from organism.router.router import RouterSettings
+
+Progress = Callable[[str], None]
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an organism is made of, as plain values."""
+
+    agents: tuple[Agent, ...]
+    models: dict[str, ModelPlan]
+    providers: dict[str, Provider]
+    provider_kinds: dict[str, str]
+    prices: dict[str, Rates]
+    plan: BudgetPlan
+    router: RouterSettings
+    bounds: Bounds
+
+
+def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress, on_text: TextListener | None) -> Parts:
+    """Turn a configuration into parts.
+
+    Args:
+        loaded: The configuration.
+        environment: Where default API keys are looked up.
+        progress: Told what takes long.
+        on_text: Follows answers of LLM agents while they are written.
+
+    Raises:
+        ConfigError: If a handler does not import, a key is missing or a package is not installed.
+    """
+    config = loaded.config
+    providers = {
+        name: _provider(loaded, name, section, environment, progress) for name, section in config.llm.providers.items()
+    }
+    return Parts(
+        agents=_agents(loaded, on_text),
+        models={name: _model(config, name, model) for name, model in config.llm.models.items()},
+        providers=providers,
+        provider_kinds={name: _kind(name, section) for name, section in config.llm.providers.items()},
+        prices={name: _rates(section) for name, section in config.prices.items()},
+        plan=budget_plan(config),
+        router=RouterSettings(
+            estimate=config.llm.estimate,
+            output_min=config.llm.min_output_tokens,
+            attempts=config.llm.attempts,
+            timeout_s=float(config.llm.call_timeout_seconds),
+            calls_in_flight=config.bounds.calls_in_flight,
+            refuse_unpriced=config.llm.unpriced == "refuse",
+        ),
+        bounds=_bounds(config),
+    )
+
+
+def budget_plan(config: Config) -> BudgetPlan:
+    """Return all limits in integer units."""
+    limits = config.limits
+    short = config.max_tokens_per_thread if config.max_tokens_per_thread is not None else limits.max_tokens_per_thread
+    written = limits.thread.tokens if short is None else short
+    tokens = DEFAULT_TOKENS_PER_THREAD if written is None else written
+    seconds = limits.thread.seconds
+    return BudgetPlan(
+        thread=Limits(
+            tokens=None if tokens == "unlimited" else tokens,
+            cost_nanousd=_cost(limits.thread),
+            elapsed_ns=None if seconds is None else int(seconds * NS_PER_S),
+            calls=limits.thread.calls,
+        ),
+        windows={"day": _limits(limits.day), "month": _limits(limits.month)},
+        agents={name: _scoped(section) for name, section in limits.agents.items()},
+        models={name: _scoped(section) for name, section in limits.models.items()},
+        time_zone=time_zone(config),
+    )
+
+
+def _limits(section: LimitsSection | ThreadLimitsSection) -> Limits:
+    tokens = None if section.tokens == "unlimited" else section.tokens
+    return Limits(tokens=tokens, cost_nanousd=_cost(section), calls=section.calls)
+
+
+def _scoped(section: ScopedLimitsSection) -> ScopedLimits:
+    return ScopedLimits(_limits(section), section.per)
+
+
+def _cost(section: LimitsSection) -> int | None:
+    return None if section.usd is None else nanousd(section.usd)
+
+
+def _bounds(config: Config) -> Bounds:
+    bounds = config.bounds
+    return Bounds(
+        mailbox_messages=bounds.mailbox_messages,
+        mailbox_bytes=bounds.mailbox_bytes,
+        message_bytes=bounds.message_bytes,
+        hops=bounds.hops,
+        fan_out=bounds.fan_out,
+        depth=bounds.depth,
+        descendants=bounds.descendants,
+        attempts=bounds.attempts,
+        restarts=bounds.restarts,
+        restart_s=float(bounds.restart_seconds),
+    )
+
+
+# -- models and providers -------------------------------------------------------------------------------------------
+
+
+def _model(config: Config, name: str, model: str | ModelSection) -> ModelPlan:
+    routes = [model] if isinstance(model, str) else model.routes
+    strategy = config.llm.strategy if isinstance(model, str) else model.strategy or config.llm.strategy
+    pairs = (route.partition("/") for route in routes)
+    return ModelPlan(name=name, routes=tuple(Route(pair[0], pair[2]) for pair in pairs), strategy=strategy)
+
+
+def _provider(
+    loaded: LoadedConfig, name: str, section: ProviderSection, environment: dict[str, str], progress: Progress
+) -> Provider:
+    """Make a provider; its SDK is looked for now, imported with the first call."""
+    try:
+        match section:
+            case LocalProviderSection():
+                from organism.providers.local import LocalProvider
+
+                return LocalProvider(
+                    name,
+                    _model_file(loaded, section.model),
+                    slots=section.slots,
+                    context_tokens=section.context_tokens,
+                    threads=section.threads,
+                    progress=progress,
+                )
+            case OpenAIProviderSection():
+                from organism.providers.openai import OpenAIProvider
+
+                keyless = section.base_url is not None
+                key = _key(section.api_key, "OPENAI_API_KEY", environment, keyless=keyless)
+                return OpenAIProvider(name, key, section.base_url)
+            case AnthropicProviderSection():
+                from organism.providers.anthropic import AnthropicProvider
+
+                keyless = section.base_url is not None
+                key = _key(section.api_key, "ANTHROPIC_API_KEY", environment, keyless=keyless)
+                return AnthropicProvider(name, key, section.base_url)
+            case ScriptedProviderSection():
+                from organism.providers.scripted import ScriptedProvider
+
+                return ScriptedProvider(section.answers, name=name)
+    except ConfigError as error:
+        loaded.fail(error.reason, "llm", "providers", name)
+
+
+def _key(secret: Secret | None, variable: str, environment: dict[str, str], *, keyless: bool) -> str:
+    """Return the key to call with.
+
+    A server other than the vendor's own gets the vendor's key only if it is written down: it must not leak there.
+    """
+    if secret is not None:
+        return secret.reveal()
+    if keyless:
+        return "none"
+    value = environment.get(variable)
+    if not value:
+        raise ConfigError(f"no API key: set {variable}, or write api_key: ${{env:NAME}}")
+    return value
+
+
+def _model_file(loaded: LoadedConfig, model: str) -> str:
+    """Take a path from the file's folder, and a name as it is."""
+    path = Path(model).expanduser()
+    beside = loaded.folder / path
+    return str(beside) if not path.is_absolute() and beside.is_file() else model
+
+
+def _kind(name: str, section: ProviderSection) -> str:
+    """Return what the price data call a provider."""
+    match section:
+        case LocalProviderSection() | ScriptedProviderSection():
+            return "local"
+        case OpenAIProviderSection(prices_as=prices_as):
+            return prices_as or ("openai" if section.base_url is None else name)
+        case AnthropicProviderSection(prices_as=prices_as):
+            return prices_as or ("anthropic" if section.base_url is None else name)
+
+
+def _rates(section: PriceSection) -> Rates:
+    def rate(usd: Decimal | None) -> int | None:
+        return None if usd is None else nanousd(usd)
+
+    return flat_rates(
+        input=nanousd(section.input),
+        output=nanousd(section.output),
+        cached_input=rate(section.cached_input),
+        cache_write=rate(section.cache_write),
+        reasoning=rate(section.reasoning),
+        source="organism.yaml",
+    )
+
+
+# -- agents ---------------------------------------------------------------------------------------------------------
+
+
+def _agents(loaded: LoadedConfig, on_text: TextListener | None) -> tuple[Agent, ...]:
+    folders = [loaded.folder / folder for folder in loaded.config.python_path]
+    with importable(folders):
+        return tuple(_agent(loaded, name, section, on_text) for name, section in loaded.config.agents.items())
+
+
+def _agent(loaded: LoadedConfig, name: str, section: AgentSection, on_text: TextListener | None) -> Agent:
+    if isinstance(section, LLMAgentSection):
+        handler: Handler = LLMAgent(_llm_settings(section), on_text).handle
+        accepts = _accepts(loaded, name, section) or (Text, Gathered)
+        description = section.system.strip().partition("\n")[0]
+    elif isinstance(section, PythonAgentSection):
+        try:
+            target = load(section.handler)
+            handler = handler_of(target)
+            accepts = _accepts(loaded, name, section) or accepted_by(handler)
+        except ConfigError as error:
+            loaded.fail(error.reason, "agents", name, "handler")
+        description = section.handler
+    else:
+        raise TypeError(section)
+    return Agent(
+        name=name,
+        handler=handler,
+        accepts=accepts,
+        next=tuple(listed(section.next)),
+        peers=None if section.peers is None else tuple(section.peers),
+        gather=tuple(section.gather),
+        timeout_s=float(section.timeout_seconds),
+        description=description,
+    )
+
+
+def _llm_settings(section: LLMAgentSection) -> LLMSettings:
+    return LLMSettings(
+        model=section.model,
+        system=section.system,
+        max_output_tokens=section.max_output_tokens,
+        memory_tokens=section.memory.tokens,
+        temperature=None if section.temperature is None else float(section.temperature),
+        stop=tuple(section.stop),
+        seed=section.seed,
+    )
+
+
+def _accepts(loaded: LoadedConfig, name: str, section: AgentSection) -> tuple[type[Message], ...]:
+    """Look up message types: the built-in ones by name, one's own as package.module:Type."""
+    built_in = MessageRegistry()
+    found: list[type[Message]] = []
+    for place, wanted in enumerate(section.accepts or ()):
+        known = built_in.get(wanted)
+        if known is None and ":" not in wanted:
+            names = ", ".join(built_in.names)
+            reason = f"no message type is called {wanted!r}; there are: {names}, or your own as package.module:Type"
+            loaded.fail(reason, "agents", name, "accepts", place)
+        try:
+            found.append(known or load_message_type(wanted))
+        except ConfigError as error:
+            loaded.fail(error.reason, "agents", name, "accepts", place)
+    if section.gather and found and Gathered not in found:
+        found.append(Gathered)
+    return tuple(found)

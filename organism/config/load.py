@@ -1,0 +1,157 @@
+"""From organism.yaml to a checked configuration: every name in it leads somewhere, or the error says which does not."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NoReturn, cast
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from organism.config.bind import Binder, did_you_mean
+from organism.config.nodes import Path_, Source, parse_tree, read_text
+from organism.config.schema import (
+    Config,
+    LLMAgentSection,
+    ModelSection,
+)
+from organism.ids import AGENT_NAME, USER
+
+DEFAULT_FILE = "organism.yaml"
+
+
+class LoadedConfig(msgspec.Struct, frozen=True):
+    """A configuration and where each of its values stands.
+
+    Attributes:
+        config: The values.
+        folder: Where the file is; relative paths start here.
+        source: What errors name.
+        lines: The line of each value and key, by its path.
+    """
+
+    config: Config
+    folder: Path
+    source: Source
+    lines: dict[Path_, int]
+
+    def fail(self, reason: str, *path: str | int) -> NoReturn:
+        """Raise a :class:`ConfigError` about the value at a path."""
+        known = path
+        while known and known not in self.lines:
+            known = known[:-1]
+        self.source.fail(reason, self.lines.get(known, 1), path)
+
+
+def load_config(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
+    """Read and check a file.
+
+    Args:
+        path: The file.
+        environment: Where ``${env:NAME}`` is looked up.
+
+    Raises:
+        ConfigError: If it cannot be read or is wrong anywhere; the first mistake is named with file and line.
+    """
+    return parse_config(read_text(path), str(path), path.resolve().parent, environment)
+
+
+def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, str]) -> LoadedConfig:
+    """Check a text as :func:`load_config` checks a file.
+
+    Raises:
+        ConfigError: If it is wrong anywhere.
+    """
+    source = Source(name)
+    binder = Binder(source, environment, Config)
+    config = cast("Config", binder.bind(parse_tree(text, source), msgspec.inspect.type_info(Config)))
+    loaded = LoadedConfig(config, folder, source, binder.lines)
+    _check_names(loaded)
+    _check_agents(loaded)
+    _check_models(loaded)
+    _check_limits(loaded)
+    return loaded
+
+
+def listed(value: str | list[str]) -> list[str]:
+    """Return ``next`` as a list, however it was written."""
+    return [value] if isinstance(value, str) else value
+
+
+def _check_names(loaded: LoadedConfig) -> None:
+    config = loaded.config
+    if not AGENT_NAME.fullmatch(config.name):
+        loaded.fail(f"{config.name!r} is no name: use a letter, then letters, digits, '-' or '_', at most 64", "name")
+    if not config.agents:
+        loaded.fail("there are no agents; an organism needs at least one", "agents")
+    for name in config.agents:
+        if name == USER or not AGENT_NAME.fullmatch(name):
+            reason = f"{name!r} cannot be an agent's name: use a letter, then letters, digits, '-' or '_', not {USER!r}"
+            loaded.fail(reason, "agents", name)
+    _known(loaded, config.entry, config.agents, "agent", "entry")
+    if sorted(set(config.thresholds)) != config.thresholds or not all(0 < t <= 100 for t in config.thresholds):  # noqa: PLR2004
+        loaded.fail("thresholds are per cents from 1 to 100, ascending, each once", "thresholds")
+    if not config.thresholds:
+        loaded.fail("at least one threshold is needed; to warn of nothing, use [100]", "thresholds")
+
+
+def _check_agents(loaded: LoadedConfig) -> None:
+    agents = loaded.config.agents
+    for name, agent in agents.items():
+        for field, values in (("next", listed(agent.next)), ("gather", agent.gather), ("peers", agent.peers or [])):
+            for place, value in enumerate(values):
+                if field == "peers" and value == "*":
+                    continue
+                path: Path_ = ("agents", name, field, place)
+                _known(loaded, value, agents, "agent", *(path if path in loaded.lines else path[:-1]))
+        for sender in agent.gather:
+            if not {name, "*"} & {*listed(agents[sender].next), *(agents[sender].peers or [])}:
+                loaded.fail(f"{sender!r} never writes to {name!r}: add it to the 'next' of {sender!r}",
+                            "agents", name, "gather")  # fmt: skip
+        if isinstance(agent, LLMAgentSection):
+            _known(loaded, agent.model, loaded.config.llm.models, "model", "agents", name, "model")
+
+
+def _check_models(loaded: LoadedConfig) -> None:
+    llm = loaded.config.llm
+    for name, model in llm.models.items():
+        routes = [model] if isinstance(model, str) else model.routes
+        for place, route in enumerate(routes):
+            at: Path_ = ("llm", "models", name)
+            if isinstance(model, ModelSection):
+                at = (*at, "routes", place)
+            provider, slash, served = route.partition("/")
+            if not (slash and provider and served):
+                loaded.fail(f"{route!r} must have the form provider/model", *at)
+            _known(loaded, provider, llm.providers, "provider", *at)
+
+
+def _check_limits(loaded: LoadedConfig) -> None:
+    config = loaded.config
+    for name in config.limits.agents:
+        _known(loaded, name, config.agents, "agent", "limits", "agents", name)
+    for name in config.limits.models:
+        _known(loaded, name, config.llm.models, "model", "limits", "models", name)
+    given: list[Path_] = [
+        path
+        for path in (("max_tokens_per_thread",), ("limits", "max_tokens_per_thread"), ("limits", "thread", "tokens"))
+        if path in loaded.lines
+    ]
+    if len(given) > 1:
+        first = ".".join(map(str, given[0]))
+        loaded.fail(f"says again what {first!r} on line {loaded.lines[given[0]]} says; keep one", *given[1])
+    zone = config.limits.time_zone
+    if zone not in available_timezones() | {"UTC"}:
+        known = sorted(available_timezones())
+        loaded.fail(f"no time zone is called {zone!r}{did_you_mean(zone, known)}", "limits", "time_zone")
+
+
+def time_zone(config: Config) -> ZoneInfo:
+    """Return the zone in which days and months begin."""
+    return ZoneInfo(config.limits.time_zone)
+
+
+def _known(loaded: LoadedConfig, name: str, known: Iterable[str], kind: str, *path: str | int) -> None:
+    names = list(known)
+    if name not in names:
+        there = f"; there are: {', '.join(names)}" if names else f"; there is no {kind} at all"
+        loaded.fail(f"no {kind} is called {name!r}{did_you_mean(name, names) or there}", *path)

@@ -1,0 +1,238 @@
+"""The shape of organism.yaml: one frozen struct per section; the field docs become the editor's JSON Schema.
+
+Nothing here reads files or environment; values are as written, with units in the field's name or its description.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Per = Literal["thread", "day", "month"]
+
+
+class Secret:
+    """A secret from the environment. It shows itself only when asked to."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all sections have in common: no unknown keys, nothing changes after loading."""
+
+
+class LimitsSection(Section, frozen=True, kw_only=True):
+    """Ceilings; what is left out is not limited."""
+
+    tokens: Annotated[Count | Literal["unlimited"] | None, Meta(description="all tokens, input and output")] = None
+    usd: Annotated[Decimal | None, Meta(description="dollars, such as 0.50")] = None
+    calls: Annotated[Count | None, Meta(description="model calls")] = None
+
+
+class ThreadLimitsSection(LimitsSection, frozen=True, kw_only=True):
+    """Ceilings of each thread."""
+
+    seconds: Annotated[Decimal | None, Meta(description="seconds a thread may be open, parked time not counted")] = None
+
+
+class ScopedLimitsSection(LimitsSection, frozen=True, kw_only=True):
+    """Ceilings of one agent or model."""
+
+    per: Annotated[Per, Meta(description="what they are counted over")] = "thread"
+
+
+class AllLimitsSection(Section, frozen=True, kw_only=True):
+    """All ceilings. A call holds on every scope it falls into, or on none."""
+
+    max_tokens_per_thread: Annotated[
+        Count | Literal["unlimited"] | None, Meta(description="short for thread.tokens; 100,000 unless given")
+    ] = None
+    thread: Annotated[ThreadLimitsSection, Meta(description="each thread, however many agents it passes")] = (
+        ThreadLimitsSection()
+    )
+    day: Annotated[LimitsSection, Meta(description="all threads together, per day")] = LimitsSection()
+    month: Annotated[LimitsSection, Meta(description="all threads together, per month")] = LimitsSection()
+    agents: Annotated[dict[str, ScopedLimitsSection], Meta(description="by agent")] = {}
+    models: Annotated[dict[str, ScopedLimitsSection], Meta(description="by model")] = {}
+    time_zone: Annotated[str, Meta(description="where days and months begin, such as Europe/Berlin")] = "UTC"
+
+
+class LocalProviderSection(Section, frozen=True, kw_only=True, tag_field="type", tag="local"):
+    """A model on this machine, run by llama.cpp; needs the extra 'local'."""
+
+    model: Annotated[str, Meta(description="a known model, or the path of a GGUF file")] = "smollm2-135m"
+    slots: Annotated[Positive, Meta(description="calls served at a time")] = 2
+    context_tokens: Annotated[Positive, Meta(description="prompt and answer of one call together")] = 2048
+    threads: Annotated[Positive | None, Meta(description="processor threads")] = None
+
+
+class OpenAIProviderSection(Section, frozen=True, kw_only=True, tag_field="type", tag="openai"):
+    """OpenAI, or any server that speaks its chat completions; needs the extra 'openai'."""
+
+    api_key: Annotated[Secret | None, Meta(description="${env:NAME}; OPENAI_API_KEY unless given")] = None
+    base_url: Annotated[str | None, Meta(description="the server, such as http://127.0.0.1:11434/v1")] = None
+    prices_as: Annotated[str | None, Meta(description="the provider's id in genai-prices, such as x-ai")] = None
+
+
+class AnthropicProviderSection(Section, frozen=True, kw_only=True, tag_field="type", tag="anthropic"):
+    """Anthropic, or any server that speaks its messages; needs the extra 'anthropic'."""
+
+    api_key: Annotated[Secret | None, Meta(description="${env:NAME}; ANTHROPIC_API_KEY unless given")] = None
+    base_url: Annotated[str | None, Meta(description="the server; Anthropic's own unless given")] = None
+    prices_as: Annotated[str | None, Meta(description="the provider's id in genai-prices")] = None
+
+
+class ScriptedProviderSection(Section, frozen=True, kw_only=True, tag_field="type", tag="scripted"):
+    """A double that answers from a list, for trying things out without a model."""
+
+    answers: Annotated[list[str], Meta(description="given in turn, again and again", min_length=1)]
+
+
+ProviderSection = LocalProviderSection | OpenAIProviderSection | AnthropicProviderSection | ScriptedProviderSection
+
+
+class ModelSection(Section, frozen=True, kw_only=True):
+    """A model with several places that serve it."""
+
+    routes: Annotated[list[str], Meta(description="'provider/model', most wanted first", min_length=1)]
+    strategy: Annotated[
+        Literal["failover", "round_robin"] | None, Meta(description="in which order routes are tried")
+    ] = None
+
+
+class LLMSection(Section, frozen=True, kw_only=True):
+    """Models and how they are called."""
+
+    providers: Annotated[dict[str, ProviderSection], Meta(description="where models are served")] = {}
+    models: Annotated[dict[str, str | ModelSection], Meta(description="'provider/model', or routes")] = {}
+    strategy: Annotated[Literal["failover", "round_robin"], Meta(description="for models with several routes")] = (
+        "failover"
+    )
+    estimate: Annotated[
+        Literal["tight", "strict"], Meta(description="how input is counted before a call; strict is a true bound")
+    ] = "tight"
+    min_output_tokens: Annotated[Positive, Meta(description="the shortest answer worth a call")] = 16
+    call_timeout_seconds: Annotated[Positive, Meta(description="seconds an attempt may take")] = 120
+    wait_seconds: Annotated[Count, Meta(description="seconds a call waits for its siblings' holds")] = 30
+    attempts: Annotated[Positive, Meta(description="how often a rejected call is tried in all")] = 3
+    unpriced: Annotated[
+        Literal["refuse", "record"], Meta(description="what a USD limit does with a model without a price")
+    ] = "refuse"
+
+
+class PriceSection(Section, frozen=True, kw_only=True):
+    """Dollars per million tokens."""
+
+    input: Annotated[Decimal, Meta(description="uncached input")]
+    output: Annotated[Decimal, Meta(description="output")]
+    cached_input: Annotated[Decimal | None, Meta(description="input read from a cache; as input unless given")] = None
+    cache_write: Annotated[Decimal | None, Meta(description="input written to a cache; as input unless given")] = None
+    reasoning: Annotated[Decimal | None, Meta(description="reasoning; as output unless given")] = None
+
+
+class AgentSection(Section, frozen=True, kw_only=True):
+    """What all agents have in common."""
+
+    next: Annotated[str | list[str], Meta(description="where what it returns goes")] = []
+    peers: Annotated[list[str] | None, Meta(description="whom it may write to; those in next unless given")] = None
+    accepts: Annotated[list[str] | None, Meta(description="message types it takes")] = None
+    gather: Annotated[list[str], Meta(description="waits for one message of each of these agents")] = []
+    timeout_seconds: Annotated[Positive, Meta(description="seconds one run may take")] = 120
+
+
+class MemorySection(Section, frozen=True, kw_only=True):
+    """What an LLM agent remembers of a thread."""
+
+    tokens: Annotated[Count, Meta(description="how much of its own conversation it is shown again")] = 2000
+
+
+class LLMAgentSection(AgentSection, frozen=True, kw_only=True):
+    """An agent that is a model with instructions."""
+
+    model: Annotated[str, Meta(description="one of llm.models")]
+    system: Annotated[str, Meta(description="its instructions")] = ""
+    max_output_tokens: Annotated[Positive, Meta(description="cap of an answer")] = 512
+    memory: Annotated[MemorySection, Meta(description="what it remembers of a thread")] = MemorySection()
+    temperature: Annotated[Decimal | None, Meta(description="sampling temperature")] = None
+    stop: Annotated[list[str], Meta(description="texts that end an answer")] = []
+    seed: Annotated[Count | None, Meta(description="makes sampling repeatable")] = None
+
+
+class PythonAgentSection(AgentSection, frozen=True, kw_only=True):
+    """An agent that is Python."""
+
+    handler: Annotated[str, Meta(description="package.module:function or :Class")]
+
+
+VARIANTS: dict[type[msgspec.Struct], tuple[type[Section], ...]] = {AgentSection: (LLMAgentSection, PythonAgentSection)}
+"""Sections that take one of several shapes, told apart by the key that only one of them requires."""
+
+
+class BoundsSection(Section, frozen=True, kw_only=True):
+    """Structural bounds, each with a finite default."""
+
+    mailbox_messages: Annotated[Positive, Meta(description="messages that may wait for one agent")] = 1000
+    mailbox_bytes: Annotated[Positive, Meta(description="bytes that may wait for one agent")] = 16_000_000
+    message_bytes: Annotated[Positive, Meta(description="bytes of one message")] = 1_000_000
+    hops: Annotated[Positive, Meta(description="handlers in a row")] = 50
+    fan_out: Annotated[Positive, Meta(description="messages one run of a handler may send")] = 64
+    depth: Annotated[Positive, Meta(description="child threads within child threads")] = 8
+    descendants: Annotated[Positive, Meta(description="child threads below one root")] = 1000
+    calls_in_flight: Annotated[Positive, Meta(description="calls of one thread at a time")] = 8
+    attempts: Annotated[Positive, Meta(description="runs of a handler on one message")] = 5
+    restarts: Annotated[Count, Meta(description="failed messages after which an agent is stopped")] = 3
+    restart_seconds: Annotated[Positive, Meta(description="within so many seconds")] = 60
+
+
+class DaemonSection(Section, frozen=True, kw_only=True):
+    """Where the daemon listens."""
+
+    host: Annotated[str, Meta(description="an address of this machine")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="0 takes any free port")] = 8420
+
+
+class LoggingSection(Section, frozen=True, kw_only=True):
+    """What the daemon logs."""
+
+    format: Annotated[Literal["console", "json"], Meta(description="for people or for programs")] = "console"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least that is logged")] = (
+        "info"
+    )
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    name: Annotated[str, Meta(description="the organism's name")]
+    entry: Annotated[str, Meta(description="the agent that messages go to")]
+    mode: Annotated[
+        Literal["off", "audit", "enforce"], Meta(description="off only records, audit also says, enforce refuses")
+    ] = "enforce"
+    thresholds: Annotated[list[int], Meta(description="per cent of a limit at which to warn, ascending")] = (
+        msgspec.field(default_factory=lambda: [75, 90, 95])
+    )
+    on_exhausted: Annotated[Literal["park", "fail"], Meta(description="what a refusal means for a message")] = "park"
+    python_path: Annotated[list[str], Meta(description="folders, from this file, that handlers are imported from")] = []
+    max_tokens_per_thread: Annotated[
+        Count | Literal["unlimited"] | None, Meta(description="short for limits.thread.tokens")
+    ] = None
+    limits: Annotated[AllLimitsSection, Meta(description="ceilings")] = AllLimitsSection()
+    llm: Annotated[LLMSection, Meta(description="models and how they are called")] = LLMSection()
+    prices: Annotated[dict[str, PriceSection], Meta(description="by 'provider/model' or model")] = {}
+    agents: Annotated[dict[str, AgentSection], Meta(description="by name")]
+    bounds: Annotated[BoundsSection, Meta(description="structural bounds")] = BoundsSection()
+    daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()
+    logging: Annotated[LoggingSection, Meta(description="what is logged")] = LoggingSection()

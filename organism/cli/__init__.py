@@ -1,1 +1,210 @@
-"""The ``organism`` command: arguments in, an app or an HTTP client called, an exit code out."""
+"""The ``organism`` command: arguments in, an app or an HTTP client called, an exit code out.
+
+Exit codes: 0 done, 1 the work failed, 2 the command line or the configuration is wrong, 3 the budget is exhausted,
+4 no daemon answers, 130 interrupted. Commands are imported when they are called, so ``organism --help`` stays quick.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from organism.cli import exits
+
+File = Annotated[Path, Parameter(name=["--file", "-f"], help="The configuration.")]
+_FILE = Path("organism.yaml")
+
+app = App(name="organism", help="Run LLM agents with hard budgets per conversation.", version_flags=["--version"])
+models = App(name="models", help="Models that run on this machine.")
+app.command(models)
+
+
+@app.command
+def run(
+    text: str,
+    *,
+    file: File = _FILE,
+    to: str | None = None,
+    budget_tokens: int | None = None,
+    budget_usd: str | None = None,
+    mode: Literal["off", "audit", "enforce"] | None = None,
+    json: bool = False,
+) -> int:
+    """Run one task and show what happens, then what it cost.
+
+    Args:
+        text: What the organism should do.
+        to: The agent to send it to; the entry agent unless given.
+        budget_tokens: Tokens this run may use.
+        budget_usd: Dollars this run may cost.
+        mode: What to do where a limit is reached.
+        json: Print one JSON document and nothing else.
+    """
+    from organism.amounts import nanousd
+    from organism.cli.logs import set_up
+    from organism.cli.run import RunOptions, run_task
+    from organism.errors import ConfigError
+
+    set_up("console", "error")
+    if budget_tokens is not None and budget_tokens < 0:
+        raise ConfigError("--budget-tokens must not be negative")
+    try:
+        budget = None if budget_usd is None else nanousd(budget_usd)
+    except ValueError as error:
+        raise ConfigError(f"--budget-usd: {error}") from None
+    options = RunOptions(file=file, to=to, budget_tokens=budget_tokens, budget_nanousd=budget, mode=mode, json=json)
+    return run_task(text, options, dict(os.environ))
+
+
+@app.command
+def check(*, file: File = _FILE) -> int:
+    """Check the configuration and show the organism it describes."""
+    from organism.cli.check import check_file
+
+    return check_file(file, dict(os.environ))
+
+
+@app.command
+def init(folder: Path = Path(), *, force: bool = False) -> int:
+    """Write a commented organism.yaml and its Python agent.
+
+    Args:
+        folder: Where to.
+        force: Overwrite what is there.
+    """
+    from organism.cli.check import init_folder
+
+    return init_folder(folder, force=force)
+
+
+@app.command
+def daemon(
+    *,
+    file: File = _FILE,
+    state: Path | None = None,
+    port: int | None = None,
+    log_format: Literal["console", "json"] | None = None,
+) -> int:
+    """Run until stopped, taking messages over a local HTTP API.
+
+    Args:
+        state: Where the token and the daemon's address are kept; .organism beside the configuration unless given.
+        port: The port to listen on; 0 takes any.
+        log_format: For people or for programs.
+    """
+    from organism.cli.daemon import run_daemon
+
+    return run_daemon(file, state, port, log_format, dict(os.environ))
+
+
+@app.command
+def send(
+    text: str,
+    *,
+    file: File = _FILE,
+    state: Path | None = None,
+    to: str | None = None,
+    thread: str | None = None,
+    wait: bool = False,
+    json: bool = False,
+) -> int:
+    """Send a message to the running daemon and print its thread's id.
+
+    Args:
+        text: The message.
+        state: The daemon's state folder.
+        to: The agent it is for.
+        thread: An open thread to send it into; a new one unless given.
+        wait: Wait for the thread's end and print its answer.
+        json: Print JSON.
+    """
+    from organism.cli.client import Client, send_message
+
+    return send_message(Client.of(file, state), text, to=to, thread=thread, wait=wait, as_json=json)
+
+
+@app.command
+def events(
+    *,
+    file: File = _FILE,
+    state: Path | None = None,
+    follow: Annotated[bool, Parameter(help="Go on until interrupted; the only way so far.")] = True,
+    thread: str | None = None,
+    type: Annotated[list[str] | None, Parameter(help="Only events of this type; may be repeated.")] = None,  # noqa: A002
+    content: bool = False,
+) -> int:
+    """Print the daemon's events as they happen, one JSON document a line.
+
+    Args:
+        state: The daemon's state folder.
+        thread: Only events of this thread and its children.
+        content: Also what agents say.
+    """
+    from organism.cli.client import Client, follow_events
+
+    del follow
+    return follow_events(Client.of(file, state), thread=thread, types=type or [], content=content)
+
+
+@app.command
+def threads(*, file: File = _FILE, state: Path | None = None) -> int:
+    """List the daemon's open threads as JSON, one a line.
+
+    Args:
+        state: The daemon's state folder.
+    """
+    from organism.cli.client import Client, list_threads
+
+    return list_threads(Client.of(file, state))
+
+
+@models.command(name="list")
+def list_models() -> int:
+    """List the models known by name, and where they are."""
+    from organism.cli.check import print_models
+
+    return print_models()
+
+
+@models.command
+def fetch(name: str = "smollm2-135m") -> int:
+    """Fetch a model ahead of time.
+
+    Args:
+        name: One of 'organism models list'.
+    """
+    from organism.providers.model_files import fetch as fetch_model
+
+    fetch_model(name, lambda line: print(line, file=sys.stderr))  # noqa: T201
+    return exits.OK
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(arguments: list[str]) -> int:
+    """Run a command line and return its exit code; errors that are somebody's to mend are one line, no traceback."""
+    from organism.cli.client import UnreachableError
+    from organism.errors import OrganismError
+
+    try:
+        code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return exits.USAGE
+    except UnreachableError as error:
+        print(f"organism: {error}", file=sys.stderr)  # noqa: T201
+        return exits.UNREACHABLE
+    except OrganismError as error:
+        print(f"organism: {error}", file=sys.stderr)  # noqa: T201
+        return exits.USAGE
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `organism events | head` does; that is not our failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
+    return code if isinstance(code, int) else exits.OK

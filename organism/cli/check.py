@@ -1,0 +1,102 @@
+"""``organism check``, ``init`` and ``models``: look before anything runs."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from organism.amounts import Dimension, Limits, format_amount
+from organism.app import Organism
+from organism.budget.scopes import BudgetPlan
+from organism.budget.thresholds import limit_of
+from organism.cli import exits
+from organism.config.describe import describe_agents, describe_graph
+from organism.config.json_schema import SHIPPED
+from organism.config.load import DEFAULT_FILE, load_config
+from organism.config.starter import STARTER, STARTER_HANDLER
+from organism.errors import ConfigError
+from organism.providers.model_files import MODELS, find
+
+_DIMENSIONS: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
+
+
+def check_file(path: Path, environment: dict[str, str]) -> int:
+    """Check a configuration as far as one can without running it, and draw it.
+
+    Raises:
+        ConfigError: If it is wrong anywhere.
+    """
+    loaded = load_config(path, environment)
+    organism = Organism.from_config(loaded, environment)
+    console = Console(highlight=False)
+    config = loaded.config
+    console.print(f"[bold]{config.name}[/] mode {config.mode}, thresholds {', '.join(map(str, config.thresholds))} %")
+    console.print(_table(("agent", "is", "next", "waits for"), describe_agents(config)))
+    console.print(_table(("limit on", "is"), _limit_rows(organism.budgets.plan)))
+    console.print(describe_graph(config), markup=False)
+    console.print(f"[green]{escape(str(path))} is right[/]")
+    return exits.OK
+
+
+def init_folder(folder: Path, *, force: bool) -> int:
+    """Write the starter files.
+
+    Raises:
+        ConfigError: If one of them is there already and must not be overwritten, or cannot be written.
+    """
+    files = {
+        DEFAULT_FILE: STARTER,
+        "agents.py": STARTER_HANDLER,
+        SHIPPED.name: SHIPPED.read_text(encoding="utf-8"),
+    }
+    there = [name for name in files if (folder / name).exists()]
+    if there and not force:
+        raise ConfigError(f"{', '.join(there)} is here already; use --force to overwrite", where=str(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror}", where=str(folder)) from None
+    sys.stdout.write(f'wrote {", ".join(files)}; now try: organism run "Write about tides"\n')
+    return exits.OK
+
+
+def print_models() -> int:
+    """List the models known by name."""
+    console = Console(highlight=False)
+    rows = [
+        (model.name, f"{model.size // 1_000_000} MB", model.licence, str(find(model.name) or "not fetched"))
+        for model in MODELS.values()
+    ]
+    console.print(_table(("model", "size", "licence", "file"), rows))
+    return exits.OK
+
+
+def _limit_rows(plan: BudgetPlan) -> list[tuple[str, str]]:
+    rows = [("each thread", _limits_text(plan.thread))]
+    rows += [(f"all threads, per {window}", _limits_text(limits)) for window, limits in plan.windows.items()]
+    for kind, scoped in (("agent", plan.agents), ("model", plan.models)):
+        rows += [(f"{kind} {name}, per {limit.per}", _limits_text(limit.limits)) for name, limit in scoped.items()]
+    return [row for row in rows if row[1] != "none"]
+
+
+def _limits_text(limits: Limits) -> str:
+    parts = [
+        format_amount(dimension, limit)
+        for dimension in _DIMENSIONS
+        if (limit := limit_of(limits, dimension)) is not None
+    ]
+    return ", ".join(parts) or "none"
+
+
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

@@ -1,0 +1,109 @@
+"""``organism daemon``: run until stopped, controlled over a local HTTP API."""
+
+import importlib.util
+import signal
+import socket
+from pathlib import Path
+
+import anyio
+import structlog
+
+from organism.api.auth import load_or_make_token
+from organism.app import Organism
+from organism.cli import exits
+from organism.cli.logs import Format, set_up
+from organism.cli.state import owned, remove_address, state_folder, write_address
+from organism.config.load import LoadedConfig, load_config
+from organism.config.schema import AnthropicProviderSection, OpenAIProviderSection
+from organism.errors import MissingExtraError
+from organism.usage.events import AgentSaid, AnyEvent
+
+_DRAIN_S = 30.0
+
+
+def run_daemon(
+    file: Path, state: Path | None, port: int | None, log_format: Format | None, environment: dict[str, str]
+) -> int:
+    """Run the daemon and return the exit code.
+
+    Raises:
+        ConfigError: If the configuration is wrong, the port is taken or another daemon owns the state folder.
+        MissingExtraError: If the daemon's packages are not installed.
+    """
+    if any(importlib.util.find_spec(package) is None for package in ("litestar", "uvicorn")):
+        raise MissingExtraError("the daemon", "daemon")
+    from organism.api.server import bind
+
+    loaded = load_config(file, environment)
+    config = loaded.config
+    set_up(log_format or config.logging.format, config.logging.level, _secrets(loaded))
+    organism = Organism.from_config(loaded, environment, progress=_log_progress)
+    folder = state_folder(file, state)
+    with owned(folder), bind(config.daemon.host, config.daemon.port if port is None else port) as listener:
+        try:
+            anyio.run(_serve, organism, folder, listener)
+        finally:
+            remove_address(folder)
+    return exits.OK
+
+
+async def _serve(organism: Organism, state: Path, listener: socket.socket) -> None:
+    from organism.api.server import ControlServer, url_of
+
+    log = structlog.get_logger("organism.daemon")
+    token = load_or_make_token(state)
+    organism.usage.on_event(_log_event)
+    async with organism, anyio.create_task_group() as tasks:
+        server = ControlServer(organism, token, listener)
+        tasks.start_soon(server.serve)
+        write_address(state, url_of(listener))
+        log.info("ready", url=url_of(listener), state=str(state), agents=len(organism.agents))
+        await _until_stopped(organism, log)
+        server.stop()
+        tasks.cancel_scope.cancel()
+    log.info("stopped", **_totals(organism))
+
+
+async def _until_stopped(organism: Organism, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Wait for a signal and then for open threads; a second signal ends the wait."""
+    async with anyio.create_task_group() as tasks:
+
+        async def drain() -> None:
+            await organism.drain(_DRAIN_S)
+            tasks.cancel_scope.cancel()
+
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            draining = False
+            async for number in signals:
+                if draining:
+                    log.warning("stopping_at_once", signal=number.name)
+                    tasks.cancel_scope.cancel()
+                    break
+                draining = True
+                log.info("draining", signal=number.name, seconds=_DRAIN_S, threads=len(organism.threads()))
+                tasks.start_soon(drain)
+
+
+def _log_progress(line: str) -> None:
+    structlog.get_logger("organism.daemon").info("progress", doing=line)
+
+
+def _log_event(event: AnyEvent) -> None:
+    """Log an event in a line: names and numbers, never what agents say."""
+    if isinstance(event, AgentSaid):
+        return
+    log = structlog.get_logger("organism.event")
+    told = ("agent", "outcome", "threshold", "account", "reason")
+    fields = {name: getattr(event, name) for name in told if hasattr(event, name)}
+    log.info(str(type(event).__struct_config__.tag), event_id=event.id, thread_id=event.thread_id, **fields)
+
+
+def _totals(organism: Organism) -> dict[str, int]:
+    total = organism.usage.total
+    return {"calls": total.calls, "tokens": total.usage.total, "cost_nanousd": total.cost_nanousd}
+
+
+def _secrets(loaded: LoadedConfig) -> tuple[str, ...]:
+    sections = loaded.config.llm.providers.values()
+    keyed = (s for s in sections if isinstance(s, OpenAIProviderSection | AnthropicProviderSection))
+    return tuple(section.api_key.reveal() for section in keyed if section.api_key is not None)

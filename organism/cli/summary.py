@@ -1,0 +1,94 @@
+"""Draw the report of a run for people: a table, totals, warnings, and why it ended."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from organism.amounts import NS_PER_S, BudgetState, Dimension, format_amount, format_usd
+from organism.budget.thresholds import amount_of, limit_of
+from organism.usage.report import RunReport
+from organism.usage.totals import UsageTotals
+
+_FULL_PERCENT = 90
+_HIGH_PERCENT = 75
+
+
+def print_report(console: Console, report: RunReport, context_tokens: int | None) -> None:
+    """Print everything there is to know about a run after its answer."""
+    console.print()
+    console.print(_agents_table(report))
+    usage = report.totals.usage
+    if report.agents:
+        longest = f"{report.largest_prompt_tokens:,} tokens"
+        if context_tokens:
+            longest += f" of {context_tokens:,} ({report.largest_prompt_tokens * 100 // context_tokens} %)"
+        console.print(
+            f"average {report.average_agent_tokens:,} tokens per agent · largest {report.largest_agent} · "
+            f"output {report.output_percent or 0} % of input · longest prompt {longest}"
+        )
+    if report.budget is not None:
+        for line in budget_lines(report.budget):
+            console.print(line)
+    for crossed in report.thresholds:
+        console.print(
+            f"[yellow]![/] {crossed.agent} reached {crossed.threshold} % of {escape(crossed.account)} "
+            f"({format_amount(crossed.dimension, crossed.spent)} of {format_amount(crossed.dimension, crossed.limit)})"
+        )
+    for letter in report.dead_letters:
+        console.print(f"[red]x[/] {escape(letter)}")
+    seconds = report.duration_ns / NS_PER_S
+    console.print(
+        f"[bold]{report.outcome}[/] in {seconds:.1f} s: {usage.total:,} tokens, {cost_text(report.totals)}, "
+        f"{report.totals.calls} calls" + (f" - {escape(report.reason)}" if report.reason else "")
+    )
+
+
+def _agents_table(report: RunReport) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("agent")
+    for heading in ("calls", "input", "output", "total", "share", "cost"):
+        table.add_column(heading, justify="right")
+    for line in report.agents:
+        table.add_row(line.agent, *_figures(line.totals), f"{line.share_permille / 10:.1f} %", cost_text(line.totals))
+    table.add_section()
+    table.add_row("all", *_figures(report.totals), "", cost_text(report.totals), style="bold")
+    return table
+
+
+def _figures(totals: UsageTotals) -> tuple[str, ...]:
+    usage = totals.usage
+    return (str(totals.calls), f"{usage.input_total:,}", f"{usage.output_total:,}", f"{usage.total:,}")
+
+
+def cost_text(totals: UsageTotals) -> str:
+    """Write a cost; ``~`` says that some calls have no known price and the sum is a lower bound."""
+    return ("~" if totals.unpriced_calls else "") + format_usd(totals.cost_nanousd)
+
+
+def budget_lines(state: BudgetState, width: int = 24) -> list[str]:
+    """Draw a bar for each limit of an account."""
+    dimensions: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
+    lines = []
+    for dimension in dimensions:
+        limit = limit_of(state.limits, dimension)
+        if limit is None:
+            continue
+        spent = amount_of(state.spent, state.elapsed_ns, dimension)
+        held = amount_of(state.held, 0, dimension)
+        lines.append(
+            f"{dimension:<8}{bar(spent, held, limit, width)} "
+            f"{format_amount(dimension, spent)} of {format_amount(dimension, limit)}"
+        )
+    return lines
+
+
+def bar(spent: int, held: int, limit: int, width: int) -> str:
+    """Draw spent, held and free as a bar in rich markup."""
+    if limit <= 0:
+        return f"[dim]{'-' * width}[/]"
+    full = min(width, spent * width // limit)
+    open_holds = min(width - full, -(-held * width // limit))
+    percent = spent * 100 // limit
+    color = "red" if percent >= _FULL_PERCENT else "yellow" if percent >= _HIGH_PERCENT else "green"
+    free = "·" * (width - full - open_holds)
+    return f"[{color}]{'█' * full}[/][{color} dim]{'░' * open_holds}[/][dim]{free}[/] {percent:>3} %"

@@ -1,0 +1,59 @@
+"""The JSON Schema of organism.yaml for editors, generated from the structs and shipped with the package.
+
+``python -m organism.config.json_schema`` writes the shipped file anew.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from organism.config.schema import VARIANTS, Config, Secret
+
+SHIPPED = Path(__file__).with_name("organism.schema.json")
+
+
+def json_schema() -> dict[str, Any]:
+    """Generate the schema."""
+    (root,), definitions = msgspec.json.schema_components([Config], schema_hook=_hook)
+    for section, shapes in VARIANTS.items():
+        _, parts = msgspec.json.schema_components(list(shapes), schema_hook=_hook)
+        definitions |= parts
+        definitions[section.__name__] = {"anyOf": [{"$ref": f"#/$defs/{shape.__name__}"} for shape in shapes]}
+    text = msgspec.json.encode(definitions, order="sorted").replace(b"#/$defs/", b"#/$defs/")
+    found = msgspec.json.decode(text)
+    _let_numbers_be_decimals(found)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "organism.yaml",
+        **root,
+        "$defs": found,
+    }
+
+
+def _hook(kind: type) -> dict[str, Any]:
+    if kind is Secret:
+        return {"type": "string", "pattern": r"^\$\{env:[A-Za-z_][A-Za-z0-9_]*\}$"}
+    raise NotImplementedError(kind)
+
+
+def _let_numbers_be_decimals(node: object) -> None:
+    """Money is written as a number or as text; JSON Schema's ``format: decimal`` alone would allow only text."""
+    if isinstance(node, dict):
+        if node.get("format") == "decimal":
+            del node["format"]
+            node["type"] = ["number", "string"]
+        for value in node.values():
+            _let_numbers_be_decimals(value)
+    elif isinstance(node, list):
+        for value in node:
+            _let_numbers_be_decimals(value)
+
+
+def text() -> str:
+    """Return the schema as it is shipped."""
+    return msgspec.json.format(msgspec.json.encode(json_schema()), indent=1).decode() + "\n"
+
+
+if __name__ == "__main__":
+    SHIPPED.write_text(text(), encoding="utf-8")

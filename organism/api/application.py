@@ -10,7 +10,7 @@ import msgspec
 from litestar import Litestar, MediaType, Request, Response, delete, get, post, put
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import Parameter
-from litestar.response import ServerSentEvent, ServerSentEventMessage
+from litestar.response import Stream
 
 from organism.amounts import BudgetState, Limits, nanousd
 from organism.api.auth import Problem
@@ -171,9 +171,10 @@ def build_application(organism: Controlled) -> Litestar:
         types: Annotated[list[str] | None, Parameter(query="type")] = None,
         thread: str | None = None,
         content: bool = False,
-    ) -> ServerSentEvent:
+    ) -> Stream:
         """Follow events as they happen; what agents say only with ``content=true``."""
-        return ServerSentEvent(_stream(organism, frozenset(types or ()), thread, content=content))
+        lines = _stream(organism, frozenset(types or ()), thread, content=content)
+        return Stream(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     return Litestar(
         route_handlers=[
@@ -193,6 +194,7 @@ def build_application(organism: Controlled) -> Litestar:
             HTTPException: _say_http_error,
         },
         openapi_config=None,
+        logging_config=None,
         request_max_body_size=1_048_576,
     )
 
@@ -205,14 +207,18 @@ def _message(organism: Controlled, body: OpenThreadBody | SendBody) -> Message:
 
 async def _stream(
     organism: Controlled, types: frozenset[str], thread: str | None, *, content: bool
-) -> AsyncIterator[ServerSentEventMessage]:
-    """Yield events; the id of each is its number in the journal, so that a client can tell repeats."""
+) -> AsyncIterator[bytes]:
+    """Yield events in the format of server-sent events: JSON has no line breaks, so each is one ``data`` line."""
     async with organism.usage.subscribe(thread_id=thread) as subscription:
-        yield ServerSentEventMessage(comment="listening")
+        yield b": listening\n\n"
         async for event in subscription:
             if _wanted(event, types, content=content):
                 name = str(type(event).__struct_config__.tag)
-                yield ServerSentEventMessage(id=event.id, event=name, data=msgspec.json.encode(event).decode())
+                yield b"id: %b\nevent: %b\ndata: %b\n\n" % (
+                    event.id.encode(),
+                    name.encode(),
+                    msgspec.json.encode(event),
+                )
 
 
 def _wanted(event: AnyEvent, types: frozenset[str], *, content: bool) -> bool:

@@ -82,7 +82,7 @@ class Client:
             UnreachableError: If nobody answers.
             RefusedError: If the daemon refuses.
         """
-        params: list[tuple[str, str]] = [("type", name) for name in types]
+        params: list[tuple[str, str | int | float | bool | None]] = [("type", name) for name in types]
         if thread is not None:
             params.append(("thread", thread))
         if content:

@@ -1,5 +1,6 @@
 """``organism run``: one task from start to end, shown while it happens."""
 
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -58,10 +59,11 @@ async def _run(message: Message, options: RunOptions, environment: dict[str, str
     organism.usage.on_event(events.append)
     organism.usage.on_event(view.on_event)
     limits = _limits(organism, options)
-    async with organism, _interruptible() as interrupted:
+    async with organism:
         thread_id = organism.open_thread(message, to=options.to, limits=limits)
-        with view:
-            code = await _finish(organism, thread_id, interrupted)
+        async with _interruptible() as interrupted:
+            with view:
+                code = await _finish(organism, thread_id, interrupted)
         # Leaving the organism ends a blocked thread; what the user wants to know is what it was before.
         report = build_report(events, thread_id)
     _print(console, report, options, _context_tokens(loaded.config.llm.providers.values()))
@@ -99,8 +101,8 @@ async def _interruptible() -> AsyncIterator[anyio.Event]:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     if interrupted.is_set():
-                        sys.stderr.write("stopped at once; calls under way are charged in full\n")
-                        raise SystemExit(exits.INTERRUPTED)
+                        sys.stderr.write("\x1b[?25hstopped at once\n")  # the live view may have hidden the cursor
+                        os._exit(exits.INTERRUPTED)
                     interrupted.set()
 
         tasks.start_soon(receive)

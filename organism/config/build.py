@@ -264,6 +264,7 @@ def _agent(loaded: LoadedConfig, name: str, section: AgentSection, on_text: Text
         peers=None if section.peers is None else tuple(section.peers),
         gather=tuple(section.gather),
         timeout_s=float(section.timeout_seconds),
+        notes=isinstance(section, LLMAgentSection),
         description=description,
     )
 

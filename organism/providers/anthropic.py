@@ -97,7 +97,8 @@ def encode(request: CompletionRequest, *, stream: bool) -> dict[str, object]:
     if system:
         body["system"] = system
     if request.temperature is not None:
-        body["temperature"] = request.temperature
+        # Newer SDKs have no such argument, since newer models take none; older models and other servers still do.
+        body["extra_body"] = {"temperature": request.temperature}
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     if stream:

@@ -25,6 +25,9 @@ from organism.usage.outbox import Outbox
 _CLOSED_IDS_KEPT = 100_000
 """So many ids of closed threads are remembered, so that none of them is opened again by mistake."""
 
+_RESULTS_KEPT = 1000
+"""So many results are kept for those who ask for them late."""
+
 
 class Lifecycle:
     """Keeps the open threads.
@@ -56,6 +59,7 @@ class Lifecycle:
         self._work = work
         self._threads: dict[str, Thread] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
+        self._results: OrderedDict[str, ThreadResult] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -82,6 +86,18 @@ class Lifecycle:
         if thread is None or (thread.status == "closing" and not closing):
             raise ThreadClosedError(thread_id)
         return thread
+
+    def result(self, thread_id: str) -> ThreadResult | None:
+        """Return the result of a thread that has ended not too long ago."""
+        return self._results.get(thread_id)
+
+    def _remember(self, thread_id: str, result: ThreadResult) -> None:
+        self._closed[thread_id] = None
+        self._results[thread_id] = result
+        if len(self._closed) > _CLOSED_IDS_KEPT:
+            self._closed.popitem(last=False)
+        if len(self._results) > _RESULTS_KEPT:
+            self._results.popitem(last=False)
 
     def check_id(self, thread_id: str) -> None:
         """Refuse an id that cannot be a thread's, or was one.
@@ -212,12 +228,10 @@ class Lifecycle:
         final = self._registry.cleanup_thread(thread.id)
         self._router.close_thread(thread.id)
         del self._threads[thread.id]
-        self._closed[thread.id] = None
-        if len(self._closed) > _CLOSED_IDS_KEPT:
-            self._closed.popitem(last=False)
         thread.result = ThreadResult(
             thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=final, reason=reason
         )
+        self._remember(thread.id, thread.result)
         self._outbox.emit(
             ThreadClosed(thread_id=thread.id, root_thread_id=thread.root, outcome=outcome, budget=final, reason=reason)
         )

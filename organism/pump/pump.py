@@ -119,7 +119,8 @@ class Pump:
             for thread_id in [thread.id for thread in self._life.all() if thread.parent is None]:
                 await self.terminate(thread_id, "the organism has stopped")
         tasks.cancel_scope.cancel()
-        await tasks.__aexit__(exc_type, exc, traceback)
+        # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
+        await tasks.__aexit__(None, None, None)
         self._life.tasks = None
 
     # -- from outside ---------------------------------------------------------------------------------------------
@@ -183,8 +184,10 @@ class Pump:
         """Wait until a thread has ended or waits for budget, and return its result or a look at it.
 
         Raises:
-            ThreadClosedError: If no such thread is open.
+            ThreadClosedError: If no such thread is open, or it has ended long ago.
         """
+        if (ended := self._life.result(thread_id)) is not None:
+            return ended
         thread = self._life.get(thread_id, closing=True)
         while thread.result is None:
             if thread.status == "blocked":
@@ -195,9 +198,13 @@ class Pump:
     async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
         """End a thread and its children now; calls under way are charged what they really cost.
 
+        Ending one that has ended already changes nothing and returns its result.
+
         Raises:
-            ThreadClosedError: If no such thread is open.
+            ThreadClosedError: If no such thread is open, or it has ended long ago.
         """
+        if (ended := self._life.result(thread_id)) is not None:
+            return ended
         thread = self._life.get(thread_id, closing=True)
         return await self._life.close(thread, "terminated", reason)
 

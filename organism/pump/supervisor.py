@@ -61,16 +61,20 @@ class Supervisor:
         while lane.runnable and thread.status == "open":
             envelope = lane.queue[0]
             mailbox.take(envelope.size)
-            if await self._handle(thread, lane, envelope):
+            done = False
+            try:
+                done = await self._handle(thread, lane, envelope)
+            finally:
+                if not done:  # it waits for budget, or its thread is being ended: it is in the mailbox as before
+                    mailbox.put_nowait(envelope.size)
+            if done:
                 lane.queue.popleft()
                 self._finish(thread, envelope)
-            else:
-                mailbox.put_nowait(envelope.size)
 
     async def _handle(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
         """Handle one message; ``False`` when it has to wait for budget."""
         agent = self._agents[lane.agent]
-        if isinstance(envelope.payload, RUNTIME_MESSAGES) and not takes_by_name(agent, type(envelope.payload)):
+        if isinstance(envelope.payload, RUNTIME_MESSAGES) and not self._wants(agent, envelope):
             return True
         if (why := self.stopped.get(agent.name)) is not None:
             self._delivery.give_up(thread, envelope, "agent_failed", why)
@@ -97,6 +101,9 @@ class Supervisor:
                         return True
                     self._log_failure(thread, agent, envelope, attempt, error)
                     await anyio.sleep(backoff_s(attempt))
+
+    def _wants(self, agent: Agent, envelope: Envelope) -> bool:
+        return agent.notes or takes_by_name(agent, type(envelope.payload))
 
     async def _send(self, thread: Thread, envelope: Envelope, agent: Agent, outgoing: tuple[Outgoing, ...]) -> None:
         await self._delivery.send_out(thread, envelope, agent.name, outgoing)

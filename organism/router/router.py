@@ -158,7 +158,8 @@ class LLMRouter:
         with anyio.CancelScope(shield=True):
             for thread_id in list(self._open):
                 await self.wait_idle(thread_id)
-        await tasks.__aexit__(exc_type, exc, traceback)
+        # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
+        await tasks.__aexit__(None, None, None)
 
     async def complete(self, call: Call, on_text: TextSink | None = None) -> Completion:
         """Make a call and charge it to its thread.

@@ -1,6 +1,18 @@
 """Public doubles and virtual time: what users test their agents with, and what our own tests use."""
 
 from organism.ids import SequentialIds
+from organism.providers.scripted import BilledCall, ScriptedAnswer, ScriptedProvider
+from organism.testing.http_provider import HTTPStep, ScriptedHTTPProvider
 from organism.testing.virtual_time import ManualClock, VirtualClock, run
 
-__all__ = ["ManualClock", "SequentialIds", "VirtualClock", "run"]
+__all__ = [
+    "BilledCall",
+    "HTTPStep",
+    "ManualClock",
+    "ScriptedAnswer",
+    "ScriptedHTTPProvider",
+    "ScriptedProvider",
+    "SequentialIds",
+    "VirtualClock",
+    "run",
+]

@@ -1,0 +1,226 @@
+"""A model provider behind real HTTP that follows a script, misbehaves on request, and keeps its own bill.
+
+It speaks OpenAI's chat completions and Anthropic's messages, streamed and whole, over a plain socket, so that it can
+do what no well-behaved server does: stop in the middle, reset the connection, or send usage that is no number. The
+bill holds what it would charge for; a test compares it with what the ledger has recorded.
+"""
+
+import json
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import anyio
+import anyio.abc
+import msgspec
+
+from organism.amounts import TokenUsage
+
+Fault = Literal["hang", "reset", "cut"]
+"""``hang``: send no more, keep the connection. ``reset``: tear it down. ``cut``: end it as if the answer were over."""
+
+
+class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server does with one request.
+
+    Attributes:
+        text: The answer; one token a word on the bill.
+        status: The HTTP status; the answer is only sent with 200.
+        body: Sent as it is instead of an answer.
+        headers: Sent beside the usual ones.
+        usage: The usage as JSON text, sent as it is; ``""`` sends none; ``None`` sends the true one.
+        fault: What goes wrong.
+        fault_after: Pieces of the answer that are sent before it does; a whole answer counts as one piece.
+        delay_s: Seconds before anything is sent.
+        billed: Whether the call is on the bill; by default when the status is 200, 408, 502 or 504.
+    """
+
+    text: str = "ok"
+    status: int = 200
+    body: str | None = None
+    headers: dict[str, str] = {}
+    usage: str | None = None
+    fault: Fault | None = None
+    fault_after: int = 0
+    delay_s: float = 0.0
+    billed: bool | None = None
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request as it came in."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+_BILLED = frozenset({200, 408, 502, 504})
+
+Script = Iterable[str | HTTPStep] | Callable[[Request], str | HTTPStep]
+
+
+class ScriptedHTTPProvider:
+    """Serves a script on a loopback port. Use it as an async context manager.
+
+    Args:
+        script: A step for each request, again and again, or a function of the request.
+    """
+
+    def __init__(self, script: Script = ("ok",)) -> None:
+        self._function = script if callable(script) else None
+        self._steps: Iterator[str | HTTPStep] = iter(()) if callable(script) else cycle(tuple(script))
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._listener: anyio.abc.Listener[anyio.abc.SocketStream] | None = None
+        self.requests: list[Request] = []
+        self.bill: list[TokenUsage] = []
+        self.url = ""
+
+    @property
+    def billed(self) -> TokenUsage:
+        """All tokens on the bill."""
+        total = TokenUsage()
+        for usage in self.bill:
+            total += usage
+        return total
+
+    async def __aenter__(self) -> Self:
+        self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        self.url = f"http://127.0.0.1:{self._listener.extra(anyio.abc.SocketAttribute.local_port)}"  # noqa: S610
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._listener.serve, self._serve)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+            await self._tasks.__aexit__(None, None, None)
+        if self._listener is not None:
+            await self._listener.aclose()
+
+    async def _serve(self, stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            try:
+                request = await _read_request(stream)
+                self.requests.append(request)
+                await self._answer(stream, request)
+            except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
+                return  # the client has gone, which is what some tests are about
+
+    async def _answer(self, stream: anyio.abc.SocketStream, request: Request) -> None:
+        found = self._function(request) if self._function is not None else next(self._steps)
+        step = HTTPStep(text=found) if isinstance(found, str) else found
+        usage = TokenUsage(input=_input_words(request.body), output=len(step.text.split()))
+        if step.billed if step.billed is not None else step.status in _BILLED:
+            self.bill.append(usage)
+        await anyio.sleep(step.delay_s)
+        pieces = list(_pieces(step, request, usage))
+        for sent, piece in enumerate(pieces):
+            if step.fault is not None and sent == step.fault_after:
+                break
+            await stream.send(piece)
+        if step.fault == "hang":
+            await anyio.sleep_forever()
+        elif step.fault == "reset":
+            raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - not Django
+            # Closing with a linger time of zero sends RST instead of FIN.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def _read_request(stream: anyio.abc.SocketStream) -> Request:
+    raw = b""
+    while b"\r\n\r\n" not in raw:
+        raw += await stream.receive()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    while len(body) < int(headers.get("content-length", "0")):
+        body += await stream.receive()
+    return Request(first.split(" ")[1], headers, json.loads(body or b"{}"))
+
+
+def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[bytes]:
+    """Yield the bytes of a response: its head with the first piece, then piece by piece."""
+    anthropic = request.path.endswith("/messages")
+    if step.body is not None or step.status != 200:  # noqa: PLR2004
+        error = json.dumps({"type": "error", "error": {"type": "scripted", "message": "as scripted"}})
+        yield _head(step, "application/json") + (error if step.body is None else step.body).encode()
+    elif not request.body.get("stream"):
+        encode = _anthropic_whole if anthropic else _openai_whole
+        yield _head(step, "application/json") + encode(step, usage).encode()
+    else:
+        events = _anthropic_events(step, usage) if anthropic else _openai_events(step, usage)
+        yield _head(step, "text/event-stream")
+        for event in events:
+            yield event.encode()
+
+
+def _head(step: HTTPStep, content_type: str) -> bytes:
+    headers = {"content-type": content_type, "connection": "close", **step.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {step.status} Scripted\r\n{lines}\r\n".encode()
+
+
+def _input_words(body: dict[str, Any]) -> int:
+    system = body.get("system") or ""
+    return len(system.split()) + sum(len(turn["content"].split()) for turn in body.get("messages", ()))
+
+
+def _openai_usage(step: HTTPStep, usage: TokenUsage) -> str:
+    true = {"prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.total}
+    return json.dumps(true) if step.usage is None else step.usage
+
+
+def _openai_whole(step: HTTPStep, usage: TokenUsage) -> str:
+    choice = {"index": 0, "message": {"role": "assistant", "content": step.text}, "finish_reason": "stop"}
+    whole = {"id": "c", "object": "chat.completion", "created": 0, "model": "scripted", "choices": [choice]}
+    return _with_usage(json.dumps(whole), _openai_usage(step, usage))
+
+
+def _openai_events(step: HTTPStep, usage: TokenUsage) -> Iterator[str]:
+    def chunk(choices: list[dict[str, Any]], usage_text: str = "") -> str:
+        whole = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "scripted", "choices": choices}
+        return f"data: {_with_usage(json.dumps(whole), usage_text)}\n\n"
+
+    for place, word in enumerate(step.text.split()):
+        content = word if place == 0 else f" {word}"
+        yield chunk([{"index": 0, "delta": {"content": content}, "finish_reason": None}])
+    yield chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
+    yield chunk([], _openai_usage(step, usage))
+    yield "data: [DONE]\n\n"
+
+
+def _anthropic_usage(step: HTTPStep, usage: TokenUsage) -> str:
+    true = {"input_tokens": usage.input, "output_tokens": usage.output}
+    return json.dumps(true) if step.usage is None else step.usage
+
+
+def _anthropic_whole(step: HTTPStep, usage: TokenUsage) -> str:
+    content = [{"type": "text", "text": step.text}]
+    whole = {"id": "m", "type": "message", "role": "assistant", "model": "scripted", "content": content}
+    return _with_usage(json.dumps(whole | {"stop_reason": "end_turn"}), _anthropic_usage(step, usage))
+
+
+def _anthropic_events(step: HTTPStep, usage: TokenUsage) -> Iterator[str]:
+    def event(kind: str, fields: dict[str, Any], usage_text: str = "") -> str:
+        return f"event: {kind}\ndata: {_with_usage(json.dumps({'type': kind, **fields}), usage_text)}\n\n"
+
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "scripted", "content": []}
+    first = json.dumps({"input_tokens": usage.input, "output_tokens": 1}) if step.usage is None else step.usage
+    start = _with_usage(json.dumps(message), first)
+    yield f'event: message_start\ndata: {{"type": "message_start", "message": {start}}}\n\n'
+    for place, word in enumerate(step.text.split()):
+        text = word if place == 0 else f" {word}"
+        yield event("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": text}})
+    yield event("message_delta", {"delta": {"stop_reason": "end_turn"}}, _anthropic_usage(step, usage))
+    yield event("message_stop", {})
+
+
+def _with_usage(whole: str, usage: str) -> str:
+    """Put usage into a JSON object as text: ``NaN`` and ``1e400`` must arrive just as they were written."""
+    return f'{whole[:-1]}, "usage": {usage}}}' if usage else whole

@@ -1,0 +1,72 @@
+"""The decision whether a call may be made, as one table."""
+
+import pytest
+
+from organism.amounts import Amounts, Limits
+from organism.budget.policy import Ask, Grant, Room, decide
+from organism.errors import Shortfall
+
+
+def room(account: str = "t", *, spent: int = 0, held: int = 0, elapsed_ns: int = 0, **limits: int) -> Room:
+    return Room(account, Limits(**limits), Amounts(spent, spent, spent), Amounts(held, held, held), elapsed_ns)
+
+
+ASK = Ask(input_tokens=10, output_cap=20, output_min=5)
+PRICED = Ask(input_tokens=10, output_cap=20, output_min=5, input_rate=1_000_000, output_rate=2_000_000)
+
+TABLE = [
+    # what is limited, what is asked -> the output cap granted, or the scope and dimension that refuses
+    ((), ASK, 20),
+    ((room(),), ASK, 20),
+    ((room(tokens=30),), ASK, 20),  # spent + needed == limit is admitted
+    ((room(tokens=29),), ASK, 19),  # clamped to what remains
+    ((room(tokens=15),), ASK, 5),  # clamped to the least that is of use
+    ((room(tokens=14),), ASK, ("t", "tokens")),
+    ((room(tokens=0),), ASK, ("t", "tokens")),
+    ((room(tokens=30, held=10),), ASK, 10),  # holds count like spend
+    ((room(tokens=30, spent=10),), ASK, 10),
+    ((room(tokens=30, spent=40),), ASK, ("t", "tokens")),  # above a lowered limit
+    ((room(cost_nanousd=50),), PRICED, 20),  # 10 * 1 + 20 * 2
+    ((room(cost_nanousd=49),), PRICED, 19),
+    ((room(cost_nanousd=9),), PRICED, ("t", "usd")),  # not even the input
+    ((room(cost_nanousd=0),), ASK, 20),  # a free model costs nothing
+    ((room(calls=1),), ASK, 20),
+    ((room(calls=1, spent=1),), ASK, ("t", "calls")),
+    ((room(calls=2, spent=1, held=1),), ASK, ("t", "calls")),
+    ((Room("t", Limits(elapsed_ns=100), Amounts(), Amounts(), 99),), ASK, 20),
+    ((Room("t", Limits(elapsed_ns=100), Amounts(), Amounts(), 100),), ASK, ("t", "seconds")),
+    ((room("a", tokens=100), room("b", tokens=25)), ASK, 15),  # the tightest scope decides
+    ((room("a", tokens=12), room("b", tokens=11)), ASK, ("b", "tokens")),  # and is the one named
+    ((room("a", tokens=12), room("b", tokens=12)), ASK, ("a", "tokens")),  # of equals, the first
+    ((room("a", tokens=5, cost_nanousd=5),), PRICED, ("a", "tokens")),
+    ((room("a", calls=0), room("b", tokens=14)), ASK, ("a", "calls")),
+]
+
+
+@pytest.mark.parametrize(("rooms", "ask", "expected"), TABLE)
+def test_decide(rooms: tuple[Room, ...], ask: Ask, expected: int | tuple[str, str]) -> None:
+    """Every row: what is granted fits all scopes, and a refusal names the tightest."""
+    verdict = decide(rooms, ask)
+
+    if isinstance(expected, int):
+        assert verdict == Grant(expected, ask.amounts(expected))
+    else:
+        assert isinstance(verdict, Shortfall)
+        assert (verdict.account, verdict.dimension) == expected
+
+
+def test_refusal_carries_every_number() -> None:
+    """A refusal says limit, spent, held and needed, so that one line of log explains it."""
+    verdict = decide([room("thread:x", tokens=50, spent=30, held=10)], ASK)
+
+    assert verdict == Shortfall("thread:x", "tokens", 50, 30, 10, 15)
+    assert str(verdict) == (
+        "thread:x has 10 tokens left of 50 tokens (spent 30 tokens, held 10 tokens); the call needs 15 tokens"
+    )
+
+
+def test_money_is_rounded_up() -> None:
+    """A fraction of a nano-dollar is held as a whole one."""
+    ask = Ask(input_tokens=1, output_cap=1, input_rate=1, output_rate=0)
+
+    assert ask.amounts(1) == Amounts(2, 1, 1)

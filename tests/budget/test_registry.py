@@ -1,0 +1,408 @@
+"""Budgets of threads under concurrency, cancellation and changing limits."""
+
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from organism.amounts import Amounts, Limits
+from organism.budget.holds import HeldCall, Mode, Spender
+from organism.budget.policy import Ask
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import BudgetPlan, ScopedLimits, period
+from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
+from organism.ledger.ledger import Ledger
+from organism.testing import ManualClock, SequentialIds, VirtualClock, run
+
+ME = Spender("t", "writer", "main")
+
+
+def ask(tokens: int, cap: int = 1) -> Ask:
+    """Ask for a number of tokens in all."""
+    return Ask(input_tokens=tokens - cap, output_cap=cap)
+
+
+def make(
+    tokens: int | None = 100,
+    *,
+    mode: Mode = "enforce",
+    wait_s: float = 30,
+    plan: BudgetPlan | None = None,
+    **limits: int,
+) -> ThreadBudgetRegistry:
+    plan = plan or BudgetPlan(thread=Limits(tokens=tokens, **limits))
+    registry = ThreadBudgetRegistry(plan, Ledger(), ManualClock(), SequentialIds(), mode=mode, wait_s=wait_s)
+    registry.open_thread("t")
+    return registry
+
+
+def take(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> HeldCall | Shortfall:
+    """Reserve where nothing has to wait."""
+    return run(registry.reserve, spender, ask(tokens))
+
+
+def held(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> HeldCall:
+    call = take(registry, tokens, spender)
+    assert isinstance(call, HeldCall)
+    return call
+
+
+def spend(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> list[int]:
+    """Spend tokens and return the thresholds that this crossed."""
+    settlement = registry.settle(held(registry, tokens, spender), Amounts(tokens, 0, 1), outcome="settled")
+    return [warning.threshold for warning in settlement.warnings]
+
+
+def test_has_budget_never_creates_one() -> None:
+    """Looking does not open anything, and looking at nothing is an error that says so."""
+    registry = make()
+
+    assert registry.has_budget("t")
+    assert not registry.has_budget("other")
+    assert registry.statistics().threads == 1
+    with pytest.raises(UnknownAccountError, match="thread:other"):
+        registry.budget("other")
+
+
+def test_cleanup_returns_the_final_budget_once() -> None:
+    """The last word on a thread's spend is given once; then nothing of it is left."""
+    registry = make()
+    spend(registry, 30)
+
+    final = registry.cleanup_thread("t")
+
+    assert (final.spent.tokens, final.spent.calls, final.held.tokens) == (30, 1, 0)
+    assert registry.statistics().threads == 0
+    with pytest.raises(UnknownAccountError, match="thread:t"):
+        registry.cleanup_thread("t")
+
+
+def test_cleanup_is_refused_while_a_call_is_open() -> None:
+    """A budget is not closed under a call that may still cost something."""
+    registry = make()
+    held(registry, 30)
+
+    with pytest.raises(LedgerStateError, match="open holds"):
+        registry.cleanup_thread("t")
+
+
+def test_thresholds_fire_once_ascending_also_when_jumped_over() -> None:
+    """Each threshold is reported by the one settle that crosses it."""
+    registry = make()
+
+    assert spend(registry, 74) == []
+    assert spend(registry, 1) == [75]
+    assert spend(registry, 1) == []
+    assert spend(registry, 24) == [90, 95]
+
+
+def test_raised_limit_arms_the_thresholds_above_spend_again() -> None:
+    """After 96 of 100 is raised to 110, the next warning comes at 90 %, and the old ones are not repeated."""
+    registry = make()
+    spend(registry, 96)
+
+    assert registry.set_limits("thread:t", Limits(tokens=110)) == ()
+    assert spend(registry, 3) == [90]
+
+
+def test_lowered_limit_reports_what_it_crosses() -> None:
+    """Lowering a limit below spend warns at once and lets nothing more through."""
+    registry = make()
+    spend(registry, 50)
+
+    warnings = registry.set_limits("thread:t", Limits(tokens=55))
+
+    assert [warning.threshold for warning in warnings] == [75, 90]
+    assert isinstance(take(registry, 6), Shortfall)
+
+
+def test_limit_of_zero_refuses_all_and_warns_of_nothing() -> None:
+    """Where nothing may be spent there is nothing to warn of."""
+    registry = make(0)
+
+    assert isinstance(take(registry, 1), Shortfall)
+
+
+def test_spend_to_the_last_token_is_admitted() -> None:
+    """A limit of a hundred means a hundred."""
+    registry = make()
+    spend(registry, 60)
+
+    assert isinstance(take(registry, 40), HeldCall)
+
+
+def test_audit_admits_and_says_what_it_would_refuse() -> None:
+    """In mode audit work goes on, and the scope that would have refused is named once."""
+    registry = make(mode="audit")
+    spend(registry, 90)
+
+    over = held(registry, 50).over
+
+    assert over is not None
+    assert over.available == 10
+    assert registry.first_report(over)
+    assert not registry.first_report(over)
+
+
+def test_off_records_without_limits_and_warnings() -> None:
+    """In mode off everything is counted and nothing is limited."""
+    registry = make(mode="off")
+
+    assert spend(registry, 500) == []
+    assert registry.budget("t").spent.tokens == 500
+
+
+def test_change_of_mode_takes_effect_with_the_next_call() -> None:
+    """A switch from audit to enforce stops an overdrawn thread at its next call."""
+    registry = make(mode="audit")
+    spend(registry, 150)
+    registry.mode = "enforce"
+
+    assert isinstance(take(registry, 1), Shortfall)
+
+
+def test_wall_time_counts_only_while_not_parked() -> None:
+    """A limit in seconds does not run while the thread waits for budget."""
+    clock = ManualClock()
+    plan = BudgetPlan(thread=Limits(elapsed_ns=10_000_000_000))
+    registry = ThreadBudgetRegistry(plan, Ledger(), clock, SequentialIds())
+    registry.open_thread("t")
+    clock.advance(6)
+    registry.pause_time("t")
+    clock.advance(100)
+    registry.resume_time("t")
+    clock.advance(3)
+
+    assert held(registry, 1).time_left_ns == 1_000_000_000
+    clock.advance(1)
+    refusal = take(registry, 1)
+    assert isinstance(refusal, Shortfall)
+    assert refusal.dimension == "seconds"
+
+
+def test_shared_child_spends_its_parent_s_budget() -> None:
+    """A child's cap is its own, but every token also counts on its ancestors."""
+    registry = make()
+    registry.open_thread("child", parent="t", limits=Limits(tokens=80))
+    spend(registry, 50)
+
+    child = Spender("child", "writer", "main")
+    assert isinstance(take(registry, 60, child), Shortfall)
+    spend(registry, 40, child)
+    assert registry.budget("t").spent.tokens == 90
+    assert registry.cleanup_thread("child").spent.tokens == 40
+
+
+def test_carved_child_gets_its_whole_limit_and_returns_the_rest() -> None:
+    """A carved child's budget is guaranteed, and what it leaves goes back."""
+    registry = make()
+    assert registry.open_thread("child", parent="t", limits=Limits(tokens=70), child_budget="carved") is None
+    assert isinstance(take(registry, 40), HeldCall | Shortfall)
+    assert registry.budget("t").held.tokens >= 70
+
+    spend(registry, 25, Spender("child", "writer", "main"))
+    registry.cleanup_thread("child")
+
+    assert registry.budget("t").spent.tokens == 25
+    assert registry.budget("t").held.tokens == 0
+
+
+def test_carve_that_does_not_fit_is_refused() -> None:
+    """A guarantee that cannot be given is not given."""
+    registry = make()
+
+    refusal = registry.open_thread("child", parent="t", limits=Limits(tokens=101), child_budget="carved")
+
+    assert isinstance(refusal, Shortfall)
+    assert not registry.has_budget("child")
+    with pytest.raises(ValueError, match="its own limit of tokens"):
+        registry.open_thread("child", parent="t", limits=Limits(calls=1), child_budget="carved")
+
+
+def test_agent_model_and_window_scopes_hold_together() -> None:
+    """A call is held on every scope it falls into, and the tightest one refuses."""
+    plan = BudgetPlan(
+        thread=Limits(tokens=1000),
+        windows={"day": Limits(tokens=90)},
+        agents={"writer": ScopedLimits(Limits(tokens=50))},
+        models={"main": ScopedLimits(Limits(tokens=70), per="day")},
+    )
+    registry = make(plan=plan)
+    spend(registry, 40)
+
+    accounts = {state.account: state.spent.tokens for state in registry.budgets("t")}
+    assert accounts == {
+        "thread:t": 40,
+        "agent:writer@thread:t": 40,
+        "model:main@day:2026-01-01": 40,
+        "organism@day:2026-01-01": 40,
+    }
+    assert take(registry, 20).account == "agent:writer@thread:t"  # type: ignore[union-attr]
+    other = Spender("t", "critic", "main")
+    assert take(registry, 40, other).account == "model:main@day:2026-01-01"  # type: ignore[union-attr]
+    third = Spender("t", "critic", "large")
+    assert take(registry, 60, third).account == "organism@day:2026-01-01"  # type: ignore[union-attr]
+
+
+def test_new_day_is_another_account() -> None:
+    """A window begins afresh at midnight of its time zone, and a call belongs to the day of its hold."""
+    from zoneinfo import ZoneInfo
+
+    clock = ManualClock()
+    plan = BudgetPlan(thread=Limits(), windows={"day": Limits(tokens=10)}, time_zone=ZoneInfo("Asia/Tokyo"))
+    registry = ThreadBudgetRegistry(plan, Ledger(), clock, SequentialIds(), wait_s=0)
+    registry.open_thread("t")
+    call = held(registry, 10)
+    assert call.accounts[1] == "organism@day:2026-01-01"
+    clock.advance(15 * 3600)
+
+    assert held(registry, 10).accounts[1] == "organism@day:2026-01-02"
+    assert period("month", clock.now_ns(), ZoneInfo("UTC")) == "month:2026-01"
+
+
+# -- concurrency, in virtual time --------------------------------------------------------------------------------------
+
+
+def virtual(tokens: int, wait_s: float = 30) -> ThreadBudgetRegistry:
+    plan = BudgetPlan(thread=Limits(tokens=tokens))
+    registry = ThreadBudgetRegistry(plan, Ledger(), VirtualClock(), SequentialIds(), wait_s=wait_s)
+    registry.open_thread("t")
+    return registry
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_thousand_callers_for_five_thousand_places(seed: int) -> None:
+    """However many ask at once, exactly what fits is admitted, and never a token more at any step."""
+
+    async def main() -> None:
+        registry = virtual(5_000, wait_s=0)
+        granted = 0
+
+        async def caller() -> None:
+            nonlocal granted
+            call = await registry.reserve(ME, ask(1))
+            granted += isinstance(call, HeldCall)
+            state = registry.budget("t")
+            assert state.spent.tokens + state.held.tokens <= 5_000
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10_000):
+                tasks.start_soon(caller)
+        assert granted == 5_000
+
+    run(main, seed=seed)
+
+
+def test_refused_call_waits_for_its_siblings_and_then_fits() -> None:
+    """Where the room is only held, a call waits for it instead of failing."""
+
+    async def main() -> None:
+        registry = virtual(100)
+        first = await registry.reserve(ME, ask(80))
+        assert isinstance(first, HeldCall)
+
+        async def finish() -> None:
+            await anyio.sleep(5)
+            registry.settle(first, Amounts(20), outcome="settled")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(finish)
+            started = anyio.current_time()
+            second = await registry.reserve(ME, ask(60))
+            assert isinstance(second, HeldCall)
+            assert anyio.current_time() - started == 5
+
+    run(main)
+
+
+def test_wait_ends_with_a_refusal() -> None:
+    """Nobody waits for ever: after its time a call is refused with the numbers of that moment."""
+
+    async def main() -> None:
+        registry = virtual(100, wait_s=30)
+        await registry.reserve(ME, ask(80))
+        refusal = await registry.reserve(ME, ask(60))
+        assert isinstance(refusal, Shortfall)
+        assert (refusal.held, anyio.current_time()) == (80, 30)
+        assert registry.statistics().waiting == 0
+
+    run(main)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_small_call_does_not_overtake_a_large_one(seed: int) -> None:
+    """First come, first served: a stream of small calls cannot starve a large one."""
+
+    async def main() -> None:
+        registry = virtual(100)
+        blocker = await registry.reserve(ME, ask(50))
+        assert isinstance(blocker, HeldCall)
+        order: list[str] = []
+
+        async def caller(name: str, tokens: int) -> None:
+            call = await registry.reserve(ME, ask(tokens))
+            assert isinstance(call, HeldCall)
+            order.append(name)
+            registry.settle(call, Amounts(0), outcome="settled")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(caller, "large", 95)
+            await anyio.sleep(1)
+            tasks.start_soon(caller, "small", 10)  # would fit at once
+            await anyio.sleep(1)
+            assert order == []
+            registry.settle(blocker, Amounts(0), outcome="settled")
+        assert order[0] == "large"
+
+    run(main, seed=seed)
+
+
+def storm(seed: int) -> Callable[[], object]:
+    async def main() -> None:
+        import random
+
+        rnd = random.Random(seed)  # noqa: S311
+        registry = virtual(500, wait_s=3)
+
+        async def caller() -> None:
+            with anyio.move_on_after(rnd.random() * 2):
+                call = await registry.reserve(ME, ask(rnd.randint(1, 200)))
+                if isinstance(call, HeldCall):
+                    try:
+                        await anyio.sleep(rnd.random())
+                    finally:
+                        registry.release(call.hold_id)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(60):
+                tasks.start_soon(caller)
+                await anyio.sleep(rnd.random() / 20)
+        assert registry.budget("t").held == Amounts()
+        assert registry.statistics() == type(registry.statistics())(threads=1, open_holds=0, waiting=0)
+
+    return main
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_cancellation_anywhere_leaves_nothing_held(seed: int) -> None:
+    """Callers that give up at any point leave no hold and nobody in line behind."""
+    run(storm(seed), seed=seed)  # type: ignore[arg-type]
+
+
+def test_raised_limit_serves_the_line_at_once() -> None:
+    """Whoever waits in line goes on as soon as the limit is raised."""
+
+    async def main() -> None:
+        registry = virtual(100)
+        await registry.reserve(ME, ask(80))
+        async with anyio.create_task_group() as tasks:
+
+            async def raise_limit() -> None:
+                await anyio.sleep(2)
+                registry.set_limits("thread:t", Limits(tokens=200))
+
+            tasks.start_soon(raise_limit)
+            assert isinstance(await registry.reserve(ME, ask(60)), HeldCall)
+            assert anyio.current_time() == 2
+
+    run(main)

@@ -1,0 +1,172 @@
+"""The ledger against a reference model of a few lines, over random sequences of commands."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+
+from organism.amounts import Amounts, Limits
+from organism.budget.policy import Ask, Grant, Room, decide
+from organism.errors import LedgerStateError, UnknownAccountError
+from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled
+from organism.ledger.ledger import Ledger
+
+ACCOUNTS = ("a", "b", "c")
+some_accounts = st.lists(st.sampled_from(ACCOUNTS), min_size=1, max_size=3, unique=True).map(tuple)
+small = st.integers(0, 60)
+
+
+class LedgerAgainstModel(RuleBasedStateMachine):
+    """The model keeps three dictionaries; the ledger must agree with it after every step."""
+
+    holds = Bundle("holds")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[AnyEntry] = []
+        self.ledger = Ledger(self.entries.append)
+        self.limit = dict.fromkeys(ACCOUNTS, 100)
+        self.spent = dict.fromkeys(ACCOUNTS, 0)
+        self.open: dict[str, tuple[tuple[str, ...], int]] = {}
+        self.excused: set[str] = set()
+        self.number = 0
+        for account in ACCOUNTS:
+            self.ledger.open(account, Limits(tokens=100), 0)
+
+    def held(self, account: str) -> int:
+        return sum(amount for accounts, amount in self.open.values() if account in accounts)
+
+    @rule(target=holds, accounts=some_accounts, tokens=small, cap=st.integers(1, 40))
+    def reserve(self, accounts: tuple[str, ...], tokens: int, cap: int) -> str:
+        rooms = [
+            Room(account, balance.limits, balance.spent, balance.held)
+            for account in accounts
+            for balance in [self.ledger.balance(account)]
+        ]
+        verdict = decide(rooms, Ask(input_tokens=tokens, output_cap=cap, output_min=5))
+        left = min(self.limit[account] - self.spent[account] - self.held(account) for account in accounts)
+        expected = min(cap, left - tokens)
+        assert isinstance(verdict, Grant) == (expected >= min(5, cap))
+        self.number += 1
+        name = f"h{self.number}"
+        if isinstance(verdict, Grant):
+            assert verdict.output_cap == expected
+            self.ledger.reserve(name, accounts, verdict.amounts, 0)
+            self.open[name] = (accounts, tokens + expected)
+        return name
+
+    @rule(hold=consumes(holds), actual=st.integers(0, 120))
+    def settle(self, hold: str, actual: int) -> None:
+        if hold not in self.open:
+            with pytest.raises(LedgerStateError, match="not open"):
+                self.ledger.settle(hold, Amounts(actual), source="settled", priced=True, time_ns=0)
+            return
+        accounts, amount = self.open.pop(hold)
+        overrun = self.ledger.settle(hold, Amounts(actual), source="settled", priced=True, time_ns=0)
+        assert overrun.tokens == max(0, actual - amount)
+        for account in accounts:
+            self.spent[account] += actual
+            if actual > amount:
+                self.excused.add(account)
+        with pytest.raises(LedgerStateError, match="not open"):
+            self.ledger.release(hold, 0)
+
+    @rule(hold=consumes(holds))
+    def release(self, hold: str) -> None:
+        if hold in self.open:
+            del self.open[hold]
+            self.ledger.release(hold, 0)
+        with pytest.raises(LedgerStateError, match="not open"):
+            self.ledger.settle(hold, Amounts(1), source="settled", priced=True, time_ns=0)
+
+    @rule(hold=holds)
+    def dispatch(self, hold: str) -> None:
+        found = self.ledger.hold(hold)
+        if found is not None and not found.dispatched:
+            self.ledger.dispatch(hold, 0)
+        else:
+            with pytest.raises(LedgerStateError, match="dispatch"):
+                self.ledger.dispatch(hold, 0)
+
+    @rule(account=st.sampled_from(ACCOUNTS), tokens=st.integers(0, 200))
+    def change_limit(self, account: str, tokens: int) -> None:
+        if tokens < self.spent[account] + self.held(account):
+            self.excused.add(account)
+        else:
+            self.excused.discard(account)
+        self.limit[account] = tokens
+        self.ledger.set_limits(account, Limits(tokens=tokens), (), 0)
+
+    @precondition(lambda self: self.open)
+    @rule(account=st.sampled_from(ACCOUNTS))
+    def close_is_refused_while_anything_is_held(self, account: str) -> None:
+        if self.held(account):
+            with pytest.raises(LedgerStateError, match="open holds"):
+                self.ledger.close(account, 0)
+
+    @invariant()
+    def balances_are_the_model_s(self) -> None:
+        for account in ACCOUNTS:
+            balance = self.ledger.balance(account)
+            assert (balance.spent.tokens, balance.held.tokens) == (self.spent[account], self.held(account))
+
+    @invariant()
+    def nothing_is_overspent(self) -> None:
+        for account in ACCOUNTS:
+            if account not in self.excused:
+                assert self.spent[account] + self.held(account) <= self.limit[account]
+
+    @invariant()
+    def balances_are_sums_of_entries(self) -> None:
+        accounts_of = {entry.hold_id: entry.accounts for entry in self.entries if isinstance(entry, Reserved)}
+        for account in ACCOUNTS:
+            charged = sum(
+                entry.amounts.tokens
+                for entry in self.entries
+                if isinstance(entry, Settled | Overran) and account in accounts_of[entry.hold_id]
+            )
+            assert charged == self.ledger.balance(account).spent.tokens
+
+    @invariant()
+    def replay_gives_the_same_ledger(self) -> None:
+        again = Ledger.replay(self.entries)
+        assert [again.balance(account) for account in ACCOUNTS] == [self.ledger.balance(a) for a in ACCOUNTS]
+        assert again.open_holds == self.ledger.open_holds
+
+
+LedgerAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLedgerAgainstModel = LedgerAgainstModel.TestCase
+
+
+def test_reserve_on_an_unknown_account_touches_none() -> None:
+    """A hold is taken on all of its accounts or on none."""
+    ledger = Ledger()
+    ledger.open("a", Limits(tokens=10), 0)
+
+    with pytest.raises(UnknownAccountError, match="nowhere"):
+        ledger.reserve("h", ("a", "nowhere"), Amounts(5), 0)
+
+    assert ledger.balance("a").held == Amounts()
+
+
+@pytest.mark.parametrize("amounts", [Amounts(-1), Amounts(0, -1), Amounts(0, 0, -1)])
+def test_negative_amounts_are_refused(amounts: Amounts) -> None:
+    """Nothing can turn a charge into a gift."""
+    ledger = Ledger()
+    ledger.open("a", Limits(), 0)
+    ledger.reserve("open", ("a",), Amounts(1), 0)
+
+    with pytest.raises(LedgerStateError, match="negative"):
+        ledger.reserve("h", ("a",), amounts, 0)
+    with pytest.raises(LedgerStateError, match="negative"):
+        ledger.settle("open", amounts, source="settled", priced=True, time_ns=0)
+
+
+def test_same_hold_twice_is_refused() -> None:
+    """A hold's id is used once at a time."""
+    ledger = Ledger()
+    ledger.open("a", Limits(), 0)
+    ledger.reserve("h", ("a",), Amounts(1), 0)
+
+    with pytest.raises(LedgerStateError, match="open already"):
+        ledger.reserve("h", ("a",), Amounts(1), 0)

@@ -1,0 +1,211 @@
+"""The two HTTP adapters against a real server that misbehaves on request."""
+
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from organism.amounts import TokenUsage
+from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.providers.anthropic import AnthropicProvider
+from organism.providers.openai import OpenAIProvider
+from organism.router.provider import ChatMessage, CompletionRequest, Provider
+from organism.testing import HTTPStep, ScriptedHTTPProvider
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = CompletionRequest(
+    model="m", messages=(ChatMessage("system", "be brief"), ChatMessage("user", "say three words")), max_output_tokens=9
+)
+SECRET = "sk-very-secret-key"
+Connect = Callable[[str], Provider]
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Make an adapter for a server's address."""
+    if request.param == "openai":
+        return lambda url: OpenAIProvider("p", SECRET, f"{url}/v1")
+    return lambda url: AnthropicProvider("p", SECRET, url)
+
+
+@pytest.fixture(params=[False, True], ids=["whole", "streamed"])
+def pieces(request: pytest.FixtureRequest) -> list[str] | None:
+    """Collect pieces when the answer is streamed."""
+    return [] if request.param else None
+
+
+async def ask(connect: Connect, step: HTTPStep, pieces: list[str] | None) -> object:
+    """Make one attempt against one step; give the answer or the error."""
+    async with ScriptedHTTPProvider([step]) as server:
+        adapter = connect(server.url)
+        try:
+            with anyio.fail_after(10):
+                return await adapter.complete(REQUEST, None if pieces is None else pieces.append)
+        except ProviderError as error:
+            return error
+        finally:
+            await adapter.aclose()
+            assert len(server.requests) == 1, "one attempt makes one request: the SDK's own retries are off"
+
+
+async def test_answer_and_usage_arrive_as_the_server_sent_them(connect: Connect, pieces: list[str] | None) -> None:
+    """Text, model and usage of an answer are the provider's own, streamed or not."""
+    answer = await ask(connect, HTTPStep(text="one two three"), pieces)
+
+    assert (answer.text, answer.model, answer.finish_reason) == ("one two three", "scripted", "stop")
+    assert answer.usage == TokenUsage(input=5, output=3)
+    assert pieces is None or pieces == ["one", " two", " three"]
+
+
+async def test_output_cap_is_always_sent(connect: Connect) -> None:
+    """The cap that the hold relies on is in every request."""
+    async with ScriptedHTTPProvider() as server:
+        adapter = connect(server.url)
+        await adapter.complete(REQUEST)
+        await adapter.aclose()
+
+    assert server.requests[0].body["max_tokens"] == 9
+
+
+async def test_openai_calls_the_cap_by_its_new_name_only_at_openai() -> None:
+    """Compatible servers know ``max_tokens``, OpenAI's newer models only ``max_completion_tokens``."""
+    from organism.providers.chat import encode
+
+    assert OpenAIProvider("p", "k")._cap_field() == "max_completion_tokens"
+    assert "max_tokens" in encode(REQUEST, cap_field="max_tokens", stream=False)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+async def test_refused_requests_are_rejected_for_good(connect: Connect, status: int) -> None:
+    """A 4xx did no work and is not tried again."""
+    error = await ask(connect, HTTPStep(status=status), None)
+
+    assert isinstance(error, RejectedError)
+    assert (error.status, error.again) == (status, False)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
+async def test_overload_with_an_error_body_is_rejected_for_now(connect: Connect, status: int) -> None:
+    """Overload that the provider itself reports did no work and may be tried again."""
+    error = await ask(connect, HTTPStep(status=status, headers={"retry-after": "7"}), None)
+
+    assert isinstance(error, RejectedError)
+    assert (error.status, error.again, error.retry_after_s) == (status, True, 7)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1e9", 30.0), ("-1", None), ("NaN", None), ("soon", None), ("0", 0.0)]
+)
+async def test_retry_after_is_believed_within_bounds(connect: Connect, value: str, expected: float | None) -> None:
+    """A provider cannot make us wait for ever, nor a negative time."""
+    error = await ask(connect, HTTPStep(status=429, headers={"retry-after": value}), None)
+
+    assert isinstance(error, RejectedError)
+    assert error.retry_after_s == expected
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        HTTPStep(status=408),
+        HTTPStep(status=502, body="<html>bad gateway</html>"),
+        HTTPStep(status=504),
+        HTTPStep(status=500, body=""),
+        HTTPStep(body="<html>hello</html>", headers={"content-type": "text/html"}),
+        HTTPStep(body=""),
+        HTTPStep(body='{"choices": '),
+        HTTPStep(body="[1, 2]"),
+        HTTPStep(fault="reset"),
+        HTTPStep(text="a b c", fault="reset", fault_after=1),
+        HTTPStep(body="x", headers={"content-encoding": "gzip"}),
+        HTTPStep(body='{"a": "' + "x" * (17 * 1024 * 1024) + '"}'),
+    ],
+    ids=lambda step: f"{step.status}-{step.fault}-{(step.body or '')[:12]!r}",
+)
+async def test_whatever_may_have_been_billed_is_uncertain(
+    connect: Connect, step: HTTPStep, pieces: list[str] | None
+) -> None:
+    """Timeouts, resets, gateways' errors and garbage may have cost money, so the hold is to be charged."""
+    error = await ask(connect, step, pieces)
+
+    assert isinstance(error, UncertainError), error
+
+
+@pytest.mark.parametrize("after", range(5))
+async def test_stream_cut_anywhere_is_uncertain(connect: Connect, after: int) -> None:
+    """A stream that ends before its end is no answer, however much of it came."""
+    error = await ask(connect, HTTPStep(text="a b c d e", fault="cut", fault_after=after), [])
+
+    assert isinstance(error, UncertainError), error
+
+
+async def test_refused_connection_is_rejected(connect: Connect) -> None:
+    """Where nobody listens nothing was sent, so nothing is charged and another attempt may be made."""
+    async with ScriptedHTTPProvider() as server:
+        url = server.url
+    adapter = connect(url)
+    with pytest.raises(RejectedError, match="cannot connect") as caught:
+        await adapter.complete(REQUEST)
+    await adapter.aclose()
+
+    assert caught.value.again
+
+
+@pytest.mark.parametrize(
+    "bad", ["-5", "NaN", "Infinity", "1e400", "1.5", "true", '"12"', "9" * 30, "9" * 5000, "[1]", "20000000"]
+)
+async def test_insane_usage_is_named_not_used(connect: Connect, pieces: list[str] | None, bad: str) -> None:
+    """A count that is no sane natural number never reaches arithmetic."""
+    usage = f'{{"prompt_tokens": {bad}, "completion_tokens": 1, "input_tokens": {bad}, "output_tokens": 1}}'
+
+    answer = await ask(connect, HTTPStep(usage=usage), pieces)
+
+    assert answer.usage is None
+    assert "tokens is " in answer.usage_error
+
+
+async def test_missing_usage_is_not_zero(connect: Connect, pieces: list[str] | None) -> None:
+    """An answer without usage says so instead of counting nothing."""
+    answer = await ask(connect, HTTPStep(usage=""), pieces)
+
+    assert (answer.usage, answer.usage_error) == (None, None)
+
+
+async def test_openai_buckets_are_disjoint() -> None:
+    """Cached tokens come out of the prompt and reasoning out of the completion, so nothing counts twice."""
+    usage = (
+        '{"prompt_tokens": 36, "completion_tokens": 60, "prompt_tokens_details": {"cached_tokens": 35},'
+        ' "completion_tokens_details": {"reasoning_tokens": 20}}'
+    )
+
+    answer = await ask(lambda url: OpenAIProvider("p", "k", f"{url}/v1"), HTTPStep(usage=usage), None)
+
+    assert answer.usage == TokenUsage(input=1, cached_input=35, output=40, reasoning=20)
+
+
+async def test_anthropic_buckets_are_disjoint_and_the_last_count_holds() -> None:
+    """Cached tokens stand beside the input, and cumulative counts of a stream are not added up."""
+    usage = '{"input_tokens": 1, "cache_read_input_tokens": 35, "cache_creation_input_tokens": 4, "output_tokens": 60}'
+
+    for pieces in (None, []):
+        answer = await ask(lambda url: AnthropicProvider("p", "k", url), HTTPStep(usage=usage), pieces)
+
+        assert answer.usage == TokenUsage(input=1, cached_input=35, cache_write=4, output=60)
+
+
+async def test_secret_never_shows_in_errors(connect: Connect) -> None:
+    """A provider that repeats the key in its error does not get it into ours."""
+    body = f'{{"error": {{"message": "bad key {SECRET}, again {SECRET}"}}}}'
+
+    error = await ask(connect, HTTPStep(status=401, body=body), None)
+
+    assert SECRET not in str(error) + repr(error)
+    assert "***" in str(error)
+
+
+async def test_lone_surrogates_are_replaced(connect: Connect, pieces: list[str] | None) -> None:
+    """Text that no encoding knows becomes text that can be stored."""
+    answer = await ask(connect, HTTPStep(text="a\ud800b"), pieces)
+
+    assert answer.text.encode("utf-8") == b"a?b"

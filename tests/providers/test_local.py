@@ -1,0 +1,161 @@
+"""A real model in a real child process, and the two HTTP adapters against llama.cpp's own server."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from organism.errors import ConfigError, RejectedError
+from organism.providers.anthropic import AnthropicProvider
+from organism.providers.local import LocalProvider
+from organism.providers.model_files import DEFAULT_MODEL, fetch, find
+from organism.providers.openai import OpenAIProvider
+from organism.router.provider import ChatMessage, CompletionRequest
+
+pytestmark = pytest.mark.anyio
+
+
+def request_of(text: str, cap: int = 12) -> CompletionRequest:
+    return CompletionRequest(
+        model=DEFAULT_MODEL, messages=(ChatMessage("user", text),), max_output_tokens=cap, temperature=0.0
+    )
+
+
+@pytest.fixture
+async def local() -> AsyncIterator[LocalProvider]:
+    provider = LocalProvider(slots=2)
+    try:
+        yield provider
+    finally:
+        await provider.aclose()
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+async def wait_gone(pid: int) -> None:
+    with anyio.fail_after(10):
+        while not gone(pid):  # noqa: ASYNC110 - a process of another parent has no event to wait for
+            await anyio.sleep(0.02)
+
+
+async def test_real_model_answers_with_real_usage(local: LocalProvider) -> None:
+    """A model on this machine answers, stops at the cap and counts its tokens."""
+    answer = await local.complete(request_of("Say hello"))
+
+    assert answer.text
+    assert answer.model == DEFAULT_MODEL
+    assert answer.usage is not None
+    assert answer.usage.input_total > 3
+    assert 0 < answer.usage.output <= 12
+
+
+async def test_streamed_pieces_make_up_the_answer(local: LocalProvider) -> None:
+    """What is shown while it is written is the answer itself."""
+    pieces: list[str] = []
+
+    answer = await local.complete(request_of("Count to five"), pieces.append)
+
+    assert len(pieces) > 1
+    assert "".join(pieces) == answer.text
+
+
+async def test_prompt_larger_than_the_context_is_rejected(local: LocalProvider) -> None:
+    """A prompt that cannot fit is refused with the reason, and costs nothing."""
+    with pytest.raises(RejectedError, match="context size") as caught:
+        await local.complete(request_of("hello " * 3000))
+
+    assert not caught.value.again
+
+
+async def test_dead_child_is_replaced(local: LocalProvider) -> None:
+    """A llama.cpp that was killed is started again by the next call."""
+    await local.complete(request_of("hi", cap=1))
+    first = local.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await wait_gone_child(local)
+
+    await local.complete(request_of("hi", cap=1))
+
+    assert local.pid not in (None, first)
+
+
+async def wait_gone_child(local: LocalProvider) -> None:
+    with anyio.fail_after(10):
+        while local.pid is not None:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+
+
+async def test_child_ends_with_its_provider() -> None:
+    """Closing leaves no process behind."""
+    provider = LocalProvider()
+    await provider.complete(request_of("hi", cap=1))
+    pid = provider.pid
+    assert pid is not None
+
+    await provider.aclose()
+
+    assert gone(pid)
+
+
+def test_child_dies_with_a_killed_parent() -> None:
+    """Even a parent that is killed with SIGKILL leaves no model running."""
+    program = (
+        "import anyio\n"
+        "from organism.providers.local import LocalProvider\n"
+        "from organism.router.provider import *\n"
+        "async def main():\n"
+        "    p = LocalProvider()\n"
+        "    await p.complete(CompletionRequest(model='m', messages=(ChatMessage('user', 'hi'),), \n"
+        "        max_output_tokens=1))\n"
+        "    print(p.pid, flush=True)\n"
+        "    await anyio.sleep_forever()\n"
+        "anyio.run(main)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+
+    anyio.run(wait_gone, child)
+
+
+async def test_both_protocols_agree_on_a_real_server(local: LocalProvider) -> None:
+    """The OpenAI and the Anthropic adapter read the same totals off llama.cpp, which speaks both conventions."""
+    await local.complete(request_of("hi", cap=1))
+    assert local._client is not None
+    url = str(local._client.base_url).rstrip("/")
+    key = local._client.headers["authorization"].removeprefix("Bearer ")
+    adapters = (OpenAIProvider("a", key, f"{url}/v1"), AnthropicProvider("b", key, url))
+    totals = set()
+    for adapter in adapters:
+        for pieces in (None, []):
+            answer = await adapter.complete(request_of("Name a sea"), None if pieces is None else pieces.append)
+            assert answer.usage is not None
+            totals.add(answer.usage.input_total)
+            assert 0 < answer.usage.output_total <= 12
+            assert pieces is None or "".join(pieces) == answer.text
+        await adapter.aclose()
+
+    assert len(totals) == 1
+
+
+def test_model_is_found_after_it_was_fetched() -> None:
+    """A model is fetched once for the machine and found from then on."""
+    assert fetch(DEFAULT_MODEL) == find(DEFAULT_MODEL)
+
+
+def test_unknown_model_names_what_there_is() -> None:
+    """A misspelt model is refused before anything is started."""
+    with pytest.raises(ConfigError, match="smollm2-135m"):
+        find("smollm3")

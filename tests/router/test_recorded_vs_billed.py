@@ -1,0 +1,112 @@
+"""The headline: whatever a provider does, what is recorded is at least what is billed. Real HTTP, real SDKs."""
+
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+
+from organism import Limits, Organism, Text, agent
+from organism.agents.context import Context
+from organism.errors import ProviderError
+from organism.pricing import PriceBook, flat_rates
+from organism.providers.anthropic import AnthropicProvider
+from organism.providers.openai import OpenAIProvider
+from organism.router.router import RouterSettings
+from organism.testing import HTTPStep, ScriptedHTTPProvider
+from organism.usage.events import UsageEvent
+
+pytestmark = pytest.mark.anyio
+
+FAULTS = [
+    HTTPStep(text="one two three"),
+    HTTPStep(status=400),
+    HTTPStep(status=429, headers={"retry-after": "0"}),
+    HTTPStep(status=500, billed=False),
+    HTTPStep(status=502, body=""),
+    HTTPStep(status=504),
+    HTTPStep(status=408),
+    HTTPStep(text="a b c d", fault="reset"),
+    HTTPStep(text="a b c d", fault="reset", fault_after=2),
+    HTTPStep(text="a b c d", fault="cut", fault_after=3),
+    HTTPStep(text="a b c d", fault="hang", fault_after=2),
+    HTTPStep(text="a b c d", fault="hang"),
+    HTTPStep(body="<html>what</html>"),
+    HTTPStep(text="a b c d", usage=""),
+    HTTPStep(text="a b c d", usage='{"prompt_tokens": -1, "input_tokens": -1}'),
+    HTTPStep(text="a b c d", usage='{"prompt_tokens": 1e400, "input_tokens": NaN}'),
+    HTTPStep(
+        text="a b c d", usage='{"prompt_tokens": 0, "completion_tokens": 0, "input_tokens": 0, "output_tokens": 0}'
+    ),
+]
+
+
+@agent()
+async def caller(message: Text, ctx: Context) -> Text:
+    """Make one call; streamed if asked to."""
+    pieces: list[str] = []
+    on_text = pieces.append if message.text == "stream" else None
+    try:
+        await ctx.llm.complete("tell me of the sea", max_output_tokens=10, on_text=on_text)
+    except ProviderError as error:
+        return Text(f"failed: {error}")
+    return Text("answered")
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("how", ["whole", "stream"])
+@pytest.mark.parametrize("step", FAULTS, ids=lambda s: f"{s.status}-{s.fault}-{s.fault_after}-{s.usage}")
+async def test_recorded_is_at_least_billed(kind: str, how: str, step: HTTPStep) -> None:
+    """No failure of a provider makes work free that it charges for."""
+    rates = flat_rates(input=1_000_000, output=3_000_000, source="test")
+    book = PriceBook({"m": rates}, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    async with ScriptedHTTPProvider([step]) as server:
+        adapter = (
+            OpenAIProvider("p", "k", f"{server.url}/v1")
+            if kind == "openai"
+            else AnthropicProvider("p", "k", server.url)
+        )
+        organism = Organism(
+            [caller],
+            models={"main": "p/m"},
+            providers={"p": adapter},
+            limits=Limits(tokens=100_000, cost_nanousd=10_000_000_000),
+            prices=book,
+            router=RouterSettings(timeout_s=0.3, attempts=1),
+        )
+        events: list[UsageEvent] = []
+        organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]
+        with anyio.fail_after(20):
+            async with organism:
+                result = await organism.run(how)
+
+    billed = server.billed
+    assert len(events) == 1, "every attempt has its event"
+    assert result.budget.spent.tokens >= billed.total
+    assert result.budget.spent.cost_nanousd >= billed.input + 3 * billed.output
+    assert result.budget.spent.tokens == events[0].usage.total
+    assert result.budget.held.tokens == 0
+    if events[0].outcome == "released":
+        assert billed.total == 0
+
+
+async def test_answer_after_the_caller_gave_up_is_charged_as_billed() -> None:
+    """A caller's own deadline does not hide what the provider charges: the answer is awaited quietly and settled."""
+
+    @agent(timeout_s=0.2)
+    async def hasty(message: Text, ctx: Context) -> None:
+        await ctx.llm.complete("tell me of the sea", max_output_tokens=10)
+
+    async with ScriptedHTTPProvider([HTTPStep(text="one two three", delay_s=0.8)]) as server:
+        organism = Organism(
+            [hasty],
+            models={"main": "p/m"},
+            providers={"p": OpenAIProvider("p", "k", f"{server.url}/v1")},
+            provider_kinds={"p": "local"},
+        )
+        async with organism:
+            thread = organism.open_thread("go")
+            await anyio.sleep(0.4)
+            result = await organism.terminate(thread)
+
+    assert len(server.bill) >= 1
+    assert result.budget.spent.tokens == server.billed.total

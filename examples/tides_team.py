@@ -4,10 +4,9 @@ from organism import BudgetWarning, Context, Text
 
 
 async def edit(message: Text | BudgetWarning, ctx: Context) -> Text | None:
-    """Pass the critic's notes on, asking for less once the budget runs low."""
+    """Pass the critic's text on to be rewritten, as one sentence once the budget runs low."""
     if isinstance(message, BudgetWarning):
         ctx.state["short"] = True
         return None
-    if ctx.state.get("short"):
-        return Text(f"The budget runs low: answer in one sentence.\n\n{message.text}")
-    return Text(f"Write one short paragraph from these notes.\n\n{message.text}")
+    wish = "Say this in one sentence:" if ctx.state.get("short") else "Rewrite this as a short paragraph:"
+    return Text(f"{wish}\n\n{message.text}")

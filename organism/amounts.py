@@ -169,4 +169,4 @@ def format_amount(dimension: Dimension, amount: int) -> str:
         case "seconds":
             return f"{amount / NS_PER_S:,.1f} s"
         case _:
-            return f"{amount:,} {dimension}"
+            return f"{amount:,} {dimension if amount != 1 else dimension[:-1]}"

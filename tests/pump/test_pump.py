@@ -615,7 +615,7 @@ async def test_llm_agent_reads_its_warning_in_its_next_prompt() -> None:
 
     prompts = [request.messages[-1].content for request in provider.requests]
     assert prompts[:3] == ["write"] * 3
-    assert "75 % of the budget is used; 1 calls left. Be brief." in prompts[3]
+    assert "75 % of the budget is used; 1 call left. Be brief." in prompts[3]
 
 
 @in_virtual_time

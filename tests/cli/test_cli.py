@@ -1,0 +1,276 @@
+"""The command line as a user meets it: real processes, real exit codes, no tracebacks."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SCRIPTED = """\
+name: quick
+entry: planner
+limits: {thread: {calls: 4}}
+llm:
+  providers:
+    fake: {type: scripted, answers: ["one two three"]}
+  models:
+    main: fake/any
+agents:
+  planner: {model: main, next: [left, right]}
+  left: {model: main, next: writer}
+  right: {model: main, next: writer}
+  writer: {model: main, gather: [left, right]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "organism.yaml").write_text(SCRIPTED)
+    return tmp_path
+
+
+def organism(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "-m", "organism", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", **environment},
+    )
+    assert "Traceback" not in result.stderr + result.stdout
+    return result
+
+
+def test_run_shows_who_says_what_the_budget_and_the_sums(folder: Path) -> None:
+    """A run shows each agent's words, the warning as it comes, the answer, and what it cost."""
+    result = organism(folder, "run", "Write about tides")
+
+    assert result.returncode == 0, result.stderr
+    for expected in (
+        "planner -> left",
+        "writer -> user",
+        "75 % of thread:",
+        "warning sent to",
+        "completed in",
+        "4 calls of 4 calls",
+        "largest writer",
+    ):
+        assert expected in result.stdout, expected
+
+
+def test_run_as_json_is_one_document(folder: Path) -> None:
+    """``--json`` prints one machine-readable result and nothing else."""
+    result = organism(folder, "run", "Write about tides", "--json")
+
+    report = json.loads(result.stdout)
+    assert report["outcome"] == "completed"
+    assert report["answer"] == "one two three"
+    assert sum(line["totals"]["calls"] for line in report["agents"]) == report["totals"]["calls"] == 4
+
+
+def test_exhausted_run_says_which_scope_with_every_number_and_exits_3(folder: Path) -> None:
+    """A run out of budget explains itself and still reports what it used."""
+    result = organism(folder, "run", "Write about tides", "--budget-tokens", "60")
+
+    assert result.returncode == 3
+    assert "planner was refused: thread:" in result.stdout
+    assert "has 60 tokens left of 60 tokens (spent 0 tokens, held 0 tokens); the call needs" in result.stdout
+    report = json.loads(organism(folder, "run", "x", "--budget-tokens", "150", "--json").stdout)
+    assert report["outcome"] == "blocked"
+    assert report["totals"]["usage"]["output"] > 0
+
+
+def test_audit_goes_on_where_enforce_would_refuse(folder: Path) -> None:
+    """``--mode audit`` shows what a limit would do, without doing it."""
+    result = organism(folder, "run", "Write about tides", "--budget-tokens", "60", "--mode", "audit")
+
+    assert result.returncode == 0
+    assert "would be refused" in result.stdout
+
+
+def test_failed_run_exits_1_and_reports(folder: Path) -> None:
+    """A run whose agent fails says why and what it has used."""
+    (folder / "bad.py").write_text(
+        "from organism import Text\nasync def boom(message: Text, ctx) -> None:\n    raise ValueError('no good')\n"
+    )
+    text = SCRIPTED.replace("writer: {model: main,", "writer: {handler: 'bad:boom',") + "python_path: [.]\n"
+    (folder / "organism.yaml").write_text(text)
+
+    result = organism(folder, "run", "Write about tides")
+
+    assert result.returncode == 1
+    assert "ValueError: no good" in result.stdout
+    assert "failed in" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (["run", ""], "message is empty"),
+        (["run", "x", "--to", "nobody"], "there is no agent 'nobody'"),
+        (["run", "x", "--budget-usd", "lots"], "not an amount of dollars"),
+        (["run", "x", "--budget-tokens", "-1"], "must not be negative"),
+        (["run", "x", "--file", "nope.yaml"], "organism init"),
+        (["run", "x" * 110_000], "message_bytes"),
+        (["init"], "is here already"),
+        (["daemon", "--port", "1"], "cannot listen"),
+        (["frobnicate"], "frobnicate"),
+    ],
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
+)
+def test_mistake_is_one_clear_error_and_exit_2(folder: Path, arguments: list[str], phrase: str) -> None:
+    """What the user can mend is said in a sentence, without a traceback."""
+    (folder / "organism.yaml").write_text(SCRIPTED + "bounds: {message_bytes: 100000}\n")
+    if arguments[0] == "daemon":
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            result = organism(folder, "daemon", "--port", str(taken.getsockname()[1]))
+    else:
+        result = organism(folder, *arguments)
+
+    assert result.returncode == 2
+    assert phrase in result.stderr + result.stdout
+
+
+def test_missing_extra_is_named(folder: Path) -> None:
+    """A package that is not installed is named with the command that installs it."""
+    text = SCRIPTED.replace('{type: scripted, answers: ["one two three"]}', '{type: anthropic, api_key: "${env:K}"}')
+    (folder / "organism.yaml").write_text(text)
+    # A finder that hides the SDK is what not having installed it looks like.
+    (folder / "sitecustomize.py").write_text(
+        "import importlib.util\nreal = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'anthropic' else real(name, *a)\n"
+    )
+
+    result = organism(folder, "check", K="sk", PYTHONPATH=str(folder))
+
+    assert result.returncode == 2
+    assert "pip install 'organism[anthropic]'" in result.stderr
+    assert "organism.yaml:5" in result.stderr
+
+
+def test_check_draws_the_organism(folder: Path) -> None:
+    """``check`` shows agents, limits and the graph."""
+    result = organism(folder, "check")
+
+    assert result.returncode == 0
+    assert "main (fake/any)" in result.stdout
+    assert "└─> writer (waits for left, right)" in result.stdout.replace("(as above)", "").replace("│  ", "")
+
+
+def test_init_writes_a_starter_that_is_right(tmp_path: Path) -> None:
+    """``init`` writes what ``check`` finds right."""
+    assert organism(tmp_path, "init").returncode == 0
+
+    assert organism(tmp_path, "check").returncode == 0
+
+
+@contextmanager
+def daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        ready = json.loads(process.stderr.readline())
+        assert ready["event"] == "ready"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def test_daemon_takes_messages_tells_events_and_stops_in_good_order(folder: Path) -> None:
+    """The daemon answers send, follows events, logs lines of JSON without content, and drains on SIGTERM."""
+    with daemon(folder) as process:
+        follower = subprocess.Popen(
+            [sys.executable, "-m", "organism", "events", "--follow"], cwd=folder, stdout=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 30
+        sent = organism(folder, "send", "secret words", "--wait")
+        assert (sent.returncode, sent.stdout) == (0, "one two three\n")
+        thread = organism(folder, "send", "more").stdout.strip()
+        assert thread.startswith("th_")
+        assert organism(folder, "send", "x", "--to", "nobody").returncode == 2
+        assert organism(folder, "threads").returncode == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+        assert process.stderr is not None
+        log = [json.loads(line) for line in process.stderr.read().splitlines()]
+        followed, _ = follower.communicate(timeout=max(1, deadline - time.monotonic()))
+
+    assert [line["event"] for line in log][-1] == "stopped"
+    assert log[-1]["calls"] == 8
+    assert "secret words" not in json.dumps(log)
+    events = [json.loads(line) for line in followed.splitlines()]
+    assert {event["type"] for event in events} >= {"ThreadOpened", "UsageEvent", "ThresholdCrossed", "ThreadClosed"}
+    assert "AgentSaid" not in {event["type"] for event in events}
+    ids = [event["id"] for event in events]
+    assert ids == sorted(set(ids))
+
+
+def test_second_daemon_names_the_first(folder: Path) -> None:
+    """A state folder has one owner, and whoever comes second is told who."""
+    with daemon(folder) as process:
+        second = organism(folder, "daemon", "--port", "0")
+
+        assert second.returncode == 2
+        assert f"process {process.pid}" in second.stderr
+
+
+def test_killed_daemon_leaves_the_folder_usable(folder: Path) -> None:
+    """After SIGKILL nothing has to be cleaned up by hand."""
+    with daemon(folder) as process:
+        process.kill()
+        process.wait()
+    assert organism(folder, "send", "x").returncode == 4
+    with daemon(folder):
+        assert organism(folder, "send", "x", "--wait").returncode == 0
+
+
+def test_client_without_a_daemon_exits_4(folder: Path) -> None:
+    """Where nobody answers, the error says how to start somebody."""
+    result = organism(folder, "send", "x")
+
+    assert result.returncode == 4
+    assert "organism daemon" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_stops_its_work_and_reports(folder: Path, number: signal.Signals) -> None:
+    """Ctrl-C ends a run in good order: what it has used is shown, and the exit code says that it was interrupted."""
+    (folder / "slow.py").write_text(
+        "import anyio\nfrom organism import Text\n"
+        "async def wait(message: Text, ctx) -> None:\n"
+        "    await ctx.llm.complete('x', max_output_tokens=16)\n    print('waiting', flush=True)\n"
+        "    await anyio.sleep_forever()\n"
+    )
+    text = SCRIPTED.replace("planner: {model: main,", "planner: {handler: 'slow:wait',") + "python_path: [.]\n"
+    (folder / "organism.yaml").write_text(text)
+    with subprocess.Popen(
+        [sys.executable, "-m", "organism", "run", "x"], cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while "waiting" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        rest = process.stdout.read()
+        assert process.wait(timeout=20) == 130
+
+    assert "terminated" in rest
+    assert "1 calls" in rest or "1 call of 4 calls" in rest

@@ -1,0 +1,270 @@
+"""organism.yaml: every mistake is refused with file, line, key and, where one is near, the right spelling."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from organism.amounts import Limits
+from organism.app import Organism
+from organism.budget.scopes import ScopedLimits
+from organism.config.build import budget_plan
+from organism.config.describe import describe_agents, describe_graph
+from organism.config.json_schema import SHIPPED, text
+from organism.config.load import LoadedConfig, load_config, parse_config
+from organism.config.schema import OpenAIProviderSection
+from organism.config.starter import STARTER, STARTER_HANDLER
+from organism.errors import ConfigError
+
+GOOD = """\
+name: good
+entry: writer
+llm:
+  providers:
+    fake: {type: scripted, answers: [hello]}
+  models:
+    main: fake/any
+agents:
+  writer: {model: main}
+  critic: {model: main, next: writer}
+"""
+
+
+def parse(source: str, **environment: str) -> LoadedConfig:
+    return parse_config(source, "organism.yaml", Path.cwd(), environment)
+
+
+def with_line(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+BAD = [
+    # the text, the line named, the key named, a phrase of the reason
+    (GOOD + "zzz: 1\n", 11, "zzz", "unknown key 'zzz'; there are: name"),
+    (GOOD + "agnets: {}\n", 11, "agnets", "did you mean 'agents'"),
+    (GOOD + "max_output_tokens: 5\n", 11, "max_output_tokens", "belongs under agents.NAME"),
+    (with_line("{model: main}", "{modle: main}"), 9, "agents.writer", "'model' or 'handler'"),
+    (with_line("{model: main}", "{model: main, handler: a:b}"), 9, "agents.writer", "has both"),
+    (with_line("{model: main}", "{model: main, nxt: critic}"), 9, "agents.writer.nxt", "did you mean 'next'"),
+    (with_line("{model: main}", "{model: mian}"), 9, "agents.writer.model", "did you mean 'main'"),
+    (with_line("next: writer", "next: wirter"), 10, "agents.critic.next", "did you mean 'writer'"),
+    (with_line("next: writer", "next: [writer, wrter]"), 10, "agents.critic.next[1]", "did you mean 'writer'"),
+    (with_line("next: writer", "peers: [nobody]"), 10, "agents.critic.peers[0]", "no agent is called 'nobody'"),
+    (with_line("next: writer", "gather: [writer]"), 10, "agents.critic.gather", "never writes to 'critic'"),
+    (with_line("entry: writer", "entry: wrier"), 2, "entry", "did you mean 'writer'"),
+    (with_line("fake/any", "fke/any"), 7, "llm.models.main", "did you mean 'fake'"),
+    (with_line("fake/any", "any"), 7, "llm.models.main", "form provider/model"),
+    (with_line("type: scripted", "type: scriptd"), 5, "llm.providers.fake.type", "did you mean 'scripted'"),
+    (with_line("{type: scripted, answers: [hello]}", "{answers: [x]}"), 5, "llm.providers.fake", "'type' is missing"),
+    (with_line("answers: [hello]", "answers: []"), 5, "llm.providers.fake.answers", "at least one entry"),
+    (with_line("name: good", "name: 12"), 1, "name", "expected text"),
+    (with_line("name: good", "name: null"), 1, "name", "expected text"),
+    (with_line("name: good", "name: [good]"), 1, "name", "expected text"),
+    (with_line("name: good", "name: 'a b'"), 1, "name", "is no name"),
+    (with_line("name: good\n", ""), 1, None, "the key 'name' is missing"),
+    (with_line("  writer: {model", "  user: {model"), 9, "agents.user", "cannot be an agent's name"),
+    (GOOD + "mode: of\n", 11, "mode", "did you mean 'off'"),
+    (GOOD + "mode: true\n", 11, "mode", "is not one of: audit, enforce, off"),
+    (GOOD + "thresholds: [90, 75]\n", 11, "thresholds", "ascending"),
+    (GOOD + "thresholds: [75, 101]\n", 11, "thresholds", "from 1 to 100"),
+    (GOOD + "thresholds: [75, x]\n", 11, "thresholds[1]", "whole number"),
+    (GOOD + "thresholds: 75\n", 11, "thresholds", "expected a list"),
+    (GOOD + "limits: {thread: {tokens: 12:30}}\n", 11, "limits.thread.tokens", "whole number"),
+    (GOOD + "limits: {thread: {tokens: 010}}\n", 11, "limits.thread.tokens", "whole number"),
+    (GOOD + "limits: {thread: {tokens: 1_000}}\n", 11, "limits.thread.tokens", "whole number"),
+    (GOOD + "limits: {thread: {tokens: 1e3}}\n", 11, "limits.thread.tokens", "whole number"),
+    (GOOD + "limits: {thread: {tokens: .nan}}\n", 11, "limits.thread.tokens", "whole number"),
+    (GOOD + "limits: {thread: {tokens: -1}}\n", 11, "limits.thread.tokens", "at least 0"),
+    (GOOD + "limits: {thread: {tokens: no}}\n", 11, "limits.thread.tokens", "whole number"),
+    (GOOD + "limits: {thread: {tokens: 99999999999999999999}}\n", 11, "limits.thread.tokens", "whole number"),
+    (GOOD + "limits: {thread: {usd: .inf}}\n", 11, "limits.thread.usd", "such as 0.50"),
+    (GOOD + "limits: {thread: {usd: -1}}\n", 11, "limits.thread.usd", "such as 0.50"),
+    (GOOD + "limits: {thread: {usd: 1e9}}\n", 11, "limits.thread.usd", "such as 0.50"),
+    (GOOD + "limits: {day: {seconds: 5}}\n", 11, "limits.day.seconds", "unknown key 'seconds'"),
+    (GOOD + "limits: {agents: {writr: {tokens: 5}}}\n", 11, "limits.agents.writr", "did you mean 'writer'"),
+    (GOOD + "limits: {models: {man: {tokens: 5}}}\n", 11, "limits.models.man", "did you mean 'main'"),
+    (GOOD + "limits: {time_zone: Europe/Berln}\n", 11, "limits.time_zone", "did you mean 'Europe/Berlin'"),
+    (GOOD + "max_tokens_per_thread: 5\nlimits: {thread: {tokens: 6}}\n", 12, "limits.thread.tokens", "keep one"),
+    (GOOD + "name: again\n", 11, None, "stands twice, first on line 1"),
+    (with_line("name: good", "name: &a good"), 1, None, "anchors"),
+    (with_line("name: good", "name: *a"), 1, None, "anchors and aliases"),
+    (with_line("name: good", "name: !!python/name:os.system x"), 1, None, "tags"),
+    (with_line("name: good", "name: good\n\tbad: tab"), 2, None, "not YAML"),
+    (with_line("name: good", "name: {"), None, None, "not YAML"),
+    (with_line("name: good", "name: g\0d"), None, None, "not YAML"),
+    (GOOD + "---\nname: second\n", 11, None, "second document"),
+    ("", 1, None, "begins with keys"),
+    ("just text", 1, None, "begins with keys"),
+    ("[" * 5000, 1, None, "nested deeper"),
+    ("a: " + "x" * 300_000, 1, None, "larger than 256 KiB"),
+    (GOOD + "? [a, b]\n: c\n", 11, None, "a key must be text"),
+]
+
+
+@pytest.mark.parametrize(("source", "line", "path", "phrase"), BAD, ids=[f"{n}-{b[3][:30]}" for n, b in enumerate(BAD)])
+def test_mistake_is_refused_where_it_stands(source: str, line: int | None, path: str | None, phrase: str) -> None:
+    """Each mistake names its line and key and says what would be right, at once."""
+    started = time.perf_counter()
+    with pytest.raises(ConfigError, match=r"organism\.yaml:") as caught:
+        parse(source)
+
+    assert phrase in caught.value.reason
+    assert caught.value.path == path
+    assert line is None or caught.value.where == f"organism.yaml:{line}"
+    assert time.perf_counter() - started < 2
+
+
+def test_good_file_loads_with_defaults() -> None:
+    """What is not said has a finite default."""
+    config = parse(GOOD).config
+
+    assert config.mode == "enforce"
+    assert config.thresholds == [75, 90, 95]
+    assert budget_plan(config).thread == Limits(tokens=100_000)
+    assert config.bounds.hops == 50
+
+
+def test_limits_are_exact_integers() -> None:
+    """Ten cents are ten cents: no amount passes through a float."""
+    config = parse(
+        GOOD
+        + "limits:\n  thread: {tokens: unlimited, usd: 0.10, seconds: 1.5, calls: 3}\n  day: {usd: '5'}\n"
+        + "  agents: {writer: {tokens: 7, per: day}}\n"
+    ).config
+
+    plan = budget_plan(config)
+
+    assert plan.thread == Limits(tokens=None, cost_nanousd=100_000_000, elapsed_ns=1_500_000_000, calls=3)
+    assert plan.windows["day"] == Limits(cost_nanousd=5_000_000_000)
+    assert plan.agents == {"writer": ScopedLimits(Limits(tokens=7), "day")}
+
+
+@pytest.mark.parametrize("short", ["max_tokens_per_thread: 42", "limits: {max_tokens_per_thread: 42}"])
+def test_short_form_of_the_thread_limit(short: str) -> None:
+    """The most common limit has a short form, on top and under limits."""
+    assert budget_plan(parse(f"{GOOD}{short}\n").config).thread.tokens == 42
+
+
+def test_words_that_yaml_would_twist_stay_words() -> None:
+    """``off`` is a mode, not a boolean."""
+    assert parse(GOOD + "mode: off\n").config.mode == "off"
+
+
+KEYED = GOOD.replace("fake: {type: scripted, answers: [hello]}", "fake: {type: openai, api_key: KEY}")
+
+
+def test_secret_comes_from_the_environment_and_never_shows() -> None:
+    """A key is referred to, never written down, and shows as stars wherever the configuration is shown."""
+    loaded = parse(KEYED.replace("KEY", '"${env:MY_KEY}"'), MY_KEY="sk-very-secret")
+    section = loaded.config.llm.providers["fake"]
+
+    assert isinstance(section, OpenAIProviderSection)
+    assert section.api_key is not None
+    assert section.api_key.reveal() == "sk-very-secret"
+    assert "sk-very-secret" not in repr(loaded)
+
+
+def test_literal_secret_is_refused_without_showing_it() -> None:
+    """Whoever pastes a key gets an error that does not repeat it."""
+    with pytest.raises(ConfigError, match="never written here") as caught:
+        parse(KEYED.replace("KEY", "sk-very-secret"))
+
+    assert "sk-very-secret" not in str(caught.value)
+
+
+def test_missing_variable_is_named() -> None:
+    """A variable that is not set is named with its line."""
+    with pytest.raises(ConfigError, match=r"organism.yaml:5: .*MY_KEY is not set"):
+        parse(KEYED.replace("KEY", '"${env:MY_KEY}"'))
+
+
+@pytest.mark.parametrize(
+    ("content", "phrase"),
+    [(None, "organism init"), (b"name: \xff\xfe", "not UTF-8"), (b"a" * 300_000, "larger than")],
+)
+def test_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, phrase: str) -> None:
+    """A file that is not there, not text or far too large is refused with what to do."""
+    path = tmp_path / "organism.yaml"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=phrase):
+        load_config(path, {})
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("handler", "phrase"),
+    [
+        ("nowhere:edit", "does not import.*python_path"),
+        ("team:edti", "did you mean 'edit'"),
+        ("team:NUMBER", "is no handler"),
+        ("team:wrong", "must take exactly"),
+        ("team:untyped", "message types"),
+        ("no colon", "package.module:name"),
+        ("broken:edit", "ZeroDivisionError"),
+    ],
+)
+def test_handler_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path, handler: str, phrase: str) -> None:
+    """Python that is named wrongly is found out before anything runs."""
+    (tmp_path / "team.py").write_text(
+        "from organism import Text\nNUMBER = 5\n"
+        "async def edit(message: Text, ctx): ...\nasync def wrong(message): ...\nasync def untyped(m: int, ctx): ...\n"
+    )
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    path = tmp_path / "organism.yaml"
+    path.write_text(GOOD + f"  editor: {{handler: '{handler}'}}\npython_path: [.]\n")
+
+    with pytest.raises(ConfigError, match=phrase) as caught:
+        Organism.from_yaml(path, environment={})
+
+    assert caught.value.where == f"{path}:11"
+    assert caught.value.path == "agents.editor.handler"
+
+
+def test_missing_key_of_a_provider_is_named() -> None:
+    """Without a key the error names the variable to set."""
+    loaded = parse(GOOD.replace("{type: scripted, answers: [hello]}", "{type: anthropic}"))
+
+    with pytest.raises(ConfigError, match="set ANTHROPIC_API_KEY"):
+        Organism.from_config(loaded, {})
+
+
+def test_vendor_key_does_not_go_to_another_server() -> None:
+    """The key of OpenAI in the environment is not sent to a base_url that is not OpenAI's."""
+    loaded = parse(
+        GOOD.replace("{type: scripted, answers: [hello]}", "{type: openai, base_url: 'http://127.0.0.1:1/v1'}")
+    )
+
+    organism = Organism.from_config(loaded, {"OPENAI_API_KEY": "sk-vendor"})
+
+    assert "sk-vendor" not in str(vars(organism.providers["fake"]))
+
+
+def test_starter_is_right(tmp_path: Path) -> None:
+    """What ``organism init`` writes loads, and its Python agent imports."""
+    (tmp_path / "organism.yaml").write_text(STARTER)
+    (tmp_path / "agents.py").write_text(STARTER_HANDLER)
+
+    organism = Organism.from_yaml(tmp_path / "organism.yaml", environment={})
+
+    assert list(organism.agents) == ["planner", "review", "writer"]
+
+
+def test_shipped_schema_is_the_structs() -> None:
+    """The JSON Schema for editors is generated and never stale."""
+    assert SHIPPED.read_text(encoding="utf-8") == text()
+    schema = msgspec.json.decode(text())
+    assert schema["$defs"]["Config"]["properties"]["mode"]["description"]
+    assert {"$ref": "#/$defs/PythonAgentSection"} in schema["$defs"]["AgentSection"]["anyOf"]
+
+
+def test_description_shows_every_agent_and_who_writes_to_whom() -> None:
+    """The organism can be seen before it runs."""
+    config = parse(GOOD.replace("entry: writer", "entry: critic")).config
+
+    assert [row[0] for row in describe_agents(config)] == ["writer", "critic"]
+    assert describe_graph(config) == "user -> critic\n└─> writer\n   └─> user"

@@ -1,0 +1,67 @@
+"""The documents and the examples do what they say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from organism.config.load import parse_config
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(marker: str) -> str:
+    """Return the code below a marker."""
+    found = re.search(rf"<!-- {marker} -->\n```\w*\n(.*?)```", README, re.DOTALL)
+    assert found is not None, marker
+    return found[1]
+
+
+def run_python(*arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, timeout=120, cwd=ROOT, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_readme_yaml_is_right_and_short() -> None:
+    """The first screen's organism.yaml loads as it stands."""
+    text = block("yaml")
+
+    assert len(text.splitlines()) <= 16
+    assert parse_config(text, "README.md", ROOT, {}).config.entry == "planner"
+
+
+def test_readme_python_runs() -> None:
+    """The README's program runs as it stands."""
+    assert run_python("-c", block("python")) == "the tide comes in (7 tokens)\n"
+
+
+def test_readme_commands_are_one_line_each() -> None:
+    """One command runs the main job, one runs the tests."""
+    assert len(block("run").splitlines()) == len(block("test").splitlines()) == 1
+
+
+@pytest.mark.parametrize("example", ["embed", "test_your_agents", "usage_events"])
+def test_examples_run(example: str) -> None:
+    """Each example runs and says something."""
+    assert run_python(f"examples/{example}.py").strip()
+
+
+def test_relative_links_lead_somewhere() -> None:
+    """No document links to a file that is not there."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_import_is_light() -> None:
+    """``import organism`` loads no SDK, no server and no model."""
+    heavy = ["openai", "anthropic", "xllamacpp", "litestar", "uvicorn", "pydantic", "genai_prices", "httpx2"]
+    code = f"import sys, organism; print([name for name in {heavy} if name in sys.modules])"
+
+    assert run_python("-c", code) == "[]\n"

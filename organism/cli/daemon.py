@@ -53,14 +53,15 @@ async def _serve(organism: Organism, state: Path, listener: socket.socket) -> No
     log = structlog.get_logger("organism.daemon")
     token = load_or_make_token(state)
     organism.usage.on_event(_log_event)
-    async with organism, anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
         server = ControlServer(organism, token, listener)
-        tasks.start_soon(server.serve)
-        write_address(state, url_of(listener))
-        log.info("ready", url=url_of(listener), state=str(state), agents=len(organism.agents))
-        await _until_stopped(organism, log)
+        # The server outlives the organism: followers are told of its end, and their streams end with it.
+        async with organism:
+            tasks.start_soon(server.serve)
+            write_address(state, url_of(listener))
+            log.info("ready", url=url_of(listener), state=str(state), agents=len(organism.agents))
+            await _until_stopped(organism, log)
         server.stop()
-        tasks.cancel_scope.cancel()
     log.info("stopped", **_totals(organism))
 
 

@@ -1,5 +1,6 @@
 """Set structlog up for the command line: console or JSON, to standard error, without tracebacks full of prompts."""
 
+import logging
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Literal
@@ -46,6 +47,17 @@ def set_up(log_format: Format, level: Level, secrets: tuple[str, ...] = ()) -> N
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
+
+
+class _ToStructlog(logging.Handler):
+    """Brings what libraries log into the same stream, as one line and without tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on."""
+        error = record.exc_info[1] if record.exc_info else None
+        fields = {"error": f"{type(error).__name__}: {error}"} if error is not None else {}
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), **fields)
 
 
 def _without(text: str, secrets: tuple[str, ...]) -> str:

@@ -253,6 +253,8 @@ def _agent(loaded: LoadedConfig, name: str, section: AgentSection, on_text: Text
             accepts = _accepts(loaded, name, section) or accepted_by(handler)
         except ConfigError as error:
             loaded.fail(error.reason, "agents", name, "handler")
+        if section.gather and not any(issubclass(Gathered, accepted) for accepted in accepts):
+            loaded.fail("an agent that gathers must accept Gathered messages", "agents", name, "gather")
         description = section.handler
     else:
         raise TypeError(section)

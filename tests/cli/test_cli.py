@@ -84,7 +84,7 @@ def test_exhausted_run_says_which_scope_with_every_number_and_exits_3(folder: Pa
     assert result.returncode == 3
     assert "planner was refused: thread:" in result.stdout
     assert "has 60 tokens left of 60 tokens (spent 0 tokens, held 0 tokens); the call needs" in result.stdout
-    report = json.loads(organism(folder, "run", "x", "--budget-tokens", "150", "--json").stdout)
+    report = json.loads(organism(folder, "run", "x", "--budget-tokens", "85", "--json").stdout)
     assert report["outcome"] == "blocked"
     assert report["totals"]["usage"]["output"] > 0
 
@@ -100,7 +100,8 @@ def test_audit_goes_on_where_enforce_would_refuse(folder: Path) -> None:
 def test_failed_run_exits_1_and_reports(folder: Path) -> None:
     """A run whose agent fails says why and what it has used."""
     (folder / "bad.py").write_text(
-        "from organism import Text\nasync def boom(message: Text, ctx) -> None:\n    raise ValueError('no good')\n"
+        "from organism import Gathered\n"
+        "async def boom(message: Gathered, ctx) -> None:\n    raise ValueError('no good')\n"
     )
     text = SCRIPTED.replace("writer: {model: main,", "writer: {handler: 'bad:boom',") + "python_path: [.]\n"
     (folder / "organism.yaml").write_text(text)
@@ -156,7 +157,7 @@ def test_missing_extra_is_named(folder: Path) -> None:
 
     assert result.returncode == 2
     assert "pip install 'organism[anthropic]'" in result.stderr
-    assert "organism.yaml:5" in result.stderr
+    assert "organism.yaml:6" in result.stderr
 
 
 def test_check_draws_the_organism(folder: Path) -> None:

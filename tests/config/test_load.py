@@ -42,7 +42,7 @@ def with_line(old: str, new: str) -> str:
 
 BAD = [
     # the text, the line named, the key named, a phrase of the reason
-    (GOOD + "zzz: 1\n", 11, "zzz", "unknown key 'zzz'; there are: name"),
+    (GOOD + "zzz: 1\n", 11, "zzz", "unknown key 'zzz'; there are: "),
     (GOOD + "agnets: {}\n", 11, "agnets", "did you mean 'agents'"),
     (GOOD + "max_output_tokens: 5\n", 11, "max_output_tokens", "belongs under agents.NAME"),
     (with_line("{model: main}", "{modle: main}"), 9, "agents.writer", "'model' or 'handler'"),

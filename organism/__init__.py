@@ -5,9 +5,9 @@ The public names. Everything else may change between versions.
 
 from organism.agents.agent import Agent, To, agent
 from organism.agents.context import Context
-from organism.agents.llm import LLMSettings
+from organism.agents.llm import LLMSettings, llm_agent
 from organism.amounts import BudgetState, Limits, TokenUsage, nanousd
-from organism.app import Organism, llm_agent
+from organism.app import Organism
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.errors import BudgetExhaustedError, ConfigError, OrganismError, ProviderError

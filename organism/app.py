@@ -14,7 +14,7 @@ from typing import Self
 import anyio
 
 from organism.agents.agent import Agent
-from organism.agents.llm import LLMAgent, LLMSettings, TextListener
+from organism.agents.llm import TextListener
 from organism.amounts import NS_PER_S, BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
@@ -29,14 +29,15 @@ from organism.errors import BudgetExhaustedError, ConfigError
 from organism.ids import IdSource, RandomIds
 from organism.journal import Journal
 from organism.ledger.ledger import Ledger
-from organism.messages import Gathered, Message, MessageRegistry, Text, ThreadResult
+from organism.messages import Gathered, Message, MessageRegistry, ThreadResult, as_message
 from organism.pricing import PriceBook, Rates
 from organism.pump.bounds import Bounds
 from organism.pump.pump import Pump, PumpStatistics
 from organism.pump.run import OnExhausted
-from organism.router.plan import ModelPlan, Route
+from organism.router.call import RouterSettings
+from organism.router.plan import ModelPlan, model_plan
 from organism.router.provider import Provider
-from organism.router.router import LLMRouter, RouterSettings
+from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
@@ -344,75 +345,9 @@ class Organism:
         return self.pump.statistics()
 
 
-def llm_agent(
-    name: str,
-    *,
-    model: str | None = None,
-    system: str = "",
-    next: str | tuple[str, ...] = (),  # noqa: A002 - the word of organism.yaml
-    accepts: tuple[type[Message], ...] = (Text, Gathered),
-    settings: LLMSettings | None = None,
-    on_text: TextListener | None = None,
-) -> Agent:
-    """Make an agent of a model and a system prompt.
-
-    Args:
-        name: The agent's name.
-        model: A model of the organism; the only one unless given.
-        system: Its instructions.
-        next: Where its answers go.
-        accepts: The message types it takes.
-        settings: Everything else; ``model`` and ``system`` given here win.
-        on_text: Follows answers while they are written.
-    """
-    settings = settings or LLMSettings()
-    whole = LLMSettings(
-        model=model or settings.model,
-        system=system or settings.system,
-        max_output_tokens=settings.max_output_tokens,
-        memory_tokens=settings.memory_tokens,
-        temperature=settings.temperature,
-        stop=settings.stop,
-        seed=settings.seed,
-    )
-    return Agent(
-        name=name,
-        handler=LLMAgent(whole, on_text).handle,
-        accepts=accepts,
-        next=(next,) if isinstance(next, str) else tuple(next),
-        notes=True,
-    )
-
-
-def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
-    """Read ``provider/model`` as a model with one route.
-
-    Raises:
-        ConfigError: If there is no slash in it.
-    """
-    if isinstance(model, ModelPlan):
-        return model
-    provider, slash, served = model.partition("/")
-    if not (provider and slash and served):
-        raise ConfigError(f"model {name!r} must be given as 'provider/model', not {model!r}")
-    return ModelPlan(name=name, routes=(Route(provider, served),))
-
-
 def utc(clock: Clock) -> datetime:
     """Return a clock's instant as a date and time."""
     return datetime.fromtimestamp(clock.now_ns() // NS_PER_S, UTC)
-
-
-def as_message(message: Message | str) -> Message:
-    """Make text a message.
-
-    Raises:
-        ConfigError: If the text is blank: an empty prompt would only cost money.
-    """
-    text = message if isinstance(message, str) else message.text if isinstance(message, Text) else None
-    if text is not None and not text.strip():
-        raise ConfigError("the message is empty; say what the organism should do")
-    return Text(message) if isinstance(message, str) else message
 
 
 def _by_name(agents: Iterable[Agent]) -> dict[str, Agent]:

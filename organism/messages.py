@@ -191,6 +191,18 @@ def as_text(message: Message) -> str:
             return encode(message).decode()
 
 
+def as_message(message: Message | str) -> Message:
+    """Make text a message.
+
+    Raises:
+        ConfigError: If the text is blank: an empty prompt would only cost money.
+    """
+    text = message if isinstance(message, str) else message.text if isinstance(message, Text) else None
+    if text is not None and not text.strip():
+        raise ConfigError("the message is empty; say what the organism should do")
+    return Text(message) if isinstance(message, str) else message
+
+
 class MessageRegistry:
     """The message types one organism knows; what it does not list cannot be decoded."""
 

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from organism.agents.agent import Agent
 from organism.agents.context import DEFAULT_OUTPUT_TOKENS, Context
 from organism.amounts import format_amount
 from organism.budget.estimate import input_tokens_tight
 from organism.errors import AnswerError
-from organism.messages import AgentFailed, BudgetWarning, Message, Text, as_text
+from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, as_text
 from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
 
 _HISTORY = "history"
@@ -105,6 +107,38 @@ class LLMAgent:
         while history and input_tokens_tight(turn.content for turn in history) > self.settings.memory_tokens:
             history = history[2:]
         state[_HISTORY] = history
+
+
+def llm_agent(
+    name: str,
+    *,
+    model: str | None = None,
+    system: str = "",
+    next: str | tuple[str, ...] = (),  # noqa: A002 - the word of organism.yaml
+    accepts: tuple[type[Message], ...] = (Text, Gathered),
+    settings: LLMSettings | None = None,
+    on_text: TextListener | None = None,
+) -> Agent:
+    """Make an agent of a model and a system prompt.
+
+    Args:
+        name: The agent's name.
+        model: A model of the organism; the only one unless given.
+        system: Its instructions.
+        next: Where its answers go.
+        accepts: The message types it takes.
+        settings: Everything else; ``model`` and ``system`` given here win.
+        on_text: Follows answers while they are written.
+    """
+    settings = settings or LLMSettings()
+    whole = replace(settings, model=model or settings.model, system=system or settings.system)
+    return Agent(
+        name=name,
+        handler=LLMAgent(whole, on_text).handle,
+        accepts=accepts,
+        next=(next,) if isinstance(next, str) else tuple(next),
+        notes=True,
+    )
 
 
 def note_for(message: BudgetWarning | AgentFailed) -> str:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, delete, get, post, put
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipValidation
 from litestar.response import Stream
 
 from organism.amounts import BudgetState, Limits, nanousd
@@ -32,6 +33,9 @@ from organism.usage.totals import UsageTotals
 
 _NS_PER_S = 1_000_000_000
 _LABELS_MAX = 32
+
+Injected = NamedDependency[SkipValidation[Controlled]]
+"""The organism, handed to each route."""
 
 
 class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,81 +117,81 @@ class Usage(msgspec.Struct, frozen=True):
     by_model: dict[str, UsageTotals]
 
 
+@get("/healthz", media_type=MediaType.TEXT)
+async def healthz() -> str:
+    """Say that the daemon is up."""
+    return "ok"
+
+
+@post("/v1/threads", status_code=202)
+async def open_thread(data: JSONBody[OpenThreadBody], organism: Injected) -> Accepted:
+    """Open a thread with a message."""
+    if len(data.labels) > _LABELS_MAX:
+        raise ConfigError(f"at most {_LABELS_MAX} labels", path="labels")
+    thread_id = organism.open_thread(
+        _message(organism, data),
+        to=data.to,
+        thread_id=data.thread_id,
+        limits=data.limits.limits() if data.limits is not None else None,
+        labels=data.labels,
+    )
+    return Accepted(thread_id)
+
+
+@get("/v1/threads")
+async def list_threads(organism: Injected) -> tuple[ThreadView, ...]:
+    """List the open threads, oldest first."""
+    return organism.threads()
+
+
+@get("/v1/threads/{thread_id:str}")
+async def show_thread(thread_id: FromPath[str], organism: Injected) -> ThreadDetail:
+    """Show a thread and its budgets."""
+    return ThreadDetail(organism.thread(thread_id), organism.thread_budgets(thread_id))
+
+
+@post("/v1/threads/{thread_id:str}/messages", status_code=202)
+async def send(thread_id: FromPath[str], data: JSONBody[SendBody], organism: Injected) -> Accepted:
+    """Send a message into an open thread."""
+    return Accepted(thread_id, organism.send(thread_id, _message(organism, data), to=data.to))
+
+
+@put("/v1/threads/{thread_id:str}/limits")
+async def set_limits(thread_id: FromPath[str], data: JSONBody[LimitsBody], organism: Injected) -> BudgetState:
+    """Give a thread new limits; what waited for budget goes on."""
+    return organism.set_limits(thread_id, data.limits())
+
+
+@delete("/v1/threads/{thread_id:str}", status_code=200)
+async def terminate(thread_id: FromPath[str], organism: Injected) -> BudgetState:
+    """End a thread now and return its final budget."""
+    return (await organism.terminate(thread_id)).budget
+
+
+@get("/v1/usage")
+async def usage(organism: Injected) -> Usage:
+    """Sum up since the start."""
+    tracker = organism.usage
+    return Usage(tracker.total, tracker.by_agent(), tracker.by_model())
+
+
+@get("/v1/events")
+async def events(
+    organism: Injected,
+    types: Annotated[list[str] | None, QueryParameter(name="type")] = None,
+    thread: FromQuery[str | None] = None,
+    content: FromQuery[bool] = False,
+) -> Stream:
+    """Follow events as they happen; what agents say only with ``content=true``."""
+    lines = _stream(organism, frozenset(types or ()), thread, content=content)
+    return Stream(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
 def build_application(organism: Controlled) -> Litestar:
-    """Make the routes over a running organism."""
-
-    @get("/healthz", media_type=MediaType.TEXT)
-    async def healthz() -> str:
-        """Say that the daemon is up."""
-        return "ok"
-
-    @post("/v1/threads", status_code=202)
-    async def open_thread(data: OpenThreadBody) -> Accepted:
-        """Open a thread with a message."""
-        if len(data.labels) > _LABELS_MAX:
-            raise ConfigError(f"at most {_LABELS_MAX} labels", path="labels")
-        thread_id = organism.open_thread(
-            _message(organism, data),
-            to=data.to,
-            thread_id=data.thread_id,
-            limits=data.limits.limits() if data.limits is not None else None,
-            labels=data.labels,
-        )
-        return Accepted(thread_id)
-
-    @get("/v1/threads")
-    async def list_threads() -> tuple[ThreadView, ...]:
-        """List the open threads, oldest first."""
-        return organism.threads()
-
-    @get("/v1/threads/{thread_id:str}")
-    async def show_thread(thread_id: str) -> ThreadDetail:
-        """Show a thread and its budgets."""
-        return ThreadDetail(organism.thread(thread_id), organism.thread_budgets(thread_id))
-
-    @post("/v1/threads/{thread_id:str}/messages", status_code=202)
-    async def send(thread_id: str, data: SendBody) -> Accepted:
-        """Send a message into an open thread."""
-        return Accepted(thread_id, organism.send(thread_id, _message(organism, data), to=data.to))
-
-    @put("/v1/threads/{thread_id:str}/limits")
-    async def set_limits(thread_id: str, data: LimitsBody) -> BudgetState:
-        """Give a thread new limits; what waited for budget goes on."""
-        return organism.set_limits(thread_id, data.limits())
-
-    @delete("/v1/threads/{thread_id:str}", status_code=200)
-    async def terminate(thread_id: str) -> BudgetState:
-        """End a thread now and return its final budget."""
-        return (await organism.terminate(thread_id)).budget
-
-    @get("/v1/usage")
-    async def usage() -> Usage:
-        """Sum up since the start."""
-        tracker = organism.usage
-        return Usage(tracker.total, tracker.by_agent(), tracker.by_model())
-
-    @get("/v1/events")
-    async def events(
-        types: Annotated[list[str] | None, Parameter(query="type")] = None,
-        thread: str | None = None,
-        content: bool = False,
-    ) -> Stream:
-        """Follow events as they happen; what agents say only with ``content=true``."""
-        lines = _stream(organism, frozenset(types or ()), thread, content=content)
-        return Stream(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
-
+    """Make the application over a running organism."""
     return Litestar(
-        route_handlers=[
-            healthz,
-            open_thread,
-            list_threads,
-            show_thread,
-            send,
-            set_limits,
-            terminate,
-            usage,
-            events,
-        ],
+        route_handlers=[healthz, open_thread, list_threads, show_thread, send, set_limits, terminate, usage, events],
+        dependencies={"organism": Provide(lambda: organism, sync_to_thread=False)},
         exception_handlers={
             OrganismError: _say_organism_error,
             ValidationException: _say_http_error,

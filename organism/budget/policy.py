@@ -15,6 +15,9 @@ from organism.errors import Shortfall
 
 _PER_MTOK = 1_000_000
 
+_ADDITIVE: tuple[Dimension, ...] = ("tokens", "usd", "calls")
+"""What a carved child can be given: wall time passes for parent and child alike."""
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """The worst case of one attempt.
@@ -74,6 +77,26 @@ def decide(rooms: Iterable[Room], ask: Ask) -> Grant | Shortfall:
     if tightest is not None:
         return tightest
     return Grant(cap, ask.amounts(cap))
+
+
+def carve(rooms: Iterable[Room], limits: Limits) -> Amounts | Shortfall:
+    """Return what a carved child takes from its ancestors: its whole limits, or the scope that cannot give them.
+
+    Raises:
+        ValueError: If an ancestor limits what the child does not, so that there is no amount to take.
+    """
+    for room in rooms:
+        for dimension in _ADDITIVE:
+            limit = limit_of(room.limits, dimension)
+            if limit is None:
+                continue
+            needed = limit_of(limits, dimension)
+            if needed is None:
+                raise ValueError(f"a carved child of {room.account} needs its own limit of {dimension}")
+            spent, held = amount_of(room.spent, 0, dimension), amount_of(room.held, 0, dimension)
+            if spent + held + needed > limit:
+                return Shortfall(room.account, dimension, limit, spent, held, needed)
+    return Amounts(limits.tokens or 0, limits.cost_nanousd or 0, limits.calls or 0)
 
 
 def _allowed_output(room: Room, ask: Ask) -> Iterator[tuple[Dimension, int]]:

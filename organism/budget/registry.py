@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import anyio
 
-from organism.amounts import Amounts, BudgetState, Dimension, Limits
+from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.holds import ChildBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.line import WaitingLines
-from organism.budget.policy import Ask, Grant, Room, decide
+from organism.budget.policy import Ask, Grant, Room, carve, decide
 from organism.budget.scopes import BudgetPlan, scoped_accounts, thread_account
+from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS, amount_of, level_of, limit_of, reached
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
@@ -20,27 +21,6 @@ from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
 from organism.messages import BudgetWarning
 from organism.usage.events import Outcome
-
-_ADDITIVE: tuple[Dimension, ...] = ("tokens", "usd", "calls")
-"""What a carved child can be given: wall time passes for parent and child alike."""
-
-
-class _ThreadBudget:
-    """What is not in the ledger: whose child a thread is, and how long it has been open."""
-
-    __slots__ = ("accounts", "carve", "open_ns", "parent", "root", "running_since_ns", "scoped")
-
-    def __init__(self, root: str, parent: str | None, accounts: tuple[str, ...], now_ns: int) -> None:
-        self.root = root
-        self.parent = parent
-        self.accounts = accounts
-        self.carve: str | None = None
-        self.open_ns = 0
-        self.running_since_ns: int | None = now_ns
-        self.scoped: set[str] = set()
-
-    def elapsed_ns(self, now_ns: int) -> int:
-        return self.open_ns + (now_ns - self.running_since_ns if self.running_since_ns is not None else 0)
 
 
 class ThreadBudgetRegistry:
@@ -74,7 +54,7 @@ class ThreadBudgetRegistry:
         self._clock = clock
         self._ids = ids
         self._wait_s = wait_s
-        self._threads: dict[str, _ThreadBudget] = {}
+        self._threads: dict[str, ThreadBudget] = {}
         self._lines = WaitingLines()
         self._reported_over: set[tuple[str, int]] = set()
 
@@ -108,7 +88,7 @@ class ThreadBudgetRegistry:
         own = thread_account(thread_id)
         now = self._clock.monotonic_ns()
         if parent is None:
-            budget = _ThreadBudget(thread_id, None, (own,), now)
+            budget = ThreadBudget(thread_id, None, (own,), now)
             limits = self.plan.thread if limits is None else limits
         else:
             above = self._thread(parent)
@@ -117,7 +97,7 @@ class ThreadBudgetRegistry:
             if isinstance(carved, Shortfall):
                 return carved
             chain = (own,) if carved is not None else (own, *above.accounts)
-            budget = _ThreadBudget(above.root, parent, chain, now)
+            budget = ThreadBudget(above.root, parent, chain, now)
             budget.carve = carved
         self._threads[thread_id] = budget
         self._ledger.open(own, limits, self._clock.now_ns())
@@ -133,8 +113,7 @@ class ThreadBudgetRegistry:
         Raises:
             UnknownAccountError: If it has none.
         """
-        budget = self._thread(thread_id)
-        return self.state(budget.accounts[0])
+        return self.state(self._thread(thread_id).accounts[0])
 
     def budgets(self, thread_id: str) -> tuple[BudgetState, ...]:
         """Return every account that limits the thread: its own, its ancestors', its agents' and models', the windows'.
@@ -284,7 +263,7 @@ class ThreadBudgetRegistry:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _thread(self, thread_id: str) -> _ThreadBudget:
+    def _thread(self, thread_id: str) -> ThreadBudget:
         try:
             return self._threads[thread_id]
         except KeyError:
@@ -391,19 +370,10 @@ class ThreadBudgetRegistry:
             if self._ledger.fire(account, dimension, threshold, self._clock.now_ns())
         )
 
-    def _carve(self, above: _ThreadBudget, limits: Limits) -> str | Shortfall:
-        wanted = Amounts(limits.tokens or 0, limits.cost_nanousd or 0, limits.calls or 0)
-        for room in self._rooms(above.accounts):
-            for dimension in _ADDITIVE:
-                limit = limit_of(room.limits, dimension)
-                if limit is None:
-                    continue
-                needed = limit_of(limits, dimension)
-                if needed is None:
-                    raise ValueError(f"a carved child of {room.account} needs its own limit of {dimension}")
-                spent, held = amount_of(room.spent, 0, dimension), amount_of(room.held, 0, dimension)
-                if spent + held + needed > limit:
-                    return Shortfall(room.account, dimension, limit, spent, held, needed)
+    def _carve(self, above: ThreadBudget, limits: Limits) -> str | Shortfall:
+        wanted = carve(self._rooms(above.accounts), limits)
+        if isinstance(wanted, Shortfall):
+            return wanted
         hold_id = self._ids.next("carve")
         self._ledger.reserve(hold_id, above.accounts, wanted, self._clock.now_ns())
         return hold_id

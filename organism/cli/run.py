@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from organism.amounts import Limits
-from organism.app import Organism, as_message
+from organism.app import Organism
 from organism.budget.holds import Mode
 from organism.cli import exits
 from organism.cli.live import LiveView
@@ -20,7 +20,7 @@ from organism.cli.summary import print_report
 from organism.config.load import load_config
 from organism.config.schema import LocalProviderSection, ProviderSection
 from organism.errors import BudgetExhaustedError
-from organism.messages import Message, ThreadResult
+from organism.messages import Message, ThreadResult, as_message
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report
 

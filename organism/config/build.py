@@ -33,9 +33,9 @@ from organism.errors import ConfigError
 from organism.messages import Gathered, Message, MessageRegistry, Text
 from organism.pricing import Rates, flat_rates
 from organism.pump.bounds import Bounds
-from organism.router.plan import ModelPlan, Route
+from organism.router.call import RouterSettings
+from organism.router.plan import ModelPlan, model_plan
 from organism.router.provider import Provider
-from organism.router.router import RouterSettings
 
 Progress = Callable[[str], None]
 
@@ -144,8 +144,8 @@ def _bounds(config: Config) -> Bounds:
 def _model(config: Config, name: str, model: str | ModelSection) -> ModelPlan:
     routes = [model] if isinstance(model, str) else model.routes
     strategy = config.llm.strategy if isinstance(model, str) else model.strategy or config.llm.strategy
-    pairs = (route.partition("/") for route in routes)
-    return ModelPlan(name=name, routes=tuple(Route(pair[0], pair[2]) for pair in pairs), strategy=strategy)
+    plans = (model_plan(name, route) for route in routes)
+    return ModelPlan(name=name, routes=tuple(plan.routes[0] for plan in plans), strategy=strategy)
 
 
 def _provider(

@@ -17,9 +17,10 @@ from organism.bus.threads import Lane, Question, Thread
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, OrganismError, Shortfall
 from organism.messages import Envelope, Message, ThreadResult
 from organism.pump.outgoing import drafts_of
+from organism.router.call import Call
 from organism.router.memo import Memo
 from organism.router.provider import Completion, CompletionRequest, TextSink
-from organism.router.router import Call, LLMRouter
+from organism.router.router import LLMRouter
 
 OnExhausted = Literal["park", "fail"]
 """``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""

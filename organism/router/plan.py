@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from organism.errors import ConfigError
+
 Strategy = Literal["failover", "round_robin"]
 """``failover``: always the first route first. ``round_robin``: each call begins one route further."""
 
@@ -32,6 +34,20 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     routes: tuple[Route, ...]
     strategy: Strategy = "failover"
+
+
+def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
+    """Read ``provider/model`` as a model with one route.
+
+    Raises:
+        ConfigError: If there is no slash in it.
+    """
+    if isinstance(model, ModelPlan):
+        return model
+    provider, slash, served = model.partition("/")
+    if not (provider and slash and served):
+        raise ConfigError(f"model {name!r} must be given as 'provider/model', not {model!r}")
+    return ModelPlan(name=name, routes=(Route(provider, served),))
 
 
 def route_for(plan: ModelPlan, call_number: int, attempt: int) -> Route:

@@ -6,11 +6,10 @@ that each hold it takes is resolved exactly once, whatever happens to the task t
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import anyio
 import anyio.abc
-import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, BudgetState
@@ -34,13 +33,11 @@ from organism.journal import Journal
 from organism.messages import BudgetWarning
 from organism.pricing import Rates
 from organism.router.attempt import Attempt, Charge
+from organism.router.call import Call, RouterSettings, RouterStatistics
 from organism.router.plan import ModelPlan, Route, delay_s, route_for
-from organism.router.provider import Completion, CompletionRequest, Provider, TextSink
+from organism.router.provider import Completion, Provider, TextSink
 from organism.usage.events import BudgetExceeded, LLMRetry, ThresholdCrossed, UsageEvent
 from organism.usage.outbox import Outbox
-
-Estimate = Literal["tight", "strict"]
-"""``tight``: close, may be overrun a little. ``strict``: counts bytes, a true bound for text."""
 
 WarningSink = Callable[[Spender, BudgetWarning], None]
 """Delivers a warning to the agent whose call crossed a threshold; must not block."""
@@ -52,51 +49,6 @@ class Prices(Protocol):
     def rates(self, provider: str, model: str) -> Rates | None:
         """Return the prices of a provider's model, or ``None`` when unknown, which is not zero."""
         ...
-
-
-class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How calls are made.
-
-    Attributes:
-        estimate: How the input is counted before the call.
-        output_min: The shortest answer worth a call, in tokens.
-        attempts: How often a rejected call is tried in all.
-        timeout_s: Seconds an attempt may take.
-        drain_s: Seconds an abandoned attempt may go on, to learn its real usage.
-        calls_in_flight: Calls of one thread at a time.
-        refuse_unpriced: Whether a USD limit in mode ``enforce`` refuses models without a price.
-    """
-
-    estimate: Estimate = "tight"
-    output_min: int = 16
-    attempts: int = 3
-    timeout_s: float = 120.0
-    drain_s: float = 10.0
-    calls_in_flight: int = 8
-    refuse_unpriced: bool = True
-
-
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One model call of an agent.
-
-    Attributes:
-        spender: The thread that pays, the agent that asks, the model as the configuration names it.
-        root_thread_id: The thread at the top of the tree.
-        request: What to send; its ``model`` and output cap are filled in by the router.
-        labels: The thread's labels.
-    """
-
-    spender: Spender
-    root_thread_id: str
-    request: CompletionRequest
-    labels: dict[str, str] = {}
-
-
-class RouterStatistics(msgspec.Struct, frozen=True):
-    """A look at the router: attempts under way, and threads that have any."""
-
-    attempts_open: int
-    threads: int
 
 
 class LLMRouter:

@@ -716,7 +716,7 @@ async def test_thousand_calls_of_one_thread_never_pass_its_limit() -> None:
                 tasks.start_soon(one)
         return Text(str(served))
 
-    from organism.router.router import RouterSettings
+    from organism.router.call import RouterSettings
 
     organism = make(
         crowd,

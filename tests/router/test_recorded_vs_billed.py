@@ -11,7 +11,7 @@ from organism.errors import ProviderError
 from organism.pricing import PriceBook, flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
-from organism.router.router import RouterSettings
+from organism.router.call import RouterSettings
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.usage.events import UsageEvent
 

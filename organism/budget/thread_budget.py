@@ -1,0 +1,30 @@
+"""What a thread's budget is beside its balances: whose child it is, and how long it has been open."""
+
+
+class ThreadBudget:
+    """One open thread's budget, beside its balances.
+
+    Attributes:
+        root: The thread at the top of its tree.
+        parent: The thread that spawned it.
+        accounts: Its own account and those of the ancestors it shares with.
+        carve: The hold on its ancestors that its whole limit was carved from.
+        open_ns: Nanoseconds open until it was parked last.
+        running_since_ns: Since when it runs; ``None`` while parked.
+        scoped: Accounts of agents, models and windows it has used.
+    """
+
+    __slots__ = ("accounts", "carve", "open_ns", "parent", "root", "running_since_ns", "scoped")
+
+    def __init__(self, root: str, parent: str | None, accounts: tuple[str, ...], now_ns: int) -> None:
+        self.root = root
+        self.parent = parent
+        self.accounts = accounts
+        self.carve: str | None = None
+        self.open_ns = 0
+        self.running_since_ns: int | None = now_ns
+        self.scoped: set[str] = set()
+
+    def elapsed_ns(self, now_ns: int) -> int:
+        """Return nanoseconds open and not parked."""
+        return self.open_ns + (now_ns - self.running_since_ns if self.running_since_ns is not None else 0)

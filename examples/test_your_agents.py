@@ -26,7 +26,7 @@ async def scenario() -> None:
         clock=VirtualClock(),
     )
     async with organism:
-        thread = organism.open_thread("what colour is it?")
+        thread = await organism.open_thread("what colour is it?")
         result = await organism.wait(thread)
         assert result.outputs == (Text("blue as the sea"),)
         assert result.budget.spent.tokens == provider.billed.total

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import anyio
 
@@ -39,8 +39,14 @@ from organism.router.plan import ModelPlan, model_plan
 from organism.router.provider import Provider
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
+from organism.usage.event_log import EventLog
+from organism.usage.events import AnyEvent
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
+
+
+class Store(Journal, EventLog, Protocol):
+    """A journal whose events can be read again."""
 
 
 class ProviderPrices:
@@ -102,7 +108,7 @@ class Organism:
         prices: PriceBook | None = None,
         provider_kinds: Mapping[str, str] | None = None,
         messages: Iterable[type[Message]] = (),
-        journal: Journal | None = None,
+        journal: Store | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
         wait_s: float = 30.0,
@@ -111,7 +117,7 @@ class Organism:
         self.entry = entry or next(iter(self.agents))
         self.on_exhausted = on_exhausted
         self.clock = clock or SystemClock()
-        self.journal = journal or MemoryJournal()
+        self.journal: Store = journal or MemoryJournal()
         self.providers = dict(providers or {})
         self.messages = MessageRegistry(messages)
         ids = ids or RandomIds()
@@ -227,7 +233,7 @@ class Organism:
 
     # -- threads --------------------------------------------------------------------------------------------------
 
-    def open_thread(
+    async def open_thread(
         self,
         message: Message | str,
         *,
@@ -236,7 +242,7 @@ class Organism:
         limits: Limits | None = None,
         labels: dict[str, str] | None = None,
     ) -> str:
-        """Open a thread with a first message and return its id; it runs on its own from here.
+        """Open a thread with a first message and return its id once that is durable; it runs on its own from here.
 
         Args:
             message: The message; plain text becomes :class:`Text`.
@@ -248,19 +254,25 @@ class Organism:
         Raises:
             DeliveryError: If the message cannot be accepted.
             StoppedError: If the organism is stopping.
+            JournalError: If it cannot be kept.
         """
-        return self.pump.open_thread(
+        opened = self.pump.open_thread(
             as_message(message), to or self.entry, thread_id=thread_id, limits=limits, labels=labels
         )
+        await self.journal.commit()
+        return opened
 
-    def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
-        """Send a message into an open thread and return the message's id.
+    async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
+        """Send a message into an open thread and return the message's id once it is durable.
 
         Raises:
             DeliveryError: If the message cannot be accepted.
             StoppedError: If the organism is stopping.
+            JournalError: If it cannot be kept.
         """
-        return self.pump.send(thread_id, as_message(message), to)
+        message_id = self.pump.send(thread_id, as_message(message), to)
+        await self.journal.commit()
+        return message_id
 
     async def wait(self, thread_id: str) -> ThreadResult:
         """Wait for the end of a thread.
@@ -270,6 +282,7 @@ class Organism:
             ThreadClosedError: If no such thread is open.
         """
         rest = await self.pump.wait_rest(thread_id)
+        await self.journal.commit()
         if isinstance(rest, ThreadView):
             if rest.blocked_by is None:
                 raise AssertionError("a blocked thread knows what blocks it")
@@ -290,7 +303,7 @@ class Organism:
             BudgetExhaustedError: It waits for budget; the error names the thread.
             DeliveryError: If the message cannot be accepted.
         """
-        return await self.wait(self.open_thread(message, to=to, limits=limits, labels=labels))
+        return await self.wait(await self.open_thread(message, to=to, limits=limits, labels=labels))
 
     async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
         """End a thread and its children now.
@@ -298,7 +311,9 @@ class Organism:
         Raises:
             ThreadClosedError: If no such thread is open.
         """
-        return await self.pump.terminate(thread_id, reason)
+        result = await self.pump.terminate(thread_id, reason)
+        await self.journal.commit()
+        return result
 
     async def drain(self, within_s: float = 30.0) -> bool:
         """Take no new threads and wait for the open ones; whether all came to rest in time."""
@@ -306,13 +321,16 @@ class Organism:
 
     # -- budgets --------------------------------------------------------------------------------------------------
 
-    def set_limits(self, thread_id: str, limits: Limits) -> BudgetState:
+    async def set_limits(self, thread_id: str, limits: Limits) -> BudgetState:
         """Give a thread new limits; what waited for budget goes on.
 
         Raises:
             UnknownAccountError: If the thread is not open.
+            JournalError: If the change cannot be kept.
         """
-        return self.pump.set_limits(thread_account(thread_id), limits)
+        state = self.pump.set_limits(thread_account(thread_id), limits)
+        await self.journal.commit()
+        return state
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -335,6 +353,14 @@ class Organism:
             UnknownAccountError: If the thread is not open.
         """
         return self.budgets.budgets(thread_id)
+
+    async def events_after(self, after: str, limit: int = 1000) -> list[AnyEvent]:
+        """Return stored events after the one of that id, oldest first; an empty id begins with the oldest kept.
+
+        Raises:
+            EventsGoneError: If some after that one are not kept any more.
+        """
+        return await self.journal.events_after(after, limit)
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """Return the newest dead letters."""

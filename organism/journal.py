@@ -1,33 +1,105 @@
 """The port to durable storage: one ordered stream of what happened, committed in groups.
 
-Messages, ledger entries and events go into the same stream in the order in which they happened, so that what belongs
-together is committed together. ``append`` never blocks and never fails: it is called between deciding and applying,
-where nothing may interrupt. ``commit`` is where a call waits before it leaves the machine.
+Ledger entries, events and the live state of threads go into the same stream in the order in which they happened, and
+everything appended between two awaits is committed together or not at all. ``append`` never blocks and never fails: it
+is called between deciding and applying, where nothing may interrupt.
+
+What leaves the process waits for :meth:`Journal.commit`: the answer to a caller, an event, a model call. What stays
+inside does not, because commits keep the order: whatever was lost in a crash, all that depended on it is lost with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
 
+from organism.errors import OrganismError
+
+Then = Callable[[], None]
+"""Called once the record it came with is durable, in the order of appending; must not block or raise."""
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """A piece of live state: kept until another piece of the same key replaces it, or it is dropped.
+
+    Attributes:
+        key: Its place, unique in the journal.
+        thread_id: The thread it belongs to.
+        body: A frozen, tagged struct.
+    """
+
+    key: str
+    thread_id: str
+    body: msgspec.Struct
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """A piece of live state is not needed any more; one that is not there is no mistake."""
+
+    key: str
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A piece of live state as it is stored: its body is JSON, for the room that made it to read."""
+
+    key: str
+    thread_id: str
+    body: bytes
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What a journal holds when it is opened.
+
+    Attributes:
+        entries: The ledger's entries in order, each a JSON document.
+        pieces: Live state in the order in which the pieces were first kept.
+        last_event: The number of the newest event; 0 when there was none.
+        last_time_ns: The newest instant in it; time never goes back behind it.
+    """
+
+    entries: Iterable[bytes] = ()
+    pieces: tuple[Piece, ...] = ()
+    last_event: int = 0
+    last_time_ns: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has ever happened here."""
+        return self.last_time_ns == 0
+
+
+class JournalError(OrganismError):
+    """What happened cannot be kept, so nothing that depends on it may be done."""
+
+    retryable = True
+
 
 class Journal(Protocol):
-    """Where records are kept."""
+    """Where records are kept: ledger entries, events, :class:`Keep` and :class:`Drop`."""
 
-    def append(self, record: msgspec.Struct) -> None:
-        """Take a record; it is durable once a later :meth:`commit` has returned."""
+    @property
+    def durable(self) -> bool:
+        """Whether what is committed outlives the process."""
+        ...
+
+    def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
+        """Take a record; it is durable once a later :meth:`commit` has returned, and ``then`` is called."""
         ...
 
     async def commit(self) -> None:
         """Return when everything appended so far is kept.
 
         Raises:
-            OSError: If it cannot be kept; nothing that depends on it may then be done.
+            JournalError: If it cannot be kept; nothing that depends on it may then be done.
         """
         ...
 
-    def replay(self) -> Iterator[msgspec.Struct]:
-        """Return the committed records in order."""
+    def load(self) -> Stored:
+        """Return what was committed before the first record was appended.
+
+        Raises:
+            JournalError: If it cannot be read whole.
+        """
         ...
 
     async def aclose(self) -> None:

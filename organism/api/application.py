@@ -128,7 +128,7 @@ async def open_thread(data: JSONBody[OpenThreadBody], organism: Injected) -> Acc
     """Open a thread with a message."""
     if len(data.labels) > _LABELS_MAX:
         raise ConfigError(f"at most {_LABELS_MAX} labels", path="labels")
-    thread_id = organism.open_thread(
+    thread_id = await organism.open_thread(
         _message(organism, data),
         to=data.to,
         thread_id=data.thread_id,
@@ -153,13 +153,13 @@ async def show_thread(thread_id: FromPath[str], organism: Injected) -> ThreadDet
 @post("/v1/threads/{thread_id:str}/messages", status_code=202)
 async def send(thread_id: FromPath[str], data: JSONBody[SendBody], organism: Injected) -> Accepted:
     """Send a message into an open thread."""
-    return Accepted(thread_id, organism.send(thread_id, _message(organism, data), to=data.to))
+    return Accepted(thread_id, await organism.send(thread_id, _message(organism, data), to=data.to))
 
 
 @put("/v1/threads/{thread_id:str}/limits")
 async def set_limits(thread_id: FromPath[str], data: JSONBody[LimitsBody], organism: Injected) -> BudgetState:
     """Give a thread new limits; what waited for budget goes on."""
-    return organism.set_limits(thread_id, data.limits())
+    return await organism.set_limits(thread_id, data.limits())
 
 
 @delete("/v1/threads/{thread_id:str}", status_code=200)
@@ -218,11 +218,8 @@ async def _stream(
         async for event in subscription:
             if _wanted(event, types, content=content):
                 name = str(type(event).__struct_config__.tag)
-                yield b"id: %b\nevent: %b\ndata: %b\n\n" % (
-                    event.id.encode(),
-                    name.encode(),
-                    msgspec.json.encode(event),
-                )
+                numbered = b"id: %b\n" % event.id.encode() if event.id else b""
+                yield b"%bevent: %b\ndata: %b\n\n" % (numbered, name.encode(), msgspec.json.encode(event))
 
 
 def _wanted(event: AnyEvent, types: frozenset[str], *, content: bool) -> bool:

@@ -5,6 +5,7 @@ from typing import Protocol
 from organism.amounts import BudgetState, Limits
 from organism.bus.threads import ThreadView
 from organism.messages import Message, MessageRegistry, ThreadResult
+from organism.usage.events import AnyEvent
 from organism.usage.tracker import UsageTracker
 
 
@@ -14,7 +15,7 @@ class Controlled(Protocol):
     messages: MessageRegistry
     usage: UsageTracker
 
-    def open_thread(
+    async def open_thread(
         self,
         message: Message | str,
         *,
@@ -26,7 +27,7 @@ class Controlled(Protocol):
         """Open a thread and return its id."""
         ...
 
-    def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
+    async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
         """Send a message into a thread and return its id."""
         ...
 
@@ -42,8 +43,12 @@ class Controlled(Protocol):
         """Return every account that limits a thread."""
         ...
 
-    def set_limits(self, thread_id: str, limits: Limits) -> BudgetState:
+    async def set_limits(self, thread_id: str, limits: Limits) -> BudgetState:
         """Give a thread new limits."""
+        ...
+
+    async def events_after(self, after: str, limit: int = 1000) -> list[AnyEvent]:
+        """Return stored events after the one of that id."""
         ...
 
     async def terminate(self, thread_id: str, reason: str = "") -> ThreadResult:

@@ -60,7 +60,7 @@ async def _run(message: Message, options: RunOptions, environment: dict[str, str
     organism.usage.on_event(view.on_event)
     limits = _limits(organism, options)
     async with organism:
-        thread_id = organism.open_thread(message, to=options.to, limits=limits)
+        thread_id = await organism.open_thread(message, to=options.to, limits=limits)
         async with _interruptible() as interrupted:
             with view:
                 code = await _finish(organism, thread_id, interrupted)

@@ -1,31 +1,80 @@
 """A journal in memory, for embedding: it lasts as long as the process."""
 
 from collections import deque
-from collections.abc import Iterator
+from typing import cast
 
 import msgspec
 
+from organism.journal import Drop, JournalError, Keep, Piece, Stored, Then
+from organism.ledger.entries import Entry
+from organism.usage.event_log import check_kept
+from organism.usage.events import AnyEvent, Event
+
 
 class MemoryJournal:
-    """Keeps the newest records.
+    """Keeps live state, and the newest entries and events.
 
     Args:
-        capacity: How many records are kept before the oldest is forgotten; ``None`` keeps all of them.
+        capacity: How many entries, and how many events, are kept before the oldest is forgotten.
     """
 
-    def __init__(self, capacity: int | None = 10_000) -> None:
-        self._records: deque[msgspec.Struct] = deque(maxlen=capacity)
+    durable = False
 
-    def append(self, record: msgspec.Struct) -> None:
-        """Keep a record."""
-        self._records.append(record)
+    def __init__(self, capacity: int = 10_000) -> None:
+        self._pieces: dict[str, Keep] = {}
+        self._entries: deque[Entry] = deque(maxlen=capacity)
+        self._events: deque[AnyEvent] = deque(maxlen=capacity)
+        self._forgotten = 0
+        self._last_time_ns = 0
+
+    def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
+        """Keep a record; memory is as durable as it will ever be, so ``then`` is called at once."""
+        match record:
+            case Keep():
+                self._pieces[record.key] = record
+            case Drop():
+                self._pieces.pop(record.key, None)
+            case Event():
+                if len(self._events) == self._events.maxlen:
+                    self._forgotten = int(self._events[0].id)
+                self._events.append(cast("AnyEvent", record))
+                self._last_time_ns = max(self._last_time_ns, record.time_ns)
+            case Entry():
+                self._entries.append(record)
+                self._last_time_ns = max(self._last_time_ns, record.time_ns)
+            case _:
+                raise TypeError(f"{type(record).__name__} is no record of a journal")
+        if then is not None:
+            then()
 
     async def commit(self) -> None:
-        """Return at once: memory is as durable as it will ever be."""
+        """Return at once."""
 
-    def replay(self) -> Iterator[msgspec.Struct]:
-        """Return the kept records, oldest first."""
-        return iter(tuple(self._records))
+    def load(self) -> Stored:
+        """Return what is here, as a later organism on the same journal would find it.
+
+        Raises:
+            JournalError: If entries have been forgotten, so that balances cannot be told any more.
+        """
+        if self._entries and self._entries[0].seq != 1:
+            raise JournalError("this journal has forgotten its first entries; give it a larger capacity")
+        encode = msgspec.json.encode
+        return Stored(
+            entries=tuple(encode(entry) for entry in self._entries),
+            pieces=tuple(Piece(keep.key, keep.thread_id, encode(keep.body)) for keep in self._pieces.values()),
+            last_event=int(self._events[-1].id) if self._events else 0,
+            last_time_ns=self._last_time_ns,
+        )
+
+    async def events_after(self, after: str, limit: int) -> list[AnyEvent]:
+        """Return kept events; see :class:`organism.usage.event_log.EventLog`.
+
+        Raises:
+            EventsGoneError: If some after that one have been forgotten.
+        """
+        check_kept(after, self._forgotten, self._events[0].id if self._events else "")
+        newer = [event for event in self._events if event.id > after]
+        return newer[:limit]
 
     async def aclose(self) -> None:
         """Do nothing: there is nothing to free."""

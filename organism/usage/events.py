@@ -25,7 +25,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=Tru
     """What every event carries.
 
     Attributes:
-        id: Unique and ascending in the order of the journal; given by the outbox.
+        id: Unique and ascending in the order of the journal; given by the outbox. Empty for what is never stored.
         time_ns: When, in nanoseconds since the Unix epoch, UTC; given by the outbox.
         thread_id: The thread it is about; empty for events about the organism.
         root_thread_id: The thread at the top of its tree.

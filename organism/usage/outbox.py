@@ -27,12 +27,13 @@ class Outbox:
         self._numbers = count(after + 1)
 
     def emit(self, event: AnyEvent) -> None:
-        """Give an event its id and time, append it to the journal, and tell the listeners.
+        """Give an event its id and time and append it to the journal; listeners are told once it is committed.
 
         Sixteen digits keep the order of ids the same whether they are compared as text or as numbers.
         """
+        if isinstance(event, AgentSaid):
+            # What agents say is content: it goes to listeners in this process, is never stored and so has no id.
+            self._publish(replace(event, time_ns=self._clock.now_ns()))
+            return
         stamped = replace(event, id=f"{next(self._numbers):016d}", time_ns=self._clock.now_ns())
-        if not isinstance(stamped, AgentSaid):
-            # What agents say is content; it goes to listeners in this process and is never stored as an event.
-            self._journal.append(stamped)
-        self._publish(stamped)
+        self._journal.append(stamped, lambda: self._publish(stamped))

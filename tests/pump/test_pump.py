@@ -160,7 +160,7 @@ async def test_agents_and_threads_run_concurrently() -> None:
 
     organism = make(slow)
     async with organism:
-        threads = [organism.open_thread("go") for _ in range(50)]
+        threads = [await organism.open_thread("go") for _ in range(50)]
         for thread in threads:
             await organism.wait(thread)
         assert anyio.current_time() == 10
@@ -317,11 +317,11 @@ async def test_outside_is_refused_before_anything_is_opened() -> None:
     organism = make(numbers)
     async with organism:
         with pytest.raises(UnknownRecipientError, match="there are: numbers"):
-            organism.open_thread(Number(1), to="nobody")
+            await organism.open_thread(Number(1), to="nobody")
         with pytest.raises(NotAcceptedError, match="it accepts: Number"):
-            organism.open_thread("text")
+            await organism.open_thread("text")
         with pytest.raises(ConfigError, match="empty"):
-            organism.open_thread("  ")
+            await organism.open_thread("  ")
         assert left_nothing(organism)
 
 
@@ -366,13 +366,13 @@ async def test_full_mailbox_refuses_the_outside_and_holds_senders_back() -> None
 
     organism = make(source, slow, bounds=Bounds(mailbox_messages=3))
     async with organism:
-        thread = organism.open_thread("go")
+        thread = await organism.open_thread("go")
         await anyio.sleep(2.5)
         waiting = organism.statistics().mailboxes["slow"]
         assert waiting.messages <= 3
         assert waiting.senders_waiting == 1
         with pytest.raises(MailboxFullError, match="full"):
-            organism.open_thread(Number(99), to="slow")
+            await organism.open_thread(Number(99), to="slow")
         await organism.wait(thread)
 
     assert handled == 20
@@ -638,7 +638,7 @@ async def test_exhausted_thread_parks_and_goes_on_without_paying_twice() -> None
         thread = caught.value.thread_id
         assert organism.thread(thread).status == "blocked"
         assert len(provider.bill) == 4
-        organism.set_limits(thread, Limits(calls=6))
+        await organism.set_limits(thread, Limits(calls=6))
         result = await organism.wait(thread)
 
     assert len(blocked) == 1
@@ -659,10 +659,10 @@ async def test_parked_question_parks_its_asker() -> None:
     provider = ScriptedProvider(["one two three"])
     organism = make(boss, llm_agent("writer"), provider=provider, limits=Limits(calls=0))
     async with organism:
-        thread = organism.open_thread("go")
+        thread = await organism.open_thread("go")
         await anyio.sleep(1000)
         assert organism.thread(thread).parked == ("boss", "writer")
-        organism.set_limits(thread, Limits(calls=1))
+        await organism.set_limits(thread, Limits(calls=1))
         result = await organism.wait(thread)
 
     assert result.outputs == (Text("one two three"),)
@@ -774,7 +774,7 @@ async def test_each_thread_closes_once_with_the_ledger_s_totals() -> None:
     organism.usage.on_event(closed.append, ThreadClosed)  # type: ignore[arg-type]
     organism.usage.on_event(usage.append, UsageEvent)  # type: ignore[arg-type]
     async with organism:
-        threads = [organism.open_thread("go") for _ in range(20)]
+        threads = [await organism.open_thread("go") for _ in range(20)]
         for thread in threads:
             await organism.wait(thread)
 
@@ -807,7 +807,7 @@ async def test_terminate_is_idempotent_and_leaves_nothing() -> None:
     closed: list[ThreadClosed] = []
     organism.usage.on_event(closed.append, ThreadClosed)  # type: ignore[arg-type]
     async with organism:
-        thread = organism.open_thread("go")
+        thread = await organism.open_thread("go")
         await anyio.sleep(1)
         results = []
 
@@ -820,9 +820,9 @@ async def test_terminate_is_idempotent_and_leaves_nothing() -> None:
         assert left_nothing(organism)
         assert await organism.terminate(thread) is results[0]
         with pytest.raises(ThreadClosedError, match="not open"):
-            organism.send(thread, "more")
+            await organism.send(thread, "more")
         with pytest.raises(ConfigError, match="never used again"):
-            organism.open_thread("go", thread_id=thread)
+            await organism.open_thread("go", thread_id=thread)
 
     assert len(set(map(id, results))) == 1
     assert [event.outcome for event in closed] == ["terminated", "terminated"]
@@ -841,12 +841,12 @@ async def test_drain_waits_for_work_and_takes_no_more() -> None:
 
     organism = make(slow)
     async with organism:
-        thread = organism.open_thread("go")
+        thread = await organism.open_thread("go")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(organism.drain)
             await anyio.sleep(1)
             with pytest.raises(StoppedError, match="stopping"):
-                organism.open_thread("more")
+                await organism.open_thread("more")
             assert (await organism.wait(thread)).outputs == (Text("finished"),)
 
 
@@ -857,7 +857,7 @@ async def test_error_of_the_embedder_comes_out_as_it_is() -> None:
 
     async def embed() -> None:
         async with organism:
-            organism.open_thread("go")
+            await organism.open_thread("go")
             raise LookupError("mine")
 
     with pytest.raises(LookupError, match="mine"):

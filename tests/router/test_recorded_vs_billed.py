@@ -104,7 +104,7 @@ async def test_answer_after_the_caller_gave_up_is_charged_as_billed() -> None:
             provider_kinds={"p": "local"},
         )
         async with organism:
-            thread = organism.open_thread("go")
+            thread = await organism.open_thread("go")
             await anyio.sleep(0.4)
             result = await organism.terminate(thread)
 

@@ -15,6 +15,7 @@ import anyio
 
 from organism.agents.agent import Agent
 from organism.agents.llm import TextListener
+from organism.agents.roster import check_names, roster
 from organism.amounts import NS_PER_S, BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
@@ -25,17 +26,17 @@ from organism.bus.threads import ThreadView
 from organism.clock import Clock, SystemClock
 from organism.config.build import Progress, build
 from organism.config.load import LoadedConfig, load_config
-from organism.errors import BudgetExhaustedError, ConfigError
+from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
 from organism.journal import Journal
 from organism.ledger.ledger import Ledger
-from organism.messages import Gathered, Message, MessageRegistry, ThreadResult, as_message
-from organism.pricing import PriceBook, Rates
+from organism.messages import Message, MessageRegistry, ThreadResult, as_message
+from organism.pricing import PriceBook, ProviderPrices
 from organism.pump.bounds import Bounds
 from organism.pump.pump import Pump, PumpStatistics
 from organism.pump.run import OnExhausted
 from organism.router.call import RouterSettings
-from organism.router.plan import ModelPlan, model_plan
+from organism.router.plan import ModelPlan, check_routes, model_plan
 from organism.router.provider import Provider
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
@@ -47,23 +48,6 @@ from organism.usage.tracker import UsageTracker
 
 class Store(Journal, EventLog, Protocol):
     """A journal whose events can be read again."""
-
-
-class ProviderPrices:
-    """Prices by the provider's name in the configuration, which may differ from its kind in the price data.
-
-    Args:
-        book: The price data.
-        kinds: The kind of each provider, by its name.
-    """
-
-    def __init__(self, book: PriceBook, kinds: Mapping[str, str]) -> None:
-        self._book = book
-        self._kinds = kinds
-
-    def rates(self, provider: str, model: str) -> Rates | None:
-        """Return the prices of a provider's model; see :class:`organism.router.router.Prices`."""
-        return self._book.rates(provider, model, kind=self._kinds.get(provider, provider))
 
 
 class Organism:
@@ -113,7 +97,7 @@ class Organism:
         ids: IdSource | None = None,
         wait_s: float = 30.0,
     ) -> None:
-        self.agents = _by_name(agents)
+        self.agents = roster(agents)
         self.entry = entry or next(iter(self.agents))
         self.on_exhausted = on_exhausted
         self.clock = clock or SystemClock()
@@ -123,7 +107,8 @@ class Organism:
         ids = ids or RandomIds()
         plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
         model_plans = {name: model_plan(name, model) for name, model in (models or {}).items()}
-        _check(self.agents, self.entry, model_plans, self.providers)
+        check_names(self.agents, self.entry)
+        check_routes(model_plans.values(), self.providers)
         for agent in self.agents.values():
             for message_type in agent.accepts:
                 if message_type is not Message:
@@ -374,42 +359,3 @@ class Organism:
 def utc(clock: Clock) -> datetime:
     """Return a clock's instant as a date and time."""
     return datetime.fromtimestamp(clock.now_ns() // NS_PER_S, UTC)
-
-
-def _by_name(agents: Iterable[Agent]) -> dict[str, Agent]:
-    by_name: dict[str, Agent] = {}
-    for agent in agents:
-        if agent.name in by_name:
-            raise ConfigError(f"two agents are called {agent.name!r}")
-        by_name[agent.name] = agent
-    if not by_name:
-        raise ConfigError("an organism needs at least one agent")
-    return by_name
-
-
-def _check(
-    agents: Mapping[str, Agent],
-    entry: str,
-    models: Mapping[str, ModelPlan],
-    providers: Mapping[str, Provider],
-) -> None:
-    """Refuse names that lead nowhere, before anything runs."""
-
-    def known(name: str, where: str) -> None:
-        if name not in agents:
-            raise ConfigError(f"{where} names {name!r}, but there is no such agent; there are: {', '.join(agents)}")
-
-    known(entry, "'entry'")
-    for agent in agents.values():
-        for field in ("next", "gather"):
-            for name in getattr(agent, field):
-                known(name, f"'{field}' of agent {agent.name!r}")
-        if agent.gather and not any(issubclass(Gathered, accepted) for accepted in agent.accepts):
-            raise ConfigError(f"agent {agent.name!r} has 'gather', so it must accept Gathered")
-        for name in agent.peers or ():
-            if name != "*":
-                known(name, f"'peers' of agent {agent.name!r}")
-    for plan in models.values():
-        for route in plan.routes:
-            if route.provider not in providers:
-                raise ConfigError(f"model {plan.name!r} is routed to provider {route.provider!r}, which does not exist")

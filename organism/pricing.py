@@ -191,3 +191,20 @@ def _rate(price: "Decimal | TieredPrices | None") -> Rate | None:
 
 def _nanousd(usd_per_mtok: Decimal) -> int:
     return int(usd_per_mtok * NANOUSD_PER_USD)
+
+
+class ProviderPrices:
+    """Prices by the provider's name in the configuration, which may differ from its kind in the price data.
+
+    Args:
+        book: The price data.
+        kinds: The kind of each provider, by its name.
+    """
+
+    def __init__(self, book: PriceBook, kinds: Mapping[str, str]) -> None:
+        self._book = book
+        self._kinds = kinds
+
+    def rates(self, provider: str, model: str) -> Rates | None:
+        """Return the prices of a provider's model; see :class:`organism.router.router.Prices`."""
+        return self._book.rates(provider, model, kind=self._kinds.get(provider, provider))

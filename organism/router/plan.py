@@ -1,6 +1,6 @@
 """Which provider does each attempt of a call go to, and how long is the wait before it? Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -48,6 +48,18 @@ def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
     if not (provider and slash and served):
         raise ConfigError(f"model {name!r} must be given as 'provider/model', not {model!r}")
     return ModelPlan(name=name, routes=(Route(provider, served),))
+
+
+def check_routes(plans: Iterable[ModelPlan], providers: Container[str]) -> None:
+    """Refuse routes to providers that do not exist.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for plan in plans:
+        for route in plan.routes:
+            if route.provider not in providers:
+                raise ConfigError(f"model {plan.name!r} is routed to provider {route.provider!r}, which does not exist")
 
 
 def route_for(plan: ModelPlan, call_number: int, attempt: int) -> Route:

@@ -40,6 +40,7 @@ from organism.router.plan import ModelPlan, check_routes, model_plan
 from organism.router.provider import Provider
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
+from organism.usage.activity import ActivityFeed
 from organism.usage.event_log import EventLog
 from organism.usage.events import AnyEvent
 from organism.usage.outbox import Outbox
@@ -114,6 +115,7 @@ class Organism:
                 if message_type is not Message:
                     self.messages.add(message_type)
         self.usage = UsageTracker()
+        self.activity = ActivityFeed()
         self._outbox = Outbox(self.journal, self.usage.publish, self.clock)
         self.ledger = Ledger(self.journal.append)
         self.budgets = ThreadBudgetRegistry(
@@ -130,6 +132,7 @@ class Organism:
             clock=self.clock,
             ids=ids,
             settings=router,
+            activity=self.activity,
         )
         self.pump = Pump(
             self.agents.values(),
@@ -140,6 +143,7 @@ class Organism:
             ids=ids,
             bounds=bounds,
             on_exhausted=on_exhausted,
+            activity=self.activity,
         )
         self._stack: AsyncExitStack | None = None
 
@@ -226,6 +230,7 @@ class Organism:
         thread_id: str | None = None,
         limits: Limits | None = None,
         labels: dict[str, str] | None = None,
+        trace: str | None = None,
     ) -> str:
         """Open a thread with a first message and return its id once that is durable; it runs on its own from here.
 
@@ -235,6 +240,7 @@ class Organism:
             thread_id: A name for the thread, never used before.
             limits: Its own limits instead of the configured ones.
             labels: Kept on every usage event of the thread.
+            trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
 
         Raises:
             DeliveryError: If the message cannot be accepted.
@@ -242,7 +248,7 @@ class Organism:
             JournalError: If it cannot be kept.
         """
         opened = self.pump.open_thread(
-            as_message(message), to or self.entry, thread_id=thread_id, limits=limits, labels=labels
+            as_message(message), to or self.entry, thread_id=thread_id, limits=limits, labels=labels, trace=trace
         )
         await self.journal.commit()
         return opened

@@ -107,6 +107,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         reply_to: The id of the question this is about: set on a question (its own id) and on its reply.
         asking: The agents that wait for this one, outermost first; what detects asking in a circle.
         size: Bytes of the payload as JSON.
+        trace: The trace context of the work that sent it, if there is one.
     """
 
     id: MessageId
@@ -121,6 +122,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: MessageId | None = None
     asking: tuple[str, ...] = ()
     size: int = 0
+    trace: str | None = None
 
 
 ThreadOutcome = Literal["completed", "failed", "terminated"]

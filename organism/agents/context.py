@@ -13,12 +13,15 @@ import structlog
 
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget
-from organism.errors import AskError, AskFailedError
+from organism.errors import AskError, AskFailedError, ConfigError
 from organism.messages import Envelope, Message, ThreadResult
 from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
 
 DEFAULT_OUTPUT_TOKENS = 512
 """The cap of an answer when the caller names none."""
+
+REPORT_MAX = 64
+"""Characters of a reported name or result."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +131,7 @@ class Context:
         )
         self._runtime = runtime
         self._drafts: list[Draft] = []
+        self._reports: list[tuple[str, str]] = []
 
     @property
     def thread_id(self) -> str:
@@ -154,6 +158,11 @@ class Context:
         """What has been sent so far; it leaves when the handler finishes."""
         return tuple(self._drafts)
 
+    @property
+    def reports(self) -> tuple[tuple[str, str], ...]:
+        """What has been reported so far, as names and results."""
+        return tuple(self._reports)
+
     def send(self, recipient: str, message: Message, *, delay_s: float = 0.0) -> None:
         """Send a message to a peer. It leaves when the handler finishes, so a failed run sends nothing.
 
@@ -171,6 +180,20 @@ class Context:
     def publish(self, message: Message) -> None:
         """Send a message to every peer that accepts its type."""
         self._drafts.append(Draft(message=message, to_all=True))
+
+    def report(self, name: str, result: str) -> None:
+        """Tell the outcome of a decision, such as ``ctx.report("review", "passed")``: an event, and a count.
+
+        Both become labels of a metric, so they should be few fixed words; text that varies is counted as ``other``.
+        It leaves when the handler finishes, so a run that fails has reported nothing.
+
+        Raises:
+            ConfigError: If one of them is empty or longer than 64 characters.
+        """
+        for text in (name, result):
+            if not 0 < len(text) <= REPORT_MAX:
+                raise ConfigError(f"a report has a name and a result of 1 to {REPORT_MAX} characters, not {text!r}")
+        self._reports.append((name, result))
 
     async def ask(self, recipient: str, message: Message, *, timeout_s: float = 60.0) -> Message:
         """Send a question now and wait for the reply. It runs on this thread and its budget.

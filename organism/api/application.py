@@ -3,14 +3,14 @@
 Everything a route can do, ``Organism`` can do in Python; nothing here decides anything about money or messages.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, delete, get, post, put
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipValidation
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 from litestar.response import Stream
 
 from organism.amounts import BudgetState, Limits, nanousd
@@ -33,6 +33,9 @@ from organism.usage.totals import UsageTotals
 
 _NS_PER_S = 1_000_000_000
 _LABELS_MAX = 32
+
+Render = Callable[[str], tuple[str, bytes]]
+"""From an ``Accept`` header to the content type and the body of all metrics."""
 
 Injected = NamedDependency[SkipValidation[Controlled]]
 """The organism, handed to each route."""
@@ -124,7 +127,11 @@ async def healthz() -> str:
 
 
 @post("/v1/threads", status_code=202)
-async def open_thread(data: JSONBody[OpenThreadBody], organism: Injected) -> Accepted:
+async def open_thread(
+    data: JSONBody[OpenThreadBody],
+    organism: Injected,
+    traceparent: Annotated[str | None, HeaderParameter(name="traceparent")] = None,
+) -> Accepted:
     """Open a thread with a message."""
     if len(data.labels) > _LABELS_MAX:
         raise ConfigError(f"at most {_LABELS_MAX} labels", path="labels")
@@ -134,6 +141,7 @@ async def open_thread(data: JSONBody[OpenThreadBody], organism: Injected) -> Acc
         thread_id=data.thread_id,
         limits=data.limits.limits() if data.limits is not None else None,
         labels=data.labels,
+        trace=traceparent,
     )
     return Accepted(thread_id)
 
@@ -187,11 +195,37 @@ async def events(
     return Stream(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
-def build_application(organism: Controlled) -> Litestar:
-    """Make the application over a running organism."""
+@get("/metrics")
+async def metrics(request: Request[Any, Any, Any], render: NamedDependency[SkipValidation[Render]]) -> Response[bytes]:
+    """Answer a scraper."""
+    content_type, body = render(request.headers.get("accept", ""))
+    return Response(body, headers={"content-type": content_type})
+
+
+def build_application(organism: Controlled, render: Render) -> Litestar:
+    """Make the application over a running organism.
+
+    Args:
+        organism: What it controls.
+        render: Answers ``/metrics``.
+    """
     return Litestar(
-        route_handlers=[healthz, open_thread, list_threads, show_thread, send, set_limits, terminate, usage, events],
-        dependencies={"organism": Provide(lambda: organism, sync_to_thread=False)},
+        route_handlers=[
+            healthz,
+            open_thread,
+            list_threads,
+            show_thread,
+            send,
+            set_limits,
+            terminate,
+            usage,
+            events,
+            metrics,
+        ],
+        dependencies={
+            "organism": Provide(lambda: organism, sync_to_thread=False),
+            "render": Provide(lambda: render, sync_to_thread=False),
+        },
         exception_handlers={
             OrganismError: _say_organism_error,
             ValidationException: _say_http_error,

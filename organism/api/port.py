@@ -23,6 +23,7 @@ class Controlled(Protocol):
         thread_id: str | None = None,
         limits: Limits | None = None,
         labels: dict[str, str] | None = None,
+        trace: str | None = None,
     ) -> str:
         """Open a thread and return its id."""
         ...

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from organism.api.application import build_application
+from organism.api.application import Render, build_application
 from organism.api.auth import LOOPBACK_HOSTS, Gate
 from organism.api.port import Controlled
 from organism.errors import ConfigError
@@ -48,9 +48,10 @@ class ControlServer:
         organism: What it controls.
         token: The secret every request must carry.
         listener: A bound socket; closed with the server.
+        render: Answers ``/metrics``.
     """
 
-    def __init__(self, organism: Controlled, token: str, listener: socket.socket) -> None:
+    def __init__(self, organism: Controlled, token: str, listener: socket.socket, render: Render) -> None:
         import uvicorn
 
         class _Server(uvicorn.Server):
@@ -62,7 +63,7 @@ class ControlServer:
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
-                Gate(build_application(organism), token, LOOPBACK_HOSTS),  # type: ignore[arg-type]
+                Gate(build_application(organism, render), token, LOOPBACK_HOSTS),  # type: ignore[arg-type]
                 lifespan="off",
                 access_log=False,
                 log_config=None,

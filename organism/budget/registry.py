@@ -352,6 +352,10 @@ class ThreadBudgetRegistry:
             unpriced_calls=balance.unpriced_calls,
         )
 
+    def states(self) -> tuple[BudgetState, ...]:
+        """Return all open accounts as they are now, oldest first."""
+        return tuple(self.state(account) for account in self._ledger.accounts)
+
     def _fire_reached(self, account: str) -> tuple[BudgetWarning, ...]:
         if self.mode == "off":
             return ()

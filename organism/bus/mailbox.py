@@ -11,13 +11,14 @@ import msgspec
 
 
 class MailboxStatistics(msgspec.Struct, frozen=True):
-    """A look at one mailbox: what waits, what fits, who waits to put more in."""
+    """A look at one mailbox: what waits, what fits, who waits to put more in, and all that ever came in."""
 
     messages: int
     size: int
     messages_max: int
     size_max: int
     senders_waiting: int
+    accepted: int = 0
 
 
 class Mailbox:
@@ -33,6 +34,7 @@ class Mailbox:
         self._size_max = size_max
         self._messages = 0
         self._size = 0
+        self._accepted = 0
         self._waiting: deque[anyio.Event] = deque()
 
     def has_room(self, size: int) -> bool:
@@ -41,6 +43,11 @@ class Mailbox:
 
     def put_nowait(self, size: int) -> None:
         """Count a message in. Whether there is room is for the caller to ask first."""
+        self._accepted += 1
+        self.put_back(size)
+
+    def put_back(self, size: int) -> None:
+        """Count a message in again that was taken out before."""
         self._messages += 1
         self._size += size
 
@@ -76,4 +83,5 @@ class Mailbox:
             messages_max=self._messages_max,
             size_max=self._size_max,
             senders_waiting=len(self._waiting),
+            accepted=self._accepted,
         )

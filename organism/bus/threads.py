@@ -68,6 +68,20 @@ class Question:
         self.answered = anyio.Event()
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """When a thread began, and which trace it belongs to.
+
+    Attributes:
+        opened_ns: Nanoseconds since the Unix epoch.
+        trace: The thread's own trace context, if there is one.
+        parent_trace: The context it is nested in: from outside, or of the handler that spawned it.
+    """
+
+    opened_ns: int
+    trace: str | None = None
+    parent_trace: str | None = None
+
+
 class Thread:
     """One open conversation."""
 
@@ -80,12 +94,14 @@ class Thread:
         depth: int,
         entry: str,
         labels: dict[str, str],
+        origin: Origin,
     ) -> None:
         self.id = thread_id
         self.root = root
         self.parent = parent
         self.depth = depth
         self.labels = labels
+        self.origin = origin
         self.status: ThreadStatus = "open"
         self.lanes: dict[str, Lane] = {}
         self.questions: dict[str, Question] = {}

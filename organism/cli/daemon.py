@@ -16,6 +16,7 @@ from organism.cli.state import owned, remove_address, state_folder, write_addres
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema import AnthropicProviderSection, OpenAIProviderSection
 from organism.errors import MissingExtraError
+from organism.exporters.instruments import OPT_IN_VARIABLE, genai_names
 from organism.usage.events import AgentSaid, AnyEvent
 
 _DRAIN_S = 30.0
@@ -30,7 +31,7 @@ def run_daemon(
         ConfigError: If the configuration is wrong, the port is taken or another daemon owns the state folder.
         MissingExtraError: If the daemon's packages are not installed.
     """
-    if any(importlib.util.find_spec(package) is None for package in ("litestar", "uvicorn")):
+    if any(importlib.util.find_spec(package) is None for package in ("litestar", "prometheus_client", "uvicorn")):
         raise MissingExtraError("the daemon", "daemon")
     from organism.api.server import bind
 
@@ -41,20 +42,22 @@ def run_daemon(
     folder = state_folder(file, state)
     with owned(folder), bind(config.daemon.host, config.daemon.port if port is None else port) as listener:
         try:
-            anyio.run(_serve, organism, folder, listener)
+            anyio.run(_serve, organism, folder, listener, environment)
         finally:
             remove_address(folder)
     return exits.OK
 
 
-async def _serve(organism: Organism, state: Path, listener: socket.socket) -> None:
+async def _serve(organism: Organism, state: Path, listener: socket.socket, environment: dict[str, str]) -> None:
     from organism.api.server import ControlServer, url_of
+    from organism.exporters.prometheus import PrometheusExporter
 
     log = structlog.get_logger("organism.daemon")
     token = load_or_make_token(state)
     organism.usage.on_event(_log_event)
+    exporter = PrometheusExporter(organism, names=genai_names(environment.get(OPT_IN_VARIABLE)))
     async with anyio.create_task_group() as tasks:
-        server = ControlServer(organism, token, listener)
+        server = ControlServer(organism, token, listener, exporter.render)
         # The server outlives the organism: followers are told of its end, and their streams end with it.
         async with organism:
             tasks.start_soon(server.serve)

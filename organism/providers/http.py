@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from organism.tracing import current_trace
+
 if TYPE_CHECKING:
     import httpx2
 
@@ -41,6 +43,8 @@ def bounded_client(**options: object) -> "httpx2.AsyncClient":
     class _Transport(httpx2.AsyncHTTPTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             request.headers["accept-encoding"] = "identity"
+            if (trace := current_trace()) is not None:
+                request.headers["traceparent"] = trace
             response = await super().handle_async_request(request)
             if response.headers.get("content-encoding", "identity") != "identity":
                 await response.aclose()

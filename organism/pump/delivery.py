@@ -28,6 +28,7 @@ from organism.messages import (
 )
 from organism.pump.bounds import Bounds
 from organism.pump.outgoing import Outgoing
+from organism.tracing import current_trace
 from organism.usage.events import AgentSaid, DeadLetterEvent
 from organism.usage.outbox import Outbox
 
@@ -91,6 +92,7 @@ class Delivery:
             payload=message,
             created_ns=self._clock.now_ns(),
             size=size,
+            trace=thread.origin.trace,
         )
 
     def caused(self, cause: Envelope, sender: str, outgoing: Outgoing) -> Envelope:
@@ -106,6 +108,7 @@ class Delivery:
             hops=cause.hops + 1,
             return_path=outgoing.return_path,
             size=outgoing.size,
+            trace=current_trace(),
         )
 
     def question(self, asker: Envelope, sender: str, outgoing: Outgoing) -> Envelope:
@@ -192,7 +195,7 @@ class Delivery:
         mailbox = self.mailboxes[agent.name]
         for envelope in taken:
             mailbox.take(envelope.size)
-        mailbox.put_nowait(size)
+        mailbox.put_back(size)
         lane.queue.append(
             Envelope(
                 id=MessageId(self._ids.next("msg")),
@@ -205,6 +208,7 @@ class Delivery:
                 hops=max(envelope.hops for envelope in taken),
                 return_path=taken[-1].return_path,
                 size=size,
+                trace=taken[-1].trace,
             )
         )
 

@@ -19,6 +19,7 @@ from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.pump.delivery import Delivery
 from organism.router.memo import Memo
 from organism.router.router import LLMRouter
+from organism.tracing import trace_id_of
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
 from organism.usage.outbox import Outbox
 
@@ -122,6 +123,7 @@ class Lifecycle:
                 entry=thread.entry,
                 parent_thread_id=thread.parent,
                 labels=thread.labels,
+                trace_id=trace_id_of(thread.origin.trace),
             )
         )
         self._delivery.accept(thread, envelope)
@@ -233,7 +235,18 @@ class Lifecycle:
         )
         self._remember(thread.id, thread.result)
         self._outbox.emit(
-            ThreadClosed(thread_id=thread.id, root_thread_id=thread.root, outcome=outcome, budget=final, reason=reason)
+            ThreadClosed(
+                thread_id=thread.id,
+                root_thread_id=thread.root,
+                outcome=outcome,
+                budget=final,
+                reason=reason,
+                entry=thread.entry,
+                opened_ns=thread.origin.opened_ns,
+                labels=thread.labels,
+                trace=thread.origin.trace,
+                parent_trace=thread.origin.parent_trace,
+            )
         )
         thread.note_change()
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:

@@ -23,7 +23,7 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.mailbox import MailboxStatistics
 from organism.bus.routing import check
-from organism.bus.threads import Question, Thread, ThreadView, view
+from organism.bus.threads import Origin, Question, Thread, ThreadView, view
 from organism.clock import Clock
 from organism.errors import (
     AskCycleError,
@@ -42,6 +42,8 @@ from organism.pump.run import Birth, OnExhausted
 from organism.pump.supervisor import Supervisor
 from organism.router.memo import Memo
 from organism.router.router import LLMRouter
+from organism.tracing import current_trace, parse_trace
+from organism.usage.activity import ActivityFeed
 from organism.usage.events import LimitChanged
 from organism.usage.outbox import Outbox
 
@@ -68,6 +70,7 @@ class Pump:
         ids: Makes thread and message ids.
         bounds: Structural bounds.
         on_exhausted: What a refusal means for a handler.
+        activity: Is told of every run of a handler.
     """
 
     def __init__(  # noqa: PLR0913 - where the rooms meet; everything is named at the one place that calls it
@@ -81,6 +84,7 @@ class Pump:
         ids: IdSource,
         bounds: Bounds | None = None,
         on_exhausted: OnExhausted = "park",
+        activity: ActivityFeed | None = None,
     ) -> None:
         self.agents = {agent.name: agent for agent in agents}
         self.registry = registry
@@ -91,13 +95,14 @@ class Pump:
         self._clock = clock
         self._ids = ids
         self._bounds = bounds or Bounds()
+        self._activity = activity or ActivityFeed()
         # Delivery sets lanes going, which is the life of threads, which rests on delivery: tied by late binding.
         hooks = Hooks(
             start_lane=lambda thread, lane: self._life.start_lane(thread, lane),  # noqa: PLW0108
             defer=lambda thread, delay_s, envelope: self._life.defer(thread, delay_s, envelope),  # noqa: PLW0108
         )
         self._delivery = Delivery(self.agents, self._bounds, outbox, clock, ids, hooks)
-        self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock)
+        self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self.memo, outbox, self._supervisor.work)
         self._accepting = False
         router.on_warning = self._warn
@@ -133,6 +138,7 @@ class Pump:
         thread_id: str | None = None,
         limits: Limits | None = None,
         labels: dict[str, str] | None = None,
+        trace: str | None = None,
     ) -> str:
         """Open a thread with a first message and return its id.
 
@@ -142,6 +148,7 @@ class Pump:
             thread_id: A name for the thread, never used before; made up when not given.
             limits: Its own limits instead of the configured ones.
             labels: Kept on every usage event of the thread.
+            trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
 
         Raises:
             DeliveryError: If the message cannot be accepted.
@@ -153,7 +160,8 @@ class Pump:
         size = checked_size(message, self._bounds)
         thread_id = thread_id or self._ids.next("th")
         self._life.check_id(thread_id)
-        thread = Thread(thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels or {})
+        origin = self._origin(str(outside) if (outside := parse_trace(trace)) is not None else None)
+        thread = Thread(thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels or {}, origin=origin)
         envelope = self._delivery.first(thread, to, message, size)
         self._delivery.check_room(envelope)
         self.registry.open_thread(thread_id, limits=limits)
@@ -328,12 +336,17 @@ class Pump:
             depth=parent.depth + 1,
             entry=birth.recipient,
             labels=parent.labels,
+            origin=self._origin(current_trace()),
         )
         root.descendants += 1
         parent.children.add(child_id)
         parent.spawned[key] = child
         self._life.begin(child, self._delivery.first(child, birth.recipient, birth.message, size))
         return child
+
+    def _origin(self, parent_trace: str | None) -> Origin:
+        trace = self._activity.begin(parent_trace)
+        return Origin(opened_ns=self._clock.now_ns(), trace=trace, parent_trace=parent_trace)
 
     def _warn(self, spender: Spender, warning: BudgetWarning) -> None:
         thread = self._life.find(spender.thread_id)

@@ -59,9 +59,10 @@ class Birth(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The handler finished; this is what it sends."""
+    """The handler finished; this is what it sends, and what it reports as names and results."""
 
     drafts: tuple[Draft, ...]
+    reports: tuple[tuple[str, str], ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -122,7 +123,7 @@ class Run:
                 failure = error
         if self._parked is not None:
             return Parked(self._parked)
-        return Failed(failure) if failure is not None else Done(drafts)
+        return Failed(failure) if failure is not None else Done(drafts, ctx.reports)
 
     # -- the Runtime port -----------------------------------------------------------------------------------------
 

@@ -15,10 +15,13 @@ from organism.errors import OrganismError
 from organism.messages import RUNTIME_MESSAGES, Envelope
 from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery
-from organism.pump.outgoing import Outgoing, resolve
+from organism.pump.observed import ObservedRun
+from organism.pump.outgoing import resolve
 from organism.pump.restart import RestartIntensity, backoff_s, reason_for, worth_retrying
-from organism.pump.run import Done, Failed, Host, Parked, Run
-from organism.usage.events import AgentStopped
+from organism.pump.run import Done, Host, Parked, Run
+from organism.tracing import current_trace, trace_id_of
+from organism.usage.activity import ActivityFeed
+from organism.usage.events import AgentStopped, Reported
 from organism.usage.outbox import Outbox
 
 _log = structlog.get_logger("organism.pump")
@@ -34,6 +37,7 @@ class Supervisor:
         bounds: Attempts and restart intensity.
         outbox: Takes the events.
         clock: Measures the restart period.
+        activity: Is told of every run of a handler.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Supervisor:
         bounds: Bounds,
         outbox: Outbox,
         clock: Clock,
+        activity: ActivityFeed,
     ) -> None:
         self._host = host
         self._agents = agents
@@ -51,6 +56,7 @@ class Supervisor:
         self._bounds = bounds
         self._outbox = outbox
         self._clock = clock
+        self._activity = activity
         self._intensity = {name: RestartIntensity(bounds.restarts, int(bounds.restart_s * NS_PER_S)) for name in agents}
         self.stopped: dict[str, str] = {}
         """Agents that have failed too often and take no more messages, with the reason."""
@@ -66,7 +72,7 @@ class Supervisor:
                 done = await self._handle(thread, lane, envelope)
             finally:
                 if not done:  # it waits for budget, or its thread is being ended: it is in the mailbox as before
-                    mailbox.put_nowait(envelope.size)
+                    mailbox.put_back(envelope.size)
             if done:
                 lane.queue.popleft()
                 self._finish(thread, envelope)
@@ -82,33 +88,48 @@ class Supervisor:
         attempt = 0
         while True:
             attempt += 1
-            match await Run(self._host, thread, lane, envelope, agent)():
-                case Parked(shortfall=shortfall):
-                    lane.parked = shortfall
-                    self._park_asker(thread, envelope)
-                    return False
-                case Done(drafts=drafts):
-                    try:
-                        outgoing = resolve(agent, envelope, drafts, self._agents, self._bounds)
-                    except (OrganismError, TypeError) as error:
-                        self._give_up(thread, agent, envelope, error)
-                        return True
-                    await self._send(thread, envelope, agent, outgoing)
+            with ObservedRun(thread, envelope, attempt, self._activity, self._clock) as observed:
+                ending = observed.ended(await Run(self._host, thread, lane, envelope, agent)())
+                if isinstance(ending, Done):
+                    await self._send(thread, envelope, agent, ending)
                     return True
-                case Failed(error=error):
-                    if attempt >= self._bounds.attempts or not worth_retrying(error):
-                        self._give_up(thread, agent, envelope, error)
-                        return True
-                    self._log_failure(thread, agent, envelope, attempt, error)
-                    await anyio.sleep(backoff_s(attempt))
+            if isinstance(ending, Parked):
+                lane.parked = ending.shortfall
+                self._park_asker(thread, envelope)
+                return False
+            if attempt >= self._bounds.attempts or not worth_retrying(ending.error):
+                self._give_up(thread, agent, envelope, ending.error)
+                return True
+            self._log_failure(thread, agent, envelope, attempt, ending.error)
+            await anyio.sleep(backoff_s(attempt))
 
     def _wants(self, agent: Agent, envelope: Envelope) -> bool:
         return agent.notes or takes_by_name(agent, type(envelope.payload))
 
-    async def _send(self, thread: Thread, envelope: Envelope, agent: Agent, outgoing: tuple[Outgoing, ...]) -> None:
+    async def _send(self, thread: Thread, envelope: Envelope, agent: Agent, done: Done) -> None:
+        """Send what a handler has returned: all of it, or nothing where one of it cannot go."""
+        try:
+            outgoing = resolve(agent, envelope, done.drafts, self._agents, self._bounds)
+        except (OrganismError, TypeError) as error:
+            self._give_up(thread, agent, envelope, error)
+            return
+        for name, result in done.reports:
+            self._report(thread, agent, name, result)
         await self._delivery.send_out(thread, envelope, agent.name, outgoing)
         if envelope.reply_to is not None:
             self._delivery.fail_question(thread, envelope, "it ended without a reply")
+
+    def _report(self, thread: Thread, agent: Agent, name: str, result: str) -> None:
+        self._outbox.emit(
+            Reported(
+                thread_id=thread.id,
+                root_thread_id=thread.root,
+                agent=agent.name,
+                name=name,
+                result=result,
+                trace_id=trace_id_of(current_trace()),
+            )
+        )
 
     def _park_asker(self, thread: Thread, envelope: Envelope) -> None:
         """A question that waits for budget makes its asker wait too, instead of running into its deadline."""

@@ -59,7 +59,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         held: Its hold.
         rates: The model's prices; ``None`` when unknown.
         timeout_s: Seconds until it is given up.
-        started_ns: When it was let out, on the monotonic clock.
+        started_ns: When it was let out, on the monotonic clock; negative before that.
         on_text: Where pieces of the answer go.
         scope: Ends the exchange with the provider; no cancellation from outside does.
         done: Set once it is resolved.
@@ -74,7 +74,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     held: HeldCall
     rates: Rates | None
     timeout_s: float
-    started_ns: int = 0
+    started_ns: int = -1
     on_text: TextSink | None = None
     scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
     done: anyio.Event = msgspec.field(default_factory=anyio.Event)

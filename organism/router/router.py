@@ -34,8 +34,11 @@ from organism.messages import BudgetWarning
 from organism.pricing import Rates
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
+from organism.router.observed import ObservedCall
 from organism.router.plan import ModelPlan, Route, delay_s, route_for
 from organism.router.provider import Completion, Provider, TextSink
+from organism.tracing import current_trace, trace_id_of
+from organism.usage.activity import ActivityFeed
 from organism.usage.events import BudgetExceeded, LLMRetry, ThresholdCrossed, UsageEvent
 from organism.usage.outbox import Outbox
 
@@ -64,6 +67,7 @@ class LLMRouter:
         clock: Measures latency.
         ids: Makes call ids.
         settings: How calls are made.
+        activity: Is told of every call.
     """
 
     def __init__(  # noqa: PLR0913 - the crossing of four rooms; everything is named at the one place that calls it
@@ -78,6 +82,7 @@ class LLMRouter:
         clock: Clock,
         ids: IdSource,
         settings: RouterSettings | None = None,
+        activity: ActivityFeed | None = None,
     ) -> None:
         self.models = dict(models)
         self.settings = settings or RouterSettings()
@@ -89,6 +94,7 @@ class LLMRouter:
         self._outbox = outbox
         self._clock = clock
         self._ids = ids
+        self._activity = activity or ActivityFeed()
         self._calls_made = 0
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
@@ -127,20 +133,29 @@ class LLMRouter:
             UncertainError: No usable answer came, and the whole hold was charged.
             UnknownAccountError: The thread has no budget, because it is closed.
         """
-        plan = self._plan(call.spender.model)
         number = self._calls_made
         self._calls_made += 1
         call_id = self._ids.next("call")
-        async with self._slot(call.spender.thread_id):
-            for attempt_number in range(1, self.settings.attempts + 1):
-                route = route_for(plan, number, attempt_number)
-                attempt = await self._admit(call, route, attempt_number)
+        observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
+        with observed:
+            async with self._slot(call.spender.thread_id):
+                return observed.answered(await self._attempts(call, call_id, number, observed, on_text))
+
+    async def _attempts(
+        self, call: Call, call_id: str, number: int, observed: ObservedCall, on_text: TextSink | None
+    ) -> Completion:
+        """Try until one attempt answers, or none is left."""
+        plan = self._plan(call.spender.model)
+        for attempt_number in range(1, self.settings.attempts + 1):
+            route = route_for(plan, number, attempt_number)
+            attempt = await self._admit(call, route, attempt_number)
+            with observed.attempt(attempt):
                 result = await self._run(call, call_id, attempt, on_text)
-                if isinstance(result, Completion):
-                    return result
-                if not (isinstance(result, RejectedError) and result.again) or attempt_number == self.settings.attempts:
-                    raise result
-                await self._back_off(call, call_id, attempt, result, route_for(plan, number, attempt_number + 1))
+            if isinstance(result, Completion):
+                return result
+            if not (isinstance(result, RejectedError) and result.again) or attempt_number == self.settings.attempts:
+                raise result
+            await self._back_off(call, call_id, attempt, result, route_for(plan, number, attempt_number + 1))
         raise AssertionError("a call ends within its attempts")
 
     async def wait_idle(self, thread_id: str) -> None:
@@ -271,6 +286,7 @@ class LLMRouter:
                 call_id=call_id,
                 attempt=attempt.number,
                 delay_s=wait_s,
+                provider=attempt.route.provider,
                 next_provider=then.provider,
                 reason=str(error),
             )
@@ -347,6 +363,7 @@ class LLMRouter:
             outcome=charge.outcome,
             error=charge.error,
             labels=call.labels,
+            trace_id=trace_id_of(current_trace()),
         )
         if isinstance(settled, Settlement):
             event = replace(event, overrun=settled.overrun, budgets=settled.budgets)

@@ -57,6 +57,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
         overrun: What was settled above the hold.
         budgets: Every account the attempt was charged to, after it.
         labels: What the thread was labelled with when it was opened.
+        trace_id: The trace it belongs to, if there is one.
     """
 
     agent: str
@@ -75,6 +76,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     overrun: Amounts = Amounts()
     budgets: tuple[BudgetState, ...] = ()
     labels: dict[str, str] = {}
+    trace_id: str | None = None
 
 
 class ThresholdCrossed(Event, frozen=True, kw_only=True):
@@ -119,11 +121,13 @@ class ThreadOpened(Event, frozen=True, kw_only=True):
     Attributes:
         entry: The agent its first message went to.
         parent_thread_id: The thread that spawned it; ``None`` at the root.
+        trace_id: The trace it belongs to, if there is one.
     """
 
     entry: str
     parent_thread_id: str | None = None
     labels: dict[str, str] = {}
+    trace_id: str | None = None
 
 
 class ThreadBlocked(Event, frozen=True, kw_only=True):
@@ -144,11 +148,21 @@ class ThreadClosed(Event, frozen=True, kw_only=True):
         outcome: How it ended.
         reason: Why, when it did not complete.
         budget: Final spend; nothing is held any more.
+        entry: The agent its first message went to.
+        opened_ns: When it was opened, nanoseconds since the Unix epoch.
+        labels: What it was labelled with.
+        trace: Its trace context, if there is one.
+        parent_trace: The context it is nested in: from outside, or of the handler that spawned it.
     """
 
     outcome: ThreadOutcome
     budget: BudgetState
     reason: str | None = None
+    entry: str = ""
+    opened_ns: int = 0
+    labels: dict[str, str] = {}
+    trace: str | None = None
+    parent_trace: str | None = None
 
 
 class LLMRetry(Event, frozen=True, kw_only=True):
@@ -158,6 +172,7 @@ class LLMRetry(Event, frozen=True, kw_only=True):
         call_id: The call.
         attempt: The attempt that failed.
         delay_s: Seconds until the next one.
+        provider: Where the failed one went.
         next_provider: Where the next one goes.
         reason: Why the attempt failed.
     """
@@ -166,6 +181,7 @@ class LLMRetry(Event, frozen=True, kw_only=True):
     call_id: str
     attempt: int
     delay_s: float
+    provider: str
     next_provider: str
     reason: str
 
@@ -213,6 +229,22 @@ class LimitChanged(Event, frozen=True, kw_only=True):
     revision: int
 
 
+class Reported(Event, frozen=True, kw_only=True):
+    """An agent has told the outcome of a decision of its own, such as a review or a gate.
+
+    Attributes:
+        agent: Who decided.
+        name: What was decided on, such as ``review``.
+        result: How, such as ``passed``.
+        trace_id: The trace it belongs to, if there is one.
+    """
+
+    agent: str
+    name: str
+    result: str
+    trace_id: str | None = None
+
+
 class AgentSaid(Event, frozen=True, kw_only=True):
     """A message left an agent; carries content, so it stays in the process unless asked for.
 
@@ -241,6 +273,7 @@ AnyEvent = (
     | AgentStopped
     | DeadLetterEvent
     | LimitChanged
+    | Reported
     | AgentSaid
 )
 """Every kind of event: what a consumer matches on."""

@@ -13,6 +13,7 @@ from organism import ConfigError, Context, Limits, Organism, Text, agent
 from organism.api.application import build_application
 from organism.api.auth import load_or_make_token
 from organism.api.server import ControlServer, bind, url_of
+from organism.exporters.prometheus import PrometheusExporter
 from organism.testing import ScriptedProvider
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +41,7 @@ async def served(**options: object) -> AsyncIterator[tuple[Organism, httpx2.Asyn
         **options,  # type: ignore[arg-type]
     )
     with bind("127.0.0.1", 0) as listener:
-        server = ControlServer(organism, TOKEN, listener)
+        server = ControlServer(organism, TOKEN, listener, PrometheusExporter(organism).render)
         async with anyio.create_task_group() as tasks:
             async with organism:
                 tasks.start_soon(server.serve)
@@ -149,7 +150,7 @@ async def test_every_route_refuses_every_bad_credential() -> None:
     async with served() as (organism, client):
         routes = {
             (method, route.path.replace("{thread_id:str}", "t"))
-            for route in build_application(organism).routes
+            for route in build_application(organism, PrometheusExporter(organism).render).routes
             for method in getattr(route, "methods", ())
         }
         assert len(routes) >= 9
@@ -182,3 +183,13 @@ def test_other_than_loopback_is_refused() -> None:
     """The daemon never listens to the network by itself."""
     with pytest.raises(ConfigError, match="loopback only"):
         bind("0.0.0.0", 0)  # noqa: S104 - refused is the point
+
+
+async def test_metrics_are_for_those_with_the_token() -> None:
+    """A scraper with the token gets Prometheus' text format, one without gets nothing."""
+    async with served() as (organism, client):
+        await organism.run("go")
+        answered = await client.get("/metrics")
+        assert answered.headers["content-type"].startswith("text/plain")
+        assert 'organism_threads_total{outcome="completed"} 1.0' in answered.text
+        assert (await client.get("/metrics", headers={"authorization": "Bearer wrong"})).status_code == 401

@@ -1,0 +1,102 @@
+"""What is read off a running organism each time somebody asks: depths, limits, what is open."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, BudgetState, Dimension
+from organism.budget.holds import RegistryStatistics
+from organism.budget.scopes import scope_label
+from organism.budget.thresholds import amount_of, limit_of
+from organism.exporters import instruments as i
+from organism.exporters.measure import Measurement
+from organism.pump.pump import PumpStatistics
+from organism.router.call import RouterStatistics
+from organism.usage.activity import ActivityFeed
+from organism.usage.tracker import TrackerStatistics, UsageTracker
+
+
+class _Budgets(Protocol):
+    def states(self) -> tuple[BudgetState, ...]: ...
+
+    def statistics(self) -> RegistryStatistics: ...
+
+
+class _Router(Protocol):
+    def statistics(self) -> RouterStatistics: ...
+
+
+class Observed(Protocol):
+    """A running organism, as exporters see it; ``organism.app.Organism`` is one."""
+
+    usage: UsageTracker
+    activity: ActivityFeed
+
+    @property
+    def budgets(self) -> _Budgets:
+        """Its budgets."""
+        ...
+
+    @property
+    def router(self) -> _Router:
+        """Its door to the models."""
+        ...
+
+    def statistics(self) -> PumpStatistics:
+        """Count what is open and what waits."""
+        ...
+
+
+def read(organism: Observed) -> Iterator[Measurement]:
+    """Yield a reading of every gauge, and of every counter that the organism itself keeps."""
+    yield from _pump(organism.statistics())
+    yield from _budgets(organism.budgets.states())
+    budgets, tracker = organism.budgets.statistics(), organism.usage.statistics()
+    yield Measurement(i.HOLDS_OPEN, budgets.open_holds)
+    yield Measurement(i.CALLS_WAITING, budgets.waiting)
+    yield Measurement(i.ATTEMPTS_OPEN, organism.router.statistics().attempts_open)
+    yield from _tracker(tracker)
+
+
+def _tracker(tracker: TrackerStatistics) -> Iterator[Measurement]:
+    yield Measurement(i.LISTENER_ERRORS, tracker.callback_errors)
+    yield Measurement(i.SUBSCRIBERS_CUT, tracker.cut_off)
+
+
+def _pump(pump: PumpStatistics) -> Iterator[Measurement]:
+    yield Measurement(i.THREADS_OPEN, pump.threads - pump.blocked, ("open",))
+    yield Measurement(i.THREADS_OPEN, pump.blocked, ("blocked",))
+    yield Measurement(i.AGENTS_STOPPED, len(pump.stopped_agents))
+    for agent, mailbox in pump.mailboxes.items():
+        yield Measurement(i.MESSAGES, mailbox.accepted, (agent,))
+        yield Measurement(i.MAILBOX_DEPTH, mailbox.messages, (agent,))
+        yield Measurement(i.MAILBOX_SIZE, mailbox.size, (agent,))
+        yield Measurement(i.SENDERS_WAITING, mailbox.senders_waiting, (agent,))
+
+
+def _budgets(states: tuple[BudgetState, ...]) -> Iterator[Measurement]:
+    """Yield one reading per scope: of a window the newest, of threads the sum of holds and the fullest."""
+    by_scope: dict[str, list[BudgetState]] = {}
+    for state in states:
+        by_scope.setdefault(scope_label(state.account), []).append(state)
+    for scope, all_states in by_scope.items():
+        one_each = scope == "thread" or scope.endswith("@thread")
+        kept = all_states if one_each else all_states[-1:]
+        yield Measurement(i.RESERVED_USD, sum(s.held.cost_nanousd for s in kept) / NANOUSD_PER_USD, (scope,))
+        yield Measurement(i.RESERVED_TOKENS, sum(s.held.tokens for s in kept), (scope,))
+        newest = kept[-1].limits
+        if newest.cost_nanousd is not None:
+            yield Measurement(i.LIMIT_USD, newest.cost_nanousd / NANOUSD_PER_USD, (scope,))
+        if newest.tokens is not None:
+            yield Measurement(i.LIMIT_TOKENS, newest.tokens, (scope,))
+        for dimension in DIMENSIONS:
+            parts = [part for state in kept if (part := _part(state, dimension)) is not None]
+            if parts:
+                yield Measurement(i.UTILIZATION, max(parts), (scope, dimension))
+
+
+def _part(state: BudgetState, dimension: Dimension) -> float | None:
+    limit = limit_of(state.limits, dimension)
+    if limit is None:
+        return None
+    used = amount_of(state.spent + state.held, state.elapsed_ns, dimension)
+    return used / limit if limit else float(used > 0)

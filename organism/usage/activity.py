@@ -1,0 +1,161 @@
+"""What the pump and the router have just done, told to observers in this process: too much for events.
+
+Events are few, stored and numbered. Activity is one record per run of a handler and per model call, told once as it
+happens and kept nowhere. With no observer, nothing of it is even made: the pump asks :attr:`ActivityFeed.active`.
+"""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import msgspec
+import structlog
+
+from organism.errors import Shortfall
+
+RunOutcome = Literal["done", "failed", "parked", "cancelled"]
+"""How a run of a handler ended. ``cancelled``: its thread was ended by order."""
+
+_log = structlog.get_logger("organism.usage")
+
+
+class HandlerRan(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler has run once on one message.
+
+    Attributes:
+        attempt: Counted from 1; above it, the handler was restarted.
+        hops: Handlers between the thread's first message and this one.
+        queued_ns: Nanoseconds from the message's acceptance to this run.
+        started_ns: When it began, nanoseconds since the Unix epoch.
+        duration_ns: How long it took.
+        error: What it failed with.
+        trace: Its own trace context.
+        parent_trace: The context it is nested in: its thread's, or for a question its asker's.
+        cause_trace: The context that sent the message, where that is not the parent.
+    """
+
+    thread_id: str
+    root_thread_id: str
+    agent: str
+    message_id: str
+    message_type: str
+    sender: str
+    attempt: int
+    hops: int
+    queued_ns: int
+    started_ns: int
+    duration_ns: int
+    outcome: RunOutcome
+    error: str | None = None
+    trace: str | None = None
+    parent_trace: str | None = None
+    cause_trace: str | None = None
+
+
+class CallContent(msgspec.Struct, frozen=True):
+    """What was said in a call: turns of role and text, and the answer."""
+
+    prompt: tuple[tuple[str, str], ...]
+    answer: str
+
+
+class CallEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """A model call has ended for its caller; attempts that still go on tell their usage later.
+
+    Attributes:
+        attempts: How many left the machine; each has one usage event with this ``call_id``.
+        started_ns: When it began, nanoseconds since the Unix epoch.
+        duration_ns: How long its caller waited.
+        provider_ns: So much of that for the provider; the rest went to waiting for budget and between attempts.
+        output_cap: The most tokens the caller asked for.
+        streamed: Whether the caller follows the answer as it is written.
+        finish_reason: Why the answer ends.
+        shortfall: The scope that refused it, if one did.
+        error: What it ended with, as ``Type: text``.
+        content: Present only when an observer wants content.
+    """
+
+    thread_id: str
+    root_thread_id: str
+    agent: str
+    call_id: str
+    model: str
+    attempts: int
+    started_ns: int
+    duration_ns: int
+    provider_ns: int
+    output_cap: int
+    streamed: bool
+    finish_reason: str | None = None
+    shortfall: Shortfall | None = None
+    error: str | None = None
+    trace: str | None = None
+    parent_trace: str | None = None
+    content: CallContent | None = None
+
+
+Activity = HandlerRan | CallEnded
+Observer = Callable[[Activity], None]
+"""Called with every activity; must not block."""
+
+
+class Tracer(Protocol):
+    """Gives spans their place in a trace before they begin, so that it can travel ahead of them."""
+
+    def begin(self, parent: str | None) -> str:
+        """Return the context of a thread's span, below a context from outside or as the root of a new trace."""
+        ...
+
+    def child(self, parent: str) -> str:
+        """Return the context of a span below another."""
+        ...
+
+
+class ActivityFeed:
+    """Hands activity to observers and asks the tracer, if there is one, for trace contexts.
+
+    Attributes:
+        tracer: Who makes trace contexts; without one, a context from outside is handed on unchanged.
+        wants_content: Whether prompts and answers are part of the activity.
+    """
+
+    def __init__(self) -> None:
+        self.tracer: Tracer | None = None
+        self.wants_content = False
+        self._observers: tuple[Observer, ...] = ()
+        self._failed = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether anybody observes."""
+        return bool(self._observers)
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Have a function called with every activity; what it raises is logged and harms nobody.
+
+        Returns:
+            A function that ends it.
+        """
+        self._observers = (*self._observers, observer)
+
+        def stop() -> None:
+            self._observers = tuple(other for other in self._observers if other is not observer)
+
+        return stop
+
+    def publish(self, activity: Activity) -> None:
+        """Tell all observers; never raises."""
+        for observer in self._observers:
+            try:
+                observer(activity)
+            except Exception as error:  # noqa: BLE001 - an observer's bug must not reach the pump
+                self._failed += 1
+                if self._failed & (self._failed - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: no log storms
+                    _log.error("observer_failed", error=f"{type(error).__name__}: {error}", errors=self._failed)
+
+    def begin(self, parent: str | None) -> str | None:
+        """Return the trace context of a thread that begins."""
+        return parent if self.tracer is None else self.tracer.begin(parent)
+
+    def child(self, parent: str | None) -> str | None:
+        """Return the trace context of work inside other work."""
+        return parent if self.tracer is None or parent is None else self.tracer.child(parent)

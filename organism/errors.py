@@ -8,6 +8,7 @@
     ├── BudgetError
     │   ├── BudgetExhaustedError a limit refused a call
     │   ├── UnpricedError        a USD limit meets a model without a price
+    │   ├── UnboundedError       nothing bounds how many tokens a part of a request may become
     │   ├── UnknownAccountError  no budget of that name is open
     │   └── LedgerStateError     a hold was resolved in a way its state does not allow
     ├── ProviderError
@@ -139,6 +140,20 @@ class UnpricedError(BudgetError):
             f"no price is known for model {model!r} of provider {provider!r}, and a limit in USD is in force; "
             f"add the model under 'prices:', or use mode 'audit'"
         )
+
+
+class UnboundedError(BudgetError):
+    """A call cannot be held, because nothing bounds how many tokens a part of its input may become.
+
+    Attributes:
+        provider: The provider's name in the configuration.
+        what: The part without a bound.
+    """
+
+    def __init__(self, provider: str, what: str, remedy: str) -> None:
+        self.provider = provider
+        self.what = what
+        super().__init__(f"nothing is published that bounds the tokens of {what} at provider {provider!r}; {remedy}")
 
 
 class UnknownAccountError(BudgetError):

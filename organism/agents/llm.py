@@ -104,7 +104,7 @@ class LLMAgent:
     def _remember(self, state: dict[str, Any], question: ChatMessage, answer: ChatMessage) -> None:
         """Keep the newest turns that fit the memory; question and answer stay together."""
         history = (*state.get(_HISTORY, ()), question, answer)
-        while history and input_tokens_tight(turn.content for turn in history) > self.settings.memory_tokens:
+        while history and input_tokens_tight(turn.text for turn in history) > self.settings.memory_tokens:
             history = history[2:]
         state[_HISTORY] = history
 

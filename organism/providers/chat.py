@@ -1,40 +1,158 @@
 """The chat completions format, spoken by OpenAI, by servers compatible with it, and by llama.cpp. Pure."""
 
-from collections.abc import AsyncIterator
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+
+import msgspec
 
 from organism.errors import UncertainError
-from organism.providers.wire import Answer, Json, UsageError, inclusive_usage, parse, part, text_of
-from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.providers.answer import Answer
+from organism.providers.attachments import file_text
+from organism.providers.counts import chat_usage, reported_cost
+from organism.providers.vendors import Vendor
+from organism.providers.wire import Json, parse, part, text_of
+from organism.router.provider import (
+    ChatMessage,
+    Completion,
+    CompletionRequest,
+    FilePart,
+    ImagePart,
+    OneTool,
+    Part,
+    Reasoning,
+    ResponseFormat,
+    TextPart,
+    TextSink,
+    ToolCall,
+    ToolResult,
+)
 
 _DONE = "[DONE]"
+_REASONS = {"function_call": "tool_calls"}
+_SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else, that fits this JSON Schema:\n"
 
 
-def encode(request: CompletionRequest, *, cap_field: str, stream: bool) -> dict[str, object]:
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
     """Write a request as the format's JSON object.
 
     Args:
         request: What to ask.
-        cap_field: The name of the output cap: newer models of OpenAI call it ``max_completion_tokens``.
+        vendor: What is peculiar to the server.
         stream: Whether to ask for pieces, with usage in the last one.
     """
-    body: dict[str, object] = {
-        "model": request.model,
-        "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
-        cap_field: request.max_output_tokens,
+    body: Json = {"model": request.model, vendor.cap: request.max_output_tokens}
+    messages = [turn for message in request.messages for turn in _turns(message, vendor)]
+    options: Json = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": list(request.stop) or None,
+        vendor.seed: request.seed,
+        "reasoning_effort": request.reasoning_effort if vendor.effort else None,
+        **_tools(request),
     }
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
-    if request.stop:
-        body["stop"] = list(request.stop)
-    if request.seed is not None:
-        body["seed"] = request.seed
+    if (form := request.response_format) is not None:
+        options["response_format"] = _form(form, vendor)
+        if form.schema is not None and vendor.answers_in == "object":
+            words = _SCHEMA_IN_WORDS + msgspec.json.encode(form.schema).decode()
+            messages.insert(0, {"role": "system", "content": words})
     if stream:
-        body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
-    return body
+        options["stream"] = True
+        options["stream_options"] = {"include_usage": True} if vendor.usage_on_request else None
+    return body | {"messages": messages} | {name: value for name, value in options.items() if value is not None}
 
 
-def decode(raw: bytes, provider: str, asked: str) -> Completion:
+def _turns(message: ChatMessage, vendor: Vendor) -> Iterator[Json]:
+    """Write one turn; results of tools are turns of their own in this format."""
+    if isinstance(message.content, str):
+        yield {"role": message.role, "content": message.content}
+    elif message.role == "assistant":
+        yield _assistant(message, vendor)
+    elif message.role == "system":
+        yield {"role": "system", "content": message.text}
+    else:
+        rest: list[Part] = []
+        for piece in message.content:
+            if not isinstance(piece, ToolResult):
+                rest.append(piece)
+                continue
+            inner = (TextPart(piece.content),) if isinstance(piece.content, str) else piece.content
+            words = "".join(each.text for each in inner if isinstance(each, TextPart))
+            yield {"role": "tool", "tool_call_id": piece.call_id, "content": words}
+            rest += [each for each in inner if isinstance(each, ImagePart)]
+        if rest:
+            yield {"role": "user", "content": [_part(piece) for piece in rest]}
+
+
+def _assistant(message: ChatMessage, vendor: Vendor) -> Json:
+    turn: Json = {"role": "assistant", "content": message.text or None}
+    calls = [piece for piece in message.parts if isinstance(piece, ToolCall)]
+    if calls:
+        turn["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in calls
+        ]
+    thoughts = "".join(piece.text for piece in message.parts if isinstance(piece, Reasoning))
+    if thoughts and vendor.reasoning_back:
+        turn["reasoning_content"] = thoughts
+    return turn
+
+
+def _part(piece: Part) -> Json:
+    match piece:
+        case ImagePart():
+            url = piece.url or data_url(piece.media_type, piece.data)
+            return {"type": "image_url", "image_url": {"url": url, "detail": piece.detail}}
+        case FilePart() if (words := file_text(piece)) is not None:
+            return {"type": "text", "text": words}
+        case FilePart():
+            data = piece.url or data_url(piece.media_type, piece.data)
+            return {"type": "file", "file": {"filename": piece.name, "file_data": data}}
+        case TextPart(text=text):
+            return {"type": "text", "text": text}
+        case _:
+            raise TypeError(piece)
+
+
+def data_url(media_type: str, data: bytes) -> str:
+    """Write bytes as an address that carries them."""
+    return f"data:{media_type};base64,{b64encode(data).decode()}"
+
+
+def _tools(request: CompletionRequest) -> Json:
+    if not request.tools:
+        return {}
+    choice = request.tool_choice
+    return {
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+            }
+            for tool in request.tools
+        ],
+        "tool_choice": {"type": "function", "function": {"name": choice.name}}
+        if isinstance(choice, OneTool)
+        else choice,
+        "parallel_tool_calls": request.parallel_tool_calls,
+    }
+
+
+def _form(form: ResponseFormat, vendor: Vendor) -> Json:
+    if form.schema is None or vendor.answers_in == "object":
+        return {"type": "json_object"}
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": form.name, "schema": form.schema, "strict": form.strict},
+    }
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def decode(raw: bytes, vendor: Vendor, provider: str, asked: str) -> Completion:
     """Read a whole answer.
 
     Raises:
@@ -44,56 +162,59 @@ def decode(raw: bytes, provider: str, asked: str) -> Completion:
     choice = part(body, "choices", 0)
     if not isinstance(choice, dict):
         raise UncertainError(provider, "an answer without choices")
-    answer = Answer(model=asked)
-    _note_model(answer, body)
-    answer.text.append(text_of(part(choice, "message", "content")))
+    answer = Answer(text_of(body.get("model")) or asked)
+    _read(answer, part(choice, "message"))
     answer.finish_reason = text_of(choice.get("finish_reason")) or "stop"
-    usage = body.get("usage")
-    answer.usage = usage if isinstance(usage, dict) else None
-    return finish(answer)
+    answer.count(body.get("usage"))
+    return _completion(answer, vendor)
 
 
-async def decode_stream(events: AsyncIterator[str], provider: str, asked: str, on_text: TextSink) -> Completion:
+async def decode_stream(
+    events: AsyncIterator[str], vendor: Vendor, provider: str, asked: str, on_text: TextSink
+) -> Completion:
     """Read an answer in pieces, handing each to ``on_text``.
 
     Raises:
         UncertainError: If the stream breaks off before its end, or is not in this format.
     """
-    answer = Answer(model=asked)
+    answer = Answer(asked, on_text)
     async for data in events:
         if data == _DONE:
             break
         chunk = parse(data, provider)
         if (error := chunk.get("error")) is not None:
             raise UncertainError(provider, f"an error in the middle of the answer: {part(error, 'message') or error}")
-        _note_model(answer, chunk)
-        if (piece := text_of(part(chunk, "choices", 0, "delta", "content"))) != "":
-            answer.text.append(piece)
-            on_text(piece)
+        answer.model = text_of(chunk.get("model")) or answer.model
+        _read(answer, part(chunk, "choices", 0, "delta"))
         answer.finish_reason = text_of(part(chunk, "choices", 0, "finish_reason")) or answer.finish_reason
-        if isinstance(usage := chunk.get("usage"), dict):
-            answer.usage = usage
+        answer.count(chunk.get("usage"))
     if answer.finish_reason is None:
         raise UncertainError(provider, "the answer broke off in the middle")
-    return finish(answer)
+    return _completion(answer, vendor)
 
 
-def finish(answer: Answer) -> Completion:
-    """Make an answer a completion; usage that cannot be believed is named, not used."""
-    usage, fault = None, None
-    if answer.usage is not None:
-        try:
-            usage = inclusive_usage(answer.usage)
-        except UsageError as error:
-            fault = str(error)
-    return Completion(
-        text="".join(answer.text),
-        model=answer.model,
-        finish_reason=answer.finish_reason or "stop",
-        usage=usage,
-        usage_error=fault,
+def _read(answer: Answer, message: object) -> None:
+    """Add a message, or a piece of one: both have the same fields."""
+    content = part(message, "content")
+    for piece in content if isinstance(content, list) else ():  # thinking among the text, as Mistral has it
+        answer.write(text_of(part(piece, "text")))
+        answer.think(text_of(part(piece, "thinking", 0, "text")))
+    answer.write(text_of(content))
+    answer.think(text_of(part(message, "reasoning_content")) or text_of(part(message, "reasoning")))
+    calls = part(message, "tool_calls")
+    for place, call in enumerate(calls if isinstance(calls, list) else ()):
+        index = part(call, "index")
+        answer.call(
+            index if isinstance(index, int) else place,
+            call_id=text_of(part(call, "id")),
+            name=text_of(part(call, "function", "name")),
+            arguments=text_of(part(call, "function", "arguments")),
+        )
+
+
+def _completion(answer: Answer, vendor: Vendor) -> Completion:
+    return answer.completion(
+        lambda usage: chat_usage(usage, vendor),
+        lambda usage: reported_cost(usage, vendor),
+        _REASONS,
     )
-
-
-def _note_model(answer: Answer, body: Json) -> None:
-    answer.model = text_of(body.get("model")) or answer.model

@@ -18,10 +18,20 @@ class OversizeError(ValueError):
     """An answer is larger than any answer of a model, or compressed although that was not asked for."""
 
 
+def patient() -> "httpx2.Timeout":
+    """Return the timeouts of a client that is told when to give up: only connecting has one of its own.
+
+    Given to the SDKs too, which otherwise guess at one from the output cap, or refuse the request over it.
+    """
+    import httpx2
+
+    return httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)
+
+
 def bounded_client(**options: object) -> "httpx2.AsyncClient":
     """Make a client that follows no redirects, asks for no compression and cuts off endless answers.
 
-    Only connecting has a timeout of its own: the router bounds the time of a whole attempt.
+    The router bounds the time of a whole attempt.
     """
     import httpx2
 
@@ -55,7 +65,7 @@ def bounded_client(**options: object) -> "httpx2.AsyncClient":
 
     return httpx2.AsyncClient(
         transport=_Transport(retries=0),
-        timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S),
+        timeout=patient(),
         follow_redirects=False,
         trust_env=False,
         **options,  # type: ignore[arg-type]

@@ -19,9 +19,11 @@ import anyio.abc
 import anyio.to_thread
 
 from organism.errors import MissingExtraError, ProviderError, RejectedError
+from organism.providers.attachments import AttachmentBounds, extra_tokens
 from organism.providers.chat import decode, decode_stream, encode
 from organism.providers.http import bounded_client
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
+from organism.providers.vendors import VENDORS
 from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
 from organism.router.provider import Completion, CompletionRequest, TextSink
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 3.0
 _LOG_TAIL_BYTES = 2000
+_VENDOR = VENDORS["llamacpp"]
 
 
 class LocalProvider:
@@ -74,21 +77,25 @@ class LocalProvider:
         self._log: IO[bytes] | None = None
         self._client: httpx2.AsyncClient | None = None
 
+    def extra_tokens(self, request: CompletionRequest) -> int:
+        """Bound what the model's own template adds for tools; it reads no images."""
+        return extra_tokens(request, self.name, AttachmentBounds(), tool_tokens=_VENDOR.tool_tokens)
+
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.router.provider.Provider`."""
         async with self._free_slots:
             client = await self._ready()
-            body = encode(request, cap_field="max_tokens", stream=on_text is not None)
+            body = encode(request, _VENDOR, stream=on_text is not None)
             try:
                 async with client.stream("POST", "/v1/chat/completions", json=body) as response:
                     if response.is_error:
                         error_body = await response.aread()
                         raise rejected_or_uncertain(self.name, response.status_code, error_body, response.headers)
                     if on_text is None:
-                        answer = decode(await response.aread(), self.name, request.model)
+                        answer = decode(await response.aread(), _VENDOR, self.name, request.model)
                     else:
                         events = server_sent_data(response.aiter_lines())
-                        answer = await decode_stream(events, self.name, request.model, on_text)
+                        answer = await decode_stream(events, _VENDOR, self.name, request.model, on_text)
             except ProviderError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever broke the exchange, the work may have been done

@@ -1,60 +1,99 @@
-"""OpenAI's chat completions, through the official SDK: OpenAI itself and every server that speaks its format."""
+"""OpenAI's chat completions and responses, through the official SDK: OpenAI and all who speak its formats."""
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from organism.errors import MissingExtraError, ProviderError
-from organism.providers.chat import decode, decode_stream, encode
-from organism.providers.http import bounded_client
+from organism.errors import ConfigError, MissingExtraError, ProviderError
+from organism.providers import chat, responses
+from organism.providers.attachments import AttachmentBounds, extra_tokens
+from organism.providers.http import bounded_client, patient
+from organism.providers.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
 from organism.router.provider import Completion, CompletionRequest, TextSink
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-_OPENAI_HOST = "api.openai.com"
+API = Literal["chat", "responses"]
 
 
 class OpenAIProvider:
-    """A server that speaks chat completions.
+    """A server that speaks chat completions or responses.
 
     Args:
         name: The provider's name in the configuration.
         api_key: The secret; servers without one take any text.
-        base_url: The server; OpenAI's own unless given.
+        base_url: The server; the vendor's own unless given.
+        vendor: Whose server it is; OpenAI's, or with a ``base_url`` that of nobody in particular, unless given.
+        api: Which of the two formats to speak.
+        bounds: What the user vouches for of images and files.
 
     Raises:
         MissingExtraError: If the SDK is not installed.
+        ConfigError: If the vendor is unknown, or has no address of its own and none is given.
     """
 
-    def __init__(self, name: str, api_key: str, base_url: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        api_key: str,
+        base_url: str | None = None,
+        *,
+        vendor: str | None = None,
+        api: API = "chat",
+        bounds: AttachmentBounds | None = None,
+    ) -> None:
         if importlib.util.find_spec("openai") is None:
-            raise MissingExtraError("provider type 'openai'", "openai")
+            raise MissingExtraError(f"provider type {vendor or 'openai'!r}", "openai")
         self.name = name
+        self.vendor = _vendor(vendor, base_url)
         self._api_key = api_key
-        self._base_url = base_url
+        self._base_url = base_url or self.vendor.base_url
+        if self._base_url is None:
+            raise ConfigError(f"every user of {vendor!r} has an address of their own; give it as 'base_url'")
+        self._api = api
+        self._bounds = bounds or AttachmentBounds()
         self._client: AsyncOpenAI | None = None
+
+    def extra_tokens(self, request: CompletionRequest) -> int:
+        """Bound images, files and added instructions; see :class:`organism.router.provider.Provider`."""
+        return extra_tokens(request, self.name, self._bounds, self.vendor.image_tokens, self.vendor.tool_tokens)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.router.provider.Provider`."""
         import openai
 
-        body: dict[str, Any] = encode(request, cap_field=self._cap_field(), stream=on_text is not None)
-        create = self._connected().chat.completions.with_streaming_response.create
         try:
-            async with create(**body) as response:
-                if on_text is None:
-                    return decode(await response.read(), self.name, request.model)
-                events = server_sent_data(response.iter_lines())
-                return await decode_stream(events, self.name, request.model, on_text)
+            if self._api == "responses":
+                return await self._respond(request, on_text)
+            return await self._chat(request, on_text)
         except openai.APIStatusError as error:
-            body_bytes = error.response.content
+            body = error.response.content
             status, headers = error.status_code, error.response.headers
-            raise rejected_or_uncertain(self.name, status, body_bytes, headers, self._api_key) from None
+            raise rejected_or_uncertain(self.name, status, body, headers, self._api_key) from None
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever broke the exchange, it may have been billed
             raise unsent_or_uncertain(self.name, error, self._api_key) from None
+
+    async def _chat(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+        body: dict[str, Any] = chat.encode(request, self.vendor, stream=on_text is not None)
+        create = self._connected().chat.completions.with_streaming_response.create
+        # The body goes out as it is: the SDK's own arguments know only what OpenAI itself takes.
+        async with create(model=body["model"], messages=body["messages"], extra_body=body) as response:
+            if on_text is None:
+                return chat.decode(await response.read(), self.vendor, self.name, request.model)
+            events = server_sent_data(response.iter_lines())
+            return await chat.decode_stream(events, self.vendor, self.name, request.model, on_text)
+
+    async def _respond(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+        body: dict[str, Any] = responses.encode(request, stream=on_text is not None)
+        create = self._connected().responses.with_streaming_response.create
+        async with create(model=body["model"], extra_body=body) as response:
+            if on_text is None:
+                return responses.decode(await response.read(), self.vendor, self.name, request.model)
+            events = server_sent_data(response.iter_lines())
+            return await responses.decode_stream(events, self.vendor, self.name, request.model, on_text)
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -68,10 +107,17 @@ class OpenAIProvider:
             import openai
 
             self._client = openai.AsyncOpenAI(
-                api_key=self._api_key, base_url=self._base_url, max_retries=0, http_client=bounded_client()
+                api_key=self._api_key,
+                base_url=self._base_url,
+                max_retries=0,
+                timeout=patient(),
+                http_client=bounded_client(),
             )
         return self._client
 
-    def _cap_field(self) -> str:
-        own = self._base_url is None or _OPENAI_HOST in self._base_url
-        return "max_completion_tokens" if own else "max_tokens"
+
+def _vendor(name: str | None, base_url: str | None) -> Vendor:
+    if name is None:
+        own = vendor_of("openai")
+        return own if base_url is None or base_url == own.base_url else COMPATIBLE
+    return vendor_of(name)

@@ -12,7 +12,10 @@ import msgspec
 
 from organism.amounts import TokenUsage
 from organism.errors import OrganismError, ProviderError, RejectedError
-from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.router.provider import Completion, CompletionRequest, Reasoning, TextSink, ToolCall
+
+ATTACHMENT_TOKENS = 50
+"""What this provider publishes, and bills, for an image or a file."""
 
 
 class ScriptedAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +23,9 @@ class ScriptedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         text: What the model says; cut to the output cap.
+        tool_calls: The tools it wants run.
+        reasoning: What it thinks first, at one token a word.
+        cost_nanousd: What the provider says the call has cost.
         usage: What the provider reports; counted by words when not given.
         report_usage: Whether usage is reported at all.
         usage_error: What the adapter would say of insane usage.
@@ -30,6 +36,9 @@ class ScriptedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    cost_nanousd: int | None = None
     usage: TokenUsage | None = None
     report_usage: bool = True
     usage_error: str | None = None
@@ -87,6 +96,10 @@ class ScriptedProvider:
             total += line.usage
         return total
 
+    def extra_tokens(self, request: CompletionRequest) -> int:
+        """Bound images and files at :data:`ATTACHMENT_TOKENS` each; see the port."""
+        return ATTACHMENT_TOKENS * sum(1 for _ in request.attachments())
+
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.router.provider.Provider`.
 
@@ -99,7 +112,11 @@ class ScriptedProvider:
             raise answer.error
         words = answer.text.split(" ") if answer.text else []
         kept = words[: request.max_output_tokens]
-        usage = answer.usage or TokenUsage(input=input_words(request), output=len(kept))
+        usage = answer.usage or TokenUsage(
+            input=input_words(request),
+            output=len(kept) + sum(len(f"{call.name} {call.arguments}".split()) for call in answer.tool_calls),
+            reasoning=len(answer.reasoning.split()),
+        )
         # Billed from here on, whatever becomes of the call: that is how providers do it.
         self.bill.append(BilledCall(request.model, usage))
         await self._speak(kept, answer.latency_s or self._latency_s, on_text)
@@ -108,9 +125,12 @@ class ScriptedProvider:
         return Completion(
             text=" ".join(kept),
             model=answer.model or request.model,
-            finish_reason="length" if len(kept) < len(words) else answer.finish_reason,
+            finish_reason=_reason(answer, cut=len(kept) < len(words)),
             usage=usage if answer.report_usage and answer.usage_error is None else None,
             usage_error=answer.usage_error,
+            tool_calls=answer.tool_calls,
+            reasoning=(Reasoning(answer.reasoning),) if answer.reasoning else (),
+            cost_nanousd=answer.cost_nanousd,
         )
 
     async def aclose(self) -> None:
@@ -134,5 +154,12 @@ class ScriptedProvider:
 
 
 def input_words(request: CompletionRequest) -> int:
-    """Count the tokens of a request as this provider bills them: one a word."""
-    return sum(len(turn.content.split()) for turn in request.messages)
+    """Count the tokens of a request as this provider bills them: one a word, and so many for an image or a file."""
+    words = sum(len(text.split()) for text in request.texts())
+    return words + ATTACHMENT_TOKENS * sum(1 for _ in request.attachments())
+
+
+def _reason(answer: ScriptedAnswer, *, cut: bool) -> str:
+    if cut:
+        return "length"
+    return "tool_calls" if answer.tool_calls and answer.finish_reason == "stop" else answer.finish_reason

@@ -1,22 +1,15 @@
-"""What the HTTP providers have in common, without any HTTP: reading answers, counting usage, classifying failures.
+"""What the HTTP providers have in common, without any HTTP: reading JSON and streams, classifying failures.
 
-Everything that comes from a provider is untrusted: numbers are checked before any arithmetic, text is made encodable,
-and what goes into an error is cut short.
+Everything that comes from a provider is untrusted: text is made encodable, and what goes into an error is cut short.
 """
 
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
-import msgspec
-
-from organism.amounts import TokenUsage
 from organism.errors import ProviderError, RejectedError, UncertainError
 
 Json = dict[str, object]
-
-TOKENS_MAX = 10_000_000
-"""More tokens than that in one bucket of one call is no count."""
 
 RETRY_AFTER_MAX_S = 30.0
 
@@ -25,19 +18,6 @@ _AGAIN = frozenset({429, 500, 503, 529})
 _UNCERTAIN = frozenset({408, 502, 504})
 _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"})
 """Names of the HTTP client's errors that happen before a byte of the request is out."""
-
-
-class UsageError(ValueError):
-    """A provider's usage is not a count of tokens."""
-
-
-class Answer(msgspec.Struct):
-    """An answer while its pieces come in."""
-
-    model: str
-    text: list[str] = []
-    finish_reason: str | None = None
-    usage: Json | None = None
 
 
 def parse(raw: bytes | str, provider: str) -> Json:
@@ -74,52 +54,6 @@ def part(value: object, *path: str | int) -> object:
 def text_of(value: object) -> str:
     """Return text that can be stored and sent on: lone surrogates, which no encoding knows, are replaced."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def count(usage: Json, *path: str) -> int:
-    """Return a token count; a missing or null one is 0.
-
-    Raises:
-        UsageError: If it is there and not a sane natural number.
-    """
-    value = part(usage, *path)
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= TOKENS_MAX:
-        raise UsageError(f"usage field {'.'.join(path)} is {str(value)[:40]!r}")
-    return value
-
-
-def inclusive_usage(usage: Json) -> TokenUsage:
-    """Read usage in OpenAI's convention: cached tokens are part of the prompt, reasoning part of the completion.
-
-    Source: the ``usage`` object of OpenAI's chat completions, which compatible servers copy.
-
-    Raises:
-        UsageError: If a count is insane, or a part is larger than the whole.
-    """
-    prompt, completion = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
-    cached = count(usage, "prompt_tokens_details", "cached_tokens")
-    reasoning = count(usage, "completion_tokens_details", "reasoning_tokens")
-    if cached > prompt or reasoning > completion:
-        raise UsageError(f"usage has {cached} cached of {prompt} prompt, {reasoning} reasoning of {completion} tokens")
-    return TokenUsage(input=prompt - cached, cached_input=cached, output=completion - reasoning, reasoning=reasoning)
-
-
-def exclusive_usage(usage: Json) -> TokenUsage:
-    """Read usage in Anthropic's convention: cached tokens come beside the input.
-
-    Source: the ``usage`` object of Anthropic's messages.
-
-    Raises:
-        UsageError: If a count is insane.
-    """
-    return TokenUsage(
-        input=count(usage, "input_tokens"),
-        cached_input=count(usage, "cache_read_input_tokens"),
-        cache_write=count(usage, "cache_creation_input_tokens"),
-        output=count(usage, "output_tokens"),
-    )
 
 
 def rejected_or_uncertain(

@@ -24,6 +24,10 @@ _DOUBTFUL_NANOUSD = 10_000_000_000
 """Usage above 16 times its hold and above $10 is taken for a provider's mistake and disputed, not believed."""
 
 
+PROVIDER_SAYS = "provider"
+"""The source of a cost that the provider itself has reported."""
+
+
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt is resolved.
 
@@ -31,6 +35,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
         outcome: By what.
         usage: Tokens charged.
         cost_nanousd: Money charged; ``None`` when no price is known.
+        price_source: Where the cost comes from; ``None`` when it is unknown.
         response_model: The model that answered, if one did.
         error: What failed.
     """
@@ -38,6 +43,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     usage: TokenUsage = TokenUsage()
     cost_nanousd: int | None = None
+    price_source: str | None = None
     response_model: str | None = None
     error: str | None = None
 
@@ -126,20 +132,36 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         rates = (answer.model != self.request.model and rates_of(self.route.provider, answer.model)) or self.rates
         outcome: Outcome = "settled"
         usage = answer.usage
-        if usage is None or (not usage.output_total and answer.text):
+        if usage is None or (not usage.output_total and answer.generated):
             # Missing is not zero, and zero tokens beside a visible answer is not a count.
+            if self._thinks_unseen:
+                return self._whole_hold("estimated", "no usage, and its thinking cannot be seen", answer.model)
             outcome = "estimated"
-            usage = TokenUsage(input=self.input_tokens, output=output_tokens_from_text(answer.text))
-        cost = cost_nanousd(rates, usage) if rates is not None else None
-        if usage.total > _DOUBTFUL_FACTOR * max(1, self.held.amounts.tokens) and (cost or 0) > _DOUBTFUL_NANOUSD:
+            usage = TokenUsage(input=self.input_tokens, output=output_tokens_from_text(answer.generated))
+        cost, source = (cost_nanousd(rates, usage), rates.source) if rates is not None else (None, None)
+        if answer.cost_nanousd is not None and outcome == "settled":
+            cost, source = answer.cost_nanousd, PROVIDER_SAYS
+        if cost is not None and self._beyond_belief(usage, cost):
             return self._whole_hold("disputed", f"usage of {usage.total} tokens is beyond belief", answer.model)
-        return Charge(outcome=outcome, usage=usage, cost_nanousd=cost, response_model=answer.model)
+        return Charge(outcome=outcome, usage=usage, cost_nanousd=cost, price_source=source, response_model=answer.model)
+
+    def _beyond_belief(self, usage: TokenUsage, cost: int) -> bool:
+        held = self.held.amounts
+        much = usage.total > _DOUBTFUL_FACTOR * max(1, held.tokens)
+        dear = self.rates is not None and cost > _DOUBTFUL_FACTOR * max(1, held.cost_nanousd)
+        return cost > _DOUBTFUL_NANOUSD and (much or dear)
+
+    @property
+    def _thinks_unseen(self) -> bool:
+        """Whether the model was asked to think, so that more may have been generated than shows."""
+        return self.request.reasoning_tokens is not None or self.request.reasoning_effort not in {None, "none"}
 
     def _whole_hold(self, outcome: Outcome, error: str, response_model: str | None = None) -> Charge:
         return Charge(
             outcome=outcome,
             usage=TokenUsage(input=self.input_tokens, output=self.held.output_cap),
             cost_nanousd=self.held.amounts.cost_nanousd if self.rates is not None else None,
+            price_source=self.rates.source if self.rates is not None else None,
             response_model=response_model,
             error=error,
         )

@@ -129,6 +129,7 @@ class LLMRouter:
         Raises:
             BudgetExhaustedError: A limit refused the call; nothing was sent or charged.
             UnpricedError: A USD limit is in force and the model has no price; nothing was sent or charged.
+            UnboundedError: Nothing bounds what an image or a file costs; nothing was sent or charged.
             RejectedError: The provider refused; nothing was charged.
             UncertainError: No usable answer came, and the whole hold was charged.
             UnknownAccountError: The thread has no budget, because it is closed.
@@ -192,7 +193,7 @@ class LLMRouter:
             self._refuse_unpriced(spender, route)
         count = input_tokens_strict if self.settings.estimate == "strict" else input_tokens_tight
         ask = Ask(
-            input_tokens=count(message.content for message in request.messages),
+            input_tokens=count(request.texts()) + self._providers[route.provider].extra_tokens(request),
             output_cap=request.max_output_tokens,
             output_min=self.settings.output_min,
             input_rate=rates.dearest_input() if rates is not None else 0,
@@ -345,7 +346,6 @@ class LLMRouter:
         latency_ns: int,
         settled: Settlement | tuple[BudgetState, ...],
     ) -> None:
-        priced = charge.cost_nanousd is not None and attempt.rates is not None
         event = UsageEvent(
             thread_id=call.spender.thread_id,
             root_thread_id=call.root_thread_id,
@@ -358,7 +358,7 @@ class LLMRouter:
             response_model=charge.response_model,
             usage=charge.usage,
             cost_nanousd=0 if charge.outcome == "released" else charge.cost_nanousd,
-            price_source=attempt.rates.source if priced and attempt.rates is not None else None,
+            price_source=charge.price_source,
             latency_ns=latency_ns,
             outcome=charge.outcome,
             error=charge.error,

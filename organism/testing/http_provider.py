@@ -1,8 +1,8 @@
 """A model provider behind real HTTP that follows a script, misbehaves on request, and keeps its own bill.
 
-It speaks OpenAI's chat completions and Anthropic's messages, streamed and whole, over a plain socket, so that it can
-do what no well-behaved server does: stop in the middle, reset the connection, or send usage that is no number. The
-bill holds what it would charge for; a test compares it with what the ledger has recorded.
+It speaks OpenAI's chat completions and responses and Anthropic's messages, streamed and whole, over a plain socket, so
+that it can do what no well-behaved server does: stop in the middle, reset the connection, or send usage that is no
+number. The bill holds what it would charge for; a test compares it with what the ledger has recorded.
 """
 
 import json
@@ -18,6 +18,8 @@ import anyio.abc
 import msgspec
 
 from organism.amounts import TokenUsage
+from organism.router.provider import ToolCall
+from organism.testing.http_formats import Said, format_of
 
 Fault = Literal["hang", "reset", "cut"]
 """``hang``: send no more, keep the connection. ``reset``: tear it down. ``cut``: end it as if the answer were over."""
@@ -27,11 +29,14 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     """What the server does with one request.
 
     Attributes:
-        text: The answer; one token a word on the bill.
+        text: The answer; one token a word on the bill, as for everything else that is said.
+        tool_calls: The tools it wants run.
+        reasoning: What it thinks first.
         status: The HTTP status; the answer is only sent with 200.
         body: Sent as it is instead of an answer.
         headers: Sent beside the usual ones.
         usage: The usage as JSON text, sent as it is; ``""`` sends none; ``None`` sends the true one.
+        usage_first_only: Whether a stream has its usage at the beginning and never again.
         fault: What goes wrong.
         fault_after: Pieces of the answer that are sent before it does; a whole answer counts as one piece.
         delay_s: Seconds before anything is sent.
@@ -39,10 +44,13 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     text: str = "ok"
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
     status: int = 200
     body: str | None = None
     headers: dict[str, str] = {}
     usage: str | None = None
+    usage_first_only: bool = False
     fault: Fault | None = None
     fault_after: int = 0
     delay_s: float = 0.0
@@ -58,6 +66,8 @@ class Request(msgspec.Struct, frozen=True):
 
 
 _BILLED = frozenset({200, 408, 502, 504})
+_INPUT = ("system", "messages", "input", "tools")
+_NOT_INPUT = frozenset({"role", "type", "id", "tool_call_id", "tool_use_id", "call_id", "url", "data", "detail"})
 
 Script = Iterable[str | HTTPStep] | Callable[[Request], str | HTTPStep]
 
@@ -115,7 +125,12 @@ class ScriptedHTTPProvider:
     async def _answer(self, stream: anyio.abc.SocketStream, request: Request) -> None:
         found = self._function(request) if self._function is not None else next(self._steps)
         step = HTTPStep(text=found) if isinstance(found, str) else found
-        usage = TokenUsage(input=_input_words(request.body), output=len(step.text.split()))
+        calls = sum(_words(f"{call.name} {call.arguments}") for call in step.tool_calls)
+        usage = TokenUsage(
+            input=sum(_words(request.body.get(field)) for field in _INPUT),
+            output=_words(step.text) + calls,
+            reasoning=_words(step.reasoning),
+        )
         if step.billed if step.billed is not None else step.status in _BILLED:
             self.bill.append(usage)
         await anyio.sleep(step.delay_s)
@@ -146,17 +161,24 @@ async def _read_request(stream: anyio.abc.SocketStream) -> Request:
 
 def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[bytes]:
     """Yield the bytes of a response: its head with the first piece, then piece by piece."""
-    anthropic = request.path.endswith("/messages")
     if step.body is not None or step.status != 200:  # noqa: PLR2004
         error = json.dumps({"type": "error", "error": {"type": "scripted", "message": "as scripted"}})
         yield _head(step, "application/json") + (error if step.body is None else step.body).encode()
-    elif not request.body.get("stream"):
-        encode = _anthropic_whole if anthropic else _openai_whole
-        yield _head(step, "application/json") + encode(step, usage).encode()
+        return
+    said = Said(
+        words=tuple(word if place == 0 else f" {word}" for place, word in enumerate(step.text.split())),
+        reasoning=step.reasoning,
+        calls=step.tool_calls,
+        usage=usage,
+        usage_text=step.usage,
+        first_only=step.usage_first_only,
+    )
+    wanted = format_of(request.path)
+    if not request.body.get("stream"):
+        yield _head(step, "application/json") + wanted.whole(said).encode()
     else:
-        events = _anthropic_events(step, usage) if anthropic else _openai_events(step, usage)
         yield _head(step, "text/event-stream")
-        for event in events:
+        for event in wanted.events(said):
             yield event.encode()
 
 
@@ -166,61 +188,10 @@ def _head(step: HTTPStep, content_type: str) -> bytes:
     return f"HTTP/1.1 {step.status} Scripted\r\n{lines}\r\n".encode()
 
 
-def _input_words(body: dict[str, Any]) -> int:
-    system = body.get("system") or ""
-    return len(system.split()) + sum(len(turn["content"].split()) for turn in body.get("messages", ()))
-
-
-def _openai_usage(step: HTTPStep, usage: TokenUsage) -> str:
-    true = {"prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.total}
-    return json.dumps(true) if step.usage is None else step.usage
-
-
-def _openai_whole(step: HTTPStep, usage: TokenUsage) -> str:
-    choice = {"index": 0, "message": {"role": "assistant", "content": step.text}, "finish_reason": "stop"}
-    whole = {"id": "c", "object": "chat.completion", "created": 0, "model": "scripted", "choices": [choice]}
-    return _with_usage(json.dumps(whole), _openai_usage(step, usage))
-
-
-def _openai_events(step: HTTPStep, usage: TokenUsage) -> Iterator[str]:
-    def chunk(choices: list[dict[str, Any]], usage_text: str = "") -> str:
-        whole = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "scripted", "choices": choices}
-        return f"data: {_with_usage(json.dumps(whole), usage_text)}\n\n"
-
-    for place, word in enumerate(step.text.split()):
-        content = word if place == 0 else f" {word}"
-        yield chunk([{"index": 0, "delta": {"content": content}, "finish_reason": None}])
-    yield chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
-    yield chunk([], _openai_usage(step, usage))
-    yield "data: [DONE]\n\n"
-
-
-def _anthropic_usage(step: HTTPStep, usage: TokenUsage) -> str:
-    true = {"input_tokens": usage.input, "output_tokens": usage.output}
-    return json.dumps(true) if step.usage is None else step.usage
-
-
-def _anthropic_whole(step: HTTPStep, usage: TokenUsage) -> str:
-    content = [{"type": "text", "text": step.text}]
-    whole = {"id": "m", "type": "message", "role": "assistant", "model": "scripted", "content": content}
-    return _with_usage(json.dumps(whole | {"stop_reason": "end_turn"}), _anthropic_usage(step, usage))
-
-
-def _anthropic_events(step: HTTPStep, usage: TokenUsage) -> Iterator[str]:
-    def event(kind: str, fields: dict[str, Any], usage_text: str = "") -> str:
-        return f"event: {kind}\ndata: {_with_usage(json.dumps({'type': kind, **fields}), usage_text)}\n\n"
-
-    message = {"id": "m", "type": "message", "role": "assistant", "model": "scripted", "content": []}
-    first = json.dumps({"input_tokens": usage.input, "output_tokens": 1}) if step.usage is None else step.usage
-    start = _with_usage(json.dumps(message), first)
-    yield f'event: message_start\ndata: {{"type": "message_start", "message": {start}}}\n\n'
-    for place, word in enumerate(step.text.split()):
-        text = word if place == 0 else f" {word}"
-        yield event("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": text}})
-    yield event("message_delta", {"delta": {"stop_reason": "end_turn"}}, _anthropic_usage(step, usage))
-    yield event("message_stop", {})
-
-
-def _with_usage(whole: str, usage: str) -> str:
-    """Put usage into a JSON object as text: ``NaN`` and ``1e400`` must arrive just as they were written."""
-    return f'{whole[:-1]}, "usage": {usage}}}' if usage else whole
+def _words(value: object) -> int:
+    """Count the words of all text in a request's input."""
+    if isinstance(value, str):
+        return len(value.split())
+    if isinstance(value, dict):
+        return sum(_words(each) for key, each in value.items() if key not in _NOT_INPUT)
+    return sum(map(_words, value)) if isinstance(value, list) else 0

@@ -1,4 +1,4 @@
-"""The two HTTP adapters against a real server that misbehaves on request."""
+"""The HTTP adapters, in each format they speak, against a real server that misbehaves on request."""
 
 from collections.abc import Callable
 
@@ -21,11 +21,11 @@ SECRET = "sk-very-secret-key"
 Connect = Callable[[str], Provider]
 
 
-@pytest.fixture(params=["openai", "anthropic"])
+@pytest.fixture(params=["chat", "responses", "messages"])
 def connect(request: pytest.FixtureRequest) -> Connect:
     """Make an adapter for a server's address."""
-    if request.param == "openai":
-        return lambda url: OpenAIProvider("p", SECRET, f"{url}/v1")
+    if request.param != "messages":
+        return lambda url: OpenAIProvider("p", SECRET, f"{url}/v1", api=request.param)
     return lambda url: AnthropicProvider("p", SECRET, url)
 
 
@@ -65,15 +65,14 @@ async def test_output_cap_is_always_sent(connect: Connect) -> None:
         await adapter.complete(REQUEST)
         await adapter.aclose()
 
-    assert server.requests[0].body["max_tokens"] == 9
+    body = server.requests[0].body
+    assert [body[name] for name in ("max_tokens", "max_output_tokens") if name in body] == [9]
 
 
 async def test_openai_calls_the_cap_by_its_new_name_only_at_openai() -> None:
     """Compatible servers know ``max_tokens``, OpenAI's newer models only ``max_completion_tokens``."""
-    from organism.providers.chat import encode
-
-    assert OpenAIProvider("p", "k")._cap_field() == "max_completion_tokens"
-    assert "max_tokens" in encode(REQUEST, cap_field="max_tokens", stream=False)
+    assert OpenAIProvider("p", "k").vendor.cap == "max_completion_tokens"
+    assert OpenAIProvider("p", "k", "http://127.0.0.1/v1").vendor.cap == "max_tokens"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])

@@ -52,7 +52,7 @@ async def caller(message: Text, ctx: Context) -> Text:
     return Text("answered")
 
 
-@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
 @pytest.mark.parametrize("how", ["whole", "stream"])
 @pytest.mark.parametrize("step", FAULTS, ids=lambda s: f"{s.status}-{s.fault}-{s.fault_after}-{s.usage}")
 async def test_recorded_is_at_least_billed(kind: str, how: str, step: HTTPStep) -> None:
@@ -61,9 +61,9 @@ async def test_recorded_is_at_least_billed(kind: str, how: str, step: HTTPStep) 
     book = PriceBook({"m": rates}, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     async with ScriptedHTTPProvider([step]) as server:
         adapter = (
-            OpenAIProvider("p", "k", f"{server.url}/v1")
-            if kind == "openai"
-            else AnthropicProvider("p", "k", server.url)
+            AnthropicProvider("p", "k", server.url)
+            if kind == "messages"
+            else OpenAIProvider("p", "k", f"{server.url}/v1", api=kind)
         )
         organism = Organism(
             [caller],

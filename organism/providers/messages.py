@@ -1,0 +1,259 @@
+"""The messages format, spoken by Anthropic, by servers compatible with it, and by llama.cpp. Pure."""
+
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+
+import msgspec
+
+from organism.errors import UncertainError
+from organism.providers.answer import Answer
+from organism.providers.attachments import file_text
+from organism.providers.counts import messages_usage
+from organism.providers.wire import Json, parse, part, text_of
+from organism.router.provider import (
+    ChatMessage,
+    Completion,
+    CompletionRequest,
+    FilePart,
+    ImagePart,
+    OneTool,
+    Part,
+    Reasoning,
+    TextPart,
+    TextSink,
+    ToolCall,
+    ToolResult,
+)
+
+THINKING_MIN_TOKENS = 1024
+"""Anthropic takes no smaller budget for thinking."""
+
+TOOL_TOKENS = 1000
+"""Anthropic publishes up to 804 tokens of its own instructions when there are tools."""
+
+IMAGE_TOKENS = (("", 4_784),)
+"""What Anthropic publishes for the largest image of its newest models; older ones take at most 1,568."""
+
+_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+_EFFORTS = {"minimal": "low"}
+_SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else"
+_KEEP: Json = {"cache_control": {"type": "ephemeral"}}
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool = True) -> Json:
+    """Write a request as the format's JSON object: instructions stand apart from the conversation in it.
+
+    Args:
+        request: What to ask.
+        stream: Whether to ask for pieces.
+        holds_to_schemas: Whether the server holds an answer to a JSON Schema; if not, it is asked to in words.
+    """
+    system = [block for turn in request.messages if turn.role == "system" for block in _blocks(turn)]
+    system += [{"type": "text", "text": words} for words in _form_in_words(request, holds_to_schemas)]
+    body: Json = {
+        "model": request.model,
+        "messages": [_turn(turn) for turn in request.messages if turn.role != "system"],
+        "max_tokens": request.max_output_tokens,
+    }
+    options: Json = {
+        # A lone text is written as text: some compatible servers know no other form.
+        "system": system[0]["text"] if len(system) == 1 and "cache_control" not in system[0] else system or None,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop_sequences": list(request.stop) or None,
+        "stream": stream or None,
+        **_tools(request),
+        **_thinking(request),
+    }
+    config: Json = {}
+    if request.reasoning_effort not in {None, "none"}:
+        config["effort"] = _EFFORTS.get(str(request.reasoning_effort), request.reasoning_effort)
+    if request.response_format is not None and request.response_format.schema is not None and holds_to_schemas:
+        config["format"] = {"type": "json_schema", "schema": request.response_format.schema}
+    options["output_config"] = config or None
+    return body | {name: value for name, value in options.items() if value is not None}
+
+
+def _form_in_words(request: CompletionRequest, holds_to_schemas: bool) -> Iterator[str]:
+    form = request.response_format
+    if form is not None and form.schema is None:
+        yield f"{_SCHEMA_IN_WORDS}."
+    elif form is not None and not holds_to_schemas:
+        yield f"{_SCHEMA_IN_WORDS}, that fits this JSON Schema:\n{msgspec.json.encode(form.schema).decode()}"
+
+
+def _thinking(request: CompletionRequest) -> Json:
+    """Ask for thinking within the output cap, which the router may have shrunk."""
+    if request.reasoning_tokens is not None:
+        budget = min(request.reasoning_tokens, request.max_output_tokens - 1)
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget >= THINKING_MIN_TOKENS else {}
+    match request.reasoning_effort:
+        case None:
+            return {}
+        case "none":
+            return {"thinking": {"type": "disabled"}}
+        case _:
+            return {"thinking": {"type": "adaptive"}}
+
+
+def _tools(request: CompletionRequest) -> Json:
+    if not request.tools:
+        return {}
+    choice = request.tool_choice
+    wire: Json = {"type": "tool", "name": choice.name} if isinstance(choice, OneTool) else {"type": _CHOICES[choice]}
+    if request.parallel_tool_calls is False and choice != "none":
+        wire["disable_parallel_tool_use"] = True
+    tools = [
+        {"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in request.tools
+    ]
+    return {"tools": tools, "tool_choice": wire}
+
+
+def _turn(turn: ChatMessage) -> Json:
+    if isinstance(turn.content, str) and not turn.cache:
+        return {"role": turn.role, "content": turn.content}
+    return {"role": turn.role, "content": list(_blocks(turn))}
+
+
+def _blocks(turn: ChatMessage) -> Iterator[Json]:
+    """Write a turn's parts; the mark to keep the conversation goes to the last one."""
+    pieces = turn.parts
+    for place, piece in enumerate(pieces):
+        last = place == len(pieces) - 1
+        yield _block(piece) | (_KEEP if turn.cache and last else {})
+
+
+def _block(piece: Part) -> Json:
+    match piece:
+        case TextPart(text=text):
+            return {"type": "text", "text": text}
+        case ImagePart() | FilePart():
+            return _attachment(piece)
+        case ToolCall():
+            return {"type": "tool_use", "id": piece.id, "name": piece.name, "input": _object(piece.arguments)}
+        case ToolResult():
+            inner = piece.content if isinstance(piece.content, str) else [_block(each) for each in piece.content]
+            result: Json = {"type": "tool_result", "tool_use_id": piece.call_id, "content": inner}
+            return result | ({"is_error": True} if piece.is_error else {})
+        case Reasoning(redacted=True):
+            return {"type": "redacted_thinking", "data": piece.signature}
+        case Reasoning():
+            return {"type": "thinking", "thinking": piece.text, "signature": piece.signature}
+
+
+def _attachment(piece: ImagePart | FilePart) -> Json:
+    if isinstance(piece, FilePart) and (words := file_text(piece)) is not None:
+        return {"type": "text", "text": words}
+    source: Json = {"type": "base64", "media_type": piece.media_type, "data": b64encode(piece.data).decode()}
+    if piece.url:
+        source = {"type": "url", "url": piece.url}
+    if isinstance(piece, ImagePart):
+        return {"type": "image", "source": source}
+    return {"type": "document", "title": piece.name, "source": source}
+
+
+def _object(arguments: str) -> Json:
+    """Write arguments as the object this format wants; what a model has garbled is kept as text."""
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {"arguments": arguments}
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def decode(raw: bytes, provider: str, asked: str) -> Completion:
+    """Read a whole answer.
+
+    Raises:
+        UncertainError: If it is not an answer in this format.
+    """
+    body = parse(raw, provider)
+    content = body.get("content")
+    if not isinstance(content, list):
+        raise UncertainError(provider, "an answer without content")
+    answer = Answer(text_of(body.get("model")) or asked)
+    for place, block in enumerate(content):
+        _read_block(answer, place, block)
+    answer.finish_reason = text_of(body.get("stop_reason")) or "end_turn"
+    answer.count(body.get("usage"))
+    return answer.completion(messages_usage, reasons=_REASONS)
+
+
+async def decode_stream(events: AsyncIterator[str], provider: str, asked: str, on_text: TextSink) -> Completion:
+    """Read an answer in pieces, handing each to ``on_text``.
+
+    Usage comes twice: with the first event and, cumulative, with the last delta.
+
+    Raises:
+        UncertainError: If the stream breaks off before its end, or is not in this format.
+    """
+    answer = Answer(asked, on_text)
+    async for data in events:
+        event = parse(data, provider)
+        place = event.get("index")
+        index = place if isinstance(place, int) else 0
+        match event.get("type"):
+            case "message_start":
+                answer.model = text_of(part(event, "message", "model")) or asked
+                answer.count(part(event, "message", "usage"))
+            case "content_block_start":
+                _read_block(answer, index, event.get("content_block"), begins=True)
+            case "content_block_delta":
+                _read_delta(answer, index, event.get("delta"))
+            case "message_delta":
+                answer.finish_reason = text_of(part(event, "delta", "stop_reason")) or answer.finish_reason
+                answer.count(event.get("usage"))
+            case "error":
+                said = part(event, "error", "message")
+                raise UncertainError(provider, f"an error in the middle of the answer: {said}")
+            case "message_stop":
+                break
+            case _:
+                pass
+    if answer.finish_reason is None:
+        raise UncertainError(provider, "the answer broke off in the middle")
+    return answer.completion(messages_usage, reasons=_REASONS)
+
+
+def _read_block(answer: Answer, place: int, block: object, *, begins: bool = False) -> None:
+    """Add a block; one that only begins has no arguments yet."""
+    match part(block, "type"):
+        case "text":
+            answer.write(text_of(part(block, "text")))
+        case "tool_use":
+            arguments = "" if begins else msgspec.json.encode(part(block, "input")).decode()
+            answer.call(
+                place, call_id=text_of(part(block, "id")), name=text_of(part(block, "name")), arguments=arguments
+            )
+        case "thinking":
+            answer.think(text_of(part(block, "thinking")), place, signature=text_of(part(block, "signature")))
+        case "redacted_thinking":
+            answer.think("", place, signature=text_of(part(block, "data")), redacted=True)
+        case _:
+            pass
+
+
+def _read_delta(answer: Answer, place: int, delta: object) -> None:
+    match part(delta, "type"):
+        case "input_json_delta":
+            answer.call(place, arguments=text_of(part(delta, "partial_json")))
+        case "thinking_delta":
+            answer.think(text_of(part(delta, "thinking")), place)
+        case "signature_delta":
+            answer.think("", place, signature=text_of(part(delta, "signature")))
+        case _:
+            answer.write(text_of(part(delta, "text")))

@@ -56,6 +56,7 @@ class Organism:
 
     Args:
         agents: The agents; the first is the entry unless another is named.
+        name: What it is called where several are watched.
         entry: The agent that messages without a recipient go to.
         models: Models as agents name them: ``{"main": "openai/gpt-5-mini"}``, or a whole :class:`ModelPlan`.
         providers: Providers by the name that routes use. They are closed with the organism.
@@ -81,6 +82,7 @@ class Organism:
         self,
         agents: Iterable[Agent],
         *,
+        name: str = "organism",
         entry: str | None = None,
         models: Mapping[str, str | ModelPlan] | None = None,
         providers: Mapping[str, Provider] | None = None,
@@ -98,6 +100,7 @@ class Organism:
         ids: IdSource | None = None,
         wait_s: float = 30.0,
     ) -> None:
+        self.name = name
         self.agents = roster(agents)
         self.entry = entry or next(iter(self.agents))
         self.on_exhausted = on_exhausted
@@ -183,6 +186,7 @@ class Organism:
         config, clock = loaded.config, SystemClock()
         return cls(
             parts.agents,
+            name=config.name,
             entry=config.entry,
             models=parts.models,
             providers=parts.providers,

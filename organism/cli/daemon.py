@@ -17,6 +17,7 @@ from organism.config.load import LoadedConfig, load_config
 from organism.config.schema import AnthropicProviderSection, OpenAIProviderSection
 from organism.errors import MissingExtraError
 from organism.exporters.instruments import OPT_IN_VARIABLE, genai_names
+from organism.exporters.otel import otel_exporting
 from organism.usage.events import AgentSaid, AnyEvent
 
 _DRAIN_S = 30.0
@@ -59,7 +60,7 @@ async def _serve(organism: Organism, state: Path, listener: socket.socket, envir
     async with anyio.create_task_group() as tasks:
         server = ControlServer(organism, token, listener, exporter.render)
         # The server outlives the organism: followers are told of its end, and their streams end with it.
-        async with organism:
+        async with otel_exporting(organism, environment), organism:
             tasks.start_soon(server.serve)
             write_address(state, url_of(listener))
             log.info("ready", url=url_of(listener), state=str(state), agents=len(organism.agents))

@@ -20,6 +20,7 @@ from organism.cli.summary import print_report
 from organism.config.load import load_config
 from organism.config.schema import LocalProviderSection, ProviderSection
 from organism.errors import BudgetExhaustedError
+from organism.exporters.otel import otel_exporting
 from organism.messages import Message, ThreadResult, as_message
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report
@@ -59,7 +60,7 @@ async def _run(message: Message, options: RunOptions, environment: dict[str, str
     organism.usage.on_event(events.append)
     organism.usage.on_event(view.on_event)
     limits = _limits(organism, options)
-    async with organism:
+    async with otel_exporting(organism, environment), organism:
         thread_id = await organism.open_thread(message, to=options.to, limits=limits)
         async with _interruptible() as interrupted:
             with view:

@@ -6,13 +6,9 @@ from typing import Any
 from organism.exporters.instruments import GenAINames, Instrument, catalogue
 from organism.exporters.measure import Measurement, measure_activity, measure_event
 from organism.exporters.readings import Observed, read
+from organism.exporters.series import SERIES_MAX, SeriesBound
 from organism.usage.activity import Activity
 from organism.usage.events import AnyEvent
-
-SERIES_MAX = 1000
-"""Label sets per metric; any beyond are counted together under ``other``, so that no label can eat the memory."""
-
-OTHER = "other"
 
 
 class PrometheusExporter:
@@ -30,7 +26,7 @@ class PrometheusExporter:
 
         self._organism = organism
         self._names: GenAINames = names
-        self._series_max = series_max
+        self._bound = SeriesBound(series_max)
         self._registry = CollectorRegistry()
         self._metrics: dict[str, Any] = {}
         self._children: dict[str, dict[tuple[str, ...], Any]] = {}
@@ -77,12 +73,10 @@ class PrometheusExporter:
         children = self._children[instrument.name]
         child = children.get(labels)
         if child is None:
-            if len(children) >= self._series_max:
-                labels = (OTHER,) * len(labels)
-                if labels in children:
-                    return children[labels]
+            labels = self._bound.admit(instrument, labels)
             metric = self._metrics[instrument.name]
-            child = children[labels] = metric.labels(*labels) if labels else metric
+            child = metric.labels(*labels) if labels else metric
+            children[labels] = child
         return child
 
 

@@ -28,6 +28,7 @@ class _Router(Protocol):
 class Observed(Protocol):
     """A running organism, as exporters see it; ``organism.app.Organism`` is one."""
 
+    name: str
     usage: UsageTracker
     activity: ActivityFeed
 

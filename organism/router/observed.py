@@ -93,5 +93,5 @@ class ObservedCall:
         )
 
     def _content(self) -> CallContent:
-        prompt = tuple((turn.role, turn.content) for turn in self._call.request.messages)
+        prompt = tuple((turn.role, turn.text) for turn in self._call.request.messages)
         return CallContent(prompt, self._completion.text if self._completion is not None else "")

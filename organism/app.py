@@ -4,7 +4,8 @@ It wires a running organism out of plain values and contains no rule of its own.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +37,7 @@ from organism.pump.bounds import Bounds
 from organism.pump.pump import Pump, PumpStatistics
 from organism.pump.run import OnExhausted
 from organism.router.call import RouterSettings
-from organism.router.plan import ModelPlan, check_routes, model_plan
+from organism.router.plan import ModelPlan, check_plans, model_plan
 from organism.router.provider import Provider
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
@@ -72,6 +73,7 @@ class Organism:
         journal: Where what happens is kept.
         clock: Injected time.
         ids: Injected ids.
+        chance: Injected random numbers from 0 up to 1, for pauses between attempts.
         wait_s: Seconds a call waits in line for its siblings' holds.
 
     Raises:
@@ -98,6 +100,7 @@ class Organism:
         journal: Store | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
+        chance: Callable[[], float] = random.random,
         wait_s: float = 30.0,
     ) -> None:
         self.name = name
@@ -112,7 +115,7 @@ class Organism:
         plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
         model_plans = {name: model_plan(name, model) for name, model in (models or {}).items()}
         check_names(self.agents, self.entry)
-        check_routes(model_plans.values(), self.providers)
+        check_plans(model_plans, self.providers)
         for agent in self.agents.values():
             for message_type in agent.accepts:
                 if message_type is not Message:
@@ -136,6 +139,7 @@ class Organism:
             ids=ids,
             settings=router,
             activity=self.activity,
+            chance=chance,
         )
         self.pump = Pump(
             self.agents.values(),

@@ -13,6 +13,7 @@
     │   └── LedgerStateError     a hold was resolved in a way its state does not allow
     ├── ProviderError
     │   ├── RejectedError        the provider did no work: nothing is charged
+    │   │   └── TooLargeError    a request does not fit into what the provider takes in a minute
     │   └── UncertainError       the provider may have done the work: the hold is charged
     ├── DeliveryError
     │   ├── UnknownRecipientError
@@ -221,6 +222,23 @@ class RejectedError(ProviderError):
         self.again = again
         self.retry_after_s = retry_after_s
         super().__init__(provider, detail, status=status)
+
+
+class TooLargeError(RejectedError):
+    """A request is larger than all that its provider takes in a minute: no waiting helps, another provider may.
+
+    Attributes:
+        tokens: What the request may take.
+        most: What the configuration lets the provider take in a minute.
+    """
+
+    def __init__(self, provider: str, tokens: int, most: int) -> None:
+        self.tokens = tokens
+        self.most = most
+        super().__init__(
+            provider,
+            f"the request may take {tokens:,} tokens, and 'tokens_per_minute' is {most:,}; raise it or ask for less",
+        )
 
 
 class UncertainError(ProviderError):

@@ -16,11 +16,19 @@ ChildBudget = Literal["shared", "carved"]
 
 
 class Spender(msgspec.Struct, frozen=True):
-    """On whose behalf a call is made."""
+    """On whose behalf a call is made, and where it goes.
+
+    Attributes:
+        thread_id: The thread that pays.
+        agent: The agent that asks.
+        model: The model's name in the configuration.
+        provider: The provider that this attempt goes to; empty as long as that is open.
+    """
 
     thread_id: str
     agent: str
     model: str
+    provider: str = ""
 
 
 class HeldCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -273,7 +273,7 @@ class ThreadBudgetRegistry:
         budget = self._thread(spender.thread_id)
         now_ns = self._clock.now_ns()
         accounts = list(budget.accounts)
-        for account, limits in scoped_accounts(self.plan, budget.root, spender.agent, spender.model, now_ns):
+        for account, limits in scoped_accounts(self.plan, budget.root, spender, now_ns):
             self._ledger.open(account, limits, now_ns)
             self._threads[budget.root].scoped.add(account)
             budget.scoped.add(account)

@@ -1,8 +1,9 @@
 """Which accounts does a call hold on? Pure: limits in the configuration become named accounts.
 
-A call of a thread holds on the thread and all its ancestors, on what is limited for its agent and its model, and on
-the organism's windows. Their names say what they are: ``thread:th_1``, ``agent:writer@thread:th_1``,
-``model:main@day:2026-11-24``, ``organism@month:2026-11``. A window's account is named by its period, so a new period
+A call of a thread holds on the thread and all its ancestors, on what is limited for its agent, its model and the
+provider it goes to, and on the organism's windows. Their names say what they are: ``thread:th_1``,
+``agent:writer@thread:th_1``, ``model:main@day:2026-11-24``, ``provider:openai@day:2026-11-24``,
+``organism@month:2026-11``. A window's account is named by its period, so a new period
 simply is another account; nothing is ever set back to zero.
 """
 
@@ -13,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from organism.amounts import NS_PER_S, UNLIMITED, Limits
+from organism.budget.holds import Spender
 
 Window = Literal["day", "month"]
 Per = Literal["thread", "day", "month"]
@@ -22,7 +24,7 @@ DEFAULT_TOKENS_PER_THREAD = 100_000
 
 
 class ScopedLimits(msgspec.Struct, frozen=True):
-    """Limits of one agent or model, and what they are counted over."""
+    """Limits of one agent, model or provider, and what they are counted over."""
 
     limits: Limits
     per: Per = "thread"
@@ -36,6 +38,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         windows: What all threads together may use per day or month.
         agents: Limits by agent name.
         models: Limits by model name.
+        providers: Limits by provider name. A call that one of them refuses goes to the model's next provider.
         time_zone: Where days and months begin.
     """
 
@@ -43,6 +46,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     windows: Mapping[Window, Limits] = {}
     agents: Mapping[str, ScopedLimits] = {}
     models: Mapping[str, ScopedLimits] = {}
+    providers: Mapping[str, ScopedLimits] = {}
     time_zone: tzinfo = UTC
 
 
@@ -67,11 +71,20 @@ def period(window: Window, now_ns: int, time_zone: tzinfo) -> str:
     return f"day:{local:%Y-%m-%d}" if window == "day" else f"month:{local:%Y-%m}"
 
 
+def of_provider(account: str) -> bool:
+    """Whether an account limits a provider, so that going to another one helps."""
+    return account.startswith("provider:")
+
+
 def scoped_accounts(
-    plan: BudgetPlan, root_thread_id: str, agent: str, model: str, now_ns: int
+    plan: BudgetPlan, root_thread_id: str, spender: Spender, now_ns: int
 ) -> Iterator[tuple[str, Limits]]:
     """Yield the accounts beside its threads' own that a call holds on, with the limits they open with."""
-    for kind, name, limited in (("agent", agent, plan.agents), ("model", model, plan.models)):
+    for kind, name, limited in (
+        ("agent", spender.agent, plan.agents),
+        ("model", spender.model, plan.models),
+        ("provider", spender.provider, plan.providers),
+    ):
         scoped = limited.get(name)
         if scoped is None or scoped.limits == UNLIMITED:
             continue

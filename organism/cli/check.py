@@ -13,7 +13,7 @@ from organism.app import Organism
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import limit_of
 from organism.cli import exits
-from organism.config.describe import describe_agents, describe_graph
+from organism.config.describe import describe_agents, describe_graph, describe_models, describe_providers
 from organism.config.json_schema import SHIPPED
 from organism.config.load import DEFAULT_FILE, load_config
 from organism.config.starter import STARTER, STARTER_HANDLER
@@ -36,6 +36,8 @@ def check_file(path: Path, environment: dict[str, str]) -> int:
     console.print(f"[bold]{config.name}[/] mode {config.mode}, thresholds {', '.join(map(str, config.thresholds))} %")
     console.print(_table(("agent", "is", "next", "waits for"), describe_agents(config)))
     console.print(_table(("limit on", "is"), _limit_rows(organism.budgets.plan)))
+    console.print(_table(("model", "goes to", "by", "then"), describe_models(config)))
+    console.print(_table(("provider", "is", "takes", "may take", "rests"), describe_providers(config)))
     console.print(describe_graph(config), markup=False)
     console.print(f"[green]{escape(str(path))} is right[/]")
     return exits.OK
@@ -79,7 +81,7 @@ def print_models() -> int:
 def _limit_rows(plan: BudgetPlan) -> list[tuple[str, str]]:
     rows = [("each thread", _limits_text(plan.thread))]
     rows += [(f"all threads, per {window}", _limits_text(limits)) for window, limits in plan.windows.items()]
-    for kind, scoped in (("agent", plan.agents), ("model", plan.models)):
+    for kind, scoped in (("agent", plan.agents), ("model", plan.models), ("provider", plan.providers)):
         rows += [(f"{kind} {name}, per {limit.per}", _limits_text(limit.limits)) for name, limit in scoped.items()]
     return [row for row in rows if row[1] != "none"]
 

@@ -16,7 +16,9 @@ from organism.usage.events import (
     AnyEvent,
     BudgetExceeded,
     DeadLetterEvent,
+    LLMFailover,
     LLMRetry,
+    ModelDegraded,
     ThreadBlocked,
     ThresholdCrossed,
     UsageEvent,
@@ -86,6 +88,11 @@ class LiveView:
                 self._print(f"[bold red]{agent} waits for budget[/]")
             case LLMRetry(agent=agent, delay_s=delay_s, reason=reason):
                 self._print(f"[yellow]{agent}: again in {delay_s:g} s, because {escape(reason)}[/]")
+            case LLMFailover(agent=agent, to_provider=to_provider, reason=reason):
+                self._print(f"[yellow]{agent}: goes to {escape(to_provider)}, because {escape(reason)}[/]")
+            case ModelDegraded(agent=agent, to_model=to_model, account=account, threshold=threshold):
+                why = f"{threshold} % of {account} used"
+                self._print(f"[yellow]{agent}: goes on with {escape(to_model)}, because of {escape(why)}[/]")
             case DeadLetterEvent(recipient=recipient, detail=detail):
                 self._print(f"[red]{recipient} gave up:[/] {escape(detail)}")
             case AgentStopped(reason=reason):

@@ -1,7 +1,6 @@
 """From a checked configuration to the plain values that the rooms take. Only :mod:`organism.app` calls this."""
 
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -11,6 +10,7 @@ from organism.agents.llm import LLMAgent, LLMSettings, TextListener
 from organism.agents.loading import importable, load, load_message_type
 from organism.amounts import NS_PER_S, Limits, nanousd
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
+from organism.config.build_router import model_plans, rates, router_settings
 from organism.config.load import LoadedConfig, listed, time_zone
 from organism.config.schema import (
     AgentSection,
@@ -19,9 +19,7 @@ from organism.config.schema import (
     LimitsSection,
     LLMAgentSection,
     LocalProviderSection,
-    ModelSection,
     OpenAIProviderSection,
-    PriceSection,
     ProviderSection,
     PythonAgentSection,
     ScopedLimitsSection,
@@ -31,10 +29,10 @@ from organism.config.schema import (
 )
 from organism.errors import ConfigError
 from organism.messages import Gathered, Message, MessageRegistry, Text
-from organism.pricing import Rates, flat_rates
+from organism.pricing import Rates
 from organism.pump.bounds import Bounds
 from organism.router.call import RouterSettings
-from organism.router.plan import ModelPlan, model_plan
+from organism.router.plan import ModelPlan
 from organism.router.provider import Provider
 
 Progress = Callable[[str], None]
@@ -71,19 +69,12 @@ def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress,
     }
     return Parts(
         agents=_agents(loaded, on_text),
-        models={name: _model(config, name, model) for name, model in config.llm.models.items()},
+        models=model_plans(config),
         providers=providers,
         provider_kinds={name: _kind(name, section) for name, section in config.llm.providers.items()},
-        prices={name: _rates(section) for name, section in config.prices.items()},
+        prices={name: rates(section) for name, section in config.prices.items()},
         plan=budget_plan(config),
-        router=RouterSettings(
-            estimate=config.llm.estimate,
-            output_min=config.llm.min_output_tokens,
-            attempts=config.llm.attempts,
-            timeout_s=float(config.llm.call_timeout_seconds),
-            calls_in_flight=config.bounds.calls_in_flight,
-            refuse_unpriced=config.llm.unpriced == "refuse",
-        ),
+        router=router_settings(config),
         bounds=_bounds(config),
     )
 
@@ -105,6 +96,7 @@ def budget_plan(config: Config) -> BudgetPlan:
         windows={"day": _limits(limits.day), "month": _limits(limits.month)},
         agents={name: _scoped(section) for name, section in limits.agents.items()},
         models={name: _scoped(section) for name, section in limits.models.items()},
+        providers={name: _scoped(section) for name, section in limits.providers.items()},
         time_zone=time_zone(config),
     )
 
@@ -141,13 +133,6 @@ def _bounds(config: Config) -> Bounds:
 # -- models and providers -------------------------------------------------------------------------------------------
 
 
-def _model(config: Config, name: str, model: str | ModelSection) -> ModelPlan:
-    routes = [model] if isinstance(model, str) else model.routes
-    strategy = config.llm.strategy if isinstance(model, str) else model.strategy or config.llm.strategy
-    plans = (model_plan(name, route) for route in routes)
-    return ModelPlan(name=name, routes=tuple(plan.routes[0] for plan in plans), strategy=strategy)
-
-
 def _provider(
     loaded: LoadedConfig, name: str, section: ProviderSection, environment: dict[str, str], progress: Progress
 ) -> Provider:
@@ -170,19 +155,23 @@ def _provider(
 
                 keyless = section.base_url is not None
                 key = _key(section.api_key, "OPENAI_API_KEY", environment, keyless=keyless)
-                return OpenAIProvider(name, key, section.base_url)
+                return OpenAIProvider(name, key, section.base_url, connect_timeout_s=_connect_s(section))
             case AnthropicProviderSection():
                 from organism.providers.anthropic import AnthropicProvider
 
                 keyless = section.base_url is not None
                 key = _key(section.api_key, "ANTHROPIC_API_KEY", environment, keyless=keyless)
-                return AnthropicProvider(name, key, section.base_url)
+                return AnthropicProvider(name, key, section.base_url, connect_timeout_s=_connect_s(section))
             case ScriptedProviderSection():
                 from organism.providers.scripted import ScriptedProvider
 
                 return ScriptedProvider(section.answers, name=name)
     except ConfigError as error:
         loaded.fail(error.reason, "llm", "providers", name)
+
+
+def _connect_s(section: OpenAIProviderSection | AnthropicProviderSection) -> float:
+    return float(section.timeouts.connect_seconds)
 
 
 def _key(secret: Secret | None, variable: str, environment: dict[str, str], *, keyless: bool) -> str:
@@ -216,20 +205,6 @@ def _kind(name: str, section: ProviderSection) -> str:
             return prices_as or ("openai" if section.base_url is None else name)
         case AnthropicProviderSection(prices_as=prices_as):
             return prices_as or ("anthropic" if section.base_url is None else name)
-
-
-def _rates(section: PriceSection) -> Rates:
-    def rate(usd: Decimal | None) -> int | None:
-        return None if usd is None else nanousd(usd)
-
-    return flat_rates(
-        input=nanousd(section.input),
-        output=nanousd(section.output),
-        cached_input=rate(section.cached_input),
-        cache_write=rate(section.cache_write),
-        reasoning=rate(section.reasoning),
-        source="organism.yaml",
-    )
 
 
 # -- agents ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""A configuration as a person wants to see it: a table of its agents, and the graph of who writes to whom. Pure."""
+"""A configuration as a person wants to see it: tables of what there is, and the graph of who writes to whom. Pure."""
 
 from organism.config.load import listed
-from organism.config.schema import Config, LLMAgentSection, PythonAgentSection
+from organism.config.schema import Config, LLMAgentSection, LocalProviderSection, ProviderSection, PythonAgentSection
 
 
 def describe_agents(config: Config) -> list[tuple[str, str, str, str]]:
@@ -19,6 +19,60 @@ def describe_agents(config: Config) -> list[tuple[str, str, str, str]]:
                 raise TypeError(agent)
         rows.append((name, kind, ", ".join(listed(agent.next)) or "(reply)", ", ".join(agent.gather)))
     return rows
+
+
+def describe_models(config: Config) -> list[tuple[str, str, str, str]]:
+    """Return a row for each model: its name, its routes, how one is chosen, what else may happen."""
+    rows = []
+    for name, model in config.llm.models.items():
+        if isinstance(model, str):
+            rows.append((name, model, "", ""))
+            continue
+        then = []
+        if model.hedge_after_seconds is not None:
+            then.append(f"hedged after {model.hedge_after_seconds} s")
+        if model.degrade is not None:
+            then.append(f"{model.degrade.to} from {model.degrade.at} % of a limit on")
+        rows.append((name, ", ".join(model.routes), model.strategy or config.llm.strategy, ", ".join(then)))
+    return rows
+
+
+def describe_providers(config: Config) -> list[tuple[str, str, str, str, str]]:
+    """Return a row for each provider: its name, its type, what it takes at a time, its timeouts, its circuit."""
+    return [
+        (name, str(section.__struct_config__.tag), _takes(section), _times(config, section), _rests(section))
+        for name, section in config.llm.providers.items()
+    ]
+
+
+def _takes(section: ProviderSection) -> str:
+    slots = section.slots if isinstance(section, LocalProviderSection) else None
+    parts = [
+        f"{most:,} {what}"
+        for most, what in (
+            (section.concurrency or slots, "at a time"),
+            (section.requests_per_minute, "requests/min"),
+            (section.tokens_per_minute, "tokens/min"),
+        )
+        if most is not None
+    ]
+    return ", ".join(parts) or "all that comes"
+
+
+def _times(config: Config, section: ProviderSection) -> str:
+    times = section.timeouts
+    whole = config.llm.call_timeout_seconds if times.call_seconds is None else times.call_seconds
+    parts = (
+        (times.first_token_seconds, "to begin"),
+        (times.between_tokens_seconds, "silent"),
+        (whole, "in all"),
+    )
+    return ", ".join(f"{seconds} s {what}" for seconds, what in parts if seconds != "unlimited")
+
+
+def _rests(section: ProviderSection) -> str:
+    circuit = section.circuit
+    return f"{circuit.open_seconds} s after {circuit.failures} failures in {circuit.within_seconds} s"
 
 
 def describe_graph(config: Config) -> str:

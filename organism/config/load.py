@@ -123,6 +123,19 @@ def _check_models(loaded: LoadedConfig) -> None:
             if not (slash and provider and served):
                 loaded.fail(f"{route!r} must have the form provider/model", *at)
             _known(loaded, provider, llm.providers, "provider", *at)
+        _check_degrade(loaded, name)
+
+
+def _check_degrade(loaded: LoadedConfig, name: str) -> None:
+    """Follow what takes a model's place: every name must lead somewhere, and not round and round."""
+    models = loaded.config.llm.models
+    seen = [name]
+    while isinstance(model := models[seen[-1]], ModelSection) and model.degrade is not None:
+        at = ("llm", "models", seen[-1], "degrade", "to")
+        _known(loaded, model.degrade.to, models, "model", *at)
+        if model.degrade.to in seen:
+            loaded.fail(f"models degrade in a circle: {' -> '.join([*seen, model.degrade.to])}", *at)
+        seen.append(model.degrade.to)
 
 
 def _check_limits(loaded: LoadedConfig) -> None:
@@ -131,6 +144,8 @@ def _check_limits(loaded: LoadedConfig) -> None:
         _known(loaded, name, config.agents, "agent", "limits", "agents", name)
     for name in config.limits.models:
         _known(loaded, name, config.llm.models, "model", "limits", "models", name)
+    for name in config.limits.providers:
+        _known(loaded, name, config.llm.providers, "provider", "limits", "providers", name)
     given: list[Path_] = [
         path
         for path in (("max_tokens_per_thread",), ("limits", "max_tokens_per_thread"), ("limits", "thread", "tokens"))

@@ -9,9 +9,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+Percent = Annotated[int, Meta(ge=1, le=100)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[Decimal, Meta(description="seconds, such as 2.5")]
 Per = Literal["thread", "day", "month"]
+Strategy = Literal["failover", "round_robin", "least_loaded", "cheapest"]
 
 
 class Secret:
@@ -49,7 +52,7 @@ class ThreadLimitsSection(LimitsSection, frozen=True, kw_only=True):
 
 
 class ScopedLimitsSection(LimitsSection, frozen=True, kw_only=True):
-    """Ceilings of one agent or model."""
+    """Ceilings of one agent, model or provider."""
 
     per: Annotated[Per, Meta(description="what they are counted over")] = "thread"
 
@@ -67,10 +70,48 @@ class AllLimitsSection(Section, frozen=True, kw_only=True):
     month: Annotated[LimitsSection, Meta(description="all threads together, per month")] = LimitsSection()
     agents: Annotated[dict[str, ScopedLimitsSection], Meta(description="by agent")] = {}
     models: Annotated[dict[str, ScopedLimitsSection], Meta(description="by model")] = {}
+    providers: Annotated[
+        dict[str, ScopedLimitsSection], Meta(description="by provider; what one refuses goes to the model's next route")
+    ] = {}
     time_zone: Annotated[str, Meta(description="where days and months begin, such as Europe/Berlin")] = "UTC"
 
 
-class LocalProviderSection(Section, frozen=True, kw_only=True, tag_field="type", tag="local"):
+class TimeoutsSection(Section, frozen=True, kw_only=True):
+    """How long a provider may take. What is given up after it was sent is charged, because it may have been billed."""
+
+    connect_seconds: Annotated[Seconds, Meta(description="until the connection stands; nothing is charged")] = Decimal(
+        10
+    )
+    first_token_seconds: Annotated[
+        Positive | Literal["unlimited"], Meta(description="seconds until a streamed answer shows a sign of life")
+    ] = 60
+    between_tokens_seconds: Annotated[
+        Positive | Literal["unlimited"], Meta(description="seconds a streamed answer may be silent")
+    ] = 30
+    call_seconds: Annotated[
+        Seconds | None, Meta(description="a whole attempt; llm.call_timeout_seconds unless given")
+    ] = None
+
+
+class CircuitSection(Section, frozen=True, kw_only=True):
+    """When a provider that fails is given a rest."""
+
+    failures: Annotated[Positive, Meta(description="so many failures, if as many attempts fail as succeed")] = 5
+    within_seconds: Annotated[Positive, Meta(description="within so many seconds")] = 30
+    open_seconds: Annotated[Positive, Meta(description="seconds until one attempt may try it again")] = 30
+
+
+class ServedSection(Section, frozen=True, kw_only=True):
+    """How any provider is treated."""
+
+    concurrency: Annotated[Positive | None, Meta(description="attempts at a time; as many as come unless given")] = None
+    requests_per_minute: Annotated[Positive | None, Meta(description="attempts within any minute")] = None
+    tokens_per_minute: Annotated[Positive | None, Meta(description="tokens within any minute, input and output")] = None
+    timeouts: Annotated[TimeoutsSection, Meta(description="how long it may take")] = TimeoutsSection()
+    circuit: Annotated[CircuitSection, Meta(description="when it is given a rest")] = CircuitSection()
+
+
+class LocalProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="local"):
     """A model on this machine, run by llama.cpp; needs the extra 'local'."""
 
     model: Annotated[str, Meta(description="a known model, or the path of a GGUF file")] = "smollm2-135m"
@@ -79,7 +120,7 @@ class LocalProviderSection(Section, frozen=True, kw_only=True, tag_field="type",
     threads: Annotated[Positive | None, Meta(description="processor threads")] = None
 
 
-class OpenAIProviderSection(Section, frozen=True, kw_only=True, tag_field="type", tag="openai"):
+class OpenAIProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="openai"):
     """OpenAI, or any server that speaks its chat completions; needs the extra 'openai'."""
 
     api_key: Annotated[Secret | None, Meta(description="${env:NAME}; OPENAI_API_KEY unless given")] = None
@@ -87,7 +128,7 @@ class OpenAIProviderSection(Section, frozen=True, kw_only=True, tag_field="type"
     prices_as: Annotated[str | None, Meta(description="the provider's id in genai-prices, such as x-ai")] = None
 
 
-class AnthropicProviderSection(Section, frozen=True, kw_only=True, tag_field="type", tag="anthropic"):
+class AnthropicProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="anthropic"):
     """Anthropic, or any server that speaks its messages; needs the extra 'anthropic'."""
 
     api_key: Annotated[Secret | None, Meta(description="${env:NAME}; ANTHROPIC_API_KEY unless given")] = None
@@ -95,7 +136,7 @@ class AnthropicProviderSection(Section, frozen=True, kw_only=True, tag_field="ty
     prices_as: Annotated[str | None, Meta(description="the provider's id in genai-prices")] = None
 
 
-class ScriptedProviderSection(Section, frozen=True, kw_only=True, tag_field="type", tag="scripted"):
+class ScriptedProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="scripted"):
     """A double that answers from a list, for trying things out without a model."""
 
     answers: Annotated[list[str], Meta(description="given in turn, again and again", min_length=1)]
@@ -104,13 +145,31 @@ class ScriptedProviderSection(Section, frozen=True, kw_only=True, tag_field="typ
 ProviderSection = LocalProviderSection | OpenAIProviderSection | AnthropicProviderSection | ScriptedProviderSection
 
 
+class DegradeSection(Section, frozen=True, kw_only=True):
+    """Which model takes another's place when the budget runs low, in mode enforce."""
+
+    at: Annotated[Percent, Meta(description="per cent of any limit of the call that must be spent")]
+    to: Annotated[str, Meta(description="another of llm.models, as a rule a cheaper one")]
+
+
 class ModelSection(Section, frozen=True, kw_only=True):
     """A model with several places that serve it."""
 
     routes: Annotated[list[str], Meta(description="'provider/model', most wanted first", min_length=1)]
-    strategy: Annotated[
-        Literal["failover", "round_robin"] | None, Meta(description="in which order routes are tried")
+    strategy: Annotated[Strategy | None, Meta(description="in which order routes are tried")] = None
+    degrade: Annotated[
+        DegradeSection | None, Meta(description="goes on with another model when the budget runs low")
     ] = None
+    hedge_after_seconds: Annotated[
+        Seconds | None, Meta(description="asks the next route too after so long; held and charged; never unless given")
+    ] = None
+
+
+class BackoffSection(Section, frozen=True, kw_only=True):
+    """How long a provider that failed a call is left alone by it."""
+
+    first_seconds: Annotated[Seconds, Meta(description="after the first failure; doubles with each")] = Decimal("0.5")
+    max_seconds: Annotated[Seconds, Meta(description="at most, also when a provider asks for more")] = Decimal(30)
 
 
 class LLMSection(Section, frozen=True, kw_only=True):
@@ -118,9 +177,7 @@ class LLMSection(Section, frozen=True, kw_only=True):
 
     providers: Annotated[dict[str, ProviderSection], Meta(description="where models are served")] = {}
     models: Annotated[dict[str, str | ModelSection], Meta(description="'provider/model', or routes")] = {}
-    strategy: Annotated[Literal["failover", "round_robin"], Meta(description="for models with several routes")] = (
-        "failover"
-    )
+    strategy: Annotated[Strategy, Meta(description="for models with several routes")] = "failover"
     estimate: Annotated[
         Literal["tight", "strict"], Meta(description="how input is counted before a call; strict is a true bound")
     ] = "tight"
@@ -128,6 +185,14 @@ class LLMSection(Section, frozen=True, kw_only=True):
     call_timeout_seconds: Annotated[Positive, Meta(description="seconds an attempt may take")] = 120
     wait_seconds: Annotated[Count, Meta(description="seconds a call waits for its siblings' holds")] = 30
     attempts: Annotated[Positive, Meta(description="how often a rejected call is tried in all")] = 3
+    retry: Annotated[
+        Literal["rejected", "uncertain"],
+        Meta(description="what is tried again: what was not charged, or timeouts and resets too, which were"),
+    ] = "rejected"
+    backoff: Annotated[BackoffSection, Meta(description="pauses between attempts at one provider")] = BackoffSection()
+    deadline_seconds: Annotated[Positive, Meta(description="seconds a call may take with all attempts and pauses")] = (
+        300
+    )
     unpriced: Annotated[
         Literal["refuse", "record"], Meta(description="what a USD limit does with a model without a price")
     ] = "refuse"

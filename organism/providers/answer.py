@@ -48,10 +48,14 @@ class Answer:
     def write(self, piece: str) -> None:
         """Add visible text."""
         if piece:
-            self._grown = True
             self._text.append(piece)
-            if self._on_text is not None:
-                self._on_text(piece)
+            self._grow(piece)
+
+    def _grow(self, piece: str = "") -> None:
+        """Note that there is more of the answer, and say so: thoughts and calls as an empty piece, a sign of life."""
+        self._grown = True
+        if self._on_text is not None:
+            self._on_text(piece)
 
     def think(
         self, piece: str, place: int = 0, *, signature: str = "", thought_id: str = "", redacted: bool = False
@@ -59,7 +63,7 @@ class Answer:
         """Add to the reasoning at a place; each piece may bring more of it."""
         if not (piece or signature or thought_id):
             return
-        self._grown = True
+        self._grow()
         thought = self._thoughts.setdefault(place, _Thought())
         thought.pieces.append(piece)
         thought.signature += signature
@@ -68,7 +72,7 @@ class Answer:
 
     def call(self, place: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
         """Add to the call of a tool at a place; each piece may bring more of it."""
-        self._grown = True
+        self._grow()
         call = self._calls.setdefault(place, _Call())
         call.id = call.id or call_id
         call.name = call.name or name

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from organism.errors import MissingExtraError, ProviderError
 from organism.providers.attachments import AttachmentBounds, extra_tokens
-from organism.providers.http import bounded_client, patient
+from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
 from organism.providers.messages import IMAGE_TOKENS, TOOL_TOKENS, decode, decode_stream, encode
 from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
 from organism.router.provider import Completion, CompletionRequest, TextSink
@@ -22,13 +22,20 @@ class AnthropicProvider:
         api_key: The secret.
         base_url: The server; Anthropic's own unless given.
         bounds: What the user vouches for of images and files.
+        connect_timeout_s: Seconds until the connection must stand.
 
     Raises:
         MissingExtraError: If the SDK is not installed.
     """
 
     def __init__(
-        self, name: str, api_key: str, base_url: str | None = None, *, bounds: AttachmentBounds | None = None
+        self,
+        name: str,
+        api_key: str,
+        base_url: str | None = None,
+        *,
+        bounds: AttachmentBounds | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         if importlib.util.find_spec("anthropic") is None:
             raise MissingExtraError("provider type 'anthropic'", "anthropic")
@@ -36,6 +43,7 @@ class AnthropicProvider:
         self._api_key = api_key
         self._base_url = base_url
         self._bounds = bounds or AttachmentBounds()
+        self._connect_timeout_s = connect_timeout_s
         self._client: AsyncAnthropic | None = None
 
     def extra_tokens(self, request: CompletionRequest) -> int:
@@ -83,7 +91,7 @@ class AnthropicProvider:
                 api_key=self._api_key,
                 base_url=self._base_url,
                 max_retries=0,
-                timeout=patient(),
-                http_client=bounded_client(),
+                timeout=patient(self._connect_timeout_s),
+                http_client=bounded_client(self._connect_timeout_s),
             )
         return self._client

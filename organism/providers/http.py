@@ -18,17 +18,17 @@ class OversizeError(ValueError):
     """An answer is larger than any answer of a model, or compressed although that was not asked for."""
 
 
-def patient() -> "httpx2.Timeout":
+def patient(connect_timeout_s: float = CONNECT_TIMEOUT_S) -> "httpx2.Timeout":
     """Return the timeouts of a client that is told when to give up: only connecting has one of its own.
 
     Given to the SDKs too, which otherwise guess at one from the output cap, or refuse the request over it.
     """
     import httpx2
 
-    return httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S)
+    return httpx2.Timeout(None, connect=connect_timeout_s)
 
 
-def bounded_client(**options: object) -> "httpx2.AsyncClient":
+def bounded_client(connect_timeout_s: float = CONNECT_TIMEOUT_S, **options: object) -> "httpx2.AsyncClient":
     """Make a client that follows no redirects, asks for no compression and cuts off endless answers.
 
     The router bounds the time of a whole attempt.
@@ -65,7 +65,7 @@ def bounded_client(**options: object) -> "httpx2.AsyncClient":
 
     return httpx2.AsyncClient(
         transport=_Transport(retries=0),
-        timeout=patient(),
+        timeout=patient(connect_timeout_s),
         follow_redirects=False,
         trust_env=False,
         **options,  # type: ignore[arg-type]

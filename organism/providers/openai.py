@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from organism.errors import ConfigError, MissingExtraError, ProviderError
 from organism.providers import chat, responses
 from organism.providers.attachments import AttachmentBounds, extra_tokens
-from organism.providers.http import bounded_client, patient
+from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
 from organism.providers.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
 from organism.router.provider import Completion, CompletionRequest, TextSink
@@ -27,6 +27,7 @@ class OpenAIProvider:
         vendor: Whose server it is; OpenAI's, or with a ``base_url`` that of nobody in particular, unless given.
         api: Which of the two formats to speak.
         bounds: What the user vouches for of images and files.
+        connect_timeout_s: Seconds until the connection must stand.
 
     Raises:
         MissingExtraError: If the SDK is not installed.
@@ -42,6 +43,7 @@ class OpenAIProvider:
         vendor: str | None = None,
         api: API = "chat",
         bounds: AttachmentBounds | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         if importlib.util.find_spec("openai") is None:
             raise MissingExtraError(f"provider type {vendor or 'openai'!r}", "openai")
@@ -53,6 +55,7 @@ class OpenAIProvider:
             raise ConfigError(f"every user of {vendor!r} has an address of their own; give it as 'base_url'")
         self._api = api
         self._bounds = bounds or AttachmentBounds()
+        self._connect_timeout_s = connect_timeout_s
         self._client: AsyncOpenAI | None = None
 
     def extra_tokens(self, request: CompletionRequest) -> int:
@@ -110,8 +113,8 @@ class OpenAIProvider:
                 api_key=self._api_key,
                 base_url=self._base_url,
                 max_retries=0,
-                timeout=patient(),
-                http_client=bounded_client(),
+                timeout=patient(self._connect_timeout_s),
+                http_client=bounded_client(self._connect_timeout_s),
             )
         return self._client
 

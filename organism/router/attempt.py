@@ -5,6 +5,7 @@ a terminated thread, a second cancellation in the same breath) can keep the real
 caller goes at once, and the attempt reads on for a bounded time before the whole hold is charged.
 """
 
+import math
 from collections.abc import Callable
 
 import anyio
@@ -15,10 +16,13 @@ from organism.budget.estimate import output_tokens_from_text
 from organism.budget.holds import HeldCall, Spender
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.pricing import Rates, cost_nanousd
+from organism.router.circuit import Health
+from organism.router.gate import Passage
 from organism.router.plan import Route
 from organism.router.provider import Completion, CompletionRequest, Provider, TextSink
 from organism.usage.events import Outcome
 
+_TOO_MANY_REQUESTS = 429
 _DOUBTFUL_FACTOR = 16
 _DOUBTFUL_NANOUSD = 10_000_000_000
 """Usage above 16 times its hold and above $10 is taken for a provider's mistake and disputed, not believed."""
@@ -63,13 +67,18 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         request: What is sent, with the granted output cap.
         input_tokens: The estimate that was held.
         held: Its hold.
+        passage: Its way through the provider's gate.
         rates: The model's prices; ``None`` when unknown.
         timeout_s: Seconds until it is given up.
+        first_token_s: Seconds until a streamed answer must show a sign of life; ``None`` for no such limit.
+        between_tokens_s: Seconds it may be silent after that, likewise.
+        deadline_s: When its call must be over, on the event loop's clock.
         started_ns: When it was let out, on the monotonic clock; negative before that.
         on_text: Where pieces of the answer go.
         scope: Ends the exchange with the provider; no cancellation from outside does.
         done: Set once it is resolved.
         result: The answer, or why there is none.
+        abandoned: Whether its caller has gone.
     """
 
     spender: Spender
@@ -78,37 +87,75 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     request: CompletionRequest
     input_tokens: int
     held: HeldCall
+    passage: Passage
     rates: Rates | None
     timeout_s: float
+    first_token_s: float | None = None
+    between_tokens_s: float | None = None
+    deadline_s: float = math.inf
     started_ns: int = -1
     on_text: TextSink | None = None
     scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
     done: anyio.Event = msgspec.field(default_factory=anyio.Event)
     result: Completion | ProviderError | None = None
+    abandoned: bool = False
+    _latest: float = math.inf
+    _heard: bool = False
 
     def drain(self, within_s: float) -> None:
         """Let go of the caller: read on silently for the real usage, but not for long."""
         self.on_text = None
-        self.scope.deadline = min(self.scope.deadline, anyio.current_time() + within_s)
+        self.abandoned = True
+        self._latest = min(self._latest, anyio.current_time() + within_s)
+        self.scope.deadline = min(self.scope.deadline, self._latest)
 
     def pass_text(self, piece: str) -> None:
-        """Hand a piece of the answer to whoever still listens."""
-        if self.on_text is not None:
+        """Take a sign of life, and hand its text, if it has any, to whoever still listens."""
+        self._heard = True
+        self._allow(self.between_tokens_s)
+        if piece and self.on_text is not None:
             self.on_text(piece)
 
+    def _allow(self, silence_s: float | None) -> None:
+        silent_until = math.inf if silence_s is None else anyio.current_time() + silence_s
+        self.scope.deadline = min(self._latest, silent_until)
+
     async def exchange(self, provider: Provider) -> None:
-        """Talk to the provider and set :attr:`result`; a cut-off exchange leaves it ``None``."""
-        self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.timeout_s)
+        """Talk to the provider and set :attr:`result`; an exchange whose task is killed leaves it ``None``."""
+        begun_s = anyio.current_time()
+        self._latest = min(self._latest, begun_s + self.timeout_s, self.deadline_s)
+        sink = self.pass_text if self.on_text is not None else None
+        self._allow(self.first_token_s if sink is not None else None)
         with self.scope:
             try:
-                sink = self.pass_text if self.on_text is not None else None
                 self.result = await provider.complete(self.request, sink)
             except ProviderError as error:
                 self.result = error
             except Exception as error:  # noqa: BLE001 - an adapter's own bug must still be charged, and is raised by the router
                 self.result = UncertainError(self.route.provider, f"unexpected {type(error).__name__}: {error}")
         if self.result is None:
-            self.result = UncertainError(self.route.provider, f"no answer within {self.timeout_s:g} s")
+            self.result = UncertainError(self.route.provider, self._what_was_late(begun_s))
+
+    def _what_was_late(self, begun_s: float) -> str:
+        now_s = anyio.current_time()
+        if now_s >= self._latest:
+            return "abandoned by its caller" if self.abandoned else f"no answer within {now_s - begun_s:.3g} s"
+        if self._heard:
+            return f"silent for {self.between_tokens_s:g} s in the middle of the answer"
+        return f"no sign of an answer within {self.first_token_s:g} s"
+
+    @property
+    def health(self) -> Health:
+        """What the attempt says of its provider: refusing a request is an answer, even if the answer is "not now"."""
+        match self.result:
+            case Completion():
+                return "answered"
+            case RejectedError(again=again, status=status):
+                return "failed" if again and status != _TOO_MANY_REQUESTS else "answered"
+            case ProviderError() if not self.abandoned:
+                return "failed"
+            case _:
+                return "unknown"
 
     def charge(self, rates_of: Callable[[str, str], Rates | None]) -> Charge:
         """Decide what the attempt costs; the table of outcomes of the guarantees page.

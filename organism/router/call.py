@@ -1,11 +1,15 @@
 """What the router takes and shows: a call, how calls are made, and a look at what is under way."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from organism.budget.holds import Spender
+from organism.router.backoff import Backoff
+from organism.router.gate import ProviderHealth
 from organism.router.provider import CompletionRequest
+from organism.router.provider_settings import ProviderSettings
 
 Estimate = Literal["tight", "strict"]
 """``tight``: close, may be overrun a little. ``strict``: counts bytes, a true bound for text."""
@@ -18,19 +22,28 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
         estimate: How the input is counted before the call.
         output_min: The shortest answer worth a call, in tokens.
         attempts: How often a rejected call is tried in all.
+        retry_uncertain: Whether attempts that were charged without an answer (timeouts, resets, gateways' errors) are
+            tried again too, as new holds.
+        backoff: How long the waits between attempts at one provider are.
+        deadline_s: Seconds a call may take in all: waiting, attempts and pauses.
         timeout_s: Seconds an attempt may take.
         drain_s: Seconds an abandoned attempt may go on, to learn its real usage.
         calls_in_flight: Calls of one thread at a time.
         refuse_unpriced: Whether a USD limit in mode ``enforce`` refuses models without a price.
+        providers: How each provider is treated, by its name.
     """
 
     estimate: Estimate = "tight"
     output_min: int = 16
     attempts: int = 3
+    retry_uncertain: bool = False
+    backoff: Backoff = Backoff()
+    deadline_s: float = 300.0
     timeout_s: float = 120.0
     drain_s: float = 10.0
     calls_in_flight: int = 8
     refuse_unpriced: bool = True
+    providers: Mapping[str, ProviderSettings] = {}
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +63,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouterStatistics(msgspec.Struct, frozen=True):
-    """A look at the router: attempts under way, and threads that have any."""
+    """A look at the router.
+
+    Attributes:
+        attempts_open: Attempts under way.
+        threads: Threads that have any.
+        providers: How each provider is doing.
+    """
 
     attempts_open: int
     threads: int
+    providers: dict[str, ProviderHealth]

@@ -35,6 +35,8 @@ class ObservedCall:
         self._clock = clock
         self._attempts = 0
         self._provider_ns = 0
+        self._running: list[Attempt] = []
+        self._since_ns: int | None = None
         self._completion: Completion | None = None
         outer = current_work() or Work(thread_id=call.spender.thread_id, agent=call.spender.agent, message_id="")
         self._parent_trace = outer.trace
@@ -56,14 +58,20 @@ class ObservedCall:
 
     @contextmanager
     def attempt(self, attempt: Attempt) -> Iterator[None]:
-        """Count an attempt that leaves within the block, and the time spent on it."""
-        began_ns = self._clock.monotonic_ns()
+        """Count an attempt that leaves within the block, and the time since; of two at a time it counts once."""
+        self._running.append(attempt)
         try:
             yield
         finally:
+            self._running.remove(attempt)
             if attempt.started_ns >= 0:
                 self._attempts += 1
-                self._provider_ns += self._clock.monotonic_ns() - began_ns
+                since_ns = min(attempt.started_ns, self._since_ns or attempt.started_ns)
+                if any(other.started_ns >= 0 for other in self._running):
+                    self._since_ns = since_ns
+                else:
+                    self._provider_ns += self._clock.monotonic_ns() - since_ns
+                    self._since_ns = None
 
     def answered(self, completion: Completion) -> Completion:
         """Take note of the answer."""

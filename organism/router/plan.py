@@ -1,18 +1,15 @@
-"""Which provider does each attempt of a call go to, and how long is the wait before it? Pure."""
+"""How is a model of the configuration served? Its routes, and what to do when it becomes too dear. Pure."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Mapping
 from typing import Literal
 
 import msgspec
 
 from organism.errors import ConfigError
 
-Strategy = Literal["failover", "round_robin"]
-"""``failover``: always the first route first. ``round_robin``: each call begins one route further."""
-
-BACKOFF_FIRST_S = 0.5
-BACKOFF_MAX_S = 30.0
-"""The longest wait, also for a provider that asks for more."""
+Strategy = Literal["failover", "round_robin", "least_loaded", "cheapest"]
+"""``failover``: always the first route first. ``round_robin``: each call begins one route further. ``least_loaded``:
+the provider with the fewest attempts under way. ``cheapest``: the lowest known price."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -22,6 +19,18 @@ class Route(msgspec.Struct, frozen=True):
     model: str
 
 
+class Degrade(msgspec.Struct, frozen=True):
+    """What takes a model's place when the budget runs low.
+
+    Attributes:
+        at: Per cent of any limit of the call that must be spent.
+        to: The other model's name in the configuration.
+    """
+
+    at: int
+    to: str
+
+
 class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A model as agents name it.
 
@@ -29,11 +38,15 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
         name: Its name in the configuration.
         routes: Where it is served, most wanted first; never empty.
         strategy: In which order routes are tried.
+        degrade: Which model takes its place when the budget runs low; ``None`` for none.
+        hedge_after_s: Seconds without an answer after which the next route is asked as well; ``None`` for never.
     """
 
     name: str
     routes: tuple[Route, ...]
     strategy: Strategy = "failover"
+    degrade: Degrade | None = None
+    hedge_after_s: float | None = None
 
 
 def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
@@ -50,33 +63,20 @@ def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
     return ModelPlan(name=name, routes=(Route(provider, served),))
 
 
-def check_routes(plans: Iterable[ModelPlan], providers: Container[str]) -> None:
-    """Refuse routes to providers that do not exist.
+def check_plans(plans: Mapping[str, ModelPlan], providers: Container[str]) -> None:
+    """Refuse models that lead nowhere: to a provider or a model that does not exist, or round and round.
 
     Raises:
         ConfigError: If there is one.
     """
-    for plan in plans:
+    for plan in plans.values():
         for route in plan.routes:
             if route.provider not in providers:
                 raise ConfigError(f"model {plan.name!r} is routed to provider {route.provider!r}, which does not exist")
-
-
-def route_for(plan: ModelPlan, call_number: int, attempt: int) -> Route:
-    """Return the route of an attempt, counted from 1: each attempt goes one route on, and round again at the end."""
-    start = call_number if plan.strategy == "round_robin" else 0
-    routes: Sequence[Route] = plan.routes
-    return routes[(start + attempt - 1) % len(routes)]
-
-
-def delay_s(attempt: int, retry_after_s: float | None, *, same_provider: bool) -> float:
-    """Return the seconds to wait after a failed attempt, counted from 1.
-
-    What the provider asked for counts, up to :data:`BACKOFF_MAX_S`; without it the wait doubles with each attempt.
-    Another provider is tried at once.
-    """
-    if not same_provider:
-        return 0.0
-    if retry_after_s is not None:
-        return max(0.0, min(retry_after_s, BACKOFF_MAX_S))
-    return float(min(BACKOFF_FIRST_S * 2 ** (attempt - 1), BACKOFF_MAX_S))
+        seen = [plan.name]
+        while (degrade := plans[seen[-1]].degrade) is not None:
+            if degrade.to not in plans:
+                raise ConfigError(f"model {seen[-1]!r} degrades to {degrade.to!r}, but there is no such model")
+            if degrade.to in seen:
+                raise ConfigError(f"models degrade in a circle: {' -> '.join([*seen, degrade.to])}")
+            seen.append(degrade.to)

@@ -23,7 +23,12 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 """How much a model is to think before it answers; an adapter takes the nearest its provider knows."""
 
 TextSink = Callable[[str], None]
-"""Called with each piece of text as it arrives. Must not block; what it raises is the caller's own error."""
+"""Called with each piece of text as it arrives. Must not block; what it raises is the caller's own error.
+
+An adapter also calls it with an empty piece for a part of the answer without text, such as reasoning: a sign of life,
+which keeps the attempt from being given up as silent. What carries no part of the answer (pings, comments, single
+bytes) is no sign of life.
+"""
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):

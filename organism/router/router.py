@@ -4,54 +4,52 @@ The router holds no balance and knows no wire format. It decides what each failu
 that each hold it takes is resolved exactly once, whatever happens to the task that asked for it.
 """
 
+import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import anyio
 import anyio.abc
 from msgspec.structs import replace
 
-from organism.amounts import NS_PER_S, BudgetState
-from organism.budget.estimate import input_tokens_strict, input_tokens_tight
-from organism.budget.holds import HeldCall, Settlement, Spender
+from organism.amounts import NS_PER_S
+from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import of_provider
 from organism.clock import Clock
 from organism.errors import (
     BudgetExhaustedError,
-    ConfigError,
     ProviderError,
     RejectedError,
     Shortfall,
     StoppedError,
+    UnboundedError,
     UncertainError,
     UnpricedError,
 )
 from organism.ids import IdSource
 from organism.journal import Journal
 from organism.messages import BudgetWarning
-from organism.pricing import Rates
+from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
+from organism.router.course import Course
+from organism.router.gate import Passage
+from organism.router.gates import Gates
+from organism.router.hedge import Ended, first_answer
 from organism.router.observed import ObservedCall
-from organism.router.plan import ModelPlan, Route, delay_s, route_for
+from organism.router.plan import ModelPlan, Route
+from organism.router.planner import Planner, Prices, input_tokens
 from organism.router.provider import Completion, Provider, TextSink
-from organism.tracing import current_trace, trace_id_of
+from organism.router.strategy import Itinerary
 from organism.usage.activity import ActivityFeed
-from organism.usage.events import BudgetExceeded, LLMRetry, ThresholdCrossed, UsageEvent
 from organism.usage.outbox import Outbox
 
 WarningSink = Callable[[Spender, BudgetWarning], None]
 """Delivers a warning to the agent whose call crossed a threshold; must not block."""
-
-
-class Prices(Protocol):
-    """Where the router learns what a model costs."""
-
-    def rates(self, provider: str, model: str) -> Rates | None:
-        """Return the prices of a provider's model, or ``None`` when unknown, which is not zero."""
-        ...
 
 
 class LLMRouter:
@@ -68,6 +66,7 @@ class LLMRouter:
         ids: Makes call ids.
         settings: How calls are made.
         activity: Is told of every call.
+        chance: Gives random numbers from 0 up to 1, so that callers who failed together do not come back together.
     """
 
     def __init__(  # noqa: PLR0913 - the crossing of four rooms; everything is named at the one place that calls it
@@ -83,6 +82,7 @@ class LLMRouter:
         ids: IdSource,
         settings: RouterSettings | None = None,
         activity: ActivityFeed | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.models = dict(models)
         self.settings = settings or RouterSettings()
@@ -91,11 +91,13 @@ class LLMRouter:
         self._registry = registry
         self._prices = prices
         self._journal = journal
-        self._outbox = outbox
+        self._announcer = Announcer(outbox)
         self._clock = clock
         self._ids = ids
         self._activity = activity or ActivityFeed()
-        self._calls_made = 0
+        self._chance = chance
+        self._gates = Gates(providers, self.settings.providers, clock)
+        self._planner = Planner(self.models, prices, registry, self._gates, self.settings)
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
         self._slots: dict[str, anyio.Semaphore] = {}
@@ -134,30 +136,26 @@ class LLMRouter:
             UncertainError: No usable answer came, and the whole hold was charged.
             UnknownAccountError: The thread has no budget, because it is closed.
         """
-        number = self._calls_made
-        self._calls_made += 1
         call_id = self._ids.next("call")
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
         with observed:
             async with self._slot(call.spender.thread_id):
-                return observed.answered(await self._attempts(call, call_id, number, observed, on_text))
+                planned = self._planner.plan(call)
+                for step in planned.degraded:
+                    self._announcer.say_degraded(call, call_id, step)
+                course = Course(call, call_id, planned, self.settings, now_s=anyio.current_time())
+                return observed.answered(await self._attempts(course, observed, on_text))
 
-    async def _attempts(
-        self, call: Call, call_id: str, number: int, observed: ObservedCall, on_text: TextSink | None
-    ) -> Completion:
-        """Try until one attempt answers, or none is left."""
-        plan = self._plan(call.spender.model)
-        for attempt_number in range(1, self.settings.attempts + 1):
-            route = route_for(plan, number, attempt_number)
-            attempt = await self._admit(call, route, attempt_number)
-            with observed.attempt(attempt):
-                result = await self._run(call, call_id, attempt, on_text)
+    async def _attempts(self, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Completion:
+        """Try until one attempt answers, or none may follow."""
+        while True:
+            attempt, result = await self._attempt(course, observed, on_text)
             if isinstance(result, Completion):
                 return result
-            if not (isinstance(result, RejectedError) and result.again) or attempt_number == self.settings.attempts:
+            now_s = anyio.current_time()
+            if not course.goes_on(attempt.route, result, now_s=now_s, chance=self._chance()):
                 raise result
-            await self._back_off(call, call_id, attempt, result, route_for(plan, number, attempt_number + 1))
-        raise AssertionError("a call ends within its attempts")
+            self._announcer.say_retry(course, attempt, result, course.delay_s(now_s))
 
     async def wait_idle(self, thread_id: str) -> None:
         """Return when no attempt of the thread is open any more; abandoned ones get only their drain time."""
@@ -169,31 +167,65 @@ class LLMRouter:
     def statistics(self) -> RouterStatistics:
         """Count what is under way."""
         return RouterStatistics(
-            attempts_open=sum(len(attempts) for attempts in self._open.values()), threads=len(self._open)
+            attempts_open=sum(len(attempts) for attempts in self._open.values()),
+            threads=len(self._open),
+            providers=self._gates.health(),
         )
 
     # -- steps of a call ------------------------------------------------------------------------------------------
-
-    def _plan(self, model: str) -> ModelPlan:
-        try:
-            return self.models[model]
-        except KeyError:
-            known = ", ".join(sorted(self.models)) or "none"
-            raise ConfigError(f"no model is called {model!r}; there are: {known}") from None
 
     def _slot(self, thread_id: str) -> anyio.Semaphore:
         """Return the thread's places in flight, made on first use and gone with its last attempt."""
         return self._slots.setdefault(thread_id, anyio.Semaphore(self.settings.calls_in_flight))
 
-    async def _admit(self, call: Call, route: Route, number: int) -> Attempt:
-        """Hold the worst case of an attempt, or raise why it may not be made."""
-        spender, request = call.spender, call.request
+    async def _attempt(self, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Ended:
+        """Make the next attempt, and where the model is hedged another beside it if it is slow."""
+
+        async def run(attempt: Attempt, sink: TextSink | None) -> Ended:
+            with observed.attempt(attempt):
+                return attempt, await self._run(course.call, course.call_id, attempt, sink)
+
+        async def hedge(sink: TextSink | None) -> Ended | None:
+            may = course.attempts < self.settings.attempts
+            return await run(await self._next_attempt(course), sink) if may else None
+
+        first = partial(run, await self._next_attempt(course))
+        if course.plan.hedge_after_s is None:
+            return await first(on_text)
+        return await first_answer(first, hedge, course.plan.hedge_after_s, on_text)
+
+    async def _next_attempt(self, course: Course) -> Attempt:
+        """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
+
+        A refusal that another provider may not share sends the call on to the next: its own limit, an unknown price, an
+        image that nothing bounds there.
+        """
+        while True:
+            route, passage = await self._gates.take(course.itinerary, course.deadline_s)
+            try:
+                attempt = await self._admit(course.call, course, route, passage)
+            except (BudgetExhaustedError, UnboundedError, UnpricedError) as error:
+                passage.leave()
+                if not course.avoids(_routes_that_fail_alike(error, route, course.itinerary), str(error)):
+                    raise
+            except BaseException:
+                passage.leave()
+                raise
+            else:
+                if (change := course.goes_to(route)) is not None:
+                    self._announcer.say_failover(course, change[0], route.provider, change[1])
+                return attempt
+
+    async def _admit(self, call: Call, course: Course, route: Route, passage: Passage) -> Attempt:
+        """Hold the worst case of an attempt on every scope of where it really goes, or raise why it may not be made."""
+        spender = replace(call.spender, model=course.plan.name, provider=route.provider)
+        request = call.request
         rates = self._prices.rates(route.provider, route.model)
         if rates is None:
             self._refuse_unpriced(spender, route)
-        count = input_tokens_strict if self.settings.estimate == "strict" else input_tokens_tight
         ask = Ask(
-            input_tokens=count(request.texts()) + self._providers[route.provider].extra_tokens(request),
+            input_tokens=input_tokens(request, self.settings.estimate)
+            + self._providers[route.provider].extra_tokens(request),
             output_cap=request.max_output_tokens,
             output_min=self.settings.output_min,
             input_rate=rates.dearest_input() if rates is not None else 0,
@@ -205,15 +237,21 @@ class LLMRouter:
             raise BudgetExhaustedError(held, spender.thread_id)
         if held.over is not None:
             self._say_exceeded(call, held.over, enforced=False)
+        course.attempts += 1
+        timeouts = self._gates[route.provider].settings.timeouts
         return Attempt(
             spender=spender,
-            number=number,
+            number=course.attempts,
             route=route,
             request=replace(request, model=route.model, max_output_tokens=held.output_cap),
             input_tokens=ask.input_tokens,
             held=held,
+            passage=passage,
             rates=rates,
-            timeout_s=self._timeout_s(held),
+            timeout_s=self._timeout_s(held, timeouts.call_s),
+            first_token_s=timeouts.first_token_s,
+            between_tokens_s=timeouts.between_tokens_s,
+            deadline_s=course.deadline_s,
         )
 
     async def _run(
@@ -221,12 +259,16 @@ class LLMRouter:
     ) -> Completion | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
         try:
+            await attempt.passage.enter(attempt.input_tokens + attempt.held.output_cap, attempt.deadline_s)
             self._registry.dispatch(attempt.held.hold_id)
             await self._journal.commit()
             if self._tasks is None:
                 raise StoppedError
-        except BaseException:
+        except BaseException as error:
             self._registry.release(attempt.held.hold_id)  # nothing has left yet
+            attempt.passage.leave()
+            if isinstance(error, RejectedError):
+                return error
             raise
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
@@ -246,23 +288,27 @@ class LLMRouter:
         try:
             await attempt.exchange(self._providers[attempt.route.provider])
         finally:
-            self._resolve(call, call_id, attempt)
+            charge = self._resolve(call, call_id, attempt)
+            attempt.passage.leave(attempt.health, tokens=charge.usage.total, failure=charge.error)
             attempt.done.set()
             self._forget(attempt)
 
-    def _resolve(self, call: Call, call_id: str, attempt: Attempt) -> None:
+    def _resolve(self, call: Call, call_id: str, attempt: Attempt) -> Charge:
         charge = attempt.charge(self._prices.rates)
         latency_ns = self._clock.monotonic_ns() - attempt.started_ns
         if charge.outcome == "released":
             budgets = self._registry.release(attempt.held.hold_id)
-            self._say_usage(call, call_id, attempt, charge, latency_ns, budgets)
-            return
+            self._announcer.say_usage(call, call_id, attempt, charge, latency_ns, budgets)
+            return charge
         settlement = self._registry.settle(
             attempt.held, charge.amounts, outcome=charge.outcome, priced=charge.cost_nanousd is not None
         )
-        self._say_usage(call, call_id, attempt, charge, latency_ns, settlement)
+        self._announcer.say_usage(call, call_id, attempt, charge, latency_ns, settlement)
         for warning in settlement.warnings:
-            self._warn(call, warning)
+            self._announcer.say_warning(call, warning)
+            if self.on_warning is not None:
+                self.on_warning(call.spender, warning)
+        return charge
 
     def _forget(self, attempt: Attempt) -> None:
         thread_id = attempt.spender.thread_id
@@ -277,27 +323,13 @@ class LLMRouter:
         """Free what is kept for a thread that has ended."""
         self._slots.pop(thread_id, None)
 
-    async def _back_off(self, call: Call, call_id: str, attempt: Attempt, error: RejectedError, then: Route) -> None:
-        wait_s = delay_s(attempt.number, error.retry_after_s, same_provider=then.provider == attempt.route.provider)
-        self._outbox.emit(
-            LLMRetry(
-                thread_id=call.spender.thread_id,
-                root_thread_id=call.root_thread_id,
-                agent=call.spender.agent,
-                call_id=call_id,
-                attempt=attempt.number,
-                delay_s=wait_s,
-                provider=attempt.route.provider,
-                next_provider=then.provider,
-                reason=str(error),
-            )
-        )
-        await anyio.sleep(wait_s)
+    def _say_exceeded(self, call: Call, shortfall: Shortfall, *, enforced: bool) -> None:
+        if self._registry.first_report(shortfall):
+            self._announcer.say_exceeded(call, shortfall, enforced=enforced)
 
-    def _timeout_s(self, held: HeldCall) -> float:
-        if held.time_left_ns is None:
-            return self.settings.timeout_s
-        return min(self.settings.timeout_s, held.time_left_ns / NS_PER_S)
+    def _timeout_s(self, held: HeldCall, call_s: float | None) -> float:
+        timeout_s = self.settings.timeout_s if call_s is None else call_s
+        return timeout_s if held.time_left_ns is None else min(timeout_s, held.time_left_ns / NS_PER_S)
 
     def _refuse_unpriced(self, spender: Spender, route: Route) -> None:
         if self._registry.mode != "enforce" or not self.settings.refuse_unpriced:
@@ -305,68 +337,12 @@ class LLMRouter:
         if any(state.limits.cost_nanousd is not None for state in self._registry.scopes_of(spender)):
             raise UnpricedError(route.model, route.provider)
 
-    # -- what is told ---------------------------------------------------------------------------------------------
 
-    def _warn(self, call: Call, warning: BudgetWarning) -> None:
-        self._outbox.emit(
-            ThresholdCrossed(
-                thread_id=call.spender.thread_id,
-                root_thread_id=call.root_thread_id,
-                agent=call.spender.agent,
-                account=warning.account,
-                dimension=warning.dimension,
-                threshold=warning.threshold,
-                level=warning.level,
-                limit=warning.limit,
-                spent=warning.spent,
-            )
-        )
-        if self.on_warning is not None:
-            self.on_warning(call.spender, warning)
-
-    def _say_exceeded(self, call: Call, shortfall: Shortfall, *, enforced: bool) -> None:
-        if not self._registry.first_report(shortfall):
-            return
-        self._outbox.emit(
-            BudgetExceeded(
-                thread_id=call.spender.thread_id,
-                root_thread_id=call.root_thread_id,
-                agent=call.spender.agent,
-                shortfall=shortfall,
-                enforced=enforced,
-            )
-        )
-
-    def _say_usage(
-        self,
-        call: Call,
-        call_id: str,
-        attempt: Attempt,
-        charge: Charge,
-        latency_ns: int,
-        settled: Settlement | tuple[BudgetState, ...],
-    ) -> None:
-        event = UsageEvent(
-            thread_id=call.spender.thread_id,
-            root_thread_id=call.root_thread_id,
-            agent=call.spender.agent,
-            call_id=call_id,
-            attempt=attempt.number,
-            provider=attempt.route.provider,
-            model=call.spender.model,
-            request_model=attempt.request.model,
-            response_model=charge.response_model,
-            usage=charge.usage,
-            cost_nanousd=0 if charge.outcome == "released" else charge.cost_nanousd,
-            price_source=charge.price_source,
-            latency_ns=latency_ns,
-            outcome=charge.outcome,
-            error=charge.error,
-            labels=call.labels,
-            trace_id=trace_id_of(current_trace()),
-        )
-        if isinstance(settled, Settlement):
-            event = replace(event, overrun=settled.overrun, budgets=settled.budgets)
-        else:
-            event = replace(event, budgets=settled)
-        self._outbox.emit(event)
+def _routes_that_fail_alike(
+    error: BudgetExhaustedError | UnboundedError | UnpricedError, route: Route, itinerary: Itinerary
+) -> tuple[Route, ...]:
+    """Return the routes that a refusal rules out: all of them, all through one provider, or one only."""
+    if isinstance(error, UnpricedError):
+        return (route,)
+    alike_everywhere = isinstance(error, BudgetExhaustedError) and not of_provider(error.shortfall.account)
+    return itinerary.routes if alike_everywhere else itinerary.through(route.provider)

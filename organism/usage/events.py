@@ -186,6 +186,46 @@ class LLMRetry(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class LLMFailover(Event, frozen=True, kw_only=True):
+    """A call goes to another provider than it would have.
+
+    Attributes:
+        call_id: The call.
+        model: The model's name in the configuration.
+        from_provider: Where it would have gone.
+        to_provider: Where it goes.
+        reason: Why: what failed, what refused, or that the provider has failed too often lately.
+    """
+
+    agent: str
+    call_id: str
+    model: str
+    from_provider: str
+    to_provider: str
+    reason: str
+
+
+class ModelDegraded(Event, frozen=True, kw_only=True):
+    """A call is made with another model than was asked for, because a limit has been spent to a threshold.
+
+    Attributes:
+        call_id: The call.
+        model: The model asked for, by its name in the configuration.
+        to_model: The model that takes its place.
+        account: The scope whose spend has reached the threshold.
+        dimension: The unit.
+        threshold: Per cent of the limit.
+    """
+
+    agent: str
+    call_id: str
+    model: str
+    to_model: str
+    account: str
+    dimension: Dimension
+    threshold: int
+
+
 class AgentStopped(Event, frozen=True, kw_only=True):
     """An agent failed more often than its restart intensity allows and takes no more messages."""
 
@@ -270,6 +310,8 @@ AnyEvent = (
     | ThreadResumed
     | ThreadClosed
     | LLMRetry
+    | LLMFailover
+    | ModelDegraded
     | AgentStopped
     | DeadLetterEvent
     | LimitChanged

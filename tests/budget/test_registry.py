@@ -361,7 +361,7 @@ def storm(seed: int) -> Callable[[], object]:
     async def main() -> None:
         import random
 
-        rnd = random.Random(seed)  # noqa: S311
+        rnd = random.Random(seed)
         registry = virtual(500, wait_s=3)
 
         async def caller() -> None:

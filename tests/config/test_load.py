@@ -10,12 +10,18 @@ from organism.amounts import Limits
 from organism.app import Organism
 from organism.budget.scopes import ScopedLimits
 from organism.config.build import budget_plan
+from organism.config.build_router import model_plans, router_settings
 from organism.config.describe import describe_agents, describe_graph
 from organism.config.json_schema import SHIPPED, text
 from organism.config.load import LoadedConfig, load_config, parse_config
 from organism.config.schema import OpenAIProviderSection
 from organism.config.starter import STARTER, STARTER_HANDLER
 from organism.errors import ConfigError
+from organism.router.backoff import Backoff
+from organism.router.circuit import CircuitSettings
+from organism.router.plan import Degrade
+from organism.router.provider_settings import ProviderSettings, Timeouts
+from organism.router.rate_limit import RateLimits
 
 GOOD = """\
 name: good
@@ -85,6 +91,34 @@ BAD = [
     (GOOD + "limits: {day: {seconds: 5}}\n", 11, "limits.day.seconds", "unknown key 'seconds'"),
     (GOOD + "limits: {agents: {writr: {tokens: 5}}}\n", 11, "limits.agents.writr", "did you mean 'writer'"),
     (GOOD + "limits: {models: {man: {tokens: 5}}}\n", 11, "limits.models.man", "did you mean 'main'"),
+    (GOOD + "limits: {providers: {fke: {tokens: 5}}}\n", 11, "limits.providers.fke", "did you mean 'fake'"),
+    (with_line("answers: [hello]", "answers: [a], concurrency: 0"), 5, "llm.providers.fake.concurrency", "at least 1"),
+    (with_line("answers: [hello]", "answers: [a], concurency: 1"), 5, "llm.providers.fake.concurency", "did you mean"),
+    (
+        with_line("answers: [hello]", "answers: [a], timeouts: {first_token_seconds: soon}"),
+        5,
+        "llm.providers.fake.timeouts.first_token_seconds",
+        "whole number",
+    ),
+    (with_line("fake/any", "{routes: [fake/any], strategy: cheap}"), 7, "llm.models.main.strategy", "'cheapest'"),
+    (
+        with_line("fake/any", "{routes: [fake/any], degrade: {at: 101, to: main}}"),
+        7,
+        "llm.models.main.degrade.at",
+        "from 1 to 100",
+    ),
+    (
+        with_line("fake/any", "{routes: [fake/any], degrade: {at: 80, to: smal}}\n    small: fake/s"),
+        7,
+        "llm.models.main.degrade.to",
+        "did you mean 'small'",
+    ),
+    (
+        with_line("fake/any", "{routes: [fake/any], degrade: {at: 80, to: main}}"),
+        7,
+        "llm.models.main.degrade.to",
+        "in a circle: main -> main",
+    ),
     (GOOD + "limits: {time_zone: Europe/Berln}\n", 11, "limits.time_zone", "did you mean 'Europe/Berlin'"),
     (GOOD + "max_tokens_per_thread: 5\nlimits: {thread: {tokens: 6}}\n", 12, "limits.thread.tokens", "keep one"),
     (GOOD + "name: again\n", 11, None, "stands twice, first on line 1"),
@@ -139,6 +173,44 @@ def test_limits_are_exact_integers() -> None:
     assert plan.thread == Limits(tokens=None, cost_nanousd=100_000_000, elapsed_ns=1_500_000_000, calls=3)
     assert plan.windows["day"] == Limits(cost_nanousd=5_000_000_000)
     assert plan.agents == {"writer": ScopedLimits(Limits(tokens=7), "day")}
+
+
+def test_routing_and_treatment_of_providers_arrive_as_written() -> None:
+    """Strategies, limits per minute, timeouts and circuits mean what the file says."""
+    llm = """\
+llm:
+  retry: uncertain
+  deadline_seconds: 100
+  backoff: {first_seconds: 0.25, max_seconds: 8}
+  providers:
+    fake:
+      type: scripted
+      answers: [hello]
+      concurrency: 3
+      requests_per_minute: 60
+      tokens_per_minute: 9000
+      timeouts: {first_token_seconds: unlimited, between_tokens_seconds: 5, call_seconds: 40.5}
+      circuit: {failures: 2, within_seconds: 10, open_seconds: 20}
+    here: {type: local, slots: 3}
+  models:
+    main: {routes: [fake/any, here/small], strategy: least_loaded, degrade: {at: 80, to: small}}
+    small: {routes: [here/small], hedge_after_seconds: 1.5}
+"""
+    config = parse(GOOD.replace(GOOD[GOOD.index("llm:") : GOOD.index("agents:")], llm)).config
+
+    settings, plans = router_settings(config), model_plans(config)
+
+    assert (settings.retry_uncertain, settings.deadline_s) == (True, 100.0)
+    assert settings.backoff == Backoff(first_s=0.25, max_s=8.0)
+    assert settings.providers["fake"] == ProviderSettings(
+        concurrency=3,
+        rates=RateLimits(requests=60, tokens=9000),
+        timeouts=Timeouts(first_token_s=None, between_tokens_s=5.0, call_s=40.5),
+        circuit=CircuitSettings(failures=2, within_s=10.0, open_s=20.0),
+    )
+    assert settings.providers["here"].concurrency == 3, "what waits for a slot waits where no timeout runs"
+    assert (plans["main"].strategy, plans["main"].degrade) == ("least_loaded", Degrade(80, "small"))
+    assert plans["small"].hedge_after_s == 1.5
 
 
 @pytest.mark.parametrize("short", ["max_tokens_per_thread: 42", "limits: {max_tokens_per_thread: 42}"])

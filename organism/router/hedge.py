@@ -1,0 +1,88 @@
+"""Two attempts at one call: the second begins when the first is slow, the first answer counts, the other is let go.
+
+Letting go is cancelling: the attempt itself reads on for its real usage and is charged for it. A streamed answer is
+taken from whichever attempt speaks first, and never from both.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from organism.errors import BudgetError, ProviderError
+from organism.router.attempt import Attempt
+from organism.router.provider import Completion, TextSink
+
+Ended = tuple[Attempt, Completion | ProviderError]
+Lane = Callable[[TextSink | None], Awaitable[Ended | None]]
+"""Makes an attempt, sending text to a sink; ``None`` if there was nothing to attempt."""
+
+
+async def first_answer(first: Lane, hedge: Lane, after_s: float, on_text: TextSink | None) -> Ended:
+    """Return how a hedged call ended: with an answer if either attempt gave one, else with the failure.
+
+    A hedge that the budget refuses is not made, and that is no failure: nobody asked for it. An attempt that fails
+    before the hedge begins ends the race; what follows then is for the call to decide.
+
+    Args:
+        first: The attempt proper.
+        hedge: The second one.
+        after_s: Seconds without a word of the first after which the second begins.
+        on_text: Called with each piece of the answer that counts.
+    """
+    race = _Race(on_text)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(race.run, 0, first)
+        with anyio.move_on_after(after_s):
+            await race.settled.wait()
+        if not race.settled.is_set():
+            tasks.start_soon(race.run, 1, hedge)
+    return race.result()
+
+
+class _Race:
+    def __init__(self, on_text: TextSink | None) -> None:
+        self.settled = anyio.Event()
+        """Set once the first lane has spoken or ended."""
+        self._on_text = on_text
+        self._scopes = (anyio.CancelScope(), anyio.CancelScope())
+        self._speaker: int | None = None
+        self._ended: list[Ended | None] = [None, None]
+        self._error: Exception | None = None
+
+    async def run(self, lane: int, attempt: Lane) -> None:
+        with self._scopes[lane]:
+            try:
+                ended = self._ended[lane] = await attempt(self._sink(lane))
+            except BudgetError as error:
+                self._error = self._error or (error if lane == 0 else None)
+            except Exception as error:  # noqa: BLE001 - raised by result(), where no task group wraps it
+                self._error = self._error or error
+            else:
+                if ended is not None and isinstance(ended[1], Completion):
+                    self._scopes[1 - lane].cancel()
+        if lane == 0:
+            self.settled.set()
+
+    def _sink(self, lane: int) -> TextSink | None:
+        on_text = self._on_text
+        if on_text is None:
+            return None
+
+        def pass_on(piece: str) -> None:
+            if self._speaker is None:
+                self._speaker = lane
+                self._scopes[1 - lane].cancel()
+                self.settled.set()
+            if self._speaker == lane:
+                on_text(piece)
+
+        return pass_on
+
+    def result(self) -> Ended:
+        ended = [one for one in self._ended if one is not None]
+        for one in ended:
+            if isinstance(one[1], Completion):
+                return one
+        if ended:
+            return ended[-1]
+        raise self._error if self._error is not None else AssertionError("a race ends somehow")

@@ -1,0 +1,142 @@
+"""With which model is a call made, and in which order are its routes tried? Looks at budgets, prices and providers."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import Dimension, TokenUsage
+from organism.budget.estimate import input_tokens_strict, input_tokens_tight
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.thresholds import reached
+from organism.errors import ConfigError
+from organism.pricing import Rates, cost_nanousd
+from organism.router.call import Call, Estimate, RouterSettings
+from organism.router.gates import Gates
+from organism.router.plan import ModelPlan, Route
+from organism.router.provider import CompletionRequest
+from organism.router.strategy import Candidate, Itinerary, preferred
+
+
+class Prices(Protocol):
+    """Where the router learns what a model costs."""
+
+    def rates(self, provider: str, model: str) -> Rates | None:
+        """Return the prices of a provider's model, or ``None`` when unknown, which is not zero."""
+        ...
+
+
+class Degraded(msgspec.Struct, frozen=True):
+    """Another model takes a model's place.
+
+    Attributes:
+        model: The model until here.
+        to_model: The other one.
+        account: The scope whose spend is why.
+        dimension: The unit.
+        threshold: Per cent of the limit that is spent.
+    """
+
+    model: str
+    to_model: str
+    account: str
+    dimension: Dimension
+    threshold: int
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """How a call is to be made.
+
+    Attributes:
+        plan: The model it is made with.
+        itinerary: Where its attempts go.
+        degraded: How the model asked for became this one.
+    """
+
+    plan: ModelPlan
+    itinerary: Itinerary
+    degraded: tuple[Degraded, ...]
+
+
+class Planner:
+    """Plans calls.
+
+    Args:
+        models: The models agents may name.
+        prices: What they cost.
+        registry: The budgets.
+        gates: How busy providers are.
+        settings: How calls are made.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelPlan],
+        prices: Prices,
+        registry: ThreadBudgetRegistry,
+        gates: Gates,
+        settings: RouterSettings,
+    ) -> None:
+        self._models = dict(models)
+        self._prices = prices
+        self._registry = registry
+        self._gates = gates
+        self._settings = settings
+        self._calls_made: dict[str, int] = {}
+
+    def plan(self, call: Call) -> Planned:
+        """Choose the model and the order of its routes.
+
+        Raises:
+            ConfigError: If no model has that name.
+            UnknownAccountError: If the thread has no budget.
+        """
+        plan = self._model(call.spender.model)
+        steps: list[Degraded] = []
+        while (step := self._degraded(call, plan)) is not None:
+            steps.append(step)
+            plan = self._model(step.to_model)
+        number = self._calls_made.get(plan.name, 0)
+        self._calls_made[plan.name] = number + 1
+        candidates = [
+            Candidate(route, self._gates[route.provider].load, self._cost_there(call, plan, route))
+            for route in plan.routes
+        ]
+        return Planned(plan, Itinerary(preferred(plan.strategy, candidates, number)), tuple(steps))
+
+    def _model(self, name: str) -> ModelPlan:
+        try:
+            return self._models[name]
+        except KeyError:
+            known = ", ".join(sorted(self._models)) or "none"
+            raise ConfigError(f"no model is called {name!r}; there are: {known}") from None
+
+    def _degraded(self, call: Call, plan: ModelPlan) -> Degraded | None:
+        """Return what takes a model's place, if any limit of the call is spent that far.
+
+        Only in mode ``enforce``: the other modes watch, and change nothing of what is done.
+        """
+        degrade = plan.degrade
+        if degrade is None or self._registry.mode != "enforce":
+            return None
+        for state in self._registry.scopes_of(replace(call.spender, model=plan.name)):
+            for dimension, threshold in reached(state.limits, state.spent, state.elapsed_ns, (degrade.at,)):
+                return Degraded(plan.name, degrade.to, state.account, dimension, threshold)
+        return None
+
+    def _cost_there(self, call: Call, plan: ModelPlan, route: Route) -> int | None:
+        """Return what a call would cost on a route, as far as its strategy wants to know."""
+        rates = self._prices.rates(route.provider, route.model) if plan.strategy == "cheapest" else None
+        if rates is None:
+            return None
+        usage = TokenUsage(
+            input=input_tokens(call.request, self._settings.estimate), output=call.request.max_output_tokens
+        )
+        return cost_nanousd(rates, usage)
+
+
+def input_tokens(request: CompletionRequest, estimate: Estimate) -> int:
+    """Return the upper estimate of a request's text; images and files are the provider's to bound."""
+    count = input_tokens_strict if estimate == "strict" else input_tokens_tight
+    return count(request.texts())

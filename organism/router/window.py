@@ -1,0 +1,63 @@
+"""How much happened lately? A sliding count in integers, with the time passed in. Pure.
+
+Time is cut into slots, and a slot counts until its *last* instant is a whole span ago. So in no span of that length,
+wherever one lets it begin, does more happen than the count says: a provider may count calendar minutes, sliding ones
+or a bucket that fills, and is never asked for more than it allows.
+"""
+
+from collections import deque
+
+_SLOTS = 60
+
+
+class SlidingWindow:
+    """Sums what was counted within the last span of time.
+
+    Args:
+        span_ns: The span's length in nanoseconds.
+    """
+
+    def __init__(self, span_ns: int) -> None:
+        self._slot_ns = max(1, span_ns // _SLOTS)
+        self._counts: deque[list[int]] = deque()
+        self._total = 0
+
+    def total(self, now_ns: int) -> int:
+        """Return what was counted within the span that ends now."""
+        gone = now_ns // self._slot_ns - _SLOTS
+        while self._counts and self._counts[0][0] < gone:
+            self._total -= self._counts.popleft()[1]
+        return self._total
+
+    def add(self, amount: int, now_ns: int) -> None:
+        """Count an amount."""
+        slot = now_ns // self._slot_ns
+        if not self._counts or self._counts[-1][0] != slot:
+            self._counts.append([slot, 0])
+        self._counts[-1][1] += amount
+        self._total += amount
+
+    def correct(self, by: int, counted_at_ns: int) -> None:
+        """Change what was counted at an earlier instant; what has left the window already stays as it is."""
+        slot = counted_at_ns // self._slot_ns
+        for count in self._counts:
+            if count[0] == slot:
+                count[1] += by
+                self._total += by
+                return
+
+    def free_in_ns(self, amount: int, most: int, now_ns: int) -> int:
+        """Return in how many nanoseconds an amount fits below a ceiling it can fit below at all; 0 when it does now."""
+        total = self.total(now_ns)
+        for slot, counted in self._counts:
+            if total + amount <= most:
+                return 0
+            total -= counted
+            if total + amount <= most:
+                return (slot + _SLOTS + 1) * self._slot_ns - now_ns
+        return 0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._counts.clear()
+        self._total = 0

@@ -19,6 +19,8 @@ _FILE = Path("organism.yaml")
 app = App(name="organism", help="Run LLM agents with hard budgets per conversation.", version_flags=["--version"])
 models = App(name="models", help="Models that run on this machine.")
 app.command(models)
+dashboards = App(name="dashboards", help="What Grafana and Prometheus show and watch.")
+app.command(dashboards)
 
 
 @app.command
@@ -158,6 +160,20 @@ def threads(*, file: File = _FILE, state: Path | None = None) -> int:
     from organism.cli.client import Client, list_threads
 
     return list_threads(Client.of(file, state))
+
+
+@dashboards.command(name="export")
+def export_dashboards(folder: Path) -> int:
+    """Write the Grafana dashboard and the Prometheus alert rules into a folder.
+
+    Args:
+        folder: Where to; made if it is not there.
+    """
+    from organism.exporters.dashboards import export
+
+    for path in export(folder):
+        print(path)  # noqa: T201
+    return exits.OK
 
 
 @models.command(name="list")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -117,8 +118,8 @@ class Prometheus:
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait for what happens in another process; there is nothing to be told by."""
     with anyio.fail_after(PATIENCE_S):
-        while not await holds():
-            await anyio.sleep(0.1)
+        while not await holds():  # noqa: ASYNC110 - another process sets no event of ours
+            await anyio.sleep(0.1)  # Prometheus itself only looks twice a second
 
 
 @asynccontextmanager
@@ -279,3 +280,16 @@ def test_dashboard_can_be_provisioned(tmp_path: Path) -> None:
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids))
     assert dashboard["uid"] == "organism"
+
+
+def test_provisioning_example_is_right(tmp_path: Path) -> None:
+    """The configuration in the documents is one that Prometheus takes, with the files where it says they are."""
+    example = Path(__file__).parents[2] / "docs" / "observe"
+    shutil.copytree(example, tmp_path / "observe")
+    export(tmp_path / "observe" / "shipped")
+    (tmp_path / "observe" / "token").write_text(TOKEN)
+    command = ["promtool", "check", "config", str(tmp_path / "observe" / "prometheus.yml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    for path in example.rglob("*.yaml"):
+        assert yaml.safe_load(path.read_text())

@@ -44,7 +44,7 @@ def load(path: str) -> object:
             f"module {module_name!r} does not import: {error}; a module beside organism.yaml is found "
             f"when its folder is listed under 'python_path'"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that calls sys.exit() must not end us without a word
         raise ConfigError(f"module {module_name!r} raised {type(error).__name__} when imported: {error}") from error
     try:
         return getattr(module, name)

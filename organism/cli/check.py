@@ -16,7 +16,7 @@ from organism.cli import exits
 from organism.config.describe import describe_agents, describe_graph, describe_models, describe_providers
 from organism.config.json_schema import SHIPPED
 from organism.config.load import DEFAULT_FILE, load_config
-from organism.config.starter import STARTER, STARTER_HANDLER
+from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.errors import ConfigError
 from organism.providers.model_files import MODELS, find
 
@@ -51,12 +51,12 @@ def init_folder(folder: Path, *, force: bool) -> int:
     """
     files = {
         DEFAULT_FILE: STARTER,
-        "agents.py": STARTER_HANDLER,
+        STARTER_MODULE: STARTER_HANDLER,
         SHIPPED.name: SHIPPED.read_text(encoding="utf-8"),
     }
     there = [name for name in files if (folder / name).exists()]
     if there and not force:
-        raise ConfigError(f"{', '.join(there)} is here already; use --force to overwrite", where=str(folder))
+        raise ConfigError(f"already here: {', '.join(there)}; use --force to overwrite", where=str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

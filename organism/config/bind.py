@@ -20,6 +20,7 @@ from organism.config.schema import VARIANTS, Secret
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _NOT_TEXT = re.compile(r"|~|null|true|false|[-+]?[0-9][0-9_.,:eE+-]*|[-+]?\.(?:inf|nan)", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _DIGITS_MAX = 18
@@ -130,7 +131,9 @@ class Binder:
         marks = {mark: struct for struct in structs for mark in _required(struct)}
         found = [mark for mark in marks if mark in node.entries]
         if not found:
-            self._source.fail(f"needs either {' or '.join(map(repr, marks))}", node.line, path)
+            near = [(key, mark) for key in node.entries for mark in get_close_matches(key, list(marks), n=1)]
+            hint = f"; did you mean {near[0][1]!r} by {near[0][0]!r}?" if near else ""
+            self._source.fail(f"needs either {' or '.join(map(repr, marks))}{hint}", node.line, path)
         if len(found) > 1:
             self._source.fail(f"has both {' and '.join(map(repr, found))}; remove one", node.line, path)
         return marks[found[0]]
@@ -146,11 +149,11 @@ class Binder:
         return by_tag[tag.text]
 
     def _unknown_key(self, key: str, fields: MappingABC[str, object], line: int, path: Path_) -> NoReturn:
-        hint = did_you_mean(key, fields)
-        if not hint and (homes := _homes(self._root).get(key)):
+        # A key that exists elsewhere is misplaced, not misspelt, however much it looks like one that belongs here.
+        if homes := _homes(self._root).get(key):
             hint = f"; it belongs under {' or '.join(sorted(homes))}"
-        if not hint:
-            hint = f"; there are: {', '.join(fields)}"
+        else:
+            hint = did_you_mean(key, fields) or f"; there are: {', '.join(fields)}"
         self._source.fail(f"unknown key {key!r}{hint}", line, (*path, key))
 
     # -- scalars --------------------------------------------------------------------------------------------------
@@ -179,7 +182,7 @@ class Binder:
         return node.text
 
     def _text(self, node: Scalar, path: Path_) -> str:
-        if not node.quoted and _NOT_TEXT.fullmatch(node.text):
+        if not node.quoted and _NOT_TEXT.fullmatch(node.text) and not _ADDRESS.fullmatch(node.text):
             self._source.fail(f"expected text, not {_shown(node)}; put it in quotes if it is text", node.line, path)
         if path and path[-1] in _SUBSTITUTED and (reference := _ENVIRONMENT.fullmatch(node.text)):
             return self._environment_value(reference[1], node.line, path)
@@ -187,7 +190,8 @@ class Binder:
 
     def _integer(self, node: Scalar, expected: types.IntType, path: Path_) -> int:
         if node.quoted or not _INTEGER.fullmatch(node.text) or len(node.text) > _DIGITS_MAX:
-            self._source.fail(f"expected a whole number such as 1000, not {_shown(node)}", node.line, path)
+            hint = "; remove the quotes" if node.quoted and _INTEGER.fullmatch(node.text) else ""
+            self._source.fail(f"expected a whole number such as 1000, not {_shown(node)}{hint}", node.line, path)
         value = int(node.text)
         if (expected.ge is not None and value < expected.ge) or (expected.le is not None and value > expected.le):
             bounds = f"at least {expected.ge}" if expected.le is None else f"from {expected.ge} to {expected.le}"

@@ -212,6 +212,9 @@ def _kind(name: str, section: ProviderSection) -> str:
 
 def _agents(loaded: LoadedConfig, on_text: TextListener | None) -> tuple[Agent, ...]:
     folders = [loaded.folder / folder for folder in loaded.config.python_path]
+    for place, folder in enumerate(folders):
+        if not folder.is_dir():
+            loaded.fail(f"there is no folder {str(folder)!r}", "python_path", place)
     with importable(folders):
         return tuple(_agent(loaded, name, section, on_text) for name, section in loaded.config.agents.items())
 

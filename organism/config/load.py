@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn, cast
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -10,9 +11,11 @@ import msgspec
 from organism.config.bind import Binder, did_you_mean
 from organism.config.nodes import Path_, Source, parse_tree, read_text
 from organism.config.schema import (
+    AnthropicProviderSection,
     Config,
     LLMAgentSection,
     ModelSection,
+    OpenAIProviderSection,
 )
 from organism.ids import AGENT_NAME, USER
 
@@ -67,6 +70,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     loaded = LoadedConfig(config, folder, source, binder.lines)
     _check_names(loaded)
     _check_agents(loaded)
+    _check_providers(loaded)
     _check_models(loaded)
     _check_limits(loaded)
     return loaded
@@ -109,6 +113,24 @@ def _check_agents(loaded: LoadedConfig) -> None:
                             "agents", name, "gather")  # fmt: skip
         if isinstance(agent, LLMAgentSection):
             _known(loaded, agent.model, loaded.config.llm.models, "model", "agents", name, "model")
+
+
+def _check_providers(loaded: LoadedConfig) -> None:
+    for name, section in loaded.config.llm.providers.items():
+        if not isinstance(section, OpenAIProviderSection | AnthropicProviderSection) or section.base_url is None:
+            continue
+        if not _is_web_address(section.base_url):
+            # Not shown: it may come from the environment, and with a password in it.
+            reason = "this is no address of a server; write one such as http://127.0.0.1:11434/v1"
+            loaded.fail(reason, "llm", "providers", name, "base_url")
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port beyond 65535, or brackets that do not close
+        return False
 
 
 def _check_models(loaded: LoadedConfig) -> None:

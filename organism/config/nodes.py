@@ -122,43 +122,44 @@ class _Builder:
                 if root is not None:
                     self._source.fail("a second document begins here; there is one per file", _line(event))
                 continue
-            root = self._node(event, 0)
+            root = self._node(event, ())
         return root
 
-    def _node(self, event: yaml.Event, depth: int) -> Node:
+    def _node(self, event: yaml.Event, path: Path_) -> Node:
         line = _line(event)
         self._count += 1
-        if self._count > NODES_MAX or depth > DEPTH_MAX:
+        if self._count > NODES_MAX or len(path) > DEPTH_MAX:
             self._source.fail(f"nested deeper than {DEPTH_MAX} or more than {NODES_MAX:,} values", line)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            self._source.fail("anchors and aliases are not allowed; write the value out", line)
+            self._source.fail("anchors and aliases are not allowed; write the value out", line, path)
         if (tag := getattr(event, "tag", None)) is not None:
-            self._source.fail(f"tags such as {tag} are not allowed", line)
+            self._source.fail(f"tags such as {tag} are not allowed", line, path)
         match event:
             case yaml.ScalarEvent():
                 return Scalar(line, event.value, event.style is not None)
             case yaml.SequenceStartEvent():
-                return Sequence(line, tuple(self._items(depth)))
+                return Sequence(line, tuple(self._items(path)))
             case _:
-                return self._mapping(line, depth)
+                return self._mapping(line, path)
 
-    def _items(self, depth: int) -> list[Node]:
-        items = []
+    def _items(self, path: Path_) -> list[Node]:
+        items: list[Node] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            items.append(self._node(event, depth + 1))
+            items.append(self._node(event, (*path, len(items))))
         return items
 
-    def _mapping(self, line: int, depth: int) -> Mapping:
+    def _mapping(self, line: int, path: Path_) -> Mapping:
         entries: dict[str, Node] = {}
         key_lines: dict[str, int] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            key = self._node(event, depth + 1)
+            key = self._node(event, path)
             if not isinstance(key, Scalar):
-                self._source.fail("a key must be text", key.line)
+                self._source.fail("a key must be text", key.line, path)
+            inside: Path_ = (*path, key.text)
             if key.text in entries:
                 first = key_lines[key.text]
-                self._source.fail(f"key {key.text!r} stands twice, first on line {first}; remove one", key.line)
-            entries[key.text] = self._node(next(self._events), depth + 1)
+                self._source.fail(f"key {key.text!r} stands twice, first on line {first}; remove one", key.line, inside)
+            entries[key.text] = self._node(next(self._events), inside)
             key_lines[key.text] = key.line
         return Mapping(line, entries, key_lines)
 

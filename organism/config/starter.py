@@ -34,13 +34,16 @@ agents:
     max_output_tokens: 120
     next: review                 # where its answers go; without it they go back to whoever asked
   review:
-    handler: agents:review       # agents.py beside this file
+    handler: my_agents:review    # my_agents.py beside this file
     next: writer
   writer:
     model: main
     system: You write one short, clear paragraph.
     max_output_tokens: 200
 """
+
+STARTER_MODULE = "my_agents.py"
+"""Where the starter's handler stands; not ``agents.py``, which a widespread package of that name would shadow."""
 
 STARTER_HANDLER = '''\
 """The Python agent of organism.yaml."""

@@ -15,7 +15,7 @@ from organism.config.describe import describe_agents, describe_graph
 from organism.config.json_schema import SHIPPED, text
 from organism.config.load import LoadedConfig, load_config, parse_config
 from organism.config.schema import OpenAIProviderSection
-from organism.config.starter import STARTER, STARTER_HANDLER
+from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.errors import ConfigError
 from organism.router.backoff import Backoff
 from organism.router.circuit import CircuitSettings
@@ -51,7 +51,8 @@ BAD = [
     (GOOD + "zzz: 1\n", 11, "zzz", "unknown key 'zzz'; there are: "),
     (GOOD + "agnets: {}\n", 11, "agnets", "did you mean 'agents'"),
     (GOOD + "max_output_tokens: 5\n", 11, "max_output_tokens", "belongs under agents.NAME"),
-    (with_line("{model: main}", "{modle: main}"), 9, "agents.writer", "'model' or 'handler'"),
+    (with_line("{model: main}", "{modle: main}"), 9, "agents.writer", "did you mean 'model' by 'modle'"),
+    (with_line("{model: main}", "{system: hi}"), 9, "agents.writer", "'model' or 'handler'"),
     (with_line("{model: main}", "{model: main, handler: a:b}"), 9, "agents.writer", "has both"),
     (with_line("{model: main}", "{model: main, nxt: critic}"), 9, "agents.writer.nxt", "did you mean 'next'"),
     (with_line("{model: main}", "{model: mian}"), 9, "agents.writer.model", "did you mean 'main'"),
@@ -121,10 +122,14 @@ BAD = [
     ),
     (GOOD + "limits: {time_zone: Europe/Berln}\n", 11, "limits.time_zone", "did you mean 'Europe/Berlin'"),
     (GOOD + "max_tokens_per_thread: 5\nlimits: {thread: {tokens: 6}}\n", 12, "limits.thread.tokens", "keep one"),
-    (GOOD + "name: again\n", 11, None, "stands twice, first on line 1"),
-    (with_line("name: good", "name: &a good"), 1, None, "anchors"),
-    (with_line("name: good", "name: *a"), 1, None, "anchors and aliases"),
-    (with_line("name: good", "name: !!python/name:os.system x"), 1, None, "tags"),
+    (GOOD + "name: again\n", 11, "name", "stands twice, first on line 1"),
+    (GOOD + "bounds: {hops: 5, hops: 6}\n", 11, "bounds.hops", "stands twice"),
+    (with_line("name: good", "name: &a good"), 1, "name", "anchors"),
+    (with_line("name: good", "name: *a"), 1, "name", "anchors and aliases"),
+    (GOOD + "thresholds: [75, &a 90]\n", 11, "thresholds[1]", "anchors"),
+    (with_line("name: good", "name: !!python/name:os.system x"), 1, "name", "tags"),
+    (GOOD + "providers: {}\n", 11, "providers", "it belongs under llm"),
+    (GOOD + "limits: {thread: {tokens: '5'}}\n", 11, "limits.thread.tokens", "remove the quotes"),
     (with_line("name: good", "name: good\n\tbad: tab"), 2, None, "not YAML"),
     (with_line("name: good", "name: {"), None, None, "not YAML"),
     (with_line("name: good", "name: g\0d"), None, None, "not YAML"),
@@ -278,6 +283,7 @@ def test_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, phrase:
         ("team:untyped", "message types"),
         ("no colon", "package.module:name"),
         ("broken:edit", "ZeroDivisionError"),
+        ("leaves:edit", "SystemExit"),
     ],
 )
 def test_handler_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path, handler: str, phrase: str) -> None:
@@ -287,6 +293,7 @@ def test_handler_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path, ha
         "async def edit(message: Text, ctx): ...\nasync def wrong(message): ...\nasync def untyped(m: int, ctx): ...\n"
     )
     (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(7)\n")
     path = tmp_path / "organism.yaml"
     path.write_text(GOOD + f"  editor: {{handler: '{handler}'}}\npython_path: [.]\n")
 
@@ -295,6 +302,33 @@ def test_handler_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path, ha
 
     assert caught.value.where == f"{path}:11"
     assert caught.value.path == "agents.editor.handler"
+
+
+def test_folder_of_handlers_that_is_not_there_is_refused() -> None:
+    """A misspelt python_path is named itself, not by the module that then does not import."""
+    loaded = parse(GOOD + "python_path: [., nowhere]\n")
+
+    with pytest.raises(ConfigError, match="there is no folder") as caught:
+        Organism.from_config(loaded, {})
+
+    assert caught.value.path == "python_path[1]"
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:11434", "127.0.0.1/v1", "http:///v1", "http://h:99999/v1", "ftp://h", "http://[::1"]
+)
+def test_address_that_is_none_is_refused_without_showing_it(url: str) -> None:
+    """A base_url that no call could reach is found before the first call, and a password in it stays unsaid."""
+    with pytest.raises(ConfigError, match="no address of a server") as caught:
+        parse(GOOD.replace("{type: scripted, answers: [hello]}", "{type: openai, base_url: '${env:URL}'}"), URL=url)
+
+    assert caught.value.where == "organism.yaml:5"
+    assert url not in str(caught.value)
+
+
+def test_address_of_a_host_needs_no_quotes() -> None:
+    """Four numbers with dots are no number."""
+    assert parse(GOOD + "daemon: {host: 127.0.0.1}\n").config.daemon.host == "127.0.0.1"
 
 
 def test_missing_key_of_a_provider_is_named() -> None:
@@ -319,7 +353,7 @@ def test_vendor_key_does_not_go_to_another_server() -> None:
 def test_starter_is_right(tmp_path: Path) -> None:
     """What ``organism init`` writes loads, and its Python agent imports."""
     (tmp_path / "organism.yaml").write_text(STARTER)
-    (tmp_path / "agents.py").write_text(STARTER_HANDLER)
+    (tmp_path / STARTER_MODULE).write_text(STARTER_HANDLER)
 
     organism = Organism.from_yaml(tmp_path / "organism.yaml", environment={})
 

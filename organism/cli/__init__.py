@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from organism.cli import exits
 
@@ -86,7 +86,7 @@ def daemon(
     *,
     file: File = _FILE,
     state: Path | None = None,
-    port: int | None = None,
+    port: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None,
     log_format: Literal["console", "json"] | None = None,
 ) -> int:
     """Run until stopped, taking messages over a local HTTP API.
@@ -205,6 +205,7 @@ def main() -> None:
 def call(arguments: list[str]) -> int:
     """Run a command line and return its exit code; errors that are somebody's to mend are one line, no traceback."""
     from organism.cli.client import UnreachableError
+    from organism.cli.terminal import one_line
     from organism.errors import OrganismError
 
     try:
@@ -212,10 +213,10 @@ def call(arguments: list[str]) -> int:
     except CycloptsError:
         return exits.USAGE
     except UnreachableError as error:
-        print(f"organism: {error}", file=sys.stderr)  # noqa: T201
+        print(f"organism: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return exits.UNREACHABLE
     except OrganismError as error:
-        print(f"organism: {error}", file=sys.stderr)  # noqa: T201
+        print(f"organism: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return exits.USAGE
     except KeyboardInterrupt:
         return exits.INTERRUPTED

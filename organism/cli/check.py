@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,6 +12,7 @@ from organism.app import Organism
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import limit_of
 from organism.cli import exits
+from organism.cli.terminal import Terminal
 from organism.config.describe import describe_agents, describe_graph, describe_models, describe_providers
 from organism.config.json_schema import SHIPPED
 from organism.config.load import DEFAULT_FILE, load_config
@@ -31,7 +31,7 @@ def check_file(path: Path, environment: dict[str, str]) -> int:
     """
     loaded = load_config(path, environment)
     organism = Organism.from_config(loaded, environment)
-    console = Console(highlight=False)
+    console = Terminal()
     config = loaded.config
     console.print(f"[bold]{config.name}[/] mode {config.mode}, thresholds {', '.join(map(str, config.thresholds))} %")
     console.print(_table(("agent", "is", "next", "waits for"), describe_agents(config)))
@@ -69,7 +69,7 @@ def init_folder(folder: Path, *, force: bool) -> int:
 
 def print_models() -> int:
     """List the models known by name."""
-    console = Console(highlight=False)
+    console = Terminal()
     rows = [
         (model.name, f"{model.size // 1_000_000} MB", model.licence, str(find(model.name) or "not fetched"))
         for model in MODELS.values()
@@ -98,7 +98,7 @@ def _limits_text(limits: Limits) -> str:
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     return table

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from organism.api.auth import TOKEN_FILE
 from organism.cli import exits
 from organism.cli.state import read_address, state_folder
-from organism.errors import ConfigError, MissingExtraError, OrganismError
+from organism.cli.terminal import one_line, plain
+from organism.errors import ConfigError, MissingExtraError, OrganismError, Shortfall
 
 if TYPE_CHECKING:
     import httpx2
@@ -132,15 +135,16 @@ def send_message(client: Client, text: str, *, to: str | None, thread: str | Non
             case "AgentSaid" if event["recipient"] == "user":
                 answers.append(event["text"])
                 if not as_json:
-                    sys.stdout.write(event["text"] + "\n")
+                    sys.stdout.write(plain(event["text"]) + "\n")
             case "ThreadBlocked":
-                sys.stderr.write(f"organism: thread {thread_id} waits for budget of {event['shortfall']['account']}\n")
+                shortfall = msgspec.convert(event["shortfall"], Shortfall)
+                sys.stderr.write(f"organism: thread {thread_id} waits for budget: {shortfall}\n")
                 return exits.EXHAUSTED
             case "ThreadClosed":
                 if as_json:
                     sys.stdout.write(json.dumps({"answers": answers, **event}) + "\n")
                 elif event["reason"]:
-                    sys.stderr.write(f"organism: {event['outcome']}: {event['reason']}\n")
+                    sys.stderr.write(f"organism: {event['outcome']}: {one_line(event['reason'])}\n")
                 return exits.OK if event["outcome"] == "completed" else exits.FAILED
             case _:
                 pass

@@ -18,7 +18,7 @@ from organism.config.schema import AnthropicProviderSection, OpenAIProviderSecti
 from organism.errors import MissingExtraError
 from organism.exporters.instruments import OPT_IN_VARIABLE, genai_names
 from organism.exporters.otel import otel_exporting
-from organism.usage.events import AgentSaid, AnyEvent
+from organism.usage.events import AgentSaid, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
 
 _DRAIN_S = 30.0
 
@@ -99,7 +99,16 @@ def _log_event(event: AnyEvent) -> None:
         return
     log = structlog.get_logger("organism.event")
     told = ("agent", "outcome", "threshold", "account", "reason")
-    fields = {name: getattr(event, name) for name in told if hasattr(event, name)}
+    fields = {name: value for name in told if (value := getattr(event, name, None)) is not None}
+    match event:
+        case UsageEvent(usage=usage):
+            fields |= {"model": event.model, "tokens": usage.total, "cost_nanousd": event.cost_nanousd}
+        case BudgetExceeded(shortfall=shortfall) | ThreadBlocked(shortfall=shortfall):
+            fields["refused"] = str(shortfall)
+        case ThreadClosed(budget=budget):
+            fields |= {"calls": budget.spent.calls, "tokens": budget.spent.tokens}
+        case _:
+            pass
     log.info(str(type(event).__struct_config__.tag), event_id=event.id, thread_id=event.thread_id, **fields)
 
 

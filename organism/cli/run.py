@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,15 +11,16 @@ import anyio
 import msgspec
 from rich.console import Console
 
-from organism.amounts import Limits
+from organism.amounts import BudgetState, Limits
 from organism.app import Organism
 from organism.budget.holds import Mode
 from organism.cli import exits
 from organism.cli.live import LiveView
 from organism.cli.summary import print_report
+from organism.cli.terminal import Terminal, plain
 from organism.config.load import load_config
 from organism.config.schema import LocalProviderSection, ProviderSection
-from organism.errors import BudgetExhaustedError
+from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
 from organism.exporters.otel import otel_exporting
 from organism.messages import Message, ThreadResult, as_message
 from organism.usage.events import AnyEvent
@@ -51,27 +52,28 @@ def run_task(text: str, options: RunOptions, environment: dict[str, str]) -> int
 
 async def _run(message: Message, options: RunOptions, environment: dict[str, str]) -> int:
     loaded = load_config(options.file, environment)
-    console = Console(stderr=options.json, highlight=False)
+    console = Terminal(stderr=options.json)
     view = LiveView(console, quiet=options.json)
     organism = Organism.from_config(loaded, environment, progress=view.progress, on_text=view.on_text)
     if options.mode is not None:
         organism.budgets.mode = options.mode
     events: list[AnyEvent] = []
     organism.usage.on_event(events.append)
-    organism.usage.on_event(view.on_event)
+    unfollow = organism.usage.on_event(view.on_event)
     limits = _limits(organism, options)
     async with otel_exporting(organism, environment), organism:
         thread_id = await organism.open_thread(message, to=options.to, limits=limits)
         async with _interruptible() as interrupted:
             with view:
-                code = await _finish(organism, thread_id, interrupted)
+                code = await _finish(organism, thread_id, interrupted, view)
         # Leaving the organism ends a blocked thread; what the user wants to know is what it was before.
-        report = build_report(events, thread_id)
+        unfollow()
+        report = build_report(events, thread_id, _budgets(organism, thread_id))
     _print(console, report, options, _context_tokens(loaded.config.llm.providers.values()))
     return code
 
 
-async def _finish(organism: Organism, thread_id: str, interrupted: anyio.Event) -> int:
+async def _finish(organism: Organism, thread_id: str, interrupted: anyio.Event, view: LiveView) -> int:
     """Wait for the end of the thread, for its budget to run out, or for Ctrl-C."""
     code = exits.INTERRUPTED
     async with anyio.create_task_group() as tasks:
@@ -82,6 +84,7 @@ async def _finish(organism: Organism, thread_id: str, interrupted: anyio.Event) 
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(watch)
+        tasks.start_soon(view.follow, lambda: _budgets(organism, thread_id))
         try:
             result: ThreadResult = await organism.wait(thread_id)
             if not interrupted.is_set():
@@ -90,6 +93,14 @@ async def _finish(organism: Organism, thread_id: str, interrupted: anyio.Event) 
             code = exits.EXHAUSTED
         tasks.cancel_scope.cancel()
     return code
+
+
+def _budgets(organism: Organism, thread_id: str) -> tuple[BudgetState, ...]:
+    """Return what limits an open thread; nothing once it has ended."""
+    try:
+        return organism.thread_budgets(thread_id)
+    except UnknownAccountError:
+        return ()
 
 
 @asynccontextmanager
@@ -104,6 +115,7 @@ async def _interruptible() -> AsyncIterator[anyio.Event]:
                     if interrupted.is_set():
                         sys.stderr.write("\x1b[?25hstopped at once\n")  # the live view may have hidden the cursor
                         os._exit(exits.INTERRUPTED)
+                    sys.stderr.write("stopping once the calls under way are paid for; Ctrl-C again stops at once\n")
                     interrupted.set()
 
         tasks.start_soon(receive)
@@ -137,7 +149,16 @@ def _print(console: Console, report: RunReport, options: RunOptions, context_tok
         return
     if report.answer:
         console.rule("answer")
-        console.print(report.answer, markup=False)
+        console.print(plain(report.answer), markup=False)
     print_report(console, report, context_tokens)
     if report.outcome == "blocked":
-        console.print("[red]budget exhausted[/]; try again with a higher limit, such as --budget-tokens N")
+        console.print(f"[red]budget exhausted[/]; {_way_out(report.refusals)}")
+
+
+def _way_out(refusals: Sequence[Shortfall]) -> str:
+    """Say how to raise the limit that refused last."""
+    options = {"tokens": "--budget-tokens N", "usd": "--budget-usd X"}
+    last = refusals[-1] if refusals else None
+    if last is not None and last.account.startswith("thread:") and last.dimension in options:
+        return f"try again with a higher limit, {options[last.dimension]}"
+    return "raise the limit in the configuration"

@@ -1,11 +1,14 @@
 """Draw the report of a run for people: a table, totals, warnings, and why it ended."""
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from organism.amounts import NS_PER_S, BudgetState, Dimension, format_amount, format_usd
 from organism.budget.thresholds import amount_of, limit_of
+from organism.cli.terminal import one_line
 from organism.usage.report import RunReport
 from organism.usage.totals import UsageTotals
 
@@ -26,20 +29,19 @@ def print_report(console: Console, report: RunReport, context_tokens: int | None
             f"average {report.average_agent_tokens:,} tokens per agent · largest {report.largest_agent} · "
             f"output {report.output_percent or 0} % of input · longest prompt {longest}"
         )
-    if report.budget is not None:
-        for line in budget_lines(report.budget):
-            console.print(line)
+    for line in budget_lines(report.budgets):
+        console.print(line)
     for crossed in report.thresholds:
         console.print(
             f"[yellow]![/] {crossed.agent} reached {crossed.threshold} % of {escape(crossed.account)} "
             f"({format_amount(crossed.dimension, crossed.spent)} of {format_amount(crossed.dimension, crossed.limit)})"
         )
     for letter in report.dead_letters:
-        console.print(f"[red]x[/] {escape(letter)}")
+        console.print(f"[red]x[/] {escape(one_line(letter))}")
     seconds = report.duration_ns / NS_PER_S
     console.print(
         f"[bold]{report.outcome}[/] in {seconds:.1f} s: {usage.total:,} tokens, {cost_text(report.totals)}, "
-        f"{report.totals.calls} calls" + (f" - {escape(report.reason)}" if report.reason else "")
+        f"{report.totals.calls} calls" + (f" - {escape(one_line(report.reason))}" if report.reason else "")
     )
 
 
@@ -65,21 +67,39 @@ def cost_text(totals: UsageTotals) -> str:
     return ("~" if totals.unpriced_calls else "") + format_usd(totals.cost_nanousd)
 
 
-def budget_lines(state: BudgetState, width: int = 24) -> list[str]:
-    """Draw a bar for each limit of an account."""
+def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[str]:
+    """Draw a bar for each limit of each account; accounts without a limit need none."""
     dimensions: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
+    limited = [
+        (state, dimension, limit)
+        for state in states
+        for dimension in dimensions
+        if (limit := limit_of(state.limits, dimension)) is not None
+    ]
+    labels = [f"{scope_name(state.account)} {dimension}" for state, dimension, _ in limited]
+    column = max(map(len, labels), default=0)
     lines = []
-    for dimension in dimensions:
-        limit = limit_of(state.limits, dimension)
-        if limit is None:
-            continue
+    for label, (state, dimension, limit) in zip(labels, limited, strict=True):
         spent = amount_of(state.spent, state.elapsed_ns, dimension)
         held = amount_of(state.held, 0, dimension)
         lines.append(
-            f"{dimension:<8}{bar(spent, held, limit, width)} "
+            f"{escape(label):<{column}} {bar(spent, held, limit, width)} "
             f"{format_amount(dimension, spent)} of {format_amount(dimension, limit)}"
         )
     return lines
+
+
+def scope_name(account: str) -> str:
+    """Name an account's scope for people: ``thread``, ``writer``, ``model main per day``, ``day``."""
+    scope, _, over = account.partition("@")
+    kind, _, name = scope.partition(":")
+    period = over.partition(":")[0]
+    if kind == "thread":
+        return "thread"
+    if kind == "organism":
+        return period
+    per = "" if period == "thread" else f" per {period}"
+    return (name if kind == "agent" else f"{kind} {name}") + per
 
 
 def bar(spent: int, held: int, limit: int, width: int) -> str:

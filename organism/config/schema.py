@@ -117,7 +117,9 @@ class LocalProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="
     model: Annotated[str, Meta(description="a known model, or the path of a GGUF file")] = "smollm2-135m"
     slots: Annotated[Positive, Meta(description="calls served at a time")] = 2
     context_tokens: Annotated[Positive, Meta(description="prompt and answer of one call together")] = 2048
-    threads: Annotated[Positive | None, Meta(description="processor threads")] = None
+    threads: Annotated[Positive | None, Meta(description="processor threads; half of the processors unless given")] = (
+        None
+    )
 
 
 class OpenAIProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="openai"):

@@ -44,7 +44,7 @@ class LocalProvider:
         model: A known model's name or the path of a GGUF file.
         slots: Calls served at a time; more wait their turn.
         context_tokens: Prompt and answer of one call together.
-        threads: Processor threads; llama.cpp's own choice unless given.
+        threads: Processor threads; half of the processors unless given.
         progress: Told what takes long: fetching the model, starting the server.
 
     Raises:
@@ -69,7 +69,7 @@ class LocalProvider:
         self._model = model
         self._slots = slots
         self._context_tokens = context_tokens
-        self._threads = threads
+        self._threads = threads or default_threads()
         self._progress = progress
         self._starting = anyio.Lock()
         self._free_slots = anyio.Semaphore(slots)
@@ -135,7 +135,7 @@ class LocalProvider:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child, not as this function
         command = [sys.executable, "-m", "organism.providers.local_server", str(path), "--alias", self._model]
         command += ["--slots", str(self._slots), "--context-tokens", str(self._context_tokens)]
-        command += ["--threads", str(self._threads or 0)]
+        command += ["--threads", str(self._threads)]
         self._process = await anyio.open_process(
             command,
             stdin=subprocess.PIPE,
@@ -171,6 +171,16 @@ class LocalProvider:
         self._log.seek(max(0, self._log.tell() - _LOG_TAIL_BYTES))
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "no output"
+
+
+def default_threads() -> int:
+    """Return half of the processors that this process may use.
+
+    llama.cpp's threads wait for each other by spinning. As soon as one of them has to share its processor, all of them
+    do little else: with as many threads as processors, anything else that runs makes answers up to fifty times slower.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // 2)
 
 
 async def _stop(process: anyio.abc.Process) -> None:

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--alias", required=True)
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--context-tokens", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()
     import xllamacpp
 
@@ -32,8 +32,7 @@ def main() -> None:
     params.use_jinja = True
     # Handed over in the environment of this one process, not on its command line, which anybody may read.
     params.api_keys = [os.environ.pop("ORGANISM_LOCAL_KEY")]
-    if arguments.threads:
-        params.cpuparams.n_threads = arguments.threads
+    params.cpuparams.n_threads = arguments.threads
     server = xllamacpp.Server(params)
     sys.stdout.write(json.dumps({"address": server.listening_address}) + "\n")
     sys.stdout.flush()

@@ -48,7 +48,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
         thresholds: Thresholds that were crossed, in order.
         refusals: Calls that a limit refused, or would have in mode ``audit``.
         dead_letters: Messages that were given up on, in words.
-        budget: The thread's own account at the end.
+        budgets: Every account that limited it, as last seen; its own first.
         duration_ns: From its first event to its last.
     """
 
@@ -65,12 +65,18 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: tuple[ThresholdCrossed, ...]
     refusals: tuple[Shortfall, ...]
     dead_letters: tuple[str, ...]
-    budget: BudgetState | None
+    budgets: tuple[BudgetState, ...]
     duration_ns: int
 
 
-def build_report(events: Iterable[AnyEvent], thread_id: str) -> RunReport:
-    """Compute the report of a thread from its events and its descendants', in order."""
+def build_report(events: Iterable[AnyEvent], thread_id: str, budgets: Iterable[BudgetState] = ()) -> RunReport:
+    """Compute the report of a thread.
+
+    Args:
+        events: Its events and its descendants', in order.
+        thread_id: The thread.
+        budgets: What limits it now, while it is open; events tell only of accounts that were charged.
+    """
     own = [event for event in events if thread_id in (event.thread_id, event.root_thread_id)]
     total = RunningTotals()
     by_agent: dict[str, RunningTotals] = {}
@@ -85,7 +91,7 @@ def build_report(events: Iterable[AnyEvent], thread_id: str) -> RunReport:
         (_line(agent, running.snapshot(), totals.usage) for agent, running in by_agent.items()),
         key=lambda line: -line.totals.usage.total,
     )
-    outcome, reason, budget = _ending(own, thread_id)
+    outcome, reason = _ending(own, thread_id)
     usage = totals.usage
     return RunReport(
         thread_id=thread_id,
@@ -105,7 +111,7 @@ def build_report(events: Iterable[AnyEvent], thread_id: str) -> RunReport:
             for event in own
             if isinstance(event, DeadLetterEvent)
         ),
-        budget=budget,
+        budgets=_budgets(own, thread_id, budgets),
         duration_ns=own[-1].time_ns - own[0].time_ns if own else 0,
     )
 
@@ -115,20 +121,34 @@ def _line(agent: str, totals: UsageTotals, of: TokenUsage) -> AgentLine:
     return AgentLine(agent=agent, totals=totals, share_permille=share)
 
 
-def _ending(events: list[AnyEvent], thread_id: str) -> tuple[str, str | None, BudgetState | None]:
-    """Find how the thread itself ended, and its last known budget."""
-    budget: BudgetState | None = None
+def _ending(events: list[AnyEvent], thread_id: str) -> tuple[str, str | None]:
+    """Find how the thread itself ended, and why."""
     outcome, reason = "open", None
     for event in events:
         match event:
-            case UsageEvent(budgets=budgets):
-                budget = next((state for state in budgets if state.account == f"thread:{thread_id}"), budget)
             case ThreadBlocked(shortfall=shortfall, agent=agent):
                 outcome, reason = "blocked", f"{agent} was refused: {shortfall}"
             case ThreadResumed():
                 outcome, reason = "open", None
             case ThreadClosed() if event.thread_id == thread_id:
-                return event.outcome, event.reason, event.budget
+                return event.outcome, event.reason
             case _:
                 pass
-    return outcome, reason, budget
+    return outcome, reason
+
+
+def _budgets(events: list[AnyEvent], thread_id: str, now: Iterable[BudgetState]) -> tuple[BudgetState, ...]:
+    """Find the last word on each account that limited the thread; its children's own accounts went with them."""
+    last: dict[str, BudgetState] = {}
+    for event in events:
+        match event:
+            case UsageEvent(budgets=charged):
+                last |= {state.account: state for state in charged}
+            case ThreadClosed(budget=final):
+                last[final.account] = final
+            case _:
+                pass
+    last |= {state.account: state for state in now}
+    own = f"thread:{thread_id}"
+    shown = [state for account, state in last.items() if account == own or not account.startswith("thread:")]
+    return tuple(sorted(shown, key=lambda state: state.account != own))

@@ -84,9 +84,60 @@ def test_exhausted_run_says_which_scope_with_every_number_and_exits_3(folder: Pa
     assert result.returncode == 3
     assert "planner was refused: thread:" in result.stdout
     assert "has 60 tokens left of 60 tokens (spent 0 tokens, held 0 tokens); the call needs" in result.stdout
+    assert "0 tokens of 60 tokens" in result.stdout
+    assert "--budget-tokens N" in result.stdout
+    assert "its thread has ended" not in result.stdout, "leaving ends the thread; that is no news to anybody"
     report = json.loads(organism(folder, "run", "x", "--budget-tokens", "85", "--json").stdout)
     assert report["outcome"] == "blocked"
     assert report["totals"]["usage"]["output"] > 0
+
+
+def test_every_limit_has_its_bar(folder: Path) -> None:
+    """Not only the thread's budget is drawn: whatever could refuse a call is."""
+    limits = (
+        "{thread: {calls: 4}, day: {usd: 5}, agents: {writer: {tokens: 300}}, models: {main: {calls: 9, per: day}}}"
+    )
+    (folder / "organism.yaml").write_text(SCRIPTED.replace("{thread: {calls: 4}}", limits))
+
+    drawn = organism(folder, "run", "x").stdout
+
+    for label in ("thread tokens ", "thread calls ", "day usd ", "writer tokens ", "model main per day calls "):
+        assert f"\n{label}" in drawn, label
+
+
+def test_answers_cannot_play_with_the_terminal(folder: Path) -> None:
+    """What a model says is shown as text: no escape sequence, no markup, no turned-around writing."""
+    evil = r"\e]0;title\a\e[2Jgone \u202Eback [red]red[/] [/nope]"
+    (folder / "organism.yaml").write_text(SCRIPTED.replace("one two three", evil))
+
+    shown = organism(folder, "run", "x").stdout
+
+    assert not {"\x1b", "\a", "\u202e"} & set(shown)
+    assert "[red]red[/] [/nope]" in shown
+    with daemon(folder):
+        sent = organism(folder, "send", "x", "--wait").stdout
+    assert "gone" in sent
+    assert "\x1b" not in sent
+
+
+def test_what_an_agent_says_is_one_line_in_a_pipe(folder: Path) -> None:
+    """Lines are folded for screens only, so that grep finds them whole; nothing is said twice."""
+    words = "word " * 100
+    (folder / "organism.yaml").write_text(SCRIPTED.replace("one two three", words))
+
+    lines = organism(folder, "run", "x", COLUMNS="40").stdout.splitlines()
+
+    assert f"planner -> left  {words.strip()}" in lines
+    assert "planner -> right  (the same)" in lines
+
+
+def test_run_goes_on_when_its_reader_has_gone(folder: Path) -> None:
+    """``organism run ... | head`` ends without a word of complaint."""
+    command = f"{sys.executable} -m organism run x | head -n 1"
+    result = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=60, check=False)  # noqa: S602
+
+    assert result.stderr == ""
+    assert len(result.stdout.splitlines()) == 1
 
 
 def test_audit_goes_on_where_enforce_would_refuse(folder: Path) -> None:
@@ -122,7 +173,9 @@ def test_failed_run_exits_1_and_reports(folder: Path) -> None:
         (["run", "x", "--budget-tokens", "-1"], "must not be negative"),
         (["run", "x", "--file", "nope.yaml"], "organism init"),
         (["run", "x" * 110_000], "message_bytes"),
-        (["init"], "is here already"),
+        (["init"], "already here: organism.yaml"),
+        (["daemon", "--port", "70000"], "65535"),
+        (["daemon", "--port", "-1"], ">= 0"),
         (["daemon", "--port", "1"], "cannot listen"),
         (["frobnicate"], "frobnicate"),
     ],
@@ -131,7 +184,7 @@ def test_failed_run_exits_1_and_reports(folder: Path) -> None:
 def test_mistake_is_one_clear_error_and_exit_2(folder: Path, arguments: list[str], phrase: str) -> None:
     """What the user can mend is said in a sentence, without a traceback."""
     (folder / "organism.yaml").write_text(SCRIPTED + "bounds: {message_bytes: 100000}\n")
-    if arguments[0] == "daemon":
+    if arguments == ["daemon", "--port", "1"]:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -223,6 +276,22 @@ def test_daemon_takes_messages_tells_events_and_stops_in_good_order(folder: Path
     assert "AgentSaid" not in {event["type"] for event in events}
     ids = [event["id"] for event in events]
     assert ids == sorted(set(ids))
+
+
+def test_sender_learns_what_its_thread_waits_for(folder: Path) -> None:
+    """``send --wait`` does not wait for budget that nobody raises: it says which scope refused, and every number."""
+    (folder / "organism.yaml").write_text(SCRIPTED.replace("{calls: 4}", "{tokens: 60}"))
+    with daemon(folder) as process:
+        refused = organism(folder, "send", "x", "--wait")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+        assert process.stderr is not None
+        log = [json.loads(line) for line in process.stderr.read().splitlines()]
+
+    assert refused.returncode == 3
+    numbers = "has 60 tokens left of 60 tokens (spent 0 tokens, held 0 tokens); the call needs"
+    assert numbers in refused.stderr
+    assert [numbers in line["refused"] for line in log if line["event"] == "BudgetExceeded"] == [True]
 
 
 def test_second_daemon_names_the_first(folder: Path) -> None:

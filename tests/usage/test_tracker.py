@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from organism.amounts import TokenUsage
+from organism.amounts import UNLIMITED, ZERO, Amounts, BudgetState, TokenUsage
 from organism.testing import run
 from organism.usage.events import ThreadClosed, ThreadOpened, UsageEvent
 from organism.usage.report import build_report
@@ -144,10 +144,6 @@ def test_closed_threads_are_forgotten_but_stay_in_the_total(monkeypatch: pytest.
     """Memory is bounded by threads kept, not by threads ever opened, and no token is lost from the total."""
     monkeypatch.setattr("organism.usage.tracker._THREADS_KEPT", 5)
     tracker = UsageTracker()
-    budget = build_report([], "x").budget
-    assert budget is None
-    from organism.amounts import UNLIMITED, ZERO, BudgetState
-
     for number in range(20):
         tracker.publish(used(thread_id=f"t{number}"))
         state = BudgetState(f"thread:t{number}", UNLIMITED, ZERO, ZERO)
@@ -168,3 +164,24 @@ def test_report_shares_and_ratios() -> None:
     assert report.average_agent_tokens == 40
     assert report.output_percent == 100
     assert report.largest_prompt_tokens == 30
+
+
+def test_report_has_the_last_word_on_each_account() -> None:
+    """The thread's own budget comes first, its children's are part of it, and shared ones are as last seen."""
+
+    def state(account: str, tokens: int) -> BudgetState:
+        return BudgetState(account, UNLIMITED, Amounts(tokens, 0, 1), ZERO)
+
+    events = [
+        used(budgets=(state("organism@day:2026-01-01", 1), state("thread:t", 1))),
+        used(thread_id="child", budgets=(state("thread:child", 2), state("thread:t", 3), state("agent:a@thread:t", 2))),
+        ThreadClosed(thread_id="child", root_thread_id="t", outcome="completed", budget=state("thread:child", 2)),
+    ]
+
+    now = build_report(events, "t", [state("organism@day:2026-01-01", 9)]).budgets
+
+    assert [(budget.account, budget.spent.tokens) for budget in now] == [
+        ("thread:t", 3),
+        ("organism@day:2026-01-01", 9),
+        ("agent:a@thread:t", 2),
+    ]

@@ -128,7 +128,7 @@ BAD = [
     (with_line("name: good", "name: *a"), 1, "name", "anchors and aliases"),
     (GOOD + "thresholds: [75, &a 90]\n", 11, "thresholds[1]", "anchors"),
     (with_line("name: good", "name: !!python/name:os.system x"), 1, "name", "tags"),
-    (GOOD + "providers: {}\n", 11, "providers", "it belongs under llm"),
+    (GOOD + "providers: {}\n", 11, "providers", "it belongs under limits or llm"),
     (GOOD + "limits: {thread: {tokens: '5'}}\n", 11, "limits.thread.tokens", "remove the quotes"),
     (with_line("name: good", "name: good\n\tbad: tab"), 2, None, "not YAML"),
     (with_line("name: good", "name: {"), None, None, "not YAML"),

@@ -25,7 +25,8 @@ from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.threads import ThreadView
 from organism.clock import Clock, SystemClock
-from organism.config.build import Progress, build
+from organism.config.build import build
+from organism.config.build_providers import Progress
 from organism.config.load import LoadedConfig, load_config
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds

@@ -14,7 +14,7 @@ from organism.cli import exits
 from organism.cli.logs import Format, set_up
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.config.load import LoadedConfig, load_config
-from organism.config.schema import AnthropicProviderSection, OpenAIProviderSection
+from organism.config.schema import ServerSection
 from organism.errors import MissingExtraError
 from organism.exporters.instruments import OPT_IN_VARIABLE, genai_names
 from organism.exporters.otel import otel_exporting
@@ -119,5 +119,5 @@ def _totals(organism: Organism) -> dict[str, int]:
 
 def _secrets(loaded: LoadedConfig) -> tuple[str, ...]:
     sections = loaded.config.llm.providers.values()
-    keyed = (s for s in sections if isinstance(s, OpenAIProviderSection | AnthropicProviderSection))
+    keyed = (s for s in sections if isinstance(s, ServerSection))
     return tuple(section.api_key.reveal() for section in keyed if section.api_key is not None)

@@ -1,8 +1,5 @@
 """From a checked configuration to the plain values that the rooms take. Only :mod:`organism.app` calls this."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import msgspec
 
 from organism.agents.agent import Agent, Handler, accepted_by, handler_of
@@ -10,21 +7,16 @@ from organism.agents.llm import LLMAgent, LLMSettings, TextListener
 from organism.agents.loading import importable, load, load_message_type
 from organism.amounts import NS_PER_S, Limits, nanousd
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
+from organism.config.build_providers import Progress, build_provider, price_kind
 from organism.config.build_router import model_plans, rates, router_settings
 from organism.config.load import LoadedConfig, listed, time_zone
 from organism.config.schema import (
     AgentSection,
-    AnthropicProviderSection,
     Config,
     LimitsSection,
     LLMAgentSection,
-    LocalProviderSection,
-    OpenAIProviderSection,
-    ProviderSection,
     PythonAgentSection,
     ScopedLimitsSection,
-    ScriptedProviderSection,
-    Secret,
     ThreadLimitsSection,
 )
 from organism.errors import ConfigError
@@ -34,8 +26,6 @@ from organism.pump.bounds import Bounds
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan
 from organism.router.provider import Provider
-
-Progress = Callable[[str], None]
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +55,14 @@ def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress,
     """
     config = loaded.config
     providers = {
-        name: _provider(loaded, name, section, environment, progress) for name, section in config.llm.providers.items()
+        name: build_provider(loaded, name, section, environment, progress)
+        for name, section in config.llm.providers.items()
     }
     return Parts(
         agents=_agents(loaded, on_text),
         models=model_plans(config),
         providers=providers,
-        provider_kinds={name: _kind(name, section) for name, section in config.llm.providers.items()},
+        provider_kinds={name: price_kind(name, section) for name, section in config.llm.providers.items()},
         prices={name: rates(section) for name, section in config.prices.items()},
         plan=budget_plan(config),
         router=router_settings(config),
@@ -128,83 +119,6 @@ def _bounds(config: Config) -> Bounds:
         restarts=bounds.restarts,
         restart_s=float(bounds.restart_seconds),
     )
-
-
-# -- models and providers -------------------------------------------------------------------------------------------
-
-
-def _provider(
-    loaded: LoadedConfig, name: str, section: ProviderSection, environment: dict[str, str], progress: Progress
-) -> Provider:
-    """Make a provider; its SDK is looked for now, imported with the first call."""
-    try:
-        match section:
-            case LocalProviderSection():
-                from organism.providers.local import LocalProvider
-
-                return LocalProvider(
-                    name,
-                    _model_file(loaded, section.model),
-                    slots=section.slots,
-                    context_tokens=section.context_tokens,
-                    threads=section.threads,
-                    progress=progress,
-                )
-            case OpenAIProviderSection():
-                from organism.providers.openai import OpenAIProvider
-
-                keyless = section.base_url is not None
-                key = _key(section.api_key, "OPENAI_API_KEY", environment, keyless=keyless)
-                return OpenAIProvider(name, key, section.base_url, connect_timeout_s=_connect_s(section))
-            case AnthropicProviderSection():
-                from organism.providers.anthropic import AnthropicProvider
-
-                keyless = section.base_url is not None
-                key = _key(section.api_key, "ANTHROPIC_API_KEY", environment, keyless=keyless)
-                return AnthropicProvider(name, key, section.base_url, connect_timeout_s=_connect_s(section))
-            case ScriptedProviderSection():
-                from organism.providers.scripted import ScriptedProvider
-
-                return ScriptedProvider(section.answers, name=name)
-    except ConfigError as error:
-        loaded.fail(error.reason, "llm", "providers", name)
-
-
-def _connect_s(section: OpenAIProviderSection | AnthropicProviderSection) -> float:
-    return float(section.timeouts.connect_seconds)
-
-
-def _key(secret: Secret | None, variable: str, environment: dict[str, str], *, keyless: bool) -> str:
-    """Return the key to call with.
-
-    A server other than the vendor's own gets the vendor's key only if it is written down: it must not leak there.
-    """
-    if secret is not None:
-        return secret.reveal()
-    if keyless:
-        return "none"
-    value = environment.get(variable)
-    if not value:
-        raise ConfigError(f"no API key: set {variable}, or write api_key: ${{env:NAME}}")
-    return value
-
-
-def _model_file(loaded: LoadedConfig, model: str) -> str:
-    """Take a path from the file's folder, and a name as it is."""
-    path = Path(model).expanduser()
-    beside = loaded.folder / path
-    return str(beside) if not path.is_absolute() and beside.is_file() else model
-
-
-def _kind(name: str, section: ProviderSection) -> str:
-    """Return what the price data call a provider."""
-    match section:
-        case LocalProviderSection() | ScriptedProviderSection():
-            return "local"
-        case OpenAIProviderSection(prices_as=prices_as):
-            return prices_as or ("openai" if section.base_url is None else name)
-        case AnthropicProviderSection(prices_as=prices_as):
-            return prices_as or ("anthropic" if section.base_url is None else name)
 
 
 # -- agents ---------------------------------------------------------------------------------------------------------

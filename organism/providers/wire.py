@@ -76,11 +76,14 @@ def rejected_or_uncertain(
 def unsent_or_uncertain(provider: str, error: BaseException, secret: str | None = None) -> ProviderError:
     """Decide what a failure of the connection means: before the request is out it is as if nothing had been asked."""
     seen: BaseException | None = error
+    first = error
     while seen is not None:
         if type(seen).__name__ in _NOT_SENT:
             return RejectedError(provider, redact(f"cannot connect: {seen}", secret), again=True)
+        # The SDKs wrap what happened in an error that says only that something did.
+        first = seen.__cause__ or first
         seen = seen.__cause__ or seen.__context__
-    return UncertainError(provider, redact(f"{type(error).__name__}: {error}", secret))
+    return UncertainError(provider, redact(f"{type(first).__name__}: {first}", secret))
 
 
 def retry_after_s(value: str | None) -> float | None:

@@ -21,8 +21,11 @@ from organism.amounts import TokenUsage
 from organism.router.provider import ToolCall
 from organism.testing.http_formats import Said, format_of
 
-Fault = Literal["hang", "reset", "cut"]
-"""``hang``: send no more, keep the connection. ``reset``: tear it down. ``cut``: end it as if the answer were over."""
+Fault = Literal["hang", "reset", "cut", "flood"]
+"""``hang``: send no more, keep the connection. ``reset``: tear it down. ``cut``: end it as if the answer were over.
+``flood``: send a line that never ends."""
+
+_FLOOD = b"data: " + b"x" * (1024 * 1024)
 
 
 class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +36,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
         tool_calls: The tools it wants run.
         reasoning: What it thinks first.
         status: The HTTP status; the answer is only sent with 200.
-        body: Sent as it is instead of an answer.
+        body: Sent as it is instead of an answer; text as UTF-8.
         headers: Sent beside the usual ones.
         usage: The usage as JSON text, sent as it is; ``""`` sends none; ``None`` sends the true one.
         usage_first_only: Whether a stream has its usage at the beginning and never again.
@@ -47,7 +50,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
     status: int = 200
-    body: str | None = None
+    body: str | bytes | None = None
     headers: dict[str, str] = {}
     usage: str | None = None
     usage_first_only: bool = False
@@ -145,6 +148,8 @@ class ScriptedHTTPProvider:
             raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - not Django
             # Closing with a linger time of zero sends RST instead of FIN.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        while step.fault == "flood":
+            await stream.send(_FLOOD)
 
 
 async def _read_request(stream: anyio.abc.SocketStream) -> Request:
@@ -163,7 +168,8 @@ def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[byt
     """Yield the bytes of a response: its head with the first piece, then piece by piece."""
     if step.body is not None or step.status != 200:  # noqa: PLR2004
         error = json.dumps({"type": "error", "error": {"type": "scripted", "message": "as scripted"}})
-        yield _head(step, "application/json") + (error if step.body is None else step.body).encode()
+        body = error if step.body is None else step.body
+        yield _head(step, "application/json") + (body.encode() if isinstance(body, str) else body)
         return
     said = Said(
         words=tuple(word if place == 0 else f" {word}" for place, word in enumerate(step.text.split())),

@@ -7,14 +7,16 @@ import sys
 from collections.abc import AsyncIterator
 
 import anyio
+import msgspec
 import pytest
 
+from organism.budget.estimate import input_tokens_tight
 from organism.errors import ConfigError, RejectedError
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.local import LocalProvider
 from organism.providers.model_files import DEFAULT_MODEL, fetch, find
 from organism.providers.openai import OpenAIProvider
-from organism.router.provider import ChatMessage, CompletionRequest
+from organism.router.provider import ChatMessage, CompletionRequest, ResponseFormat, Tool, ToolCall, ToolResult
 
 pytestmark = pytest.mark.anyio
 
@@ -130,13 +132,17 @@ def test_child_dies_with_a_killed_parent() -> None:
     anyio.run(wait_gone, child)
 
 
-async def test_both_protocols_agree_on_a_real_server(local: LocalProvider) -> None:
-    """The OpenAI and the Anthropic adapter read the same totals off llama.cpp, which speaks both conventions."""
+async def test_all_formats_agree_on_a_real_server(local: LocalProvider) -> None:
+    """Chat, responses and messages read the same totals off llama.cpp, which speaks all three conventions."""
     await local.complete(request_of("hi", cap=1))
     assert local._client is not None
     url = str(local._client.base_url).rstrip("/")
     key = local._client.headers["authorization"].removeprefix("Bearer ")
-    adapters = (OpenAIProvider("a", key, f"{url}/v1"), AnthropicProvider("b", key, url))
+    adapters = (
+        OpenAIProvider("a", key, f"{url}/v1", vendor="llamacpp"),
+        OpenAIProvider("b", key, f"{url}/v1", vendor="llamacpp", api="responses"),
+        AnthropicProvider("c", key, url),
+    )
     totals = set()
     for adapter in adapters:
         for pieces in (None, []):
@@ -148,6 +154,33 @@ async def test_both_protocols_agree_on_a_real_server(local: LocalProvider) -> No
         await adapter.aclose()
 
     assert len(totals) == 1
+
+
+async def test_real_model_keeps_to_a_schema_and_sees_its_tools(local: LocalProvider) -> None:
+    """llama.cpp holds even a tiny model to a JSON Schema, and tools and their results fit within the held bound."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    words = (
+        ChatMessage("user", "How many seas are there?"),
+        ChatMessage("assistant", (ToolCall("c1", "count", '{"of": "seas"}'),)),
+        ChatMessage("user", (ToolResult("c1", "seven"),)),
+    )
+    request = CompletionRequest(
+        model=DEFAULT_MODEL,
+        messages=words,
+        max_output_tokens=24,
+        temperature=0.0,
+        tools=(Tool("count", "Count things.", {"type": "object", "properties": {"of": {"type": "string"}}}),),
+        tool_choice="none",
+    )
+
+    formed = await local.complete(
+        msgspec.structs.replace(request, messages=words[:1], tools=(), response_format=ResponseFormat(schema))
+    )
+    told = await local.complete(request)
+
+    assert isinstance(msgspec.json.decode(formed.text)["n"], int)
+    assert told.usage is not None
+    assert told.usage.input_total <= input_tokens_tight(request.texts()) + local.extra_tokens(request)
 
 
 def test_model_is_found_after_it_was_fetched() -> None:

@@ -3,15 +3,17 @@
 from datetime import UTC, datetime
 
 import anyio
+import msgspec
 import pytest
 
-from organism import Limits, Organism, Text, agent
+from organism import Limits, Organism, Text, ThreadResult, TokenUsage, agent
 from organism.agents.context import Context
 from organism.errors import ProviderError
 from organism.pricing import PriceBook, flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.router.call import RouterSettings
+from organism.router.provider import ToolCall
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.usage.events import UsageEvent
 
@@ -31,7 +33,14 @@ FAULTS = [
     HTTPStep(text="a b c d", fault="hang", fault_after=2),
     HTTPStep(text="a b c d", fault="hang"),
     HTTPStep(body="<html>what</html>"),
+    HTTPStep(body="a line of no JSON"),
+    HTTPStep(text="a b c d", fault="flood", fault_after=1),
     HTTPStep(text="a b c d", usage=""),
+    HTTPStep(text="a b c d", usage="null"),
+    HTTPStep(text="a b c d", usage_first_only=True),
+    HTTPStep(text="a b", reasoning="c d e f"),
+    HTTPStep(text="a b", tool_calls=(ToolCall("c", "look", '{"at": "the sea and the sky"}'),), usage=""),
+    HTTPStep(text="", tool_calls=(ToolCall("c", "look", "{}"),), usage='{"prompt_tokens": 0, "input_tokens": 0}'),
     HTTPStep(text="a b c d", usage='{"prompt_tokens": -1, "input_tokens": -1}'),
     HTTPStep(text="a b c d", usage='{"prompt_tokens": 1e400, "input_tokens": NaN}'),
     HTTPStep(
@@ -52,18 +61,23 @@ async def caller(message: Text, ctx: Context) -> Text:
     return Text("answered")
 
 
-@pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
-@pytest.mark.parametrize("how", ["whole", "stream"])
-@pytest.mark.parametrize("step", FAULTS, ids=lambda s: f"{s.status}-{s.fault}-{s.fault_after}-{s.usage}")
-async def test_recorded_is_at_least_billed(kind: str, how: str, step: HTTPStep) -> None:
-    """No failure of a provider makes work free that it charges for."""
+class Outcome(msgspec.Struct):
+    """One call: what was recorded, the thread's last word, and what the provider bills."""
+
+    events: list[UsageEvent]
+    result: ThreadResult
+    billed: TokenUsage
+
+
+async def one_call(kind: str, how: str, step: HTTPStep) -> Outcome:
+    """Make one call through a whole organism."""
     rates = flat_rates(input=1_000_000, output=3_000_000, source="test")
     book = PriceBook({"m": rates}, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     async with ScriptedHTTPProvider([step]) as server:
         adapter = (
             AnthropicProvider("p", "k", server.url)
             if kind == "messages"
-            else OpenAIProvider("p", "k", f"{server.url}/v1", api=kind)
+            else OpenAIProvider("p", "k", f"{server.url}/v1", api=kind)  # type: ignore[arg-type]
         )
         organism = Organism(
             [caller],
@@ -78,15 +92,49 @@ async def test_recorded_is_at_least_billed(kind: str, how: str, step: HTTPStep) 
         with anyio.fail_after(20):
             async with organism:
                 result = await organism.run(how)
+    return Outcome(events, result, server.billed)
 
-    billed = server.billed
-    assert len(events) == 1, "every attempt has its event"
-    assert result.budget.spent.tokens >= billed.total
-    assert result.budget.spent.cost_nanousd >= billed.input + 3 * billed.output
-    assert result.budget.spent.tokens == events[0].usage.total
-    assert result.budget.held.tokens == 0
-    if events[0].outcome == "released":
+
+def check(outcome: Outcome) -> None:
+    """One entry for the one attempt, nothing held any more, and nothing billed that is not recorded."""
+    (event,) = outcome.events
+    spent, billed = outcome.result.budget.spent, outcome.billed
+    assert spent.tokens >= billed.total
+    assert spent.cost_nanousd >= billed.input_total + 3 * billed.output_total
+    assert spent.tokens == event.usage.total
+    assert outcome.result.budget.held.tokens == 0
+    if event.outcome == "released":
         assert billed.total == 0
+
+
+@pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
+@pytest.mark.parametrize("how", ["whole", "stream"])
+@pytest.mark.parametrize("step", FAULTS, ids=lambda s: f"{s.status}-{s.fault}-{s.fault_after}-{s.usage}")
+async def test_recorded_is_at_least_billed(kind: str, how: str, step: HTTPStep) -> None:
+    """No failure of a provider makes work free that it charges for."""
+    check(await one_call(kind, how, step))
+
+
+@pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
+@pytest.mark.parametrize("fault", ["cut", "reset"])
+async def test_stream_that_ends_anywhere_is_charged(kind: str, fault: str) -> None:
+    """A stream cut or reset after any of its pieces leaves one entry that covers the bill, and no hold."""
+    call = ToolCall("c", "look", '{"at": "sea"}')
+    for after in range(14):
+        step = HTTPStep(text="a b c", tool_calls=(call,), fault=fault, fault_after=after)  # type: ignore[arg-type]
+        check(await one_call(kind, "stream", step))
+
+
+@pytest.mark.parametrize("bad", ["-1", "NaN", "1e400", "9" * 5000, "1.0", "true", '"3"', str(2**63), "[[1]]"])
+async def test_insane_usage_is_disputed_and_charged_the_hold(bad: str) -> None:
+    """A number that cannot be one reaches no arithmetic; the hold is charged and the reason is recorded."""
+    usage = f'{{"prompt_tokens": {bad}, "completion_tokens": 2}}'
+
+    outcome = await one_call("chat", "whole", HTTPStep(text="a b", usage=usage))
+
+    check(outcome)
+    assert outcome.events[0].outcome == "disputed"
+    assert "prompt_tokens" in str(outcome.events[0].error)
 
 
 async def test_answer_after_the_caller_gave_up_is_charged_as_billed() -> None:

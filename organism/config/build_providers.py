@@ -1,0 +1,124 @@
+"""From a provider's section to the provider. Only :mod:`organism.config.build` calls this."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from organism.config.load import LoadedConfig
+from organism.config.schema import (
+    AnthropicProviderSection,
+    LocalProviderSection,
+    OpenAIProviderSection,
+    ProviderSection,
+    ScriptedProviderSection,
+    ServerSection,
+)
+from organism.errors import ConfigError
+from organism.providers.attachments import AttachmentBounds
+from organism.providers.vendors import Vendor, vendor_of
+from organism.router.provider import Provider
+
+Progress = Callable[[str], None]
+
+
+def build_provider(
+    loaded: LoadedConfig, name: str, section: ProviderSection, environment: Mapping[str, str], progress: Progress
+) -> Provider:
+    """Make a provider; its SDK is looked for now, imported with the first call.
+
+    Raises:
+        ConfigError: If a key is missing or a package is not installed.
+    """
+    try:
+        match section:
+            case LocalProviderSection():
+                from organism.providers.local import LocalProvider
+
+                return LocalProvider(
+                    name,
+                    _model_file(loaded, section.model),
+                    slots=section.slots,
+                    context_tokens=section.context_tokens,
+                    threads=section.threads,
+                    progress=progress,
+                )
+            case OpenAIProviderSection():
+                from organism.providers.openai import OpenAIProvider
+
+                kind, vendor = _vendor(section)
+                key = _key(section, vendor.key, environment, own=section.base_url is None or vendor.base_url is None)
+                return OpenAIProvider(
+                    name,
+                    key,
+                    section.base_url,
+                    vendor=kind,
+                    api=section.api,
+                    bounds=_bounds(section),
+                    connect_timeout_s=float(section.timeouts.connect_seconds),
+                )
+            case AnthropicProviderSection():
+                from organism.providers.anthropic import AnthropicProvider
+
+                key = _key(section, "ANTHROPIC_API_KEY", environment, own=section.base_url is None)
+                return AnthropicProvider(
+                    name,
+                    key,
+                    section.base_url,
+                    bounds=_bounds(section),
+                    connect_timeout_s=float(section.timeouts.connect_seconds),
+                )
+            case ScriptedProviderSection():
+                from organism.providers.scripted import ScriptedProvider
+
+                return ScriptedProvider(section.answers, name=name)
+    except ConfigError as error:
+        loaded.fail(error.reason, "llm", "providers", name)
+
+
+def price_kind(name: str, section: ProviderSection) -> str:
+    """Return what the price data call a provider; a server of one's own goes by its name here, and costs what it says.
+
+    So a vendor's prices, or none at all, never stand for a server that is somewhere else.
+    """
+    match section:
+        case LocalProviderSection() | ScriptedProviderSection():
+            return "local"
+        case OpenAIProviderSection():
+            _, vendor = _vendor(section)
+            own = section.base_url is None or vendor.base_url is None
+            return section.prices_as or (vendor.prices_as if own else None) or name
+        case AnthropicProviderSection():
+            return section.prices_as or ("anthropic" if section.base_url is None else name)
+
+
+def _vendor(section: OpenAIProviderSection) -> tuple[str | None, Vendor]:
+    """Return whose server it is; one that calls itself OpenAI's but is elsewhere is nobody's in particular."""
+    kind = str(section.__struct_config__.tag)
+    if kind == "openai" and section.base_url is not None:
+        return None, vendor_of(kind)
+    return kind, vendor_of(kind)
+
+
+def _key(section: ServerSection, variable: str | None, environment: Mapping[str, str], *, own: bool) -> str:
+    """Return the key to call with.
+
+    A server other than the vendor's own gets the vendor's key only if it is written down: it must not leak there.
+    """
+    if section.api_key is not None:
+        return section.api_key.reveal()
+    if variable is None or not own:
+        return "none"
+    value = environment.get(variable)
+    if not value:
+        raise ConfigError(f"no API key: set {variable}, or write api_key: ${{env:NAME}}")
+    return value
+
+
+def _bounds(section: ServerSection) -> AttachmentBounds:
+    return AttachmentBounds(image_tokens=section.image_tokens, file_tokens=section.file_tokens)
+
+
+def _model_file(loaded: LoadedConfig, model: str) -> str:
+    """Take a path from the file's folder, and a name as it is."""
+    path = Path(model).expanduser()
+    beside = loaded.folder / path
+    return str(beside) if not path.is_absolute() and beside.is_file() else model

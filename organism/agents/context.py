@@ -5,17 +5,20 @@ another, and none to raise a limit.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
 import anyio
 import msgspec
 import structlog
 
+from organism.agents.structured import ParsedCompletion, complete_as
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget
 from organism.errors import AskError, AskFailedError, ConfigError
 from organism.messages import Envelope, Message, ThreadResult
 from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
+
+T = TypeVar("T")
 
 DEFAULT_OUTPUT_TOKENS = 512
 """The cap of an answer when the caller names none."""
@@ -68,16 +71,43 @@ class LLM:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
+    @overload
     async def complete(
         self,
         prompt: str | Sequence[ChatMessage],
         *,
+        response_type: type[T],
         system: str = "",
         model: str | None = None,
         max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
         temperature: float | None = None,
         on_text: TextSink | None = None,
-    ) -> Completion:
+    ) -> ParsedCompletion[T]: ...
+
+    @overload
+    async def complete(
+        self,
+        prompt: str | Sequence[ChatMessage],
+        *,
+        response_type: None = None,
+        system: str = "",
+        model: str | None = None,
+        max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
+        temperature: float | None = None,
+        on_text: TextSink | None = None,
+    ) -> Completion: ...
+
+    async def complete(
+        self,
+        prompt: str | Sequence[ChatMessage],
+        *,
+        response_type: type[T] | None = None,
+        system: str = "",
+        model: str | None = None,
+        max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
+        temperature: float | None = None,
+        on_text: TextSink | None = None,
+    ) -> Completion | ParsedCompletion[T]:
         """Ask a model; the call is held on the thread's budget before it leaves and settled after.
 
         In mode ``enforce`` an exhausted budget parks the message: this call does not return, and the handler runs
@@ -86,6 +116,8 @@ class LLM:
 
         Args:
             prompt: The user's text, or a whole conversation.
+            response_type: A :class:`msgspec.Struct` that the answer must be; it comes back as ``parsed``. An answer
+                that does not fit costs one more call, in which the model is told why.
             system: Instructions put before it.
             model: A model of the configuration; defaults to the agent's own, or to the only one there is.
             max_output_tokens: Cap of the answer; shrunk to what the budget leaves.
@@ -96,6 +128,7 @@ class LLM:
             BudgetExhaustedError: A limit refused the call, and the organism is set to fail then.
             UnpricedError: A USD limit is in force and the model has no price.
             ProviderError: The provider refused or gave no usable answer.
+            AnswerError: The answer is not of the type, nor the second one.
         """
         turns = (ChatMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
         if system:
@@ -103,7 +136,13 @@ class LLM:
         request = CompletionRequest(
             model="", messages=turns, max_output_tokens=max_output_tokens, temperature=temperature
         )
-        return await self._runtime.complete(model, request, on_text)
+        if response_type is None:
+            return await self._runtime.complete(model, request, on_text)
+
+        async def send(each: CompletionRequest) -> Completion:
+            return await self._runtime.complete(model, each, on_text)
+
+        return await complete_as(send, request, response_type)
 
     async def send(self, model: str | None, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make a call that is already spelled out; see :meth:`complete`."""

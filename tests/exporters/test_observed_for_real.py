@@ -176,6 +176,7 @@ async def scraped(organism: Organism, folder: Path) -> AsyncIterator[Prometheus]
                 server.stop()
 
 
+@pytest.mark.debian
 async def test_metrics_ledger_events_and_spans_agree(otlp: Any, tmp_path: Path) -> None:
     """What Prometheus has scraped, what the ledger holds, what the events sum to and what the spans say is the same."""
     organism = loaded_organism()
@@ -220,6 +221,7 @@ async def test_metrics_ledger_events_and_spans_agree(otlp: Any, tmp_path: Path) 
     assert {event.trace_id for event in heard} <= traces
 
 
+@pytest.mark.debian
 async def test_every_panel_and_every_rule_works(tmp_path: Path) -> None:
     """No panel of the dashboard stays empty under load, and Prometheus takes every alert rule."""
     organism = loaded_organism()
@@ -282,6 +284,7 @@ def test_dashboard_can_be_provisioned(tmp_path: Path) -> None:
     assert dashboard["uid"] == "organism"
 
 
+@pytest.mark.debian
 def test_provisioning_example_is_right(tmp_path: Path) -> None:
     """The configuration in the documents is one that Prometheus takes, with the files where it says they are."""
     example = Path(__file__).parents[2] / "docs" / "observe"

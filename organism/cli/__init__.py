@@ -45,11 +45,11 @@ def run(
         json: Print one JSON document and nothing else.
     """
     from organism.amounts import nanousd
-    from organism.cli.logs import set_up
     from organism.cli.run import RunOptions, run_task
     from organism.errors import ConfigError
+    from organism.exporters.logs import LogSettings, set_up
 
-    set_up("console", "error")
+    set_up(LogSettings(level="error"))
     if budget_tokens is not None and budget_tokens < 0:
         raise ConfigError("--budget-tokens must not be negative")
     try:

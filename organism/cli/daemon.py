@@ -7,20 +7,24 @@ from pathlib import Path
 
 import anyio
 import structlog
+from msgspec.structs import replace
 
 from organism.api.auth import load_or_make_token
 from organism.app import Organism
 from organism.cli import exits
-from organism.cli.logs import Format, set_up
 from organism.cli.state import owned, remove_address, state_folder, write_address
+from organism.config.build import log_settings
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema import ServerSection
 from organism.errors import MissingExtraError
 from organism.exporters.instruments import OPT_IN_VARIABLE, genai_names
+from organism.exporters.logs import Format, set_up
 from organism.exporters.otel import otel_exporting
 from organism.usage.events import AgentSaid, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
 
 _DRAIN_S = 30.0
+_SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+"""What variables of the environment that hold secrets are called."""
 
 
 def run_daemon(
@@ -38,10 +42,13 @@ def run_daemon(
 
     loaded = load_config(file, environment)
     config = loaded.config
-    set_up(log_format or config.logging.format, config.logging.level, _secrets(loaded))
-    organism = Organism.from_config(loaded, environment, progress=_log_progress)
+    settings = log_settings(config)
     folder = state_folder(file, state)
     with owned(folder), bind(config.daemon.host, config.daemon.port if port is None else port) as listener:
+        token = load_or_make_token(folder)
+        secrets = (token, *_secrets(loaded, environment))
+        set_up(replace(settings, format=log_format or settings.format), secrets)
+        organism = Organism.from_config(loaded, environment, progress=_log_progress)
         try:
             anyio.run(_serve, organism, folder, listener, environment)
         finally:
@@ -98,7 +105,7 @@ def _log_event(event: AnyEvent) -> None:
     if isinstance(event, AgentSaid):
         return
     log = structlog.get_logger("organism.event")
-    told = ("agent", "outcome", "threshold", "account", "reason")
+    told = ("agent", "call_id", "outcome", "threshold", "account", "reason", "trace_id")
     fields = {name: value for name in told if (value := getattr(event, name, None)) is not None}
     match event:
         case UsageEvent(usage=usage):
@@ -117,7 +124,9 @@ def _totals(organism: Organism) -> dict[str, int]:
     return {"calls": total.calls, "tokens": total.usage.total, "cost_nanousd": total.cost_nanousd}
 
 
-def _secrets(loaded: LoadedConfig) -> tuple[str, ...]:
+def _secrets(loaded: LoadedConfig, environment: dict[str, str]) -> tuple[str, ...]:
+    """Return what must not be logged: keys of the configuration, and what looks like one in the environment."""
     sections = loaded.config.llm.providers.values()
     keyed = (s for s in sections if isinstance(s, ServerSection))
-    return tuple(section.api_key.reveal() for section in keyed if section.api_key is not None)
+    written = (section.api_key.reveal() for section in keyed if section.api_key is not None)
+    return (*written, *(value for name, value in environment.items() if name.endswith(_SECRET_ENDINGS)))

@@ -20,6 +20,7 @@ from organism.config.schema import (
     ThreadLimitsSection,
 )
 from organism.errors import ConfigError
+from organism.exporters.logs import LogSettings
 from organism.messages import Gathered, Message, MessageRegistry, Text
 from organism.pricing import Rates
 from organism.pump.bounds import Bounds
@@ -67,6 +68,16 @@ def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress,
         plan=budget_plan(config),
         router=router_settings(config),
         bounds=_bounds(config),
+    )
+
+
+def log_settings(config: Config) -> LogSettings:
+    """Return what is logged."""
+    rooms = msgspec.structs.asdict(config.logging.rooms)
+    return LogSettings(
+        format=config.logging.format,
+        level=config.logging.level,
+        rooms={room: level for room, level in rooms.items() if level is not None},
     )
 
 

@@ -15,6 +15,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[Decimal, Meta(description="seconds, such as 2.5")]
 Per = Literal["thread", "day", "month"]
 Strategy = Literal["failover", "round_robin", "least_loaded", "cheapest"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Secret:
@@ -336,13 +337,23 @@ class DaemonSection(Section, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="0 takes any free port")] = 8420
 
 
+class LogRoomsSection(Section, frozen=True, kw_only=True):
+    """The least that single rooms log."""
+
+    agent: Annotated[LogLevel | None, Meta(description="what agents log themselves, with ctx.log")] = None
+    daemon: Annotated[LogLevel | None, Meta(description="starting and stopping")] = None
+    event: Annotated[LogLevel | None, Meta(description="one line per event, at level info")] = None
+    pump: Annotated[LogLevel | None, Meta(description="failures of handlers, dead letters")] = None
+    usage: Annotated[LogLevel | None, Meta(description="failures of those who listen to events")] = None
+    libraries: Annotated[LogLevel | None, Meta(description="everything else; warning unless given")] = None
+
+
 class LoggingSection(Section, frozen=True, kw_only=True):
     """What the daemon logs."""
 
     format: Annotated[Literal["console", "json"], Meta(description="for people or for programs")] = "console"
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least that is logged")] = (
-        "info"
-    )
+    level: Annotated[LogLevel, Meta(description="the least that is logged")] = "info"
+    rooms: Annotated[LogRoomsSection, Meta(description="other levels for single rooms")] = LogRoomsSection()
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -1,0 +1,184 @@
+"""Logs: structlog set up for a process. JSON or console, to standard error, with the ids of what is being worked on.
+
+Every line passes the same steps: is its room wanted at this level, has it been said too often, which thread, agent,
+call and trace does it belong to, format, take secrets out, write. Names and numbers are logged, never what agents say.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+import msgspec
+import structlog
+
+from organism.exporters.redaction import Redactor
+from organism.tracing import current_work, trace_id_of
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["console", "json"]
+Event = MutableMapping[str, Any]
+
+LIBRARIES = "libraries"
+"""The room of everything that is not organism's own."""
+
+_NUMBERS: dict[str, int] = {
+    "debug": 10,
+    "info": 20,
+    "warning": 30,
+    "warn": 30,
+    "error": 40,
+    "exception": 40,
+    "critical": 50,
+    "fatal": 50,
+}
+_REPEATS_MAX = 20
+_REPEATS_PERIOD_S = 10.0
+_REPEATS_KNOWN_MAX = 1000
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is logged, and how.
+
+    Attributes:
+        format: For people or for programs.
+        level: The least that is logged.
+        rooms: The least of single rooms, by the name behind ``organism.``, or ``libraries``.
+    """
+
+    format: Format = "console"
+    level: Level = "info"
+    rooms: Mapping[str, Level] = {}
+
+
+def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
+    """Configure logging for this process.
+
+    Args:
+        settings: What is logged.
+        secrets: Texts that must not appear.
+        stream: Where to; standard error unless given.
+    """
+    out = sys.stderr if stream is None else stream
+    least = min(_NUMBERS[level] for level in (settings.level, *settings.rooms.values()))
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _RoomLevels(settings),
+            structlog.stdlib.add_log_level,
+            RepeatLimit(),
+            add_work,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *_renderers(settings.format, out),
+            _redacting(Redactor(secrets)),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=lambda *names: _RoomLogger(str(names[0]) if names else "organism", out),
+        cache_logger_on_first_use=False,
+    )
+    libraries = _NUMBERS[settings.rooms.get(LIBRARIES, "warning")]
+    logging.basicConfig(handlers=[_ToStructlog()], level=libraries, force=True)
+
+
+def add_work(_logger: object, _method: str, event: Event) -> Event:
+    """Add the ids of what the present task works on, unless the line names them itself."""
+    work = current_work()
+    if work is not None:
+        for name in ("thread_id", "agent", "message_id", "call_id"):
+            if value := getattr(work, name):
+                event.setdefault(name, value)
+        if work.trace is not None:
+            event.setdefault("trace_id", trace_id_of(work.trace))
+    return event
+
+
+class RepeatLimit:
+    """Lets a warning or an error through so often per period, and tells with the next one how many were left out.
+
+    Args:
+        most: Lines of one logger, level and event per period.
+        period_s: Its length in seconds.
+        now: Seconds that never go back.
+    """
+
+    def __init__(
+        self, most: int = _REPEATS_MAX, period_s: float = _REPEATS_PERIOD_S, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most = most
+        self._period_s = period_s
+        self._now = now
+        self._seen: dict[tuple[str, str, str], tuple[float, int]] = {}
+
+    def __call__(self, logger: Any, method: str, event: Event) -> Event:
+        """Pass a line on, or drop it."""
+        if _NUMBERS.get(method, 0) < _NUMBERS["warning"]:
+            return event
+        key = (getattr(logger, "name", ""), method, str(event.get("event")))
+        began, count = self._seen.get(key, (self._now(), 0))
+        if self._now() - began >= self._period_s:
+            if count > self._most:
+                event["left_out"] = count - self._most
+            began, count = self._now(), 0
+        if key not in self._seen and len(self._seen) >= _REPEATS_KNOWN_MAX:
+            self._seen.clear()
+        self._seen[key] = (began, count + 1)
+        if count >= self._most:
+            raise structlog.DropEvent
+        return event
+
+
+class _RoomLevels:
+    """Drops what is below the level of its room."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        self._level = _NUMBERS[settings.level]
+        self._rooms = {room: _NUMBERS[level] for room, level in settings.rooms.items()}
+
+    def __call__(self, logger: Any, method: str, event: Event) -> Event:
+        if _NUMBERS.get(method, 0) < self._rooms.get(room_of(logger.name), self._level):
+            raise structlog.DropEvent
+        event["logger"] = logger.name
+        return event
+
+
+def room_of(name: str) -> str:
+    """Return the room of a logger: ``pump`` of ``organism.pump``."""
+    first, _, rest = name.partition(".")
+    return rest.partition(".")[0] if first == "organism" else LIBRARIES
+
+
+class _RoomLogger:
+    """Writes lines, and knows whose they are."""
+
+    def __init__(self, name: str, stream: TextIO) -> None:
+        self.name = name
+        self._stream = stream
+
+    def msg(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    debug = info = warning = warn = error = exception = critical = fatal = log = msg
+
+
+def _renderers(log_format: Format, stream: TextIO) -> list[Any]:
+    if log_format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
+    # The plain traceback shows no local variables: prompts are in there.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
+
+
+def _redacting(redact: Redactor) -> Callable[[Any, str, Any], str]:
+    return lambda _logger, _method, line: redact(str(line))
+
+
+class _ToStructlog(logging.Handler):
+    """Brings what libraries log into the same stream, as one line and without tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on."""
+        error = record.exc_info[1] if record.exc_info else None
+        fields = {"error": f"{type(error).__name__}: {error}"} if error is not None else {}
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), **fields)

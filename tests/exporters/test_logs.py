@@ -1,0 +1,165 @@
+"""What gets into the log: the right lines with the right ids, and no secret whatever way it takes."""
+
+import io
+import json
+import logging
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from organism import Context, Organism, Text, agent
+from organism.exporters.logs import LogSettings, RepeatLimit, room_of, set_up
+from organism.exporters.redaction import Redactor
+from organism.testing import ScriptedProvider, run
+
+SECRET = "p/ss wörd+of\"tests'"
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:], logging.root.level = handlers, level
+
+
+def logged(settings: LogSettings, *secrets: str) -> io.StringIO:
+    stream = io.StringIO()
+    set_up(settings, secrets, stream)
+    return stream
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_line_of_an_agent_carries_the_ids_of_its_work() -> None:
+    """Thread, agent, message and trace are on every line an agent or a library logs while it works on a message."""
+
+    @agent()
+    async def writer(message: Text, ctx: Context) -> Text:
+        ctx.log.info("thinking")
+        logging.getLogger("some.library").warning("deep inside")
+        return Text((await ctx.llm.complete(message.text, max_output_tokens=16)).text)
+
+    async def main() -> str:
+        organism = Organism([writer], models={"main": "s/m"}, providers={"s": ScriptedProvider(["secret answer"])})
+        async with organism:
+            thread = await organism.open_thread("private question", trace=TRACE)
+            await organism.wait(thread)
+            return thread
+
+    stream = logged(LogSettings(format="json"))
+    thread = run(main)
+
+    thinking, inside = lines(stream)
+    for line in (thinking, inside):
+        assert (line["thread_id"], line["agent"], line["trace_id"]) == (thread, "writer", TRACE[3:35])
+        assert line["message_id"].startswith("msg_")
+    assert (thinking["logger"], inside["logger"]) == ("organism.agent", "some.library")
+    assert "private" not in stream.getvalue()
+    assert "answer" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_secret_is_nowhere_not_even_in_a_traceback(log_format: Any) -> None:
+    """A registered secret is masked plain, escaped, encoded for a URL and in base64: in fields, errors, tracebacks."""
+    stream = logged(LogSettings(format=log_format), SECRET)
+    log = structlog.get_logger("organism.pump")
+    basic = b64encode(f"user:{SECRET}".encode()).decode()
+
+    def fail() -> None:
+        raise ValueError(f"cannot use {SECRET}")
+
+    log.warning("field", value=SECRET, nested={"deep": [SECRET]}, url=f"http://h/?key={quote(SECRET)}", header=basic)
+    try:
+        fail()
+    except ValueError:
+        log.exception("raised")
+
+    text = stream.getvalue()
+    assert "***" in text
+    assert "Traceback" in text
+    for form in (SECRET, json.dumps(SECRET)[1:-1], repr(SECRET)[1:-1], quote(SECRET), basic, "wörd+of"):
+        assert form not in text
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=12, max_size=40), st.binary(max_size=5), st.binary(max_size=5))
+def test_secret_is_found_at_any_place_of_base64(secret: str, before: bytes, after: bytes) -> None:
+    """However a secret is aligned within something encoded, what could be decoded again is masked."""
+    encoded = b64encode(before + secret.encode() + after).decode()
+
+    assert "***" in Redactor([secret])(encoded)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-proj-abcdefghijklmnop1234",
+        "sk-ant-api03-abcdefghijklmnop",
+        "xai-abcdefghijklmnopqrstuv",
+        "AIza" + "a" * 35,
+        "AKIAABCDEFGHIJKLMNOP",
+        "ghp_" + "a" * 36,
+        "hf_" + "a" * 30,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+        "postgres-user:hunter22",
+    ],
+)
+def test_what_looks_like_a_key_is_masked_unasked(key: str) -> None:
+    """Keys that nobody has registered are known by their shape."""
+    text = f"call to https://{key}@host failed" if ":" in key else f"Authorization: {key}, sent"
+
+    assert key not in Redactor()(text)
+
+
+def test_ordinary_text_is_left_alone() -> None:
+    """Ids, hashes and prose are not taken for keys."""
+    text = (
+        "th_be5851b1cffac99c4e51 msg_1 4bf92f3577b34da6a3ce929d0e0e4736 task-list risk-averse http://h:80/x basic idea"
+    )
+
+    assert Redactor(["abc", ""])(text) == text
+
+
+def test_rooms_have_levels_of_their_own() -> None:
+    """One room can be made talkative, or silent, without the others."""
+    stream = logged(LogSettings(format="json", level="warning", rooms={"pump": "debug", "event": "error"}))
+    for name in ("organism.pump", "organism.usage", "organism.event"):
+        log = structlog.get_logger(name)
+        log.debug("debug")
+        log.warning("warning")
+
+    assert [(line["logger"], line["level"]) for line in lines(stream)] == [
+        ("organism.pump", "debug"),
+        ("organism.pump", "warning"),
+        ("organism.usage", "warning"),
+    ]
+    assert room_of("organism.pump.inner") == "pump"
+    assert room_of("httpx2") == "libraries"
+
+
+def test_storm_of_one_warning_is_cut_and_counted() -> None:
+    """A warning that repeats is written so often per period; the next line says how many were left out."""
+    seconds = 0.0
+    limit = RepeatLimit(3, 10, lambda: seconds)
+    written = []
+    for number in range(100):
+        try:
+            written.append(limit(None, "warning", {"event": "again", "number": number}))
+        except structlog.DropEvent:
+            continue
+    written.extend(limit(None, "info", {"event": "again"}) for _ in range(5))
+    seconds = 11.0
+    last = limit(None, "warning", {"event": "again"})
+
+    assert [line["number"] for line in written[:3]] == [0, 1, 2]
+    assert len(written) == 8
+    assert last["left_out"] == 97

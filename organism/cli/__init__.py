@@ -21,6 +21,8 @@ models = App(name="models", help="Models that run on this machine.")
 app.command(models)
 dashboards = App(name="dashboards", help="What Grafana and Prometheus show and watch.")
 app.command(dashboards)
+usage = App(name="usage", help="What has been used, and what it cost.")
+app.command(usage)
 
 
 @app.command
@@ -174,6 +176,34 @@ def export_dashboards(folder: Path) -> int:
     for path in export(folder):
         print(path)  # noqa: T201
     return exits.OK
+
+
+@usage.command
+def report(
+    events: Path,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    thread: str | None = None,
+    time_zone: str = "UTC",
+    bill: Path | None = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+) -> int:
+    """Report cost and tokens of a period or a thread, by day, agent, model and label, as an HTML page or Markdown.
+
+    Args:
+        events: Events as 'organism events' prints them; - reads standard input.
+        since: The first day, or an instant.
+        until: The last day, or an instant.
+        thread: Only this thread and its children.
+        time_zone: Where days begin.
+        bill: A provider's bill as CSV, to compare with.
+        output: Where to: an .html page, or .md; Markdown on standard output unless given.
+    """
+    from organism.cli.usage import ReportOptions, events_of_lines, write_report
+
+    options = ReportOptions(since=since, until=until, thread=thread, time_zone=time_zone, bill=bill, output=output)
+    return write_report(events_of_lines(events), options)
 
 
 @models.command(name="list")

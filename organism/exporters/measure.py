@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import msgspec
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S
-from organism.budget.scopes import scope_label
 from organism.exporters import instruments as i
 from organism.exporters.instruments import GenAINames, Instrument
+from organism.ids import scope_label
 from organism.usage.activity import Activity, CallEnded, HandlerRan
 from organism.usage.events import (
     AnyEvent,

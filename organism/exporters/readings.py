@@ -5,10 +5,10 @@ from typing import Protocol
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, BudgetState, Dimension
 from organism.budget.holds import RegistryStatistics
-from organism.budget.scopes import scope_label
 from organism.budget.thresholds import amount_of, limit_of
 from organism.exporters import instruments as i
 from organism.exporters.measure import Measurement
+from organism.ids import scope_label
 from organism.pump.pump import PumpStatistics
 from organism.router.call import RouterStatistics
 from organism.usage.activity import ActivityFeed

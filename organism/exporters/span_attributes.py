@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import msgspec
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, TokenUsage
-from organism.budget.scopes import scope_label
 from organism.budget.thresholds import amount_of, limit_of
 from organism.exporters.instruments import GenAINames
+from organism.ids import scope_label
 from organism.usage.activity import CallContent, CallEnded, HandlerRan
 from organism.usage.events import ThreadClosed, UsageEvent
 

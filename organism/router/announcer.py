@@ -60,6 +60,7 @@ class Announcer:
             error=charge.error,
             labels=call.labels,
             trace_id=trace_id_of(current_trace()),
+            abandoned=attempt.abandoned,
         )
         if isinstance(settled, Settlement):
             event = replace(event, overrun=settled.overrun, budgets=settled.budgets)

@@ -58,6 +58,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
         budgets: Every account the attempt was charged to, after it.
         labels: What the thread was labelled with when it was opened.
         trace_id: The trace it belongs to, if there is one.
+        abandoned: Whether its caller had gone before it was resolved: cancelled, or out of time.
     """
 
     agent: str
@@ -77,6 +78,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     budgets: tuple[BudgetState, ...] = ()
     labels: dict[str, str] = {}
     trace_id: str | None = None
+    abandoned: bool = False
 
 
 class ThresholdCrossed(Event, frozen=True, kw_only=True):

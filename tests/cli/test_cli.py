@@ -344,3 +344,26 @@ def test_interrupted_run_stops_its_work_and_reports(folder: Path, number: signal
 
     assert "terminated" in rest
     assert "1 calls" in rest or "1 call of 4 calls" in rest
+
+
+def test_usage_report_of_recorded_events(folder: Path) -> None:
+    """Events saved from a daemon become a report on the terminal and a page, and mistakes are one line."""
+    event = (
+        '{"type":"UsageEvent","id":"1","time_ns":1793491200000000000,"thread_id":"t","root_thread_id":"t","agent":"a",'
+        '"call_id":"c","attempt":1,"provider":"p","model":"main","request_model":"m","response_model":"m",'
+        '"usage":{"input":10,"output":5},"cost_nanousd":1000000000,"price_source":"x","latency_ns":1,"outcome":"settled"}'
+    )
+    (folder / "events.jsonl").write_text(f"{event}\n\n{event}\n")
+
+    shown = organism(folder, "usage", "report", "events.jsonl")
+    page = organism(folder, "usage", "report", "events.jsonl", "-o", "report.html", "--since", "2026-10-01")
+    (folder / "broken.jsonl").write_text(f"{event}\nnonsense\n")
+    broken = organism(folder, "usage", "report", "broken.jsonl")
+    zone = organism(folder, "usage", "report", "events.jsonl", "--time-zone", "Mars/Olympus")
+
+    assert "* **$1.00** cost" in shown.stdout
+    assert page.returncode == 0
+    assert "<!doctype html>" in (folder / "report.html").read_text()
+    assert (broken.returncode, zone.returncode) == (2, 2)
+    assert "broken.jsonl:2" in broken.stderr
+    assert "Mars/Olympus" in zone.stderr

@@ -1,0 +1,112 @@
+"""``organism usage report``: what a period or a thread has cost, as a page or as Markdown."""
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.cli import exits
+from organism.errors import ConfigError
+from organism.exporters.report_html import render_html
+from organism.exporters.report_markdown import render_markdown
+from organism.usage.drift import drift, read_bill
+from organism.usage.events import AnyEvent, UsageEvent
+from organism.usage.period import Period, report_period
+
+
+class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says about a report.
+
+    Attributes:
+        since: The first day, or an instant.
+        until: The last day, which is part of the report, or an instant, which is not.
+        output: Where to: a page, or Markdown if it ends in ``.md``; Markdown on standard output unless given.
+    """
+
+    since: str | None = None
+    until: str | None = None
+    thread: str | None = None
+    time_zone: str = "UTC"
+    bill: Path | None = None
+    output: Path | None = None
+
+
+def write_report(events: Iterator[AnyEvent], options: ReportOptions) -> int:
+    """Write a report of events and return the exit code.
+
+    Raises:
+        ConfigError: If an option is wrong, or a file cannot be read or written.
+    """
+    zone = _zone(options.time_zone)
+    period = Period(
+        since_ns=_instant(options.since, zone, "--since", whole_day=False),
+        until_ns=_instant(options.until, zone, "--until", whole_day=True),
+        thread_id=options.thread,
+        time_zone=zone,
+    )
+    kept = list(events)
+    report = report_period(kept, period)
+    drifts = None
+    if options.bill is not None:
+        used = (event for event in kept if isinstance(event, UsageEvent) and period.holds(event))
+        drifts = drift(used, read_bill(_read(options.bill)), period)
+    if options.output is None:
+        sys.stdout.write(render_markdown(report, drifts))
+        return exits.OK
+    render = render_markdown if options.output.suffix in (".md", ".markdown") else render_html
+    try:
+        options.output.write_text(render(report, drifts), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write: {error.strerror}", where=str(options.output)) from None
+    sys.stderr.write(f"{options.output}\n")
+    return exits.OK
+
+
+def events_of_lines(path: Path) -> Iterator[AnyEvent]:
+    """Read events as ``organism events`` prints them, one JSON document a line; ``-`` reads standard input.
+
+    Raises:
+        ConfigError: If the file cannot be read or a line is no event; it names the line.
+    """
+    decoder = msgspec.json.Decoder(AnyEvent)
+    text = sys.stdin.read() if str(path) == "-" else _read(path)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise ConfigError(f"not an event: {error}", where=f"{path}:{number}") from None
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"--time-zone: no time zone is called {name!r}; try UTC or Europe/Berlin") from None
+
+
+def _instant(text: str | None, zone: ZoneInfo, option: str, *, whole_day: bool) -> int | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} must be a day or an instant such as 2026-11-24 or 2026-11-24T18:00") from None
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=zone)
+    if whole_day and "T" not in text and " " not in text.strip():
+        instant += timedelta(days=1)
+    return int(instant.timestamp()) * NS_PER_S
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"cannot be read: {reason}", where=str(path)) from None

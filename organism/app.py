@@ -33,7 +33,7 @@ from organism.ids import IdSource, RandomIds
 from organism.journal import Journal
 from organism.ledger.ledger import Ledger
 from organism.messages import Message, MessageRegistry, ThreadResult, as_message
-from organism.pricing import PriceBook, ProviderPrices
+from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pump.bounds import Bounds
 from organism.pump.pump import Pump, PumpStatistics
 from organism.pump.run import OnExhausted
@@ -201,7 +201,7 @@ class Organism:
             on_exhausted=config.on_exhausted,
             bounds=parts.bounds,
             router=parts.router,
-            prices=PriceBook(parts.prices, now=lambda: utc(clock)),
+            prices=PriceBook(parts.prices, now=lambda: utc(clock), otherwise=parts.unpriced_rates),
             provider_kinds=parts.provider_kinds,
             clock=clock,
             wait_s=float(config.llm.wait_seconds),

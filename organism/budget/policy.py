@@ -28,6 +28,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         output_min: The least that is still of use; the cap is never shrunk below it.
         input_rate: Dearest price of an input token, in nano-USD per million; 0 when free or unknown.
         output_rate: Dearest price of an output token, likewise.
+        request_cost: What the request costs beside its tokens, in nano-USD.
     """
 
     input_tokens: int
@@ -35,11 +36,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     output_min: int = 1
     input_rate: int = 0
     output_rate: int = 0
+    request_cost: int = 0
 
     def amounts(self, output_tokens: int) -> Amounts:
         """Return what an answer of that length takes, money rounded up."""
         picked = self.input_tokens * self.input_rate + output_tokens * self.output_rate
-        return Amounts(self.input_tokens + output_tokens, -(-picked // _PER_MTOK), 1)
+        cost_nanousd = self.request_cost + -(-picked // _PER_MTOK)
+        return Amounts(self.input_tokens + output_tokens, cost_nanousd, 1)
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -105,7 +108,8 @@ def _allowed_output(room: Room, ask: Ask) -> Iterator[tuple[Dimension, int]]:
     if limits.tokens is not None:
         yield "tokens", limits.tokens - used.tokens - ask.input_tokens
     if limits.cost_nanousd is not None:
-        left = (limits.cost_nanousd - used.cost_nanousd) * _PER_MTOK - ask.input_tokens * ask.input_rate
+        left = (limits.cost_nanousd - used.cost_nanousd - ask.request_cost) * _PER_MTOK
+        left -= ask.input_tokens * ask.input_rate
         if left < 0:
             yield "usd", -1
         elif ask.output_rate:

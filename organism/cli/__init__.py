@@ -23,6 +23,8 @@ dashboards = App(name="dashboards", help="What Grafana and Prometheus show and w
 app.command(dashboards)
 usage = App(name="usage", help="What has been used, and what it cost.")
 app.command(usage)
+prices = App(name="prices", help="What models cost.")
+app.command(prices)
 
 
 @app.command
@@ -204,6 +206,26 @@ def report(
 
     options = ReportOptions(since=since, until=until, thread=thread, time_zone=time_zone, bill=bill, output=output)
     return write_report(events_of_lines(events), options)
+
+
+@prices.default
+def show_prices(model: str, *, file: File = _FILE) -> int:
+    """Show what a model costs, and where that is known from.
+
+    Args:
+        model: A model of the configuration, provider/model, or a model's name anywhere.
+    """
+    from organism.cli.prices import print_prices
+
+    return print_prices(model, file, dict(os.environ))
+
+
+@prices.command(name="check")
+def check_prices(*, file: File = _FILE) -> int:
+    """Show what every model of the organism costs; fails if a call may be refused because nobody knows."""
+    from organism.cli.prices import check_prices as check_file_prices
+
+    return check_file_prices(file, dict(os.environ))
 
 
 @models.command(name="list")

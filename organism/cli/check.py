@@ -12,6 +12,7 @@ from organism.app import Organism
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import limit_of
 from organism.cli import exits
+from organism.cli.prices import unpriced_in_words, unpriced_routes
 from organism.cli.terminal import Terminal
 from organism.config.describe import describe_agents, describe_graph, describe_models, describe_providers
 from organism.config.json_schema import SHIPPED
@@ -39,6 +40,8 @@ def check_file(path: Path, environment: dict[str, str]) -> int:
     console.print(_table(("model", "goes to", "by", "then"), describe_models(config)))
     console.print(_table(("provider", "is", "takes", "may take", "rests"), describe_providers(config)))
     console.print(describe_graph(config), markup=False)
+    if missing := unpriced_routes(config):
+        console.print(f"[yellow]![/] {escape(unpriced_in_words(config, missing))}")
     console.print(f"[green]{escape(str(path))} is right[/]")
     return exits.OK
 

@@ -7,6 +7,7 @@ passed through a float is not the price that was written.
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
+from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache
@@ -23,6 +24,7 @@ _DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _NOT_TEXT = re.compile(r"|~|null|true|false|[-+]?[0-9][0-9_.,:eE+-]*|[-+]?\.(?:inf|nan)", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DIGITS_MAX = 18
 _SUBSTITUTED = frozenset({"base_url"})
 """Text fields that may come from the environment; secrets must."""
@@ -168,6 +170,8 @@ class Binder:
                 return self._integer(node, expected, path)
             case types.DecimalType():
                 return self._decimal(node, path)
+            case types.DateType():
+                return self._date(node, path)
             case types.LiteralType(values=values):
                 return self._choice(node, tuple(map(str, values)), path)
             case types.CustomType(cls=cls) if cls is Secret:
@@ -203,6 +207,14 @@ class Binder:
             self._source.fail(f"expected a number such as 0.50, not {_shown(node)}", node.line, path)
         return Decimal(node.text)
 
+    def _date(self, node: Scalar, path: Path_) -> date:
+        try:
+            if _DAY.fullmatch(node.text) is not None:
+                return date.fromisoformat(node.text)
+        except ValueError:
+            pass  # such as the 30th of February
+        return self._source.fail(f"expected a day such as 2026-01-31, not {_shown(node)}", node.line, path)
+
     def _secret(self, node: Scalar, path: Path_) -> Secret:
         reference = _ENVIRONMENT.fullmatch(node.text)
         if reference is None:
@@ -233,6 +245,8 @@ def _in_words(expected: types.Type) -> str:
             return "a whole number"
         case types.DecimalType():
             return "a number"
+        case types.DateType():
+            return "a day such as 2026-01-31"
         case types.LiteralType(values=values):
             return f"one of: {', '.join(map(str, values))}"
         case _:

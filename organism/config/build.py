@@ -7,8 +7,8 @@ from organism.agents.llm import LLMAgent, LLMSettings, TextListener
 from organism.agents.loading import importable, load, load_message_type
 from organism.amounts import NS_PER_S, Limits, nanousd
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
-from organism.config.build_providers import Progress, build_provider, price_kind
-from organism.config.build_router import model_plans, rates, router_settings
+from organism.config.build_providers import Progress, build_provider, provider_kinds
+from organism.config.build_router import model_plans, otherwise, overrides, router_settings
 from organism.config.load import LoadedConfig, listed, time_zone
 from organism.config.schema import (
     AgentSection,
@@ -22,7 +22,8 @@ from organism.config.schema import (
 from organism.errors import ConfigError
 from organism.exporters.logs import LogSettings
 from organism.messages import Gathered, Message, MessageRegistry, Text
-from organism.pricing import Rates
+from organism.pricing.book import Override
+from organism.pricing.rates import Rates
 from organism.pump.bounds import Bounds
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan
@@ -36,7 +37,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelPlan]
     providers: dict[str, Provider]
     provider_kinds: dict[str, str]
-    prices: dict[str, Rates]
+    prices: dict[str, Override]
+    unpriced_rates: Rates | None
     plan: BudgetPlan
     router: RouterSettings
     bounds: Bounds
@@ -63,8 +65,9 @@ def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress,
         agents=_agents(loaded, on_text),
         models=model_plans(config),
         providers=providers,
-        provider_kinds={name: price_kind(name, section) for name, section in config.llm.providers.items()},
-        prices={name: rates(section) for name, section in config.prices.items()},
+        provider_kinds=provider_kinds(config),
+        prices=overrides(config),
+        unpriced_rates=otherwise(config),
         plan=budget_plan(config),
         router=router_settings(config),
         bounds=_bounds(config),

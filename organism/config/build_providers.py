@@ -1,4 +1,4 @@
-"""From a provider's section to the provider. Only :mod:`organism.config.build` calls this."""
+"""From a provider's section to the provider, and to what the price data call it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from organism.config.load import LoadedConfig
 from organism.config.schema import (
     AnthropicProviderSection,
+    Config,
     LocalProviderSection,
     OpenAIProviderSection,
     ProviderSection,
@@ -72,6 +73,11 @@ def build_provider(
                 return ScriptedProvider(section.answers, name=name)
     except ConfigError as error:
         loaded.fail(error.reason, "llm", "providers", name)
+
+
+def provider_kinds(config: Config) -> dict[str, str]:
+    """Return what the price data call each provider."""
+    return {name: price_kind(name, section) for name, section in config.llm.providers.items()}
 
 
 def price_kind(name: str, section: ProviderSection) -> str:

@@ -1,7 +1,10 @@
 """From a checked configuration to how models are routed, how providers are treated and what models cost."""
 
-from decimal import Decimal
+from hashlib import sha256
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from organism.amounts import nanousd
 from organism.config.schema import (
@@ -11,7 +14,8 @@ from organism.config.schema import (
     PriceSection,
     ProviderSection,
 )
-from organism.pricing import Rates, flat_rates
+from organism.pricing.book import DatedRates, Override
+from organism.pricing.rates import Rate, Rates, Tier
 from organism.router.backoff import Backoff
 from organism.router.call import RouterSettings
 from organism.router.circuit import CircuitSettings
@@ -76,17 +80,44 @@ def _seconds(written: int | Literal["unlimited"]) -> float | None:
     return None if written == "unlimited" else float(written)
 
 
-def rates(section: PriceSection) -> Rates:
-    """Return what a price in the configuration means."""
+def overrides(config: Config) -> dict[str, Override]:
+    """Return the configuration's own prices."""
+    return {name: _override(written) for name, written in config.prices.items()}
 
-    def rate(usd: Decimal | None) -> int | None:
-        return None if usd is None else nanousd(usd)
 
-    return flat_rates(
-        input=nanousd(section.input),
-        output=nanousd(section.output),
-        cached_input=rate(section.cached_input),
-        cache_write=rate(section.cache_write),
-        reasoning=rate(section.reasoning),
-        source="organism.yaml",
+def otherwise(config: Config) -> Rates | None:
+    """Return what models without a price are taken to cost."""
+    unpriced = config.llm.unpriced
+    return replace(_rates(unpriced, "assumed"), assumed=True) if isinstance(unpriced, PriceSection) else None
+
+
+def _override(written: PriceSection | list[PriceSection] | str) -> Override:
+    if isinstance(written, str):
+        return written
+    sections = written if isinstance(written, list) else [written]
+    return tuple(DatedRates(_rates(section, "organism.yaml"), section.since) for section in sections)
+
+
+def _rates(section: PriceSection, source: str) -> Rates:
+    """Return what a price means; its source carries a digest, so that an entry tells which version it was made by."""
+    rates = Rates(
+        input=_rate(section, "input", "input"),
+        cached_input=_rate(section, "cached_input", "input"),
+        cache_write=_rate(section, "cache_write", "input"),
+        output=_rate(section, "output", "output"),
+        reasoning=_rate(section, "reasoning", "output"),
+        request=nanousd(section.request),
+        source="",
+    )
+    return replace(rates, source=f"{source} {sha256(msgspec.json.encode(rates)).hexdigest()[:8]}")
+
+
+def _rate(section: PriceSection, name: str, like: str) -> Rate:
+    """Return the rate of one kind of token: its own, or where that is not given that of the kind it is like."""
+    kind = like if getattr(section, name) is None else name
+    steps = ((tier.above_input_tokens, getattr(tier, kind)) for tier in section.tiers)
+    own = ((tier.above_input_tokens, getattr(tier, name)) for tier in section.tiers)
+    tiers = {above: usd for above, usd in (*steps, *own) if usd is not None}
+    return Rate(
+        nanousd(getattr(section, kind)), tuple(Tier(above, nanousd(usd)) for above, usd in sorted(tiers.items()))
     )

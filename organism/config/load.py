@@ -16,6 +16,7 @@ from organism.config.schema import (
     LLMAgentSection,
     ModelSection,
     OpenAIProviderSection,
+    PriceSection,
 )
 from organism.ids import AGENT_NAME, USER
 
@@ -72,6 +73,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     _check_agents(loaded)
     _check_providers(loaded)
     _check_models(loaded)
+    _check_prices(loaded)
     _check_limits(loaded)
     return loaded
 
@@ -158,6 +160,24 @@ def _check_degrade(loaded: LoadedConfig, name: str) -> None:
         if model.degrade.to in seen:
             loaded.fail(f"models degrade in a circle: {' -> '.join([*seen, model.degrade.to])}", *at)
         seen.append(model.degrade.to)
+
+
+def _check_prices(loaded: LoadedConfig) -> None:
+    prices = loaded.config.prices
+    for name, written in prices.items():
+        seen = [name]
+        while isinstance(target := prices.get(seen[-1]), str):
+            if target in seen:
+                loaded.fail(f"prices refer to each other in a circle: {' -> '.join([*seen, target])}", "prices", name)
+            seen.append(target)
+        sections = written if isinstance(written, list) else [written] if isinstance(written, PriceSection) else []
+        for place, section in enumerate(sections):
+            at: Path_ = ("prices", name, place) if isinstance(written, list) else ("prices", name)
+            above = [tier.above_input_tokens for tier in section.tiers]
+            if sorted(set(above)) != above:
+                loaded.fail("tiers stand shortest first, each once", *at, "tiers")
+            if any(section.since == other.since for other in sections[:place]):
+                loaded.fail(f"has two prices for {section.since or 'always'}; give each its own 'since'", *at)
 
 
 def _check_limits(loaded: LoadedConfig) -> None:

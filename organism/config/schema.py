@@ -3,6 +3,7 @@
 Nothing here reads files or environment; values are as written, with units in the field's name or its description.
 """
 
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -240,6 +241,32 @@ class BackoffSection(Section, frozen=True, kw_only=True):
     max_seconds: Annotated[Seconds, Meta(description="at most, also when a provider asks for more")] = Decimal(30)
 
 
+class PriceTierSection(Section, frozen=True, kw_only=True):
+    """What changes in long calls, in dollars per million tokens; what is not given stays as it is."""
+
+    above_input_tokens: Annotated[
+        Positive, Meta(description="holds for all tokens of a call with more input than that")
+    ]
+    input: Annotated[Decimal | None, Meta(description="uncached input")] = None
+    output: Annotated[Decimal | None, Meta(description="output")] = None
+    cached_input: Annotated[Decimal | None, Meta(description="input read from a cache")] = None
+    cache_write: Annotated[Decimal | None, Meta(description="input written to a cache")] = None
+    reasoning: Annotated[Decimal | None, Meta(description="reasoning")] = None
+
+
+class PriceSection(Section, frozen=True, kw_only=True):
+    """Dollars per million tokens."""
+
+    input: Annotated[Decimal, Meta(description="uncached input")]
+    output: Annotated[Decimal, Meta(description="output")]
+    cached_input: Annotated[Decimal | None, Meta(description="input read from a cache; as input unless given")] = None
+    cache_write: Annotated[Decimal | None, Meta(description="input written to a cache; as input unless given")] = None
+    reasoning: Annotated[Decimal | None, Meta(description="reasoning; as output unless given")] = None
+    request: Annotated[Decimal, Meta(description="dollars for each request, beside its tokens")] = Decimal(0)
+    tiers: Annotated[list[PriceTierSection], Meta(description="what changes in long calls, shortest first")] = []
+    since: Annotated[date | None, Meta(description="the day these prices hold from, such as 2026-01-31")] = None
+
+
 class LLMSection(Section, frozen=True, kw_only=True):
     """Models and how they are called."""
 
@@ -262,18 +289,9 @@ class LLMSection(Section, frozen=True, kw_only=True):
         300
     )
     unpriced: Annotated[
-        Literal["refuse", "record"], Meta(description="what a USD limit does with a model without a price")
+        Literal["refuse", "record"] | PriceSection,
+        Meta(description="what a USD limit does with a model without a price; a price is what it is taken to cost"),
     ] = "refuse"
-
-
-class PriceSection(Section, frozen=True, kw_only=True):
-    """Dollars per million tokens."""
-
-    input: Annotated[Decimal, Meta(description="uncached input")]
-    output: Annotated[Decimal, Meta(description="output")]
-    cached_input: Annotated[Decimal | None, Meta(description="input read from a cache; as input unless given")] = None
-    cache_write: Annotated[Decimal | None, Meta(description="input written to a cache; as input unless given")] = None
-    reasoning: Annotated[Decimal | None, Meta(description="reasoning; as output unless given")] = None
 
 
 class AgentSection(Section, frozen=True, kw_only=True):
@@ -374,7 +392,10 @@ class Config(Section, frozen=True, kw_only=True):
     ] = None
     limits: Annotated[AllLimitsSection, Meta(description="ceilings")] = AllLimitsSection()
     llm: Annotated[LLMSection, Meta(description="models and how they are called")] = LLMSection()
-    prices: Annotated[dict[str, PriceSection], Meta(description="by 'provider/model' or model")] = {}
+    prices: Annotated[
+        dict[str, PriceSection | list[PriceSection] | str],
+        Meta(description="by 'provider/model' or model: a price, prices by date, or the model that costs the same"),
+    ] = {}
     agents: Annotated[dict[str, AgentSection], Meta(description="by name")]
     bounds: Annotated[BoundsSection, Meta(description="structural bounds")] = BoundsSection()
     daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()

@@ -28,6 +28,10 @@ llm:
     #   strategy: failover       # or round_robin, least_loaded, cheapest
     #   degrade: {at: 80, to: main}
 
+# prices:                        # dollars per million tokens, where the shipped ones are not yours
+#   openai/gpt-5-mini: {input: 0.25, cached_input: 0.025, output: 2}
+#   azure/my-deployment: openai/gpt-5-mini
+
 agents:
   planner:
     model: main

@@ -15,7 +15,7 @@ from organism.amounts import Amounts, TokenUsage
 from organism.budget.estimate import output_tokens_from_text
 from organism.budget.holds import HeldCall, Spender
 from organism.errors import ProviderError, RejectedError, UncertainError
-from organism.pricing import Rates, cost_nanousd
+from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.circuit import Health
 from organism.router.gate import Passage
 from organism.router.plan import Route
@@ -176,7 +176,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     def _charge_answer(self, answer: Completion, rates_of: Callable[[str, str], Rates | None]) -> Charge:
         if answer.usage_error is not None:
             return self._whole_hold("disputed", answer.usage_error, answer.model)
-        rates = (answer.model != self.request.model and rates_of(self.route.provider, answer.model)) or self.rates
+        rates = self._rates_of_answer(answer, rates_of)
         outcome: Outcome = "settled"
         usage = answer.usage
         if usage is None or (not usage.output_total and answer.generated):
@@ -191,6 +191,13 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         if cost is not None and self._beyond_belief(usage, cost):
             return self._whole_hold("disputed", f"usage of {usage.total} tokens is beyond belief", answer.model)
         return Charge(outcome=outcome, usage=usage, cost_nanousd=cost, price_source=source, response_model=answer.model)
+
+    def _rates_of_answer(self, answer: Completion, rates_of: Callable[[str, str], Rates | None]) -> Rates | None:
+        """Return the prices of the model that answered; if nobody knows them, those of the model that was asked."""
+        if answer.model == self.request.model:
+            return self.rates
+        found = rates_of(self.route.provider, answer.model)
+        return found if found is not None and not found.assumed else self.rates or found
 
     def _beyond_belief(self, usage: TokenUsage, cost: int) -> bool:
         held = self.held.amounts

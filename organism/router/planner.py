@@ -11,7 +11,7 @@ from organism.budget.estimate import input_tokens_strict, input_tokens_tight
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.thresholds import reached
 from organism.errors import ConfigError
-from organism.pricing import Rates, cost_nanousd
+from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.call import Call, Estimate, RouterSettings
 from organism.router.gates import Gates
 from organism.router.plan import ModelPlan, Route

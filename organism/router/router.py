@@ -230,6 +230,7 @@ class LLMRouter:
             output_min=self.settings.output_min,
             input_rate=rates.dearest_input() if rates is not None else 0,
             output_rate=rates.dearest_output() if rates is not None else 0,
+            request_cost=rates.request if rates is not None else 0,
         )
         held = await self._registry.reserve(spender, ask)
         if isinstance(held, Shortfall):

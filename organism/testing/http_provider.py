@@ -43,6 +43,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
         fault: What goes wrong.
         fault_after: Pieces of the answer that are sent before it does; a whole answer counts as one piece.
         delay_s: Seconds before anything is sent.
+        drip_s: Seconds before each single byte of what follows the head; all at once unless given.
         billed: Whether the call is on the bill; by default when the status is 200, 408, 502 or 504.
     """
 
@@ -57,6 +58,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
     fault_after: int = 0
     delay_s: float = 0.0
+    drip_s: float = 0.0
     billed: bool | None = None
 
 
@@ -87,6 +89,8 @@ class ScriptedHTTPProvider:
         self._steps: Iterator[str | HTTPStep] = iter(()) if callable(script) else cycle(tuple(script))
         self._tasks: anyio.abc.TaskGroup | None = None
         self._listener: anyio.abc.Listener[anyio.abc.SocketStream] | None = None
+        self._listening = anyio.CancelScope()
+        self._deaf = anyio.Event()
         self.requests: list[Request] = []
         self.bill: list[TokenUsage] = []
         self.url = ""
@@ -104,7 +108,7 @@ class ScriptedHTTPProvider:
         self.url = f"http://127.0.0.1:{self._listener.extra(anyio.abc.SocketAttribute.local_port)}"  # noqa: S610
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        self._tasks.start_soon(self._listener.serve, self._serve)
+        self._tasks.start_soon(self._listen, self._listener)
         return self
 
     async def __aexit__(
@@ -115,6 +119,18 @@ class ScriptedHTTPProvider:
             await self._tasks.__aexit__(None, None, None)
         if self._listener is not None:
             await self._listener.aclose()
+
+    async def stop_listening(self) -> None:
+        """Refuse connections from here on, as a server that is down does."""
+        self._listening.cancel()
+        await self._deaf.wait()
+        if self._listener is not None:
+            await self._listener.aclose()
+
+    async def _listen(self, listener: anyio.abc.Listener[anyio.abc.SocketStream]) -> None:
+        with self._listening:
+            await listener.serve(self._serve)
+        self._deaf.set()
 
     async def _serve(self, stream: anyio.abc.SocketStream) -> None:
         async with stream:
@@ -141,7 +157,7 @@ class ScriptedHTTPProvider:
         for sent, piece in enumerate(pieces):
             if step.fault is not None and sent == step.fault_after:
                 break
-            await stream.send(piece)
+            await _send(stream, piece, step.drip_s if sent else 0.0)
         if step.fault == "hang":
             await anyio.sleep_forever()
         elif step.fault == "reset":
@@ -150,6 +166,12 @@ class ScriptedHTTPProvider:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         while step.fault == "flood":
             await stream.send(_FLOOD)
+
+
+async def _send(stream: anyio.abc.SocketStream, piece: bytes, drip_s: float) -> None:
+    for part in (piece[place : place + 1] for place in range(len(piece))) if drip_s else (piece,):
+        await anyio.sleep(drip_s)
+        await stream.send(part)
 
 
 async def _read_request(stream: anyio.abc.SocketStream) -> Request:
@@ -181,7 +203,8 @@ def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[byt
     )
     wanted = format_of(request.path)
     if not request.body.get("stream"):
-        yield _head(step, "application/json") + wanted.whole(said).encode()
+        head, whole = _head(step, "application/json"), wanted.whole(said).encode()
+        yield from (head, whole) if step.drip_s else (head + whole,)
     else:
         yield _head(step, "text/event-stream")
         for event in wanted.events(said):

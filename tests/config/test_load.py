@@ -1,6 +1,7 @@
 """organism.yaml: every mistake is refused with file, line, key and, where one is near, the right spelling."""
 
 import time
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ from organism.amounts import Limits
 from organism.app import Organism
 from organism.budget.scopes import ScopedLimits
 from organism.config.build import budget_plan
-from organism.config.build_router import model_plans, router_settings
+from organism.config.build_router import model_plans, otherwise, overrides, router_settings
 from organism.config.describe import describe_agents, describe_graph
 from organism.config.json_schema import SHIPPED, text
 from organism.config.load import LoadedConfig, load_config, parse_config
@@ -92,6 +93,25 @@ BAD = [
     (GOOD + "limits: {day: {seconds: 5}}\n", 11, "limits.day.seconds", "unknown key 'seconds'"),
     (GOOD + "limits: {agents: {writr: {tokens: 5}}}\n", 11, "limits.agents.writr", "did you mean 'writer'"),
     (GOOD + "limits: {models: {man: {tokens: 5}}}\n", 11, "limits.models.man", "did you mean 'main'"),
+    (GOOD + "prices: {any: {input: 1}}\n", 11, "prices.any", "'output' is missing"),
+    (GOOD + "prices: {any: {input: 1, output: 2, since: tomorrow}}\n", 11, "prices.any.since", "such as 2026-01-31"),
+    (GOOD + "prices: {any: {input: 1, output: 2, since: 2026-02-30}}\n", 11, "prices.any.since", "such as 2026-01-31"),
+    (GOOD + "prices: {a: b, b: a}\n", 11, "prices.a", "in a circle: a -> b -> a"),
+    (
+        GOOD + "prices:\n  any:\n    - {input: 1, output: 2}\n    - {input: 1, output: 3}\n",
+        14,
+        "prices.any[1]",
+        "two prices for always",
+    ),
+    (
+        GOOD + "prices: {any: {input: 1, output: 2, tiers: [{above_input_tokens: 9}, {above_input_tokens: 8}]}}\n",
+        11,
+        "prices.any.tiers",
+        "shortest first",
+    ),
+    (GOOD + "llm2: {}\n", 11, "llm2", "did you mean 'llm'"),
+    (with_line("llm:\n", "llm:\n  unpriced: free\n"), 4, "llm.unpriced", "not one of"),
+    (with_line("llm:\n", "llm:\n  unpriced: {input: 1}\n"), 4, "llm.unpriced", "'output' is missing"),
     (GOOD + "limits: {providers: {fke: {tokens: 5}}}\n", 11, "limits.providers.fke", "did you mean 'fake'"),
     (with_line("answers: [hello]", "answers: [a], concurrency: 0"), 5, "llm.providers.fake.concurrency", "at least 1"),
     (with_line("answers: [hello]", "answers: [a], concurency: 1"), 5, "llm.providers.fake.concurency", "did you mean"),
@@ -216,6 +236,34 @@ llm:
     assert settings.providers["here"].concurrency == 3, "what waits for a slot waits where no timeout runs"
     assert (plans["main"].strategy, plans["main"].degrade) == ("least_loaded", Degrade(80, "small"))
     assert plans["small"].hedge_after_s == 1.5
+
+
+def test_prices_arrive_as_written_and_carry_their_version() -> None:
+    """Kinds of tokens, long calls, days and other names; a price that changes has another source."""
+    prices = """\
+prices:
+  any: {input: 1, output: 2}
+  fake/any:
+    - {input: 1, output: 2, cached_input: 0.1, reasoning: 3, request: 0.001}
+    - {input: 0.5, output: 2, since: 2026-07-01, tiers: [{above_input_tokens: 1000, input: 4}]}
+  other: fake/any
+"""
+    config = parse(GOOD.replace("llm:\n", "llm:\n  unpriced: {input: 9, output: 9}\n") + prices).config
+
+    found = overrides(config)
+    old, new = found["fake/any"]
+    assert (old.since, new.since) == (None, date(2026, 7, 1))
+    assert (old.rates.cached_input.base, old.rates.reasoning.base) == (100_000_000, 3_000_000_000)
+    assert (old.rates.cache_write.base, old.rates.request) == (1_000_000_000, 1_000_000)
+    assert new.rates.cached_input.at(1001) == new.rates.input.at(1001) == 4_000_000_000
+    assert new.rates.output.at(1001) == 2_000_000_000
+    assert found["other"] == "fake/any"
+    assert old.rates.source.startswith("organism.yaml ")
+    assert old.rates.source != new.rates.source
+    assumed = otherwise(config)
+    assert assumed is not None
+    assert (assumed.assumed, assumed.input.base) == (True, 9_000_000_000)
+    assert router_settings(config).refuse_unpriced is False
 
 
 @pytest.mark.parametrize("short", ["max_tokens_per_thread: 42", "limits: {max_tokens_per_thread: 42}"])

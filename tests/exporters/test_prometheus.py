@@ -12,7 +12,8 @@ from organism.app import utc
 from organism.errors import RejectedError
 from organism.exporters.instruments import catalogue, genai_names
 from organism.exporters.prometheus import PrometheusExporter
-from organism.pricing import PriceBook, flat_rates
+from organism.pricing.book import PriceBook
+from organism.pricing.rates import flat_rates
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"

@@ -14,7 +14,7 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
 from organism.ledger.entries import AnyEntry
 from organism.ledger.ledger import Ledger
-from organism.pricing import Rates, flat_rates
+from organism.pricing.rates import Rates, flat_rates
 from organism.router.call import Call, RouterSettings
 from organism.router.plan import ModelPlan, Route
 from organism.router.provider import ChatMessage, Completion, CompletionRequest, Provider, TextSink
@@ -33,10 +33,10 @@ class TablePrices:
 
     def __init__(self, table: Mapping[str, Rates | None]) -> None:
         self._table = table
+        self.by_model: dict[str, Rates] = {}
 
     def rates(self, provider: str, model: str) -> Rates | None:
-        del model
-        return self._table.get(provider, RATES)
+        return self.by_model.get(model) or self._table.get(provider, RATES)
 
 
 class Fixture(msgspec.Struct):
@@ -45,6 +45,7 @@ class Fixture(msgspec.Struct):
     router: LLMRouter
     registry: ThreadBudgetRegistry
     events: list[AnyEvent]
+    prices: TablePrices
 
     def of(self, kind: type[Any]) -> list[Any]:
         """Return the events of one kind."""
@@ -97,11 +98,12 @@ def make_router() -> MakeRouter:
 
         registry = ThreadBudgetRegistry(budget, Ledger(keep), clock, ids, mode=mode)
         registry.open_thread("t")
+        table = TablePrices(prices or {})
         router = LLMRouter(
             models={plan.name: plan for plan in plans},
             providers={provider.name: provider for provider in providers},
             registry=registry,
-            prices=TablePrices(prices or {}),
+            prices=table,
             journal=journal,
             outbox=Outbox(journal, events.append, clock),
             clock=clock,
@@ -110,6 +112,6 @@ def make_router() -> MakeRouter:
             chance=random.Random(7).random,
         )
         async with router:
-            yield Fixture(router, registry, events)
+            yield Fixture(router, registry, events, table)
 
     return make

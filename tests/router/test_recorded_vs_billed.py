@@ -9,7 +9,8 @@ import pytest
 from organism import Limits, Organism, Text, ThreadResult, TokenUsage, agent
 from organism.agents.context import Context
 from organism.errors import ProviderError
-from organism.pricing import PriceBook, flat_rates
+from organism.pricing.book import PriceBook
+from organism.pricing.rates import flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.router.call import RouterSettings

@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from organism.amounts import Limits
 from organism.budget.scopes import BudgetPlan, ScopedLimits
@@ -16,7 +17,7 @@ from organism.errors import (
     UncertainError,
     UnpricedError,
 )
-from organism.pricing import Rates, flat_rates
+from organism.pricing.rates import Rates, flat_rates
 from organism.router.backoff import Backoff
 from organism.router.call import RouterSettings
 from organism.router.plan import Degrade, ModelPlan, Route
@@ -403,6 +404,38 @@ async def test_steady_stream_may_take_longer_than_any_silence(make_router: MakeR
         answer = await it.ask(cap=50, on_text=lambda piece: None)
 
     assert len(answer.text.split()) == 50
+
+
+# -- prices -----------------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_answer_of_an_unknown_model_costs_what_was_asked_for(make_router: MakeRouter) -> None:
+    """A provider that answers under another name does not make its call free, nor cheaper by an assumed price."""
+    a = provider("a", ScriptedAnswer(text="one", model="a-strange-name"))
+    assumed = replace(rate(1), assumed=True)
+    async with make_router(a, prices={"a": rate(7)}) as it:
+        it.prices.by_model["a-strange-name"] = assumed
+        await it.ask()
+        it.prices.by_model["a-strange-name"] = rate(9)
+        await it.ask()
+
+    first, second = it.of(UsageEvent)
+    assert first.cost_nanousd == 7 * first.usage.total
+    assert second.cost_nanousd == 9 * second.usage.total, "a known price of the model that answered counts"
+
+
+@in_virtual_time
+async def test_price_of_a_request_is_held_and_charged(make_router: MakeRouter) -> None:
+    """What a request costs beside its tokens counts against a limit before it is sent."""
+    a = provider("a")
+    async with make_router(a, limits=Limits(cost_nanousd=1500), prices={"a": replace(rate(0), request=1000)}) as it:
+        await it.ask()
+        assert it.registry.budget("t").spent.cost_nanousd == 1000
+        with pytest.raises(BudgetExhaustedError):
+            await it.ask()
+
+    assert len(a.requests) == 1
 
 
 # -- scopes of the provider -------------------------------------------------------------------------------------------

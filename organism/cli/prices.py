@@ -1,0 +1,138 @@
+"""``organism prices``: what models cost, where that is known from, and which models of an organism have no price."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from organism.amounts import format_usd
+from organism.app import utc
+from organism.cli import exits
+from organism.cli.terminal import Terminal
+from organism.clock import SystemClock
+from organism.config.build_providers import provider_kinds
+from organism.config.build_router import model_plans, otherwise, overrides
+from organism.config.load import load_config
+from organism.config.schema import Config
+from organism.pricing.book import PriceBook, ProviderPrices
+from organism.pricing.rates import Rate, Rates
+from organism.pricing.shipped import kinds_of
+
+_HEADINGS = ("input", "cached", "written", "output", "reasoning", "from")
+
+
+def print_prices(model: str, file: Path, environment: Mapping[str, str]) -> int:
+    """Print what a model costs: one of the configuration's, a provider's, or one of that name anywhere.
+
+    Args:
+        model: A model of the configuration, ``provider/model``, or a model's name.
+        file: The configuration; without one only the shipped prices are known.
+        environment: Where ``${env:NAME}`` is looked up.
+
+    Raises:
+        ConfigError: If the configuration is wrong.
+    """
+    config = load_config(file, environment).config if file.exists() else None
+    found = list(_found(model, config))
+    if not found:
+        sys.stderr.write(f"organism: no price is known for {model!r}; give it one under 'prices:' in {file}\n")
+        return exits.FAILED
+    table = _table("served by")
+    for name, rates in found:
+        for row in _rows(name, rates):
+            table.add_row(*row)
+    console = Terminal()
+    console.print("dollars per million tokens", style="dim")
+    console.print(table)
+    return exits.OK
+
+
+def check_prices(file: Path, environment: Mapping[str, str]) -> int:
+    """Print what each route of each model costs; fails if one is unknown and calls to it may be refused for that."""
+    config = load_config(file, environment).config
+    prices = prices_of(config)
+    table = _table("model", "served by")
+    for plan in model_plans(config).values():
+        name = plan.name
+        for route in plan.routes:
+            for row in _rows(f"{route.provider}/{route.model}", prices.rates(route.provider, route.model)):
+                table.add_row(name, *row)
+                name = ""
+    console = Terminal()
+    console.print("dollars per million tokens", style="dim")
+    console.print(table)
+    missing = unpriced_routes(config)
+    if missing:
+        console.print(f"[yellow]![/] {escape(unpriced_in_words(config, missing))}")
+    return exits.FAILED if missing and config.llm.unpriced == "refuse" else exits.OK
+
+
+def prices_of(config: Config) -> ProviderPrices:
+    """Return the prices that a configuration works with; needs no API key."""
+    clock = SystemClock()
+    book = PriceBook(overrides(config), now=lambda: utc(clock), otherwise=otherwise(config))
+    return ProviderPrices(book, provider_kinds(config))
+
+
+def unpriced_routes(config: Config) -> tuple[str, ...]:
+    """Return the routes whose price nobody knows."""
+    prices = prices_of(config)
+    routes = {route for plan in model_plans(config).values() for route in plan.routes}
+    unknown = ((route, prices.rates(route.provider, route.model)) for route in routes)
+    return tuple(
+        sorted(f"{route.provider}/{route.model}" for route, rates in unknown if rates is None or rates.assumed)
+    )
+
+
+def unpriced_in_words(config: Config, routes: tuple[str, ...]) -> str:
+    """Say what becomes of calls to routes without a price."""
+    match config.llm.unpriced:
+        case "refuse":
+            then = "a limit in USD refuses their calls in mode enforce"
+        case "record":
+            then = "their calls are made and recorded without a cost"
+        case _:
+            then = "they are taken to cost what 'unpriced' says"
+    return f"no price is known for {', '.join(routes)}: {then}; give them one under 'prices:'"
+
+
+def _found(model: str, config: Config | None) -> Iterator[tuple[str, Rates | None]]:
+    prices = prices_of(config) if config is not None else ProviderPrices(PriceBook(now=lambda: utc(SystemClock())), {})
+    if config is not None and model in config.llm.models:
+        for route in model_plans(config)[model].routes:
+            yield f"{route.provider}/{route.model}", prices.rates(route.provider, route.model)
+        return
+    provider, slash, served = model.partition("/")
+    if slash and (rates := prices.rates(provider, served)) is not None:
+        yield model, rates
+        return
+    for kind in kinds_of(model):
+        if (rates := prices.rates(kind, model)) is not None:
+            yield f"{kind}/{model}", rates
+
+
+def _rows(name: str, rates: Rates | None) -> Iterator[tuple[str, ...]]:
+    """Yield a row of prices, and one more for each length of input from which they differ."""
+    if rates is None:
+        yield (escape(name), "[yellow]unknown[/]", "", "", "", "", "")
+        return
+    kinds = (rates.input, rates.cached_input, rates.cache_write, rates.output, rates.reasoning)
+    note = f", and {format_usd(rates.request)} a request" if rates.request else ""
+    yield (escape(name), *(_usd(rate, 0) for rate in kinds), escape(rates.source) + note)
+    for above in sorted({tier.above_input for rate in kinds for tier in rate.tiers}):
+        yield (f"  input > {above:,}", *(_usd(rate, above + 1) for rate in kinds), "")
+
+
+def _usd(rate: Rate, input_tokens: int) -> str:
+    return format_usd(rate.at(input_tokens))
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading == "from" else "right")
+    return table

@@ -1,0 +1,117 @@
+"""The book of prices: the configuration's own first, then those that are shipped.
+
+A name is looked up as ``provider/model``, then as ``model``, then both again without the release date, so that one
+price covers ``gpt-5`` and ``gpt-5-2025-08-07``, which is what the provider calls it in its answer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+
+import msgspec
+
+from organism.errors import ConfigError
+from organism.pricing.names import undated
+from organism.pricing.rates import FREE, Rates
+from organism.pricing.shipped import ShippedPrices
+
+
+class DatedRates(msgspec.Struct, frozen=True):
+    """Prices and the day from which they hold, in UTC; ``None`` for always."""
+
+    rates: Rates
+    since: date | None = None
+
+
+Override = Rates | tuple[DatedRates, ...] | str
+"""Prices for ever, prices by date, or the name of the model that costs the same."""
+
+
+class PriceBook:
+    """Looks up what a model costs.
+
+    Args:
+        overrides: Prices that win, by ``provider/model`` or by ``model``.
+        now: Says which of a model's dated prices holds.
+        otherwise: What models are taken to cost whose price is not known; ``None`` leaves it unknown.
+
+    Raises:
+        ConfigError: If models are said to cost what each other costs, round and round.
+    """
+
+    def __init__(
+        self,
+        overrides: Mapping[str, Override] | None = None,
+        *,
+        now: Callable[[], datetime],
+        otherwise: Rates | None = None,
+    ) -> None:
+        self._overrides = dict(overrides or {})
+        self._now = now
+        self._otherwise = otherwise
+        self._shipped = ShippedPrices()
+        for name in self._overrides:
+            check_aliases(self._overrides, name)
+
+    def rates(self, provider: str, model: str, kinds: Mapping[str, str] | None = None) -> Rates | None:
+        """Return a model's prices, or ``None`` when they are unknown, which is not zero.
+
+        Args:
+            provider: The provider's name in the configuration.
+            model: The model's name there.
+            kinds: What the price data call providers, where that is not their name; ``local`` costs nothing.
+        """
+        found = self._known(provider, model, kinds or {})
+        return self._otherwise if found is None else found
+
+    def _known(self, provider: str, model: str, kinds: Mapping[str, str]) -> Rates | None:
+        now = self._now()
+        for name in _names(provider, model):
+            override = self._overrides.get(name)
+            if isinstance(override, str):
+                as_provider, slash, as_model = override.partition("/")
+                return self._known(as_provider, as_model, kinds) if slash else self._known(provider, override, kinds)
+            if isinstance(override, Rates):
+                return override
+            in_force = [dated for dated in override or () if dated.since is None or dated.since <= now.date()]
+            if in_force:
+                return max(in_force, key=lambda dated: dated.since or date.min).rates
+        kind = kinds.get(provider, provider)
+        return FREE if kind == "local" else self._shipped.rates(kind, model, now)
+
+
+class ProviderPrices:
+    """Prices by the provider's name in the configuration, which may differ from its kind in the price data.
+
+    Args:
+        book: The price data.
+        kinds: The kind of each provider, by its name.
+    """
+
+    def __init__(self, book: PriceBook, kinds: Mapping[str, str]) -> None:
+        self._book = book
+        self._kinds = kinds
+
+    def rates(self, provider: str, model: str) -> Rates | None:
+        """Return the prices of a provider's model; see :class:`organism.router.planner.Prices`."""
+        return self._book.rates(provider, model, self._kinds)
+
+
+def check_aliases(overrides: Mapping[str, Override], name: str) -> None:
+    """Refuse a name that leads back to itself.
+
+    Raises:
+        ConfigError: If it does.
+    """
+    seen = [name]
+    while isinstance(target := overrides.get(seen[-1]), str):
+        if target in seen:
+            raise ConfigError(f"prices refer to each other in a circle: {' -> '.join([*seen, target])}")
+        seen.append(target)
+
+
+def _names(provider: str, model: str) -> Iterator[str]:
+    yield f"{provider}/{model}"
+    yield model
+    if (family := undated(model)) != model:
+        yield f"{provider}/{family}"
+        yield family

@@ -1,0 +1,85 @@
+"""``organism prices``: what models cost, and which have no price."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PRICED = """\
+name: priced
+entry: writer
+llm:
+  providers:
+    mine: {type: openai, base_url: "http://127.0.0.1:1/v1"}
+    fake: {type: scripted, answers: [hello]}
+  models:
+    main: {routes: [mine/prod, mine/strange], degrade: {at: 80, to: small}}
+    small: fake/any
+agents:
+  writer: {model: main}
+prices:
+  mine/prod: openai/gpt-5-mini
+"""
+
+
+def prices(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "-m", "organism", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": "", "COLUMNS": "160"},
+    )
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def test_a_model_is_shown_with_all_its_rates_and_their_source(tmp_path: Path) -> None:
+    """Without any configuration the shipped prices are shown, and where they come from."""
+    result = prices(tmp_path, "prices", "anthropic/claude-haiku-4-5")
+
+    assert result.returncode == 0, result.stderr
+    for expected in ("dollars per million tokens", "cached", "reasoning", "$1.25", "genai-prices "):
+        assert expected in result.stdout, expected
+
+
+def test_a_model_of_the_configuration_is_shown_with_its_routes(tmp_path: Path) -> None:
+    """A name of one's own is looked up as the configuration means it, unknown prices said to be unknown."""
+    (tmp_path / "organism.yaml").write_text(PRICED)
+
+    result = prices(tmp_path, "prices", "main")
+
+    assert result.returncode == 0, result.stderr
+    assert "mine/prod" in result.stdout
+    assert "unknown" in result.stdout
+
+
+def test_a_model_nobody_knows_fails(tmp_path: Path) -> None:
+    """An unknown price is an error that says what to do, not a zero."""
+    result = prices(tmp_path, "prices", "no-such-model")
+
+    assert result.returncode == 1
+    assert "give it one under 'prices:'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("unpriced", "code", "phrase"),
+    [
+        ("refuse", 1, "refuses their calls"),
+        ("record", 0, "recorded without a cost"),
+        ("{input: 9, output: 9}", 0, "taken to cost what 'unpriced' says"),
+    ],
+)
+def test_check_names_models_without_a_price(tmp_path: Path, unpriced: str, code: int, phrase: str) -> None:
+    """One command says before anything runs which calls a limit in USD would refuse."""
+    (tmp_path / "organism.yaml").write_text(PRICED.replace("llm:\n", f"llm:\n  unpriced: {unpriced}\n"))
+
+    result = prices(tmp_path, "prices", "check")
+
+    assert result.returncode == code, result.stderr
+    assert "no price is known for mine/strange" in result.stdout
+    assert phrase in result.stdout
+    assert phrase in prices(tmp_path, "check").stdout

@@ -1,0 +1,120 @@
+"""Where prices are found: the configuration's own first, then the shipped ones."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from organism.errors import ConfigError
+from organism.pricing.book import DatedRates, Override, PriceBook, ProviderPrices
+from organism.pricing.names import undated
+from organism.pricing.rates import Rates, flat_rates
+from organism.pricing.shipped import kinds_of
+
+
+def rate(usd: int, source: str = "mine") -> Rates:
+    return flat_rates(input=usd * 10**9, output=usd * 10**9, source=source)
+
+
+def book(*, at: str = "2026-06-15T12:00", otherwise: Rates | None = None, **overrides: Override) -> PriceBook:
+    """Make a book at an instant; ``__`` in a name stands for a slash."""
+    now = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    names = {name.replace("__", "/"): override for name, override in overrides.items()}
+    return PriceBook(names, now=lambda: now, otherwise=otherwise)
+
+
+def test_the_nearer_name_wins() -> None:
+    """A price for one provider's model goes before one for the model anywhere, and both before the shipped one."""
+    prices = book(**{"gpt-5": rate(2), "openai__gpt-5": rate(3)})
+
+    assert prices.rates("openai", "gpt-5") == rate(3)
+    assert prices.rates("azure", "gpt-5") == rate(2)
+    shipped = book().rates("openai", "gpt-5")
+    assert shipped is not None
+    assert shipped.source.startswith("genai-prices ")
+
+
+@pytest.mark.parametrize("name", ["gpt-5-2025-08-07", "gpt-5-20250807", "gpt-5@20250807", "gpt-5-latest"])
+def test_price_of_a_family_covers_its_dated_names(name: str) -> None:
+    """What a provider calls the model in its answer is priced as what was asked for."""
+    assert undated(name) == "gpt-5"
+    assert book(**{"gpt-5": rate(2)}).rates("openai", name) == rate(2)
+
+
+@pytest.mark.parametrize("name", ["gpt-4-0613", "model-9999-99-99", "llama-3-70b", "latest"])
+def test_what_is_no_date_is_part_of_the_name(name: str) -> None:
+    """A model is not taken for another because its name ends in digits."""
+    assert undated(name) == name
+
+
+def test_prices_change_on_their_day() -> None:
+    """Of dated prices the newest that has begun holds; before the first the shipped one does."""
+    dated = (DatedRates(rate(5), date(2026, 7, 1)), DatedRates(rate(2), date(2026, 1, 1)), DatedRates(rate(1)))
+
+    assert book(at="2025-12-31T23:59", m=dated).rates("p", "m") == rate(1)
+    assert book(at="2026-06-30T23:59", m=dated).rates("p", "m") == rate(2)
+    assert book(at="2026-07-01T00:00", m=dated).rates("p", "m") == rate(5)
+    later = {"gpt-5": (DatedRates(rate(9), date(2027, 1, 1)),)}
+    found = book(**later).rates("openai", "gpt-5")
+    assert found is not None
+    assert found.source.startswith("genai-prices")
+
+
+def test_prices_of_the_hour_are_not_kept_for_the_day() -> None:
+    """A provider that is cheaper at night is charged at the price of the hour."""
+    clock = [datetime(2025, 3, 1, 12, tzinfo=UTC)]
+    prices = PriceBook(now=lambda: clock[0])
+    by_day = prices.rates("deepseek", "deepseek-chat")
+    clock[0] = datetime(2025, 3, 1, 20, tzinfo=UTC)
+    by_night = prices.rates("deepseek", "deepseek-chat")
+
+    assert by_day is not None
+    assert by_night is not None
+    assert by_day.input != by_night.input
+
+
+def test_alias_costs_what_the_other_model_does() -> None:
+    """A deployment of one's own naming is priced as the model it is; a provider may be named as configured."""
+    names: dict[str, Override] = {"azure__prod": "openai/gpt-5", "mine": "gpt-5", "via": "claude/claude-haiku-4-5"}
+    prices = ProviderPrices(book(**names), {"claude": "anthropic"})
+
+    assert prices.rates("azure", "prod") == book().rates("openai", "gpt-5")
+    assert prices.rates("openai", "mine") == book().rates("openai", "gpt-5")
+    assert prices.rates("x", "via") == book().rates("anthropic", "claude-haiku-4-5")
+    with pytest.raises(ConfigError, match="in a circle: a -> b -> a"):
+        book(a="b", b="a")
+
+
+def test_unknown_is_not_zero_but_may_be_assumed() -> None:
+    """A model nobody knows has no price, or the one that the configuration takes it to have."""
+    assert book().rates("openai", "no-such-model") is None
+    assert book(otherwise=rate(4)).rates("openai", "no-such-model") == rate(4)
+    assert book(otherwise=rate(4)).rates("openai", "gpt-5") != rate(4)
+
+
+def test_reasoning_and_requests_have_the_prices_of_the_data() -> None:
+    """What the data know beside plain input and output is read, not rounded away."""
+    searching = book().rates("perplexity", "sonar")
+    assert searching is not None
+    assert searching.request > 0
+    research = book().rates("openrouter", "perplexity/sonar-deep-research")
+    assert research is not None
+    assert research.reasoning != research.output
+
+
+def test_model_is_found_at_every_provider_that_has_it() -> None:
+    """Looking for a name finds who serves it."""
+    assert {"openai", "openrouter"} <= set(kinds_of("openai/gpt-5")) | set(kinds_of("gpt-5"))
+    assert list(kinds_of("no-such-model")) == []
+
+
+def test_shipped_prices_are_those_of_the_vendor_and_name_their_source() -> None:
+    """A known model of a known vendor has a price out of the box; another server with that model has none."""
+    rates = book().rates("openai", "gpt-4o-mini")
+
+    assert rates is not None
+    assert (rates.input.base, rates.output.base) == (150_000_000, 600_000_000)
+    assert rates.source.startswith("genai-prices ")
+    assert book().rates("nobody", "gpt-4o-mini") is None
+    local = book().rates("mine", "anything", {"mine": "local"})
+    assert local is not None
+    assert local.dearest_output() == 0

@@ -26,7 +26,8 @@ from organism.exporters.dashboards import ALERTS, DASHBOARD, export
 from organism.exporters.instruments import catalogue
 from organism.exporters.otel import otel_exporting
 from organism.exporters.prometheus import PrometheusExporter
-from organism.pricing import PriceBook, flat_rates
+from organism.pricing.book import PriceBook
+from organism.pricing.rates import flat_rates
 from organism.router.provider import CompletionRequest
 from organism.testing import ScriptedAnswer, ScriptedProvider
 from organism.usage.events import UsageEvent

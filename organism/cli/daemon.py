@@ -15,7 +15,7 @@ from organism.cli import exits
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.config.build import log_settings
 from organism.config.load import LoadedConfig, load_config
-from organism.config.schema import ServerSection
+from organism.config.schema_llm import ServerSection
 from organism.errors import MissingExtraError
 from organism.exporters.instruments import OPT_IN_VARIABLE, genai_names
 from organism.exporters.logs import Format, set_up

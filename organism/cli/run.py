@@ -19,7 +19,7 @@ from organism.cli.live import LiveView
 from organism.cli.summary import print_report
 from organism.cli.terminal import Terminal, plain
 from organism.config.load import load_config
-from organism.config.schema import LocalProviderSection, ProviderSection
+from organism.config.schema_llm import LocalProviderSection, ProviderSection
 from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
 from organism.exporters.otel import otel_exporting
 from organism.messages import Message, ThreadResult, as_message

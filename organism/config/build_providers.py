@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from organism.config.load import LoadedConfig
-from organism.config.schema import (
+from organism.config.schema import Config
+from organism.config.schema_llm import (
     AnthropicProviderSection,
-    Config,
     LocalProviderSection,
     OpenAIProviderSection,
     ProviderSection,

@@ -7,13 +7,8 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import nanousd
-from organism.config.schema import (
-    Config,
-    LocalProviderSection,
-    ModelSection,
-    PriceSection,
-    ProviderSection,
-)
+from organism.config.schema import Config
+from organism.config.schema_llm import LocalProviderSection, ModelSection, PriceSection, ProviderSection
 from organism.pricing.book import DatedRates, Override
 from organism.pricing.rates import Rate, Rates, Tier
 from organism.router.backoff import Backoff

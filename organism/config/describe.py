@@ -1,7 +1,8 @@
 """A configuration as a person wants to see it: tables of what there is, and the graph of who writes to whom. Pure."""
 
 from organism.config.load import listed
-from organism.config.schema import Config, LLMAgentSection, LocalProviderSection, ProviderSection, PythonAgentSection
+from organism.config.schema import Config, LLMAgentSection, PythonAgentSection
+from organism.config.schema_llm import LocalProviderSection, ProviderSection
 
 
 def describe_agents(config: Config) -> list[tuple[str, str, str, str]]:

@@ -10,14 +10,8 @@ import msgspec
 
 from organism.config.bind import Binder, did_you_mean
 from organism.config.nodes import Path_, Source, parse_tree, read_text
-from organism.config.schema import (
-    AnthropicProviderSection,
-    Config,
-    LLMAgentSection,
-    ModelSection,
-    OpenAIProviderSection,
-    PriceSection,
-)
+from organism.config.schema import Config, LLMAgentSection
+from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection, PriceSection
 from organism.ids import AGENT_NAME, USER
 
 DEFAULT_FILE = "organism.yaml"

@@ -15,7 +15,7 @@ from organism.config.build_router import model_plans, otherwise, overrides, rout
 from organism.config.describe import describe_agents, describe_graph
 from organism.config.json_schema import SHIPPED, text
 from organism.config.load import LoadedConfig, load_config, parse_config
-from organism.config.schema import OpenAIProviderSection
+from organism.config.schema_llm import OpenAIProviderSection
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.errors import ConfigError
 from organism.router.backoff import Backoff

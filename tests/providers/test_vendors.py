@@ -10,7 +10,7 @@ import pytest
 from organism.amounts import TokenUsage
 from organism.config.build_providers import price_kind
 from organism.config.load import parse_config
-from organism.config.schema import OpenAIProviderSection, ProviderSection
+from organism.config.schema_llm import OpenAIProviderSection, ProviderSection
 from organism.errors import ConfigError, MissingExtraError
 from organism.providers.openai import OpenAIProvider
 from organism.providers.vendors import VENDORS

@@ -45,6 +45,10 @@ agents:
     model: main
     system: You write one short, clear paragraph.
     max_output_tokens: 200
+
+# logging:                       # of the daemon
+#   format: json                 # or console
+#   rooms: {pump: debug, event: warning}
 """
 
 STARTER_MODULE = "my_agents.py"

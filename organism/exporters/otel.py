@@ -22,7 +22,7 @@ from organism.exporters.readings import Observed
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import SpanProcessor
 
 Signal = Literal["traces", "metrics"]
 Target = Literal["otlp", "console", "none"]
@@ -101,13 +101,17 @@ class OTelExporter:
         )
         resource = Resource.create({} if named else {"service.name": organism.name})
         self._stops: list[Callable[[], None]] = []
-        self._tracer_provider: TracerProvider | None = None
+        self._spans: SpanProcessor | None = None
         self._meter_provider: MeterProvider | None = None
         if settings.traces != "none":
-            from organism.exporters.otel_traces import TraceWriter, tracer_provider
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-            self._tracer_provider = tracer_provider(resource, _span_exporter(settings.traces))
-            writer = TraceWriter(self._tracer_provider, workflow=organism.name, names=names)
+            from organism.exporters.otel_traces import TraceWriter
+
+            self._spans = BatchSpanProcessor(_span_exporter(settings.traces))
+            sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler  # as the environment sets it
+            writer = TraceWriter(self._spans, sampler, resource, workflow=organism.name, names=names)
             organism.activity.tracer = writer
             organism.activity.wants_content = settings.content
             self._stops += [
@@ -126,8 +130,8 @@ class OTelExporter:
         """Send what is left and stop; takes up to half a minute where nobody answers, so call it in a worker thread."""
         for stop in self._stops:
             stop()
-        if self._tracer_provider is not None:
-            self._tracer_provider.shutdown()
+        if self._spans is not None:
+            self._spans.shutdown()
         if self._meter_provider is not None:
             self._meter_provider.shutdown()
 

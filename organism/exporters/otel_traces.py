@@ -4,22 +4,23 @@ Every span's place in its trace was fixed before it began and travels in envelop
 numbers. So a thread that goes on in another process, after a crash too, still ends up as one span of the same trace.
 """
 
+import random
 import secrets
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from organism.exporters.instruments import GenAINames
 from organism.exporters.span_attributes import (
+    Attributes,
     attempt_attributes,
     call_attributes,
     content_attributes,
@@ -34,26 +35,6 @@ _PENDING_MAX = 10_000
 """Calls whose attempts are not all resolved; the oldest beyond is written as it is."""
 
 
-class _GivenIds(IdGenerator):
-    """Hands the SDK the ids that a span was given when its work began."""
-
-    def __init__(self) -> None:
-        self.place = TraceContext("0" * 32, "0" * 16)
-
-    def generate_span_id(self) -> int:
-        return int(self.place.span_id, 16)
-
-    def generate_trace_id(self) -> int:
-        return int(self.place.trace_id, 16)
-
-
-def tracer_provider(resource: Resource, exporter: SpanExporter) -> TracerProvider:
-    """Make a provider whose spans can be given their ids; its sampler and batches are set by the environment."""
-    provider = TracerProvider(resource=resource, id_generator=_GivenIds())
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider
-
-
 class _PendingCall(msgspec.Struct):
     """A call that is not yet known whole: how it ended, and the usage of its attempts so far."""
 
@@ -65,38 +46,58 @@ class _PendingCall(msgspec.Struct):
         return self.ended is not None and len(self.attempts) >= self.ended.attempts
 
 
+class _Placed(msgspec.Struct, frozen=True):
+    """Where and when a span is: its own and its parent's trace context, its beginning and its end."""
+
+    trace: str | None
+    parent: str | None
+    start_ns: int
+    end_ns: int
+
+
 class TraceWriter:
     """Gives spans their places as a :class:`~organism.usage.activity.Tracer`, and writes them.
 
+    The SDK's own spans get their ids when they begin and are filled while they last. These are handed to its processor
+    as what they are by then: whole, and not to be changed.
+
     Args:
-        provider: Made by :func:`tracer_provider`.
+        processor: Takes ended spans.
+        sampler: Decides which threads are traced.
+        resource: What the spans are of.
         workflow: What the organism is called.
         names: Which GenAI names to use.
     """
 
-    def __init__(self, provider: TracerProvider, *, workflow: str, names: GenAINames) -> None:
-        self._tracer = provider.get_tracer("organism")
-        self._sampler = provider.sampler
-        ids = provider.id_generator
-        if not isinstance(ids, _GivenIds):
-            raise TypeError("the provider must come from tracer_provider()")
-        self._ids = ids
+    def __init__(
+        self, processor: SpanProcessor, sampler: Sampler, resource: Resource, *, workflow: str, names: GenAINames
+    ) -> None:
+        self._processor = processor
+        self._sampler = sampler
+        self._resource = resource
+        self._scope = InstrumentationScope("organism")
+        self._text_max = SpanLimits().max_span_attribute_length
         self._workflow = workflow
         self._names: GenAINames = names
         self._calls: OrderedDict[str, _PendingCall] = OrderedDict()
+        # Ids need to be unique, not secret, and asking the system for each would cost more than all the rest of a span.
+        self._random = random.Random(secrets.randbits(128))  # noqa: S311
 
     # -- the Tracer port ------------------------------------------------------------------------------------------
 
     def begin(self, parent: str | None) -> str:
         """Return the context of a thread's span; the sampler decides here, once for all spans below."""
         outer = parse_trace(parent)
-        trace_id = outer.trace_id if outer is not None else secrets.token_hex(16)
+        trace_id = outer.trace_id if outer is not None else self._new_id(128)
         decision = self._sampler.should_sample(_context(outer), int(trace_id, 16), self._thread_name).decision
-        return str(TraceContext(trace_id, _span_id(), decision is Decision.RECORD_AND_SAMPLE))
+        return str(TraceContext(trace_id, self._new_id(64), decision is Decision.RECORD_AND_SAMPLE))
 
     def child(self, parent: str) -> str:
         """Return the context of a span below another: the same trace and flags."""
-        return f"{parent[:36]}{_span_id()}{parent[52:]}"
+        return f"{parent[:36]}{self._new_id(64)}{parent[52:]}"
+
+    def _new_id(self, bits: int) -> str:
+        return f"{self._random.getrandbits(bits) or 1:0{bits // 4}x}"
 
     # -- listening ------------------------------------------------------------------------------------------------
 
@@ -147,62 +148,78 @@ class TraceWriter:
         return f"invoke_workflow {self._workflow}"
 
     def _write_thread(self, event: ThreadClosed) -> None:
-        span = self._start(event.trace, event.parent_trace, self._thread_name, event.opened_ns)
-        if span is not None:
-            span.set_attributes(thread_attributes(event, self._workflow, self._names))
-            if event.outcome == "failed":
-                span.set_status(Status(StatusCode.ERROR))
-            span.end(event.time_ns)
+        self._write(
+            _Placed(event.trace, event.parent_trace, event.opened_ns, event.time_ns),
+            self._thread_name,
+            lambda: thread_attributes(event, self._workflow, self._names),
+            failed=event.outcome == "failed",
+        )
 
     def _write_run(self, run: HandlerRan) -> None:
         cause = parse_trace(run.cause_trace)
-        links = [Link(_span_context(cause))] if cause is not None else []
-        span = self._start(run.trace, run.parent_trace, f"invoke_agent {run.agent}", run.started_ns, links=links)
-        if span is not None:
-            span.set_attributes(handler_attributes(run))
-            if run.outcome == "failed":
-                span.set_status(Status(StatusCode.ERROR))
-            span.end(run.started_ns + run.duration_ns)
-
-    def _write_call(self, call: _PendingCall) -> None:
-        ended = call.ended
-        if ended is None:
-            return
-        last = call.attempts[-1] if call.attempts else None
-        name = f"chat {last.request_model if last is not None else ended.model}"
-        span = self._start(ended.trace, ended.parent_trace, name, ended.started_ns, kind=SpanKind.CLIENT)
-        if span is None:
-            return
-        span.set_attributes(call_attributes(ended, call.attempts, self._names))
-        if ended.content is not None:
-            span.set_attributes(content_attributes(ended.content, ended.finish_reason))
-        for attempt in call.attempts:
-            span.add_event("organism.llm.attempt", attempt_attributes(attempt), timestamp=attempt.time_ns)
-        if ended.error is not None:
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(max([ended.started_ns + ended.duration_ns, *(attempt.time_ns for attempt in call.attempts)]))
-
-    def _start(
-        self,
-        place: str | None,
-        parent: str | None,
-        name: str,
-        start_ns: int,
-        *,
-        kind: SpanKind = SpanKind.INTERNAL,
-        links: list[Link] | None = None,
-    ) -> Any:
-        own = parse_trace(place)
-        if own is None or not own.sampled:
-            return None
-        self._ids.place = own
-        return self._tracer.start_span(
-            name, _context(parse_trace(parent)), kind=kind, links=links or [], start_time=start_ns
+        self._write(
+            _Placed(run.trace, run.parent_trace, run.started_ns, run.started_ns + run.duration_ns),
+            f"invoke_agent {run.agent}",
+            lambda: handler_attributes(run),
+            failed=run.outcome == "failed",
+            links=[Link(_span_context(cause))] if cause is not None else (),
         )
 
+    def _write_call(self, call: _PendingCall) -> None:
+        ended, attempts = call.ended, call.attempts
+        if ended is None:
+            return
+        end_ns = max([ended.started_ns + ended.duration_ns, *(attempt.time_ns for attempt in attempts)])
 
-def _span_id() -> str:
-    return secrets.token_hex(8)
+        def attributes() -> Attributes:
+            found = call_attributes(ended, attempts, self._names)
+            return found if ended.content is None else found | content_attributes(ended.content, ended.finish_reason)
+
+        self._write(
+            _Placed(ended.trace, ended.parent_trace, ended.started_ns, end_ns),
+            f"chat {attempts[-1].request_model if attempts else ended.model}",
+            attributes,
+            failed=ended.error is not None,
+            kind=SpanKind.CLIENT,
+            events=[Event("organism.llm.attempt", attempt_attributes(a), timestamp=a.time_ns) for a in attempts],
+        )
+
+    def _write(
+        self,
+        placed: _Placed,
+        name: str,
+        attributes: Callable[[], Attributes],
+        *,
+        failed: bool,
+        kind: SpanKind = SpanKind.INTERNAL,
+        events: Sequence[Event] = (),
+        links: Sequence[Link] = (),
+    ) -> None:
+        own, parent = parse_trace(placed.trace), parse_trace(placed.parent)
+        if own is None or not own.sampled:
+            return
+        self._processor.on_end(
+            ReadableSpan(
+                name,
+                context=_span_context(own),
+                parent=_span_context(parent) if parent is not None else None,
+                resource=self._resource,
+                attributes=self._cut(attributes()),
+                events=events,
+                links=links,
+                kind=kind,
+                status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
+                start_time=placed.start_ns,
+                end_time=placed.end_ns,
+                instrumentation_scope=self._scope,
+            )
+        )
+
+    def _cut(self, attributes: Attributes) -> Attributes:
+        """Cut long texts where the environment sets a limit on them."""
+        if self._text_max is None:
+            return attributes
+        return {k: v[: self._text_max] if isinstance(v, str) else v for k, v in attributes.items()}
 
 
 def _span_context(place: TraceContext) -> SpanContext:

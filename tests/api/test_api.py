@@ -15,6 +15,7 @@ from organism.api.auth import load_or_make_token
 from organism.api.server import ControlServer, bind, url_of
 from organism.exporters.prometheus import PrometheusExporter
 from organism.testing import ScriptedProvider
+from organism.usage.events import ThreadClosed
 
 pytestmark = pytest.mark.anyio
 
@@ -193,3 +194,14 @@ async def test_metrics_are_for_those_with_the_token() -> None:
         assert answered.headers["content-type"].startswith("text/plain")
         assert 'organism_threads_total{outcome="completed"} 1.0' in answered.text
         assert (await client.get("/metrics", headers={"authorization": "Bearer wrong"})).status_code == 401
+
+
+async def test_trace_of_the_caller_is_kept() -> None:
+    """A request with a ``traceparent`` makes its thread part of that trace; one that is malformed is no error."""
+    trace = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
+    async with served() as (organism, client), organism.usage.subscribe(ThreadClosed) as closed:
+        for sent in (trace, "nonsense"):
+            opened = await client.post("/v1/threads", json={"text": "go"}, headers={"traceparent": sent})
+            assert opened.status_code == 202
+        parents = [(await anext(closed)).parent_trace for _ in range(2)]
+    assert set(parents) == {trace, None}

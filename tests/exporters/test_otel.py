@@ -210,20 +210,22 @@ def test_nothing_is_imported_when_it_is_off() -> None:
 async def test_thread_keeps_its_trace_in_another_process(otlp: Any) -> None:
     """What was written before a crash and what is written after it hang on the same span, which is written once."""
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
     from organism.amounts import UNLIMITED, ZERO, BudgetState
-    from organism.exporters.otel_traces import TraceWriter, tracer_provider
+    from organism.exporters.otel_traces import TraceWriter
     from organism.usage.events import ThreadClosed
 
-    first = TraceWriter(tracer_provider(Resource({}), InMemorySpanExporter()), workflow="w", names="old")
-    carried = first.begin(None)
+    def writer(exporter: InMemorySpanExporter) -> TraceWriter:
+        return TraceWriter(SimpleSpanProcessor(exporter), ALWAYS_ON, Resource({}), workflow="w", names="old")
+
     spans = InMemorySpanExporter()
-    provider = tracer_provider(Resource({}), spans)
-    second = TraceWriter(provider, workflow="w", names="old")
+    first, second = writer(InMemorySpanExporter()), writer(spans)
+    carried = first.begin(None)
     budget = BudgetState("thread:t", UNLIMITED, ZERO, ZERO)
     second.on_event(ThreadClosed(thread_id="t", outcome="completed", budget=budget, opened_ns=1, trace=carried))
-    provider.shutdown()
 
     (span,) = spans.get_finished_spans()
     place = parse_trace(carried)

@@ -5,7 +5,7 @@ It wires a running organism out of plain values and contains no rule of its own.
 
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,13 +24,14 @@ from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.threads import ThreadView
-from organism.clock import Clock, SystemClock
+from organism.clock import Clock, SteadyClock, SystemClock
 from organism.config.build import build
 from organism.config.build_providers import Progress
 from organism.config.load import LoadedConfig, load_config
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
-from organism.journal import Journal
+from organism.journal import Journal, Stored
+from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
 from organism.messages import Message, MessageRegistry, ThreadResult, as_message
 from organism.pricing.book import PriceBook, ProviderPrices
@@ -76,6 +77,7 @@ class Organism:
         ids: Injected ids.
         chance: Injected random numbers from 0 up to 1, for pauses between attempts.
         wait_s: Seconds a call waits in line for its siblings' holds.
+        only: Of the threads that the journal has kept, the roots of those that go on; all when not given.
 
     Raises:
         ConfigError: If two agents share a name, or one names an agent or a model that does not exist.
@@ -103,12 +105,14 @@ class Organism:
         ids: IdSource | None = None,
         chance: Callable[[], float] = random.random,
         wait_s: float = 30.0,
+        only: Container[str] | None = None,
     ) -> None:
         self.name = name
+        self._only = only
         self.agents = roster(agents)
         self.entry = entry or next(iter(self.agents))
         self.on_exhausted = on_exhausted
-        self.clock = clock or SystemClock()
+        self.clock = SteadyClock(clock or SystemClock())
         self.journal: Store = journal or MemoryJournal()
         self.providers = dict(providers or {})
         self.messages = MessageRegistry(messages)
@@ -146,6 +150,7 @@ class Organism:
             self.agents.values(),
             registry=self.budgets,
             router=self.router,
+            journal=self.journal,
             outbox=self._outbox,
             clock=self.clock,
             ids=ids,
@@ -208,17 +213,36 @@ class Organism:
         )
 
     async def __aenter__(self) -> Self:
+        """Open the journal, take up what it holds, and let the threads go on.
+
+        Raises:
+            JournalError: If the journal cannot be used.
+        """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_outside)
+            await stack.enter_async_context(self.journal)
+            stored = self.journal.load()
+            self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
             await stack.enter_async_context(self.pump)
+            if not stored.empty:
+                self._take_up(stored)
+            await self.journal.commit()
+            self.pump.take_up(self._only)
             self._stack = stack.pop_all()
         return self
+
+    def _take_up(self, stored: Stored) -> None:
+        """Rebuild what an earlier process has left, and resolve the calls that it could not."""
+        self.ledger.restore(map(decode_entry, stored.entries))
+        self._outbox.go_on_after(stored.last_event)
+        self.pump.restore(stored.pieces, self.messages, stored.last_time_ns)
+        self.pump.resolve_orphans()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop: end open threads, settle open calls, close providers and the journal."""
+        """Stop: settle open calls, close everything. A durable journal keeps open threads for the next process."""
         if self._stack is not None:
             await self._stack.__aexit__(exc_type, exc, traceback)
 
@@ -227,7 +251,6 @@ class Organism:
         with anyio.CancelScope(shield=True):
             for provider in self.providers.values():
                 await provider.aclose()
-            await self.journal.aclose()
 
     # -- threads --------------------------------------------------------------------------------------------------
 

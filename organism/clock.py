@@ -26,3 +26,60 @@ class SystemClock:
     def monotonic_ns(self) -> int:
         """Return :func:`time.monotonic_ns`."""
         return time.monotonic_ns()
+
+
+_JUMP_NS = 300_000_000_000
+"""Five minutes: a leap of the clock larger than that is not believed at once."""
+
+_STEADY_NS = 600_000_000_000
+"""Ten minutes: so long must the clock go evenly before a leap is believed."""
+
+_UNEVEN_NS = 1_000_000_000
+
+
+class SteadyClock:
+    """Instants that never go back, and leap ahead only when the machine's clock has proved that it means it.
+
+    A clock that is set back stands still until time has caught up, so no period is ever opened twice. A clock that
+    leaps ahead is followed only after it has kept pace with the monotonic clock for a while, so that an error of the
+    clock does not open tomorrow's budget today.
+
+    Args:
+        clock: The machine's clocks.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_ns = 0
+        self._last_monotonic_ns = clock.monotonic_ns()
+        self._leap: tuple[int, int] | None = None
+
+    def not_before(self, floor_ns: int) -> None:
+        """Never show an instant before this one: the newest that a journal holds."""
+        self._last_ns = max(self._last_ns, floor_ns, self._clock.now_ns())
+        self._last_monotonic_ns = self._clock.monotonic_ns()
+
+    def now_ns(self) -> int:
+        """Return nanoseconds since the Unix epoch, UTC."""
+        wall_ns, monotonic_ns = self._clock.now_ns(), self._clock.monotonic_ns()
+        expected_ns = self._last_ns + monotonic_ns - self._last_monotonic_ns
+        if not self._last_ns or wall_ns - expected_ns <= _JUMP_NS:
+            self._leap = None
+            self._last_ns = max(self._last_ns, wall_ns)
+        else:
+            self._last_ns = wall_ns if self._proved(wall_ns, monotonic_ns) else expected_ns
+        self._last_monotonic_ns = monotonic_ns
+        return self._last_ns
+
+    def _proved(self, wall_ns: int, monotonic_ns: int) -> bool:
+        """Whether the clock has gone evenly for long enough since it leapt."""
+        if self._leap is not None:
+            passed_ns = monotonic_ns - self._leap[1]
+            if abs(wall_ns - self._leap[0] - passed_ns) <= _UNEVEN_NS:
+                return passed_ns >= _STEADY_NS
+        self._leap = (wall_ns, monotonic_ns)
+        return False
+
+    def monotonic_ns(self) -> int:
+        """Return nanoseconds of a clock that never goes back."""
+        return self._clock.monotonic_ns()

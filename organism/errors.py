@@ -84,6 +84,8 @@ class Shortfall(msgspec.Struct, frozen=True):
         spent: What is settled.
         held: What open calls have taken.
         needed: What this call asked for.
+        kept: What is kept back for a last call after the final warning.
+        wrap_up: Whether the agent has just got that warning, and its next call may take what is kept back.
     """
 
     account: str
@@ -92,11 +94,13 @@ class Shortfall(msgspec.Struct, frozen=True):
     spent: int
     held: int
     needed: int
+    kept: int = 0
+    wrap_up: bool = False
 
     @property
     def available(self) -> int:
         """What was left: never negative, although spend may stand above a lowered limit."""
-        return max(0, self.limit - self.spent - self.held)
+        return max(0, self.limit - self.kept - self.spent - self.held)
 
     def __str__(self) -> str:
         """Name the scope and every number."""
@@ -104,9 +108,10 @@ class Shortfall(msgspec.Struct, frozen=True):
         def text(amount: int) -> str:
             return format_amount(self.dimension, amount)
 
+        kept = f", kept for a last call {text(self.kept)}" if self.kept else ""
         return (
             f"{self.account} has {text(self.available)} left of {text(self.limit)} "
-            f"(spent {text(self.spent)}, held {text(self.held)}); the call needs {text(self.needed)}"
+            f"(spent {text(self.spent)}, held {text(self.held)}{kept}); the call needs {text(self.needed)}"
         )
 
 

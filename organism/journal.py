@@ -9,7 +9,8 @@ inside does not, because commits keep the order: whatever was lost in a crash, a
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import msgspec
 
@@ -24,8 +25,8 @@ class Keep(msgspec.Struct, frozen=True):
 
     Attributes:
         key: Its place, unique in the journal.
-        thread_id: The thread it belongs to.
-        body: A frozen, tagged struct.
+        thread_id: The thread it belongs to; empty for what outlives threads.
+        body: A frozen struct.
     """
 
     key: str
@@ -37,6 +38,13 @@ class Drop(msgspec.Struct, frozen=True):
     """A piece of live state is not needed any more; one that is not there is no mistake."""
 
     key: str
+    thread_id: str
+
+
+class DropThread(msgspec.Struct, frozen=True):
+    """A thread has ended: none of its live state is needed any more."""
+
+    thread_id: str
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -52,7 +60,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         entries: The ledger's entries in order, each a JSON document.
-        pieces: Live state in the order in which the pieces were first kept.
+        pieces: Live state; the pieces of one thread in the order in which they were first kept.
         last_event: The number of the newest event; 0 when there was none.
         last_time_ns: The newest instant in it; time never goes back behind it.
     """
@@ -74,8 +82,17 @@ class JournalError(OrganismError):
     retryable = True
 
 
+class JournalBrokenError(JournalError):
+    """The storage cannot be trusted any more; the process must end, and a new one begin from what is there."""
+
+    retryable = False
+
+
 class Journal(Protocol):
-    """Where records are kept: ledger entries, events, :class:`Keep` and :class:`Drop`."""
+    """Where records are kept: ledger entries, events, :class:`Keep`, :class:`Drop` and :class:`DropThread`.
+
+    An async context manager: it is open inside, and commits what is left when it is closed.
+    """
 
     @property
     def durable(self) -> bool:
@@ -102,6 +119,16 @@ class Journal(Protocol):
         """
         ...
 
-    async def aclose(self) -> None:
-        """Commit what is left and free the storage. May be called twice."""
+    async def __aenter__(self) -> Self:
+        """Open the storage.
+
+        Raises:
+            JournalError: If it is in use, damaged, or cannot be read or written.
+        """
+        ...
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Commit what is left and free the storage."""
         ...

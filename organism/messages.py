@@ -89,15 +89,14 @@ RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, AgentFailed)
 """What the runtime itself sends. Every agent may get one; a handler that does not name them never sees them."""
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """A message with everything the pump knows about it. Agents read it; only the pump writes one.
+class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about a message but its payload: what can be read without knowing the payload's type.
 
     Attributes:
         id: Unique; the same across redeliveries.
         thread_id: The conversation, and so the budget.
         sender: The agent that sent it, or ``user``.
         recipient: The agent it is for, or ``user``.
-        payload: The message.
         created_ns: When it was accepted, nanoseconds since the Unix epoch.
         causation_id: The envelope whose handling sent it; ``None`` for a thread's first.
         hops: Handlers between the thread's first message and this one.
@@ -105,7 +104,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
             writing to somebody of one's own accord adds oneself to it, a reply takes its recipient off. So the last of
             a chain of agents answers whoever set the chain going.
         reply_to: The id of the question this is about: set on a question (its own id) and on its reply.
+        question: Which question of its sender's handler it is, counted from 0; ``None`` for what is no question.
         asking: The agents that wait for this one, outermost first; what detects asking in a circle.
+        due_ns: When it is to be delivered, nanoseconds since the Unix epoch; ``None`` for at once.
         size: Bytes of the payload as JSON.
         trace: The trace context of the work that sent it, if there is one.
     """
@@ -114,15 +115,26 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: ThreadId
     sender: str
     recipient: str
-    payload: Message
     created_ns: int
     causation_id: MessageId | None = None
     hops: int = 0
     return_path: tuple[str, ...] = (USER,)
     reply_to: MessageId | None = None
+    question: int | None = None
     asking: tuple[str, ...] = ()
+    due_ns: int | None = None
     size: int = 0
     trace: str | None = None
+
+
+class Envelope(EnvelopeHead, frozen=True, kw_only=True):
+    """A message with everything the pump knows about it. Agents read it; only the pump writes one.
+
+    Attributes:
+        payload: The message.
+    """
+
+    payload: Message
 
 
 ThreadOutcome = Literal["completed", "failed", "terminated"]
@@ -255,6 +267,20 @@ class MessageRegistry:
         except msgspec.MsgspecError as error:
             raise PayloadError(f"not a valid {header.type}: {error}") from None
 
+    def decode_envelope(self, raw: bytes) -> Envelope:
+        """Read an envelope as :func:`msgspec.json.encode` has written it.
+
+        Raises:
+            PayloadError: If its payload cannot be read, because its type is not known any more.
+        """
+        head = msgspec.json.decode(raw, type=EnvelopeHead)
+        payload = self.decode(bytes(msgspec.json.decode(raw, type=_Payload).payload))
+        return Envelope(payload=payload, **msgspec.structs.asdict(head))
+
 
 class _Header(msgspec.Struct):
     type: str
+
+
+class _Payload(msgspec.Struct):
+    payload: msgspec.Raw

@@ -41,6 +41,7 @@ class HeldCall(msgspec.Struct, frozen=True, kw_only=True):
         output_cap: The most the answer may have; must be sent to the provider.
         time_left_ns: What the thread's limit in seconds leaves; ``None`` when there is none.
         over: In mode ``audit``, the scope that would have refused.
+        wrap_up: The account whose slice for a last call was used; empty for an ordinary call.
     """
 
     hold_id: str
@@ -49,6 +50,7 @@ class HeldCall(msgspec.Struct, frozen=True, kw_only=True):
     output_cap: int
     time_left_ns: int | None = None
     over: Shortfall | None = None
+    wrap_up: str = ""
 
 
 class Settlement(msgspec.Struct, frozen=True):

@@ -8,16 +8,18 @@ import anyio
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.errors import Shortfall
+from organism.ledger.entries import CallRecord
 
 
 class Waiter:
     """One call in line."""
 
-    __slots__ = ("account", "answer", "answered", "ask", "spender", "ticket")
+    __slots__ = ("account", "answer", "answered", "ask", "call", "spender", "ticket")
 
-    def __init__(self, spender: Spender, ask: Ask, ticket: int) -> None:
+    def __init__(self, spender: Spender, ask: Ask, call: CallRecord | None, ticket: int) -> None:
         self.spender = spender
         self.ask = ask
+        self.call = call
         self.ticket = ticket
         self.account: str | None = None
         self.answered = anyio.Event()
@@ -40,10 +42,10 @@ class WaitingLines:
             return None
         return next((account for account in accounts if account in self._lines), None)
 
-    def join(self, spender: Spender, ask: Ask, account: str) -> Waiter:
+    def join(self, spender: Spender, ask: Ask, call: CallRecord | None, account: str) -> Waiter:
         """Stand last in line at an account."""
         self._tickets += 1
-        waiter = Waiter(spender, ask, self._tickets)
+        waiter = Waiter(spender, ask, call, self._tickets)
         self.move(waiter, account)
         return waiter
 

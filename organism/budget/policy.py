@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from organism.amounts import Amounts, Dimension, Limits
+from organism.amounts import ZERO, Amounts, Dimension, Limits
 from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Shortfall
 
@@ -46,13 +46,18 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Room(msgspec.Struct, frozen=True):
-    """What one scope has: the input of the decision."""
+    """What one scope has: the input of the decision.
+
+    Attributes:
+        kept: What is kept back for a last call after the final warning.
+    """
 
     account: str
     limits: Limits
     spent: Amounts
     held: Amounts
     elapsed_ns: int = 0
+    kept: Amounts = ZERO
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -82,6 +87,11 @@ def decide(rooms: Iterable[Room], ask: Ask) -> Grant | Shortfall:
     return Grant(cap, ask.amounts(cap))
 
 
+def everything(ask: Ask) -> Grant:
+    """Grant all that is asked for, as modes that refuse nothing do."""
+    return Grant(ask.output_cap, ask.amounts(ask.output_cap))
+
+
 def carve(rooms: Iterable[Room], limits: Limits) -> Amounts | Shortfall:
     """Return what a carved child takes from its ancestors: its whole limits, or the scope that cannot give them.
 
@@ -97,14 +107,15 @@ def carve(rooms: Iterable[Room], limits: Limits) -> Amounts | Shortfall:
             if needed is None:
                 raise ValueError(f"a carved child of {room.account} needs its own limit of {dimension}")
             spent, held = amount_of(room.spent, 0, dimension), amount_of(room.held, 0, dimension)
-            if spent + held + needed > limit:
-                return Shortfall(room.account, dimension, limit, spent, held, needed)
+            kept = amount_of(room.kept, 0, dimension)
+            if spent + held + kept + needed > limit:
+                return Shortfall(room.account, dimension, limit, spent, held, needed, kept)
     return Amounts(limits.tokens or 0, limits.cost_nanousd or 0, limits.calls or 0)
 
 
 def _allowed_output(room: Room, ask: Ask) -> Iterator[tuple[Dimension, int]]:
     """Yield, for each limited dimension, how many output tokens it leaves; negative when not even the input fits."""
-    limits, used = room.limits, room.spent + room.held
+    limits, used = room.limits, room.spent + room.held + room.kept
     if limits.tokens is not None:
         yield "tokens", limits.tokens - used.tokens - ask.input_tokens
     if limits.cost_nanousd is not None:
@@ -129,4 +140,5 @@ def _shortfall(room: Room, dimension: Dimension, needed: Amounts) -> Shortfall:
         spent=amount_of(room.spent, room.elapsed_ns, dimension),
         held=amount_of(room.held, 0, dimension),
         needed=amount_of(needed, 1, dimension),
+        kept=amount_of(room.kept, 0, dimension),
     )

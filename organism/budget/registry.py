@@ -4,23 +4,23 @@ Everything that decides about money runs between two awaits: look at the balance
 thing that waits is :meth:`ThreadBudgetRegistry.reserve`, in line, when siblings' open holds may still give room back.
 """
 
-from collections.abc import Iterator
-
 import anyio
+from msgspec.structs import replace
 
 from organism.amounts import Amounts, BudgetState, Limits
+from organism.budget.account_book import AccountBook
 from organism.budget.holds import ChildBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.line import WaitingLines
-from organism.budget.policy import Ask, Grant, Room, carve, decide
-from organism.budget.scopes import BudgetPlan, scoped_accounts, thread_account
+from organism.budget.policy import Ask, Grant, carve, decide, everything
+from organism.budget.scopes import BudgetPlan, thread_account, thread_of
 from organism.budget.thread_budget import ThreadBudget
-from organism.budget.thresholds import DEFAULT_THRESHOLDS, amount_of, level_of, limit_of, reached
+from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
-from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
+from organism.errors import LedgerStateError, Shortfall
 from organism.ids import IdSource
-from organism.ledger.ledger import Ledger
+from organism.ledger.entries import CallRecord, Hold
+from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
-from organism.usage.events import Outcome
 
 
 class ThreadBudgetRegistry:
@@ -47,16 +47,23 @@ class ThreadBudgetRegistry:
         thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS,
         wait_s: float = 30.0,
     ) -> None:
-        self.plan = plan
         self.mode: Mode = mode
-        self.thresholds = thresholds
+        self._book = AccountBook(plan, ledger, clock, thresholds)
         self._ledger = ledger
         self._clock = clock
         self._ids = ids
         self._wait_s = wait_s
-        self._threads: dict[str, ThreadBudget] = {}
         self._lines = WaitingLines()
-        self._reported_over: set[tuple[str, int]] = set()
+
+    @property
+    def plan(self) -> BudgetPlan:
+        """All limits."""
+        return self._book.plan
+
+    @property
+    def thresholds(self) -> tuple[int, ...]:
+        """Per cent of a limit at which it warns, ascending."""
+        return self._book.thresholds
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -83,7 +90,7 @@ class ThreadBudgetRegistry:
             UnknownAccountError: If the parent has no budget.
             ValueError: If the thread has a budget already.
         """
-        if thread_id in self._threads:
+        if thread_id in self._book.threads:
             raise ValueError(f"thread {thread_id!r} has a budget already")
         own = thread_account(thread_id)
         now = self._clock.monotonic_ns()
@@ -91,7 +98,7 @@ class ThreadBudgetRegistry:
             budget = ThreadBudget(thread_id, None, (own,), now)
             limits = self.plan.thread if limits is None else limits
         else:
-            above = self._thread(parent)
+            above = self._book.thread(parent)
             limits = Limits() if limits is None else limits
             carved = self._carve(above, limits) if child_budget == "carved" else None
             if isinstance(carved, Shortfall):
@@ -99,13 +106,28 @@ class ThreadBudgetRegistry:
             chain = (own,) if carved is not None else (own, *above.accounts)
             budget = ThreadBudget(above.root, parent, chain, now)
             budget.carve = carved
-        self._threads[thread_id] = budget
+        self._book.threads[thread_id] = budget
         self._ledger.open(own, limits, self._clock.now_ns())
         return None
 
+    def restore_thread(self, thread_id: str, *, parent: str | None, carve: str | None, open_ns: int) -> None:
+        """Take up the budget of a thread whose account a replayed ledger holds; its wall time stands still.
+
+        Args:
+            thread_id: The thread; its parent has been restored before it.
+            parent: The thread that spawned it.
+            carve: The hold its whole limit was carved from.
+            open_ns: Nanoseconds it has been open and not parked.
+        """
+        self._book.restore(thread_id, parent, carve, open_ns)
+
+    def carve_of(self, thread_id: str) -> str | None:
+        """Return the hold that a thread's whole limit was carved from, or ``None``."""
+        return self._book.thread(thread_id).carve
+
     def has_budget(self, thread_id: str) -> bool:
         """Whether the thread has an open budget. Asking never creates one."""
-        return thread_id in self._threads
+        return thread_id in self._book.threads
 
     def budget(self, thread_id: str) -> BudgetState:
         """Return the thread's own account as it is now.
@@ -113,7 +135,7 @@ class ThreadBudgetRegistry:
         Raises:
             UnknownAccountError: If it has none.
         """
-        return self.state(self._thread(thread_id).accounts[0])
+        return self._book.state(self._book.thread(thread_id).accounts[0])
 
     def budgets(self, thread_id: str) -> tuple[BudgetState, ...]:
         """Return every account that limits the thread: its own, its ancestors', its agents' and models', the windows'.
@@ -121,8 +143,7 @@ class ThreadBudgetRegistry:
         Raises:
             UnknownAccountError: If the thread has no budget.
         """
-        budget = self._thread(thread_id)
-        return tuple(self.state(account) for account in (*budget.accounts, *sorted(budget.scoped)))
+        return tuple(map(self._book.state, self._book.of_thread(thread_id)))
 
     def scopes_of(self, spender: Spender) -> tuple[BudgetState, ...]:
         """Return every account that a call of this spender would hold on.
@@ -130,20 +151,27 @@ class ThreadBudgetRegistry:
         Raises:
             UnknownAccountError: If the thread has no budget.
         """
-        return tuple(self.state(account) for account in self._accounts(spender))
+        return tuple(self._book.state(account) for account in self._book.accounts(spender))
+
+    def state(self, account: str) -> BudgetState:
+        """Return an account as it is now.
+
+        Raises:
+            UnknownAccountError: If it is not open.
+        """
+        return self._book.state(account)
+
+    def states(self) -> tuple[BudgetState, ...]:
+        """Return all open accounts as they are now, oldest first."""
+        return tuple(map(self._book.state, self._ledger.accounts))
 
     def pause_time(self, thread_id: str) -> None:
         """Stop the thread's wall time: it is parked."""
-        budget = self._thread(thread_id)
-        now = self._clock.monotonic_ns()
-        budget.open_ns = budget.elapsed_ns(now)
-        budget.running_since_ns = None
+        self._book.thread(thread_id).pause(self._clock.monotonic_ns())
 
     def resume_time(self, thread_id: str) -> None:
         """Let the thread's wall time run on."""
-        budget = self._thread(thread_id)
-        if budget.running_since_ns is None:
-            budget.running_since_ns = self._clock.monotonic_ns()
+        self._book.thread(thread_id).resume(self._clock.monotonic_ns())
 
     def set_limits(self, account: str, limits: Limits) -> tuple[BudgetWarning, ...]:
         """Give an account new limits; calls in line are looked at again at once.
@@ -154,11 +182,7 @@ class ThreadBudgetRegistry:
         Raises:
             UnknownAccountError: If the account is not open.
         """
-        balance = self._ledger.balance(account)
-        before = set(balance.fired)
-        elapsed = self._elapsed_of(account)
-        at_once = set(reached(limits, balance.spent, elapsed, self.thresholds))
-        self._ledger.set_limits(account, limits, at_once & before, self._clock.now_ns())
+        self._book.set_limits(account, limits)
         warnings = self._fire_reached(account)
         self._serve_line(account)
         return warnings
@@ -170,12 +194,11 @@ class ThreadBudgetRegistry:
             UnknownAccountError: If it has none, because it was never opened or is closed already.
             LedgerStateError: If a call of it is still open.
         """
-        budget = self._thread(thread_id)
+        budget = self._book.thread(thread_id)
         now_ns = self._clock.now_ns()
-        final = self.state(budget.accounts[0])
+        final = self._book.state(budget.accounts[0])
         self._ledger.close(budget.accounts[0], now_ns)
-        del self._threads[thread_id]
-        self._reported_over = {key for key in self._reported_over if key[0] != budget.accounts[0]}
+        del self._book.threads[thread_id]
         if budget.parent is None:
             for account in budget.scoped:
                 if account.endswith(f"@{budget.accounts[0]}"):
@@ -186,23 +209,28 @@ class ThreadBudgetRegistry:
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
-    async def reserve(self, spender: Spender, ask: Ask) -> HeldCall | Shortfall:
+    async def reserve(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | Shortfall:
         """Hold a call's worst case on all its scopes, or say which scope has no room.
 
         Where the room is only taken by siblings' open holds, the call waits its turn for them to settle. Calls are
         served in the order in which they came, so that small ones cannot keep a large one waiting for ever.
 
+        Args:
+            spender: On whose behalf.
+            ask: The worst case.
+            call: What the ledger notes about the call; the granted output cap is filled in.
+
         Raises:
             UnknownAccountError: If the thread has no budget.
         """
-        accounts = self._accounts(spender)
+        accounts = self._book.accounts(spender)
         account = self._lines.first_line(accounts) if self.mode == "enforce" else None
         if account is None:
-            answer = self._attempt(spender, ask, accounts)
+            answer = self._attempt(spender, ask, call, accounts)
             if isinstance(answer, HeldCall) or not answer.held:
                 return answer
             account = answer.account
-        waiter = self._lines.join(spender, ask, account)
+        waiter = self._lines.join(spender, ask, call, account)
         try:
             with anyio.move_on_after(self._wait_s):
                 await waiter.answered.wait()
@@ -214,23 +242,43 @@ class ThreadBudgetRegistry:
         finally:
             if (next_up := self._lines.leave(waiter)) is not None:
                 self._serve_line(next_up)
-        return waiter.answer if waiter.answer is not None else self._attempt(spender, ask, accounts)
+        return waiter.answer if waiter.answer is not None else self._attempt(spender, ask, call, accounts)
 
     def dispatch(self, hold_id: str) -> None:
         """Mark that the call leaves; see :meth:`Ledger.dispatch`."""
         self._ledger.dispatch(hold_id, self._clock.now_ns())
 
-    def settle(self, held: HeldCall, actual: Amounts, *, outcome: Outcome, priced: bool = True) -> Settlement:
+    def last_warning(self, spender: Spender, ask: Ask, shortfall: Shortfall) -> BudgetWarning | None:
+        """Return the final warning for an agent that was refused only because of what is kept for a last call.
+
+        Once per limit revision, and only if the slice would cover the call: from then on the agent's next call may
+        take it. ``None`` means that the refusal stands.
+        """
+        own = thread_of(shortfall.account) == spender.thread_id
+        if self.mode != "enforce" or not own or not shortfall.kept or shortfall.held:
+            return None
+        accounts = self._book.accounts(spender)
+        if isinstance(decide(self._book.rooms(accounts, whole=frozenset({shortfall.account})), ask), Shortfall):
+            return None
+        return self._book.fire_final(shortfall, spender.agent)
+
+    def settle(self, held: HeldCall, actual: Amounts, cost: Cost, agent: str = "") -> Settlement:
         """Charge a call's real cost to all its scopes, report thresholds it crossed, and serve the line.
+
+        Args:
+            held: The call.
+            actual: What it cost.
+            cost: Where these numbers come from.
+            agent: Whose call it was: the one that is warned.
 
         Raises:
             LedgerStateError: If the hold is resolved already.
         """
-        overrun = self._ledger.settle(held.hold_id, actual, source=outcome, priced=priced, time_ns=self._clock.now_ns())
-        warnings = tuple(warning for account in held.accounts for warning in self._fire_reached(account))
+        overrun = self._ledger.settle(held.hold_id, actual, cost, self._clock.now_ns())
+        warnings = tuple(warning for account in held.accounts for warning in self._fire_reached(account, agent))
         for account in held.accounts:
             self._serve_line(account)
-        return Settlement(overrun, warnings, tuple(self.state(account) for account in held.accounts))
+        return Settlement(overrun, warnings, tuple(map(self._book.state, held.accounts)))
 
     def release(self, hold_id: str) -> tuple[BudgetState, ...]:
         """Give a hold back untouched, serve the line, and return the accounts afterwards.
@@ -243,65 +291,64 @@ class ThreadBudgetRegistry:
         accounts = hold.accounts if hold is not None else ()
         for account in accounts:
             self._serve_line(account)
-        return tuple(self.state(account) for account in accounts)
+        return tuple(self._book.state(account) for account in accounts)
 
     def first_report(self, shortfall: Shortfall) -> bool:
         """Whether this account runs short for the first time under its present limits; asking counts as reporting."""
-        key = (shortfall.account, self._ledger.balance(shortfall.account).revision)
-        if key in self._reported_over:
-            return False
-        self._reported_over.add(key)
-        return True
+        return self._ledger.report(shortfall.account, self._clock.now_ns())
+
+    def open_holds(self) -> tuple[Hold, ...]:
+        """Return the unresolved holds, oldest first."""
+        return self._ledger.open_holds
 
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
         return RegistryStatistics(
-            threads=len(self._threads),
+            threads=len(self._book.threads),
             open_holds=len(self._ledger.open_holds),
             waiting=len(self._lines),
         )
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _thread(self, thread_id: str) -> ThreadBudget:
-        try:
-            return self._threads[thread_id]
-        except KeyError:
-            raise UnknownAccountError(thread_account(thread_id)) from None
-
-    def _accounts(self, spender: Spender) -> tuple[str, ...]:
-        budget = self._thread(spender.thread_id)
-        now_ns = self._clock.now_ns()
-        accounts = list(budget.accounts)
-        for account, limits in scoped_accounts(self.plan, budget.root, spender, now_ns):
-            self._ledger.open(account, limits, now_ns)
-            self._threads[budget.root].scoped.add(account)
-            budget.scoped.add(account)
-            accounts.append(account)
-        return tuple(accounts)
-
-    def _attempt(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> HeldCall | Shortfall:
+    def _attempt(
+        self, spender: Spender, ask: Ask, call: CallRecord | None, accounts: tuple[str, ...]
+    ) -> HeldCall | Shortfall:
         """Look, decide and hold in one step; nothing may await in here."""
-        self._thread(spender.thread_id)
-        rooms = tuple(self._rooms(accounts))
-        everything = Grant(ask.output_cap, ask.amounts(ask.output_cap))
-        verdict = everything if self.mode == "off" else decide(rooms, ask)
+        self._book.thread(spender.thread_id)
+        verdict, wrap_up = self._decide(spender, ask, accounts)
         over = None
         if isinstance(verdict, Shortfall):
             if self.mode == "enforce":
                 return verdict
-            over = verdict
-            verdict = everything
+            over, verdict = verdict, everything(ask)
+        elif self.mode != "enforce":
+            verdict = everything(ask)
         hold_id = self._ids.next("hold")
-        self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns())
+        if call is not None:
+            call = replace(call, output_cap=verdict.output_cap, wrap_up=wrap_up)
+        self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
         return HeldCall(
             hold_id=hold_id,
             accounts=accounts,
             amounts=verdict.amounts,
             output_cap=verdict.output_cap,
-            time_left_ns=self._time_left(rooms),
+            time_left_ns=self._time_left(accounts),
             over=over,
+            wrap_up=wrap_up,
         )
+
+    def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Shortfall, str]:
+        """Ask the policy; an agent that has been given the final warning may take the slice kept for a last call."""
+        if self.mode == "off":
+            return everything(ask), ""
+        verdict = decide(self._book.rooms(accounts), ask)
+        entitled = self._book.entitled(spender)
+        if entitled and (isinstance(verdict, Shortfall) or verdict.output_cap < ask.output_cap):
+            last = decide(self._book.rooms(accounts, whole=entitled), ask)
+            if isinstance(last, Grant) and (isinstance(verdict, Shortfall) or last.output_cap > verdict.output_cap):
+                return last, min(entitled)
+        return verdict, ""
 
     def _serve_line(self, account: str) -> None:
         """Answer those in line who fit now, or who never will because nobody holds anything any more."""
@@ -310,7 +357,8 @@ class ThreadBudgetRegistry:
                 # Its thread was terminated; its task is being cancelled and needs no answer.
                 self._lines.leave(waiter)
                 continue
-            answer = self._attempt(waiter.spender, waiter.ask, self._accounts(waiter.spender))
+            accounts = self._book.accounts(waiter.spender)
+            answer = self._attempt(waiter.spender, waiter.ask, waiter.call, accounts)
             if isinstance(answer, Shortfall) and answer.held:
                 if answer.account == account:
                     return
@@ -320,62 +368,18 @@ class ThreadBudgetRegistry:
             waiter.answer = answer
             waiter.answered.set()
 
-    def _rooms(self, accounts: tuple[str, ...]) -> Iterator[Room]:
-        for account in accounts:
-            balance = self._ledger.balance(account)
-            yield Room(account, balance.limits, balance.spent, balance.held, self._elapsed_of(account))
-
-    def _elapsed_of(self, account: str) -> int:
-        budget = self._threads.get(account.removeprefix("thread:"))
-        return budget.elapsed_ns(self._clock.monotonic_ns()) if budget is not None else 0
-
-    def _time_left(self, rooms: tuple[Room, ...]) -> int | None:
+    def _time_left(self, accounts: tuple[str, ...]) -> int | None:
         if self.mode != "enforce":
             return None
-        left = [room.limits.elapsed_ns - room.elapsed_ns for room in rooms if room.limits.elapsed_ns is not None]
+        states = map(self._book.state, accounts)
+        left = (state.limits.elapsed_ns - state.elapsed_ns for state in states if state.limits.elapsed_ns is not None)
         return min(left, default=None)
 
-    def state(self, account: str) -> BudgetState:
-        """Return an account as it is now.
-
-        Raises:
-            UnknownAccountError: If it is not open.
-        """
-        balance = self._ledger.balance(account)
-        return BudgetState(
-            account=account,
-            limits=balance.limits,
-            spent=balance.spent,
-            held=balance.held,
-            elapsed_ns=self._elapsed_of(account),
-            revision=balance.revision,
-            unpriced_calls=balance.unpriced_calls,
-        )
-
-    def states(self) -> tuple[BudgetState, ...]:
-        """Return all open accounts as they are now, oldest first."""
-        return tuple(self.state(account) for account in self._ledger.accounts)
-
-    def _fire_reached(self, account: str) -> tuple[BudgetWarning, ...]:
-        if self.mode == "off":
-            return ()
-        balance = self._ledger.balance(account)
-        elapsed = self._elapsed_of(account)
-        return tuple(
-            BudgetWarning(
-                account=account,
-                dimension=dimension,
-                threshold=threshold,
-                level=level_of(threshold, self.thresholds),
-                limit=limit_of(balance.limits, dimension) or 0,
-                spent=amount_of(balance.spent, elapsed, dimension),
-            )
-            for dimension, threshold in reached(balance.limits, balance.spent, elapsed, self.thresholds)
-            if self._ledger.fire(account, dimension, threshold, self._clock.now_ns())
-        )
+    def _fire_reached(self, account: str, agent: str = "") -> tuple[BudgetWarning, ...]:
+        return () if self.mode == "off" else self._book.fire_reached(account, agent)
 
     def _carve(self, above: ThreadBudget, limits: Limits) -> str | Shortfall:
-        wanted = carve(self._rooms(above.accounts), limits)
+        wanted = carve(self._book.rooms(above.accounts), limits)
         if isinstance(wanted, Shortfall):
             return wanted
         hold_id = self._ids.next("carve")
@@ -387,7 +391,7 @@ class ThreadBudgetRegistry:
         hold = self._ledger.hold(hold_id)
         if hold is None:
             raise LedgerStateError(hold_id, "return", "not open")
-        self._ledger.settle(hold_id, final.spent, source="settled", priced=not final.unpriced_calls, time_ns=now_ns)
+        self._ledger.settle(hold_id, final.spent, Cost("carved", priced=not final.unpriced_calls), now_ns)
         for account in hold.accounts:
             self._fire_reached(account)
             self._serve_line(account)

@@ -13,11 +13,13 @@ from typing import Literal
 
 import msgspec
 
-from organism.amounts import NS_PER_S, UNLIMITED, Limits
+from organism.amounts import NS_PER_S, UNLIMITED, ZERO, Amounts, Limits
 from organism.budget.holds import Spender
 
 Window = Literal["day", "month"]
 Per = Literal["thread", "day", "month"]
+
+_THREAD = "thread:"
 
 DEFAULT_TOKENS_PER_THREAD = 100_000
 """What a thread may use when nothing else is said: enough for a real task, small enough to notice a loop."""
@@ -40,6 +42,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         models: Limits by model name.
         providers: Limits by provider name. A call that one of them refuses goes to the model's next provider.
         time_zone: Where days and months begin.
+        wrap_up_percent: Per cent of a thread's tokens and USD that are kept for one last call after the final warning.
     """
 
     thread: Limits = Limits(tokens=DEFAULT_TOKENS_PER_THREAD)
@@ -48,11 +51,24 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, ScopedLimits] = {}
     providers: Mapping[str, ScopedLimits] = {}
     time_zone: tzinfo = UTC
+    wrap_up_percent: int = 5
+
+
+def kept_for_last_call(account: str, limits: Limits, percent: int) -> Amounts:
+    """Return what an account keeps back: a slice of a thread's tokens and USD, rounded down; other scopes nothing."""
+    if not account.startswith(_THREAD) or not percent:
+        return ZERO
+    return Amounts((limits.tokens or 0) * percent // 100, (limits.cost_nanousd or 0) * percent // 100)
 
 
 def thread_account(thread_id: str) -> str:
     """Return the name of a thread's own account."""
-    return f"thread:{thread_id}"
+    return f"{_THREAD}{thread_id}"
+
+
+def thread_of(account: str) -> str | None:
+    """Return the thread whose own account this is, or ``None``."""
+    return account.removeprefix(_THREAD) if account.startswith(_THREAD) else None
 
 
 def period(window: Window, now_ns: int, time_zone: tzinfo) -> str:

@@ -28,3 +28,13 @@ class ThreadBudget:
     def elapsed_ns(self, now_ns: int) -> int:
         """Return nanoseconds open and not parked."""
         return self.open_ns + (now_ns - self.running_since_ns if self.running_since_ns is not None else 0)
+
+    def pause(self, now_ns: int) -> None:
+        """Stop its wall time."""
+        self.open_ns = self.elapsed_ns(now_ns)
+        self.running_since_ns = None
+
+    def resume(self, now_ns: int) -> None:
+        """Let its wall time run on; one that runs is left alone."""
+        if self.running_since_ns is None:
+            self.running_since_ns = now_ns

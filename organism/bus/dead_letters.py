@@ -1,6 +1,6 @@
 """Messages that were given up on, kept with the reason so that somebody can look at them and try again."""
 
-from collections import deque
+from collections import OrderedDict
 from typing import Literal
 
 import msgspec
@@ -28,11 +28,17 @@ order.
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A message, why it was given up on, and the sentence behind it."""
+    """A message, why it was given up on, the sentence behind it, and when."""
 
     envelope: Envelope
     reason: Reason
     detail: str
+    time_ns: int = 0
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+        return self.envelope.id
 
 
 class DeadLetters:
@@ -43,14 +49,20 @@ class DeadLetters:
     """
 
     def __init__(self, capacity: int = 1000) -> None:
-        self._letters: deque[DeadLetter] = deque(maxlen=capacity)
+        self._letters: OrderedDict[str, DeadLetter] = OrderedDict()
+        self._capacity = capacity
         self.total = 0
 
-    def add(self, letter: DeadLetter) -> None:
-        """Keep a letter."""
+    def add(self, letter: DeadLetter) -> DeadLetter | None:
+        """Keep a letter, and return the one that had to make room for it."""
         self.total += 1
-        self._letters.append(letter)
+        self._letters[letter.id] = letter
+        return self._letters.popitem(last=False)[1] if len(self._letters) > self._capacity else None
+
+    def take(self, message_id: str) -> DeadLetter | None:
+        """Let go of a letter and return it; ``None`` if there is none for that message."""
+        return self._letters.pop(message_id, None)
 
     def list(self) -> tuple[DeadLetter, ...]:
         """Return the kept letters, oldest first."""
-        return tuple(self._letters)
+        return tuple(self._letters.values())

@@ -7,10 +7,11 @@ import anyio
 import msgspec
 
 from organism.errors import Shortfall
-from organism.messages import Envelope, Message, ThreadResult
+from organism.messages import RUNTIME_MESSAGES, Envelope, Message, ThreadOutcome, ThreadResult
 
-ThreadStatus = Literal["open", "blocked", "closing"]
-"""``open``: something of it can run. ``blocked``: it waits for budget. ``closing``: it takes nothing new."""
+ThreadStatus = Literal["open", "blocked", "closing", "dormant"]
+"""``open``: something of it can run. ``blocked``: it waits for budget. ``closing``: it takes nothing new.
+``dormant``: the journal keeps it, but this process does not run it."""
 
 MessageKey = tuple[str, int]
 """A message and the number of a question (or child) within its handler: the same in every run of the handler."""
@@ -22,9 +23,13 @@ class Lane:
     Attributes:
         parked: Why the first message waits for budget; ``None`` while it does not.
         joining: Messages that wait for their companions, by sender.
+        arriving: Messages that stand before the full mailbox, in order.
+        attempts: How often the first message has been tried before.
+        state: The agent's own dictionary for this thread.
+        stored: The same as JSON, as it was after the last message that was done.
     """
 
-    __slots__ = ("agent", "joining", "parked", "queue", "running", "state")
+    __slots__ = ("agent", "arriving", "attempts", "joining", "parked", "queue", "running", "state", "stored")
 
     def __init__(self, agent: str) -> None:
         self.agent = agent
@@ -32,12 +37,29 @@ class Lane:
         self.running = False
         self.parked: Shortfall | None = None
         self.joining: dict[str, deque[Envelope]] = {}
+        self.arriving: deque[Envelope] = deque()
+        self.attempts = 0
         self.state: dict[str, Any] = {}
+        self.stored = b"{}"
 
     @property
     def runnable(self) -> bool:
         """Whether it has something to handle now."""
         return bool(self.queue) and self.parked is None
+
+    def has(self, envelope: Envelope) -> bool:
+        """Whether this very message is still to be handled."""
+        return any(waiting is envelope for waiting in self.queue)
+
+    def forget_run(self) -> None:
+        """Undo what a run that came to nothing has done to the state."""
+        self.state = msgspec.json.decode(self.stored)
+
+    def hurry_notes(self) -> None:
+        """Put the runtime's own messages before all others: a warning must be read before the call it is about."""
+        notes = [envelope for envelope in self.queue if isinstance(envelope.payload, RUNTIME_MESSAGES)]
+        others = [envelope for envelope in self.queue if not isinstance(envelope.payload, RUNTIME_MESSAGES)]
+        self.queue = deque((*notes, *others))
 
 
 class Question:
@@ -47,10 +69,11 @@ class Question:
         parked: The question waits for budget, and so must its asker.
     """
 
-    __slots__ = ("answered", "failure", "id", "parked", "recipient", "reply")
+    __slots__ = ("answered", "failure", "id", "key", "parked", "recipient", "reply")
 
-    def __init__(self, question_id: str, recipient: str) -> None:
+    def __init__(self, question_id: str, recipient: str, key: MessageKey) -> None:
         self.id = question_id
+        self.key = key
         self.recipient = recipient
         self.answered = anyio.Event()
         self.reply: Message | None = None
@@ -69,21 +92,27 @@ class Question:
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """When a thread began, and which trace it belongs to.
+    """When a thread began, what began it, and which trace it belongs to.
 
     Attributes:
         opened_ns: Nanoseconds since the Unix epoch.
         trace: The thread's own trace context, if there is one.
         parent_trace: The context it is nested in: from outside, or of the handler that spawned it.
+        spawned_by: The message of its parent whose handler opened it, and as which of its questions.
     """
 
     opened_ns: int
     trace: str | None = None
     parent_trace: str | None = None
+    spawned_by: MessageKey | None = None
 
 
 class Thread:
-    """One open conversation."""
+    """One open conversation.
+
+    Attributes:
+        ending: How and why it is being ended by order.
+    """
 
     def __init__(
         self,
@@ -102,6 +131,7 @@ class Thread:
         self.depth = depth
         self.labels = labels
         self.origin = origin
+        self.ending: tuple[ThreadOutcome, str | None] | None = None
         self.status: ThreadStatus = "open"
         self.lanes: dict[str, Lane] = {}
         self.questions: dict[str, Question] = {}
@@ -111,7 +141,7 @@ class Thread:
         self.descendants = 0
         self.entry = entry
         self.result: ThreadResult | None = None
-        self.timed = 0
+        self.timed: dict[str, Envelope] = {}
         self.outputs: list[Message] = []
         self.gave_up: str | None = None
         self.blocked_by: Shortfall | None = None
@@ -125,10 +155,15 @@ class Thread:
             lane = self.lanes[agent] = Lane(agent)
         return lane
 
+    def know(self, question: Question) -> None:
+        """Take a question down by its id and by who asked it."""
+        self.asked[question.key] = question
+        self.questions[question.id] = question
+
     @property
     def busy(self) -> bool:
         """Whether anything of it runs, can run or will be due."""
-        return bool(self.timed) or any(lane.running or lane.runnable for lane in self.lanes.values())
+        return bool(self.timed) or any(lane.running or lane.runnable or lane.arriving for lane in self.lanes.values())
 
     @property
     def parked(self) -> Shortfall | None:

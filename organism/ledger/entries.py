@@ -4,9 +4,46 @@ An entry never changes and is never removed. Resolving a hold writes a new entry
 transfers in TigerBeetle. Replaying all entries in order gives the same state as living through them.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
-from organism.amounts import ZERO, Amounts, Dimension, Limits
+from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
+from organism.pricing.rates import Rates
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model call a hold is for: what it takes to charge and explain it without anybody's memory.
+
+    Attributes:
+        thread_id: The thread that pays.
+        root_thread_id: The thread at the top of its tree.
+        agent: Who asked.
+        message_id: The message whose handling asked; empty when there was none.
+        call_id: The call; its attempts share it.
+        attempt: Counted from 1.
+        provider: The provider's name in the configuration.
+        model: The model's name in the configuration.
+        request_model: The name sent to the provider.
+        input_tokens: The estimate of what is sent.
+        output_cap: The most the answer may have.
+        price_source: Where the price of the hold came from; ``None`` when unknown, and then its money is 0.
+        wrap_up: The account whose slice for a last call it was admitted from; empty for an ordinary call.
+    """
+
+    thread_id: str
+    root_thread_id: str
+    agent: str
+    message_id: str
+    call_id: str
+    attempt: int
+    provider: str
+    model: str
+    request_model: str
+    input_tokens: int
+    output_cap: int
+    price_source: str | None
+    wrap_up: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
@@ -33,20 +70,27 @@ class LimitsSet(Entry, frozen=True, kw_only=True):
 
     Attributes:
         carried: Thresholds that stand as fired under the new limits.
+        configured: Whether the configuration changed, and not an operator.
     """
 
     account: str
     limits: Limits
     revision: int
     carried: tuple[tuple[Dimension, int], ...]
+    configured: bool = False
 
 
 class Reserved(Entry, frozen=True, kw_only=True):
-    """An amount was taken on every account of a call, before the call."""
+    """An amount was taken on every account of a call, before the call.
+
+    Attributes:
+        call: The call; ``None`` when a child thread's whole limit is carved out.
+    """
 
     hold_id: str
     accounts: tuple[str, ...]
     amounts: Amounts
+    call: CallRecord | None = None
 
 
 class Dispatched(Entry, frozen=True, kw_only=True):
@@ -61,12 +105,17 @@ class Settled(Entry, frozen=True, kw_only=True):
     Attributes:
         source: Where the numbers come from: an outcome of :data:`organism.usage.events.Outcome`.
         priced: Whether the money is known; if not, its share of ``amounts`` is 0 and totals are a lower bound.
+        usage: The tokens by bucket, those above the hold included.
+        rates: The prices it was computed with, so that the cost can be computed again from the entry alone;
+            ``None`` when the whole hold was charged or no price is known.
     """
 
     hold_id: str
     amounts: Amounts
     source: str
     priced: bool = True
+    usage: TokenUsage | None = None
+    rates: Rates | None = None
 
 
 class Overran(Entry, frozen=True, kw_only=True):
@@ -83,12 +132,40 @@ class Released(Entry, frozen=True, kw_only=True):
 
 
 class ThresholdFired(Entry, frozen=True, kw_only=True):
-    """Spend reached a threshold; kept, so that it is never reported twice."""
+    """Spend reached a threshold; kept, so that it is never reported twice.
+
+    Attributes:
+        agent: Who was warned; empty when nobody's call reached it.
+        final: Whether it was the last one before refusals.
+    """
 
     account: str
     dimension: Dimension
     threshold: int
     revision: int
+    agent: str = ""
+    final: bool = False
+
+
+class ShortfallReported(Entry, frozen=True, kw_only=True):
+    """A limit refused a call for the first time under its present revision; kept, so that it is told once."""
+
+    account: str
+    revision: int
+
+
+class Adjusted(Entry, frozen=True, kw_only=True):
+    """Spend was corrected after the fact, by a receipt or an operator. The only entry that can make spend fall.
+
+    Attributes:
+        accounts: Whose spend.
+        amounts: What is added; may be negative.
+        reason: Why, and on whose word.
+    """
+
+    accounts: tuple[str, ...]
+    amounts: Amounts
+    reason: str
 
 
 class AccountClosed(Entry, frozen=True, kw_only=True):
@@ -98,39 +175,70 @@ class AccountClosed(Entry, frozen=True, kw_only=True):
     spent: Amounts
 
 
-AnyEntry = (
-    AccountOpened | LimitsSet | Reserved | Dispatched | Settled | Overran | Released | ThresholdFired | AccountClosed
-)
-"""Every kind of entry: what a journal stores and a replay matches on."""
-
-
 class Hold(msgspec.Struct):
     """An open hold; it exists from its ``Reserved`` entry until it is settled or released.
 
     Attributes:
         dispatched: Whether the call has been let out. A crash charges such a hold and gives back the others.
+        call: Which call it is for; ``None`` for a carved child.
     """
 
     hold_id: str
     accounts: tuple[str, ...]
     amounts: Amounts
     dispatched: bool = False
+    call: CallRecord | None = None
 
 
 class Balance(msgspec.Struct):
     """One account's state: a fold over its entries, never written from anywhere else.
 
     Attributes:
+        configured: Its limits by the configuration, from which an operator may have departed.
         fired: Thresholds reached under the present revision.
+        final_to: The agent that was given the final warning under the present revision.
+        wrapped_up: Whether the slice kept for a last call has been used under it.
+        reported: Whether a shortfall has been told of under it.
         open_holds: How many holds it carries.
         unpriced_calls: Settled calls whose cost is unknown.
     """
 
     account: str
     limits: Limits
+    configured: Limits
     spent: Amounts = ZERO
     held: Amounts = ZERO
     revision: int = 1
     fired: set[tuple[Dimension, int]] = msgspec.field(default_factory=set)
+    final_to: str | None = None
+    wrapped_up: bool = False
+    reported: bool = False
     open_holds: int = 0
     unpriced_calls: int = 0
+
+
+class Checkpoint(Entry, frozen=True, kw_only=True):
+    """Everything that is open at this point: a replay may begin here, and what came before may be forgotten."""
+
+    balances: tuple[Balance, ...]
+    holds: tuple[Hold, ...]
+
+
+AnyEntry = (
+    AccountOpened
+    | LimitsSet
+    | Reserved
+    | Dispatched
+    | Settled
+    | Overran
+    | Released
+    | ThresholdFired
+    | ShortfallReported
+    | Adjusted
+    | AccountClosed
+    | Checkpoint
+)
+"""Every kind of entry: what a journal stores and a replay matches on."""
+
+decode_entry: Callable[[bytes], AnyEntry] = msgspec.json.Decoder(AnyEntry).decode
+"""Reads an entry from JSON."""

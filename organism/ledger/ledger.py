@@ -14,15 +14,21 @@ States of a hold, and what moves it on::
 """
 
 from collections.abc import Callable, Iterable
+from copy import copy, deepcopy
 from typing import assert_never
 
-from organism.amounts import ZERO, Amounts, Dimension, Limits
+import msgspec
+
+from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import LedgerStateError, UnknownAccountError
 from organism.ledger.entries import (
     AccountClosed,
     AccountOpened,
+    Adjusted,
     AnyEntry,
     Balance,
+    CallRecord,
+    Checkpoint,
     Dispatched,
     Hold,
     LimitsSet,
@@ -30,11 +36,22 @@ from organism.ledger.entries import (
     Released,
     Reserved,
     Settled,
+    ShortfallReported,
     ThresholdFired,
 )
+from organism.pricing.rates import Rates
 
 EntrySink = Callable[[AnyEntry], None]
 """Receives each entry once, in order, in the same step that applies it."""
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Where the numbers of a settlement come from; see :class:`~organism.ledger.entries.Settled`."""
+
+    source: str = "settled"
+    priced: bool = True
+    usage: TokenUsage | None = None
+    rates: Rates | None = None
 
 
 class Ledger:
@@ -54,9 +71,13 @@ class Ledger:
     def replay(cls, entries: Iterable[AnyEntry], sink: EntrySink | None = None) -> "Ledger":
         """Build a ledger from what an earlier one wrote; new entries go on after the last."""
         ledger = cls(sink)
-        for entry in entries:
-            ledger.apply(entry)
+        ledger.restore(entries)
         return ledger
+
+    def restore(self, entries: Iterable[AnyEntry]) -> None:
+        """Fold in entries that are written down already."""
+        for entry in entries:
+            self.apply(entry)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -85,9 +106,9 @@ class Ledger:
         return tuple(self._balances)
 
     @property
-    def open_holds(self) -> tuple[str, ...]:
-        """The ids of unresolved holds, oldest first."""
-        return tuple(self._holds)
+    def open_holds(self) -> tuple[Hold, ...]:
+        """The unresolved holds, oldest first."""
+        return tuple(self._holds.values())
 
     # -- commands -------------------------------------------------------------------------------------------------
 
@@ -97,7 +118,13 @@ class Ledger:
             self._write(AccountOpened(seq=self._seq + 1, time_ns=time_ns, account=account, limits=limits))
 
     def set_limits(
-        self, account: str, limits: Limits, carried: Iterable[tuple[Dimension, int]], time_ns: int
+        self,
+        account: str,
+        limits: Limits,
+        carried: Iterable[tuple[Dimension, int]],
+        time_ns: int,
+        *,
+        configured: bool = False,
     ) -> Balance:
         """Begin a new revision of an account's limits.
 
@@ -106,6 +133,7 @@ class Ledger:
             limits: All of its limits from now on.
             carried: Thresholds that count as fired under them.
             time_ns: When.
+            configured: Whether the configuration changed, and not an operator.
         """
         balance = self.balance(account)
         self._write(
@@ -116,12 +144,15 @@ class Ledger:
                 limits=limits,
                 revision=balance.revision + 1,
                 carried=tuple(sorted(carried)),
+                configured=configured,
             )
         )
         return balance
 
-    def reserve(self, hold_id: str, accounts: tuple[str, ...], amounts: Amounts, time_ns: int) -> Hold:
-        """Take an amount on all of these accounts together.
+    def reserve(
+        self, hold_id: str, accounts: tuple[str, ...], amounts: Amounts, time_ns: int, call: CallRecord | None = None
+    ) -> Hold:
+        """Take an amount on all of these accounts together, for a call or a carved child.
 
         Raises:
             LedgerStateError: If the hold exists, or an amount is negative.
@@ -132,7 +163,9 @@ class Ledger:
         _require_natural(hold_id, "reserve", amounts)
         for account in accounts:
             self.balance(account)
-        self._write(Reserved(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, accounts=accounts, amounts=amounts))
+        self._write(
+            Reserved(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, accounts=accounts, amounts=amounts, call=call)
+        )
         return self._holds[hold_id]
 
     def dispatch(self, hold_id: str, time_ns: int) -> None:
@@ -145,8 +178,14 @@ class Ledger:
             raise LedgerStateError(hold_id, "dispatch", "dispatched already")
         self._write(Dispatched(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id))
 
-    def settle(self, hold_id: str, actual: Amounts, *, source: str, priced: bool, time_ns: int) -> Amounts:
+    def settle(self, hold_id: str, actual: Amounts, cost: Cost, time_ns: int) -> Amounts:
         """Charge what the call really cost and give back the rest of its hold.
+
+        Args:
+            hold_id: Which hold.
+            actual: What it cost.
+            cost: Where these numbers come from.
+            time_ns: When.
 
         Returns:
             What was charged above the hold, zero as a rule.
@@ -165,7 +204,16 @@ class Ledger:
         if overrun != ZERO:
             self._write(Overran(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=overrun))
         self._write(
-            Settled(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=covered, source=source, priced=priced)
+            Settled(
+                seq=self._seq + 1,
+                time_ns=time_ns,
+                hold_id=hold_id,
+                amounts=covered,
+                source=cost.source,
+                priced=cost.priced,
+                usage=cost.usage,
+                rates=cost.rates,
+            )
         )
         return overrun
 
@@ -178,7 +226,9 @@ class Ledger:
         self._open_hold(hold_id, "release")
         self._write(Released(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id))
 
-    def fire(self, account: str, dimension: Dimension, threshold: int, time_ns: int) -> bool:
+    def fire(
+        self, account: str, dimension: Dimension, threshold: int, time_ns: int, *, agent: str = "", final: bool = False
+    ) -> bool:
         """Note that a threshold was reached; ``False`` if that was noted before under this revision."""
         balance = self.balance(account)
         if (dimension, threshold) in balance.fired:
@@ -191,9 +241,42 @@ class Ledger:
                 dimension=dimension,
                 threshold=threshold,
                 revision=balance.revision,
+                agent=agent,
+                final=final,
             )
         )
         return True
+
+    def report(self, account: str, time_ns: int) -> bool:
+        """Note that a shortfall was told of; ``False`` if one was before under this revision."""
+        balance = self.balance(account)
+        if balance.reported:
+            return False
+        self._write(ShortfallReported(seq=self._seq + 1, time_ns=time_ns, account=account, revision=balance.revision))
+        return True
+
+    def adjust(self, accounts: tuple[str, ...], amounts: Amounts, reason: str, time_ns: int) -> None:
+        """Correct spend after the fact.
+
+        Raises:
+            UnknownAccountError: If one of the accounts is not open; then none is touched.
+            LedgerStateError: If spend would fall below zero.
+        """
+        for account in accounts:
+            _require_natural(account, "adjust", self.balance(account).spent + amounts)
+        self._write(Adjusted(seq=self._seq + 1, time_ns=time_ns, accounts=accounts, amounts=amounts, reason=reason))
+
+    def checkpoint(self, time_ns: int) -> int:
+        """Write down everything that is open, so that a replay may begin here; returns the entry's number."""
+        self._write(
+            Checkpoint(
+                seq=self._seq + 1,
+                time_ns=time_ns,
+                balances=tuple(deepcopy(balance) for balance in self._balances.values()),
+                holds=tuple(copy(hold) for hold in self._holds.values()),
+            )
+        )
+        return self._seq
 
     def close(self, account: str, time_ns: int) -> Balance:
         """Close an account and return its final state.
@@ -214,12 +297,14 @@ class Ledger:
         """Fold one entry into the balances; the only place where they change."""
         self._seq = entry.seq
         match entry:
-            case Reserved(hold_id=hold_id, accounts=accounts, amounts=amounts):
-                self._holds[hold_id] = Hold(hold_id, accounts, amounts)
+            case Reserved(hold_id=hold_id, accounts=accounts, amounts=amounts, call=call):
+                self._holds[hold_id] = Hold(hold_id, accounts, amounts, call=call)
                 for account in accounts:
                     balance = self._balances[account]
                     balance.held += amounts
                     balance.open_holds += 1
+                if call is not None and call.wrap_up:
+                    self._balances[call.wrap_up].wrapped_up = True
             case Dispatched(hold_id=hold_id):
                 self._holds[hold_id].dispatched = True
             case Overran(hold_id=hold_id, amounts=amounts):
@@ -233,13 +318,26 @@ class Ledger:
                 self._resolve(hold_id)
             case ThresholdFired(account=account, dimension=dimension, threshold=threshold):
                 self._balances[account].fired.add((dimension, threshold))
+                if entry.final and entry.agent:
+                    self._balances[account].final_to = entry.agent
+            case ShortfallReported(account=account):
+                self._balances[account].reported = True
+            case Adjusted(accounts=accounts, amounts=amounts):
+                for account in accounts:
+                    self._balances[account].spent += amounts
             case AccountOpened(account=account, limits=limits):
-                self._balances[account] = Balance(account, limits)
+                self._balances[account] = Balance(account, limits, limits)
             case LimitsSet(account=account, limits=limits, revision=revision, carried=carried):
                 balance = self._balances[account]
                 balance.limits, balance.revision, balance.fired = limits, revision, set(carried)
+                if entry.configured:
+                    balance.configured = limits
+                balance.final_to, balance.wrapped_up, balance.reported = None, False, False
             case AccountClosed(account=account):
                 del self._balances[account]
+            case Checkpoint(balances=balances, holds=holds):
+                self._balances = {balance.account: deepcopy(balance) for balance in balances}
+                self._holds = {hold.hold_id: copy(hold) for hold in holds}
             case _ as unreachable:
                 assert_never(unreachable)
 

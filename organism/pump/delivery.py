@@ -1,13 +1,14 @@
 """Puts messages where they belong: into lanes, joins, questions, a thread's outputs, or among the dead letters."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent
+from organism.amounts import NS_PER_S
 from organism.bus.dead_letters import DeadLetter, DeadLetters, Reason
 from organism.bus.mailbox import Mailbox
 from organism.bus.routing import takes_by_name
@@ -27,6 +28,7 @@ from organism.messages import (
     type_name,
 )
 from organism.pump.bounds import Bounds
+from organism.pump.keeper import Keeper
 from organism.pump.outgoing import Outgoing
 from organism.tracing import current_trace
 from organism.usage.events import AgentSaid, DeadLetterEvent
@@ -43,11 +45,11 @@ class Hooks(msgspec.Struct, frozen=True):
 
     Attributes:
         start_lane: Called when a lane has something to do and nobody does it.
-        defer: Called with a message that is due only after so many seconds.
+        defer: Called with a message that is due only later.
     """
 
     start_lane: Callable[[Thread, Lane], None]
-    defer: Callable[[Thread, float, Envelope], None]
+    defer: Callable[[Thread, Envelope], None]
 
 
 class Delivery:
@@ -57,6 +59,7 @@ class Delivery:
         agents: All agents by name.
         bounds: Sizes of mailboxes and the like.
         outbox: Takes the events.
+        keeper: Keeps messages in the journal.
         clock: Stamps envelopes.
         ids: Makes message ids.
         hooks: What it sets going.
@@ -67,6 +70,7 @@ class Delivery:
         agents: Mapping[str, Agent],
         bounds: Bounds,
         outbox: Outbox,
+        keeper: Keeper,
         clock: Clock,
         ids: IdSource,
         hooks: Hooks,
@@ -74,6 +78,7 @@ class Delivery:
         self._agents = agents
         self._bounds = bounds
         self._outbox = outbox
+        self.keeper = keeper
         self._clock = clock
         self._ids = ids
         self._hooks = hooks
@@ -111,10 +116,10 @@ class Delivery:
             trace=current_trace(),
         )
 
-    def question(self, asker: Envelope, sender: str, outgoing: Outgoing) -> Envelope:
-        """Wrap a question: its reply carries its id, and it remembers who waits."""
+    def question(self, asker: Envelope, sender: str, outgoing: Outgoing, index: int) -> Envelope:
+        """Wrap a question: its reply carries its id, and it remembers who waits and for which of their questions."""
         plain = self.caused(asker, sender, outgoing)
-        return replace(plain, reply_to=plain.id, asking=(*asker.asking, sender))
+        return replace(plain, reply_to=plain.id, question=index, asking=(*asker.asking, sender))
 
     # -- in -------------------------------------------------------------------------------------------------------
 
@@ -128,8 +133,15 @@ class Delivery:
             raise MailboxFullError(envelope.recipient, self._bounds.mailbox_messages)
 
     def accept(self, thread: Thread, envelope: Envelope) -> None:
-        """Put a message into its lane, or beside the companions it waits for."""
+        """Take a message: keep it, and put it into its lane or beside the companions it waits for."""
         self.mailboxes[envelope.recipient].put_nowait(envelope.size)
+        self.keeper.accepted(envelope)
+        lane = self.place(thread, envelope)
+        if lane.runnable and not lane.running:
+            self._hooks.start_lane(thread, lane)
+
+    def place(self, thread: Thread, envelope: Envelope) -> Lane:
+        """Put a message into its lane, or beside its companions, and return the lane."""
         lane = thread.lane(envelope.recipient)
         agent = self._agents[envelope.recipient]
         if self._joins(agent, envelope):
@@ -138,11 +150,10 @@ class Delivery:
                 self._join(thread, lane, agent)
         else:
             lane.queue.append(envelope)
-        if lane.runnable and not lane.running:
-            self._hooks.start_lane(thread, lane)
+        return lane
 
-    async def send_out(self, thread: Thread, cause: Envelope, sender: str, outgoing: Sequence[Outgoing]) -> None:
-        """Send what a handler has returned, waiting for room where a mailbox is full."""
+    def send_out(self, thread: Thread, cause: Envelope, sender: str, outgoing: Sequence[Outgoing]) -> None:
+        """Send what a handler has returned; what finds no room stands before the mailbox until it is carried in."""
         for item in outgoing:
             if item.answers:
                 self.answer(thread, cause, item.message)
@@ -150,23 +161,55 @@ class Delivery:
             envelope = self.caused(cause, sender, item)
             if item.recipient == USER:
                 self._say(thread, envelope)
+                self.keeper.output(thread, envelope)
                 thread.outputs.append(item.message)
                 thread.note_change()
             elif envelope.hops > self._bounds.hops:
                 self.give_up(thread, envelope, "hop_limit", f"the bound 'hops' is {self._bounds.hops}")
             elif item.delay_s > 0:
-                self._hooks.defer(thread, item.delay_s, envelope)
+                due = replace(envelope, due_ns=envelope.created_ns + round(item.delay_s * NS_PER_S))
+                self.keeper.accepted(due)
+                self._hooks.defer(thread, due)
             else:
-                await self.deliver(thread, envelope)
+                self._hand_in(thread, envelope)
 
-    async def deliver(self, thread: Thread, envelope: Envelope) -> None:
-        """Put a message into its lane when its mailbox has room, or among the dead letters when none comes free."""
-        if await self.mailboxes[envelope.recipient].wait_room(envelope.size, self._bounds.delivery_s):
+    def _hand_in(self, thread: Thread, envelope: Envelope) -> None:
+        """Take a message in if there is room and nobody stands before the mailbox already; else it stands there too."""
+        lane = thread.lane(envelope.recipient)
+        if not lane.arriving and self.mailboxes[envelope.recipient].has_room(envelope.size):
             self._say(thread, envelope)
             self.accept(thread, envelope)
         else:
-            full = MailboxFullError(envelope.recipient, self._bounds.mailbox_messages)
-            self.give_up(thread, envelope, "mailbox_full", str(full))
+            self.keeper.accepted(envelope)
+            lane.arriving.append(envelope)
+
+    async def carry_in(self, thread: Thread, recipients: Iterable[str]) -> None:
+        """Take in what stands before these mailboxes, in order, waiting for room; give up what finds none in time."""
+        for recipient in recipients:
+            lane, mailbox = thread.lane(recipient), self.mailboxes[recipient]
+            while lane.arriving:
+                first = lane.arriving[0]
+                fits = await mailbox.wait_room(first.size, self._bounds.delivery_s)
+                if not lane.arriving or lane.arriving[0] is not first:
+                    continue  # another sender has carried it in
+                lane.arriving.popleft()
+                if fits:
+                    self._say(thread, first)
+                    self.accept(thread, first)
+                else:
+                    self._give_up_full(thread, first)
+
+    async def deliver(self, thread: Thread, envelope: Envelope) -> None:
+        """Send a question, or a message that has become due, waiting for room."""
+        if envelope.due_ns is not None:
+            self.keeper.gone(envelope)  # it takes its place in the order only now
+            envelope = replace(envelope, due_ns=None)
+        self._hand_in(thread, envelope)
+        await self.carry_in(thread, (envelope.recipient,))
+
+    def _give_up_full(self, thread: Thread, envelope: Envelope) -> None:
+        full = MailboxFullError(envelope.recipient, self._bounds.mailbox_messages)
+        self.give_up(thread, envelope, "mailbox_full", str(full))
 
     def warn(self, thread: Thread, agent: str, warning: BudgetWarning) -> None:
         """Deliver a warning to the agent whose call crossed the threshold, and to all that ask for warnings."""
@@ -195,22 +238,23 @@ class Delivery:
         mailbox = self.mailboxes[agent.name]
         for envelope in taken:
             mailbox.take(envelope.size)
+            self.keeper.gone(envelope)
         mailbox.put_back(size)
-        lane.queue.append(
-            Envelope(
-                id=MessageId(self._ids.next("msg")),
-                thread_id=ThreadId(thread.id),
-                sender=taken[-1].sender,
-                recipient=agent.name,
-                payload=Gathered(parts, missing),
-                created_ns=self._clock.now_ns(),
-                causation_id=taken[-1].id,
-                hops=max(envelope.hops for envelope in taken),
-                return_path=taken[-1].return_path,
-                size=size,
-                trace=taken[-1].trace,
-            )
+        joined = Envelope(
+            id=MessageId(self._ids.next("msg")),
+            thread_id=ThreadId(thread.id),
+            sender=taken[-1].sender,
+            recipient=agent.name,
+            payload=Gathered(parts, missing),
+            created_ns=self._clock.now_ns(),
+            causation_id=taken[-1].id,
+            hops=max(envelope.hops for envelope in taken),
+            return_path=taken[-1].return_path,
+            size=size,
+            trace=taken[-1].trace,
         )
+        self.keeper.accepted(joined)
+        lane.queue.append(joined)
 
     def join_incomplete(self, thread: Thread) -> bool:
         """Hand over what has come of joins that nothing can complete any more; whether there was one."""
@@ -229,6 +273,7 @@ class Delivery:
             self.give_up(thread, envelope, "late_reply", "its asker had stopped waiting, or had its reply already")
             return
         question.reply = reply
+        self.keeper.answered(thread, question)
         question.wake()
 
     def fail_question(self, thread: Thread, envelope: Envelope, why: str) -> None:
@@ -236,6 +281,7 @@ class Delivery:
         question = self._open_question(thread, envelope)
         if question is not None:
             question.failure = why
+            self.keeper.answered(thread, question)
             question.wake()
 
     def _open_question(self, thread: Thread, envelope: Envelope) -> Question | None:
@@ -246,7 +292,11 @@ class Delivery:
 
     def give_up(self, thread: Thread, envelope: Envelope, reason: Reason, detail: str) -> None:
         """Put a message among the dead letters, say so, and tell its sender."""
-        self.dead_letters.add(DeadLetter(envelope, reason, detail))
+        letter = DeadLetter(envelope, reason, detail, self._clock.now_ns())
+        if (forgotten := self.dead_letters.add(letter)) is not None:
+            self.keeper.dead_gone(forgotten)
+        self.keeper.dead(letter)
+        self.keeper.gone(envelope)
         _log.warning(
             "dead_letter",
             thread_id=thread.id,
@@ -271,24 +321,28 @@ class Delivery:
         if reason in ("late_reply", "thread_terminated"):
             return
         thread.gave_up = f"{envelope.recipient}: {detail}"
+        self.keeper.thread(thread)
         if envelope.reply_to is not None:
             self.fail_question(thread, envelope, detail)
         elif envelope.sender in self._agents and not isinstance(envelope.payload, RUNTIME_MESSAGES):
             failure = AgentFailed(envelope.recipient, envelope.id, detail)
             self.accept(thread, self.first(thread, envelope.sender, failure, 0, sender=RUNTIME))
 
-    def discard(self, thread: Thread) -> tuple[Envelope, ...]:
+    def discard(self, thread: Thread) -> None:
         """Empty the lanes of a thread that ends; what nobody has handled becomes a dead letter."""
-        left = []
         for lane in thread.lanes.values():
             waiting = [*lane.queue, *(envelope for joining in lane.joining.values() for envelope in joining)]
             for envelope in waiting:
                 self.mailboxes[lane.agent].take(envelope.size)
                 self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
-            left += waiting
+            for envelope in lane.arriving:
+                self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
             lane.queue.clear()
             lane.joining.clear()
-        return tuple(left)
+            lane.arriving.clear()
+        for envelope in thread.timed.values():
+            self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
+        thread.timed.clear()
 
     def _say(self, thread: Thread, envelope: Envelope) -> None:
         self._outbox.emit(

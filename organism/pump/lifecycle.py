@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.abc
 
+from organism.amounts import NS_PER_S
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.threads import Lane, Thread
+from organism.clock import Clock
 from organism.errors import ConfigError, ThreadClosedError
 from organism.ids import THREAD_ID
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.pump.delivery import Delivery
-from organism.router.memo import Memo
+from organism.pump.keeper import Keeper
 from organism.router.router import LLMRouter
 from organism.tracing import trace_id_of
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
@@ -37,8 +39,9 @@ class Lifecycle:
         delivery: Holds their messages.
         registry: Holds their budgets.
         router: Knows their open calls.
-        memo: Holds their paid answers.
+        keeper: Keeps them in the journal.
         outbox: Takes the events.
+        clock: Tells what is due.
         work: Takes a lane through its messages.
     """
 
@@ -47,16 +50,18 @@ class Lifecycle:
         delivery: Delivery,
         registry: ThreadBudgetRegistry,
         router: LLMRouter,
-        memo: Memo,
+        keeper: Keeper,
         outbox: Outbox,
+        clock: Clock,
         work: Callable[[Thread, Lane], Awaitable[None]],
     ) -> None:
         self.tasks: anyio.abc.TaskGroup | None = None
         self._delivery = delivery
         self._registry = registry
         self._router = router
-        self._memo = memo
+        self._keeper = keeper
         self._outbox = outbox
+        self._clock = clock
         self._work = work
         self._threads: dict[str, Thread] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
@@ -88,17 +93,27 @@ class Lifecycle:
             raise ThreadClosedError(thread_id)
         return thread
 
+    def adopt(self, thread: Thread) -> None:
+        """Take up a thread that the journal has kept; it rests until :meth:`take_up`."""
+        self._threads[thread.id] = thread
+
+    def labels_of(self, thread_id: str) -> dict[str, str]:
+        """Return the labels of a thread; none if it is not open."""
+        thread = self._threads.get(thread_id)
+        return thread.labels if thread is not None else {}
+
     def result(self, thread_id: str) -> ThreadResult | None:
         """Return the result of a thread that has ended not too long ago."""
         return self._results.get(thread_id)
 
-    def _remember(self, thread_id: str, result: ThreadResult) -> None:
+    def remember(self, thread_id: str, result: ThreadResult) -> None:
+        """Keep how a thread ended, for a while."""
         self._closed[thread_id] = None
         self._results[thread_id] = result
         if len(self._closed) > _CLOSED_IDS_KEPT:
             self._closed.popitem(last=False)
         if len(self._results) > _RESULTS_KEPT:
-            self._results.popitem(last=False)
+            self._keeper.forget_ended(self._results.popitem(last=False)[0])
 
     def check_id(self, thread_id: str) -> None:
         """Refuse an id that cannot be a thread's, or was one.
@@ -116,6 +131,7 @@ class Lifecycle:
     def begin(self, thread: Thread, envelope: Envelope) -> None:
         """Open a thread with its first message."""
         self._threads[thread.id] = thread
+        self._keeper.thread(thread)
         self._outbox.emit(
             ThreadOpened(
                 thread_id=thread.id,
@@ -150,20 +166,21 @@ class Lifecycle:
                 lane.running = False
                 self._look(thread)
 
-    def defer(self, thread: Thread, delay_s: float, envelope: Envelope) -> None:
-        """Deliver a message after so many seconds; its thread stays open for it."""
-        thread.timed += 1
-        self._running.start_soon(self._deliver_later, thread, delay_s, envelope)
+    def defer(self, thread: Thread, envelope: Envelope) -> None:
+        """Deliver a message when it is due; its thread stays open for it."""
+        thread.timed[envelope.id] = envelope
+        if thread.status == "open":
+            self._running.start_soon(self._deliver_later, thread, envelope)
 
-    async def _deliver_later(self, thread: Thread, delay_s: float, envelope: Envelope) -> None:
+    async def _deliver_later(self, thread: Thread, envelope: Envelope) -> None:
         with anyio.CancelScope() as scope:
             thread.scopes.add(scope)
             try:
-                await anyio.sleep(delay_s)
+                await anyio.sleep(max(0, (envelope.due_ns or 0) - self._clock.now_ns()) / NS_PER_S)
                 await self._delivery.deliver(thread, envelope)
+                del thread.timed[envelope.id]
             finally:
                 thread.scopes.discard(scope)
-                thread.timed -= 1
                 self._look(thread)
 
     def _look(self, thread: Thread) -> None:
@@ -175,6 +192,7 @@ class Lifecycle:
             thread.status = "blocked"
             thread.blocked_by = shortfall
             self._registry.pause_time(thread.id)
+            self._keeper.thread(thread)
             agent = next(lane.agent for lane in thread.lanes.values() if lane.parked is shortfall)
             self._outbox.emit(
                 ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=shortfall)
@@ -192,21 +210,57 @@ class Lifecycle:
             thread.status = "open"
             thread.blocked_by = None
             self._registry.resume_time(thread.id)
+            self._keeper.thread(thread)
             self._outbox.emit(ThreadResumed(thread_id=thread.id, root_thread_id=thread.root))
         for question in thread.questions.values():
             question.parked = None
         for lane in thread.lanes.values():
-            lane.parked = None
+            if lane.parked is not None:
+                lane.parked = None
+                self._keeper.unparked(lane.queue[0])
             if lane.runnable:
                 self.start_lane(thread, lane)
         thread.note_change()
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             self.unpark(parent)
 
+    def take_up(self, thread: Thread) -> None:
+        """Let a thread that the journal has kept go on from where it was."""
+        if thread.status == "closing":
+            outcome, reason = thread.ending or ("completed", None)
+            self._running.start_soon(self._end, thread, outcome, reason)
+        if thread.status != "dormant":
+            return
+        thread.status = "open"
+        self._registry.resume_time(thread.id)
+        self._keeper.thread(thread)
+        for envelope in thread.timed.values():
+            self._running.start_soon(self._deliver_later, thread, envelope)
+        for lane in thread.lanes.values():
+            if lane.runnable:
+                self.start_lane(thread, lane)
+        self._look(thread)
+
+    async def halt(self) -> None:
+        """Stop all handlers where they are, wait for open calls to settle, and keep every thread as it stands."""
+        for thread in self.all():
+            if thread.status == "open":
+                thread.status = "dormant"
+            for scope in list(thread.scopes):
+                scope.cancel()
+        for thread in self.all():
+            while thread.scopes:
+                await thread.changed.wait()
+            await self._router.wait_idle(thread.id)
+            self._registry.pause_time(thread.id)
+            self._keeper.thread(thread)
+
     async def close(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> ThreadResult:
         """End a thread by order; one that is ending already keeps its outcome."""
         if thread.status != "closing":
             thread.status = "closing"
+            thread.ending = (outcome, reason)
+            self._keeper.thread(thread)
             self._running.start_soon(self._end, thread, outcome, reason)
         while thread.result is None:
             await thread.changed.wait()
@@ -225,15 +279,15 @@ class Lifecycle:
             self._finish(thread, outcome, reason)
 
     def _finish(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
-        for envelope in self._delivery.discard(thread):
-            self._memo.forget(envelope.id)
+        self._delivery.discard(thread)
         final = self._registry.cleanup_thread(thread.id)
         self._router.close_thread(thread.id)
         del self._threads[thread.id]
         thread.result = ThreadResult(
             thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=final, reason=reason
         )
-        self._remember(thread.id, thread.result)
+        self._keeper.ended(thread, thread.result)
+        self.remember(thread.id, thread.result)
         self._outbox.emit(
             ThreadClosed(
                 thread_id=thread.id,

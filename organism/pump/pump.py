@@ -8,7 +8,7 @@ Architecture invariant: the pump never reads a payload and never talks to a prov
 all the pump knows of it is that a message may have to wait.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +23,7 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.mailbox import MailboxStatistics
 from organism.bus.routing import check
-from organism.bus.threads import Origin, Question, Thread, ThreadView, view
+from organism.bus.threads import MessageKey, Origin, Question, Thread, ThreadView, view
 from organism.clock import Clock
 from organism.errors import (
     AskCycleError,
@@ -33,14 +33,17 @@ from organism.errors import (
     StoppedError,
 )
 from organism.ids import USER, IdSource
-from organism.messages import BudgetWarning, Envelope, Message, ThreadResult
+from organism.journal import Journal, Piece
+from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
 from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery, Hooks
+from organism.pump.keeper import Keeper
 from organism.pump.lifecycle import Lifecycle
 from organism.pump.outgoing import Outgoing, checked_size
+from organism.pump.restoring import Restorer, restore
 from organism.pump.run import Birth, OnExhausted
 from organism.pump.supervisor import Supervisor
-from organism.router.memo import Memo
+from organism.router.orphans import resolve_orphans
 from organism.router.router import LLMRouter
 from organism.tracing import current_trace, parse_trace
 from organism.usage.activity import ActivityFeed
@@ -65,6 +68,7 @@ class Pump:
         agents: The agents; their names are unique.
         registry: The budgets.
         router: The door to the models, running.
+        journal: Keeps threads and messages.
         outbox: Takes the events.
         clock: For instants and periods.
         ids: Makes thread and message ids.
@@ -79,6 +83,7 @@ class Pump:
         *,
         registry: ThreadBudgetRegistry,
         router: LLMRouter,
+        journal: Journal,
         outbox: Outbox,
         clock: Clock,
         ids: IdSource,
@@ -89,7 +94,6 @@ class Pump:
         self.agents = {agent.name: agent for agent in agents}
         self.registry = registry
         self.router = router
-        self.memo = Memo()
         self.on_exhausted: OnExhausted = on_exhausted
         self._outbox = outbox
         self._clock = clock
@@ -99,11 +103,12 @@ class Pump:
         # Delivery sets lanes going, which is the life of threads, which rests on delivery: tied by late binding.
         hooks = Hooks(
             start_lane=lambda thread, lane: self._life.start_lane(thread, lane),  # noqa: PLW0108
-            defer=lambda thread, delay_s, envelope: self._life.defer(thread, delay_s, envelope),  # noqa: PLW0108
+            defer=lambda thread, envelope: self._life.defer(thread, envelope),  # noqa: PLW0108
         )
-        self._delivery = Delivery(self.agents, self._bounds, outbox, clock, ids, hooks)
+        self._keeper = Keeper(journal, registry, clock)
+        self._delivery = Delivery(self.agents, self._bounds, outbox, self._keeper, clock, ids, hooks)
         self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock, self._activity)
-        self._life = Lifecycle(self._delivery, registry, router, self.memo, outbox, self._supervisor.work)
+        self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
         self._accepting = False
         router.on_warning = self._warn
 
@@ -116,17 +121,49 @@ class Pump:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End what is still open and stop."""
+        """Stop: what a durable journal keeps stays open for the next process, everything else is ended."""
         if (tasks := self._life.tasks) is None:
             return
         self._accepting = False
         with anyio.CancelScope(shield=True):
-            for thread_id in [thread.id for thread in self._life.all() if thread.parent is None]:
-                await self.terminate(thread_id, "the organism has stopped")
+            if self._keeper.journal.durable:
+                await self._life.halt()
+                self._keeper.stopped()
+            else:
+                for thread_id in [thread.id for thread in self._life.all() if thread.parent is None]:
+                    await self.terminate(thread_id, "the organism has stopped")
         tasks.cancel_scope.cancel()
         # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
         await tasks.__aexit__(None, None, None)
         self._life.tasks = None
+
+    def restore(self, pieces: Iterable[Piece], messages: MessageRegistry, last_time_ns: int) -> None:
+        """Take up what a journal has kept: every thread as it stood, none of them running yet.
+
+        Args:
+            pieces: Its live state.
+            messages: Knows the message types.
+            last_time_ns: The newest instant in the journal, until which threads have been open.
+        """
+        restore(
+            pieces,
+            Restorer(self._life, self._delivery, self._keeper, self.registry, self.router.memo, messages, last_time_ns),
+        )
+
+    def resolve_orphans(self) -> int:
+        """Charge or give back the calls that were under way when the last process ended, and count them."""
+        return resolve_orphans(self.registry, self._outbox, self._life.labels_of, self._warn)
+
+    def take_up(self, only: Container[str] | None = None) -> None:
+        """Let restored threads go on.
+
+        Args:
+            only: The roots of those that go on; the others stay as they are. All when not given.
+        """
+        self._keeper.started()
+        for thread in self._life.all():
+            if only is None or thread.root in only:
+                self._life.take_up(thread)
 
     # -- from outside ---------------------------------------------------------------------------------------------
 
@@ -304,12 +341,11 @@ class Pump:
             raise AskCycleError((*chain, recipient))
         check(sender, recipient, message, self.agents, reply=False)
         outgoing = Outgoing(recipient=recipient, message=message, size=checked_size(message, self._bounds))
-        envelope = self._delivery.question(asker, sender, outgoing)
+        envelope = self._delivery.question(asker, sender, outgoing, index)
         if envelope.hops > self._bounds.hops:
             raise BoundExceededError("hops", self._bounds.hops, "this thread goes round too long")
-        question = Question(envelope.id, recipient)
-        thread.asked[asker.id, index] = question
-        thread.questions[envelope.id] = question
+        question = Question(envelope.id, recipient, (asker.id, index))
+        thread.know(question)
         await self._delivery.deliver(thread, envelope)
         return question
 
@@ -336,17 +372,18 @@ class Pump:
             depth=parent.depth + 1,
             entry=birth.recipient,
             labels=parent.labels,
-            origin=self._origin(current_trace()),
+            origin=self._origin(current_trace(), key),
         )
         root.descendants += 1
+        self._keeper.thread(root)
         parent.children.add(child_id)
         parent.spawned[key] = child
         self._life.begin(child, self._delivery.first(child, birth.recipient, birth.message, size))
         return child
 
-    def _origin(self, parent_trace: str | None) -> Origin:
+    def _origin(self, parent_trace: str | None, spawned_by: MessageKey | None = None) -> Origin:
         trace = self._activity.begin(parent_trace)
-        return Origin(opened_ns=self._clock.now_ns(), trace=trace, parent_trace=parent_trace)
+        return Origin(opened_ns=self._clock.now_ns(), trace=trace, parent_trace=parent_trace, spawned_by=spawned_by)
 
     def _warn(self, spender: Spender, warning: BudgetWarning) -> None:
         thread = self._life.find(spender.thread_id)

@@ -18,7 +18,6 @@ from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedErro
 from organism.messages import Envelope, Message, ThreadResult
 from organism.pump.outgoing import drafts_of
 from organism.router.call import Call
-from organism.router.memo import Memo
 from organism.router.provider import Completion, CompletionRequest, TextSink
 from organism.router.router import LLMRouter
 
@@ -30,7 +29,6 @@ class Host(Protocol):
     """What a run needs of the pump that runs it."""
 
     on_exhausted: OnExhausted
-    memo: Memo
     router: LLMRouter
     registry: ThreadBudgetRegistry
 
@@ -93,6 +91,32 @@ class HandlerTimeoutError(OrganismError):
         super().__init__(f"the handler of agent {agent!r} took longer than {timeout_s:g} s")
 
 
+class ProcessEndedError(OrganismError):
+    """The process has ended each time this message was handled.
+
+    Attributes:
+        agent: Whose handler.
+        attempts: How often.
+    """
+
+    def __init__(self, agent: str, attempts: int) -> None:
+        self.agent = agent
+        self.attempts = attempts
+        super().__init__(f"the process ended in {attempts} of the runs of agent {agent!r} on this message")
+
+
+class HandlerOutputError(OrganismError):
+    """What a handler returned, or left in its state, cannot be sent or kept.
+
+    Attributes:
+        agent: Whose handler.
+    """
+
+    def __init__(self, agent: str, reason: str) -> None:
+        self.agent = agent
+        super().__init__(f"agent {agent!r}: {reason}")
+
+
 class Run:
     """Runs a handler once and is the runtime behind its context."""
 
@@ -132,22 +156,20 @@ class Run:
         index, self._calls = self._calls, self._calls + 1
         model = self._host.model_for(model)
         request = replace(request, model=model)
-        if (paid := self._host.memo.find(self._envelope.id, index, request)) is not None:
-            return paid
         call = Call(
             spender=Spender(self._thread.id, self._agent.name, model),
             root_thread_id=self._thread.root,
             request=request,
             labels=self._thread.labels,
+            message_id=self._envelope.id,
+            index=index,
         )
         try:
-            completion = await self._host.router.complete(call, on_text)
+            return await self._host.router.complete(call, on_text)
         except BudgetExhaustedError as error:
             if self._host.on_exhausted == "fail":
                 raise
             await self._park(error.shortfall)
-        self._host.memo.keep(self._envelope.id, index, request, completion)
-        return completion
 
     async def ask(self, recipient: str, message: Message, timeout_s: float) -> Message:
         """Send a question, or take up one that an earlier run of this handler has sent."""

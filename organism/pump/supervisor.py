@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Mapping
 
 import anyio
+import msgspec
 import structlog
 
 from organism.agents.agent import Agent
@@ -11,14 +12,15 @@ from organism.amounts import NS_PER_S
 from organism.bus.routing import takes_by_name
 from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
-from organism.errors import OrganismError
+from organism.errors import OrganismError, Shortfall
+from organism.journal import JournalError
 from organism.messages import RUNTIME_MESSAGES, Envelope
 from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery
 from organism.pump.observed import ObservedRun
-from organism.pump.outgoing import resolve
-from organism.pump.restart import RestartIntensity, backoff_s, reason_for, worth_retrying
-from organism.pump.run import Done, Host, Parked, Run
+from organism.pump.outgoing import Outgoing, resolve
+from organism.pump.restart import BACKOFF_MAX_S, RestartIntensity, backoff_s, reason_for, worth_retrying
+from organism.pump.run import Done, Host, Parked, ProcessEndedError, Run
 from organism.tracing import current_trace, trace_id_of
 from organism.usage.activity import ActivityFeed
 from organism.usage.events import AgentStopped, Reported
@@ -53,6 +55,7 @@ class Supervisor:
         self._host = host
         self._agents = agents
         self._delivery = delivery
+        self._keeper = delivery.keeper
         self._bounds = bounds
         self._outbox = outbox
         self._clock = clock
@@ -67,64 +70,111 @@ class Supervisor:
         while lane.runnable and thread.status == "open":
             envelope = lane.queue[0]
             mailbox.take(envelope.size)
-            done = False
             try:
-                done = await self._handle(thread, lane, envelope)
+                await self._handle(thread, lane, envelope)
             finally:
-                if not done:  # it waits for budget, or its thread is being ended: it is in the mailbox as before
+                if lane.has(envelope):  # it waits for budget, or its thread is being ended: it is there as before
                     mailbox.put_back(envelope.size)
-            if done:
-                lane.queue.popleft()
-                self._finish(thread, envelope)
 
-    async def _handle(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
-        """Handle one message; ``False`` when it has to wait for budget."""
+    async def _handle(self, thread: Thread, lane: Lane, envelope: Envelope) -> None:
+        """Handle one message; it stays in its lane when it has to wait for budget."""
         agent = self._agents[lane.agent]
         if isinstance(envelope.payload, RUNTIME_MESSAGES) and not self._wants(agent, envelope):
-            return True
-        if (why := self.stopped.get(agent.name)) is not None:
+            self._complete(thread, lane, envelope, lane.stored)
+        elif (why := self.stopped.get(agent.name)) is not None:
             self._delivery.give_up(thread, envelope, "agent_failed", why)
-            return True
-        attempt = 0
-        while True:
-            attempt += 1
-            with ObservedRun(thread, envelope, attempt, self._activity, self._clock) as observed:
-                ending = observed.ended(await Run(self._host, thread, lane, envelope, agent)())
-                if isinstance(ending, Done):
-                    await self._send(thread, envelope, agent, ending)
+            self._complete(thread, lane, envelope, lane.stored)
+        elif lane.attempts >= self._bounds.attempts:
+            self._give_up(thread, lane, envelope, ProcessEndedError(agent.name, lane.attempts))
+        else:
+            while not await self._attempt(thread, lane, envelope, agent):
+                pass
+
+    async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, agent: Agent) -> bool:
+        """Run the handler once; ``False`` when it failed and is to be run again."""
+        with ObservedRun(thread, envelope, lane.attempts + 1, self._activity, self._clock) as observed:
+            ending = observed.ended(await Run(self._host, thread, lane, envelope, agent)())
+            if isinstance(ending, Done):
+                try:
+                    outgoing = resolve(agent, envelope, ending.drafts, self._agents, self._bounds)
+                    state = encode_state(lane.state) if lane.state else b"{}"
+                except (OrganismError, TypeError) as error:
+                    lane.forget_run()
+                    self._give_up(thread, lane, envelope, error)
                     return True
-            if isinstance(ending, Parked):
-                lane.parked = ending.shortfall
-                self._park_asker(thread, envelope)
-                return False
-            if attempt >= self._bounds.attempts or not worth_retrying(ending.error):
-                self._give_up(thread, agent, envelope, ending.error)
+                self._finish(thread, lane, envelope, ending, outgoing, state)
+                agents = [item.recipient for item in outgoing if item.recipient in self._agents]
+                await self._delivery.carry_in(thread, agents)
                 return True
-            self._log_failure(thread, agent, envelope, attempt, ending.error)
-            await anyio.sleep(backoff_s(attempt))
+        lane.forget_run()
+        if isinstance(ending, Parked):
+            self._park(thread, lane, envelope, ending.shortfall)
+            return True
+        return await self._failed(thread, lane, envelope, ending.error)
+
+    def _finish(
+        self,
+        thread: Thread,
+        lane: Lane,
+        envelope: Envelope,
+        done: Done,
+        outgoing: tuple[Outgoing, ...],
+        state: bytes,
+    ) -> None:
+        """Send what a handler has returned and mark its message done: one step, with no await, so one commit."""
+        for name, result in done.reports:
+            self._report(thread, lane.agent, name, result)
+        self._delivery.send_out(thread, envelope, lane.agent, outgoing)
+        if envelope.reply_to is not None:
+            self._delivery.fail_question(thread, envelope, "it ended without a reply")
+        self._complete(thread, lane, envelope, state)
+
+    async def _failed(self, thread: Thread, lane: Lane, envelope: Envelope, error: Exception) -> bool:
+        """Count a failed run and wait before the next; ``True`` when there will be none."""
+        if isinstance(error, JournalError):
+            # Nothing was wrong with the message; it goes on when there is room on the disk again.
+            await anyio.sleep(BACKOFF_MAX_S)
+            return False
+        lane.attempts += 1
+        if lane.attempts >= self._bounds.attempts or not worth_retrying(error):
+            self._give_up(thread, lane, envelope, error)
+            return True
+        self._keeper.tried(lane, envelope)
+        self._log_failure(thread, envelope, lane.attempts, error)
+        await anyio.sleep(backoff_s(lane.attempts))
+        return False
+
+    def _park(self, thread: Thread, lane: Lane, envelope: Envelope, shortfall: Shortfall) -> None:
+        """Let a refused message wait for budget, or try it once more if a last call is still to be had."""
+        if shortfall.wrap_up:
+            lane.hurry_notes()
+            return
+        lane.parked = shortfall
+        self._keeper.parked(envelope, shortfall)
+        self._park_asker(thread, envelope)
+
+    def _complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
+        """Mark a message done, and forget what was kept so that it could be run again."""
+        lane.queue.popleft()
+        self._keeper.done(thread, lane, envelope, state)
+        lane.attempts = 0
+        self._host.router.memo.forget(thread.id, envelope.id)
+        for key in [key for key in thread.asked if key[0] == envelope.id]:
+            question = thread.asked.pop(key)
+            thread.questions.pop(question.id, None)
+            self._keeper.answer_used(thread, question)
+        for key in [key for key in thread.spawned if key[0] == envelope.id]:
+            self._keeper.child_used(thread, thread.spawned.pop(key))
 
     def _wants(self, agent: Agent, envelope: Envelope) -> bool:
         return agent.notes or takes_by_name(agent, type(envelope.payload))
 
-    async def _send(self, thread: Thread, envelope: Envelope, agent: Agent, done: Done) -> None:
-        """Send what a handler has returned: all of it, or nothing where one of it cannot go."""
-        try:
-            outgoing = resolve(agent, envelope, done.drafts, self._agents, self._bounds)
-        except (OrganismError, TypeError) as error:
-            self._give_up(thread, agent, envelope, error)
-            return
-        for name, result in done.reports:
-            self._report(thread, agent, name, result)
-        await self._delivery.send_out(thread, envelope, agent.name, outgoing)
-        if envelope.reply_to is not None:
-            self._delivery.fail_question(thread, envelope, "it ended without a reply")
-
-    def _report(self, thread: Thread, agent: Agent, name: str, result: str) -> None:
+    def _report(self, thread: Thread, agent: str, name: str, result: str) -> None:
         self._outbox.emit(
             Reported(
                 thread_id=thread.id,
                 root_thread_id=thread.root,
-                agent=agent.name,
+                agent=agent,
                 name=name,
                 result=result,
                 trace_id=trace_id_of(current_trace()),
@@ -138,11 +188,13 @@ class Supervisor:
             question.parked = thread.lane(envelope.recipient).parked
             question.wake()
 
-    def _give_up(self, thread: Thread, agent: Agent, envelope: Envelope, error: Exception) -> None:
+    def _give_up(self, thread: Thread, lane: Lane, envelope: Envelope, error: Exception) -> None:
+        """Make a message a dead letter, and stop its agent if that is one too many."""
         reason = reason_for(error)
         self._delivery.give_up(thread, envelope, reason, describe(error))
-        if reason == "handler_failed" and self._intensity[agent.name].fail(self._clock.monotonic_ns()):
-            self._stop(thread, agent, error)
+        self._complete(thread, lane, envelope, lane.stored)
+        if reason == "handler_failed" and self._intensity[lane.agent].fail(self._clock.monotonic_ns()):
+            self._stop(thread, self._agents[lane.agent], error)
 
     def _stop(self, thread: Thread, agent: Agent, error: Exception) -> None:
         why = (
@@ -153,26 +205,29 @@ class Supervisor:
         _log.error("agent_stopped", agent=agent.name, reason=why)
         self._outbox.emit(AgentStopped(thread_id=thread.id, root_thread_id=thread.root, agent=agent.name, reason=why))
 
-    def _finish(self, thread: Thread, envelope: Envelope) -> None:
-        """Forget what was kept so that the message could be run again."""
-        self._host.memo.forget(envelope.id)
-        for key in [key for key in thread.asked if key[0] == envelope.id]:
-            question = thread.asked.pop(key)
-            thread.questions.pop(question.id, None)
-        for key in [key for key in thread.spawned if key[0] == envelope.id]:
-            del thread.spawned[key]
-
-    def _log_failure(self, thread: Thread, agent: Agent, envelope: Envelope, attempt: int, error: Exception) -> None:
+    def _log_failure(self, thread: Thread, envelope: Envelope, attempt: int, error: Exception) -> None:
         _log.warning(
             "handler_failed",
             thread_id=thread.id,
-            agent=agent.name,
+            agent=envelope.recipient,
             message_id=envelope.id,
             attempt=attempt,
             attempts=self._bounds.attempts,
             error=describe(error),
             where=raised_at(error),
         )
+
+
+def encode_state(state: dict[str, object]) -> bytes:
+    """Write an agent's state as JSON.
+
+    Raises:
+        TypeError: If it holds what JSON cannot say.
+    """
+    try:
+        return msgspec.json.encode(state)
+    except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        raise TypeError(f"ctx.state must hold only what JSON can say: {error}") from None
 
 
 def describe(error: Exception) -> str:

@@ -1,10 +1,9 @@
 """What is told of model calls: each fact about money, retries and providers becomes one event."""
 
-from msgspec.structs import replace
-
-from organism.amounts import BudgetState
+from organism.amounts import ZERO, BudgetState
 from organism.budget.holds import Settlement
 from organism.errors import ProviderError, Shortfall
+from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call
@@ -34,47 +33,48 @@ class Announcer:
 
     def say_usage(
         self,
-        call: Call,
-        call_id: str,
-        attempt: Attempt,
+        record: CallRecord,
         charge: Charge,
-        latency_ns: int,
         settled: Settlement | tuple[BudgetState, ...],
+        *,
+        latency_ns: int,
+        labels: dict[str, str],
+        abandoned: bool,
     ) -> None:
-        """An attempt has been settled, or released."""
-        event = UsageEvent(
-            thread_id=call.spender.thread_id,
-            root_thread_id=call.root_thread_id,
-            agent=call.spender.agent,
-            call_id=call_id,
-            attempt=attempt.number,
-            provider=attempt.route.provider,
-            model=attempt.spender.model,
-            request_model=attempt.request.model,
-            response_model=charge.response_model,
-            usage=charge.usage,
-            cost_nanousd=0 if charge.outcome == "released" else charge.cost_nanousd,
-            price_source=charge.price_source,
-            latency_ns=latency_ns,
-            outcome=charge.outcome,
-            error=charge.error,
-            labels=call.labels,
-            trace_id=trace_id_of(current_trace()),
-            abandoned=attempt.abandoned,
+        """An attempt has been settled, or released, which leaves these accounts."""
+        whole = settled if isinstance(settled, Settlement) else Settlement(ZERO, (), settled)
+        self._outbox.emit(
+            UsageEvent(
+                thread_id=record.thread_id,
+                root_thread_id=record.root_thread_id,
+                agent=record.agent,
+                call_id=record.call_id,
+                attempt=record.attempt,
+                provider=record.provider,
+                model=record.model,
+                request_model=record.request_model,
+                response_model=charge.response_model,
+                usage=charge.usage,
+                cost_nanousd=0 if charge.outcome == "released" else charge.cost_nanousd,
+                price_source=charge.price_source,
+                latency_ns=latency_ns,
+                outcome=charge.outcome,
+                error=charge.error,
+                overrun=whole.overrun,
+                budgets=whole.budgets,
+                labels=labels,
+                trace_id=trace_id_of(current_trace()),
+                abandoned=abandoned,
+            )
         )
-        if isinstance(settled, Settlement):
-            event = replace(event, overrun=settled.overrun, budgets=settled.budgets)
-        else:
-            event = replace(event, budgets=settled)
-        self._outbox.emit(event)
 
-    def say_warning(self, call: Call, warning: BudgetWarning) -> None:
+    def say_warning(self, record: CallRecord, warning: BudgetWarning) -> None:
         """Spend has reached a threshold."""
         self._outbox.emit(
             ThresholdCrossed(
-                thread_id=call.spender.thread_id,
-                root_thread_id=call.root_thread_id,
-                agent=call.spender.agent,
+                thread_id=record.thread_id,
+                root_thread_id=record.root_thread_id,
+                agent=record.agent,
                 account=warning.account,
                 dimension=warning.dimension,
                 threshold=warning.threshold,
@@ -104,7 +104,7 @@ class Announcer:
                 root_thread_id=course.call.root_thread_id,
                 agent=course.call.spender.agent,
                 call_id=course.call_id,
-                attempt=attempt.number,
+                attempt=attempt.record.attempt,
                 provider=attempt.route.provider,
                 delay_s=delay_s,
                 next_provider=course.next_provider,

@@ -13,8 +13,10 @@ import msgspec
 
 from organism.amounts import Amounts, TokenUsage
 from organism.budget.estimate import output_tokens_from_text
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import HeldCall
 from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.ledger.entries import CallRecord
+from organism.ledger.ledger import Cost
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.circuit import Health
 from organism.router.gate import Passage
@@ -42,6 +44,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
         price_source: Where the cost comes from; ``None`` when it is unknown.
         response_model: The model that answered, if one did.
         error: What failed.
+        rates: The prices the cost was computed with; ``None`` when the whole hold is charged.
     """
 
     outcome: Outcome
@@ -50,22 +53,26 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     price_source: str | None = None
     response_model: str | None = None
     error: str | None = None
+    rates: Rates | None = None
 
     @property
     def amounts(self) -> Amounts:
         """What the ledger is charged."""
         return Amounts(self.usage.total, self.cost_nanousd or 0, 1)
 
+    @property
+    def cost(self) -> Cost:
+        """Where these numbers come from, for the ledger."""
+        return Cost(self.outcome, self.cost_nanousd is not None, self.usage, self.rates)
+
 
 class Attempt(msgspec.Struct, kw_only=True, eq=False):
     """One attempt while it runs.
 
     Attributes:
-        spender: On whose behalf.
-        number: Counted from 1 within its call.
+        record: Which call it is for, as the ledger notes it.
         route: Where it goes.
         request: What is sent, with the granted output cap.
-        input_tokens: The estimate that was held.
         held: Its hold.
         passage: Its way through the provider's gate.
         rates: The model's prices; ``None`` when unknown.
@@ -81,11 +88,9 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         abandoned: Whether its caller has gone.
     """
 
-    spender: Spender
-    number: int
+    record: CallRecord
     route: Route
     request: CompletionRequest
-    input_tokens: int
     held: HeldCall
     passage: Passage
     rates: Rates | None
@@ -184,13 +189,20 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             if self._thinks_unseen:
                 return self._whole_hold("estimated", "no usage, and its thinking cannot be seen", answer.model)
             outcome = "estimated"
-            usage = TokenUsage(input=self.input_tokens, output=output_tokens_from_text(answer.generated))
+            usage = TokenUsage(input=self.record.input_tokens, output=output_tokens_from_text(answer.generated))
         cost, source = (cost_nanousd(rates, usage), rates.source) if rates is not None else (None, None)
         if answer.cost_nanousd is not None and outcome == "settled":
-            cost, source = answer.cost_nanousd, PROVIDER_SAYS
+            cost, source, rates = answer.cost_nanousd, PROVIDER_SAYS, None
         if cost is not None and self._beyond_belief(usage, cost):
             return self._whole_hold("disputed", f"usage of {usage.total} tokens is beyond belief", answer.model)
-        return Charge(outcome=outcome, usage=usage, cost_nanousd=cost, price_source=source, response_model=answer.model)
+        return Charge(
+            outcome=outcome,
+            usage=usage,
+            cost_nanousd=cost,
+            price_source=source,
+            response_model=answer.model,
+            rates=rates,
+        )
 
     def _rates_of_answer(self, answer: Completion, rates_of: Callable[[str, str], Rates | None]) -> Rates | None:
         """Return the prices of the model that answered; if nobody knows them, those of the model that was asked."""
@@ -213,7 +225,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     def _whole_hold(self, outcome: Outcome, error: str, response_model: str | None = None) -> Charge:
         return Charge(
             outcome=outcome,
-            usage=TokenUsage(input=self.input_tokens, output=self.held.output_cap),
+            usage=TokenUsage(input=self.record.input_tokens, output=self.held.output_cap),
             cost_nanousd=self.held.amounts.cost_nanousd if self.rates is not None else None,
             price_source=self.rates.source if self.rates is not None else None,
             response_model=response_model,

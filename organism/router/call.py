@@ -54,12 +54,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         root_thread_id: The thread at the top of the tree.
         request: What to send; its ``model`` and output cap are filled in by the router.
         labels: The thread's labels.
+        message_id: The message whose handling asks; empty when none does, and then the answer is not remembered.
+        index: Which call of that handling it is, counted from 0: the same in every run of the handler.
     """
 
     spender: Spender
     root_thread_id: str
     request: CompletionRequest
     labels: dict[str, str] = {}
+    message_id: str = ""
+    index: int = 0
 
 
 class RouterStatistics(msgspec.Struct, frozen=True):

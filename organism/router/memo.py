@@ -1,34 +1,81 @@
-"""Answers already paid for, kept while their message is not done: a second run of a handler does not pay again."""
+"""Answers already paid for, kept while their message is not done: a second run of a handler does not pay again.
+
+An answer is kept in the same step as the settlement that paid for it, so no crash can come between the two.
+"""
 
 from hashlib import sha256
 
 import msgspec
 
+from organism.journal import Drop, Journal, Keep
 from organism.router.provider import Completion, CompletionRequest
+
+PAID = "paid:"
+"""What the keys of paid answers begin with in the journal."""
+
+
+class PaidAnswer(msgspec.Struct, frozen=True):
+    """One paid answer.
+
+    Attributes:
+        message_id: The message whose handling asked.
+        index: Which call of that handling it was.
+        digest: SHA-256 of the request, in hexadecimal digits.
+        completion: The answer.
+    """
+
+    message_id: str
+    index: int
+    digest: str
+    completion: Completion
 
 
 class Memo:
-    """Paid answers by message and by the number of the call within its handler."""
+    """Paid answers by thread, message and the number of the call within its handler.
 
-    def __init__(self) -> None:
-        self._answers: dict[str, dict[int, tuple[bytes, Completion]]] = {}
+    Args:
+        journal: Where they outlive the process.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._answers: dict[str, dict[str, dict[int, PaidAnswer]]] = {}
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return sum(len(messages) for messages in self._answers.values())
 
-    def find(self, message_id: str, call_index: int, request: CompletionRequest) -> Completion | None:
+    def find(self, thread_id: str, message_id: str, index: int, request: CompletionRequest) -> Completion | None:
         """Return the paid answer to this very request, or ``None``: a handler that asks anew pays anew."""
-        found = self._answers.get(message_id, {}).get(call_index)
-        return found[1] if found is not None and found[0] == _digest(request) else None
+        if (messages := self._answers.get(thread_id)) is None:
+            return None
+        paid = messages.get(message_id, {}).get(index)
+        return paid.completion if paid is not None and paid.digest == _digest(request) else None
 
-    def keep(self, message_id: str, call_index: int, request: CompletionRequest, completion: Completion) -> None:
-        """Remember a paid answer until the message is done."""
-        self._answers.setdefault(message_id, {})[call_index] = (_digest(request), completion)
+    def keep(
+        self, thread_id: str, message_id: str, index: int, request: CompletionRequest, completion: Completion
+    ) -> None:
+        """Remember a paid answer until its message is done."""
+        paid = PaidAnswer(message_id, index, _digest(request), completion)
+        self.restore(thread_id, paid)
+        self._journal.append(Keep(_key(paid), thread_id, paid))
 
-    def forget(self, message_id: str) -> None:
+    def restore(self, thread_id: str, paid: PaidAnswer) -> None:
+        """Take up an answer that the journal has kept."""
+        self._answers.setdefault(thread_id, {}).setdefault(paid.message_id, {})[paid.index] = paid
+
+    def forget(self, thread_id: str, message_id: str) -> None:
         """The message is done; its answers are not needed any more."""
-        self._answers.pop(message_id, None)
+        for paid in self._answers.get(thread_id, {}).pop(message_id, {}).values():
+            self._journal.append(Drop(_key(paid), thread_id))
+
+    def forget_thread(self, thread_id: str) -> None:
+        """The thread has ended, and its state in the journal with it."""
+        self._answers.pop(thread_id, None)
 
 
-def _digest(request: CompletionRequest) -> bytes:
-    return sha256(msgspec.json.encode(request)).digest()
+def _key(paid: PaidAnswer) -> str:
+    return f"{PAID}{paid.message_id}:{paid.index}"
+
+
+def _digest(request: CompletionRequest) -> str:
+    return sha256(msgspec.json.encode(request)).hexdigest()

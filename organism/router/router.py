@@ -14,8 +14,8 @@ import anyio
 import anyio.abc
 from msgspec.structs import replace
 
-from organism.amounts import NS_PER_S
-from organism.budget.holds import HeldCall, Spender
+from organism.amounts import NS_PER_S, BudgetState
+from organism.budget.holds import HeldCall, Settlement, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import of_provider
@@ -32,6 +32,7 @@ from organism.errors import (
 )
 from organism.ids import IdSource
 from organism.journal import Journal
+from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
 from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
@@ -40,6 +41,7 @@ from organism.router.course import Course
 from organism.router.gate import Passage
 from organism.router.gates import Gates
 from organism.router.hedge import Ended, first_answer
+from organism.router.memo import Memo
 from organism.router.observed import ObservedCall
 from organism.router.plan import ModelPlan, Route
 from organism.router.planner import Planner, Prices, input_tokens
@@ -101,6 +103,7 @@ class LLMRouter:
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
         self._slots: dict[str, anyio.Semaphore] = {}
+        self.memo = Memo(journal)
         self._tasks: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -122,7 +125,7 @@ class LLMRouter:
         await tasks.__aexit__(None, None, None)
 
     async def complete(self, call: Call, on_text: TextSink | None = None) -> Completion:
-        """Make a call and charge it to its thread.
+        """Make a call and charge it to its thread, or return the answer that an earlier run has paid for.
 
         Args:
             call: What to ask, and who pays.
@@ -136,6 +139,9 @@ class LLMRouter:
             UncertainError: No usable answer came, and the whole hold was charged.
             UnknownAccountError: The thread has no budget, because it is closed.
         """
+        paid = self.memo.find(call.spender.thread_id, call.message_id, call.index, call.request)
+        if paid is not None:
+            return paid
         call_id = self._ids.next("call")
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
         with observed:
@@ -183,7 +189,7 @@ class LLMRouter:
 
         async def run(attempt: Attempt, sink: TextSink | None) -> Ended:
             with observed.attempt(attempt):
-                return attempt, await self._run(course.call, course.call_id, attempt, sink)
+                return attempt, await self._run(course.call, attempt, sink)
 
         async def hedge(sink: TextSink | None) -> Ended | None:
             may = course.attempts < self.settings.attempts
@@ -232,20 +238,31 @@ class LLMRouter:
             output_rate=rates.dearest_output() if rates is not None else 0,
             request_cost=rates.request if rates is not None else 0,
         )
-        held = await self._registry.reserve(spender, ask)
+        record = CallRecord(
+            thread_id=spender.thread_id,
+            root_thread_id=call.root_thread_id,
+            agent=spender.agent,
+            message_id=call.message_id,
+            call_id=course.call_id,
+            attempt=course.attempts + 1,
+            provider=route.provider,
+            model=spender.model,
+            request_model=route.model,
+            input_tokens=ask.input_tokens,
+            output_cap=ask.output_cap,
+            price_source=rates.source if rates is not None else None,
+        )
+        held = await self._registry.reserve(spender, ask, record)
         if isinstance(held, Shortfall):
-            self._say_exceeded(call, held, enforced=True)
-            raise BudgetExhaustedError(held, spender.thread_id)
-        if held.over is not None:
-            self._say_exceeded(call, held.over, enforced=False)
+            raise BudgetExhaustedError(self._refuse(call, record, ask, held), spender.thread_id)
+        if held.over is not None and self._registry.first_report(held.over):
+            self._announcer.say_exceeded(call, held.over, enforced=False)
         course.attempts += 1
         timeouts = self._gates[route.provider].settings.timeouts
         return Attempt(
-            spender=spender,
-            number=course.attempts,
+            record=record,
             route=route,
             request=replace(request, model=route.model, max_output_tokens=held.output_cap),
-            input_tokens=ask.input_tokens,
             held=held,
             passage=passage,
             rates=rates,
@@ -255,12 +272,21 @@ class LLMRouter:
             deadline_s=course.deadline_s,
         )
 
-    async def _run(
-        self, call: Call, call_id: str, attempt: Attempt, on_text: TextSink | None
-    ) -> Completion | ProviderError:
+    def _refuse(self, call: Call, record: CallRecord, ask: Ask, shortfall: Shortfall) -> Shortfall:
+        """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
+        spender = Spender(record.thread_id, record.agent, record.model, record.provider)
+        warning = self._registry.last_warning(spender, ask, shortfall)
+        if warning is not None:
+            self._warn(record, warning)
+            return replace(shortfall, wrap_up=True)
+        if self._registry.first_report(shortfall):
+            self._announcer.say_exceeded(call, shortfall, enforced=True)
+        return shortfall
+
+    async def _run(self, call: Call, attempt: Attempt, on_text: TextSink | None) -> Completion | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
         try:
-            await attempt.passage.enter(attempt.input_tokens + attempt.held.output_cap, attempt.deadline_s)
+            await attempt.passage.enter(attempt.record.input_tokens + attempt.held.output_cap, attempt.deadline_s)
             self._registry.dispatch(attempt.held.hold_id)
             await self._journal.commit()
             if self._tasks is None:
@@ -274,7 +300,7 @@ class LLMRouter:
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
         self._open.setdefault(call.spender.thread_id, set()).add(attempt)
-        self._tasks.start_soon(self._perform, call, call_id, attempt)
+        self._tasks.start_soon(self._perform, call, attempt)
         try:
             await attempt.done.wait()
         except BaseException:
@@ -284,35 +310,46 @@ class LLMRouter:
             return UncertainError(attempt.route.provider, "the exchange was cut off")
         return attempt.result
 
-    async def _perform(self, call: Call, call_id: str, attempt: Attempt) -> None:
+    async def _perform(self, call: Call, attempt: Attempt) -> None:
         """Run an attempt to its settlement; there is no await between its end and the ledger."""
         try:
             await attempt.exchange(self._providers[attempt.route.provider])
         finally:
-            charge = self._resolve(call, call_id, attempt)
+            charge = self._resolve(call, attempt)
             attempt.passage.leave(attempt.health, tokens=charge.usage.total, failure=charge.error)
             attempt.done.set()
             self._forget(attempt)
 
-    def _resolve(self, call: Call, call_id: str, attempt: Attempt) -> Charge:
+    def _resolve(self, call: Call, attempt: Attempt) -> Charge:
+        """Charge or release, keep a paid answer, and tell: one step, with no await, so one commit."""
         charge = attempt.charge(self._prices.rates)
-        latency_ns = self._clock.monotonic_ns() - attempt.started_ns
+        settled: Settlement | tuple[BudgetState, ...]
         if charge.outcome == "released":
-            budgets = self._registry.release(attempt.held.hold_id)
-            self._announcer.say_usage(call, call_id, attempt, charge, latency_ns, budgets)
-            return charge
-        settlement = self._registry.settle(
-            attempt.held, charge.amounts, outcome=charge.outcome, priced=charge.cost_nanousd is not None
+            settled = self._registry.release(attempt.held.hold_id)
+        else:
+            settled = self._registry.settle(attempt.held, charge.amounts, charge.cost, call.spender.agent)
+        latency_ns = self._clock.monotonic_ns() - attempt.started_ns
+        self._announcer.say_usage(
+            attempt.record,
+            charge,
+            settled,
+            latency_ns=latency_ns,
+            labels=call.labels,
+            abandoned=attempt.abandoned,
         )
-        self._announcer.say_usage(call, call_id, attempt, charge, latency_ns, settlement)
-        for warning in settlement.warnings:
-            self._announcer.say_warning(call, warning)
-            if self.on_warning is not None:
-                self.on_warning(call.spender, warning)
+        if isinstance(attempt.result, Completion) and call.message_id:
+            self.memo.keep(call.spender.thread_id, call.message_id, call.index, call.request, attempt.result)
+        for warning in settled.warnings if isinstance(settled, Settlement) else ():
+            self._warn(attempt.record, warning)
         return charge
 
+    def _warn(self, record: CallRecord, warning: BudgetWarning) -> None:
+        self._announcer.say_warning(record, warning)
+        if self.on_warning is not None:
+            self.on_warning(Spender(record.thread_id, record.agent, record.model), warning)
+
     def _forget(self, attempt: Attempt) -> None:
-        thread_id = attempt.spender.thread_id
+        thread_id = attempt.record.thread_id
         attempts = self._open[thread_id]
         attempts.discard(attempt)
         if not attempts:
@@ -323,10 +360,7 @@ class LLMRouter:
     def close_thread(self, thread_id: str) -> None:
         """Free what is kept for a thread that has ended."""
         self._slots.pop(thread_id, None)
-
-    def _say_exceeded(self, call: Call, shortfall: Shortfall, *, enforced: bool) -> None:
-        if self._registry.first_report(shortfall):
-            self._announcer.say_exceeded(call, shortfall, enforced=enforced)
+        self.memo.forget_thread(thread_id)
 
     def _timeout_s(self, held: HeldCall, call_s: float | None) -> float:
         timeout_s = self.settings.timeout_s if call_s is None else call_s

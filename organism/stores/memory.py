@@ -1,11 +1,12 @@
 """A journal in memory, for embedding: it lasts as long as the process."""
 
 from collections import deque
-from typing import cast
+from types import TracebackType
+from typing import Self, cast
 
 import msgspec
 
-from organism.journal import Drop, JournalError, Keep, Piece, Stored, Then
+from organism.journal import Drop, DropThread, JournalError, Keep, Piece, Stored, Then
 from organism.ledger.entries import Entry
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, Event
@@ -21,7 +22,7 @@ class MemoryJournal:
     durable = False
 
     def __init__(self, capacity: int = 10_000) -> None:
-        self._pieces: dict[str, Keep] = {}
+        self._pieces: dict[str, dict[str, Keep]] = {}
         self._entries: deque[Entry] = deque(maxlen=capacity)
         self._events: deque[AnyEvent] = deque(maxlen=capacity)
         self._forgotten = 0
@@ -31,9 +32,11 @@ class MemoryJournal:
         """Keep a record; memory is as durable as it will ever be, so ``then`` is called at once."""
         match record:
             case Keep():
-                self._pieces[record.key] = record
+                self._pieces.setdefault(record.thread_id, {})[record.key] = record
             case Drop():
-                self._pieces.pop(record.key, None)
+                self._pieces.get(record.thread_id, {}).pop(record.key, None)
+            case DropThread():
+                self._pieces.pop(record.thread_id, None)
             case Event():
                 if len(self._events) == self._events.maxlen:
                     self._forgotten = int(self._events[0].id)
@@ -61,7 +64,11 @@ class MemoryJournal:
         encode = msgspec.json.encode
         return Stored(
             entries=tuple(encode(entry) for entry in self._entries),
-            pieces=tuple(Piece(keep.key, keep.thread_id, encode(keep.body)) for keep in self._pieces.values()),
+            pieces=tuple(
+                Piece(keep.key, keep.thread_id, encode(keep.body))
+                for pieces in self._pieces.values()
+                for keep in pieces.values()
+            ),
             last_event=int(self._events[-1].id) if self._events else 0,
             last_time_ns=self._last_time_ns,
         )
@@ -76,5 +83,10 @@ class MemoryJournal:
         newer = [event for event in self._events if event.id > after]
         return newer[:limit]
 
-    async def aclose(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         """Do nothing: there is nothing to free."""

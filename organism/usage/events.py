@@ -4,6 +4,7 @@ An event is appended in the same step as the ledger entry or the state it report
 other. Consumers treat two events of the same ``id`` as one.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -321,3 +322,6 @@ AnyEvent = (
     | AgentSaid
 )
 """Every kind of event: what a consumer matches on."""
+
+decode_event: Callable[[bytes | str], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
+"""Reads an event from JSON."""

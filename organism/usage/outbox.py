@@ -17,14 +17,17 @@ class Outbox:
         journal: Where events are kept.
         publish: Hands an event to the listeners; must not block or raise.
         clock: Gives events their time.
-        after: The number of the last event of an earlier run; ids go on from there.
     """
 
-    def __init__(self, journal: Journal, publish: Callable[[AnyEvent], None], clock: Clock, after: int = 0) -> None:
+    def __init__(self, journal: Journal, publish: Callable[[AnyEvent], None], clock: Clock) -> None:
         self._journal = journal
         self._publish = publish
         self._clock = clock
-        self._numbers = count(after + 1)
+        self._numbers = count(1)
+
+    def go_on_after(self, number: int) -> None:
+        """Go on from the number of the last event of an earlier process."""
+        self._numbers = count(number + 1)
 
     def emit(self, event: AnyEvent) -> None:
         """Give an event its id and time and append it to the journal; listeners are told once it is committed.

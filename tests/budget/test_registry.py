@@ -11,7 +11,7 @@ from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, ScopedLimits, period
 from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
-from organism.ledger.ledger import Ledger
+from organism.ledger.ledger import Cost, Ledger
 from organism.testing import ManualClock, SequentialIds, VirtualClock, run
 
 ME = Spender("t", "writer", "main")
@@ -30,7 +30,7 @@ def make(
     plan: BudgetPlan | None = None,
     **limits: int,
 ) -> ThreadBudgetRegistry:
-    plan = plan or BudgetPlan(thread=Limits(tokens=tokens, **limits))
+    plan = plan or BudgetPlan(thread=Limits(tokens=tokens, **limits), wrap_up_percent=0)
     registry = ThreadBudgetRegistry(plan, Ledger(), ManualClock(), SequentialIds(), mode=mode, wait_s=wait_s)
     registry.open_thread("t")
     return registry
@@ -49,7 +49,7 @@ def held(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> 
 
 def spend(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> list[int]:
     """Spend tokens and return the thresholds that this crossed."""
-    settlement = registry.settle(held(registry, tokens, spender), Amounts(tokens, 0, 1), outcome="settled")
+    settlement = registry.settle(held(registry, tokens, spender), Amounts(tokens, 0, 1), Cost())
     return [warning.threshold for warning in settlement.warnings]
 
 
@@ -264,7 +264,7 @@ def test_new_day_is_another_account() -> None:
 
 
 def virtual(tokens: int, wait_s: float = 30) -> ThreadBudgetRegistry:
-    plan = BudgetPlan(thread=Limits(tokens=tokens))
+    plan = BudgetPlan(thread=Limits(tokens=tokens), wrap_up_percent=0)
     registry = ThreadBudgetRegistry(plan, Ledger(), VirtualClock(), SequentialIds(), wait_s=wait_s)
     registry.open_thread("t")
     return registry
@@ -303,7 +303,7 @@ def test_refused_call_waits_for_its_siblings_and_then_fits() -> None:
 
         async def finish() -> None:
             await anyio.sleep(5)
-            registry.settle(first, Amounts(20), outcome="settled")
+            registry.settle(first, Amounts(20), Cost())
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(finish)
@@ -343,7 +343,7 @@ def test_small_call_does_not_overtake_a_large_one(seed: int) -> None:
             call = await registry.reserve(ME, ask(tokens))
             assert isinstance(call, HeldCall)
             order.append(name)
-            registry.settle(call, Amounts(0), outcome="settled")
+            registry.settle(call, Amounts(0), Cost())
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(caller, "large", 95)
@@ -351,7 +351,7 @@ def test_small_call_does_not_overtake_a_large_one(seed: int) -> None:
             tasks.start_soon(caller, "small", 10)  # would fit at once
             await anyio.sleep(1)
             assert order == []
-            registry.settle(blocker, Amounts(0), outcome="settled")
+            registry.settle(blocker, Amounts(0), Cost())
         assert order[0] == "large"
 
     run(main, seed=seed)

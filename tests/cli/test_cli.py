@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+NUMBERS = (
+    "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, kept for a last call 3 tokens); the call needs"
+)
+
 SCRIPTED = """\
 name: quick
 entry: planner
@@ -83,7 +87,10 @@ def test_exhausted_run_says_which_scope_with_every_number_and_exits_3(folder: Pa
 
     assert result.returncode == 3
     assert "planner was refused: thread:" in result.stdout
-    assert "has 60 tokens left of 60 tokens (spent 0 tokens, held 0 tokens); the call needs" in result.stdout
+    assert (
+        "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, kept for a last call 3 tokens); the call needs"
+        in result.stdout
+    )
     assert "0 tokens of 60 tokens" in result.stdout
     assert "--budget-tokens N" in result.stdout
     assert "its thread has ended" not in result.stdout, "leaving ends the thread; that is no news to anybody"
@@ -289,7 +296,9 @@ def test_sender_learns_what_its_thread_waits_for(folder: Path) -> None:
         log = [json.loads(line) for line in process.stderr.read().splitlines()]
 
     assert refused.returncode == 3
-    numbers = "has 60 tokens left of 60 tokens (spent 0 tokens, held 0 tokens); the call needs"
+    numbers = (
+        "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, kept for a last call 3 tokens); the call needs"
+    )
     assert numbers in refused.stderr
     assert [numbers in line["refused"] for line in log if line["event"] == "BudgetExceeded"] == [True]
 

@@ -9,7 +9,7 @@ from organism.amounts import Amounts, Limits
 from organism.budget.policy import Ask, Grant, Room, decide
 from organism.errors import LedgerStateError, UnknownAccountError
 from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled
-from organism.ledger.ledger import Ledger
+from organism.ledger.ledger import Cost, Ledger
 
 ACCOUNTS = ("a", "b", "c")
 some_accounts = st.lists(st.sampled_from(ACCOUNTS), min_size=1, max_size=3, unique=True).map(tuple)
@@ -59,10 +59,10 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     def settle(self, hold: str, actual: int) -> None:
         if hold not in self.open:
             with pytest.raises(LedgerStateError, match="not open"):
-                self.ledger.settle(hold, Amounts(actual), source="settled", priced=True, time_ns=0)
+                self.ledger.settle(hold, Amounts(actual), Cost(), 0)
             return
         accounts, amount = self.open.pop(hold)
-        overrun = self.ledger.settle(hold, Amounts(actual), source="settled", priced=True, time_ns=0)
+        overrun = self.ledger.settle(hold, Amounts(actual), Cost(), 0)
         assert overrun.tokens == max(0, actual - amount)
         for account in accounts:
             self.spent[account] += actual
@@ -77,7 +77,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             del self.open[hold]
             self.ledger.release(hold, 0)
         with pytest.raises(LedgerStateError, match="not open"):
-            self.ledger.settle(hold, Amounts(1), source="settled", priced=True, time_ns=0)
+            self.ledger.settle(hold, Amounts(1), Cost(), 0)
 
     @rule(hold=holds)
     def dispatch(self, hold: str) -> None:
@@ -159,7 +159,7 @@ def test_negative_amounts_are_refused(amounts: Amounts) -> None:
     with pytest.raises(LedgerStateError, match="negative"):
         ledger.reserve("h", ("a",), amounts, 0)
     with pytest.raises(LedgerStateError, match="negative"):
-        ledger.settle("open", amounts, source="settled", priced=True, time_ns=0)
+        ledger.settle("open", amounts, Cost(), 0)
 
 
 def test_same_hold_twice_is_refused() -> None:

@@ -11,6 +11,7 @@ from organism import (
     AgentFailed,
     Bounds,
     BudgetExhaustedError,
+    BudgetPlan,
     BudgetWarning,
     ConfigError,
     Context,
@@ -78,7 +79,8 @@ def left_nothing(organism: Organism) -> bool:
         and organism.ledger.accounts == ()
         and organism.ledger.open_holds == ()
         and all(box.messages == 0 and box.size == 0 for box in statistics.mailboxes.values())
-        and len(organism.pump.memo) == 0
+        and len(organism.router.memo) == 0
+        and all(not piece.thread_id for piece in organism.journal.load().pieces)
         and organism.router.statistics().threads == 0
     )
 
@@ -721,7 +723,7 @@ async def test_thousand_calls_of_one_thread_never_pass_its_limit() -> None:
     organism = make(
         crowd,
         provider=provider,
-        limits=Limits(tokens=limit),
+        limits=BudgetPlan(thread=Limits(tokens=limit), wrap_up_percent=0),
         on_exhausted="fail",
         router=RouterSettings(calls_in_flight=1000, estimate="strict"),
         wait_s=0,

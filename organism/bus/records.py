@@ -1,0 +1,133 @@
+"""The live state of threads as the journal keeps it: one small struct for each kind of thing a crash must not lose.
+
+A message is kept as its own envelope from the step that accepts it to the step that has handled it. The key of a piece
+begins with its kind, so that whoever reads it back knows what it is. Pure.
+"""
+
+from typing import Final
+
+import msgspec
+
+from organism.amounts import BudgetState
+from organism.bus.dead_letters import Reason
+from organism.bus.threads import MessageKey, Origin, ThreadStatus
+from organism.errors import Shortfall
+from organism.messages import Envelope, ThreadOutcome
+
+THREAD: Final = "thread"
+MESSAGE: Final = "msg"
+PARKED: Final = "parked"
+TRIED: Final = "tried"
+STATE: Final = "state"
+ANSWER: Final = "answer"
+OUTPUT: Final = "output"
+CHILD: Final = "child"
+CLOSED: Final = "closed"
+DEAD: Final = "dead"
+STOPPED: Final = "stopped"
+
+
+def key(kind: str, *names: object) -> str:
+    """Return the key of a piece."""
+    return ":".join((kind, *map(str, names)))
+
+
+class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An open thread.
+
+    Attributes:
+        open_ns: Nanoseconds it had been open and not parked when this was written.
+        running_since_ns: When this was written, if its time runs.
+        carve: The hold its whole limit was carved from.
+        ending: How and why it is being ended by order.
+    """
+
+    thread_id: str
+    root: str
+    parent: str | None
+    depth: int
+    entry: str
+    labels: dict[str, str]
+    status: ThreadStatus
+    open_ns: int
+    running_since_ns: int | None
+    carve: str | None
+    origin: Origin
+    blocked_by: Shortfall | None
+    gave_up: str | None
+    ending: tuple[ThreadOutcome, str | None] | None
+    descendants: int
+
+
+class ParkedRecord(msgspec.Struct, frozen=True):
+    """A message waits for budget."""
+
+    message_id: str
+    shortfall: Shortfall
+
+
+class TriedRecord(msgspec.Struct, frozen=True):
+    """A message has been tried without success so often."""
+
+    message_id: str
+    attempts: int
+
+
+class StateRecord(msgspec.Struct, frozen=True):
+    """An agent's own dictionary for a thread."""
+
+    agent: str
+    state: msgspec.Raw
+
+
+class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a question whose asker is not done yet."""
+
+    question_id: str
+    recipient: str
+    asked: MessageKey
+    reply: msgspec.Raw | None
+    failure: str | None
+
+
+class OutputRecord(msgspec.Struct, frozen=True):
+    """Something a thread has sent to the user."""
+
+    payload: msgspec.Raw
+
+
+class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a thread ended: kept for a while for those who ask late, and for a parent that is not done yet."""
+
+    thread_id: str
+    outcome: ThreadOutcome
+    outputs: tuple[msgspec.Raw, ...]
+    budget: BudgetState
+    reason: str | None
+    root: str
+    closed_ns: int
+    spawned_by: MessageKey | None = None
+
+
+class DeadRecord(msgspec.Struct, frozen=True):
+    """A message that was given up on."""
+
+    envelope: Envelope
+    reason: Reason
+    detail: str
+    time_ns: int
+
+
+class DeadHead(msgspec.Struct, frozen=True):
+    """A :class:`DeadRecord` whose envelope is still JSON."""
+
+    envelope: msgspec.Raw
+    reason: Reason
+    detail: str
+    time_ns: int
+
+
+class StoppedRecord(msgspec.Struct, frozen=True):
+    """The last process ended in good order: no message was being handled when it did."""
+
+    time_ns: int

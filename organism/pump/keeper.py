@@ -1,0 +1,178 @@
+"""Writes the live state of threads to the journal, each piece in the step that changes it.
+
+Nothing here decides or awaits. What one step of the pump appends is committed together: that a message is done, what
+its handler has sent, and what it has changed.
+"""
+
+import msgspec
+
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.dead_letters import DeadLetter
+from organism.bus.records import (
+    ANSWER,
+    CHILD,
+    CLOSED,
+    DEAD,
+    MESSAGE,
+    OUTPUT,
+    PARKED,
+    STATE,
+    STOPPED,
+    THREAD,
+    TRIED,
+    AnswerRecord,
+    DeadRecord,
+    OutputRecord,
+    ParkedRecord,
+    ResultRecord,
+    StateRecord,
+    StoppedRecord,
+    ThreadRecord,
+    TriedRecord,
+    key,
+)
+from organism.bus.threads import Lane, Question, Thread
+from organism.clock import Clock
+from organism.errors import Shortfall
+from organism.journal import Drop, DropThread, Journal, Keep
+from organism.messages import Envelope, ThreadResult, encode
+
+
+class Keeper:
+    """Keeps the state of threads in a journal.
+
+    Args:
+        journal: Where to.
+        registry: Knows how long threads have been open.
+        clock: Dates the pieces.
+    """
+
+    def __init__(self, journal: Journal, registry: ThreadBudgetRegistry, clock: Clock) -> None:
+        self.journal = journal
+        self._registry = registry
+        self._clock = clock
+
+    # -- threads --------------------------------------------------------------------------------------------------
+
+    def thread(self, thread: Thread) -> None:
+        """Keep what a thread is and how it stands."""
+        running = thread.status in ("open", "closing")
+        record = ThreadRecord(
+            thread_id=thread.id,
+            root=thread.root,
+            parent=thread.parent,
+            depth=thread.depth,
+            entry=thread.entry,
+            labels=thread.labels,
+            status=thread.status,
+            open_ns=self._registry.budget(thread.id).elapsed_ns,
+            running_since_ns=self._clock.now_ns() if running else None,
+            carve=self._registry.carve_of(thread.id),
+            origin=thread.origin,
+            blocked_by=thread.blocked_by,
+            gave_up=thread.gave_up,
+            ending=thread.ending,
+            descendants=thread.descendants,
+        )
+        self._keep(key(THREAD, thread.id), thread.id, record)
+
+    def ended(self, thread: Thread, result: ThreadResult) -> None:
+        """Keep nothing of a thread but how it ended."""
+        self.journal.append(DropThread(thread.id))
+        record = ResultRecord(
+            thread_id=thread.id,
+            outcome=result.outcome,
+            outputs=tuple(msgspec.Raw(encode(output)) for output in result.outputs),
+            budget=result.budget,
+            reason=result.reason,
+            root=thread.root,
+            closed_ns=self._clock.now_ns(),
+            spawned_by=thread.origin.spawned_by,
+        )
+        self._keep(key(CLOSED, thread.id), "", record)
+        if thread.parent is not None and thread.origin.spawned_by is not None:
+            self._keep(key(CHILD, thread.id), thread.parent, record)
+
+    def forget_ended(self, thread_id: str) -> None:
+        """Let go of how a thread ended long ago."""
+        self._drop(key(CLOSED, thread_id), "")
+
+    def output(self, thread: Thread, envelope: Envelope) -> None:
+        """Keep something that was sent to the user."""
+        self._keep(key(OUTPUT, envelope.id), thread.id, OutputRecord(msgspec.Raw(encode(envelope.payload))))
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    def accepted(self, envelope: Envelope) -> None:
+        """Keep a message until it is done."""
+        self._keep(key(MESSAGE, envelope.id), envelope.thread_id, envelope)
+
+    def gone(self, envelope: Envelope) -> None:
+        """Let go of a message that has been handled, joined or given up on."""
+        self._drop(key(MESSAGE, envelope.id), envelope.thread_id)
+
+    def tried(self, lane: Lane, envelope: Envelope) -> None:
+        """Keep how often a message was tried in vain, so that no crash gives it more attempts than it may have."""
+        record = TriedRecord(envelope.id, lane.attempts)
+        self._keep(key(TRIED, envelope.id), envelope.thread_id, record)
+
+    def parked(self, envelope: Envelope, shortfall: Shortfall) -> None:
+        """Keep that a message waits for budget."""
+        self._keep(key(PARKED, envelope.id), envelope.thread_id, ParkedRecord(envelope.id, shortfall))
+
+    def unparked(self, envelope: Envelope) -> None:
+        """A message need not wait for budget any more."""
+        self._drop(key(PARKED, envelope.id), envelope.thread_id)
+
+    def done(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
+        """Let go of a message and of all that was kept so that it could be run again; keep the agent's state."""
+        self.gone(envelope)
+        if lane.attempts:
+            self._drop(key(TRIED, envelope.id), envelope.thread_id)
+        if state != lane.stored:
+            lane.stored = state
+            self._keep(key(STATE, thread.id, lane.agent), thread.id, StateRecord(lane.agent, msgspec.Raw(state)))
+
+    def answered(self, thread: Thread, question: Question) -> None:
+        """Keep what came of a question until its asker is done."""
+        record = AnswerRecord(
+            question_id=question.id,
+            recipient=question.recipient,
+            asked=question.key,
+            reply=None if question.reply is None else msgspec.Raw(encode(question.reply)),
+            failure=question.failure,
+        )
+        self._keep(key(ANSWER, question.id), thread.id, record)
+
+    def answer_used(self, thread: Thread, question: Question) -> None:
+        """The asker of a question is done."""
+        self._drop(key(ANSWER, question.id), thread.id)
+
+    def child_used(self, parent: Thread, child: Thread) -> None:
+        """The message that spawned a child is done."""
+        self._drop(key(CHILD, child.id), parent.id)
+
+    # -- the rest -------------------------------------------------------------------------------------------------
+
+    def dead(self, letter: DeadLetter) -> None:
+        """Keep a dead letter."""
+        record = DeadRecord(letter.envelope, letter.reason, letter.detail, letter.time_ns)
+        self._keep(key(DEAD, letter.id), "", record)
+
+    def dead_gone(self, letter: DeadLetter) -> None:
+        """Let go of a dead letter."""
+        self._drop(key(DEAD, letter.id), "")
+
+    def stopped(self) -> None:
+        """Keep that no message is being handled any more."""
+        self._keep(STOPPED, "", StoppedRecord(self._clock.now_ns()))
+
+    def started(self) -> None:
+        """From now on messages are being handled."""
+        self._drop(STOPPED, "")
+
+    def _keep(self, name: str, thread_id: str, body: msgspec.Struct) -> None:
+        self.journal.append(Keep(name, thread_id, body))
+
+    def _drop(self, name: str, thread_id: str) -> None:
+        self.journal.append(Drop(name, thread_id))

@@ -1,0 +1,219 @@
+"""The durable journal: an SQLite file with one writer, which commits in groups.
+
+While one group is being written, the next one collects; so the more there is to do, the more a commit takes with it.
+A group that found no room on the disk stays in memory, in order, and is written with the next try.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import msgspec
+import structlog
+
+from organism.journal import JournalBrokenError, JournalError, Stored, Then
+from organism.stores.batch import batch_of
+from organism.stores.sqlite_file import Retention, SqliteFile
+from organism.usage.events import AnyEvent
+
+_RETRY_S = 1.0
+"""Seconds between tries to write while nobody asks; whoever asks is given a try at once."""
+
+_FORGET_EVERY = 1000
+"""So many groups are written between two looks for what is too old to be kept."""
+
+_log = structlog.get_logger("organism.journal")
+
+
+class _Write:
+    """One try to write what is pending: those who wait for it, and what came of it."""
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.error: JournalError | None = None
+
+    def fail(self, error: JournalError) -> None:
+        """Tell those who wait why it came to nothing."""
+        self.error = error
+        self.done.set()
+
+
+class SqliteJournal:
+    """A journal in a file. Use it as an async context manager: it owns the writer's task.
+
+    Args:
+        path: The file; its folder is made if it is not there.
+        retention: What is forgotten when.
+        vfs: The name of an apsw VFS; the system's own unless given.
+    """
+
+    durable = True
+
+    def __init__(self, path: str | Path, *, retention: Retention | None = None, vfs: str | None = None) -> None:
+        self.path = Path(path)
+        self._retention = retention or Retention()
+        self._vfs = vfs
+        self._file: SqliteFile | None = None
+        self._pending: list[tuple[msgspec.Struct, Then | None]] = []
+        self._group: list[tuple[msgspec.Struct, Then | None]] | None = None
+        self._appended = 0
+        self._taken = 0
+        self._committed = 0
+        self._number = 0
+        self._current: _Write | None = None
+        self._next = _Write()
+        self._wanted = anyio.Event()
+        self._closing = False
+        self._ended = anyio.Event()
+        self._broken: JournalBrokenError | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the file.
+
+        Raises:
+            JournalError: If it is in use, damaged, newer than this program, or cannot be written.
+        """
+        self._file = await anyio.to_thread.run_sync(SqliteFile, self.path, self._vfs)
+        self._number = self._file.batch_number
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Write what is left and close the file; what cannot be written is said in the log."""
+        tasks, self._tasks = self._tasks, None
+        if tasks is None:
+            return
+        with anyio.CancelScope(shield=True):
+            self._closing = True
+            self._wanted.set()
+            await self._ended.wait()
+            await anyio.to_thread.run_sync(self._opened.close)
+            self._file = None
+        await tasks.__aexit__(None, None, None)
+
+    @property
+    def _opened(self) -> SqliteFile:
+        if self._file is None:
+            raise JournalError("the journal is not open; use it as an async context manager")
+        return self._file
+
+    # -- the port -------------------------------------------------------------------------------------------------
+
+    def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
+        """Take a record; the writer takes it to the file soon, or sooner if somebody waits for it."""
+        self._pending.append((record, then))
+        self._appended += 1
+        self._wanted.set()
+
+    async def commit(self) -> None:
+        """Return when everything appended so far is in the file.
+
+        Raises:
+            JournalError: If there is no room; it stays in memory and is written when there is.
+            JournalBrokenError: If the file cannot be trusted any more.
+        """
+        upto = self._appended
+        while self._committed < upto:
+            if self._broken is not None:
+                raise self._broken
+            write = self._current if self._current is not None and upto <= self._taken else self._next
+            self._wanted.set()
+            await write.done.wait()
+            if write.error is not None:
+                raise write.error
+
+    def load(self) -> Stored:
+        """Return what the file holds.
+
+        Raises:
+            JournalError: If it cannot be read.
+        """
+        return self._opened.load()
+
+    async def events_after(self, after: str, limit: int) -> list[AnyEvent]:
+        """Return stored events; see :class:`organism.usage.event_log.EventLog`.
+
+        Raises:
+            EventsGoneError: If some after that one have been forgotten.
+        """
+        return await anyio.to_thread.run_sync(self._opened.events_after, after, limit)
+
+    # -- the writer -----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            await self._write_groups()
+        finally:
+            self._ended.set()
+
+    async def _write_groups(self) -> None:
+        groups = 0
+        while not (self._closing and not self._pending and self._group is None):
+            await self._wanted.wait()
+            self._wanted = anyio.Event()
+            if self._group is None and not self._pending:
+                continue
+            error = await self._write_group()
+            if isinstance(error, JournalBrokenError):
+                self._broken = error
+                raise error
+            if error is not None:
+                if self._closing:
+                    return
+                with anyio.move_on_after(_RETRY_S):
+                    await self._wanted.wait()
+                self._wanted.set()
+                continue
+            if self._pending:
+                self._wanted.set()
+            groups += 1
+            if groups % _FORGET_EVERY == 1:
+                await anyio.to_thread.run_sync(self._opened.forget, self._retention)
+
+    async def _write_group(self) -> JournalError | None:
+        """Write what is pending as one transaction, or the group that found no room before."""
+        if self._group is None:
+            self._group, self._pending = self._pending, []
+            self._taken = self._appended
+        group = self._group
+        write, self._current, self._next = self._next, self._next, _Write()
+        try:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._write, [record for record, _ in group], self._number + 1)
+        except JournalError as error:
+            _log.error("commit_failed", records=len(group) + len(self._pending), error=str(error))
+            write.fail(error)
+            self._next.fail(error)
+            self._next = _Write()
+            return error
+        finally:
+            self._current = None
+        self._number += 1
+        self._group = None
+        self._committed = self._taken
+        for _, then in group:
+            if then is not None:
+                then()
+        write.done.set()
+        return None
+
+    def _write(self, records: Sequence[msgspec.Struct], number: int) -> None:
+        batch = batch_of(records)
+        try:
+            self._opened.write(batch, number)
+        except JournalBrokenError:
+            raise
+        except JournalError:
+            # Whether the transaction came through may be unknown: the file is opened anew and asked.
+            self._opened.reopen()
+            if self._opened.batch_number < number:
+                raise

@@ -1,0 +1,268 @@
+"""One SQLite file with a journal in it: opened by one owner, checked, brought up to date, written in whole batches.
+
+Everything here blocks; :mod:`organism.stores.sqlite` calls it on a worker thread.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import apsw
+import msgspec
+
+from organism.journal import JournalBrokenError, JournalError, Piece, Stored
+from organism.stores.batch import Batch, EntryRow, chained
+from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
+from organism.usage.event_log import check_kept
+from organism.usage.events import AnyEvent, decode_event
+
+GENESIS = bytes(32)
+"""What the hash of the first entry is chained to."""
+
+_RESCUE = "keep a copy of the folder, then restore a backup or start with another --state"
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """What is forgotten when; open threads and the balances of open accounts never are.
+
+    Attributes:
+        events_ns: How long events are kept.
+        entries_ns: How long ledger entries are kept, once a checkpoint stands for them.
+    """
+
+    events_ns: int = 90 * 86_400 * 1_000_000_000
+    entries_ns: int = 400 * 86_400 * 1_000_000_000
+
+
+class SqliteFile:
+    """An open file.
+
+    Args:
+        path: Where it is; made with its folder if it is not there, for its owner only.
+        vfs: The name of an apsw VFS to open it through; the system's own unless given.
+
+    Raises:
+        JournalError: If it cannot be opened, is in use, of a newer program, or no journal.
+        JournalBrokenError: If it is damaged.
+    """
+
+    def __init__(self, path: Path, vfs: str | None = None) -> None:
+        self.path = path
+        self._vfs = vfs
+        self._lock = Lock()
+        self._db = self._open()
+        self._hash = self._last_hash()
+
+    def close(self) -> None:
+        """Close it; the write-ahead log is folded into it."""
+        with self._lock, explained(self.path):
+            self._db.close()
+
+    # -- opening --------------------------------------------------------------------------------------------------
+
+    def _open(self) -> apsw.Connection:
+        with explained(self.path):
+            if self._vfs is None:
+                _make_private(self.path)
+            db = apsw.Connection(str(self.path), vfs=self._vfs)
+            try:
+                for pragma in PRAGMAS:
+                    db.execute(pragma).fetchall()
+                self._check(db)
+                with transaction(db):  # takes the lock now, so that a second owner learns of the first at once
+                    self._migrate(db)
+            except BaseException:
+                db.close()
+                raise
+            return db
+
+    def _check(self, db: apsw.Connection) -> None:
+        """Refuse what is no journal, newer than this program, or damaged."""
+        version, application = _one(db, "PRAGMA user_version"), _one(db, "PRAGMA application_id")
+        if version == 0 and application == 0 and not _one(db, "SELECT count(*) FROM sqlite_schema"):
+            return
+        if application != APPLICATION_ID:
+            raise JournalError(f"{self.path} is a database, but not a journal of organism; use another --state")
+        if version > VERSION:
+            raise JournalError(
+                f"the journal {self.path} has version {version}, but this organism knows versions up to {VERSION}; "
+                f"upgrade organism"
+            )
+        faults = [str(row[0]) for row in db.execute("PRAGMA quick_check(1)") if row[0] != "ok"]
+        if faults:
+            raise JournalBrokenError(f"the journal {self.path} is damaged ({faults[0]}); {_RESCUE}")
+
+    def _migrate(self, db: apsw.Connection) -> None:
+        """Take the steps that this file has not taken yet, all of them or none."""
+        version = _one(db, "PRAGMA user_version")
+        for step in MIGRATIONS[version:]:
+            db.execute(step)
+        if version < VERSION:
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _last_hash(self) -> bytes:
+        found = _rows(self._db, "SELECT hash FROM entries ORDER BY seq DESC LIMIT 1")
+        return bytes(found[0][0]) if found else GENESIS
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    @property
+    def batch_number(self) -> int:
+        """The number of the last batch that was written."""
+        return _one(self._db, "SELECT value FROM meta WHERE key = 'batch'")
+
+    def write(self, batch: Batch, number: int) -> None:
+        """Write a batch, whole or not at all. One that was written before, by its number, is not written again.
+
+        Raises:
+            JournalError: If there is no room for it; trying again later may go well.
+            JournalBrokenError: If the file cannot be trusted any more.
+        """
+        with self._lock, explained(self.path):
+            if self.batch_number >= number:
+                self._hash = self._last_hash()
+                return
+            rows = list(chained(batch.entries, self._hash))
+            with transaction(self._db):
+                self._insert(batch, rows)
+                self._db.execute("UPDATE meta SET value = ? WHERE key = 'batch'", (number,))
+            self._hash = rows[-1][-1] if rows else self._hash
+
+    def reopen(self) -> None:
+        """Open the file anew after an error of which nobody knows what it has left behind."""
+        with self._lock:
+            self._db.close(True)
+            self._db = self._open()
+            self._hash = self._last_hash()
+
+    def _insert(self, batch: Batch, rows: list[tuple[*EntryRow, bytes]]) -> None:
+        db = self._db
+        if batch.ended:
+            db.executemany("DELETE FROM pieces WHERE thread_id = ?", ((thread_id,) for thread_id in batch.ended))
+        if batch.gone:
+            db.executemany("DELETE FROM pieces WHERE key = ?", ((key,) for key in batch.gone))
+        if batch.kept:
+            db.executemany(
+                "INSERT INTO pieces (key, thread_id, body) VALUES (?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
+                batch.kept,
+            )
+        if rows:
+            db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        if batch.events:
+            db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", batch.events)
+            db.execute("UPDATE meta SET value = ? WHERE key = 'last_event'", (batch.events[-1][0],))
+        if batch.last_time_ns:
+            db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'last_time_ns'", (batch.last_time_ns,))
+
+    def forget(self, retention: Retention, rows: int = 2000) -> None:
+        """Delete what is older than it need be kept, a bounded number of rows at a time."""
+        with self._lock, explained(self.path), transaction(self._db):
+            db, now_ns = self._db, _one(self._db, "SELECT value FROM meta WHERE key = 'last_time_ns'")
+            before = now_ns - retention.events_ns
+            gone = _rows(
+                db,
+                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE time_ns < ? ORDER BY id LIMIT ?) "
+                "RETURNING id",
+                before,
+                rows,
+            )
+            if gone:
+                newest = max(row[0] for row in gone)
+                db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'forgotten_event'", (newest,))
+            db.execute(
+                "DELETE FROM entries WHERE seq IN (SELECT seq FROM entries WHERE time_ns < ? AND seq < "
+                "(SELECT max(seq) FROM entries WHERE kind = 'Checkpoint') ORDER BY seq LIMIT ?)",
+                (now_ns - retention.entries_ns, rows),
+            )
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def load(self) -> Stored:
+        """Return everything that is needed to go on."""
+        with self._lock, explained(self.path):
+            db = self._db
+            start = _one(db, "SELECT coalesce(max(seq), 0) FROM entries WHERE kind = 'Checkpoint'")
+            bodies = _rows(db, "SELECT body FROM entries WHERE seq >= ? ORDER BY seq", start)
+            pieces = _rows(db, "SELECT key, thread_id, body FROM pieces ORDER BY seq")
+            return Stored(
+                entries=[body.encode() for (body,) in bodies],
+                pieces=tuple(Piece(key, thread_id, body.encode()) for key, thread_id, body in pieces),
+                last_event=_one(db, "SELECT value FROM meta WHERE key = 'last_event'"),
+                last_time_ns=_one(db, "SELECT value FROM meta WHERE key = 'last_time_ns'"),
+            )
+
+    def events_after(self, after: str, limit: int) -> list[AnyEvent]:
+        """Return events; see :class:`organism.usage.event_log.EventLog`."""
+        with self._lock, explained(self.path):
+            db = self._db
+            oldest = _one(db, "SELECT coalesce(min(id), 0) FROM events")
+            check_kept(after, _one(db, "SELECT value FROM meta WHERE key = 'forgotten_event'"), f"{oldest:016d}")
+            found = _rows(db, "SELECT body FROM events WHERE id > ? ORDER BY id LIMIT ?", int(after or 0), limit)
+            return [decode_event(body) for (body,) in found]
+
+    def entries(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str, bytes]]:
+        """Return number, JSON and hash of ledger entries above a number, in order."""
+        with self._lock, explained(self.path):
+            query = "SELECT seq, body, hash FROM entries WHERE seq > ? ORDER BY seq LIMIT ?"
+            return [(seq, body, digest) for seq, body, digest in _rows(self._db, query, after, limit)]
+
+
+def _rows(db: apsw.Connection, query: str, *values: int | str) -> list[tuple[Any, ...]]:
+    return db.execute(query, values).fetchall()
+
+
+def _one(db: apsw.Connection, query: str) -> int:
+    return int(_rows(db, query)[0][0])
+
+
+@contextmanager
+def transaction(db: apsw.Connection) -> Iterator[None]:
+    """Do everything inside or nothing. IMMEDIATE: one that only reads at first could not become a writer later."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # a full disk has rolled it back already
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite and of the system into ours, which say what to do."""
+    try:
+        yield
+    except apsw.FullError as error:
+        raise JournalError(f"the disk of {path} is full ({error}); work goes on when there is room") from None
+    except apsw.BusyError:
+        raise JournalError(f"the journal {path} is in use by another process") from None
+    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
+        raise JournalError(f"the journal {path} cannot be written ({error}); check the folder and its owner") from None
+    except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError) as error:
+        raise JournalBrokenError(f"the journal {path} is damaged ({error}); {_RESCUE}") from None
+    except apsw.IOError as error:
+        if getattr(error, "extendedresult", 0) in _UNSURE:
+            # After a failed sync the system may have thrown away what it could not write: only a new start tells.
+            raise JournalBrokenError(
+                f"the journal {path} could not be synced ({error}); start organism again"
+            ) from None
+        raise JournalError(f"the journal {path} cannot be written ({error})") from None
+    except apsw.Error as error:
+        raise JournalBrokenError(f"the journal {path} refused a record ({type(error).__name__}: {error})") from None
+    except OSError as error:
+        raise JournalError(f"the journal {path} cannot be used: {error.strerror}") from None
+
+
+_UNSURE = frozenset((apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC))
+
+
+def _make_private(path: Path) -> None:
+    """Make the folder and the file for their owner only, before anything is written into them."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -7,30 +7,31 @@ import os
 import random
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import anyio
 
 from organism.agents.agent import Agent
 from organism.agents.llm import TextListener
 from organism.agents.roster import check_names, roster
-from organism.amounts import NS_PER_S, BudgetState, Limits
+from organism.agents.serving import ToolServers
+from organism.agents.tools import ToolServer
+from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.threads import ThreadView
-from organism.clock import Clock, SteadyClock, SystemClock
+from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.config.build import build
 from organism.config.build_providers import Progress
 from organism.config.load import LoadedConfig, load_config
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
-from organism.journal import Journal, Stored
+from organism.journal import Stored
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
 from organism.messages import Message, MessageRegistry, ThreadResult, as_message
@@ -44,14 +45,10 @@ from organism.router.provider import Provider
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.usage.activity import ActivityFeed
-from organism.usage.event_log import EventLog
+from organism.usage.event_log import Store
 from organism.usage.events import AnyEvent
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
-
-
-class Store(Journal, EventLog, Protocol):
-    """A journal whose events can be read again."""
 
 
 class Organism:
@@ -72,6 +69,7 @@ class Organism:
         prices: What models cost, beside what is shipped.
         provider_kinds: The kind of a provider in the price data, where it differs from its name.
         messages: Message types that come in from outside, beside those that agents name.
+        tool_servers: Servers whose tools agents use.
         journal: Where what happens is kept.
         clock: Injected time.
         ids: Injected ids.
@@ -100,6 +98,7 @@ class Organism:
         prices: PriceBook | None = None,
         provider_kinds: Mapping[str, str] | None = None,
         messages: Iterable[type[Message]] = (),
+        tool_servers: Iterable[ToolServer] = (),
         journal: Store | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
@@ -158,6 +157,7 @@ class Organism:
             on_exhausted=on_exhausted,
             activity=self.activity,
         )
+        self._tool_servers = ToolServers(tool_servers)
         self._stack: AsyncExitStack | None = None
 
     @classmethod
@@ -208,6 +208,8 @@ class Organism:
             router=parts.router,
             prices=PriceBook(parts.prices, now=lambda: utc(clock), otherwise=parts.unpriced_rates),
             provider_kinds=parts.provider_kinds,
+            messages=parts.messages,
+            tool_servers=parts.tool_servers,
             clock=clock,
             wait_s=float(config.llm.wait_seconds),
         )
@@ -224,6 +226,7 @@ class Organism:
             stored = self.journal.load()
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
+            await stack.enter_async_context(self._tool_servers)
             await stack.enter_async_context(self.pump)
             if not stored.empty:
                 self._take_up(stored)
@@ -392,8 +395,3 @@ class Organism:
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""
         return self.pump.statistics()
-
-
-def utc(clock: Clock) -> datetime:
-    """Return a clock's instant as a date and time."""
-    return datetime.fromtimestamp(clock.now_ns() // NS_PER_S, UTC)

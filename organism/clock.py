@@ -1,7 +1,10 @@
 """The port through which every room reads the time, and the system's own clock."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
+
+from organism.amounts import NS_PER_S
 
 
 class Clock(Protocol):
@@ -14,6 +17,11 @@ class Clock(Protocol):
     def monotonic_ns(self) -> int:
         """Return nanoseconds of a clock that never goes back. Only differences have a meaning."""
         ...
+
+
+def utc(clock: Clock) -> datetime:
+    """Return a clock's instant as a date and time."""
+    return datetime.fromtimestamp(clock.now_ns() // NS_PER_S, UTC)
 
 
 class SystemClock:

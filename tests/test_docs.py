@@ -65,3 +65,13 @@ def test_import_is_light() -> None:
     code = f"import sys, organism; print([name for name in {heavy} if name in sys.modules])"
 
     assert run_python("-c", code) == "[]\n"
+
+
+def test_readme_tools_are_right(tmp_path: Path) -> None:
+    """The README's tools load as they stand, in a file that has the rest."""
+    head, _, agents = block("tools").partition("agents:\n")
+    models = "llm:\n  providers: {p: {type: scripted, answers: [hi]}}\n  models: {main: p/m}\n"
+
+    loaded = parse_config(f"name: t\nentry: head\n{models}{head}agents:\n{agents}", "README.md", tmp_path, {})
+
+    assert set(loaded.config.agents) == {"head", "writer"}

@@ -14,7 +14,14 @@ from organism.budget.thresholds import limit_of
 from organism.cli import exits
 from organism.cli.prices import unpriced_in_words, unpriced_routes
 from organism.cli.terminal import Terminal
-from organism.config.describe import describe_agents, describe_graph, describe_models, describe_providers
+from organism.config.describe import (
+    describe_agents,
+    describe_graph,
+    describe_models,
+    describe_providers,
+    describe_tool_servers,
+    describe_tools,
+)
 from organism.config.json_schema import SHIPPED
 from organism.config.load import DEFAULT_FILE, load_config
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
@@ -39,6 +46,10 @@ def check_file(path: Path, environment: dict[str, str]) -> int:
     console.print(_table(("limit on", "is"), _limit_rows(organism.budgets.plan)))
     console.print(_table(("model", "goes to", "by", "then"), describe_models(config)))
     console.print(_table(("provider", "is", "takes", "may take", "rests"), describe_providers(config)))
+    if tools := describe_tools(config):
+        console.print(_table(("tool of", "is", "approval", "bounds"), tools))
+    if servers := describe_tool_servers(config):
+        console.print(_table(("MCP server", "is"), servers))
     console.print(describe_graph(config), markup=False)
     if missing := unpriced_routes(config):
         console.print(f"[yellow]![/] {escape(unpriced_in_words(config, missing))}")

@@ -8,10 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from organism.amounts import format_usd
-from organism.app import utc
 from organism.cli import exits
 from organism.cli.terminal import Terminal
-from organism.clock import SystemClock
+from organism.clock import SystemClock, utc
 from organism.config.build_providers import provider_kinds
 from organism.config.build_router import model_plans, otherwise, overrides
 from organism.config.load import load_config

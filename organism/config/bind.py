@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect as types
 
 from organism.config.nodes import Mapping, Node, Path_, Scalar, Sequence, Source
-from organism.config.schema import VARIANTS
+from organism.config.schema_agents import VARIANTS
 from organism.config.schema_values import Secret
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")

@@ -2,26 +2,19 @@
 
 import msgspec
 
-from organism.agents.agent import Agent, Handler, accepted_by, handler_of
-from organism.agents.llm import LLMAgent, LLMSettings, TextListener
-from organism.agents.loading import importable, load, load_message_type
+from organism.agents.agent import Agent
+from organism.agents.llm import TextListener
+from organism.agents.tools import ToolServer
 from organism.amounts import NS_PER_S, Limits, nanousd
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
+from organism.config.build_agents import build_agents, response_types
 from organism.config.build_providers import Progress, build_provider, provider_kinds
 from organism.config.build_router import model_plans, otherwise, overrides, router_settings
-from organism.config.load import LoadedConfig, listed, time_zone
-from organism.config.schema import (
-    AgentSection,
-    Config,
-    LimitsSection,
-    LLMAgentSection,
-    PythonAgentSection,
-    ScopedLimitsSection,
-    ThreadLimitsSection,
-)
-from organism.errors import ConfigError
+from organism.config.build_tools import build_tool_servers
+from organism.config.load import LoadedConfig, time_zone
+from organism.config.schema import Config, LimitsSection, ScopedLimitsSection, ThreadLimitsSection
 from organism.exporters.logs import LogSettings
-from organism.messages import Gathered, Message, MessageRegistry, Text
+from organism.messages import Message
 from organism.pricing.book import Override
 from organism.pricing.rates import Rates
 from organism.pump.bounds import Bounds
@@ -34,6 +27,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an organism is made of, as plain values."""
 
     agents: tuple[Agent, ...]
+    tool_servers: tuple[ToolServer, ...]
+    messages: tuple[type[Message], ...]
     models: dict[str, ModelPlan]
     providers: dict[str, Provider]
     provider_kinds: dict[str, str]
@@ -61,8 +56,11 @@ def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress,
         name: build_provider(loaded, name, section, environment, progress)
         for name, section in config.llm.providers.items()
     }
+    servers = build_tool_servers(loaded, environment)
     return Parts(
-        agents=_agents(loaded, on_text),
+        agents=build_agents(loaded, servers, on_text),
+        tool_servers=tuple(servers.values()),
+        messages=response_types(loaded),
         models=model_plans(config),
         providers=providers,
         provider_kinds=provider_kinds(config),
@@ -133,76 +131,3 @@ def _bounds(config: Config) -> Bounds:
         restarts=bounds.restarts,
         restart_s=float(bounds.restart_seconds),
     )
-
-
-# -- agents ---------------------------------------------------------------------------------------------------------
-
-
-def _agents(loaded: LoadedConfig, on_text: TextListener | None) -> tuple[Agent, ...]:
-    folders = [loaded.folder / folder for folder in loaded.config.python_path]
-    for place, folder in enumerate(folders):
-        if not folder.is_dir():
-            loaded.fail(f"there is no folder {str(folder)!r}", "python_path", place)
-    with importable(folders):
-        return tuple(_agent(loaded, name, section, on_text) for name, section in loaded.config.agents.items())
-
-
-def _agent(loaded: LoadedConfig, name: str, section: AgentSection, on_text: TextListener | None) -> Agent:
-    if isinstance(section, LLMAgentSection):
-        handler: Handler = LLMAgent(_llm_settings(section), on_text).handle
-        accepts = _accepts(loaded, name, section) or (Text, Gathered)
-        description = section.system.strip().partition("\n")[0]
-    elif isinstance(section, PythonAgentSection):
-        try:
-            target = load(section.handler)
-            handler = handler_of(target)
-            accepts = _accepts(loaded, name, section) or accepted_by(handler)
-        except ConfigError as error:
-            loaded.fail(error.reason, "agents", name, "handler")
-        if section.gather and not any(issubclass(Gathered, accepted) for accepted in accepts):
-            loaded.fail("an agent that gathers must accept Gathered messages", "agents", name, "gather")
-        description = section.handler
-    else:
-        raise TypeError(section)
-    return Agent(
-        name=name,
-        handler=handler,
-        accepts=accepts,
-        next=tuple(listed(section.next)),
-        peers=None if section.peers is None else tuple(section.peers),
-        gather=tuple(section.gather),
-        timeout_s=float(section.timeout_seconds),
-        notes=isinstance(section, LLMAgentSection),
-        description=description,
-    )
-
-
-def _llm_settings(section: LLMAgentSection) -> LLMSettings:
-    return LLMSettings(
-        model=section.model,
-        system=section.system,
-        max_output_tokens=section.max_output_tokens,
-        memory_tokens=section.memory.tokens,
-        temperature=None if section.temperature is None else float(section.temperature),
-        stop=tuple(section.stop),
-        seed=section.seed,
-    )
-
-
-def _accepts(loaded: LoadedConfig, name: str, section: AgentSection) -> tuple[type[Message], ...]:
-    """Look up message types: the built-in ones by name, one's own as package.module:Type."""
-    built_in = MessageRegistry()
-    found: list[type[Message]] = []
-    for place, wanted in enumerate(section.accepts or ()):
-        known = built_in.get(wanted)
-        if known is None and ":" not in wanted:
-            names = ", ".join(built_in.names)
-            reason = f"no message type is called {wanted!r}; there are: {names}, or your own as package.module:Type"
-            loaded.fail(reason, "agents", name, "accepts", place)
-        try:
-            found.append(known or load_message_type(wanted))
-        except ConfigError as error:
-            loaded.fail(error.reason, "agents", name, "accepts", place)
-    if section.gather and found and Gathered not in found:
-        found.append(Gathered)
-    return tuple(found)

@@ -1,7 +1,23 @@
 """A configuration as a person wants to see it: tables of what there is, and the graph of who writes to whom. Pure."""
 
+from collections.abc import Iterator
+
+from organism.agents.peer_tool import ASK_TIMEOUT_S
+from organism.agents.tools import DEFAULT_TIMEOUT_S
 from organism.config.load import listed
-from organism.config.schema import Config, LLMAgentSection, PythonAgentSection
+from organism.config.schema import Config
+from organism.config.schema_agents import (
+    AgentSection,
+    AskToolSection,
+    FunctionToolSection,
+    LLMAgentSection,
+    MCPCommandSection,
+    MCPToolSection,
+    MCPURLSection,
+    PythonAgentSection,
+    SendToolSection,
+    ToolSection,
+)
 from organism.config.schema_llm import LocalProviderSection, ProviderSection
 
 
@@ -19,6 +35,48 @@ def describe_agents(config: Config) -> list[tuple[str, str, str, str]]:
             case _:
                 raise TypeError(agent)
         rows.append((name, kind, ", ".join(listed(agent.next)) or "(reply)", ", ".join(agent.gather)))
+    return rows
+
+
+def describe_tools(config: Config) -> list[tuple[str, str, str, str]]:
+    """Return a row for each tool: whose model may use it, what it is, whether it may run, its bounds."""
+    return [
+        (name, *_tool(tool))
+        for name, agent in config.agents.items()
+        if isinstance(agent, LLMAgentSection)
+        for tool in agent.tools
+    ]
+
+
+def _tool(written: str | ToolSection) -> tuple[str, str, str]:
+    tool = FunctionToolSection(function=written) if isinstance(written, str) else written
+    match tool:
+        case FunctionToolSection(function=function):
+            kind = function
+        case AskToolSection(ask=recipient):
+            kind = f"asks {recipient}"
+        case SendToolSection(send=recipient):
+            kind = f"sends to {recipient}"
+        case MCPToolSection(mcp=server, only=only):
+            kind = f"mcp {server}: {'all' if only is None else ', '.join(only)}"
+        case _:
+            raise TypeError(tool)
+    default = ASK_TIMEOUT_S if isinstance(tool, AskToolSection) else DEFAULT_TIMEOUT_S
+    seconds = default if tool.timeout_seconds is None else tool.timeout_seconds
+    return kind, tool.approval, f"{seconds:g} s, {tool.result_bytes:,} bytes"
+
+
+def describe_tool_servers(config: Config) -> list[tuple[str, str]]:
+    """Return a row for each MCP server: its name, and what is run or where it is."""
+    rows = []
+    for name, server in config.mcp.items():
+        match server:
+            case MCPCommandSection(command=command):
+                rows.append((name, " ".join(command)))
+            case MCPURLSection(url=url):
+                rows.append((name, url))
+            case _:
+                raise TypeError(server)
     return rows
 
 
@@ -78,11 +136,26 @@ def _rests(section: ProviderSection) -> str:
 
 def describe_graph(config: Config) -> str:
     """Draw who writes to whom as a tree from the entry agent; what was drawn before is only named again."""
+    nobody = "nobody's next"
     lines = [f"user -> {config.entry}"]
     _branch(config, config.entry, "", {config.entry}, lines)
     reached = {line.split("> ")[-1].split(" ")[0] for line in lines}
-    lines += [f"{name} (nobody's next)" for name in config.agents if name not in reached]
+    asked = {recipient: name for name, agent in config.agents.items() for recipient in _recipients(agent)}
+    lines += [
+        f"{name} ({f'a tool of {asked[name]}' if name in asked else nobody})"
+        for name in config.agents
+        if name not in reached
+    ]
     return "\n".join(lines)
+
+
+def _recipients(agent: AgentSection) -> Iterator[str]:
+    """Yield the agents that an agent's model may write to."""
+    for tool in agent.tools if isinstance(agent, LLMAgentSection) else ():
+        if isinstance(tool, AskToolSection):
+            yield tool.ask
+        elif isinstance(tool, SendToolSection):
+            yield tool.send
 
 
 def _branch(config: Config, name: str, indent: str, drawn: set[str], lines: list[str]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from organism.config.schema import VARIANTS, Config
+from organism.config.schema import Config
+from organism.config.schema_agents import VARIANTS
 from organism.config.schema_values import Secret
 
 SHIPPED = Path(__file__).with_name("organism.schema.json")

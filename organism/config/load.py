@@ -1,5 +1,6 @@
 """From organism.yaml to a checked configuration: every name in it leads somewhere, or the error says which does not."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn, cast
@@ -10,11 +11,21 @@ import msgspec
 
 from organism.config.bind import Binder, did_you_mean
 from organism.config.nodes import Path_, Source, parse_tree, read_text
-from organism.config.schema import Config, LLMAgentSection
+from organism.config.schema import Config
+from organism.config.schema_agents import (
+    AskToolSection,
+    LLMAgentSection,
+    MCPToolSection,
+    MCPURLSection,
+    SendToolSection,
+)
 from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection, PriceSection
 from organism.ids import AGENT_NAME, USER
 
 DEFAULT_FILE = "organism.yaml"
+
+_SERVER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+"""It begins the names of the server's tools, which have 64 characters at most."""
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
@@ -64,6 +75,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     config = cast("Config", binder.bind(parse_tree(text, source), msgspec.inspect.type_info(Config)))
     loaded = LoadedConfig(config, folder, source, binder.lines)
     _check_names(loaded)
+    _check_tool_servers(loaded)
     _check_agents(loaded)
     _check_providers(loaded)
     _check_models(loaded)
@@ -109,6 +121,32 @@ def _check_agents(loaded: LoadedConfig) -> None:
                             "agents", name, "gather")  # fmt: skip
         if isinstance(agent, LLMAgentSection):
             _known(loaded, agent.model, loaded.config.llm.models, "model", "agents", name, "model")
+            _check_tools(loaded, name, agent)
+
+
+def _check_tools(loaded: LoadedConfig, name: str, agent: LLMAgentSection) -> None:
+    for place, tool in enumerate(agent.tools):
+        at: Path_ = ("agents", name, "tools", place)
+        match tool:
+            case AskToolSection(ask=recipient):
+                if recipient == name:
+                    loaded.fail("an agent cannot ask itself", *at, "ask")
+                _known(loaded, recipient, loaded.config.agents, "agent", *at, "ask")
+            case SendToolSection(send=recipient):
+                _known(loaded, recipient, loaded.config.agents, "agent", *at, "send")
+            case MCPToolSection(mcp=server):
+                _known(loaded, server, loaded.config.mcp, "MCP server", *at, "mcp")
+            case _:
+                pass
+
+
+def _check_tool_servers(loaded: LoadedConfig) -> None:
+    for name, section in loaded.config.mcp.items():
+        if not _SERVER_NAME.fullmatch(name):
+            loaded.fail(f"{name!r} cannot be a server's name: use letters, digits, '-' and '_'", "mcp", name)
+        if isinstance(section, MCPURLSection) and not _is_web_address(section.url):
+            loaded.fail("this is no address of a server; write one such as https://mcp.example.com/mcp",
+                        "mcp", name, "url")  # fmt: skip
 
 
 def _check_providers(loaded: LoadedConfig) -> None:

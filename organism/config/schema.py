@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from organism.config.schema_agents import AgentSection, MCPServerSection
 from organism.config.schema_llm import LLMSection, PriceSection
 from organism.config.schema_values import Count, LogLevel, Per, Positive, Section
 
@@ -50,44 +51,6 @@ class AllLimitsSection(Section, frozen=True, kw_only=True):
         dict[str, ScopedLimitsSection], Meta(description="by provider; what one refuses goes to the model's next route")
     ] = {}
     time_zone: Annotated[str, Meta(description="where days and months begin, such as Europe/Berlin")] = "UTC"
-
-
-class AgentSection(Section, frozen=True, kw_only=True):
-    """What all agents have in common."""
-
-    next: Annotated[str | list[str], Meta(description="where what it returns goes")] = []
-    peers: Annotated[list[str] | None, Meta(description="whom it may write to; those in next unless given")] = None
-    accepts: Annotated[list[str] | None, Meta(description="message types it takes")] = None
-    gather: Annotated[list[str], Meta(description="waits for one message of each of these agents")] = []
-    timeout_seconds: Annotated[Positive, Meta(description="seconds one run may take")] = 120
-
-
-class MemorySection(Section, frozen=True, kw_only=True):
-    """What an LLM agent remembers of a thread."""
-
-    tokens: Annotated[Count, Meta(description="how much of its own conversation it is shown again")] = 2000
-
-
-class LLMAgentSection(AgentSection, frozen=True, kw_only=True):
-    """An agent that is a model with instructions."""
-
-    model: Annotated[str, Meta(description="one of llm.models")]
-    system: Annotated[str, Meta(description="its instructions")] = ""
-    max_output_tokens: Annotated[Positive, Meta(description="cap of an answer")] = 512
-    memory: Annotated[MemorySection, Meta(description="what it remembers of a thread")] = MemorySection()
-    temperature: Annotated[Decimal | None, Meta(description="sampling temperature")] = None
-    stop: Annotated[list[str], Meta(description="texts that end an answer")] = []
-    seed: Annotated[Count | None, Meta(description="makes sampling repeatable")] = None
-
-
-class PythonAgentSection(AgentSection, frozen=True, kw_only=True):
-    """An agent that is Python."""
-
-    handler: Annotated[str, Meta(description="package.module:function or :Class")]
-
-
-VARIANTS: dict[type[msgspec.Struct], tuple[type[Section], ...]] = {AgentSection: (LLMAgentSection, PythonAgentSection)}
-"""Sections that take one of several shapes, told apart by the key that only one of them requires."""
 
 
 class BoundsSection(Section, frozen=True, kw_only=True):
@@ -154,6 +117,7 @@ class Config(Section, frozen=True, kw_only=True):
         dict[str, PriceSection | list[PriceSection] | str],
         Meta(description="by 'provider/model' or model: a price, prices by date, or the model that costs the same"),
     ] = {}
+    mcp: Annotated[dict[str, MCPServerSection], Meta(description="MCP servers that agents name as tools")] = {}
     agents: Annotated[dict[str, AgentSection], Meta(description="by name")]
     bounds: Annotated[BoundsSection, Meta(description="structural bounds")] = BoundsSection()
     daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()

@@ -45,6 +45,8 @@ agents:
     model: main
     system: You write one short, clear paragraph.
     max_output_tokens: 200
+    # tools:                     # what its model may have run before it answers
+    #   - my_tools:look_up       # a function with a docstring; also {ask: planner}, or {mcp: NAME} of 'mcp:' above
 
 # logging:                       # of the daemon
 #   format: json                 # or console

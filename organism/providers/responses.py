@@ -168,6 +168,8 @@ async def decode_stream(
             case "response.output_text.delta":
                 if piece := text_of(event.get("delta")):
                     on_text(piece)
+            case "response.reasoning_summary_text.delta" | "response.function_call_arguments.delta":
+                on_text("")  # a sign of life
             case "response.completed" | "response.incomplete" | "response.failed":
                 whole = event.get("response")
                 return _completion(whole if isinstance(whole, dict) else {}, vendor, provider, asked)

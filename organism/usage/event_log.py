@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from organism.errors import OrganismError
+from organism.journal import Journal
 from organism.usage.events import AnyEvent
 
 
@@ -49,3 +50,7 @@ def check_kept(after: str, forgotten: int, oldest: str) -> None:
     """
     if after and int(after) < forgotten:
         raise EventsGoneError(oldest)
+
+
+class Store(Journal, EventLog, Protocol):
+    """A journal whose events can be read again."""

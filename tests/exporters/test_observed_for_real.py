@@ -19,8 +19,7 @@ import yaml
 from organism import BudgetPlan, BudgetWarning, Context, Limits, ModelPlan, Organism, Route, Text, agent
 from organism.amounts import NANOUSD_PER_USD, TokenUsage
 from organism.api.server import ControlServer, bind, url_of
-from organism.app import utc
-from organism.clock import SystemClock
+from organism.clock import SystemClock, utc
 from organism.errors import RejectedError
 from organism.exporters.dashboards import ALERTS, DASHBOARD, export
 from organism.exporters.instruments import catalogue

@@ -8,7 +8,7 @@ from prometheus_client.samples import Sample
 
 from organism import BudgetPlan, BudgetWarning, Context, Limits, Organism, Text, TokenUsage, agent
 from organism.amounts import NANOUSD_PER_USD
-from organism.app import utc
+from organism.clock import utc
 from organism.errors import RejectedError
 from organism.exporters.instruments import catalogue, genai_names
 from organism.exporters.prometheus import PrometheusExporter

@@ -1,0 +1,73 @@
+"""The loop of a model and its tools: ask, run what it wants run, tell it what came of it, ask again."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+from msgspec.structs import replace
+
+from organism.agents.context import Context
+from organism.agents.tools import AgentTool, run_tool
+from organism.errors import AnswerError
+from organism.router.provider import ChatMessage, Completion, CompletionRequest, ToolCall, ToolResult
+
+Send = Callable[[CompletionRequest], Awaitable[Completion]]
+
+DEFAULT_ROUNDS = 8
+"""So many calls of the model for one message; the last one must answer."""
+
+
+class ToolLoop:
+    """Takes a request to an answer by way of tools.
+
+    Args:
+        send: Makes a model call; each is charged and, when the handler is run again, not paid twice.
+        tools: The tools by name.
+        ctx: The context they run in.
+        rounds: The most model calls; in the last one no tool may be asked for.
+    """
+
+    def __init__(self, send: Send, tools: dict[str, AgentTool], ctx: Context, rounds: int = DEFAULT_ROUNDS) -> None:
+        self._send = send
+        self._tools = tools
+        self._ctx = ctx
+        self._rounds = rounds
+        self.messages: tuple[ChatMessage, ...] = ()
+        """The conversation so far, calls and results included, without the last answer."""
+
+    async def answer(self, request: CompletionRequest) -> Completion:
+        """Ask until the model asks for nothing more.
+
+        Raises:
+            AnswerError: The model asks for tools when it may not.
+        """
+        self.messages = request.messages
+        if not self._tools:
+            return await self._send(request)
+        specs = tuple(tool.spec for tool in self._tools.values())
+        for number in range(1, self._rounds + 1):
+            choice = request.tool_choice if number < self._rounds else "none"
+            answer = await self._send(replace(request, messages=self.messages, tools=specs, tool_choice=choice))
+            if not answer.tool_calls:
+                return answer
+            results = await self._run(answer.tool_calls)
+            self.messages = (*self.messages, answer.turn, ChatMessage("user", results))
+        raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
+
+    async def _run(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]:
+        """Run tools side by side, and after them one by one those that work through the context."""
+        results: dict[int, ToolResult] = {}
+
+        async def run_one(place: int, call: ToolCall) -> None:
+            results[place] = await run_tool(self._tools, call, self._ctx)
+
+        waiting = []
+        async with anyio.create_task_group() as tasks:
+            for place, call in enumerate(calls):
+                tool = self._tools.get(call.name)
+                if tool is not None and tool.uses_context:
+                    waiting.append((place, call))
+                else:
+                    tasks.start_soon(run_one, place, call)
+        for place, call in waiting:
+            await run_one(place, call)
+        return tuple(results[place] for place in range(len(calls)))

@@ -1,0 +1,220 @@
+"""Tools of an LLM agent: what the model is shown, what runs when it asks, and the bounds on both.
+
+Architecture invariant: whatever a tool does wrong becomes text for the model, which may do something about it. Only
+what is not the tool's fault (no budget, a stopping organism) ends the handler.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol
+
+import anyio
+import msgspec
+
+from organism.agents.context import Context
+from organism.errors import AskError, ConfigError, DeliveryError, OrganismError
+from organism.router.provider import ImagePart, TextPart, Tool, ToolCall, ToolResult
+
+Content = str | tuple[TextPart | ImagePart, ...]
+
+Approval = Literal["allow", "deny"]
+"""``allow``: it runs when the model asks. ``deny``: it never runs, and the model is told so."""
+
+DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_RESULT_BYTES = 16_384
+"""About 4,000 tokens of English: each result is input of every following call."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ERROR_CHARACTERS = 500
+
+
+class ToolOutput(msgspec.Struct, frozen=True):
+    """What came of running a tool.
+
+    Attributes:
+        content: Text, or text and images.
+        is_error: Whether it failed; the text then says how.
+    """
+
+    content: Content
+    is_error: bool = False
+
+
+class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds on one tool.
+
+    Attributes:
+        timeout_s: Seconds one run may take.
+        result_bytes: The most of a result that the model is shown.
+        approval: Whether it may run.
+    """
+
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    result_bytes: int = DEFAULT_RESULT_BYTES
+    approval: Approval = "allow"
+
+
+class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One tool.
+
+    Attributes:
+        spec: What the model is shown.
+        call: Runs it on arguments that are a JSON object as text.
+        rules: Bounds.
+        recipient: The agent it writes to, who must be among the peers of whoever uses it.
+        uses_context: Whether it works through the handler's context. Such tools run one after another, so that a
+            second run of the handler finds the answers to their questions and calls in the same places.
+    """
+
+    spec: Tool
+    call: Callable[[str, Context], Awaitable[ToolOutput]]
+    rules: ToolRules = ToolRules()
+    recipient: str | None = None
+    uses_context: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no provider takes.
+
+        Raises:
+            ConfigError: If so.
+        """
+        if not _NAME.fullmatch(self.spec.name):
+            raise ConfigError(
+                f"{self.spec.name!r} cannot be a tool's name: use letters, digits, '-' and '_', at most 64 in all"
+            )
+
+
+class ToolServerError(OrganismError):
+    """A server of tools cannot be reached.
+
+    Attributes:
+        server: Its name in the configuration.
+    """
+
+    retryable = True
+
+    def __init__(self, server: str, reason: str) -> None:
+        self.server = server
+        super().__init__(f"the tool server {server!r} cannot be used: {reason}")
+
+
+class ToolServer(Protocol):
+    """A foreign system that offers tools."""
+
+    @property
+    def name(self) -> str:
+        """The server's name in the configuration."""
+        ...
+
+    async def run(self) -> None:
+        """Keep the connection while it is wanted; the organism runs this as a task, and ends it by cancellation."""
+        ...
+
+    async def tools(self) -> tuple[Tool, ...]:
+        """Return what it offers, under its own names.
+
+        Raises:
+            ToolServerError: It cannot be reached.
+        """
+        ...
+
+    async def call(self, tool: str, arguments: str) -> ToolOutput:
+        """Run a tool under the server's own name for it; failures come back as output."""
+        ...
+
+
+class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Tools of a server, looked up when they are first needed.
+
+    Attributes:
+        server: The server.
+        only: Which of its tools, by its own names; ``None`` for all.
+        rules: Bounds on each.
+    """
+
+    server: ToolServer
+    only: tuple[str, ...] | None = None
+    rules: ToolRules = ToolRules()
+
+    async def tools(self) -> tuple[AgentTool, ...]:
+        """Ask the server what it offers; a tool is called by the server's name and its own.
+
+        Raises:
+            ToolServerError: The server cannot be reached, or lacks a tool that is named.
+        """
+        offered = {tool.name: tool for tool in await self.server.tools()}
+        missing = [name for name in self.only or () if name not in offered]
+        if missing:
+            there = ", ".join(sorted(offered)) or "none"
+            raise ToolServerError(self.server.name, f"it has no tool {missing[0]!r}; there are: {there}")
+        return tuple(self._tool(offered[name]) for name in (self.only if self.only is not None else offered))
+
+    def _tool(self, offered: Tool) -> AgentTool:
+        async def call(arguments: str, _ctx: Context) -> ToolOutput:
+            return await self.server.call(offered.name, arguments)
+
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.server.name}_{offered.name}")[:64]
+        return AgentTool(spec=msgspec.structs.replace(offered, name=name), call=call, rules=self.rules)
+
+
+ToolSource = AgentTool | ServedTools
+
+
+async def open_tools(sources: tuple[ToolSource, ...]) -> dict[str, AgentTool]:
+    """Return all tools by name.
+
+    Raises:
+        ConfigError: Two share a name.
+        ToolServerError: A server cannot be reached.
+    """
+    tools: dict[str, AgentTool] = {}
+    for source in sources:
+        for tool in await source.tools() if isinstance(source, ServedTools) else (source,):
+            if tools.setdefault(tool.spec.name, tool) is not tool:
+                raise ConfigError(f"two tools of an agent are called {tool.spec.name!r}")
+    return tools
+
+
+async def run_tool(tools: dict[str, AgentTool], call: ToolCall, ctx: Context) -> ToolResult:
+    """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model."""
+    tool = tools.get(call.name)
+    if tool is None:
+        output = ToolOutput(f"there is no tool {call.name!r}; there are: {', '.join(tools) or 'none'}", is_error=True)
+        return ToolResult(call.id, output.content, is_error=True)
+    if tool.rules.approval == "deny":
+        return ToolResult(call.id, f"{call.name!r} is not allowed here; go on without it", is_error=True)
+    output = ToolOutput(f"it took longer than {tool.rules.timeout_s:g} s", is_error=True)
+    with anyio.move_on_after(tool.rules.timeout_s):
+        output = await _guarded(tool, call.arguments, ctx)
+    return ToolResult(call.id, cut(output.content, tool.rules.result_bytes), output.is_error)
+
+
+async def _guarded(tool: AgentTool, arguments: str, ctx: Context) -> ToolOutput:
+    try:
+        return await tool.call(arguments, ctx)
+    except (AskError, DeliveryError) as error:
+        return ToolOutput(str(error), is_error=True)
+    except OrganismError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a tool's own failure is the model's to deal with
+        ctx.log.warning("tool_failed", tool=tool.spec.name, error=type(error).__name__)
+        return ToolOutput(f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS], is_error=True)
+
+
+def cut(content: Content, most_bytes: int) -> Content:
+    """Bound what a model is shown: text is cut at its end, an image that does not fit is left out; both are said."""
+    if isinstance(content, str):
+        raw = content.encode("utf-8", "replace")
+        if len(raw) <= most_bytes:
+            return raw.decode()
+        return f"{raw[:most_bytes].decode('utf-8', 'ignore')}\n[cut here: {len(raw):,} bytes in all]"
+    kept: list[TextPart | ImagePart] = []
+    for part in content:
+        size = len(part.data) if isinstance(part, ImagePart) else len(part.text.encode("utf-8", "replace"))
+        if isinstance(part, ImagePart) and size > most_bytes:
+            part = TextPart(f"[an image of {size:,} bytes left out]")  # noqa: PLW2901 - what stands in its place
+        elif isinstance(part, TextPart):
+            part = TextPart(str(cut(part.text, most_bytes)))  # noqa: PLW2901
+        most_bytes = max(0, most_bytes - size)
+        kept.append(part)
+    return tuple(kept)

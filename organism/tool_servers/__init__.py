@@ -1,0 +1,1 @@
+"""Adapters to servers of tools, one protocol per module."""

@@ -12,6 +12,7 @@ import anyio
 import msgspec
 
 from organism.amounts import Amounts, TokenUsage
+from organism.budget.calibration import Guess
 from organism.budget.estimate import output_tokens_from_text
 from organism.budget.holds import HeldCall
 from organism.errors import ProviderError, RejectedError, UncertainError
@@ -73,6 +74,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         record: Which call it is for, as the ledger notes it.
         route: Where it goes.
         request: What is sent, with the granted output cap.
+        guess: What there is to learn from its usage, if there is anything.
         held: Its hold.
         passage: Its way through the provider's gate.
         rates: The model's prices; ``None`` when unknown.
@@ -91,6 +93,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     record: CallRecord
     route: Route
     request: CompletionRequest
+    guess: Guess | None
     held: HeldCall
     passage: Passage
     rates: Rates | None

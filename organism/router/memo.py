@@ -54,7 +54,12 @@ class Memo:
     def keep(
         self, thread_id: str, message_id: str, index: int, request: CompletionRequest, completion: Completion
     ) -> None:
-        """Remember a paid answer until its message is done."""
+        """Remember a paid answer until its message is done.
+
+        Of two answers to one hedged call the first counts, in every run of the handler.
+        """
+        if self.find(thread_id, message_id, index, request) is not None:
+            return
         paid = PaidAnswer(message_id, index, _digest(request), completion)
         self.restore(thread_id, paid)
         self._journal.append(Keep(_key(paid), thread_id, paid))

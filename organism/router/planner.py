@@ -7,15 +7,14 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import Dimension, TokenUsage
-from organism.budget.estimate import input_tokens_strict, input_tokens_tight
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.thresholds import reached
-from organism.errors import ConfigError
+from organism.errors import ConfigError, UnboundedError
 from organism.pricing.rates import Rates, cost_nanousd
-from organism.router.call import Call, Estimate, RouterSettings
+from organism.router.call import Call
+from organism.router.estimator import InputEstimator
 from organism.router.gates import Gates
 from organism.router.plan import ModelPlan, Route
-from organism.router.provider import CompletionRequest
 from organism.router.strategy import Candidate, Itinerary, preferred
 
 
@@ -67,7 +66,7 @@ class Planner:
         prices: What they cost.
         registry: The budgets.
         gates: How busy providers are.
-        settings: How calls are made.
+        estimator: How large they are.
     """
 
     def __init__(
@@ -76,13 +75,13 @@ class Planner:
         prices: Prices,
         registry: ThreadBudgetRegistry,
         gates: Gates,
-        settings: RouterSettings,
+        estimator: InputEstimator,
     ) -> None:
         self._models = dict(models)
         self._prices = prices
         self._registry = registry
         self._gates = gates
-        self._settings = settings
+        self._estimator = estimator
         self._calls_made: dict[str, int] = {}
 
     def plan(self, call: Call) -> Planned:
@@ -130,13 +129,8 @@ class Planner:
         rates = self._prices.rates(route.provider, route.model) if plan.strategy == "cheapest" else None
         if rates is None:
             return None
-        usage = TokenUsage(
-            input=input_tokens(call.request, self._settings.estimate), output=call.request.max_output_tokens
-        )
-        return cost_nanousd(rates, usage)
-
-
-def input_tokens(request: CompletionRequest, estimate: Estimate) -> int:
-    """Return the upper estimate of a request's text; images and files are the provider's to bound."""
-    count = input_tokens_strict if estimate == "strict" else input_tokens_tight
-    return count(request.texts())
+        try:
+            tokens = self._estimator.estimate(route, call.request).tokens
+        except UnboundedError:
+            return None
+        return cost_nanousd(rates, TokenUsage(input=tokens, output=call.request.max_output_tokens))

@@ -15,6 +15,7 @@ import anyio.abc
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, BudgetState
+from organism.budget.calibration import Calibration
 from organism.budget.holds import HeldCall, Settlement, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
@@ -38,13 +39,14 @@ from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
 from organism.router.course import Course
+from organism.router.estimator import InputEstimator
 from organism.router.gate import Passage
 from organism.router.gates import Gates
 from organism.router.hedge import Ended, first_answer
 from organism.router.memo import Memo
 from organism.router.observed import ObservedCall
 from organism.router.plan import ModelPlan, Route
-from organism.router.planner import Planner, Prices, input_tokens
+from organism.router.planner import Planner, Prices
 from organism.router.provider import Completion, Provider, TextSink
 from organism.router.strategy import Itinerary
 from organism.usage.activity import ActivityFeed
@@ -69,6 +71,7 @@ class LLMRouter:
         settings: How calls are made.
         activity: Is told of every call.
         chance: Gives random numbers from 0 up to 1, so that callers who failed together do not come back together.
+        calibration: What is known of how many tokens text takes with which model; nothing unless given.
     """
 
     def __init__(  # noqa: PLR0913 - the crossing of four rooms; everything is named at the one place that calls it
@@ -85,6 +88,7 @@ class LLMRouter:
         settings: RouterSettings | None = None,
         activity: ActivityFeed | None = None,
         chance: Callable[[], float] = random.random,
+        calibration: Calibration | None = None,
     ) -> None:
         self.models = dict(models)
         self.settings = settings or RouterSettings()
@@ -99,7 +103,8 @@ class LLMRouter:
         self._activity = activity or ActivityFeed()
         self._chance = chance
         self._gates = Gates(providers, self.settings.providers, clock)
-        self._planner = Planner(self.models, prices, registry, self._gates, self.settings)
+        self._estimator = InputEstimator(self.settings.estimate, providers, calibration)
+        self._planner = Planner(self.models, prices, registry, self._gates, self._estimator)
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
         self._slots: dict[str, anyio.Semaphore] = {}
@@ -229,9 +234,9 @@ class LLMRouter:
         rates = self._prices.rates(route.provider, route.model)
         if rates is None:
             self._refuse_unpriced(spender, route)
+        estimate = self._estimator.estimate(route, request)
         ask = Ask(
-            input_tokens=input_tokens(request, self.settings.estimate)
-            + self._providers[route.provider].extra_tokens(request),
+            input_tokens=estimate.tokens,
             output_cap=request.max_output_tokens,
             output_min=self.settings.output_min,
             input_rate=rates.dearest_input() if rates is not None else 0,
@@ -263,6 +268,7 @@ class LLMRouter:
             record=record,
             route=route,
             request=replace(request, model=route.model, max_output_tokens=held.output_cap),
+            guess=estimate.guess,
             held=held,
             passage=passage,
             rates=rates,
@@ -316,6 +322,8 @@ class LLMRouter:
             await attempt.exchange(self._providers[attempt.route.provider])
         finally:
             charge = self._resolve(call, attempt)
+            if charge.outcome == "settled":
+                self._estimator.learn(attempt.route, attempt.guess, charge.usage.input_total)
             attempt.passage.leave(attempt.health, tokens=charge.usage.total, failure=charge.error)
             attempt.done.set()
             self._forget(attempt)

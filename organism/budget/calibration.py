@@ -1,0 +1,107 @@
+"""How many tokens does text take with *this* model? Learnt from settled calls; pure, bounded, in integers.
+
+What a kind of text takes for each token guessed is much the same from call to call with one model, and differs between
+models and between kinds of text. So for each family of models and each kind of text the last real counts are
+remembered in proportion to what had been guessed, and the next guess is scaled by the largest of them, and a little
+more. Until there are enough of them the guess keeps its usual margin.
+
+Only long texts are learnt from: what a chat template adds counts as text there, which errs on the side of too much,
+and is little beside a long text. What is added for the template is never scaled down, so a model that was only asked
+long questions does not get too little for a short one.
+
+Learning moves nothing but the close estimate. The strict bound is not learnt, and no guess is above it.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from organism.budget.estimate import PER_MESSAGE, PER_REQUEST, TextSize, size_of
+
+Kind = tuple[int, int]
+"""How many eighths of a text are plain words, and the logarithm of how much of it is not ASCII.
+
+The second tells languages apart that look alike otherwise: German has umlauts, and takes more tokens than English.
+"""
+
+PRIOR_PERMILLE = 1100
+"""What text is multiplied by as long as nothing is known: the margin of the close estimate."""
+
+MARGIN_PERMILLE = 1050
+"""What the largest proportion remembered is multiplied by."""
+
+TEXT_MIN = 256
+"""Shorter texts, in tokens guessed, teach nothing."""
+
+SAMPLES_MIN = 8
+SAMPLES_MAX = 48
+FAMILIES_MAX = 64
+"""So many families are remembered, the ones used last."""
+
+
+class Guess(msgspec.Struct, frozen=True):
+    """An estimate of a request's text, and what it was made from.
+
+    Attributes:
+        tokens: What to hold.
+        text: The guess of the text alone, before any margin.
+        kind: What kind of text it is.
+    """
+
+    tokens: int
+    text: int
+    kind: Kind
+
+
+class Calibration:
+    """Estimates text, and learns from what it really took.
+
+    Args:
+        samples_min: How many counts must be known before they are relied on.
+    """
+
+    def __init__(self, *, samples_min: int = SAMPLES_MIN) -> None:
+        self._samples_min = samples_min
+        self._families: dict[str, dict[Kind, deque[int]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._families)
+
+    def guess(self, family: str, texts: Iterable[str]) -> Guess:
+        """Estimate the tokens of a conversation; never above the strict bound.
+
+        Args:
+            family: Who serves the model, and its name without the release date.
+            texts: The text of each turn.
+        """
+        turns, whole = 0, TextSize()
+        for text in texts:
+            turns += 1
+            whole += size_of(text)
+        kind = _kind(whole)
+        scaled = -(-whole.tokens * self.permille(family, kind) // 1000)
+        frame = PER_REQUEST + PER_MESSAGE * turns
+        return Guess(frame + min(whole.size, scaled), whole.tokens, kind)
+
+    def permille(self, family: str, kind: Kind) -> int:
+        """Return what a family's text of a kind is multiplied by, in thousandths."""
+        seen = self._families.get(family, {}).get(kind, ())
+        if len(seen) < self._samples_min:
+            return PRIOR_PERMILLE
+        return -(-max(seen) * MARGIN_PERMILLE // 1000)
+
+    def learn(self, family: str, guess: Guess, tokens: int) -> None:
+        """Remember what the text of a guess really took, as the provider counted it."""
+        if guess.text < TEXT_MIN:
+            return
+        kinds = self._families.pop(family, {})
+        self._families[family] = kinds  # the one used last stands last
+        if len(self._families) > FAMILIES_MAX:
+            del self._families[next(iter(self._families))]
+        kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX)).append(-(-tokens * 1000 // guess.text))
+
+
+def _kind(size: TextSize) -> Kind:
+    whole = max(1, size.size)
+    return size.words * 8 // whole, (size.others * 512 // whole).bit_length()

@@ -1,0 +1,109 @@
+"""What is learnt about text makes estimates closer, and never makes a bound less than one."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from organism.budget.calibration import FAMILIES_MAX, SAMPLES_MAX, SAMPLES_MIN, Calibration
+from organism.budget.estimate import input_tokens_strict, input_tokens_tight
+
+PROSE = "the tide comes in and the tide goes out, as it has always done and always will. " * 20
+CODE = 'def f(x: int) -> dict[str, int]:\n    return {"A_1": x ** 2, "B_2": x // 3}\n' * 20
+SCRIPT = "潮水每天两次涨落渔民们在岸边等待" * 20
+FRAME = 48
+"""What is held for the chat template of a single turn."""
+
+texts = st.lists(st.text(max_size=200), max_size=5)
+
+
+def taught(share_percent: int, *, times: int = SAMPLES_MIN, text: str = PROSE) -> Calibration:
+    """Make a calibration that has seen a text take a share of what it is guessed at."""
+    calibration = Calibration()
+    for _ in range(times):
+        guess = calibration.guess("m", [text])
+        calibration.learn("m", guess, guess.text * share_percent // 100)
+    return calibration
+
+
+@given(texts)
+def test_before_anything_is_known_the_guess_is_the_close_estimate(given_texts: list[str]) -> None:
+    """A new model is estimated as it always was, give or take the rounding."""
+    guess = Calibration().guess("m", given_texts)
+
+    assert abs(guess.tokens - input_tokens_tight(given_texts)) <= 10 + len(given_texts)
+
+
+@given(texts, st.lists(st.integers(0, 10**6), max_size=60))
+def test_no_guess_is_above_the_true_bound_whatever_was_learnt(given_texts: list[str], counts: list[int]) -> None:
+    """A provider that counts nonsense cannot make us hold more than there are bytes."""
+    calibration = Calibration()
+    for count in counts:
+        calibration.learn("m", calibration.guess("m", given_texts), count)
+
+    assert calibration.guess("m", given_texts).tokens <= input_tokens_strict(given_texts)
+
+
+@given(texts)
+def test_strict_is_not_learnt(given_texts: list[str]) -> None:
+    """The true bound counts bytes and nothing else."""
+    whole = sum(len(text.encode("utf-8", "replace")) for text in given_texts)
+
+    assert input_tokens_strict(given_texts) >= whole
+
+
+def test_guess_comes_down_to_what_was_seen() -> None:
+    """After a few calls a model's prose is held at what it takes, and a twentieth more."""
+    calibration = taught(60)
+    guess = calibration.guess("m", [PROSE])
+
+    assert FRAME + guess.text * 60 // 100 <= guess.tokens <= FRAME + guess.text * 64 // 100 + 1
+
+
+def test_largest_of_the_last_counts_rules_and_is_forgotten_in_time() -> None:
+    """One dear call makes the next guesses careful, for as long as it is among the last."""
+    calibration = taught(60)
+    guess = calibration.guess("m", [PROSE])
+    calibration.learn("m", guess, guess.text)
+    assert calibration.guess("m", [PROSE]).tokens >= FRAME + guess.text
+
+    for _ in range(SAMPLES_MAX):
+        calibration.learn("m", guess, guess.text // 2)
+    assert calibration.guess("m", [PROSE]).tokens <= FRAME + guess.text * 53 // 100 + 1
+
+
+def test_other_models_and_kinds_of_text_are_not_judged_by_it() -> None:
+    """What was learnt of one model's prose says nothing about code, another script or another model."""
+    calibration, fresh = taught(30), Calibration()
+
+    for family, text in (("other", PROSE), ("m", CODE), ("m", SCRIPT)):
+        assert calibration.guess(family, [text]) == fresh.guess(family, [text])
+
+
+def test_short_texts_teach_nothing_and_keep_their_template() -> None:
+    """What a chat template adds is not taken for text, and is always held."""
+    short = "the tide comes in. " * 3
+    assert taught(10, text=short).guess("m", [short]) == Calibration().guess("m", [short])
+
+    guess = taught(1).guess("m", [short])
+    assert guess.tokens >= FRAME
+
+
+def test_too_few_counts_say_nothing() -> None:
+    """Nothing is concluded from a handful of calls."""
+    assert taught(30, times=SAMPLES_MIN - 1).guess("m", [PROSE]) == Calibration().guess("m", [PROSE])
+
+
+def test_memory_is_bounded() -> None:
+    """Ever new model names do not fill the memory; the one used last stays."""
+    calibration = Calibration()
+    guess = calibration.guess("m", [PROSE])
+    for number in range(10 * FAMILIES_MAX):
+        calibration.learn(f"m{number}", guess, guess.text)
+        calibration.learn("m", guess, guess.text // 4)
+
+    assert len(calibration) == FAMILIES_MAX
+    assert calibration.guess("m", [PROSE]).tokens < FRAME + guess.text // 2
+
+
+def test_same_calls_give_the_same_guesses() -> None:
+    """Estimates depend on what was settled, in its order, and on nothing else."""
+    assert taught(71, times=20).guess("m", [PROSE]) == taught(71, times=20).guess("m", [PROSE])

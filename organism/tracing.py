@@ -73,11 +73,11 @@ _WORK: ContextVar[Work | None] = ContextVar("organism_work", default=None)
 
 
 class working:  # noqa: N801 - reads as a statement: `with working(on): ...`
-    """Says for the length of a ``with`` block, and for tasks begun in it, what is being worked on."""
+    """Says for the length of a ``with`` block, and for tasks begun in it, what is worked on; ``None`` is nothing."""
 
     __slots__ = ("_token", "work")
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work | None) -> None:
         self.work = work
         self._token: Token[Work | None] | None = None
 

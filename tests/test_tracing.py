@@ -4,7 +4,7 @@ import pytest
 
 from organism import Context, Organism, Text, agent
 from organism.providers.openai import OpenAIProvider
-from organism.testing import ScriptedHTTPProvider
+from organism.testing import ScriptedHTTPProvider, run
 from organism.tracing import current_work, parse_trace
 from organism.usage.events import ThreadClosed, UsageEvent
 
@@ -72,3 +72,27 @@ async def test_without_a_trace_nothing_is_sent() -> None:
         async with organism:
             await organism.wait(await organism.open_thread("go", trace="nonsense"))
     assert "traceparent" not in server.requests[0].headers
+
+
+def test_work_is_over_when_its_message_is() -> None:
+    """What the runtime does between messages, such as closing a thread, is not said to be any agent's work."""
+    seen: dict[str, object] = {}
+
+    @agent(next="second")
+    async def first(message: Text, ctx: Context) -> Text:
+        return message
+
+    @agent()
+    async def second(message: Text, ctx: Context) -> Text:
+        seen["handling"] = current_work()
+        return message
+
+    async def main() -> None:
+        organism = Organism([first, second])
+        organism.usage.on_event(lambda _event: seen.update(closing=current_work()), ThreadClosed)
+        async with organism:
+            await organism.run("go")
+
+    run(main)
+    assert getattr(seen["handling"], "agent", None) == "second"
+    assert seen["closing"] is None

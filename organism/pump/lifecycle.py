@@ -21,7 +21,7 @@ from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.pump.delivery import Delivery
 from organism.pump.keeper import Keeper
 from organism.router.router import LLMRouter
-from organism.tracing import trace_id_of
+from organism.tracing import trace_id_of, working
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
 from organism.usage.outbox import Outbox
 
@@ -157,7 +157,8 @@ class Lifecycle:
             self._running.start_soon(self._run_lane, thread, lane)
 
     async def _run_lane(self, thread: Thread, lane: Lane) -> None:
-        with anyio.CancelScope() as scope:
+        # Whoever sent the message that set the lane going is not who works on it.
+        with working(None), anyio.CancelScope() as scope:
             thread.scopes.add(scope)
             try:
                 await self._work(thread, lane)

@@ -22,7 +22,18 @@ class ObservedRun:
         clock: Measures.
     """
 
-    __slots__ = ("_attempt", "_began_ns", "_clock", "_envelope", "_feed", "_started_ns", "_thread", "_told", "_working")
+    __slots__ = (
+        "_attempt",
+        "_began_ns",
+        "_clock",
+        "_envelope",
+        "_feed",
+        "_started_ns",
+        "_thread",
+        "_told",
+        "_trace",
+        "_working",
+    )
 
     def __init__(self, thread: Thread, envelope: Envelope, attempt: int, feed: ActivityFeed, clock: Clock) -> None:
         self._thread = thread
@@ -31,13 +42,9 @@ class ObservedRun:
         self._feed = feed
         self._clock = clock
         self._told = not feed.active
+        self._trace = feed.child(thread.origin.trace)
         self._working = working(
-            Work(
-                thread_id=thread.id,
-                agent=envelope.recipient,
-                message_id=envelope.id,
-                trace=feed.child(thread.origin.trace),
-            )
+            Work(thread_id=thread.id, agent=envelope.recipient, message_id=envelope.id, trace=self._trace)
         )
 
     def __enter__(self) -> Self:
@@ -87,7 +94,7 @@ class ObservedRun:
                 duration_ns=self._clock.monotonic_ns() - self._began_ns,
                 outcome=outcome,
                 error=error,
-                trace=self._working.work.trace,
+                trace=self._trace,
                 parent_trace=parent,
                 cause_trace=None if envelope.trace == parent else envelope.trace,
             )

@@ -114,6 +114,7 @@ class Organism:
         self.clock = SteadyClock(clock or SystemClock())
         self.journal: Store = journal or MemoryJournal()
         self.providers = dict(providers or {})
+        self.provider_kinds = dict(provider_kinds or {})
         self.messages = MessageRegistry(messages)
         ids = ids or RandomIds()
         plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
@@ -136,7 +137,7 @@ class Organism:
             models=model_plans,
             providers=self.providers,
             registry=self.budgets,
-            prices=ProviderPrices(book, provider_kinds or {}),
+            prices=ProviderPrices(book, self.provider_kinds),
             journal=self.journal,
             outbox=self._outbox,
             clock=self.clock,

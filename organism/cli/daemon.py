@@ -17,7 +17,7 @@ from organism.config.build import log_settings
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema_llm import ServerSection
 from organism.errors import MissingExtraError
-from organism.exporters.instruments import OPT_IN_VARIABLE, genai_names
+from organism.exporters.conventions import genai_names
 from organism.exporters.logs import Format, set_up
 from organism.exporters.otel import otel_exporting
 from organism.usage.events import AgentSaid, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
@@ -63,7 +63,7 @@ async def _serve(organism: Organism, state: Path, listener: socket.socket, envir
     log = structlog.get_logger("organism.daemon")
     token = load_or_make_token(state)
     organism.usage.on_event(_log_event)
-    exporter = PrometheusExporter(organism, names=genai_names(environment.get(OPT_IN_VARIABLE)))
+    exporter = PrometheusExporter(organism, names=genai_names(environment))
     async with anyio.create_task_group() as tasks:
         server = ControlServer(organism, token, listener, exporter.render)
         # The server outlives the organism: followers are told of its end, and their streams end with it.

@@ -62,7 +62,9 @@ async def _run(message: Message, options: RunOptions, environment: dict[str, str
     unfollow = organism.usage.on_event(view.on_event)
     limits = _limits(organism, options)
     async with otel_exporting(organism, environment), organism:
-        thread_id = await organism.open_thread(message, to=options.to, limits=limits)
+        thread_id = await organism.open_thread(
+            message, to=options.to, limits=limits, trace=environment.get("TRACEPARENT")
+        )
         async with _interruptible() as interrupted:
             with view:
                 code = await _finish(organism, thread_id, interrupted, view)

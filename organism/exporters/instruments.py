@@ -9,12 +9,9 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["counter", "gauge", "histogram"]
-GenAINames = Literal["old", "new"]
-"""Which of OpenTelemetry's names for GenAI to use: those of its semantic conventions up to v1.41, or those after."""
+from organism.exporters.conventions import GenAINames
 
-OPT_IN_VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
-OPT_IN_VALUE = "gen_ai_latest_experimental"
+Kind = Literal["counter", "gauge", "histogram"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120)
 CALL_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -23,12 +20,6 @@ TOKENS = tuple(float(4**power) for power in range(14))
 COUNTS = (0.0, 1, 2, 3, 5, 8, 13, 21, 34, 50, 100)
 
 _SUFFIXES = {"s": "_seconds", "USD": "_usd", "By": "_bytes"}
-
-
-def genai_names(environment: str | None) -> GenAINames:
-    """Read the official opt-in variable: a list of words with commas between them."""
-    words = {word.strip() for word in (environment or "").split(",")}
-    return "new" if OPT_IN_VALUE in words else "old"
 
 
 class Instrument(msgspec.Struct, frozen=True, eq=False):

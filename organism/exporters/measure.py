@@ -6,7 +6,8 @@ import msgspec
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S
 from organism.exporters import instruments as i
-from organism.exporters.instruments import GenAINames, Instrument
+from organism.exporters.conventions import Conventions
+from organism.exporters.instruments import Instrument
 from organism.ids import scope_label
 from organism.usage.activity import Activity, CallEnded, HandlerRan
 from organism.usage.events import (
@@ -43,12 +44,12 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     trace_id: str | None = None
 
 
-def measure_event(event: AnyEvent, names: GenAINames) -> Iterator[Measurement]:
+def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measurement]:
     """Yield what an event counts as."""
     match event:
         case UsageEvent():
             yield from _usage(event)
-            yield from _genai(event, names)
+            yield from _genai(event, conventions)
         case ThresholdCrossed(threshold=threshold, dimension=dimension):
             yield Measurement(i.WARNINGS, 1, (str(threshold), dimension))
         case BudgetExceeded(shortfall=shortfall, enforced=False):
@@ -128,12 +129,12 @@ def _usage(event: UsageEvent) -> Iterator[Measurement]:
         yield Measurement(i.OVERRUN_TOKENS, event.overrun.tokens, (provider,))
 
 
-def _genai(event: UsageEvent, names: GenAINames) -> Iterator[Measurement]:
+def _genai(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]:
     """Yield what OpenTelemetry's conventions ask for; its input and output include cached and reasoning tokens."""
-    operation = ("chat", event.provider, event.request_model)
+    operation = ("chat", conventions.provider(event.provider), event.request_model)
     seconds, usage, trace_id = event.latency_ns / NS_PER_S, event.usage, event.trace_id
     failed = (event.outcome if event.error is not None else "",)
-    if names == "old":
+    if conventions.names == "old":
         yield Measurement(i.OLD_DURATION, seconds, (*operation, *failed), trace_id)
         if event.outcome != "released":
             yield Measurement(i.OLD_TOKEN_USAGE, usage.input_total, (*operation, "input"), trace_id)

@@ -18,7 +18,7 @@ import anyio.to_thread
 import msgspec
 
 from organism.errors import ConfigError, MissingExtraError
-from organism.exporters.instruments import OPT_IN_VARIABLE, genai_names
+from organism.exporters.conventions import Conventions, genai_names
 from organism.exporters.readings import Observed
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class OTelExporter:
     def __init__(self, organism: Observed, settings: OTelSettings, environment: Mapping[str, str]) -> None:
         from opentelemetry.sdk.resources import Resource
 
-        names = genai_names(environment.get(OPT_IN_VARIABLE))
+        conventions = Conventions(genai_names(environment), organism.provider_kinds)
         # The environment's OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before this default.
         named = environment.get("OTEL_SERVICE_NAME") or "service.name=" in environment.get(
             "OTEL_RESOURCE_ATTRIBUTES", ""
@@ -112,7 +112,7 @@ class OTelExporter:
 
             self._spans = BatchSpanProcessor(_span_exporter(settings.traces))
             sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler  # as the environment sets it
-            writer = TraceWriter(self._spans, sampler, resource, workflow=organism.name, names=names)
+            writer = TraceWriter(self._spans, sampler, resource, workflow=organism.name, conventions=conventions)
             organism.activity.tracer = writer
             organism.activity.wants_content = settings.content
             self._stops += [
@@ -124,7 +124,7 @@ class OTelExporter:
             from organism.exporters.otel_metrics import MetricWriter, meter_provider
 
             self._meter_provider = meter_provider(resource, _metric_exporter(settings.metrics))
-            meters = MetricWriter(self._meter_provider, organism, names=names)
+            meters = MetricWriter(self._meter_provider, organism, conventions)
             self._stops += [organism.activity.observe(meters.on_activity), organism.usage.on_event(meters.on_event)]
 
     def close(self) -> None:

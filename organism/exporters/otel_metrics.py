@@ -15,7 +15,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from organism.exporters.instruments import GenAINames, Instrument, catalogue
+from organism.exporters.conventions import Conventions
+from organism.exporters.instruments import Instrument, catalogue
 from organism.exporters.measure import Measurement, measure_activity, measure_event
 from organism.exporters.readings import Observed, read
 from organism.exporters.series import SeriesBound
@@ -38,12 +39,12 @@ class MetricWriter:
     Args:
         provider: Where to.
         organism: Whose.
-        names: Which GenAI names to use.
+        conventions: How things are named.
     """
 
-    def __init__(self, provider: MeterProvider, organism: Observed, *, names: GenAINames) -> None:
+    def __init__(self, provider: MeterProvider, organism: Observed, conventions: Conventions) -> None:
         self._organism = organism
-        self._names: GenAINames = names
+        self._conventions = conventions
         self._bound = SeriesBound()
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
@@ -51,7 +52,7 @@ class MetricWriter:
         self._record: dict[str, Callable[..., None]] = {}
         self._sums: dict[Instrument, dict[tuple[str, ...], float]] = {}
         meter = provider.get_meter("organism")
-        for instrument in catalogue(names):
+        for instrument in catalogue(conventions.names):
             name, unit, text = instrument.name, instrument.unit, instrument.help
             if instrument.kind == "histogram":
                 self._record[name] = meter.create_histogram(
@@ -66,7 +67,7 @@ class MetricWriter:
 
     def on_event(self, event: AnyEvent) -> None:
         """Count an event."""
-        self._add(measure_event(event, self._names))
+        self._add(measure_event(event, self._conventions))
 
     def on_activity(self, activity: Activity) -> None:
         """Count an activity."""

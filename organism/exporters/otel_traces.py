@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from organism.exporters.instruments import GenAINames
+from organism.exporters.conventions import Conventions
 from organism.exporters.span_attributes import (
     Attributes,
     attempt_attributes,
@@ -66,11 +66,11 @@ class TraceWriter:
         sampler: Decides which threads are traced.
         resource: What the spans are of.
         workflow: What the organism is called.
-        names: Which GenAI names to use.
+        conventions: How things are named.
     """
 
     def __init__(
-        self, processor: SpanProcessor, sampler: Sampler, resource: Resource, *, workflow: str, names: GenAINames
+        self, processor: SpanProcessor, sampler: Sampler, resource: Resource, *, workflow: str, conventions: Conventions
     ) -> None:
         self._processor = processor
         self._sampler = sampler
@@ -78,7 +78,7 @@ class TraceWriter:
         self._scope = InstrumentationScope("organism")
         self._text_max = SpanLimits().max_span_attribute_length
         self._workflow = workflow
-        self._names: GenAINames = names
+        self._conventions = conventions
         self._calls: OrderedDict[str, _PendingCall] = OrderedDict()
         # Ids need to be unique, not secret, and asking the system for each would cost more than all the rest of a span.
         self._random = random.Random(secrets.randbits(128))  # noqa: S311
@@ -151,7 +151,7 @@ class TraceWriter:
         self._write(
             _Placed(event.trace, event.parent_trace, event.opened_ns, event.time_ns),
             self._thread_name,
-            lambda: thread_attributes(event, self._workflow, self._names),
+            lambda: thread_attributes(event, self._workflow, self._conventions),
             failed=event.outcome == "failed",
         )
 
@@ -172,7 +172,7 @@ class TraceWriter:
         end_ns = max([ended.started_ns + ended.duration_ns, *(attempt.time_ns for attempt in attempts)])
 
         def attributes() -> Attributes:
-            found = call_attributes(ended, attempts, self._names)
+            found = call_attributes(ended, attempts, self._conventions)
             return found if ended.content is None else found | content_attributes(ended.content, ended.finish_reason)
 
         self._write(
@@ -181,7 +181,10 @@ class TraceWriter:
             attributes,
             failed=ended.error is not None,
             kind=SpanKind.CLIENT,
-            events=[Event("organism.llm.attempt", attempt_attributes(a), timestamp=a.time_ns) for a in attempts],
+            events=[
+                Event("organism.llm.attempt", attempt_attributes(a, self._conventions), timestamp=a.time_ns)
+                for a in attempts
+            ],
         )
 
     def _write(

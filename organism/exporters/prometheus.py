@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from organism.exporters.instruments import GenAINames, Instrument, catalogue
+from organism.exporters.conventions import Conventions, GenAINames
+from organism.exporters.instruments import Instrument, catalogue
 from organism.exporters.measure import Measurement, measure_activity, measure_event
 from organism.exporters.readings import Observed, read
 from organism.exporters.series import SERIES_MAX, SeriesBound
@@ -25,7 +26,7 @@ class PrometheusExporter:
         from prometheus_client.gc_collector import GCCollector
 
         self._organism = organism
-        self._names: GenAINames = names
+        self._conventions = Conventions(names, organism.provider_kinds)
         self._bound = SeriesBound(series_max)
         self._registry = CollectorRegistry()
         self._metrics: dict[str, Any] = {}
@@ -55,7 +56,7 @@ class PrometheusExporter:
             stop()
 
     def _on_event(self, event: AnyEvent) -> None:
-        self._record(measure_event(event, self._names))
+        self._record(measure_event(event, self._conventions))
 
     def _on_activity(self, activity: Activity) -> None:
         self._record(measure_activity(activity))

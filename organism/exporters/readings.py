@@ -29,6 +29,7 @@ class Observed(Protocol):
     """A running organism, as exporters see it; ``organism.app.Organism`` is one."""
 
     name: str
+    provider_kinds: dict[str, str]
     usage: UsageTracker
     activity: ActivityFeed
 

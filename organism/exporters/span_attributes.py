@@ -9,7 +9,7 @@ import msgspec
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, TokenUsage
 from organism.budget.thresholds import amount_of, limit_of
-from organism.exporters.instruments import GenAINames
+from organism.exporters.conventions import Conventions
 from organism.ids import scope_label
 from organism.usage.activity import CallContent, CallEnded, HandlerRan
 from organism.usage.events import ThreadClosed, UsageEvent
@@ -17,9 +17,9 @@ from organism.usage.events import ThreadClosed, UsageEvent
 Attributes = dict[str, str | int | float | bool | Sequence[str]]
 
 
-def thread_attributes(event: ThreadClosed, workflow: str, names: GenAINames) -> Attributes:
+def thread_attributes(event: ThreadClosed, workflow: str, conventions: Conventions) -> Attributes:
     """Describe a thread that has ended."""
-    name_key = "gen_ai.workflow.name" if names == "old" else "gen_ai.agent.name"
+    name_key = "gen_ai.workflow.name" if conventions.names == "old" else "gen_ai.agent.name"
     attributes: Attributes = {
         "gen_ai.operation.name": "invoke_workflow",
         name_key: workflow,
@@ -52,12 +52,10 @@ def handler_attributes(run: HandlerRan) -> Attributes:
     return attributes | _error(run.error)
 
 
-def call_attributes(call: CallEnded, attempts: Sequence[UsageEvent], names: GenAINames) -> Attributes:
+def call_attributes(call: CallEnded, attempts: Sequence[UsageEvent], conventions: Conventions) -> Attributes:
     """Describe a model call over all its attempts; its tokens and cost are what it was charged for all of them."""
     usage = sum((attempt.usage for attempt in attempts), TokenUsage())
-    write_key = (
-        "gen_ai.usage.cache_creation.input_tokens" if names == "old" else "gen_ai.usage.cache_write.input_tokens"
-    )
+    written = "cache_creation" if conventions.names == "old" else "cache_write"
     attributes: Attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.conversation.id": call.thread_id,
@@ -72,12 +70,12 @@ def call_attributes(call: CallEnded, attempts: Sequence[UsageEvent], names: GenA
     if attempts:
         last = attempts[-1]
         attributes |= {
-            "gen_ai.provider.name": last.provider,
+            "gen_ai.provider.name": conventions.provider(last.provider),
             "gen_ai.request.model": last.request_model,
             "gen_ai.usage.input_tokens": usage.input_total,
             "gen_ai.usage.output_tokens": usage.output_total,
             "gen_ai.usage.cache_read.input_tokens": usage.cached_input,
-            write_key: usage.cache_write,
+            f"gen_ai.usage.{written}.input_tokens": usage.cache_write,
             "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
             "organism.budget.outcome": last.outcome,
             **_budget(last.budgets),
@@ -102,14 +100,14 @@ def call_attributes(call: CallEnded, attempts: Sequence[UsageEvent], names: GenA
     return attributes | _error(call.error)
 
 
-def attempt_attributes(event: UsageEvent) -> Attributes:
+def attempt_attributes(event: UsageEvent, conventions: Conventions) -> Attributes:
     """Describe one attempt."""
     attributes: Attributes = {
         "organism.attempt": event.attempt,
         "organism.event.id": event.id,
         "organism.budget.outcome": event.outcome,
         "organism.attempt.seconds": event.latency_ns / NS_PER_S,
-        "gen_ai.provider.name": event.provider,
+        "gen_ai.provider.name": conventions.provider(event.provider),
         "gen_ai.request.model": event.request_model,
         "gen_ai.usage.input_tokens": event.usage.input_total,
         "gen_ai.usage.output_tokens": event.usage.output_total,

@@ -164,10 +164,14 @@ def test_command_line_sends_what_the_environment_asks_for(otlp: Any, tmp_path: P
         "agents: {writer: {model: main}}\n"
     )
     command = [sys.executable, "-m", "organism", "run", "Write about tides"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "TRACEPARENT": TRACE}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
     assert result.returncode == 0, result.stderr
-    assert [span.name for span in otlp.named("invoke_workflow")] == ["invoke_workflow quick"]
+    (thread,) = otlp.named("invoke_workflow")
+    assert (thread.name, thread.parent_id) == ("invoke_workflow quick", TRACE[36:52])
     assert otlp.total("organism.threads", outcome="completed") == 1
 
 
@@ -215,11 +219,14 @@ async def test_thread_keeps_its_trace_in_another_process(otlp: Any) -> None:
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
     from organism.amounts import UNLIMITED, ZERO, BudgetState
+    from organism.exporters.conventions import Conventions
     from organism.exporters.otel_traces import TraceWriter
     from organism.usage.events import ThreadClosed
 
     def writer(exporter: InMemorySpanExporter) -> TraceWriter:
-        return TraceWriter(SimpleSpanProcessor(exporter), ALWAYS_ON, Resource({}), workflow="w", names="old")
+        return TraceWriter(
+            SimpleSpanProcessor(exporter), ALWAYS_ON, Resource({}), workflow="w", conventions=Conventions()
+        )
 
     spans = InMemorySpanExporter()
     first, second = writer(InMemorySpanExporter()), writer(spans)

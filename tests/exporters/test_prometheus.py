@@ -10,7 +10,8 @@ from organism import BudgetPlan, BudgetWarning, Context, Limits, Organism, Text,
 from organism.amounts import NANOUSD_PER_USD
 from organism.clock import utc
 from organism.errors import RejectedError
-from organism.exporters.instruments import catalogue, genai_names
+from organism.exporters.conventions import Conventions, genai_names
+from organism.exporters.instruments import catalogue
 from organism.exporters.prometheus import PrometheusExporter
 from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
@@ -177,7 +178,7 @@ def test_new_names_come_with_the_official_opt_in() -> None:
 
     async def main(opt_in: str) -> set[str]:
         organism = priced()
-        exporter = PrometheusExporter(organism, names=genai_names(opt_in))
+        exporter = PrometheusExporter(organism, names=genai_names({"OTEL_SEMCONV_STABILITY_OPT_IN": opt_in}))
         async with organism:
             await organism.run("hello")
             return {sample.name for sample in samples(exporter) if sample.name.startswith("gen_ai")}
@@ -199,3 +200,10 @@ def test_names_follow_the_rules() -> None:
             assert re.fullmatch(r"[a-z_]+", instrument.prometheus_name)
             assert instrument.help.endswith(".")
             assert not any("thread" in label for label in instrument.labels)
+
+
+def test_providers_have_the_names_the_conventions_give_them() -> None:
+    """A provider goes by its well-known name whatever the configuration calls it; one without goes by its own."""
+    named = Conventions(kinds={"claude": "anthropic", "grok": "x-ai", "smol": "local"})
+
+    assert [named.provider(name) for name in ("claude", "grok", "smol", "own")] == ["anthropic", "x_ai", "smol", "own"]

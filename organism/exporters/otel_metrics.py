@@ -20,6 +20,7 @@ from organism.exporters.instruments import Instrument, catalogue
 from organism.exporters.measure import Measurement, measure_activity, measure_event
 from organism.exporters.readings import Observed, read
 from organism.exporters.series import SeriesBound
+from organism.exporters.zeros import zeros
 from organism.usage.activity import Activity
 from organism.usage.events import AnyEvent
 
@@ -64,6 +65,7 @@ class MetricWriter:
             make(name, [self._reader(instrument)], unit=unit, description=text)
             if not instrument.kept:
                 self._sums[instrument] = {}
+        self._add(zeros(organism))
 
     def on_event(self, event: AnyEvent) -> None:
         """Count an event."""

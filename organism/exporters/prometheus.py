@@ -8,6 +8,7 @@ from organism.exporters.instruments import Instrument, catalogue
 from organism.exporters.measure import Measurement, measure_activity, measure_event
 from organism.exporters.readings import Observed, read
 from organism.exporters.series import SERIES_MAX, SeriesBound
+from organism.exporters.zeros import zeros
 from organism.usage.activity import Activity
 from organism.usage.events import AnyEvent
 
@@ -38,6 +39,7 @@ class PrometheusExporter:
         self._registry.register(_Readings(organism))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
+        self._record(zeros(organism))
         self._stops: tuple[Callable[[], None], ...] = (
             organism.usage.on_event(self._on_event),
             organism.activity.observe(self._on_activity),

@@ -1,6 +1,6 @@
 """What is read off a running organism each time somebody asks: depths, limits, what is open."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, BudgetState, Dimension
@@ -16,6 +16,8 @@ from organism.usage.tracker import TrackerStatistics, UsageTracker
 
 
 class _Budgets(Protocol):
+    thresholds: tuple[int, ...]
+
     def states(self) -> tuple[BudgetState, ...]: ...
 
     def statistics(self) -> RegistryStatistics: ...
@@ -32,6 +34,16 @@ class Observed(Protocol):
     provider_kinds: dict[str, str]
     usage: UsageTracker
     activity: ActivityFeed
+
+    @property
+    def agents(self) -> Collection[str]:
+        """The names of its agents."""
+        ...
+
+    @property
+    def providers(self) -> Collection[str]:
+        """The names of its providers."""
+        ...
 
     @property
     def budgets(self) -> _Budgets:

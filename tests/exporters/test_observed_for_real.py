@@ -259,6 +259,21 @@ async def test_every_panel_and_every_rule_works(tmp_path: Path) -> None:
     assert {rule["name"] for group in loaded for rule in group["rules"]} == wanted
 
 
+@pytest.mark.debian
+async def test_first_trouble_raises_the_alarm(tmp_path: Path) -> None:
+    """The very first dead letter and the very first refusal are seen by the rules that watch for them."""
+    organism = loaded_organism()
+    async with organism, scraped(organism, tmp_path) as prometheus:
+        await organism.run("no room", limits=Limits(tokens=1))
+
+        async def alarmed() -> bool:
+            answer = (await prometheus.client.get("/api/v1/alerts")).json()
+            names = {alert["labels"]["alertname"] for alert in answer["data"]["alerts"]}
+            return {"OrganismDeadLetters", "OrganismCallsRefused"} <= names
+
+        await eventually(alarmed)
+
+
 def runnable(expression: str) -> str:
     """Fill in what Grafana fills in."""
     return expression.replace("$job", ".*").replace("$__rate_interval", "1m")

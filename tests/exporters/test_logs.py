@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from organism import Context, Organism, Text, agent
 from organism.exporters.logs import LogSettings, RepeatLimit, room_of, set_up
 from organism.exporters.redaction import Redactor
+from organism.router.provider import CompletionRequest
 from organism.testing import ScriptedProvider, run
 
 SECRET = "p/ss wörd+of\"tests'"
@@ -41,7 +42,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_line_of_an_agent_carries_the_ids_of_its_work() -> None:
-    """Thread, agent, message and trace are on every line an agent or a library logs while it works on a message."""
+    """Thread, agent, message, call and trace are on every line that anybody logs while they are worked on."""
 
     @agent()
     async def writer(message: Text, ctx: Context) -> Text:
@@ -49,8 +50,12 @@ def test_line_of_an_agent_carries_the_ids_of_its_work() -> None:
         logging.getLogger("some.library").warning("deep inside")
         return Text((await ctx.llm.complete(message.text, max_output_tokens=16)).text)
 
+    def answer(_request: CompletionRequest) -> str:
+        structlog.get_logger("organism.provider").info("asked")
+        return "secret answer"
+
     async def main() -> str:
-        organism = Organism([writer], models={"main": "s/m"}, providers={"s": ScriptedProvider(["secret answer"])})
+        organism = Organism([writer], models={"main": "s/m"}, providers={"s": ScriptedProvider(answer)})
         async with organism:
             thread = await organism.open_thread("private question", trace=TRACE)
             await organism.wait(thread)
@@ -59,11 +64,13 @@ def test_line_of_an_agent_carries_the_ids_of_its_work() -> None:
     stream = logged(LogSettings(format="json"))
     thread = run(main)
 
-    thinking, inside = lines(stream)
-    for line in (thinking, inside):
+    thinking, inside, asked = lines(stream)
+    for line in (thinking, inside, asked):
         assert (line["thread_id"], line["agent"], line["trace_id"]) == (thread, "writer", TRACE[3:35])
         assert line["message_id"].startswith("msg_")
     assert (thinking["logger"], inside["logger"]) == ("organism.agent", "some.library")
+    assert asked["call_id"].startswith("call_")
+    assert "call_id" not in thinking
     assert "private" not in stream.getvalue()
     assert "answer" not in stream.getvalue()
 

@@ -56,20 +56,28 @@ class Instrument(msgspec.Struct, frozen=True, eq=False):
         return tuple(label.replace(".", "_") for label in self.labels)
 
 
+_CATALOGUE: list[Instrument] = []
+
+
+def _defined(instrument: Instrument) -> Instrument:
+    _CATALOGUE.append(instrument)
+    return instrument
+
+
 def _counter(name: str, unit: str, text: str, *labels: str) -> Instrument:
-    return Instrument(f"organism.{name}", "counter", unit, text, labels)
+    return _defined(Instrument(f"organism.{name}", "counter", unit, text, labels))
 
 
 def _gauge(name: str, unit: str, text: str, *labels: str) -> Instrument:
-    return Instrument(f"organism.{name}", "gauge", unit, text, labels, kept=True)
+    return _defined(Instrument(f"organism.{name}", "gauge", unit, text, labels, kept=True))
 
 
 def _kept_counter(name: str, unit: str, text: str, *labels: str) -> Instrument:
-    return Instrument(f"organism.{name}", "counter", unit, text, labels, kept=True)
+    return _defined(Instrument(f"organism.{name}", "counter", unit, text, labels, kept=True))
 
 
 def _histogram(name: str, unit: str, text: str, bounds: tuple[float, ...], *labels: str) -> Instrument:
-    return Instrument(name, "histogram", unit, text, labels, bounds)
+    return _defined(Instrument(name, "histogram", unit, text, labels, bounds))
 
 
 # -- money ----------------------------------------------------------------------------------------------------------
@@ -132,7 +140,7 @@ _NEW_USAGE = (*_OPERATION, "gen_ai.token.modality")
 
 
 def _new_tokens(kind: str, text: str) -> Instrument:
-    return Instrument(f"gen_ai.client.inference.usage.{kind}", "counter", "{token}", text, _NEW_USAGE)
+    return _defined(Instrument(f"gen_ai.client.inference.usage.{kind}", "counter", "{token}", text, _NEW_USAGE))
 
 
 NEW_INPUT = _new_tokens("input_tokens", "Billable input tokens, cached ones included.")
@@ -179,6 +187,6 @@ SUBSCRIBERS_CUT = _kept_counter("events.subscribers_cut_off", "{subscriber}", "S
 def catalogue(names: GenAINames) -> Iterator[Instrument]:
     """Yield every instrument, with one of the two sets of GenAI names."""
     unwanted = "gen_ai.client.inference." if names == "old" else ("gen_ai.client.token.", "gen_ai.client.operation.")
-    for value in globals().values():
-        if isinstance(value, Instrument) and not value.name.startswith(unwanted):
-            yield value
+    for instrument in _CATALOGUE:
+        if not instrument.name.startswith(unwanted):
+            yield instrument

@@ -127,6 +127,7 @@ class Organism:
                     self.messages.add(message_type)
         self.usage = UsageTracker()
         self.activity = ActivityFeed()
+        self.journal.observer = self.activity.publish
         self._outbox = Outbox(self.journal, self.usage.publish, self.clock)
         self.ledger = Ledger(self.journal.append)
         self.budgets = ThreadBudgetRegistry(

@@ -88,6 +88,41 @@ class JournalBrokenError(JournalError):
     retryable = False
 
 
+class GroupWritten(msgspec.Struct, frozen=True):
+    """A group of records has become durable.
+
+    Attributes:
+        records: How many.
+        write_ns: Nanoseconds that writing them took.
+        lag_ns: Nanoseconds from the appending of the oldest until it was durable.
+    """
+
+    records: int
+    write_ns: int
+    lag_ns: int
+
+
+class JournalStatistics(msgspec.Struct, frozen=True):
+    """A look at a journal: records not yet durable, and for how many nanoseconds the oldest of them has waited."""
+
+    pending: int = 0
+    lag_ns: int = 0
+
+
+class Watched(Protocol):
+    """A journal that tells how it is doing.
+
+    Attributes:
+        observer: Called after each group that was written; must not block or raise.
+    """
+
+    observer: Callable[[GroupWritten], None] | None
+
+    def statistics(self) -> JournalStatistics:
+        """Count what waits."""
+        ...
+
+
 class Journal(Protocol):
     """Where records are kept: ledger entries, events, :class:`Keep`, :class:`Drop` and :class:`DropThread`.
 

@@ -82,6 +82,7 @@ class LogRoomsSection(Section, frozen=True, kw_only=True):
     agent: Annotated[LogLevel | None, Meta(description="what agents log themselves, with ctx.log")] = None
     daemon: Annotated[LogLevel | None, Meta(description="starting and stopping")] = None
     event: Annotated[LogLevel | None, Meta(description="one line per event, at level info")] = None
+    journal: Annotated[LogLevel | None, Meta(description="failures of the storage")] = None
     pump: Annotated[LogLevel | None, Meta(description="failures of handlers, dead letters")] = None
     usage: Annotated[LogLevel | None, Meta(description="failures of those who listen to events")] = None
     libraries: Annotated[LogLevel | None, Meta(description="everything else; warning unless given")] = None

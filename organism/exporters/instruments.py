@@ -17,6 +17,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 CALL_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 THREAD_SECONDS = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 14400, 86400)
 TOKENS = tuple(float(4**power) for power in range(14))
+GROUPS = tuple(float(2**power) for power in range(15))
 COUNTS = (0.0, 1, 2, 3, 5, 8, 13, 21, 34, 50, 100)
 
 _SUFFIXES = {"s": "_seconds", "USD": "_usd", "By": "_bytes"}
@@ -154,6 +155,13 @@ NEW_INPUT_SIZES = _histogram(
 NEW_OUTPUT_SIZES = _histogram(
     "gen_ai.client.inference.operation.output_tokens", "{token}", "Output tokens per attempt.", TOKENS, *_NEW_USAGE
 )
+
+# -- the journal ----------------------------------------------------------------------------------------------------
+
+COMMIT_DURATION = _histogram("organism.journal.commit.duration", "s", "How long a group takes to write.", SECONDS)
+GROUP_RECORDS = _histogram("organism.journal.group.records", "{record}", "Records written together.", GROUPS)
+OUTBOX_LAG = _gauge("outbox.lag", "s", "How long the oldest record waits that is not yet durable.")
+JOURNAL_PENDING = _gauge("journal.pending", "{record}", "Records that are not yet durable.")
 
 # -- messages, handlers, threads ------------------------------------------------------------------------------------
 

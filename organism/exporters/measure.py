@@ -9,6 +9,7 @@ from organism.exporters import instruments as i
 from organism.exporters.conventions import Conventions
 from organism.exporters.instruments import Instrument
 from organism.ids import scope_label
+from organism.journal import GroupWritten
 from organism.usage.activity import Activity, CallEnded, HandlerRan
 from organism.usage.events import (
     AnyEvent,
@@ -92,6 +93,9 @@ def measure_activity(activity: Activity) -> Iterator[Measurement]:
                 yield Measurement(i.PHASES, activity.provider_ns / NS_PER_S, (agent, "provider"))
             if activity.shortfall is not None:
                 yield Measurement(i.REFUSALS, 1, ("exhausted", activity.shortfall.dimension))
+        case GroupWritten(records=records, write_ns=write_ns):
+            yield Measurement(i.COMMIT_DURATION, write_ns / NS_PER_S)
+            yield Measurement(i.GROUP_RECORDS, records)
 
 
 def _thread(event: ThreadOpened | ThreadBlocked | ThreadResumed | ThreadClosed) -> Iterator[Measurement]:

@@ -3,12 +3,13 @@
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
-from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, BudgetState, Dimension
+from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
 from organism.budget.holds import RegistryStatistics
 from organism.budget.thresholds import amount_of, limit_of
 from organism.exporters import instruments as i
 from organism.exporters.measure import Measurement
 from organism.ids import scope_label
+from organism.journal import Watched
 from organism.pump.pump import PumpStatistics
 from organism.router.call import RouterStatistics
 from organism.usage.activity import ActivityFeed
@@ -16,7 +17,8 @@ from organism.usage.tracker import TrackerStatistics, UsageTracker
 
 
 class _Budgets(Protocol):
-    thresholds: tuple[int, ...]
+    @property
+    def thresholds(self) -> tuple[int, ...]: ...
 
     def states(self) -> tuple[BudgetState, ...]: ...
 
@@ -34,6 +36,11 @@ class Observed(Protocol):
     provider_kinds: dict[str, str]
     usage: UsageTracker
     activity: ActivityFeed
+
+    @property
+    def journal(self) -> Watched:
+        """Where it keeps what happens."""
+        ...
 
     @property
     def agents(self) -> Collection[str]:
@@ -67,6 +74,9 @@ def read(organism: Observed) -> Iterator[Measurement]:
     budgets, tracker = organism.budgets.statistics(), organism.usage.statistics()
     yield Measurement(i.HOLDS_OPEN, budgets.open_holds)
     yield Measurement(i.CALLS_WAITING, budgets.waiting)
+    journal = organism.journal.statistics()
+    yield Measurement(i.OUTBOX_LAG, journal.lag_ns / NS_PER_S)
+    yield Measurement(i.JOURNAL_PENDING, journal.pending)
     yield from _router(organism.router.statistics())
     yield from _tracker(tracker)
 

@@ -1,12 +1,13 @@
 """A journal in memory, for embedding: it lasts as long as the process."""
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, cast
 
 import msgspec
 
-from organism.journal import Drop, DropThread, JournalError, Keep, Piece, Stored, Then
+from organism.journal import Drop, DropThread, GroupWritten, JournalError, JournalStatistics, Keep, Piece, Stored, Then
 from organism.ledger.entries import Entry
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, Event
@@ -27,6 +28,7 @@ class MemoryJournal:
         self._events: deque[AnyEvent] = deque(maxlen=capacity)
         self._forgotten = 0
         self._last_time_ns = 0
+        self.observer: Callable[[GroupWritten], None] | None = None
 
     def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
         """Keep a record; memory is as durable as it will ever be, so ``then`` is called at once."""
@@ -72,6 +74,10 @@ class MemoryJournal:
             last_event=int(self._events[-1].id) if self._events else 0,
             last_time_ns=self._last_time_ns,
         )
+
+    def statistics(self) -> JournalStatistics:
+        """Return that nothing waits: memory is as durable as it will ever be."""
+        return JournalStatistics()
 
     async def events_after(self, after: str, limit: int) -> list[AnyEvent]:
         """Return kept events; see :class:`organism.usage.event_log.EventLog`.

@@ -4,7 +4,8 @@ While one group is being written, the next one collects; so the more there is to
 A group that found no room on the disk stays in memory, in order, and is written with the next try.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +16,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
-from organism.journal import JournalBrokenError, JournalError, Stored, Then
+from organism.journal import GroupWritten, JournalBrokenError, JournalError, JournalStatistics, Stored, Then
 from organism.stores.batch import batch_of
 from organism.stores.sqlite_file import Retention, SqliteFile
 from organism.usage.events import AnyEvent
@@ -40,6 +41,33 @@ class _Write:
         """Tell those who wait why it came to nothing."""
         self.error = error
         self.done.set()
+
+
+class _Age:
+    """How long the oldest record has waited: of those being written, and of those that wait for the next group."""
+
+    def __init__(self) -> None:
+        self._group_ns: int | None = None
+        self._pending_ns: int | None = None
+
+    def begins(self) -> None:
+        """The first record of a new group has come."""
+        self._pending_ns = time.monotonic_ns()
+
+    def taken(self) -> None:
+        """The group is being written."""
+        self._group_ns, self._pending_ns = self._pending_ns, None
+
+    def written(self) -> int:
+        """The group is durable; return how long its oldest record has waited, in nanoseconds."""
+        lag_ns = self.oldest_ns()
+        self._group_ns = None
+        return lag_ns
+
+    def oldest_ns(self) -> int:
+        """Return how long the oldest record waits, in nanoseconds."""
+        since_ns = self._group_ns if self._group_ns is not None else self._pending_ns
+        return 0 if since_ns is None else time.monotonic_ns() - since_ns
 
 
 class SqliteJournal:
@@ -71,6 +99,8 @@ class SqliteJournal:
         self._ended = anyio.Event()
         self._broken: JournalBrokenError | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
+        self._age = _Age()
+        self.observer: Callable[[GroupWritten], None] | None = None
 
     async def __aenter__(self) -> Self:
         """Open the file.
@@ -110,6 +140,8 @@ class SqliteJournal:
 
     def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
         """Take a record; the writer takes it to the file soon, or sooner if somebody waits for it."""
+        if not self._pending:
+            self._age.begins()
         self._pending.append((record, then))
         self._appended += 1
         self._wanted.set()
@@ -146,6 +178,10 @@ class SqliteJournal:
             EventsGoneError: If some after that one have been forgotten.
         """
         return await anyio.to_thread.run_sync(self._opened.events_after, after, limit)
+
+    def statistics(self) -> JournalStatistics:
+        """Count what waits."""
+        return JournalStatistics(len(self._pending) + len(self._group or ()), self._age.oldest_ns())
 
     # -- the writer -----------------------------------------------------------------------------------------------
 
@@ -184,7 +220,9 @@ class SqliteJournal:
         if self._group is None:
             self._group, self._pending = self._pending, []
             self._taken = self._appended
+            self._age.taken()
         group = self._group
+        began_ns = time.monotonic_ns()
         write, self._current, self._next = self._next, self._next, _Write()
         try:
             with anyio.CancelScope(shield=True):
@@ -198,6 +236,9 @@ class SqliteJournal:
         finally:
             self._current = None
         self._number += 1
+        lag_ns = self._age.written()
+        if self.observer is not None:
+            self.observer(GroupWritten(len(group), time.monotonic_ns() - began_ns, lag_ns))
         self._group = None
         self._committed = self._taken
         for _, then in group:

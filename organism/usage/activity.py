@@ -1,7 +1,7 @@
-"""What the pump and the router have just done, told to observers in this process: too much for events.
+"""What the pump, the router and the journal have just done, told to observers in this process: too much for events.
 
-Events are few, stored and numbered. Activity is one record per run of a handler and per model call, told once as it
-happens and kept nowhere. With no observer, nothing of it is even made: the pump asks :attr:`ActivityFeed.active`.
+Events are few, stored and numbered. Activity is one record per run of a handler, model call and commit, told once as
+it happens and kept nowhere. With no observer, little of it is even made: the pump asks :attr:`ActivityFeed.active`.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from organism.errors import Shortfall
+from organism.journal import GroupWritten
 
 RunOutcome = Literal["done", "failed", "parked", "cancelled"]
 """How a run of a handler ended. ``cancelled``: its thread was ended by order."""
@@ -93,7 +94,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True):
     content: CallContent | None = None
 
 
-Activity = HandlerRan | CallEnded
+Activity = HandlerRan | CallEnded | GroupWritten
 Observer = Callable[[Activity], None]
 """Called with every activity; must not block."""
 

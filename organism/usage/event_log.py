@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from organism.errors import OrganismError
-from organism.journal import Journal
+from organism.journal import Journal, Watched
 from organism.usage.events import AnyEvent
 
 
@@ -52,5 +52,5 @@ def check_kept(after: str, forgotten: int, oldest: str) -> None:
         raise EventsGoneError(oldest)
 
 
-class Store(Journal, EventLog, Protocol):
+class Store(Journal, EventLog, Watched, Protocol):
     """A journal whose events can be read again."""

@@ -28,6 +28,7 @@ from organism.exporters.prometheus import PrometheusExporter
 from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
 from organism.router.provider import CompletionRequest
+from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider
 from organism.usage.events import UsageEvent
 
@@ -72,7 +73,7 @@ def troubled() -> Callable[[CompletionRequest], ScriptedAnswer]:
     return answer
 
 
-def loaded_organism() -> Organism:
+def loaded_organism(folder: Path) -> Organism:
     clock = SystemClock()
     rates = flat_rates(input=3_000_000_001, output=7_000_000_003, source="test")
     script = troubled()
@@ -85,6 +86,7 @@ def loaded_organism() -> Organism:
         prices=PriceBook({"alpha/m": rates, "beta/m": rates}, now=lambda: utc(clock)),
         limits=BudgetPlan(thread=Limits(tokens=150), windows={"day": window, "month": window}),
         on_exhausted="fail",
+        journal=SqliteJournal(folder / "journal.sqlite"),
         clock=clock,
     )
 
@@ -179,7 +181,7 @@ async def scraped(organism: Organism, folder: Path) -> AsyncIterator[Prometheus]
 @pytest.mark.debian
 async def test_metrics_ledger_events_and_spans_agree(otlp: Any, tmp_path: Path) -> None:
     """What Prometheus has scraped, what the ledger holds, what the events sum to and what the spans say is the same."""
-    organism = loaded_organism()
+    organism = loaded_organism(tmp_path)
     heard: list[UsageEvent] = []
     organism.usage.on_event(heard.append, UsageEvent)
     async with otel_exporting(organism, os.environ), organism, scraped(organism, tmp_path) as prometheus:
@@ -224,7 +226,7 @@ async def test_metrics_ledger_events_and_spans_agree(otlp: Any, tmp_path: Path) 
 @pytest.mark.debian
 async def test_every_panel_and_every_rule_works(tmp_path: Path) -> None:
     """No panel of the dashboard stays empty under load, and Prometheus takes every alert rule."""
-    organism = loaded_organism()
+    organism = loaded_organism(tmp_path)
     dashboard = json.loads((export(tmp_path / "shipped")[0]).read_text())
     panels = {panel["title"]: panel["targets"] for panel in dashboard["panels"] if panel["type"] != "row"}
     async with organism, scraped(organism, tmp_path) as prometheus:
@@ -262,7 +264,7 @@ async def test_every_panel_and_every_rule_works(tmp_path: Path) -> None:
 @pytest.mark.debian
 async def test_first_trouble_raises_the_alarm(tmp_path: Path) -> None:
     """The very first dead letter and the very first refusal are seen by the rules that watch for them."""
-    organism = loaded_organism()
+    organism = loaded_organism(tmp_path)
     async with organism, scraped(organism, tmp_path) as prometheus:
         await organism.run("no room", limits=Limits(tokens=1))
 

@@ -37,6 +37,10 @@ class EventLog(Protocol):
         ...
 
 
+class Store(Journal, EventLog, Watched, Protocol):
+    """A journal whose events can be read again, and which tells how it is doing: what an organism is given."""
+
+
 def check_kept(after: str, forgotten: int, oldest: str) -> None:
     """Refuse to go on where events are missing.
 

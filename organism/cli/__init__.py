@@ -181,9 +181,11 @@ def export_dashboards(folder: Path) -> int:
 
 
 @usage.command
-def report(
-    events: Path,
+def report(  # noqa: PLR0913 - a command line
+    events: Path | None = None,
     *,
+    file: File = _FILE,
+    state: Path | None = None,
     since: str | None = None,
     until: str | None = None,
     thread: str | None = None,
@@ -194,7 +196,9 @@ def report(
     """Report cost and tokens of a period or a thread, by day, agent, model and label, as an HTML page or Markdown.
 
     Args:
-        events: Events as 'organism events' prints them; - reads standard input.
+        events: Events as 'organism events' prints them, or - for standard input, or a journal; those of the state
+            folder unless given.
+        state: The state folder; .organism beside the configuration unless given.
         since: The first day, or an instant.
         until: The last day, or an instant.
         thread: Only this thread and its children.
@@ -202,10 +206,11 @@ def report(
         bill: A provider's bill as CSV, to compare with.
         output: Where to: an .html page, or .md; Markdown on standard output unless given.
     """
-    from organism.cli.usage import ReportOptions, events_of_lines, write_report
+    from organism.cli.recorded import recorded_events
+    from organism.cli.usage import ReportOptions, write_report
 
     options = ReportOptions(since=since, until=until, thread=thread, time_zone=time_zone, bill=bill, output=output)
-    return write_report(events_of_lines(events), options)
+    return write_report(recorded_events(events, file, state), options)
 
 
 @prices.default

@@ -10,6 +10,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.cli import exits
+from organism.cli.recorded import read_text
 from organism.errors import ConfigError
 from organism.exporters.report_html import render_html
 from organism.exporters.report_markdown import render_markdown
@@ -53,7 +54,7 @@ def write_report(events: Iterator[AnyEvent], options: ReportOptions) -> int:
     drifts = None
     if options.bill is not None:
         used = (event for event in kept if isinstance(event, UsageEvent) and period.holds(event))
-        drifts = drift(used, read_bill(_read(options.bill)), period)
+        drifts = drift(used, read_bill(read_text(options.bill)), period)
     if options.output is None:
         sys.stdout.write(render_markdown(report, drifts))
         return exits.OK
@@ -64,23 +65,6 @@ def write_report(events: Iterator[AnyEvent], options: ReportOptions) -> int:
         raise ConfigError(f"cannot write: {error.strerror}", where=str(options.output)) from None
     sys.stderr.write(f"{options.output}\n")
     return exits.OK
-
-
-def events_of_lines(path: Path) -> Iterator[AnyEvent]:
-    """Read events as ``organism events`` prints them, one JSON document a line; ``-`` reads standard input.
-
-    Raises:
-        ConfigError: If the file cannot be read or a line is no event; it names the line.
-    """
-    decoder = msgspec.json.Decoder(AnyEvent)
-    text = sys.stdin.read() if str(path) == "-" else _read(path)
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield decoder.decode(line)
-        except msgspec.MsgspecError as error:
-            raise ConfigError(f"not an event: {error}", where=f"{path}:{number}") from None
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -102,11 +86,3 @@ def _instant(text: str | None, zone: ZoneInfo, option: str, *, whole_day: bool) 
     if whole_day and "T" not in text and " " not in text.strip():
         instant += timedelta(days=1)
     return int(instant.timestamp()) * NS_PER_S
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"cannot be read: {reason}", where=str(path)) from None

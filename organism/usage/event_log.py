@@ -54,7 +54,3 @@ def check_kept(after: str, forgotten: int, oldest: str) -> None:
     """
     if after and int(after) < forgotten:
         raise EventsGoneError(oldest)
-
-
-class Store(Journal, EventLog, Watched, Protocol):
-    """A journal whose events can be read again."""

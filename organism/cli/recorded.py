@@ -1,0 +1,121 @@
+"""Events that have been recorded: in a file of lines, in a journal, or in the journal of a daemon that runs."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from organism.cli.client import Client, UnreachableError
+from organism.cli.state import state_folder
+from organism.errors import ConfigError
+from organism.usage.events import AnyEvent
+
+JOURNAL_FILE = "journal.db"
+
+_SQLITE = b"SQLite format 3\0"
+_PAGE = 1000
+
+
+class _Enveloped(msgspec.Struct):
+    """An event inside a CloudEvent."""
+
+    specversion: str
+    data: AnyEvent
+
+
+def recorded_events(source: Path | None, file: Path, state: Path | None) -> Iterator[AnyEvent]:
+    """Return recorded events, oldest first.
+
+    Args:
+        source: A file of events as ``organism events`` prints them or as CloudEvents, one a line; ``-`` for standard
+            input; or a journal. Without it, the state folder is asked: its daemon if one runs, else its journal.
+        file: The configuration, beside which the state folder is.
+        state: The state folder, if it is elsewhere.
+
+    Raises:
+        ConfigError: If there is nothing, or it cannot be read.
+        JournalError: If a journal is in use or damaged.
+    """
+    if source is None:
+        folder = state_folder(file, state)
+        try:
+            return _of_daemon(Client.of(file, state))
+        except UnreachableError:
+            return _of_journal(folder / JOURNAL_FILE)
+    if str(source) != "-" and _is_journal(source):
+        return _of_journal(source)
+    return _of_lines(source)
+
+
+def _of_daemon(client: Client) -> Iterator[AnyEvent]:
+    """Read a daemon's pages; the first at once, so that a daemon that is gone is noticed here."""
+    first = client.call("GET", f"/v1/events/page?limit={_PAGE}")
+
+    def pages() -> Iterator[AnyEvent]:
+        page = first
+        while True:
+            for envelope in page["events"]:
+                yield msgspec.convert(envelope["data"], AnyEvent)
+            if not page["more"]:
+                return
+            page = client.call("GET", f"/v1/events/page?limit={_PAGE}&after={page['next']}")
+
+    return pages()
+
+
+def _of_journal(path: Path) -> Iterator[AnyEvent]:
+    if not path.is_file():
+        raise ConfigError(
+            "nothing is recorded here; name a file of events, or the --state folder of a daemon", where=str(path)
+        )
+    from organism.stores.sqlite_file import SqliteFile
+
+    journal = SqliteFile(path)
+    try:
+        after = ""
+        while page := journal.events_after(after, _PAGE):
+            yield from page
+            after = page[-1].id
+    finally:
+        journal.close()
+
+
+def _of_lines(path: Path) -> Iterator[AnyEvent]:
+    plain = msgspec.json.Decoder(AnyEvent)
+    enveloped = msgspec.json.Decoder(_Enveloped)
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield plain.decode(line)
+        except msgspec.MsgspecError as error:
+            try:
+                yield enveloped.decode(line).data
+            except msgspec.MsgspecError:
+                raise ConfigError(f"not an event: {error}", where=f"{path}:{number}") from None
+
+
+def _is_journal(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _text(path: Path) -> str:
+    return sys.stdin.read() if str(path) == "-" else read_text(path)
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"cannot be read: {reason}", where=str(path)) from None

@@ -1,0 +1,66 @@
+"""A report finds what is recorded wherever it is: in a journal, in a file of events, in envelopes."""
+
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+
+from organism import ConfigError, Context, Organism, Text, agent
+from organism.cli.recorded import JOURNAL_FILE, recorded_events
+from organism.cli.usage import ReportOptions, write_report
+from organism.stores.sqlite import SqliteJournal
+from organism.testing import ScriptedProvider
+from organism.usage.events import AnyEvent
+
+
+@agent()
+async def writer(message: Text, ctx: Context) -> Text:
+    return Text((await ctx.llm.complete(message.text, max_output_tokens=16)).text)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The folder of an organism that has worked and ended."""
+
+    async def work() -> None:
+        organism = Organism(
+            [writer],
+            models={"main": "scripted/m"},
+            providers={"scripted": ScriptedProvider(["one two three"])},
+            provider_kinds={"scripted": "local"},
+            journal=SqliteJournal(tmp_path / JOURNAL_FILE),
+        )
+        async with organism:
+            for _ in range(3):
+                await organism.run("write about tides")
+
+    anyio.run(work)
+    return tmp_path
+
+
+def test_journal_lines_and_envelopes_tell_the_same(state: Path) -> None:
+    """The same report comes of a state folder, of its journal, of events as lines and of CloudEvents."""
+    kept: list[AnyEvent] = list(recorded_events(None, Path("organism.yaml"), state))
+    lines, envelopes = state / "lines", state / "envelopes"
+    lines.write_bytes(b"\n".join(msgspec.json.encode(event) for event in kept))
+    envelopes.write_bytes(b"\n".join(msgspec.json.encode({"specversion": "1.0", "data": event}) for event in kept))
+
+    pages = []
+    for source in (state / JOURNAL_FILE, lines, envelopes):
+        assert write_report(recorded_events(source, Path(), None), ReportOptions(output=state / "report.md")) == 0
+        pages.append((state / "report.md").read_text())
+    assert "**3** model calls" in pages[0]
+    assert pages[0] == pages[1] == pages[2]
+
+
+def test_nothing_recorded_is_said(tmp_path: Path) -> None:
+    """A folder without a journal, a missing file and a file of something else are told apart."""
+    (tmp_path / "other").write_text("other\n")
+    for source, complaint in (
+        (None, "nothing is recorded here"),
+        (tmp_path / "missing", "cannot be read"),
+        (tmp_path / "other", "not an event"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            list(recorded_events(source, tmp_path / "organism.yaml", tmp_path))

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import anyio
+import msgspec
 
 from organism.agents.agent import Agent
 from organism.agents.llm import TextListener
@@ -45,8 +46,8 @@ from organism.router.provider import Provider
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.usage.activity import ActivityFeed
-from organism.usage.event_log import Store
-from organism.usage.events import AnyEvent
+from organism.usage.event_log import Store, stored_events
+from organism.usage.events import AnyEvent, UsageEvent
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
 
@@ -170,6 +171,7 @@ class Organism:
         environment: Mapping[str, str] | None = None,
         progress: Progress = lambda _line: None,
         on_text: TextListener | None = None,
+        journal: Store | None = None,
     ) -> Self:
         """Make the organism that a file describes.
 
@@ -178,12 +180,13 @@ class Organism:
             environment: Where ``${env:NAME}`` is looked up; the process's own unless given.
             progress: Told in one line what takes long.
             on_text: Follows answers of LLM agents while they are written.
+            journal: Where what happens is kept; in memory unless given.
 
         Raises:
             ConfigError: If the file is wrong anywhere.
         """
         values = dict(os.environ if environment is None else environment)
-        return cls.from_config(load_config(Path(path), values), values, progress, on_text)
+        return cls.from_config(load_config(Path(path), values), values, progress, on_text, journal)
 
     @classmethod
     def from_config(
@@ -192,29 +195,15 @@ class Organism:
         environment: dict[str, str],
         progress: Progress = lambda _line: None,
         on_text: TextListener | None = None,
+        journal: Store | None = None,
+        only: Container[str] | None = None,
     ) -> Self:
         """Make the organism of a checked configuration; see :meth:`from_yaml`."""
-        parts = build(loaded, environment, progress, on_text)
-        config, clock = loaded.config, SystemClock()
-        return cls(
-            parts.agents,
-            name=config.name,
-            entry=config.entry,
-            models=parts.models,
-            providers=parts.providers,
-            limits=parts.plan,
-            mode=config.mode,
-            thresholds=tuple(config.thresholds),
-            on_exhausted=config.on_exhausted,
-            bounds=parts.bounds,
-            router=parts.router,
-            prices=PriceBook(parts.prices, now=lambda: utc(clock), otherwise=parts.unpriced_rates),
-            provider_kinds=parts.provider_kinds,
-            messages=parts.messages,
-            tool_servers=parts.tool_servers,
-            clock=clock,
-            wait_s=float(config.llm.wait_seconds),
-        )
+        parts = msgspec.structs.asdict(build(loaded, environment, progress, on_text))
+        clock = SystemClock()
+        own, otherwise = parts.pop("prices"), parts.pop("unpriced_rates")
+        prices = PriceBook(own, now=lambda: utc(clock), otherwise=otherwise)
+        return cls(**parts, prices=prices, clock=clock, journal=journal, only=only)
 
     async def __aenter__(self) -> Self:
         """Open the journal, take up what it holds, and let the threads go on.
@@ -231,17 +220,20 @@ class Organism:
             await stack.enter_async_context(self._tool_servers)
             await stack.enter_async_context(self.pump)
             if not stored.empty:
-                self._take_up(stored)
+                await self._take_up(stored)
             await self.journal.commit()
             self.pump.take_up(self._only)
             self._stack = stack.pop_all()
         return self
 
-    def _take_up(self, stored: Stored) -> None:
+    async def _take_up(self, stored: Stored) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
         self.ledger.restore(map(decode_entry, stored.entries))
         self._outbox.go_on_after(stored.last_event)
         self.pump.restore(stored.pieces, self.messages, stored.last_time_ns)
+        async for event in stored_events(self.journal):
+            if isinstance(event, UsageEvent):
+                self.usage.restore(event)
         self.pump.resolve_orphans()
 
     async def __aexit__(

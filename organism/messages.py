@@ -106,6 +106,7 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True):
         reply_to: The id of the question this is about: set on a question (its own id) and on its reply.
         question: Which question of its sender's handler it is, counted from 0; ``None`` for what is no question.
         asking: The agents that wait for this one, outermost first; what detects asking in a circle.
+        joined: Whether it already holds what several senders have contributed.
         due_ns: When it is to be delivered, nanoseconds since the Unix epoch; ``None`` for at once.
         size: Bytes of the payload as JSON.
         trace: The trace context of the work that sent it, if there is one.
@@ -122,6 +123,7 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: MessageId | None = None
     question: int | None = None
     asking: tuple[str, ...] = ()
+    joined: bool = False
     due_ns: int | None = None
     size: int = 0
     trace: str | None = None

@@ -27,15 +27,21 @@ prices = App(name="prices", help="What models cost.")
 app.command(prices)
 
 
+BudgetTokens = Annotated[int | None, Parameter(name="--budget-tokens", help="Tokens the run may use.")]
+BudgetUSD = Annotated[str | None, Parameter(name="--budget-usd", help="Dollars the run may cost.")]
+
+
 @app.command
-def run(
+def run(  # noqa: PLR0913 - a command line
     text: str,
     *,
     file: File = _FILE,
     to: str | None = None,
-    budget_tokens: int | None = None,
-    budget_usd: str | None = None,
+    budget_tokens: BudgetTokens = None,
+    budget_usd: BudgetUSD = None,
     mode: Literal["off", "audit", "enforce"] | None = None,
+    state: Path | None = None,
+    ephemeral: bool = False,
     json: bool = False,
 ) -> int:
     """Run one task and show what happens, then what it cost.
@@ -43,25 +49,80 @@ def run(
     Args:
         text: What the organism should do.
         to: The agent to send it to; the entry agent unless given.
-        budget_tokens: Tokens this run may use.
-        budget_usd: Dollars this run may cost.
         mode: What to do where a limit is reached.
+        state: Where the run is kept, so that it can be resumed; .organism beside the configuration unless given.
+        ephemeral: Keep nothing: neither the run nor what it adds to the limits per day and month.
         json: Print one JSON document and nothing else.
     """
-    from organism.amounts import nanousd
     from organism.cli.run import RunOptions, run_task
-    from organism.errors import ConfigError
     from organism.exporters.logs import LogSettings, set_up
 
     set_up(LogSettings(level="error"))
+    options = RunOptions(
+        file=file,
+        state=state,
+        ephemeral=ephemeral,
+        to=to,
+        budget_tokens=_natural(budget_tokens),
+        budget_nanousd=_nanousd(budget_usd),
+        mode=mode,
+        json=json,
+    )
+    return run_task(text, options, dict(os.environ))
+
+
+@app.command
+def resume(
+    thread: str,
+    *,
+    file: File = _FILE,
+    budget_tokens: BudgetTokens = None,
+    budget_usd: BudgetUSD = None,
+    mode: Literal["off", "audit", "enforce"] | None = None,
+    state: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Go on with a run that was stopped or killed, or waits for budget. What it has paid for is not paid again.
+
+    Args:
+        thread: The run's thread, as it was printed.
+        mode: What to do where a limit is reached.
+        state: Where the run is kept.
+        json: Print one JSON document and nothing else.
+    """
+    from organism.cli.run import RunOptions, resume_task
+    from organism.exporters.logs import LogSettings, set_up
+
+    set_up(LogSettings(level="error"))
+    options = RunOptions(
+        file=file,
+        state=state,
+        ephemeral=False,
+        to=None,
+        budget_tokens=_natural(budget_tokens),
+        budget_nanousd=_nanousd(budget_usd),
+        mode=mode,
+        json=json,
+    )
+    return resume_task(thread, options, dict(os.environ))
+
+
+def _natural(budget_tokens: int | None) -> int | None:
+    from organism.errors import ConfigError
+
     if budget_tokens is not None and budget_tokens < 0:
         raise ConfigError("--budget-tokens must not be negative")
+    return budget_tokens
+
+
+def _nanousd(budget_usd: str | None) -> int | None:
+    from organism.amounts import nanousd
+    from organism.errors import ConfigError
+
     try:
-        budget = None if budget_usd is None else nanousd(budget_usd)
+        return None if budget_usd is None else nanousd(budget_usd)
     except ValueError as error:
         raise ConfigError(f"--budget-usd: {error}") from None
-    options = RunOptions(file=file, to=to, budget_tokens=budget_tokens, budget_nanousd=budget, mode=mode, json=json)
-    return run_task(text, options, dict(os.environ))
 
 
 @app.command

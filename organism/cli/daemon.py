@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from organism.api.auth import load_or_make_token
 from organism.app import Organism
 from organism.cli import exits
+from organism.cli.journal import journal_of
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.config.build import log_settings
 from organism.config.load import LoadedConfig, load_config
@@ -48,7 +49,7 @@ def run_daemon(
         token = load_or_make_token(folder)
         secrets = (token, *_secrets(loaded, environment))
         set_up(replace(settings, format=log_format or settings.format), secrets)
-        organism = Organism.from_config(loaded, environment, progress=_log_progress)
+        organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
         try:
             anyio.run(_serve, organism, folder, listener, environment)
         finally:

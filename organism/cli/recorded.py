@@ -7,11 +7,10 @@ from pathlib import Path
 import msgspec
 
 from organism.cli.client import Client, UnreachableError
+from organism.cli.journal import JOURNAL_FILE
 from organism.cli.state import state_folder
 from organism.errors import ConfigError
 from organism.usage.events import AnyEvent
-
-JOURNAL_FILE = "journal.db"
 
 _SQLITE = b"SQLite format 3\0"
 _PAGE = 1000

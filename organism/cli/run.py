@@ -3,26 +3,30 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 
 from organism.amounts import BudgetState, Limits
 from organism.app import Organism
 from organism.budget.holds import Mode
 from organism.cli import exits
+from organism.cli.journal import journal_of
 from organism.cli.live import LiveView
+from organism.cli.state import owned, state_folder
 from organism.cli.summary import print_report
 from organism.cli.terminal import Terminal, plain
-from organism.config.load import load_config
+from organism.config.load import LoadedConfig, load_config
 from organism.config.schema_llm import LocalProviderSection, ProviderSection
-from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
+from organism.errors import BudgetExhaustedError, ConfigError, UnknownAccountError
 from organism.exporters.otel import otel_exporting
-from organism.messages import Message, ThreadResult, as_message
+from organism.messages import ThreadResult, as_message, as_text
+from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report
 
@@ -30,14 +34,25 @@ _DRAIN_S = 10.0
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says about a run."""
+    """What the command line says about a run.
+
+    Attributes:
+        state: The state folder; beside the configuration unless given.
+        ephemeral: Whether nothing is kept.
+    """
 
     file: Path
+    state: Path | None
+    ephemeral: bool
     to: str | None
     budget_tokens: int | None
     budget_nanousd: int | None
     mode: Mode | None
     json: bool
+
+
+Begin = Callable[[Organism], Awaitable[str]]
+"""Sets a thread going, or on, and returns its id."""
 
 
 def run_task(text: str, options: RunOptions, environment: dict[str, str]) -> int:
@@ -47,54 +62,104 @@ def run_task(text: str, options: RunOptions, environment: dict[str, str]) -> int
         OrganismError: If the configuration or the task is wrong.
     """
     message = as_message(text)
-    return anyio.run(_run, message, options, environment)
+
+    async def begin(organism: Organism) -> str:
+        limits = _limits(organism.budgets.plan.thread, options)
+        trace = environment.get("TRACEPARENT")
+        return await organism.open_thread(message, to=options.to, limits=limits, trace=trace)
+
+    return _run_owned(begin, (), options, environment)
 
 
-async def _run(message: Message, options: RunOptions, environment: dict[str, str]) -> int:
+def resume_task(thread_id: str, options: RunOptions, environment: dict[str, str]) -> int:
+    """Go on with a thread that has stopped, was killed or waits for budget, and return the exit code.
+
+    Raises:
+        OrganismError: If there is no such thread, or the configuration is wrong.
+    """
+
+    async def begin(organism: Organism) -> str:
+        _check_known(organism, thread_id)
+        if _budgets(organism, thread_id):
+            before = organism.budgets.budget(thread_id).limits
+            if (limits := _limits(before, options)) is not None:
+                await organism.set_limits(thread_id, limits)
+        return thread_id
+
+    return _run_owned(begin, (thread_id,), options, environment)
+
+
+def _check_known(organism: Organism, thread_id: str) -> None:
+    if organism.pump.result(thread_id) is None and not _budgets(organism, thread_id):
+        open_threads = ", ".join(thread.thread_id for thread in organism.threads()) or "none"
+        raise ConfigError(f"there is no run {thread_id!r} to go on with; there are: {open_threads}")
+
+
+def _run_owned(begin: Begin, only: Container[str], options: RunOptions, environment: dict[str, str]) -> int:
+    """Run on the journal of the state folder, which is ours as long as this takes."""
     loaded = load_config(options.file, environment)
+    if options.ephemeral:
+        return anyio.run(_run, begin, loaded, None, only, options, environment)
+    state = state_folder(options.file, options.state)
+    with owned(state):
+        return anyio.run(_run, begin, loaded, journal_of(loaded, state), only, options, environment)
+
+
+async def _run(
+    begin: Begin,
+    loaded: LoadedConfig,
+    journal: Store | None,
+    only: Container[str],
+    options: RunOptions,
+    environment: dict[str, str],
+) -> int:
     console = Terminal(stderr=options.json)
     view = LiveView(console, quiet=options.json)
-    organism = Organism.from_config(loaded, environment, progress=view.progress, on_text=view.on_text)
+    organism = Organism.from_config(loaded, environment, view.progress, view.on_text, journal, only)
     if options.mode is not None:
         organism.budgets.mode = options.mode
     events: list[AnyEvent] = []
     organism.usage.on_event(events.append)
     unfollow = organism.usage.on_event(view.on_event)
-    limits = _limits(organism, options)
     async with otel_exporting(organism, environment), organism:
-        thread_id = await organism.open_thread(
-            message, to=options.to, limits=limits, trace=environment.get("TRACEPARENT")
-        )
+        earlier = [event async for event in stored_events(organism.journal)] if only else []
+        thread_id = await begin(organism)
         async with _interruptible() as interrupted:
             with view:
-                code = await _finish(organism, thread_id, interrupted, view)
-        # Leaving the organism ends a blocked thread; what the user wants to know is what it was before.
+                code, result = await _finish(organism, thread_id, interrupted, view)
+        await organism.journal.commit()  # events are told when they are kept
+        # What the user wants to know is how the thread stood before we left it.
         unfollow()
-        report = build_report(events, thread_id, _budgets(organism, thread_id))
+        report = build_report([*earlier, *events], thread_id, _budgets(organism, thread_id))
+    if result is not None:
+        report = replace(report, answer="\n\n".join(map(as_text, result.outputs)))
     _print(console, report, options, _context_tokens(loaded.config.llm.providers.values()))
     return code
 
 
-async def _finish(organism: Organism, thread_id: str, interrupted: anyio.Event, view: LiveView) -> int:
+async def _finish(
+    organism: Organism, thread_id: str, interrupted: anyio.Event, view: LiveView
+) -> tuple[int, ThreadResult | None]:
     """Wait for the end of the thread, for its budget to run out, or for Ctrl-C."""
-    code = exits.INTERRUPTED
+    code, result = exits.INTERRUPTED, None
     async with anyio.create_task_group() as tasks:
 
         async def watch() -> None:
             await interrupted.wait()
-            await organism.terminate(thread_id, "interrupted")
+            if not organism.journal.durable:
+                await organism.terminate(thread_id, "interrupted")
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(watch)
         tasks.start_soon(view.follow, lambda: _budgets(organism, thread_id))
         try:
-            result: ThreadResult = await organism.wait(thread_id)
+            result = await organism.wait(thread_id)
             if not interrupted.is_set():
                 code = exits.OK if result.outcome == "completed" else exits.FAILED
         except BudgetExhaustedError:
             code = exits.EXHAUSTED
         tasks.cancel_scope.cancel()
-    return code
+    return code, result
 
 
 def _budgets(organism: Organism, thread_id: str) -> tuple[BudgetState, ...]:
@@ -125,15 +190,14 @@ async def _interruptible() -> AsyncIterator[anyio.Event]:
         tasks.cancel_scope.cancel()
 
 
-def _limits(organism: Organism, options: RunOptions) -> Limits | None:
-    """Lay the command line's limits over the configured ones."""
+def _limits(limits: Limits, options: RunOptions) -> Limits | None:
+    """Lay the command line's limits over those in force; ``None`` when it names none."""
     if options.budget_tokens is None and options.budget_nanousd is None:
         return None
-    limits = organism.budgets.plan.thread
     if options.budget_tokens is not None:
-        limits = msgspec.structs.replace(limits, tokens=options.budget_tokens)
+        limits = replace(limits, tokens=options.budget_tokens)
     if options.budget_nanousd is not None:
-        limits = msgspec.structs.replace(limits, cost_nanousd=options.budget_nanousd)
+        limits = replace(limits, cost_nanousd=options.budget_nanousd)
     return limits
 
 
@@ -154,13 +218,18 @@ def _print(console: Console, report: RunReport, options: RunOptions, context_tok
         console.print(plain(report.answer), markup=False)
     print_report(console, report, context_tokens)
     if report.outcome == "blocked":
-        console.print(f"[red]budget exhausted[/]; {_way_out(report.refusals)}")
+        console.print(f"[red]budget exhausted[/]; {_way_out(report, options)}")
+    elif report.outcome == "open" and not options.ephemeral:
+        console.print(f"stopped; go on with: organism resume {report.thread_id}")
 
 
-def _way_out(refusals: Sequence[Shortfall]) -> str:
-    """Say how to raise the limit that refused last."""
-    options = {"tokens": "--budget-tokens N", "usd": "--budget-usd X"}
-    last = refusals[-1] if refusals else None
-    if last is not None and last.account.startswith("thread:") and last.dimension in options:
-        return f"try again with a higher limit, {options[last.dimension]}"
-    return "raise the limit in the configuration"
+def _way_out(report: RunReport, options: RunOptions) -> str:
+    """Say how to raise the limit that refused last, and how to go on."""
+    flags = {"tokens": "--budget-tokens N", "usd": "--budget-usd X"}
+    last = report.refusals[-1] if report.refusals else None
+    if last is None or not last.account.startswith("thread:") or last.dimension not in flags:
+        again = "" if options.ephemeral else f", then: organism resume {report.thread_id}"
+        return f"raise the limit in the configuration{again}"
+    if options.ephemeral:
+        return f"try again with a higher limit, {flags[last.dimension]}"
+    return f"go on with a higher limit: organism resume {report.thread_id} {flags[last.dimension]}"

@@ -37,7 +37,7 @@ def owned(state: Path) -> Iterator[None]:
     """Own a state folder; the system gives it free when the process ends, however it ends.
 
     Raises:
-        ConfigError: If another daemon owns it, or it cannot be written.
+        ConfigError: If another process owns it, or it cannot be written.
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,7 +50,8 @@ def owned(state: Path) -> Iterator[None]:
         except BlockingIOError:
             owner = lock.read().strip() or "unknown"
             raise ConfigError(
-                f"another daemon owns this state folder: process {owner}; stop it, or use another --state",
+                f"another organism owns this state folder: process {owner}; "
+                f"stop it, write to it with 'organism send', or use another --state",
                 where=str(state),
             ) from None
         lock.seek(0)

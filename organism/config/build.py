@@ -6,6 +6,7 @@ from organism.agents.agent import Agent
 from organism.agents.llm import TextListener
 from organism.agents.tools import ToolServer
 from organism.amounts import NS_PER_S, Limits, nanousd
+from organism.budget.holds import Mode
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
 from organism.config.build_agents import build_agents, response_types
 from organism.config.build_providers import Progress, build_provider, provider_kinds
@@ -18,13 +19,14 @@ from organism.messages import Message
 from organism.pricing.book import Override
 from organism.pricing.rates import Rates
 from organism.pump.bounds import Bounds
+from organism.pump.run import OnExhausted
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan
 from organism.router.provider import Provider
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything an organism is made of, as plain values."""
+    """Everything an organism is made of, as plain values; each is called as the argument of ``Organism`` it becomes."""
 
     agents: tuple[Agent, ...]
     tool_servers: tuple[ToolServer, ...]
@@ -34,9 +36,15 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     provider_kinds: dict[str, str]
     prices: dict[str, Override]
     unpriced_rates: Rates | None
-    plan: BudgetPlan
+    limits: BudgetPlan
     router: RouterSettings
     bounds: Bounds
+    name: str
+    entry: str
+    mode: Mode
+    thresholds: tuple[int, ...]
+    on_exhausted: OnExhausted
+    wait_s: float
 
 
 def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress, on_text: TextListener | None) -> Parts:
@@ -66,9 +74,15 @@ def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress,
         provider_kinds=provider_kinds(config),
         prices=overrides(config),
         unpriced_rates=otherwise(config),
-        plan=budget_plan(config),
+        limits=budget_plan(config),
         router=router_settings(config),
         bounds=_bounds(config),
+        name=config.name,
+        entry=config.entry,
+        mode=config.mode,
+        thresholds=tuple(config.thresholds),
+        on_exhausted=config.on_exhausted,
+        wait_s=float(config.llm.wait_seconds),
     )
 
 
@@ -101,6 +115,7 @@ def budget_plan(config: Config) -> BudgetPlan:
         models={name: _scoped(section) for name, section in limits.models.items()},
         providers={name: _scoped(section) for name, section in limits.providers.items()},
         time_zone=time_zone(config),
+        wrap_up_percent=limits.wrap_up,
     )
 
 

@@ -51,6 +51,10 @@ class AllLimitsSection(Section, frozen=True, kw_only=True):
         dict[str, ScopedLimitsSection], Meta(description="by provider; what one refuses goes to the model's next route")
     ] = {}
     time_zone: Annotated[str, Meta(description="where days and months begin, such as Europe/Berlin")] = "UTC"
+    wrap_up: Annotated[
+        int,
+        Meta(ge=0, le=50, description="per cent of a thread's tokens and usd kept for a last call after the warning"),
+    ] = 5
 
 
 class BoundsSection(Section, frozen=True, kw_only=True):
@@ -74,6 +78,13 @@ class DaemonSection(Section, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="an address of this machine")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="0 takes any free port")] = 8420
+
+
+class JournalSection(Section, frozen=True, kw_only=True):
+    """How long the journal keeps what is over; open threads and balances are always kept."""
+
+    events_days: Annotated[Positive, Meta(description="days that usage and other events are kept")] = 90
+    entries_days: Annotated[Positive, Meta(description="days that ledger entries are kept")] = 400
 
 
 class LogRoomsSection(Section, frozen=True, kw_only=True):
@@ -121,5 +132,6 @@ class Config(Section, frozen=True, kw_only=True):
     mcp: Annotated[dict[str, MCPServerSection], Meta(description="MCP servers that agents name as tools")] = {}
     agents: Annotated[dict[str, AgentSection], Meta(description="by name")]
     bounds: Annotated[BoundsSection, Meta(description="structural bounds")] = BoundsSection()
+    journal: Annotated[JournalSection, Meta(description="what is kept for how long")] = JournalSection()
     daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()
     logging: Annotated[LoggingSection, Meta(description="what is logged")] = LoggingSection()

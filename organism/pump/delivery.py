@@ -223,6 +223,7 @@ class Delivery:
         """Whether a message waits for companions: questions and the runtime's own messages never do."""
         return (
             envelope.sender in agent.gather
+            and not envelope.joined
             and envelope.reply_to is None
             and not isinstance(envelope.payload, RUNTIME_MESSAGES)
         )
@@ -250,6 +251,7 @@ class Delivery:
             causation_id=taken[-1].id,
             hops=max(envelope.hops for envelope in taken),
             return_path=taken[-1].return_path,
+            joined=True,
             size=size,
             trace=taken[-1].trace,
         )

@@ -225,6 +225,10 @@ class Pump:
         self._delivery.accept(thread, envelope)
         return envelope.id
 
+    def result(self, thread_id: str) -> ThreadResult | None:
+        """Return how a thread ended; ``None`` if it is open, was never, or ended long ago."""
+        return self._life.result(thread_id)
+
     async def wait_rest(self, thread_id: str) -> ThreadResult | ThreadView:
         """Wait until a thread has ended or waits for budget, and return its result or a look at it.
 

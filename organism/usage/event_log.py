@@ -1,10 +1,13 @@
 """The port to stored events: what a consumer that was away reads to catch up, without a gap."""
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from organism.errors import OrganismError
 from organism.journal import Journal, Watched
 from organism.usage.events import AnyEvent
+
+_PAGE = 1000
 
 
 class EventsGoneError(OrganismError):
@@ -54,3 +57,15 @@ def check_kept(after: str, forgotten: int, oldest: str) -> None:
     """
     if after and int(after) < forgotten:
         raise EventsGoneError(oldest)
+
+
+async def stored_events(log: EventLog, after: str = "") -> AsyncIterator[AnyEvent]:
+    """Yield everything that is stored, from the event after that id on.
+
+    Raises:
+        EventsGoneError: If events between ``after`` and the oldest kept have been forgotten.
+    """
+    while page := await log.events_after(after, _PAGE):
+        for event in page:
+            yield event
+        after = page[-1].id

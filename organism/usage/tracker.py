@@ -136,6 +136,10 @@ class UsageTracker:
             if not types or isinstance(event, types):
                 self._call(key, callback, event)
 
+    def restore(self, event: UsageEvent) -> None:
+        """Add up an event of an earlier process, without telling anybody."""
+        self._add(event)
+
     def subscribe(
         self, *types: type[AnyEvent], thread_id: str | None = None, capacity: int = DEFAULT_CAPACITY
     ) -> Subscription:

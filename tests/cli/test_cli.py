@@ -332,7 +332,7 @@ def test_client_without_a_daemon_exits_4(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_stops_its_work_and_reports(folder: Path, number: signal.Signals) -> None:
-    """Ctrl-C ends a run in good order: what it has used is shown, and the exit code says that it was interrupted."""
+    """Ctrl-C stops a run in good order: what it has used is shown, and how to go on with it."""
     (folder / "slow.py").write_text(
         "import anyio\nfrom organism import Text\n"
         "async def wait(message: Text, ctx) -> None:\n"
@@ -351,7 +351,7 @@ def test_interrupted_run_stops_its_work_and_reports(folder: Path, number: signal
         rest = process.stdout.read()
         assert process.wait(timeout=20) == 130
 
-    assert "terminated" in rest
+    assert "stopped; go on with: organism resume th_" in rest
     assert "1 calls" in rest or "1 call of 4 calls" in rest
 
 

@@ -3,7 +3,7 @@
 Everything here is a step of arithmetic over the ledger's balances; nothing awaits and nothing decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Spender
@@ -100,6 +100,12 @@ class AccountBook:
         """Return nanoseconds a thread's own account has been open and not parked; 0 for other scopes."""
         budget = self.threads.get(thread_of(account) or "")
         return budget.elapsed_ns(self._clock.monotonic_ns()) if budget is not None else 0
+
+    def time_left(self, accounts: Iterable[str]) -> int | None:
+        """Return the nanoseconds until the first of these accounts' limits in seconds; ``None`` without any."""
+        states = map(self.state, accounts)
+        left = (state.limits.elapsed_ns - state.elapsed_ns for state in states if state.limits.elapsed_ns is not None)
+        return min(left, default=None)
 
     def state(self, account: str) -> BudgetState:
         """Return an account as it is now.

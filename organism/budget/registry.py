@@ -244,6 +244,14 @@ class ThreadBudgetRegistry:
                 self._serve_line(next_up)
         return waiter.answer if waiter.answer is not None else self._attempt(spender, ask, call, accounts)
 
+    def reserve_now(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | None:
+        """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
+        accounts = self._book.accounts(spender)
+        if self.mode == "enforce" and (self._lines.first_line(accounts) or self._book.entitled(spender)):
+            return None
+        answer = self._attempt(spender, ask, call, accounts)
+        return answer if isinstance(answer, HeldCall) else None
+
     def dispatch(self, hold_id: str) -> None:
         """Mark that the call leaves; see :meth:`Ledger.dispatch`."""
         self._ledger.dispatch(hold_id, self._clock.now_ns())
@@ -333,7 +341,7 @@ class ThreadBudgetRegistry:
             accounts=accounts,
             amounts=verdict.amounts,
             output_cap=verdict.output_cap,
-            time_left_ns=self._time_left(accounts),
+            time_left_ns=self._book.time_left(accounts) if self.mode == "enforce" else None,
             over=over,
             wrap_up=wrap_up,
         )
@@ -367,13 +375,6 @@ class ThreadBudgetRegistry:
             self._lines.leave(waiter)
             waiter.answer = answer
             waiter.answered.set()
-
-    def _time_left(self, accounts: tuple[str, ...]) -> int | None:
-        if self.mode != "enforce":
-            return None
-        states = map(self._book.state, accounts)
-        left = (state.limits.elapsed_ns - state.elapsed_ns for state in states if state.limits.elapsed_ns is not None)
-        return min(left, default=None)
 
     def _fire_reached(self, account: str, agent: str = "") -> tuple[BudgetWarning, ...]:
         return () if self.mode == "off" else self._book.fire_reached(account, agent)

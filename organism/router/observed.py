@@ -66,7 +66,7 @@ class ObservedCall:
             self._running.remove(attempt)
             if attempt.started_ns >= 0:
                 self._attempts += 1
-                since_ns = min(attempt.started_ns, self._since_ns or attempt.started_ns)
+                since_ns = attempt.started_ns if self._since_ns is None else min(attempt.started_ns, self._since_ns)
                 if any(other.started_ns >= 0 for other in self._running):
                     self._since_ns = since_ns
                 else:

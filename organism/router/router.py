@@ -12,43 +12,35 @@ from typing import Self
 
 import anyio
 import anyio.abc
-from msgspec.structs import replace
 
-from organism.amounts import NS_PER_S, BudgetState
+from organism.amounts import BudgetState
 from organism.budget.calibration import Calibration
-from organism.budget.holds import HeldCall, Settlement, Spender
-from organism.budget.policy import Ask
+from organism.budget.holds import Settlement, Spender
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import of_provider
 from organism.clock import Clock
 from organism.errors import (
-    BudgetExhaustedError,
     ProviderError,
     RejectedError,
-    Shortfall,
     StoppedError,
-    UnboundedError,
     UncertainError,
-    UnpricedError,
 )
 from organism.ids import IdSource
 from organism.journal import Journal
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
+from organism.router.admission import Admission
 from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
 from organism.router.course import Course
 from organism.router.estimator import InputEstimator
-from organism.router.gate import Passage
 from organism.router.gates import Gates
 from organism.router.hedge import Ended, first_answer
 from organism.router.memo import Memo
 from organism.router.observed import ObservedCall
-from organism.router.plan import ModelPlan, Route
+from organism.router.plan import ModelPlan
 from organism.router.planner import Planner, Prices
 from organism.router.provider import Completion, Provider, TextSink
-from organism.router.strategy import Itinerary
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
 
@@ -103,8 +95,11 @@ class LLMRouter:
         self._activity = activity or ActivityFeed()
         self._chance = chance
         self._gates = Gates(providers, self.settings.providers, clock)
-        self._estimator = InputEstimator(self.settings.estimate, providers, calibration)
-        self._planner = Planner(self.models, prices, registry, self._gates, self._estimator)
+        self._estimator = estimator = InputEstimator(self.settings.estimate, providers, calibration)
+        self._planner = Planner(self.models, prices, registry, self._gates, estimator)
+        self._admission = Admission(
+            registry, self._gates, prices, estimator, self._announcer, self.settings, self._warn
+        )
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
         self._slots: dict[str, anyio.Semaphore] = {}
@@ -197,97 +192,13 @@ class LLMRouter:
                 return attempt, await self._run(course.call, attempt, sink)
 
         async def hedge(sink: TextSink | None) -> Ended | None:
-            may = course.attempts < self.settings.attempts
-            return await run(await self._next_attempt(course), sink) if may else None
+            second = await self._admission.hedge(course)
+            return None if second is None else await run(second, sink)
 
-        first = partial(run, await self._next_attempt(course))
+        first = partial(run, await self._admission.next_attempt(course))
         if course.plan.hedge_after_s is None:
             return await first(on_text)
         return await first_answer(first, hedge, course.plan.hedge_after_s, on_text)
-
-    async def _next_attempt(self, course: Course) -> Attempt:
-        """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
-
-        A refusal that another provider may not share sends the call on to the next: its own limit, an unknown price, an
-        image that nothing bounds there.
-        """
-        while True:
-            route, passage = await self._gates.take(course.itinerary, course.deadline_s)
-            try:
-                attempt = await self._admit(course.call, course, route, passage)
-            except (BudgetExhaustedError, UnboundedError, UnpricedError) as error:
-                passage.leave()
-                if not course.avoids(_routes_that_fail_alike(error, route, course.itinerary), str(error)):
-                    raise
-            except BaseException:
-                passage.leave()
-                raise
-            else:
-                if (change := course.goes_to(route)) is not None:
-                    self._announcer.say_failover(course, change[0], route.provider, change[1])
-                return attempt
-
-    async def _admit(self, call: Call, course: Course, route: Route, passage: Passage) -> Attempt:
-        """Hold the worst case of an attempt on every scope of where it really goes, or raise why it may not be made."""
-        spender = replace(call.spender, model=course.plan.name, provider=route.provider)
-        request = call.request
-        rates = self._prices.rates(route.provider, route.model)
-        if rates is None:
-            self._refuse_unpriced(spender, route)
-        estimate = self._estimator.estimate(route, request)
-        ask = Ask(
-            input_tokens=estimate.tokens,
-            output_cap=request.max_output_tokens,
-            output_min=self.settings.output_min,
-            input_rate=rates.dearest_input() if rates is not None else 0,
-            output_rate=rates.dearest_output() if rates is not None else 0,
-            request_cost=rates.request if rates is not None else 0,
-        )
-        record = CallRecord(
-            thread_id=spender.thread_id,
-            root_thread_id=call.root_thread_id,
-            agent=spender.agent,
-            message_id=call.message_id,
-            call_id=course.call_id,
-            attempt=course.attempts + 1,
-            provider=route.provider,
-            model=spender.model,
-            request_model=route.model,
-            input_tokens=ask.input_tokens,
-            output_cap=ask.output_cap,
-            price_source=rates.source if rates is not None else None,
-        )
-        held = await self._registry.reserve(spender, ask, record)
-        if isinstance(held, Shortfall):
-            raise BudgetExhaustedError(self._refuse(call, record, ask, held), spender.thread_id)
-        if held.over is not None and self._registry.first_report(held.over):
-            self._announcer.say_exceeded(call, held.over, enforced=False)
-        course.attempts += 1
-        timeouts = self._gates[route.provider].settings.timeouts
-        return Attempt(
-            record=record,
-            route=route,
-            request=replace(request, model=route.model, max_output_tokens=held.output_cap),
-            guess=estimate.guess,
-            held=held,
-            passage=passage,
-            rates=rates,
-            timeout_s=self._timeout_s(held, timeouts.call_s),
-            first_token_s=timeouts.first_token_s,
-            between_tokens_s=timeouts.between_tokens_s,
-            deadline_s=course.deadline_s,
-        )
-
-    def _refuse(self, call: Call, record: CallRecord, ask: Ask, shortfall: Shortfall) -> Shortfall:
-        """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
-        spender = Spender(record.thread_id, record.agent, record.model, record.provider)
-        warning = self._registry.last_warning(spender, ask, shortfall)
-        if warning is not None:
-            self._warn(record, warning)
-            return replace(shortfall, wrap_up=True)
-        if self._registry.first_report(shortfall):
-            self._announcer.say_exceeded(call, shortfall, enforced=True)
-        return shortfall
 
     async def _run(self, call: Call, attempt: Attempt, on_text: TextSink | None) -> Completion | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
@@ -369,23 +280,3 @@ class LLMRouter:
         """Free what is kept for a thread that has ended."""
         self._slots.pop(thread_id, None)
         self.memo.forget_thread(thread_id)
-
-    def _timeout_s(self, held: HeldCall, call_s: float | None) -> float:
-        timeout_s = self.settings.timeout_s if call_s is None else call_s
-        return timeout_s if held.time_left_ns is None else min(timeout_s, held.time_left_ns / NS_PER_S)
-
-    def _refuse_unpriced(self, spender: Spender, route: Route) -> None:
-        if self._registry.mode != "enforce" or not self.settings.refuse_unpriced:
-            return
-        if any(state.limits.cost_nanousd is not None for state in self._registry.scopes_of(spender)):
-            raise UnpricedError(route.model, route.provider)
-
-
-def _routes_that_fail_alike(
-    error: BudgetExhaustedError | UnboundedError | UnpricedError, route: Route, itinerary: Itinerary
-) -> tuple[Route, ...]:
-    """Return the routes that a refusal rules out: all of them, all through one provider, or one only."""
-    if isinstance(error, UnpricedError):
-        return (route,)
-    alike_everywhere = isinstance(error, BudgetExhaustedError) and not of_provider(error.shortfall.account)
-    return itinerary.routes if alike_everywhere else itinerary.through(route.provider)

@@ -10,7 +10,8 @@ from organism.amounts import Limits
 from organism.errors import RejectedError, UncertainError
 from organism.router.call import RouterSettings
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
-from organism.usage.events import UsageEvent
+from organism.usage.activity import CallEnded
+from organism.usage.events import BudgetExceeded, UsageEvent
 
 MakeRouter = Callable[..., Any]
 """See ``conftest.py``."""
@@ -121,6 +122,42 @@ def test_hedge_that_does_not_fit_the_budget_is_not_made(make_router: MakeRouter)
         async with make_router(a, b, hedge_after_s=1.0, limits=Limits(calls=1)) as it:
             assert (await it.ask()).text == "slow"
         assert b.requests == []
+
+    run(main)
+
+
+def test_hedge_takes_no_place_from_calls_that_wait(make_router: MakeRouter) -> None:
+    """A hedge neither stands in line nor is told of as an exhausted budget: whoever asked for something goes first."""
+
+    async def main() -> None:
+        a, b = provider("a", 10, "slow"), provider("b", 1)
+        async with (
+            make_router(a, b, hedge_after_s=1.0, limits=Limits(calls=2)) as it,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(it.ask)
+            tasks.start_soon(it.ask)
+            await anyio.sleep(0.5)
+            tasks.start_soon(it.ask)
+            await anyio.sleep(5)
+            assert it.registry.statistics().waiting == 1, "the third call, and no hedge"
+            assert it.of(BudgetExceeded) == []
+            tasks.cancel_scope.cancel()
+        assert b.requests == []
+
+    run(main)
+
+
+def test_time_of_two_attempts_at_once_counts_once(make_router: MakeRouter) -> None:
+    """What is told of a call's time at providers is never more than the call took."""
+
+    async def main() -> None:
+        ended: list[CallEnded] = []
+        async with make_router(provider("a", 8), provider("b", 9), hedge_after_s=2.0) as it:
+            it.router._activity.observe(ended.append)
+            await it.ask()
+        assert ended[0].provider_ns == ended[0].duration_ns == 8 * 10**9
+        assert ended[0].attempts == 2
 
     run(main)
 

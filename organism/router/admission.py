@@ -1,0 +1,209 @@
+"""From a call to an attempt that is held: the next provider that may be asked, and the budget that must admit it.
+
+Each attempt is admitted anew, at the price and on every scope of where it really goes.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import NS_PER_S
+from organism.budget.calibration import Guess
+from organism.budget.holds import HeldCall, Spender
+from organism.budget.policy import Ask
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import of_provider
+from organism.errors import BudgetError, BudgetExhaustedError, Shortfall, UnboundedError, UnpricedError
+from organism.ledger.entries import CallRecord
+from organism.messages import BudgetWarning
+from organism.pricing.rates import Rates
+from organism.router.announcer import Announcer
+from organism.router.attempt import Attempt
+from organism.router.call import RouterSettings
+from organism.router.course import Course
+from organism.router.estimator import InputEstimator
+from organism.router.gate import Passage
+from organism.router.gates import Gates
+from organism.router.plan import Route
+from organism.router.planner import Prices
+from organism.router.strategy import Itinerary
+
+
+class Admission:
+    """Admits attempts.
+
+    Args:
+        registry: The budgets.
+        gates: The ways to providers.
+        prices: What models cost.
+        estimator: How large requests are.
+        announcer: Tells of refusals and of changes of provider.
+        settings: How calls are made.
+        warn: Delivers a warning that a last call is still to be had.
+    """
+
+    def __init__(
+        self,
+        registry: ThreadBudgetRegistry,
+        gates: Gates,
+        prices: Prices,
+        estimator: InputEstimator,
+        announcer: Announcer,
+        settings: RouterSettings,
+        warn: Callable[[CallRecord, BudgetWarning], None],
+    ) -> None:
+        self._registry = registry
+        self._gates = gates
+        self._prices = prices
+        self._estimator = estimator
+        self._announcer = announcer
+        self._settings = settings
+        self._warn = warn
+
+    async def next_attempt(self, course: Course) -> Attempt:
+        """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
+
+        A refusal that another provider may not share sends the call on to the next: its own limit, an unknown price, an
+        image that nothing bounds there.
+
+        Raises:
+            BudgetError: Why no attempt may be made; of several reasons the last.
+            RejectedError: No provider may be asked before the call's deadline.
+        """
+        while True:
+            route, passage = await self._gates.take(course.itinerary, course.deadline_s)
+            try:
+                attempt = await self._admit(course, route, passage)
+            except (BudgetExhaustedError, UnboundedError, UnpricedError) as error:
+                passage.leave()
+                if not course.avoids(_routes_that_fail_alike(error, route, course.itinerary), str(error)):
+                    raise
+            except BaseException:
+                passage.leave()
+                raise
+            else:
+                if (change := course.goes_to(route)) is not None:
+                    self._announcer.say_failover(course, change[0], route.provider, change[1])
+                return attempt
+
+    async def hedge(self, course: Course) -> Attempt | None:
+        """Hold a second attempt beside a slow one, on the next provider, if there is room for it at once.
+
+        Nobody asked for it, so it waits in no line, and that it is refused is neither told nor a failure.
+        """
+        if course.attempts >= self._settings.attempts:
+            return None
+        route, passage = await self._gates.take(course.itinerary, course.deadline_s)
+        try:
+            prepared = self._prepare(course, route)
+            held = self._registry.reserve_now(prepared.spender, prepared.ask, prepared.record)
+        except BudgetError:
+            held = None
+        if held is None:
+            passage.leave()
+            return None
+        return self._attempt(course, passage, prepared, held)
+
+    async def _admit(self, course: Course, route: Route, passage: Passage) -> Attempt:
+        prepared = self._prepare(course, route)
+        held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record)
+        if isinstance(held, Shortfall):
+            raise BudgetExhaustedError(self._refuse(course, prepared, held), prepared.spender.thread_id)
+        if held.over is not None and self._registry.first_report(held.over):
+            self._announcer.say_exceeded(course.call, held.over, enforced=False)
+        return self._attempt(course, passage, prepared, held)
+
+    def _prepare(self, course: Course, route: Route) -> "_Prepared":
+        """Work out the worst case of an attempt where it goes.
+
+        Raises:
+            UnpricedError: If a limit in USD meets a model without a price.
+            UnboundedError: If nothing bounds what a part of the request costs there.
+        """
+        request = course.call.request
+        spender = replace(course.call.spender, model=course.plan.name, provider=route.provider)
+        rates = self._prices.rates(route.provider, route.model)
+        if rates is None:
+            self._refuse_unpriced(spender, route)
+        estimate = self._estimator.estimate(route, request)
+        ask = Ask(
+            input_tokens=estimate.tokens,
+            output_cap=request.max_output_tokens,
+            output_min=self._settings.output_min,
+            input_rate=rates.dearest_input() if rates is not None else 0,
+            output_rate=rates.dearest_output() if rates is not None else 0,
+            request_cost=rates.request if rates is not None else 0,
+        )
+        record = CallRecord(
+            thread_id=spender.thread_id,
+            root_thread_id=course.call.root_thread_id,
+            agent=spender.agent,
+            message_id=course.call.message_id,
+            call_id=course.call_id,
+            attempt=course.attempts + 1,
+            provider=route.provider,
+            model=spender.model,
+            request_model=route.model,
+            input_tokens=ask.input_tokens,
+            output_cap=ask.output_cap,
+            price_source=rates.source if rates is not None else None,
+        )
+        return _Prepared(route, spender, ask, record, rates, estimate.guess)
+
+    def _attempt(self, course: Course, passage: Passage, prepared: "_Prepared", held: HeldCall) -> Attempt:
+        course.attempts += 1
+        timeouts = self._gates[prepared.route.provider].settings.timeouts
+        timeout_s = self._settings.timeout_s if timeouts.call_s is None else timeouts.call_s
+        if held.time_left_ns is not None:
+            timeout_s = min(timeout_s, held.time_left_ns / NS_PER_S)
+        return Attempt(
+            record=prepared.record,
+            route=prepared.route,
+            request=replace(course.call.request, model=prepared.route.model, max_output_tokens=held.output_cap),
+            guess=prepared.guess,
+            held=held,
+            passage=passage,
+            rates=prepared.rates,
+            timeout_s=timeout_s,
+            first_token_s=timeouts.first_token_s,
+            between_tokens_s=timeouts.between_tokens_s,
+            deadline_s=course.deadline_s,
+        )
+
+    def _refuse(self, course: Course, prepared: "_Prepared", shortfall: Shortfall) -> Shortfall:
+        """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
+        warning = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
+        if warning is not None:
+            self._warn(prepared.record, warning)
+            return replace(shortfall, wrap_up=True)
+        if self._registry.first_report(shortfall):
+            self._announcer.say_exceeded(course.call, shortfall, enforced=True)
+        return shortfall
+
+    def _refuse_unpriced(self, spender: Spender, route: Route) -> None:
+        if self._registry.mode != "enforce" or not self._settings.refuse_unpriced:
+            return
+        if any(state.limits.cost_nanousd is not None for state in self._registry.scopes_of(spender)):
+            raise UnpricedError(route.model, route.provider)
+
+
+class _Prepared(msgspec.Struct, frozen=True):
+    """An attempt before it is held."""
+
+    route: Route
+    spender: Spender
+    ask: Ask
+    record: CallRecord
+    rates: Rates | None
+    guess: Guess | None
+
+
+def _routes_that_fail_alike(
+    error: BudgetExhaustedError | UnboundedError | UnpricedError, route: Route, itinerary: Itinerary
+) -> tuple[Route, ...]:
+    """Return the routes that a refusal rules out: all of them, all through one provider, or one only."""
+    if isinstance(error, UnpricedError):
+        return (route,)
+    alike_everywhere = isinstance(error, BudgetExhaustedError) and not of_provider(error.shortfall.account)
+    return itinerary.routes if alike_everywhere else itinerary.through(route.provider)

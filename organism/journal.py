@@ -82,6 +82,10 @@ class JournalError(OrganismError):
     retryable = True
 
 
+class JournalFullError(JournalError):
+    """There is no room on the disk. Nothing was written, and what waits is written when there is room."""
+
+
 class JournalBrokenError(JournalError):
     """The storage cannot be trusted any more; the process must end, and a new one begin from what is there."""
 

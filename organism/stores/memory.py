@@ -86,7 +86,7 @@ class MemoryJournal:
             EventsGoneError: If some after that one have been forgotten.
         """
         check_kept(after, self._forgotten, self._events[0].id if self._events else "")
-        newer = [event for event in self._events if event.id > after]
+        newer = [event for event in self._events if int(event.id) > int(after or 0)]
         return newer[:limit]
 
     async def __aenter__(self) -> Self:

@@ -31,7 +31,8 @@ MIGRATIONS: Final = (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         key TEXT NOT NULL UNIQUE,
         thread_id TEXT NOT NULL,
-        body TEXT NOT NULL CHECK (json_valid(body))
+        body TEXT NOT NULL CHECK (json_valid(body)),
+        checksum INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX pieces_of_thread ON pieces (thread_id);
 
@@ -40,11 +41,12 @@ MIGRATIONS: Final = (
         time_ns INTEGER NOT NULL CHECK (time_ns >= 0),
         type TEXT NOT NULL,
         thread_id TEXT NOT NULL,
-        body TEXT NOT NULL CHECK (json_valid(body))
+        body TEXT NOT NULL CHECK (json_valid(body)),
+        checksum INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX events_of_thread ON events (thread_id);
 
-    INSERT INTO meta VALUES ('batch', 0), ('forgotten_event', 0), ('last_event', 0), ('last_time_ns', 0);
+    INSERT INTO meta VALUES ('batch', 0);
     """,
 )
 """Each step makes the schema one version newer; a file's ``user_version`` counts the steps it has taken."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import anyio
 import anyio.abc
@@ -16,7 +16,15 @@ import anyio.to_thread
 import msgspec
 import structlog
 
-from organism.journal import GroupWritten, JournalBrokenError, JournalError, JournalStatistics, Stored, Then
+from organism.journal import (
+    GroupWritten,
+    JournalBrokenError,
+    JournalError,
+    JournalFullError,
+    JournalStatistics,
+    Stored,
+    Then,
+)
 from organism.stores.batch import batch_of
 from organism.stores.sqlite_file import Retention, SqliteFile
 from organism.usage.events import AnyEvent
@@ -97,6 +105,7 @@ class SqliteJournal:
         self._wanted = anyio.Event()
         self._closing = False
         self._ended = anyio.Event()
+        self._more_to_forget = False
         self._broken: JournalBrokenError | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._age = _Age()
@@ -108,17 +117,28 @@ class SqliteJournal:
         Raises:
             JournalError: If it is in use, damaged, newer than this program, or cannot be written.
         """
-        self._file = await anyio.to_thread.run_sync(SqliteFile, self.path, self._vfs)
-        self._number = self._file.batch_number
+        self._file, self._number = await anyio.to_thread.run_sync(self._open)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._run)
         return self
 
+    def _open(self) -> tuple[SqliteFile, int]:
+        file = SqliteFile(self.path, self._vfs)
+        try:
+            return file, file.batch_number
+        except JournalError:
+            file.close()
+            raise
+
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Write what is left and close the file; what cannot be written is said in the log."""
+        """Write what is left and close the file; what cannot be written is said in the log.
+
+        Raises:
+            JournalBrokenError: If that is what has ended the writer.
+        """
         tasks, self._tasks = self._tasks, None
         if tasks is None:
             return
@@ -126,9 +146,17 @@ class SqliteJournal:
             self._closing = True
             self._wanted.set()
             await self._ended.wait()
-            await anyio.to_thread.run_sync(self._opened.close)
+            try:
+                await anyio.to_thread.run_sync(self._opened.close)
+            except JournalError as error:
+                _log.warning("close_failed", error=str(error))  # what is committed is in the write-ahead log
             self._file = None
-        await tasks.__aexit__(None, None, None)
+        try:
+            await tasks.__aexit__(None, None, None)
+        except BaseExceptionGroup:
+            if self._broken is None:
+                raise
+            raise self._broken from None
 
     @property
     def _opened(self) -> SqliteFile:
@@ -200,8 +228,7 @@ class SqliteJournal:
                 continue
             error = await self._write_group()
             if isinstance(error, JournalBrokenError):
-                self._broken = error
-                raise error
+                self._break(error)
             if error is not None:
                 if self._closing:
                     return
@@ -212,8 +239,23 @@ class SqliteJournal:
             if self._pending:
                 self._wanted.set()
             groups += 1
-            if groups % _FORGET_EVERY == 1:
-                await anyio.to_thread.run_sync(self._opened.forget, self._retention)
+            if groups % _FORGET_EVERY == 1 or self._more_to_forget:
+                await self._forget()
+
+    async def _forget(self) -> None:
+        """Delete some of what is too old; that it cannot be deleted now is no reason to stop."""
+        try:
+            self._more_to_forget = await anyio.to_thread.run_sync(self._opened.forget, self._retention)
+        except JournalBrokenError as error:
+            self._break(error)
+        except JournalError as error:
+            _log.warning("forget_failed", error=str(error))
+
+    def _break(self, error: JournalBrokenError) -> NoReturn:
+        """End the writer, and with it the process's use of the file; whoever waits is told."""
+        self._broken = error
+        self._next.fail(error)
+        raise error
 
     async def _write_group(self) -> JournalError | None:
         """Write what is pending as one transaction, or the group that found no room before."""
@@ -248,13 +290,15 @@ class SqliteJournal:
         return None
 
     def _write(self, records: Sequence[msgspec.Struct], number: int) -> None:
-        batch = batch_of(records)
+        try:
+            batch = batch_of(records)
+        except (TypeError, ValueError) as error:
+            raise JournalBrokenError(f"a record cannot be written: {error}") from error
         try:
             self._opened.write(batch, number)
-        except JournalBrokenError:
+        except (JournalBrokenError, JournalFullError):
             raise
         except JournalError:
             # Whether the transaction came through may be unknown: the file is opened anew and asked.
-            self._opened.reopen()
-            if self._opened.batch_number < number:
+            if not self._opened.reopen(number):
                 raise

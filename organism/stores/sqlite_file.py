@@ -5,7 +5,7 @@ Everything here blocks; :mod:`organism.stores.sqlite` calls it on a worker threa
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from organism.journal import JournalBrokenError, JournalError, Piece, Stored
-from organism.stores.batch import Batch, EntryRow, chained
+from organism.journal import JournalBrokenError, JournalError, JournalFullError, Piece, Stored
+from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, decode_event
@@ -53,31 +53,49 @@ class SqliteFile:
         self.path = path
         self._vfs = vfs
         self._lock = Lock()
-        self._db = self._open()
-        self._hash = self._last_hash()
+        self._connection: apsw.Connection | None = None
+        self._hash = GENESIS
+        with explained(path):
+            self._connect(check=True)
 
     def close(self) -> None:
         """Close it; the write-ahead log is folded into it."""
         with self._lock, explained(self.path):
-            self._db.close()
+            self._disconnect()
 
     # -- opening --------------------------------------------------------------------------------------------------
 
-    def _open(self) -> apsw.Connection:
-        with explained(self.path):
-            if self._vfs is None:
-                _make_private(self.path)
-            db = apsw.Connection(str(self.path), vfs=self._vfs)
-            try:
-                for pragma in PRAGMAS:
-                    db.execute(pragma).fetchall()
+    @property
+    def _db(self) -> apsw.Connection:
+        """The connection; made anew where an error has taken it away."""
+        return self._connection or self._connect(check=False)
+
+    def _connect(self, *, check: bool) -> apsw.Connection:
+        _make_private(self.path)
+        _refuse_emptied(self.path)
+        db = apsw.Connection(str(self.path), vfs=self._vfs)
+        try:
+            for pragma in PRAGMAS:
+                db.execute(pragma).fetchall()
+            if check:
                 self._check(db)
-                with transaction(db):  # takes the lock now, so that a second owner learns of the first at once
-                    self._migrate(db)
-            except BaseException:
+            with transaction(db):  # takes the lock now, so that a second owner learns of the first at once
+                self._migrate(db)
+            found = _rows(db, "SELECT hash FROM entries ORDER BY seq DESC LIMIT 1")
+        except BaseException:
+            db.close(True)
+            raise
+        self._connection = db
+        self._hash = bytes(found[0][0]) if found else GENESIS
+        return db
+
+    def _disconnect(self) -> None:
+        db, self._connection = self._connection, None
+        if db is not None:
+            try:
                 db.close()
-                raise
-            return db
+            finally:
+                db.close(True)
 
     def _check(self, db: apsw.Connection) -> None:
         """Refuse what is no journal, newer than this program, or damaged."""
@@ -91,9 +109,10 @@ class SqliteFile:
                 f"the journal {self.path} has version {version}, but this organism knows versions up to {VERSION}; "
                 f"upgrade organism"
             )
-        faults = [str(row[0]) for row in db.execute("PRAGMA quick_check(1)") if row[0] != "ok"]
-        if faults:
-            raise JournalBrokenError(f"the journal {self.path} is damaged ({faults[0]}); {_RESCUE}")
+        for check in ("quick_check(1)", "integrity_check(pieces)", "integrity_check(meta)"):
+            faults = [str(row[0]) for row in db.execute(f"PRAGMA {check}") if row[0] != "ok"]
+            if faults:
+                raise _damaged(self.path, faults[0])
 
     def _migrate(self, db: apsw.Connection) -> None:
         """Take the steps that this file has not taken yet, all of them or none."""
@@ -104,27 +123,29 @@ class SqliteFile:
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _last_hash(self) -> bytes:
-        found = _rows(self._db, "SELECT hash FROM entries ORDER BY seq DESC LIMIT 1")
-        return bytes(found[0][0]) if found else GENESIS
-
     # -- writing --------------------------------------------------------------------------------------------------
 
     @property
     def batch_number(self) -> int:
         """The number of the last batch that was written."""
+        with self._lock, explained(self.path):
+            return self._last_batch()
+
+    def _last_batch(self) -> int:
         return _one(self._db, "SELECT value FROM meta WHERE key = 'batch'")
 
     def write(self, batch: Batch, number: int) -> None:
         """Write a batch, whole or not at all. One that was written before, by its number, is not written again.
 
         Raises:
-            JournalError: If there is no room for it; trying again later may go well.
+            JournalFullError: If there is no room for it.
+            JournalError: If it could not be written, or it is not known whether it was: :meth:`reopen`, and look.
             JournalBrokenError: If the file cannot be trusted any more.
         """
         with self._lock, explained(self.path):
-            if self.batch_number >= number:
-                self._hash = self._last_hash()
+            last = self._last_batch()
+            if last >= number:
+                self._expect(last, number)
                 return
             rows = list(chained(batch.entries, self._hash))
             with transaction(self._db):
@@ -132,12 +153,35 @@ class SqliteFile:
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'batch'", (number,))
             self._hash = rows[-1][-1] if rows else self._hash
 
-    def reopen(self) -> None:
-        """Open the file anew after an error of which nobody knows what it has left behind."""
-        with self._lock:
-            self._db.close(True)
-            self._db = self._open()
-            self._hash = self._last_hash()
+    def reopen(self, number: int) -> bool:
+        """Open the file anew after an error of which nobody knows what it has left behind.
+
+        Args:
+            number: The number of the batch that was being written.
+
+        Returns:
+            Whether it was written after all.
+
+        Raises:
+            JournalError: If it cannot be opened; the next use tries again.
+            JournalBrokenError: If somebody else has written to it meanwhile.
+        """
+        with self._lock, explained(self.path):
+            self._forsake()
+            last = self._last_batch()
+            self._expect(last, number)
+            return last == number
+
+    def _forsake(self) -> None:
+        """Let go of the connection without writing anything more through it, whatever it says."""
+        db, self._connection = self._connection, None
+        if db is not None:
+            with suppress(apsw.Error):
+                db.close(True)
+
+    def _expect(self, last: int, number: int) -> None:
+        if last > number:
+            raise JournalBrokenError(f"another process has written to the journal {self.path}; start organism again")
 
     def _insert(self, batch: Batch, rows: list[tuple[*EntryRow, bytes]]) -> None:
         db = self._db
@@ -147,63 +191,83 @@ class SqliteFile:
             db.executemany("DELETE FROM pieces WHERE key = ?", ((key,) for key in batch.gone))
         if batch.kept:
             db.executemany(
-                "INSERT INTO pieces (key, thread_id, body) VALUES (?, ?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
-                batch.kept,
+                "INSERT INTO pieces (key, thread_id, body, checksum) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET body = excluded.body, checksum = excluded.checksum",
+                ((*piece, checksum(*piece)) for piece in batch.kept),
             )
         if rows:
             db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         if batch.events:
-            db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", batch.events)
-            db.execute("UPDATE meta SET value = ? WHERE key = 'last_event'", (batch.events[-1][0],))
-        if batch.last_time_ns:
-            db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'last_time_ns'", (batch.last_time_ns,))
-
-    def forget(self, retention: Retention, rows: int = 2000) -> None:
-        """Delete what is older than it need be kept, a bounded number of rows at a time."""
-        with self._lock, explained(self.path), transaction(self._db):
-            db, now_ns = self._db, _one(self._db, "SELECT value FROM meta WHERE key = 'last_time_ns'")
-            before = now_ns - retention.events_ns
-            gone = _rows(
-                db,
-                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE time_ns < ? ORDER BY id LIMIT ?) "
-                "RETURNING id",
-                before,
-                rows,
+            db.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
+                ((*event, checksum(str(event[0]), event[-1])) for event in batch.events),
             )
-            if gone:
-                newest = max(row[0] for row in gone)
-                db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'forgotten_event'", (newest,))
+
+    def forget(self, retention: Retention, rows: int = 2000) -> bool:
+        """Delete what is older than it need be kept, a bounded number of rows at a time.
+
+        Returns:
+            Whether there may be more of it.
+        """
+        with self._lock, explained(self.path), transaction(self._db):
+            db, now_ns = self._db, _last_time_ns(self._db)
+            db.execute(
+                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE time_ns < ? ORDER BY id LIMIT ?)",
+                (now_ns - retention.events_ns, rows),
+            )
+            gone = db.changes()
             db.execute(
                 "DELETE FROM entries WHERE seq IN (SELECT seq FROM entries WHERE time_ns < ? AND seq < "
                 "(SELECT max(seq) FROM entries WHERE kind = 'Checkpoint') ORDER BY seq LIMIT ?)",
                 (now_ns - retention.entries_ns, rows),
             )
+            return rows in (gone, db.changes())
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def load(self) -> Stored:
-        """Return everything that is needed to go on."""
+        """Return everything that is needed to go on.
+
+        Raises:
+            JournalBrokenError: If a value in it is not the one that was written.
+        """
         with self._lock, explained(self.path):
             db = self._db
-            start = _one(db, "SELECT coalesce(max(seq), 0) FROM entries WHERE kind = 'Checkpoint'")
-            bodies = _rows(db, "SELECT body FROM entries WHERE seq >= ? ORDER BY seq", start)
-            pieces = _rows(db, "SELECT key, thread_id, body FROM pieces ORDER BY seq")
+            start = _one(db, "SELECT coalesce(max(seq), 1) FROM entries WHERE kind = 'Checkpoint'")
+            before = _rows(db, "SELECT hash FROM entries WHERE seq = ?", start - 1)
+            entries = _rows(db, "SELECT seq, body, hash FROM entries WHERE seq >= ? ORDER BY seq", start)
+            pieces = _rows(db, "SELECT key, thread_id, body, checksum FROM pieces ORDER BY seq")
+            last = bytes(before[0][0]) if before else GENESIS if start == 1 else None
+            for expected, (seq, body, digest) in enumerate(entries, start):
+                if seq != expected or (last is not None and chain_hash(last, body) != digest):
+                    raise _damaged(self.path, f"ledger entry {expected} is not what was written")
+                last = digest
+            for key, thread_id, body, crc in pieces:
+                if checksum(key, thread_id, body) != crc:
+                    raise _damaged(self.path, f"{key} of thread {thread_id} is not what was written")
             return Stored(
-                entries=[body.encode() for (body,) in bodies],
-                pieces=tuple(Piece(key, thread_id, body.encode()) for key, thread_id, body in pieces),
-                last_event=_one(db, "SELECT value FROM meta WHERE key = 'last_event'"),
-                last_time_ns=_one(db, "SELECT value FROM meta WHERE key = 'last_time_ns'"),
+                entries=[body.encode() for (_, body, _) in entries],
+                pieces=tuple(Piece(key, thread_id, body.encode()) for key, thread_id, body, _ in pieces),
+                last_event=_one(db, "SELECT coalesce(max(id), 0) FROM events"),
+                last_time_ns=_last_time_ns(db),
             )
 
     def events_after(self, after: str, limit: int) -> list[AnyEvent]:
-        """Return events; see :class:`organism.usage.event_log.EventLog`."""
+        """Return events; see :class:`organism.usage.event_log.EventLog`.
+
+        Raises:
+            JournalBrokenError: If one of them is not what was written.
+        """
         with self._lock, explained(self.path):
             db = self._db
-            oldest = _one(db, "SELECT coalesce(min(id), 0) FROM events")
-            check_kept(after, _one(db, "SELECT value FROM meta WHERE key = 'forgotten_event'"), f"{oldest:016d}")
-            found = _rows(db, "SELECT body FROM events WHERE id > ? ORDER BY id LIMIT ?", int(after or 0), limit)
-            return [decode_event(body) for (body,) in found]
+            oldest = _one(db, "SELECT coalesce(min(id), 1) FROM events")
+            check_kept(after, oldest - 1, f"{oldest:016d}")
+            query = "SELECT id, body, checksum FROM events WHERE id > ? ORDER BY id LIMIT ?"
+            found = _rows(db, query, int(after or 0), limit)
+            for number, body, crc in found:
+                if checksum(str(number), body) != crc:
+                    raise _damaged(self.path, f"event {number} is not what was written")
+            return [decode_event(body) for (_, body, _) in found]
 
     def entries(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str, bytes]]:
         """Return number, JSON and hash of ledger entries above a number, in order."""
@@ -218,6 +282,15 @@ def _rows(db: apsw.Connection, query: str, *values: int | str) -> list[tuple[Any
 
 def _one(db: apsw.Connection, query: str) -> int:
     return int(_rows(db, query)[0][0])
+
+
+def _last_time_ns(db: apsw.Connection) -> int:
+    """Return the newest instant: time never goes back, and what is newest is never forgotten."""
+    newest = (
+        "SELECT time_ns FROM entries ORDER BY seq DESC LIMIT 1",
+        "SELECT time_ns FROM events ORDER BY id DESC LIMIT 1",
+    )
+    return max((time_ns for query in newest for (time_ns,) in _rows(db, query)), default=0)
 
 
 @contextmanager
@@ -239,13 +312,13 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except apsw.FullError as error:
-        raise JournalError(f"the disk of {path} is full ({error}); work goes on when there is room") from None
+        raise JournalFullError(f"the disk of {path} is full ({error}); work goes on when there is room") from None
     except apsw.BusyError:
         raise JournalError(f"the journal {path} is in use by another process") from None
     except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
         raise JournalError(f"the journal {path} cannot be written ({error}); check the folder and its owner") from None
-    except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError) as error:
-        raise JournalBrokenError(f"the journal {path} is damaged ({error}); {_RESCUE}") from None
+    except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error)) from None
     except apsw.IOError as error:
         if getattr(error, "extendedresult", 0) in _UNSURE:
             # After a failed sync the system may have thrown away what it could not write: only a new start tells.
@@ -259,6 +332,10 @@ def explained(path: Path) -> Iterator[None]:
         raise JournalError(f"the journal {path} cannot be used: {error.strerror}") from None
 
 
+def _damaged(path: Path, what: str) -> JournalBrokenError:
+    return JournalBrokenError(f"the journal {path} is damaged ({what}); {_RESCUE}")
+
+
 _UNSURE = frozenset((apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC))
 
 
@@ -266,3 +343,10 @@ def _make_private(path: Path) -> None:
     """Make the folder and the file for their owner only, before anything is written into them."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _refuse_emptied(path: Path) -> None:
+    """Refuse an empty file with a log beside it: SQLite would take it for a new one and throw the log away."""
+    log = path.with_name(path.name + "-wal")
+    if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
+        raise _damaged(path, "it is empty, but its write-ahead log is not")

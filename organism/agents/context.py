@@ -4,7 +4,7 @@ A context belongs to one message of one thread. Everything it does is charged to
 another, and none to raise a limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
 import anyio
@@ -52,8 +52,8 @@ class Runtime(Protocol):
         """Make a model call, charged to the thread."""
         ...
 
-    async def ask(self, recipient: str, message: Message, timeout_s: float) -> Message:
-        """Send a question now and wait for its reply."""
+    def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
+        """Give a question its number within the handler; calling what comes back sends it and waits for its reply."""
         ...
 
     async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
@@ -246,7 +246,7 @@ class Context:
             AskFailedError: The agent asked failed, or ended without a reply.
             DeliveryError: The question cannot be delivered.
         """
-        return await self._runtime.ask(recipient, message, timeout_s)
+        return await self._runtime.ask(recipient, message, timeout_s)()
 
     async def gather(
         self, questions: Sequence[tuple[str, Message]], *, timeout_s: float = 60.0
@@ -257,18 +257,19 @@ class Context:
         """
         replies: dict[int, Message | AskFailedError] = {}
 
-        async def ask_one(place: int, recipient: str, message: Message) -> None:
+        async def ask_one(place: int, recipient: str, ask: Callable[[], Awaitable[Message]]) -> None:
             try:
-                replies[place] = await self.ask(recipient, message, timeout_s=timeout_s)
+                replies[place] = await ask()
             except AskFailedError as error:
                 replies[place] = error
             except AskError as error:
                 replies[place] = AskFailedError(recipient, str(error))
 
-        # Tasks start in the order of the questions, so a second run of the handler finds the same replies.
+        # Numbered before any task starts, in whatever order: a second run of the handler finds the same replies.
+        numbered = [(recipient, self._runtime.ask(recipient, message, timeout_s)) for recipient, message in questions]
         async with anyio.create_task_group() as tasks:
-            for place, (recipient, message) in enumerate(questions):
-                tasks.start_soon(ask_one, place, recipient, message)
+            for place, (recipient, ask) in enumerate(numbered):
+                tasks.start_soon(ask_one, place, recipient, ask)
         return [replies[place] for place in range(len(questions))]
 
     async def spawn(

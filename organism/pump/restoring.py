@@ -190,6 +190,8 @@ def _restore_heads(kinds: dict[str, list[Piece]], to: Restorer, were_running: se
                 continue
             lane.parked = next((parked[envelope.id] for envelope in lane.queue if envelope.id in parked), None)
             if lane.parked is not None:
+                if (question := thread.questions.get(lane.queue[0].reply_to or "")) is not None:
+                    question.parked = lane.parked  # its asker waits for budget too, not for a reply
                 continue
             lane.hurry_notes()
             lane.attempts = tried.get(lane.queue[0].id, 0)

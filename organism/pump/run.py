@@ -1,6 +1,8 @@
 """One run of a handler on one message: its context's window to the organism, its deadline, and how it ends."""
 
 import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, NoReturn, Protocol
 
 import anyio
@@ -171,9 +173,12 @@ class Run:
                 raise
             await self._park(error.shortfall)
 
-    async def ask(self, recipient: str, message: Message, timeout_s: float) -> Message:
-        """Send a question, or take up one that an earlier run of this handler has sent."""
+    def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
+        """Number a question; what comes back sends it, or takes up the one that an earlier run has sent."""
         index, self._questions = self._questions, self._questions + 1
+        return partial(self._ask, index, recipient, message, timeout_s)
+
+    async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
         question = self._thread.asked.get((self._envelope.id, index))
         if question is None:
             question = await self._host.put_question(self._thread, self._envelope, index, recipient, message)

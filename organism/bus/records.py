@@ -81,12 +81,16 @@ class StateRecord(msgspec.Struct, frozen=True):
 
 
 class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a question whose asker is not done yet."""
+    """What came of a question whose asker is not done yet.
+
+    Attributes:
+        reply: The reply; JSON's ``null`` when there is none, since text that is not read yet cannot be optional.
+    """
 
     question_id: str
     recipient: str
     asked: MessageKey
-    reply: msgspec.Raw | None
+    reply: msgspec.Raw
     failure: str | None
 
 

@@ -139,7 +139,7 @@ class Keeper:
             question_id=question.id,
             recipient=question.recipient,
             asked=question.key,
-            reply=None if question.reply is None else msgspec.Raw(encode(question.reply)),
+            reply=msgspec.Raw(b"null" if question.reply is None else encode(question.reply)),
             failure=question.failure,
         )
         self._keep(key(ANSWER, question.id), thread.id, record)

@@ -164,7 +164,7 @@ def _restore_message(thread: Thread, body: bytes, to: Restorer) -> None:
 
 def _restore_answer(thread: Thread, record: AnswerRecord, messages: MessageRegistry) -> None:
     question = Question(record.question_id, record.recipient, record.asked)
-    question.reply = None if record.reply is None else _message(record.reply, messages)
+    question.reply = None if bytes(record.reply) == b"null" else _message(record.reply, messages)
     question.failure = record.failure
     thread.know(question)
 

@@ -253,8 +253,9 @@ class Lifecycle:
             while thread.scopes:
                 await thread.changed.wait()
             await self._router.wait_idle(thread.id)
-            self._registry.pause_time(thread.id)
-            self._keeper.thread(thread)
+            if thread.result is None:  # it may have come to its end meanwhile
+                self._registry.pause_time(thread.id)
+                self._keeper.thread(thread)
 
     async def close(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> ThreadResult:
         """End a thread by order; one that is ending already keeps its outcome."""

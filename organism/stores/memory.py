@@ -9,6 +9,7 @@ import msgspec
 
 from organism.journal import Drop, DropThread, GroupWritten, JournalError, JournalStatistics, Keep, Piece, Stored, Then
 from organism.ledger.entries import Entry
+from organism.stores.batch import to_json
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, Event
 
@@ -63,11 +64,10 @@ class MemoryJournal:
         """
         if self._entries and self._entries[0].seq != 1:
             raise JournalError("this journal has forgotten its first entries; give it a larger capacity")
-        encode = msgspec.json.encode
         return Stored(
-            entries=tuple(encode(entry) for entry in self._entries),
+            entries=tuple(to_json(entry).encode() for entry in self._entries),
             pieces=tuple(
-                Piece(keep.key, keep.thread_id, encode(keep.body))
+                Piece(keep.key, keep.thread_id, to_json(keep.body).encode())
                 for pieces in self._pieces.values()
                 for keep in pieces.values()
             ),

@@ -291,14 +291,12 @@ class SqliteJournal:
 
     def _write(self, records: Sequence[msgspec.Struct], number: int) -> None:
         try:
-            batch = batch_of(records)
-        except (TypeError, ValueError) as error:
-            raise JournalBrokenError(f"a record cannot be written: {error}") from error
-        try:
-            self._opened.write(batch, number)
+            self._opened.write(batch_of(records), number)
         except (JournalBrokenError, JournalFullError):
             raise
         except JournalError:
             # Whether the transaction came through may be unknown: the file is opened anew and asked.
             if not self._opened.reopen(number):
                 raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise JournalBrokenError(f"the journal {self.path} cannot hold a record: {error}") from error

@@ -346,7 +346,14 @@ def _make_private(path: Path) -> None:
 
 
 def _refuse_emptied(path: Path) -> None:
-    """Refuse an empty file with a log beside it: SQLite would take it for a new one and throw the log away."""
-    log = path.with_name(path.name + "-wal")
-    if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
+    """Refuse what SQLite would take for a new file, and throw away what is left of an old one."""
+    size = path.stat().st_size
+    log, undo = (path.with_name(path.name + end) for end in ("-wal", "-journal"))
+    if size == 0 and log.exists() and log.stat().st_size > 0:
         raise _damaged(path, "it is empty, but its write-ahead log is not")
+    if 0 < size < _PAGE_MIN and not undo.exists():
+        raise _damaged(path, f"it has only {size} bytes")
+
+
+_PAGE_MIN = 512
+"""Bytes of SQLite's smallest page; a file is never smaller unless it is empty."""

@@ -1,0 +1,251 @@
+"""A process that dies between any two groups of its journal, and one more time while it takes up again."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+
+import anyio
+import msgspec
+import pytest
+
+from organism import BudgetExhaustedError, Context, Limits, Message, Organism, Text, To, agent
+from organism.amounts import ZERO, Amounts
+from organism.bus.records import STOPPED
+from organism.journal import JournalBrokenError
+from organism.ledger.entries import AccountClosed, AccountOpened, Overran, Released, Reserved, Settled, decode_entry
+from organism.messages import Gathered
+from organism.router.call import RouterSettings
+from organism.stores.memory import MemoryJournal
+from organism.testing import CrashingJournal, ScriptedProvider, SequentialIds, VirtualClock, run
+from organism.usage.events import AnyEvent, ThreadClosed, ThresholdCrossed, UsageEvent
+
+CAP = 20
+"""Tokens each answer may have, and must be able to have: a clamped answer would be another one."""
+
+LIMIT = 260
+"""Tokens of the thread: enough for about half of the work, so that it parks."""
+
+
+class Number(Message, frozen=True):
+    """One of a row, to be handled in order."""
+
+    value: int
+
+
+async def paid(ctx: Context, what: str) -> str:
+    return (await ctx.llm.complete(what, max_output_tokens=CAP)).text
+
+
+@agent(next=["left", "right", "row", "late"])
+async def start(message: Text, ctx: Context) -> list[To] | None:
+    """Fan out: two for a join, three in a row, one that is delayed. What comes of them goes to the user."""
+    if ctx.sender != "user":
+        ctx.reply(message)
+        return None
+    ctx.send("late", Text("later"), delay_s=7)
+    return [To("left", Text("l")), To("right", Text("r")), *(To("row", Number(value)) for value in (1, 2, 3))]
+
+
+@agent(next="join")
+async def left(message: Text, ctx: Context) -> Text:
+    """Two paid calls: the first must not be paid again when the second is refused."""
+    return Text(f"{await paid(ctx, 'left one')} {await paid(ctx, 'left two')}")
+
+
+@agent(next="join")
+async def right(message: Text, ctx: Context) -> Text:
+    return Text(await paid(ctx, "right"))
+
+
+@agent(gather=["left", "right"], peers=["oracle", "child"])
+async def join(message: Gathered, ctx: Context) -> None:
+    """Ask, then open a child of each kind, then answer the user."""
+    answers = await ctx.gather([("oracle", Text("one")), ("oracle", Text("two"))])
+    shared = await ctx.spawn("child", Text("shared"))
+    carved = await ctx.spawn("child", Text("carved"), limits=Limits(tokens=60), budget="carved")
+    parts = [part.text for part in message.parts]
+    said = [answer.text if isinstance(answer, Text) else f"failed: {answer}" for answer in answers]
+    children = [output.text for child in (shared, carved) for output in child.outputs if isinstance(output, Text)]
+    ctx.reply(Text(" | ".join((*parts, *said, *children))))
+
+
+@agent()
+async def oracle(message: Text, ctx: Context) -> Text:
+    return Text(f"oracle: {await paid(ctx, message.text)}")
+
+
+@agent()
+async def child(message: Text, ctx: Context) -> Text:
+    return Text(f"child: {await paid(ctx, message.text)}")
+
+
+@agent()
+async def row(message: Number, ctx: Context) -> Text | None:
+    """Remember every number; what is remembered shows a message that was lost, doubled or overtaken."""
+    seen = ctx.state.setdefault("seen", [])
+    seen.append(message.value)
+    await anyio.sleep(0.5)
+    return Text(f"row {seen}") if message.value == 3 else None
+
+
+@agent()
+async def late(message: Text, ctx: Context) -> Text:
+    return Text(f"late: {await paid(ctx, 'late')}")
+
+
+def organism_on(journal: CrashingJournal, provider: ScriptedProvider, ids: SequentialIds) -> Organism:
+    return Organism(
+        [start, left, right, join, oracle, child, row, late],
+        models={"main": "scripted/m"},
+        providers={"scripted": provider},
+        provider_kinds={"scripted": "local"},
+        limits=Limits(tokens=LIMIT),
+        router=RouterSettings(output_min=CAP),
+        clock=VirtualClock(),
+        ids=ids,
+        journal=journal,
+        wait_s=5.0,
+    )
+
+
+def answering(chance: random.Random) -> ScriptedProvider:
+    """Make a provider whose answer follows from the prompt, after a time that does not."""
+    return ScriptedProvider(lambda request: f"re {next(iter(request.texts()))}", latency_s=chance.choice((0.0, 0.3)))
+
+
+async def life(
+    journal: CrashingJournal, provider: ScriptedProvider, ids: SequentialIds, scope: anyio.CancelScope
+) -> None:
+    """Run the thread as far as it goes, raising its limit each time it waits for budget."""
+    with scope, suppress(JournalBrokenError):
+        async with organism_on(journal, provider, ids) as organism:
+            if not journal.kept.load().entries:
+                await organism.open_thread("go", thread_id="th")
+            for _ in range(20):
+                try:
+                    await organism.wait("th")
+                    break
+                except BudgetExhaustedError as error:
+                    account = error.shortfall.account
+                    limits = Limits(tokens=(error.shortfall.limit or 0) + 100)
+                    await organism.set_limits(account.removeprefix("thread:"), limits)
+            else:
+                raise AssertionError("the thread does not come to an end")
+
+
+async def lives(crashes: Sequence[int], seed: int) -> tuple[MemoryJournal, ScriptedProvider, bool]:
+    """Let processes follow each other, each killed after so many groups, and a last one that is not.
+
+    Returns:
+        What is kept, the bill, and whether every process of the row was killed in time.
+    """
+    chance = random.Random(seed)
+    provider, ids, kept = answering(chance), SequentialIds(), MemoryJournal(capacity=1_000_000)
+    slow = chance.random() < 0.5
+    for groups in (*crashes, None):
+        scope = anyio.CancelScope()
+        journal = CrashingJournal(
+            kept,
+            groups=groups,
+            on_crash=scope.cancel,
+            latency_s=lambda: chance.random() * 0.05 if slow else 0.0,
+        )
+        with anyio.fail_after(3600):
+            await life(journal, provider, ids, scope)
+        if groups is not None and not journal.crashed:
+            return kept, provider, False
+    return kept, provider, True
+
+
+def outputs_of(events: Sequence[AnyEvent], kept: MemoryJournal) -> list[str]:
+    closed = [piece for piece in kept.load().pieces if piece.key == "closed:th"]
+    assert len(closed) == 1
+    return sorted(output["text"] for output in msgspec.json.decode(closed[0].body)["outputs"])
+
+
+def audit(kept: MemoryJournal) -> None:
+    """Add the entries up by hand: each hold resolved once, each account closed with the sum of its settlements."""
+    accounts: dict[str, Amounts] = {}
+    holds: dict[str, tuple[str, ...]] = {}
+    for entry in map(decode_entry, kept.load().entries):
+        match entry:
+            case AccountOpened(account=account):
+                assert account not in accounts
+                accounts[account] = ZERO
+            case Reserved(hold_id=hold_id, accounts=of):
+                assert hold_id not in holds
+                holds[hold_id] = of
+            case Overran(hold_id=hold_id, amounts=amounts):
+                accounts.update({account: accounts[account] + amounts for account in holds[hold_id]})
+            case Settled(hold_id=hold_id, amounts=amounts):
+                accounts.update({account: accounts[account] + amounts for account in holds.pop(hold_id)})
+            case Released(hold_id=hold_id):
+                del holds[hold_id]
+            case AccountClosed(account=account, spent=spent):
+                assert accounts.pop(account) == spent
+    assert not holds
+    assert not accounts
+
+
+def check(kept: MemoryJournal, provider: ScriptedProvider, expected: list[str]) -> None:
+    events = list(kept._events)
+    assert [int(event.id) for event in events] == list(range(1, len(events) + 1))
+    assert outputs_of(events, kept) == expected
+    assert {piece.key.partition(":")[0] for piece in kept.load().pieces} <= {"closed", STOPPED, "dead"}
+    assert not [piece for piece in kept.load().pieces if piece.key.startswith("dead")]
+    audit(kept)
+    closed = [event for event in events if isinstance(event, ThreadClosed)]
+    assert max(Counter(event.thread_id for event in closed).values()) == 1
+    assert len(closed) == 3
+    assert all(event.outcome == "completed" for event in closed)
+    recorded = sum(
+        event.usage.total for event in events if isinstance(event, UsageEvent) and event.outcome != "released"
+    )
+    assert recorded >= provider.billed.total
+    root = next(event for event in closed if event.thread_id == "th")
+    assert root.budget.spent.tokens == recorded
+    crossed = Counter(
+        (event.account, event.limit, event.threshold) for event in events if isinstance(event, ThresholdCrossed)
+    )
+    assert not crossed or max(crossed.values()) == 1
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[str]:
+    """What the thread says when nothing goes wrong, which no crash may change."""
+    outputs = []
+    for seed in range(4):
+        kept, provider, _ = run(lives, (), seed, seed=seed)
+        events = list(kept._events)
+        outputs.append(outputs_of(events, kept))
+        check(kept, provider, outputs[0])
+        audited = sum(event.usage.total for event in events if isinstance(event, UsageEvent))
+        assert audited == provider.billed.total
+    return outputs[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_process_that_dies_after_any_group_loses_and_doubles_nothing(undisturbed: list[str], seed: int) -> None:
+    """Whenever a process is killed, the next ends every thread as it would have ended, and every call is paid for."""
+    groups, killed = 0, True
+    while killed:
+        kept, provider, killed = run(lives, (groups,), seed, seed=seed)
+        try:
+            check(kept, provider, undisturbed)
+        except AssertionError as error:
+            raise AssertionError(f"killed after {groups} groups, seed {seed}") from error
+        groups += 1
+    assert groups > 10
+
+
+@pytest.mark.parametrize("seed", range(4, 6))
+def test_dying_again_while_taking_up_changes_nothing(undisturbed: list[str], seed: int) -> None:
+    """Taking up is as safe as working: processes that die one after another come to the same end as one that lives."""
+    for groups in range(0, 60, 3):
+        crashes = (groups, groups % 4, groups % 7)
+        kept, provider, _ = run(lives, crashes, seed, seed=seed)
+        try:
+            check(kept, provider, undisturbed)
+        except AssertionError as error:
+            raise AssertionError(f"killed after {crashes} groups, seed {seed}") from error

@@ -108,7 +108,6 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True):
         asking: The agents that wait for this one, outermost first; what detects asking in a circle.
         joined: Whether it already holds what several senders have contributed.
         due_ns: When it is to be delivered, nanoseconds since the Unix epoch; ``None`` for at once.
-        joined: Whether the runtime has made it of one message of each sender that its recipient gathers.
         size: Bytes of the payload as JSON.
         trace: The trace context of the work that sent it, if there is one.
     """
@@ -126,7 +125,6 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True):
     asking: tuple[str, ...] = ()
     joined: bool = False
     due_ns: int | None = None
-    joined: bool = False
     size: int = 0
     trace: str | None = None
 

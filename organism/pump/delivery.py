@@ -220,7 +220,7 @@ class Delivery:
     # -- joins ----------------------------------------------------------------------------------------------------
 
     def _joins(self, agent: Agent, envelope: Envelope) -> bool:
-        """Whether a message waits for companions: questions and what the runtime has made never do."""
+        """Whether a message waits for companions: questions and the runtime's own messages never do."""
         return (
             envelope.sender in agent.gather
             and not envelope.joined

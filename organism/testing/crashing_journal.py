@@ -12,7 +12,7 @@ from typing import Self
 import anyio
 import msgspec
 
-from organism.journal import JournalBrokenError, Stored, Then
+from organism.journal import GroupWritten, JournalBrokenError, JournalStatistics, Stored, Then
 from organism.stores.memory import MemoryJournal
 from organism.usage.events import AnyEvent
 
@@ -49,6 +49,7 @@ class CrashingJournal:
         self._pending: list[tuple[msgspec.Struct, Then | None]] = []
         self._next = anyio.Event()
         self._dead = False
+        self.observer: Callable[[GroupWritten], None] | None = None
 
     @property
     def crashed(self) -> bool:
@@ -73,6 +74,8 @@ class CrashingJournal:
             self.written += 1
             for record, _ in group:
                 self.kept.append(record)
+            if self.observer is not None:
+                self.observer(GroupWritten(len(group), 0, 0))
             for _, then in group:
                 if then is not None:
                     then()
@@ -96,6 +99,10 @@ class CrashingJournal:
     async def events_after(self, after: str, limit: int) -> list[AnyEvent]:
         """Return kept events; see :class:`organism.usage.event_log.EventLog`."""
         return await self.kept.events_after(after, limit)
+
+    def statistics(self) -> JournalStatistics:
+        """Count what waits."""
+        return JournalStatistics(len(self._pending))
 
     async def __aenter__(self) -> Self:
         return self

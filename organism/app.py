@@ -24,6 +24,7 @@ from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
+from organism.bus.approvals import ApprovalNeededError
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.threads import ThreadView
 from organism.clock import Clock, SteadyClock, SystemClock, utc
@@ -160,6 +161,7 @@ class Organism:
             on_exhausted=on_exhausted,
             activity=self.activity,
         )
+        self.approvals = self.pump.approvals
         self._tool_servers = ToolServers(tool_servers)
         self._stack: AsyncExitStack | None = None
 
@@ -299,14 +301,16 @@ class Organism:
 
         Raises:
             BudgetExhaustedError: It waits for budget; raise the limit and wait again.
+            ApprovalNeededError: It waits for a person; answer and wait again.
             ThreadClosedError: If no such thread is open.
         """
         rest = await self.pump.wait_rest(thread_id)
         await self.journal.commit()
         if isinstance(rest, ThreadView):
-            if rest.blocked_by is None:
-                raise AssertionError("a blocked thread knows what blocks it")
-            raise BudgetExhaustedError(rest.blocked_by, thread_id)
+            if rest.blocked_by is not None:
+                raise BudgetExhaustedError(rest.blocked_by, thread_id)
+            asked = (each for each in self.approvals.waiting() if each.root_thread_id == rest.root_thread_id)
+            raise ApprovalNeededError(tuple(asked), thread_id)
         return rest
 
     async def run(

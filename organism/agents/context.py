@@ -14,6 +14,7 @@ import structlog
 from organism.agents.structured import ParsedCompletion, complete_as
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget
+from organism.bus.approvals import Decision
 from organism.errors import AskError, AskFailedError, ConfigError
 from organism.messages import Envelope, Message, ThreadResult
 from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
@@ -62,6 +63,18 @@ class Runtime(Protocol):
 
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account that limits the thread, its own first."""
+        ...
+
+    async def approval(self, what: str, detail: str) -> Decision:
+        """Ask a person, and let the message wait until one has answered."""
+        ...
+
+    def kept(self, key: str) -> bytes | None:
+        """Return what was kept for this message under a key."""
+        ...
+
+    def keep(self, key: str, value: bytes) -> None:
+        """Keep a value until the message is done."""
         ...
 
 
@@ -247,6 +260,35 @@ class Context:
             DeliveryError: The question cannot be delivered.
         """
         return await self._runtime.ask(recipient, message, timeout_s)()
+
+    async def approval(self, what: str, detail: str = "") -> Decision:
+        """Ask a person whether something may be done.
+
+        Until one answers, the message waits: this call does not return, nothing of the thread's time passes, and the
+        handler runs again from its start when the answer is there, getting what it has already paid for.
+
+        Args:
+            what: What is to be done, in a few words.
+            detail: All that a person needs to decide.
+        """
+        return await self._runtime.approval(what, detail)
+
+    async def once(self, key: str, work: Callable[[], Awaitable[T]], result_type: type[T]) -> T:
+        """Do a piece of work once for this message, however often its handler is run.
+
+        A handler that is run again, after a failure or because it waited, gets what the work gave before. If the
+        process dies between the work and the next commit, it is done again.
+
+        Args:
+            key: Names the piece of work among all of this message.
+            work: Does it.
+            result_type: What it gives, as JSON can say it.
+        """
+        if (kept := self._runtime.kept(key)) is not None:
+            return msgspec.json.decode(kept, type=result_type)
+        result = await work()
+        self._runtime.keep(key, msgspec.json.encode(result))
+        return result
 
     async def gather(
         self, questions: Sequence[tuple[str, Message]], *, timeout_s: float = 60.0

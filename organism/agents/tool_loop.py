@@ -1,12 +1,14 @@
 """The loop of a model and its tools: ask, run what it wants run, tell it what came of it, ask again."""
 
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 
 import anyio
+import msgspec
 from msgspec.structs import replace
 
 from organism.agents.context import Context
-from organism.agents.tools import AgentTool, run_tool
+from organism.agents.tools import AgentTool, refused, run_tool
 from organism.errors import AnswerError
 from organism.router.provider import ChatMessage, Completion, CompletionRequest, ToolCall, ToolResult
 
@@ -41,6 +43,7 @@ class ToolLoop:
             AnswerError: The model asks for tools when it may not.
         """
         self.messages = request.messages
+        run = 0
         if not self._tools:
             return await self._send(request)
         specs = tuple(tool.spec for tool in self._tools.values())
@@ -49,25 +52,43 @@ class ToolLoop:
             answer = await self._send(replace(request, messages=self.messages, tools=specs, tool_choice=choice))
             if not answer.tool_calls:
                 return answer
-            results = await self._run(answer.tool_calls)
+            results = await self._run(answer.tool_calls, run)
+            run += len(results)
             self.messages = (*self.messages, answer.turn, ChatMessage("user", results))
         raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
 
-    async def _run(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]:
-        """Run tools side by side, and after them one by one those that work through the context."""
+    async def _run(self, calls: tuple[ToolCall, ...], run_before: int) -> tuple[ToolResult, ...]:
+        """Run tools side by side, and after them one by one those that work through the context.
+
+        What must be asked of a person is asked first, in the order of the calls, so that nothing runs twice for it.
+        """
         results: dict[int, ToolResult] = {}
+        free: list[tuple[int, AgentTool]] = []
+        bound: list[tuple[int, AgentTool]] = []
+        for place, call in enumerate(calls):
+            tool = self._tools.get(call.name)
+            if tool is None:
+                there = ", ".join(self._tools)
+                results[place] = ToolResult(call.id, f"there is no tool {call.name!r}; there are: {there}", True)
+            elif (refusal := await refused(tool, call, self._ctx)) is not None:
+                results[place] = refusal
+            else:
+                (bound if tool.uses_context else free).append((place, tool))
 
-        async def run_one(place: int, call: ToolCall) -> None:
-            results[place] = await run_tool(self._tools, call, self._ctx)
+        async def run_once(place: int, tool: AgentTool) -> None:
+            call = calls[place]
+            key = f"tool:{run_before + place}:{_digest(call)}"
+            results[place] = await self._ctx.once(key, lambda: run_tool(tool, call, self._ctx), ToolResult)
 
-        waiting = []
         async with anyio.create_task_group() as tasks:
-            for place, call in enumerate(calls):
-                tool = self._tools.get(call.name)
-                if tool is not None and tool.uses_context:
-                    waiting.append((place, call))
-                else:
-                    tasks.start_soon(run_one, place, call)
-        for place, call in waiting:
-            await run_one(place, call)
+            for place, tool in free:
+                tasks.start_soon(run_once, place, tool)
+        for place, tool in bound:
+            # Not kept: run again, it finds its answers again, and the numbers of all that is asked stay as they were.
+            results[place] = await run_tool(tool, calls[place], self._ctx)
         return tuple(results[place] for place in range(len(calls)))
+
+
+def _digest(call: ToolCall) -> str:
+    """Tell calls apart, so that a model that wants something else in a second run does not get the old result."""
+    return sha256(msgspec.json.encode(call)).hexdigest()[:16]

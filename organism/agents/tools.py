@@ -17,8 +17,9 @@ from organism.router.provider import ImagePart, TextPart, Tool, ToolCall, ToolRe
 
 Content = str | tuple[TextPart | ImagePart, ...]
 
-Approval = Literal["allow", "deny"]
-"""``allow``: it runs when the model asks. ``deny``: it never runs, and the model is told so."""
+Permission = Literal["allow", "ask", "deny"]
+"""``allow``: it runs when the model asks. ``ask``: a person is asked each time, and the thread waits for the answer.
+``deny``: it never runs, and the model is told so."""
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_RESULT_BYTES = 16_384
@@ -51,7 +52,7 @@ class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
 
     timeout_s: float = DEFAULT_TIMEOUT_S
     result_bytes: int = DEFAULT_RESULT_BYTES
-    approval: Approval = "allow"
+    approval: Permission = "allow"
 
 
 class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -175,14 +176,20 @@ async def open_tools(sources: tuple[ToolSource, ...]) -> dict[str, AgentTool]:
     return tools
 
 
-async def run_tool(tools: dict[str, AgentTool], call: ToolCall, ctx: Context) -> ToolResult:
-    """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model."""
-    tool = tools.get(call.name)
-    if tool is None:
-        output = ToolOutput(f"there is no tool {call.name!r}; there are: {', '.join(tools) or 'none'}", is_error=True)
-        return ToolResult(call.id, output.content, is_error=True)
+async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult | None:
+    """Return what the model is told when the tool may not run; ``None`` when it may, if need be after asking."""
+    if tool.rules.approval == "ask":
+        decision = await ctx.approval(call.name, call.arguments)
+        if not decision.allowed:
+            why = f": {decision.note}" if decision.note else ""
+            return ToolResult(call.id, f"a person has not allowed {call.name!r}{why}", is_error=True)
     if tool.rules.approval == "deny":
         return ToolResult(call.id, f"{call.name!r} is not allowed here; go on without it", is_error=True)
+    return None
+
+
+async def run_tool(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult:
+    """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model."""
     output = ToolOutput(f"it took longer than {tool.rules.timeout_s:g} s", is_error=True)
     with anyio.move_on_after(tool.rules.timeout_s):
         output = await _guarded(tool, call.arguments, ctx)

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from organism.amounts import BudgetState
+from organism.bus.approvals import Approval, Waits
 from organism.bus.dead_letters import Reason
 from organism.bus.threads import MessageKey, Origin, ThreadStatus
 from organism.errors import Shortfall
@@ -21,6 +22,7 @@ TRIED: Final = "tried"
 STATE: Final = "state"
 ANSWER: Final = "answer"
 OUTPUT: Final = "output"
+STEP: Final = "step"
 CHILD: Final = "child"
 CLOSED: Final = "closed"
 DEAD: Final = "dead"
@@ -39,6 +41,7 @@ class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True):
         open_ns: Nanoseconds it had been open and not parked when this was written.
         running_since_ns: When this was written, if its time runs.
         carve: The hold its whole limit was carved from.
+        asks: What a person is asked, if that is what it waits for.
         ending: How and why it is being ended by order.
     """
 
@@ -54,16 +57,23 @@ class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True):
     carve: str | None
     origin: Origin
     blocked_by: Shortfall | None
+    asks: Approval | None = None
     gave_up: str | None
     ending: tuple[ThreadOutcome, str | None] | None
     descendants: int
 
 
 class ParkedRecord(msgspec.Struct, frozen=True):
-    """A message waits for budget."""
+    """A message waits for budget, or for a person."""
 
     message_id: str
-    shortfall: Shortfall
+    shortfall: Shortfall | None
+    approval: Approval | None = None
+
+    @property
+    def waits(self) -> Waits | None:
+        """Why it waits."""
+        return self.shortfall or self.approval
 
 
 class TriedRecord(msgspec.Struct, frozen=True):
@@ -92,6 +102,14 @@ class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True):
     asked: MessageKey
     reply: msgspec.Raw
     failure: str | None
+
+
+class StepRecord(msgspec.Struct, frozen=True):
+    """What a piece of work has given whose message is not done yet, or what a person has answered to it."""
+
+    message_id: str
+    name: str
+    value: msgspec.Raw
 
 
 class OutputRecord(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
+from organism.bus.approvals import Approval, Waits
 from organism.errors import Shortfall
 from organism.messages import RUNTIME_MESSAGES, Envelope, Message, ThreadOutcome, ThreadResult
 
@@ -21,7 +22,7 @@ class Lane:
     """The messages of one thread for one agent, in order, the first being handled.
 
     Attributes:
-        parked: Why the first message waits for budget; ``None`` while it does not.
+        parked: Why the first message waits, for budget or a person; ``None`` while it does not.
         joining: Messages that wait for their companions, by sender.
         arriving: Messages that stand before the full mailbox, in order.
         attempts: How often the first message has been tried before.
@@ -35,7 +36,7 @@ class Lane:
         self.agent = agent
         self.queue: deque[Envelope] = deque()
         self.running = False
-        self.parked: Shortfall | None = None
+        self.parked: Waits | None = None
         self.joining: dict[str, deque[Envelope]] = {}
         self.arriving: deque[Envelope] = deque()
         self.attempts = 0
@@ -66,7 +67,7 @@ class Question:
     """A question on its way: who waits, and what came of it.
 
     Attributes:
-        parked: The question waits for budget, and so must its asker.
+        parked: The question waits for budget or a person, and so must its asker.
     """
 
     __slots__ = ("answered", "failure", "id", "key", "parked", "recipient", "reply")
@@ -78,7 +79,7 @@ class Question:
         self.answered = anyio.Event()
         self.reply: Message | None = None
         self.failure: str | None = None
-        self.parked: Shortfall | None = None
+        self.parked: Waits | None = None
 
     @property
     def open(self) -> bool:
@@ -112,6 +113,7 @@ class Thread:
 
     Attributes:
         ending: How and why it is being ended by order.
+        steps: What handlers have done already for messages that are not done, as JSON, by message and name.
     """
 
     def __init__(
@@ -138,13 +140,14 @@ class Thread:
         self.asked: dict[MessageKey, Question] = {}
         self.children: set[str] = set()
         self.spawned: dict[MessageKey, Thread] = {}
+        self.steps: dict[str, dict[str, bytes]] = {}
         self.descendants = 0
         self.entry = entry
         self.result: ThreadResult | None = None
         self.timed: dict[str, Envelope] = {}
         self.outputs: list[Message] = []
         self.gave_up: str | None = None
-        self.blocked_by: Shortfall | None = None
+        self.blocked_by: Waits | None = None
         self.scopes: set[anyio.CancelScope] = set()
         self.changed = anyio.Event()
 
@@ -166,9 +169,18 @@ class Thread:
         return bool(self.timed) or any(lane.running or lane.runnable or lane.arriving for lane in self.lanes.values())
 
     @property
-    def parked(self) -> Shortfall | None:
-        """Why one of its messages waits for budget, if one does."""
+    def parked(self) -> Waits | None:
+        """Why one of its messages waits, if one does."""
         return next((lane.parked for lane in self.lanes.values() if lane.parked is not None), None)
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """What its own messages ask a person; whoever waits for one of them waits for the same."""
+        return tuple(
+            lane.parked
+            for lane in self.lanes.values()
+            if isinstance(lane.parked, Approval) and lane.queue and lane.queue[0].id == lane.parked.message_id
+        )
 
     def note_change(self) -> None:
         """Wake whoever waits for the thread to change."""
@@ -181,9 +193,10 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         queued: Messages that wait or run, by agent.
-        parked: Agents whose message waits for budget.
+        parked: Agents whose message waits for budget or a person.
         children: Open child threads.
-        blocked_by: The scope that refused, and every number.
+        blocked_by: The scope that refused, and every number; ``None`` while it waits for a person.
+        approvals: What a person is asked.
     """
 
     thread_id: str
@@ -195,6 +208,7 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
     parked: tuple[str, ...]
     children: tuple[str, ...]
     blocked_by: Shortfall | None
+    approvals: tuple[Approval, ...] = ()
 
 
 def view(thread: Thread) -> ThreadView:
@@ -208,5 +222,6 @@ def view(thread: Thread) -> ThreadView:
         queued={lane.agent: len(lane.queue) for lane in thread.lanes.values() if lane.queue},
         parked=tuple(lane.agent for lane in thread.lanes.values() if lane.parked is not None),
         children=tuple(sorted(thread.children)),
-        blocked_by=thread.blocked_by,
+        blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Shortfall) else None,
+        approvals=thread.approvals,
     )

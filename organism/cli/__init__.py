@@ -72,20 +72,24 @@ def run(  # noqa: PLR0913 - a command line
 
 
 @app.command
-def resume(
+def resume(  # noqa: PLR0913 - a command line
     thread: str,
     *,
     file: File = _FILE,
     budget_tokens: BudgetTokens = None,
     budget_usd: BudgetUSD = None,
+    allow: list[str] | None = None,
+    deny: list[str] | None = None,
     mode: Literal["off", "audit", "enforce"] | None = None,
     state: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Go on with a run that was stopped or killed, or waits for budget. What it has paid for is not paid again.
+    """Go on with a run that was stopped or killed, or waits for budget or you. What it has paid for is not paid again.
 
     Args:
         thread: The run's thread, as it was printed.
+        allow: An approval that it waits for, given; may be repeated.
+        deny: An approval that it waits for, refused; may be repeated.
         mode: What to do where a limit is reached.
         state: Where the run is kept.
         json: Print one JSON document and nothing else.
@@ -103,6 +107,7 @@ def resume(
         budget_nanousd=_nanousd(budget_usd),
         mode=mode,
         json=json,
+        decisions={**dict.fromkeys(allow or (), True), **dict.fromkeys(deny or (), False)},
     )
     return resume_task(thread, options, dict(os.environ))
 

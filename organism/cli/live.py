@@ -17,6 +17,7 @@ from organism.usage.events import (
     AgentSaid,
     AgentStopped,
     AnyEvent,
+    ApprovalRequested,
     BudgetExceeded,
     DeadLetterEvent,
     LLMFailover,
@@ -103,6 +104,8 @@ class LiveView:
                 self._print(f"[bold red]{agent} {verb}:[/] {_safe(str(shortfall))}")
             case ThreadBlocked(agent=agent):
                 self._print(f"[bold red]{agent} waits for budget[/]")
+            case ApprovalRequested(agent=agent, what=what):
+                self._print(f"[bold yellow]{agent} waits for a person to allow {_safe(what)}[/]")
             case LLMRetry(agent=agent, delay_s=delay_s, reason=reason):
                 self._print(f"[yellow]{agent}: again in {delay_s:g} s, because {_safe(reason)}[/]")
             case LLMFailover(agent=agent, to_provider=to_provider, reason=reason):

@@ -15,6 +15,7 @@ from rich.console import Console
 from organism.amounts import BudgetState, Limits
 from organism.app import Organism
 from organism.budget.holds import Mode
+from organism.bus.approvals import Approval, ApprovalNeededError, Decision
 from organism.cli import exits
 from organism.cli.journal import journal_of
 from organism.cli.live import LiveView
@@ -39,6 +40,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         state: The state folder; beside the configuration unless given.
         ephemeral: Whether nothing is kept.
+        decisions: What is allowed and what is not, by the id of the approval.
     """
 
     file: Path
@@ -49,6 +51,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     budget_nanousd: int | None
     mode: Mode | None
     json: bool
+    decisions: dict[str, bool] = {}
 
 
 Begin = Callable[[Organism], Awaitable[str]]
@@ -84,6 +87,8 @@ def resume_task(thread_id: str, options: RunOptions, environment: dict[str, str]
             before = organism.budgets.budget(thread_id).limits
             if (limits := _limits(before, options)) is not None:
                 await organism.set_limits(thread_id, limits)
+        for approval, allowed in options.decisions.items():
+            await organism.approvals.decide(approval, Decision(allowed))
         return thread_id
 
     return _run_owned(begin, (thread_id,), options, environment)
@@ -131,9 +136,12 @@ async def _run(
         # What the user wants to know is how the thread stood before we left it.
         unfollow()
         report = build_report([*earlier, *events], thread_id, _budgets(organism, thread_id))
+        asked = [each for each in organism.approvals.waiting() if each.root_thread_id == thread_id]
     if result is not None:
         report = replace(report, answer="\n\n".join(map(as_text, result.outputs)))
     _print(console, report, options, _context_tokens(loaded.config.llm.providers.values()))
+    if not options.json:
+        _print_asked(console, asked, options)
     return code
 
 
@@ -158,6 +166,8 @@ async def _finish(
                 code = exits.OK if result.outcome == "completed" else exits.FAILED
         except BudgetExhaustedError:
             code = exits.EXHAUSTED
+        except ApprovalNeededError:
+            code = exits.FAILED
         tasks.cancel_scope.cancel()
     return code, result
 
@@ -221,6 +231,15 @@ def _print(console: Console, report: RunReport, options: RunOptions, context_tok
         console.print(f"[red]budget exhausted[/]; {_way_out(report, options)}")
     elif report.outcome == "open" and not options.ephemeral:
         console.print(f"stopped; go on with: organism resume {report.thread_id}")
+
+
+def _print_asked(console: Console, asked: Iterable[Approval], options: RunOptions) -> None:
+    """Show what a person is asked, and how to answer: nothing is done before."""
+    for approval in asked:
+        console.print(plain(f"{approval.agent} asks to use {approval.what}: {approval.detail}"), markup=False)
+        way = f"organism resume {approval.root_thread_id} --allow {approval.id}"
+        way = "this run keeps nothing, so it ends here" if options.ephemeral else f"{way} (or --deny)"
+        console.print(f"[yellow]it waits for you:[/] {way}", soft_wrap=True)
 
 
 def _way_out(report: RunReport, options: RunOptions) -> str:

@@ -17,7 +17,9 @@ class ToolSection(Section, frozen=True, kw_only=True):
         Positive | None, Meta(description="seconds one run may take; 30, for an agent 60, unless given")
     ] = None
     result_bytes: Annotated[Positive, Meta(description="the most of a result that the model is shown")] = 16384
-    approval: Annotated[Literal["allow", "deny"], Meta(description="whether it may run")] = "allow"
+    approval: Annotated[
+        Literal["allow", "ask", "deny"], Meta(description="whether it may run; ask: a person decides each time")
+    ] = "allow"
 
 
 class FunctionToolSection(ToolSection, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ its handler has sent, and what it has changed.
 import msgspec
 
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.approvals import Approval, Waits
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.records import (
     ANSWER,
@@ -17,6 +18,7 @@ from organism.bus.records import (
     OUTPUT,
     PARKED,
     STATE,
+    STEP,
     STOPPED,
     THREAD,
     TRIED,
@@ -26,6 +28,7 @@ from organism.bus.records import (
     ParkedRecord,
     ResultRecord,
     StateRecord,
+    StepRecord,
     StoppedRecord,
     ThreadRecord,
     TriedRecord,
@@ -69,7 +72,8 @@ class Keeper:
             running_since_ns=self._clock.now_ns() if running else None,
             carve=self._registry.carve_of(thread.id),
             origin=thread.origin,
-            blocked_by=thread.blocked_by,
+            blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Shortfall) else None,
+            asks=thread.blocked_by if isinstance(thread.blocked_by, Approval) else None,
             gave_up=thread.gave_up,
             ending=thread.ending,
             descendants=thread.descendants,
@@ -116,12 +120,14 @@ class Keeper:
         record = TriedRecord(envelope.id, lane.attempts)
         self._keep(key(TRIED, envelope.id), envelope.thread_id, record)
 
-    def parked(self, envelope: Envelope, shortfall: Shortfall) -> None:
-        """Keep that a message waits for budget."""
-        self._keep(key(PARKED, envelope.id), envelope.thread_id, ParkedRecord(envelope.id, shortfall))
+    def parked(self, envelope: Envelope, waits: Waits) -> None:
+        """Keep that a message waits, for budget or a person."""
+        shortfall = waits if isinstance(waits, Shortfall) else None
+        approval = waits if isinstance(waits, Approval) else None
+        self._keep(key(PARKED, envelope.id), envelope.thread_id, ParkedRecord(envelope.id, shortfall, approval))
 
     def unparked(self, envelope: Envelope) -> None:
-        """A message need not wait for budget any more."""
+        """A message need not wait any more."""
         self._drop(key(PARKED, envelope.id), envelope.thread_id)
 
     def done(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
@@ -132,6 +138,15 @@ class Keeper:
         if state != lane.stored:
             lane.stored = state
             self._keep(key(STATE, thread.id, lane.agent), thread.id, StateRecord(lane.agent, msgspec.Raw(state)))
+
+    def step(self, thread: Thread, message_id: str, name: str, value: bytes) -> None:
+        """Keep what a piece of work has given until its message is done."""
+        self._keep(key(STEP, message_id, name), thread.id, StepRecord(message_id, name, msgspec.Raw(value)))
+
+    def steps_used(self, thread: Thread, message_id: str) -> None:
+        """A message is done, and with it all its pieces of work."""
+        for name in thread.steps.pop(message_id, {}):
+            self._drop(key(STEP, message_id, name), thread.id)
 
     def answered(self, thread: Thread, question: Question) -> None:
         """Keep what came of a question until its asker is done."""

@@ -15,7 +15,7 @@ from organism.amounts import NS_PER_S
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
-from organism.errors import ConfigError, ThreadClosedError
+from organism.errors import ConfigError, Shortfall, ThreadClosedError
 from organism.ids import THREAD_ID
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.pump.delivery import Delivery
@@ -189,15 +189,16 @@ class Lifecycle:
         thread.note_change()
         if thread.status != "open" or thread.busy:
             return
-        if (shortfall := thread.parked) is not None:
+        if (waits := thread.parked) is not None:
             thread.status = "blocked"
-            thread.blocked_by = shortfall
+            thread.blocked_by = waits
             self._registry.pause_time(thread.id)
             self._keeper.thread(thread)
-            agent = next(lane.agent for lane in thread.lanes.values() if lane.parked is shortfall)
-            self._outbox.emit(
-                ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=shortfall)
-            )
+            if isinstance(waits, Shortfall):
+                agent = next(lane.agent for lane in thread.lanes.values() if lane.parked is waits)
+                self._outbox.emit(
+                    ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=waits)
+                )
         elif not thread.children and not self._delivery.join_incomplete(thread):
             failed = thread.gave_up is not None and not thread.outputs
             thread.status = "closing"

@@ -67,8 +67,8 @@ class ObservedRun:
             match ending:
                 case Done():
                     self._tell("done", None)
-                case Parked(shortfall=shortfall):
-                    self._tell("parked", str(shortfall))
+                case Parked(waits=waits):
+                    self._tell("parked", str(waits))
                 case Failed(error=error):
                     self._tell("failed", f"{type(error).__name__}: {error}")
         return ending

@@ -30,11 +30,13 @@ from organism.errors import (
     BoundExceededError,
     BudgetExhaustedError,
     ConfigError,
+    Shortfall,
     StoppedError,
 )
 from organism.ids import USER, IdSource
 from organism.journal import Journal, Piece
 from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
+from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery, Hooks
 from organism.pump.keeper import Keeper
@@ -109,6 +111,7 @@ class Pump:
         self._delivery = Delivery(self.agents, self._bounds, outbox, self._keeper, clock, ids, hooks)
         self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
+        self.approvals = Approvals(self._life, self._keeper, outbox)
         self._accepting = False
         router.on_warning = self._warn
 
@@ -281,7 +284,8 @@ class Pump:
             for warning in warnings:
                 self._delivery.warn(thread, thread.entry, warning)
         for waiting in self._life.all():
-            if any(lane.parked is not None and lane.parked.account == account for lane in waiting.lanes.values()):
+            waits = (lane.parked for lane in waiting.lanes.values())
+            if any(isinstance(why, Shortfall) and why.account == account for why in waits):
                 self._life.unpark(waiting)
         return after
 

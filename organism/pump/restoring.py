@@ -20,6 +20,7 @@ from organism.bus.records import (
     OUTPUT,
     PARKED,
     STATE,
+    STEP,
     STOPPED,
     THREAD,
     TRIED,
@@ -29,6 +30,7 @@ from organism.bus.records import (
     ParkedRecord,
     ResultRecord,
     StateRecord,
+    StepRecord,
     ThreadRecord,
     TriedRecord,
 )
@@ -96,6 +98,9 @@ def restore(pieces: Iterable[Piece], to: Restorer) -> None:
         _thread(to, piece).outputs.append(_message(payload, to.messages))
     for piece in kinds.get(PAID.rstrip(":"), ()):
         to.memo.restore(piece.thread_id, _decode(piece.body, type=PaidAnswer))
+    for piece in kinds.get(STEP, ()):
+        step = _decode(piece.body, type=StepRecord)
+        _thread(to, piece).steps.setdefault(step.message_id, {})[step.name] = bytes(step.value)
     for piece in kinds.get(DEAD, ()):
         _restore_dead(piece.body, to)
     _restore_heads(kinds, to, {record.thread_id for record in records if record.status == "open"})
@@ -116,7 +121,7 @@ def _restore_thread(record: ThreadRecord, to: Restorer) -> None:
         origin=record.origin,
     )
     thread.status = "dormant" if record.status == "open" else record.status
-    thread.blocked_by = record.blocked_by
+    thread.blocked_by = record.blocked_by or record.asks
     thread.gave_up = record.gave_up
     thread.ending = record.ending
     thread.descendants = record.descendants
@@ -181,7 +186,7 @@ def _restore_heads(kinds: dict[str, list[Piece]], to: Restorer, were_running: se
     A message that may have been in a handler's hands when the process died has had one attempt more, so that a
     message which kills the process cannot do so for ever.
     """
-    parked = {record.message_id: record.shortfall for record in _all(kinds, PARKED, ParkedRecord)}
+    parked = {record.message_id: record.waits for record in _all(kinds, PARKED, ParkedRecord)}
     tried = {record.message_id: record.attempts for record in _all(kinds, TRIED, TriedRecord)}
     died = STOPPED not in kinds
     for thread in to.life.all():

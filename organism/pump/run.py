@@ -15,9 +15,12 @@ from organism.agents.context import Context, Draft
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget, Spender
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.approvals import Approval, Decision, Waits, approval_id, decision_key
 from organism.bus.threads import Lane, Question, Thread
-from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, OrganismError, Shortfall
+from organism.clock import Clock
+from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, OrganismError
 from organism.messages import Envelope, Message, ThreadResult
+from organism.pump.keeper import Keeper
 from organism.pump.outgoing import drafts_of
 from organism.router.call import Call
 from organism.router.provider import Completion, CompletionRequest, TextSink
@@ -72,9 +75,9 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """A call of the handler was refused; its message waits for budget."""
+    """A call of the handler was refused, or it asks a person; its message waits."""
 
-    shortfall: Shortfall
+    waits: Waits
 
 
 class HandlerTimeoutError(OrganismError):
@@ -122,16 +125,28 @@ class HandlerOutputError(OrganismError):
 class Run:
     """Runs a handler once and is the runtime behind its context."""
 
-    def __init__(self, host: Host, thread: Thread, lane: Lane, envelope: Envelope, agent: Agent) -> None:
+    def __init__(
+        self,
+        host: Host,
+        thread: Thread,
+        lane: Lane,
+        envelope: Envelope,
+        agent: Agent,
+        keeper: Keeper,
+        clock: Clock,
+    ) -> None:
         self._host = host
+        self._keeper = keeper
+        self._clock = clock
         self._thread = thread
         self._lane = lane
         self._envelope = envelope
         self._agent = agent
         self._scope = anyio.CancelScope()
-        self._parked: Shortfall | None = None
+        self._parked: Waits | None = None
         self._calls = 0
         self._questions = 0
+        self._approvals = 0
 
     async def __call__(self) -> Done | Failed | Parked:
         """Run the handler to an end that the pump can act on."""
@@ -209,13 +224,42 @@ class Run:
             await child.changed.wait()
         return child.result
 
+    async def approval(self, what: str, detail: str) -> Decision:
+        """Return what a person has said, or wait for it."""
+        index, self._approvals = self._approvals, self._approvals + 1
+        name = approval_id(self._envelope.id, index, what, detail)
+        said = self.kept(decision_key(name))
+        if said is None:
+            await self._park(
+                Approval(
+                    id=name,
+                    thread_id=self._thread.id,
+                    root_thread_id=self._thread.root,
+                    agent=self._agent.name,
+                    message_id=self._envelope.id,
+                    what=what,
+                    detail=detail,
+                    asked_ns=self._clock.now_ns(),
+                )
+            )
+        return msgspec.json.decode(said, type=Decision)
+
+    def kept(self, key: str) -> bytes | None:
+        """Return what an earlier run of this handler, or a person, has left for this one."""
+        return self._thread.steps.get(self._envelope.id, {}).get(key)
+
+    def keep(self, key: str, value: bytes) -> None:
+        """Keep a value until the message is done."""
+        self._thread.steps.setdefault(self._envelope.id, {})[key] = value
+        self._keeper.step(self._thread, self._envelope.id, key, value)
+
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account that limits the thread."""
         return self._host.registry.budgets(self._thread.id)
 
-    async def _park(self, shortfall: Shortfall) -> NoReturn:
+    async def _park(self, waits: Waits) -> NoReturn:
         """End this run from inside: the handler is cancelled, which no ``except Exception`` of its own can hold up."""
-        self._parked = shortfall
+        self._parked = waits
         self._scope.cancel()
         await anyio.sleep_forever()
         raise AssertionError("sleeping for ever ends only by cancellation")

@@ -9,6 +9,7 @@ import structlog
 
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
+from organism.bus.approvals import Approval, Waits
 from organism.bus.routing import takes_by_name
 from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
@@ -23,7 +24,7 @@ from organism.pump.restart import BACKOFF_MAX_S, RestartIntensity, backoff_s, re
 from organism.pump.run import Done, Host, Parked, ProcessEndedError, Run
 from organism.tracing import current_trace, trace_id_of
 from organism.usage.activity import ActivityFeed
-from organism.usage.events import AgentStopped, Reported
+from organism.usage.events import AgentStopped, ApprovalRequested, Reported
 from organism.usage.outbox import Outbox
 
 _log = structlog.get_logger("organism.pump")
@@ -93,7 +94,7 @@ class Supervisor:
     async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, agent: Agent) -> bool:
         """Run the handler once; ``False`` when it failed and is to be run again."""
         with ObservedRun(thread, envelope, lane.attempts + 1, self._activity, self._clock) as observed:
-            ending = observed.ended(await Run(self._host, thread, lane, envelope, agent)())
+            ending = observed.ended(await Run(self._host, thread, lane, envelope, agent, self._keeper, self._clock)())
             if isinstance(ending, Done):
                 try:
                     outgoing = resolve(agent, envelope, ending.drafts, self._agents, self._bounds)
@@ -108,7 +109,7 @@ class Supervisor:
                 return True
         lane.forget_run()
         if isinstance(ending, Parked):
-            self._park(thread, lane, envelope, ending.shortfall)
+            self._park(thread, lane, envelope, ending.waits)
             return True
         return await self._failed(thread, lane, envelope, ending.error)
 
@@ -144,13 +145,23 @@ class Supervisor:
         await anyio.sleep(backoff_s(lane.attempts))
         return False
 
-    def _park(self, thread: Thread, lane: Lane, envelope: Envelope, shortfall: Shortfall) -> None:
-        """Let a refused message wait for budget, or try it once more if a last call is still to be had."""
-        if shortfall.wrap_up:
+    def _park(self, thread: Thread, lane: Lane, envelope: Envelope, waits: Waits) -> None:
+        """Let a message wait, or try it once more if a last call is still to be had."""
+        if isinstance(waits, Shortfall) and waits.wrap_up:
             lane.hurry_notes()
             return
-        lane.parked = shortfall
-        self._keeper.parked(envelope, shortfall)
+        lane.parked = waits
+        self._keeper.parked(envelope, waits)
+        if isinstance(waits, Approval) and waits.message_id == envelope.id:
+            self._outbox.emit(
+                ApprovalRequested(
+                    thread_id=thread.id,
+                    root_thread_id=thread.root,
+                    agent=waits.agent,
+                    approval_id=waits.id,
+                    what=waits.what,
+                )
+            )
         self._park_asker(thread, envelope)
 
     def _complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
@@ -159,6 +170,7 @@ class Supervisor:
         self._keeper.done(thread, lane, envelope, state)
         lane.attempts = 0
         self._host.router.memo.forget(thread.id, envelope.id)
+        self._keeper.steps_used(thread, envelope.id)
         for key in [key for key in thread.asked if key[0] == envelope.id]:
             question = thread.asked.pop(key)
             thread.questions.pop(question.id, None)

@@ -141,7 +141,7 @@ class ThreadBlocked(Event, frozen=True, kw_only=True):
 
 
 class ThreadResumed(Event, frozen=True, kw_only=True):
-    """A blocked thread got budget and goes on."""
+    """A thread that waited, for budget or a person, goes on."""
 
 
 class ThreadClosed(Event, frozen=True, kw_only=True):
@@ -227,6 +227,36 @@ class ModelDegraded(Event, frozen=True, kw_only=True):
     account: str
     dimension: Dimension
     threshold: int
+
+
+class ApprovalRequested(Event, frozen=True, kw_only=True):
+    """A message waits for a person. What exactly is asked is to be had from the organism, not from events.
+
+    Attributes:
+        agent: Who asks.
+        approval_id: What to answer.
+        what: What is to be done, such as a tool's name.
+    """
+
+    agent: str
+    approval_id: str
+    what: str
+
+
+class ApprovalDecided(Event, frozen=True, kw_only=True):
+    """A person has answered.
+
+    Attributes:
+        agent: Who had asked.
+        approval_id: What was answered.
+        what: What was to be done.
+        allowed: Whether it may be.
+    """
+
+    agent: str
+    approval_id: str
+    what: str
+    allowed: bool
 
 
 class AgentStopped(Event, frozen=True, kw_only=True):
@@ -315,6 +345,8 @@ AnyEvent = (
     | LLMRetry
     | LLMFailover
     | ModelDegraded
+    | ApprovalRequested
+    | ApprovalDecided
     | AgentStopped
     | DeadLetterEvent
     | LimitChanged

@@ -9,6 +9,7 @@ from organism.errors import Shortfall
 from organism.usage.events import (
     AgentSaid,
     AnyEvent,
+    ApprovalRequested,
     BudgetExceeded,
     DeadLetterEvent,
     ThreadBlocked,
@@ -36,7 +37,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole account of a thread and its descendants.
 
     Attributes:
-        outcome: ``completed``, ``failed``, ``terminated`` or ``blocked``; ``open`` while it goes on.
+        outcome: ``completed``, ``failed``, ``terminated``, ``blocked``, or ``waiting`` for a person; ``open`` while it
+            goes on.
         reason: Why it ended so.
         answer: What it sent to the user, as text.
         agents: Each agent's part, the largest first.
@@ -128,6 +130,8 @@ def _ending(events: list[AnyEvent], thread_id: str) -> tuple[str, str | None]:
         match event:
             case ThreadBlocked(shortfall=shortfall, agent=agent):
                 outcome, reason = "blocked", f"{agent} was refused: {shortfall}"
+            case ApprovalRequested(agent=agent, what=what):
+                outcome, reason = "waiting", f"{agent} waits for a person to allow {what!r}"
             case ThreadResumed():
                 outcome, reason = "open", None
             case ThreadClosed() if event.thread_id == thread_id:

@@ -31,6 +31,7 @@ from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.config.build import build
 from organism.config.build_providers import Progress
 from organism.config.load import LoadedConfig, load_config
+from organism.control.control import Control
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
 from organism.journal import Stored
@@ -118,7 +119,7 @@ class Organism:
         self.providers = dict(providers or {})
         self.provider_kinds = dict(provider_kinds or {})
         self.messages = MessageRegistry(messages)
-        ids = ids or RandomIds()
+        self.ids = ids = ids or RandomIds()
         plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
         model_plans = {name: model_plan(name, model) for name, model in (models or {}).items()}
         check_names(self.agents, self.entry)
@@ -130,7 +131,7 @@ class Organism:
         self.usage = UsageTracker()
         self.activity = ActivityFeed()
         self.journal.observer = self.activity.publish
-        self._outbox = Outbox(self.journal, self.usage.publish, self.clock)
+        self.outbox = Outbox(self.journal, self.usage.publish, self.clock)
         self.ledger = Ledger(self.journal.append)
         self.budgets = ThreadBudgetRegistry(
             plan, self.ledger, self.clock, ids, mode=mode, thresholds=thresholds, wait_s=wait_s
@@ -142,7 +143,7 @@ class Organism:
             registry=self.budgets,
             prices=ProviderPrices(book, self.provider_kinds),
             journal=self.journal,
-            outbox=self._outbox,
+            outbox=self.outbox,
             clock=self.clock,
             ids=ids,
             settings=router,
@@ -154,7 +155,7 @@ class Organism:
             registry=self.budgets,
             router=self.router,
             journal=self.journal,
-            outbox=self._outbox,
+            outbox=self.outbox,
             clock=self.clock,
             ids=ids,
             bounds=bounds,
@@ -163,6 +164,7 @@ class Organism:
         )
         self.approvals = self.pump.approvals
         self._tool_servers = ToolServers(tool_servers)
+        self.control = Control(self)  # what the daemon's API is a shell around
         self._stack: AsyncExitStack | None = None
 
     @classmethod
@@ -223,6 +225,7 @@ class Organism:
             await stack.enter_async_context(self.pump)
             if not stored.empty:
                 await self._take_up(stored)
+            self.control.restore(stored.pieces)
             await self.journal.commit()
             self.pump.take_up(self._only)
             self._stack = stack.pop_all()
@@ -231,7 +234,7 @@ class Organism:
     async def _take_up(self, stored: Stored) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
         self.ledger.restore(map(decode_entry, stored.entries))
-        self._outbox.go_on_after(stored.last_event)
+        self.outbox.go_on_after(stored.last_event)
         self.pump.restore(stored.pieces, self.messages, stored.last_time_ns)
         async for event in stored_events(self.journal):
             if isinstance(event, UsageEvent):
@@ -388,7 +391,7 @@ class Organism:
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """Return the newest dead letters."""
-        return self.pump.dead_letters()
+        return self.pump.letters.list()
 
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""

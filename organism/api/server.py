@@ -4,9 +4,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from organism.api.application import Render, build_application
-from organism.api.auth import LOOPBACK_HOSTS, Gate
-from organism.api.port import Controlled
+from organism.api.application import Options, build_api
+from organism.api.tokens import TokenBook
+from organism.control.control import Control
 from organism.errors import ConfigError
 
 _CONNECTIONS_MAX = 128
@@ -45,14 +45,18 @@ class ControlServer:
     """The control API while it is served.
 
     Args:
-        organism: What it controls.
-        token: The secret every request must carry.
+        control: The organism.
+        tokens: Who may do what.
         listener: A bound socket; closed with the server.
-        render: Answers ``/metrics``.
+        options: How it is served.
     """
 
-    def __init__(self, organism: Controlled, token: str, listener: socket.socket, render: Render) -> None:
+    def __init__(
+        self, control: Control, tokens: TokenBook, listener: socket.socket, options: Options | None = None
+    ) -> None:
         import uvicorn
+
+        from organism.api.protocol import PatientProtocol
 
         class _Server(uvicorn.Server):
             @contextmanager
@@ -63,7 +67,8 @@ class ControlServer:
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
-                Gate(build_application(organism, render), token, LOOPBACK_HOSTS),  # type: ignore[arg-type]
+                build_api(control, tokens, options),
+                http=PatientProtocol,
                 lifespan="off",
                 access_log=False,
                 log_config=None,

@@ -10,9 +10,9 @@ from organism.bus.approvals import Approval, Waits
 from organism.errors import Shortfall
 from organism.messages import RUNTIME_MESSAGES, Envelope, Message, ThreadOutcome, ThreadResult
 
-ThreadStatus = Literal["open", "blocked", "closing", "dormant"]
-"""``open``: something of it can run. ``blocked``: it waits for budget. ``closing``: it takes nothing new.
-``dormant``: the journal keeps it, but this process does not run it."""
+ThreadStatus = Literal["open", "blocked", "paused", "closing", "dormant"]
+"""``open``: something of it can run. ``blocked``: it waits for budget. ``paused``: an operator has stopped it for a
+while. ``closing``: it takes nothing new. ``dormant``: the journal keeps it, but this process does not run it."""
 
 MessageKey = tuple[str, int]
 """A message and the number of a question (or child) within its handler: the same in every run of the handler."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from organism.api.auth import TOKEN_FILE
+from organism.api.tokens import TOKEN_FILE
 from organism.cli import exits
 from organism.cli.state import read_address, state_folder
 from organism.cli.terminal import one_line, plain
@@ -96,7 +96,7 @@ class Client:
             yield {}
             for line in response.iter_lines():
                 if line.startswith("data:"):
-                    yield json.loads(line[5:])
+                    yield json.loads(line[5:])["data"]
 
     @contextmanager
     def _connected(self, *, endless: bool = False) -> Iterator["httpx2.Client"]:
@@ -162,6 +162,6 @@ def follow_events(client: Client, *, thread: str | None, types: list[str], conte
 
 def list_threads(client: Client) -> int:
     """Print open threads as lines of JSON."""
-    for thread in client.call("GET", "/v1/threads"):
+    for thread in client.call("GET", "/v1/threads")["threads"]:
         sys.stdout.write(json.dumps(thread) + "\n")
     return exits.OK

@@ -9,7 +9,7 @@ import anyio
 import structlog
 from msgspec.structs import replace
 
-from organism.api.auth import load_or_make_token
+from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
 from organism.cli import exits
 from organism.cli.journal import journal_of
@@ -58,15 +58,18 @@ def run_daemon(
 
 
 async def _serve(organism: Organism, state: Path, listener: socket.socket, environment: dict[str, str]) -> None:
+    from organism.api.application import Options
+    from organism.api.routes.metrics import metrics_group
     from organism.api.server import ControlServer, url_of
     from organism.exporters.prometheus import PrometheusExporter
 
     log = structlog.get_logger("organism.daemon")
-    token = load_or_make_token(state)
+    tokens = TokenBook.open(state, organism.clock.now_ns)
     organism.usage.on_event(_log_event)
-    exporter = PrometheusExporter(organism, names=genai_names(environment))
+    prometheus = PrometheusExporter(organism, names=genai_names(environment))
+    options = Options(groups=(metrics_group(prometheus.render),))
     async with anyio.create_task_group() as tasks:
-        server = ControlServer(organism, token, listener, exporter.render)
+        server = ControlServer(organism.control, tokens, listener, options)
         # The server outlives the organism: followers are told of its end, and their streams end with it.
         async with otel_exporting(organism, environment), organism:
             tasks.start_soon(server.serve)
@@ -85,16 +88,26 @@ async def _until_stopped(organism: Organism, log: structlog.typing.FilteringBoun
             await organism.drain(_DRAIN_S)
             tasks.cancel_scope.cancel()
 
+        async def obey() -> None:
+            await organism.control.stop_ordered.wait()
+            begin("an order")
+
+        draining = False
+
+        def begin(because: str) -> None:
+            nonlocal draining
+            if draining:
+                log.warning("stopping_at_once", because=because)
+                tasks.cancel_scope.cancel()
+                return
+            draining = True
+            log.info("draining", because=because, seconds=_DRAIN_S, threads=len(organism.threads()))
+            tasks.start_soon(drain)
+
+        tasks.start_soon(obey)
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            draining = False
             async for number in signals:
-                if draining:
-                    log.warning("stopping_at_once", signal=number.name)
-                    tasks.cancel_scope.cancel()
-                    break
-                draining = True
-                log.info("draining", signal=number.name, seconds=_DRAIN_S, threads=len(organism.threads()))
-                tasks.start_soon(drain)
+                begin(number.name)
 
 
 def _log_progress(line: str) -> None:
@@ -106,7 +119,7 @@ def _log_event(event: AnyEvent) -> None:
     if isinstance(event, AgentSaid):
         return
     log = structlog.get_logger("organism.event")
-    told = ("agent", "call_id", "outcome", "threshold", "account", "reason", "trace_id")
+    told = ("agent", "call_id", "outcome", "threshold", "account", "reason", "trace_id", "by", "action", "target")
     fields = {name: value for name in told if (value := getattr(event, name, None)) is not None}
     match event:
         case UsageEvent(usage=usage):

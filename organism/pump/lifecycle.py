@@ -187,6 +187,8 @@ class Lifecycle:
     def _look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""
         thread.note_change()
+        if thread.status == "paused" and not any(lane.running for lane in thread.lanes.values()):
+            self._registry.pause_time(thread.id)
         if thread.status != "open" or thread.busy:
             return
         if (waits := thread.parked) is not None:
@@ -226,18 +228,32 @@ class Lifecycle:
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             self.unpark(parent)
 
+    def pause(self, thread: Thread) -> None:
+        """Start nothing more of a thread; its wall time stands still once what runs of it is done."""
+        thread.status = "paused"
+        self._keeper.thread(thread)
+        self._look(thread)
+
+    def go_on(self, thread: Thread) -> None:
+        """Let a paused thread go on, or wait for budget as it did before."""
+        self._open(thread)
+
     def take_up(self, thread: Thread) -> None:
         """Let a thread that the journal has kept go on from where it was."""
         if thread.status == "closing":
             outcome, reason = thread.ending or ("completed", None)
             self._running.start_soon(self._end, thread, outcome, reason)
+        if thread.status in ("dormant", "paused"):
+            for envelope in thread.timed.values():
+                self._running.start_soon(self._deliver_later, thread, envelope)
         if thread.status != "dormant":
             return
+        self._open(thread)
+
+    def _open(self, thread: Thread) -> None:
         thread.status = "open"
         self._registry.resume_time(thread.id)
         self._keeper.thread(thread)
-        for envelope in thread.timed.values():
-            self._running.start_soon(self._deliver_later, thread, envelope)
         for lane in thread.lanes.values():
             if lane.runnable:
                 self.start_lane(thread, lane)

@@ -20,7 +20,6 @@ from organism.agents.agent import Agent
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.bus.dead_letters import DeadLetter
 from organism.bus.mailbox import MailboxStatistics
 from organism.bus.routing import check
 from organism.bus.threads import MessageKey, Origin, Question, Thread, ThreadView, view
@@ -40,8 +39,10 @@ from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery, Hooks
 from organism.pump.keeper import Keeper
+from organism.pump.letters import Letters
 from organism.pump.lifecycle import Lifecycle
 from organism.pump.outgoing import Outgoing, checked_size
+from organism.pump.pauses import Pauses
 from organism.pump.restoring import Restorer, restore
 from organism.pump.run import Birth, OnExhausted
 from organism.pump.supervisor import Supervisor
@@ -61,6 +62,8 @@ class PumpStatistics(msgspec.Struct, frozen=True):
     dead_letters: int
     mailboxes: dict[str, MailboxStatistics]
     stopped_agents: dict[str, str]
+    paused_agents: frozenset[str] = frozenset()
+    accepting: bool = True
 
 
 class Pump:
@@ -112,6 +115,8 @@ class Pump:
         self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
         self.approvals = Approvals(self._life, self._keeper, outbox)
+        self.pauses = Pauses(self._life, self._supervisor)
+        self.letters = Letters(self, self._life, self._delivery, self._keeper)
         self._accepting = False
         router.on_warning = self._warn
 
@@ -294,7 +299,7 @@ class Pump:
         self._accepting = False
         with anyio.move_on_after(within_s) as deadline:
             for thread in self._life.all():
-                while thread.result is None and thread.status != "blocked":
+                while thread.result is None and thread.status not in ("blocked", "paused"):
                     await thread.changed.wait()
         return not deadline.cancelled_caught
 
@@ -310,10 +315,6 @@ class Pump:
         """
         return view(self._life.get(thread_id, closing=True))
 
-    def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """Return the newest dead letters, oldest first."""
-        return self._delivery.dead_letters.list()
-
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""
         return PumpStatistics(
@@ -322,6 +323,8 @@ class Pump:
             dead_letters=self._delivery.dead_letters.total,
             mailboxes={name: mailbox.statistics() for name, mailbox in self._delivery.mailboxes.items()},
             stopped_agents=dict(self._supervisor.stopped),
+            paused_agents=frozenset(self._supervisor.paused),
+            accepting=self._accepting,
         )
 
     # -- what runs ask for (the Host port) ---------------------------------------------------------------------------

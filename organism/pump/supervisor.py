@@ -64,11 +64,18 @@ class Supervisor:
         self._intensity = {name: RestartIntensity(bounds.restarts, int(bounds.restart_s * NS_PER_S)) for name in agents}
         self.stopped: dict[str, str] = {}
         """Agents that have failed too often and take no more messages, with the reason."""
+        self.paused: set[str] = set()
+        """Agents that an operator has told to wait."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all agents."""
+        return tuple(self._agents)
 
     async def work(self, thread: Thread, lane: Lane) -> None:
         """Handle a lane's messages until it is empty or its first message must wait for budget."""
         mailbox = self._delivery.mailboxes[lane.agent]
-        while lane.runnable and thread.status == "open":
+        while lane.runnable and thread.status == "open" and lane.agent not in self.paused:
             envelope = lane.queue[0]
             mailbox.take(envelope.size)
             try:

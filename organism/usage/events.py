@@ -318,6 +318,24 @@ class Reported(Event, frozen=True, kw_only=True):
     trace_id: str | None = None
 
 
+class OperatorAction(Event, frozen=True, kw_only=True):
+    """Somebody has done something to the organism from outside: the audit row of a mutation.
+
+    Attributes:
+        by: The name of the token it was done with; ``python`` for the program that embeds the organism.
+        action: What, such as ``budget.limits`` or ``thread.terminate``.
+        target: To what: a thread, an account, an agent, a message; empty for the organism.
+        before: What it was, as JSON; ``None`` where that means nothing.
+        after: What it is now, as JSON.
+    """
+
+    by: str
+    action: str
+    target: str = ""
+    before: str | None = None
+    after: str | None = None
+
+
 class AgentSaid(Event, frozen=True, kw_only=True):
     """A message left an agent; carries content, so it stays in the process unless asked for.
 
@@ -351,6 +369,7 @@ AnyEvent = (
     | DeadLetterEvent
     | LimitChanged
     | Reported
+    | OperatorAction
     | AgentSaid
 )
 """Every kind of event: what a consumer matches on."""

@@ -18,7 +18,10 @@ import yaml
 
 from organism import BudgetPlan, BudgetWarning, Context, Limits, ModelPlan, Organism, Route, Text, agent
 from organism.amounts import NANOUSD_PER_USD, TokenUsage
+from organism.api.application import Options
+from organism.api.routes.metrics import metrics_group
 from organism.api.server import ControlServer, bind, url_of
+from organism.api.tokens import TokenBook
 from organism.clock import SystemClock, utc
 from organism.errors import RejectedError
 from organism.exporters.dashboards import ALERTS, DASHBOARD, export
@@ -132,7 +135,10 @@ async def scraped(organism: Organism, folder: Path) -> AsyncIterator[Prometheus]
     with bind("127.0.0.1", 0) as listener, bind("127.0.0.1", 0) as reserved:
         port = reserved.getsockname()[1]
         target = url_of(listener).removeprefix("http://")
-        server = ControlServer(organism, TOKEN, listener, PrometheusExporter(organism).render)
+        tokens = TokenBook(organism.clock.now_ns)
+        tokens.know("scraper", TOKEN, ("read",))
+        options = Options(groups=(metrics_group(PrometheusExporter(organism).render),))
+        server = ControlServer(organism.control, tokens, listener, options)
         scrape = {
             "job_name": "organism",
             "static_configs": [{"targets": [target]}],

@@ -1,0 +1,155 @@
+"""What requests say, as they write it: dollars as text, seconds as numbers."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from organism.amounts import AMOUNT_MAX, NS_PER_S, Limits
+from organism.api.tokens import Scope
+from organism.budget.holds import Mode
+from organism.control.accounts import LimitsChange, seconds_ns, usd_nano
+from organism.errors import ConfigError
+from organism.messages import Message, MessageRegistry, PayloadError, Text
+
+_LABELS_MAX = 32
+_SECONDS_MAX = AMOUNT_MAX // NS_PER_S
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=_SECONDS_MAX)]
+Step = Annotated[int, msgspec.Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
+SecondsStep = Annotated[int, msgspec.Meta(ge=-_SECONDS_MAX, le=_SECONDS_MAX)]
+Label = Annotated[str, msgspec.Meta(max_length=200)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+
+
+class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits as people write them; what is left out is not limited.
+
+    Attributes:
+        tokens: All tokens.
+        usd: Dollars, as text so that no digit is lost.
+        seconds: Seconds the thread may be open.
+        calls: Model calls.
+    """
+
+    tokens: Count | None = None
+    usd: str | None = None
+    seconds: Seconds | None = None
+    calls: Count | None = None
+
+    def limits(self) -> Limits:
+        """Return them in integer units.
+
+        Raises:
+            ConfigError: If the dollars are no amount.
+        """
+        cost = usd_nano(self.usd)
+        if cost is not None and cost < 0:
+            raise ConfigError(f"not an amount of dollars: {self.usd!r}", path="usd")
+        return Limits(tokens=self.tokens, cost_nanousd=cost, elapsed_ns=seconds_ns(self.seconds), calls=self.calls)
+
+
+class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far limits are to move: up, or with a minus down; what is left out stays.
+
+    Attributes:
+        tokens: So many tokens.
+        usd: So many dollars, as text.
+        seconds: So many seconds.
+        calls: So many calls.
+        percent: So many per cent of every limit there is.
+    """
+
+    tokens: Step = 0
+    usd: str | None = None
+    seconds: SecondsStep = 0
+    calls: Step = 0
+    percent: Annotated[int, msgspec.Meta(ge=-100, le=1_000_000)] = 0
+
+    def change(self) -> LimitsChange:
+        """Return it in integer units.
+
+        Raises:
+            ConfigError: If the dollars are no amount, or nothing is to move.
+        """
+        change = LimitsChange(
+            tokens=self.tokens,
+            cost_nanousd=usd_nano(self.usd) or 0,
+            elapsed_ns=self.seconds * NS_PER_S,
+            calls=self.calls,
+            percent=self.percent,
+        )
+        if change == LimitsChange():
+            raise ConfigError("nothing is to change; give tokens, usd, seconds, calls or percent")
+        return change
+
+
+class SendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message into an open thread.
+
+    Attributes:
+        text: The message as plain text, or
+        message: any message with its ``type``.
+        to: The agent it is for; the entry agent unless given.
+    """
+
+    text: str | None = None
+    message: dict[str, Any] | None = None
+    to: str | None = None
+
+    def payload(self, messages: MessageRegistry) -> Message:
+        """Return the message.
+
+        Raises:
+            PayloadError: If there is not exactly one, or it is of no known type.
+        """
+        if (self.text is None) == (self.message is None):
+            raise PayloadError("give either 'text' or 'message'")
+        return Text(self.text) if self.text is not None else messages.decode(msgspec.json.encode(self.message))
+
+
+class OpenThreadBody(SendBody, frozen=True, forbid_unknown_fields=True):
+    """A first message, and what its thread may use.
+
+    Attributes:
+        thread_id: A name for the thread.
+        limits: Its own limits.
+        labels: Kept on every usage event.
+    """
+
+    thread_id: str | None = None
+    limits: LimitsBody | None = None
+    labels: Annotated[dict[Name, Label], msgspec.Meta(max_length=_LABELS_MAX)] = {}
+
+
+class ModeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a reached limit is to do."""
+
+    mode: Mode
+
+
+class DrainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long to wait for open threads.
+
+    Attributes:
+        within_seconds: Seconds; the answer comes earlier when all have come to rest.
+    """
+
+    within_seconds: Annotated[int, msgspec.Meta(ge=0, le=3600)] = 30
+
+
+class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token to make.
+
+    Attributes:
+        name: What the audit calls it.
+        scopes: What it may do.
+        days: How long it lasts; for ever unless given.
+    """
+
+    name: Name
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1)]
+    days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
+
+
+StateFilter = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]

@@ -1,0 +1,259 @@
+"""Who may talk to the daemon: a token on every request, and only requests that mean this host.
+
+The gate stands in front of the whole application: nothing is routed, parsed or looked up before it. There is no
+anonymous mode on loopback either, because a web page in a browser of the same machine can send requests there too.
+"""
+
+import re
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+import anyio
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.api.problems import MEDIA_TYPE, Problem
+from organism.api.tokens import Caller
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Mapping[str, str]
+Authenticate = Callable[[Headers], Caller | None]
+"""Says who makes a request, from its headers; ``None`` for nobody known."""
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+BODY_MAX = 1_048_576
+DEPTH_MAX = 32
+RECEIVE_S = 10.0
+FAILURES_PER_MINUTE = 5
+_ADDRESSES_MAX = 10_000
+_METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
+
+_JSON_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
+"""Strings, so that what stands in them is passed over, and brackets."""
+
+_CONTENT_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SAFE_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", _CONTENT_POLICY),
+)
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Who may use some paths.
+
+    Attributes:
+        paths: A path, or with a star at its end everything that begins so; of several that fit the longest counts.
+        authenticate: Says who makes a request; ``None`` lets everybody in: for what holds no secret.
+        say: Turns a refusal into the body and media type that callers of these paths expect.
+    """
+
+    paths: str
+    authenticate: Authenticate | None
+    say: Callable[[Problem], tuple[bytes, str]] = lambda problem: (msgspec.json.encode(problem), MEDIA_TYPE)
+
+    def covers(self, path: str) -> bool:
+        """Whether the rule is about this path."""
+        return path.startswith(self.paths[:-1]) if self.paths.endswith("*") else path == self.paths
+
+
+def bearer(find: Callable[[str], Caller | None]) -> Authenticate:
+    """Return the usual way of saying who one is: ``Authorization: Bearer TOKEN``."""
+
+    def authenticate(headers: Headers) -> Caller | None:
+        kind, _, presented = headers.get("authorization", "").partition(" ")
+        return find(presented.strip()) if kind.lower() == "bearer" and presented.strip() else None
+
+    return authenticate
+
+
+class Gate:
+    """Lets through what carries a token and means this host, and hands the whole body on at once.
+
+    Args:
+        app: The application behind it; finds the caller in ``scope["organism.caller"]``.
+        rules: Who may use which paths; what no rule covers is refused.
+        hosts: Host names, without port, that requests may mean.
+        now_ns: A steady clock.
+        failures_per_minute: Bad tokens from one address, before it is told to wait.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        rules: Iterable[Rule],
+        *,
+        hosts: Iterable[str] = LOOPBACK_HOSTS,
+        now_ns: Callable[[], int],
+        failures_per_minute: int = FAILURES_PER_MINUTE,
+    ) -> None:
+        self._app = app
+        self._rules = sorted(rules, key=lambda rule: -len(rule.paths))
+        self._hosts = frozenset(hosts)
+        self._now_ns = now_ns
+        self._failures_max = failures_per_minute
+        self._failures: OrderedDict[str, deque[int]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an ASGI request, or hand it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = scope["organism.request_id"] = secrets.token_hex(8)
+        guarded = _with_safe_headers(send, request_id)
+        rule = next((rule for rule in self._rules if rule.covers(scope["path"])), None)
+        problem = self._refuse(scope, headers, rule)
+        if problem is None:
+            body = await _whole_body(receive)
+            if not isinstance(body, Problem):
+                await self._app(scope, _replay(body, receive), guarded)
+                return
+            problem = body
+        say = rule.say if rule is not None else Rule("", None).say
+        await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), say)
+
+    def _refuse(self, scope: Scope, headers: Headers, rule: Rule | None) -> Problem | None:
+        host = headers.get("host", "")
+        if _name_of(host) not in self._hosts:
+            return Problem(status=421, code="wrong_host", title="this is not that host", detail="use the daemon's URL")
+        origin = headers.get("origin")
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") or (
+            origin is not None and origin.partition("://")[2].lower() != host.lower()
+        ):
+            return Problem(status=403, code="cross_site", title="cross-site request", detail="call from a program")
+        if rule is None or rule.authenticate is not None:
+            caller = rule.authenticate(headers) if rule is not None and rule.authenticate is not None else None
+            if caller is None:
+                return self._failed(str((scope.get("client") or ("", 0))[0]))
+            scope["organism.caller"] = caller
+        return _bad_form(scope["method"], headers)
+
+    def _failed(self, address: str) -> Problem:
+        """Refuse a bad token. A good one is never made to wait, so that nobody can lock out the operator."""
+        now_ns = self._now_ns()
+        failures = self._failures.setdefault(address, deque())
+        self._failures.move_to_end(address)
+        if len(self._failures) > _ADDRESSES_MAX:
+            self._failures.popitem(last=False)
+        while failures and now_ns - failures[0] > 60 * NS_PER_S:
+            failures.popleft()
+        if len(failures) >= self._failures_max:
+            return Problem(
+                status=429,
+                code="too_many_failures",
+                title="too many bad tokens",
+                detail="wait a minute, then try again",
+            )
+        failures.append(now_ns)
+        return Problem(
+            status=401,
+            code="unauthorized",
+            title="no valid token",
+            detail="send 'Authorization: Bearer TOKEN' with the token from the daemon's state directory",
+        )
+
+
+def _bad_form(method: str, headers: Headers) -> Problem | None:
+    length = headers.get("content-length", "0")
+    if not length.isdigit() or int(length) > BODY_MAX:
+        return _too_large()
+    has_body = length != "0" or "transfer-encoding" in headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if method in _METHODS_WITH_EFFECT and has_body and kind != "application/json":
+        return Problem(
+            status=415, code="not_json", title="not JSON", detail="send the body as 'Content-Type: application/json'"
+        )
+    return None
+
+
+async def _whole_body(receive: Receive) -> bytes | Problem:
+    """Receive a body within its bounds of size, time and depth."""
+    body: bytes = b""
+    with anyio.move_on_after(RECEIVE_S):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return body
+            body += message.get("body", b"")
+            if len(body) > BODY_MAX:
+                return _too_large()
+            if not message.get("more_body", False):
+                break
+        if deeper_than(body, DEPTH_MAX):
+            return Problem(
+                status=400, code="too_deep", title="nested too deep", detail=f"nest at most {DEPTH_MAX} levels"
+            )
+        return body
+    return Problem(status=408, code="too_slow", title="too slow", detail=f"send a request within {RECEIVE_S:g} s")
+
+
+def deeper_than(body: bytes, depth_max: int) -> bool:
+    """Whether JSON is nested deeper than so many levels; what stands in strings does not count."""
+    depth = 0
+    for token in _JSON_TOKENS.finditer(body):
+        if token.group() in (b"[", b"{"):
+            depth += 1
+            if depth > depth_max:
+                return True
+        elif token.group() in (b"]", b"}"):
+            depth -= 1
+    return False
+
+
+def _too_large() -> Problem:
+    return Problem(status=413, code="too_large", title="body too large", detail=f"send at most {BODY_MAX} bytes")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the application the body that was received, and then what happens to the connection."""
+    given = False
+
+    async def replayed() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def _with_safe_headers(send: Send, request_id: str) -> Send:
+    async def guarded(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            own = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"cache-control"]
+            message["headers"] = [*own, *_SAFE_HEADERS, (b"x-request-id", request_id.encode())]
+        await send(message)
+
+    return guarded
+
+
+async def _answer(send: Send, problem: Problem, say: Callable[[Problem], tuple[bytes, str]]) -> None:
+    body, media_type = say(problem)
+    headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
+    if problem.status == 401:  # noqa: PLR2004
+        headers.append((b"www-authenticate", b"Bearer"))
+    if problem.status == 429:  # noqa: PLR2004
+        headers.append((b"retry-after", b"60"))
+    if problem.status in (408, 413):
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _name_of(authority: str) -> str:
+    """Strip the port: of ``[::1]:80`` remains ``[::1]``."""
+    if authority.startswith("["):
+        return authority.partition("]")[0] + "]"
+    return authority.partition(":")[0].lower()

@@ -1,0 +1,98 @@
+"""The one shape of every error answer, and which error becomes which."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from organism.control.control import UnknownLetterError
+from organism.control.orders import AlreadyDoneError, KeyReusedError
+from organism.errors import (
+    BoundExceededError,
+    MailboxFullError,
+    OrganismError,
+    StoppedError,
+    ThreadClosedError,
+    UnknownAccountError,
+    UnknownRecipientError,
+)
+from organism.journal import JournalError
+from organism.usage.event_log import EventsGoneError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error answer, after RFC 9457.
+
+    Attributes:
+        status: The HTTP status again.
+        code: What went wrong, for programs: stable, in snake case.
+        title: What went wrong, for people.
+        detail: What to do about it.
+        request_id: Names the request in the daemon's log.
+    """
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    request_id: str = ""
+
+
+class ProblemError(Exception):
+    """A route's own "no"."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.detail)
+
+
+_STATUS: dict[type[OrganismError], tuple[int, str]] = {
+    ThreadClosedError: (404, "thread_not_open"),
+    UnknownAccountError: (404, "unknown_account"),
+    UnknownRecipientError: (404, "unknown_recipient"),
+    UnknownLetterError: (404, "unknown_letter"),
+    EventsGoneError: (410, "events_gone"),
+    MailboxFullError: (429, "mailbox_full"),
+    BoundExceededError: (413, "bound_exceeded"),
+    KeyReusedError: (422, "key_reused"),
+    StoppedError: (503, "stopping"),
+    JournalError: (503, "journal_unavailable"),
+}
+"""Everything else that organism raises on purpose is a mistake in the request: 400."""
+
+
+def respond(problem: Problem, request: Request[Any, Any, Any]) -> Response[Problem]:
+    """Answer with a problem."""
+    named = msgspec.structs.replace(problem, request_id=request.scope.get("organism.request_id", ""))
+    return Response(named, status_code=problem.status, media_type=MEDIA_TYPE)
+
+
+def say_problem(request: Request[Any, Any, Any], error: ProblemError) -> Response[Problem]:
+    """Answer with what a route has said."""
+    return respond(error.problem, request)
+
+
+def say_organism_error(request: Request[Any, Any, Any], error: OrganismError) -> Response[Any]:
+    """Answer with an error of the organism, or with the first answer to an order that was given again."""
+    if isinstance(error, AlreadyDoneError):
+        status = getattr(request.route_handler, "status_code", None) or 200
+        headers = {"idempotency-replayed": "true"}
+        return Response(error.answer.encode(), status_code=status, media_type="application/json", headers=headers)
+    status, code = next(
+        (answer for kind, answer in _STATUS.items() if isinstance(error, kind)), (400, "invalid_request")
+    )
+    return respond(Problem(status=status, code=code, title=type(error).__name__, detail=str(error)), request)
+
+
+def say_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """Answer with an error of the framework: no such route, no such method, a body that does not fit."""
+    extra = error.extra if isinstance(error.extra, list) else []
+    faults = "; ".join(
+        f"{fault.get('key', '')}: {fault.get('message', '')}".strip(": ") for fault in extra if isinstance(fault, dict)
+    )
+    code = {404: "no_such_route", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "http_error")
+    detail = faults or error.detail
+    return respond(Problem(status=error.status_code, code=code, title="request refused", detail=detail), request)

@@ -1,0 +1,40 @@
+"""Budgets of every scope: look at them, set their limits, move them."""
+
+from litestar import get, post, put
+from litestar.params import FromPath, JSONBody
+
+from organism.amounts import BudgetState
+from organism.api.bodies import LimitsBody, MoveBody
+from organism.api.injected import ControlOf, OrderOf
+from organism.api.scopes import needs
+
+
+@get("/v1/budgets", opt=needs("read"))
+async def list_budgets(control: ControlOf) -> tuple[BudgetState, ...]:
+    """List every account: threads, agents, models, and the organism's day and month."""
+    return control.look.budgets()
+
+
+@get("/v1/budgets/{account:str}", opt=needs("read"))
+async def show_budget(account: FromPath[str], control: ControlOf) -> BudgetState:
+    """Show an account; a plain name is a thread's."""
+    return control.look.budget(account)
+
+
+@put("/v1/budgets/{account:str}/limits", opt=needs("operate"))
+async def set_limits(
+    account: FromPath[str], data: JSONBody[LimitsBody], control: ControlOf, order: OrderOf
+) -> BudgetState:
+    """Give an account new limits, all of them; what waited for them goes on."""
+    return await control.set_limits(account, data.limits(), order=order)
+
+
+@post("/v1/budgets/{account:str}/move", status_code=200, opt=needs("operate"))
+async def move_limits(
+    account: FromPath[str], data: JSONBody[MoveBody], control: ControlOf, order: OrderOf
+) -> BudgetState:
+    """Raise or lower an account's limits by so much; what waited for them goes on."""
+    return await control.move_limits(account, data.change(), order=order)
+
+
+ROUTES = (list_budgets, show_budget, set_limits, move_limits)

@@ -1,0 +1,24 @@
+"""Metrics, for a scraper that holds a token."""
+
+from collections.abc import Callable
+from typing import Any
+
+from litestar import Request, Response, get
+
+from organism.api.groups import Group
+from organism.api.scopes import needs
+
+Render = Callable[[str], tuple[str, bytes]]
+"""From an ``Accept`` header to the content type and the body of all metrics."""
+
+
+def metrics_group(render: Render) -> Group:
+    """Return the route that a scraper reads, rendered by an exporter that the API does not know."""
+
+    @get("/metrics", opt=needs("read"), include_in_schema=False)
+    async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Answer a scraper."""
+        content_type, body = render(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    return Group((metrics,))

@@ -1,0 +1,173 @@
+"""Events on their way out: followed live, or read in pages. A reader that comes back misses nothing, or is told so."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import msgspec
+
+from organism.api.problems import Problem, ProblemError
+from organism.control.control import Control
+from organism.usage.cloudevents import CloudEvent, envelope
+from organism.usage.event_log import EventsGoneError
+from organism.usage.events import AgentSaid, AnyEvent
+from organism.usage.tracker import SlowConsumerError
+
+FOLLOWERS_MAX = 32
+_PAGE = 500
+_HEARTBEAT_S = 15.0
+_ID_DIGITS = 16
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which events a reader wants.
+
+    Attributes:
+        types: Names of kinds; all when there are none.
+        thread: Only of this thread and its descendants.
+        content: Also what agents say, which exists only live.
+    """
+
+    types: frozenset[str]
+    thread: str | None
+    content: bool = False
+
+    def covers(self, event: AnyEvent) -> bool:
+        """Whether the reader wants this one."""
+        if isinstance(event, AgentSaid) and not self.content:
+            return False
+        if self.types and name_of(event) not in self.types:
+            return False
+        return self.thread is None or self.thread in (event.thread_id, event.root_thread_id)
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Some events, oldest first.
+
+    Attributes:
+        next: Give this as ``after`` for the next page: everything up to it has been looked at.
+        more: Whether the next page can be had at once.
+    """
+
+    events: tuple[CloudEvent, ...]
+    next: str
+    more: bool
+
+
+class Reader:
+    """Reads an organism's events for those outside.
+
+    Args:
+        control: The organism.
+    """
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._log = control.rooms.journal
+        self.followers = 0
+
+    async def page(self, after: str, limit: int, wait_s: float, wanted: Wanted) -> EventPage:
+        """Return events after an id; if there are none yet, wait for some so long.
+
+        Raises:
+            EventsGoneError: If some after that one are not kept any more.
+            ProblemError: If the id is none of this journal.
+        """
+        after = await self._checked(after)
+        async with self._control.rooms.usage.subscribe(capacity=1) as live:
+            with anyio.move_on_after(wait_s):
+                while True:
+                    found = await self._log.events_after(after, limit)
+                    kept = tuple(envelope(event, self._control.source) for event in found if wanted.covers(event))
+                    after = found[-1].id if found else after
+                    if kept or len(found) == limit:
+                        return EventPage(kept, after, len(found) == limit)
+                    await _next_of(live)
+        return EventPage((), after, more=False)
+
+    async def follow(self, after: str | None, wanted: Wanted) -> AsyncIterator[bytes]:
+        """Return events as server-sent events: those after an id first, if there is one, and then as they happen.
+
+        Raises:
+            EventsGoneError: If some after that one are not kept any more.
+            ProblemError: If the id is none of this journal, or too many follow already.
+        """
+        if self.followers >= FOLLOWERS_MAX:
+            detail = "end a stream first, or read pages"
+            raise ProblemError(Problem(status=429, code="too_many_followers", title="too many follow", detail=detail))
+        if after is not None:
+            after = await self._checked(after)
+            await self._log.events_after(after, 1)
+        return self._follow(after, wanted)
+
+    async def _follow(self, after: str | None, wanted: Wanted) -> AsyncIterator[bytes]:
+        self.followers += 1
+        try:
+            async with self._control.rooms.usage.subscribe(thread_id=wanted.thread) as live:
+                yield b": listening\n\n"
+                seen = after or ""
+                while after is not None and (found := await self._log.events_after(seen, _PAGE)):
+                    for event in found:
+                        seen = event.id
+                        if wanted.covers(event):
+                            yield self._frame(event)
+                while True:
+                    upcoming: AnyEvent | None = None
+                    with anyio.move_on_after(_HEARTBEAT_S) as heartbeat:
+                        upcoming = await anext(live)
+                    if heartbeat.cancelled_caught or upcoming is None:
+                        yield b": still here\n\n"
+                    elif wanted.covers(upcoming) and not (upcoming.id and upcoming.id <= seen):
+                        yield self._frame(upcoming)
+        except StopAsyncIteration:
+            return
+        except (SlowConsumerError, EventsGoneError) as error:
+            # The reader comes back with the id of the last event it has seen and goes on from there.
+            yield b": %b\n\n" % str(error).encode()
+        finally:
+            self.followers -= 1
+
+    def _frame(self, event: AnyEvent) -> bytes:
+        """Write a server-sent event: JSON has no line breaks, so each is one ``data`` line."""
+        numbered = b"id: %b\n" % event.id.encode() if event.id else b""
+        data = msgspec.json.encode(envelope(event, self._control.source))
+        return b"%bevent: %b\ndata: %b\n\n" % (numbered, name_of(event).encode(), data)
+
+    async def _checked(self, after: str) -> str:
+        """Return an id as the journal writes it, and refuse one that the journal has not come to.
+
+        A daemon whose journal is in memory counts anew after a restart. A reader that came back with an old id would
+        otherwise wait for it, and miss everything until then.
+        """
+        if not after:
+            return ""
+        if not after.isdecimal() or not after.isascii() or len(after) > _ID_DIGITS:
+            detail = "give the id of an event, such as 0000000000000042, or 0 for the very first"
+            raise ProblemError(Problem(status=400, code="bad_id", title="no id of an event", detail=detail))
+        number = int(after)
+        padded = f"{number:0{_ID_DIGITS}d}"
+        if number and not await self._log.events_after(padded, 1):
+            try:
+                known = await self._log.events_after(f"{number - 1:0{_ID_DIGITS}d}", 1)
+            except EventsGoneError:
+                return padded  # it is the last of those that were forgotten, and there are none after it
+            if not known:
+                detail = f"this journal has not come to event {padded}: it is another one; begin anew with after=0"
+                raise ProblemError(Problem(status=410, code="events_gone", title="another journal", detail=detail))
+        return padded
+
+
+def name_of(event: AnyEvent) -> str:
+    """Return the name of a kind of event, as filters and ``data.type`` have it."""
+    return str(type(event).__struct_config__.tag)
+
+
+async def _next_of(live: AsyncIterator[AnyEvent]) -> None:
+    """Wait for something to happen; what it was is read from the log."""
+    try:
+        event = await anext(live)
+        while not event.id:
+            event = await anext(live)
+    except SlowConsumerError:
+        return
+    except StopAsyncIteration:
+        await anyio.sleep_forever()

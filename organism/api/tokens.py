@@ -1,0 +1,233 @@
+"""Tokens: who may do what. The daemon keeps hashes; the secret is with whoever it was made for.
+
+The first token is made at the first start and lies in the state folder for the command line. More are made over the
+API, each with its scopes. Sessions are tokens that live in memory for some hours: what a browser gets.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.errors import ConfigError
+
+Scope = Literal["read", "send", "operate", "admin"]
+"""``read``: see everything but what agents say. ``send``: open threads and write into them; alone, only to its own.
+``operate``: budgets, pauses, ends, dead letters, what agents say. ``admin``: tokens, reload, stop."""
+
+SCOPES: tuple[Scope, ...] = ("read", "send", "operate", "admin")
+
+TOKEN_FILE = "token"  # noqa: S105 - a file name
+OWNER = "owner"
+"""The name of the first token."""
+
+_BOOK_FILE = "tokens.json"
+_SESSION_S = 12 * 3600
+_SESSIONS_MAX = 64
+_TOKENS_MAX = 1_000
+_INCLUDES: dict[Scope, tuple[Scope, ...]] = {
+    "read": ("read",),
+    "send": ("send",),
+    "operate": ("operate", "read", "send"),
+    "admin": SCOPES,
+}
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who makes a request.
+
+    Attributes:
+        name: The name of the token.
+        scopes: Everything it may do.
+    """
+
+    name: str
+    scopes: frozenset[Scope]
+
+    @property
+    def owner_only(self) -> bool:
+        """Whether it may reach only threads that it has opened itself."""
+        return "operate" not in self.scopes
+
+
+class TokenView(msgspec.Struct, frozen=True, kw_only=True):
+    """A token without its secret.
+
+    Attributes:
+        expires_ns: When it stops being one, nanoseconds since the Unix epoch; ``None`` for never.
+    """
+
+    name: str
+    scopes: tuple[Scope, ...]
+    created_ns: int
+    expires_ns: int | None
+
+
+class NewToken(msgspec.Struct, frozen=True):
+    """A token that was just made. Its secret is shown this once."""
+
+    name: str
+    secret: str
+    expires_ns: int | None
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    hash: str
+    scopes: tuple[Scope, ...]
+    created_ns: int
+    expires_ns: int | None = None
+
+
+class TokenBook:
+    """Knows every token by the hash of its secret.
+
+    Args:
+        now_ns: The present instant.
+        file: Where tokens are kept beside the first one; in memory only unless given.
+    """
+
+    def __init__(self, now_ns: Callable[[], int], file: Path | None = None) -> None:
+        self._now_ns = now_ns
+        self._file = file
+        self._tokens: dict[str, _Kept] = {}
+        self._sessions: dict[str, _Kept] = {}
+
+    @classmethod
+    def open(cls, state: Path, now_ns: Callable[[], int]) -> "TokenBook":
+        """Open the book of a state folder and make its first token if there is none.
+
+        Raises:
+            ConfigError: If it cannot be read, or others could read it.
+        """
+        book = cls(now_ns, state / _BOOK_FILE)
+        try:
+            kept = msgspec.json.decode((state / _BOOK_FILE).read_bytes(), type=list[_Kept])
+        except FileNotFoundError:
+            kept = []
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ConfigError(f"the tokens cannot be read: {error}", where=str(state / _BOOK_FILE)) from None
+        book._tokens = {token.hash: token for token in kept}
+        book.know(OWNER, load_or_make_token(state), ("admin",))
+        return book
+
+    def know(self, name: str, secret: str, scopes: Iterable[Scope]) -> None:
+        """Accept a token that is kept elsewhere."""
+        kept = _Kept(name=name, hash=_hash(secret), scopes=tuple(scopes), created_ns=self._now_ns())
+        self._tokens[kept.hash] = kept
+
+    def find(self, secret: str) -> Caller | None:
+        """Return who holds a secret, or ``None``.
+
+        Looked up by its whole hash: how long that takes says nothing about any other secret.
+        """
+        key = _hash(secret)
+        kept = self._tokens.get(key) or self._sessions.get(key)
+        if kept is None or (kept.expires_ns is not None and kept.expires_ns <= self._now_ns()):
+            return None
+        return Caller(kept.name, frozenset(scope for given in kept.scopes for scope in _INCLUDES[given]))
+
+    def make(self, name: str, scopes: Iterable[Scope], *, days: int | None = None) -> NewToken:
+        """Make a token.
+
+        Raises:
+            ConfigError: If the name is taken, or there are too many.
+            OSError: If it cannot be kept.
+        """
+        if any(token.name == name for token in self._tokens.values()):
+            raise ConfigError(f"there is a token {name!r} already; revoke it first, or choose another name")
+        if len(self._tokens) >= _TOKENS_MAX:
+            raise ConfigError(f"there are {_TOKENS_MAX} tokens already; revoke some")
+        secret = secrets.token_urlsafe(32)
+        now_ns = self._now_ns()
+        expires = None if days is None else now_ns + days * 86_400 * NS_PER_S
+        kept = _Kept(name=name, hash=_hash(secret), scopes=tuple(scopes), created_ns=now_ns, expires_ns=expires)
+        self._write([*self._tokens.values(), kept])
+        self._tokens[kept.hash] = kept
+        return NewToken(name, secret, expires)
+
+    def revoke(self, name: str) -> bool:
+        """Forget a token and its sessions; whether there was one. The first one stays: it is a file's.
+
+        Raises:
+            OSError: If that cannot be kept.
+        """
+        if name == OWNER:
+            return False
+        left = {key: token for key, token in self._tokens.items() if token.name != name}
+        found = len(left) < len(self._tokens)
+        if found:
+            self._write(left.values())
+        self._tokens = left
+        self._sessions = {key: session for key, session in self._sessions.items() if session.name != name}
+        return found
+
+    def begin_session(self, caller: Caller) -> NewToken:
+        """Make a token that lives in memory for some hours, with the same scopes; the oldest goes if there are many."""
+        now_ns = self._now_ns()
+        self._sessions = {key: one for key, one in self._sessions.items() if (one.expires_ns or 0) > now_ns}
+        while len(self._sessions) >= _SESSIONS_MAX:
+            del self._sessions[next(iter(self._sessions))]
+        secret = secrets.token_urlsafe(32)
+        expires = now_ns + _SESSION_S * NS_PER_S
+        session = _Kept(
+            name=caller.name,
+            hash=_hash(secret),
+            scopes=tuple(sorted(caller.scopes)),
+            created_ns=now_ns,
+            expires_ns=expires,
+        )
+        self._sessions[session.hash] = session
+        return NewToken(caller.name, secret, expires)
+
+    def list(self) -> tuple[TokenView, ...]:
+        """Return every token without its secret, oldest first."""
+        return tuple(
+            TokenView(name=kept.name, scopes=kept.scopes, created_ns=kept.created_ns, expires_ns=kept.expires_ns)
+            for kept in sorted(self._tokens.values(), key=lambda kept: kept.created_ns)
+        )
+
+    def _write(self, tokens: Iterable[_Kept]) -> None:
+        """Replace the file whole, so that a crash leaves the old one or the new one."""
+        if self._file is None:
+            return
+        fresh = self._file.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode([token for token in tokens if token.name != OWNER]))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._file)
+
+
+def load_or_make_token(state: Path) -> str:
+    """Return the first token, made at the first start and kept in a file that only its owner can read.
+
+    Raises:
+        ConfigError: If others could read the file.
+        OSError: If the folder cannot be written.
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = state / TOKEN_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            raise ConfigError("others can read the token; run: chmod 600 on it", where=str(path)) from None
+        token = path.read_text(encoding="ascii").strip()
+        if not token:
+            raise ConfigError("the token's file is empty; remove it to get a new one", where=str(path)) from None
+        return token
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        token = secrets.token_urlsafe(32)
+        file.write(token + "\n")
+    return token
+
+
+def _hash(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""What an operator sees of a running organism and does to it: each order once, audited, answered after the commit."""

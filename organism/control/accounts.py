@@ -1,0 +1,122 @@
+"""Accounts as an operator names and changes them."""
+
+from typing import Annotated
+
+import msgspec
+
+from organism.amounts import AMOUNT_MAX, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import BudgetPlan, period, thread_account
+from organism.errors import ConfigError, UnknownAccountError
+from organism.ledger.ledger import Ledger
+
+_PERCENT_MAX = 1_000_000
+
+
+class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
+    """How far limits move; what is left out stays.
+
+    Attributes:
+        tokens: So many tokens more, or with a minus less.
+        cost_nanousd: So much money more or less.
+        elapsed_ns: So much time more or less.
+        calls: So many calls more or less.
+        percent: So many per cent of every limit more or less; rounded up.
+    """
+
+    tokens: int = 0
+    cost_nanousd: int = 0
+    elapsed_ns: int = 0
+    calls: int = 0
+    percent: Annotated[int, msgspec.Meta(ge=-100, le=_PERCENT_MAX)] = 0
+
+    def applied(self, limits: Limits) -> Limits:
+        """Return limits moved by this much, never below zero.
+
+        Raises:
+            ConfigError: If a unit is to be moved that is not limited, or beyond what 64 bits hold.
+        """
+        moved: dict[str, int | None] = {}
+        for name in ("tokens", "cost_nanousd", "elapsed_ns", "calls"):
+            limit, by = getattr(limits, name), getattr(self, name)
+            if limit is None:
+                if by:
+                    raise ConfigError(f"{name} is not limited here; set a limit before moving it")
+                moved[name] = None
+                continue
+            fresh = max(0, limit + by + -(-limit * self.percent // 100))
+            if fresh > AMOUNT_MAX:
+                raise ConfigError(f"{name} would be more than 64 bits hold")
+            moved[name] = fresh
+        return Limits(**moved)
+
+
+def account_of(name: str) -> str:
+    """Return the account that is meant: a plain name is a thread's."""
+    return name if ":" in name else thread_account(name)
+
+
+def windows(plan: BudgetPlan, now_ns: int) -> dict[str, Limits]:
+    """Return the accounts of the whole organism that are in force now, with their configured limits."""
+    return {
+        f"organism@{period(window, now_ns, plan.time_zone)}": limits
+        for window, limits in plan.windows.items()
+        if limits != UNLIMITED
+    }
+
+
+class Accounts:
+    """Looks accounts up, those too that no call has opened yet."""
+
+    def __init__(self, budgets: ThreadBudgetRegistry, ledger: Ledger) -> None:
+        self._budgets = budgets
+        self._ledger = ledger
+
+    def windows(self, now_ns: int) -> tuple[BudgetState, ...]:
+        """Return the accounts of the present windows."""
+        return tuple(self.state(account, now_ns) for account in windows(self._budgets.plan, now_ns))
+
+    def all(self, now_ns: int) -> tuple[BudgetState, ...]:
+        """Return every account there is, oldest first, and the windows that have not been used yet."""
+        names = dict.fromkeys((*self._ledger.accounts, *windows(self._budgets.plan, now_ns)))
+        return tuple(self.state(account, now_ns) for account in names)
+
+    def state(self, account: str, now_ns: int) -> BudgetState:
+        """Return an account.
+
+        Raises:
+            UnknownAccountError: If there is none of that name.
+        """
+        if self._ledger.has(account):
+            return self._budgets.state(account)
+        limits = windows(self._budgets.plan, now_ns).get(account)
+        if limits is None:
+            raise UnknownAccountError(account)
+        return BudgetState(account, limits, ZERO, ZERO)
+
+    def open(self, account: str, now_ns: int) -> None:
+        """Make sure that an account can be given limits.
+
+        Raises:
+            UnknownAccountError: If there is none of that name.
+        """
+        self._ledger.open(account, self.state(account, now_ns).limits, now_ns)
+
+
+def seconds_ns(seconds: int | None) -> int | None:
+    """Return seconds in nanoseconds."""
+    return None if seconds is None else seconds * NS_PER_S
+
+
+def usd_nano(usd: str | None) -> int | None:
+    """Return dollars, written as text, in nano-USD; a minus is kept.
+
+    Raises:
+        ConfigError: If the text is no amount.
+    """
+    if usd is None:
+        return None
+    try:
+        return -nanousd(usd[1:]) if usd.startswith("-") else nanousd(usd.removeprefix("+"))
+    except ValueError as error:
+        raise ConfigError(str(error), path="usd") from None

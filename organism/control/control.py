@@ -1,0 +1,378 @@
+"""The operator's hand on a running organism. The daemon's API is a thin shell around it; a program may use it as well.
+
+Each order is one step: what it does, its audit row and its receipt go into the journal together, and the answer waits
+for the commit. Nothing here decides about money or messages; that is for the rooms it calls.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import anyio
+import msgspec
+
+from organism.amounts import BudgetState, Limits
+from organism.budget.holds import Mode
+from organism.control.accounts import Accounts, LimitsChange, account_of
+from organism.control.looking import Looking
+from organism.control.orders import PYTHON, Order, Receipts
+from organism.control.owners import Owners
+from organism.control.pauses import KeptPauses
+from organism.control.recent import Recent
+from organism.control.rooms import Rooms
+from organism.control.views import Accepted, Done, Reloaded, Status
+from organism.errors import ConfigError, OrganismError
+from organism.journal import Keep, Piece
+from organism.messages import Message, as_message, as_text, type_name
+from organism.usage.events import OperatorAction
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_INSTANCE = "instance"
+
+
+class Instance(msgspec.Struct, frozen=True, tag=True):
+    """Names a journal: event ids are unique within it."""
+
+    id: str
+
+
+class UnknownLetterError(OrganismError):
+    """There is no dead letter of that message; it was sent again, discarded or forgotten."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"there is no dead letter {message_id!r}; look at the list again")
+
+
+class Control:
+    """Sees and steers a running organism.
+
+    Args:
+        rooms: What it is made of.
+
+    Attributes:
+        rooms: What it is made of.
+        look: Answers questions.
+        reload: Reads the configuration again; set by whoever knows where it is.
+        stop_ordered: Set when the process is told to stop; whoever runs it waits for that.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+        self._recent = Recent()
+        self._accounts = Accounts(rooms.budgets, rooms.ledger)
+        self._receipts = Receipts(rooms.journal, rooms.clock.now_ns)
+        self._owners = Owners(rooms.journal)
+        self._pauses = KeptPauses(rooms.journal, rooms.pump.pauses)
+        self.look = Looking(rooms, self._accounts, self._recent)
+        self.reload: Callable[[], Awaitable[Reloaded]] | None = None
+        self.stop_ordered = anyio.Event()
+        self._instance = ""
+        for listener in (self._recent.on_event, self._owners.on_event):
+            rooms.usage.on_event(listener)
+
+    def restore(self, pieces: Iterable[Piece]) -> None:
+        """Take over what an earlier run on the same journal has kept, before anything is set going."""
+        kept = tuple(pieces)
+        for piece in kept:
+            if piece.key == _INSTANCE:
+                self._instance = msgspec.json.decode(piece.body, type=Instance).id
+        if not self._instance:
+            self._instance = self.rooms.ids.next("in")
+            self.rooms.journal.append(Keep(_INSTANCE, "", Instance(self._instance)))
+        self._receipts.restore(kept)
+        self._owners.restore(kept)
+        self._pauses.restore(kept)
+
+    @property
+    def source(self) -> str:
+        """What events call this organism: its name and its journal's, within which event ids are unique."""
+        return f"urn:organism:{self.rooms.name}:{self._instance}"
+
+    def status(self) -> Status:
+        """Return the organism at this instant."""
+        return self.look.status(self.source)
+
+    # -- threads --------------------------------------------------------------------------------------------------
+
+    async def open_thread(
+        self,
+        message: Message | str,
+        *,
+        to: str | None = None,
+        thread_id: str | None = None,
+        limits: Limits | None = None,
+        labels: dict[str, str] | None = None,
+        trace: str | None = None,
+        order: Order = PYTHON,
+    ) -> Accepted:
+        """Open a thread with a first message; see :meth:`organism.app.Organism.open_thread`.
+
+        Raises:
+            DeliveryError: If the message cannot be accepted.
+            StoppedError: If the organism is stopping.
+            JournalError: If it cannot be kept.
+        """
+        payload, recipient = as_message(message), to or self.rooms.entry
+
+        def step() -> Accepted:
+            opened = self.rooms.pump.open_thread(
+                payload, recipient, thread_id=thread_id, limits=limits, labels=labels, trace=trace
+            )
+            self._owners.note(opened, order)
+            self._audit(order, "thread.open", opened, after={"to": recipient})
+            return Accepted(opened)
+
+        accepted = await self._do(order, step)
+        self._recent.note_text(accepted.thread_id, recipient, type_name(payload), as_text(payload), opened=True)
+        return accepted
+
+    async def send(
+        self, thread_id: str, message: Message | str, *, to: str | None = None, order: Order = PYTHON
+    ) -> Accepted:
+        """Send a message into an open thread.
+
+        Raises:
+            DeliveryError: If the message cannot be accepted.
+            StoppedError: If the organism is stopping.
+            JournalError: If it cannot be kept.
+        """
+        payload = as_message(message)
+        self._owners.check(thread_id, order)
+
+        def step() -> Accepted:
+            message_id = self.rooms.pump.send(thread_id, payload, to)
+            self._audit(order, "thread.send", thread_id, after={"message_id": message_id})
+            return Accepted(thread_id, message_id)
+
+        accepted = await self._do(order, step)
+        self._recent.note_text(thread_id, to or self.rooms.entry, type_name(payload), as_text(payload), opened=False)
+        return accepted
+
+    async def terminate(
+        self, thread_id: str, reason: str = "terminated by order", *, order: Order = PYTHON
+    ) -> BudgetState:
+        """End a thread and its children now and return its final budget.
+
+        Raises:
+            ThreadClosedError: If no such thread is open, or it has ended long ago.
+        """
+
+        async def effect() -> BudgetState:
+            return (await self.rooms.pump.terminate(thread_id, reason)).budget
+
+        return await self._do_slowly(order, "thread.terminate", thread_id, effect, {"reason": reason})
+
+    async def pause_thread(self, thread_id: str, *, order: Order = PYTHON) -> Done:
+        """Let a thread and its descendants finish what runs and start nothing more.
+
+        Raises:
+            ThreadClosedError: If it is not open.
+        """
+
+        def step() -> Done:
+            changed = self.rooms.pump.pauses.pause_thread(thread_id)
+            self._audit(order, "thread.pause", thread_id, after=changed)
+            return Done(changed)
+
+        return await self._do(order, step)
+
+    async def resume_thread(self, thread_id: str, *, order: Order = PYTHON) -> Done:
+        """Let a paused thread and its descendants go on.
+
+        Raises:
+            ThreadClosedError: If it is not open.
+        """
+
+        def step() -> Done:
+            changed = self.rooms.pump.pauses.resume_thread(thread_id)
+            self._audit(order, "thread.resume", thread_id, after=changed)
+            return Done(changed)
+
+        return await self._do(order, step)
+
+    # -- budgets --------------------------------------------------------------------------------------------------
+
+    async def set_limits(self, account: str, limits: Limits, *, order: Order = PYTHON) -> BudgetState:
+        """Give an account new limits; what waited for them goes on. A plain name is a thread's.
+
+        Raises:
+            UnknownAccountError: If there is none of that name.
+            JournalError: If the change cannot be kept.
+        """
+        return await self._do(order, lambda: self._set_limits(account_of(account), lambda _: limits, order))
+
+    async def move_limits(self, account: str, change: LimitsChange, *, order: Order = PYTHON) -> BudgetState:
+        """Raise or lower an account's limits; what waited for them goes on. A plain name is a thread's.
+
+        Raises:
+            UnknownAccountError: If there is none of that name.
+            ConfigError: If a unit is to be moved that is not limited there.
+            JournalError: If the change cannot be kept.
+        """
+        return await self._do(order, lambda: self._set_limits(account_of(account), change.applied, order))
+
+    def _set_limits(self, account: str, fresh: Callable[[Limits], Limits], order: Order) -> BudgetState:
+        now_ns = self.rooms.clock.now_ns()
+        before = self._accounts.state(account, now_ns).limits
+        after = fresh(before)
+        self._accounts.open(account, now_ns)
+        state = self.rooms.pump.set_limits(account, after)
+        self._audit(order, "budget.limits", account, before=before, after=after)
+        return state
+
+    async def set_mode(self, mode: Mode, *, order: Order = PYTHON) -> Status:
+        """Change what a reached limit does, from the next call on, until the process ends or reloads.
+
+        Raises:
+            JournalError: If the change cannot be kept.
+        """
+
+        def step() -> Status:
+            before, self.rooms.budgets.mode = self.rooms.budgets.mode, mode
+            self._audit(order, "mode", "", before=before, after=mode)
+            return self.status()
+
+        return await self._do(order, step)
+
+    # -- agents and dead letters ----------------------------------------------------------------------------------
+
+    async def pause_agent(self, agent: str, *, order: Order = PYTHON) -> Done:
+        """Have an agent finish what it does and take nothing more, in any thread.
+
+        Raises:
+            UnknownRecipientError: If there is no such agent.
+        """
+
+        def step() -> Done:
+            self._pauses.pause_agent(agent)
+            self._audit(order, "agent.pause", agent)
+            return Done((agent,))
+
+        return await self._do(order, step)
+
+    async def resume_agent(self, agent: str, *, order: Order = PYTHON) -> Done:
+        """Let an agent go on that was paused, or had stopped after too many failures.
+
+        Raises:
+            UnknownRecipientError: If there is no such agent.
+        """
+
+        def step() -> Done:
+            self._pauses.resume_agent(agent)
+            self._audit(order, "agent.resume", agent)
+            return Done((agent,))
+
+        return await self._do(order, step)
+
+    async def retry_letter(self, message_id: str, *, order: Order = PYTHON) -> Accepted:
+        """Send the message of a dead letter again: in its thread, or in a new one if that has ended.
+
+        Raises:
+            UnknownLetterError: If there is none.
+            DeliveryError: If it cannot be accepted; the letter stays where it is.
+        """
+
+        def step() -> Accepted:
+            letter = next((one for one in self.rooms.pump.letters.list() if one.envelope.id == message_id), None)
+            if letter is None:
+                raise UnknownLetterError(message_id)
+            thread_id = self.rooms.pump.letters.retry(letter)
+            self._audit(order, "letter.retry", message_id, after={"thread_id": thread_id})
+            return Accepted(thread_id)
+
+        return await self._do(order, step)
+
+    async def discard_letter(self, message_id: str, *, order: Order = PYTHON) -> Done:
+        """Forget a dead letter.
+
+        Raises:
+            UnknownLetterError: If there is none.
+        """
+
+        def step() -> Done:
+            if not self.rooms.pump.letters.discard(message_id):
+                raise UnknownLetterError(message_id)
+            self._audit(order, "letter.discard", message_id)
+            return Done((message_id,))
+
+        return await self._do(order, step)
+
+    # -- the whole ------------------------------------------------------------------------------------------------
+
+    async def drain(self, within_s: float, *, order: Order = PYTHON) -> Status:
+        """Take no new threads and wait for the open ones, for so many seconds at most; return what is left."""
+
+        async def effect() -> Status:
+            await self.rooms.pump.drain(within_s)
+            return self.status()
+
+        return await self._do_slowly(order, "drain", "", effect, {"within_s": within_s})
+
+    async def stop(self, *, order: Order = PYTHON) -> Status:
+        """Order the process to stop in good order; returns before it has.
+
+        Raises:
+            JournalError: If the order cannot be kept.
+        """
+
+        def step() -> Status:
+            self._audit(order, "stop", "")
+            return self.status()
+
+        status = await self._do(order, step)
+        self.stop_ordered.set()
+        return status
+
+    async def reload_configuration(self, *, order: Order = PYTHON) -> Reloaded:
+        """Read the configuration again and put it in force as a whole, or change nothing.
+
+        Raises:
+            ConfigError: If it is wrong anywhere, changes what only a restart can, or there is none to read.
+        """
+        if self.reload is None:
+            raise ConfigError("this organism was not made from a file, so there is nothing to read again")
+        return await self._do_slowly(order, "reload", "", self.reload, None)
+
+    async def note(self, action: str, target: str, *, after: object = None, order: Order = PYTHON) -> None:
+        """Write an audit row for something that was done outside of the organism, such as making a token.
+
+        Raises:
+            JournalError: If it cannot be kept.
+        """
+        self._audit(order, action, target, after=after)
+        await self.rooms.journal.commit()
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    async def _do(self, order: Order, step: Callable[[], T]) -> T:
+        """Carry an order out once and return its answer when it is durable; a step must not await."""
+        self._receipts.check(order)
+        answer = step()
+        self._receipts.keep(order, answer)
+        await self.rooms.journal.commit()
+        return answer
+
+    async def _do_slowly(
+        self, order: Order, action: str, target: str, effect: Callable[[], Awaitable[T]], after: object
+    ) -> T:
+        """Carry out an order that takes time and does no harm when it is carried out twice."""
+        self._receipts.check(order)
+        self._audit(order, action, target, after=after)
+        answer = await effect()
+        self._receipts.keep(order, answer)
+        await self.rooms.journal.commit()
+        return answer
+
+    def _audit(self, order: Order, action: str, target: str, *, before: object = None, after: object = None) -> None:
+        thread_id = target if action.startswith("thread.") else target.partition("thread:")[2]
+        self.rooms.outbox.emit(
+            OperatorAction(
+                thread_id=thread_id,
+                root_thread_id=thread_id,
+                by=order.by,
+                action=action,
+                target=target,
+                before=None if before is None else msgspec.json.encode(before).decode(),
+                after=None if after is None else msgspec.json.encode(after).decode(),
+            )
+        )

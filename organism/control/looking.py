@@ -1,0 +1,212 @@
+"""What an operator sees: every question about a running organism that has no effect."""
+
+from importlib.metadata import version
+
+from organism.amounts import BudgetState
+from organism.bus.dead_letters import DeadLetter
+from organism.bus.threads import ThreadView
+from organism.control.accounts import Accounts, account_of
+from organism.control.breakdown import Breakdown
+from organism.control.recent import Recent
+from organism.control.rooms import Rooms
+from organism.control.views import (
+    AgentView,
+    By,
+    Letter,
+    Status,
+    ThreadCounts,
+    ThreadDetail,
+    ThreadPage,
+    ThreadState,
+    ThreadSummary,
+    Usage,
+)
+from organism.errors import ThreadClosedError
+from organism.messages import as_text, type_name
+from organism.usage.totals import UsageTotals
+
+PAGE_MAX = 500
+
+
+class Looking:
+    """Answers questions.
+
+    Args:
+        rooms: Where the answers are.
+        accounts: Looks accounts up.
+        recent: What has happened lately.
+    """
+
+    def __init__(self, rooms: Rooms, accounts: Accounts, recent: Recent) -> None:
+        self._rooms = rooms
+        self._accounts = accounts
+        self._recent = recent
+        self._breakdown = Breakdown(rooms.budgets.plan.time_zone)
+        self._started_ns = rooms.clock.now_ns()
+        rooms.usage.on_event(self._breakdown.on_event)
+
+    def status(self, source: str) -> Status:
+        """Return the organism at this instant; ``source`` is what its events call it."""
+        rooms = self._rooms
+        statistics = rooms.pump.statistics()
+        states = [thread.status for thread in rooms.pump.threads()]
+        now_ns = rooms.clock.now_ns()
+        return Status(
+            name=rooms.name,
+            version=version("organism"),
+            source=source,
+            mode=rooms.budgets.mode,
+            durable=rooms.journal.durable,
+            started_ns=self._started_ns,
+            now_ns=now_ns,
+            accepting=statistics.accepting,
+            threads=ThreadCounts(
+                open=states.count("open") + states.count("closing"),
+                blocked=states.count("blocked"),
+                paused=states.count("paused"),
+            ),
+            dead_letters=len(rooms.pump.letters.list()),
+            windows=self._accounts.windows(now_ns),
+            usage=rooms.usage.total,
+            burn=self._recent.burn(now_ns),
+        )
+
+    def threads(
+        self,
+        *,
+        states: frozenset[ThreadState] = frozenset(),
+        label: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> ThreadPage:
+        """Return open threads and those that ended last, newest first.
+
+        Args:
+            states: Only threads in one of these states; all that are not ended when none is named.
+            label: Only threads with this label, as ``name=value`` or only ``name``.
+            after: Go on after this thread.
+            limit: How many at most.
+        """
+        wanted = states or frozenset({"open", "blocked", "paused", "closing", "dormant"})
+        found = [self._summary(view) for view in self._rooms.pump.threads()]
+        found = [*self._recent.closed(), *found] if states else found
+        found = [thread for thread in found if thread.state in wanted and _labelled(thread, label)]
+        found.reverse()
+        ids = [thread.thread_id for thread in found]
+        start = ids.index(after) + 1 if after in ids else 0
+        page = found[start : start + max(1, min(limit, PAGE_MAX))]
+        more = start + len(page) < len(found)
+        return ThreadPage(tuple(page), page[-1].thread_id if more else None)
+
+    def thread(self, thread_id: str, *, content: bool = False) -> ThreadDetail:
+        """Return a thread with its budgets, its descendants and its messages.
+
+        Raises:
+            ThreadClosedError: If it is not open and has not ended lately.
+        """
+        views = {view.thread_id: view for view in self._rooms.pump.threads()}
+        hops = self._recent.hops(thread_id, content=content)
+        if thread_id not in views:
+            closed = self._recent.find_closed(thread_id)
+            if closed is None:
+                raise ThreadClosedError(thread_id)
+            below = tuple(t for t in self._recent.closed() if t.root_thread_id == thread_id and t is not closed)
+            return ThreadDetail(closed, (closed.budget,), below, hops)
+        below_ids = [thread_id]
+        for name in below_ids:
+            below_ids += [child for child in views[name].children if child in views]
+        tree = tuple(self._summary(views[name]) for name in below_ids[1:])
+        return ThreadDetail(self._summary(views[thread_id]), self._rooms.budgets.budgets(thread_id), tree, hops)
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Return every account."""
+        return self._accounts.all(self._rooms.clock.now_ns())
+
+    def budget(self, account: str) -> BudgetState:
+        """Return an account; a plain name is a thread's.
+
+        Raises:
+            UnknownAccountError: If there is none of that name.
+        """
+        return self._accounts.state(account_of(account), self._rooms.clock.now_ns())
+
+    def usage(self, by: By = "agent") -> Usage:
+        """Return sums since the start of this process, broken down."""
+        tracker = self._rooms.usage
+        groups: dict[str, UsageTotals]
+        match by:
+            case "agent":
+                groups = tracker.by_agent()
+            case "model":
+                groups = tracker.by_model()
+            case "thread":
+                groups = tracker.by_thread()
+            case "day":
+                groups = self._breakdown.by_day()
+            case "label":
+                groups = self._breakdown.by_label()
+        return Usage(tracker.total, by, groups)
+
+    def agents(self) -> tuple[AgentView, ...]:
+        """Return every agent with what waits for it."""
+        statistics = self._rooms.pump.statistics()
+        usage = self._rooms.usage.by_agent()
+        views = []
+        for name, agent in self._rooms.pump.agents.items():
+            mailbox = statistics.mailboxes[name]
+            failed = statistics.stopped_agents.get(name)
+            views.append(
+                AgentView(
+                    name=name,
+                    description=agent.description,
+                    state="failed" if failed else "paused" if name in statistics.paused_agents else "running",
+                    reason=failed,
+                    next=agent.next,
+                    mailbox=mailbox.messages,
+                    mailbox_max=mailbox.messages_max,
+                    bytes=mailbox.size,
+                    usage=usage.get(name),
+                )
+            )
+        return tuple(views)
+
+    def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
+        """Return the dead letters, oldest first; what they say only if asked for."""
+        return tuple(_letter(letter, content=content) for letter in self._rooms.pump.letters.list())
+
+    def _summary(self, view: ThreadView) -> ThreadSummary:
+        return ThreadSummary(
+            thread_id=view.thread_id,
+            root_thread_id=view.root_thread_id,
+            parent_thread_id=view.parent_thread_id,
+            state=view.status,
+            budget=self._rooms.budgets.budget(view.thread_id),
+            opened_ns=self._recent.opened_ns(view.thread_id),
+            labels=view.labels,
+            queued=view.queued,
+            parked=view.parked,
+            children=view.children,
+            blocked_by=view.blocked_by,
+        )
+
+
+def _labelled(thread: ThreadSummary, label: str | None) -> bool:
+    if label is None:
+        return True
+    name, equals, value = label.partition("=")
+    return name in thread.labels and (not equals or thread.labels[name] == value)
+
+
+def _letter(letter: DeadLetter, *, content: bool) -> Letter:
+    envelope = letter.envelope
+    return Letter(
+        message_id=envelope.id,
+        thread_id=envelope.thread_id,
+        sender=envelope.sender,
+        recipient=envelope.recipient,
+        message_type=type_name(envelope.payload),
+        created_ns=envelope.created_ns,
+        reason=letter.reason,
+        detail=letter.detail,
+        text=as_text(envelope.payload) if content else None,
+    )

@@ -1,0 +1,134 @@
+"""Orders from outside: who gives them, and how the same one given twice is carried out once.
+
+A caller that got no answer cannot know whether its order was carried out. It sends the order again with the same key:
+the receipt, kept in the same commit as the effect, gives back the first answer.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.errors import OrganismError
+from organism.journal import Drop, Journal, Keep, Piece
+
+RECEIPT_DAYS = 7
+"""So long a key is remembered."""
+
+_RECEIPTS_MAX = 100_000
+_PREFIX = "receipt:"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """Who orders, and under which key.
+
+    Attributes:
+        by: The name of the caller's token; ``python`` for the program that embeds the organism.
+        key: The caller's own name for this order; empty for none.
+        fingerprint: A hash of everything the order says; the same key with another one is a mistake.
+        owner_only: Whether the caller may reach only threads that it has opened itself.
+    """
+
+    by: str = "python"
+    key: str = ""
+    fingerprint: str = ""
+    owner_only: bool = False
+
+
+PYTHON = Order()
+"""The program that embeds the organism."""
+
+
+class Receipt(msgspec.Struct, frozen=True, tag=True):
+    """An order that was carried out.
+
+    Attributes:
+        fingerprint: What it said.
+        answer: What it was answered, as JSON.
+        time_ns: When.
+    """
+
+    fingerprint: str
+    answer: str
+    time_ns: int
+
+
+class AlreadyDoneError(OrganismError):
+    """The order was carried out before; this is its answer. No failure: whoever asked gets the answer.
+
+    Attributes:
+        answer: The first answer, as JSON.
+    """
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        super().__init__("this order was carried out before")
+
+
+class KeyReusedError(OrganismError):
+    """A key was used again for another order."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the idempotency key {key!r} was used for another request; use a new key for a new request")
+
+
+class Receipts:
+    """Remembers the answers to orders with a key.
+
+    Args:
+        journal: Where receipts are kept.
+        now_ns: The present instant.
+    """
+
+    def __init__(self, journal: Journal, now_ns: Callable[[], int]) -> None:
+        self._journal = journal
+        self._now_ns = now_ns
+        self._receipts: OrderedDict[str, Receipt] = OrderedDict()
+
+    def restore(self, pieces: Iterable[Piece]) -> None:
+        """Take over what an earlier run has kept."""
+        for piece in pieces:
+            if piece.key.startswith(_PREFIX):
+                self._receipts[piece.key] = msgspec.json.decode(piece.body, type=Receipt)
+
+    def check(self, order: Order) -> None:
+        """Stop an order that was carried out before.
+
+        Raises:
+            AlreadyDoneError: If so; it holds the answer.
+            KeyReusedError: If its key was used for another order.
+        """
+        receipt = self._receipts.get(_place(order)) if order.key else None
+        if receipt is None or self._expired(receipt):
+            return
+        if receipt.fingerprint != order.fingerprint:
+            raise KeyReusedError(order.key)
+        raise AlreadyDoneError(receipt.answer)
+
+    def keep(self, order: Order, answer: object) -> None:
+        """Remember the answer to an order; in the same step as its effect."""
+        if not order.key:
+            return
+        self._forget_old()
+        receipt = Receipt(order.fingerprint, msgspec.json.encode(answer).decode(), self._now_ns())
+        place = _place(order)
+        self._receipts[place] = receipt
+        self._journal.append(Keep(place, "", receipt))
+
+    def _forget_old(self) -> None:
+        while self._receipts:
+            place, oldest = next(iter(self._receipts.items()))
+            if len(self._receipts) < _RECEIPTS_MAX and not self._expired(oldest):
+                return
+            del self._receipts[place]
+            self._journal.append(Drop(place, ""))
+
+    def _expired(self, receipt: Receipt) -> bool:
+        return self._now_ns() - receipt.time_ns > RECEIPT_DAYS * 86_400 * NS_PER_S
+
+
+def _place(order: Order) -> str:
+    """Return where a receipt is kept: the same key of another caller is another key."""
+    return _PREFIX + sha256(f"{order.by}\0{order.key}".encode()).hexdigest()

@@ -1,0 +1,55 @@
+"""Which caller has opened which thread: one who may only send may reach no others."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from organism.control.orders import Order
+from organism.errors import ThreadClosedError
+from organism.journal import Journal, Keep, Piece
+from organism.usage.events import AnyEvent, ThreadClosed
+
+_PREFIX = "owner:"
+
+
+class Owner(msgspec.Struct, frozen=True, tag=True):
+    """Who has opened a thread: the name of a token."""
+
+    by: str
+
+
+class Owners:
+    """Remembers who has opened each open thread. Give its :meth:`on_event` to a tracker.
+
+    Args:
+        journal: Where that is kept.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._owners: dict[str, str] = {}
+
+    def restore(self, pieces: Iterable[Piece]) -> None:
+        """Take over what an earlier run has kept."""
+        for piece in pieces:
+            if piece.key.startswith(_PREFIX):
+                self._owners[piece.thread_id] = msgspec.json.decode(piece.body, type=Owner).by
+
+    def note(self, thread_id: str, order: Order) -> None:
+        """Remember who has opened a thread; in the same step as its opening."""
+        self._owners[thread_id] = order.by
+        self._journal.append(Keep(_PREFIX + thread_id, thread_id, Owner(order.by)))
+
+    def check(self, thread_id: str, order: Order) -> None:
+        """Let a caller reach a thread, or say that there is none: others' threads are no business of its.
+
+        Raises:
+            ThreadClosedError: If the caller may reach only its own, and this is not one of them.
+        """
+        if order.owner_only and self._owners.get(thread_id) != order.by:
+            raise ThreadClosedError(thread_id)
+
+    def on_event(self, event: AnyEvent) -> None:
+        """Forget the owner of a thread that has ended; its pieces of the journal have gone with it."""
+        if isinstance(event, ThreadClosed):
+            self._owners.pop(event.thread_id, None)

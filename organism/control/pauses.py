@@ -1,0 +1,53 @@
+"""Paused agents outlast the process: what an operator has stopped stays stopped until an operator says otherwise.
+
+Paused threads need no keeping here: that they are is part of what the journal keeps of a thread.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from organism.errors import UnknownRecipientError
+from organism.journal import Drop, Journal, Keep, Piece
+from organism.pump.pauses import Pauses
+
+_PREFIX = "paused_agent:"
+
+
+class PausedAgent(msgspec.Struct, frozen=True, tag=True):
+    """Somebody has paused this agent."""
+
+    name: str
+
+
+class KeptPauses:
+    """Pauses and resumes agents, and keeps which are paused.
+
+    Args:
+        journal: Where that is kept.
+        pauses: What does it.
+    """
+
+    def __init__(self, journal: Journal, pauses: Pauses) -> None:
+        self._journal = journal
+        self._pauses = pauses
+
+    def restore(self, pieces: Iterable[Piece]) -> None:
+        """Pause again what an earlier run had paused, before anything is set going."""
+        for piece in pieces:
+            if not piece.key.startswith(_PREFIX):
+                continue
+            try:
+                self._pauses.pause_agent(msgspec.json.decode(piece.body, type=PausedAgent).name)
+            except UnknownRecipientError:  # it is not in the configuration any more
+                self._journal.append(Drop(piece.key, ""))
+
+    def pause_agent(self, agent: str) -> None:
+        """Have an agent take no more messages; see :meth:`Pauses.pause_agent`."""
+        self._pauses.pause_agent(agent)
+        self._journal.append(Keep(_PREFIX + agent, "", PausedAgent(agent)))
+
+    def resume_agent(self, agent: str) -> None:
+        """Let an agent take messages again; see :meth:`Pauses.resume_agent`."""
+        self._pauses.resume_agent(agent)
+        self._journal.append(Drop(_PREFIX + agent, ""))

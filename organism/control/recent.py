@@ -1,0 +1,179 @@
+"""What has happened lately, kept for people who look: messages between agents, ended threads, and how fast money goes.
+
+It listens to events and keeps a bounded number of each; nothing else depends on it; it begins anew with the process.
+"""
+
+from collections import OrderedDict, deque
+from itertools import count
+
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import NS_PER_S
+from organism.control.views import Burn, Hop, ThreadSummary
+from organism.ids import USER
+from organism.usage.events import AgentSaid, AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
+
+HOPS_KEPT = 5_000
+CLOSED_KEPT = 1_000
+_TEXT_MAX = 2_000
+_SAMPLES_MAX = 20_000
+BURN_S = 300
+"""Over how many seconds the burn rate is taken."""
+
+
+class _Sample(msgspec.Struct, frozen=True):
+    time_ns: int
+    names: tuple[str, ...]
+    tokens: int
+    cost_nanousd: int
+
+
+class _Opened(msgspec.Struct, frozen=True):
+    time_ns: int
+    labels: dict[str, str]
+    parent: str | None
+
+
+class Recent:
+    """Keeps what has happened lately. Give its :meth:`on_event` to a tracker."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._hops: deque[Hop] = deque(maxlen=HOPS_KEPT)
+        self._spent: dict[tuple[str, str], tuple[int, int, int]] = {}
+        self._opened: dict[str, _Opened] = {}
+        self._closed: OrderedDict[str, ThreadSummary] = OrderedDict()
+        self._samples: deque[_Sample] = deque(maxlen=_SAMPLES_MAX)
+
+    def on_event(self, event: AnyEvent) -> None:
+        """Take an event in."""
+        match event:
+            case ThreadOpened():
+                self._opened[event.thread_id] = _Opened(event.time_ns, event.labels, event.parent_thread_id)
+                self._hop(event, USER if event.parent_thread_id is None else event.parent_thread_id, event.entry)
+            case AgentSaid(agent=sender, recipient=recipient):
+                self._hop(event, sender, recipient, event.message_type, event.text)
+            case UsageEvent():
+                self._use(event)
+            case ThreadClosed():
+                self._close(event)
+            case _:
+                pass
+
+    def note_text(self, thread_id: str, recipient: str, message_type: str, text: str, *, opened: bool) -> None:
+        """Say what a message from outside says, which no event does.
+
+        Args:
+            thread_id: Its thread.
+            recipient: Whom it is for.
+            message_type: Its type.
+            text: What it says.
+            opened: Whether it opened the thread, which is a hop already.
+        """
+        if opened:
+            for place in range(len(self._hops) - 1, -1, -1):
+                hop = self._hops[place]
+                if hop.thread_id == thread_id:
+                    self._hops[place] = replace(hop, message_type=message_type, text=text[:_TEXT_MAX])
+                    return
+        root = next((hop.root_thread_id for hop in self._hops if hop.thread_id == thread_id), thread_id)
+        time_ns = self._hops[-1].time_ns if self._hops else 0
+        event = AgentSaid(
+            time_ns=time_ns,
+            thread_id=thread_id,
+            root_thread_id=root,
+            agent=USER,
+            recipient=recipient,
+            text=text,
+            message_type=message_type,
+        )
+        self.on_event(event)
+
+    def hops(self, thread_id: str, *, content: bool) -> tuple[Hop, ...]:
+        """Return the messages of a thread and its descendants, oldest first; their text only if asked for."""
+        found = (hop for hop in self._hops if thread_id in (hop.thread_id, hop.root_thread_id))
+        return tuple(hop if content else replace(hop, text=None) for hop in found)
+
+    def closed(self) -> tuple[ThreadSummary, ...]:
+        """Return the threads that ended last, oldest first."""
+        return tuple(self._closed.values())
+
+    def find_closed(self, thread_id: str) -> ThreadSummary | None:
+        """Return a thread that has ended not too long ago."""
+        return self._closed.get(thread_id)
+
+    def opened_ns(self, thread_id: str) -> int:
+        """Return when an open thread was opened; 0 when this process has not seen it."""
+        opened = self._opened.get(thread_id)
+        return opened.time_ns if opened is not None else 0
+
+    def burn(self, now_ns: int) -> tuple[Burn, ...]:
+        """Return what the last minutes used, the whole first and then what used most."""
+        since = now_ns - BURN_S * NS_PER_S
+        while self._samples and self._samples[0].time_ns < since:
+            self._samples.popleft()
+        sums: dict[str, list[int]] = {"total": [0, 0, 0]}
+        for sample in self._samples:
+            for name in ("total", *sample.names):
+                line = sums.setdefault(name, [0, 0, 0])
+                line[0] += 1
+                line[1] += sample.tokens
+                line[2] += sample.cost_nanousd
+        lines = [
+            Burn(name=name, seconds=BURN_S, calls=calls, tokens=tokens, cost_nanousd=cost)
+            for name, (calls, tokens, cost) in sums.items()
+        ]
+        return (lines[0], *sorted(lines[1:], key=lambda line: (-line.cost_nanousd, -line.tokens, line.name)))
+
+    def _hop(
+        self,
+        event: ThreadOpened | AgentSaid,
+        sender: str,
+        recipient: str,
+        message_type: str = "",
+        text: str | None = None,
+    ) -> None:
+        cost, tokens, calls = self._spent.pop((event.thread_id, sender), (0, 0, 0))
+        self._hops.append(
+            Hop(
+                number=next(self._numbers),
+                time_ns=event.time_ns,
+                thread_id=event.thread_id,
+                root_thread_id=event.root_thread_id,
+                sender=sender,
+                recipient=recipient,
+                message_type=message_type,
+                cost_nanousd=cost,
+                tokens=tokens,
+                calls=calls,
+                text=None if text is None else text[:_TEXT_MAX],
+            )
+        )
+
+    def _use(self, event: UsageEvent) -> None:
+        if event.outcome == "released":
+            return
+        cost, tokens, calls = self._spent.get((event.thread_id, event.agent), (0, 0, 0))
+        more = event.cost_nanousd or 0
+        self._spent[event.thread_id, event.agent] = (cost + more, tokens + event.usage.total, calls + 1)
+        names = (f"thread:{event.root_thread_id}", f"agent:{event.agent}", f"model:{event.model}")
+        self._samples.append(_Sample(event.time_ns, names, event.usage.total, more))
+
+    def _close(self, event: ThreadClosed) -> None:
+        opened = self._opened.pop(event.thread_id, _Opened(0, {}, None))
+        for key in [key for key in self._spent if key[0] == event.thread_id]:
+            del self._spent[key]
+        self._closed[event.thread_id] = ThreadSummary(
+            thread_id=event.thread_id,
+            root_thread_id=event.root_thread_id,
+            parent_thread_id=opened.parent,
+            state=event.outcome,
+            budget=event.budget,
+            opened_ns=opened.time_ns,
+            closed_ns=event.time_ns,
+            labels=opened.labels,
+            reason=event.reason,
+        )
+        if len(self._closed) > CLOSED_KEPT:
+            self._closed.popitem(last=False)

@@ -1,0 +1,211 @@
+"""What an operator gets to see: frozen structs, which are also the API's answers."""
+
+from typing import Literal
+
+import msgspec
+
+from organism.amounts import BudgetState
+from organism.budget.holds import Mode
+from organism.errors import Shortfall
+from organism.usage.totals import UsageTotals
+
+ThreadState = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
+"""What a thread does, or how it ended."""
+
+By = Literal["agent", "model", "thread", "day", "label"]
+"""What usage is broken down by."""
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What was accepted, durably.
+
+    Attributes:
+        thread_id: The thread it is in.
+        message_id: The message; ``None`` where it opened the thread.
+    """
+
+    thread_id: str
+    message_id: str | None = None
+
+
+class Done(msgspec.Struct, frozen=True):
+    """An order was carried out.
+
+    Attributes:
+        changed: What it has changed, such as the threads that were paused; empty when nothing had to be.
+    """
+
+    changed: tuple[str, ...] = ()
+
+
+class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A thread in a list.
+
+    Attributes:
+        opened_ns: When it was opened, as far as this process knows; 0 when it does not.
+        closed_ns: When it ended; 0 while it is open.
+        queued: Messages that wait or run, by agent.
+        parked: Agents whose message waits for budget.
+        children: Open child threads.
+        blocked_by: The scope that refused, and every number.
+        reason: Why it did not complete.
+        budget: Its own account; the final one once it has ended.
+    """
+
+    thread_id: str
+    root_thread_id: str
+    parent_thread_id: str | None
+    state: ThreadState
+    budget: BudgetState
+    opened_ns: int = 0
+    closed_ns: int = 0
+    labels: dict[str, str] = {}
+    queued: dict[str, int] = {}
+    parked: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    blocked_by: Shortfall | None = None
+    reason: str | None = None
+
+
+class ThreadPage(msgspec.Struct, frozen=True):
+    """Some threads, newest first.
+
+    Attributes:
+        next: Ask for the next page with this as ``after``; ``None`` on the last.
+    """
+
+    threads: tuple[ThreadSummary, ...]
+    next: str | None = None
+
+
+class Hop(msgspec.Struct, frozen=True, kw_only=True):
+    """One message on its way, and what it cost to make.
+
+    Attributes:
+        number: Counts the hops this process has seen.
+        cost_nanousd: Cost of the calls its sender has made since its last message of this thread.
+        tokens: Tokens of these calls.
+        calls: How many they were.
+        text: What it says; ``None`` unless asked for.
+    """
+
+    number: int
+    time_ns: int
+    thread_id: str
+    root_thread_id: str
+    sender: str
+    recipient: str
+    message_type: str
+    cost_nanousd: int = 0
+    tokens: int = 0
+    calls: int = 0
+    text: str | None = None
+
+
+class ThreadDetail(msgspec.Struct, frozen=True):
+    """A thread, every account that limits it, its descendants, and its messages between agents, oldest first."""
+
+    thread: ThreadSummary
+    budgets: tuple[BudgetState, ...]
+    tree: tuple[ThreadSummary, ...]
+    messages: tuple[Hop, ...]
+
+
+class AgentView(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent and what waits for it.
+
+    Attributes:
+        state: ``running``; ``paused`` by an operator; ``failed`` after too many failures.
+        reason: Why it has failed.
+        mailbox: Messages that wait.
+        mailbox_max: How many may.
+        bytes: Bytes that wait.
+    """
+
+    name: str
+    description: str
+    state: Literal["running", "paused", "failed"]
+    next: tuple[str, ...]
+    mailbox: int
+    mailbox_max: int
+    bytes: int
+    reason: str | None = None
+    usage: UsageTotals | None = None
+
+
+class Burn(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast something is being used up: sums over the last minutes.
+
+    Attributes:
+        name: ``total``, ``thread:ID``, ``agent:NAME`` or ``model:NAME``.
+        seconds: Over how long.
+    """
+
+    name: str
+    seconds: int
+    calls: int
+    tokens: int
+    cost_nanousd: int
+
+
+class ThreadCounts(msgspec.Struct, frozen=True):
+    """How many threads are in which state."""
+
+    open: int
+    blocked: int
+    paused: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The organism at one instant.
+
+    Attributes:
+        source: Names this organism and its journal in events.
+        started_ns: When this process began to run it.
+        accepting: Whether new threads are taken.
+        windows: The accounts of the present day and month.
+        usage: Sums since the start of this process.
+        burn: How fast it is going, the whole first.
+    """
+
+    name: str
+    version: str
+    source: str
+    mode: Mode
+    durable: bool
+    started_ns: int
+    now_ns: int
+    accepting: bool
+    threads: ThreadCounts
+    dead_letters: int
+    windows: tuple[BudgetState, ...]
+    usage: UsageTotals
+    burn: tuple[Burn, ...]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Sums since the start of this process, in all and broken down."""
+
+    total: UsageTotals
+    by: By
+    groups: dict[str, UsageTotals]
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter, without what it says unless asked for."""
+
+    message_id: str
+    thread_id: str
+    sender: str
+    recipient: str
+    message_type: str
+    created_ns: int
+    reason: str
+    detail: str
+    text: str | None = None
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """What a reload has changed, one short phrase each; empty when the file says what is in force already."""
+
+    changes: tuple[str, ...]

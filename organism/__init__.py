@@ -1,23 +1,28 @@
 """A message-bus actor runtime for LLM agents with hard budgets per conversation thread.
 
-The public names. Everything else may change between versions.
+The public names. Everything else may change between versions. Each is imported when it is first asked for, so that
+``import organism`` costs nothing and the command line answers at once.
 """
 
-from organism.agents.agent import Agent, To, agent
-from organism.agents.context import Context
-from organism.agents.llm import LLMSettings, llm_agent
-from organism.amounts import BudgetState, Limits, TokenUsage, nanousd
-from organism.app import Organism
-from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import BudgetPlan, ScopedLimits
-from organism.errors import BudgetExhaustedError, ConfigError, OrganismError, ProviderError
-from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, ThreadResult
-from organism.pump.bounds import Bounds
-from organism.router.plan import ModelPlan, Route
-from organism.router.provider import Completion, Provider
-from organism.router.router import LLMRouter
-from organism.usage.events import UsageEvent
-from organism.usage.tracker import UsageTracker
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from organism.agents.agent import Agent, To, agent
+    from organism.agents.context import Context
+    from organism.agents.llm import LLMSettings, llm_agent
+    from organism.amounts import BudgetState, Limits, TokenUsage, nanousd
+    from organism.app import Organism
+    from organism.budget.registry import ThreadBudgetRegistry
+    from organism.budget.scopes import BudgetPlan, ScopedLimits
+    from organism.errors import BudgetExhaustedError, ConfigError, OrganismError, ProviderError
+    from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, ThreadResult
+    from organism.pump.bounds import Bounds
+    from organism.router.plan import ModelPlan, Route
+    from organism.router.provider import Completion, Provider
+    from organism.router.router import LLMRouter
+    from organism.usage.events import UsageEvent
+    from organism.usage.tracker import UsageTracker
 
 __all__ = [
     "Agent",
@@ -53,3 +58,57 @@ __all__ = [
     "llm_agent",
     "nanousd",
 ]
+
+_HOMES = {
+    "Agent": "organism.agents.agent",
+    "AgentFailed": "organism.messages",
+    "Bounds": "organism.pump.bounds",
+    "BudgetExhaustedError": "organism.errors",
+    "BudgetPlan": "organism.budget.scopes",
+    "BudgetState": "organism.amounts",
+    "BudgetWarning": "organism.messages",
+    "Completion": "organism.router.provider",
+    "ConfigError": "organism.errors",
+    "Context": "organism.agents.context",
+    "Gathered": "organism.messages",
+    "LLMRouter": "organism.router.router",
+    "LLMSettings": "organism.agents.llm",
+    "Limits": "organism.amounts",
+    "Message": "organism.messages",
+    "ModelPlan": "organism.router.plan",
+    "Organism": "organism.app",
+    "OrganismError": "organism.errors",
+    "Provider": "organism.router.provider",
+    "ProviderError": "organism.errors",
+    "Route": "organism.router.plan",
+    "ScopedLimits": "organism.budget.scopes",
+    "Text": "organism.messages",
+    "ThreadBudgetRegistry": "organism.budget.registry",
+    "ThreadResult": "organism.messages",
+    "To": "organism.agents.agent",
+    "TokenUsage": "organism.amounts",
+    "UsageEvent": "organism.usage.events",
+    "UsageTracker": "organism.usage.tracker",
+    "agent": "organism.agents.agent",
+    "llm_agent": "organism.agents.llm",
+    "nanousd": "organism.amounts",
+}
+"""Where each public name lives."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for.
+
+    Raises:
+        AttributeError: If there is none of that name.
+    """
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'organism' has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

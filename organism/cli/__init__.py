@@ -12,11 +12,17 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from organism.cli import exits
+from organism.cli.remote import register
 
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The configuration.")]
 _FILE = Path("organism.yaml")
 
-app = App(name="organism", help="Run LLM agents with hard budgets per conversation.", version_flags=["--version"])
+app = App(
+    name="organism",
+    help="Run LLM agents with hard budgets per conversation.",
+    version_flags=["--version"],
+    help_format="plaintext",
+)
 models = App(name="models", help="Models that run on this machine.")
 app.command(models)
 dashboards = App(name="dashboards", help="What Grafana and Prometheus show and watch.")
@@ -25,6 +31,8 @@ usage = App(name="usage", help="What has been used, and what it cost.")
 app.command(usage)
 prices = App(name="prices", help="What models cost.")
 app.command(prices)
+register(app, usage)
+app.register_install_completion_command()
 
 
 BudgetTokens = Annotated[int | None, Parameter(name="--budget-tokens", help="Tokens the run may use.")]
@@ -171,67 +179,6 @@ def daemon(
     return run_daemon(file, state, port, log_format, dict(os.environ))
 
 
-@app.command
-def send(
-    text: str,
-    *,
-    file: File = _FILE,
-    state: Path | None = None,
-    to: str | None = None,
-    thread: str | None = None,
-    wait: bool = False,
-    json: bool = False,
-) -> int:
-    """Send a message to the running daemon and print its thread's id.
-
-    Args:
-        text: The message.
-        state: The daemon's state folder.
-        to: The agent it is for.
-        thread: An open thread to send it into; a new one unless given.
-        wait: Wait for the thread's end and print its answer.
-        json: Print JSON.
-    """
-    from organism.cli.client import Client, send_message
-
-    return send_message(Client.of(file, state), text, to=to, thread=thread, wait=wait, as_json=json)
-
-
-@app.command
-def events(
-    *,
-    file: File = _FILE,
-    state: Path | None = None,
-    follow: Annotated[bool, Parameter(help="Go on until interrupted; the only way so far.")] = True,
-    thread: str | None = None,
-    type: Annotated[list[str] | None, Parameter(help="Only events of this type; may be repeated.")] = None,  # noqa: A002
-    content: bool = False,
-) -> int:
-    """Print the daemon's events as they happen, one JSON document a line.
-
-    Args:
-        state: The daemon's state folder.
-        thread: Only events of this thread and its children.
-        content: Also what agents say.
-    """
-    from organism.cli.client import Client, follow_events
-
-    del follow
-    return follow_events(Client.of(file, state), thread=thread, types=type or [], content=content)
-
-
-@app.command
-def threads(*, file: File = _FILE, state: Path | None = None) -> int:
-    """List the daemon's open threads as JSON, one a line.
-
-    Args:
-        state: The daemon's state folder.
-    """
-    from organism.cli.client import Client, list_threads
-
-    return list_threads(Client.of(file, state))
-
-
 @dashboards.command(name="export")
 def export_dashboards(folder: Path) -> int:
     """Write the Grafana dashboard and the Prometheus alert rules into a folder.
@@ -327,19 +274,9 @@ def main() -> None:
 
 def call(arguments: list[str]) -> int:
     """Run a command line and return its exit code; errors that are somebody's to mend are one line, no traceback."""
-    from organism.cli.client import UnreachableError
-    from organism.cli.terminal import one_line
-    from organism.errors import OrganismError
-
     try:
         code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
-        return exits.USAGE
-    except UnreachableError as error:
-        print(f"organism: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
-        return exits.UNREACHABLE
-    except OrganismError as error:
-        print(f"organism: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return exits.USAGE
     except KeyboardInterrupt:
         return exits.INTERRUPTED
@@ -347,4 +284,6 @@ def call(arguments: list[str]) -> int:
         # Whoever read our output has gone, as `organism events | head` does; that is not our failure.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
+    except Exception as error:  # noqa: BLE001 - what is no error of organism's own is raised again
+        return exits.explain(error)
     return code if isinstance(code, int) else exits.OK

@@ -1,35 +1,55 @@
-"""Commands that talk to the running daemon."""
+"""Talks to the running daemon: questions, orders, events."""
 
-import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from organism.api.tokens import TOKEN_FILE
 from organism.cli import exits
 from organism.cli.state import read_address, state_folder
-from organism.cli.terminal import one_line, plain
-from organism.errors import ConfigError, MissingExtraError, OrganismError, Shortfall
+from organism.errors import ConfigError, MissingExtraError, OrganismError
+from organism.usage.cloudevents import CloudEvent
 
 if TYPE_CHECKING:
     import httpx2
 
 _TIMEOUT_S = 30.0
 
+T = TypeVar("T")
+
 
 class UnreachableError(OrganismError):
     """No daemon answers."""
+
+    exit_code = exits.UNREACHABLE
 
     def __init__(self, state: Path) -> None:
         super().__init__(f"no daemon answers for {state}; start one with 'organism daemon', or name its --state")
 
 
 class RefusedError(OrganismError):
-    """The daemon refused a request, and said why."""
+    """The daemon refused a request, or has gone away meanwhile.
+
+    Attributes:
+        status: The HTTP status; 0 without an answer.
+        code: What went wrong, for programs.
+    """
+
+    def __init__(self, answer: bytes | str, status: int = 0) -> None:
+        self.status = status
+        self.code = ""
+        text = answer if isinstance(answer, str) else answer.decode("utf-8", "replace")[:500]
+        if isinstance(answer, bytes):
+            try:
+                problem = msgspec.json.decode(answer, type=dict[str, Any])
+                self.code, text = str(problem["code"]), str(problem["detail"])
+            except (msgspec.MsgspecError, KeyError):
+                pass
+        super().__init__(f"{text} ({self.code})" if self.code else text)
 
 
 class Client:
@@ -39,10 +59,13 @@ class Client:
         url: Its API.
         token: Its secret.
         state: The folder, for error messages.
+
+    Attributes:
+        url: Its API.
     """
 
     def __init__(self, url: str, token: str, state: Path) -> None:
-        self._url = url
+        self.url = url
         self._token = token
         self._state = state
 
@@ -64,39 +87,73 @@ class Client:
             raise ConfigError(f"the daemon's token cannot be read: {error.strerror}", where=str(folder)) from None
         return cls(address.url, token, folder)
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """Make a request and return its answer.
+    def ask(self, answer: type[T], path: str, **params: object) -> T:
+        """Ask a question.
+
+        Args:
+            answer: What the answer is made of.
+            path: Below the API's root.
+            params: Query parameters; those that are ``None`` are left out.
 
         Raises:
             UnreachableError: If nobody answers.
             RefusedError: If the daemon refuses.
         """
-        with self._connected() as client:
-            response = client.request(method, path, json=body)
-            if response.is_error:
-                problem = response.json()
-                raise RefusedError(f"{problem.get('detail', response.text)} ({problem.get('code', '')})")
-            return response.json()
+        return msgspec.json.decode(self._request("GET", path, params=params), type=answer)
 
-    def follow(self, thread: str | None, types: list[str], *, content: bool) -> Iterator[dict[str, Any]]:
-        """Yield events as they happen; the first item is empty and says that the daemon listens.
+    def order(self, answer: type[T], method: str, path: str, body: object = None, **params: object) -> T:
+        """Give an order. It has a key, so that it would be carried out once if it had to be sent again.
 
         Raises:
             UnreachableError: If nobody answers.
             RefusedError: If the daemon refuses.
         """
-        params: list[tuple[str, str | int | float | bool | None]] = [("type", name) for name in types]
-        if thread is not None:
-            params.append(("thread", thread))
-        if content:
-            params.append(("content", "true"))
-        with self._connected(endless=True) as client, client.stream("GET", "/v1/events", params=params) as response:
+        raw = self._request(method, path, body=body, params=params, key=token_hex(16))
+        return msgspec.json.decode(raw, type=answer)
+
+    def follow(
+        self, thread: str | None = None, types: Iterable[str] = (), *, content: bool = False, after: str | None = None
+    ) -> Iterator[CloudEvent | None]:
+        """Yield events as they happen; the first item is ``None`` and says that the daemon listens.
+
+        Args:
+            thread: Only events of this thread and its descendants.
+            types: Only these kinds of events.
+            content: Also what agents say.
+            after: Begin with the events after this one.
+
+        Raises:
+            UnreachableError: If nobody answers.
+            RefusedError: If the daemon refuses.
+        """
+        params = {"type": list(types), "thread": thread, "content": content or None, "after": after}
+        with (
+            self._connected(endless=True) as client,
+            client.stream("GET", "/v1/events", params=_given(params)) as response,
+        ):
             if response.is_error:
-                raise RefusedError(response.read().decode("utf-8", "replace"))
-            yield {}
+                response.read()
+                raise RefusedError(response.content, response.status_code)
+            yield None
             for line in response.iter_lines():
                 if line.startswith("data:"):
-                    yield json.loads(line[5:])["data"]
+                    yield msgspec.json.decode(line[5:], type=CloudEvent)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, object] | None = None,
+        key: str | None = None,
+    ) -> bytes:
+        headers = {"idempotency-key": key} if key else {}
+        with self._connected() as client:
+            response = client.request(method, path, json=body, params=_given(params or {}), headers=headers)
+            if response.is_error:
+                raise RefusedError(response.content, response.status_code)
+            return bytes(response.content)
 
     @contextmanager
     def _connected(self, *, endless: bool = False) -> Iterator["httpx2.Client"]:
@@ -107,7 +164,7 @@ class Client:
         headers = {"authorization": f"Bearer {self._token}"}
         timeout = httpx2.Timeout(None if endless else _TIMEOUT_S, connect=_TIMEOUT_S)
         try:
-            with httpx2.Client(base_url=self._url, headers=headers, timeout=timeout, trust_env=False) as client:
+            with httpx2.Client(base_url=self.url, headers=headers, timeout=timeout, trust_env=False) as client:
                 yield client
         except httpx2.ConnectError:
             raise UnreachableError(self._state) from None
@@ -115,53 +172,10 @@ class Client:
             raise RefusedError(f"the daemon has gone away: {error or type(error).__name__}") from None
 
 
-def send_message(client: Client, text: str, *, to: str | None, thread: str | None, wait: bool, as_json: bool) -> int:
-    """Send a message and print the thread's id, or with ``wait`` its answer."""
-    body = {"text": text} | ({"to": to} if to else {})
-    path = f"/v1/threads/{thread}/messages" if thread else "/v1/threads"
-    if not wait:
-        accepted = client.call("POST", path, body)
-        sys.stdout.write(json.dumps(accepted) + "\n" if as_json else f"{accepted['thread_id']}\n")
-        return exits.OK
-    # Following begins before sending, so that nothing the thread says can be missed.
-    stream = client.follow(None, [], content=True)
-    next(stream)
-    thread_id = client.call("POST", path, body)["thread_id"]
-    answers = []
-    for event in stream:
-        if event["thread_id"] != thread_id:
-            continue
-        match event["type"]:
-            case "AgentSaid" if event["recipient"] == "user":
-                answers.append(event["text"])
-                if not as_json:
-                    sys.stdout.write(plain(event["text"]) + "\n")
-            case "ThreadBlocked":
-                shortfall = msgspec.convert(event["shortfall"], Shortfall)
-                sys.stderr.write(f"organism: thread {thread_id} waits for budget: {shortfall}\n")
-                return exits.EXHAUSTED
-            case "ThreadClosed":
-                if as_json:
-                    sys.stdout.write(json.dumps({"answers": answers, **event}) + "\n")
-                elif event["reason"]:
-                    sys.stderr.write(f"organism: {event['outcome']}: {one_line(event['reason'])}\n")
-                return exits.OK if event["outcome"] == "completed" else exits.FAILED
-            case _:
-                pass
-    return exits.FAILED
-
-
-def follow_events(client: Client, *, thread: str | None, types: list[str], content: bool) -> int:
-    """Print events as lines of JSON until interrupted or the daemon stops."""
-    for event in client.follow(thread, types, content=content):
-        if event:
-            sys.stdout.write(json.dumps(event) + "\n")
-            sys.stdout.flush()
-    return exits.OK
-
-
-def list_threads(client: Client) -> int:
-    """Print open threads as lines of JSON."""
-    for thread in client.call("GET", "/v1/threads")["threads"]:
-        sys.stdout.write(json.dumps(thread) + "\n")
-    return exits.OK
+def _given(params: Mapping[str, object]) -> dict[str, Any]:
+    """Leave out what was not given, and write booleans as the API reads them."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in params.items()
+        if value is not None
+    }

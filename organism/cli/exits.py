@@ -1,5 +1,7 @@
 """Exit codes of the ``organism`` command, and how an error becomes one."""
 
+import sys
+
 OK = 0
 FAILED = 1
 """The work was tried and failed."""
@@ -15,3 +17,19 @@ UNREACHABLE = 4
 
 INTERRUPTED = 130
 """Stopped by Ctrl-C, as shells count it."""
+
+
+def explain(error: Exception) -> int:
+    """Say an error that is somebody's to mend in one line, and return its exit code; any other is raised again.
+
+    Raises:
+        Exception: The error, if it is none of organism's own: that is a bug, and its traceback is wanted.
+    """
+    from organism.cli.terminal import one_line
+    from organism.errors import OrganismError
+
+    if not isinstance(error, OrganismError):
+        raise error
+    sys.stderr.write(f"organism: {one_line(str(error))}\n")
+    code: int = getattr(error, "exit_code", USAGE)
+    return code

@@ -1,0 +1,95 @@
+"""``organism send``, ``ask`` and ``events``: what goes into the daemon, and what comes out as it happens."""
+
+import json
+import sys
+
+import msgspec
+
+from organism.cli import exits
+from organism.cli.client import Client
+from organism.cli.terminal import one_line, plain
+from organism.control.views import Accepted
+from organism.usage.cloudevents import CloudEvent
+from organism.usage.events import AgentSaid, ThreadBlocked, ThreadClosed
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events to print, and how."""
+
+    thread: str | None
+    types: tuple[str, ...]
+    after: str | None
+    content: bool
+    envelope: bool
+
+
+class _Page(msgspec.Struct):
+    events: list[CloudEvent]
+    next: str
+    more: bool
+
+
+def send(client: Client, text: str, *, to: str | None, thread: str | None, wait: bool, as_json: bool) -> int:
+    """Send a message and print the thread's id, or with ``wait`` its answers as they come."""
+    body = {"text": text} | ({"to": to} if to else {})
+    path = f"/v1/threads/{thread}/messages" if thread else "/v1/threads"
+    if not wait:
+        accepted = client.order(Accepted, "POST", path, body)
+        _print(msgspec.json.encode(accepted).decode() if as_json else accepted.thread_id)
+        return exits.OK
+    # Following begins before sending, so that nothing the thread says can be missed.
+    stream = client.follow(content=True)
+    next(stream)
+    thread_id = client.order(Accepted, "POST", path, body).thread_id
+    answers: list[str] = []
+    for envelope in stream:
+        if envelope is None or envelope.data.thread_id != thread_id:
+            continue
+        match envelope.data:
+            case AgentSaid(recipient="user", text=said):
+                answers.append(said)
+                if not as_json:
+                    _print(plain(said))
+            case ThreadBlocked(shortfall=shortfall):
+                sys.stderr.write(f"organism: thread {thread_id} waits for budget: {shortfall}\n")
+                return exits.EXHAUSTED
+            case ThreadClosed(outcome=outcome, reason=reason):
+                if as_json:
+                    _print(json.dumps({"answers": answers, **msgspec.to_builtins(envelope.data)}))
+                elif reason:
+                    sys.stderr.write(f"organism: {outcome}: {one_line(reason)}\n")
+                return exits.OK if outcome == "completed" else exits.FAILED
+            case _:
+                pass
+    sys.stderr.write(f"organism: the daemon has stopped before thread {thread_id} ended\n")
+    return exits.FAILED
+
+
+def follow_events(client: Client, wanted: Wanted) -> int:
+    """Print events as lines of JSON until interrupted or the daemon stops."""
+    for envelope in client.follow(wanted.thread, wanted.types, content=wanted.content, after=wanted.after):
+        if envelope is not None:
+            _print_event(envelope, wanted)
+    return exits.OK
+
+
+def print_events(client: Client, wanted: Wanted) -> int:
+    """Print the events that the daemon has, oldest first, and end."""
+    after, more = wanted.after or "", True
+    while more:
+        page = client.ask(
+            _Page, "/v1/events/page", after=after, limit=1000, thread=wanted.thread, type=list(wanted.types) or None
+        )
+        for envelope in page.events:
+            _print_event(envelope, wanted)
+        after, more = page.next, page.more
+    return exits.OK
+
+
+def _print_event(envelope: CloudEvent, wanted: Wanted) -> None:
+    _print(msgspec.json.encode(envelope if wanted.envelope else envelope.data).decode())
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

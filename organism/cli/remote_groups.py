@@ -1,0 +1,162 @@
+"""Groups of commands that talk to the running daemon: budgets, dead letters, tokens."""
+
+from typing import Literal
+
+from cyclopts import App
+
+from organism.cli.options import DEFAULT_FILE, File, Json, State
+
+budget = App(name="budget", help="Limits of every scope: show, raise, lower.")
+letters = App(name="dead-letters", help="Messages that were given up on: list, retry, discard.")
+token = App(name="token", help="Tokens for programs and people: make, list, revoke.")
+
+
+@budget.command(name="show")
+def show_budget(
+    account: str | None = None, *, file: File = DEFAULT_FILE, state: State = None, json: Json = False
+) -> int:
+    """Show a budget, or all of them.
+
+    Args:
+        account: A thread's id, or an account such as organism@day:2026-11-24.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.show_budgets(Client.of(file, state), account, as_json=json)
+
+
+@budget.command(name="raise")
+def raise_budget(
+    account: str,
+    *,
+    file: File = DEFAULT_FILE,
+    state: State = None,
+    tokens: int = 0,
+    usd: str | None = None,
+    seconds: int = 0,
+    calls: int = 0,
+    percent: int = 0,
+    json: Json = False,
+) -> int:
+    """Raise a budget by so much; what waited for it goes on.
+
+    Args:
+        account: A thread's id, or an account such as organism@day:2026-11-24.
+        percent: So many per cent of every limit there is.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    by = operating.Step(tokens=tokens, usd=usd, seconds=seconds, calls=calls, percent=percent)
+    return operating.move(Client.of(file, state), account, by, as_json=json)
+
+
+@budget.command(name="lower")
+def lower_budget(
+    account: str,
+    *,
+    file: File = DEFAULT_FILE,
+    state: State = None,
+    tokens: int = 0,
+    usd: str | None = None,
+    seconds: int = 0,
+    calls: int = 0,
+    percent: int = 0,
+    json: Json = False,
+) -> int:
+    """Lower a budget by so much, never below zero.
+
+    Args:
+        account: A thread's id, or an account such as organism@day:2026-11-24.
+        percent: So many per cent of every limit there is.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    by = operating.Step(tokens=tokens, usd=usd, seconds=seconds, calls=calls, percent=percent).down()
+    return operating.move(Client.of(file, state), account, by, as_json=json)
+
+
+@letters.default
+def list_letters(*, file: File = DEFAULT_FILE, state: State = None, content: bool = False, json: Json = False) -> int:
+    """List messages that were given up on, with the reason.
+
+    Args:
+        content: Also what they say.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.list_letters(Client.of(file, state), content=content, as_json=json)
+
+
+@letters.command(name="retry")
+def retry_letter(message: str, *, file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
+    """Send a dead letter's message again: in its thread, or in a new one if that has ended.
+
+    Args:
+        message: Its id.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.retry_letter(Client.of(file, state), message, as_json=json)
+
+
+@letters.command(name="discard")
+def discard_letter(message: str, *, file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
+    """Forget a dead letter.
+
+    Args:
+        message: Its id.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.discard_letter(Client.of(file, state), message, as_json=json)
+
+
+@token.command(name="make")
+def make_token(
+    name: str,
+    *,
+    scope: list[Literal["read", "send", "operate", "admin"]],
+    days: int | None = None,
+    file: File = DEFAULT_FILE,
+    state: State = None,
+    json: Json = False,
+) -> int:
+    """Make a token and print its secret, this once.
+
+    Args:
+        name: What the audit calls it.
+        scope: What it may do; may be repeated.
+        days: How long it lasts; for ever unless given.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.make_token(Client.of(file, state), name, list(scope), days, as_json=json)
+
+
+@token.command(name="list")
+def list_tokens(*, file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
+    """List tokens, without their secrets."""
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.list_tokens(Client.of(file, state), as_json=json)
+
+
+@token.command(name="revoke")
+def revoke_token(name: str, *, file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
+    """Revoke a token from now on.
+
+    Args:
+        name: Its name.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.revoke_token(Client.of(file, state), name, as_json=json)

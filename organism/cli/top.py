@@ -1,0 +1,224 @@
+"""``organism top``: budgets as they are used up, with a hand on them.
+
+Keys: up/down or j/k choose a thread, r raises its limits by a quarter, p pauses or resumes it, t ends it after a y,
+tab shows threads, agents or models, q leaves.
+"""
+
+import os
+import select
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from organism.amounts import BudgetState, format_usd
+from organism.budget.thresholds import DEFAULT_THRESHOLDS
+from organism.cli import exits
+from organism.cli.client import Client, RefusedError
+from organism.cli.operating import STATE_STYLE
+from organism.cli.pace import busiest, tightest, time_left_s, time_text
+from organism.cli.summary import bar, budget_lines, cost_text
+from organism.cli.terminal import Terminal
+from organism.control.views import Done, Status, ThreadPage, ThreadSummary
+
+_REFRESH_S = 1.0
+_ROWS_MAX = 20
+_RAISE_PERCENT = 25
+_WIDE = 110
+"""From so many columns on, bars are long."""
+_KEYS = {"\x1b[A": "k", "\x1b[B": "j", "\x03": "q"}
+
+View = Literal["thread", "agent", "model"]
+_NEXT: dict[View, View] = {"thread": "agent", "agent": "model", "model": "thread"}
+
+
+class Screen:
+    """What is seen, what is chosen, and what a key does.
+
+    Args:
+        client: Talks to the daemon.
+        width: Columns there are.
+    """
+
+    def __init__(self, client: Client, width: int) -> None:
+        self._client = client
+        self._bar = 24 if width >= _WIDE else 10
+        self._view: View = "thread"
+        self._chosen = ""
+        self._sure = ""
+        self._note = ""
+        self.ended = False
+        self.look()
+
+    def look(self) -> None:
+        """Ask how things stand."""
+        self._status = self._client.ask(Status, "/v1/status")
+        page = self._client.ask(ThreadPage, "/v1/threads", limit=500)
+        self._threads = busiest(page.threads, self._status.burn)[:_ROWS_MAX]
+        ids = [thread.thread_id for thread in self._threads]
+        if self._chosen not in ids:
+            self._chosen, self._sure = (ids[0] if ids else ""), ""
+
+    def press(self, key: str) -> None:
+        """Do what a key says; what the daemon refuses is shown."""
+        sure, self._sure, self._note = self._sure, "", ""
+        try:
+            match key:
+                case "q":
+                    self.ended = True
+                case "j" | "k":
+                    self._move(1 if key == "j" else -1)
+                case "\t":
+                    self._view = _NEXT[self._view]
+                case "r" | "p" | "t" if self._chosen:
+                    self._act(key)
+                case "y" if sure:
+                    self._client.order(BudgetState, "DELETE", f"/v1/threads/{sure}", reason="ended from organism top")
+                    self._note = f"{sure} ended"
+                case _:
+                    return
+            self.look()
+        except RefusedError as error:
+            self._note = str(error)
+
+    def _move(self, by: int) -> None:
+        ids = [thread.thread_id for thread in self._threads]
+        if ids:
+            place = ids.index(self._chosen) if self._chosen in ids else 0
+            self._chosen = ids[max(0, min(len(ids) - 1, place + by))]
+
+    def _act(self, key: str) -> None:
+        path = f"/v1/threads/{self._chosen}"
+        if key == "r":
+            body = {"percent": _RAISE_PERCENT}
+            self._client.order(BudgetState, "POST", f"/v1/budgets/{self._chosen}/move", body)
+            self._note = f"limits of {self._chosen} raised by {_RAISE_PERCENT} %"
+        elif key == "p":
+            paused = next((one.state == "paused" for one in self._threads if one.thread_id == self._chosen), False)
+            self._client.order(Done, "POST", f"{path}/{'resume' if paused else 'pause'}")
+            self._note = f"{self._chosen} {'resumed' if paused else 'paused'}"
+        else:
+            self._sure = self._chosen
+            self._note = f"end {self._chosen}? y to end it, any other key to leave it"
+
+    def render(self) -> RenderableType:
+        """Draw it."""
+        status, whole = self._status, self._status.burn[0]
+        counts = status.threads
+        lines: list[RenderableType] = [
+            Text.from_markup(
+                f"[bold]{escape(status.name)}[/] {status.mode}  {counts.open} open  [red]{counts.blocked} blocked[/]  "
+                f"[yellow]{counts.paused} paused[/]  {status.dead_letters} dead letters"
+            ),
+            Text.from_markup(
+                f"{cost_text(status.usage)} in {status.usage.calls:,} calls  burning "
+                f"{format_usd(whole.cost_nanousd * 3600 // whole.seconds)} and "
+                f"{whole.tokens * 60 // whole.seconds:,} tokens/min"
+            ),
+        ]
+        for state in status.windows:
+            left = time_text(time_left_s(state, status.burn))
+            lines += [Text.from_markup(f"{line}  [dim]{left} left[/]") for line in budget_lines([state], self._bar)]
+        lines.append(self._thread_table() if self._view == "thread" else self._burn_table())
+        if self._note:
+            lines.append(Text(self._note, style="bold yellow"))
+        keys = "j/k choose  r raise 25 %  p pause/resume  t end  tab other view  q leave"
+        return Group(*lines, Text(keys, style="dim"))
+
+    def _thread_table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("", "thread", "state", "spent, held, limit", "cost", "calls", "left"):
+            table.add_column(heading, no_wrap=True)
+        for thread in self._threads:
+            chosen = thread.thread_id == self._chosen
+            spent = thread.budget.spent
+            table.add_row(
+                ">" if chosen else "",
+                thread.thread_id,
+                Text(thread.state, style=STATE_STYLE.get(thread.state, "")),
+                _bar(thread, self._bar),
+                format_usd(spent.cost_nanousd),
+                f"{spent.calls:,}",
+                time_text(time_left_s(thread.budget, self._status.burn)),
+                style="reverse" if chosen else "",
+            )
+        return table
+
+    def _burn_table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in (self._view, "calls", "tokens", "cost", "tokens/min", "cost/h"):
+            table.add_column(heading, justify="left" if heading == self._view else "right", no_wrap=True)
+        for line in self._status.burn:
+            kind, _, name = line.name.partition(":")
+            if kind == self._view:
+                table.add_row(
+                    escape(name),
+                    f"{line.calls:,}",
+                    f"{line.tokens:,}",
+                    format_usd(line.cost_nanousd),
+                    f"{line.tokens * 60 // line.seconds:,}",
+                    format_usd(line.cost_nanousd * 3600 // line.seconds),
+                )
+        return table
+
+
+def watch(client: Client, *, as_json: bool) -> int:
+    """Watch until q, or print once: as JSON, or where there is no terminal."""
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(client.ask(Status, "/v1/status")).decode() + "\n")
+        return exits.OK
+    console = Terminal()
+    screen = Screen(client, console.width)
+    if not (sys.stdin.isatty() and console.is_terminal):
+        console.print(screen.render())
+        return exits.OK
+    with _keys() as descriptor, Live(screen.render(), console=console, screen=True, auto_refresh=False) as live:
+        while not screen.ended:
+            live.update(screen.render(), refresh=True)
+            if (key := _read_key(descriptor, _REFRESH_S)) is None:
+                screen.look()
+            else:
+                screen.press(key)
+    return exits.OK
+
+
+def _bar(thread: ThreadSummary, width: int) -> Text:
+    """Draw the limit that is nearest, with marks where warnings are given."""
+    nearest = tightest(thread.budget)
+    if nearest is None:
+        return Text("no limit", style="dim")
+    dimension, spent, held, limit = nearest
+    text = Text.from_markup(f"{bar(spent, held, limit, width)} [dim]{dimension}[/]")
+    for threshold in DEFAULT_THRESHOLDS:
+        place = threshold * width // 100
+        text.stylize("underline", place, place + 1)
+    return text
+
+
+@contextmanager
+def _keys() -> Iterator[int]:
+    """Have keys arrive one by one and unseen; the terminal is as before afterwards, whatever happens."""
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setcbreak(descriptor)
+        yield descriptor
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _read_key(descriptor: int, within_s: float) -> str | None:
+    ready, _, _ = select.select([descriptor], [], [], within_s)
+    if not ready:
+        return None
+    pressed = os.read(descriptor, 16).decode("utf-8", "replace")
+    return _KEYS.get(pressed, pressed[:1]) or "q"  # nothing at all is the end of the input

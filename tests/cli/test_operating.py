@@ -1,0 +1,229 @@
+"""Operating a running daemon from the command line, as an operator would: real processes on a real journal."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ORGANISM = """\
+name: desk
+entry: clerk
+python_path: [.]
+limits: {thread: {calls: 2}, day: {usd: 5}}
+prices: {"fake/any": {input: 1, output: 2}}
+llm:
+  providers:
+    fake: {type: scripted, answers: ["one two three"]}
+  models:
+    main: fake/any
+agents:
+  clerk: {handler: "desk:clerk"}
+"""
+CLERK = """\
+import anyio
+from organism import Context, Text
+
+async def clerk(message: Text, ctx: Context) -> Text:
+    if message.text == "bad":
+        raise ValueError("no good")
+    answer = await ctx.llm.complete(message.text, max_output_tokens=16)
+    if message.text == "wait":
+        await anyio.sleep_forever()
+    if message.text == "greedy":
+        for _ in range(3):
+            await ctx.llm.complete("more", max_output_tokens=16)
+    return Text(answer.text)
+"""
+
+Organism = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def organism(tmp_path: Path) -> Iterator[Organism]:
+    """Run a daemon, and hand out a way to run commands beside it."""
+    (tmp_path / "organism.yaml").write_text(ORGANISM)
+    (tmp_path / "desk.py").write_text(CLERK)
+    command = [sys.executable, "-m", "organism"]
+    with subprocess.Popen(
+        [*command, "daemon", "--port", "0", "--log-format", "json"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        while json.loads(process.stderr.readline())["event"] != "ready":
+            pass
+
+        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+            result = subprocess.run(
+                [*command, *arguments],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+                env={**os.environ, "COLUMNS": "160"},
+            )
+            assert "Traceback" not in result.stderr + result.stdout, result.stderr
+            return result
+
+        run.folder = tmp_path  # type: ignore[attr-defined]
+        run.process = process  # type: ignore[attr-defined]
+        try:
+            yield run
+        finally:
+            process.kill()
+
+
+def until(organism: Organism, phrase: str, *arguments: str) -> str:
+    """Run a command until it says something: what it tells of happens in another process."""
+    deadline = time.monotonic() + 30
+    while phrase not in (said := organism(*arguments).stdout):
+        assert time.monotonic() < deadline, said
+    return said
+
+
+def test_day_of_an_operator(organism: Organism) -> None:
+    """Ask, look, raise, pause, end, clean up, stop: every step says what it did, and exits as documented."""
+    asked = organism("ask", "hello")
+    assert (asked.returncode, asked.stdout) == (0, "one two three\n")
+    greedy = organism("ask", "greedy", "--json")
+    assert greedy.returncode == 3
+    blocked = json.loads(organism("threads", "--json").stdout)[0]["thread_id"]
+    shown = organism("thread", blocked).stdout
+    assert "blocked" in shown
+    assert "waits for budget" in shown
+    assert "user -> clerk" in shown
+    assert "calls" in organism("budget", "show", blocked).stdout
+    assert organism("budget", "lower", blocked, "--calls", "1").returncode == 0
+    raised = json.loads(organism("budget", "raise", blocked, "--calls", "5", "--json").stdout)
+    assert raised["limits"]["calls"] == 6
+    until(organism, "completed", "threads", "--all")
+
+    waiting = organism("send", "wait").stdout.strip()
+    assert waiting in organism("pause", waiting).stdout
+    assert "paused" in organism("thread", waiting).stdout
+    assert organism("unpause", waiting).returncode == 0
+    assert "ended" in organism("terminate", waiting, "--reason", "enough").stdout
+    assert "enough" in organism("thread", waiting).stdout
+
+    organism("ask", "bad")
+    letters = json.loads(organism("dead-letters", "--json").stdout)
+    assert {letter["reason"] for letter in letters} == {"handler_failed", "thread_terminated"}
+    for letter in letters:
+        assert organism("dead-letters", "discard", letter["message_id"]).stdout == "discarded\n"
+    assert organism("dead-letters").stdout == "no dead letters\n"
+
+    status = organism("status").stdout
+    assert "desk mode enforce" in status
+    assert "day usd" in status
+    assert organism("mode", "audit").stdout == "mode audit\n"
+    assert "clerk" in organism("agents").stdout
+    assert organism("usage", "--by", "model", "--csv").stdout.startswith("model,calls,input")
+    assert json.loads(organism("usage", "--by", "day", "--json").stdout)["by"] == "day"
+    assert "all" in organism("usage").stdout
+    secret = organism("token", "make", "ci", "--scope", "read").stdout.strip()
+    assert len(secret) >= 40
+    assert "ci: read" in organism("token", "list").stdout
+    assert organism("token", "revoke", "ci").returncode == 0
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#session=\S+\n", organism("dashboard").stdout)
+
+    events = [json.loads(line) for line in organism("events", "--type", "OperatorAction").stdout.splitlines()]
+    assert {"budget.limits", "thread.pause", "thread.terminate", "mode"} <= {event["action"] for event in events}
+    after = events[-1]["id"]
+    assert organism("events", "--after", after, "--type", "UsageEvent").stdout == ""
+    assert json.loads(organism("events", "--envelope").stdout.splitlines()[0])["specversion"] == "1.0"
+
+    assert organism("stop").stdout == "stopped\n"
+    assert organism.process.wait(timeout=60) == 0  # type: ignore[attr-defined]
+    assert organism("status").returncode == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("thread", "nope"),
+        ("terminate", "nope"),
+        ("budget", "raise", "nope", "--calls", "1"),
+        ("budget", "raise", "nope"),
+        ("dead-letters", "retry", "nope"),
+        ("pause", "nope", "--agent"),
+        ("events", "--after", "99999"),
+        ("token", "revoke", "owner"),
+    ],
+    ids=" ".join,
+)
+def test_what_the_daemon_refuses_is_said_in_one_line(organism: Organism, arguments: tuple[str, ...]) -> None:
+    """A refusal is the daemon's own sentence and exit code 2."""
+    result = organism(*arguments)
+
+    assert result.returncode == 2
+    assert result.stderr.startswith("organism: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_top_shows_budgets_and_obeys_keys(organism: Organism) -> None:
+    """In a terminal, top draws what is going on; p pauses, r raises, t and y end a thread, q leaves."""
+    organism("send", "wait")
+    until(organism, '"calls":1', "threads", "--json")
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(organism.folder)  # type: ignore[attr-defined]
+        wide = {**os.environ, "COLUMNS": "140", "LINES": "40"}
+        os.execve(sys.executable, [sys.executable, "-m", "organism", "top"], wide)  # noqa: S606
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+    seen = ""
+
+    def see(phrase: str) -> None:
+        nonlocal seen
+        deadline = time.monotonic() + 30
+        while phrase not in seen:
+            assert time.monotonic() < deadline, seen[-2000:]
+            if select.select([master], [], [], 1)[0]:
+                seen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(master, 65536).decode("utf-8", "replace"))
+        seen = ""
+
+    try:
+        see("q leave")
+        os.write(master, b"p")
+        see("paused\r\n")
+        os.write(master, b"r")
+        see("raised by 25 %")
+        os.write(master, b"t")
+        see("y to end it")
+        os.write(master, b"y")
+        see("ended")
+        os.write(master, b"\t")
+        see("tokens/min")
+        os.write(master, b"q")
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(master)
+    assert organism("threads").stdout == "no threads\n"
+
+
+def test_help_is_there_at_once() -> None:
+    """The list of commands loads neither the organism nor its libraries: that is what makes it quick."""
+    heavy = ("anyio", "structlog", "litestar", "httpx2", "yaml", "organism.app", "organism.pump.pump")
+    program = (
+        "import sys, organism.cli as cli; code = cli.call(['--help']);"
+        f"print('loaded:', [name for name in {heavy!r} if name in sys.modules], code)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert result.stdout.endswith("loaded: [] 0\n"), result.stdout
+    for command in ("ask", "top", "budget", "dead-letters", "dashboard", "stop"):
+        assert re.search(rf"^\W*{command}\b", result.stdout, re.MULTILINE), command

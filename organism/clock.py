@@ -91,8 +91,3 @@ class SteadyClock:
     def monotonic_ns(self) -> int:
         """Return nanoseconds of a clock that never goes back."""
         return self._clock.monotonic_ns()
-
-
-def utc(clock: Clock) -> datetime:
-    """Return a clock's instant as a date and time."""
-    return datetime.fromtimestamp(clock.now_ns() // 1_000_000_000, UTC)

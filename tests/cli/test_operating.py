@@ -173,7 +173,7 @@ def test_what_the_daemon_refuses_is_said_in_one_line(organism: Organism, argumen
 
 def test_top_shows_budgets_and_obeys_keys(organism: Organism) -> None:
     """In a terminal, top draws what is going on; p pauses, r raises, t and y end a thread, q leaves."""
-    organism("send", "wait")
+    thread = organism("send", "wait").stdout.strip()
     until(organism, '"calls":1', "threads", "--json")
     pid, master = pty.fork()
     if pid == 0:
@@ -195,13 +195,13 @@ def test_top_shows_budgets_and_obeys_keys(organism: Organism) -> None:
     try:
         see("q leave")
         os.write(master, b"p")
-        see("paused\r\n")
+        see(f"{thread} paused")
         os.write(master, b"r")
         see("raised by 25 %")
         os.write(master, b"t")
         see("y to end it")
         os.write(master, b"y")
-        see("ended")
+        see(f"{thread} ended")
         os.write(master, b"\t")
         see("tokens/min")
         os.write(master, b"q")

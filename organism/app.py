@@ -237,6 +237,7 @@ class Organism:
         self.outbox.go_on_after(stored.last_event)
         self.pump.restore(stored.pieces, self.messages, stored.last_time_ns)
         async for event in stored_events(self.journal):
+            self.control.recall(event)
             if isinstance(event, UsageEvent):
                 self.usage.restore(event)
         self.pump.resolve_orphans()

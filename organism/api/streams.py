@@ -74,15 +74,16 @@ class Reader:
         """
         after = await self._checked(after)
         async with self._control.rooms.usage.subscribe(capacity=1) as live:
-            with anyio.move_on_after(wait_s):
-                while True:
-                    found = await self._log.events_after(after, limit)
-                    kept = tuple(envelope(event, self._control.source) for event in found if wanted.covers(event))
-                    after = found[-1].id if found else after
-                    if kept or len(found) == limit:
-                        return EventPage(kept, after, len(found) == limit)
+            deadline = anyio.current_time() + wait_s
+            while True:
+                found = await self._log.events_after(after, limit)
+                kept = tuple(envelope(event, self._control.source) for event in found if wanted.covers(event))
+                after = found[-1].id if found else after
+                full = len(found) == limit
+                if kept or full or anyio.current_time() >= deadline:
+                    return EventPage(kept, after, full)
+                with anyio.move_on_after(deadline - anyio.current_time()):
                     await _next_of(live)
-        return EventPage((), after, more=False)
 
     async def follow(self, after: str | None, wanted: Wanted) -> AsyncIterator[bytes]:
         """Return events as server-sent events: those after an id first, if there is one, and then as they happen.

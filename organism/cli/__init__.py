@@ -40,7 +40,7 @@ BudgetUSD = Annotated[str | None, Parameter(name="--budget-usd", help="Dollars t
 
 
 @app.command
-def run(  # noqa: PLR0913 - a command line
+def run(
     text: str,
     *,
     file: File = _FILE,
@@ -194,7 +194,7 @@ def export_dashboards(folder: Path) -> int:
 
 
 @usage.command
-def report(  # noqa: PLR0913 - a command line
+def report(
     events: Path | None = None,
     *,
     file: File = _FILE,

@@ -23,12 +23,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     envelope: bool
 
 
-class _Page(msgspec.Struct):
-    events: list[CloudEvent]
-    next: str
-    more: bool
-
-
 def send(client: Client, text: str, *, to: str | None, thread: str | None, wait: bool, as_json: bool) -> int:
     """Send a message and print the thread's id, or with ``wait`` its answers as they come."""
     body = {"text": text} | ({"to": to} if to else {})
@@ -77,9 +71,7 @@ def print_events(client: Client, wanted: Wanted) -> int:
     """Print the events that the daemon has, oldest first, and end."""
     after, more = wanted.after or "", True
     while more:
-        page = client.ask(
-            _Page, "/v1/events/page", after=after, limit=1000, thread=wanted.thread, type=list(wanted.types) or None
-        )
+        page = client.page(after, thread=wanted.thread, types=wanted.types)
         for envelope in page.events:
             _print_event(envelope, wanted)
         after, more = page.next, page.more

@@ -19,7 +19,22 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 30.0
 
+_PAGE = 1000
+
 T = TypeVar("T")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some events, oldest first.
+
+    Attributes:
+        next: Where the next page begins.
+        more: Whether there is one already.
+    """
+
+    events: list[CloudEvent]
+    next: str
+    more: bool
 
 
 class UnreachableError(OrganismError):
@@ -110,6 +125,16 @@ class Client:
         """
         raw = self._request(method, path, body=body, params=params, key=token_hex(16))
         return msgspec.json.decode(raw, type=answer)
+
+    def page(self, after: str, *, thread: str | None = None, types: Iterable[str] = ()) -> Page:
+        """Read stored events after the one of that id; an empty id begins with the oldest kept.
+
+        Raises:
+            UnreachableError: If nobody answers.
+            RefusedError: If the daemon refuses, or some after that one are not kept any more.
+        """
+        wanted = list(types) or None
+        return self.ask(Page, "/v1/events/page", after=after, limit=_PAGE, thread=thread, type=wanted)
 
     def follow(
         self, thread: str | None = None, types: Iterable[str] = (), *, content: bool = False, after: str | None = None

@@ -49,16 +49,15 @@ def recorded_events(source: Path | None, file: Path, state: Path | None) -> Iter
 
 def _of_daemon(client: Client) -> Iterator[AnyEvent]:
     """Read a daemon's pages; the first at once, so that a daemon that is gone is noticed here."""
-    first = client.call("GET", f"/v1/events/page?limit={_PAGE}")
+    first = client.page("")
 
     def pages() -> Iterator[AnyEvent]:
         page = first
         while True:
-            for envelope in page["events"]:
-                yield msgspec.convert(envelope["data"], AnyEvent)
-            if not page["more"]:
+            yield from (envelope.data for envelope in page.events)
+            if not page.more:
                 return
-            page = client.call("GET", f"/v1/events/page?limit={_PAGE}&after={page['next']}")
+            page = client.page(page.next)
 
     return pages()
 

@@ -23,7 +23,7 @@ from organism.control.views import Accepted, Done, Reloaded, Status
 from organism.errors import ConfigError, OrganismError
 from organism.journal import Keep, Piece
 from organism.messages import Message, as_message, as_text, type_name
-from organism.usage.events import OperatorAction
+from organism.usage.events import AnyEvent, OperatorAction
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -82,6 +82,11 @@ class Control:
         self._receipts.restore(kept)
         self._owners.restore(kept)
         self._pauses.restore(kept)
+
+    def recall(self, event: AnyEvent) -> None:
+        """Take in an event that an earlier run has stored: for the lists and sums that people look at."""
+        self._recent.on_event(event)
+        self.look.recall(event)
 
     @property
     def source(self) -> str:

@@ -23,6 +23,7 @@ from organism.control.views import (
 )
 from organism.errors import ThreadClosedError
 from organism.messages import as_text, type_name
+from organism.usage.events import AnyEvent
 from organism.usage.totals import UsageTotals
 
 PAGE_MAX = 500
@@ -44,6 +45,10 @@ class Looking:
         self._breakdown = Breakdown(rooms.budgets.plan.time_zone)
         self._started_ns = rooms.clock.now_ns()
         rooms.usage.on_event(self._breakdown.on_event)
+
+    def recall(self, event: AnyEvent) -> None:
+        """Take in an event that an earlier run has stored."""
+        self._breakdown.on_event(event)
 
     def status(self, source: str) -> Status:
         """Return the organism at this instant; ``source`` is what its events call it."""

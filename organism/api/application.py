@@ -19,6 +19,7 @@ from organism.api.gate import BODY_MAX, FAILURES_PER_MINUTE, LOOPBACK_HOSTS, ASG
 from organism.api.groups import Group
 from organism.api.problems import ProblemError, say_http_error, say_organism_error, say_problem
 from organism.api.routes import agents, budgets, events, threads, tokens, whole
+from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
 from organism.api.tokens import TokenBook
@@ -41,12 +42,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         hosts: Host names beside loopback's that requests may mean, such as a reverse proxy's.
-        groups: Routes that are mounted beside the API's own.
+        groups: Routes that are mounted beside the API's own; the dashboard unless others are named.
         failures_per_minute: Bad tokens from one address, before it is told to wait.
     """
 
     hosts: tuple[str, ...] = ()
-    groups: tuple[Group, ...] = ()
+    groups: tuple[Group, ...] = (DASHBOARD,)
     failures_per_minute: int = FAILURES_PER_MINUTE
 
 

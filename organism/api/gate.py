@@ -53,7 +53,8 @@ class Rule(msgspec.Struct, frozen=True):
     """Who may use some paths.
 
     Attributes:
-        paths: A path, or with a star at its end everything that begins so; of several that fit the longest counts.
+        paths: A path, or with a star at its end everything that begins so; of several that fit an exact one counts,
+            or else the longest.
         authenticate: Says who makes a request; ``None`` lets everybody in: for what holds no secret.
         say: Turns a refusal into the body and media type that callers of these paths expect.
     """
@@ -98,7 +99,7 @@ class Gate:
         failures_per_minute: int = FAILURES_PER_MINUTE,
     ) -> None:
         self._app = app
-        self._rules = sorted(rules, key=lambda rule: -len(rule.paths))
+        self._rules = sorted(rules, key=lambda rule: (rule.paths.endswith("*"), -len(rule.paths)))
         self._hosts = frozenset(hosts)
         self._now_ns = now_ns
         self._failures_max = failures_per_minute

@@ -60,6 +60,7 @@ def run_daemon(
 async def _serve(organism: Organism, state: Path, listener: socket.socket, environment: dict[str, str]) -> None:
     from organism.api.application import Options
     from organism.api.routes.metrics import metrics_group
+    from organism.api.routes.pages import DASHBOARD
     from organism.api.server import ControlServer, url_of
     from organism.exporters.prometheus import PrometheusExporter
 
@@ -67,7 +68,7 @@ async def _serve(organism: Organism, state: Path, listener: socket.socket, envir
     tokens = TokenBook.open(state, organism.clock.now_ns)
     organism.usage.on_event(_log_event)
     prometheus = PrometheusExporter(organism, names=genai_names(environment))
-    options = Options(groups=(metrics_group(prometheus.render),))
+    options = Options(groups=(DASHBOARD, metrics_group(prometheus.render)))
     async with anyio.create_task_group() as tasks:
         server = ControlServer(organism.control, tokens, listener, options)
         # The server outlives the organism: followers are told of its end, and their streams end with it.

@@ -10,6 +10,7 @@ import pytest
 from organism import Context, Organism, Text, agent
 from organism.api.application import Options
 from organism.api.routes.metrics import metrics_group
+from organism.api.routes.pages import DASHBOARD
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
 from organism.exporters.prometheus import PrometheusExporter
@@ -51,7 +52,7 @@ async def serve(
     tokens = TokenBook(organism.clock.now_ns)
     tokens.know("owner", TOKEN, ("admin",))
     with bind("127.0.0.1", 0) as listener:
-        groups = (metrics_group(PrometheusExporter(organism).render),)
+        groups = (DASHBOARD, metrics_group(PrometheusExporter(organism).render))
         api = Options(hosts=("organism.example",), groups=groups, failures_per_minute=100_000)
         server = ControlServer(organism.control, tokens, listener, api)
         async with anyio.create_task_group() as tasks:

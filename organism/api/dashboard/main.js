@@ -1,0 +1,209 @@
+// The page: asks how things stand, draws it, and gives orders after a confirmation.
+
+import { Refused, ask, follow, forgetSession, openSession, order, takeSession } from "./api.js";
+import { bar, bars, breakdown, el, sequence } from "./draw.js";
+import { clock, count, limits, scope, span, usd } from "./format.js";
+
+const $ = (id) => document.getElementById(id);
+const OPEN = ["open", "blocked", "paused", "closing", "dormant"];
+const ENDED = ["completed", "failed", "terminated"];
+const LIVE_MAX = 60;
+let chosen = null;
+let waiting = null;
+let asking = false;
+
+$("login").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await openSession($("token").value.trim());
+    $("token").value = "";
+    await begin();
+  } catch (error) {
+    $("login-error").textContent = error instanceof Refused && error.status === 401 ? "That is no valid token." : error.message;
+  }
+});
+$("ended").addEventListener("change", refresh);
+$("content").addEventListener("change", refresh);
+
+function login(why = "") {
+  forgetSession();
+  $("main").hidden = true;
+  $("login").hidden = false;
+  $("login-error").textContent = why;
+  $("token").focus();
+}
+
+async function begin() {
+  await refresh();
+  $("login").hidden = true;
+  $("main").hidden = false;
+  setInterval(refresh, 5000);
+  follow(onEvent, (open) => { $("connection").textContent = open ? "live" : "reconnecting"; })
+    .catch(() => login("The session has ended. Open it again."));
+}
+
+function onEvent({ data }) {
+  const item = describe(data);
+  if (item) {
+    $("live").prepend(el("li", {}, el("time", {}, clock(data.time_ns)), item));
+    while ($("live").children.length > LIVE_MAX) $("live").lastChild.remove();
+  }
+  clearTimeout(waiting);
+  waiting = setTimeout(refresh, 300);
+}
+
+function describe(event) {
+  const thread = event.thread_id ? ` in ${event.thread_id}` : "";
+  switch (event.type) {
+    case "UsageEvent": {
+      const tokens = Object.values(event.usage).reduce((sum, one) => sum + one, 0);
+      const cost = event.cost_nanousd === null ? "unknown cost" : usd(event.cost_nanousd);
+      return `${event.agent} used ${count(tokens)} tokens of ${event.model}, ${cost}${event.outcome === "settled" ? "" : ` (${event.outcome})`}${thread}`;
+    }
+    case "ThresholdCrossed": return `${event.threshold} % of ${event.account} ${event.dimension} reached by ${event.agent}`;
+    case "BudgetExceeded": return `${event.shortfall.account} ${event.enforced ? "refused" : "would refuse"} ${event.agent}${thread}`;
+    case "ThreadClosed": return `thread ${event.thread_id} ${event.outcome}, ${usd(event.budget.spent.cost_nanousd)}`;
+    case "OperatorAction": return `${event.by}: ${event.action} ${event.target}`;
+    case "DeadLetter": return `message to ${event.recipient} given up on: ${event.reason}`;
+    default: return `${event.type}${thread}`;
+  }
+}
+
+async function refresh() {
+  if (asking) return;
+  asking = true;
+  try {
+    const states = $("ended").checked ? [...OPEN, ...ENDED] : OPEN;
+    const [status, page, agents, models, team] = await Promise.all([
+      ask("/v1/status"), ask("/v1/threads", { state: states, limit: 50 }), ask("/v1/usage", { by: "agent" }),
+      ask("/v1/usage", { by: "model" }), ask("/v1/agents"),
+    ]);
+    drawStatus(status);
+    drawThreads(page.threads);
+    drawAgents(agents.groups, team);
+    $("models").replaceChildren(breakdown(models.groups));
+    if (chosen) await drawThread();
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) login("The session has ended. Open it again.");
+    else $("connection").textContent = "no answer from the daemon";
+  } finally {
+    asking = false;
+  }
+}
+
+function drawStatus(status) {
+  document.title = `${status.name} · organism`;
+  $("name").textContent = status.name;
+  const counts = status.threads;
+  $("facts").textContent = `mode ${status.mode} · ${counts.open} open, ${counts.blocked} blocked, ${counts.paused} paused · ` +
+    `${status.dead_letters} dead letters${status.accepting ? "" : " · takes no new threads"}`;
+  const windows = status.windows.flatMap((budget) => bars(budget, scope(budget.account)));
+  $("windows").replaceChildren(...(windows.length ? windows : [el("p", {}, "No limit over all threads is set.")]));
+  const burn = status.burn[0];
+  const today = status.windows.find((budget) => budget.account.startsWith("organism@day"));
+  const spent = today && today.limits.cost_nanousd !== null && burn.cost_nanousd
+    ? span(Math.max(0, today.limits.cost_nanousd - today.spent.cost_nanousd) / burn.cost_nanousd * burn.seconds) : "—";
+  $("burn").replaceChildren(...[
+    ["since the start", usd(status.usage.cost_nanousd, status.usage.unpriced_calls)],
+    ["calls", count(status.usage.calls)],
+    ["per hour, at this pace", usd(burn.cost_nanousd * 3600 / burn.seconds)],
+    ["tokens per minute", count(Math.round(burn.tokens * 60 / burn.seconds))],
+    ["today's limit lasts", spent],
+  ].map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+function drawThreads(threads) {
+  $("no-threads").hidden = threads.length > 0;
+  const focused = document.activeElement?.dataset?.key;
+  $("threads").replaceChildren(...threads.map((thread) => {
+    const id = thread.thread_id;
+    const nearest = limits(thread.budget)[0];
+    const ended = ENDED.includes(thread.state);
+    const verb = thread.state === "paused" ? "resume" : "pause";
+    const actions = ended ? [] : [
+      button("raise 25 %", `raise:${id}`, () => confirm(`Raise every limit of ${id} by 25 %?`, "Raise it",
+        () => order("POST", `/v1/budgets/${id}/move`, { percent: 25 }), `limits of ${id} raised`)), " ",
+      button(verb, `${verb}:${id}`, () => confirm(`${verb === "pause" ? "Pause" : "Resume"} ${id} and its children?`, verb,
+        () => order("POST", `/v1/threads/${id}/${verb}`), `${id}: ${verb} ordered`)), " ",
+      button("end", `end:${id}`, () => confirm(`End ${id} and its children now? What runs is charged; nothing can be resumed.`, "End it",
+        () => order("DELETE", `/v1/threads/${id}`), `${id} ended`), "danger"),
+    ];
+    return el("tr", {},
+      el("td", {}, button(id, `show:${id}`, () => show(id), "link")),
+      el("td", {}, el("span", { class: `state-${thread.state}` }, thread.state)),
+      el("td", {}, nearest ? bar(nearest) : "no limit"),
+      el("td", { class: "number" }, usd(thread.budget.spent.cost_nanousd, thread.budget.unpriced_calls)),
+      el("td", { class: "number" }, count(thread.budget.spent.tokens)),
+      el("td", { class: "do" }, ...actions));
+  }));
+  if (focused) document.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function drawAgents(groups, team) {
+  const states = team.filter((agent) => agent.state !== "running" || agent.mailbox).map((agent) =>
+    el("p", {}, `${agent.name}: `, el("span", { class: `state-${agent.state}` }, agent.state), `, ${agent.mailbox} waiting `,
+      agent.state === "running" ? null : button("let it go on", `agent:${agent.name}`, () => confirm(`Let ${agent.name} take messages again?`, "Let it",
+        () => order("POST", `/v1/agents/${agent.name}/resume`), `${agent.name} goes on`))));
+  $("agents").replaceChildren(breakdown(groups), ...states);
+}
+
+async function show(id) {
+  chosen = id;
+  await drawThread();
+  $("thread-title").focus();
+  $("thread").scrollIntoView({ block: "start" });
+}
+
+async function drawThread() {
+  let detail;
+  try {
+    detail = await ask(`/v1/threads/${chosen}`, $("content").checked ? { content: "true" } : {});
+  } catch (error) {
+    say(error.message);
+    chosen = null;
+    $("thread").hidden = true;
+    return;
+  }
+  const { thread, budgets, tree, messages } = detail;
+  $("thread").hidden = false;
+  $("thread-title").textContent = `Thread ${thread.thread_id}`;
+  const labels = Object.entries(thread.labels).map(([name, value]) => `${name}=${value}`).join(" ");
+  $("thread-facts").replaceChildren(el("span", { class: `state-${thread.state}` }, thread.state), labels ? ` · ${labels}` : "",
+    tree.length ? ` · ${tree.length} child threads` : "", thread.reason ? ` · ${thread.reason}` : "",
+    thread.blocked_by ? el("span", { class: "blocked-by" }, ` · waits for ${thread.blocked_by.dimension} of ${thread.blocked_by.account}`) : "");
+  $("thread-budgets").replaceChildren(...budgets.flatMap((budget) => bars(budget, scope(budget.account))));
+  $("flow").replaceChildren(sequence(messages));
+  $("flow-list").replaceChildren(...messages.map((hop) => el("li", {},
+    `${hop.sender} to ${hop.recipient}: ${hop.message_type}${hop.calls ? `, ${usd(hop.cost_nanousd)}, ${count(hop.tokens)} tokens` : ""}`,
+    hop.text === null ? null : el("blockquote", {}, hop.text))));
+}
+
+function button(label, key, onclick, kind = "") {
+  return el("button", { type: "button", class: kind, "data-key": key, "aria-label": kind === "link" ? `show ${label}` : `${label} ${key.split(":")[1]}`, onclick }, label);
+}
+
+function say(text) {
+  $("said").textContent = text;
+}
+
+/** Ask first; the answer that does nothing has the focus. */
+function confirm(question, yes, act, done) {
+  const dialog = $("confirm");
+  $("confirm-question").textContent = question;
+  $("confirm-yes").textContent = yes;
+  dialog.returnValue = "";
+  dialog.onclose = async () => {
+    if (dialog.returnValue !== "yes") return;
+    try {
+      await act();
+      say(done);
+    } catch (error) {
+      say(error.message);
+    }
+    await refresh();
+  };
+  dialog.showModal();
+}
+
+if (takeSession()) begin().catch(() => login("The session has ended. Open it again."));
+else login();

@@ -18,6 +18,7 @@ HOPS_KEPT = 5_000
 CLOSED_KEPT = 1_000
 _TEXT_MAX = 2_000
 _SAMPLES_MAX = 20_000
+_HOPS_LOOKED_AT = 500
 BURN_S = 300
 """Over how many seconds the burn rate is taken."""
 
@@ -154,11 +155,32 @@ class Recent:
     def _use(self, event: UsageEvent) -> None:
         if event.outcome == "released":
             return
-        cost, tokens, calls = self._spent.get((event.thread_id, event.agent), (0, 0, 0))
         more = event.cost_nanousd or 0
-        self._spent[event.thread_id, event.agent] = (cost + more, tokens + event.usage.total, calls + 1)
+        if not self._add_to_hop(event, more):
+            cost, tokens, calls = self._spent.get((event.thread_id, event.agent), (0, 0, 0))
+            self._spent[event.thread_id, event.agent] = (cost + more, tokens + event.usage.total, calls + 1)
         names = (f"thread:{event.root_thread_id}", f"agent:{event.agent}", f"model:{event.model}")
         self._samples.append(_Sample(event.time_ns, names, event.usage.total, more))
+
+    def _add_to_hop(self, event: UsageEvent, cost_nanousd: int) -> bool:
+        """Charge a message that is here already: usage is told after its commit, what agents say at once."""
+        found = None
+        for place in range(len(self._hops) - 1, max(-1, len(self._hops) - _HOPS_LOOKED_AT), -1):
+            hop = self._hops[place]
+            if hop.time_ns < event.time_ns:
+                break
+            if (hop.thread_id, hop.sender) == (event.thread_id, event.agent):
+                found = place
+        if found is None:
+            return False
+        hop = self._hops[found]
+        self._hops[found] = replace(
+            hop,
+            cost_nanousd=hop.cost_nanousd + cost_nanousd,
+            tokens=hop.tokens + event.usage.total,
+            calls=hop.calls + 1,
+        )
+        return True
 
     def _close(self, event: ThreadClosed) -> None:
         opened = self._opened.pop(event.thread_id, _Opened(0, {}, None))

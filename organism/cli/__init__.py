@@ -80,7 +80,7 @@ def run(
 
 
 @app.command
-def resume(  # noqa: PLR0913 - a command line
+def resume(
     thread: str,
     *,
     file: File = _FILE,

@@ -173,8 +173,6 @@ class Pump:
             if only is None or thread.root in only:
                 self._life.take_up(thread)
 
-    # -- from outside ---------------------------------------------------------------------------------------------
-
     def open_thread(
         self,
         message: Message,

@@ -9,6 +9,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+pytestmark = pytest.mark.debian
+
 CHROMIUM = "/usr/bin/chromium"
 ORGANISM = """\
 name: newsroom

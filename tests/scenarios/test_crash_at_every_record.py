@@ -192,7 +192,7 @@ def check(kept: MemoryJournal, provider: ScriptedProvider, expected: list[str]) 
     events = list(kept._events)
     assert [int(event.id) for event in events] == list(range(1, len(events) + 1))
     assert outputs_of(events, kept) == expected
-    assert {piece.key.partition(":")[0] for piece in kept.load().pieces} <= {"closed", STOPPED, "dead"}
+    assert {piece.key.partition(":")[0] for piece in kept.load().pieces} <= {"closed", STOPPED, "dead", "instance"}
     assert not [piece for piece in kept.load().pieces if piece.key.startswith("dead")]
     audit(kept)
     closed = [event for event in events if isinstance(event, ThreadClosed)]

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from organism import ConfigError, Context, Organism, Text, agent
-from organism.cli.recorded import JOURNAL_FILE, recorded_events
+from organism.cli.journal import JOURNAL_FILE
+from organism.cli.recorded import recorded_events
 from organism.cli.usage import ReportOptions, write_report
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider

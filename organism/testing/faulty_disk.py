@@ -59,13 +59,21 @@ class FaultyDisk:
         """How many operations there have been."""
         return self._surface.operations
 
-    def fail(self, number: int, *, for_ever: bool = False, at: Operation | None = None) -> None:
+    def fail(
+        self,
+        number: int,
+        *,
+        for_ever: bool = False,
+        at: Operation | None = None,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
         """Let one operation fail, counted from now on.
 
         Args:
             number: Which, from 1.
             for_ever: Whether every later one fails as well.
             at: Which kind of operation is counted and fails; all of them unless given.
+            on_failure: Called each time one fails.
         """
         left = number
 
@@ -74,7 +82,10 @@ class FaultyDisk:
             if at is not None and operation != at:
                 return False
             left -= 1
-            return left == 0 or (for_ever and left < 0)
+            failing = left == 0 or (for_ever and left < 0)
+            if failing:
+                on_failure()
+            return failing
 
         self._surface.fails = fails
 

@@ -55,6 +55,20 @@ class Piece(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class StoredEntry(msgspec.Struct, frozen=True):
+    """An entry as it is stored.
+
+    Attributes:
+        seq: Its number.
+        body: The entry as JSON.
+        hash: SHA-256 over the hash of the entry before it and its own JSON.
+    """
+
+    seq: int
+    body: str
+    hash: bytes
+
+
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """What a journal holds when it is opened.
 
@@ -170,4 +184,12 @@ class Journal(Protocol):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Commit what is left and free the storage."""
+        ...
+
+
+class EntryLog(Protocol):
+    """The ledger's entries as they are stored."""
+
+    async def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return committed entries with numbers above ``after``, in order, at most ``limit`` of them."""
         ...

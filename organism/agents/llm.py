@@ -200,4 +200,5 @@ def note_for(message: BudgetWarning | AgentFailed) -> str:
         "critical": "Be very brief.",
         "final": "Give your final answer now, in one or two sentences.",
     }[message.level]
-    return f"[Note: {message.threshold} % of the budget is used; {left} left. {urge}]"
+    used = message.spent * 100 // message.limit
+    return f"[Note: {used} % of the budget is used; {left} left. {urge}]"

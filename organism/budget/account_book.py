@@ -161,18 +161,20 @@ class AccountBook:
     def fire_final(self, shortfall: Shortfall, agent: str) -> BudgetWarning | None:
         """Give the final warning ahead of its threshold, because only what is kept for a last call is left.
 
+        It overtakes the warnings before it, which would come too late to be of use.
+
         Returns:
             The warning; ``None`` if it has been given before under the present limits.
         """
-        final = self.thresholds[-1]
-        fresh = self._ledger.fire(
-            shortfall.account, shortfall.dimension, final, self._clock.now_ns(), agent=agent, final=True
-        )
-        if not fresh:
+        account, dimension, now_ns = shortfall.account, shortfall.dimension, self._clock.now_ns()
+        *earlier, final = self.thresholds
+        if not self._ledger.fire(account, dimension, final, now_ns, agent=agent, final=True):
             return None
+        for threshold in earlier:
+            self._ledger.fire(account, dimension, threshold, now_ns)
         return BudgetWarning(
-            account=shortfall.account,
-            dimension=shortfall.dimension,
+            account=account,
+            dimension=dimension,
             threshold=final,
             level="final",
             limit=shortfall.limit,

@@ -301,9 +301,14 @@ class ThreadBudgetRegistry:
             self._serve_line(account)
         return tuple(self._book.state(account) for account in accounts)
 
-    def first_report(self, shortfall: Shortfall) -> bool:
+    def first_report(self, shortfall: Shortfall, thread_id: str) -> bool:
         """Whether this account runs short for the first time under its present limits; asking counts as reporting."""
-        return self._ledger.report(shortfall.account, self._clock.now_ns())
+        return self._ledger.report(shortfall, thread_id, self._clock.now_ns())
+
+    def checkpoint(self, after_entries: int) -> None:
+        """Let a later start begin here, if it would have to read more than that many entries."""
+        if self._ledger.since_checkpoint > after_entries:
+            self._ledger.checkpoint(self._clock.now_ns())
 
     def open_holds(self) -> tuple[Hold, ...]:
         """Return the unresolved holds, oldest first."""
@@ -311,11 +316,7 @@ class ThreadBudgetRegistry:
 
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
-        return RegistryStatistics(
-            threads=len(self._book.threads),
-            open_holds=len(self._ledger.open_holds),
-            waiting=len(self._lines),
-        )
+        return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._lines))
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

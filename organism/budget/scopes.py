@@ -9,7 +9,7 @@ simply is another account; nothing is ever set back to zero.
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
@@ -80,6 +80,19 @@ def period(window: Window, now_ns: int, time_zone: tzinfo) -> str:
 def of_provider(account: str) -> bool:
     """Whether an account limits a provider, so that going to another one helps."""
     return account.startswith("provider:")
+
+
+def is_over(account: str, now_ns: int, time_zone: tzinfo) -> bool:
+    """Whether an account counts a day or month that has passed, so that what waits for it need not wait any more."""
+    over = account.rpartition("@")[2]
+    window = over.partition(":")[0]
+    return window in ("day", "month") and over != period(cast("Window", window), now_ns, time_zone)
+
+
+def has_windows(plan: BudgetPlan) -> bool:
+    """Whether anything is limited per day or month."""
+    scoped = (*plan.agents.values(), *plan.models.values(), *plan.providers.values())
+    return bool(plan.windows) or any(limited.per != "thread" for limited in scoped)
 
 
 def scoped_accounts(

@@ -29,6 +29,8 @@ dashboards = App(name="dashboards", help="What Grafana and Prometheus show and w
 app.command(dashboards)
 usage = App(name="usage", help="What has been used, and what it cost.")
 app.command(usage)
+ledger = App(name="ledger", help="The ledger of the state folder.")
+app.command(ledger)
 prices = App(name="prices", help="What models cost.")
 app.command(prices)
 register(app, usage)
@@ -265,6 +267,46 @@ def fetch(name: str = "smollm2-135m") -> int:
 
     fetch_model(name, lambda line: print(line, file=sys.stderr))  # noqa: T201
     return exits.OK
+
+
+@ledger.command(name="verify")
+def verify_ledger(*, file: File = _FILE, state: Path | None = None, json: bool = False) -> int:
+    """Read every entry again and check it: its hash, whether it is legal where it stands, what it cost.
+
+    Args:
+        state: The state folder.
+        json: Print JSON.
+    """
+    from organism.cli.ledger import verify_ledger as verify
+
+    return verify(file, state, as_json=json)
+
+
+@ledger.command(name="export")
+def export_ledger(*, file: File = _FILE, state: Path | None = None, form: Literal["jsonl", "csv"] = "jsonl") -> int:
+    """Print every entry.
+
+    Args:
+        state: The state folder.
+        form: One JSON document a line, or comma-separated values.
+    """
+    from organism.cli.ledger import export_ledger as export
+
+    return export(file, state, form)
+
+
+@ledger.command(name="explain")
+def explain_ledger(thread: str, *, file: File = _FILE, state: Path | None = None, json: bool = False) -> int:
+    """Tell where a thread's budget has gone: every hold, what became of it, its price, and what was refused.
+
+    Args:
+        thread: The thread.
+        state: The state folder.
+        json: Print JSON.
+    """
+    from organism.cli.ledger import explain_budget
+
+    return explain_budget(thread, file, state, as_json=json)
 
 
 def main() -> None:

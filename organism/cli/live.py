@@ -96,9 +96,9 @@ class LiveView:
                 self._print(f"[dim]{agent}: {usage.input_total} in, {usage.output_total} out[/]{note}")
             case ThresholdCrossed(agent=agent, threshold=threshold, account=account, dimension=dimension):
                 left = format_amount(dimension, max(0, event.limit - event.spent))
-                self._print(
-                    f"[bold yellow]! {threshold} % of {_safe(account)} used, {left} left: warning sent to {agent}[/]"
-                )
+                percent = min(threshold, event.spent * 100 // event.limit)  # the final warning may come early
+                used = f"{percent} % of {_safe(account)} used, {left} left"
+                self._print(f"[bold yellow]! {used}: warning sent to {agent}[/]")
             case BudgetExceeded(agent=agent, shortfall=shortfall, enforced=enforced):
                 verb = "refused" if enforced else "would be refused"
                 self._print(f"[bold red]{agent} {verb}:[/] {_safe(str(shortfall))}")

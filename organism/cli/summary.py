@@ -32,8 +32,9 @@ def print_report(console: Console, report: RunReport, context_tokens: int | None
     for line in budget_lines(report.budgets):
         console.print(line)
     for crossed in report.thresholds:
+        used = min(crossed.threshold, crossed.spent * 100 // crossed.limit)
         console.print(
-            f"[yellow]![/] {crossed.agent} reached {crossed.threshold} % of {escape(crossed.account)} "
+            f"[yellow]![/] {crossed.agent} reached {used} % of {escape(crossed.account)} "
             f"({format_amount(crossed.dimension, crossed.spent)} of {format_amount(crossed.dimension, crossed.limit)})"
         )
     for letter in report.dead_letters:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
+from organism.errors import Shortfall
+from organism.journal import JournalBrokenError
 from organism.pricing.rates import Rates
 
 
@@ -148,10 +150,17 @@ class ThresholdFired(Entry, frozen=True, kw_only=True):
 
 
 class ShortfallReported(Entry, frozen=True, kw_only=True):
-    """A limit refused a call for the first time under its present revision; kept, so that it is told once."""
+    """A limit refused a call for the first time under its present revision; kept, so that it is told once.
+
+    Attributes:
+        shortfall: The scope that refused, and every number.
+        thread_id: The thread whose call it was.
+    """
 
     account: str
     revision: int
+    shortfall: Shortfall
+    thread_id: str
 
 
 class Adjusted(Entry, frozen=True, kw_only=True):
@@ -240,5 +249,18 @@ AnyEntry = (
 )
 """Every kind of entry: what a journal stores and a replay matches on."""
 
-decode_entry: Callable[[bytes], AnyEntry] = msgspec.json.Decoder(AnyEntry).decode
-"""Reads an entry from JSON."""
+_decode: Callable[[bytes], AnyEntry] = msgspec.json.Decoder(AnyEntry).decode
+
+
+def decode_entry(body: bytes) -> AnyEntry:
+    """Read an entry from JSON.
+
+    Raises:
+        JournalBrokenError: If it is no entry, because it was changed or a newer program has written it.
+    """
+    try:
+        return _decode(body)
+    except msgspec.MsgspecError as error:
+        raise JournalBrokenError(
+            f"an entry of the ledger cannot be read ({error}): {body[:80]!r}; 'organism ledger verify' names it"
+        ) from None

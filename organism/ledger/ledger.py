@@ -20,7 +20,7 @@ from typing import assert_never
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
-from organism.errors import LedgerStateError, UnknownAccountError
+from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
 from organism.ledger.entries import (
     AccountClosed,
     AccountOpened,
@@ -64,6 +64,7 @@ class Ledger:
     def __init__(self, sink: EntrySink | None = None) -> None:
         self._sink = sink
         self._seq = 0
+        self._checkpoint_seq = 0
         self._balances: dict[str, Balance] = {}
         self._holds: dict[str, Hold] = {}
 
@@ -109,6 +110,11 @@ class Ledger:
     def open_holds(self) -> tuple[Hold, ...]:
         """The unresolved holds, oldest first."""
         return tuple(self._holds.values())
+
+    @property
+    def since_checkpoint(self) -> int:
+        """How many entries a replay would have to fold."""
+        return self._seq - self._checkpoint_seq
 
     # -- commands -------------------------------------------------------------------------------------------------
 
@@ -247,12 +253,21 @@ class Ledger:
         )
         return True
 
-    def report(self, account: str, time_ns: int) -> bool:
-        """Note that a shortfall was told of; ``False`` if one was before under this revision."""
-        balance = self.balance(account)
+    def report(self, shortfall: Shortfall, thread_id: str, time_ns: int) -> bool:
+        """Note that a shortfall is told of; ``False`` if one was before under the account's present revision."""
+        balance = self.balance(shortfall.account)
         if balance.reported:
             return False
-        self._write(ShortfallReported(seq=self._seq + 1, time_ns=time_ns, account=account, revision=balance.revision))
+        self._write(
+            ShortfallReported(
+                seq=self._seq + 1,
+                time_ns=time_ns,
+                account=balance.account,
+                revision=balance.revision,
+                shortfall=shortfall,
+                thread_id=thread_id,
+            )
+        )
         return True
 
     def adjust(self, accounts: tuple[str, ...], amounts: Amounts, reason: str, time_ns: int) -> None:
@@ -336,6 +351,7 @@ class Ledger:
             case AccountClosed(account=account):
                 del self._balances[account]
             case Checkpoint(balances=balances, holds=holds):
+                self._checkpoint_seq = entry.seq
                 self._balances = {balance.account: deepcopy(balance) for balance in balances}
                 self._holds = {hold.hold_id: copy(hold) for hold in holds}
             case _ as unreachable:

@@ -46,6 +46,7 @@ from organism.pump.pauses import Pauses
 from organism.pump.restoring import Restorer, restore
 from organism.pump.run import Birth, OnExhausted
 from organism.pump.supervisor import Supervisor
+from organism.pump.upkeep import keep_up
 from organism.router.orphans import resolve_orphans
 from organism.router.router import LLMRouter
 from organism.tracing import current_trace, parse_trace
@@ -123,6 +124,7 @@ class Pump:
     async def __aenter__(self) -> Self:
         self._life.tasks = anyio.create_task_group()
         await self._life.tasks.__aenter__()
+        self._life.tasks.start_soon(keep_up, self._life, self.registry, self._clock, self._keeper.journal.durable)
         self._accepting = True
         return self
 
@@ -153,10 +155,8 @@ class Pump:
             messages: Knows the message types.
             last_time_ns: The newest instant in the journal, until which threads have been open.
         """
-        restore(
-            pieces,
-            Restorer(self._life, self._delivery, self._keeper, self.registry, self.router.memo, messages, last_time_ns),
-        )
+        parts = (self._life, self._delivery, self._keeper, self.registry, self.router.memo)
+        restore(pieces, Restorer(*parts, messages, last_time_ns))
 
     def resolve_orphans(self) -> int:
         """Charge or give back the calls that were under way when the last process ended, and count them."""

@@ -110,7 +110,7 @@ class Admission:
         held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record)
         if isinstance(held, Shortfall):
             raise BudgetExhaustedError(self._refuse(course, prepared, held), prepared.spender.thread_id)
-        if held.over is not None and self._registry.first_report(held.over):
+        if held.over is not None and self._registry.first_report(held.over, prepared.spender.thread_id):
             self._announcer.say_exceeded(course.call, held.over, enforced=False)
         return self._attempt(course, passage, prepared, held)
 
@@ -177,7 +177,7 @@ class Admission:
         if warning is not None:
             self._warn(prepared.record, warning)
             return replace(shortfall, wrap_up=True)
-        if self._registry.first_report(shortfall):
+        if self._registry.first_report(shortfall, prepared.record.thread_id):
             self._announcer.say_exceeded(course.call, shortfall, enforced=True)
         return shortfall
 

@@ -7,7 +7,18 @@ from typing import Self, cast
 
 import msgspec
 
-from organism.journal import Drop, DropThread, GroupWritten, JournalError, JournalStatistics, Keep, Piece, Stored, Then
+from organism.journal import (
+    Drop,
+    DropThread,
+    GroupWritten,
+    JournalError,
+    JournalStatistics,
+    Keep,
+    Piece,
+    Stored,
+    StoredEntry,
+    Then,
+)
 from organism.ledger.entries import Entry
 from organism.stores.batch import to_json
 from organism.usage.event_log import check_kept
@@ -88,6 +99,11 @@ class MemoryJournal:
         check_kept(after, self._forgotten, self._events[0].id if self._events else "")
         newer = [event for event in self._events if int(event.id) > int(after or 0)]
         return newer[:limit]
+
+    async def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return kept entries, without hashes: nobody could change them unseen."""
+        newer = [entry for entry in self._entries if entry.seq > after][:limit]
+        return [StoredEntry(entry.seq, msgspec.json.encode(entry).decode(), b"") for entry in newer]
 
     async def __aenter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ from organism.journal import (
     JournalFullError,
     JournalStatistics,
     Stored,
+    StoredEntry,
     Then,
 )
 from organism.stores.batch import batch_of
@@ -210,6 +211,10 @@ class SqliteJournal:
     def statistics(self) -> JournalStatistics:
         """Count what waits."""
         return JournalStatistics(len(self._pending) + len(self._group or ()), self._age.oldest_ns())
+
+    async def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return stored entries; see :class:`organism.journal.EntryLog`."""
+        return await anyio.to_thread.run_sync(self._opened.entries_after, after, limit)
 
     # -- the writer -----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from organism.journal import JournalBrokenError, JournalError, JournalFullError, Piece, Stored
+from organism.journal import JournalBrokenError, JournalError, JournalFullError, Piece, Stored, StoredEntry
 from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.usage.event_log import check_kept
@@ -269,11 +269,11 @@ class SqliteFile:
                     raise _damaged(self.path, f"event {number} is not what was written")
             return [decode_event(body) for (_, body, _) in found]
 
-    def entries(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str, bytes]]:
-        """Return number, JSON and hash of ledger entries above a number, in order."""
+    def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return ledger entries; see :class:`organism.journal.EntryLog`."""
         with self._lock, explained(self.path):
             query = "SELECT seq, body, hash FROM entries WHERE seq > ? ORDER BY seq LIMIT ?"
-            return [(seq, body, digest) for seq, body, digest in _rows(self._db, query, after, limit)]
+            return [StoredEntry(seq, body, digest) for seq, body, digest in _rows(self._db, query, after, limit)]
 
 
 def _rows(db: apsw.Connection, query: str, *values: int | str) -> list[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from organism.errors import OrganismError
-from organism.journal import Journal, Watched
+from organism.journal import EntryLog, Journal, Watched
 from organism.usage.events import AnyEvent
 
 _PAGE = 1000
@@ -40,7 +40,7 @@ class EventLog(Protocol):
         ...
 
 
-class Store(Journal, EventLog, Watched, Protocol):
+class Store(Journal, EventLog, EntryLog, Watched, Protocol):
     """A journal whose events can be read again, and which tells how it is doing: what an organism is given."""
 
 

@@ -140,8 +140,8 @@ def test_audit_admits_and_says_what_it_would_refuse() -> None:
 
     assert over is not None
     assert over.available == 10
-    assert registry.first_report(over)
-    assert not registry.first_report(over)
+    assert registry.first_report(over, "t")
+    assert not registry.first_report(over, "t")
 
 
 def test_off_records_without_limits_and_warnings() -> None:

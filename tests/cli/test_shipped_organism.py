@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "organism", "run", "Write about tides", *arguments]
+    command = [sys.executable, "-m", "organism", "run", "Write about tides", "--ephemeral", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 

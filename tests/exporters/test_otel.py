@@ -163,7 +163,7 @@ def test_command_line_sends_what_the_environment_asks_for(otlp: Any, tmp_path: P
         "llm: {providers: {fake: {type: scripted, answers: [one two]}}, models: {main: fake/any}}\n"
         "agents: {writer: {model: main}}\n"
     )
-    command = [sys.executable, "-m", "organism", "run", "Write about tides"]
+    command = [sys.executable, "-m", "organism", "run", "Write about tides", "--ephemeral"]
     environment = {**os.environ, "TRACEPARENT": TRACE}
     result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False

@@ -1,0 +1,159 @@
+"""Commands that read the ledger in a journal file: verify it, hand it out, tell where a thread's budget has gone."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from rich.table import Table
+
+from organism.amounts import DIMENSIONS, NS_PER_S, Amounts, Limits, format_amount, format_usd
+from organism.budget.thresholds import limit_of
+from organism.cli import exits
+from organism.cli.journal import JOURNAL_FILE
+from organism.cli.state import owned, state_folder
+from organism.cli.terminal import Terminal
+from organism.errors import ConfigError
+from organism.journal import StoredEntry
+from organism.ledger.entries import decode_entry
+from organism.ledger.explain import HoldStory, Story, explain
+from organism.ledger.verify import verify
+from organism.stores.batch import chain_hash
+from organism.stores.sqlite_file import GENESIS, SqliteFile
+
+_PAGE = 10_000
+_COLUMNS = ("seq", "time", "kind", "hold_id", "accounts", "tokens", "cost_nanousd", "calls", "source")
+
+ExportFormat = Literal["jsonl", "csv"]
+
+
+def verify_ledger(file: Path, state: Path | None, *, as_json: bool) -> int:
+    """Check the ledger and say what was found; the exit code is 1 when an entry cannot be right."""
+    with _journal(file, state) as journal:
+        verdict = verify(_entries(journal), chain_hash, GENESIS)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
+    elif verdict.fault_seq is not None:
+        sys.stdout.write(f"entry {verdict.fault_seq} {verdict.fault}\n")
+    else:
+        older = f", numbers {verdict.first} to {verdict.last}" if verdict.first > 1 else ""
+        sys.stdout.write(
+            f"{verdict.entries:,} entries are right{older}: "
+            f"{verdict.accounts:,} accounts open, {verdict.open_holds:,} holds not resolved\n"
+        )
+    return exits.OK if verdict.fault_seq is None else exits.FAILED
+
+
+def export_ledger(file: Path, state: Path | None, form: ExportFormat) -> int:
+    """Print every entry: as it is stored, one JSON document a line, or as a table of comma-separated values."""
+    with _journal(file, state) as journal:
+        if form == "jsonl":
+            for stored in _entries(journal):
+                sys.stdout.write(stored.body + "\n")
+        else:
+            writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(map(_csv_row, _entries(journal)))
+    return exits.OK
+
+
+def explain_budget(thread_id: str, file: Path, state: Path | None, *, as_json: bool) -> int:
+    """Tell every hold of a thread, what became of it, at which price, and what was refused.
+
+    Raises:
+        ConfigError: If the ledger knows no such thread.
+    """
+    with _journal(file, state) as journal:
+        story = explain((decode_entry(stored.body.encode()) for stored in _entries(journal)), thread_id)
+    if not story.holds and not story.notes:
+        raise ConfigError(f"the ledger knows no thread {thread_id!r}")
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(story).decode() + "\n")
+    else:
+        print_story(Terminal(), story)
+    return exits.OK
+
+
+def print_story(console: Terminal, story: Story) -> None:
+    """Show the story of a thread's budget."""
+    table = Table("entry", "agent", "call", "state", "held", "charged", "price", box=None, pad_edge=False)
+    for hold in story.holds:
+        table.add_row(*_hold_row(hold))
+    console.print(table)
+    for note in story.notes:
+        detail = f": {note.shortfall}" if note.shortfall is not None else _limits(note.limits)
+        console.print(f"{note.seq:>6} {_instant(note.time_ns)} {note.account} {note.text}{detail}", markup=False)
+    console.print(f"charged {_amounts(story.charged)}; held {_amounts(story.open_held)}", markup=False)
+
+
+def _hold_row(hold: HoldStory) -> tuple[str, ...]:
+    call = hold.call
+    if call is None:
+        return (str(hold.seq), "", "a child's limits", hold.state, _amounts(hold.held), _amounts(hold.charged), "")
+    name = f"{call.provider}/{call.request_model} #{call.attempt}" + (" (last call)" if call.wrap_up else "")
+    over = f", {hold.overrun.tokens} above the hold" if hold.overrun.tokens else ""
+    price = (hold.rates.source if hold.rates is not None else call.price_source) if hold.priced else "unknown"
+    return (
+        str(hold.seq),
+        call.agent,
+        name,
+        hold.state,
+        _amounts(hold.held),
+        _amounts(hold.charged) + over,
+        price or "unknown",
+    )
+
+
+def _limits(limits: Limits | None) -> str:
+    """Write limits, unit by unit; nothing for a note that is about something else."""
+    if limits is None:
+        return ""
+    given = ((dimension, limit_of(limits, dimension)) for dimension in DIMENSIONS)
+    return ": " + (", ".join(format_amount(unit, limit) for unit, limit in given if limit is not None) or "unlimited")
+
+
+def _amounts(amounts: Amounts) -> str:
+    return f"{format_amount('tokens', amounts.tokens)}, {format_usd(amounts.cost_nanousd)}"
+
+
+def _instant(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns // NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _csv_row(stored: StoredEntry) -> dict[str, object]:
+    entry = decode_entry(stored.body.encode())
+    amounts = getattr(entry, "amounts", None) or getattr(entry, "spent", None)
+    accounts = getattr(entry, "accounts", None) or (getattr(entry, "account", ""),)
+    row: dict[str, object] = {
+        "seq": entry.seq,
+        "time": _instant(entry.time_ns),
+        "kind": type(entry).__name__,
+        "hold_id": getattr(entry, "hold_id", ""),
+        "accounts": " ".join(accounts),
+        "source": getattr(entry, "source", ""),
+    }
+    if isinstance(amounts, Amounts):
+        row |= {"tokens": amounts.tokens, "cost_nanousd": amounts.cost_nanousd, "calls": amounts.calls}
+    return row
+
+
+@contextmanager
+def _journal(file: Path, state: Path | None) -> Iterator[SqliteFile]:
+    """Own the state folder and open its journal."""
+    folder = state_folder(file, state)
+    path = folder / JOURNAL_FILE
+    if not path.is_file():
+        raise ConfigError("there is no journal here; runs and the daemon make one", where=str(path))
+    with owned(folder), closing(SqliteFile(path)) as journal:
+        yield journal
+
+
+def _entries(journal: SqliteFile) -> Iterator[StoredEntry]:
+    after = 0
+    while page := journal.entries_after(after, _PAGE):
+        yield from page
+        after = page[-1].seq

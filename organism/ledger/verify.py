@@ -1,0 +1,169 @@
+"""Is a stored ledger what it was written to be? Reads every entry again and names the first that cannot be right. Pure.
+
+Three things are checked: that no entry was changed or taken out (each carries a hash over the one before it), that
+every entry is legal where it stands, and that what each settlement cost follows from the entry itself.
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from organism.amounts import Amounts
+from organism.errors import OrganismError
+from organism.journal import StoredEntry
+from organism.ledger.entries import AnyEntry, Checkpoint, Overran, Released, Reserved, Settled, decode_entry
+from organism.ledger.ledger import Ledger
+from organism.pricing.rates import cost_nanousd
+
+_HELD_EVERY = 100
+"""So many entries are read between two looks at everything that is held, which takes time for all open accounts."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of verifying a ledger.
+
+    Attributes:
+        entries: How many entries were read.
+        first: The number of the first; above 1 when older ones have been forgotten.
+        last: The number of the last.
+        accounts: How many accounts are open.
+        open_holds: How many holds are not resolved.
+        fault_seq: The first entry that cannot be right; ``None`` when all are.
+        fault: What is wrong with it.
+    """
+
+    entries: int
+    first: int
+    last: int
+    accounts: int
+    open_holds: int
+    fault_seq: int | None = None
+    fault: str | None = None
+
+
+class FaultError(OrganismError):
+    """An entry cannot be right."""
+
+
+def verify(stored: Iterable[StoredEntry], chain_hash: Callable[[bytes, str], bytes], genesis: bytes) -> Verdict:
+    """Check a ledger from its first stored entry to its last.
+
+    Args:
+        stored: The entries in order.
+        chain_hash: Returns the hash of an entry from the hash before it and its JSON.
+        genesis: What the first entry of all is chained to.
+    """
+    reading = _Reading(chain_hash, genesis)
+    for entry in stored:
+        try:
+            reading.take(entry)
+        except (FaultError, OrganismError, msgspec.MsgspecError, KeyError) as error:
+            reason = f"names {error} which is not open" if isinstance(error, KeyError) else str(error)
+            return reading.verdict(entry.seq, reason)
+    return reading.end()
+
+
+class _Reading:
+    """A ledger while it is read."""
+
+    def __init__(self, chain_hash: Callable[[bytes, str], bytes], genesis: bytes) -> None:
+        self._chain_hash = chain_hash
+        self._last_hash = genesis
+        self._ledger = Ledger()
+        self._first = 0
+        self._count = 0
+        self._last_seq = 0
+        self._started = False
+        self._overrun: dict[str, Amounts] = {}
+
+    def take(self, stored: StoredEntry) -> None:
+        """Check one entry and fold it in."""
+        self._check_chain(stored)
+        entry = decode_entry(stored.body.encode())
+        if entry.seq != stored.seq:
+            raise FaultError(f"is stored under number {stored.seq} but says {entry.seq}")
+        # After old entries were forgotten, balances are known again from the next checkpoint on.
+        if self._started or stored.seq == 1 or isinstance(entry, Checkpoint):
+            self._check_legal(entry)
+            self._ledger.apply(entry)
+            self._started = True
+            self._check_balances(entry)
+
+    def _check_chain(self, stored: StoredEntry) -> None:
+        forgotten = not self._count and stored.seq > 1
+        if self._count and stored.seq != self._last_seq + 1:
+            raise FaultError(f"follows number {self._last_seq}: entries between them are missing")
+        if not forgotten and self._chain_hash(self._last_hash, stored.body) != stored.hash:
+            raise FaultError("does not match its hash: it or the one before it was changed")
+        self._first = self._first or stored.seq
+        self._count += 1
+        self._last_seq, self._last_hash = stored.seq, stored.hash
+
+    def _check_legal(self, entry: AnyEntry) -> None:
+        match entry:
+            case Reserved(hold_id=hold_id) if self._ledger.hold(hold_id) is not None:
+                raise FaultError(f"reserves hold {hold_id} a second time")
+            case Settled(hold_id=hold_id) | Released(hold_id=hold_id) if self._ledger.hold(hold_id) is None:
+                raise FaultError(f"resolves hold {hold_id}, which is not open")
+            case Overran(hold_id=hold_id, amounts=amounts):
+                self._overrun[hold_id] = amounts
+            case Settled():
+                self._check_cost(entry)
+            case Checkpoint() if self._started:
+                self._check_checkpoint(entry)
+            case _:
+                pass
+
+    def _check_cost(self, entry: Settled) -> None:
+        """Compute a settlement's cost again from its own buckets and prices."""
+        total = entry.amounts + self._overrun.pop(entry.hold_id, Amounts())
+        if entry.usage is not None and entry.usage.total != total.tokens:
+            raise FaultError(f"charges {total.tokens} tokens for a usage of {entry.usage.total}")
+        if entry.usage is not None and entry.rates is not None:
+            cost = cost_nanousd(entry.rates, entry.usage)
+            if cost != total.cost_nanousd:
+                raise FaultError(f"charges {total.cost_nanousd} nano-USD where its prices make {cost}")
+
+    def _check_checkpoint(self, entry: Checkpoint) -> None:
+        known = {account: self._ledger.balance(account) for account in self._ledger.accounts}
+        if {balance.account: balance for balance in entry.balances} != known:
+            raise FaultError("is a checkpoint of other balances than the entries before it make")
+
+    def _check_balances(self, entry: AnyEntry) -> None:
+        """Nothing is negative, and what is held is what the open holds hold."""
+        for account in _accounts_of(entry, self._ledger):
+            balance = self._ledger.balance(account)
+            if min(balance.spent.tokens, balance.spent.cost_nanousd, balance.spent.calls, balance.held.tokens) < 0:
+                raise FaultError(f"makes a balance of {account} negative")
+        if not self._count % _HELD_EVERY:
+            self._check_held()
+
+    def _check_held(self) -> None:
+        held = sum(hold.amounts.tokens * len(hold.accounts) for hold in self._ledger.open_holds)
+        if held != sum(self._ledger.balance(account).held.tokens for account in self._ledger.accounts):
+            raise FaultError("leaves more or less held than the open holds hold")
+
+    def end(self) -> Verdict:
+        """Look at everything once more after the last entry."""
+        try:
+            self._check_held()
+        except FaultError as error:
+            return self.verdict(self._last_seq, str(error))
+        return self.verdict(None, None)
+
+    def verdict(self, fault_seq: int | None, fault: str | None) -> Verdict:
+        """Sum up."""
+        return Verdict(
+            entries=self._count,
+            first=self._first,
+            last=self._last_seq,
+            accounts=len(self._ledger.accounts),
+            open_holds=len(self._ledger.open_holds),
+            fault_seq=fault_seq,
+            fault=fault,
+        )
+
+
+def _accounts_of(entry: AnyEntry, ledger: Ledger) -> tuple[str, ...]:
+    named = getattr(entry, "accounts", None) or (getattr(entry, "account", None),)
+    return tuple(account for account in named if account is not None and ledger.has(account))

@@ -1,0 +1,102 @@
+"""A run that stopped can be gone on with, and the ledger in its folder tells and proves what it cost."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+YAML = """\
+name: quick
+entry: planner
+llm:
+  providers:
+    fake: {type: scripted, answers: ["one two three"]}
+  models:
+    main: fake/any
+agents:
+  planner: {model: main, next: [left, right]}
+  left: {model: main, next: writer}
+  right: {model: main, next: writer}
+  writer: {model: main, gather: [left, right]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "organism.yaml").write_text(YAML)
+    return tmp_path
+
+
+def organism(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "-m", "organism", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert "Traceback" not in result.stderr + result.stdout
+    return result
+
+
+def test_run_out_of_budget_goes_on_with_a_higher_limit_and_pays_nothing_twice(folder: Path) -> None:
+    """What a run has paid for is there when it is resumed, and the sums are those of a run that never stopped."""
+    blocked = json.loads(organism(folder, "run", "Write", "--budget-tokens", "85", "--json").stdout)
+    assert (blocked["outcome"], blocked["totals"]["calls"]) == ("blocked", 3)
+    thread = blocked["thread_id"]
+    assert organism(folder, "resume", thread).returncode == 3
+
+    resumed = organism(folder, "resume", thread, "--budget-tokens", "400", "--json")
+
+    report = json.loads(resumed.stdout)
+    assert resumed.returncode == 0
+    assert (report["outcome"], report["answer"], report["totals"]["calls"]) == ("completed", "one two three", 4)
+    again = json.loads(organism(folder, "resume", thread, "--json").stdout)
+    assert (again["answer"], again["totals"]) == (report["answer"], report["totals"])
+
+
+def test_new_run_leaves_unfinished_ones_alone(folder: Path) -> None:
+    """Starting something new never spends money on what waits; it is still there afterwards."""
+    first = json.loads(organism(folder, "run", "Write", "--budget-tokens", "85", "--json").stdout)["thread_id"]
+
+    assert organism(folder, "run", "Write").returncode == 0
+
+    unknown = organism(folder, "resume", "nope")
+    assert unknown.returncode == 2
+    assert f"there are: {first}" in unknown.stderr
+
+
+def test_ephemeral_run_keeps_nothing(folder: Path) -> None:
+    """``--ephemeral`` leaves no state folder behind."""
+    assert organism(folder, "run", "Write", "--ephemeral").returncode == 0
+
+    assert not (folder / ".organism").exists()
+    assert "no journal here" in organism(folder, "ledger", "verify").stderr
+
+
+def test_ledger_is_verified_exported_and_explained(folder: Path) -> None:
+    """The ledger proves itself, comes out as lines or a table, and tells a thread's holds; a touched one is named."""
+    thread = json.loads(organism(folder, "run", "Write", "--budget-tokens", "85", "--json").stdout)["thread_id"]
+
+    assert "11 entries are right: 1 accounts open" in organism(folder, "ledger", "verify").stdout
+    lines = organism(folder, "ledger", "export").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == list(range(1, 12))
+    table = organism(folder, "ledger", "export", "--form", "csv").stdout.splitlines()
+    assert (len(table), table[0][:13]) == (12, "seq,time,kind")
+    story = organism(folder, "ledger", "explain", thread)
+    for expected in ("planner", "fake/any #1", "settled", "refused a call", "the call needs", "charged 16 tokens"):
+        assert expected in story.stdout, expected
+    assert organism(folder, "ledger", "explain", "nope").returncode == 2
+
+    import apsw
+
+    database = apsw.Connection(str(folder / ".organism" / "journal.db"))
+    database.execute("UPDATE entries SET body = replace(body, '\"tokens\":4', '\"tokens\":1') WHERE seq = 4")
+    database.close()
+    touched = organism(folder, "ledger", "verify")
+    assert (touched.returncode, touched.stdout[:8]) == (1, "entry 4 ")

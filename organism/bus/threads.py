@@ -1,12 +1,15 @@
 """What the bus keeps of each open thread: its messages in lanes, its questions, its children, its outputs."""
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import anyio
 import msgspec
 
 from organism.bus.approvals import Approval, Waits
+from organism.bus.signal import Signal
 from organism.errors import Shortfall
 from organism.messages import RUNTIME_MESSAGES, Envelope, Message, ThreadOutcome, ThreadResult
 
@@ -76,7 +79,7 @@ class Question:
         self.id = question_id
         self.key = key
         self.recipient = recipient
-        self.answered = anyio.Event()
+        self.answered = Signal()
         self.reply: Message | None = None
         self.failure: str | None = None
         self.parked: Waits | None = None
@@ -87,9 +90,8 @@ class Question:
         return self.reply is None and self.failure is None
 
     def wake(self) -> None:
-        """Let the asker look; a new event stands ready for a later wait."""
-        self.answered.set()
-        self.answered = anyio.Event()
+        """Let the asker look."""
+        self.answered.notify()
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +151,7 @@ class Thread:
         self.gave_up: str | None = None
         self.blocked_by: Waits | None = None
         self.scopes: set[anyio.CancelScope] = set()
-        self.changed = anyio.Event()
+        self.changed = Signal()
 
     def lane(self, agent: str) -> Lane:
         """Return the lane of an agent, made on first use and kept for its state."""
@@ -158,10 +160,26 @@ class Thread:
             lane = self.lanes[agent] = Lane(agent)
         return lane
 
+    def arriving_at(self, agent: str) -> bool:
+        """Whether messages of it stand before that agent's mailbox."""
+        return (lane := self.lanes.get(agent)) is not None and bool(lane.arriving)
+
     def know(self, question: Question) -> None:
         """Take a question down by its id and by who asked it."""
         self.asked[question.key] = question
         self.questions[question.id] = question
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Wait inside this block for something that the end of the thread shall cut short."""
+        with anyio.CancelScope() as scope:
+            self.scopes.add(scope)
+            if self.status != "open":
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self.scopes.discard(scope)
 
     @property
     def busy(self) -> bool:
@@ -184,8 +202,7 @@ class Thread:
 
     def note_change(self) -> None:
         """Wake whoever waits for the thread to change."""
-        self.changed.set()
-        self.changed = anyio.Event()
+        self.changed.notify()
 
 
 class ThreadView(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,8 +20,9 @@ from organism.ids import THREAD_ID
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.pump.delivery import Delivery
 from organism.pump.keeper import Keeper
+from organism.pump.workers import Workers
 from organism.router.router import LLMRouter
-from organism.tracing import trace_id_of, working
+from organism.tracing import trace_id_of
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
 from organism.usage.outbox import Outbox
 
@@ -42,7 +43,7 @@ class Lifecycle:
         keeper: Keeps them in the journal.
         outbox: Takes the events.
         clock: Tells what is due.
-        work: Takes a lane through its messages.
+        work: Handles the first message of a lane.
     """
 
     def __init__(
@@ -53,9 +54,9 @@ class Lifecycle:
         keeper: Keeper,
         outbox: Outbox,
         clock: Clock,
-        work: Callable[[Thread, Lane], Awaitable[None]],
+        work: Callable[[Thread, Lane], Awaitable[bool]],
     ) -> None:
-        self.tasks: anyio.abc.TaskGroup | None = None
+        self._workers: Workers | None = None
         self._delivery = delivery
         self._registry = registry
         self._router = router
@@ -146,26 +147,22 @@ class Lifecycle:
 
     @property
     def _running(self) -> anyio.abc.TaskGroup:
-        if self.tasks is None:
+        return self._working.tasks
+
+    @property
+    def _working(self) -> Workers:
+        if self._workers is None:
             raise RuntimeError("the pump is not running; use it as an async context manager")
-        return self.tasks
+        return self._workers
+
+    def run_in(self, tasks: anyio.abc.TaskGroup | None) -> None:
+        """Run threads in these tasks from now on; ``None`` when there is nothing more to run."""
+        self._workers = Workers(tasks, self._work, self._look) if tasks is not None else None
 
     def start_lane(self, thread: Thread, lane: Lane) -> None:
         """Set a lane to work, unless somebody does or its thread cannot."""
         if thread.status == "open" and not lane.running:
-            lane.running = True
-            self._running.start_soon(self._run_lane, thread, lane)
-
-    async def _run_lane(self, thread: Thread, lane: Lane) -> None:
-        # Whoever sent the message that set the lane going is not who works on it.
-        with working(None), anyio.CancelScope() as scope:
-            thread.scopes.add(scope)
-            try:
-                await self._work(thread, lane)
-            finally:
-                thread.scopes.discard(scope)
-                lane.running = False
-                self._look(thread)
+            self._working.start(thread, lane)
 
     def defer(self, thread: Thread, envelope: Envelope) -> None:
         """Deliver a message when it is due; its thread stays open for it."""
@@ -174,15 +171,13 @@ class Lifecycle:
             self._running.start_soon(self._deliver_later, thread, envelope)
 
     async def _deliver_later(self, thread: Thread, envelope: Envelope) -> None:
-        with anyio.CancelScope() as scope:
-            thread.scopes.add(scope)
-            try:
+        try:
+            with thread.stoppable():
                 await anyio.sleep(max(0, (envelope.due_ns or 0) - self._clock.now_ns()) / NS_PER_S)
                 await self._delivery.deliver(thread, envelope)
                 del thread.timed[envelope.id]
-            finally:
-                thread.scopes.discard(scope)
-                self._look(thread)
+        finally:
+            self._look(thread)
 
     def _look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""

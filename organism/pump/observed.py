@@ -6,7 +6,7 @@ from typing import Self
 from organism.bus.threads import Thread
 from organism.clock import Clock
 from organism.messages import Envelope, type_name
-from organism.pump.run import Done, Failed, Parked
+from organism.pump.run import Done, Ending, Failed, Parked, Stopped
 from organism.tracing import Work, working
 from organism.usage.activity import ActivityFeed, HandlerRan, RunOutcome
 
@@ -61,7 +61,7 @@ class ObservedRun:
         if not self._told:
             self._tell("cancelled", None)
 
-    def ended(self, ending: Done | Failed | Parked) -> Done | Failed | Parked:
+    def ended(self, ending: Ending) -> Ending:
         """Tell how the handler ended; what follows in the block still belongs to its trace."""
         if not self._told:
             match ending:
@@ -71,6 +71,8 @@ class ObservedRun:
                     self._tell("parked", str(waits))
                 case Failed(error=error):
                     self._tell("failed", f"{type(error).__name__}: {error}")
+                case Stopped():
+                    self._tell("cancelled", None)
         return ending
 
     def _tell(self, outcome: RunOutcome, error: str | None) -> None:

@@ -21,7 +21,7 @@ from organism.pump.delivery import Delivery
 from organism.pump.observed import ObservedRun
 from organism.pump.outgoing import Outgoing, resolve
 from organism.pump.restart import BACKOFF_MAX_S, RestartIntensity, backoff_s, reason_for, worth_retrying
-from organism.pump.run import Done, Host, Parked, ProcessEndedError, Run
+from organism.pump.run import Done, Host, Parked, ProcessEndedError, Run, Stopped
 from organism.tracing import current_trace, trace_id_of
 from organism.usage.activity import ActivityFeed
 from organism.usage.events import AgentStopped, ApprovalRequested, Reported
@@ -72,17 +72,22 @@ class Supervisor:
         """The names of all agents."""
         return tuple(self._agents)
 
-    async def work(self, thread: Thread, lane: Lane) -> None:
-        """Handle a lane's messages until it is empty or its first message must wait for budget."""
+    async def work(self, thread: Thread, lane: Lane) -> bool:
+        """Handle the first message of a lane if it can be handled now; whether there is another that can."""
+        if not self._can_work(thread, lane):
+            return False
         mailbox = self._delivery.mailboxes[lane.agent]
-        while lane.runnable and thread.status == "open" and lane.agent not in self.paused:
-            envelope = lane.queue[0]
-            mailbox.take(envelope.size)
-            try:
-                await self._handle(thread, lane, envelope)
-            finally:
-                if lane.has(envelope):  # it waits for budget, or its thread is being ended: it is there as before
-                    mailbox.put_back(envelope.size)
+        envelope = lane.queue[0]
+        mailbox.take(envelope.size)
+        try:
+            await self._handle(thread, lane, envelope)
+        finally:
+            if lane.has(envelope):  # it waits for budget, or its thread is being ended: it is there as before
+                mailbox.put_back(envelope.size)
+        return self._can_work(thread, lane)
+
+    def _can_work(self, thread: Thread, lane: Lane) -> bool:
+        return lane.runnable and thread.status == "open" and lane.agent not in self.paused
 
     async def _handle(self, thread: Thread, lane: Lane, envelope: Envelope) -> None:
         """Handle one message; it stays in its lane when it has to wait for budget."""
@@ -95,7 +100,7 @@ class Supervisor:
         elif lane.attempts >= self._bounds.attempts:
             self._give_up(thread, lane, envelope, ProcessEndedError(agent.name, lane.attempts))
         else:
-            while not await self._attempt(thread, lane, envelope, agent):
+            while thread.status == "open" and not await self._attempt(thread, lane, envelope, agent):
                 pass
 
     async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, agent: Agent) -> bool:
@@ -111,12 +116,15 @@ class Supervisor:
                     self._give_up(thread, lane, envelope, error)
                     return True
                 self._finish(thread, lane, envelope, ending, outgoing, state)
-                agents = [item.recipient for item in outgoing if item.recipient in self._agents]
-                await self._delivery.carry_in(thread, agents)
+                if full := [item.recipient for item in outgoing if thread.arriving_at(item.recipient)]:
+                    with thread.stoppable():
+                        await self._delivery.carry_in(thread, full)
                 return True
         lane.forget_run()
         if isinstance(ending, Parked):
             self._park(thread, lane, envelope, ending.waits)
+            return True
+        if isinstance(ending, Stopped):
             return True
         return await self._failed(thread, lane, envelope, ending.error)
 
@@ -141,7 +149,7 @@ class Supervisor:
         """Count a failed run and wait before the next; ``True`` when there will be none."""
         if isinstance(error, JournalError):
             # Nothing was wrong with the message; it goes on when there is room on the disk again.
-            await anyio.sleep(BACKOFF_MAX_S)
+            await _pause(thread, BACKOFF_MAX_S)
             return False
         lane.attempts += 1
         if lane.attempts >= self._bounds.attempts or not worth_retrying(error):
@@ -149,7 +157,7 @@ class Supervisor:
             return True
         self._keeper.tried(lane, envelope)
         self._log_failure(thread, envelope, lane.attempts, error)
-        await anyio.sleep(backoff_s(lane.attempts))
+        await _pause(thread, backoff_s(lane.attempts))
         return False
 
     def _park(self, thread: Thread, lane: Lane, envelope: Envelope, waits: Waits) -> None:
@@ -178,6 +186,9 @@ class Supervisor:
         lane.attempts = 0
         self._host.router.memo.forget(thread.id, envelope.id)
         self._keeper.steps_used(thread, envelope.id)
+        self._forget_asked(thread, envelope)
+
+    def _forget_asked(self, thread: Thread, envelope: Envelope) -> None:
         for key in [key for key in thread.asked if key[0] == envelope.id]:
             question = thread.asked.pop(key)
             thread.questions.pop(question.id, None)
@@ -235,6 +246,11 @@ class Supervisor:
             error=describe(error),
             where=raised_at(error),
         )
+
+
+async def _pause(thread: Thread, seconds: float) -> None:
+    with thread.stoppable():
+        await anyio.sleep(seconds)
 
 
 def encode_state(state: dict[str, object]) -> bytes:

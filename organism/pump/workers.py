@@ -1,0 +1,96 @@
+"""The tasks that lanes are worked on in. They are kept, because making one costs as much as two hops."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+
+import anyio
+import anyio.abc
+
+from organism.bus.threads import Lane, Thread
+from organism.tracing import working
+
+_CALLED_MAX = 16
+"""So many workers may be on their way at once; each that comes calls the next while lanes are left."""
+
+_IDLE_MAX = 256
+"""So many workers are kept while there is nothing to do."""
+
+_TURNS = 16
+"""Messages that one worker handles before everything else in the process is given a turn."""
+
+
+class Workers:
+    """Takes lanes, in the order in which they became ready, one message at a time.
+
+    Whoever has handled a message goes on with the next lane at once, without a turn of the event loop; so a message
+    that is handed from agent to agent stays in one task. A lane is never left standing: while any is ready, a worker
+    is on its way.
+
+    Args:
+        tasks: Where workers run.
+        handle: Handles the first message of a lane if it can be handled now; whether there is another that can.
+        rest: Called when a lane of a thread has come to rest.
+    """
+
+    def __init__(
+        self,
+        tasks: anyio.abc.TaskGroup,
+        handle: Callable[[Thread, Lane], Awaitable[bool]],
+        rest: Callable[[Thread], None],
+    ) -> None:
+        self.tasks = tasks
+        self._handle = handle
+        self._rest = rest
+        self._ready: deque[tuple[Thread, Lane]] = deque()
+        self._idle: list[anyio.Event] = []
+        self._called = 0
+
+    def start(self, thread: Thread, lane: Lane) -> None:
+        """Have a lane worked on that nobody works on."""
+        lane.running = True
+        self._ready.append((thread, lane))
+        self._call()
+
+    def _call(self) -> None:
+        if self._called < min(len(self._ready), _CALLED_MAX):
+            self._called += 1
+            if self._idle:
+                self._idle.pop().set()
+            else:
+                self.tasks.start_soon(self._work)
+
+    async def _work(self) -> None:
+        # Whoever sent the message that set a lane going is not who works on it.
+        with working(None):
+            clean = copy_context()
+            while True:
+                self._called -= 1
+                await self._work_off()
+                # A handler may have left something in its task's context; no other thread's handler shall find it.
+                if len(self._idle) >= _IDLE_MAX or copy_context() != clean:
+                    return
+                turn = anyio.Event()
+                self._idle.append(turn)
+                await turn.wait()
+
+    async def _work_off(self) -> None:
+        """Handle messages until no lane is ready."""
+        turns = 0
+        while self._ready:
+            thread, lane = self._ready.popleft()
+            self._call()
+            again = False
+            try:
+                again = await self._handle(thread, lane)
+            finally:
+                if again:
+                    self._ready.append((thread, lane))
+                    self._call()
+                else:
+                    lane.running = False
+                    self._rest(thread)
+            turns += 1
+            if turns == _TURNS:
+                turns = 0
+                await anyio.sleep(0)

@@ -131,7 +131,7 @@ class Organism:
         self.usage = UsageTracker()
         self.activity = ActivityFeed()
         self.journal.observer = self.activity.publish
-        self.outbox = Outbox(self.journal, self.usage.publish, self.clock)
+        self.outbox = Outbox(self.journal, self.usage.publish, self.clock, self.usage.heard)
         self.ledger = Ledger(self.journal.append)
         self.budgets = ThreadBudgetRegistry(
             plan, self.ledger, self.clock, ids, mode=mode, thresholds=thresholds, wait_s=wait_s

@@ -54,7 +54,7 @@ class RandomIds:
 
     def next(self, prefix: str) -> str:
         """Return ``prefix_`` and twenty hexadecimal digits."""
-        return f"{prefix}_{secrets.token_hex(10)}"
+        return f"{prefix}_{secrets.token_bytes(10).hex()}"
 
 
 class SequentialIds:

@@ -169,21 +169,29 @@ class Context:
         envelope: The message with its sender, thread and hop count.
         agent: The name of the agent that handles it.
         state: The agent's own dictionary for this thread; gone when the thread ends.
-        llm: Model calls.
-        log: A structlog logger bound to thread, agent and message.
     """
+
+    __slots__ = ("_drafts", "_reports", "_runtime", "agent", "envelope", "state")
 
     def __init__(self, envelope: Envelope, agent: str, state: dict[str, Any], runtime: Runtime) -> None:
         self.envelope = envelope
         self.agent = agent
         self.state = state
-        self.llm = LLM(runtime)
-        self.log = structlog.get_logger("organism.agent").bind(
-            thread_id=envelope.thread_id, agent=agent, message_id=envelope.id
-        )
         self._runtime = runtime
         self._drafts: list[Draft] = []
         self._reports: list[tuple[str, str]] = []
+
+    @property
+    def llm(self) -> LLM:
+        """Model calls."""
+        return LLM(self._runtime)
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger bound to thread, agent and message; made when it is asked for."""
+        return structlog.get_logger("organism.agent").bind(
+            thread_id=self.envelope.thread_id, agent=self.agent, message_id=self.envelope.id
+        )
 
     @property
     def thread_id(self) -> str:

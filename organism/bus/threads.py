@@ -28,17 +28,30 @@ class Lane:
         parked: Why the first message waits, for budget or a person; ``None`` while it does not.
         joining: Messages that wait for their companions, by sender.
         arriving: Messages that stand before the full mailbox, in order.
+        handling: The first message while it is being handled; ``None`` once it is done.
         attempts: How often the first message has been tried before.
         state: The agent's own dictionary for this thread.
         stored: The same as JSON, as it was after the last message that was done.
     """
 
-    __slots__ = ("agent", "arriving", "attempts", "joining", "parked", "queue", "running", "state", "stored")
+    __slots__ = (
+        "agent",
+        "arriving",
+        "attempts",
+        "handling",
+        "joining",
+        "parked",
+        "queue",
+        "running",
+        "state",
+        "stored",
+    )
 
     def __init__(self, agent: str) -> None:
         self.agent = agent
         self.queue: deque[Envelope] = deque()
         self.running = False
+        self.handling: Envelope | None = None
         self.parked: Waits | None = None
         self.joining: dict[str, deque[Envelope]] = {}
         self.arriving: deque[Envelope] = deque()
@@ -50,10 +63,6 @@ class Lane:
     def runnable(self) -> bool:
         """Whether it has something to handle now."""
         return bool(self.queue) and self.parked is None
-
-    def has(self, envelope: Envelope) -> bool:
-        """Whether this very message is still to be handled."""
-        return any(waiting is envelope for waiting in self.queue)
 
     def forget_run(self) -> None:
         """Undo what a run that came to nothing has done to the state."""

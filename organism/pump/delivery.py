@@ -347,6 +347,8 @@ class Delivery:
         thread.timed.clear()
 
     def _say(self, thread: Thread, envelope: Envelope) -> None:
+        if not self._outbox.heard():
+            return
         self._outbox.emit(
             AgentSaid(
                 thread_id=thread.id,

@@ -77,12 +77,12 @@ class Supervisor:
         if not self._can_work(thread, lane):
             return False
         mailbox = self._delivery.mailboxes[lane.agent]
-        envelope = lane.queue[0]
+        envelope = lane.handling = lane.queue[0]
         mailbox.take(envelope.size)
         try:
             await self._handle(thread, lane, envelope)
         finally:
-            if lane.has(envelope):  # it waits for budget, or its thread is being ended: it is there as before
+            if lane.handling is envelope:  # it waits for budget, or its thread is being ended: it is there as before
                 mailbox.put_back(envelope.size)
         return self._can_work(thread, lane)
 
@@ -182,11 +182,13 @@ class Supervisor:
     def _complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
         """Mark a message done, and forget what was kept so that it could be run again."""
         lane.queue.popleft()
+        lane.handling = None
         self._keeper.done(thread, lane, envelope, state)
         lane.attempts = 0
         self._host.router.memo.forget(thread.id, envelope.id)
         self._keeper.steps_used(thread, envelope.id)
-        self._forget_asked(thread, envelope)
+        if thread.asked or thread.spawned:
+            self._forget_asked(thread, envelope)
 
     def _forget_asked(self, thread: Thread, envelope: Envelope) -> None:
         for key in [key for key in thread.asked if key[0] == envelope.id]:

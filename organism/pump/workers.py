@@ -6,6 +6,7 @@ from contextvars import copy_context
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from organism.bus.threads import Lane, Thread
 from organism.tracing import working
@@ -93,4 +94,4 @@ class Workers:
             turns += 1
             if turns == _TURNS:
                 turns = 0
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()

@@ -17,9 +17,17 @@ class Outbox:
         journal: Where events are kept.
         publish: Hands an event to the listeners; must not block or raise.
         clock: Gives events their time.
+        heard: Whether anybody listens; what is not stored either need not even be made then.
     """
 
-    def __init__(self, journal: Journal, publish: Callable[[AnyEvent], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        publish: Callable[[AnyEvent], None],
+        clock: Clock,
+        heard: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.heard = heard
         self._journal = journal
         self._publish = publish
         self._clock = clock

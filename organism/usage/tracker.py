@@ -136,6 +136,10 @@ class UsageTracker:
             if not types or isinstance(event, types):
                 self._call(key, callback, event)
 
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._subscriptions or self._callbacks)
+
     def restore(self, event: UsageEvent) -> None:
         """Add up an event of an earlier process, without telling anybody."""
         self._add(event)

@@ -20,7 +20,7 @@ Then = Callable[[], None]
 """Called once the record it came with is durable, in the order of appending; must not block or raise."""
 
 
-class Keep(msgspec.Struct, frozen=True):
+class Keep(msgspec.Struct, frozen=True, gc=False):
     """A piece of live state: kept until another piece of the same key replaces it, or it is dropped.
 
     Attributes:
@@ -34,7 +34,7 @@ class Keep(msgspec.Struct, frozen=True):
     body: msgspec.Struct
 
 
-class Drop(msgspec.Struct, frozen=True):
+class Drop(msgspec.Struct, frozen=True, gc=False):
     """A piece of live state is not needed any more; one that is not there is no mistake."""
 
     key: str

@@ -89,7 +89,7 @@ RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, AgentFailed)
 """What the runtime itself sends. Every agent may get one; a handler that does not name them never sees them."""
 
 
-class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True):
+class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything about a message but its payload: what can be read without knowing the payload's type.
 
     Attributes:
@@ -129,7 +129,7 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True):
     trace: str | None = None
 
 
-class Envelope(EnvelopeHead, frozen=True, kw_only=True):
+class Envelope(EnvelopeHead, frozen=True, kw_only=True, gc=False):
     """A message with everything the pump knows about it. Agents read it; only the pump writes one.
 
     Attributes:

@@ -51,7 +51,7 @@ def trace_id_of(traceparent: str | None) -> str | None:
     return None if traceparent is None else traceparent[3:35]
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
+class Work(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a task works on: the ids that its log lines and its HTTP requests carry.
 
     Attributes:

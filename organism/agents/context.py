@@ -28,7 +28,7 @@ REPORT_MAX = 64
 """Characters of a reported name or result."""
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message on its way out, before the pump has made an envelope of it.
 
     Attributes:

@@ -29,9 +29,9 @@ DEAD: Final = "dead"
 STOPPED: Final = "stopped"
 
 
-def key(kind: str, *names: object) -> str:
+def key(kind: str, *names: str) -> str:
     """Return the key of a piece."""
-    return ":".join((kind, *map(str, names)))
+    return f"{kind}:{names[0]}" if len(names) == 1 else ":".join((kind, *names))
 
 
 class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True):

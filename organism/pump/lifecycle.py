@@ -181,10 +181,12 @@ class Lifecycle:
 
     def _look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""
-        thread.note_change()
         if thread.status == "paused" and not any(lane.running for lane in thread.lanes.values()):
             self._registry.pause_time(thread.id)
-        if thread.status != "open" or thread.busy:
+        if thread.status != "open":
+            thread.note_change()
+            return
+        if thread.busy:
             return
         if (waits := thread.parked) is not None:
             thread.status = "blocked"
@@ -196,12 +198,16 @@ class Lifecycle:
                 self._outbox.emit(
                     ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=waits)
                 )
+            thread.note_change()
         elif not thread.children and not self._delivery.join_incomplete(thread):
             failed = thread.gave_up is not None and not thread.outputs
+            outcome: ThreadOutcome = "failed" if failed else "completed"
+            reason = thread.gave_up if failed else None
             thread.status = "closing"
-            self._running.start_soon(
-                self._end, thread, *(("failed", thread.gave_up) if failed else ("completed", None))
-            )
+            if thread.scopes or self._router.busy(thread.id):
+                self._running.start_soon(self._end, thread, outcome, reason)
+            else:
+                self._finish(thread, outcome, reason)  # there is nothing to wait for, and so no need of a task
 
     def unpark(self, thread: Thread) -> None:
         """Let a thread's parked messages go on, first those that were parked first."""

@@ -13,7 +13,7 @@ from organism.messages import Envelope, Message, encode
 from organism.pump.bounds import Bounds
 
 
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message with one recipient, checked.
 
     Attributes:

@@ -210,7 +210,7 @@ class Run:
         return partial(self._ask, index, recipient, message, timeout_s)
 
     async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
-        question = self._thread.asked.get((self._envelope.id, index))
+        question = self._thread.asked_before((self._envelope.id, index))
         if question is None:
             question = await self._host.put_question(self._thread, self._envelope, index, recipient, message)
         with anyio.move_on_after(timeout_s):

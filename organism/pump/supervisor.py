@@ -191,8 +191,7 @@ class Supervisor:
             self._forget_asked(thread, envelope)
 
     def _forget_asked(self, thread: Thread, envelope: Envelope) -> None:
-        for key in [key for key in thread.asked if key[0] == envelope.id]:
-            question = thread.asked.pop(key)
+        for question in thread.asked.pop(envelope.id, {}).values():
             thread.questions.pop(question.id, None)
             self._keeper.answer_used(thread, question)
         for key in [key for key in thread.spawned if key[0] == envelope.id]:

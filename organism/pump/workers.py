@@ -54,7 +54,7 @@ class Workers:
         self._call()
 
     def _call(self) -> None:
-        if self._called < min(len(self._ready), _CALLED_MAX):
+        if self._called < _CALLED_MAX and self._called < len(self._ready):
             self._called += 1
             if self._idle:
                 self._idle.pop().set()

@@ -163,6 +163,10 @@ class LLMRouter:
                 raise result
             self._announcer.say_retry(course, attempt, result, course.delay_s(now_s))
 
+    def busy(self, thread_id: str) -> bool:
+        """Whether an attempt of the thread is open."""
+        return bool(self._open.get(thread_id))
+
     async def wait_idle(self, thread_id: str) -> None:
         """Return when no attempt of the thread is open any more; abandoned ones get only their drain time."""
         for attempt in self._open.get(thread_id, ()):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import msgspec
@@ -28,9 +28,6 @@ from organism.bus.approvals import ApprovalNeededError
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.threads import ThreadView
 from organism.clock import Clock, SteadyClock, SystemClock, utc
-from organism.config.build import build
-from organism.config.build_providers import Progress
-from organism.config.load import LoadedConfig, load_config
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
@@ -52,6 +49,9 @@ from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent, UsageEvent
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
+
+if TYPE_CHECKING:  # an embedder who writes Python needs none of it, and it doubles the time to start
+    from organism.config.load import LoadedConfig
 
 
 class Organism:
@@ -173,7 +173,7 @@ class Organism:
         path: str | Path,
         *,
         environment: Mapping[str, str] | None = None,
-        progress: Progress = lambda _line: None,
+        progress: Callable[[str], None] = lambda _line: None,
         on_text: TextListener | None = None,
         journal: Store | None = None,
     ) -> Self:
@@ -189,20 +189,24 @@ class Organism:
         Raises:
             ConfigError: If the file is wrong anywhere.
         """
+        from organism.config.load import load_config
+
         values = dict(os.environ if environment is None else environment)
         return cls.from_config(load_config(Path(path), values), values, progress, on_text, journal)
 
     @classmethod
     def from_config(
         cls,
-        loaded: LoadedConfig,
+        loaded: "LoadedConfig",
         environment: dict[str, str],
-        progress: Progress = lambda _line: None,
+        progress: Callable[[str], None] = lambda _line: None,
         on_text: TextListener | None = None,
         journal: Store | None = None,
         only: Container[str] | None = None,
     ) -> Self:
         """Make the organism of a checked configuration; see :meth:`from_yaml`."""
+        from organism.config.build import build
+
         parts = msgspec.structs.asdict(build(loaded, environment, progress, on_text))
         clock = SystemClock()
         own, otherwise = parts.pop("prices"), parts.pop("unpriced_rates")

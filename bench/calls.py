@@ -1,0 +1,142 @@
+"""W6: what a call costs on its way to a provider and back: the bare SDK, pydantic-ai with limits, and organism.
+
+The provider is a stub in a process of its own that answers at once, so that all the time is on our side.
+"""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from bench.stopwatch import Figures, Stopwatch, percentile
+from organism import Context, Limits, Organism, Text, agent
+
+STUB = """
+import asyncio, json, os
+ANSWER = json.dumps({"id": "c", "object": "chat.completion", "created": 1, "model": "stub", "choices": [{"index": 0,
+    "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}).encode()
+CHUNK = json.dumps({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "stub", "choices": [
+    {"index": 0, "delta": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}).encode()
+def response(kind, body):
+    return b"HTTP/1.1 200 OK\\r\\ncontent-type: " + kind + b"\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(body) + body
+WHOLE = response(b"application/json", ANSWER)
+STREAM = response(b"text/event-stream", b"data: " + CHUNK + b"\\n\\ndata: [DONE]\\n\\n")
+async def serve(reader, writer):
+    try:
+        while True:
+            head = await reader.readuntil(b"\\r\\n\\r\\n")
+            lines = head.lower().split(b"\\r\\n")
+            length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))
+            body = json.loads(await reader.readexactly(length))
+            writer.write(STREAM if body.get("stream") else WHOLE)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def stub() -> Iterator[str]:
+    """Run the stub and give its address."""
+    with subprocess.Popen([sys.executable, "-c", STUB], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+        finally:
+            process.terminate()
+
+
+async def _many(call: Callable[[], Awaitable[object]], count: int, at_once: int) -> Figures:
+    took: list[float] = []
+
+    async def some(of: int) -> None:
+        for _ in range(of):
+            began = time.perf_counter()
+            await call()
+            took.append((time.perf_counter() - began) * 1e6)
+
+    await some(20)  # connections, imports
+    took.clear()
+    with Stopwatch() as watch:
+        await asyncio.gather(*(some(count // at_once) for _ in range(at_once)))
+    return watch.per(count) | {"p50_us": percentile(took, 50), "p99_us": percentile(took, 99)}
+
+
+def bare_sdk(count: int, at_once: int = 1) -> Figures:
+    """The official SDK and nothing else."""
+    import openai
+
+    async def main(address: str) -> Figures:
+        async with openai.AsyncOpenAI(api_key="k", base_url=address, max_retries=0) as client:
+
+            async def call() -> object:
+                return await client.chat.completions.create(
+                    model="stub", messages=[{"role": "user", "content": "hello"}], max_completion_tokens=16
+                )
+
+            return await _many(call, count, at_once)
+
+    with stub() as address:
+        return asyncio.run(main(address))
+
+
+def pydantic_ai(count: int, at_once: int = 1) -> Figures:
+    """An agent of pydantic-ai with usage limits."""
+    from pydantic_ai import Agent, UsageLimits
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    async def main(address: str) -> Figures:
+        model = OpenAIChatModel("stub", provider=OpenAIProvider(base_url=address, api_key="k"))
+        asked, limits = Agent(model), UsageLimits(total_tokens_limit=1_000_000)
+        return await _many(lambda: asked.run("hello", usage_limits=limits), count, at_once)
+
+    with stub() as address:
+        return asyncio.run(main(address))
+
+
+def ours(count: int, at_once: int = 1) -> Figures:
+    """A handler's call through the router: held on the thread's budget, sent, settled."""
+    from organism.providers.openai import OpenAIProvider
+
+    found: Figures = {}
+
+    @agent()
+    async def caller(_message: Text, ctx: Context) -> None:
+        found.update(await _many(lambda: ctx.llm.complete("hello", max_output_tokens=16), count, at_once))
+
+    async def main(address: str) -> Figures:
+        provider = OpenAIProvider("stub", "k", address)
+        async with Organism(
+            [caller], models={"main": "stub/stub"}, providers={"stub": provider}, limits=Limits(tokens=10**9)
+        ) as organism:
+            await organism.run("go")
+        return found
+
+    with stub() as address:
+        return anyio.run(main, address)
+
+
+def bare_sdk_together(count: int) -> Figures:
+    """Fifty at a time."""
+    return bare_sdk(count, 50)
+
+
+def pydantic_ai_together(count: int) -> Figures:
+    """Fifty at a time."""
+    return pydantic_ai(count, 50)
+
+
+def ours_together(count: int) -> Figures:
+    """Fifty at a time."""
+    return ours(count, 50)

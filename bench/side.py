@@ -1,0 +1,18 @@
+"""Runs one side of a workload in this process and prints its figures as JSON: ``python -m bench.side place size``."""
+
+import json
+import logging
+import sys
+from importlib import import_module
+
+
+def main() -> None:
+    """Measure one side."""
+    logging.disable(logging.WARNING)  # what peers log about their own work is no part of it
+    module, _, function = sys.argv[1].partition(":")
+    figures = getattr(import_module(f"bench.{module}"), function)(int(sys.argv[2]))
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Nothing has become many times slower: ratios to floors measured in the same process, never times of this machine."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+from bench import budgets_ours, floors, messages_ours
+from bench.catalog import WORKLOADS
+from bench.stopwatch import Figures
+
+
+def _best(side: Callable[[int], Figures], size: int) -> float:
+    """Return the least time of the processor for one item, in microseconds: what others disturb least."""
+    return min(side(size)["cpu_us"] for _ in range(3))
+
+
+def test_a_hop_costs_no_more_than_a_few_hops_through_a_queue() -> None:
+    """A message handed to an agent, with budget, bounds and journal, costs less than 15 times a bare asyncio queue."""
+    assert _best(messages_ours.ping_pong, 3000) < 15 * _best(floors.queue_ping_pong, 3000)
+
+
+def test_the_cost_of_a_message_does_not_grow_with_the_number_of_threads() -> None:
+    """A message among a thousand threads costs less than twice what it costs among a hundred."""
+    assert _best(messages_ours.chains, 1000) < 2 * _best(messages_ours.chains, 100)
+
+
+def test_the_cost_of_a_question_does_not_grow_with_the_number_asked_before() -> None:
+    """A handler's four-thousandth question costs less than twice its four-hundredth."""
+    assert _best(messages_ours.asks_alone, 4000) < 2 * _best(messages_ours.asks_alone, 400)
+
+
+def test_an_idle_thread_is_small_and_gives_its_memory_back() -> None:
+    """A thread's budget weighs no more than 1,500 bytes, and nine tenths of that are free after its end."""
+    figures = budgets_ours.idle(3000)
+    assert figures["bytes_per_thread"] < 1500
+    assert figures["given_back_percent"] > 75
+
+
+def test_the_names_are_imported_when_they_are_used() -> None:
+    """``import organism`` needs not even msgspec, so that it is quick."""
+    script = "import organism, sys, json; print(json.dumps([name for name in sys.modules if '.' not in name]))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert not {"msgspec", "anyio", "structlog", "yaml", "rich"} & set(json.loads(done.stdout))
+
+
+def test_the_benchmark_runs() -> None:
+    """``python -m bench --quick`` measures every side that is installed and prints a line for each."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", "W3", "W5", "W10"], capture_output=True, check=True, text=True
+    )
+    for name in ("W3", "W5", "W10"):
+        assert f"**{name}**: {WORKLOADS[name].title}" in done.stdout
+    assert done.stdout.count("| organism |") == 3

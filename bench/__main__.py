@@ -20,7 +20,7 @@ from bench.stopwatch import Figures
 
 ROUNDS = 5
 
-ALSO = "Measured on their own: python -m bench.budget_errors (how wrong estimates are), python -m bench.observed (exporters)."
+ALSO = "On their own: python -m bench.budget_errors (how wrong estimates are), python -m bench.observed (exporters)."
 
 
 def installed(side: Side) -> bool:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from bench import budgets_ours, floors, messages_ours
 from bench.catalog import WORKLOADS
@@ -47,7 +48,11 @@ def test_the_names_are_imported_when_they_are_used() -> None:
 def test_the_benchmark_runs() -> None:
     """``python -m bench --quick`` measures every side that is installed and prints a line for each."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "--quick", "W3", "W5", "W10"], capture_output=True, check=True, text=True
+        [sys.executable, "-m", "bench", "--quick", "W3", "W5", "W10"],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
     )
     for name in ("W3", "W5", "W10"):
         assert f"**{name}**: {WORKLOADS[name].title}" in done.stdout

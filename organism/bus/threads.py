@@ -183,12 +183,17 @@ class Thread:
         self.asked.setdefault(message_id, {})[index] = question
         self.questions[question.id] = question
 
+    @property
+    def stopping(self) -> bool:
+        """Whether its handlers are to end where they are, by its end or by that of the process."""
+        return self.status in ("closing", "dormant")
+
     @contextmanager
     def stoppable(self) -> Iterator[None]:
         """Wait inside this block for something that the end of the thread shall cut short."""
         with anyio.CancelScope() as scope:
             self.scopes.add(scope)
-            if self.status != "open":
+            if self.stopping:
                 scope.cancel()
             try:
                 yield

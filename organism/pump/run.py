@@ -174,7 +174,7 @@ class Run:
             failure = error
         finally:
             thread.scopes.discard(scope)
-        if scope.cancelled_caught and thread.status != "open":
+        if scope.cancelled_caught and thread.stopping:
             return Stopped()
         if self._parked is not None:
             return Parked(self._parked)

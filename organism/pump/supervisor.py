@@ -100,7 +100,7 @@ class Supervisor:
         elif lane.attempts >= self._bounds.attempts:
             self._give_up(thread, lane, envelope, ProcessEndedError(agent.name, lane.attempts))
         else:
-            while thread.status == "open" and not await self._attempt(thread, lane, envelope, agent):
+            while not thread.stopping and not await self._attempt(thread, lane, envelope, agent):
                 pass
 
     async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, agent: Agent) -> bool:

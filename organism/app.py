@@ -124,10 +124,8 @@ class Organism:
         model_plans = {name: model_plan(name, model) for name, model in (models or {}).items()}
         check_names(self.agents, self.entry)
         check_plans(model_plans, self.providers)
-        for agent in self.agents.values():
-            for message_type in agent.accepts:
-                if message_type is not Message:
-                    self.messages.add(message_type)
+        for message_type in {kind for agent in self.agents.values() for kind in agent.accepts} - {Message}:
+            self.messages.add(message_type)
         self.usage = UsageTracker()
         self.activity = ActivityFeed()
         self.journal.observer = self.activity.publish
@@ -209,8 +207,7 @@ class Organism:
 
         parts = msgspec.structs.asdict(build(loaded, environment, progress, on_text))
         clock = SystemClock()
-        own, otherwise = parts.pop("prices"), parts.pop("unpriced_rates")
-        prices = PriceBook(own, now=lambda: utc(clock), otherwise=otherwise)
+        prices = PriceBook(parts.pop("prices"), now=lambda: utc(clock), otherwise=parts.pop("unpriced_rates"))
         return cls(**parts, prices=prices, clock=clock, journal=journal, only=only)
 
     async def __aenter__(self) -> Self:

@@ -155,6 +155,11 @@ class Lifecycle:
             raise RuntimeError("the pump is not running; use it as an async context manager")
         return self._workers
 
+    @property
+    def tasks(self) -> anyio.abc.TaskGroup | None:
+        """Where threads run; ``None`` while they do not."""
+        return self._workers.tasks if self._workers is not None else None
+
     def run_in(self, tasks: anyio.abc.TaskGroup | None) -> None:
         """Run threads in these tasks from now on; ``None`` when there is nothing more to run."""
         self._workers = Workers(tasks, self._work, self._look) if tasks is not None else None

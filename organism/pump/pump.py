@@ -115,7 +115,6 @@ class Pump:
         self._delivery = Delivery(self.agents, self._bounds, outbox, self._keeper, clock, ids, hooks)
         self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
-        self._tasks: anyio.abc.TaskGroup | None = None
         self.approvals = Approvals(self._life, self._keeper, outbox)
         self.pauses = Pauses(self._life, self._supervisor)
         self.letters = Letters(self, self._life, self._delivery, self._keeper)
@@ -123,10 +122,9 @@ class Pump:
         router.on_warning = self._warn
 
     async def __aenter__(self) -> Self:
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._life.run_in(self._tasks)
-        self._tasks.start_soon(keep_up, self._life, self.registry, self._clock, self._keeper.journal.durable)
+        tasks = await anyio.create_task_group().__aenter__()
+        self._life.run_in(tasks)
+        tasks.start_soon(keep_up, self._life, self.registry, self._clock, self._keeper.journal.durable)
         self._accepting = True
         return self
 
@@ -134,7 +132,7 @@ class Pump:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop: what a durable journal keeps stays open for the next process, everything else is ended."""
-        if (tasks := self._tasks) is None:
+        if (tasks := self._life.tasks) is None:
             return
         self._accepting = False
         with anyio.CancelScope(shield=True):
@@ -147,7 +145,6 @@ class Pump:
         tasks.cancel_scope.cancel()
         # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
         await tasks.__aexit__(None, None, None)
-        self._tasks = None
         self._life.run_in(None)
 
     def restore(self, pieces: Iterable[Piece], messages: MessageRegistry, last_time_ns: int) -> None:

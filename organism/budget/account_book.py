@@ -59,6 +59,8 @@ class AccountBook:
     def accounts(self, spender: Spender) -> tuple[str, ...]:
         """Return every account that a call of this spender holds on, its thread's own first; opens those of scopes."""
         budget = self.thread(spender.thread_id)
+        if not self.plan.scoped:
+            return budget.accounts
         now_ns = self._clock.now_ns()
         accounts = list(budget.accounts)
         for account, limits in scoped_accounts(self.plan, budget.root, spender, now_ns):
@@ -81,11 +83,9 @@ class AccountBook:
 
     def _room(self, account: str, *, keep: bool) -> Room:
         balance = self._ledger.balance(account)
-        room = Room(account, balance.limits, balance.spent, balance.held, self.elapsed_ns(account))
-        if not keep or not self.plan.wrap_up_percent:
-            return room
-        kept = kept_for_last_call(account, balance.limits, self.plan.wrap_up_percent)
-        return Room(account, balance.limits, balance.spent, balance.held, room.elapsed_ns, kept)
+        limits = balance.limits
+        kept = kept_for_last_call(account, limits, self.plan.wrap_up_percent if keep else 0)
+        return Room(account, limits, balance.spent, balance.held, self._limited_ns(account, limits), kept)
 
     def entitled(self, spender: Spender) -> frozenset[str]:
         """Return the account whose slice for a last call this spender may take: its thread's, if it has been warned.
@@ -101,11 +101,14 @@ class AccountBook:
         budget = self.threads.get(thread_of(account) or "")
         return budget.elapsed_ns(self._clock.monotonic_ns()) if budget is not None else 0
 
+    def _limited_ns(self, account: str, limits: Limits) -> int:
+        """Return :meth:`elapsed_ns` where it matters: clocks are not asked for what no limit compares."""
+        return self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
+
     def time_left(self, accounts: Iterable[str]) -> int | None:
         """Return the nanoseconds until the first of these accounts' limits in seconds; ``None`` without any."""
-        states = map(self.state, accounts)
-        left = (state.limits.elapsed_ns - state.elapsed_ns for state in states if state.limits.elapsed_ns is not None)
-        return min(left, default=None)
+        limits = ((account, self._ledger.balance(account).limits.elapsed_ns) for account in accounts)
+        return min((limit - self.elapsed_ns(account) for account, limit in limits if limit is not None), default=None)
 
     def state(self, account: str) -> BudgetState:
         """Return an account as it is now.
@@ -143,7 +146,10 @@ class AccountBook:
             agent: Whose call reached them.
         """
         balance = self._ledger.balance(account)
-        elapsed = self.elapsed_ns(account)
+        elapsed = self._limited_ns(account, balance.limits)
+        found = tuple(reached(balance.limits, balance.spent, elapsed, self.thresholds))
+        if not found:
+            return ()
         now_ns, last = self._clock.now_ns(), self.thresholds[-1]
         return tuple(
             BudgetWarning(
@@ -154,7 +160,7 @@ class AccountBook:
                 limit=limit_of(balance.limits, dimension) or 0,
                 spent=amount_of(balance.spent, elapsed, dimension),
             )
-            for dimension, threshold in reached(balance.limits, balance.spent, elapsed, self.thresholds)
+            for dimension, threshold in found
             if self._ledger.fire(account, dimension, threshold, now_ns, agent=agent, final=threshold == last)
         )
 

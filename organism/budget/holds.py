@@ -31,7 +31,7 @@ class Spender(msgspec.Struct, frozen=True):
     provider: str = ""
 
 
-class HeldCall(msgspec.Struct, frozen=True, kw_only=True):
+class HeldCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A granted call.
 
     Attributes:

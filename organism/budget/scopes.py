@@ -53,6 +53,11 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: tzinfo = UTC
     wrap_up_percent: int = 5
 
+    @property
+    def scoped(self) -> bool:
+        """Whether anything but threads is limited."""
+        return bool(self.agents or self.models or self.providers or self.windows)
+
 
 def kept_for_last_call(account: str, limits: Limits, percent: int) -> Amounts:
     """Return what an account keeps back: a slice of a thread's tokens and USD, rounded down; other scopes nothing."""

@@ -48,7 +48,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     wrap_up: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag=True):
     """What every entry carries.
 
     Attributes:

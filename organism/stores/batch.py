@@ -47,6 +47,7 @@ def batch_of(records: Iterable[msgspec.Struct]) -> Batch:
     batch = Batch()
     pieces: dict[str, Keep | None] = {}
     replaced: set[str] = set()
+    of_thread: dict[str, set[str]] = {}
     for record in records:
         match record:
             case Keep():
@@ -54,11 +55,14 @@ def batch_of(records: Iterable[msgspec.Struct]) -> Batch:
                     del pieces[record.key]  # it begins anew, behind those that were kept meanwhile
                     replaced.add(record.key)
                 pieces[record.key] = record
+                of_thread.setdefault(record.thread_id, set()).add(record.key)
             case Drop():
                 pieces[record.key] = None
             case DropThread(thread_id=thread_id):
                 batch.ended.append(thread_id)
-                pieces = {key: keep for key, keep in pieces.items() if keep is None or keep.thread_id != thread_id}
+                for key in of_thread.pop(thread_id, ()):
+                    if (keep := pieces.get(key)) is not None and keep.thread_id == thread_id:
+                        del pieces[key]
             case Entry():
                 batch.entries.append(_entry_row(record))
                 batch.last_time_ns = max(batch.last_time_ns, record.time_ns)

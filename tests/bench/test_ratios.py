@@ -8,7 +8,10 @@ from pathlib import Path
 
 from bench import budgets_ours, floors, messages_ours
 from bench.catalog import WORKLOADS
-from bench.stopwatch import Figures
+from bench.stopwatch import Figures, Stopwatch
+from organism import Text
+from organism.journal import DropThread, Keep
+from organism.stores.batch import batch_of
 
 
 def _best(side: Callable[[int], Figures], size: int) -> float:
@@ -29,6 +32,22 @@ def test_the_cost_of_a_message_does_not_grow_with_the_number_of_threads() -> Non
 def test_the_cost_of_a_question_does_not_grow_with_the_number_asked_before() -> None:
     """A handler's four-thousandth question costs less than twice its four-hundredth."""
     assert _best(messages_ours.asks_alone, 4000) < 2 * _best(messages_ours.asks_alone, 400)
+
+
+def test_the_cost_of_a_commit_does_not_grow_with_the_number_of_threads_that_end_in_it() -> None:
+    """A thread that begins and ends between two commits costs less than four times as much among twenty times as many."""
+
+    def write(threads: int) -> Figures:
+        records = [
+            record
+            for name in map(str, range(threads))
+            for record in (*(Keep(f"output:{name}:{n}", name, Text("x")) for n in range(5)), DropThread(name))
+        ]
+        with Stopwatch() as watch:
+            batch_of(records)
+        return watch.per(threads)
+
+    assert _best(write, 4000) < 4 * _best(write, 200)
 
 
 def test_an_idle_thread_is_small_and_gives_its_memory_back() -> None:

@@ -220,7 +220,9 @@ class SqliteJournal:
 
     async def _run(self) -> None:
         try:
-            await self._write_groups()
+            # Cancelling the program must not keep what its last steps append out of the file; closing ends this task.
+            with anyio.CancelScope(shield=True):
+                await self._write_groups()
         finally:
             self._ended.set()
 

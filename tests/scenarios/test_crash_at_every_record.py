@@ -205,6 +205,8 @@ def check(kept: MemoryJournal, provider: ScriptedProvider, expected: list[str]) 
     assert recorded >= provider.billed.total
     root = next(event for event in closed if event.thread_id == "th")
     assert root.budget.spent.tokens == recorded
+    paid_for = Counter(event.agent for event in events if isinstance(event, UsageEvent) and event.outcome == "settled")
+    assert paid_for == {"left": 2, "right": 1, "oracle": 2, "child": 2, "late": 1}, "an answer was paid for twice"
     crossed = Counter(
         (event.account, event.limit, event.threshold) for event in events if isinstance(event, ThresholdCrossed)
     )

@@ -105,6 +105,32 @@ def test_a_failed_write_is_tried_again_and_nobody_notices(tmp_path: Path) -> Non
         run(main)
 
 
+def test_what_is_refused_is_not_there(tmp_path: Path) -> None:
+    """A commit is never answered with an error and kept all the same, though folding the log into the file fails."""
+
+    async def write(path: Path, disk: FaultyDisk, number: int) -> bool:
+        async with SqliteJournal(path, vfs=disk.name) as journal:
+            journal._opened._db.execute("PRAGMA wal_autocheckpoint = 1")
+            disk.fail(number, at="write", for_ever=True)
+            journal.append(event(1))
+            try:
+                await journal.commit()
+            except JournalError:
+                return False
+            return True
+
+    answers = []
+    with FaultyDisk("refused", random.Random(1)) as disk:
+        for number in range(1, 40):
+            path = tmp_path / f"{number}.db"
+            answers.append(run(write, path, disk, number))
+            disk.heal()
+            file = SqliteFile(path)
+            assert file.load().last_event == answers[-1], f"write {number}"
+            file.close()
+    assert set(answers) == {False, True}
+
+
 def test_a_failed_sync_ends_the_process_s_use_of_the_file(tmp_path: Path) -> None:
     """After a failed sync nobody knows what the disk holds: no later commit may say that all is well."""
     with FaultyDisk("sync", random.Random(1)) as disk:

@@ -9,7 +9,8 @@ import anyio
 import msgspec
 import pytest
 
-from organism import BudgetExhaustedError, Context, Limits, Message, Organism, Text, To, agent
+from organism import AgentFailed, Bounds, BudgetExhaustedError, Context, Limits, Message, Organism, Text, To, agent
+from organism.agents.agent import Agent
 from organism.amounts import ZERO, Amounts
 from organism.bus.records import STOPPED
 from organism.journal import JournalBrokenError
@@ -94,9 +95,82 @@ async def late(message: Text, ctx: Context) -> Text:
     return Text(f"late: {await paid(ctx, 'late')}")
 
 
-def organism_on(journal: CrashingJournal, provider: ScriptedProvider, ids: SequentialIds) -> Organism:
-    return Organism(
+# -- a second one, in which things go wrong ----------------------------------------------------------------------------
+
+
+@agent(peers=["slow", "bad", "nest"])
+async def boss(message: Text | AgentFailed, ctx: Context) -> list[To] | None:
+    """More messages than a mailbox holds, one that nobody can handle, and children of children."""
+    if isinstance(message, AgentFailed):
+        ctx.reply(Text(f"{message.agent} has failed"))
+    elif ctx.sender != "user":
+        ctx.reply(message)
+    else:
+        return [*(To("slow", Number(value)) for value in range(1, 7)), To("bad", Text("b")), To("nest", Text("n"))]
+    return None
+
+
+@agent()
+async def slow(message: Number, ctx: Context) -> Text | None:
+    """As :func:`row`, with so small a mailbox that most messages stand before it."""
+    seen = ctx.state.setdefault("seen", [])
+    seen.append(message.value)
+    await anyio.sleep(0.3)
+    return Text(f"slow {seen}") if message.value == 6 else None
+
+
+@agent()
+async def bad(message: Text, ctx: Context) -> None:
+    await paid(ctx, "in vain")
+    raise RuntimeError("no")
+
+
+@agent(peers=["deep"])
+async def nest(message: Text, ctx: Context) -> None:
+    result = await ctx.spawn("deep", Text("carved"), limits=Limits(tokens=150), budget="carved")
+    ctx.reply(result.outputs[0])
+
+
+@agent(peers=["child"])
+async def deep(message: Text, ctx: Context) -> Text:
+    result = await ctx.spawn("child", Text("shared"))
+    leaf = result.outputs[0]
+    return Text(f"deep: {await paid(ctx, 'deep')}, {leaf.text if isinstance(leaf, Text) else leaf}")
+
+
+class Scenario(msgspec.Struct):
+    """What is run, and what must have come of it: threads, dead letters, and answers paid for."""
+
+    agents: list[Agent]
+    closed: int
+    dead: int
+    paid: dict[str, int]
+    bounds: Bounds = Bounds()
+
+
+SCENARIOS = {
+    "work": Scenario(
         [start, left, right, join, oracle, child, row, late],
+        closed=3,
+        dead=0,
+        paid={"left": 2, "right": 1, "oracle": 2, "child": 2, "late": 1},
+    ),
+    "trouble": Scenario(
+        [boss, slow, bad, nest, deep, child],
+        closed=3,
+        dead=1,
+        paid={"bad": 1, "deep": 1, "child": 1},
+        bounds=Bounds(mailbox_messages=2),
+    ),
+}
+
+
+def organism_on(
+    scenario: Scenario, journal: CrashingJournal, provider: ScriptedProvider, ids: SequentialIds
+) -> Organism:
+    return Organism(
+        scenario.agents,
+        bounds=scenario.bounds,
         models={"main": "scripted/m"},
         providers={"scripted": provider},
         provider_kinds={"scripted": "local"},
@@ -115,11 +189,15 @@ def answering(chance: random.Random) -> ScriptedProvider:
 
 
 async def life(
-    journal: CrashingJournal, provider: ScriptedProvider, ids: SequentialIds, scope: anyio.CancelScope
+    scenario: Scenario,
+    journal: CrashingJournal,
+    provider: ScriptedProvider,
+    ids: SequentialIds,
+    scope: anyio.CancelScope,
 ) -> None:
     """Run the thread as far as it goes, raising its limit each time it waits for budget."""
     with scope, suppress(JournalBrokenError):
-        async with organism_on(journal, provider, ids) as organism:
+        async with organism_on(scenario, journal, provider, ids) as organism:
             if not journal.kept.load().entries:
                 await organism.open_thread("go", thread_id="th")
             for _ in range(20):
@@ -132,9 +210,12 @@ async def life(
                     await organism.set_limits(account.removeprefix("thread:"), limits)
             else:
                 raise AssertionError("the thread does not come to an end")
+            boxes = organism.statistics().mailboxes.values()
+            assert all((box.messages, box.size) == (0, 0) for box in boxes)
+            assert (organism.threads(), organism.ledger.accounts, len(organism.router.memo)) == ((), (), 0)
 
 
-async def lives(crashes: Sequence[int], seed: int) -> tuple[MemoryJournal, ScriptedProvider, bool]:
+async def lives(scenario: Scenario, crashes: Sequence[int], seed: int) -> tuple[MemoryJournal, ScriptedProvider, bool]:
     """Let processes follow each other, each killed after so many groups, and a last one that is not.
 
     Returns:
@@ -152,7 +233,7 @@ async def lives(crashes: Sequence[int], seed: int) -> tuple[MemoryJournal, Scrip
             latency_s=lambda: chance.random() * 0.05 if slow else 0.0,
         )
         with anyio.fail_after(3600):
-            await life(journal, provider, ids, scope)
+            await life(scenario, journal, provider, ids, scope)
         if groups is not None and not journal.crashed:
             return kept, provider, False
     return kept, provider, True
@@ -188,16 +269,16 @@ def audit(kept: MemoryJournal) -> None:
     assert not accounts
 
 
-def check(kept: MemoryJournal, provider: ScriptedProvider, expected: list[str]) -> None:
+def check(scenario: Scenario, kept: MemoryJournal, provider: ScriptedProvider, expected: list[str]) -> None:
     events = list(kept._events)
     assert [int(event.id) for event in events] == list(range(1, len(events) + 1))
     assert outputs_of(events, kept) == expected
     assert {piece.key.partition(":")[0] for piece in kept.load().pieces} <= {"closed", STOPPED, "dead", "instance"}
-    assert not [piece for piece in kept.load().pieces if piece.key.startswith("dead")]
+    assert sum(piece.key.startswith("dead") for piece in kept.load().pieces) == scenario.dead
     audit(kept)
     closed = [event for event in events if isinstance(event, ThreadClosed)]
     assert max(Counter(event.thread_id for event in closed).values()) == 1
-    assert len(closed) == 3
+    assert len(closed) == scenario.closed
     assert all(event.outcome == "completed" for event in closed)
     recorded = sum(
         event.usage.total for event in events if isinstance(event, UsageEvent) and event.outcome != "released"
@@ -206,48 +287,51 @@ def check(kept: MemoryJournal, provider: ScriptedProvider, expected: list[str]) 
     root = next(event for event in closed if event.thread_id == "th")
     assert root.budget.spent.tokens == recorded
     paid_for = Counter(event.agent for event in events if isinstance(event, UsageEvent) and event.outcome == "settled")
-    assert paid_for == {"left": 2, "right": 1, "oracle": 2, "child": 2, "late": 1}, "an answer was paid for twice"
+    assert paid_for == scenario.paid, "an answer was paid for twice"
     crossed = Counter(
         (event.account, event.limit, event.threshold) for event in events if isinstance(event, ThresholdCrossed)
     )
     assert not crossed or max(crossed.values()) == 1
 
 
-@pytest.fixture(scope="module")
-def undisturbed() -> list[str]:
+@pytest.fixture(scope="module", params=list(SCENARIOS))
+def undisturbed(request: pytest.FixtureRequest) -> tuple[Scenario, list[str]]:
     """What the thread says when nothing goes wrong, which no crash may change."""
-    outputs = []
+    scenario, outputs = SCENARIOS[request.param], []
     for seed in range(4):
-        kept, provider, _ = run(lives, (), seed, seed=seed)
+        kept, provider, _ = run(lives, scenario, (), seed, seed=seed)
         events = list(kept._events)
         outputs.append(outputs_of(events, kept))
-        check(kept, provider, outputs[0])
+        check(scenario, kept, provider, outputs[0])
         audited = sum(event.usage.total for event in events if isinstance(event, UsageEvent))
         assert audited == provider.billed.total
-    return outputs[0]
+    return scenario, outputs[0]
+
+
+def killed_and_checked(undisturbed: tuple[Scenario, list[str]], crashes: Sequence[int], seed: int) -> bool:
+    """Let processes be killed, look at what has come of it, and return whether they all were."""
+    scenario, expected = undisturbed
+    kept, provider, killed = run(lives, scenario, crashes, seed, seed=seed)
+    try:
+        check(scenario, kept, provider, expected)
+    except AssertionError as error:
+        raise AssertionError(f"killed after {crashes} groups, seed {seed}") from error
+    return killed
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_process_that_dies_after_any_group_loses_and_doubles_nothing(undisturbed: list[str], seed: int) -> None:
+def test_a_process_that_dies_after_any_group_loses_and_doubles_nothing(
+    undisturbed: tuple[Scenario, list[str]], seed: int
+) -> None:
     """Whenever a process is killed, the next ends every thread as it would have ended, and every call is paid for."""
-    groups, killed = 0, True
-    while killed:
-        kept, provider, killed = run(lives, (groups,), seed, seed=seed)
-        try:
-            check(kept, provider, undisturbed)
-        except AssertionError as error:
-            raise AssertionError(f"killed after {groups} groups, seed {seed}") from error
+    groups = 0
+    while killed_and_checked(undisturbed, (groups,), seed):
         groups += 1
     assert groups > 10
 
 
 @pytest.mark.parametrize("seed", range(4, 6))
-def test_dying_again_while_taking_up_changes_nothing(undisturbed: list[str], seed: int) -> None:
+def test_dying_again_while_taking_up_changes_nothing(undisturbed: tuple[Scenario, list[str]], seed: int) -> None:
     """Taking up is as safe as working: processes that die one after another come to the same end as one that lives."""
     for groups in range(0, 60, 3):
-        crashes = (groups, groups % 4, groups % 7)
-        kept, provider, _ = run(lives, crashes, seed, seed=seed)
-        try:
-            check(kept, provider, undisturbed)
-        except AssertionError as error:
-            raise AssertionError(f"killed after {crashes} groups, seed {seed}") from error
+        killed_and_checked(undisturbed, (groups, groups % 4, groups % 7), seed)

@@ -169,6 +169,26 @@ def test_no_call_leaves_without_a_row(tmp_path: Path) -> None:
         assert sum(isinstance(entry, Settled) for entry in entries) == 3
 
 
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+def test_no_fault_of_the_disk_makes_a_call_free(for_ever: bool, tmp_path: Path) -> None:
+    """Whichever operation fails under a whole organism, it goes on or ends cleanly, and every call is paid for."""
+    with FaultyDisk("fault", random.Random(6)) as disk:
+        number, failures = 2, [0]
+        while failures:
+            path = tmp_path / f"{number}.db"
+            provider = ScriptedProvider(lambda request: f"re {next(iter(request.texts()))}", latency_s=0.1)
+            failures.clear()
+            disk.fail(number, for_ever=for_ever, on_failure=lambda: failures.append(0))
+            try:
+                opened = run(until_dark, path, provider, disk, seed=number)
+            except JournalError:
+                opened = False
+            disk.heal()
+            run(lambda: afterwards(path, provider, opened=opened), seed=number)  # noqa: B023 - it runs at once
+            number += 6
+        assert number > 100
+
+
 def test_the_disk_forgets_only_what_was_not_synced(tmp_path: Path) -> None:
     """The double itself: what was synced stays, what was not goes, and sectors survive by chance."""
     path = tmp_path / "x.db"

@@ -267,7 +267,14 @@ class Context:
             AskFailedError: The agent asked failed, or ended without a reply.
             DeliveryError: The question cannot be delivered.
         """
-        return await self._runtime.ask(recipient, message, timeout_s)()
+        return await self.asking(recipient, message, timeout_s=timeout_s)()
+
+    def asking(self, recipient: str, message: Message, *, timeout_s: float = 60.0) -> Callable[[], Awaitable[Message]]:
+        """Give a question its place among this handler's now; calling what comes back asks it: see :meth:`ask`.
+
+        For questions that are asked side by side, whose order would differ from run to run.
+        """
+        return self._runtime.ask(recipient, message, timeout_s)
 
     async def approval(self, what: str, detail: str = "") -> Decision:
         """Ask a person whether something may be done.

@@ -58,9 +58,9 @@ def function_tool(
         raise ConfigError(f"{where}: {error.reason}") from None
     return AgentTool(
         spec=Tool(name, description, schema),
-        call=call,
+        call=lambda arguments, ctx: functools.partial(call, arguments, ctx),
         rules=rules or ToolRules(),
-        uses_context=context_name is not None,
+        replayed=context_name is not None,
     )
 
 

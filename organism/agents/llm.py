@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from organism.agents.agent import Agent
 from organism.agents.context import DEFAULT_OUTPUT_TOKENS, Context
 from organism.agents.function_tool import function_tool
+from organism.agents.notes import nearest_limit, note_for
 from organism.agents.structured import complete_as
 from organism.agents.tool_loop import DEFAULT_ROUNDS, ToolLoop
 from organism.agents.tools import AgentTool, ServedTools, ToolSource, open_tools
-from organism.amounts import format_amount
 from organism.budget.estimate import input_tokens_tight
 from organism.errors import AnswerError
 from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, as_text
@@ -103,7 +103,8 @@ class LLMAgent:
         async def send(request: CompletionRequest) -> Completion:
             return await ctx.llm.send(self.settings.model, request, self._sink(ctx))
 
-        loop = ToolLoop(send, await open_tools(self.settings.tools), ctx, self.settings.tool_rounds)
+        tools = await open_tools(self.settings.tools)
+        loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, lambda: nearest_limit(ctx.budgets))
         request = self._request(prompt)
         if (wanted := self.settings.response_type) is not None:
             return (await complete_as(loop.answer, request, wanted)).parsed
@@ -188,17 +189,3 @@ def llm_agent(  # noqa: PLR0913 - the keys of an agent in organism.yaml; all but
 def recipients_of(tools: tuple[ToolSource, ...]) -> tuple[str, ...]:
     """Return the agents that tools write to."""
     return tuple(tool.recipient for tool in tools if isinstance(tool, AgentTool) and tool.recipient is not None)
-
-
-def note_for(message: BudgetWarning | AgentFailed) -> str:
-    """Say a runtime message in words a model can act on."""
-    if isinstance(message, AgentFailed):
-        return f"[Note: {message.agent} could not do its part: {message.reason}]"
-    left = format_amount(message.dimension, message.remaining)
-    urge = {
-        "warning": "Be brief.",
-        "critical": "Be very brief.",
-        "final": "Give your final answer now, in one or two sentences.",
-    }[message.level]
-    used = message.spent * 100 // message.limit
-    return f"[Note: {used} % of the budget is used; {left} left. {urge}]"

@@ -1,12 +1,13 @@
 """Another agent as a tool: the model hands work over by a typed message, and may wait for the reply."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
-from organism.agents.tools import AgentTool, ToolOutput, ToolRules
+from organism.agents.tools import AgentTool, ToolOutput, ToolRules, Work
 from organism.errors import ConfigError
 from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, as_text
 from organism.router.provider import Tool
@@ -27,12 +28,11 @@ def ask_tool(
         rules: Bounds.
     """
 
-    async def call(arguments: str, ctx: Context) -> ToolOutput:
+    def call(arguments: str, ctx: Context) -> Work:
         message = _message(arguments, message_type)
         if isinstance(message, ToolOutput):
-            return message
-        reply = await ctx.ask(recipient, message, timeout_s=limits.timeout_s)
-        return ToolOutput(as_text(reply))
+            return partial(_say, message)
+        return partial(_reply, ctx.asking(recipient, message, timeout_s=limits.timeout_s))
 
     limits = rules or ToolRules(timeout_s=ASK_TIMEOUT_S)
     purpose = f"Give the agent {recipient!r} a task and get its answer."
@@ -51,15 +51,23 @@ def send_tool(
         rules: Bounds.
     """
 
-    async def call(arguments: str, ctx: Context) -> ToolOutput:
+    def call(arguments: str, ctx: Context) -> Work:
         message = _message(arguments, message_type)
         if isinstance(message, ToolOutput):
-            return message
+            return partial(_say, message)
         ctx.send(recipient, message)
-        return ToolOutput("sent")
+        return partial(_say, ToolOutput("sent"))
 
     purpose = f"Send the agent {recipient!r} a message; no answer comes back."
     return _tool(f"send_{recipient}", recipient, message_type, f"{purpose} {description}", rules or ToolRules(), call)
+
+
+async def _reply(ask: Callable[[], Awaitable[Message]]) -> ToolOutput:
+    return ToolOutput(as_text(await ask()))
+
+
+async def _say(output: ToolOutput) -> ToolOutput:
+    return output
 
 
 def message_for(accepts: tuple[type[Message], ...]) -> type[Message]:
@@ -82,7 +90,7 @@ def _tool(
     message_type: type[Message],
     description: str,
     rules: ToolRules,
-    call: Callable[[str, Context], Awaitable[ToolOutput]],
+    call: Callable[[str, Context], Work],
 ) -> AgentTool:
     schema = object_schema(message_type)
     # The tag says which type it is, which is settled here and no business of the model.
@@ -91,7 +99,7 @@ def _tool(
     required = [field for field in schema.get("required", ()) if field != tag]
     shown = {**schema, "properties": fields, "required": required}
     spec = Tool(name, description.strip(), shown)
-    return AgentTool(spec=spec, call=call, rules=rules, recipient=recipient, uses_context=True)
+    return AgentTool(spec=spec, call=call, rules=rules, recipient=recipient)
 
 
 def _message(arguments: str, message_type: type[Message]) -> Message | ToolOutput:

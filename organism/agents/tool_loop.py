@@ -8,9 +8,11 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.agents.context import Context
-from organism.agents.tools import AgentTool, refused, run_tool
+from organism.agents.notes import note_for
+from organism.agents.tools import AgentTool, Work, refused, run_tool
 from organism.errors import AnswerError
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, ToolCall, ToolResult
+from organism.messages import BudgetWarning
+from organism.router.provider import ChatMessage, Completion, CompletionRequest, Part, TextPart, ToolCall, ToolResult
 
 Send = Callable[[CompletionRequest], Awaitable[Completion]]
 
@@ -26,13 +28,23 @@ class ToolLoop:
         tools: The tools by name.
         ctx: The context they run in.
         rounds: The most model calls; in the last one no tool may be asked for.
+        warn: Looks whether the budget runs low; the model is told with the results of its tools.
     """
 
-    def __init__(self, send: Send, tools: dict[str, AgentTool], ctx: Context, rounds: int = DEFAULT_ROUNDS) -> None:
+    def __init__(
+        self,
+        send: Send,
+        tools: dict[str, AgentTool],
+        ctx: Context,
+        rounds: int = DEFAULT_ROUNDS,
+        warn: Callable[[], BudgetWarning | None] = lambda: None,
+    ) -> None:
         self._send = send
         self._tools = tools
         self._ctx = ctx
         self._rounds = rounds
+        self._warn = warn
+        self._warned = 0
         self.messages: tuple[ChatMessage, ...] = ()
         """The conversation so far, calls and results included, without the last answer."""
 
@@ -54,17 +66,30 @@ class ToolLoop:
                 return answer
             results = await self._run(answer.tool_calls, run)
             run += len(results)
-            self.messages = (*self.messages, answer.turn, ChatMessage("user", results))
+            told: tuple[Part, ...] = (*results, *await self._warning(number))
+            self.messages = (*self.messages, answer.turn, ChatMessage("user", told))
         raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
 
-    async def _run(self, calls: tuple[ToolCall, ...], run_before: int) -> tuple[ToolResult, ...]:
-        """Run tools side by side, and after them one by one those that work through the context.
+    async def _warning(self, number: int) -> tuple[TextPart, ...]:
+        """Say it once when the budget has come nearer to its end; kept, so that a second run says just the same."""
 
-        What must be asked of a person is asked first, in the order of the calls, so that nothing runs twice for it.
+        async def look() -> list[BudgetWarning]:
+            warning = self._warn()
+            return [] if warning is None else [warning]
+
+        near = await self._ctx.once(f"warning:{number}", look, list[BudgetWarning])
+        news = [warning for warning in near if warning.threshold > self._warned]
+        self._warned = max((self._warned, *(warning.threshold for warning in news)))
+        return tuple(TextPart(note_for(warning)) for warning in news)
+
+    async def _run(self, calls: tuple[ToolCall, ...], run_before: int) -> tuple[ToolResult, ...]:
+        """Run tools side by side, and after them one by one those that a second run of the handler runs again.
+
+        What must be asked of a person is asked first. All is prepared in the order of the calls, so that a second run
+        finds what it has asked for in the same places; what is done by then is not done again.
         """
         results: dict[int, ToolResult] = {}
-        free: list[tuple[int, AgentTool]] = []
-        bound: list[tuple[int, AgentTool]] = []
+        ready: list[tuple[int, AgentTool, Work]] = []
         for place, call in enumerate(calls):
             tool = self._tools.get(call.name)
             if tool is None:
@@ -73,19 +98,20 @@ class ToolLoop:
             elif (refusal := await refused(tool, call, self._ctx)) is not None:
                 results[place] = refusal
             else:
-                (bound if tool.uses_context else free).append((place, tool))
+                ready.append((place, tool, tool.call(call.arguments, self._ctx)))
 
-        async def run_once(place: int, tool: AgentTool) -> None:
+        async def run_once(place: int, tool: AgentTool, work: Work) -> None:
             call = calls[place]
             key = f"tool:{run_before + place}:{_digest(call)}"
-            results[place] = await self._ctx.once(key, lambda: run_tool(tool, call, self._ctx), ToolResult)
+            results[place] = await self._ctx.once(key, lambda: run_tool(tool, call, work, self._ctx), ToolResult)
 
         async with anyio.create_task_group() as tasks:
-            for place, tool in free:
-                tasks.start_soon(run_once, place, tool)
-        for place, tool in bound:
-            # Not kept: run again, it finds its answers again, and the numbers of all that is asked stay as they were.
-            results[place] = await run_tool(tool, calls[place], self._ctx)
+            for place, tool, work in ready:
+                if not tool.replayed:
+                    tasks.start_soon(run_once, place, tool, work)
+        for place, tool, work in ready:
+            if tool.replayed:
+                results[place] = await run_tool(tool, calls[place], work, self._ctx)
         return tuple(results[place] for place in range(len(calls)))
 
 

@@ -6,6 +6,7 @@ what is not the tool's fault (no budget, a stopping organism) ends the handler.
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, Protocol
 
 import anyio
@@ -55,23 +56,27 @@ class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
     approval: Permission = "allow"
 
 
+Work = Callable[[], Awaitable[ToolOutput]]
+"""A run of a tool that has its place among all that the handler does, and has not begun."""
+
+
 class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One tool.
 
     Attributes:
         spec: What the model is shown.
-        call: Runs it on arguments that are a JSON object as text.
+        call: Prepares a run of it on arguments that are a JSON object as text.
         rules: Bounds.
         recipient: The agent it writes to, who must be among the peers of whoever uses it.
-        uses_context: Whether it works through the handler's context. Such tools run one after another, so that a
-            second run of the handler finds the answers to their questions and calls in the same places.
+        replayed: Whether a second run of the handler runs it again, because all it does goes through the context, in
+            an order that must stay the same. Such tools run one after another.
     """
 
     spec: Tool
-    call: Callable[[str, Context], Awaitable[ToolOutput]]
+    call: Callable[[str, Context], Work]
     rules: ToolRules = ToolRules()
     recipient: str | None = None
-    uses_context: bool = False
+    replayed: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a name that no provider takes.
@@ -151,8 +156,8 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return tuple(self._tool(offered[name]) for name in (self.only if self.only is not None else offered))
 
     def _tool(self, offered: Tool) -> AgentTool:
-        async def call(arguments: str, _ctx: Context) -> ToolOutput:
-            return await self.server.call(offered.name, arguments)
+        def call(arguments: str, _ctx: Context) -> Work:
+            return partial(self.server.call, offered.name, arguments)
 
         name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.server.name}_{offered.name}")[:64]
         return AgentTool(spec=msgspec.structs.replace(offered, name=name), call=call, rules=self.rules)
@@ -188,17 +193,17 @@ async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult |
     return None
 
 
-async def run_tool(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult:
+async def run_tool(tool: AgentTool, call: ToolCall, work: Work, ctx: Context) -> ToolResult:
     """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model."""
     output = ToolOutput(f"it took longer than {tool.rules.timeout_s:g} s", is_error=True)
     with anyio.move_on_after(tool.rules.timeout_s):
-        output = await _guarded(tool, call.arguments, ctx)
+        output = await _guarded(tool, work, ctx)
     return ToolResult(call.id, cut(output.content, tool.rules.result_bytes), output.is_error)
 
 
-async def _guarded(tool: AgentTool, arguments: str, ctx: Context) -> ToolOutput:
+async def _guarded(tool: AgentTool, work: Work, ctx: Context) -> ToolOutput:
     try:
-        return await tool.call(arguments, ctx)
+        return await work()
     except (AskError, DeliveryError) as error:
         return ToolOutput(str(error), is_error=True)
     except OrganismError:

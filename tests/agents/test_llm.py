@@ -1,7 +1,7 @@
 """The agent that is a model: what it is shown, what it remembers, and what it does with an empty answer."""
 
 from organism import AgentFailed, Context, Limits, LLMSettings, Organism, Text, ThreadResult, agent, llm_agent
-from organism.agents.llm import note_for
+from organism.agents.notes import note_for
 from organism.messages import BudgetWarning
 from organism.testing import ScriptedProvider, VirtualClock, run
 

@@ -403,3 +403,57 @@ def test_two_tools_of_one_name_are_refused() -> None:
 
 def nameless_two() -> None:
     """Do nothing."""
+
+
+def test_peers_asked_in_one_answer_work_side_by_side() -> None:
+    """Two agents that take long are asked at once; parked half way, neither is asked again nor paid twice."""
+    asked: list[str] = []
+
+    @agent("left")
+    async def left(message: Text, ctx: Context) -> Text:
+        asked.append("left")
+        await anyio.sleep(20)
+        return Text("from the left")
+
+    @agent("right")
+    async def right(message: Text, ctx: Context) -> Text:
+        asked.append("right")
+        await anyio.sleep(10)
+        return Text((await ctx.llm.complete("right")).text)
+
+    head = llm_agent("head", tools=[ask_tool("left"), ask_tool("right")])
+    both = calls(("ask_left", '{"text": "l"}'), ("ask_right", '{"text": "r"}'))
+    provider = ScriptedProvider([both, "from the right", "both"], repeat=False)
+
+    async def main() -> tuple[ThreadResult, float]:
+        organism = Organism([head, left, right], models={"m": "p/m"}, providers={"p": provider},
+                            limits=Limits(calls=1))  # fmt: skip
+        async with organism:
+            thread = await organism.open_thread("go")
+            await organism.pump.wait_rest(thread)
+            spent_s = anyio.current_time()
+            await organism.set_limits(thread, Limits(calls=3))
+            return await organism.wait(thread), spent_s
+
+    for seed in range(10):
+        asked.clear()
+        provider = ScriptedProvider([both, "from the right", "both"], repeat=False)
+        result, spent_s = run(main, seed=seed)
+
+        assert spent_s < 25
+        assert [told.content for told in results(provider.requests[-1])] == ["from the left", "from the right"]
+        assert result.outputs == (Text("both"),)
+        assert asked.count("left") == 1
+        assert len(provider.bill) == 3
+
+
+def test_model_is_warned_among_its_tools() -> None:
+    """A model that works through tools learns that its budget runs low with the next result, once a threshold."""
+    wanted = [calls(("add", '{"a": 1}')) for _ in range(5)]
+    settings = LLMSettings(tool_rounds=6)
+    _, provider = converse([*wanted, "six"], llm_agent("a", tools=[add], settings=settings), limits=Limits(calls=6))
+
+    notes = [request.messages[-1].text for request in provider.requests[1:]]
+
+    assert notes[:4] == ["", "", "", ""]
+    assert notes[4].startswith("[Note: 83 % of the budget is used; 1 call left.")

@@ -18,7 +18,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from organism.api.gate import BODY_MAX, FAILURES_PER_MINUTE, LOOPBACK_HOSTS, ASGIApp, Gate, Rule, bearer
 from organism.api.groups import Group
 from organism.api.problems import ProblemError, say_http_error, say_organism_error, say_problem
-from organism.api.routes import agents, budgets, events, threads, tokens, whole
+from organism.api.routes import agents, approvals, budgets, events, threads, tokens, whole
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
@@ -30,6 +30,7 @@ _ROUTES = (
     *threads.ROUTES,
     *budgets.ROUTES,
     *agents.ROUTES,
+    *approvals.ROUTES,
     *events.ROUTES,
     *whole.ROUTES,
     *tokens.ROUTES,

@@ -153,3 +153,15 @@ class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 StateFilter = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
+
+
+class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An answer to what a person is asked.
+
+    Attributes:
+        allowed: Whether it may be done.
+        note: Why, or what to do instead.
+    """
+
+    allowed: bool
+    note: Annotated[str, msgspec.Meta(max_length=2000)] = ""

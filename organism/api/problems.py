@@ -6,6 +6,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from organism.bus.approvals import UnknownApprovalError
 from organism.control.control import UnknownLetterError
 from organism.control.orders import AlreadyDoneError, KeyReusedError
 from organism.errors import (
@@ -54,6 +55,7 @@ _STATUS: dict[type[OrganismError], tuple[int, str]] = {
     UnknownAccountError: (404, "unknown_account"),
     UnknownRecipientError: (404, "unknown_recipient"),
     UnknownLetterError: (404, "unknown_letter"),
+    UnknownApprovalError: (404, "unknown_approval"),
     EventsGoneError: (410, "events_gone"),
     MailboxFullError: (429, "mailbox_full"),
     BoundExceededError: (413, "bound_exceeded"),

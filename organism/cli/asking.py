@@ -10,7 +10,7 @@ from organism.cli.client import Client
 from organism.cli.terminal import one_line, plain
 from organism.control.views import Accepted
 from organism.usage.cloudevents import CloudEvent
-from organism.usage.events import AgentSaid, ThreadBlocked, ThreadClosed
+from organism.usage.events import AgentSaid, ApprovalRequested, ThreadBlocked, ThreadClosed
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +47,8 @@ def send(client: Client, text: str, *, to: str | None, thread: str | None, wait:
             case ThreadBlocked(shortfall=shortfall):
                 sys.stderr.write(f"organism: thread {thread_id} waits for budget: {shortfall}\n")
                 return exits.EXHAUSTED
+            case ApprovalRequested(agent=agent, what=what):
+                sys.stderr.write(f"organism: {agent} waits for you to allow {one_line(what)}: organism approvals\n")
             case ThreadClosed(outcome=outcome, reason=reason):
                 if as_json:
                     _print(json.dumps({"answers": answers, **msgspec.to_builtins(envelope.data)}))

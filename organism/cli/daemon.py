@@ -120,7 +120,19 @@ def _log_event(event: AnyEvent) -> None:
     if isinstance(event, AgentSaid):
         return
     log = structlog.get_logger("organism.event")
-    told = ("agent", "call_id", "outcome", "threshold", "account", "reason", "trace_id", "by", "action", "target")
+    told: tuple[str, ...] = (
+        "agent",
+        "call_id",
+        "outcome",
+        "threshold",
+        "account",
+        "reason",
+        "trace_id",
+        "by",
+        "action",
+        "target",
+    )
+    told += ("what", "approval_id", "allowed")
     fields = {name: value for name in told if (value := getattr(event, name, None)) is not None}
     match event:
         case UsageEvent(usage=usage):

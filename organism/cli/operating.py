@@ -10,6 +10,7 @@ from rich.table import Table
 
 from organism.amounts import BudgetState, TokenUsage, format_usd
 from organism.api.tokens import NewToken, TokenView
+from organism.bus.approvals import Approval
 from organism.cli import exits
 from organism.cli.client import Client, RefusedError
 from organism.cli.pace import busiest, time_left_s, time_text
@@ -237,6 +238,26 @@ def dashboard_link(client: Client, *, as_json: bool) -> int:
     session = client.order(NewToken, "POST", "/v1/sessions")
     link = f"{client.url}/#session={session.secret}"
     return _answer({"url": link, "expires_ns": session.expires_ns}, link, as_json=as_json)
+
+
+def list_approvals(client: Client, *, as_json: bool) -> int:
+    """Print what people are asked, with all that there is to decide by."""
+    found = client.ask(list[Approval], "/v1/approvals", content=True)
+    if as_json:
+        return _print_json(found)
+    console = Terminal()
+    for approval in found:
+        console.print(f"[bold]{approval.id}[/] {approval.agent} asks to use {plain(approval.what)}", soft_wrap=True)
+        console.print(f"    {plain(approval.detail)}", markup=False)
+    if not found:
+        console.print("nothing waits for a person")
+    return exits.OK
+
+
+def decide(client: Client, approval: str, *, allowed: bool, note: str, as_json: bool) -> int:
+    """Answer what a person is asked."""
+    done = client.order(Done, "POST", f"/v1/approvals/{approval}", {"allowed": allowed, "note": note})
+    return _answer(done, "allowed" if allowed else "denied", as_json=as_json)
 
 
 def list_letters(client: Client, *, content: bool, as_json: bool) -> int:

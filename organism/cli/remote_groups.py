@@ -1,4 +1,4 @@
-"""Groups of commands that talk to the running daemon: budgets, dead letters, tokens."""
+"""Groups of commands that talk to the running daemon: budgets, approvals, dead letters, tokens."""
 
 from typing import Literal
 
@@ -7,6 +7,7 @@ from cyclopts import App
 from organism.cli.options import DEFAULT_FILE, File, Json, State
 
 budget = App(name="budget", help="Limits of every scope: show, raise, lower.")
+approvals = App(name="approvals", help="What waits for a person: list, allow, deny.")
 letters = App(name="dead-letters", help="Messages that were given up on: list, retry, discard.")
 token = App(name="token", help="Tokens for programs and people: make, list, revoke.")
 
@@ -76,6 +77,43 @@ def lower_budget(
 
     by = operating.Step(tokens=tokens, usd=usd, seconds=seconds, calls=calls, percent=percent).down()
     return operating.move(Client.of(file, state), account, by, as_json=json)
+
+
+@approvals.default
+def list_approvals(*, file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
+    """List what agents want to do and a person must allow, with all that there is to decide by."""
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.list_approvals(Client.of(file, state), as_json=json)
+
+
+@approvals.command(name="allow")
+def allow(approval: str, *, note: str = "", file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
+    """Let it be done; the message that waits goes on.
+
+    Args:
+        approval: Its id.
+        note: A word on it, for the log and the agent.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.decide(Client.of(file, state), approval, allowed=True, note=note, as_json=json)
+
+
+@approvals.command(name="deny")
+def deny(approval: str, *, note: str = "", file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
+    """Do not let it be done; the agent is told, and goes on without.
+
+    Args:
+        approval: Its id.
+        note: Why, or what to do instead; the agent is told.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.decide(Client.of(file, state), approval, allowed=False, note=note, as_json=json)
 
 
 @letters.default

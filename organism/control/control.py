@@ -12,6 +12,7 @@ import msgspec
 
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
+from organism.bus.approvals import Decision
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.looking import Looking
 from organism.control.orders import PYTHON, Order, Receipts
@@ -192,6 +193,20 @@ class Control:
             changed = self.rooms.pump.pauses.resume_thread(thread_id)
             self._audit(order, "thread.resume", thread_id, after=changed)
             return Done(changed)
+
+        return await self._do(order, step)
+
+    async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> Done:
+        """Answer what a message asks a person; see :meth:`organism.agents.context.Context.approval`.
+
+        Raises:
+            UnknownApprovalError: If nothing waits for it.
+        """
+
+        def step() -> Done:
+            approval = self.rooms.pump.approvals.decide_nowait(approval_id, decision)
+            self._audit(order, "approval.decide", approval_id, after=decision)
+            return Done((approval.thread_id,))
 
         return await self._do(order, step)
 

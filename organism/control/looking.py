@@ -2,7 +2,10 @@
 
 from importlib.metadata import version
 
+from msgspec.structs import replace
+
 from organism.amounts import BudgetState
+from organism.bus.approvals import Approval
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.threads import ThreadView
 from organism.control.accounts import Accounts, account_of
@@ -174,6 +177,11 @@ class Looking:
                 )
             )
         return tuple(views)
+
+    def approvals(self, *, content: bool = False) -> tuple[Approval, ...]:
+        """Return what people are asked, oldest first; the words of it only if asked for."""
+        waiting = self._rooms.pump.approvals.waiting()
+        return waiting if content else tuple(replace(approval, detail="") for approval in waiting)
 
     def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
         """Return the dead letters, oldest first; what they say only if asked for."""

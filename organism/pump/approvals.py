@@ -35,6 +35,16 @@ class Approvals:
             UnknownApprovalError: If nothing waits for it.
             JournalError: If the answer cannot be kept.
         """
+        approval = self.decide_nowait(approval_id, decision)
+        await self._keeper.journal.commit()
+        return approval
+
+    def decide_nowait(self, approval_id: str, decision: Decision) -> Approval:
+        """Answer a question in one step; whoever tells of it waits for the commit.
+
+        Raises:
+            UnknownApprovalError: If nothing waits for it.
+        """
         approval = next((each for each in self.waiting() if each.id == approval_id), None)
         if approval is None:
             raise UnknownApprovalError(approval_id)
@@ -53,5 +63,4 @@ class Approvals:
             )
         )
         self._life.unpark(thread)
-        await self._keeper.journal.commit()
         return approval

@@ -1,5 +1,6 @@
 """A run that waits for a person says so, shows what is asked, and goes on with the answer."""
 
+import json
 import os
 import re
 import subprocess
@@ -71,3 +72,35 @@ def test_run_that_keeps_nothing_says_that_it_cannot_wait(folder: Path) -> None:
 
     assert asked.returncode == 1
     assert "keeps nothing" in asked.stdout
+
+
+def test_daemon_is_answered_from_the_command_line(folder: Path) -> None:
+    """Whoever asked is told that it waits; the list shows what for; the answer reaches whoever asked."""
+    command = [sys.executable, "-m", "organism"]
+    with subprocess.Popen([*command, "daemon", "--port", "0", "--log-format", "json"], cwd=folder,
+                          stderr=subprocess.PIPE, text=True) as daemon:  # fmt: skip
+        assert daemon.stderr is not None
+        while json.loads(daemon.stderr.readline())["event"] != "ready":
+            pass
+        try:
+            with subprocess.Popen([*command, "ask", "the disk"], cwd=folder, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True) as asking:  # fmt: skip
+                assert asking.stderr is not None
+                told = asking.stderr.readline()
+                (asked,) = json.loads(organism(folder, "approvals", "--json").stdout)
+                listed = organism(folder, "approvals").stdout
+                allowed = organism(folder, "approvals", "allow", asked["id"], "--note", "go on")
+                answer, _ = asking.communicate(timeout=60)
+            after = organism(folder, "approvals").stdout
+            twice = organism(folder, "approvals", "deny", asked["id"])
+        finally:
+            daemon.kill()
+
+    assert "head waits for you to allow wipe" in told
+    assert (asked["what"], asked["detail"]) == ("wipe", "the disk")
+    assert f"{asked['id']} head asks to use wipe" in listed
+    assert "the disk" in listed
+    assert (allowed.returncode, allowed.stdout) == (0, "allowed\n")
+    assert (asking.returncode, answer) == (0, "wiped\n")
+    assert after == "nothing waits for a person\n"
+    assert "nothing waits for an approval" in twice.stderr

@@ -1,0 +1,29 @@
+"""What people are asked, and their answers."""
+
+from typing import Any
+
+from litestar import Request, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from organism.api.bodies import DecisionBody
+from organism.api.injected import ControlOf, OrderOf
+from organism.api.scopes import may_read_content, needs
+from organism.bus.approvals import Approval, Decision
+from organism.control.views import Done
+
+
+@get("/v1/approvals", opt=needs("read"))
+async def list_approvals(
+    request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
+) -> tuple[Approval, ...]:
+    """List what people are asked, oldest first; what exactly, only with ``content=true``."""
+    return control.look.approvals(content=may_read_content(request, asked=content))
+
+
+@post("/v1/approvals/{approval_id:str}", status_code=200, opt=needs("operate"))
+async def decide(approval_id: FromPath[str], data: JSONBody[DecisionBody], control: ControlOf, order: OrderOf) -> Done:
+    """Answer what a person is asked; the message that waits for it goes on."""
+    return await control.decide(approval_id, Decision(data.allowed, data.note), order=order)
+
+
+ROUTES = (list_approvals, decide)

@@ -181,6 +181,8 @@ PHASES = _histogram(
     "agent",
     "phase",
 )
+APPROVALS = _counter("approvals", "{approval}", "What people were asked, and answered.", "agent", "result")
+OPERATOR_ACTIONS = _counter("operator.actions", "{action}", "What was done to the organism from outside.", "action")
 DECISIONS = _counter("decisions", "{decision}", "Results that agents reported.", "agent", "name", "result")
 THREADS = _counter("threads", "{thread}", "What has become of threads.", "outcome")
 THREAD_DURATION = _histogram(

@@ -13,12 +13,15 @@ from organism.journal import GroupWritten
 from organism.usage.activity import Activity, CallEnded, HandlerRan
 from organism.usage.events import (
     AnyEvent,
+    ApprovalDecided,
+    ApprovalRequested,
     BudgetExceeded,
     DeadLetterEvent,
     LimitChanged,
     LLMFailover,
     LLMRetry,
     ModelDegraded,
+    OperatorAction,
     Reported,
     ThreadBlocked,
     ThreadClosed,
@@ -62,6 +65,8 @@ def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measure
             yield Measurement(i.FAILOVERS, 1, (provider, to_provider))
         case ModelDegraded(model=model, to_model=to_model):
             yield Measurement(i.DEGRADED, 1, (model, to_model))
+        case ApprovalRequested() | ApprovalDecided() | OperatorAction():
+            yield from _people(event)
         case ThreadOpened() | ThreadBlocked() | ThreadResumed() | ThreadClosed():
             yield from _thread(event)
         case DeadLetterEvent(reason=reason):
@@ -96,6 +101,16 @@ def measure_activity(activity: Activity) -> Iterator[Measurement]:
         case GroupWritten(records=records, write_ns=write_ns):
             yield Measurement(i.COMMIT_DURATION, write_ns / NS_PER_S)
             yield Measurement(i.GROUP_RECORDS, records)
+
+
+def _people(event: ApprovalRequested | ApprovalDecided | OperatorAction) -> Iterator[Measurement]:
+    match event:
+        case ApprovalRequested(agent=agent):
+            yield Measurement(i.APPROVALS, 1, (agent, "requested"))
+        case ApprovalDecided(agent=agent, allowed=allowed):
+            yield Measurement(i.APPROVALS, 1, (agent, "allowed" if allowed else "denied"))
+        case OperatorAction(action=action):
+            yield Measurement(i.OPERATOR_ACTIONS, 1, (action,))
 
 
 def _thread(event: ThreadOpened | ThreadBlocked | ThreadResumed | ThreadClosed) -> Iterator[Measurement]:

@@ -376,3 +376,18 @@ def test_usage_report_of_recorded_events(folder: Path) -> None:
     assert (broken.returncode, zone.returncode) == (2, 2)
     assert "broken.jsonl:2" in broken.stderr
     assert "Mars/Olympus" in zone.stderr
+
+
+def test_usage_report_of_a_running_daemon_and_of_what_it_leaves(folder: Path) -> None:
+    """A report needs no stop: the daemon is asked while it runs, and its journal afterwards, with the same numbers."""
+    with daemon(folder) as process:
+        for _ in range(2):
+            assert organism(folder, "send", "Write about tides", "--wait").returncode == 0
+        while_running = organism(folder, "usage", "report")
+        process.terminate()
+        process.wait(timeout=60)
+    afterwards = organism(folder, "usage", "report")
+
+    assert "* **8** model calls" in while_running.stdout
+    assert (while_running.returncode, afterwards.returncode) == (0, 0)
+    assert afterwards.stdout.split("## Forecast")[0] == while_running.stdout.split("## Forecast")[0]

@@ -10,12 +10,15 @@ from organism import BudgetPlan, BudgetWarning, Context, Limits, Organism, Text,
 from organism.amounts import NANOUSD_PER_USD
 from organism.clock import utc
 from organism.errors import RejectedError
+from organism.exporters import instruments
 from organism.exporters.conventions import Conventions, genai_names
 from organism.exporters.instruments import catalogue
+from organism.exporters.measure import measure_event
 from organism.exporters.prometheus import PrometheusExporter
 from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
+from organism.usage.events import AnyEvent, ApprovalDecided, ApprovalRequested, OperatorAction
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -207,3 +210,21 @@ def test_providers_have_the_names_the_conventions_give_them() -> None:
     named = Conventions(kinds={"claude": "anthropic", "grok": "x-ai", "smol": "local"})
 
     assert [named.provider(name) for name in ("claude", "grok", "smol", "own")] == ["anthropic", "x_ai", "smol", "own"]
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (ApprovalRequested(agent="a", approval_id="1", what="pay"), (instruments.APPROVALS, ("a", "requested"))),
+        (
+            ApprovalDecided(agent="a", approval_id="1", what="pay", allowed=False),
+            (instruments.APPROVALS, ("a", "denied")),
+        ),
+        (OperatorAction(by="ops", action="budget.limits"), (instruments.OPERATOR_ACTIONS, ("budget.limits",))),
+    ],
+)
+def test_what_people_do_is_counted(event: AnyEvent, expected: tuple[object, tuple[str, ...]]) -> None:
+    """Approvals by their outcome and orders by their kind, without saying who or what about."""
+    (measured,) = measure_event(event, Conventions())
+
+    assert (measured.instrument, measured.labels) == expected

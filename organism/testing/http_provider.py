@@ -82,6 +82,12 @@ class ScriptedHTTPProvider:
 
     Args:
         script: A step for each request, again and again, or a function of the request.
+
+    Attributes:
+        requests: All that came in, in order.
+        bill: What each billed one would be charged.
+        billed_for: The request of each line of the bill.
+        url: Where it listens.
     """
 
     def __init__(self, script: Script = ("ok",)) -> None:
@@ -93,6 +99,7 @@ class ScriptedHTTPProvider:
         self._deaf = anyio.Event()
         self.requests: list[Request] = []
         self.bill: list[TokenUsage] = []
+        self.billed_for: list[Request] = []
         self.url = ""
 
     @property
@@ -152,6 +159,7 @@ class ScriptedHTTPProvider:
         )
         if step.billed if step.billed is not None else step.status in _BILLED:
             self.bill.append(usage)
+            self.billed_for.append(request)
         await anyio.sleep(step.delay_s)
         pieces = list(_pieces(step, request, usage))
         for sent, piece in enumerate(pieces):

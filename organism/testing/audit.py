@@ -1,0 +1,146 @@
+"""An audit of a journal file whose process has ended: do entries, events and live state agree, and is nothing missing?"""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import msgspec
+
+from organism.amounts import ZERO, Amounts
+from organism.bus.records import THREAD
+from organism.journal import Piece
+from organism.ledger.entries import decode_entry
+from organism.stores.batch import chain_hash
+from organism.stores.sqlite_file import GENESIS, SqliteFile
+from organism.testing.books import Books, Line
+from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
+
+_PAGE = 1000
+
+
+class Audit(msgspec.Struct, kw_only=True):
+    """What an audit has found.
+
+    Attributes:
+        findings: Everything that is not right, each in a sentence; empty when all is.
+        entries: Ledger entries read.
+        lines: Every hold, resolved or not.
+        unresolved: Holds of calls that nothing has resolved.
+        events: All events in order.
+        opened: Threads that were opened, and how often that was told.
+        closed: Threads that have ended, likewise.
+        alive: Threads whose live state is kept.
+    """
+
+    findings: list[str] = []
+    entries: int = 0
+    lines: list[Line] = []
+    unresolved: tuple[Line, ...] = ()
+    events: list[AnyEvent] = []
+    opened: Counter[str] = msgspec.field(default_factory=Counter)
+    closed: Counter[str] = msgspec.field(default_factory=Counter)
+    alive: set[str] = set()
+
+    def recorded(self) -> dict[tuple[str, str], Amounts]:
+        """Return what was charged, by thread and the message whose handling asked; what is open counts as its hold."""
+        sums: dict[tuple[str, str], Amounts] = defaultdict(Amounts)
+        for line in self.lines:
+            if line.call is not None:
+                sums[line.call.thread_id, line.call.message_id] += line.amounts if line.charged is None else line.charged
+        return dict(sums)
+
+
+def audit_journal(path: Path, *, enforced: bool = True) -> Audit:
+    """Audit a journal; nobody may have it open.
+
+    Args:
+        path: The file.
+        enforced: Whether no limit may have been passed: it was only used in mode ``enforce``.
+
+    Raises:
+        JournalError: If it cannot be opened.
+        JournalBrokenError: If it is damaged.
+    """
+    audit = Audit()
+    file = SqliteFile(path)
+    try:
+        books = _read_entries(file, audit, enforced=enforced)
+        pieces = file.load().pieces
+        after = ""
+        while page := file.events_after(after, _PAGE):
+            audit.events.extend(page)
+            after = page[-1].id
+    finally:
+        file.close()
+    audit.lines = list(books.lines.values())
+    audit.unresolved = books.unresolved
+    _check_events(audit, books)
+    _check_pieces(audit, pieces)
+    return audit
+
+
+def _read_entries(file: SqliteFile, audit: Audit, *, enforced: bool) -> Books:
+    books = Books(audit.findings.append, enforced=enforced)
+    last: bytes | None = None
+    after = 0
+    while page := file.entries(after, _PAGE):
+        for seq, body, digest in page:
+            if last is None and seq == 1:
+                last = GENESIS
+            if last is not None and chain_hash(last, body) != digest:
+                audit.findings.append(f"entry {seq} is not what was written, or the one before it is missing")
+            last = digest
+            books.enter(decode_entry(body.encode()))
+            audit.entries += 1
+        after = page[-1][0]
+    return books
+
+
+def _check_events(audit: Audit, books: Books) -> None:
+    """Every resolved call is told once and as it was charged, every thread's beginning and end once."""
+    lines = {(line.call.call_id, line.call.attempt): line for line in books.lines.values() if line.call is not None}
+    told: Counter[tuple[str, int]] = Counter()
+    last = int(audit.events[0].id) - 1 if audit.events else 0
+    for event in audit.events:
+        if int(event.id) != last + 1:
+            audit.findings.append(f"event {event.id} follows {last}")
+        last = int(event.id)
+        match event:
+            case ThreadOpened(thread_id=thread_id):
+                audit.opened[thread_id] += 1
+            case ThreadClosed(thread_id=thread_id):
+                audit.closed[thread_id] += 1
+                if event.budget.spent not in books.final.get(f"thread:{thread_id}", ()):
+                    audit.findings.append(f"the end of thread {thread_id} tells another budget than the ledger")
+            case UsageEvent(call_id=call_id, attempt=attempt):
+                told[call_id, attempt] += 1
+                _compare(event, lines.get((call_id, attempt)), audit)
+            case _:
+                pass
+    for key, line in lines.items():
+        expected = line.charged is not None and line.dispatched
+        if told[key] != expected:
+            audit.findings.append(f"attempt {key[1]} of {key[0]} ({line.source or 'open'}) was told {told[key]} times")
+    audit.findings.extend(f"thread {name} was opened {times} times" for name, times in audit.opened.items() if times > 1)
+    audit.findings.extend(f"thread {name} was closed {times} times" for name, times in audit.closed.items() if times > 1)
+
+
+def _compare(event: UsageEvent, line: Line | None, audit: Audit) -> None:
+    if line is None:
+        audit.findings.append(f"attempt {event.attempt} of {event.call_id} was told, but nothing was held for it")
+        return
+    charged = line.charged or ZERO
+    if event.usage.total != charged.tokens or (event.cost_nanousd or 0) != charged.cost_nanousd:
+        audit.findings.append(
+            f"attempt {event.attempt} of {event.call_id} was told as {event.usage.total} tokens and "
+            f"{event.cost_nanousd} nano-USD, but charged as {charged}"
+        )
+
+
+def _check_pieces(audit: Audit, pieces: tuple[Piece, ...]) -> None:
+    """Live state is kept of open threads, of all of them, and of no others."""
+    audit.alive = {piece.thread_id for piece in pieces if piece.key.startswith(f"{THREAD}:")}
+    supposed = set(audit.opened) - set(audit.closed)
+    audit.findings.extend(f"thread {name} was opened, never closed, and is lost" for name in supposed - audit.alive)
+    audit.findings.extend(f"thread {name} is kept, but not open" for name in audit.alive - supposed)
+    strays = {piece.thread_id for piece in pieces if piece.thread_id} - audit.alive
+    audit.findings.extend(f"something is left of thread {name}, which is not open" for name in strays)

@@ -1,0 +1,341 @@
+"""A daemon with everything around it: a provider that keeps its own bill, clients that know what they were promised.
+
+The daemon lives many short lives on one state folder; provider and clients stay. At the end one life goes on until all
+is done, and then the books of all three are compared.
+"""
+
+import random
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import httpx2
+import msgspec
+
+from organism.amounts import ZERO
+from organism.cli.state import read_address
+from organism.testing import HTTPStep, ScriptedHTTPProvider
+from organism.testing.audit import Audit, audit_journal
+from organism.testing.http_provider import Request
+from organism.testing.kill_points import KILL_AT
+from organism.usage.events import DeadLetterEvent
+from tests.killing.crew import WORDS
+from tests.killing.lives import KILLED, Life, Midwife
+
+PATIENCE_S = 60.0
+"""Seconds after which something that must happen is said not to have happened."""
+
+UNREACHED_S = 3.0
+"""Seconds after which a life that does not come to its point is ended anyhow."""
+
+PRICE = {"input": 2, "output": 8}
+"""Dollars per million tokens: 2,000 and 8,000 nano-USD a token."""
+
+CONFIG = """\
+name: killed
+entry: front
+python_path: ["{crew}"]
+limits: {{thread: {{tokens: 20000, usd: 5}}, day: {{usd: 1000}}}}
+llm:
+  providers:
+    fake: {{type: openai, base_url: "{url}/v1", api_key: "${{env:FAKE_API_KEY}}", circuit: {{failures: 1000}}}}
+  models: {{main: fake/m}}
+  backoff: {{first_seconds: 0.02, max_seconds: 0.1}}
+prices:
+  fake/m: {{input: 2, output: 8}}
+agents:
+  front: {{handler: "crew:front", next: counter, peers: [counter, sage]}}
+  counter: {{handler: "crew:counter"}}
+  sage: {{handler: "crew:sage"}}
+bounds: {{attempts: 1000}}
+"""
+
+NONE_LEFT = 150
+"""Tokens of a thread that is to run out of budget."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a life ends.
+
+    Attributes:
+        point: At a kill-point of the program, or
+        request: at the provider's n-th request, counted from 1,
+        answering: at its first bytes instead of its arrival, or
+        after_s: so many seconds after its beginning.
+    """
+
+    point: str = ""
+    request: int = 0
+    answering: bool = False
+    after_s: float = 0.0
+
+
+class Promise(msgspec.Struct, kw_only=True):
+    """What a client knows of its thread.
+
+    Attributes:
+        accepted: The numbers of messages that were answered with 202.
+        unsure: Those of which it never heard.
+        ended: Whether it has asked for the thread's end.
+        stays: Whether nobody raises its limit.
+    """
+
+    accepted: list[int] = []
+    unsure: list[int] = []
+    ended: bool = False
+    stays: bool = False
+
+
+class Cell:
+    """One daemon, its provider and its clients.
+
+    Args:
+        name: Begins the ids of its threads.
+        folder: Where it lives.
+        midwife: Starts its lives.
+        seed: What its chance comes from.
+    """
+
+    def __init__(self, name: str, folder: Path, midwife: Midwife, seed: int) -> None:
+        self.name = name
+        self.folder = folder
+        self.chance = random.Random(seed)
+        self.promises: dict[str, Promise] = {}
+        self.kills: Counter[str] = Counter()
+        self.provider = ScriptedHTTPProvider(self._answer)
+        self._midwife = midwife
+        self._client: httpx2.AsyncClient | None = None
+        self._up = anyio.Event()
+        self._plan: Plan = Plan()
+        self._life: Life | None = None
+        self._requests = 0
+        self._quiet = False
+        self._tasks = anyio.create_task_group()
+
+    # -- the provider ---------------------------------------------------------------------------------------------
+
+    def _answer(self, request: Request) -> HTTPStep:
+        """Answer one way or another, and kill where the plan says so."""
+        self._requests += 1
+        step = self._step()
+        if self._life is not None and self._requests == self._plan.request:
+            if self._plan.answering:
+                self._tasks.start_soon(self._kill_soon, self._life)
+                return HTTPStep(text=step.text, drip_s=0.001)
+            self._life.kill()
+        return step
+
+    def _step(self) -> HTTPStep:
+        text = " ".join(["word"] * self.chance.randint(1, WORDS))
+        match self.chance.randrange(20) if not self._quiet else 0:
+            case 1:
+                return HTTPStep(status=500)
+            case 2:
+                return HTTPStep(status=429, headers={"retry-after": "0"})
+            case 3:
+                return HTTPStep(status=503, body="")  # nobody knows whether that was billed
+            case 4:
+                return HTTPStep(text=text, fault="reset", fault_after=0)
+            case 5:
+                return HTTPStep(text=text, fault="cut", fault_after=0)
+            case 6:
+                return HTTPStep(text=text, usage="")
+            case 7 | 8 | 9:
+                return HTTPStep(text=text, delay_s=self.chance.uniform(0.05, 0.4))
+            case _:
+                return HTTPStep(text=text)
+
+    async def _kill_soon(self, life: Life) -> None:
+        await anyio.sleep(0.05)
+        life.kill()
+
+    # -- lives ----------------------------------------------------------------------------------------------------
+
+    async def live(self, plan: Plan) -> None:
+        """Let the daemon live once, and see that it dies by the plan."""
+        self._plan, self._requests = plan, 0
+        life = self._life = await self._start(**({KILL_AT: plan.point} if plan.point else {}))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._open_up, life)
+            how = plan.point or (f"provider.{'answering' if plan.answering else 'asked'}" if plan.request else "chance")
+            with anyio.move_on_after(plan.after_s or UNREACHED_S + PATIENCE_S * (plan.request == 0)) as wait:
+                await life.wait()
+            if wait.cancelled_caught:
+                if not plan.after_s:
+                    how = "unreached"
+                life.kill()
+            code = await life.wait()
+            tasks.cancel_scope.cancel()
+        await self._shut()
+        assert code == KILLED, f"{self.name} ended by itself with {code}:\n{self.log()}"
+        self.kills[how] += 1
+
+    async def _start(self, **environment: str) -> Life:
+        (self.folder / "organism.yaml").write_text(
+            CONFIG.format(url=self.provider.url, crew=Path(__file__).parent), encoding="utf-8"
+        )
+        arguments = ("daemon", "--port", "0", "--log-format", "json")
+        return await self._midwife.start(self.folder, *arguments, FAKE_API_KEY="none", **environment)
+
+    async def _open_up(self, life: Life) -> None:
+        """Tell the clients where it answers, once it does."""
+        state = self.folder / ".organism"
+        while (address := read_address(state)) is None or address.pid != life.pid:
+            await anyio.sleep(0.02)
+        token = (state / "token").read_text(encoding="ascii").strip()
+        self._client = httpx2.AsyncClient(base_url=address.url, headers={"authorization": f"Bearer {token}"})
+        self._up.set()
+
+    async def _shut(self) -> None:
+        client, self._client, self._life, self._up = self._client, None, None, anyio.Event()
+        if client is not None:
+            await client.aclose()
+
+    def log(self) -> str:
+        """Return the last lines the daemon has logged."""
+        return "\n".join((self.folder / "stderr.log").read_text(encoding="utf-8").splitlines()[-20:])
+
+    # -- clients --------------------------------------------------------------------------------------------------
+
+    async def request(self, method: str, path: str, body: object = None) -> httpx2.Response | None:
+        """Make a request of whoever lives then; ``None`` when no answer came."""
+        while self._client is None:
+            await self._up.wait()
+        try:
+            return await self._client.request(method, path, json=body, timeout=PATIENCE_S)
+        except (httpx2.HTTPError, anyio.ClosedResourceError):
+            await anyio.sleep(0.02)  # it is dead, but that may not be known yet
+            return None
+
+    async def converse(self, thread_id: str) -> None:
+        """Open a thread, write into it, end it or see to its budget, and wait for its end."""
+        kind = self.chance.choice(["plain", "plain", "ask", "spawn"])
+        poor = self.chance.random() < 0.2
+        promise = self.promises[thread_id] = Promise(stays=poor and self.chance.random() < 0.2)
+        body: dict[str, Any] = {"thread_id": thread_id, "text": f"0 {kind}"}
+        if poor:
+            body["limits"] = {"tokens": NONE_LEFT}
+        while (answer := await self.request("POST", "/v1/threads", body)) is None:
+            pass
+        assert answer.status_code == 202 or "never used again" in answer.text, answer.text
+        promise.accepted.append(0)
+        for number in range(1, self.chance.randint(1, 4)):
+            sent = await self.request("POST", f"/v1/threads/{thread_id}/messages", {"text": f"{number} {kind}"})
+            if sent is None:
+                promise.unsure.append(number)
+            elif sent.status_code == 202:
+                promise.accepted.append(number)
+            else:
+                assert sent.status_code == 404, sent.text
+                break
+        if self.chance.random() < 0.1:
+            promise.ended = True
+            while await self.request("DELETE", f"/v1/threads/{thread_id}") is None:
+                pass
+        await self._see_to_its_end(thread_id, promise)
+
+    async def _see_to_its_end(self, thread_id: str, promise: Promise) -> None:
+        while (seen := await self.request("GET", f"/v1/threads/{thread_id}")) is None or seen.status_code == 200:
+            if seen is not None and seen.json()["thread"]["status"] == "blocked":
+                if promise.stays:
+                    return
+                await self.request("PUT", f"/v1/threads/{thread_id}/limits", {"tokens": 20_000})
+            await anyio.sleep(0.05)
+        assert seen.status_code == 404, seen.text
+
+    # -- from beginning to end ------------------------------------------------------------------------------------
+
+    async def run(self, plans: list[Plan], conversations: int = 4) -> None:
+        """Live through the plans under load, then come to rest in a last life that is stopped in good order."""
+        async with self.provider, self._tasks:
+            stopping = anyio.Event()
+
+            async def keep_talking(line: int) -> None:
+                number = 0
+                while not stopping.is_set():
+                    await self.converse(f"{self.name}-{line}-{number}")
+                    number += 1
+
+            async with anyio.create_task_group() as clients:
+                for line in range(conversations):
+                    clients.start_soon(keep_talking, line)
+                for plan in plans:
+                    await self.live(plan)
+                stopping.set()
+                self._quiet = True
+                self._plan = Plan()
+                last = self._life = await self._start()
+                with anyio.fail_after(PATIENCE_S):
+                    await self._open_up(last)
+                clients.cancel_scope.deadline = anyio.current_time() + PATIENCE_S
+            assert not clients.cancel_scope.cancelled_caught, f"not all came to an end:\n{self.log()}"
+            last.kill(15)
+            with anyio.fail_after(PATIENCE_S):
+                assert await last.wait() == 0, self.log()
+            await self._shut()
+
+    # -- the books ------------------------------------------------------------------------------------------------
+
+    def audit(self) -> tuple[Audit, list[str]]:
+        """Compare the journal, the bill and the promises; return the audit and what is not right, in sentences."""
+        audit = audit_journal(self.folder / ".organism" / "journal.db")
+        wrong = list(audit.findings)
+        if audit.unresolved:
+            wrong.append(f"{len(audit.unresolved)} holds are unresolved: {audit.unresolved}")
+        wrong.extend(self._lost(audit))
+        wrong.extend(self._underrecorded(audit))
+        wrong.extend(self._disorder(audit))
+        wrong.extend(f"dead letter: {e}" for e in audit.events if isinstance(e, DeadLetterEvent) and not self._ended(e))
+        return audit, wrong
+
+    def _ended(self, letter: DeadLetterEvent) -> bool:
+        promise = self.promises.get(letter.root_thread_id)
+        return promise is not None and promise.ended and letter.reason in ("thread_terminated", "late_reply")
+
+    def _lost(self, audit: Audit) -> list[str]:
+        wrong = []
+        for thread_id, promise in self.promises.items():
+            closed = audit.closed[thread_id]
+            if closed + (thread_id in audit.alive) != 1:
+                wrong.append(f"{thread_id} was accepted, is closed {closed} times, and alive: {thread_id in audit.alive}")
+            if thread_id in audit.alive and not promise.stays:
+                wrong.append(f"{thread_id} has not come to its end")
+        return wrong
+
+    def _underrecorded(self, audit: Audit) -> list[str]:
+        """Compare what was recorded for each message with what the provider would charge for it."""
+        billed, cost = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        for request, usage in zip(self.provider.billed_for, self.provider.bill, strict=True):
+            thread_id, message_id, *_ = str(request.body["messages"][-1]["content"]).split()
+            billed[thread_id, message_id] += usage.total
+            cost[thread_id, message_id] += usage.input * PRICE["input"] * 1000 + usage.output * PRICE["output"] * 1000
+        recorded = audit.recorded()
+        return [
+            f"{key} was billed {billed[key]} tokens and {cost[key]} nano-USD, but recorded as {recorded.get(key)}"
+            for key in billed
+            if recorded.get(key, ZERO).tokens < billed[key] or recorded.get(key, ZERO).cost_nanousd < cost[key]
+        ]
+
+    def _disorder(self, audit: Audit) -> list[str]:
+        """Read the handlers' own log: each message's last run comes after the last run of the one before it."""
+        wrong = []
+        runs: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for line in (self.folder / "handled.log").read_text(encoding="utf-8").splitlines():
+            thread_id, agent, message_id, *_what = line.split()
+            runs[thread_id, agent].append(" ".join((message_id, *_what)))
+        for (thread_id, agent), seen in runs.items():
+            distinct = [now for before, now in zip([None, *seen], seen, strict=False) if before != now]
+            if len(set(distinct)) != len(distinct):
+                wrong.append(f"{agent} in {thread_id} went back to a message after a later one: {seen}")
+            numbers = [tuple(map(int, run.split()[1:])) for run in distinct if agent == "counter"]
+            if numbers != sorted(numbers):
+                wrong.append(f"{agent} in {thread_id} was given messages out of order: {numbers}")
+            if agent == "front" and not (promise := self.promises[thread_id]).ended:
+                handled = [int(run.split()[1]) for run in distinct]
+                if handled != sorted(handled) or not set(promise.accepted) <= set(handled):
+                    wrong.append(f"{thread_id} was promised {promise.accepted}, but handled {handled}")
+                if not set(handled) <= {*promise.accepted, *promise.unsure}:
+                    wrong.append(f"{thread_id} handled {handled}, more than was ever sent")
+        return wrong

@@ -1,0 +1,49 @@
+"""The agents of the daemon that is killed. Each run of a handler leaves a line in a file that outlives everything."""
+
+import os
+
+from organism import Context, Limits, Text
+
+WORDS = 24
+"""The most words an answer has."""
+
+
+def note(ctx: Context, what: str) -> None:
+    """Write down, in one write of its own, that a handler has begun on a message."""
+    line = f"{ctx.thread_id} {ctx.agent} {ctx.envelope.id} {what}\n".encode()
+    descriptor = os.open("handled.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+async def paid(ctx: Context) -> None:
+    """Make a call that the bill can be matched with: its prompt names thread and message."""
+    await ctx.llm.complete(f"{ctx.thread_id} {ctx.envelope.id} say something", max_output_tokens=WORDS)
+
+
+async def front(message: Text, ctx: Context) -> list[Text]:
+    """Pay, do what the message says, and send three numbered parts on."""
+    note(ctx, message.text)
+    number, kind = message.text.split()
+    await paid(ctx)
+    if kind == "ask":
+        await ctx.ask("sage", Text(number))
+    elif kind == "spawn":
+        await ctx.spawn("sage", Text(number), limits=Limits(tokens=400, cost_nanousd=5_000_000), budget="carved")
+    return [Text(f"{number} {part}") for part in range(3)]
+
+
+async def counter(message: Text, ctx: Context) -> Text:
+    """Number what comes: twice or not at all would show in the numbers."""
+    note(ctx, message.text)
+    ctx.state["count"] = ctx.state.get("count", 0) + 1
+    return Text(f"{message.text} {ctx.state['count']}")
+
+
+async def sage(message: Text, ctx: Context) -> Text:
+    """Answer for money."""
+    note(ctx, message.text)
+    await paid(ctx)
+    return Text(f"sage {message.text}")

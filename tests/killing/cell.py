@@ -156,11 +156,12 @@ class Cell:
     async def live(self, plan: Plan) -> None:
         """Let the daemon live once, and see that it dies by the plan."""
         self._plan, self._requests = plan, 0
+        t0 = anyio.current_time()
         life = self._life = await self._start(**({KILL_AT: plan.point} if plan.point else {}))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._open_up, life)
             how = plan.point or (f"provider.{'answering' if plan.answering else 'asked'}" if plan.request else "chance")
-            with anyio.move_on_after(plan.after_s or UNREACHED_S + PATIENCE_S * (plan.request == 0)) as wait:
+            with anyio.move_on_after(plan.after_s or UNREACHED_S) as wait:
                 await life.wait()
             if wait.cancelled_caught:
                 if not plan.after_s:
@@ -171,6 +172,7 @@ class Cell:
         await self._shut()
         assert code == KILLED, f"{self.name} ended by itself with {code}:\n{self.log()}"
         self.kills[how] += 1
+        print(how, plan, round(anyio.current_time()-t0, 2), flush=True)
 
     async def _start(self, **environment: str) -> Life:
         (self.folder / "organism.yaml").write_text(
@@ -189,7 +191,9 @@ class Cell:
         self._up.set()
 
     async def _shut(self) -> None:
-        client, self._client, self._life, self._up = self._client, None, None, anyio.Event()
+        client, up = self._client, self._up
+        self._client, self._life, self._up = None, None, anyio.Event()
+        up.set()  # whoever waits for this life waits for the next one
         if client is not None:
             await client.aclose()
 
@@ -212,7 +216,7 @@ class Cell:
     async def converse(self, thread_id: str) -> None:
         """Open a thread, write into it, end it or see to its budget, and wait for its end."""
         kind = self.chance.choice(["plain", "plain", "ask", "spawn"])
-        poor = self.chance.random() < 0.2
+        poor = self.chance.random() < 0.35
         promise = self.promises[thread_id] = Promise(stays=poor and self.chance.random() < 0.2)
         body: dict[str, Any] = {"thread_id": thread_id, "text": f"0 {kind}"}
         if poor:
@@ -230,7 +234,7 @@ class Cell:
             else:
                 assert sent.status_code == 404, sent.text
                 break
-        if self.chance.random() < 0.1:
+        if self.chance.random() < 0.2:
             promise.ended = True
             while await self.request("DELETE", f"/v1/threads/{thread_id}") is None:
                 pass
@@ -238,10 +242,11 @@ class Cell:
 
     async def _see_to_its_end(self, thread_id: str, promise: Promise) -> None:
         while (seen := await self.request("GET", f"/v1/threads/{thread_id}")) is None or seen.status_code == 200:
-            if seen is not None and seen.json()["thread"]["status"] == "blocked":
+            if seen is not None and (refused := seen.json()["thread"]["blocked_by"]) is not None:
                 if promise.stays:
                     return
-                await self.request("PUT", f"/v1/threads/{thread_id}/limits", {"tokens": 20_000})
+                short = refused["account"].removeprefix("thread:")  # its own, or that of a child it waits for
+                await self.request("PUT", f"/v1/threads/{short}/limits", {"tokens": 5000, "usd": "0.1"})
             await anyio.sleep(0.05)
         assert seen.status_code == 404, seen.text
 

@@ -1,6 +1,12 @@
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let whoever has time kill more daemons than a usual run does."""
+    parser.addoption("--kills", default=200, type=int, help="how often tests/killing kills a daemon")
+    parser.addoption("--seed", default=1, type=int, help="where the chance of tests/killing begins")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """Run async tests on asyncio, the backend organism runs on."""

@@ -107,6 +107,7 @@ class Cell:
         self.provider = ScriptedHTTPProvider(self._answer)
         self._midwife = midwife
         self._client: httpx2.AsyncClient | None = None
+        self._clients: list[httpx2.AsyncClient] = []
         self._up = anyio.Event()
         self._plan: Plan = Plan()
         self._life: Life | None = None
@@ -156,7 +157,6 @@ class Cell:
     async def live(self, plan: Plan) -> None:
         """Let the daemon live once, and see that it dies by the plan."""
         self._plan, self._requests = plan, 0
-        t0 = anyio.current_time()
         life = self._life = await self._start(**({KILL_AT: plan.point} if plan.point else {}))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._open_up, life)
@@ -169,10 +169,9 @@ class Cell:
                 life.kill()
             code = await life.wait()
             tasks.cancel_scope.cancel()
-        await self._shut()
+        self._shut()
         assert code == KILLED, f"{self.name} ended by itself with {code}:\n{self.log()}"
         self.kills[how] += 1
-        print(how, plan, round(anyio.current_time()-t0, 2), flush=True)
 
     async def _start(self, **environment: str) -> Life:
         (self.folder / "organism.yaml").write_text(
@@ -188,14 +187,12 @@ class Cell:
             await anyio.sleep(0.02)
         token = (state / "token").read_text(encoding="ascii").strip()
         self._client = httpx2.AsyncClient(base_url=address.url, headers={"authorization": f"Bearer {token}"})
+        self._clients.append(self._client)
         self._up.set()
 
-    async def _shut(self) -> None:
-        client, up = self._client, self._up
-        self._client, self._life, self._up = None, None, anyio.Event()
+    def _shut(self) -> None:
+        up, self._client, self._life, self._up = self._up, None, None, anyio.Event()
         up.set()  # whoever waits for this life waits for the next one
-        if client is not None:
-            await client.aclose()
 
     def log(self) -> str:
         """Return the last lines the daemon has logged."""
@@ -241,14 +238,16 @@ class Cell:
         await self._see_to_its_end(thread_id, promise)
 
     async def _see_to_its_end(self, thread_id: str, promise: Promise) -> None:
-        while (seen := await self.request("GET", f"/v1/threads/{thread_id}")) is None or seen.status_code == 200:
+        while True:
+            seen = await self.request("GET", f"/v1/threads/{thread_id}")
+            if seen is not None and (seen.status_code == 404 or seen.json()["thread"]["closed_ns"]):
+                return
             if seen is not None and (refused := seen.json()["thread"]["blocked_by"]) is not None:
                 if promise.stays:
                     return
                 short = refused["account"].removeprefix("thread:")  # its own, or that of a child it waits for
                 await self.request("PUT", f"/v1/threads/{short}/limits", {"tokens": 5000, "usd": "0.1"})
             await anyio.sleep(0.05)
-        assert seen.status_code == 404, seen.text
 
     # -- from beginning to end ------------------------------------------------------------------------------------
 
@@ -279,7 +278,9 @@ class Cell:
             last.kill(15)
             with anyio.fail_after(PATIENCE_S):
                 assert await last.wait() == 0, self.log()
-            await self._shut()
+            self._shut()
+            for client in self._clients:
+                await client.aclose()
 
     # -- the books ------------------------------------------------------------------------------------------------
 

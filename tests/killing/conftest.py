@@ -1,0 +1,13 @@
+import pytest
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often daemons are killed: ``--kills N``."""
+    return int(request.config.getoption("--kills"))
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Where chance begins: ``--seed N``."""
+    return int(request.config.getoption("--seed"))

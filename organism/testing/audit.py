@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from organism.amounts import ZERO, Amounts
-from organism.bus.records import THREAD
+from organism.bus.records import CLOSED, THREAD, ResultRecord
 from organism.journal import Piece
 from organism.ledger.entries import decode_entry
 from organism.stores.batch import chain_hash
@@ -29,6 +29,7 @@ class Audit(msgspec.Struct, kw_only=True):
         opened: Threads that were opened, and how often that was told.
         closed: Threads that have ended, likewise.
         alive: Threads whose live state is kept.
+        results: How threads ended, of those of which it is still kept.
     """
 
     findings: list[str] = []
@@ -39,6 +40,7 @@ class Audit(msgspec.Struct, kw_only=True):
     opened: Counter[str] = msgspec.field(default_factory=Counter)
     closed: Counter[str] = msgspec.field(default_factory=Counter)
     alive: set[str] = set()
+    results: dict[str, ResultRecord] = {}
 
     def recorded(self) -> dict[tuple[str, str], Amounts]:
         """Return what was charged, by thread and the message whose handling asked; what is open counts as its hold."""
@@ -138,6 +140,8 @@ def _compare(event: UsageEvent, line: Line | None, audit: Audit) -> None:
 
 def _check_pieces(audit: Audit, pieces: tuple[Piece, ...]) -> None:
     """Live state is kept of open threads, of all of them, and of no others."""
+    ends = (msgspec.json.decode(p.body, type=ResultRecord) for p in pieces if p.key.startswith(f"{CLOSED}:"))
+    audit.results = {end.thread_id: end for end in ends}
     audit.alive = {piece.thread_id for piece in pieces if piece.key.startswith(f"{THREAD}:")}
     supposed = set(audit.opened) - set(audit.closed)
     audit.findings.extend(f"thread {name} was opened, never closed, and is lost" for name in supposed - audit.alive)

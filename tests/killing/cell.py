@@ -15,6 +15,7 @@ import httpx2
 import msgspec
 
 from organism.amounts import ZERO
+from organism.bus.records import ResultRecord
 from organism.cli.state import read_address
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import Audit, audit_journal
@@ -325,23 +326,34 @@ class Cell:
         ]
 
     def _disorder(self, audit: Audit) -> list[str]:
-        """Read the handlers' own log: each message's last run comes after the last run of the one before it."""
+        """Read what came out, and the handlers' own log: everything in the order of acceptance, and its effects once.
+
+        A run whose end was not kept runs again, and so does what had begun behind it: in the log only the last run of a
+        message tells its place.
+        """
         wrong = []
-        runs: dict[tuple[str, str], list[str]] = defaultdict(list)
+        last_runs: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
         for line in (self.folder / "handled.log").read_text(encoding="utf-8").splitlines():
-            thread_id, agent, message_id, *_what = line.split()
-            runs[thread_id, agent].append(" ".join((message_id, *_what)))
-        for (thread_id, agent), seen in runs.items():
-            distinct = [now for before, now in zip([None, *seen], seen, strict=False) if before != now]
-            if len(set(distinct)) != len(distinct):
-                wrong.append(f"{agent} in {thread_id} went back to a message after a later one: {seen}")
-            numbers = [tuple(map(int, run.split()[1:])) for run in distinct if agent == "counter"]
-            if numbers != sorted(numbers):
-                wrong.append(f"{agent} in {thread_id} was given messages out of order: {numbers}")
-            if agent == "front" and not (promise := self.promises[thread_id]).ended:
-                handled = [int(run.split()[1]) for run in distinct]
-                if handled != sorted(handled) or not set(promise.accepted) <= set(handled):
-                    wrong.append(f"{thread_id} was promised {promise.accepted}, but handled {handled}")
-                if not set(handled) <= {*promise.accepted, *promise.unsure}:
-                    wrong.append(f"{thread_id} handled {handled}, more than was ever sent")
+            thread_id, agent, message_id, *what = line.split()
+            runs = last_runs[thread_id, agent]
+            runs.pop(message_id, None)
+            runs[message_id] = [int(word) for word in what if word.isdecimal()]
+        for (thread_id, agent), runs in last_runs.items():
+            order = list(runs.values())
+            if order != sorted(order):
+                wrong.append(f"{agent} in {thread_id} was given messages out of order: {order}")
+        for thread_id, promise in self.promises.items():
+            if not promise.ended and thread_id in audit.results:
+                wrong.extend(self._wrong_outputs(thread_id, promise, audit.results[thread_id]))
         return wrong
+
+    def _wrong_outputs(self, thread_id: str, promise: Promise, end: ResultRecord) -> list[str]:
+        """Each message must have sent its three parts once, and each part must have been counted once."""
+        said = [tuple(map(int, str(msgspec.json.decode(output)["text"]).split())) for output in end.outputs]
+        handled = [number for number, part, _ in said if part == 0]
+        expected = [(number, part) for number in handled for part in range(3)]
+        whole = [(number, part, count) for count, (number, part) in enumerate(expected, 1)]
+        possible = {*promise.accepted, *promise.unsure}
+        if said != whole or handled != sorted(set(handled)) or not set(promise.accepted) <= set(handled) <= possible:
+            return [f"{thread_id} was promised {promise.accepted}, perhaps {promise.unsure}, and has said {said}"]
+        return []

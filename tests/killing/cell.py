@@ -332,14 +332,14 @@ class Cell:
         message tells its place.
         """
         wrong = []
-        last_runs: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
+        last_runs: dict[tuple[str, str], dict[tuple[int, ...], None]] = defaultdict(dict)
         for line in (self.folder / "handled.log").read_text(encoding="utf-8").splitlines():
-            thread_id, agent, message_id, *what = line.split()
-            runs = last_runs[thread_id, agent]
-            runs.pop(message_id, None)
-            runs[message_id] = [int(word) for word in what if word.isdecimal()]
+            thread_id, agent, _message_id, *what = line.split()
+            message = tuple(int(word) for word in what if word.isdecimal())
+            last_runs[thread_id, agent].pop(message, None)
+            last_runs[thread_id, agent][message] = None
         for (thread_id, agent), runs in last_runs.items():
-            order = list(runs.values())
+            order = list(runs)
             if order != sorted(order):
                 wrong.append(f"{agent} in {thread_id} was given messages out of order: {order}")
         for thread_id, promise in self.promises.items():

@@ -1,8 +1,10 @@
 """The agents of the daemon that is killed. Each run of a handler leaves a line in a file that outlives everything."""
 
 import os
+from contextlib import suppress
 
 from organism import Context, Limits, Text
+from organism.errors import ProviderError
 
 WORDS = 24
 """The most words an answer has."""
@@ -19,8 +21,12 @@ def note(ctx: Context, what: str) -> None:
 
 
 async def paid(ctx: Context) -> None:
-    """Make a call that the bill can be matched with: its prompt names thread and message."""
-    await ctx.llm.complete(f"{ctx.thread_id} {ctx.envelope.id} say something", max_output_tokens=WORDS)
+    """Make a call that the bill can be matched with: its prompt names thread and message.
+
+    One that gave no usable answer is charged and not tried again; the message goes on without it.
+    """
+    with suppress(ProviderError):
+        await ctx.llm.complete(f"{ctx.thread_id} {ctx.envelope.id} say something", max_output_tokens=WORDS)
 
 
 async def front(message: Text, ctx: Context) -> list[Text]:

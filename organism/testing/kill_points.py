@@ -28,6 +28,14 @@ time that it is reached."""
 
 Moment = Literal["decided", "committed"]
 
+
+def _is_ending(record: msgspec.Struct) -> bool:
+    """Whether a thread has been told to end, and has not ended yet."""
+    if not isinstance(record, Keep) or not record.key.startswith(f"{THREAD}:"):
+        return False
+    return isinstance(record.body, ThreadRecord) and record.body.status == "closing"
+
+
 _STEPS: Final[dict[str, Callable[[msgspec.Struct], bool]]] = {
     "open": lambda record: isinstance(record, ThreadOpened),
     "accept": lambda record: isinstance(record, Keep) and record.key.startswith(f"{MESSAGE}:"),
@@ -42,7 +50,7 @@ _STEPS: Final[dict[str, Callable[[msgspec.Struct], bool]]] = {
     "block": lambda record: isinstance(record, ThreadBlocked),
     "raise": lambda record: isinstance(record, LimitsSet),
     "resume": lambda record: isinstance(record, ThreadResumed),
-    "terminate": lambda record: _is_ending(record),
+    "terminate": _is_ending,
     "free": lambda record: isinstance(record, AccountClosed),
     "forget": lambda record: isinstance(record, DropThread),
     "close": lambda record: isinstance(record, ThreadClosed),
@@ -137,10 +145,3 @@ class KillingJournal(SqliteJournal):
         await super().commit()
         if recovers:
             self._point.reach("recovery.committed")
-
-
-def _is_ending(record: msgspec.Struct) -> bool:
-    """Whether a thread has been told to end, and has not ended yet."""
-    if not isinstance(record, Keep) or not record.key.startswith(f"{THREAD}:"):
-        return False
-    return isinstance(record.body, ThreadRecord) and record.body.status == "closing"

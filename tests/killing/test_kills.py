@@ -56,7 +56,6 @@ def report(cells: list[Cell], kills: Counter[str]) -> list[str]:
         f"\n{kills.total()} kills, {threads} threads, {calls} billed calls, {billed} tokens billed, "
         f"{recorded - billed} recorded above that, {len(findings)} findings"
     )
-    print(*(f[:300] for f in findings[:40]), sep="\n")
     return findings
 
 

@@ -86,16 +86,16 @@ def _read_entries(file: SqliteFile, audit: Audit, *, enforced: bool) -> Books:
     books = Books(audit.findings.append, enforced=enforced)
     last: bytes | None = None
     after = 0
-    while page := file.entries(after, _PAGE):
-        for seq, body, digest in page:
-            if last is None and seq == 1:
+    while page := file.entries_after(after, _PAGE):
+        for stored in page:
+            if last is None and stored.seq == 1:
                 last = GENESIS
-            if last is not None and chain_hash(last, body) != digest:
-                audit.findings.append(f"entry {seq} is not what was written, or the one before it is missing")
-            last = digest
-            books.enter(decode_entry(body.encode()))
+            if last is not None and chain_hash(last, stored.body) != stored.hash:
+                audit.findings.append(f"entry {stored.seq} is not what was written, or the one before it is missing")
+            last = stored.hash
+            books.enter(decode_entry(stored.body.encode()))
             audit.entries += 1
-        after = page[-1][0]
+        after = page[-1].seq
     return books
 
 

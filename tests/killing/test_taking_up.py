@@ -31,7 +31,7 @@ def configure(folder: Path, url: str) -> None:
 
 
 async def test_run_and_resume_survive_kills_and_pay_once(tmp_path: Path) -> None:
-    """A run killed with its answer paid, and killed again while it is resumed, ends as it would have, for one payment."""
+    """A run killed with its answer paid, and killed again while it is resumed, ends as it would, for one payment."""
     async with ScriptedHTTPProvider([HTTPStep(text="one two")]) as provider, Midwife(warm=True) as midwife:
         configure(tmp_path, provider.url)
         key = {"FAKE_API_KEY": "none"}

@@ -20,7 +20,7 @@ from organism.testing.kill_points import KILL_AT
 from tests.killing.cell import CONFIG, PATIENCE_S
 from tests.killing.lives import KILLED, Midwife
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.killing]
 
 ENTRIES = 100_000
 

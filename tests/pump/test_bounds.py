@@ -1,0 +1,72 @@
+"""Structural bounds hold: what costs nothing per turn never meets a budget, so it meets these."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from organism import Bounds, Context, Message, Organism, Text, agent
+from organism.agents.agent import Agent
+from organism.errors import MailboxFullError
+from organism.testing import SequentialIds, VirtualClock, run
+from organism.usage.events import DeadLetterEvent
+
+
+def make(*agents: Agent, **options: Any) -> Organism:
+    return Organism(agents, clock=VirtualClock(), ids=SequentialIds(), **options)
+
+
+def test_thread_has_only_so_many_descendants() -> None:
+    """Children count below their root, however deep and whether or not they have ended."""
+
+    async def main() -> None:
+        opened = 0
+
+        @agent()
+        async def leaf(message: Text, ctx: Context) -> None:
+            nonlocal opened
+            opened += 1
+
+        @agent(peers=["leaf"])
+        async def root(message: Text, ctx: Context) -> None:
+            for _ in range(10):
+                await ctx.spawn("leaf", Text("x"))
+
+        organism = make(root, leaf, bounds=Bounds(descendants=4, attempts=1))
+        letters: list[Any] = []
+        organism.usage.on_event(letters.append, DeadLetterEvent)
+        async with organism:
+            result = await organism.run("go")
+
+        assert opened == 4
+        assert result.outcome == "failed"
+        assert "descendants" in letters[0].detail
+
+    run(main)
+
+
+def test_mailbox_is_bounded_by_bytes_too() -> None:
+    """Few large messages fill a mailbox as many small ones do; one that is larger than all of it still gets in alone."""
+
+    async def main() -> None:
+        handled: list[int] = []
+
+        @agent()
+        async def slow(message: Message, ctx: Context) -> None:
+            await anyio.sleep(1)
+            handled.append(len(getattr(message, "text", "")))
+
+        organism = make(slow, bounds=Bounds(mailbox_messages=1000, mailbox_bytes=5000))
+        async with organism:
+            for _ in range(4):
+                await organism.open_thread(Text("x" * 1000))
+            with pytest.raises(MailboxFullError):
+                await organism.open_thread(Text("x" * 1000))
+            assert organism.statistics().mailboxes["slow"].size <= 5000
+            await anyio.sleep(5)
+            await organism.open_thread(Text("x" * 9000))
+            await anyio.sleep(5)
+
+        assert handled == [1000] * 4 + [9000]
+
+    run(main)

@@ -46,7 +46,7 @@ def test_thread_has_only_so_many_descendants() -> None:
 
 
 def test_mailbox_is_bounded_by_bytes_too() -> None:
-    """Few large messages fill a mailbox as many small ones do; one that is larger than all of it still gets in alone."""
+    """Few large messages fill a mailbox as many small ones do; one larger than all of it still gets in alone."""
 
     async def main() -> None:
         handled: list[int] = []
@@ -60,7 +60,7 @@ def test_mailbox_is_bounded_by_bytes_too() -> None:
         async with organism:
             for _ in range(4):
                 await organism.open_thread(Text("x" * 1000))
-            with pytest.raises(MailboxFullError):
+            with pytest.raises(MailboxFullError, match="full"):
                 await organism.open_thread(Text("x" * 1000))
             assert organism.statistics().mailboxes["slow"].size <= 5000
             await anyio.sleep(5)

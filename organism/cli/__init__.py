@@ -295,20 +295,6 @@ def export_ledger(*, file: File = _FILE, state: Path | None = None, form: Litera
     return export(file, state, form)
 
 
-@ledger.command(name="explain")
-def explain_ledger(thread: str, *, file: File = _FILE, state: Path | None = None, json: bool = False) -> int:
-    """Tell where a thread's budget has gone: every hold, what became of it, its price, and what was refused.
-
-    Args:
-        thread: The thread.
-        state: The state folder.
-        json: Print JSON.
-    """
-    from organism.cli.ledger import explain_budget
-
-    return explain_budget(thread, file, state, as_json=json)
-
-
 def main() -> None:
     """Run the command line and leave with its exit code."""
     sys.exit(call(sys.argv[1:]))

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.table import Table
 from organism.amounts import DIMENSIONS, NS_PER_S, Amounts, Limits, format_amount, format_usd
 from organism.budget.thresholds import limit_of
 from organism.cli import exits
+from organism.cli.client import Client, UnreachableError
 from organism.cli.journal import JOURNAL_FILE
 from organism.cli.state import owned, state_folder
 from organism.cli.terminal import Terminal
@@ -64,11 +66,17 @@ def export_ledger(file: Path, state: Path | None, form: ExportFormat) -> int:
 def explain_budget(thread_id: str, file: Path, state: Path | None, *, as_json: bool) -> int:
     """Tell every hold of a thread, what became of it, at which price, and what was refused.
 
+    A daemon that runs is asked; without one the journal is read.
+
     Raises:
         ConfigError: If the ledger knows no such thread.
+        RefusedError: If the daemon's ledger does not.
     """
-    with _journal(file, state) as journal:
-        story = explain((decode_entry(stored.body.encode()) for stored in _entries(journal)), thread_id)
+    try:
+        story = Client.of(file, state).ask(Story, f"/v1/budgets/{quote(thread_id, safe='')}/story")
+    except UnreachableError:
+        with _journal(file, state) as journal:
+            story = explain((decode_entry(stored.body.encode()) for stored in _entries(journal)), thread_id)
     if not story.holds and not story.notes:
         raise ConfigError(f"the ledger knows no thread {thread_id!r}")
     if as_json:

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from organism.cli.options import DEFAULT_FILE, File, Json, State
 
-budget = App(name="budget", help="Limits of every scope: show, raise, lower.")
+budget = App(name="budget", help="Limits of every scope: show, explain, raise, lower.")
 approvals = App(name="approvals", help="What waits for a person: list, allow, deny.")
 letters = App(name="dead-letters", help="Messages that were given up on: list, retry, discard.")
 token = App(name="token", help="Tokens for programs and people: make, list, revoke.")
@@ -25,6 +25,18 @@ def show_budget(
     from organism.cli.client import Client
 
     return operating.show_budgets(Client.of(file, state), account, as_json=json)
+
+
+@budget.command(name="explain")
+def explain_budget(thread: str, *, file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
+    """Tell where a thread's budget has gone: every hold, what became of it, its price, and what was refused.
+
+    Args:
+        thread: The thread's id. Without a daemon the journal of the state folder is read.
+    """
+    from organism.cli.ledger import explain_budget as explain
+
+    return explain(thread, file, state, as_json=json)
 
 
 @budget.command(name="raise")

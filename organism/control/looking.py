@@ -5,6 +5,7 @@ from importlib.metadata import version
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState
+from organism.budget.scopes import thread_of
 from organism.bus.approvals import Approval
 from organism.bus.dead_letters import DeadLetter
 from organism.bus.threads import ThreadView
@@ -24,7 +25,9 @@ from organism.control.views import (
     ThreadSummary,
     Usage,
 )
-from organism.errors import ThreadClosedError
+from organism.errors import ThreadClosedError, UnknownAccountError
+from organism.ledger.entries import stored_entries
+from organism.ledger.explain import Story, explain
 from organism.messages import as_text, type_name
 from organism.usage.events import AnyEvent
 from organism.usage.totals import UsageTotals
@@ -52,6 +55,18 @@ class Looking:
     def recall(self, event: AnyEvent) -> None:
         """Take in an event that an earlier run has stored."""
         self._breakdown.on_event(event)
+
+    async def story(self, name: str) -> Story:
+        """Tell where a thread's budget has gone, from the ledger's entries.
+
+        Raises:
+            UnknownAccountError: If the ledger knows no such thread.
+        """
+        account = account_of(name)
+        story = explain([entry async for entry in stored_entries(self._rooms.journal)], thread_of(account) or account)
+        if not story.holds and not story.notes:
+            raise UnknownAccountError(account)
+        return story
 
     def status(self, source: str) -> Status:
         """Return the organism at this instant; ``source`` is what its events call it."""

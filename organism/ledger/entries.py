@@ -4,14 +4,16 @@ An entry never changes and is never removed. Resolving a hold writes a new entry
 transfers in TigerBeetle. Replaying all entries in order gives the same state as living through them.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import Shortfall
-from organism.journal import JournalBrokenError
+from organism.journal import EntryLog, JournalBrokenError
 from organism.pricing.rates import Rates
+
+_PAGE = 10_000
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,3 +266,16 @@ def decode_entry(body: bytes) -> AnyEntry:
         raise JournalBrokenError(
             f"an entry of the ledger cannot be read ({error}): {body[:80]!r}; 'organism ledger verify' names it"
         ) from None
+
+
+async def stored_entries(log: EntryLog) -> AsyncIterator[AnyEntry]:
+    """Yield every entry that is stored, in order.
+
+    Raises:
+        JournalBrokenError: If one of them cannot be read.
+    """
+    after = 0
+    while page := await log.entries_after(after, _PAGE):
+        for stored in page:
+            yield decode_entry(stored.body.encode())
+        after = page[-1].seq

@@ -104,6 +104,7 @@ def test_day_of_an_operator(organism: Organism) -> None:
     assert "waits for budget" in shown
     assert "user -> clerk" in shown
     assert "calls" in organism("budget", "show", blocked).stdout
+    assert "refused a call" in organism("budget", "explain", blocked).stdout
     assert organism("budget", "lower", blocked, "--calls", "1").returncode == 0
     raised = json.loads(organism("budget", "raise", blocked, "--calls", "5", "--json").stdout)
     assert raised["limits"]["calls"] == 6

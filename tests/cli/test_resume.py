@@ -88,10 +88,10 @@ def test_ledger_is_verified_exported_and_explained(folder: Path) -> None:
     assert [json.loads(line)["seq"] for line in lines] == list(range(1, 12))
     table = organism(folder, "ledger", "export", "--form", "csv").stdout.splitlines()
     assert (len(table), table[0][:13]) == (12, "seq,time,kind")
-    story = organism(folder, "ledger", "explain", thread)
+    story = organism(folder, "budget", "explain", thread)
     for expected in ("planner", "fake/any #1", "settled", "refused a call", "the call needs", "charged 16 tokens"):
         assert expected in story.stdout, expected
-    assert organism(folder, "ledger", "explain", "nope").returncode == 2
+    assert organism(folder, "budget", "explain", "nope").returncode == 2
 
     import apsw
 

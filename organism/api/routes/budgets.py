@@ -7,6 +7,7 @@ from organism.amounts import BudgetState
 from organism.api.bodies import LimitsBody, MoveBody
 from organism.api.injected import ControlOf, OrderOf
 from organism.api.scopes import needs
+from organism.ledger.explain import Story
 
 
 @get("/v1/budgets", opt=needs("read"))
@@ -19,6 +20,12 @@ async def list_budgets(control: ControlOf) -> tuple[BudgetState, ...]:
 async def show_budget(account: FromPath[str], control: ControlOf) -> BudgetState:
     """Show an account; a plain name is a thread's."""
     return control.look.budget(account)
+
+
+@get("/v1/budgets/{account:str}/story", opt=needs("read"))
+async def tell_story(account: FromPath[str], control: ControlOf) -> Story:
+    """Tell where a thread's budget has gone: every hold, what became of it, its price, and what was refused."""
+    return await control.look.story(account)
 
 
 @put("/v1/budgets/{account:str}/limits", opt=needs("operate"))
@@ -37,4 +44,4 @@ async def move_limits(
     return await control.move_limits(account, data.change(), order=order)
 
 
-ROUTES = (list_budgets, show_budget, set_limits, move_limits)
+ROUTES = (list_budgets, show_budget, tell_story, set_limits, move_limits)

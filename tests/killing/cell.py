@@ -293,7 +293,16 @@ class Cell:
 
     def _ended(self, letter: DeadLetterEvent) -> bool:
         promise = self.promises.get(letter.root_thread_id)
-        return promise is not None and promise.ended and letter.reason in ("thread_terminated", "late_reply")
+        return (
+            promise is not None
+            and promise.ended
+            and letter.reason
+            in (
+                "thread_terminated",
+                "late_reply",
+                "not_deliverable",
+            )
+        )
 
     def _lost(self, audit: Audit) -> list[str]:
         wrong = []
@@ -335,9 +344,10 @@ class Cell:
             last_runs[thread_id, agent].pop(message, None)
             last_runs[thread_id, agent][message] = None
         for (thread_id, agent), runs in last_runs.items():
-            order = list(runs)
-            ended = thread_id in self.promises and self.promises[thread_id].ended  # before the later ones ran again
-            if order != sorted(order) and not ended:
+            promise = self.promises.get(thread_id, Promise(ended=True))  # of a child, one message is known
+            # What was taken and never acknowledged may be gone; what was ended may not have run again.
+            order = [message for message in runs if message[0] in promise.accepted]
+            if order != sorted(order) and not promise.ended:
                 wrong.append(f"{agent} in {thread_id} was given messages out of order: {order}")
         for thread_id, promise in self.promises.items():
             if not promise.ended and thread_id in audit.results:

@@ -3,8 +3,7 @@
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,17 +13,12 @@ from organism.messages import Message
 _PATH = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 
 
-@contextmanager
-def importable(folders: Iterable[Path]) -> Iterator[None]:
-    """Let modules in these folders be imported, after everything installed so that they cannot shadow it."""
-    added = [str(folder) for folder in folders if str(folder) not in sys.path]
-    sys.path.extend(added)
-    try:
-        yield
-    finally:
-        for folder in added:
-            if folder in sys.path:
-                sys.path.remove(folder)
+def make_importable(folders: Iterable[Path]) -> None:
+    """Let modules in these folders be imported, after everything installed so that they cannot shadow it.
+
+    For as long as the process lives: a handler may import a module beside it when it runs, not only when it is loaded.
+    """
+    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
 
 
 def load(path: str) -> object:

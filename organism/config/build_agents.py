@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from organism.agents.agent import Agent, Handler, accepted_by, handler_of
 from organism.agents.llm import LLMAgent, LLMSettings, TextListener, recipients_of
-from organism.agents.loading import importable, load, load_message_type
+from organism.agents.loading import load, load_message_type, make_importable
 from organism.agents.tools import ToolServer, ToolSource
 from organism.config.build_tools import build_tools
 from organism.config.load import LoadedConfig, listed
@@ -25,11 +25,11 @@ def build_agents(
     for place, folder in enumerate(folders):
         if not folder.is_dir():
             loaded.fail(f"there is no folder {str(folder)!r}", "python_path", place)
-    with importable(folders):
-        sections = loaded.config.agents
-        accepts = {name: _accepts(loaded, name, section) for name, section in sections.items()}
-        tools = {name: build_tools(loaded, name, accepts, servers) for name in sections}
-        return tuple(_agent(loaded, name, accepts[name], tools[name], on_text) for name in sections)
+    make_importable(folders)
+    sections = loaded.config.agents
+    accepts = {name: _accepts(loaded, name, section) for name, section in sections.items()}
+    tools = {name: build_tools(loaded, name, accepts, servers) for name in sections}
+    return tuple(_agent(loaded, name, accepts[name], tools[name], on_text) for name in sections)
 
 
 def _agent(
@@ -97,9 +97,9 @@ def response_types(loaded: LoadedConfig) -> tuple[type[Message], ...]:
     Raises:
         ConfigError: If one does not import.
     """
-    with importable(loaded.folder / folder for folder in loaded.config.python_path):
-        sections = loaded.config.agents.items()
-        found = [_response_type(loaded, name, each) for name, each in sections if isinstance(each, LLMAgentSection)]
+    make_importable(loaded.folder / folder for folder in loaded.config.python_path)
+    sections = loaded.config.agents.items()
+    found = [_response_type(loaded, name, each) for name, each in sections if isinstance(each, LLMAgentSection)]
     return tuple(dict.fromkeys(wanted for wanted in found if wanted is not None))
 
 

@@ -391,3 +391,20 @@ def test_usage_report_of_a_running_daemon_and_of_what_it_leaves(folder: Path) ->
     assert "* **8** model calls" in while_running.stdout
     assert (while_running.returncode, afterwards.returncode) == (0, 0)
     assert afterwards.stdout.split("## Forecast")[0] == while_running.stdout.split("## Forecast")[0]
+
+
+def test_handler_may_import_a_module_beside_it_while_it_runs(folder: Path) -> None:
+    """What lies in the folders of ``python_path`` can be imported whenever a handler wants it, not only at start."""
+    (folder / "lazy.py").write_text(
+        "from organism import Text\n"
+        "async def greet(message: Text, ctx) -> Text:\n    from beside_it import word\n    return Text(word)\n"
+    )
+    (folder / "beside_it.py").write_text("word = 'hello'\n")
+    (folder / "organism.yaml").write_text(
+        "name: lazy\nentry: greeter\npython_path: [.]\nagents:\n  greeter: {handler: 'lazy:greet'}\n"
+    )
+
+    result = organism(folder, "run", "x")
+
+    assert result.returncode == 0, result.stdout
+    assert "greeter -> user  hello" in result.stdout

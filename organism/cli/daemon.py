@@ -15,10 +15,13 @@ from organism.cli import exits
 from organism.cli.journal import journal_of
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.config.build import log_settings
+from organism.config.build_exporters import exports
 from organism.config.load import LoadedConfig, load_config
+from organism.config.schema_exporters import WebhookExporterSection
 from organism.config.schema_llm import ServerSection
 from organism.errors import MissingExtraError
 from organism.exporters.conventions import genai_names
+from organism.exporters.delivery import Origin, exporting
 from organism.exporters.logs import Format, set_up
 from organism.exporters.otel import otel_exporting
 from organism.usage.events import AgentSaid, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
@@ -51,13 +54,15 @@ def run_daemon(
         set_up(replace(settings, format=log_format or settings.format), secrets)
         organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
         try:
-            anyio.run(_serve, organism, folder, listener, environment)
+            anyio.run(_serve, organism, loaded, folder, listener, environment)
         finally:
             remove_address(folder)
     return exits.OK
 
 
-async def _serve(organism: Organism, state: Path, listener: socket.socket, environment: dict[str, str]) -> None:
+async def _serve(
+    organism: Organism, loaded: LoadedConfig, state: Path, listener: socket.socket, environment: dict[str, str]
+) -> None:
     from organism.api.application import Options
     from organism.api.routes.metrics import metrics_group
     from organism.api.routes.pages import DASHBOARD
@@ -66,13 +71,17 @@ async def _serve(organism: Organism, state: Path, listener: socket.socket, envir
 
     log = structlog.get_logger("organism.daemon")
     tokens = TokenBook.open(state, organism.clock.now_ns)
+    exported = exports(loaded, organism.clock.now_ns)
     organism.usage.on_event(_log_event)
     prometheus = PrometheusExporter(organism, names=genai_names(environment))
-    options = Options(groups=(DASHBOARD, metrics_group(prometheus.render)))
+    hosts = tuple(loaded.config.daemon.hosts)
+    options = Options(hosts=hosts, groups=(DASHBOARD, metrics_group(prometheus.render)))
+    control = organism.control
+    origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
     async with anyio.create_task_group() as tasks:
         server = ControlServer(organism.control, tokens, listener, options)
         # The server outlives the organism: followers are told of its end, and their streams end with it.
-        async with otel_exporting(organism, environment), organism:
+        async with otel_exporting(organism, environment), organism, exporting(exported, origin):
             tasks.start_soon(server.serve)
             write_address(state, url_of(listener))
             log.info("ready", url=url_of(listener), state=str(state), agents=len(organism.agents))
@@ -156,4 +165,6 @@ def _secrets(loaded: LoadedConfig, environment: dict[str, str]) -> tuple[str, ..
     sections = loaded.config.llm.providers.values()
     keyed = (s for s in sections if isinstance(s, ServerSection))
     written = (section.api_key.reveal() for section in keyed if section.api_key is not None)
-    return (*written, *(value for name, value in environment.items() if name.endswith(_SECRET_ENDINGS)))
+    hooks = (s for s in loaded.config.exporters.values() if isinstance(s, WebhookExporterSection))
+    signing = (one.reveal() for hook in hooks for one in (hook.secret, hook.token) if one is not None)
+    return (*written, *signing, *(value for name, value in environment.items() if name.endswith(_SECRET_ENDINGS)))

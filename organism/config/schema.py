@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from organism.config.schema_agents import AgentSection, MCPServerSection
+from organism.config.schema_exporters import ExporterSection
 from organism.config.schema_llm import LLMSection, PriceSection
 from organism.config.schema_values import Count, LogLevel, Per, Positive, Section
 
@@ -78,6 +79,7 @@ class DaemonSection(Section, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="an address of this machine")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="0 takes any free port")] = 8420
+    hosts: Annotated[list[str], Meta(description="host names a reverse proxy serves it under, without port")] = []
 
 
 class JournalSection(Section, frozen=True, kw_only=True):
@@ -134,4 +136,5 @@ class Config(Section, frozen=True, kw_only=True):
     bounds: Annotated[BoundsSection, Meta(description="structural bounds")] = BoundsSection()
     journal: Annotated[JournalSection, Meta(description="what is kept for how long")] = JournalSection()
     daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()
+    exporters: Annotated[dict[str, ExporterSection], Meta(description="where events go beside the API")] = {}
     logging: Annotated[LoggingSection, Meta(description="what is logged")] = LoggingSection()

@@ -24,6 +24,7 @@ from organism.control.views import Accepted, Done, Reloaded, Status
 from organism.errors import ConfigError, OrganismError
 from organism.journal import Keep, Piece
 from organism.messages import Message, as_message, as_text, type_name
+from organism.usage.cursors import Cursors
 from organism.usage.events import AnyEvent, OperatorAction
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -53,6 +54,7 @@ class Control:
     Attributes:
         rooms: What it is made of.
         look: Answers questions.
+        cursors: How far exporters have come.
         reload: Reads the configuration again; set by whoever knows where it is.
         stop_ordered: Set when the process is told to stop; whoever runs it waits for that.
     """
@@ -64,6 +66,7 @@ class Control:
         self._receipts = Receipts(rooms.journal, rooms.clock.now_ns)
         self._owners = Owners(rooms.journal)
         self._pauses = KeptPauses(rooms.journal, rooms.pump.pauses)
+        self.cursors = Cursors(rooms.journal)
         self.look = Looking(rooms, self._accounts, self._recent)
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.stop_ordered = anyio.Event()
@@ -80,6 +83,7 @@ class Control:
         if not self._instance:
             self._instance = self.rooms.ids.next("in")
             self.rooms.journal.append(Keep(_INSTANCE, "", Instance(self._instance)))
+        self.cursors.restore(kept)
         self._receipts.restore(kept)
         self._owners.restore(kept)
         self._pauses.restore(kept)

@@ -1,0 +1,42 @@
+"""From the configuration to the exporters that the daemon runs."""
+
+from collections.abc import Callable
+from typing import get_args
+
+from organism.config.load import LoadedConfig
+from organism.config.schema_exporters import JsonLinesExporterSection, WebhookExporterSection
+from organism.exporters.delivery import Export
+from organism.exporters.jsonl import JsonLines
+from organism.exporters.meters import SHAPES
+from organism.exporters.webhook import Webhook, as_cloudevents
+from organism.usage.events import AgentSaid, AnyEvent
+
+_KINDS = {str(kind.__struct_config__.tag) for kind in get_args(AnyEvent) if kind is not AgentSaid}
+
+
+def exports(loaded: LoadedConfig, now_ns: Callable[[], int]) -> tuple[Export, ...]:
+    """Return what is exported, and to where.
+
+    Raises:
+        ConfigError: If a kind of event does not exist.
+    """
+    found = []
+    for name, section in loaded.config.exporters.items():
+        for place, kind in enumerate(section.events):
+            if kind not in _KINDS:
+                reason = f"there is no event {kind!r}; there are: {', '.join(sorted(_KINDS))}"
+                loaded.fail(reason, "exporters", name, "events", place)
+        match section:
+            case JsonLinesExporterSection(path=path):
+                sink: JsonLines | Webhook = JsonLines(loaded.folder / path)
+            case WebhookExporterSection():
+                meter = SHAPES.get(section.format)
+                sink = Webhook(
+                    section.url,
+                    now_ns,
+                    secret=None if section.secret is None else section.secret.reveal(),
+                    token=None if section.token is None else section.token.reveal(),
+                    shape=as_cloudevents if meter is None else meter(section.customer_label),
+                )
+        found.append(Export(name=name, sink=sink, types=frozenset(section.events)))
+    return tuple(found)

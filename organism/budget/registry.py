@@ -65,7 +65,9 @@ class ThreadBudgetRegistry:
         """Per cent of a limit at which it warns, ascending."""
         return self._book.thresholds
 
-    # -- threads --------------------------------------------------------------------------------------------------
+    def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
+        """Put other limits and thresholds in force; open accounts keep theirs until they are given new ones."""
+        self._book.plan, self._book.thresholds = plan, thresholds
 
     def open_thread(
         self,

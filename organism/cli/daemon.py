@@ -13,13 +13,15 @@ from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
 from organism.cli import exits
 from organism.cli.journal import journal_of
+from organism.cli.reloading import reloader
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.config.build import log_settings
 from organism.config.build_exporters import exports
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema_exporters import WebhookExporterSection
 from organism.config.schema_llm import ServerSection
-from organism.errors import MissingExtraError
+from organism.control.orders import Order
+from organism.errors import MissingExtraError, OrganismError
 from organism.exporters.conventions import genai_names
 from organism.exporters.delivery import Origin, exporting
 from organism.exporters.logs import Format, set_up
@@ -54,14 +56,19 @@ def run_daemon(
         set_up(replace(settings, format=log_format or settings.format), secrets)
         organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
         try:
-            anyio.run(_serve, organism, loaded, folder, listener, environment)
+            anyio.run(_serve, organism, file, loaded, folder, listener, environment)
         finally:
             remove_address(folder)
     return exits.OK
 
 
 async def _serve(
-    organism: Organism, loaded: LoadedConfig, state: Path, listener: socket.socket, environment: dict[str, str]
+    organism: Organism,
+    file: Path,
+    loaded: LoadedConfig,
+    state: Path,
+    listener: socket.socket,
+    environment: dict[str, str],
 ) -> None:
     from organism.api.application import Options
     from organism.api.routes.metrics import metrics_group
@@ -77,6 +84,7 @@ async def _serve(
     hosts = tuple(loaded.config.daemon.hosts)
     options = Options(hosts=hosts, groups=(DASHBOARD, metrics_group(prometheus.render)))
     control = organism.control
+    control.reload = reloader(organism, file, loaded, environment)
     origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
     async with anyio.create_task_group() as tasks:
         server = ControlServer(organism.control, tokens, listener, options)
@@ -115,9 +123,21 @@ async def _until_stopped(organism: Organism, log: structlog.typing.FilteringBoun
             tasks.start_soon(drain)
 
         tasks.start_soon(obey)
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             async for number in signals:
-                begin(number.name)
+                if number == signal.SIGHUP:
+                    await _reload(organism, log)
+                else:
+                    begin(number.name)
+
+
+async def _reload(organism: Organism, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Read the configuration again, as ``organism reload`` does; a mistake in it changes nothing but the log."""
+    try:
+        done = await organism.control.reload_configuration(order=Order(by="signal"))
+        log.info("reloaded", changes=list(done.changes))
+    except OrganismError as error:
+        log.error("not_reloaded", error=str(error))  # noqa: TRY400 - its sentence says what to do
 
 
 def _log_progress(line: str) -> None:

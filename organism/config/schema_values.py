@@ -1,6 +1,7 @@
 """What all sections of organism.yaml are made of: bounded numbers, secrets, and a struct that takes no unknown key."""
 
 from decimal import Decimal
+from hmac import compare_digest
 from typing import Annotated, Literal
 
 import msgspec
@@ -29,6 +30,11 @@ class Secret:
 
     def __repr__(self) -> str:
         return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and compare_digest(self._value.encode(), other._value.encode())
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

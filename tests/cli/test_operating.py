@@ -149,6 +149,30 @@ def test_day_of_an_operator(organism: Organism) -> None:
     assert organism("status").returncode == 4
 
 
+def test_configuration_is_read_again_as_a_whole_or_not_at_all(organism: Organism) -> None:
+    """New limits and modes are in force at once; a mistake, or what needs a restart, changes nothing and is named."""
+    file: Path = organism.folder / "organism.yaml"  # type: ignore[attr-defined]
+    organism("ask", "hello")
+
+    assert organism("reload").stdout == "nothing has changed\n"
+    file.write_text(ORGANISM.replace("usd: 5", "usd: 7") + "mode: audit\n")
+    assert organism("reload").stdout == "mode changed\nlimits changed\n"
+    (day,) = json.loads(organism("status", "--json").stdout)["windows"]
+    assert day["limits"]["cost_nanousd"] == 7_000_000_000
+    assert day["spent"]["calls"] == 1
+
+    for mistake, phrase in (("mode: loud\n", "organism.yaml:"), ("bounds: {hops: 3}\n", "cannot change bounds")):
+        file.write_text(ORGANISM.replace("usd: 5", "usd: 9") + mistake)
+        refused = organism("reload")
+        assert (refused.returncode, phrase in refused.stderr) == (2, True), refused.stderr
+    status = json.loads(organism("status", "--json").stdout)
+    assert (status["mode"], status["windows"][0]["limits"]["cost_nanousd"]) == ("audit", 7_000_000_000)
+
+    file.write_text(ORGANISM)
+    organism.process.send_signal(signal.SIGHUP)  # type: ignore[attr-defined]
+    until(organism, "mode enforce", "status")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

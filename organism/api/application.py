@@ -17,7 +17,14 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from organism.api.gate import BODY_MAX, FAILURES_PER_MINUTE, LOOPBACK_HOSTS, ASGIApp, Gate, Rule, bearer
 from organism.api.groups import Group
-from organism.api.problems import ProblemError, say_http_error, say_organism_error, say_problem
+from organism.api.problems import (
+    ProblemError,
+    log_unexpected,
+    say_http_error,
+    say_organism_error,
+    say_problem,
+    say_unreadable,
+)
 from organism.api.routes import agents, approvals, budgets, events, threads, tokens, whole
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
@@ -64,8 +71,10 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Grou
             "order": Provide(order_of),
         },
         guards=[guard],
+        after_exception=[log_unexpected],
         exception_handlers={
             ProblemError: say_problem,
+            UnicodeDecodeError: say_unreadable,
             OrganismError: say_organism_error,
             ValidationException: say_http_error,
             HTTPException: say_http_error,

@@ -1,14 +1,16 @@
 """The one shape of every error answer, and which error becomes which."""
 
+import traceback
 from typing import Any
 
 import msgspec
+import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import Scope
 
 from organism.bus.approvals import UnknownApprovalError
-from organism.control.control import UnknownLetterError
-from organism.control.orders import AlreadyDoneError, KeyReusedError
+from organism.control.orders import AlreadyDoneError, KeyReusedError, UnknownLetterError
 from organism.errors import (
     BoundExceededError,
     MailboxFullError,
@@ -22,6 +24,8 @@ from organism.journal import JournalError
 from organism.usage.event_log import EventsGoneError
 
 MEDIA_TYPE = "application/problem+json"
+
+_log = structlog.get_logger("organism.api")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +91,22 @@ def say_organism_error(request: Request[Any, Any, Any], error: OrganismError) ->
         (answer for kind, answer in _STATUS.items() if isinstance(error, kind)), (400, "invalid_request")
     )
     return respond(Problem(status=status, code=code, title=type(error).__name__, detail=str(error)), request)
+
+
+def say_unreadable(request: Request[Any, Any, Any], _error: UnicodeDecodeError) -> Response[Problem]:
+    """Answer a body that is no text: the JSON decoder passes that error on as it is."""
+    problem = Problem(status=400, code="not_text", title="request refused", detail="send JSON in UTF-8")
+    return respond(problem, request)
+
+
+def log_unexpected(error: Exception, scope: Scope) -> None:
+    """Log what nobody has thought of, by the id that the caller is told; its text may hold what somebody has said."""
+    if isinstance(error, HTTPException | OrganismError | ProblemError | UnicodeDecodeError):
+        return
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+    request_id = scope.get("organism.request_id", "")
+    _log.error("request_failed", path=scope["path"], request_id=request_id, error=type(error).__name__, where=where)
 
 
 def say_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

@@ -15,13 +15,13 @@ from organism.budget.holds import Mode
 from organism.bus.approvals import Decision
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.looking import Looking
-from organism.control.orders import PYTHON, Order, Receipts
+from organism.control.orders import PYTHON, Order, Receipts, UnknownLetterError
 from organism.control.owners import Owners
 from organism.control.pauses import KeptPauses
 from organism.control.recent import Recent
 from organism.control.rooms import Rooms
 from organism.control.views import Accepted, Done, Reloaded, Status
-from organism.errors import ConfigError, OrganismError
+from organism.errors import ConfigError
 from organism.journal import Keep, Piece
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
@@ -36,13 +36,6 @@ class Instance(msgspec.Struct, frozen=True, tag=True):
     """Names a journal: event ids are unique within it."""
 
     id: str
-
-
-class UnknownLetterError(OrganismError):
-    """There is no dead letter of that message; it was sent again, discarded or forgotten."""
-
-    def __init__(self, message_id: str) -> None:
-        super().__init__(f"there is no dead letter {message_id!r}; look at the list again")
 
 
 class Control:

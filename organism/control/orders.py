@@ -74,6 +74,13 @@ class KeyReusedError(OrganismError):
         super().__init__(f"the idempotency key {key!r} was used for another request; use a new key for a new request")
 
 
+class UnknownLetterError(OrganismError):
+    """There is no dead letter of that message; it was sent again, discarded or forgotten."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"there is no dead letter {message_id!r}; look at the list again")
+
+
 class Receipts:
     """Remembers the answers to orders with a key.
 

@@ -110,6 +110,7 @@ async def test_threads_are_paged_newest_first(served: Served) -> None:
         ("nope", 400, "malformed"),
         ("{}", 400, "either 'text' or 'message'"),
         ('{"text": "a", "message": {}}', 400, "either 'text' or 'message'"),
+        (b'{"text": "\xff"}', 400, "UTF-8"),
         ('{"txt": "a"}', 400, "unknown field"),
         ('{"text": 5}', 400, "Expected"),
         ('{"text": "  "}', 400, "empty"),
@@ -126,7 +127,9 @@ async def test_threads_are_paged_newest_first(served: Served) -> None:
     ],
     ids=lambda value: str(value)[:24],
 )
-async def test_bad_input_is_one_problem_and_opens_nothing(served: Served, body: str, status: int, phrase: str) -> None:
+async def test_bad_input_is_one_problem_and_opens_nothing(
+    served: Served, body: str | bytes, status: int, phrase: str
+) -> None:
     """Every mistake is answered in one shape that says what is wrong, and nothing is opened or charged."""
     async with served() as (organism, client):
         answer = await client.post("/v1/threads", content=body, headers={"content-type": "application/json"})

@@ -320,8 +320,6 @@ class ThreadBudgetRegistry:
         """Count what is open."""
         return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._lines))
 
-    # -- inside ---------------------------------------------------------------------------------------------------
-
     def _attempt(
         self, spender: Spender, ask: Ask, call: CallRecord | None, accounts: tuple[str, ...]
     ) -> HeldCall | Shortfall:

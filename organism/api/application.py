@@ -64,9 +64,10 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Grou
     reader = Reader(control)
     return Litestar(
         route_handlers=[*_ROUTES, *(route for group in groups for route in group.routes)],
+        # No dependency may be called like a field of a body: the framework takes a fault in such a field for its own.
         dependencies={
             "control": Provide(lambda: control, sync_to_thread=False),
-            "tokens": Provide(lambda: tokens, sync_to_thread=False),
+            "token_book": Provide(lambda: tokens, sync_to_thread=False),
             "reader": Provide(lambda: reader, sync_to_thread=False),
             "order": Provide(order_of),
         },

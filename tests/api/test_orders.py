@@ -125,6 +125,8 @@ async def test_budgets_of_every_scope_are_shown_and_moved(served: Served) -> Non
         unlimited = await client.post("/v1/budgets/t/move", json={"usd": "1"})
         assert (unlimited.status_code, "not limited" in unlimited.json()["detail"]) == (400, True)
         assert (await client.get("/v1/budgets/organism@day:1999-01-01")).status_code == 404
+        odd = await client.post("/v1/budgets/t/move", json={"tokens": -(2**63) - 1})
+        assert (odd.status_code, odd.json()["detail"][:7]) == (400, "tokens:")
         assert (await client.get("/v1/status")).json()["windows"][0]["account"] == day
 
 

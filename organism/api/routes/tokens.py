@@ -14,23 +14,23 @@ from organism.control.views import Done
 
 
 @get("/v1/tokens", opt=needs("admin"))
-async def list_tokens(tokens: TokensOf) -> tuple[TokenView, ...]:
+async def list_tokens(token_book: TokensOf) -> tuple[TokenView, ...]:
     """List tokens, without their secrets."""
-    return tokens.list()
+    return token_book.list()
 
 
 @post("/v1/tokens", status_code=201, opt=needs("admin"))
-async def make_token(data: JSONBody[TokenBody], tokens: TokensOf, control: ControlOf, order: OrderOf) -> NewToken:
+async def make_token(data: JSONBody[TokenBody], token_book: TokensOf, control: ControlOf, order: OrderOf) -> NewToken:
     """Make a token. Its secret is in this answer and nowhere else; sent again, the name is taken."""
-    made = tokens.make(data.name, data.scopes, days=data.days)
+    made = token_book.make(data.name, data.scopes, days=data.days)
     await control.note("token.make", data.name, after=data.scopes, order=order)
     return made
 
 
 @delete("/v1/tokens/{name:str}", status_code=200, opt=needs("admin"))
-async def revoke_token(name: FromPath[str], tokens: TokensOf, control: ControlOf, order: OrderOf) -> Done:
+async def revoke_token(name: FromPath[str], token_book: TokensOf, control: ControlOf, order: OrderOf) -> Done:
     """Revoke a token and its sessions, from this instant on."""
-    if not tokens.revoke(name):
+    if not token_book.revoke(name):
         detail = "look at the list; the first token lies in the state folder and is replaced by removing its file"
         raise ProblemError(Problem(status=404, code="unknown_token", title="no token to revoke", detail=detail))
     await control.note("token.revoke", name, order=order)
@@ -38,10 +38,10 @@ async def revoke_token(name: FromPath[str], tokens: TokensOf, control: ControlOf
 
 
 @post("/v1/sessions", status_code=201, opt=needs("read"))
-async def begin_session(request: Request[Any, Any, Any], tokens: TokensOf, order: OrderOf) -> NewToken:
+async def begin_session(request: Request[Any, Any, Any], token_book: TokensOf, order: OrderOf) -> NewToken:
     """Get a token of the same scopes that lives in the daemon's memory for some hours, for a browser."""
     del order  # a secret is no answer to be given again, so a key changes nothing here
-    return tokens.begin_session(caller_of(request))
+    return token_book.begin_session(caller_of(request))
 
 
 ROUTES = (list_tokens, make_token, revoke_token, begin_session)

@@ -36,6 +36,14 @@ def test_readme_yaml_is_right_and_short() -> None:
     assert parse_config(text, "README.md", ROOT, {}).config.entry == "planner"
 
 
+def test_readme_routes_are_right() -> None:
+    """The README's example of several providers is a configuration that loads."""
+    rest = "name: r\nentry: writer\nagents:\n  writer: {model: main}\n"
+    keys = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}
+
+    assert parse_config(block("routes") + rest, "README.md", ROOT, keys).config.limits.providers["openai"].per == "day"
+
+
 def test_readme_python_runs() -> None:
     """The README's program runs as it stands."""
     assert run_python("-c", block("python")) == "the tide comes in (7 tokens)\n"

@@ -106,7 +106,7 @@ class LiveView:
                 self._print(f"[bold red]{agent} waits for budget[/]")
             case ApprovalRequested(agent=agent, what=what):
                 self._print(f"[bold yellow]{agent} waits for a person to allow {_safe(what)}[/]")
-            case LLMRetry(agent=agent, delay_s=delay_s, reason=reason):
+            case LLMRetry(agent=agent, delay_s=delay_s, reason=reason) if event.provider == event.next_provider:
                 self._print(f"[yellow]{agent}: again in {delay_s:g} s, because {_safe(reason)}[/]")
             case LLMFailover(agent=agent, to_provider=to_provider, reason=reason):
                 self._print(f"[yellow]{agent}: goes to {_safe(to_provider)}, because {_safe(reason)}[/]")

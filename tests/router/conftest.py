@@ -58,13 +58,15 @@ class Fixture(msgspec.Struct):
         words: int = 1,
         cap: int = 10,
         thread: str = "t",
+        message: str = "",
         on_text: TextSink | None = None,
     ) -> Completion:
         """Make a call of a number of words."""
         request = CompletionRequest(
             model="", messages=(ChatMessage("user", " ".join(["w"] * words)),), max_output_tokens=cap
         )
-        call = Call(spender=Spender(thread, "writer", model), root_thread_id=thread, request=request)
+        spender = Spender(thread, "writer", model)
+        call = Call(spender=spender, root_thread_id=thread, request=request, message_id=message)
         return await self.router.complete(call, on_text)
 
 

@@ -74,6 +74,20 @@ def test_first_answer_counts_and_both_are_charged(make_router: MakeRouter, slow_
     run(main)
 
 
+def test_every_run_of_a_handler_gets_the_answer_that_was_first(make_router: MakeRouter) -> None:
+    """What a handler was told once it is told again when it is run again, though the other answer was paid for too."""
+
+    async def main() -> None:
+        a, b = provider("a", 8, "slow"), provider("b", 2, "quick")
+        async with make_router(a, b, hedge_after_s=2.0) as it:
+            assert (await it.ask(message="msg_1")).text == "quick"
+            await it.router.wait_idle("t")
+            assert (await it.ask(message="msg_1")).text == "quick"
+        assert len(a.requests) == len(b.requests) == 1
+
+    run(main)
+
+
 def test_streams_are_never_mixed(make_router: MakeRouter) -> None:
     """The text comes from whichever attempt speaks first, whole and from nobody else."""
 
@@ -86,6 +100,20 @@ def test_streams_are_never_mixed(make_router: MakeRouter) -> None:
             assert anyio.current_time() == 14
 
     run(main)
+
+
+def test_two_that_speak_in_the_same_instant_are_not_mixed(make_router: MakeRouter) -> None:
+    """Whoever comes second by a hair is not heard, although it has not been let go yet."""
+
+    async def main() -> None:
+        a, b = provider("a", 30, "a1 a2 a3"), provider("b", 15, "b1 b2 b3")
+        async with make_router(a, b, hedge_after_s=5.0) as it:
+            pieces: list[str] = []
+            answer = await it.ask(on_text=pieces.append)
+            assert "".join(pieces) == answer.text
+
+    for seed in range(5):
+        run(main, seed=seed)
 
 
 def test_stream_that_has_begun_is_not_hedged(make_router: MakeRouter) -> None:

@@ -5,6 +5,7 @@ Each attempt is admitted anew, at the price and on every scope of where it reall
 
 from collections.abc import Callable
 
+import anyio
 import msgspec
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import of_provider
-from organism.errors import BudgetError, BudgetExhaustedError, Shortfall, UnboundedError, UnpricedError
+from organism.errors import BudgetError, BudgetExhaustedError, RejectedError, Shortfall, UnboundedError, UnpricedError
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
 from organism.pricing.rates import Rates
@@ -107,7 +108,11 @@ class Admission:
 
     async def _admit(self, course: Course, route: Route, passage: Passage) -> Attempt:
         prepared = self._prepare(course, route)
-        held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record)
+        held: HeldCall | Shortfall | None = None
+        with anyio.CancelScope(deadline=course.deadline_s):
+            held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record)
+        if held is None:
+            raise RejectedError(route.provider, "not asked: the call's deadline came while it waited for budget")
         if isinstance(held, Shortfall):
             raise BudgetExhaustedError(self._refuse(course, prepared, held), prepared.spender.thread_id)
         if held.over is not None and self._registry.first_report(held.over, prepared.spender.thread_id):

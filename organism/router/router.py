@@ -214,7 +214,7 @@ class LLMRouter:
                 raise StoppedError
         except BaseException as error:
             self._registry.release(attempt.held.hold_id)  # nothing has left yet
-            attempt.passage.leave()
+            attempt.passage.leave(tokens=0)
             if isinstance(error, RejectedError):
                 return error
             raise

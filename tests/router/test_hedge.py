@@ -1,6 +1,7 @@
 """Two attempts at one call: the quicker answer counts, both are held and charged."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -155,20 +156,17 @@ def test_hedge_that_does_not_fit_the_budget_is_not_made(make_router: MakeRouter)
 
 
 def test_hedge_takes_no_place_from_calls_that_wait(make_router: MakeRouter) -> None:
-    """A hedge neither stands in line nor is told of as an exhausted budget: whoever asked for something goes first."""
+    """A hedge neither overtakes nor stands in line, nor is told of as an exhausted budget."""
 
     async def main() -> None:
         a, b = provider("a", 10, "slow"), provider("b", 1)
-        async with (
-            make_router(a, b, hedge_after_s=1.0, limits=Limits(calls=2)) as it,
-            anyio.create_task_group() as tasks,
-        ):
-            tasks.start_soon(it.ask)
+        limits = Limits(tokens=300)
+        async with make_router(a, b, hedge_after_s=1.0, limits=limits) as it, anyio.create_task_group() as tasks:
             tasks.start_soon(it.ask)
             await anyio.sleep(0.5)
-            tasks.start_soon(it.ask)
+            tasks.start_soon(partial(it.ask, words=300))
             await anyio.sleep(5)
-            assert it.registry.statistics().waiting == 1, "the third call, and no hedge"
+            assert it.registry.statistics().waiting == 1, "the large call, for which a hedge would leave less room"
             assert it.of(BudgetExceeded) == []
             tasks.cancel_scope.cancel()
         assert b.requests == []

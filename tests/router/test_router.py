@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from organism.amounts import Limits
+from organism.budget.holds import Spender
+from organism.budget.policy import Ask
 from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.errors import (
     BudgetExhaustedError,
@@ -143,6 +145,19 @@ async def test_whole_call_stays_within_its_deadline(make_router: MakeRouter) -> 
                 await other.ask()
             assert anyio.current_time() - begun == 50
     assert it.registry.statistics().open_holds == 0
+
+
+@in_virtual_time
+async def test_waiting_for_budget_counts_towards_the_deadline(make_router: MakeRouter) -> None:
+    """A call that stands in line for a sibling's hold is given up in time, and leaves the line."""
+    async with make_router(provider("a"), settings=RouterSettings(deadline_s=10), limits=Limits(calls=1)) as it:
+        sibling = await it.registry.reserve(Spender("t", "other", "main"), Ask(input_tokens=1, output_cap=1))
+        with pytest.raises(RejectedError, match="deadline came while it waited for budget"):
+            await it.ask()
+
+        assert anyio.current_time() == 10
+        assert it.registry.statistics().waiting == 0
+        assert [hold.hold_id for hold in it.registry.open_holds()] == [sibling.hold_id]
 
 
 @in_virtual_time
@@ -309,6 +324,7 @@ async def test_waiting_call_that_is_cancelled_leaves_nothing_behind(make_router:
             await it.ask()
         assert it.registry.statistics().open_holds == 1
         assert it.router.statistics().providers["a"].waiting == 0
+        assert it.router._gates["a"].load == 1, "it counts no more for who is least loaded"
 
     assert len(a.requests) == 1
 
@@ -365,6 +381,20 @@ async def test_refusals_of_requests_are_no_outage(make_router: MakeRouter) -> No
 
     assert it.router.statistics().providers["a"].circuit == "closed"
     assert it.router.statistics().providers["a"].failures == 0
+
+
+@in_virtual_time
+async def test_callers_who_give_up_say_nothing_against_the_provider(make_router: MakeRouter) -> None:
+    """An attempt that was abandoned and cut off is charged, but is no failure of the provider."""
+    async with make_router(provider("a", latency_s=60)) as it:
+        for _ in range(6):
+            with anyio.move_on_after(1):
+                await it.ask()
+        await it.router.wait_idle("t")
+
+        assert it.registry.budget("t").spent.calls == 6
+        health = it.router.statistics().providers["a"]
+        assert (health.circuit, health.failures) == ("closed", 0)
 
 
 # -- timeouts ---------------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ async def measure(estimate: Estimate, samples_min: int, workload: Workload) -> E
         output = min(wanted.output_tokens, request.max_output_tokens)
         return ScriptedAnswer(text="w", usage=TokenUsage(input=wanted.input_tokens, output=output))
 
-    registry = WatchedRegistry(BudgetPlan(), Ledger(journal.append), clock, ids)
+    registry = WatchedRegistry(BudgetPlan(wrap_up_percent=0), Ledger(journal.append), clock, ids)
     registry.last = {}
     router = LLMRouter(
         models={"main": ModelPlan(name="main", routes=(Route("p", "m"),))},

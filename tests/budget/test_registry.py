@@ -11,6 +11,7 @@ from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, ScopedLimits, period
 from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
+from organism.ledger.entries import AnyEntry, Checkpoint
 from organism.ledger.ledger import Cost, Ledger
 from organism.testing import ManualClock, SequentialIds, VirtualClock, run
 
@@ -406,3 +407,20 @@ def test_raised_limit_serves_the_line_at_once() -> None:
             assert anyio.current_time() == 2
 
     run(main)
+
+
+def test_long_ledger_gets_a_checkpoint_and_a_short_one_none() -> None:
+    """A start reads no more of the ledger than it must, and what stands at the checkpoint is what was lived."""
+    entries: list[AnyEntry] = []
+    ledger = Ledger(entries.append)
+    registry = ThreadBudgetRegistry(BudgetPlan(), ledger, ManualClock(), SequentialIds())
+    registry.open_thread("t")
+    spend(registry, 10)
+
+    registry.checkpoint(after_entries=100)
+    assert not any(isinstance(entry, Checkpoint) for entry in entries)
+    registry.checkpoint(after_entries=3)
+    registry.checkpoint(after_entries=3)
+
+    assert [isinstance(entry, Checkpoint) for entry in entries].count(True) == 1
+    assert Ledger.replay(entries[-1:]).balance("thread:t") == ledger.balance("thread:t")

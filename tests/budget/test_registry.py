@@ -419,8 +419,8 @@ def test_long_ledger_gets_a_checkpoint_and_a_short_one_none() -> None:
 
     registry.checkpoint(after_entries=100)
     assert not any(isinstance(entry, Checkpoint) for entry in entries)
-    registry.checkpoint(after_entries=3)
-    registry.checkpoint(after_entries=3)
+    registry.checkpoint(after_entries=2)
+    registry.checkpoint(after_entries=2)
 
     assert [isinstance(entry, Checkpoint) for entry in entries].count(True) == 1
     assert Ledger.replay(entries[-1:]).balance("thread:t") == ledger.balance("thread:t")

@@ -31,8 +31,6 @@ from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report
 
-_DRAIN_S = 10.0
-
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says about a run.

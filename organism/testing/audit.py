@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from organism.amounts import ZERO, Amounts
-from organism.bus.records import CLOSED, THREAD, ResultRecord
+from organism.bus.records import CLOSED, MESSAGE, THREAD, ResultRecord
 from organism.journal import Piece
 from organism.ledger.entries import decode_entry
 from organism.stores.batch import chain_hash
@@ -29,6 +30,7 @@ class Audit(msgspec.Struct, kw_only=True):
         opened: Threads that were opened, and how often that was told.
         closed: Threads that have ended, likewise.
         alive: Threads whose live state is kept.
+        waiting: The messages that no handler has finished, by thread, as JSON objects.
         results: How threads ended, of those of which it is still kept.
     """
 
@@ -40,6 +42,7 @@ class Audit(msgspec.Struct, kw_only=True):
     opened: Counter[str] = msgspec.field(default_factory=Counter)
     closed: Counter[str] = msgspec.field(default_factory=Counter)
     alive: set[str] = set()
+    waiting: dict[str, list[dict[str, Any]]] = msgspec.field(default_factory=lambda: defaultdict(list))
     results: dict[str, ResultRecord] = {}
 
     def recorded(self) -> dict[tuple[str, str], Amounts]:
@@ -150,6 +153,9 @@ def _check_pieces(audit: Audit, pieces: tuple[Piece, ...]) -> None:
     ends = (msgspec.json.decode(p.body, type=ResultRecord) for p in pieces if p.key.startswith(f"{CLOSED}:"))
     audit.results = {end.thread_id: end for end in ends}
     audit.alive = {piece.thread_id for piece in pieces if piece.key.startswith(f"{THREAD}:")}
+    for piece in pieces:
+        if piece.key.startswith(f"{MESSAGE}:"):
+            audit.waiting[piece.thread_id].append(msgspec.json.decode(piece.body))
     supposed = set(audit.opened) - set(audit.closed)
     audit.findings.extend(f"thread {name} was opened, never closed, and is lost" for name in supposed - audit.alive)
     audit.findings.extend(f"thread {name} is kept, but not open" for name in audit.alive - supposed)

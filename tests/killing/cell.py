@@ -334,23 +334,23 @@ class Cell:
         """Read what came out, and the handlers' own log: everything in the order of acceptance, and its effects once.
 
         A run whose end was not kept runs again, and so does what had begun behind it: in the log only the last run of a
-        message tells its place.
+        message tells its place, and only once nothing that came of it waits any more. So a message that waits for
+        budget may be on its second run while those behind it have not come to theirs.
         """
         wrong = []
         last_runs: dict[tuple[str, str], dict[tuple[int, ...], None]] = defaultdict(dict)
         for line in (self.folder / "handled.log").read_text(encoding="utf-8").splitlines():
             thread_id, agent, _message_id, *what = line.split()
-            message = tuple(int(word) for word in what if word.isdecimal())
+            message = _numbers({"text": " ".join(what)})
             last_runs[thread_id, agent].pop(message, None)
             last_runs[thread_id, agent][message] = None
         for (thread_id, agent), runs in last_runs.items():
             promise = self.promises.get(thread_id, Promise(ended=True))  # of a child, one message is known
+            waiting = {number for envelope in audit.waiting[thread_id] for number in _numbers(envelope["payload"])[:1]}
             # What was taken and never acknowledged may be gone; what was ended may not have run again.
-            order = [message for message in runs if message[0] in promise.accepted]
-            # In a thread that still waits, a message may be on its second run and those behind it not yet on theirs.
-            over = thread_id in audit.results and not promise.ended
-            if order != sorted(order) and over:
-                wrong.append(f"{agent} in {thread_id} was given messages out of order: {order}")
+            order = [message for message in runs if message[0] in promise.accepted and message[0] not in waiting]
+            if order != sorted(order) and not promise.ended:
+                wrong.append(f"{agent} in {thread_id} was given messages out of order: {order}, {waiting} wait")
         for thread_id, promise in self.promises.items():
             if not promise.ended and thread_id in audit.results:
                 wrong.extend(self._wrong_outputs(thread_id, promise, audit.results[thread_id]))
@@ -366,3 +366,8 @@ class Cell:
         if said != whole or handled != sorted(set(handled)) or not set(promise.accepted) <= set(handled) <= possible:
             return [f"{thread_id} was promised {promise.accepted}, perhaps {promise.unsure}, and has said {said}"]
         return []
+
+
+def _numbers(payload: dict[str, Any]) -> tuple[int, ...]:
+    """Return the numbers that a text of the crew carries: first that of the client's message it comes from."""
+    return tuple(int(word) for word in str(payload.get("text", "")).split() if word.isdecimal())

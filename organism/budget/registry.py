@@ -5,14 +5,14 @@ thing that waits is :meth:`ThreadBudgetRegistry.reserve`, in line, when siblings
 """
 
 import anyio
-from msgspec.structs import replace
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
 from organism.budget.holds import ChildBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.line import WaitingLines
-from organism.budget.policy import Ask, Grant, carve, decide, everything
-from organism.budget.scopes import BudgetPlan, thread_account, thread_of
+from organism.budget.policy import Ask
+from organism.budget.scopes import BudgetPlan, thread_account
+from organism.budget.teller import Teller
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
@@ -47,13 +47,21 @@ class ThreadBudgetRegistry:
         thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS,
         wait_s: float = 30.0,
     ) -> None:
-        self.mode: Mode = mode
         self._book = AccountBook(plan, ledger, clock, thresholds)
+        self._teller = Teller(self._book, ledger, clock, ids, mode)
         self._ledger = ledger
         self._clock = clock
-        self._ids = ids
         self._wait_s = wait_s
         self._lines = WaitingLines()
+
+    @property
+    def mode(self) -> Mode:
+        """What is done where a limit is reached; setting it takes effect with the next reserve."""
+        return self._teller.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._teller.mode = mode
 
     @property
     def plan(self) -> BudgetPlan:
@@ -102,7 +110,7 @@ class ThreadBudgetRegistry:
         else:
             above = self._book.thread(parent)
             limits = Limits() if limits is None else limits
-            carved = self._carve(above, limits) if child_budget == "carved" else None
+            carved = self._teller.carve(above.accounts, limits) if child_budget == "carved" else None
             if isinstance(carved, Shortfall):
                 return carved
             chain = (own,) if carved is not None else (own, *above.accounts)
@@ -184,8 +192,7 @@ class ThreadBudgetRegistry:
         Raises:
             UnknownAccountError: If the account is not open.
         """
-        self._book.set_limits(account, limits)
-        warnings = self._fire_reached(account)
+        warnings = self._teller.set_limits(account, limits)
         self._serve_line(account)
         return warnings
 
@@ -206,7 +213,7 @@ class ThreadBudgetRegistry:
                 if account.endswith(f"@{budget.accounts[0]}"):
                     self._ledger.close(account, now_ns)
         elif budget.carve is not None:
-            self._return_carve(budget.carve, final, now_ns)
+            self._return_carve(budget.carve, final)
         return final
 
     # -- calls ----------------------------------------------------------------------------------------------------
@@ -259,18 +266,11 @@ class ThreadBudgetRegistry:
         self._ledger.dispatch(hold_id, self._clock.now_ns())
 
     def last_warning(self, spender: Spender, ask: Ask, shortfall: Shortfall) -> BudgetWarning | None:
-        """Return the final warning for an agent that was refused only because of what is kept for a last call.
+        """Return the final warning, if only what is kept for a last call stands between an agent and its call.
 
-        Once per limit revision, and only if the slice would cover the call: from then on the agent's next call may
-        take it. ``None`` means that the refusal stands.
+        See :meth:`Teller.last_warning`.
         """
-        own = thread_of(shortfall.account) == spender.thread_id
-        if self.mode != "enforce" or not own or not shortfall.kept or shortfall.held:
-            return None
-        accounts = self._book.accounts(spender)
-        if isinstance(decide(self._book.rooms(accounts, whole=frozenset({shortfall.account})), ask), Shortfall):
-            return None
-        return self._book.fire_final(shortfall, spender.agent)
+        return self._teller.last_warning(spender, ask, shortfall, self._book.accounts(spender))
 
     def settle(self, held: HeldCall, actual: Amounts, cost: Cost, agent: str = "") -> Settlement:
         """Charge a call's real cost to all its scopes, report thresholds it crossed, and serve the line.
@@ -284,8 +284,7 @@ class ThreadBudgetRegistry:
         Raises:
             LedgerStateError: If the hold is resolved already.
         """
-        overrun = self._ledger.settle(held.hold_id, actual, cost, self._clock.now_ns())
-        warnings = tuple(warning for account in held.accounts for warning in self._fire_reached(account, agent))
+        overrun, warnings = self._teller.charge(held.hold_id, held.accounts, actual, cost, agent)
         for account in held.accounts:
             self._serve_line(account)
         return Settlement(overrun, warnings, tuple(map(self._book.state, held.accounts)))
@@ -323,41 +322,9 @@ class ThreadBudgetRegistry:
     def _attempt(
         self, spender: Spender, ask: Ask, call: CallRecord | None, accounts: tuple[str, ...]
     ) -> HeldCall | Shortfall:
-        """Look, decide and hold in one step; nothing may await in here."""
+        """Admit a call of an open thread; nothing may await in here."""
         self._book.thread(spender.thread_id)
-        verdict, wrap_up = self._decide(spender, ask, accounts)
-        over = None
-        if isinstance(verdict, Shortfall):
-            if self.mode == "enforce":
-                return verdict
-            over, verdict = verdict, everything(ask)
-        elif self.mode != "enforce":
-            verdict = everything(ask)
-        hold_id = self._ids.next("hold")
-        if call is not None:
-            call = replace(call, output_cap=verdict.output_cap, wrap_up=wrap_up)
-        self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
-        return HeldCall(
-            hold_id=hold_id,
-            accounts=accounts,
-            amounts=verdict.amounts,
-            output_cap=verdict.output_cap,
-            time_left_ns=self._book.time_left(accounts) if self.mode == "enforce" else None,
-            over=over,
-            wrap_up=wrap_up,
-        )
-
-    def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Shortfall, str]:
-        """Ask the policy; an agent that has been given the final warning may take the slice kept for a last call."""
-        if self.mode == "off":
-            return everything(ask), ""
-        verdict = decide(self._book.rooms(accounts), ask)
-        entitled = self._book.entitled(spender)
-        if entitled and (isinstance(verdict, Shortfall) or verdict.output_cap < ask.output_cap):
-            last = decide(self._book.rooms(accounts, whole=entitled), ask)
-            if isinstance(last, Grant) and (isinstance(verdict, Shortfall) or last.output_cap > verdict.output_cap):
-                return last, min(entitled)
-        return verdict, ""
+        return self._teller.admit(spender, ask, call, accounts)
 
     def _serve_line(self, account: str) -> None:
         """Answer those in line who fit now, or who never will because nobody holds anything any more."""
@@ -377,23 +344,11 @@ class ThreadBudgetRegistry:
             waiter.answer = answer
             waiter.answered.set()
 
-    def _fire_reached(self, account: str, agent: str = "") -> tuple[BudgetWarning, ...]:
-        return () if self.mode == "off" else self._book.fire_reached(account, agent)
-
-    def _carve(self, above: ThreadBudget, limits: Limits) -> str | Shortfall:
-        wanted = carve(self._book.rooms(above.accounts), limits)
-        if isinstance(wanted, Shortfall):
-            return wanted
-        hold_id = self._ids.next("carve")
-        self._ledger.reserve(hold_id, above.accounts, wanted, self._clock.now_ns())
-        return hold_id
-
-    def _return_carve(self, hold_id: str, final: BudgetState, now_ns: int) -> None:
+    def _return_carve(self, hold_id: str, final: BudgetState) -> None:
         """Charge a carved child's spend to its ancestors and give them the rest of its limit back."""
         hold = self._ledger.hold(hold_id)
         if hold is None:
             raise LedgerStateError(hold_id, "return", "not open")
-        self._ledger.settle(hold_id, final.spent, Cost("carved", priced=not final.unpriced_calls), now_ns)
+        self._teller.charge(hold_id, hold.accounts, final.spent, Cost("carved", priced=not final.unpriced_calls))
         for account in hold.accounts:
-            self._fire_reached(account)
             self._serve_line(account)

@@ -8,7 +8,7 @@ from organism.messages import BudgetWarning
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call
 from organism.router.course import Course
-from organism.router.planner import Degraded
+from organism.router.plan import Degraded
 from organism.tracing import current_trace, trace_id_of
 from organism.usage.events import (
     BudgetExceeded,

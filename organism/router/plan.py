@@ -1,10 +1,12 @@
 """How is a model of the configuration served? Its routes, and what to do when it becomes too dear. Pure."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
+from organism.amounts import BudgetState, Dimension
+from organism.budget.thresholds import reached
 from organism.errors import ConfigError
 
 Strategy = Literal["failover", "round_robin", "least_loaded", "cheapest"]
@@ -47,6 +49,34 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     strategy: Strategy = "failover"
     degrade: Degrade | None = None
     hedge_after_s: float | None = None
+
+
+class Degraded(msgspec.Struct, frozen=True):
+    """Another model takes a model's place.
+
+    Attributes:
+        model: The model until here.
+        to_model: The other one.
+        account: The scope whose spend is why.
+        dimension: The unit.
+        threshold: Per cent of the limit that is spent.
+    """
+
+    model: str
+    to_model: str
+    account: str
+    dimension: Dimension
+    threshold: int
+
+
+def degraded(plan: ModelPlan, budgets: Iterable[BudgetState]) -> Degraded | None:
+    """Return what takes a model's place if any of a call's budgets is spent as far as its ``degrade`` says."""
+    if (degrade := plan.degrade) is None:
+        return None
+    for state in budgets:
+        for dimension, threshold in reached(state.limits, state.spent, state.elapsed_ns, (degrade.at,)):
+            return Degraded(plan.name, degrade.to, state.account, dimension, threshold)
+    return None
 
 
 def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:

@@ -6,15 +6,14 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import Dimension, TokenUsage
+from organism.amounts import TokenUsage
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.thresholds import reached
 from organism.errors import ConfigError, UnboundedError
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.call import Call
 from organism.router.estimator import InputEstimator
 from organism.router.gates import Gates
-from organism.router.plan import ModelPlan, Route
+from organism.router.plan import Degraded, ModelPlan, Route, degraded
 from organism.router.strategy import Candidate, Itinerary, preferred
 
 
@@ -24,24 +23,6 @@ class Prices(Protocol):
     def rates(self, provider: str, model: str) -> Rates | None:
         """Return the prices of a provider's model, or ``None`` when unknown, which is not zero."""
         ...
-
-
-class Degraded(msgspec.Struct, frozen=True):
-    """Another model takes a model's place.
-
-    Attributes:
-        model: The model until here.
-        to_model: The other one.
-        account: The scope whose spend is why.
-        dimension: The unit.
-        threshold: Per cent of the limit that is spent.
-    """
-
-    model: str
-    to_model: str
-    account: str
-    dimension: Dimension
-    threshold: int
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -116,13 +97,9 @@ class Planner:
 
         Only in mode ``enforce``: the other modes watch, and change nothing of what is done.
         """
-        degrade = plan.degrade
-        if degrade is None or self._registry.mode != "enforce":
+        if plan.degrade is None or self._registry.mode != "enforce":
             return None
-        for state in self._registry.scopes_of(replace(call.spender, model=plan.name)):
-            for dimension, threshold in reached(state.limits, state.spent, state.elapsed_ns, (degrade.at,)):
-                return Degraded(plan.name, degrade.to, state.account, dimension, threshold)
-        return None
+        return degraded(plan, self._registry.scopes_of(replace(call.spender, model=plan.name)))
 
     def _cost_there(self, call: Call, plan: ModelPlan, route: Route) -> int | None:
         """Return what a call would cost on a route, as far as its strategy wants to know."""

@@ -1,0 +1,142 @@
+"""Where a call is admitted and charged: look at the balances, decide, write the entries. Each method is one step.
+
+Nothing here waits: :class:`~organism.budget.registry.ThreadBudgetRegistry` lets calls wait around it, and
+:mod:`organism.whatif` has recorded calls decided by it once more. So both decide alike.
+"""
+
+from msgspec.structs import replace
+
+from organism.amounts import Amounts, Limits
+from organism.budget.account_book import AccountBook
+from organism.budget.holds import HeldCall, Mode, Spender
+from organism.budget.policy import Ask, Grant, carve, decide, everything
+from organism.budget.scopes import thread_of
+from organism.clock import Clock
+from organism.errors import Shortfall
+from organism.ids import IdSource
+from organism.ledger.entries import CallRecord
+from organism.ledger.ledger import Cost, Ledger
+from organism.messages import BudgetWarning
+
+
+class Teller:
+    """Admits and charges calls on the accounts that it is told.
+
+    Args:
+        book: The accounts.
+        ledger: Where holds and spend are kept.
+        clock: For instants.
+        ids: Makes hold ids.
+        mode: What to do where a limit is reached; takes effect with the next call.
+    """
+
+    def __init__(self, book: AccountBook, ledger: Ledger, clock: Clock, ids: IdSource, mode: Mode) -> None:
+        self.mode: Mode = mode
+        self._book = book
+        self._ledger = ledger
+        self._clock = clock
+        self._ids = ids
+
+    def admit(
+        self, spender: Spender, ask: Ask, call: CallRecord | None, accounts: tuple[str, ...]
+    ) -> HeldCall | Shortfall:
+        """Hold a call's worst case on all of its accounts, or say which of them has no room.
+
+        Args:
+            spender: On whose behalf.
+            ask: The worst case.
+            call: What the ledger notes about the call; the granted output cap is filled in.
+            accounts: What it holds on.
+        """
+        verdict, wrap_up = self._decide(spender, ask, accounts)
+        over = None
+        if isinstance(verdict, Shortfall):
+            if self.mode == "enforce":
+                return verdict
+            over, verdict = verdict, everything(ask)
+        elif self.mode != "enforce":
+            verdict = everything(ask)
+        hold_id = self._ids.next("hold")
+        if call is not None:
+            call = replace(call, output_cap=verdict.output_cap, wrap_up=wrap_up)
+        self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
+        return HeldCall(
+            hold_id=hold_id,
+            accounts=accounts,
+            amounts=verdict.amounts,
+            output_cap=verdict.output_cap,
+            time_left_ns=self._book.time_left(accounts) if self.mode == "enforce" else None,
+            over=over,
+            wrap_up=wrap_up,
+        )
+
+    def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Shortfall, str]:
+        """Ask the policy; an agent that has been given the final warning may take the slice kept for a last call."""
+        if self.mode == "off":
+            return everything(ask), ""
+        verdict = decide(self._book.rooms(accounts), ask)
+        entitled = self._book.entitled(spender)
+        if entitled and (isinstance(verdict, Shortfall) or verdict.output_cap < ask.output_cap):
+            last = decide(self._book.rooms(accounts, whole=entitled), ask)
+            if isinstance(last, Grant) and (isinstance(verdict, Shortfall) or last.output_cap > verdict.output_cap):
+                return last, min(entitled)
+        return verdict, ""
+
+    def last_warning(
+        self, spender: Spender, ask: Ask, shortfall: Shortfall, accounts: tuple[str, ...]
+    ) -> BudgetWarning | None:
+        """Return the final warning for an agent that was refused only because of what is kept for a last call.
+
+        Once per limit revision, and only if the slice would cover the call: from then on the agent's next call may
+        take it. ``None`` means that the refusal stands.
+        """
+        own = thread_of(shortfall.account) == spender.thread_id
+        if self.mode != "enforce" or not own or not shortfall.kept or shortfall.held:
+            return None
+        if isinstance(decide(self._book.rooms(accounts, whole=frozenset({shortfall.account})), ask), Shortfall):
+            return None
+        return self._book.fire_final(shortfall, spender.agent)
+
+    def charge(
+        self, hold_id: str, accounts: tuple[str, ...], actual: Amounts, cost: Cost, agent: str = ""
+    ) -> tuple[Amounts, tuple[BudgetWarning, ...]]:
+        """Charge what a hold has really cost; return what was above the hold, and the thresholds that this crossed.
+
+        Args:
+            hold_id: Which hold.
+            accounts: What it is held on.
+            actual: What it cost.
+            cost: Where these numbers come from.
+            agent: Whose call it was: the one that is warned.
+
+        Raises:
+            LedgerStateError: If the hold is resolved already.
+        """
+        overrun = self._ledger.settle(hold_id, actual, cost, self._clock.now_ns())
+        return overrun, tuple(warning for account in accounts for warning in self.fire_reached(account, agent))
+
+    def fire_reached(self, account: str, agent: str = "") -> tuple[BudgetWarning, ...]:
+        """Note the thresholds that an account's spend has reached since the last look; in mode ``off`` none."""
+        return () if self.mode == "off" else self._book.fire_reached(account, agent)
+
+    def set_limits(self, account: str, limits: Limits) -> tuple[BudgetWarning, ...]:
+        """Give an account new limits, and return the thresholds that lowering them has reached.
+
+        Raises:
+            UnknownAccountError: If the account is not open.
+        """
+        self._book.set_limits(account, limits)
+        return self.fire_reached(account)
+
+    def carve(self, accounts: tuple[str, ...], limits: Limits) -> str | Shortfall:
+        """Hold a child's whole limits on its ancestors' accounts, and return the hold, or who cannot give them.
+
+        Raises:
+            ValueError: If an ancestor limits what the child does not.
+        """
+        wanted = carve(self._book.rooms(accounts), limits)
+        if isinstance(wanted, Shortfall):
+            return wanted
+        hold_id = self._ids.next("carve")
+        self._ledger.reserve(hold_id, accounts, wanted, self._clock.now_ns())
+        return hold_id

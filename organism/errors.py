@@ -13,7 +13,8 @@
     │   └── LedgerStateError     a hold was resolved in a way its state does not allow
     ├── ProviderError
     │   ├── RejectedError        the provider did no work: nothing is charged
-    │   │   └── TooLargeError    a request does not fit into what the provider takes in a minute
+    │   │   ├── TooLargeError    a request does not fit into what the provider takes in a minute
+    │   │   └── UnsupportedError the provider serves no requests of this kind
     │   └── UncertainError       the provider may have done the work: the hold is charged
     ├── DeliveryError
     │   ├── UnknownRecipientError
@@ -246,6 +247,13 @@ class TooLargeError(RejectedError):
         )
 
 
+class UnsupportedError(RejectedError):
+    """A provider serves no requests of a kind, such as embeddings, and was not asked."""
+
+    def __init__(self, provider: str, what: str) -> None:
+        super().__init__(provider, f"it serves no {what}; route the model to a provider that does")
+
+
 class UncertainError(ProviderError):
     """The request may have been worked on and billed, but no usable answer came: timeout, reset, 502, garbage."""
 
@@ -379,10 +387,7 @@ class AskFailedError(AskError):
 
 
 class AnswerError(OrganismError):
-    """A model's answer cannot be used: empty, or not of the form that was asked for.
-
-    Another try may succeed, and is charged like any call.
-    """
+    """A model's answer is empty, or not of the form that was asked for; another try may succeed, and is charged."""
 
     retryable = True
 

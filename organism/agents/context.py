@@ -17,6 +17,7 @@ from organism.budget.holds import ChildBudget
 from organism.bus.approvals import Decision
 from organism.errors import AskError, AskFailedError, ConfigError
 from organism.messages import Envelope, Message, ThreadResult
+from organism.router.embedding import EmbeddingRequest, Embeddings
 from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
 
 T = TypeVar("T")
@@ -51,6 +52,10 @@ class Runtime(Protocol):
 
     async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
         """Make a model call, charged to the thread."""
+        ...
+
+    async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
+        """Have vectors made of texts, charged to the thread."""
         ...
 
     def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
@@ -160,6 +165,21 @@ class LLM:
     async def send(self, model: str | None, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make a call that is already spelled out; see :meth:`complete`."""
         return await self._runtime.complete(model, request, on_text)
+
+    async def embed(
+        self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None
+    ) -> Embeddings:
+        """Have a vector made of each text; held, charged and remembered as :meth:`complete` is, and raises the same.
+
+        Args:
+            texts: At least one.
+            model: A model of the configuration that embeds; defaults to the only one there is.
+            dimensions: How many numbers a vector is to have, where the model lets one choose.
+
+        Raises:
+            UnsupportedError: The model's providers serve no embeddings.
+        """
+        return await self._runtime.embed(model, EmbeddingRequest(model="", inputs=tuple(texts), dimensions=dimensions))
 
 
 class Context:

@@ -117,11 +117,13 @@ def _rows(name: str, rates: Rates | None) -> Iterator[tuple[str, ...]]:
     if rates is None:
         yield (escape(name), "[yellow]unknown[/]", "", "", "", "", "")
         return
-    kinds = (rates.input, rates.cached_input, rates.cache_write, rates.output, rates.reasoning)
+    kinds = [rates.input, rates.cached_input, rates.cache_write]
+    kinds += () if rates.input_only else (rates.output, rates.reasoning)
+    none = ("",) * (5 - len(kinds))
     note = f", and {format_usd(rates.request)} a request" if rates.request else ""
-    yield (escape(name), *(_usd(rate, 0) for rate in kinds), escape(rates.source) + note)
+    yield (escape(name), *(_usd(rate, 0) for rate in kinds), *none, escape(rates.source) + note)
     for above in sorted({tier.above_input for rate in kinds for tier in rate.tiers}):
-        yield (f"  input > {above:,}", *(_usd(rate, above + 1) for rate in kinds), "")
+        yield (f"  input > {above:,}", *(_usd(rate, above + 1) for rate in kinds), *none, "")
 
 
 def _usd(rate: Rate, input_tokens: int) -> str:

@@ -150,7 +150,7 @@ def _usage(event: UsageEvent) -> Iterator[Measurement]:
 
 def _genai(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]:
     """Yield what OpenTelemetry's conventions ask for; its input and output include cached and reasoning tokens."""
-    operation = ("chat", conventions.provider(event.provider), event.request_model)
+    operation = (event.operation, conventions.provider(event.provider), event.request_model)
     seconds, usage, trace_id = event.latency_ns / NS_PER_S, event.usage, event.trace_id
     failed = (event.outcome if event.error is not None else "",)
     if conventions.names == "old":

@@ -57,7 +57,7 @@ def call_attributes(call: CallEnded, attempts: Sequence[UsageEvent], conventions
     usage = sum((attempt.usage for attempt in attempts), TokenUsage())
     written = "cache_creation" if conventions.names == "old" else "cache_write"
     attributes: Attributes = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": call.operation,
         "gen_ai.conversation.id": call.thread_id,
         "gen_ai.agent.name": call.agent,
         "gen_ai.request.max_tokens": call.output_cap,

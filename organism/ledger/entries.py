@@ -12,11 +12,12 @@ from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import Shortfall
 from organism.journal import EntryLog, JournalBrokenError
 from organism.pricing.rates import Rates
+from organism.usage.events import Operation
 
 _PAGE = 10_000
 
 
-class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which model call a hold is for: what it takes to charge and explain it without anybody's memory.
 
     Attributes:
@@ -33,6 +34,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
         output_cap: The most the answer may have.
         price_source: Where the price of the hold came from; ``None`` when unknown, and then its money is 0.
         wrap_up: The account whose slice for a last call it was admitted from; empty for an ordinary call.
+        operation: What the model is asked for.
     """
 
     thread_id: str
@@ -48,6 +50,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     output_cap: int
     price_source: str | None
     wrap_up: str = ""
+    operation: Operation = "chat"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag=True):

@@ -59,6 +59,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         source: Where the prices come from, with a version: what was read at another time may say something else.
         request: What a request costs beside its tokens, in nano-USD.
         assumed: Whether nobody knows the price, and this is what it is taken to be.
+        input_only: Whether what output costs is unknown, as with models that put none out: they embed.
     """
 
     input: Rate
@@ -69,6 +70,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     request: int = 0
     assumed: bool = False
+    input_only: bool = False
 
     def dearest_input(self) -> int:
         """The most a token of input can cost, in nano-USD per million."""

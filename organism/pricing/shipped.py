@@ -1,7 +1,7 @@
 """Prices from the data that ship with the ``genai-prices`` package; nothing is ever fetched.
 
 What the data know beside text (audio, pictures, pages, searches) is not read: no adapter asks for it. A model that has
-no price for its input or its output is a model without a price.
+no price for its input is a model without a price; one that has none for its output has prices of input alone.
 """
 
 from collections.abc import Iterator
@@ -68,16 +68,18 @@ def _rates(prices: "ModelPrice") -> Rates | None:
         return Rate(_nanousd(price.base), tuple(Tier(tier.start, _nanousd(tier.price)) for tier in price.tiers))
 
     plain_in, plain_out = rate("input_mtok"), rate("output_mtok")
-    if plain_in is None or plain_out is None:
+    if plain_in is None:
         return None
+    known_out = plain_out or Rate(0)
     per_thousand_requests = rate("requests_kcount")
     return Rates(
         input=plain_in,
         cached_input=rate("cache_read_mtok") or plain_in,
         cache_write=rate("cache_write_mtok") or plain_in,
-        output=plain_out,
-        reasoning=rate("output_reasoning_mtok") or plain_out,
+        output=known_out,
+        reasoning=rate("output_reasoning_mtok") or known_out,
         source=f"genai-prices {version('genai-prices')}",
+        input_only=plain_out is None,
         request=0 if per_thousand_requests is None else -(-per_thousand_requests.dearest // 1000),
     )
 

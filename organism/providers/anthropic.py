@@ -3,12 +3,13 @@
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from organism.errors import MissingExtraError, ProviderError
+from organism.errors import MissingExtraError, ProviderError, UnsupportedError
 from organism.providers.attachments import AttachmentBounds, extra_tokens
 from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
 from organism.providers.messages import IMAGE_TOKENS, TOOL_TOKENS, decode, decode_stream, encode
 from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
-from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.router.embedding import EmbeddingRequest, Embeddings
+from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -46,10 +47,10 @@ class AnthropicProvider:
         self._connect_timeout_s = connect_timeout_s
         self._client: AsyncAnthropic | None = None
 
-    def extra_tokens(self, request: CompletionRequest) -> int:
+    def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.router.provider.Provider`."""
         published = IMAGE_TOKENS if self._base_url is None else ()
-        return extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS)
+        return extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.router.provider.Provider`."""
@@ -75,6 +76,14 @@ class AnthropicProvider:
             raise
         except Exception as error:  # noqa: BLE001 - whatever broke the exchange, it may have been billed
             raise unsent_or_uncertain(self.name, error, self._api_key) from None
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Refuse: the format has no embeddings.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError(self.name, request.operation)
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -2,8 +2,9 @@
 
 import msgspec
 
-from organism.errors import UnboundedError
-from organism.router.provider import CompletionRequest, FilePart, ImagePart
+from organism.errors import UnboundedError, UnsupportedError
+from organism.router.embedding import EmbeddingRequest
+from organism.router.provider import FilePart, ImagePart, Request
 
 _FILE_NAME_TOKENS = 300
 """A file's name has at most 255 bytes, and a few words go around it."""
@@ -22,11 +23,13 @@ class AttachmentBounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def extra_tokens(
-    request: CompletionRequest,
+    request: Request,
     provider: str,
     bounds: AttachmentBounds,
     published: tuple[tuple[str, int], ...] = (),
     tool_tokens: int = 0,
+    *,
+    embeds: bool = True,
 ) -> int:
     """Bound what a request's input has beyond its texts; see :meth:`organism.router.provider.Provider.extra_tokens`.
 
@@ -36,10 +39,16 @@ def extra_tokens(
         bounds: What its user vouches for.
         published: The most tokens of an image, by the beginning of the model's name.
         tool_tokens: The most tokens the provider adds of its own accord when there are tools or a form to keep.
+        embeds: Whether it embeds texts.
 
     Raises:
         UnboundedError: Nothing bounds an image or a file of the request.
+        UnsupportedError: It is to embed, and cannot.
     """
+    if isinstance(request, EmbeddingRequest):
+        if not embeds:
+            raise UnsupportedError(provider, request.operation)
+        return request.tokens
     total = tool_tokens if request.tools or request.response_format is not None else 0
     for piece in request.attachments():
         match piece:

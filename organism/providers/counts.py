@@ -98,6 +98,17 @@ def messages_usage(usage: Json) -> TokenUsage:
     )
 
 
+def embedding_usage(usage: Json) -> TokenUsage:
+    """Read the usage of embeddings: all of it is input, and where the total is larger than the prompt it holds.
+
+    Source: the ``usage`` object of OpenAI's embeddings.
+
+    Raises:
+        UsageError: If a count is insane.
+    """
+    return TokenUsage(input=max(count(usage, "prompt_tokens"), count(usage, "total_tokens")))
+
+
 def reported_cost(usage: Json, vendor: Vendor) -> int | None:
     """Return what the vendor says the call has cost, in nano-USD; ``None`` when it does not say.
 

@@ -11,7 +11,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 import anyio
@@ -19,13 +20,14 @@ import anyio.abc
 import anyio.to_thread
 
 from organism.errors import ConfigError, MissingExtraError, ProviderError, RejectedError
+from organism.providers import chat, embeddings
 from organism.providers.attachments import AttachmentBounds, extra_tokens
-from organism.providers.chat import decode, decode_stream, encode
 from organism.providers.http import bounded_client
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
 from organism.providers.vendors import VENDORS
-from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
-from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.providers.wire import Json, rejected_or_uncertain, server_sent_data, unsent_or_uncertain
+from organism.router.embedding import EmbeddingRequest, Embeddings
+from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 
 if TYPE_CHECKING:
     import httpx2
@@ -77,30 +79,39 @@ class LocalProvider:
         self._log: IO[bytes] | None = None
         self._client: httpx2.AsyncClient | None = None
 
-    def extra_tokens(self, request: CompletionRequest) -> int:
+    def extra_tokens(self, request: Request) -> int:
         """Bound what the model's own template adds for tools; it reads no images."""
         return extra_tokens(request, self.name, AttachmentBounds(), tool_tokens=_VENDOR.tool_tokens)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.router.provider.Provider`."""
+        body = chat.encode(request, _VENDOR, stream=on_text is not None)
+        async with self._posted("/v1/chat/completions", body) as response:
+            if on_text is None:
+                return chat.decode(await response.aread(), _VENDOR, self.name, request.model)
+            events = server_sent_data(response.aiter_lines())
+            return await chat.decode_stream(events, _VENDOR, self.name, request.model, on_text)
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Make one attempt; see :class:`organism.router.provider.Provider`. llama.cpp takes 512 tokens a text."""
+        async with self._posted("/v1/embeddings", embeddings.encode(request, _VENDOR)) as response:
+            return embeddings.decode(await response.aread(), _VENDOR, self.name, request)
+
+    @asynccontextmanager
+    async def _posted(self, path: str, body: Json) -> AsyncIterator["httpx2.Response"]:
+        """Send a request to the child when it has a free slot; what breaks turns into what it means for money."""
         async with self._free_slots:
             client = await self._ready()
-            body = encode(request, _VENDOR, stream=on_text is not None)
             try:
-                async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+                async with client.stream("POST", path, json=body) as response:
                     if response.is_error:
                         error_body = await response.aread()
                         raise rejected_or_uncertain(self.name, response.status_code, error_body, response.headers)
-                    if on_text is None:
-                        answer = decode(await response.aread(), _VENDOR, self.name, request.model)
-                    else:
-                        events = server_sent_data(response.aiter_lines())
-                        answer = await decode_stream(events, _VENDOR, self.name, request.model, on_text)
+                    yield response
             except ProviderError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever broke the exchange, the work may have been done
                 raise unsent_or_uncertain(self.name, error) from None
-            return answer
 
     async def aclose(self) -> None:
         """Stop the child process."""

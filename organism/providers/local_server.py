@@ -6,8 +6,12 @@ it notices that its parent is gone, however the parent died.
 
 import argparse
 import json
+import mmap
 import os
 import sys
+from pathlib import Path
+
+_METADATA_BYTES = 64 * 1024 * 1024
 
 
 def main() -> None:
@@ -30,6 +34,9 @@ def main() -> None:
     params.port = 0
     params.warmup = False
     params.use_jinja = True
+    params.embedding = True
+    if not _knows_its_pooling(arguments.model):
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     # Handed over in the environment of this one process, not on its command line, which anybody may read.
     params.api_keys = [os.environ.pop("ORGANISM_LOCAL_KEY")]
     params.cpuparams.n_threads = arguments.threads
@@ -39,6 +46,15 @@ def main() -> None:
     sys.stdin.read()
     # llama.cpp's threads are left to the operating system: joining them could take as long as a running answer.
     os._exit(0)
+
+
+def _knows_its_pooling(path: str) -> bool:
+    """Whether a model's file says how vectors of tokens become that of a text; those that are made for chat do not.
+
+    Source: the keys of GGUF files, in plain text before all else but the vocabulary.
+    """
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        return whole.find(b".pooling_type", 0, _METADATA_BYTES) >= 0
 
 
 if __name__ == "__main__":

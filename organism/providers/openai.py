@@ -1,15 +1,18 @@
-"""OpenAI's chat completions and responses, through the official SDK: OpenAI and all who speak its formats."""
+"""OpenAI's chat completions, responses and embeddings, through the official SDK: OpenAI and all who speak the same."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from organism.errors import ConfigError, MissingExtraError, ProviderError
-from organism.providers import chat, responses
+from organism.providers import chat, embeddings, responses
 from organism.providers.attachments import AttachmentBounds, extra_tokens
 from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
 from organism.providers.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
-from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.router.embedding import EmbeddingRequest, Embeddings
+from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -58,18 +61,35 @@ class OpenAIProvider:
         self._connect_timeout_s = connect_timeout_s
         self._client: AsyncOpenAI | None = None
 
-    def extra_tokens(self, request: CompletionRequest) -> int:
+    def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.router.provider.Provider`."""
-        return extra_tokens(request, self.name, self._bounds, self.vendor.image_tokens, self.vendor.tool_tokens)
+        vendor = self.vendor
+        return extra_tokens(
+            request, self.name, self._bounds, vendor.image_tokens, vendor.tool_tokens, embeds=vendor.embeds
+        )
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.router.provider.Provider`."""
-        import openai
-
-        try:
+        with self._classified():
             if self._api == "responses":
                 return await self._respond(request, on_text)
             return await self._chat(request, on_text)
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Make one attempt; see :class:`organism.router.provider.Provider`."""
+        with self._classified():
+            body: dict[str, Any] = embeddings.encode(request, self.vendor)
+            create = self._connected().embeddings.with_streaming_response.create
+            async with create(model=body["model"], input=body["input"], extra_body=body) as response:
+                return embeddings.decode(await response.read(), self.vendor, self.name, request)
+
+    @contextmanager
+    def _classified(self) -> Iterator[None]:
+        """Turn whatever breaks an exchange into what it means for money."""
+        import openai
+
+        try:
+            yield
         except openai.APIStatusError as error:
             body = error.response.content
             status, headers = error.status_code, error.response.headers

@@ -4,18 +4,25 @@ The bill is what makes it worth testing with: it holds what a real provider woul
 after the work was done or are cancelled half way, so a test can compare it with what the ledger has recorded.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from itertools import cycle
+from typing import Any
 
 import anyio
 import msgspec
 
 from organism.amounts import TokenUsage
 from organism.errors import OrganismError, ProviderError, RejectedError
-from organism.router.provider import Completion, CompletionRequest, Reasoning, TextSink, ToolCall
+from organism.router.embedding import EmbeddingRequest, Embeddings, pack
+from organism.router.provider import Completion, CompletionRequest, Reasoning, Request, TextSink, ToolCall
 
 ATTACHMENT_TOKENS = 50
 """What this provider publishes, and bills, for an image or a file."""
+
+
+VECTOR_LENGTH = 8
+"""How many numbers a vector has here, unless the request says."""
 
 
 class ScriptedAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +69,7 @@ class ScriptExhaustedError(OrganismError):
         super().__init__(f"the script's {answers} answers are used up; give more, or set repeat=True")
 
 
-Script = Iterable[str | ScriptedAnswer] | Callable[[CompletionRequest], str | ScriptedAnswer]
+Script = Iterable[str | ScriptedAnswer] | Callable[[Any], str | ScriptedAnswer]
 """Answers in order, or a function of the request."""
 
 
@@ -82,6 +89,7 @@ class ScriptedProvider:
         self.name = name
         self.bill: list[BilledCall] = []
         self.requests: list[CompletionRequest] = []
+        self.embedded: list[EmbeddingRequest] = []
         self._function = script if callable(script) else None
         answers = () if callable(script) else tuple(script)
         self._answer_count = len(answers)
@@ -96,8 +104,10 @@ class ScriptedProvider:
             total += line.usage
         return total
 
-    def extra_tokens(self, request: CompletionRequest) -> int:
+    def extra_tokens(self, request: Request) -> int:
         """Bound images and files at :data:`ATTACHMENT_TOKENS` each; see the port."""
+        if isinstance(request, EmbeddingRequest):
+            return request.tokens
         return ATTACHMENT_TOKENS * sum(1 for _ in request.attachments())
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
@@ -133,10 +143,33 @@ class ScriptedProvider:
             cost_nanousd=answer.cost_nanousd,
         )
 
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Make one attempt: the next answer of the script says how it goes, but its words are not used.
+
+        Raises:
+            ScriptExhaustedError: If no answer is left.
+        """
+        self.embedded.append(request)
+        answer = self._next(request)
+        if isinstance(answer.error, RejectedError):
+            raise answer.error
+        usage = answer.usage or TokenUsage(input=request.tokens + sum(len(text.split()) for text in request.texts()))
+        self.bill.append(BilledCall(request.model, usage))
+        await anyio.sleep(answer.latency_s or self._latency_s)
+        if answer.error is not None:
+            raise answer.error
+        return Embeddings(
+            packed=tuple(pack(scripted_vector(each, request.dimensions)) for each in request.inputs),
+            model=answer.model or request.model,
+            usage=usage if answer.report_usage and answer.usage_error is None else None,
+            usage_error=answer.usage_error,
+            cost_nanousd=answer.cost_nanousd,
+        )
+
     async def aclose(self) -> None:
         """Do nothing: there is nothing to free."""
 
-    def _next(self, request: CompletionRequest) -> ScriptedAnswer:
+    def _next(self, request: Request) -> ScriptedAnswer:
         found: str | ScriptedAnswer | None
         found = self._function(request) if self._function is not None else next(self._answers, None)
         if found is None:
@@ -151,6 +184,13 @@ class ScriptedProvider:
         for place, word in enumerate(words):
             await anyio.sleep(latency_s / len(words))
             on_text(word if place == 0 else f" {word}")
+
+
+def scripted_vector(each: str | Sequence[int], dimensions: int | None = None) -> list[float]:
+    """Return the vector of a text or of tokens: the same for the same, another for another, numbers from 0 to 1."""
+    seed = msgspec.json.encode(each)
+    places = range(dimensions or VECTOR_LENGTH)
+    return [sha256(seed + place.to_bytes(4, "big")).digest()[0] / 255 for place in places]
 
 
 def input_words(request: CompletionRequest) -> int:

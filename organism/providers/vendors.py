@@ -38,6 +38,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         reasoning_back: Whether it wants to see its reasoning again together with the results of tools.
         image_tokens: The most tokens of an image, by the beginning of the model's name, longest first; ``""`` is any
             other. Nothing there: nothing is published, and images are refused.
+        embeds: Whether it serves embeddings.
+        dimensions: What it calls the wanted length of a vector.
         tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
     """
 
@@ -57,6 +59,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     effort: bool = True
     reasoning_back: bool = False
     image_tokens: tuple[tuple[str, int], ...] = ()
+    embeds: bool = True
+    dimensions: str = "dimensions"
     tool_tokens: int = 600
 
 
@@ -96,7 +100,11 @@ VENDORS: dict[str, Vendor] = {
         image_tokens=(("", 1_792),),  # 256 for each of at most 6 tiles and the whole
     ),
     "groq": Vendor(
-        base_url="https://api.groq.com/openai/v1", key="GROQ_API_KEY", prices_as="groq", cap="max_completion_tokens"
+        base_url="https://api.groq.com/openai/v1",
+        key="GROQ_API_KEY",
+        prices_as="groq",
+        cap="max_completion_tokens",
+        embeds=False,
     ),
     "deepseek": Vendor(
         base_url="https://api.deepseek.com/v1",
@@ -106,6 +114,7 @@ VENDORS: dict[str, Vendor] = {
         answers_in="object",
         effort=False,
         reasoning_back=True,
+        embeds=False,
     ),
     "mistral": Vendor(
         base_url="https://api.mistral.ai/v1",
@@ -114,6 +123,7 @@ VENDORS: dict[str, Vendor] = {
         usage_on_request=False,
         seed="random_seed",
         effort=False,
+        dimensions="output_dimension",
         image_tokens=(("", 4_160),),  # 64 x 64 patches and an end for each row
     ),
     "openrouter": Vendor(

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import Any, Literal, NoReturn, Protocol, cast
+from typing import Any, Literal, NoReturn, Protocol, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -23,8 +23,11 @@ from organism.messages import Envelope, Message, ThreadResult
 from organism.pump.keeper import Keeper
 from organism.pump.outgoing import drafts_of
 from organism.router.call import Call
-from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.router.embedding import EmbeddingRequest, Embeddings
+from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 from organism.router.router import LLMRouter
+
+A = TypeVar("A", Completion, Embeddings)
 
 OnExhausted = Literal["park", "fail"]
 """``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""
@@ -186,19 +189,29 @@ class Run:
 
     async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
         """Make a model call, or return the answer that an earlier run of this handler has paid for."""
+        return await self._paid(self._host.router.complete(self._call(model, request), on_text))
+
+    async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
+        """Have vectors made of texts, likewise."""
+        return await self._paid(self._host.router.embed(self._call(model, request)))
+
+    def _call(self, model: str | None, request: Request) -> Call:
+        """Number a call: a second run of the handler finds its answer under the same number."""
         index, self._calls = self._calls, self._calls + 1
         model = self._host.model_for(model)
-        request = replace(request, model=model)
-        call = Call(
+        return Call(
             spender=Spender(self._thread.id, self._agent.name, model),
             root_thread_id=self._thread.root,
-            request=request,
+            request=replace(request, model=model),
             labels=self._thread.labels,
             message_id=self._envelope.id,
             index=index,
         )
+
+    async def _paid(self, answer: Awaitable[A]) -> A:
+        """Wait for an answer; a refusal ends this run, or is the handler's own affair."""
         try:
-            return await self._host.router.complete(call, on_text)
+            return await answer
         except BudgetExhaustedError as error:
             if self._host.on_exhausted == "fail":
                 raise

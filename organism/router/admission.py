@@ -15,7 +15,15 @@ from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import of_provider
-from organism.errors import BudgetError, BudgetExhaustedError, RejectedError, Shortfall, UnboundedError, UnpricedError
+from organism.errors import (
+    BudgetError,
+    BudgetExhaustedError,
+    RejectedError,
+    Shortfall,
+    UnboundedError,
+    UnpricedError,
+    UnsupportedError,
+)
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
 from organism.pricing.rates import Rates
@@ -27,7 +35,7 @@ from organism.router.estimator import InputEstimator
 from organism.router.gate import Passage
 from organism.router.gates import Gates
 from organism.router.plan import Route
-from organism.router.planner import Prices
+from organism.router.prices import Prices, rates_for
 from organism.router.strategy import Itinerary
 
 
@@ -66,17 +74,17 @@ class Admission:
         """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
 
         A refusal that another provider may not share sends the call on to the next: its own limit, an unknown price, an
-        image that nothing bounds there.
+        image that nothing bounds there, a kind of request that it does not serve.
 
         Raises:
             BudgetError: Why no attempt may be made; of several reasons the last.
-            RejectedError: No provider may be asked before the call's deadline.
+            RejectedError: No provider may be asked before the call's deadline, or none serves requests of this kind.
         """
         while True:
             route, passage = await self._gates.take(course.itinerary, course.deadline_s)
             try:
                 attempt = await self._admit(course, route, passage)
-            except (BudgetExhaustedError, UnboundedError, UnpricedError) as error:
+            except (BudgetExhaustedError, UnboundedError, UnpricedError, UnsupportedError) as error:
                 passage.leave()
                 if not course.avoids(_routes_that_fail_alike(error, route, course.itinerary), str(error)):
                     raise
@@ -99,7 +107,7 @@ class Admission:
         try:
             prepared = self._prepare(course, route)
             held = self._registry.reserve_now(prepared.spender, prepared.ask, prepared.record)
-        except BudgetError:
+        except (BudgetError, UnsupportedError):
             held = None
         if held is None:
             passage.leave()
@@ -125,10 +133,11 @@ class Admission:
         Raises:
             UnpricedError: If a limit in USD meets a model without a price.
             UnboundedError: If nothing bounds what a part of the request costs there.
+            UnsupportedError: If the provider serves no requests of this kind.
         """
         request = course.call.request
         spender = replace(course.call.spender, model=course.plan.name, provider=route.provider)
-        rates = self._prices.rates(route.provider, route.model)
+        rates = rates_for(self._prices, route.provider, route.model, request)
         if rates is None:
             self._refuse_unpriced(spender, route)
         estimate = self._estimator.estimate(route, request)
@@ -153,6 +162,7 @@ class Admission:
             input_tokens=ask.input_tokens,
             output_cap=ask.output_cap,
             price_source=rates.source if rates is not None else None,
+            operation=request.operation,
         )
         return _Prepared(route, spender, ask, record, rates, estimate.guess)
 
@@ -165,7 +175,7 @@ class Admission:
         return Attempt(
             record=prepared.record,
             route=prepared.route,
-            request=replace(course.call.request, model=prepared.route.model, max_output_tokens=held.output_cap),
+            request=course.call.request.granted(prepared.route.model, held.output_cap),
             guess=prepared.guess,
             held=held,
             passage=passage,
@@ -205,7 +215,7 @@ class _Prepared(msgspec.Struct, frozen=True):
 
 
 def _routes_that_fail_alike(
-    error: BudgetExhaustedError | UnboundedError | UnpricedError, route: Route, itinerary: Itinerary
+    error: BudgetExhaustedError | UnboundedError | UnpricedError | UnsupportedError, route: Route, itinerary: Itinerary
 ) -> tuple[Route, ...]:
     """Return the routes that a refusal rules out: all of them, all through one provider, or one only."""
     if isinstance(error, UnpricedError):

@@ -65,6 +65,7 @@ class Announcer:
                 labels=labels,
                 trace_id=trace_id_of(current_trace()),
                 abandoned=abandoned,
+                operation=record.operation,
             )
         )
 

@@ -6,7 +6,6 @@ caller goes at once, and the attempt reads on for a bounded time before the whol
 """
 
 import math
-from collections.abc import Callable
 
 import anyio
 import msgspec
@@ -20,9 +19,11 @@ from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.circuit import Health
+from organism.router.embedding import EmbeddingRequest, Embeddings
 from organism.router.gate import Passage
 from organism.router.plan import Route
-from organism.router.provider import Completion, CompletionRequest, Provider, TextSink
+from organism.router.prices import Prices, rates_for
+from organism.router.provider import Answer, Completion, Provider, Request, TextSink
 from organism.usage.events import Outcome
 
 _TOO_MANY_REQUESTS = 429
@@ -92,7 +93,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
     record: CallRecord
     route: Route
-    request: CompletionRequest
+    request: Request
     guess: Guess | None
     held: HeldCall
     passage: Passage
@@ -105,7 +106,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     on_text: TextSink | None = None
     scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
     done: anyio.Event = msgspec.field(default_factory=anyio.Event)
-    result: Completion | ProviderError | None = None
+    result: Answer | ProviderError | None = None
     abandoned: bool = False
     _latest: float = math.inf
     _heard: bool = False
@@ -136,7 +137,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._allow(self.first_token_s if sink is not None else None)
         with self.scope:
             try:
-                self.result = await provider.complete(self.request, sink)
+                if isinstance(self.request, EmbeddingRequest):
+                    self.result = await provider.embed(self.request)
+                else:
+                    self.result = await provider.complete(self.request, sink)
             except ProviderError as error:
                 self.result = error
             except Exception as error:  # noqa: BLE001 - an adapter's own bug must still be charged, and is raised by the router
@@ -156,7 +160,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     def health(self) -> Health:
         """What the attempt says of its provider: refusing a request is an answer, even if the answer is "not now"."""
         match self.result:
-            case Completion():
+            case Completion() | Embeddings():
                 return "answered"
             case RejectedError(again=again, status=status):
                 return "failed" if again and status != _TOO_MANY_REQUESTS else "answered"
@@ -165,31 +169,31 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             case _:
                 return "unknown"
 
-    def charge(self, rates_of: Callable[[str, str], Rates | None]) -> Charge:
+    def charge(self, prices: Prices) -> Charge:
         """Decide what the attempt costs; the table of outcomes of the guarantees page.
 
         Args:
-            rates_of: Looks up the prices of a provider's model: the one that answered may not be the one asked.
+            prices: Those of the model that answered, which may not be the one asked.
         """
         match self.result:
             case RejectedError() as error:
                 return Charge(outcome="released", error=str(error))
-            case Completion() as answer:
-                return self._charge_answer(answer, rates_of)
+            case Completion() | Embeddings() as answer:
+                return self._charge_answer(answer, prices)
             case ProviderError() as error:
                 return self._whole_hold("worst_case", str(error))
             case None:
                 return self._whole_hold("worst_case", "the exchange was cut off")
 
-    def _charge_answer(self, answer: Completion, rates_of: Callable[[str, str], Rates | None]) -> Charge:
+    def _charge_answer(self, answer: Answer, prices: Prices) -> Charge:
         if answer.usage_error is not None:
             return self._whole_hold("disputed", answer.usage_error, answer.model)
-        rates = self._rates_of_answer(answer, rates_of)
+        rates = self._rates_of_answer(answer, prices)
         outcome: Outcome = "settled"
         usage = answer.usage
         if usage is None or (not usage.output_total and answer.generated):
             # Missing is not zero, and zero tokens beside a visible answer is not a count.
-            if self._thinks_unseen:
+            if self.request.asks_to_think:
                 return self._whole_hold("estimated", "no usage, and its thinking cannot be seen", answer.model)
             outcome = "estimated"
             usage = TokenUsage(input=self.record.input_tokens, output=output_tokens_from_text(answer.generated))
@@ -207,11 +211,11 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             rates=rates,
         )
 
-    def _rates_of_answer(self, answer: Completion, rates_of: Callable[[str, str], Rates | None]) -> Rates | None:
+    def _rates_of_answer(self, answer: Answer, prices: Prices) -> Rates | None:
         """Return the prices of the model that answered; if nobody knows them, those of the model that was asked."""
         if answer.model == self.request.model:
             return self.rates
-        found = rates_of(self.route.provider, answer.model)
+        found = rates_for(prices, self.route.provider, answer.model, self.request)
         return found if found is not None and not found.assumed else self.rates or found
 
     def _beyond_belief(self, usage: TokenUsage, cost: int) -> bool:
@@ -219,11 +223,6 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         much = usage.total > _DOUBTFUL_FACTOR * max(1, held.tokens)
         dear = self.rates is not None and cost > _DOUBTFUL_FACTOR * max(1, held.cost_nanousd)
         return cost > _DOUBTFUL_NANOUSD and (much or dear)
-
-    @property
-    def _thinks_unseen(self) -> bool:
-        """Whether the model was asked to think, so that more may have been generated than shows."""
-        return self.request.reasoning_tokens is not None or self.request.reasoning_effort not in {None, "none"}
 
     def _whole_hold(self, outcome: Outcome, error: str, response_model: str | None = None) -> Charge:
         return Charge(

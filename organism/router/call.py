@@ -8,7 +8,7 @@ import msgspec
 from organism.budget.holds import Spender
 from organism.router.backoff import Backoff
 from organism.router.gate import ProviderHealth
-from organism.router.provider import CompletionRequest
+from organism.router.provider import Request
 from organism.router.provider_settings import ProviderSettings
 
 Estimate = Literal["tight", "strict"]
@@ -60,7 +60,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     spender: Spender
     root_thread_id: str
-    request: CompletionRequest
+    request: Request
     labels: dict[str, str] = {}
     message_id: str = ""
     index: int = 0

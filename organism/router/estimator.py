@@ -9,7 +9,7 @@ from organism.budget.estimate import input_tokens_strict
 from organism.pricing.names import undated
 from organism.router.call import Estimate
 from organism.router.plan import Route
-from organism.router.provider import CompletionRequest, Provider
+from organism.router.provider import Provider, Request
 
 
 class InputEstimate(msgspec.Struct, frozen=True):
@@ -40,11 +40,12 @@ class InputEstimator:
         self._providers = providers
         self._calibration = Calibration() if calibration is None else calibration
 
-    def estimate(self, route: Route, request: CompletionRequest) -> InputEstimate:
+    def estimate(self, route: Route, request: Request) -> InputEstimate:
         """Return the upper estimate of a request's input where it goes.
 
         Raises:
             UnboundedError: If nothing bounds what an image or a file of it costs there.
+            UnsupportedError: If the provider serves no requests of its kind.
         """
         extra = self._providers[route.provider].extra_tokens(request)
         if self._estimate == "strict":

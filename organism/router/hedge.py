@@ -10,9 +10,9 @@ import anyio
 
 from organism.errors import BudgetError, ProviderError
 from organism.router.attempt import Attempt
-from organism.router.provider import Completion, TextSink
+from organism.router.provider import Answer, TextSink
 
-Ended = tuple[Attempt, Completion | ProviderError]
+Ended = tuple[Attempt, Answer | ProviderError]
 Lane = Callable[[TextSink | None], Awaitable[Ended | None]]
 """Makes an attempt, sending text to a sink; ``None`` if there was nothing to attempt."""
 
@@ -58,7 +58,7 @@ class _Race:
             except Exception as error:  # noqa: BLE001 - raised by result(), where no task group wraps it
                 self._error = self._error or error
             else:
-                if ended is not None and isinstance(ended[1], Completion):
+                if ended is not None and isinstance(ended[1], Answer):
                     self._scopes[1 - lane].cancel()
         if lane == 0:
             self.settled.set()
@@ -81,7 +81,7 @@ class _Race:
     def result(self) -> Ended:
         ended = [one for one in self._ended if one is not None]
         for one in ended:
-            if isinstance(one[1], Completion):
+            if isinstance(one[1], Answer):
                 return one
         if ended:
             return ended[-1]

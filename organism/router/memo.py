@@ -8,7 +8,7 @@ from hashlib import sha256
 import msgspec
 
 from organism.journal import Drop, Journal, Keep
-from organism.router.provider import Completion, CompletionRequest
+from organism.router.provider import Answer, Request
 
 PAID = "paid:"
 """What the keys of paid answers begin with in the journal."""
@@ -21,13 +21,13 @@ class PaidAnswer(msgspec.Struct, frozen=True):
         message_id: The message whose handling asked.
         index: Which call of that handling it was.
         digest: SHA-256 of the request, in hexadecimal digits.
-        completion: The answer.
+        answer: The answer.
     """
 
     message_id: str
     index: int
     digest: str
-    completion: Completion
+    answer: Answer
 
 
 class Memo:
@@ -44,23 +44,21 @@ class Memo:
     def __len__(self) -> int:
         return sum(len(messages) for messages in self._answers.values())
 
-    def find(self, thread_id: str, message_id: str, index: int, request: CompletionRequest) -> Completion | None:
+    def find(self, thread_id: str, message_id: str, index: int, request: Request) -> Answer | None:
         """Return the paid answer to this very request, or ``None``: a handler that asks anew pays anew."""
         if (messages := self._answers.get(thread_id)) is None:
             return None
         paid = messages.get(message_id, {}).get(index)
-        return paid.completion if paid is not None and paid.digest == _digest(request) else None
+        return paid.answer if paid is not None and paid.digest == _digest(request) else None
 
-    def keep(
-        self, thread_id: str, message_id: str, index: int, request: CompletionRequest, completion: Completion
-    ) -> None:
+    def keep(self, thread_id: str, message_id: str, index: int, request: Request, answer: Answer) -> None:
         """Remember a paid answer until its message is done.
 
         Of two answers to one hedged call the first counts, in every run of the handler.
         """
         if self.find(thread_id, message_id, index, request) is not None:
             return
-        paid = PaidAnswer(message_id, index, _digest(request), completion)
+        paid = PaidAnswer(message_id, index, _digest(request), answer)
         self.restore(thread_id, paid)
         self._journal.append(Keep(_key(paid), thread_id, paid))
 
@@ -82,5 +80,5 @@ def _key(paid: PaidAnswer) -> str:
     return f"{PAID}{paid.message_id}:{paid.index}"
 
 
-def _digest(request: CompletionRequest) -> str:
+def _digest(request: Request) -> str:
     return sha256(msgspec.json.encode(request)).hexdigest()

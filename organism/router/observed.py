@@ -11,7 +11,7 @@ from organism.clock import Clock
 from organism.errors import BudgetExhaustedError
 from organism.router.attempt import Attempt
 from organism.router.call import Call
-from organism.router.provider import Completion
+from organism.router.provider import Answer
 from organism.tracing import Work, current_work, working
 from organism.usage.activity import ActivityFeed, CallContent, CallEnded
 
@@ -37,7 +37,7 @@ class ObservedCall:
         self._provider_ns = 0
         self._running: list[Attempt] = []
         self._since_ns: int | None = None
-        self._completion: Completion | None = None
+        self._answer: Answer | None = None
         outer = current_work() or Work(thread_id=call.spender.thread_id, agent=call.spender.agent, message_id="")
         self._parent_trace = outer.trace
         self.trace = feed.child(outer.trace)
@@ -73,19 +73,20 @@ class ObservedCall:
                     self._provider_ns += self._clock.monotonic_ns() - since_ns
                     self._since_ns = None
 
-    def answered(self, completion: Completion) -> Completion:
+    def answered(self, answer: Answer) -> Answer:
         """Take note of the answer."""
-        self._completion = completion
-        return completion
+        self._answer = answer
+        return answer
 
     def _ended(self, exc: BaseException | None) -> CallEnded:
-        call, answer = self._call, self._completion
+        call, answer = self._call, self._answer
         return CallEnded(
             thread_id=call.spender.thread_id,
             root_thread_id=call.root_thread_id,
             agent=call.spender.agent,
             call_id=self._call_id,
             model=call.spender.model,
+            operation=call.request.operation,
             attempts=self._attempts,
             started_ns=self._started_ns,
             duration_ns=self._clock.monotonic_ns() - self._began_ns,
@@ -101,5 +102,4 @@ class ObservedCall:
         )
 
     def _content(self) -> CallContent:
-        prompt = tuple((turn.role, turn.text) for turn in self._call.request.messages)
-        return CallContent(prompt, self._completion.text if self._completion is not None else "")
+        return CallContent(self._call.request.turns, self._answer.text if self._answer is not None else "")

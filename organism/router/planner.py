@@ -1,28 +1,20 @@
 """With which model is a call made, and in which order are its routes tried? Looks at budgets, prices and providers."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import TokenUsage
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.errors import ConfigError, UnboundedError
+from organism.errors import ConfigError, UnboundedError, UnsupportedError
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.call import Call
 from organism.router.estimator import InputEstimator
 from organism.router.gates import Gates
 from organism.router.plan import Degraded, ModelPlan, Route, degraded
+from organism.router.prices import Prices, rates_for
 from organism.router.strategy import Candidate, Itinerary, preferred
-
-
-class Prices(Protocol):
-    """Where the router learns what a model costs."""
-
-    def rates(self, provider: str, model: str) -> Rates | None:
-        """Return the prices of a provider's model, or ``None`` when unknown, which is not zero."""
-        ...
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -101,13 +93,16 @@ class Planner:
             return None
         return degraded(plan, self._registry.scopes_of(replace(call.spender, model=plan.name)))
 
+    def _rates(self, call: Call, route: Route) -> Rates | None:
+        return rates_for(self._prices, route.provider, route.model, call.request)
+
     def _cost_there(self, call: Call, plan: ModelPlan, route: Route) -> int | None:
         """Return what a call would cost on a route, as far as its strategy wants to know."""
-        rates = self._prices.rates(route.provider, route.model) if plan.strategy == "cheapest" else None
+        rates = self._rates(call, route) if plan.strategy == "cheapest" else None
         if rates is None:
             return None
         try:
             tokens = self._estimator.estimate(route, call.request).tokens
-        except UnboundedError:
+        except (UnboundedError, UnsupportedError):
             return None
         return cost_nanousd(rates, TokenUsage(input=tokens, output=call.request.max_output_tokens))

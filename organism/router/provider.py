@@ -1,5 +1,8 @@
 """The port to a model provider: what a call asks, what it answers, and what an adapter must tell of a failure.
 
+There are two kinds of call: a conversation is completed, or texts are made vectors of
+(:mod:`organism.router.embedding`). What the router does for one it does for both.
+
 An adapter makes **one** attempt a call: no retry of its own, because each attempt holds budget of its own. It raises
 :class:`~organism.errors.RejectedError` only when it knows that no work was done, and
 :class:`~organism.errors.UncertainError` whenever the provider may have worked and billed. Everything that the router
@@ -10,11 +13,13 @@ and each adapter translates it into its provider's. All of it survives JSON and 
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 from organism.amounts import TokenUsage
+from organism.router.embedding import EmbeddingRequest, Embeddings
+from organism.usage.events import Operation
 
 Role = Literal["system", "user", "assistant"]
 """Results of tools are parts of a ``user`` turn: they too are what the model is told."""
@@ -197,6 +202,8 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         reasoning_tokens: The most tokens to think with, within the output cap, where a provider lets one set it.
     """
 
+    operation: ClassVar[Operation] = "chat"
+
     model: str
     messages: tuple[ChatMessage, ...]
     max_output_tokens: int
@@ -210,6 +217,20 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     response_format: ResponseFormat | None = None
     reasoning_effort: Effort | None = None
     reasoning_tokens: int | None = None
+
+    def granted(self, model: str, output_cap: int) -> "CompletionRequest":
+        """Return the request as it is sent to a model, with the output cap that the budget leaves."""
+        return msgspec.structs.replace(self, model=model, max_output_tokens=output_cap)
+
+    @property
+    def asks_to_think(self) -> bool:
+        """Whether the model is to think, so that more may be generated than shows."""
+        return self.reasoning_tokens is not None or self.reasoning_effort not in {None, "none"}
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """The conversation as turns of role and text, for whoever looks at contents."""
+        return tuple((turn.role, turn.text) for turn in self.messages)
 
     def texts(self) -> Iterator[str]:
         """Yield every text that becomes input: turns, calls and results, descriptions of tools, the answer's form.
@@ -231,7 +252,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
                 yield from (piece for piece in inner if isinstance(piece, ImagePart | FilePart))
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="completion"):
     """What one attempt answered.
 
     Attributes:
@@ -268,22 +289,27 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "\n".join(text for text in _texts_of(self.turn.parts) if text)
 
 
+Request = CompletionRequest | EmbeddingRequest
+Answer = Completion | Embeddings
+
+
 class Provider(Protocol):
-    """A foreign system that completes conversations."""
+    """A foreign system that completes conversations, and perhaps embeds texts."""
 
     @property
     def name(self) -> str:
         """The provider's name in the configuration."""
         ...
 
-    def extra_tokens(self, request: CompletionRequest) -> int:
-        """Return the most tokens that the request's input can become beyond :meth:`CompletionRequest.texts`.
+    def extra_tokens(self, request: Request) -> int:
+        """Return the most tokens that the request's input can become beyond its texts.
 
         Images and files at the bound the provider publishes, and instructions it adds of its own accord. The hold
         relies on it.
 
         Raises:
             UnboundedError: Nothing published bounds it, so no hold could be large enough.
+            UnsupportedError: The provider serves no requests of this kind.
         """
         ...
 
@@ -297,6 +323,10 @@ class Provider(Protocol):
             RejectedError: No work was done and nothing was billed.
             UncertainError: The work may have been done and billed.
         """
+        ...
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Make one attempt, as :meth:`complete` does. Never called where ``extra_tokens`` refuses the request."""
         ...
 
     async def aclose(self) -> None:

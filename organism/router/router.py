@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import anyio
 import anyio.abc
@@ -33,16 +33,20 @@ from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
 from organism.router.course import Course
+from organism.router.embedding import Embeddings
 from organism.router.estimator import InputEstimator
 from organism.router.gates import Gates
 from organism.router.hedge import Ended, first_answer
 from organism.router.memo import Memo
 from organism.router.observed import ObservedCall
 from organism.router.plan import ModelPlan
-from organism.router.planner import Planner, Prices
-from organism.router.provider import Completion, Provider, TextSink
+from organism.router.planner import Planner
+from organism.router.prices import Prices
+from organism.router.provider import Answer, Completion, Provider, TextSink
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
+
+A = TypeVar("A", Completion, Embeddings)
 
 WarningSink = Callable[[Spender, BudgetWarning], None]
 """Delivers a warning to the agent whose call crossed a threshold; must not block."""
@@ -139,6 +143,18 @@ class LLMRouter:
             UncertainError: No usable answer came, and the whole hold was charged.
             UnknownAccountError: The thread has no budget, because it is closed.
         """
+        return _expect(Completion, await self._answer(call, on_text))
+
+    async def embed(self, call: Call) -> Embeddings:
+        """Make vectors of texts, under the same rules as :meth:`complete`; raises the same.
+
+        Raises:
+            UnsupportedError: No provider of the model embeds; nothing was sent or charged.
+        """
+        return _expect(Embeddings, await self._answer(call, None))
+
+    async def _answer(self, call: Call, on_text: TextSink | None) -> Answer:
+        """Make a call, or find what it has been answered before."""
         paid = self.memo.find(call.spender.thread_id, call.message_id, call.index, call.request)
         if paid is not None:
             return paid
@@ -152,11 +168,11 @@ class LLMRouter:
                 course = Course(call, call_id, planned, self.settings, now_s=anyio.current_time())
                 return observed.answered(await self._attempts(course, observed, on_text))
 
-    async def _attempts(self, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Completion:
+    async def _attempts(self, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Answer:
         """Try until one attempt answers, or none may follow."""
         while True:
             attempt, result = await self._attempt(course, observed, on_text)
-            if isinstance(result, Completion):
+            if isinstance(result, Answer):
                 return result
             now_s = anyio.current_time()
             if not course.goes_on(attempt.route, result, now_s=now_s, chance=self._chance()):
@@ -204,7 +220,7 @@ class LLMRouter:
             return await first(on_text)
         return await first_answer(first, hedge, course.plan.hedge_after_s, on_text)
 
-    async def _run(self, call: Call, attempt: Attempt, on_text: TextSink | None) -> Completion | ProviderError:
+    async def _run(self, call: Call, attempt: Attempt, on_text: TextSink | None) -> Answer | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
         try:
             await attempt.passage.enter(attempt.record.input_tokens + attempt.held.output_cap, attempt.deadline_s)
@@ -245,7 +261,7 @@ class LLMRouter:
 
     def _resolve(self, call: Call, attempt: Attempt) -> Charge:
         """Charge or release, keep a paid answer, and tell: one step, with no await, so one commit."""
-        charge = attempt.charge(self._prices.rates)
+        charge = attempt.charge(self._prices)
         settled: Settlement | tuple[BudgetState, ...]
         if charge.outcome == "released":
             settled = self._registry.release(attempt.held.hold_id)
@@ -260,7 +276,7 @@ class LLMRouter:
             labels=call.labels,
             abandoned=attempt.abandoned,
         )
-        if isinstance(attempt.result, Completion) and call.message_id:
+        if isinstance(attempt.result, Answer) and call.message_id:
             self.memo.keep(call.spender.thread_id, call.message_id, call.index, call.request, attempt.result)
         for warning in settled.warnings if isinstance(settled, Settlement) else ():
             self._warn(attempt.record, warning)
@@ -284,3 +300,10 @@ class LLMRouter:
         """Free what is kept for a thread that has ended."""
         self._slots.pop(thread_id, None)
         self.memo.forget_thread(thread_id)
+
+
+def _expect(kind: type[A], answer: Answer) -> A:
+    """Return an answer that is of the kind that its request asks for."""
+    if not isinstance(answer, kind):
+        raise TypeError(f"a request for {kind.__name__} has been answered with {type(answer).__name__}")
+    return answer

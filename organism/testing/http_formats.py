@@ -1,15 +1,18 @@
-"""How the scripted HTTP provider writes an answer: chat completions, responses and messages, whole or in pieces.
+"""How the scripted HTTP provider writes an answer: chat completions, responses, messages or embeddings.
 
 Usage is put in as text, just as the script has it: ``NaN`` and ``1e400`` must arrive as they were written.
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import msgspec
 
 from organism.amounts import TokenUsage
+from organism.providers.scripted import scripted_vector
+from organism.router.embedding import pack
 from organism.router.provider import ToolCall
 
 _MODEL = "scripted"
@@ -57,8 +60,10 @@ class Format(Protocol):
         ...
 
 
-def format_of(path: str) -> Format:
-    """Return the format of a path."""
+def format_of(path: str, body: Json) -> Format:
+    """Return the format of a request's answer."""
+    if path.endswith("/embeddings"):
+        return Vectors(body)
     if path.endswith("/messages"):
         return Messages()
     return Responses() if path.endswith("/responses") else Chat()
@@ -68,6 +73,36 @@ def with_usage(whole: Json, usage: str) -> str:
     """Write a JSON object with usage in it, as text."""
     text = json.dumps(whole)
     return f'{text[:-1]}, "usage": {usage}}}' if usage else text
+
+
+def inputs_of(body: Json) -> list[str | list[int]]:
+    """Return what a request wants embedded: one text, several, or the same as tokens."""
+    given = body.get("input", [])
+    return [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
+
+
+class Vectors:
+    """OpenAI's embeddings, which are never streamed."""
+
+    def __init__(self, body: Json) -> None:
+        self._body = body
+
+    def whole(self, said: Said) -> str:
+        """Write a whole answer as JSON."""
+        data = [
+            {"object": "embedding", "index": place, "embedding": self._vector(each)}
+            for place, each in enumerate(inputs_of(self._body))
+        ]
+        true = {"prompt_tokens": said.usage.input_total, "total_tokens": said.usage.total}
+        return with_usage({"object": "list", "model": _MODEL, "data": data}, said.usage_or(true))
+
+    def events(self, said: Said) -> Iterator[str]:
+        """Write an answer as server-sent events."""
+        raise NotImplementedError
+
+    def _vector(self, each: str | list[int]) -> str | list[float]:
+        numbers = scripted_vector(each, self._body.get("dimensions"))
+        return b64encode(pack(numbers)).decode() if self._body.get("encoding_format") == "base64" else numbers
 
 
 class Chat:

@@ -1,8 +1,8 @@
 """A model provider behind real HTTP that follows a script, misbehaves on request, and keeps its own bill.
 
-It speaks OpenAI's chat completions and responses and Anthropic's messages, streamed and whole, over a plain socket, so
-that it can do what no well-behaved server does: stop in the middle, reset the connection, or send usage that is no
-number. The bill holds what it would charge for; a test compares it with what the ledger has recorded.
+It speaks OpenAI's chat completions, responses and embeddings and Anthropic's messages, streamed and whole, over a plain
+socket, so that it can do what no well-behaved server does: stop in the middle, reset the connection, or send usage that
+is no number. The bill holds what it would charge for; a test compares it with what the ledger has recorded.
 """
 
 import json
@@ -19,7 +19,7 @@ import msgspec
 
 from organism.amounts import TokenUsage
 from organism.router.provider import ToolCall
-from organism.testing.http_formats import Said, format_of
+from organism.testing.http_formats import Said, format_of, inputs_of
 
 Fault = Literal["hang", "reset", "cut", "flood"]
 """``hang``: send no more, keep the connection. ``reset``: tear it down. ``cut``: end it as if the answer were over.
@@ -32,7 +32,8 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     """What the server does with one request.
 
     Attributes:
-        text: The answer; one token a word on the bill, as for everything else that is said.
+        text: The answer; one token a word on the bill, as for everything else that is said. What is embedded becomes
+            vectors instead.
         tool_calls: The tools it wants run.
         reasoning: What it thinks first.
         status: The HTTP status; the answer is only sent with 200.
@@ -151,12 +152,7 @@ class ScriptedHTTPProvider:
     async def _answer(self, stream: anyio.abc.SocketStream, request: Request) -> None:
         found = self._function(request) if self._function is not None else next(self._steps)
         step = HTTPStep(text=found) if isinstance(found, str) else found
-        calls = sum(_words(f"{call.name} {call.arguments}") for call in step.tool_calls)
-        usage = TokenUsage(
-            input=sum(_words(request.body.get(field)) for field in _INPUT),
-            output=_words(step.text) + calls,
-            reasoning=_words(step.reasoning),
-        )
+        usage = _usage(step, request)
         if step.billed if step.billed is not None else step.status in _BILLED:
             self.bill.append(usage)
             self.billed_for.append(request)
@@ -174,6 +170,15 @@ class ScriptedHTTPProvider:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         while step.fault == "flood":
             await stream.send(_FLOOD)
+
+
+def _usage(step: HTTPStep, request: Request) -> TokenUsage:
+    """Count what goes on the bill: a token a word, and a token each where tokens are sent to be embedded."""
+    read = sum(_words(request.body.get(field)) for field in _INPUT)
+    if request.path.endswith("/embeddings"):
+        return TokenUsage(input=read + sum(len(each) for each in inputs_of(request.body) if isinstance(each, list)))
+    calls = sum(_words(f"{call.name} {call.arguments}") for call in step.tool_calls)
+    return TokenUsage(input=read, output=_words(step.text) + calls, reasoning=_words(step.reasoning))
 
 
 async def _send(stream: anyio.abc.SocketStream, piece: bytes, drip_s: float) -> None:
@@ -209,7 +214,7 @@ def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[byt
         usage_text=step.usage,
         first_only=step.usage_first_only,
     )
-    wanted = format_of(request.path)
+    wanted = format_of(request.path, request.body)
     if not request.body.get("stream"):
         head, whole = _head(step, "application/json"), wanted.whole(said).encode()
         yield from (head, whole) if step.drip_s else (head + whole,)

@@ -12,6 +12,7 @@ import structlog
 
 from organism.errors import Shortfall
 from organism.journal import GroupWritten
+from organism.usage.events import Operation
 
 RunOutcome = Literal["done", "failed", "parked", "cancelled"]
 """How a run of a handler ended. ``cancelled``: its thread was ended by order."""
@@ -73,6 +74,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True):
         shortfall: The scope that refused it, if one did.
         error: What it ended with, as ``Type: text``.
         content: Present only when an observer wants content.
+        operation: What the model was asked for.
     """
 
     thread_id: str
@@ -92,6 +94,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True):
     trace: str | None = None
     parent_trace: str | None = None
     content: CallContent | None = None
+    operation: Operation = "chat"
 
 
 Activity = HandlerRan | CallEnded | GroupWritten

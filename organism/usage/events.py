@@ -22,6 +22,10 @@ sense, the whole hold is charged. ``released``: no work was done, nothing is cha
 """
 
 
+Operation = Literal["chat", "embeddings"]
+"""What a model is asked for, in OpenTelemetry's words: to go on with a conversation, or for vectors of texts."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, omit_defaults=False):
     """What every event carries.
 
@@ -60,6 +64,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
         labels: What the thread was labelled with when it was opened.
         trace_id: The trace it belongs to, if there is one.
         abandoned: Whether its caller had gone before it was resolved: cancelled, or out of time.
+        operation: What the model was asked for.
     """
 
     agent: str
@@ -80,6 +85,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     trace_id: str | None = None
     abandoned: bool = False
+    operation: Operation = "chat"
 
 
 class ThresholdCrossed(Event, frozen=True, kw_only=True):

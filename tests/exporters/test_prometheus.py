@@ -92,6 +92,34 @@ def test_totals_are_the_ledgers_totals() -> None:
     run(main)
 
 
+def test_embeddings_are_told_apart_from_conversations() -> None:
+    """What is spent on vectors is counted with all else, under an operation of its own."""
+
+    @agent()
+    async def reader(message: Text, ctx: Context) -> None:
+        await ctx.llm.embed([message.text])
+        await ctx.llm.complete(message.text)
+
+    async def main() -> None:
+        organism = Organism(
+            [reader],
+            models={"main": "scripted/m"},
+            providers={"scripted": ScriptedProvider()},
+            provider_kinds={"scripted": "local"},
+            clock=VirtualClock(),
+        )
+        exporter = PrometheusExporter(organism)
+        async with organism:
+            await organism.run("one two three")
+            found = samples(exporter)
+        for operation in ("embeddings", "chat"):
+            of = {"gen_ai_operation_name": operation, "gen_ai_token_type": "input"}
+            assert value(found, "gen_ai_client_token_usage_sum", **of) == 3
+        assert value(found, "organism_budget_spent_tokens_total", scope="thread", agent="reader") == 7
+
+    run(main)
+
+
 def test_trouble_is_counted() -> None:
     """Warnings, refusals, retries, restarts, unsure settlements and dead letters all show up under their names."""
 

@@ -118,3 +118,14 @@ def test_shipped_prices_are_those_of_the_vendor_and_name_their_source() -> None:
     local = book().rates("mine", "anything", {"mine": "local"})
     assert local is not None
     assert local.dearest_output() == 0
+
+
+def test_models_that_embed_have_prices_of_input_alone() -> None:
+    """What makes vectors has no price for output, and is not taken to be without a price, nor to answer for nothing."""
+    found = book().rates("openai", "text-embedding-3-small")
+
+    assert found is not None
+    assert (found.input.base, found.input_only) == (20_000_000, True)
+    chat = book().rates("openai", "gpt-5")
+    assert chat is not None
+    assert not chat.input_only

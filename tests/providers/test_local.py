@@ -17,6 +17,7 @@ from organism.providers.anthropic import AnthropicProvider
 from organism.providers.local import LocalProvider
 from organism.providers.model_files import DEFAULT_MODEL, fetch, find
 from organism.providers.openai import OpenAIProvider
+from organism.router.embedding import EmbeddingRequest
 from organism.router.provider import ChatMessage, CompletionRequest, ResponseFormat, Tool, ToolCall, ToolResult
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +92,28 @@ async def test_dead_child_is_replaced(local: LocalProvider) -> None:
     await local.complete(request_of("hi", cap=1))
 
     assert local.pid not in (None, first)
+
+
+async def test_real_model_embeds(local: LocalProvider) -> None:
+    """The model on this machine makes vectors beside answering: the same for the same text, and others for others."""
+    texts = ("The cat sat on the mat.", "Interest rates rose by half a per cent.", "The cat sat on the mat.")
+
+    answer = await local.embed(EmbeddingRequest(model=DEFAULT_MODEL, inputs=texts))
+    words = await local.complete(request_of("Say hello"))
+
+    cat, other, again = answer.vectors
+    assert cat == pytest.approx(again, abs=1e-4)
+    assert cat != pytest.approx(other, abs=1e-2)
+    assert sum(number * number for number in cat) == pytest.approx(1)
+    assert answer.usage is not None
+    assert 20 < answer.usage.total <= input_tokens_tight(texts)
+    assert words.text
+
+
+async def test_text_too_long_for_the_model_is_rejected(local: LocalProvider) -> None:
+    """What does not fit into one batch is refused with the reason, and costs nothing."""
+    with pytest.raises(RejectedError, match="too large to process"):
+        await local.embed(EmbeddingRequest(model=DEFAULT_MODEL, inputs=("hello " * 700,)))
 
 
 async def wait_gone_child(local: LocalProvider) -> None:

@@ -1,0 +1,23 @@
+"""Where the router learns what a call costs."""
+
+from typing import Protocol
+
+from organism.pricing.rates import Rates
+from organism.router.provider import Request
+
+
+class Prices(Protocol):
+    """The prices of models."""
+
+    def rates(self, provider: str, model: str) -> Rates | None:
+        """Return the prices of a provider's model, or ``None`` when unknown, which is not zero."""
+        ...
+
+
+def rates_for(prices: Prices, provider: str, model: str, request: Request) -> Rates | None:
+    """Return the prices that a request to a provider's model is charged by, or ``None`` when they are unknown.
+
+    Prices of input alone say nothing of a request that has output.
+    """
+    rates = prices.rates(provider, model)
+    return None if rates is not None and rates.input_only and request.max_output_tokens else rates

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -31,7 +32,7 @@ from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
-from organism.journal import Stored
+from organism.journal import Stored, kept
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
 from organism.messages import Message, MessageRegistry, ThreadResult, as_message
@@ -283,11 +284,8 @@ class Organism:
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
-        opened = self.pump.open_thread(
-            as_message(message), to or self.entry, thread_id=thread_id, limits=limits, labels=labels, trace=trace
-        )
-        await self.journal.commit()
-        return opened
+        opening = partial(self.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
+        return await kept(self.journal, partial(opening, as_message(message), to or self.entry))
 
     async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
         """Send a message into an open thread and return the message's id once it is durable.
@@ -297,9 +295,7 @@ class Organism:
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
-        message_id = self.pump.send(thread_id, as_message(message), to)
-        await self.journal.commit()
-        return message_id
+        return await kept(self.journal, partial(self.pump.send, thread_id, as_message(message), to))
 
     async def wait(self, thread_id: str) -> ThreadResult:
         """Wait for the end of a thread.
@@ -357,9 +353,7 @@ class Organism:
             UnknownAccountError: If the thread is not open.
             JournalError: If the change cannot be kept.
         """
-        state = self.pump.set_limits(thread_account(thread_id), limits)
-        await self.journal.commit()
-        return state
+        return await kept(self.journal, partial(self.pump.set_limits, thread_account(thread_id), limits))
 
     # -- looking --------------------------------------------------------------------------------------------------
 

@@ -10,11 +10,13 @@ inside does not, because commits keep the order: whatever was lost in a crash, a
 
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import msgspec
 
 from organism.errors import OrganismError
+
+T = TypeVar("T")
 
 Then = Callable[[], None]
 """Called once the record it came with is durable, in the order of appending; must not block or raise."""
@@ -156,6 +158,14 @@ class Journal(Protocol):
         """Take a record; it is durable once a later :meth:`commit` has returned, and ``then`` is called."""
         ...
 
+    async def ready(self) -> None:
+        """Return when nothing is known that would keep new records from being kept; nearly always at once.
+
+        Raises:
+            JournalError: If what was appended before could not be kept, and still cannot.
+        """
+        ...
+
     async def commit(self) -> None:
         """Return when everything appended so far is kept.
 
@@ -185,6 +195,25 @@ class Journal(Protocol):
     ) -> None:
         """Commit what is left and free the storage."""
         ...
+
+
+async def kept(journal: Journal, step: Callable[[], T]) -> T:
+    """Take a step for somebody outside, and return what came of it when that is durable.
+
+    While nothing can be kept the step is not taken at all. Otherwise what is refused today would be done tomorrow, by
+    somebody who has long asked again; that can only befall those who were waiting when the storage failed.
+
+    Args:
+        journal: Where the step's records go.
+        step: Must not await.
+
+    Raises:
+        JournalError: If it cannot be kept.
+    """
+    await journal.ready()
+    answer = step()
+    await journal.commit()
+    return answer
 
 
 class EntryLog(Protocol):

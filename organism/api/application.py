@@ -25,7 +25,7 @@ from organism.api.problems import (
     say_problem,
     say_unreadable,
 )
-from organism.api.routes import agents, approvals, budgets, events, threads, tokens, whole
+from organism.api.routes import agents, approvals, budgets, events, ledger, threads, tokens, whole
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
@@ -36,6 +36,7 @@ from organism.errors import OrganismError
 _ROUTES = (
     *threads.ROUTES,
     *budgets.ROUTES,
+    *ledger.ROUTES,
     *agents.ROUTES,
     *approvals.ROUTES,
     *events.ROUTES,

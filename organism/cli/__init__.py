@@ -29,7 +29,7 @@ dashboards = App(name="dashboards", help="What Grafana and Prometheus show and w
 app.command(dashboards)
 usage = App(name="usage", help="What has been used, and what it cost.")
 app.command(usage)
-ledger = App(name="ledger", help="The ledger of the state folder.")
+ledger = App(name="ledger", help="The ledger, of the daemon that runs or of the state folder.")
 app.command(ledger)
 prices = App(name="prices", help="What models cost.")
 app.command(prices)

@@ -1,8 +1,8 @@
-"""Commands that read the ledger in a journal file: verify it, hand it out, tell where a thread's budget has gone."""
+"""Commands that read the ledger, a daemon's or a journal's: verify it, hand it out, tell where a budget has gone."""
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,15 +28,18 @@ from organism.stores.batch import chain_hash
 from organism.stores.sqlite_file import GENESIS, SqliteFile
 
 _PAGE = 10_000
+_ENTRIES_PATH = "/v1/ledger/entries"
 _COLUMNS = ("seq", "time", "kind", "hold_id", "accounts", "tokens", "cost_nanousd", "calls", "source")
 
 ExportFormat = Literal["jsonl", "csv"]
 
+ChainHash = Callable[[bytes, str], bytes]
+
 
 def verify_ledger(file: Path, state: Path | None, *, as_json: bool) -> int:
     """Check the ledger and say what was found; the exit code is 1 when an entry cannot be right."""
-    with _journal(file, state) as journal:
-        verdict = verify(_entries(journal), chain_hash, GENESIS)
+    with _entries(file, state) as (entries, chain):
+        verdict = verify(entries, chain, GENESIS)
     if as_json:
         sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
     elif verdict.fault_seq is not None:
@@ -52,14 +55,14 @@ def verify_ledger(file: Path, state: Path | None, *, as_json: bool) -> int:
 
 def export_ledger(file: Path, state: Path | None, form: ExportFormat) -> int:
     """Print every entry: as it is stored, one JSON document a line, or as a table of comma-separated values."""
-    with _journal(file, state) as journal:
+    with _entries(file, state) as (entries, _):
         if form == "jsonl":
-            for stored in _entries(journal):
+            for stored in entries:
                 sys.stdout.write(stored.body + "\n")
         else:
             writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(map(_csv_row, _entries(journal)))
+            writer.writerows(map(_csv_row, entries))
     return exits.OK
 
 
@@ -75,8 +78,8 @@ def explain_budget(thread_id: str, file: Path, state: Path | None, *, as_json: b
     try:
         story = Client.of(file, state).ask(Story, f"/v1/budgets/{quote(thread_id, safe='')}/story")
     except UnreachableError:
-        with _journal(file, state) as journal:
-            story = explain((decode_entry(stored.body.encode()) for stored in _entries(journal)), thread_id)
+        with _kept_entries(state_folder(file, state)) as entries:
+            story = explain((decode_entry(stored.body.encode()) for stored in entries), thread_id)
     if not story.holds and not story.notes:
         raise ConfigError(f"the ledger knows no thread {thread_id!r}")
     if as_json:
@@ -150,18 +153,34 @@ def _csv_row(stored: StoredEntry) -> dict[str, object]:
 
 
 @contextmanager
-def _journal(file: Path, state: Path | None) -> Iterator[SqliteFile]:
-    """Own the state folder and open its journal."""
-    folder = state_folder(file, state)
+def _entries(file: Path, state: Path | None) -> Iterator[tuple[Iterator[StoredEntry], ChainHash]]:
+    """Read a ledger from its first entry: from the daemon that runs, or else from the journal it has left.
+
+    Entries that a daemon keeps in memory only have no hashes: nobody could change them unseen.
+    """
+    try:
+        client = Client.of(file, state)
+        first = client.ask(list[StoredEntry], _ENTRIES_PATH, limit=1)
+    except UnreachableError:
+        with _kept_entries(state_folder(file, state)) as entries:
+            yield entries, chain_hash
+    else:
+        entries = _paged(lambda after: client.ask(list[StoredEntry], _ENTRIES_PATH, after=after, limit=_PAGE))
+        yield entries, chain_hash if first and first[0].hash else lambda _last, _body: b""
+
+
+@contextmanager
+def _kept_entries(folder: Path) -> Iterator[Iterator[StoredEntry]]:
+    """Own a state folder and read its journal."""
     path = folder / JOURNAL_FILE
     if not path.is_file():
         raise ConfigError("there is no journal here; runs and the daemon make one", where=str(path))
     with owned(folder), closing(SqliteFile(path)) as journal:
-        yield journal
+        yield _paged(lambda after: journal.entries_after(after, _PAGE))
 
 
-def _entries(journal: SqliteFile) -> Iterator[StoredEntry]:
+def _paged(page_after: Callable[[int], list[StoredEntry]]) -> Iterator[StoredEntry]:
     after = 0
-    while page := journal.entries_after(after, _PAGE):
+    while page := page_after(after):
         yield from page
         after = page[-1].seq

@@ -22,7 +22,7 @@ from organism.control.recent import Recent
 from organism.control.rooms import Rooms
 from organism.control.views import Accepted, Done, Reloaded, Status
 from organism.errors import ConfigError
-from organism.journal import Keep, Piece
+from organism.journal import Keep, Piece, kept
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
 from organism.usage.events import AnyEvent, OperatorAction
@@ -363,16 +363,20 @@ class Control:
 
     async def _do(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out once and return its answer when it is durable; a step must not await."""
-        self._receipts.check(order)
-        answer = step()
-        self._receipts.keep(order, answer)
-        await self.rooms.journal.commit()
-        return answer
+
+        def once() -> T:
+            self._receipts.check(order)
+            answer = step()
+            self._receipts.keep(order, answer)
+            return answer
+
+        return await kept(self.rooms.journal, once)
 
     async def _do_slowly(
         self, order: Order, action: str, target: str, effect: Callable[[], Awaitable[T]], after: object
     ) -> T:
         """Carry out an order that takes time and does no harm when it is carried out twice."""
+        await self.rooms.journal.ready()
         self._receipts.check(order)
         self._audit(order, action, target, after=after)
         answer = await effect()

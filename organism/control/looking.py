@@ -26,6 +26,7 @@ from organism.control.views import (
     Usage,
 )
 from organism.errors import ThreadClosedError, UnknownAccountError
+from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
 from organism.ledger.explain import Story, explain
 from organism.messages import as_text, type_name
@@ -67,6 +68,10 @@ class Looking:
         if not story.holds and not story.notes:
             raise UnknownAccountError(account)
         return story
+
+    async def entries(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return the ledger's entries as they are stored, those with numbers above ``after``, at most ``limit``."""
+        return await self._rooms.journal.entries_after(after, limit)
 
     def status(self, source: str) -> Status:
         """Return the organism at this instant; ``source`` is what its events call it."""

@@ -64,6 +64,9 @@ class MemoryJournal:
         if then is not None:
             then()
 
+    async def ready(self) -> None:
+        """Return at once."""
+
     async def commit(self) -> None:
         """Return at once."""
 

@@ -104,6 +104,7 @@ class SqliteJournal:
         self._current: _Write | None = None
         self._next = _Write()
         self._wanted = anyio.Event()
+        self._failing = False
         self._closing = False
         self._ended = anyio.Event()
         self._more_to_forget = False
@@ -174,6 +175,15 @@ class SqliteJournal:
         self._pending.append((record, then))
         self._appended += 1
         self._wanted.set()
+
+    async def ready(self) -> None:
+        """Return at once, unless the last group could not be written: then when it is.
+
+        Raises:
+            JournalError: If there is still no room.
+        """
+        if self._failing:
+            await self.commit()
 
     async def commit(self) -> None:
         """Return when everything appended so far is in the file.
@@ -278,12 +288,14 @@ class SqliteJournal:
                 await anyio.to_thread.run_sync(self._write, [record for record, _ in group], self._number + 1)
         except JournalError as error:
             _log.error("commit_failed", records=len(group) + len(self._pending), error=str(error))
+            self._failing = True
             write.fail(error)
             self._next.fail(error)
             self._next = _Write()
             return error
         finally:
             self._current = None
+        self._failing = False
         self._number += 1
         lag_ns = self._age.written()
         if self.observer is not None:

@@ -81,6 +81,9 @@ class CrashingJournal:
                     then()
         written.set()
 
+    async def ready(self) -> None:
+        """Return at once: it keeps everything until it dies."""
+
     async def commit(self) -> None:
         """Return when everything appended so far is kept.
 

@@ -92,6 +92,16 @@ def until(organism: Organism, phrase: str, *arguments: str) -> str:
     return said
 
 
+def test_ledger_of_a_running_daemon_is_verified_and_exported(organism: Organism) -> None:
+    """An auditor needs no stop of the daemon: the same commands read the ledger through it, hashes included."""
+    organism("ask", "hello")
+
+    assert "entries are right" in organism("ledger", "verify").stdout
+    exported = [json.loads(line)["seq"] for line in organism("ledger", "export").stdout.splitlines()]
+    assert exported == list(range(1, len(exported) + 1))
+    assert len(exported) > 3
+
+
 def test_day_of_an_operator(organism: Organism) -> None:
     """Ask, look, raise, pause, end, clean up, stop: every step says what it did, and exits as documented."""
     asked = organism("ask", "hello")

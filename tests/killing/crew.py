@@ -1,6 +1,7 @@
 """The agents of the daemon that is killed. Each run of a handler leaves a line in a file that outlives everything."""
 
 import os
+import signal
 from contextlib import suppress
 
 from organism import Context, Limits, Text
@@ -53,3 +54,10 @@ async def sage(message: Text, ctx: Context) -> Text:
     note(ctx, message.text)
     await paid(ctx)
     return Text(f"sage {message.text}")
+
+
+async def deadly(message: Text, ctx: Context) -> None:
+    """Pay, which nobody can before the message is on disk, and take the whole process along."""
+    note(ctx, message.text)
+    await paid(ctx)
+    os.kill(os.getpid(), signal.SIGKILL)

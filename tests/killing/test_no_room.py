@@ -63,6 +63,9 @@ async def test_daemon_without_room_refuses_at_once_and_goes_on_when_there_is_som
             later = await client.post("/v1/threads", json={"thread_id": "later", "text": "0 plain"})
             assert later.status_code == 202, later.text
             await until_closed(client, "later")
+            taken = [(await client.get(f"/v1/threads/full-{number}")).status_code for number in range(5)]
+            # Only the request that met the full disk first had been taken by then; no other may be carried out late.
+            assert taken[1:] == [404] * 4, taken
         life.kill(15)
         with anyio.fail_after(PATIENCE_S):
             assert await life.wait() == 0

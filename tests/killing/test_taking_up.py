@@ -9,6 +9,7 @@ import pytest
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.amounts import Amounts
+from organism.cli import exits
 from organism.journal import Keep
 from organism.ledger.ledger import Cost, Ledger
 from organism.stores.batch import batch_of
@@ -17,12 +18,24 @@ from organism.stores.sqlite_file import SqliteFile
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import audit_journal
 from organism.testing.kill_points import KILL_AT
+from organism.usage.events import DeadLetterEvent
 from tests.killing.cell import CONFIG, PATIENCE_S
 from tests.killing.lives import KILLED, Midwife
 
 pytestmark = [pytest.mark.anyio, pytest.mark.killing]
 
 ENTRIES = 100_000
+
+POISONED = """\
+name: poisoned
+entry: deadly
+python_path: ["{crew}"]
+bounds: {{attempts: 3}}
+llm:
+  providers: {{fake: {{type: scripted, answers: ["one"]}}}}
+  models: {{main: fake/any}}
+agents: {{deadly: {{handler: "crew:deadly"}}}}
+"""
 
 
 def configure(folder: Path, url: str) -> None:
@@ -53,6 +66,25 @@ async def test_run_and_resume_survive_kills_and_pay_once(tmp_path: Path) -> None
         "0 1 2",
         "0 2 3",
     ]
+
+
+async def test_message_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
+    """A message that takes the process along does so ``attempts`` times; then it is a dead letter, and life goes on."""
+    (tmp_path / "organism.yaml").write_text(POISONED.format(crew=Path(__file__).parent), encoding="utf-8")
+    async with Midwife(warm=True) as midwife:
+        life = await midwife.start(tmp_path, "run", "0 deadly")
+        with anyio.fail_after(PATIENCE_S):
+            assert await life.wait() == KILLED
+        (thread_id,) = audit_journal(tmp_path / ".organism" / "journal.db").alive
+        for code in (KILLED, KILLED, exits.FAILED):
+            life = await midwife.start(tmp_path, "resume", thread_id)
+            with anyio.fail_after(PATIENCE_S):
+                assert await life.wait() == code
+
+    audit = audit_journal(tmp_path / ".organism" / "journal.db")
+    assert audit.findings == []
+    assert [event.reason for event in audit.events if isinstance(event, DeadLetterEvent)] == ["handler_failed"]
+    assert len((tmp_path / "handled.log").read_text(encoding="utf-8").splitlines()) == 3
 
 
 async def test_second_daemon_leaves_within_two_seconds_and_names_the_first(tmp_path: Path) -> None:

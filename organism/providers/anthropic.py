@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from organism.errors import MissingExtraError, ProviderError, UnsupportedError
 from organism.providers.attachments import AttachmentBounds, extra_tokens
 from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
-from organism.providers.messages import IMAGE_TOKENS, TOOL_TOKENS, decode, decode_stream, encode
+from organism.providers.messages import IMAGES, TOOL_TOKENS, decode, decode_stream, encode
 from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
 from organism.router.embedding import EmbeddingRequest, Embeddings
 from organism.router.provider import Completion, CompletionRequest, Request, TextSink
@@ -49,7 +49,7 @@ class AnthropicProvider:
 
     def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.router.provider.Provider`."""
-        published = IMAGE_TOKENS if self._base_url is None else ()
+        published = IMAGES if self._base_url is None else ()
         return extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:

@@ -3,11 +3,43 @@
 import msgspec
 
 from organism.errors import UnboundedError, UnsupportedError
+from organism.providers.image_size import size_of_image
 from organism.router.embedding import EmbeddingRequest
 from organism.router.provider import FilePart, ImagePart, Request
 
 _FILE_NAME_TOKENS = 300
 """A file's name has at most 255 bytes, and a few words go around it."""
+
+
+class ImageRule(msgspec.Struct, frozen=True, kw_only=True):
+    """The most tokens of an image with some models, as their vendor publishes.
+
+    Attributes:
+        models: How the models' names begin; ``""`` is any other.
+        most: Of the largest image that is taken.
+        low: With detail ``low``, where that is less.
+        high: With detail ``high``, where that is less.
+        patch: The edge in pixels of the squares that are counted; 0 where size does not matter, or images are enlarged.
+        patch_permille: Thousandths of a token for each of them.
+    """
+
+    models: str = ""
+    most: int
+    low: int | None = None
+    high: int | None = None
+    patch: int = 0
+    patch_permille: int = 1000
+
+    def tokens(self, image: ImagePart) -> int:
+        """Bound an image: by its size, if it is known and counts, and never above what the largest one takes."""
+        if image.detail == "low" and self.low is not None:
+            return self.low
+        most = self.high if image.detail == "high" and self.high is not None else self.most
+        size = size_of_image(image.data) if self.patch else None
+        if size is None:
+            return most
+        patches = -(-size[0] // self.patch) * -(-size[1] // self.patch)
+        return min(most, -(-patches * self.patch_permille // 1000))
 
 
 class AttachmentBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +58,7 @@ def extra_tokens(
     request: Request,
     provider: str,
     bounds: AttachmentBounds,
-    published: tuple[tuple[str, int], ...] = (),
+    published: tuple[ImageRule, ...] = (),
     tool_tokens: int = 0,
     *,
     embeds: bool = True,
@@ -37,7 +69,7 @@ def extra_tokens(
         request: The request.
         provider: The provider's name in the configuration.
         bounds: What its user vouches for.
-        published: The most tokens of an image, by the beginning of the model's name.
+        published: What its vendor publishes of images; the first rule that fits the model holds.
         tool_tokens: The most tokens the provider adds of its own accord when there are tools or a form to keep.
         embeds: Whether it embeds texts.
 
@@ -53,8 +85,9 @@ def extra_tokens(
     for piece in request.attachments():
         match piece:
             case ImagePart():
-                known = next((tokens for start, tokens in published if request.model.startswith(start)), None)
-                most = bounds.image_tokens if bounds.image_tokens is not None else known
+                rule = next((rule for rule in published if request.model.startswith(rule.models)), None)
+                most = rule.tokens(piece) if rule is not None else None
+                most = most if bounds.image_tokens is None else bounds.image_tokens
                 remedy = "set 'image_tokens' of the provider"
             case FilePart() if (words := file_text(piece)) is not None:
                 most, remedy = len(words.encode("utf-8", "replace")) + _FILE_NAME_TOKENS, ""

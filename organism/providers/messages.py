@@ -8,7 +8,7 @@ import msgspec
 
 from organism.errors import UncertainError
 from organism.providers.answer import Answer
-from organism.providers.attachments import file_text
+from organism.providers.attachments import ImageRule, file_text
 from organism.providers.counts import messages_usage
 from organism.providers.wire import Json, parse, part, text_of
 from organism.router.provider import (
@@ -32,8 +32,9 @@ THINKING_MIN_TOKENS = 1024
 TOOL_TOKENS = 1000
 """Anthropic publishes up to 804 tokens of its own instructions when there are tools."""
 
-IMAGE_TOKENS = (("", 4_784),)
-"""What Anthropic publishes for the largest image of its newest models; older ones take at most 1,568."""
+IMAGES = (ImageRule(most=4_784, patch=28, patch_permille=1_046),)
+"""What Anthropic publishes: a token for each 28 x 28 pixels, by its older rule one for each 750; at most 4,784 with its
+newest models, to which larger images are made smaller, and 1,568 with older ones. Source: "Images and vision"."""
 
 _REASONS = {
     "end_turn": "stop",

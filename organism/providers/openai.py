@@ -64,9 +64,7 @@ class OpenAIProvider:
     def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.router.provider.Provider`."""
         vendor = self.vendor
-        return extra_tokens(
-            request, self.name, self._bounds, vendor.image_tokens, vendor.tool_tokens, embeds=vendor.embeds
-        )
+        return extra_tokens(request, self.name, self._bounds, vendor.images, vendor.tool_tokens, embeds=vendor.embeds)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.router.provider.Provider`."""

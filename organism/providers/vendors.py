@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from organism.errors import ConfigError
+from organism.providers.attachments import ImageRule
 
 XAI_TICKS_PER_USD = 10_000_000_000
 """xAI reports costs in ticks of a ten thousand millionth of a dollar."""
@@ -36,8 +37,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         seed: What it calls the seed.
         effort: Whether it takes ``reasoning_effort``.
         reasoning_back: Whether it wants to see its reasoning again together with the results of tools.
-        image_tokens: The most tokens of an image, by the beginning of the model's name, longest first; ``""`` is any
-            other. Nothing there: nothing is published, and images are refused.
+        images: The most tokens of an image, longest names of models first. Nothing there: nothing is published, and
+            images are refused.
         embeds: Whether it serves embeddings.
         dimensions: What it calls the wanted length of a vector.
         tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
@@ -58,18 +59,27 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     seed: str = "seed"
     effort: bool = True
     reasoning_back: bool = False
-    image_tokens: tuple[tuple[str, int], ...] = ()
+    images: tuple[ImageRule, ...] = ()
     embeds: bool = True
     dimensions: str = "dimensions"
     tool_tokens: int = 600
 
 
+_TILES_OR_PATCHES = {"most": 3_779, "low": 630}
+"""1,536 patches or 256, times 2.46; where tiles are counted they come to less: at most 85 and 8 times 170."""
+
+_PATCHES = {"most": 73_800, "low": 630, "high": 6_150, "patch": 32, "patch_permille": 2_460}
+"""Times 2.46, the dearest family's: 30,000 patches of 32 pixels, above which an image is refused; 256 with low detail;
+2,500 with high. Some of these models take fewer, but GPT-5.6 makes no image smaller of its own accord."""
+
 _OPENAI_IMAGES = (
-    ("gpt-4o-mini", 48_169),  # 2,833 and 5,667 for each of at most 8 tiles
-    ("gpt-4o", 1_445),  # 85 and 170 for each of at most 8 tiles
-    ("gpt-4.1", 3_779),  # 1,536 patches, times 2.46 for the dearest of the family
-    ("", 12_000),  # 10,000 patches, times 1.2
+    ImageRule(models="gpt-4o-mini", most=48_169, low=2_833),  # 2,833 and 5,667 for each of at most 8 tiles
+    ImageRule(models="gpt-4o", most=1_445, low=85),  # 85 and 170 for each of at most 8 tiles
+    *(ImageRule(models=start, **_PATCHES) for start in ("gpt-5.", "gpt-6")),
+    *(ImageRule(models=start, **_TILES_OR_PATCHES) for start in ("gpt-4", "gpt-5", "o1", "o3", "o4", "computer-use")),
+    ImageRule(most=73_800, low=2_833, high=48_169),  # the name of a fine-tuned or deployed model says nothing
 )
+"""Source: "Images and vision", the guide to OpenAI's API, with its limits, sizing behaviour and multipliers."""
 
 COMPATIBLE = Vendor(base_url=None, key=None, prices_as=None)
 """A server of unknown make: what most of them do."""
@@ -80,14 +90,14 @@ VENDORS: dict[str, Vendor] = {
         key="OPENAI_API_KEY",
         prices_as="openai",
         cap="max_completion_tokens",
-        image_tokens=_OPENAI_IMAGES,
+        images=_OPENAI_IMAGES,
     ),
     "azure": Vendor(
         base_url=None,
         key="AZURE_OPENAI_API_KEY",
         prices_as="azure",
         cap="max_completion_tokens",
-        image_tokens=_OPENAI_IMAGES,
+        images=_OPENAI_IMAGES,
     ),
     "xai": Vendor(
         base_url="https://api.x.ai/v1",
@@ -97,7 +107,7 @@ VENDORS: dict[str, Vendor] = {
         reasoning_inside=False,
         cost=("cost_in_usd_ticks",),
         cost_unit_per_usd=XAI_TICKS_PER_USD,
-        image_tokens=(("", 1_792),),  # 256 for each of at most 6 tiles and the whole
+        images=(ImageRule(most=1_792),),  # 256 for each of at most 6 tiles and the whole
     ),
     "groq": Vendor(
         base_url="https://api.groq.com/openai/v1",
@@ -124,7 +134,7 @@ VENDORS: dict[str, Vendor] = {
         seed="random_seed",
         effort=False,
         dimensions="output_dimension",
-        image_tokens=(("", 4_160),),  # 64 x 64 patches and an end for each row
+        images=(ImageRule(most=4_160),),  # 64 x 64 patches and an end for each row; newer models have 55 x 55
     ),
     "openrouter": Vendor(
         base_url="https://openrouter.ai/api/v1", key="OPENROUTER_API_KEY", prices_as="openrouter", cost=("cost",)
@@ -134,7 +144,9 @@ VENDORS: dict[str, Vendor] = {
         key="GEMINI_API_KEY",
         prices_as="google",
         reasoning_inside=False,
-        image_tokens=(("", 4_128),),  # 258 for each of at most 16 tiles
+        # 258 for each tile. An image of at most 3,072 x 3,072 pixels is cut into tiles of two thirds of its shorter
+        # side, from 256 to 768 pixels: 24 of them for 3,072 x 385. Gemini 3 takes at most 2,240.
+        images=(ImageRule(most=6_192),),
     ),
     "ollama": Vendor(base_url="http://127.0.0.1:11434/v1", key=None, prices_as="local"),
     "vllm": Vendor(base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local"),

@@ -2,19 +2,20 @@
 
 import importlib.util
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Literal
 
 from organism.errors import ConfigError, MissingExtraError, ProviderError
 from organism.providers import chat, embeddings, responses
 from organism.providers.attachments import AttachmentBounds, extra_tokens
 from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
 from organism.providers.vendors import COMPATIBLE, Vendor, vendor_of
-from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
+from organism.providers.wire import Json, rejected_or_uncertain, server_sent_data, unsent_or_uncertain
 from organism.router.embedding import EmbeddingRequest, Embeddings
 from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import AsyncOpenAI
 
 API = Literal["chat", "responses"]
@@ -76,10 +77,8 @@ class OpenAIProvider:
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Make one attempt; see :class:`organism.router.provider.Provider`."""
         with self._classified():
-            body: dict[str, Any] = embeddings.encode(request, self.vendor)
-            create = self._connected().embeddings.with_streaming_response.create
-            async with create(model=body["model"], input=body["input"], extra_body=body) as response:
-                return embeddings.decode(await response.read(), self.vendor, self.name, request)
+            response = await self._post("/embeddings", embeddings.encode(request, self.vendor))
+            return embeddings.decode(response.content, self.vendor, self.name, request)
 
     @contextmanager
     def _classified(self) -> Iterator[None]:
@@ -98,23 +97,34 @@ class OpenAIProvider:
             raise unsent_or_uncertain(self.name, error, self._api_key) from None
 
     async def _chat(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
-        body: dict[str, Any] = chat.encode(request, self.vendor, stream=on_text is not None)
-        create = self._connected().chat.completions.with_streaming_response.create
-        # The body goes out as it is: the SDK's own arguments know only what OpenAI itself takes.
-        async with create(model=body["model"], messages=body["messages"], extra_body=body) as response:
-            if on_text is None:
-                return chat.decode(await response.read(), self.vendor, self.name, request.model)
-            events = server_sent_data(response.iter_lines())
+        body = chat.encode(request, self.vendor, stream=on_text is not None)
+        response = await self._post("/chat/completions", body, stream=on_text is not None)
+        if on_text is None:
+            return chat.decode(response.content, self.vendor, self.name, request.model)
+        async with aclosing(response):
+            events = server_sent_data(response.aiter_lines())
             return await chat.decode_stream(events, self.vendor, self.name, request.model, on_text)
 
     async def _respond(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
-        body: dict[str, Any] = responses.encode(request, stream=on_text is not None)
-        create = self._connected().responses.with_streaming_response.create
-        async with create(model=body["model"], extra_body=body) as response:
-            if on_text is None:
-                return responses.decode(await response.read(), self.vendor, self.name, request.model)
-            events = server_sent_data(response.iter_lines())
+        body = responses.encode(request, stream=on_text is not None)
+        response = await self._post("/responses", body, stream=on_text is not None)
+        if on_text is None:
+            return responses.decode(response.content, self.vendor, self.name, request.model)
+        async with aclosing(response):
+            events = server_sent_data(response.aiter_lines())
             return await responses.decode_stream(events, self.vendor, self.name, request.model, on_text)
+
+    async def _post(self, path: str, body: Json, *, stream: bool = False) -> "httpx2.Response":
+        """Send a body as it is; the answer has been read whole, or is a stream that must be closed.
+
+        The SDK's ``create`` knows only what OpenAI itself takes, and walks the body by its types, which takes longer
+        than all that organism does for a call (200 of 1,700 µs).
+        """
+        import httpx2
+
+        return await self._connected().post(
+            path, cast_to=httpx2.Response, body=body, stream=stream, options={"security": {"bearer_auth": True}}
+        )
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -69,6 +69,18 @@ async def test_output_cap_is_always_sent(connect: Connect) -> None:
     assert [body[name] for name in ("max_tokens", "max_output_tokens") if name in body] == [9]
 
 
+async def test_nothing_but_the_configured_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key nothing leaves, although the SDK would find another one in the environment."""
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin-of-everything")
+    async with ScriptedHTTPProvider() as server:
+        adapter = OpenAIProvider("p", "", f"{server.url}/v1")
+        with pytest.raises(ProviderError):
+            await adapter.complete(REQUEST)
+        await adapter.aclose()
+
+    assert server.requests == []
+
+
 async def test_openai_calls_the_cap_by_its_new_name_only_at_openai() -> None:
     """Compatible servers know ``max_tokens``, OpenAI's newer models only ``max_completion_tokens``."""
     assert OpenAIProvider("p", "k").vendor.cap == "max_completion_tokens"

@@ -44,24 +44,37 @@ class Gates:
         Raises:
             RejectedError: If none may be asked before the deadline.
         """
+        if (taken := self._take_now(itinerary)) is not None:
+            return taken  # as a rule; a cancel scope costs more than the choice
         with anyio.CancelScope(deadline=deadline_s):
-            while True:
-                waits = {provider: self[provider].free_in_s() for provider in itinerary.providers}
-                route = itinerary.next(closed={provider for provider, wait in waits.items() if wait != 0})
-                if route is None:
-                    # What a probe under way will find is not known; its end is what wakes us.
-                    known = [wait for wait in waits.values() if wait is not None]
-                    with anyio.move_on_after(min(known) if known else None):
-                        await self._probed.wait()
-                elif (rest_s := itinerary.wait_s(route.provider, anyio.current_time())) > 0:
-                    await anyio.sleep(rest_s)
-                else:
-                    itinerary.tried(route)
-                    return route, self[route.provider].take()
+            while (taken := self._take_now(itinerary)) is None:
+                await self._until_one_may_be_asked(itinerary)
+            return taken
         raise RejectedError(
             ", ".join(sorted(itinerary.providers)),
             "not asked: it has failed too often lately, or is to be left alone, until after the call's deadline",
         )
+
+    def _take_now(self, itinerary: Itinerary) -> tuple[Route, Passage] | None:
+        route = itinerary.next(self._closed(itinerary))
+        if route is None or itinerary.wait_s(route.provider, anyio.current_time()) > 0:
+            return None
+        itinerary.tried(route)
+        return route, self[route.provider].take()
+
+    async def _until_one_may_be_asked(self, itinerary: Itinerary) -> None:
+        route = itinerary.next(self._closed(itinerary))
+        if route is not None:
+            await anyio.sleep(itinerary.wait_s(route.provider, anyio.current_time()))
+            return
+        # What a probe under way will find is not known; its end is what wakes us.
+        waits = (self[provider].free_in_s() for provider in itinerary.providers)
+        known = [wait for wait in waits if wait is not None]
+        with anyio.move_on_after(min(known) if known else None):
+            await self._probed.wait()
+
+    def _closed(self, itinerary: Itinerary) -> set[str]:
+        return {provider for provider in itinerary.providers if self[provider].free_in_s() != 0}
 
     def _on_probed(self) -> None:
         self._probed.set()

@@ -202,7 +202,9 @@ class LLMRouter:
 
     def _slot(self, thread_id: str) -> anyio.Semaphore:
         """Return the thread's places in flight, made on first use and gone with its last attempt."""
-        return self._slots.setdefault(thread_id, anyio.Semaphore(self.settings.calls_in_flight))
+        if (slots := self._slots.get(thread_id)) is None:
+            slots = self._slots[thread_id] = anyio.Semaphore(self.settings.calls_in_flight, fast_acquire=True)
+        return slots
 
     async def _attempt(self, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Ended:
         """Make the next attempt, and where the model is hedged another beside it if it is slow."""

@@ -14,6 +14,7 @@ taken. The same seed draws the same calls for every estimate.
 """
 
 import argparse
+import math
 import random
 import statistics
 from collections.abc import Callable, Iterator
@@ -81,11 +82,13 @@ class Free:
 class WatchedRegistry(ThreadBudgetRegistry):
     """Budgets that remember how the last call of each thread was held."""
 
-    last: dict[str, tuple[Ask, HeldCall | Shortfall]]
+    last: dict[str, tuple[Ask, HeldCall | Shortfall | None]]
 
-    async def reserve(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | Shortfall:
+    async def reserve(
+        self, spender: Spender, ask: Ask, call: CallRecord | None = None, until_s: float = math.inf
+    ) -> HeldCall | Shortfall | None:
         """Reserve, and remember what was asked and what was held."""
-        held = await super().reserve(spender, ask, call)
+        held = await super().reserve(spender, ask, call, until_s)
         self.last[spender.thread_id] = (ask, held)
         return held
 
@@ -125,7 +128,7 @@ async def measure(estimate: Estimate, samples_min: int, workload: Workload) -> E
         output = min(wanted.output_tokens, request.max_output_tokens)
         return ScriptedAnswer(text="w", usage=TokenUsage(input=wanted.input_tokens, output=output))
 
-    registry = WatchedRegistry(BudgetPlan(wrap_up_percent=0), Ledger(journal.append), clock, ids)
+    registry = WatchedRegistry(BudgetPlan(wrap_up_percent=0), Ledger(journal.append), clock)
     registry.last = {}
     router = LLMRouter(
         models={"main": ModelPlan(name="main", routes=(Route("p", "m"),))},

@@ -15,7 +15,6 @@ from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
 from organism.clock import SteadyClock, SystemClock
-from organism.ids import RandomIds
 from organism.journal import Journal
 from organism.ledger.ledger import Cost, Ledger
 from organism.stores.memory import MemoryJournal
@@ -29,7 +28,7 @@ LIMITS = Limits(tokens=1_000_000_000)
 
 def _registry(journal: Journal) -> ThreadBudgetRegistry:
     plan = BudgetPlan(thread=LIMITS)
-    return ThreadBudgetRegistry(plan, Ledger(journal.append), SteadyClock(SystemClock()), RandomIds())
+    return ThreadBudgetRegistry(plan, Ledger(journal.append), SteadyClock(SystemClock()))
 
 
 def idle(threads: int) -> Figures:

@@ -23,7 +23,7 @@ Dimension = Literal["tokens", "usd", "seconds", "calls"]
 DIMENSIONS: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
 
 
-class TokenUsage(msgspec.Struct, frozen=True):
+class TokenUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one call in disjoint buckets: every token is in exactly one of them.
 
     Providers disagree on whether cached tokens are part of the input (OpenAI: yes, Anthropic: no) and reasoning
@@ -62,7 +62,7 @@ class TokenUsage(msgspec.Struct, frozen=True):
         )
 
 
-class Amounts(msgspec.Struct, frozen=True):
+class Amounts(msgspec.Struct, frozen=True, gc=False):
     """What a hold takes or a call has cost, in the units that add up: tokens, nano-USD, calls.
 
     Wall time is not here: two parallel calls of a second make a thread one second older, not two.
@@ -80,11 +80,19 @@ class Amounts(msgspec.Struct, frozen=True):
         """Subtract unit by unit; the result may be negative."""
         return Amounts(self.tokens - other.tokens, self.cost_nanousd - other.cost_nanousd, self.calls - other.calls)
 
+    def within(self, most: "Amounts") -> "Amounts":
+        """Return what of it is within an amount, unit by unit; itself when all of it is."""
+        if self.tokens <= most.tokens and self.cost_nanousd <= most.cost_nanousd and self.calls <= most.calls:
+            return self
+        return Amounts(
+            min(self.tokens, most.tokens), min(self.cost_nanousd, most.cost_nanousd), min(self.calls, most.calls)
+        )
+
 
 ZERO = Amounts()
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Ceilings of one scope; ``None`` means that this unit is not limited there.
 
     Attributes:
@@ -108,7 +116,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 UNLIMITED = Limits()
 
 
-class BudgetState(msgspec.Struct, frozen=True):
+class BudgetState(msgspec.Struct, frozen=True, gc=False):
     """One account at one instant.
 
     Attributes:

@@ -133,7 +133,7 @@ class Organism:
         self.outbox = Outbox(self.journal, self.usage.publish, self.clock, self.usage.heard)
         self.ledger = Ledger(self.journal.append)
         self.budgets = ThreadBudgetRegistry(
-            plan, self.ledger, self.clock, ids, mode=mode, thresholds=thresholds, wait_s=wait_s
+            plan, self.ledger, self.clock, mode=mode, thresholds=thresholds, wait_s=wait_s
         )
         book = prices or PriceBook(now=lambda: utc(self.clock))
         self.router = LLMRouter(

@@ -3,12 +3,12 @@
 Everything here is a step of arithmetic over the ledger's balances; nothing awaits and nothing decides.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Spender
 from organism.budget.policy import Room
-from organism.budget.scopes import BudgetPlan, kept_for_last_call, scoped_accounts, thread_account, thread_of
+from organism.budget.scopes import BudgetPlan, keeps_a_slice, scoped_accounts, thread_account, thread_of
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import amount_of, level_of, limit_of, reached
 from organism.clock import Clock
@@ -28,11 +28,16 @@ class AccountBook:
     """
 
     def __init__(self, plan: BudgetPlan, ledger: Ledger, clock: Clock, thresholds: tuple[int, ...]) -> None:
-        self.plan = plan
-        self.thresholds = thresholds
         self.threads: dict[str, ThreadBudget] = {}
         self._ledger = ledger
         self._clock = clock
+        self.replan(plan, thresholds)
+
+    def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
+        """Put other limits and thresholds in force; open accounts keep theirs until they are given new ones."""
+        self.plan = plan
+        self.thresholds = thresholds
+        self._scoped = plan.scoped
 
     def thread(self, thread_id: str) -> ThreadBudget:
         """Return what is known of an open thread.
@@ -59,7 +64,7 @@ class AccountBook:
     def accounts(self, spender: Spender) -> tuple[str, ...]:
         """Return every account that a call of this spender holds on, its thread's own first; opens those of scopes."""
         budget = self.thread(spender.thread_id)
-        if not self.plan.scoped:
+        if not self._scoped:
             return budget.accounts
         now_ns = self._clock.now_ns()
         accounts = list(budget.accounts)
@@ -72,43 +77,39 @@ class AccountBook:
             accounts.append(account)
         return tuple(accounts)
 
-    def rooms(self, accounts: tuple[str, ...], *, whole: frozenset[str] = frozenset()) -> tuple[Room, ...]:
+    def rooms(self, accounts: tuple[str, ...], *, whole: str | None = None) -> list[Room]:
         """Return what each account has.
 
         Args:
             accounts: Which.
-            whole: Accounts that keep nothing back.
+            whole: The one of them that keeps nothing back for a last call.
+
+        Raises:
+            UnknownAccountError: If one of them is not open.
         """
-        return tuple(self._room(account, keep=account not in whole) for account in accounts)
+        rooms = []
+        for account in accounts:
+            balance = self._ledger.balance(account)
+            limits = balance.limits
+            # Clocks are not asked for what no limit compares.
+            elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
+            kept_percent = self.plan.wrap_up_percent if account != whole and keeps_a_slice(account) else 0
+            rooms.append(Room(account, limits, balance.spent, balance.held, elapsed_ns, kept_percent))
+        return rooms
 
-    def _room(self, account: str, *, keep: bool) -> Room:
-        balance = self._ledger.balance(account)
-        limits = balance.limits
-        kept = kept_for_last_call(account, limits, self.plan.wrap_up_percent if keep else 0)
-        return Room(account, limits, balance.spent, balance.held, self._limited_ns(account, limits), kept)
-
-    def entitled(self, spender: Spender) -> frozenset[str]:
+    def entitled(self, spender: Spender) -> str | None:
         """Return the account whose slice for a last call this spender may take: its thread's, if it has been warned.
 
         Never an ancestor's: a parent keeps its own last word however greedy its children are.
         """
-        own = thread_account(spender.thread_id)
+        own = self.thread(spender.thread_id).accounts[0]
         balance = self._ledger.balance(own)
-        return frozenset({own} if balance.final_to == spender.agent and not balance.wrapped_up else ())
+        return own if balance.final_to == spender.agent and not balance.wrapped_up else None
 
     def elapsed_ns(self, account: str) -> int:
         """Return nanoseconds a thread's own account has been open and not parked; 0 for other scopes."""
         budget = self.threads.get(thread_of(account) or "")
         return budget.elapsed_ns(self._clock.monotonic_ns()) if budget is not None else 0
-
-    def _limited_ns(self, account: str, limits: Limits) -> int:
-        """Return :meth:`elapsed_ns` where it matters: clocks are not asked for what no limit compares."""
-        return self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
-
-    def time_left(self, accounts: Iterable[str]) -> int | None:
-        """Return the nanoseconds until the first of these accounts' limits in seconds; ``None`` without any."""
-        limits = ((account, self._ledger.balance(account).limits.elapsed_ns) for account in accounts)
-        return min((limit - self.elapsed_ns(account) for account, limit in limits if limit is not None), default=None)
 
     def state(self, account: str) -> BudgetState:
         """Return an account as it is now.
@@ -134,9 +135,8 @@ class AccountBook:
             UnknownAccountError: If the account is not open.
         """
         balance = self._ledger.balance(account)
-        before = set(balance.fired)
         at_once = set(reached(limits, balance.spent, self.elapsed_ns(account), self.thresholds))
-        self._ledger.set_limits(account, limits, at_once & before, self._clock.now_ns(), configured=configured)
+        self._ledger.set_limits(account, limits, at_once & balance.fired, self._clock.now_ns(), configured=configured)
 
     def fire_reached(self, account: str, agent: str = "") -> tuple[BudgetWarning, ...]:
         """Note the thresholds that spend has reached since the last look, and return what to warn of.
@@ -146,7 +146,7 @@ class AccountBook:
             agent: Whose call reached them.
         """
         balance = self._ledger.balance(account)
-        elapsed = self._limited_ns(account, balance.limits)
+        elapsed = self.elapsed_ns(account) if balance.limits.elapsed_ns is not None else 0
         found = tuple(reached(balance.limits, balance.spent, elapsed, self.thresholds))
         if not found:
             return ()

@@ -33,6 +33,9 @@ class WaitingLines:
         self._lines: dict[str, deque[Waiter]] = {}
         self._tickets = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
     def __len__(self) -> int:
         return sum(len(line) for line in self._lines.values())
 

@@ -4,6 +4,8 @@ Everything that decides about money runs between two awaits: look at the balance
 thing that waits is :meth:`ThreadBudgetRegistry.reserve`, in line, when siblings' open holds may still give room back.
 """
 
+import math
+
 import anyio
 
 from organism.amounts import Amounts, BudgetState, Limits
@@ -17,7 +19,6 @@ from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Shortfall
-from organism.ids import IdSource
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -30,7 +31,6 @@ class ThreadBudgetRegistry:
         plan: All limits.
         ledger: Where holds and spend are kept.
         clock: For instants and elapsed time.
-        ids: Makes hold ids.
         mode: What to do where a limit is reached; takes effect with the next reserve.
         thresholds: Per cent of a limit at which to warn, ascending.
         wait_s: Seconds a call waits in line for its siblings' holds.
@@ -41,14 +41,13 @@ class ThreadBudgetRegistry:
         plan: BudgetPlan,
         ledger: Ledger,
         clock: Clock,
-        ids: IdSource,
         *,
         mode: Mode = "enforce",
         thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS,
         wait_s: float = 30.0,
     ) -> None:
         self._book = AccountBook(plan, ledger, clock, thresholds)
-        self._teller = Teller(self._book, ledger, clock, ids, mode)
+        self._teller = Teller(self._book, ledger, clock, mode)
         self._ledger = ledger
         self._clock = clock
         self._wait_s = wait_s
@@ -75,7 +74,7 @@ class ThreadBudgetRegistry:
 
     def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
         """Put other limits and thresholds in force; open accounts keep theirs until they are given new ones."""
-        self._book.plan, self._book.thresholds = plan, thresholds
+        self._book.replan(plan, thresholds)
 
     def open_thread(
         self,
@@ -193,7 +192,7 @@ class ThreadBudgetRegistry:
             UnknownAccountError: If the account is not open.
         """
         warnings = self._teller.set_limits(account, limits)
-        self._serve_line(account)
+        self._serve_lines(account)
         return warnings
 
     def cleanup_thread(self, thread_id: str) -> BudgetState:
@@ -218,7 +217,9 @@ class ThreadBudgetRegistry:
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
-    async def reserve(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | Shortfall:
+    async def reserve(
+        self, spender: Spender, ask: Ask, call: CallRecord | None = None, until_s: float = math.inf
+    ) -> HeldCall | Shortfall | None:
         """Hold a call's worst case on all its scopes, or say which scope has no room.
 
         Where the room is only taken by siblings' open holds, the call waits its turn for them to settle. Calls are
@@ -228,6 +229,7 @@ class ThreadBudgetRegistry:
             spender: On whose behalf.
             ask: The worst case.
             call: What the ledger notes about the call; the granted output cap is filled in.
+            until_s: When there is no use in waiting any more, on the event loop's clock; the answer is ``None`` then.
 
         Raises:
             UnknownAccountError: If the thread has no budget.
@@ -235,13 +237,13 @@ class ThreadBudgetRegistry:
         accounts = self._book.accounts(spender)
         account = self._lines.first_line(accounts) if self.mode == "enforce" else None
         if account is None:
-            answer = self._attempt(spender, ask, call, accounts)
+            answer = self._teller.admit(spender, ask, call, accounts)
             if isinstance(answer, HeldCall) or not answer.held:
                 return answer
             account = answer.account
         waiter = self._lines.join(spender, ask, call, account)
         try:
-            with anyio.move_on_after(self._wait_s):
+            with anyio.CancelScope(deadline=min(anyio.current_time() + self._wait_s, until_s)):
                 await waiter.answered.wait()
         except BaseException:
             # A grant may have come in the same instant as the cancellation; nobody else would give it back.
@@ -250,15 +252,17 @@ class ThreadBudgetRegistry:
             raise
         finally:
             if (next_up := self._lines.leave(waiter)) is not None:
-                self._serve_line(next_up)
-        return waiter.answer if waiter.answer is not None else self._attempt(spender, ask, call, accounts)
+                self._serve_lines(next_up)
+        if waiter.answer is None and anyio.current_time() < until_s:
+            return self._teller.admit(spender, ask, call, accounts)
+        return waiter.answer
 
     def reserve_now(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
         accounts = self._book.accounts(spender)
         if self.mode == "enforce" and (self._lines.first_line(accounts) or self._book.entitled(spender)):
             return None
-        answer = self._attempt(spender, ask, call, accounts)
+        answer = self._teller.admit(spender, ask, call, accounts)
         return answer if isinstance(answer, HeldCall) else None
 
     def dispatch(self, hold_id: str) -> None:
@@ -285,8 +289,7 @@ class ThreadBudgetRegistry:
             LedgerStateError: If the hold is resolved already.
         """
         overrun, warnings = self._teller.charge(held.hold_id, held.accounts, actual, cost, agent)
-        for account in held.accounts:
-            self._serve_line(account)
+        self._serve_lines(*held.accounts)
         return Settlement(overrun, warnings, tuple(map(self._book.state, held.accounts)))
 
     def release(self, hold_id: str) -> tuple[BudgetState, ...]:
@@ -295,12 +298,9 @@ class ThreadBudgetRegistry:
         Raises:
             LedgerStateError: If the hold is resolved already.
         """
-        hold = self._ledger.hold(hold_id)
-        self._ledger.release(hold_id, self._clock.now_ns())
-        accounts = hold.accounts if hold is not None else ()
-        for account in accounts:
-            self._serve_line(account)
-        return tuple(self._book.state(account) for account in accounts)
+        hold = self._ledger.release(hold_id, self._clock.now_ns())
+        self._serve_lines(*hold.accounts)
+        return tuple(map(self._book.state, hold.accounts))
 
     def first_report(self, shortfall: Shortfall, thread_id: str) -> bool:
         """Whether this account runs short for the first time under its present limits; asking counts as reporting."""
@@ -319,30 +319,24 @@ class ThreadBudgetRegistry:
         """Count what is open."""
         return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._lines))
 
-    def _attempt(
-        self, spender: Spender, ask: Ask, call: CallRecord | None, accounts: tuple[str, ...]
-    ) -> HeldCall | Shortfall:
-        """Admit a call of an open thread; nothing may await in here."""
-        self._book.thread(spender.thread_id)
-        return self._teller.admit(spender, ask, call, accounts)
-
-    def _serve_line(self, account: str) -> None:
+    def _serve_lines(self, *accounts: str) -> None:
         """Answer those in line who fit now, or who never will because nobody holds anything any more."""
-        while (waiter := self._lines.first(account)) is not None:
-            if not self.has_budget(waiter.spender.thread_id):
-                # Its thread was terminated; its task is being cancelled and needs no answer.
+        for account in accounts if self._lines else ():
+            while (waiter := self._lines.first(account)) is not None:
+                if not self.has_budget(waiter.spender.thread_id):
+                    # Its thread was terminated; its task is being cancelled and needs no answer.
+                    self._lines.leave(waiter)
+                    continue
+                scopes = self._book.accounts(waiter.spender)
+                answer = self._teller.admit(waiter.spender, waiter.ask, waiter.call, scopes)
+                if isinstance(answer, Shortfall) and answer.held:
+                    if answer.account == account:
+                        break
+                    self._lines.move(waiter, answer.account)
+                    continue
                 self._lines.leave(waiter)
-                continue
-            accounts = self._book.accounts(waiter.spender)
-            answer = self._attempt(waiter.spender, waiter.ask, waiter.call, accounts)
-            if isinstance(answer, Shortfall) and answer.held:
-                if answer.account == account:
-                    return
-                self._lines.move(waiter, answer.account)
-                continue
-            self._lines.leave(waiter)
-            waiter.answer = answer
-            waiter.answered.set()
+                waiter.answer = answer
+                waiter.answered.set()
 
     def _return_carve(self, hold_id: str, final: BudgetState) -> None:
         """Charge a carved child's spend to its ancestors and give them the rest of its limit back."""
@@ -350,5 +344,4 @@ class ThreadBudgetRegistry:
         if hold is None:
             raise LedgerStateError(hold_id, "return", "not open")
         self._teller.charge(hold_id, hold.accounts, final.spent, Cost("carved", priced=not final.unpriced_calls))
-        for account in hold.accounts:
-            self._serve_line(account)
+        self._serve_lines(*hold.accounts)

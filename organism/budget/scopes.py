@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from organism.amounts import NS_PER_S, UNLIMITED, ZERO, Amounts, Limits
+from organism.amounts import NS_PER_S, UNLIMITED, Limits
 from organism.budget.holds import Spender
 
 Window = Literal["day", "month"]
@@ -59,11 +59,9 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.agents or self.models or self.providers or self.windows)
 
 
-def kept_for_last_call(account: str, limits: Limits, percent: int) -> Amounts:
-    """Return what an account keeps back: a slice of a thread's tokens and USD, rounded down; other scopes nothing."""
-    if not account.startswith(_THREAD) or not percent:
-        return ZERO
-    return Amounts((limits.tokens or 0) * percent // 100, (limits.cost_nanousd or 0) * percent // 100)
+def keeps_a_slice(account: str) -> bool:
+    """Whether an account keeps something back for a last call: threads do, other scopes do not."""
+    return account.startswith(_THREAD)
 
 
 def thread_account(thread_id: str) -> str:

@@ -13,7 +13,6 @@ from organism.budget.policy import Ask, Grant, carve, decide, everything
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.errors import Shortfall
-from organism.ids import IdSource
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -26,16 +25,14 @@ class Teller:
         book: The accounts.
         ledger: Where holds and spend are kept.
         clock: For instants.
-        ids: Makes hold ids.
         mode: What to do where a limit is reached; takes effect with the next call.
     """
 
-    def __init__(self, book: AccountBook, ledger: Ledger, clock: Clock, ids: IdSource, mode: Mode) -> None:
+    def __init__(self, book: AccountBook, ledger: Ledger, clock: Clock, mode: Mode) -> None:
         self.mode: Mode = mode
         self._book = book
         self._ledger = ledger
         self._clock = clock
-        self._ids = ids
 
     def admit(
         self, spender: Spender, ask: Ask, call: CallRecord | None, accounts: tuple[str, ...]
@@ -50,13 +47,13 @@ class Teller:
         """
         verdict, wrap_up = self._decide(spender, ask, accounts)
         over = None
-        if isinstance(verdict, Shortfall):
+        if not isinstance(verdict, Grant):
             if self.mode == "enforce":
                 return verdict
             over, verdict = verdict, everything(ask)
         elif self.mode != "enforce":
             verdict = everything(ask)
-        hold_id = self._ids.next("hold")
+        hold_id = self._ledger.new_id("hold")
         if call is not None:
             call = replace(call, output_cap=verdict.output_cap, wrap_up=wrap_up)
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
@@ -65,7 +62,7 @@ class Teller:
             accounts=accounts,
             amounts=verdict.amounts,
             output_cap=verdict.output_cap,
-            time_left_ns=self._book.time_left(accounts) if self.mode == "enforce" else None,
+            time_left_ns=verdict.time_left_ns,
             over=over,
             wrap_up=wrap_up,
         )
@@ -75,11 +72,12 @@ class Teller:
         if self.mode == "off":
             return everything(ask), ""
         verdict = decide(self._book.rooms(accounts), ask)
-        entitled = self._book.entitled(spender)
-        if entitled and (isinstance(verdict, Shortfall) or verdict.output_cap < ask.output_cap):
-            last = decide(self._book.rooms(accounts, whole=entitled), ask)
+        if isinstance(verdict, Grant) and verdict.output_cap == ask.output_cap:
+            return verdict, ""
+        if (own := self._book.entitled(spender)) is not None:
+            last = decide(self._book.rooms(accounts, whole=own), ask)
             if isinstance(last, Grant) and (isinstance(verdict, Shortfall) or last.output_cap > verdict.output_cap):
-                return last, min(entitled)
+                return last, own
         return verdict, ""
 
     def last_warning(
@@ -93,7 +91,7 @@ class Teller:
         own = thread_of(shortfall.account) == spender.thread_id
         if self.mode != "enforce" or not own or not shortfall.kept or shortfall.held:
             return None
-        if isinstance(decide(self._book.rooms(accounts, whole=frozenset({shortfall.account})), ask), Shortfall):
+        if isinstance(decide(self._book.rooms(accounts, whole=shortfall.account), ask), Shortfall):
             return None
         return self._book.fire_final(shortfall, spender.agent)
 
@@ -137,6 +135,6 @@ class Teller:
         wanted = carve(self._book.rooms(accounts), limits)
         if isinstance(wanted, Shortfall):
             return wanted
-        hold_id = self._ids.next("carve")
+        hold_id = self._ledger.new_id("carve")
         self._ledger.reserve(hold_id, accounts, wanted, self._clock.now_ns())
         return hold_id

@@ -17,7 +17,7 @@ from organism.usage.events import Operation
 _PAGE = 10_000
 
 
-class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Which model call a hold is for: what it takes to charge and explain it without anybody's memory.
 
     Attributes:
@@ -189,7 +189,7 @@ class AccountClosed(Entry, frozen=True, kw_only=True):
     spent: Amounts
 
 
-class Hold(msgspec.Struct):
+class Hold(msgspec.Struct, gc=False):
     """An open hold; it exists from its ``Reserved`` entry until it is settled or released.
 
     Attributes:
@@ -223,7 +223,7 @@ class Balance(msgspec.Struct):
     spent: Amounts = ZERO
     held: Amounts = ZERO
     revision: int = 1
-    fired: set[tuple[Dimension, int]] = msgspec.field(default_factory=set)
+    fired: frozenset[tuple[Dimension, int]] = frozenset()
     final_to: str | None = None
     wrapped_up: bool = False
     reported: bool = False

@@ -101,6 +101,10 @@ class Ledger:
         """Return an open hold, or ``None`` once it is resolved."""
         return self._holds.get(hold_id)
 
+    def new_id(self, prefix: str) -> str:
+        """Return an id for the next hold: the number of the entry that will take it, which no other hold ever has."""
+        return f"{prefix}_{self._seq + 1}"
+
     @property
     def accounts(self) -> tuple[str, ...]:
         """The open accounts, oldest first."""
@@ -168,7 +172,8 @@ class Ledger:
             raise LedgerStateError(hold_id, "reserve", "open already")
         _require_natural(hold_id, "reserve", amounts)
         for account in accounts:
-            self.balance(account)
+            if account not in self._balances:
+                raise UnknownAccountError(account)
         self._write(
             Reserved(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, accounts=accounts, amounts=amounts, call=call)
         )
@@ -201,13 +206,10 @@ class Ledger:
         """
         hold = self._open_hold(hold_id, "settle")
         _require_natural(hold_id, "settle", actual)
-        covered = Amounts(
-            min(actual.tokens, hold.amounts.tokens),
-            min(actual.cost_nanousd, hold.amounts.cost_nanousd),
-            min(actual.calls, hold.amounts.calls),
-        )
-        overrun = actual - covered
-        if overrun != ZERO:
+        covered = actual.within(hold.amounts)
+        overrun = ZERO
+        if covered is not actual:
+            overrun = actual - covered
             self._write(Overran(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=overrun))
         self._write(
             Settled(
@@ -223,14 +225,15 @@ class Ledger:
         )
         return overrun
 
-    def release(self, hold_id: str, time_ns: int) -> None:
-        """Give a hold back untouched.
+    def release(self, hold_id: str, time_ns: int) -> Hold:
+        """Give a hold back untouched, and return it.
 
         Raises:
             LedgerStateError: If the hold is not open.
         """
-        self._open_hold(hold_id, "release")
+        hold = self._open_hold(hold_id, "release")
         self._write(Released(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id))
+        return hold
 
     def fire(
         self, account: str, dimension: Dimension, threshold: int, time_ns: int, *, agent: str = "", final: bool = False
@@ -322,17 +325,17 @@ class Ledger:
                     self._balances[call.wrap_up].wrapped_up = True
             case Dispatched(hold_id=hold_id):
                 self._holds[hold_id].dispatched = True
-            case Overran(hold_id=hold_id, amounts=amounts):
-                for account in self._holds[hold_id].accounts:
-                    self._balances[account].spent += amounts
             case Settled(hold_id=hold_id, amounts=amounts, priced=priced):
                 for balance in self._resolve(hold_id):
                     balance.spent += amounts
                     balance.unpriced_calls += not priced
+            case Overran(hold_id=hold_id, amounts=amounts):
+                for account in self._holds[hold_id].accounts:
+                    self._balances[account].spent += amounts
             case Released(hold_id=hold_id):
                 self._resolve(hold_id)
             case ThresholdFired(account=account, dimension=dimension, threshold=threshold):
-                self._balances[account].fired.add((dimension, threshold))
+                self._balances[account].fired |= {(dimension, threshold)}
                 if entry.final and entry.agent:
                     self._balances[account].final_to = entry.agent
             case ShortfallReported(account=account):
@@ -344,7 +347,7 @@ class Ledger:
                 self._balances[account] = Balance(account, limits, limits)
             case LimitsSet(account=account, limits=limits, revision=revision, carried=carried):
                 balance = self._balances[account]
-                balance.limits, balance.revision, balance.fired = limits, revision, set(carried)
+                balance.limits, balance.revision, balance.fired = limits, revision, frozenset(carried)
                 if entry.configured:
                     balance.configured = limits
                 balance.final_to, balance.wrapped_up, balance.reported = None, False, False

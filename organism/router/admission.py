@@ -5,7 +5,6 @@ Each attempt is admitted anew, at the price and on every scope of where it reall
 
 from collections.abc import Callable
 
-import anyio
 import msgspec
 from msgspec.structs import replace
 
@@ -116,9 +115,7 @@ class Admission:
 
     async def _admit(self, course: Course, route: Route, passage: Passage) -> Attempt:
         prepared = self._prepare(course, route)
-        held: HeldCall | Shortfall | None = None
-        with anyio.CancelScope(deadline=course.deadline_s):
-            held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record)
+        held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, course.deadline_s)
         if held is None:
             raise RejectedError(route.provider, "not asked: the call's deadline came while it waited for budget")
         if isinstance(held, Shortfall):

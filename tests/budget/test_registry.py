@@ -13,7 +13,7 @@ from organism.budget.scopes import BudgetPlan, ScopedLimits, period
 from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
 from organism.ledger.entries import AnyEntry, Checkpoint
 from organism.ledger.ledger import Cost, Ledger
-from organism.testing import ManualClock, SequentialIds, VirtualClock, run
+from organism.testing import ManualClock, VirtualClock, run
 
 ME = Spender("t", "writer", "main")
 
@@ -32,7 +32,7 @@ def make(
     **limits: int,
 ) -> ThreadBudgetRegistry:
     plan = plan or BudgetPlan(thread=Limits(tokens=tokens, **limits), wrap_up_percent=0)
-    registry = ThreadBudgetRegistry(plan, Ledger(), ManualClock(), SequentialIds(), mode=mode, wait_s=wait_s)
+    registry = ThreadBudgetRegistry(plan, Ledger(), ManualClock(), mode=mode, wait_s=wait_s)
     registry.open_thread("t")
     return registry
 
@@ -166,7 +166,7 @@ def test_wall_time_counts_only_while_not_parked() -> None:
     """A limit in seconds does not run while the thread waits for budget."""
     clock = ManualClock()
     plan = BudgetPlan(thread=Limits(elapsed_ns=10_000_000_000))
-    registry = ThreadBudgetRegistry(plan, Ledger(), clock, SequentialIds())
+    registry = ThreadBudgetRegistry(plan, Ledger(), clock)
     registry.open_thread("t")
     clock.advance(6)
     registry.pause_time("t")
@@ -251,7 +251,7 @@ def test_new_day_is_another_account() -> None:
 
     clock = ManualClock()
     plan = BudgetPlan(thread=Limits(), windows={"day": Limits(tokens=10)}, time_zone=ZoneInfo("Asia/Tokyo"))
-    registry = ThreadBudgetRegistry(plan, Ledger(), clock, SequentialIds(), wait_s=0)
+    registry = ThreadBudgetRegistry(plan, Ledger(), clock, wait_s=0)
     registry.open_thread("t")
     call = held(registry, 10)
     assert call.accounts[1] == "organism@day:2026-01-01"
@@ -266,7 +266,7 @@ def test_new_day_is_another_account() -> None:
 
 def virtual(tokens: int, wait_s: float = 30) -> ThreadBudgetRegistry:
     plan = BudgetPlan(thread=Limits(tokens=tokens), wrap_up_percent=0)
-    registry = ThreadBudgetRegistry(plan, Ledger(), VirtualClock(), SequentialIds(), wait_s=wait_s)
+    registry = ThreadBudgetRegistry(plan, Ledger(), VirtualClock(), wait_s=wait_s)
     registry.open_thread("t")
     return registry
 
@@ -413,7 +413,7 @@ def test_long_ledger_gets_a_checkpoint_and_a_short_one_none() -> None:
     """A start reads no more of the ledger than it must, and what stands at the checkpoint is what was lived."""
     entries: list[AnyEntry] = []
     ledger = Ledger(entries.append)
-    registry = ThreadBudgetRegistry(BudgetPlan(), ledger, ManualClock(), SequentialIds())
+    registry = ThreadBudgetRegistry(BudgetPlan(), ledger, ManualClock())
     registry.open_thread("t")
     spend(registry, 10)
 

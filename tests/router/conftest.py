@@ -98,7 +98,7 @@ def make_router() -> MakeRouter:
             if registry.has_budget("t"):
                 on_entry(registry)
 
-        registry = ThreadBudgetRegistry(budget, Ledger(keep), clock, ids, mode=mode)
+        registry = ThreadBudgetRegistry(budget, Ledger(keep), clock, mode=mode)
         registry.open_thread("t")
         table = TablePrices(prices or {})
         router = LLMRouter(

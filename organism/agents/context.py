@@ -364,5 +364,6 @@ class Context:
         Raises:
             BoundExceededError: Too deep, or too many descendants.
             BudgetExhaustedError: A carved child's limits do not fit what is left.
+            ConfigError: A carved child has no limit of its own where an ancestor has one.
         """
         return await self._runtime.spawn(recipient, message, limits, budget)

@@ -11,7 +11,7 @@ import msgspec
 
 from organism.amounts import Amounts, Dimension, Limits
 from organism.budget.thresholds import amount_of, limit_of
-from organism.errors import Shortfall
+from organism.errors import ConfigError, Shortfall
 
 _PER_MTOK = 1_000_000
 
@@ -110,7 +110,7 @@ def carve(rooms: Iterable[Room], limits: Limits) -> Amounts | Shortfall:
     """Return what a carved child takes from its ancestors: its whole limits, or the scope that cannot give them.
 
     Raises:
-        ValueError: If an ancestor limits what the child does not, so that there is no amount to take.
+        ConfigError: If an ancestor limits what the child does not, so that there is no amount to take.
     """
     for room in rooms:
         for dimension in _ADDITIVE:
@@ -119,7 +119,10 @@ def carve(rooms: Iterable[Room], limits: Limits) -> Amounts | Shortfall:
                 continue
             needed = limit_of(limits, dimension)
             if needed is None:
-                raise ValueError(f"a carved child of {room.account} needs its own limit of {dimension}")
+                raise ConfigError(
+                    f"{room.account} limits {dimension}, so a carved child of it needs its own limit of {dimension}; "
+                    "give it one, or spawn it with budget='shared'"
+                )
             spent, held = amount_of(room.spent, 0, dimension), amount_of(room.held, 0, dimension)
             kept = amount_of(room.kept, 0, dimension)
             if spent + held + kept + needed > limit:

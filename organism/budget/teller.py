@@ -130,7 +130,7 @@ class Teller:
         """Hold a child's whole limits on its ancestors' accounts, and return the hold, or who cannot give them.
 
         Raises:
-            ValueError: If an ancestor limits what the child does not.
+            ConfigError: If an ancestor limits what the child does not.
         """
         wanted = carve(self._book.rooms(accounts), limits)
         if isinstance(wanted, Shortfall):

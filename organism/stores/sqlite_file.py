@@ -4,7 +4,7 @@ Everything here blocks; :mod:`organism.stores.sqlite` calls it on a worker threa
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -152,6 +152,15 @@ class SqliteFile:
                 self._insert(batch, rows)
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'batch'", (number,))
             self._hash = rows[-1][-1] if rows else self._hash
+
+    def before_commit(self, reached: Callable[[], None]) -> None:
+        """Call back between the last write of a transaction and its commit; must not raise."""
+
+        def let_go_on() -> bool:
+            reached()
+            return False
+
+        self._db.set_commit_hook(let_go_on)
 
     def reopen(self, number: int) -> bool:
         """Open the file anew after an error of which nobody knows what it has left behind.

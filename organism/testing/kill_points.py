@@ -8,8 +8,9 @@ been told. Without a point no journal of this kind is made, so the points cost n
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import msgspec
 
@@ -25,6 +26,9 @@ from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, Thr
 KILL_AT: Final = "ORGANISM_KILL_AT"
 """The variable of the environment that names a point: ``dispatch.committed``, or ``dispatch.committed:3`` for the third
 time that it is reached."""
+
+IN_TRANSACTION: Final = "group.written"
+"""Everything of a group is written, and SQLite has not yet made it count."""
 
 Moment = Literal["decided", "committed"]
 
@@ -60,6 +64,7 @@ POINTS: Final = (
     "recovery.begun",
     "recovery.decided",
     "recovery.committed",
+    IN_TRANSACTION,
     *(f"{step}.{moment}" for step in _STEPS for moment in ("decided", "committed")),
 )
 """Every point there is."""
@@ -110,6 +115,12 @@ class KillingJournal(SqliteJournal):
         self._point = point
         self._step, _, self._moment = point.name.partition(".")
         self._recovers = False
+
+    async def __aenter__(self) -> Self:
+        """Open the file, and let SQLite say when it is about to commit."""
+        await super().__aenter__()
+        self._opened.before_commit(partial(self._point.reach, IN_TRANSACTION))
+        return self
 
     def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
         """Take a record; kill where it is the one of the point, now or once it is durable."""

@@ -10,7 +10,7 @@ from organism.budget.holds import HeldCall, Mode, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, ScopedLimits, period
-from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
+from organism.errors import ConfigError, LedgerStateError, Shortfall, UnknownAccountError
 from organism.ledger.entries import AnyEntry, Checkpoint
 from organism.ledger.ledger import Cost, Ledger
 from organism.testing import ManualClock, VirtualClock, run
@@ -216,7 +216,7 @@ def test_carve_that_does_not_fit_is_refused() -> None:
 
     assert isinstance(refusal, Shortfall)
     assert not registry.has_budget("child")
-    with pytest.raises(ValueError, match="its own limit of tokens"):
+    with pytest.raises(ConfigError, match="its own limit of tokens"):
         registry.open_thread("child", parent="t", limits=Limits(calls=1), child_budget="carved")
 
 

@@ -155,7 +155,9 @@ class Cell:
         life = self._life = await self._start(**({KILL_AT: plan.point} if plan.point else {}))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._open_up, life)
-            how = plan.point or (f"provider.{'answering' if plan.answering else 'asked'}" if plan.request else "chance")
+            how = plan.point.partition(":")[0] or (
+                f"provider.{'answering' if plan.answering else 'asked'}" if plan.request else "chance"
+            )
             with anyio.move_on_after(plan.after_s or UNREACHED_S) as wait:
                 await life.wait()
             if wait.cancelled_caught:

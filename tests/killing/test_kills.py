@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from organism.testing.kill_points import POINTS
+from organism.testing.kill_points import IN_TRANSACTION, POINTS
 from tests.killing.cell import Cell, Plan
 from tests.killing.lives import Midwife
 
@@ -25,7 +25,8 @@ def plans(chance: random.Random) -> Iterator[Plan]:
     """Yield ways to die for ever: every point in turn, and as often at the provider's door and at any moment."""
     while True:
         for point in chance.sample(POINTS, len(POINTS)):
-            yield Plan(point=point)
+            # The first transactions of a life are those of its beginning.
+            yield Plan(point=f"{point}:{chance.randint(1, 30)}" if point == IN_TRANSACTION else point)
             if chance.random() < 0.5:
                 yield Plan(request=chance.randint(1, 8), answering=chance.random() < 0.5)
             else:

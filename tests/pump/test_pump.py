@@ -768,6 +768,24 @@ async def test_child_threads_share_or_carve_and_stay_within_depth() -> None:
 
 
 @in_virtual_time
+async def test_carved_child_without_a_needed_limit_is_a_mistake_and_not_tried_again() -> None:
+    """What can never work fails at once and says what to give, instead of being paid for again and again."""
+
+    @agent(peers=["writer"])
+    async def boss(message: Text, ctx: Context) -> None:
+        await ctx.spawn("writer", Text("a"), limits=Limits(calls=1), budget="carved")
+
+    organism = make(boss, llm_agent("writer"), limits=Limits(tokens=500), bounds=Bounds(attempts=5))
+    async with organism:
+        result = await organism.run("go")
+
+    assert result.outcome == "failed"
+    (letter,) = organism.dead_letters()
+    assert "needs its own limit of tokens" in letter.detail
+    assert left_nothing(organism)
+
+
+@in_virtual_time
 async def test_each_thread_closes_once_with_the_ledger_s_totals() -> None:
     """One final event per thread, and its numbers are the sum of its usage events."""
     organism = make(llm_agent("a", next="b"), llm_agent("b"))

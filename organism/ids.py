@@ -4,6 +4,7 @@ An id is opaque text of at most 64 characters from ``[A-Za-z0-9_-]``. It never b
 subject on its own; the narrow alphabet keeps it harmless in logs, URLs and headers.
 """
 
+import os
 import re
 import secrets
 from itertools import count
@@ -49,12 +50,27 @@ class IdSource(Protocol):
         ...
 
 
+_DIGITS = 20
+"""Hexadecimal digits of a random id: 80 bits."""
+
+_stock: list[str] = []
+"""Random digits in advance: asking the system each time costs half a microsecond, handing them out a tenth of that."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_stock.clear)  # or a forked process would make the same ids as its parent
+
+
 class RandomIds:
     """Ids of 80 random bits: unguessable, and unique without any coordination."""
 
     def next(self, prefix: str) -> str:
         """Return ``prefix_`` and twenty hexadecimal digits."""
-        return f"{prefix}_{secrets.token_bytes(10).hex()}"
+        try:
+            return f"{prefix}_{_stock.pop()}"
+        except IndexError:
+            digits = secrets.token_hex(256 * _DIGITS // 2)
+            _stock.extend(digits[at : at + _DIGITS] for at in range(_DIGITS, len(digits), _DIGITS))
+            return f"{prefix}_{digits[:_DIGITS]}"
 
 
 class SequentialIds:

@@ -176,9 +176,8 @@ _encode = msgspec.json.Encoder().encode
 
 def type_name(message: Message | type[Message]) -> str:
     """Return the name a message type has on the wire."""
-    cls = message if isinstance(message, type) else type(message)
-    tag = cls.__struct_config__.tag
-    return str(tag)
+    tag: str = message.__struct_config__.tag  # type: ignore[assignment]  # of a message it is always a text
+    return tag
 
 
 def encode(message: Message) -> bytes:

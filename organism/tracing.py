@@ -92,6 +92,11 @@ class working:  # noqa: N801 - reads as a statement: `with working(on): ...`
             _WORK.reset(self._token)
 
 
+def work_on(work: Work) -> None:
+    """Say for as long as the present context lasts what is worked on in it."""
+    _WORK.set(work)
+
+
 def current_work() -> Work | None:
     """Return what the present task works on."""
     return _WORK.get()

@@ -26,7 +26,7 @@ from organism.exporters.conventions import genai_names
 from organism.exporters.delivery import Origin, exporting
 from organism.exporters.logs import Format, set_up
 from organism.exporters.otel import otel_exporting
-from organism.usage.events import AgentSaid, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
+from organism.usage.events import STORED, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
 
 _DRAIN_S = 30.0
 _SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
@@ -79,7 +79,7 @@ async def _serve(
     log = structlog.get_logger("organism.daemon")
     tokens = TokenBook.open(state, organism.clock.now_ns)
     exported = exports(loaded, organism.clock.now_ns)
-    organism.usage.on_event(_log_event)
+    organism.usage.on_event(_log_event, *STORED)
     prometheus = PrometheusExporter(organism, names=genai_names(environment))
     hosts = tuple(loaded.config.daemon.hosts)
     options = Options(hosts=hosts, groups=(DASHBOARD, metrics_group(prometheus.render)))
@@ -146,8 +146,6 @@ def _log_progress(line: str) -> None:
 
 def _log_event(event: AnyEvent) -> None:
     """Log an event in a line: names and numbers, never what agents say."""
-    if isinstance(event, AgentSaid):
-        return
     log = structlog.get_logger("organism.event")
     told: tuple[str, ...] = (
         "agent",

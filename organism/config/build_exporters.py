@@ -1,7 +1,6 @@
 """From the configuration to the exporters that the daemon runs."""
 
 from collections.abc import Callable
-from typing import get_args
 
 from organism.config.load import LoadedConfig
 from organism.config.schema_exporters import JsonLinesExporterSection, WebhookExporterSection
@@ -9,9 +8,9 @@ from organism.exporters.delivery import Export
 from organism.exporters.jsonl import JsonLines
 from organism.exporters.meters import SHAPES
 from organism.exporters.webhook import Webhook, as_cloudevents
-from organism.usage.events import AgentSaid, AnyEvent
+from organism.usage.events import STORED
 
-_KINDS = {str(kind.__struct_config__.tag) for kind in get_args(AnyEvent) if kind is not AgentSaid}
+_KINDS = {str(kind.__struct_config__.tag) for kind in STORED}
 
 
 def exports(loaded: LoadedConfig, now_ns: Callable[[], int]) -> tuple[Export, ...]:

@@ -25,7 +25,7 @@ from organism.errors import ConfigError
 from organism.journal import Keep, Piece, kept
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
-from organism.usage.events import AnyEvent, OperatorAction
+from organism.usage.events import AnyEvent, OperatorAction, ThreadClosed
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -64,8 +64,9 @@ class Control:
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.stop_ordered = anyio.Event()
         self._instance = ""
-        for listener in (self._recent.on_event, self._owners.on_event):
-            rooms.usage.on_event(listener)
+        rooms.usage.on_event(self._recent.on_event, *Recent.KINDS)
+        rooms.usage.on_event(self._owners.on_event, ThreadClosed)
+        rooms.outbox.carried = self._recent.on_carried
 
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""

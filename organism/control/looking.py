@@ -30,7 +30,7 @@ from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
 from organism.ledger.explain import Story, explain
 from organism.messages import as_text, type_name
-from organism.usage.events import AnyEvent
+from organism.usage.events import AnyEvent, UsageEvent
 from organism.usage.totals import UsageTotals
 
 PAGE_MAX = 500
@@ -51,7 +51,7 @@ class Looking:
         self._recent = recent
         self._breakdown = Breakdown(rooms.budgets.plan.time_zone)
         self._started_ns = rooms.clock.now_ns()
-        rooms.usage.on_event(self._breakdown.on_event)
+        rooms.usage.on_event(self._breakdown.on_event, UsageEvent)
 
     def recall(self, event: AnyEvent) -> None:
         """Take in an event that an earlier run has stored."""

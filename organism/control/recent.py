@@ -1,6 +1,7 @@
 """What has happened lately, kept for people who look: messages between agents, ended threads, and how fast money goes.
 
-It listens to events and keeps a bounded number of each; nothing else depends on it; it begins anew with the process.
+It listens to events and to messages on their way, and keeps a bounded number of each; nothing else depends on it; it
+begins anew with the process.
 """
 
 from collections import OrderedDict, deque
@@ -12,7 +13,8 @@ from msgspec.structs import replace
 from organism.amounts import NS_PER_S
 from organism.control.views import Burn, Hop, ThreadSummary
 from organism.ids import USER
-from organism.usage.events import AgentSaid, AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
+from organism.messages import Envelope, as_text, type_name
+from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 
 HOPS_KEPT = 5_000
 CLOSED_KEPT = 1_000
@@ -37,7 +39,13 @@ class _Opened(msgspec.Struct, frozen=True):
 
 
 class Recent:
-    """Keeps what has happened lately. Give its :meth:`on_event` to a tracker."""
+    """Keeps what has happened lately. Give its :meth:`on_event` to a tracker, its :meth:`on_carried` to an outbox.
+
+    Attributes:
+        KINDS: The events it wants.
+    """
+
+    KINDS = (ThreadOpened, UsageEvent, ThreadClosed)
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -52,15 +60,41 @@ class Recent:
         match event:
             case ThreadOpened():
                 self._opened[event.thread_id] = _Opened(event.time_ns, event.labels, event.parent_thread_id)
-                self._hop(event, USER if event.parent_thread_id is None else event.parent_thread_id, event.entry)
-            case AgentSaid(agent=sender, recipient=recipient):
-                self._hop(event, sender, recipient, event.message_type, event.text)
+                sender = USER if event.parent_thread_id is None else event.parent_thread_id
+                self._keep(
+                    Hop(
+                        number=next(self._numbers),
+                        time_ns=event.time_ns,
+                        thread_id=event.thread_id,
+                        root_thread_id=event.root_thread_id,
+                        sender=sender,
+                        recipient=event.entry,
+                        message_type="",
+                    )
+                )
             case UsageEvent():
                 self._use(event)
             case ThreadClosed():
                 self._close(event)
             case _:
                 pass
+
+    def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
+        """Take a message in that goes on its way: 1.5 us of each hop."""
+        payload = envelope.payload
+        text = as_text(payload)
+        self._keep(
+            Hop(
+                number=next(self._numbers),
+                time_ns=time_ns,
+                thread_id=envelope.thread_id,
+                root_thread_id=root,
+                sender=envelope.sender,
+                recipient=envelope.recipient,
+                message_type=type_name(payload),
+                text=text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX],
+            )
+        )
 
     def note_text(self, thread_id: str, recipient: str, message_type: str, text: str, *, opened: bool) -> None:
         """Say what a message from outside says, which no event does.
@@ -80,16 +114,18 @@ class Recent:
                     return
         root = next((hop.root_thread_id for hop in self._hops if hop.thread_id == thread_id), thread_id)
         time_ns = self._hops[-1].time_ns if self._hops else 0
-        event = AgentSaid(
-            time_ns=time_ns,
-            thread_id=thread_id,
-            root_thread_id=root,
-            agent=USER,
-            recipient=recipient,
-            text=text,
-            message_type=message_type,
+        self._keep(
+            Hop(
+                number=next(self._numbers),
+                time_ns=time_ns,
+                thread_id=thread_id,
+                root_thread_id=root,
+                sender=USER,
+                recipient=recipient,
+                message_type=message_type,
+                text=text[:_TEXT_MAX],
+            )
         )
-        self.on_event(event)
 
     def hops(self, thread_id: str, *, content: bool) -> tuple[Hop, ...]:
         """Return the messages of a thread and its descendants, oldest first; their text only if asked for."""
@@ -127,30 +163,13 @@ class Recent:
         ]
         return (lines[0], *sorted(lines[1:], key=lambda line: (-line.cost_nanousd, -line.tokens, line.name)))
 
-    def _hop(
-        self,
-        event: ThreadOpened | AgentSaid,
-        sender: str,
-        recipient: str,
-        message_type: str = "",
-        text: str | None = None,
-    ) -> None:
-        cost, tokens, calls = self._spent.pop((event.thread_id, sender), (0, 0, 0))
-        self._hops.append(
-            Hop(
-                number=next(self._numbers),
-                time_ns=event.time_ns,
-                thread_id=event.thread_id,
-                root_thread_id=event.root_thread_id,
-                sender=sender,
-                recipient=recipient,
-                message_type=message_type,
-                cost_nanousd=cost,
-                tokens=tokens,
-                calls=calls,
-                text=None if text is None else text[:_TEXT_MAX],
-            )
-        )
+    def _keep(self, hop: Hop) -> None:
+        """Keep a message, and with it what its sender has spent to make it."""
+        spent = self._spent.pop((hop.thread_id, hop.sender), None) if self._spent else None
+        if spent is not None:
+            cost, tokens, calls = spent
+            hop = replace(hop, cost_nanousd=cost, tokens=tokens, calls=calls)
+        self._hops.append(hop)
 
     def _use(self, event: UsageEvent) -> None:
         if event.outcome == "released":

@@ -78,7 +78,7 @@ class ThreadPage(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-class Hop(msgspec.Struct, frozen=True, kw_only=True):
+class Hop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message on its way, and what it cost to make.
 
     Attributes:

@@ -16,7 +16,7 @@ from organism.errors import OrganismError
 from organism.usage.cloudevents import CloudEvent, envelope
 from organism.usage.cursors import Cursors
 from organism.usage.event_log import EventLog, EventsGoneError
-from organism.usage.events import AnyEvent
+from organism.usage.events import STORED, AnyEvent
 from organism.usage.tracker import UsageTracker
 
 _PAGE = 100
@@ -96,7 +96,7 @@ async def exporting(exports: Sequence[Export], origin: Origin) -> AsyncIterator[
 async def run_export(export: Export, origin: Origin) -> None:
     """Deliver events until cancelled."""
     news = [anyio.Event()]
-    end = origin.usage.on_event(lambda _event: news[0].set())
+    end = origin.usage.on_event(lambda _event: news[0].set(), *STORED)
     wait_s = _FIRST_WAIT_S
     try:
         while True:

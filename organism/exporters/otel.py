@@ -20,6 +20,7 @@ import msgspec
 from organism.errors import ConfigError, MissingExtraError
 from organism.exporters.conventions import Conventions, genai_names
 from organism.exporters.readings import Observed
+from organism.usage.events import STORED
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
@@ -117,7 +118,7 @@ class OTelExporter:
             organism.activity.wants_content = settings.content
             self._stops += [
                 organism.activity.observe(writer.on_activity),
-                organism.usage.on_event(writer.on_event),
+                organism.usage.on_event(writer.on_event, *STORED),
                 writer.flush,
             ]
         if settings.metrics != "none":
@@ -125,7 +126,10 @@ class OTelExporter:
 
             self._meter_provider = meter_provider(resource, _metric_exporter(settings.metrics))
             meters = MetricWriter(self._meter_provider, organism, conventions)
-            self._stops += [organism.activity.observe(meters.on_activity), organism.usage.on_event(meters.on_event)]
+            self._stops += [
+                organism.activity.observe(meters.on_activity),
+                organism.usage.on_event(meters.on_event, *STORED),
+            ]
 
     def close(self) -> None:
         """Send what is left and stop; call it in a worker thread.

@@ -10,7 +10,7 @@ from organism.exporters.readings import Observed, read
 from organism.exporters.series import SERIES_MAX, SeriesBound
 from organism.exporters.zeros import zeros
 from organism.usage.activity import Activity
-from organism.usage.events import AnyEvent
+from organism.usage.events import STORED, AnyEvent
 
 
 class PrometheusExporter:
@@ -41,7 +41,7 @@ class PrometheusExporter:
             collector(registry=self._registry)
         self._record(zeros(organism))
         self._stops: tuple[Callable[[], None], ...] = (
-            organism.usage.on_event(self._on_event),
+            organism.usage.on_event(self._on_event, *STORED),
             organism.activity.observe(self._on_activity),
         )
 

@@ -31,7 +31,7 @@ from organism.pump.bounds import Bounds
 from organism.pump.keeper import Keeper
 from organism.pump.outgoing import Outgoing
 from organism.tracing import current_trace
-from organism.usage.events import AgentSaid, DeadLetterEvent
+from organism.usage.events import DeadLetterEvent
 from organism.usage.outbox import Outbox
 
 RUNTIME = "organism"
@@ -100,8 +100,8 @@ class Delivery:
             trace=thread.origin.trace,
         )
 
-    def caused(self, cause: Envelope, sender: str, outgoing: Outgoing) -> Envelope:
-        """Wrap a message that the handling of another has caused."""
+    def caused(self, cause: Envelope, sender: str, outgoing: Outgoing, trace: str | None) -> Envelope:
+        """Wrap a message that the handling of another has caused; the trace context is that of the handling."""
         return Envelope(
             id=MessageId(self._ids.next("msg")),
             thread_id=cause.thread_id,
@@ -113,12 +113,12 @@ class Delivery:
             hops=cause.hops + 1,
             return_path=outgoing.return_path,
             size=outgoing.size,
-            trace=current_trace(),
+            trace=trace,
         )
 
     def question(self, asker: Envelope, sender: str, outgoing: Outgoing, index: int) -> Envelope:
         """Wrap a question: its reply carries its id, and it remembers who waits and for which of their questions."""
-        plain = self.caused(asker, sender, outgoing)
+        plain = self.caused(asker, sender, outgoing, current_trace())
         return replace(plain, reply_to=plain.id, question=index, asking=(*asker.asking, sender))
 
     # -- in -------------------------------------------------------------------------------------------------------
@@ -152,15 +152,17 @@ class Delivery:
             lane.queue.append(envelope)
         return lane
 
-    def send_out(self, thread: Thread, cause: Envelope, sender: str, outgoing: Sequence[Outgoing]) -> None:
+    def send_out(
+        self, thread: Thread, cause: Envelope, sender: str, outgoing: Sequence[Outgoing], trace: str | None
+    ) -> None:
         """Send what a handler has returned; what finds no room stands before the mailbox until it is carried in."""
         for item in outgoing:
             if item.answers:
                 self.answer(thread, cause, item.message)
                 continue
-            envelope = self.caused(cause, sender, item)
+            envelope = self.caused(cause, sender, item, trace)
             if item.recipient == USER:
-                self._say(thread, envelope)
+                self._outbox.say(thread.root, envelope, envelope.created_ns)
                 self.keeper.output(thread, envelope)
                 thread.outputs.append(item.message)
                 thread.note_change()
@@ -177,7 +179,7 @@ class Delivery:
         """Take a message in if there is room and nobody stands before the mailbox already; else it stands there too."""
         lane = thread.lane(envelope.recipient)
         if not lane.arriving and self.mailboxes[envelope.recipient].has_room(envelope.size):
-            self._say(thread, envelope)
+            self._outbox.say(thread.root, envelope, envelope.created_ns)
             self.accept(thread, envelope)
         else:
             self.keeper.accepted(envelope)
@@ -194,7 +196,7 @@ class Delivery:
                     continue  # another sender has carried it in
                 lane.arriving.popleft()
                 if fits:
-                    self._say(thread, first)
+                    self._outbox.say(thread.root, first, self._clock.now_ns())
                     self.accept(thread, first)
                 else:
                     self._give_up_full(thread, first)
@@ -345,17 +347,3 @@ class Delivery:
         for envelope in thread.timed.values():
             self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
         thread.timed.clear()
-
-    def _say(self, thread: Thread, envelope: Envelope) -> None:
-        if not self._outbox.heard():
-            return
-        self._outbox.emit(
-            AgentSaid(
-                thread_id=thread.id,
-                root_thread_id=thread.root,
-                agent=envelope.sender,
-                recipient=envelope.recipient,
-                text=as_text(envelope.payload),
-                message_type=type_name(envelope.payload),
-            )
-        )

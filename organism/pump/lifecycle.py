@@ -20,6 +20,7 @@ from organism.ids import THREAD_ID
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.pump.delivery import Delivery
 from organism.pump.keeper import Keeper
+from organism.pump.leash import Leash
 from organism.pump.workers import Workers
 from organism.router.router import LLMRouter
 from organism.tracing import trace_id_of
@@ -54,7 +55,7 @@ class Lifecycle:
         keeper: Keeper,
         outbox: Outbox,
         clock: Clock,
-        work: Callable[[Thread, Lane], Awaitable[bool]],
+        work: Callable[[Thread, Lane, Leash], Awaitable[bool]],
     ) -> None:
         self._workers: Workers | None = None
         self._delivery = delivery

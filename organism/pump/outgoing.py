@@ -41,7 +41,9 @@ def drafts_of(output: Output) -> tuple[Draft, ...]:
     """
     if output is None:
         return ()
-    items: object = (output,) if isinstance(output, Message | To) else output
+    if isinstance(output, Message):
+        return (Draft(message=output),)
+    items: object = (output,) if isinstance(output, To) else output
     if not isinstance(items, list | tuple):
         raise TypeError(f"a handler returns messages, not {type(output).__name__}; wrap text in organism.Text")
     drafts = []
@@ -65,22 +67,27 @@ def resolve(
         DeliveryError: If one of them may not or cannot be delivered, or there are too many; then none is sent.
         PayloadError: If a payload cannot be written as JSON.
     """
-    outgoing = [
-        Outgoing(
-            recipient=recipient,
-            message=draft.message,
-            size=checked_size(draft.message, bounds),
-            return_path=return_path,
-            delay_s=draft.delay_s,
-            answers=cause.reply_to is not None and draft.recipient is None and not draft.to_all,
-        )
-        for draft in drafts
-        for recipient, return_path in _recipients(agent, cause, draft, agents)
-    ]
+    outgoing = []
+    weighed, size = None, 0
+    for draft in drafts:
+        if draft.message is not weighed:  # what goes to many is weighed once
+            weighed, size = draft.message, checked_size(draft.message, bounds)
+        answers = cause.reply_to is not None and draft.recipient is None and not draft.to_all
+        for recipient, return_path in _recipients(agent, cause, draft, agents):
+            outgoing.append(
+                Outgoing(
+                    recipient=recipient,
+                    message=weighed,
+                    size=size,
+                    return_path=return_path,
+                    delay_s=draft.delay_s,
+                    answers=answers,
+                )
+            )
     if len(outgoing) > bounds.fan_out:
         raise BoundExceededError("fan_out", bounds.fan_out, f"agent {agent.name!r} sends {len(outgoing)} messages")
     for item in outgoing:
-        reply = item.answers or item.recipient in (cause.sender, *cause.return_path)
+        reply = item.answers or item.recipient == cause.sender or item.recipient in cause.return_path
         check(agent.name, item.recipient, item.message, agents, reply=reply)
     return tuple(outgoing)
 
@@ -102,10 +109,10 @@ def _recipients(
     agent: Agent, cause: Envelope, draft: Draft, agents: Mapping[str, Agent]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return recipients, each with the return path of what goes to it."""
-    mine = (*cause.return_path, agent.name)
     if draft.recipient is not None:
-        return ((draft.recipient, mine),)
+        return ((draft.recipient, (*cause.return_path, agent.name)),)
     if draft.to_all:
+        mine = (*cause.return_path, agent.name)
         return tuple((name, mine) for name in by_type(agent, draft.message, agents.values()))
     # A question is answered by what its handler returns; only an explicit recipient sends it elsewhere.
     if draft.is_reply or cause.reply_to is not None:

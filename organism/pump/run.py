@@ -1,9 +1,9 @@
 """One run of a handler on one message: its context's window to the organism, its deadline, and how it ends."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Literal, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -21,11 +21,13 @@ from organism.clock import Clock
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, OrganismError
 from organism.messages import Envelope, Message, ThreadResult
 from organism.pump.keeper import Keeper
+from organism.pump.leash import Leash, Waiting
 from organism.pump.outgoing import drafts_of
 from organism.router.call import Call
 from organism.router.embedding import EmbeddingRequest, Embeddings
 from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 from organism.router.router import LLMRouter
+from organism.tracing import Work, work_on
 
 A = TypeVar("A", Completion, Embeddings)
 
@@ -65,10 +67,11 @@ class Birth(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The handler finished; this is what it sends, and what it reports as names and results."""
+    """The handler finished; this is what it sends, what it reports as names and results, and its trace context."""
 
     drafts: tuple[Draft, ...]
     reports: tuple[tuple[str, str], ...] = ()
+    trace: str | None = None
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -133,57 +136,89 @@ class HandlerOutputError(OrganismError):
         super().__init__(f"agent {agent!r}: {reason}")
 
 
+class Runner:
+    """What all runs of one agent's handler share.
+
+    Args:
+        host: The pump.
+        agent: Whose handler.
+        keeper: Keeps what handlers have done.
+        clock: Dates it.
+
+    Attributes:
+        start: Calls the handler; what comes back is run to its end.
+    """
+
+    __slots__ = ("agent", "clock", "host", "keeper", "start")
+
+    def __init__(self, host: Host, agent: Agent, keeper: Keeper, clock: Clock) -> None:
+        self.host = host
+        self.agent = agent
+        self.keeper = keeper
+        self.clock = clock
+        self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]]
+        if inspect.iscoroutinefunction(agent.handler):
+            self.start = agent.handler
+        else:
+            self.start = partial(on_thread, agent.handler)
+
+
 class Run:
     """Runs a handler once and is the runtime behind its context."""
 
-    def __init__(
-        self,
-        host: Host,
-        thread: Thread,
-        lane: Lane,
-        envelope: Envelope,
-        agent: Agent,
-        keeper: Keeper,
-        clock: Clock,
-    ) -> None:
-        self._host = host
-        self._keeper = keeper
-        self._clock = clock
+    # Most runs neither call, ask nor wait, so these are set only where they do.
+    _calls = 0
+    _questions = 0
+    _approvals = 0
+    _scope: anyio.CancelScope | None = None
+    _parked: Waits | None = None
+
+    def __init__(self, runner: Runner, thread: Thread, lane: Lane, envelope: Envelope) -> None:
+        self._runner = runner
+        self._host = runner.host
+        self._agent = runner.agent
         self._thread = thread
         self._lane = lane
         self._envelope = envelope
-        self._agent = agent
-        self._scope = anyio.CancelScope()
-        self._parked: Waits | None = None
-        self._calls = 0
-        self._questions = 0
-        self._approvals = 0
 
-    async def __call__(self) -> Ending:
+    async def __call__(self, leash: Leash, work: Work) -> Ending:
         """Run the handler to an end that the pump can act on.
 
-        One scope serves all that can cut a run short: the end of its thread, a refusal, its deadline.
+        One scope serves all that can cut a run short: the end of its thread, a refusal, its deadline, which it has
+        from where it first waits. A context of its own keeps what it leaves in context variables from other runs.
         """
-        agent, thread, scope = self._agent, self._thread, self._scope
+        agent, thread = self._agent, self._thread
         ctx = Context(self._envelope, agent.name, self._lane.state, self)
+        context = leash.context.copy()
+        context.run(work_on, work)
         failure: Exception | None = None
-        drafts: tuple[Draft, ...] = ()
-        thread.scopes.add(scope)
+        output: Output = None
         try:
-            with scope:
-                output = await Timed(invoke(agent.handler, self._envelope.payload, ctx), scope, agent.timeout_s)
-                drafts = (*ctx.drafts, *drafts_of(output))
+            with leash as scope:
+                self._scope = scope
+                thread.scopes.add(scope)
+                coroutine = self._runner.start(self._envelope.payload, ctx)
+                try:
+                    waits_for = context.run(coroutine.send, None)
+                except StopIteration as done:
+                    output = done.value
+                else:
+                    scope.deadline = anyio.current_time() + agent.timeout_s
+                    output = await Waiting(coroutine, context, waits_for)
+            drafts = (*ctx.drafts, *drafts_of(output))
         except Exception as error:  # noqa: BLE001 - the supervisor decides what any failure means
             failure = error
         finally:
+            self._scope = None
             thread.scopes.discard(scope)
-        if scope.cancelled_caught and thread.stopping:
-            return Stopped()
+        if scope.cancelled_caught:
+            if thread.stopping:
+                return Stopped()
+            if self._parked is None:
+                return Failed(HandlerTimeoutError(agent.name, agent.timeout_s))
         if self._parked is not None:
             return Parked(self._parked)
-        if scope.cancelled_caught:
-            return Failed(HandlerTimeoutError(agent.name, agent.timeout_s))
-        return Failed(failure) if failure is not None else Done(drafts, ctx.reports)
+        return Failed(failure) if failure is not None else Done(drafts, ctx.reports, work.trace)
 
     # -- the Runtime port -----------------------------------------------------------------------------------------
 
@@ -268,7 +303,7 @@ class Run:
                     message_id=self._envelope.id,
                     what=what,
                     detail=detail,
-                    asked_ns=self._clock.now_ns(),
+                    asked_ns=self._runner.clock.now_ns(),
                 )
             )
         return msgspec.json.decode(said, type=Decision)
@@ -280,7 +315,7 @@ class Run:
     def keep(self, key: str, value: bytes) -> None:
         """Keep a value until the message is done."""
         self._thread.steps.setdefault(self._envelope.id, {})[key] = value
-        self._keeper.step(self._thread, self._envelope.id, key, value)
+        self._runner.keeper.step(self._thread, self._envelope.id, key, value)
 
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account that limits the thread."""
@@ -289,56 +324,14 @@ class Run:
     async def _park(self, waits: Waits) -> NoReturn:
         """End this run from inside: the handler is cancelled, which no ``except Exception`` of its own can hold up."""
         self._parked = waits
-        self._scope.cancel()
+        if self._scope is not None:  # else the run is over, and only a task that its handler has left behind is here
+            self._scope.cancel()
         await anyio.sleep_forever()
         raise AssertionError("sleeping for ever ends only by cancellation")
 
 
-class Timed:
-    """Awaits a coroutine inside a scope and gives the scope its deadline when the coroutine first waits.
-
-    What never waits needs no deadline, which spares it 3.5 us.
-
-    Args:
-        coroutine: What to await.
-        scope: Is cancelled when the time is up.
-        timeout_s: The time, in seconds.
-    """
-
-    __slots__ = ("_coroutine", "_scope", "_timeout_s")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Output], scope: anyio.CancelScope, timeout_s: float) -> None:
-        self._coroutine = coroutine
-        self._scope = scope
-        self._timeout_s = timeout_s
-
-    def __await__(self) -> Generator[Any, Any, Output]:
-        """Run the coroutine step by step, handing on what it waits for and what comes of that."""
-        try:
-            waits_for = self._coroutine.send(None)
-        except StopIteration as done:
-            return cast("Output", done.value)
-        self._scope.deadline = anyio.current_time() + self._timeout_s
-        while True:
-            step: Callable[[], Any]
-            try:
-                step = partial(self._coroutine.send, (yield waits_for))
-            except GeneratorExit:
-                self._coroutine.close()
-                raise
-            except BaseException as error:  # noqa: BLE001 - it is the coroutine's to deal with
-                step = partial(self._coroutine.throw, error)
-            try:
-                waits_for = step()
-            except StopIteration as done:
-                return cast("Output", done.value)
-
-
-async def invoke(handler: Handler, message: Message, ctx: Context) -> Output:
-    """Call a handler; a plain function runs on a worker thread, where it may block without holding up the others."""
-    if inspect.iscoroutinefunction(handler):
-        output: Output = await handler(message, ctx)
-        return output
+async def on_thread(handler: Handler, message: Message, ctx: Context) -> Output:
+    """Call a handler that is a plain function on a worker thread, where it may block without holding up the others."""
     result = await anyio.to_thread.run_sync(handler, message, ctx, abandon_on_cancel=True)
     if inspect.isawaitable(result):
         return await result

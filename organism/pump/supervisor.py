@@ -1,7 +1,7 @@
 """Runs the messages of a lane one after another, and decides what follows when a handler fails."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 import anyio
 import msgspec
@@ -18,11 +18,12 @@ from organism.journal import JournalError
 from organism.messages import RUNTIME_MESSAGES, Envelope
 from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery
-from organism.pump.observed import ObservedRun
+from organism.pump.leash import Leash
+from organism.pump.observed import observed
 from organism.pump.outgoing import Outgoing, resolve
 from organism.pump.restart import BACKOFF_MAX_S, RestartIntensity, backoff_s, reason_for, worth_retrying
-from organism.pump.run import Done, Host, Parked, ProcessEndedError, Run, Stopped
-from organism.tracing import current_trace, trace_id_of
+from organism.pump.run import Done, Ending, Host, Parked, ProcessEndedError, Run, Runner, Stopped
+from organism.tracing import Work, trace_id_of
 from organism.usage.activity import ActivityFeed
 from organism.usage.events import AgentStopped, ApprovalRequested, Reported
 from organism.usage.outbox import Outbox
@@ -61,6 +62,7 @@ class Supervisor:
         self._outbox = outbox
         self._clock = clock
         self._activity = activity
+        self._runners = {name: Runner(host, agent, self._keeper, clock) for name, agent in agents.items()}
         self._intensity = {name: RestartIntensity(bounds.restarts, int(bounds.restart_s * NS_PER_S)) for name in agents}
         self.stopped: dict[str, str] = {}
         """Agents that have failed too often and take no more messages, with the reason."""
@@ -72,7 +74,7 @@ class Supervisor:
         """The names of all agents."""
         return tuple(self._agents)
 
-    async def work(self, thread: Thread, lane: Lane) -> bool:
+    async def work(self, thread: Thread, lane: Lane, leash: Leash) -> bool:
         """Handle the first message of a lane if it can be handled now; whether there is another that can."""
         if not self._can_work(thread, lane):
             return False
@@ -80,16 +82,16 @@ class Supervisor:
         envelope = lane.handling = lane.queue[0]
         mailbox.take(envelope.size)
         try:
-            await self._handle(thread, lane, envelope)
+            await self._handle(thread, lane, envelope, leash)
         finally:
             if lane.handling is envelope:  # it waits for budget, or its thread is being ended: it is there as before
                 mailbox.put_back(envelope.size)
         return self._can_work(thread, lane)
 
     def _can_work(self, thread: Thread, lane: Lane) -> bool:
-        return lane.runnable and thread.status == "open" and lane.agent not in self.paused
+        return thread.status == "open" and lane.runnable and lane.agent not in self.paused
 
-    async def _handle(self, thread: Thread, lane: Lane, envelope: Envelope) -> None:
+    async def _handle(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> None:
         """Handle one message; it stays in its lane when it has to wait for budget."""
         agent = self._agents[lane.agent]
         if isinstance(envelope.payload, RUNTIME_MESSAGES) and not self._wants(agent, envelope):
@@ -100,26 +102,30 @@ class Supervisor:
         elif lane.attempts >= self._bounds.attempts:
             self._give_up(thread, lane, envelope, ProcessEndedError(agent.name, lane.attempts))
         else:
-            while not thread.stopping and not await self._attempt(thread, lane, envelope, agent):
+            while not thread.stopping and not await self._attempt(thread, lane, envelope, leash):
                 pass
 
-    async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, agent: Agent) -> bool:
+    async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> bool:
         """Run the handler once; ``False`` when it failed and is to be run again."""
-        with ObservedRun(thread, envelope, lane.attempts + 1, self._activity, self._clock) as observed:
-            ending = observed.ended(await Run(self._host, thread, lane, envelope, agent, self._keeper, self._clock)())
-            if isinstance(ending, Done):
-                try:
-                    outgoing = resolve(agent, envelope, ending.drafts, self._agents, self._bounds)
-                    state = encode_state(lane.state) if lane.state else b"{}"
-                except (OrganismError, TypeError) as error:
-                    lane.forget_run()
-                    self._give_up(thread, lane, envelope, error)
-                    return True
-                self._finish(thread, lane, envelope, ending, outgoing, state)
-                if full := [item.recipient for item in outgoing if thread.arriving_at(item.recipient)]:
-                    with thread.stoppable():
-                        await self._delivery.carry_in(thread, full)
+        trace = self._activity.child(thread.origin.trace)
+        work = Work(thread_id=thread.id, agent=lane.agent, message_id=envelope.id, trace=trace)
+        run: Awaitable[Ending] = Run(self._runners[lane.agent], thread, lane, envelope)(leash, work)
+        if self._activity.active:
+            run = observed(run, thread, envelope, work, self._activity, self._clock)
+        ending = await run
+        if isinstance(ending, Done):
+            try:
+                outgoing = resolve(self._agents[lane.agent], envelope, ending.drafts, self._agents, self._bounds)
+                state = encode_state(lane.state) if lane.state else b"{}"
+            except (OrganismError, TypeError) as error:
+                lane.forget_run()
+                self._give_up(thread, lane, envelope, error)
                 return True
+            self._finish(thread, lane, envelope, ending, outgoing, state)
+            if full := [item.recipient for item in outgoing if thread.arriving_at(item.recipient)]:
+                with thread.stoppable():
+                    await self._delivery.carry_in(thread, full)
+            return True
         lane.forget_run()
         if isinstance(ending, Parked):
             self._park(thread, lane, envelope, ending.waits)
@@ -139,8 +145,8 @@ class Supervisor:
     ) -> None:
         """Send what a handler has returned and mark its message done: one step, with no await, so one commit."""
         for name, result in done.reports:
-            self._report(thread, lane.agent, name, result)
-        self._delivery.send_out(thread, envelope, lane.agent, outgoing)
+            self._report(thread, lane.agent, name, result, done.trace)
+        self._delivery.send_out(thread, envelope, lane.agent, outgoing, done.trace)
         if envelope.reply_to is not None:
             self._delivery.fail_question(thread, envelope, "it ended without a reply")
         self._complete(thread, lane, envelope, state)
@@ -186,7 +192,8 @@ class Supervisor:
         self._keeper.done(thread, lane, envelope, state)
         lane.attempts = 0
         self._host.router.memo.forget(thread.id, envelope.id)
-        self._keeper.steps_used(thread, envelope.id)
+        if thread.steps:
+            self._keeper.steps_used(thread, envelope.id)
         if thread.asked or thread.spawned:
             self._forget_asked(thread, envelope)
 
@@ -200,7 +207,7 @@ class Supervisor:
     def _wants(self, agent: Agent, envelope: Envelope) -> bool:
         return agent.notes or takes_by_name(agent, type(envelope.payload))
 
-    def _report(self, thread: Thread, agent: str, name: str, result: str) -> None:
+    def _report(self, thread: Thread, agent: str, name: str, result: str, trace: str | None) -> None:
         self._outbox.emit(
             Reported(
                 thread_id=thread.id,
@@ -208,7 +215,7 @@ class Supervisor:
                 agent=agent,
                 name=name,
                 result=result,
-                trace_id=trace_id_of(current_trace()),
+                trace_id=trace_id_of(trace),
             )
         )
 

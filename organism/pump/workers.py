@@ -9,6 +9,7 @@ import anyio.abc
 import anyio.lowlevel
 
 from organism.bus.threads import Lane, Thread
+from organism.pump.leash import Leash
 from organism.tracing import working
 
 _CALLED_MAX = 16
@@ -30,14 +31,15 @@ class Workers:
 
     Args:
         tasks: Where workers run.
-        handle: Handles the first message of a lane if it can be handled now; whether there is another that can.
+        handle: Handles the first message of a lane if it can be handled now, its run held by the worker's leash;
+            whether there is another that can.
         rest: Called when a lane of a thread has come to rest.
     """
 
     def __init__(
         self,
         tasks: anyio.abc.TaskGroup,
-        handle: Callable[[Thread, Lane], Awaitable[bool]],
+        handle: Callable[[Thread, Lane, Leash], Awaitable[bool]],
         rest: Callable[[Thread], None],
     ) -> None:
         self.tasks = tasks
@@ -46,6 +48,8 @@ class Workers:
         self._ready: deque[tuple[Thread, Lane]] = deque()
         self._idle: list[anyio.Event] = []
         self._called = 0
+        with working(None):
+            self._context = copy_context()
 
     def start(self, thread: Thread, lane: Lane) -> None:
         """Have a lane worked on that nobody works on."""
@@ -62,20 +66,20 @@ class Workers:
                 self.tasks.start_soon(self._work)
 
     async def _work(self) -> None:
-        # Whoever sent the message that set a lane going is not who works on it.
-        with working(None):
-            clean = copy_context()
+        leash = Leash(self._context)
+        try:
             while True:
                 self._called -= 1
-                await self._work_off()
-                # A handler may have left something in its task's context; no other thread's handler shall find it.
-                if len(self._idle) >= _IDLE_MAX or copy_context() != clean:
+                await self._work_off(leash)
+                if len(self._idle) >= _IDLE_MAX:
                     return
                 turn = anyio.Event()
                 self._idle.append(turn)
                 await turn.wait()
+        finally:
+            leash.let_go()
 
-    async def _work_off(self) -> None:
+    async def _work_off(self, leash: Leash) -> None:
         """Handle messages until no lane is ready."""
         turns = 0
         while self._ready:
@@ -83,7 +87,7 @@ class Workers:
             self._call()
             again = False
             try:
-                again = await self._handle(thread, lane)
+                again = await self._handle(thread, lane, leash)
             finally:
                 if again:
                     self._ready.append((thread, lane))

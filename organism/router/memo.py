@@ -68,7 +68,9 @@ class Memo:
 
     def forget(self, thread_id: str, message_id: str) -> None:
         """The message is done; its answers are not needed any more."""
-        for paid in self._answers.get(thread_id, {}).pop(message_id, {}).values():
+        if (messages := self._answers.get(thread_id)) is None:
+            return
+        for paid in messages.pop(message_id, {}).values():
             self._journal.append(Drop(_key(paid), thread_id))
 
     def forget_thread(self, thread_id: str) -> None:

@@ -5,7 +5,7 @@ other. Consumers treat two events of the same ``id`` as one.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -379,6 +379,9 @@ AnyEvent = (
     | AgentSaid
 )
 """Every kind of event: what a consumer matches on."""
+
+STORED: tuple[type[AnyEvent], ...] = tuple(kind for kind in get_args(AnyEvent) if kind is not AgentSaid)
+"""Every kind that is stored. Who wants only these says so: what agents say need not be made events of then."""
 
 decode_event: Callable[[bytes | str], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
 """Reads an event from JSON."""

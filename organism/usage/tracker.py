@@ -54,7 +54,7 @@ class Subscription:
 
     def __init__(self, tracker: "UsageTracker", types: tuple[type, ...], thread_id: str | None, capacity: int) -> None:
         self._tracker = tracker
-        self._types = types
+        self.types = types
         self._thread_id = thread_id
         self._capacity = capacity
         self._events: deque[AnyEvent] = deque()
@@ -64,7 +64,7 @@ class Subscription:
 
     def put_nowait(self, event: AnyEvent) -> bool:
         """Take an event that is wanted; ``False`` when the subscriber is too slow and gets no more."""
-        if self._types and not isinstance(event, self._types):
+        if self.types and not isinstance(event, self.types):
             return True
         if self._thread_id is not None and self._thread_id not in (event.thread_id, event.root_thread_id):
             return True
@@ -114,6 +114,7 @@ class UsageTracker:
         self._subscriptions: list[Subscription] = []
         self._callbacks: dict[int, tuple[EventCallback, tuple[type, ...]]] = {}
         self._next_callback = 0
+        self._wanted: dict[type, bool] = {}
         self._callback_errors = 0
         self._cut_off = 0
         self._total = RunningTotals()
@@ -131,14 +132,20 @@ class UsageTracker:
         slow = [subscription for subscription in self._subscriptions if not subscription.put_nowait(event)]
         for subscription in slow:
             self._subscriptions.remove(subscription)
+            self._wanted.clear()
             self._cut_off += 1
         for key, (callback, types) in list(self._callbacks.items()):
             if not types or isinstance(event, types):
                 self._call(key, callback, event)
 
-    def heard(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._subscriptions or self._callbacks)
+    def heard(self, kind: type[AnyEvent]) -> bool:
+        """Whether anybody listens to this kind of event."""
+        wanted = self._wanted.get(kind)
+        if wanted is None:
+            listeners = [subscription.types for subscription in self._subscriptions]
+            listeners += [types for _, types in self._callbacks.values()]
+            wanted = self._wanted[kind] = any(not types or issubclass(kind, types) for types in listeners)
+        return wanted
 
     def restore(self, event: UsageEvent) -> None:
         """Add up an event of an earlier process, without telling anybody."""
@@ -156,6 +163,7 @@ class UsageTracker:
         """
         subscription = Subscription(self, types, thread_id, capacity)
         self._subscriptions.append(subscription)
+        self._wanted.clear()
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -163,22 +171,34 @@ class UsageTracker:
         subscription.end()
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
+            self._wanted.clear()
 
     def on_event(self, callback: EventCallback, *types: type[AnyEvent]) -> Callable[[], None]:
-        """Have a function called with every event; what it raises is logged and harms nobody.
+        """Have a function called with every event of these kinds; what it raises is logged and harms nobody.
+
+        Args:
+            callback: The function.
+            types: The kinds of events wanted; all when none is named.
 
         Returns:
             A function that ends it.
         """
         key, self._next_callback = self._next_callback, self._next_callback + 1
         self._callbacks[key] = (callback, types)
-        return lambda: (self._callbacks.pop(key, None), None)[1]
+        self._wanted.clear()
+
+        def stop() -> None:
+            self._callbacks.pop(key, None)
+            self._wanted.clear()
+
+        return stop
 
     def close(self) -> None:
         """End all subscriptions after what they have."""
         for subscription in self._subscriptions:
             subscription.end()
         self._subscriptions.clear()
+        self._wanted.clear()
 
     @property
     def total(self) -> UsageTotals:

@@ -1,5 +1,6 @@
 """Nothing has become many times slower: ratios to floors measured in the same process, never times of this machine."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -15,13 +16,21 @@ from organism.stores.batch import batch_of
 
 
 def _best(side: Callable[[int], Figures], size: int) -> float:
-    """Return the least time of the processor for one item, in microseconds: what others disturb least."""
-    return min(side(size)["cpu_us"] for _ in range(3))
+    """Return the least time of the processor for one item, in microseconds: what others disturb least.
+
+    What other tests have left in this process is kept from the garbage collector, which would look through it.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        return min(side(size)["cpu_us"] for _ in range(3))
+    finally:
+        gc.unfreeze()
 
 
 def test_a_hop_costs_no_more_than_a_few_hops_through_a_queue() -> None:
-    """A message handed to an agent, with budget, bounds and journal, costs less than 15 times a bare asyncio queue."""
-    assert _best(messages_ours.ping_pong, 3000) < 15 * _best(floors.queue_ping_pong, 3000)
+    """A message handed to an agent, with budget, bounds and journal, costs less than 9 times a bare asyncio queue."""
+    assert _best(messages_ours.ping_pong, 3000) < 9 * _best(floors.queue_ping_pong, 3000)
 
 
 def test_the_cost_of_a_message_does_not_grow_with_the_number_of_threads() -> None:

@@ -33,6 +33,56 @@ def test_what_a_handler_leaves_in_its_context_reaches_no_other_thread(seed: int)
     assert seen == ["nobody"] * 3
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_runs_that_follow_on_each_other_at_once_have_contexts_of_their_own(seed: int) -> None:
+    """A context variable that a handler sets reaches what it asks and spawns as little as whatever runs after it."""
+    seen: list[str] = []
+
+    @agent()
+    async def helper(message: Text, ctx: Context) -> Text:
+        seen.append(_TENANT.get())
+        _TENANT.set("helper of " + message.text)
+        return message
+
+    @agent(next="helper")
+    async def tenant(message: Text, ctx: Context) -> Text:
+        seen.append(_TENANT.get())
+        _TENANT.set(message.text)
+        await ctx.ask("helper", message)
+        await ctx.spawn("helper", message)
+        assert _TENANT.get() == message.text  # its own is kept while it waits
+        return message
+
+    async def main() -> None:
+        async with Organism([tenant, helper], clock=VirtualClock(), ids=SequentialIds()) as organism:
+            _TENANT.set("caller")
+            threads = [await organism.open_thread(str(number)) for number in range(20)]
+            for thread in threads:
+                await organism.wait(thread)
+
+    run(main, seed=seed)
+    assert seen == ["nobody"] * 80
+
+
+def test_a_run_that_was_cut_short_takes_nobody_with_it() -> None:
+    """After a run has been ended by its deadline, the runs that the same worker takes next go on undisturbed."""
+    handled: list[str] = []
+
+    @agent(timeout_s=1)
+    async def handles(message: Text, ctx: Context) -> None:
+        await anyio.sleep(5 if message.text == "late" else 0.5)
+        handled.append(message.text)
+
+    async def main() -> list[str]:
+        bounds = Bounds(attempts=1)
+        async with Organism([handles], clock=VirtualClock(), ids=SequentialIds(), bounds=bounds) as organism:
+            texts = ["early", "late", "early"] * 3
+            return [(await organism.run(text)).outcome for text in texts]
+
+    assert run(main) == ["completed", "failed", "completed"] * 3
+    assert handled == ["early"] * 6
+
+
 def test_handlers_that_wait_do_not_keep_others_from_beginning() -> None:
     """A thousand handlers that all wait for the same thing run at the same time."""
     waiting = 0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from organism.amounts import UNLIMITED, ZERO, Amounts, BudgetState, TokenUsage
 from organism.testing import run
-from organism.usage.events import ThreadClosed, ThreadOpened, UsageEvent
+from organism.usage.events import STORED, AgentSaid, ThreadClosed, ThreadOpened, UsageEvent
 from organism.usage.report import build_report
 from organism.usage.totals import RunningTotals
 from organism.usage.tracker import SlowConsumerError, UsageTracker
@@ -101,6 +101,29 @@ def test_callback_that_raises_harms_nobody() -> None:
 
     assert len(heard) == 1
     assert tracker.statistics().callback_errors == 2
+
+
+def test_it_is_known_which_kinds_of_events_somebody_listens_to() -> None:
+    """An event that is made only for listeners is made while one of them wants its kind, and not a moment longer."""
+    tracker = UsageTracker()
+    assert not tracker.heard(AgentSaid)
+    tracker.on_event(lambda _event: None, *STORED)
+    assert tracker.heard(UsageEvent)
+    assert not tracker.heard(AgentSaid)
+
+    stop = tracker.on_event(lambda _event: None)
+    assert tracker.heard(AgentSaid)
+    stop()
+    assert not tracker.heard(AgentSaid)
+
+    async def subscribed() -> None:
+        async with tracker.subscribe(AgentSaid):
+            assert tracker.heard(AgentSaid)
+        tracker.subscribe(AgentSaid)
+        tracker.close()
+
+    run(subscribed)
+    assert not tracker.heard(AgentSaid)
 
 
 def test_sums_by_agent_model_and_thread_make_up_the_total() -> None:

@@ -7,20 +7,27 @@ from organism.budget.thresholds import DEFAULT_THRESHOLDS, amount_of, level_of, 
 from organism.messages import AgentFailed, BudgetWarning
 
 
-def nearest_limit(states: Iterable[BudgetState]) -> BudgetWarning | None:
+def nearest_limit(
+    states: Iterable[BudgetState], thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS
+) -> BudgetWarning | None:
     """Return the warning of the limit that is nearest to its end, if any is near.
 
-    A warning arrives as a message, and so after the one being handled; whoever handles one for long looks here.
+    A warning arrives as a message, and so after the one being handled; whoever handles one for long looks here, and so
+    does who handles none.
+
+    Args:
+        states: The accounts.
+        thresholds: Per cent of a limit at which it warns, ascending.
     """
     found: BudgetWarning | None = None
     for state in states:
-        for dimension, threshold in reached(state.limits, state.spent, state.elapsed_ns, DEFAULT_THRESHOLDS):
+        for dimension, threshold in reached(state.limits, state.spent, state.elapsed_ns, thresholds):
             if found is None or threshold > found.threshold:
                 found = BudgetWarning(
                     account=state.account,
                     dimension=dimension,
                     threshold=threshold,
-                    level=level_of(threshold, DEFAULT_THRESHOLDS),
+                    level=level_of(threshold, thresholds),
                     limit=limit_of(state.limits, dimension) or 0,
                     spent=amount_of(state.spent, state.elapsed_ns, dimension),
                 )

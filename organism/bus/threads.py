@@ -10,7 +10,7 @@ import msgspec
 
 from organism.bus.approvals import Approval, Waits
 from organism.bus.signal import Signal
-from organism.errors import Shortfall
+from organism.errors import DeliveryError, Shortfall
 from organism.messages import RUNTIME_MESSAGES, Envelope, Message, ThreadOutcome, ThreadResult
 
 ThreadStatus = Literal["open", "blocked", "paused", "closing", "dormant"]
@@ -19,6 +19,30 @@ while. ``closing``: it takes nothing new. ``dormant``: the journal keeps it, but
 
 MessageKey = tuple[str, int]
 """A message and the number of a question (or child) within its handler: the same in every run of the handler."""
+
+
+class ThreadPausedError(DeliveryError):
+    """An operator has paused the thread.
+
+    Attributes:
+        thread_id: The thread.
+    """
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"thread {thread_id!r} is paused; an operator can let it go on")
+
+
+class NoMailboxError(DeliveryError):
+    """The thread stands for calls from outside: no agent belongs to it, so no message can be for one.
+
+    Attributes:
+        thread_id: The thread.
+    """
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"thread {thread_id!r} is for model calls from outside and takes no messages; open another")
 
 
 class Lane:
@@ -111,12 +135,14 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         trace: The thread's own trace context, if there is one.
         parent_trace: The context it is nested in: from outside, or of the handler that spawned it.
         spawned_by: The message of its parent whose handler opened it, and as which of its questions.
+        standing: Whether no message began it: it was opened for calls from outside, and stands until an order ends it.
     """
 
     opened_ns: int
     trace: str | None = None
     parent_trace: str | None = None
     spawned_by: MessageKey | None = None
+    standing: bool = False
 
 
 class Thread:
@@ -209,6 +235,23 @@ class Thread:
             if lane.running or lane.arriving or lane.runnable:
                 return True
         return False
+
+    @property
+    def standing(self) -> bool:
+        """Whether it is there for calls from outside: nothing but an order ends it."""
+        return self.origin.standing
+
+    @property
+    def at_work(self) -> bool:
+        """Whether its time runs: always while it is open, but of a standing thread only during calls."""
+        return self.status in ("open", "closing") and (not self.standing or bool(self.scopes))
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has ended, or nothing of it goes on before somebody does something about it."""
+        if self.result is not None or self.status in ("blocked", "paused"):
+            return True
+        return self.standing and self.status == "open" and not self.at_work
 
     @property
     def parked(self) -> Waits | None:

@@ -14,23 +14,28 @@ from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.bus.approvals import Decision
 from organism.control.accounts import Accounts, LimitsChange, account_of
-from organism.control.identity import Identity
 from organism.control.looking import Looking
 from organism.control.orders import PYTHON, Order, Receipts, UnknownLetterError
 from organism.control.owners import Owners
-from organism.control.parts import Parts
 from organism.control.pauses import KeptPauses
 from organism.control.recent import Recent
 from organism.control.rooms import Rooms
-from organism.control.swapping import put_in_force
 from organism.control.views import Accepted, Done, Reloaded, Status
 from organism.errors import ConfigError
-from organism.journal import Piece, kept
+from organism.journal import Keep, Piece, kept
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
 from organism.usage.events import AnyEvent, OperatorAction, ThreadClosed
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+_INSTANCE = "instance"
+
+
+class Instance(msgspec.Struct, frozen=True, tag=True):
+    """Names a journal: event ids are unique within it."""
+
+    id: str
 
 
 class Control:
@@ -43,6 +48,7 @@ class Control:
         rooms: What it is made of.
         look: Answers questions.
         cursors: How far exporters have come.
+        owners: Which caller has opened which thread.
         reload: Reads the configuration again; set by whoever knows where it is.
         stop_ordered: Set when the process is told to stop; whoever runs it waits for that.
     """
@@ -52,24 +58,28 @@ class Control:
         self._recent = Recent()
         self._accounts = Accounts(rooms.budgets, rooms.ledger)
         self._receipts = Receipts(rooms.journal, rooms.clock.now_ns)
-        self._owners = Owners(rooms.journal)
+        self.owners = Owners(rooms.journal)
         self._pauses = KeptPauses(rooms.journal, rooms.pump.pauses)
         self.cursors = Cursors(rooms.journal)
         self.look = Looking(rooms, self._accounts, self._recent)
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.stop_ordered = anyio.Event()
-        self._identity = Identity(rooms.journal, rooms.ids)
+        self._instance = ""
         rooms.usage.on_event(self._recent.on_event, *Recent.KINDS)
-        rooms.usage.on_event(self._owners.on_event, ThreadClosed)
+        rooms.usage.on_event(self.owners.on_event, ThreadClosed)
         rooms.outbox.carried = self._recent.on_carried
 
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""
         kept = tuple(pieces)
-        self._identity.restore(kept)
+        for body in (piece.body for piece in kept if piece.key == _INSTANCE):
+            self._instance = msgspec.json.decode(body, type=Instance).id
+        if not self._instance:
+            self._instance = self.rooms.ids.next("in")
+            self.rooms.journal.append(Keep(_INSTANCE, "", Instance(self._instance)))
         self.cursors.restore(kept)
         self._receipts.restore(kept)
-        self._owners.restore(kept)
+        self.owners.restore(kept)
         self._pauses.restore(kept)
 
     def recall(self, event: AnyEvent) -> None:
@@ -80,7 +90,7 @@ class Control:
     @property
     def source(self) -> str:
         """What events call this organism: its name and its journal's, within which event ids are unique."""
-        return f"urn:organism:{self.rooms.name}:{self._identity.id}"
+        return f"urn:organism:{self.rooms.name}:{self._instance}"
 
     def status(self) -> Status:
         """Return the organism at this instant."""
@@ -112,7 +122,7 @@ class Control:
             opened = self.rooms.pump.open_thread(
                 payload, recipient, thread_id=thread_id, limits=limits, labels=labels, trace=trace
             )
-            self._owners.note(opened, order)
+            self.owners.note(opened, order)
             self._audit(order, "thread.open", opened, after={"to": recipient})
             return Accepted(opened)
 
@@ -131,7 +141,7 @@ class Control:
             JournalError: If it cannot be kept.
         """
         payload = as_message(message)
-        self._owners.check(thread_id, order)
+        self.owners.check(thread_id, order)
 
         def step() -> Accepted:
             message_id = self.rooms.pump.send(thread_id, payload, to)
@@ -340,16 +350,6 @@ class Control:
         if self.reload is None:
             raise ConfigError("this organism was not made from a file, so there is nothing to read again")
         return await self._do_slowly(order, "reload", "", self.reload, None)
-
-    def put_in_force(self, parts: Parts) -> None:
-        """Put other parts in force in one step, or change nothing; see :mod:`organism.control.swapping`.
-
-        Raises:
-            ConfigError: If they do not fit together.
-            StoppedError: If the organism is not running.
-        """
-        put_in_force(self.rooms, parts)
-        self._pauses.forget_gone()
 
     async def note(self, action: str, target: str, *, after: object = None, order: Order = PYTHON) -> None:
         """Write an audit row for something that was done outside of the organism, such as making a token.

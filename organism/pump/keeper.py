@@ -59,7 +59,6 @@ class Keeper:
 
     def thread(self, thread: Thread) -> None:
         """Keep what a thread is and how it stands."""
-        running = thread.status in ("open", "closing")
         record = ThreadRecord(
             thread_id=thread.id,
             root=thread.root,
@@ -69,7 +68,7 @@ class Keeper:
             labels=thread.labels,
             status=thread.status,
             open_ns=self._registry.budget(thread.id).elapsed_ns,
-            running_since_ns=self._clock.now_ns() if running else None,
+            running_since_ns=self._clock.now_ns() if thread.at_work else None,
             carve=self._registry.carve_of(thread.id),
             origin=thread.origin,
             blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Shortfall) else None,

@@ -117,6 +117,11 @@ class Lifecycle:
         if len(self._results) > _RESULTS_KEPT:
             self._keeper.forget_ended(self._results.popitem(last=False)[0])
 
+    def has_closed(self, thread_id: str) -> bool:
+        """Whether a thread of that name has ended, as far as is remembered, or is about to."""
+        ending = self._threads.get(thread_id)
+        return thread_id in self._closed or (ending is not None and ending.status == "closing")
+
     def check_id(self, thread_id: str) -> None:
         """Refuse an id that cannot be a thread's, or was one.
 
@@ -130,8 +135,8 @@ class Lifecycle:
         if thread_id in self._threads or thread_id in self._closed:
             raise ConfigError(f"thread {thread_id!r} exists or has existed; a thread's id is never used again")
 
-    def begin(self, thread: Thread, envelope: Envelope) -> None:
-        """Open a thread with its first message."""
+    def begin(self, thread: Thread, envelope: Envelope | None = None) -> None:
+        """Open a thread with its first message; a standing one has none."""
         self._threads[thread.id] = thread
         self._keeper.thread(thread)
         self._outbox.emit(
@@ -144,7 +149,8 @@ class Lifecycle:
                 trace_id=trace_id_of(thread.origin.trace),
             )
         )
-        self._delivery.accept(thread, envelope)
+        if envelope is not None:
+            self._delivery.accept(thread, envelope)
 
     @property
     def _running(self) -> anyio.abc.TaskGroup:
@@ -163,7 +169,7 @@ class Lifecycle:
 
     def run_in(self, tasks: anyio.abc.TaskGroup | None) -> None:
         """Run threads in these tasks from now on; ``None`` when there is nothing more to run."""
-        self._workers = Workers(tasks, self._work, self.look) if tasks is not None else None
+        self._workers = Workers(tasks, self._work, self._look) if tasks is not None else None
 
     def start_lane(self, thread: Thread, lane: Lane) -> None:
         """Set a lane to work, unless somebody does or its thread cannot."""
@@ -183,13 +189,13 @@ class Lifecycle:
                 await self._delivery.deliver(thread, envelope)
                 del thread.timed[envelope.id]
         finally:
-            self.look(thread)
+            self._look(thread)
 
-    def look(self, thread: Thread) -> None:
+    def _look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""
         if thread.status == "paused" and not any(lane.running for lane in thread.lanes.values()):
             self._registry.pause_time(thread.id)
-        if thread.status != "open":
+        if thread.status != "open" or thread.standing:
             thread.note_change()
             return
         if thread.busy:
@@ -239,7 +245,7 @@ class Lifecycle:
         """Start nothing more of a thread; its wall time stands still once what runs of it is done."""
         thread.status = "paused"
         self._keeper.thread(thread)
-        self.look(thread)
+        self._look(thread)
 
     def go_on(self, thread: Thread) -> None:
         """Let a paused thread go on, or wait for budget as it did before."""
@@ -259,12 +265,13 @@ class Lifecycle:
 
     def _open(self, thread: Thread) -> None:
         thread.status = "open"
-        self._registry.resume_time(thread.id)
+        if not thread.standing:
+            self._registry.resume_time(thread.id)
         self._keeper.thread(thread)
         for lane in thread.lanes.values():
             if lane.runnable:
                 self.start_lane(thread, lane)
-        self.look(thread)
+        self._look(thread)
 
     async def halt(self) -> None:
         """Stop all handlers where they are, wait for open calls to settle, and keep every thread as it stands."""
@@ -331,4 +338,4 @@ class Lifecycle:
         thread.note_change()
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             parent.children.discard(thread.id)
-            self.look(parent)
+            self._look(parent)

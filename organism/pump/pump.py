@@ -8,19 +8,21 @@ Architecture invariant: the pump never reads a payload and never talks to a prov
 all the pump knows of it is that a message may have to wait.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from types import TracebackType
 from typing import Self
 
 import anyio
 import anyio.abc
+import msgspec
 
 from organism.agents.agent import Agent
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.mailbox import MailboxStatistics
 from organism.bus.routing import check
-from organism.bus.threads import MessageKey, Origin, Question, Thread, ThreadView, view
+from organism.bus.threads import MessageKey, NoMailboxError, Origin, Question, Thread, ThreadView, view
 from organism.clock import Clock
 from organism.errors import (
     AskCycleError,
@@ -30,22 +32,20 @@ from organism.errors import (
     Shortfall,
     StoppedError,
 )
-from organism.ids import IdSource
+from organism.ids import USER, IdSource
 from organism.journal import Journal, Piece
 from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
 from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery, Hooks
-from organism.pump.in_force import InForce
 from organism.pump.keeper import Keeper
 from organism.pump.letters import Letters
 from organism.pump.lifecycle import Lifecycle
 from organism.pump.outgoing import Outgoing, checked_size
 from organism.pump.pauses import Pauses
-from organism.pump.replacing import Replacing
 from organism.pump.restoring import Restorer, restore
 from organism.pump.run import Birth, OnExhausted
-from organism.pump.statistics import PumpStatistics
+from organism.pump.standing import StandingThreads
 from organism.pump.supervisor import Supervisor
 from organism.pump.upkeep import keep_up
 from organism.router.orphans import resolve_orphans
@@ -54,6 +54,18 @@ from organism.tracing import current_trace, parse_trace
 from organism.usage.activity import ActivityFeed
 from organism.usage.events import LimitChanged
 from organism.usage.outbox import Outbox
+
+
+class PumpStatistics(msgspec.Struct, frozen=True):
+    """A look at the pump."""
+
+    threads: int
+    blocked: int
+    dead_letters: int
+    mailboxes: dict[str, MailboxStatistics]
+    stopped_agents: dict[str, str]
+    paused_agents: frozenset[str] = frozenset()
+    accepting: bool = True
 
 
 class Pump:
@@ -86,13 +98,14 @@ class Pump:
         on_exhausted: OnExhausted = "park",
         activity: ActivityFeed | None = None,
     ) -> None:
-        self._in_force = InForce({agent.name: agent for agent in agents}, bounds or Bounds())
+        self.agents = {agent.name: agent for agent in agents}
         self.registry = registry
         self.router = router
         self.on_exhausted: OnExhausted = on_exhausted
         self._outbox = outbox
         self._clock = clock
         self._ids = ids
+        self._bounds = bounds or Bounds()
         self._activity = activity or ActivityFeed()
         # Delivery sets lanes going, which is the life of threads, which rests on delivery: tied by late binding.
         hooks = Hooks(
@@ -100,31 +113,21 @@ class Pump:
             defer=lambda thread, envelope: self._life.defer(thread, envelope),  # noqa: PLW0108
         )
         self._keeper = Keeper(journal, registry, clock)
-        self._delivery = Delivery(self._in_force, outbox, self._keeper, clock, ids, hooks)
-        self._supervisor = Supervisor(self, self._in_force, self._delivery, outbox, clock, self._activity)
+        self._delivery = Delivery(self.agents, self._bounds, outbox, self._keeper, clock, ids, hooks)
+        self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
         self.approvals = Approvals(self._life, self._keeper, outbox)
         self.pauses = Pauses(self._life, self._supervisor)
         self.letters = Letters(self, self._life, self._delivery, self._keeper)
-        self.replacing = Replacing(self._in_force, self._life, self._delivery, self._supervisor)
-        self._accepting = False
+        self.accepting = False
+        self.standing = StandingThreads(self._life, registry, router, self._keeper, self)
         router.on_warning = self._warn
-
-    @property
-    def agents(self) -> Mapping[str, Agent]:
-        """The agents in force, by name."""
-        return self._in_force.agents
-
-    @property
-    def running(self) -> bool:
-        """Whether handlers can run."""
-        return self._life.tasks is not None
 
     async def __aenter__(self) -> Self:
         tasks = await anyio.create_task_group().__aenter__()
         self._life.run_in(tasks)
         tasks.start_soon(keep_up, self._life, self.registry, self._clock, self._keeper.journal.durable)
-        self._accepting = True
+        self.accepting = True
         return self
 
     async def __aexit__(
@@ -133,7 +136,7 @@ class Pump:
         """Stop: what a durable journal keeps stays open for the next process, everything else is ended."""
         if (tasks := self._life.tasks) is None:
             return
-        self._accepting = False
+        self.accepting = False
         with anyio.CancelScope(shield=True):
             if self._keeper.journal.durable:
                 await self._life.halt()
@@ -147,13 +150,7 @@ class Pump:
         self._life.run_in(None)
 
     def restore(self, pieces: Iterable[Piece], messages: MessageRegistry, last_time_ns: int) -> None:
-        """Take up what a journal has kept: every thread as it stood, none of them running yet.
-
-        Args:
-            pieces: Its live state.
-            messages: Knows the message types.
-            last_time_ns: The newest instant in the journal, until which threads have been open.
-        """
+        """Take up what a journal has kept, every thread as it stood, none running yet; see :class:`Restorer`."""
         parts = (self._life, self._delivery, self._keeper, self.registry, self.router.memo)
         restore(pieces, Restorer(*parts, messages, last_time_ns))
 
@@ -196,13 +193,13 @@ class Pump:
             DeliveryError: If the message cannot be accepted.
             StoppedError: If the organism is stopping.
         """
-        if not self._accepting:
+        if not self.accepting:
             raise StoppedError
-        check(None, to, message, self.agents, reply=False)
-        size = checked_size(message, self._in_force.bounds)
+        check(USER, to, message, self.agents, reply=False)
+        size = checked_size(message, self._bounds)
         thread_id = thread_id or self._ids.next("th")
         self._life.check_id(thread_id)
-        origin = self._origin(str(outside) if (outside := parse_trace(trace)) is not None else None)
+        origin = self.origin(trace)
         thread = Thread(thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels or {}, origin=origin)
         envelope = self._delivery.first(thread, to, message, size)
         self._delivery.check_room(envelope)
@@ -220,12 +217,14 @@ class Pump:
             DeliveryError: If the message cannot be accepted.
             StoppedError: If the organism is stopping.
         """
-        if not self._accepting:
+        if not self.accepting:
             raise StoppedError
         thread = self._life.get(thread_id)
+        if thread.standing:
+            raise NoMailboxError(thread_id)
         recipient = to or thread.entry
-        check(None, recipient, message, self.agents, reply=False)
-        envelope = self._delivery.first(thread, recipient, message, checked_size(message, self._in_force.bounds))
+        check(USER, recipient, message, self.agents, reply=False)
+        envelope = self._delivery.first(thread, recipient, message, checked_size(message, self._bounds))
         self._delivery.check_room(envelope)
         self._delivery.accept(thread, envelope)
         return envelope.id
@@ -282,7 +281,7 @@ class Pump:
                 revision=after.revision,
             )
         )
-        if thread is not None:
+        if thread is not None and not thread.standing:
             for warning in warnings:
                 self._delivery.warn(thread, thread.entry, warning)
         for waiting in self._life.all():
@@ -293,10 +292,10 @@ class Pump:
 
     async def drain(self, within_s: float) -> bool:
         """Take no new threads and wait until the open ones have ended or wait for budget; whether they all did."""
-        self._accepting = False
+        self.accepting = False
         with anyio.move_on_after(within_s) as deadline:
             for thread in self._life.all():
-                while thread.result is None and thread.status not in ("blocked", "paused"):
+                while not thread.at_rest:
                     await thread.changed.wait()
         return not deadline.cancelled_caught
 
@@ -318,10 +317,10 @@ class Pump:
             threads=len(self._life),
             blocked=sum(thread.status == "blocked" for thread in self._life.all()),
             dead_letters=self._delivery.dead_letters.total,
-            mailboxes={name: self._delivery.mailboxes[name].statistics() for name in self.agents},
+            mailboxes={name: mailbox.statistics() for name, mailbox in self._delivery.mailboxes.items()},
             stopped_agents=dict(self._supervisor.stopped),
             paused_agents=frozenset(self._supervisor.paused),
-            accepting=self._accepting,
+            accepting=self.accepting,
         )
 
     # -- what runs ask for (the Host port) ---------------------------------------------------------------------------
@@ -340,35 +339,35 @@ class Pump:
         return models[0]
 
     async def put_question(
-        self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
+        self, thread: Thread, asker: Envelope, index: int, recipient: str, message: Message
     ) -> Question:
         """Send a question of a handler."""
-        bounds = self._in_force.bounds
-        chain = (*asker.asking, agent.name)
+        sender = asker.recipient
+        chain = (*asker.asking, sender)
         if recipient in chain:
             raise AskCycleError((*chain, recipient))
-        check(agent, recipient, message, self.agents, reply=False)
-        outgoing = Outgoing(recipient=recipient, message=message, size=checked_size(message, bounds))
-        envelope = self._delivery.question(asker, agent.name, outgoing, index)
-        if envelope.hops > bounds.hops:
-            raise BoundExceededError("hops", bounds.hops, "this thread goes round too long")
+        check(sender, recipient, message, self.agents, reply=False)
+        outgoing = Outgoing(recipient=recipient, message=message, size=checked_size(message, self._bounds))
+        envelope = self._delivery.question(asker, sender, outgoing, index)
+        if envelope.hops > self._bounds.hops:
+            raise BoundExceededError("hops", self._bounds.hops, "this thread goes round too long")
         question = Question(envelope.id, recipient, (asker.id, index))
         thread.know(question)
         await self._delivery.deliver(thread, envelope)
         return question
 
-    def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: Birth) -> Thread:
+    def spawn_child(self, parent: Thread, asker: Envelope, index: int, birth: Birth) -> Thread:
         """Open a child thread of a handler, or find the one its earlier run has opened."""
         key = (asker.id, index)
         if (known := parent.spawned.get(key)) is not None:
             return known
-        root, bounds = self._life.get(parent.root), self._in_force.bounds
-        if parent.depth + 1 > bounds.depth:
-            raise BoundExceededError("depth", bounds.depth, "child threads are nested too deep")
-        if root.descendants + 1 > bounds.descendants:
-            raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")
-        check(agent, birth.recipient, birth.message, self.agents, reply=False)
-        size = checked_size(birth.message, bounds)
+        root = self._life.get(parent.root)
+        if parent.depth + 1 > self._bounds.depth:
+            raise BoundExceededError("depth", self._bounds.depth, "child threads are nested too deep")
+        if root.descendants + 1 > self._bounds.descendants:
+            raise BoundExceededError("descendants", self._bounds.descendants, "the thread has too many descendants")
+        check(asker.recipient, birth.recipient, birth.message, self.agents, reply=False)
+        size = checked_size(birth.message, self._bounds)
         child_id = self._ids.next("th")
         refusal = self.registry.open_thread(child_id, limits=birth.limits, parent=parent.id, child_budget=birth.budget)
         if refusal is not None:
@@ -380,7 +379,7 @@ class Pump:
             depth=parent.depth + 1,
             entry=birth.recipient,
             labels=parent.labels,
-            origin=self._origin(current_trace(), key),
+            origin=self.origin(current_trace(), key),
         )
         root.descendants += 1
         self._keeper.thread(root)
@@ -389,11 +388,13 @@ class Pump:
         self._life.begin(child, self._delivery.first(child, birth.recipient, birth.message, size))
         return child
 
-    def _origin(self, parent_trace: str | None, spawned_by: MessageKey | None = None) -> Origin:
-        trace = self._activity.begin(parent_trace)
-        return Origin(opened_ns=self._clock.now_ns(), trace=trace, parent_trace=parent_trace, spawned_by=spawned_by)
+    def origin(self, parent_trace: str | None, spawned_by: MessageKey | None = None) -> Origin:
+        """Say when and out of what a thread begins that is opened now."""
+        above = str(known) if (known := parse_trace(parent_trace)) is not None else None
+        trace = self._activity.begin(above)
+        return Origin(opened_ns=self._clock.now_ns(), trace=trace, parent_trace=above, spawned_by=spawned_by)
 
     def _warn(self, spender: Spender, warning: BudgetWarning) -> None:
         thread = self._life.find(spender.thread_id)
-        if thread is not None and thread.status != "closing":
+        if thread is not None and thread.status != "closing" and not thread.standing:
             self._delivery.warn(thread, spender.agent, warning)

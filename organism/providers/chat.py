@@ -129,7 +129,8 @@ def _tools(request: CompletionRequest) -> Json:
         "tools": [
             {
                 "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+                | ({"strict": True} if tool.strict else {}),
             }
             for tool in request.tools
         ],

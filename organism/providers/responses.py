@@ -127,7 +127,7 @@ def _tools(request: CompletionRequest) -> Json:
                 "name": tool.name,
                 "description": tool.description,
                 "parameters": tool.parameters,
-                "strict": False,
+                "strict": tool.strict,
             }
             for tool in request.tools
         ],

@@ -153,11 +153,13 @@ class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
         name: Letters, digits, ``-`` and ``_``, at most 64.
         description: What it does and when to use it.
         parameters: A JSON Schema of type ``object``.
+        strict: Whether the provider is to enforce the schema to the letter, where it can.
     """
 
     name: str
     description: str
     parameters: dict[str, Any]
+    strict: bool = False
 
 
 class OneTool(msgspec.Struct, frozen=True):

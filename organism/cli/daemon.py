@@ -3,7 +3,6 @@
 import importlib.util
 import signal
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -13,8 +12,9 @@ from msgspec.structs import replace
 from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
 from organism.cli import exits
+from organism.cli.gateway import gateway_settings
 from organism.cli.journal import journal_of
-from organism.cli.reloading import Reloader
+from organism.cli.reloading import reloader
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.config.build import log_settings
 from organism.config.build_exporters import exports
@@ -49,20 +49,15 @@ def run_daemon(
 
     loaded = load_config(file, environment)
     config = loaded.config
+    settings = log_settings(config)
     folder = state_folder(file, state)
     with owned(folder), bind(config.daemon.host, config.daemon.port if port is None else port) as listener:
         token = load_or_make_token(folder)
-        secrets = {token}
-
-        def log_as(configured: LoadedConfig) -> None:
-            settings = log_settings(configured.config)
-            secrets.update(_secrets(configured, environment))  # those before may still be named in errors
-            set_up(replace(settings, format=log_format or settings.format), secrets)
-
-        log_as(loaded)
+        secrets = (token, *_secrets(loaded, environment))
+        set_up(replace(settings, format=log_format or settings.format), secrets)
         organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
         try:
-            anyio.run(_serve, organism, file, loaded, folder, listener, environment, log_as)
+            anyio.run(_serve, organism, file, loaded, folder, listener, environment)
         finally:
             remove_address(folder)
     return exits.OK
@@ -75,13 +70,13 @@ async def _serve(
     state: Path,
     listener: socket.socket,
     environment: dict[str, str],
-    log_as: Callable[[LoadedConfig], None],
 ) -> None:
     from organism.api.application import Options
     from organism.api.routes.metrics import metrics_group
     from organism.api.routes.pages import DASHBOARD
     from organism.api.server import ControlServer, url_of
     from organism.exporters.prometheus import PrometheusExporter
+    from organism.gateway.routes import gateway_group
 
     log = structlog.get_logger("organism.daemon")
     tokens = TokenBook.open(state, organism.clock.now_ns)
@@ -89,12 +84,15 @@ async def _serve(
     organism.usage.on_event(_log_event, *STORED)
     prometheus = PrometheusExporter(organism, names=genai_names(environment))
     hosts = tuple(loaded.config.daemon.hosts)
-    options = Options(hosts=hosts, groups=(DASHBOARD, metrics_group(prometheus.render)))
     control = organism.control
-    control.reload = Reloader(organism, file, loaded, environment, _log_progress, log_as)
+    gateway = gateway_settings(loaded)
+    groups = [DASHBOARD, metrics_group(prometheus.render)]
+    groups += [gateway_group(control, tokens, gateway)] if gateway is not None else []
+    options = Options(hosts=hosts, groups=tuple(groups))
+    control.reload = reloader(organism, file, loaded, environment)
     origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
     async with anyio.create_task_group() as tasks:
-        server = ControlServer(organism.control, tokens, listener, options)
+        server = ControlServer(control, tokens, listener, options)
         # The server outlives the organism: followers are told of its end, and their streams end with it.
         async with otel_exporting(organism, environment), organism, exporting(exported, origin):
             tasks.start_soon(server.serve)
@@ -192,4 +190,11 @@ def _secrets(loaded: LoadedConfig, environment: dict[str, str]) -> tuple[str, ..
     written = (section.api_key.reveal() for section in keyed if section.api_key is not None)
     hooks = (s for s in loaded.config.exporters.values() if isinstance(s, WebhookExporterSection))
     signing = (one.reveal() for hook in hooks for one in (hook.secret, hook.token) if one is not None)
-    return (*written, *signing, *(value for name, value in environment.items() if name.endswith(_SECRET_ENDINGS)))
+    gateway = loaded.config.gateway
+    keys = (one.key.reveal() for one in (gateway.keys.values() if gateway else ()) if one.key is not None)
+    return (
+        *written,
+        *signing,
+        *keys,
+        *(value for name, value in environment.items() if name.endswith(_SECRET_ENDINGS)),
+    )

@@ -1,29 +1,55 @@
 """From a checked configuration to the plain values that the rooms take. Only :mod:`organism.app` calls this."""
 
 import msgspec
+from msgspec.structs import replace
 
+from organism.agents.agent import Agent
 from organism.agents.llm import TextListener
+from organism.agents.tools import ToolServer
 from organism.amounts import NS_PER_S, Limits, nanousd
+from organism.budget.holds import Mode
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
 from organism.config.build_agents import build_agents, response_types
 from organism.config.build_providers import Progress, build_provider, provider_kinds
 from organism.config.build_router import model_plans, otherwise, overrides, router_settings
 from organism.config.build_tools import build_tool_servers
-from organism.config.kept import Kept, kept_provider
 from organism.config.load import LoadedConfig, time_zone
-from organism.config.schema import Config, LimitsSection, ScopedLimitsSection, ThreadLimitsSection
-from organism.control.parts import Parts
+from organism.config.schema import Config
+from organism.config.schema_limits import LimitsSection, ScopedLimitsSection, ThreadLimitsSection
 from organism.exporters.logs import LogSettings
+from organism.messages import Message
+from organism.pricing.book import Override
+from organism.pricing.rates import Rates
 from organism.pump.bounds import Bounds
+from organism.pump.run import OnExhausted
+from organism.router.call import RouterSettings
+from organism.router.plan import ModelPlan
+from organism.router.provider import Provider
 
 
-def build(
-    loaded: LoadedConfig,
-    environment: dict[str, str],
-    progress: Progress,
-    on_text: TextListener | None,
-    kept: Kept | None = None,
-) -> Parts:
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an organism is made of, as plain values; each is called as the argument of ``Organism`` it becomes."""
+
+    agents: tuple[Agent, ...]
+    tool_servers: tuple[ToolServer, ...]
+    messages: tuple[type[Message], ...]
+    models: dict[str, ModelPlan]
+    providers: dict[str, Provider]
+    provider_kinds: dict[str, str]
+    prices: dict[str, Override]
+    unpriced_rates: Rates | None
+    limits: BudgetPlan
+    router: RouterSettings
+    bounds: Bounds
+    name: str
+    entry: str
+    mode: Mode
+    thresholds: tuple[int, ...]
+    on_exhausted: OnExhausted
+    wait_s: float
+
+
+def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress, on_text: TextListener | None) -> Parts:
     """Turn a configuration into parts.
 
     Args:
@@ -31,19 +57,18 @@ def build(
         environment: Where default API keys are looked up.
         progress: Told what takes long.
         on_text: Follows answers of LLM agents while they are written.
-        kept: What runs already, and is taken over where the configuration has not changed it.
 
     Raises:
         ConfigError: If a handler does not import, a key is missing or a package is not installed.
     """
     config = loaded.config
     providers = {
-        name: kept_provider(kept, name, section) or build_provider(loaded, name, section, environment, progress)
+        name: build_provider(loaded, name, section, environment, progress)
         for name, section in config.llm.providers.items()
     }
-    servers = build_tool_servers(loaded, environment, kept)
+    servers = build_tool_servers(loaded, environment)
     return Parts(
-        agents=build_agents(loaded, servers, on_text, kept),
+        agents=build_agents(loaded, servers, on_text),
         tool_servers=tuple(servers.values()),
         messages=response_types(loaded),
         models=model_plans(config),
@@ -79,14 +104,8 @@ def budget_plan(config: Config) -> BudgetPlan:
     short = config.max_tokens_per_thread if config.max_tokens_per_thread is not None else limits.max_tokens_per_thread
     written = limits.thread.tokens if short is None else short
     tokens = DEFAULT_TOKENS_PER_THREAD if written is None else written
-    seconds = limits.thread.seconds
     return BudgetPlan(
-        thread=Limits(
-            tokens=None if tokens == "unlimited" else tokens,
-            cost_nanousd=_cost(limits.thread),
-            elapsed_ns=None if seconds is None else int(seconds * NS_PER_S),
-            calls=limits.thread.calls,
-        ),
+        thread=replace(thread_limits(limits.thread), tokens=None if tokens == "unlimited" else tokens),
         windows={"day": _limits(limits.day), "month": _limits(limits.month)},
         agents={name: _scoped(section) for name, section in limits.agents.items()},
         models={name: _scoped(section) for name, section in limits.models.items()},
@@ -94,6 +113,12 @@ def budget_plan(config: Config) -> BudgetPlan:
         time_zone=time_zone(config),
         wrap_up_percent=limits.wrap_up,
     )
+
+
+def thread_limits(section: ThreadLimitsSection) -> Limits:
+    """Return the limits of a thread in integer units."""
+    elapsed = None if section.seconds is None else int(section.seconds * NS_PER_S)
+    return replace(_limits(section), elapsed_ns=elapsed)
 
 
 def _limits(section: LimitsSection | ThreadLimitsSection) -> Limits:

@@ -20,12 +20,15 @@ from organism.config.schema_agents import (
     SendToolSection,
 )
 from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection, PriceSection
-from organism.ids import AGENT_NAME, USER
+from organism.ids import AGENT_NAME, THREAD_ID, USER
 
 DEFAULT_FILE = "organism.yaml"
 
 _SERVER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 """It begins the names of the server's tools, which have 64 characters at most."""
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
@@ -81,6 +84,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     _check_models(loaded)
     _check_prices(loaded)
     _check_limits(loaded)
+    _check_gateway(loaded)
     return loaded
 
 
@@ -214,8 +218,9 @@ def _check_prices(loaded: LoadedConfig) -> None:
 
 def _check_limits(loaded: LoadedConfig) -> None:
     config = loaded.config
+    keys = config.gateway.keys if config.gateway is not None else {}
     for name in config.limits.agents:
-        _known(loaded, name, config.agents, "agent", "limits", "agents", name)
+        _known(loaded, name, [*config.agents, *keys], "agent", "limits", "agents", name)
     for name in config.limits.models:
         _known(loaded, name, config.llm.models, "model", "limits", "models", name)
     for name in config.limits.providers:
@@ -232,6 +237,26 @@ def _check_limits(loaded: LoadedConfig) -> None:
     if zone not in available_timezones() | {"UTC"}:
         known = sorted(available_timezones())
         loaded.fail(f"no time zone is called {zone!r}{did_you_mean(zone, known)}", "limits", "time_zone")
+
+
+def _check_gateway(loaded: LoadedConfig) -> None:
+    gateway = loaded.config.gateway
+    if gateway is None:
+        return
+    for place, model in enumerate(gateway.models):
+        _known(loaded, model, loaded.config.llm.models, "model", "gateway", "models", place)
+    for name, key in gateway.keys.items():
+        at: Path_ = ("gateway", "keys", name)
+        if name == USER or not AGENT_NAME.fullmatch(name):
+            loaded.fail(f"{name!r} cannot be a key's name: use a letter, then letters, digits, '-' or '_'", *at)
+        if name in loaded.config.agents:
+            loaded.fail(f"an agent is called {name!r} too, so nobody could tell what each has spent", *at)
+        if (key.key is None) == (key.sha256 is None):
+            loaded.fail("give either the key, as ${env:NAME}, or its sha256", *at)
+        if key.sha256 is not None and not _SHA256.fullmatch(key.sha256):
+            loaded.fail("this is no hash: write 64 hexadecimal digits, as sha256sum does", *at, "sha256")
+        if key.thread is not None and not THREAD_ID.fullmatch(key.thread):
+            loaded.fail(f"{key.thread!r} cannot be a thread's id: use letters, digits, '-', '_'", *at, "thread")
 
 
 def time_zone(config: Config) -> ZoneInfo:

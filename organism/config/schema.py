@@ -3,7 +3,6 @@
 Nothing here reads files or environment; values are as written, with units in the field's name or its description.
 """
 
-from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,51 +10,10 @@ from msgspec import Meta
 
 from organism.config.schema_agents import AgentSection, MCPServerSection
 from organism.config.schema_exporters import ExporterSection
+from organism.config.schema_gateway import GatewaySection
+from organism.config.schema_limits import AllLimitsSection
 from organism.config.schema_llm import LLMSection, PriceSection
-from organism.config.schema_values import Count, LogLevel, Per, Positive, Section
-
-
-class LimitsSection(Section, frozen=True, kw_only=True):
-    """Ceilings; what is left out is not limited."""
-
-    tokens: Annotated[Count | Literal["unlimited"] | None, Meta(description="all tokens, input and output")] = None
-    usd: Annotated[Decimal | None, Meta(description="dollars, such as 0.50")] = None
-    calls: Annotated[Count | None, Meta(description="model calls")] = None
-
-
-class ThreadLimitsSection(LimitsSection, frozen=True, kw_only=True):
-    """Ceilings of each thread."""
-
-    seconds: Annotated[Decimal | None, Meta(description="seconds a thread may be open, parked time not counted")] = None
-
-
-class ScopedLimitsSection(LimitsSection, frozen=True, kw_only=True):
-    """Ceilings of one agent, model or provider."""
-
-    per: Annotated[Per, Meta(description="what they are counted over")] = "thread"
-
-
-class AllLimitsSection(Section, frozen=True, kw_only=True):
-    """All ceilings. A call holds on every scope it falls into, or on none."""
-
-    max_tokens_per_thread: Annotated[
-        Count | Literal["unlimited"] | None, Meta(description="short for thread.tokens; 100,000 unless given")
-    ] = None
-    thread: Annotated[ThreadLimitsSection, Meta(description="each thread, however many agents it passes")] = (
-        ThreadLimitsSection()
-    )
-    day: Annotated[LimitsSection, Meta(description="all threads together, per day")] = LimitsSection()
-    month: Annotated[LimitsSection, Meta(description="all threads together, per month")] = LimitsSection()
-    agents: Annotated[dict[str, ScopedLimitsSection], Meta(description="by agent")] = {}
-    models: Annotated[dict[str, ScopedLimitsSection], Meta(description="by model")] = {}
-    providers: Annotated[
-        dict[str, ScopedLimitsSection], Meta(description="by provider; what one refuses goes to the model's next route")
-    ] = {}
-    time_zone: Annotated[str, Meta(description="where days and months begin, such as Europe/Berlin")] = "UTC"
-    wrap_up: Annotated[
-        int,
-        Meta(ge=0, le=50, description="per cent of a thread's tokens and usd kept for a last call after the warning"),
-    ] = 5
+from organism.config.schema_values import Count, LogLevel, Positive, Section
 
 
 class BoundsSection(Section, frozen=True, kw_only=True):
@@ -136,5 +94,8 @@ class Config(Section, frozen=True, kw_only=True):
     bounds: Annotated[BoundsSection, Meta(description="structural bounds")] = BoundsSection()
     journal: Annotated[JournalSection, Meta(description="what is kept for how long")] = JournalSection()
     daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()
+    gateway: Annotated[
+        GatewaySection | None, Meta(description="lets programs that speak to OpenAI spend budgets; off unless given")
+    ] = None
     exporters: Annotated[dict[str, ExporterSection], Meta(description="where events go beside the API")] = {}
     logging: Annotated[LoggingSection, Meta(description="what is logged")] = LoggingSection()

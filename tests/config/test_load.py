@@ -42,6 +42,10 @@ def parse(source: str, **environment: str) -> LoadedConfig:
     return parse_config(source, "organism.yaml", Path.cwd(), environment)
 
 
+def with_gateway(section: str) -> str:
+    return GOOD + "gateway:\n" + section
+
+
 def with_line(old: str, new: str) -> str:
     assert old in GOOD
     return GOOD.replace(old, new)
@@ -57,6 +61,12 @@ BAD = [
     (with_line("{model: main}", "{model: main, handler: a:b}"), 9, "agents.writer", "has both"),
     (with_line("{model: main}", "{model: main, nxt: critic}"), 9, "agents.writer.nxt", "did you mean 'next'"),
     (with_line("{model: main}", "{model: mian}"), 9, "agents.writer.model", "did you mean 'main'"),
+    (with_gateway("  models: [mian]\n"), 12, "gateway.models[0]", "did you mean 'main'"),
+    (with_gateway("  keys: {ci: {}}\n"), 12, "gateway.keys.ci", "either the key"),
+    (with_gateway(f"  keys: {{writer: {{sha256: {'a' * 64}}}}}\n"), 12, "gateway.keys.writer", "agent is called"),
+    (with_gateway(f"  keys: {{1st: {{sha256: {'a' * 64}}}}}\n"), 12, "gateway.keys.1st", "cannot be a key's name"),
+    (with_gateway("  keys: {ci: {sha256: abc}}\n"), 12, "gateway.keys.ci.sha256", "64 hexadecimal"),
+    (with_gateway(f"  keys: {{ci: {{sha256: {'a' * 64}, thread: a/b}}}}\n"), 12, "gateway.keys.ci.thread", "thread's"),
     (with_line("next: writer", "next: wirter"), 10, "agents.critic.next", "did you mean 'writer'"),
     (with_line("next: writer", "next: [writer, wrter]"), 10, "agents.critic.next[1]", "did you mean 'writer'"),
     (with_line("next: writer", "peers: [nobody]"), 10, "agents.critic.peers[0]", "no agent is called 'nobody'"),

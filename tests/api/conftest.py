@@ -9,11 +9,14 @@ import pytest
 
 from organism import Context, Organism, Text, agent
 from organism.api.application import Options
+from organism.api.groups import Group
 from organism.api.routes.metrics import metrics_group
 from organism.api.routes.pages import DASHBOARD
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
 from organism.exporters.prometheus import PrometheusExporter
+from organism.gateway.routes import gateway_group
+from organism.gateway.settings import Settings
 from organism.testing import ScriptedProvider
 
 TOKEN = "the-first-token-of-the-tests-of-the-api"
@@ -45,14 +48,15 @@ def make(**options: object) -> Organism:
 
 @asynccontextmanager
 async def serve(
-    organism: Organism | None = None, **options: object
+    organism: Organism | None = None, groups: tuple[Group, ...] = (), **options: object
 ) -> AsyncIterator[tuple[Organism, httpx2.AsyncClient]]:
-    """Serve an organism on a free port, and hand out a client with the first token."""
+    """Serve an organism on a free port as the daemon does, and hand out a client with the first token."""
     organism = organism or make(**options)
     tokens = TokenBook(organism.clock.now_ns)
     tokens.know("owner", TOKEN, ("admin",))
     with bind("127.0.0.1", 0) as listener:
-        groups = (DASHBOARD, metrics_group(PrometheusExporter(organism).render))
+        gateway = gateway_group(organism.control, tokens, Settings(models=("main",)))
+        groups = (DASHBOARD, metrics_group(PrometheusExporter(organism).render), gateway, *groups)
         api = Options(hosts=("organism.example",), groups=groups, failures_per_minute=100_000)
         server = ControlServer(organism.control, tokens, listener, api)
         async with anyio.create_task_group() as tasks:

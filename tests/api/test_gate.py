@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import pytest
 
 from organism import ConfigError, Organism
 from organism.api.application import Options, build_api, build_application
-from organism.api.gate import Gate, Rule, bearer, deeper_than
+from organism.api.gate import Bounds, Gate, Rule, bearer, deeper_than
+from organism.api.groups import Group
+from organism.api.routes.pages import DASHBOARD
 from organism.api.server import bind
-from organism.api.tokens import TokenBook
+from organism.api.tokens import Caller, TokenBook
 from organism.control.control import Control
+from organism.gateway.routes import gateway_group
+from organism.gateway.settings import Key, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -47,9 +52,15 @@ BAD_CREDENTIALS = [
 ]
 
 
+def gateway(control: Control) -> Group:
+    """Return the routes for programs from outside, which have an entrance of their own."""
+    key = Key(name="ci", sha256=sha256(b"sk-of-the-build-servers").hexdigest())
+    return gateway_group(control, TokenBook(control.rooms.clock.now_ns), Settings(models=("main",), keys=(key,)))
+
+
 def routes(control: Control) -> set[tuple[str, str, str | None]]:
     """Return method, path and declared scope of every route of the application itself."""
-    application = build_application(control, TokenBook(control.rooms.clock.now_ns))
+    application = build_application(control, TokenBook(control.rooms.clock.now_ns), [gateway(control)])
     found = set()
     for route in application.routes:
         for handler in getattr(route, "route_handlers", ()):
@@ -65,10 +76,12 @@ async def test_every_route_refuses_every_bad_credential(organism: Organism) -> N
     """No route but the health checks answers without a token, for another host or from another site."""
     book = TokenBook(organism.clock.now_ns)
     book.know("owner", TOKEN, ("admin",))
-    api = build_api(organism.control, book, Options(failures_per_minute=100_000))
+    groups = (DASHBOARD, gateway(organism.control))
+    api = build_api(organism.control, book, Options(groups=groups, failures_per_minute=100_000))
     async with organism:
         known = {(method, path) for method, path, _ in routes(organism.control)}
         assert len(known) >= 25
+        assert {path for _, path in known} >= {"/v1/chat/completions", "/v1/models", "/v1/models/t"}
         tricks = {("GET", "/nope"), ("TRACE", "/v1/threads"), ("HEAD", "/v1/threads"), ("GET", "/v1/threads/")}
         tricks |= {("GET", "/V1/threads"), ("GET", "/v1/%74hreads"), ("GET", "//v1/threads"), ("GET", "/healthz/x")}
         tricks |= {("GET", "/v1/threads?token=" + TOKEN), ("GET", "/v1/events?token=" + TOKEN)}
@@ -104,7 +117,9 @@ async def test_every_route_declares_a_scope_and_asks_for_it(served: Served) -> N
                 continue
             lesser = {"authorization": f"Bearer {secrets[wanted[scope]]}"}
             answer = await client.request(method, path, headers=lesser)
-            assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), (method, path)
+            said = answer.json()
+            code = said.get("code") or said["error"]["code"]
+            assert (answer.status_code, code) == (403, "scope_missing"), (method, path)
 
 
 async def test_token_that_may_only_send_reaches_only_its_own_threads(served: Served) -> None:
@@ -221,8 +236,15 @@ async def test_mutations_must_be_json(served: Served) -> None:
 
 @pytest.mark.parametrize(
     ("text", "deep"),
-    [("[" * 32 + "]" * 32, False), ("[" * 33, True), ('"' + "[" * 99 + '"', False), ('"\\"' + "[" * 99, True)],
-    ids=["at the bound", "above", "in a string", "string without an end"],
+    [
+        ("[" * 32 + "]" * 32, False),
+        ("[" * 33, True),
+        ('"' + "[" * 99 + '"', False),
+        ('"\\"' + "[" * 99, True),
+        ('{"a\\\\": ' * 33 + "1" + "}" * 33, True),
+        ("[]" * 99, False),
+    ],
+    ids=["at the bound", "above", "in a string", "string without an end", "after an escape", "side by side"],
 )
 def test_depth_counts_brackets_outside_of_strings(text: str, deep: bool) -> None:
     """Nesting is bounded before any parser sees it; brackets in texts are text."""
@@ -242,10 +264,11 @@ async def test_request_that_does_not_come_is_cut_off(served: Served, monkeypatch
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_body_that_does_not_come_is_answered_408(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that is promised and not sent is waited for so long and no longer."""
-    monkeypatch.setattr("organism.api.gate.RECEIVE_S", 0.2)
-    async with served() as (_, client):
+async def test_body_that_does_not_come_is_answered_408(served: Served) -> None:
+    """A body that is promised and not sent is waited for so long as its paths allow and no longer."""
+    anybody = Caller("anybody", frozenset({"send"}))
+    impatient = Rule("/v1/threads", lambda _headers: anybody, bounds=Bounds(receive_s=0.2))
+    async with served(groups=(Group((), (impatient,)),)) as (_, client):
         url = client.base_url
         async with await anyio.connect_tcp(str(url.host), int(url.port or 0)) as stream:
             head = f"POST /v1/threads HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: Bearer {TOKEN}\r\n"

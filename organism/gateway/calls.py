@@ -1,0 +1,92 @@
+"""The call itself: made on the thread that pays, told of what runs low, answered when what it cost is durable."""
+
+from msgspec.structs import replace
+
+from organism.agents.notes import nearest_limit, note_for
+from organism.control.control import Control
+from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
+from organism.gateway.charging import Payer
+from organism.gateway.headers import THREAD, Headers, budget_headers, encoded
+from organism.messages import BudgetWarning
+from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
+from organism.usage.events import AnyEvent, ThreadClosed
+
+
+class Calls:
+    """Makes calls for those who pay.
+
+    Args:
+        control: The organism.
+        inject_note: Whether models are told of thresholds.
+    """
+
+    def __init__(self, control: Control, *, inject_note: bool) -> None:
+        self._rooms = control.rooms
+        self._inject_note = inject_note
+        self._told: dict[str, set[tuple[str, int, str, int]]] = {}
+        if inject_note:
+            control.rooms.usage.on_event(self._forget, ThreadClosed)
+
+    async def complete(self, payer: Payer, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+        """Make a call and return its answer once the charge is durable.
+
+        A call that is refused only because of what is kept for a last one is that last one.
+
+        Raises:
+            OrganismError: See :meth:`organism.pump.standing.StandingThreads.complete`.
+        """
+        standing = self._rooms.pump.standing
+        warning = self._news(payer)
+        try:
+            answer = await standing.complete(payer.thread_id, payer.spender, self._noted(request, warning), on_text)
+        except BudgetExhaustedError as error:
+            if not error.shortfall.wrap_up:
+                raise
+            warning = self._last_warning(error.shortfall)
+            answer = await standing.complete(payer.thread_id, payer.spender, self._noted(request, warning), on_text)
+        await self._rooms.journal.commit()
+        if warning is not None and self._inject_note:
+            self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
+        return answer
+
+    def headers(self, payer: Payer) -> Headers:
+        """Say who pays and what is left."""
+        budgets = self._rooms.budgets
+        try:
+            return budget_headers(payer.thread_id, budgets.budgets(payer.thread_id), budgets.thresholds)
+        except UnknownAccountError:  # it has ended meanwhile
+            return encoded([(THREAD, payer.thread_id)])
+
+    def _noted(self, request: CompletionRequest, warning: BudgetWarning | None) -> CompletionRequest:
+        """Put a warning after everything else, so that what a provider has cached before it stays cached."""
+        if warning is None or not self._inject_note:
+            return request
+        return replace(request, messages=(*request.messages, ChatMessage("system", note_for(warning))))
+
+    def _news(self, payer: Payer) -> BudgetWarning | None:
+        """Return the warning of the limit that is nearest to its end, unless the thread's model has been told."""
+        if not self._inject_note:
+            return None
+        budgets = self._rooms.budgets
+        warning = nearest_limit(budgets.budgets(payer.thread_id), budgets.thresholds)
+        if warning is None or self._mark(warning) in self._told.get(payer.thread_id, ()):
+            return None
+        return warning
+
+    def _last_warning(self, shortfall: Shortfall) -> BudgetWarning:
+        return BudgetWarning(
+            account=shortfall.account,
+            dimension=shortfall.dimension,
+            threshold=self._rooms.budgets.thresholds[-1],
+            level="final",
+            limit=shortfall.limit,
+            spent=shortfall.spent,
+        )
+
+    def _mark(self, warning: BudgetWarning) -> tuple[str, int, str, int]:
+        """Name a warning: under a new limit it is another one."""
+        revision = self._rooms.budgets.state(warning.account).revision
+        return warning.account, revision, warning.dimension, warning.threshold
+
+    def _forget(self, event: AnyEvent) -> None:
+        self._told.pop(event.thread_id, None)

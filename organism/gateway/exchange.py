@@ -1,0 +1,163 @@
+"""One request and its answer, whatever the format: understood, paid for, made, and cut short when the client goes."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import cast
+
+import anyio
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.api.gate import Receive, Scope, Send
+from organism.api.tokens import Caller
+from organism.control.control import Control
+from organism.errors import OrganismError
+from organism.gateway.calls import Calls
+from organism.gateway.charging import Charging, Payer
+from organism.gateway.faults import Fault, FaultError, bad_request, fault_of, unknown_model
+from organism.gateway.formats import Asked, Format, Json, Meta
+from organism.gateway.headers import THREAD, Headers, encoded, fault_headers
+from organism.gateway.settings import Settings
+from organism.gateway.streaming import Streamed
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What came in.
+
+    Attributes:
+        caller: Whose key it came with.
+        headers: Its headers, by lower-case names.
+        body: Its body.
+    """
+
+    caller: Caller
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Gateway:
+    """Answers requests in any format.
+
+    Args:
+        control: The organism.
+        settings: What is served, and who pays.
+    """
+
+    def __init__(self, control: Control, settings: Settings) -> None:
+        self.settings = settings
+        self.charging = Charging(control, settings)
+        self.calls = Calls(control, inject_note=settings.inject_note)
+        self._rooms = control.rooms
+
+    def understood(self, format_: Format, request: Request) -> tuple[Asked, Payer]:
+        """Return what a request asks for and who pays.
+
+        Raises:
+            FaultError: It cannot be honoured.
+            OrganismError: Its thread cannot pay.
+        """
+        asked = format_.read(parsed(request.body), self.settings.max_output_tokens)
+        if asked.request.model not in self.settings.models:
+            raise unknown_model(asked.request.model, self.settings.models)
+        headers = request.headers
+        return asked, self.charging.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
+
+    def meta(self) -> Meta:
+        """Name an answer that is begun now."""
+        call_id = self._rooms.ids.next("gw").partition("_")[2]
+        return Meta(id=call_id, created_s=self._rooms.clock.now_ns() // NS_PER_S)
+
+
+class Exchange:
+    """Answers one request; an ASGI application for this one request alone.
+
+    Args:
+        gateway: What answers.
+        format_: How the client writes.
+        request: What came in.
+    """
+
+    def __init__(self, gateway: Gateway, format_: Format, request: Request) -> None:
+        self._gateway = gateway
+        self._format = format_
+        self._request = request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        del scope
+        payer: Payer | None = None
+        try:
+            asked, payer = self._gateway.understood(self._format, self._request)
+            answer = self._stream if asked.stream else self._whole
+            await _while_connected(receive, partial(answer, asked, payer, send))
+        except (FaultError, OrganismError) as error:
+            fault = _fault(error)
+            headers = self._gateway.calls.headers(payer) if payer is not None else []
+            await _send_json(send, fault.status, self._format.error(fault), headers + fault_headers(fault))
+
+    async def _whole(self, asked: Asked, payer: Payer, send: Send) -> None:
+        calls = self._gateway.calls
+        answer = await calls.complete(payer, asked.request, None)
+        body = self._format.whole(asked, self._gateway.meta(), answer)
+        await _send_json(send, 200, body, calls.headers(payer))
+
+    async def _stream(self, asked: Asked, payer: Payer, send: Send) -> None:
+        calls = self._gateway.calls
+        writer = self._format.writer(asked, self._gateway.meta())
+        streamed = Streamed(writer, send, lambda: calls.headers(payer))
+        failure: FaultError | OrganismError | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(streamed.carry)
+            try:
+                await streamed.end(await calls.complete(payer, asked.request, streamed.add))
+            except (FaultError, OrganismError) as error:
+                failure = None if await streamed.fail(_fault(error)) else error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+
+def parsed(body: bytes) -> Json:
+    """Read a body.
+
+    Raises:
+        FaultError: If it is no JSON object.
+    """
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_request(f"the body is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise bad_request("the body must be a JSON object")
+    return cast("Json", value)
+
+
+def _fault(error: FaultError | OrganismError) -> Fault:
+    return error.fault if isinstance(error, FaultError) else fault_of(error)
+
+
+async def _while_connected(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something and stop when the client goes: what its call costs is charged as an abandoned one is."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_watch, receive, tasks.cancel_scope)
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _watch(receive: Receive, working: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    working.cancel()
+
+
+async def _send_json(send: Send, status: int, body: Json, headers: Headers) -> None:
+    data = msgspec.json.encode(body)
+    plain = encoded([("content-type", "application/json"), ("content-length", str(len(data)))])
+    await send({"type": "http.response.start", "status": status, "headers": plain + headers})
+    await send({"type": "http.response.body", "body": data, "more_body": False})

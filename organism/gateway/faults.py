@@ -1,0 +1,185 @@
+"""What can go wrong with a call from outside, before any vendor's words for it. Pure.
+
+Clients go by the status, and try again what they take for a passing trouble: 408, 409, 429 and everything from 500 on.
+What would only be refused again, or has been charged, says that it is not worth it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, Dimension
+from organism.bus.threads import ThreadPausedError
+from organism.errors import (
+    BudgetExhaustedError,
+    OrganismError,
+    ProviderError,
+    RejectedError,
+    Shortfall,
+    StoppedError,
+    ThreadClosedError,
+    TooLargeError,
+    UnboundedError,
+    UncertainError,
+    UnknownAccountError,
+    UnpricedError,
+)
+from organism.journal import JournalError
+
+Kind = Literal["request", "key", "permission", "not_found", "too_large", "budget", "rate", "upstream", "unavailable"]
+"""What sort of trouble it is; each format has its own word for each."""
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget's "no" in numbers; amounts are integers of their unit.
+
+    Attributes:
+        scope: The account that refused, such as ``thread:key-ci`` or ``organism@day:2026-11-24``.
+        unit: What is counted: ``tokens``, ``nanousd``, ``nanoseconds`` or ``calls``.
+        needed: What this call asked for.
+        thread: The thread that was to pay.
+        remedy: What to do about it.
+    """
+
+    scope: str
+    unit: str
+    limit: int
+    used: int
+    held: int
+    available: int
+    needed: int
+    thread: str
+    remedy: str
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that was not answered.
+
+    Attributes:
+        status: The HTTP status.
+        kind: What sort of trouble it is.
+        code: What went wrong, for programs: stable, in snake case.
+        message: What went wrong and what to do about it, for people.
+        param: The field of the request that is to blame.
+        retry: Whether the client should try again by itself; ``None`` leaves it to its habits.
+        retry_after_s: Seconds after which it may be worth it.
+        refusal: The numbers, where a budget refused.
+    """
+
+    status: int
+    kind: Kind
+    code: str
+    message: str
+    param: str | None = None
+    retry: bool | None = None
+    retry_after_s: float | None = None
+    refusal: Refusal | None = None
+
+
+class FaultError(Exception):
+    """A request that cannot be answered, for a reason of the gateway's own."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(fault.message)
+
+
+def bad_request(message: str, param: str | None = None, code: str = "invalid_request") -> FaultError:
+    """Return the error of a request that is wrong, or asks for what cannot be honoured."""
+    return FaultError(Fault(status=400, kind="request", code=code, message=message, param=param))
+
+
+def unknown_model(model: str, models: tuple[str, ...]) -> FaultError:
+    """Return the error of a request for a model that is not offered."""
+    message = f"the model {model[:100]!r} is not offered here; there are: {', '.join(models) or 'none'}"
+    return FaultError(Fault(status=404, kind="not_found", code="model_not_found", message=message, param="model"))
+
+
+def fault_of(error: OrganismError) -> Fault:
+    """Say what an error of the organism means to a client."""
+    if isinstance(error, BudgetExhaustedError):
+        return _exhausted(error)
+    if isinstance(error, ProviderError):
+        return _upstream(error)
+    message = str(error)
+    if isinstance(error, ThreadClosedError):
+        message = (
+            f"thread {error.thread_id!r} has ended, or is not this key's; name another in the header "
+            f"organism-thread, or have the operator give the key another"
+        )
+    status, kind, code = next((found for sort, found in _KNOWN.items() if isinstance(error, sort)), _BAD)
+    return Fault(status=status, kind=kind, code=code, message=message, retry=None if status < _FAILURES else False)
+
+
+_FAILURES = 500
+_BAD: tuple[int, Kind, str] = (400, "request", "invalid_request")
+_KNOWN: dict[type[OrganismError], tuple[int, Kind, str]] = {
+    ThreadClosedError: (403, "permission", "thread_not_open"),
+    UnknownAccountError: (403, "permission", "thread_not_open"),
+    ThreadPausedError: (403, "permission", "thread_paused"),
+    UnboundedError: (400, "request", "unbounded_input"),
+    UnpricedError: (503, "unavailable", "unpriced_model"),
+    StoppedError: (503, "unavailable", "stopping"),
+    JournalError: (503, "unavailable", "journal_unavailable"),
+}
+"""Everything else that organism raises on purpose is a mistake in the request."""
+
+
+def _exhausted(error: BudgetExhaustedError) -> Fault:
+    short = error.shortfall
+    if short.dimension == "calls" or short.available <= 0 or short.held == 0:
+        remedy = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
+    else:
+        remedy = "wait for the calls under way, or have the operator raise the limit"
+    refusal = Refusal(
+        scope=short.account,
+        unit=_UNITS[short.dimension],
+        limit=short.limit,
+        used=short.spent,
+        held=short.held,
+        available=short.available,
+        needed=short.needed,
+        thread=error.thread_id,
+        remedy=remedy,
+    )
+    return Fault(status=429, kind="budget", code="insufficient_quota", message=str(error), retry=False, refusal=refusal)
+
+
+_UNITS: dict[Dimension, str] = {"tokens": "tokens", "usd": "nanousd", "seconds": "nanoseconds", "calls": "calls"}
+
+
+def _raise_by(short: Shortfall) -> str:
+    """Return the option of a command that would let the call in: what it lacks, rounded up."""
+    lacks = max(1, short.needed - short.available)
+    match short.dimension:
+        case "usd":
+            return f"--usd {-(-lacks * 100 // NANOUSD_PER_USD) / 100:.2f}"
+        case "seconds":
+            return f"--seconds {-(-lacks // NS_PER_S)}"
+        case _:
+            return f"--{short.dimension} {lacks}"
+
+
+def _upstream(error: ProviderError) -> Fault:
+    """Pass a provider's meaning on; what it holds against our own key or configuration is no fault of the client's."""
+    status, kind, code, retry = _meaning(error)
+    message = str(error)
+    if code == "upstream_forbids":
+        # Not in its own words: they are about a key or an account that is not the client's.
+        message = f"provider {error.provider!r} answered {error.status} to organism itself; the operator can see why"
+    again_s = error.retry_after_s if isinstance(error, RejectedError) else None
+    return Fault(status=status, kind=kind, code=code, message=message, retry=retry, retry_after_s=again_s)
+
+
+def _meaning(error: ProviderError) -> tuple[int, Kind, str, bool | None]:
+    match error:
+        case TooLargeError() | RejectedError(status=400 | 413 | 415 | 422):
+            return 400, "request", "upstream_refused", None
+        case UncertainError():  # it has been charged, and another try would be charged again
+            return (504 if error.status in (408, 504) else 502), "upstream", "upstream_uncertain", False
+        case RejectedError(status=429):
+            return 429, "rate", "rate_limit_exceeded", None
+        case RejectedError(status=int(status)) if status < _FAILURES:
+            return 502, "upstream", "upstream_forbids", False
+        case _:
+            return 503, "unavailable", "upstream_unavailable", None

@@ -1,0 +1,130 @@
+"""The port to a vendor's way to write requests, answers, streams and errors: one pure module for each.
+
+A format decides nothing. It refuses, by name, each field that it cannot honour where ignoring it would change what
+the answer is or costs.
+"""
+
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import msgspec
+
+from organism.gateway.faults import Fault, bad_request
+from organism.router.provider import Completion, CompletionRequest
+
+Json = dict[str, Any]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client has asked for.
+
+    Attributes:
+        request: The call; its ``model`` is as the client has written it.
+        stream: Whether the answer is to come in pieces.
+        usage: Whether a stream is to end with usage, where the format leaves that to the client.
+        echo: Fields of the request that the format repeats in its answer.
+    """
+
+    request: CompletionRequest
+    stream: bool = False
+    usage: bool = False
+    echo: Json = {}
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer says of itself.
+
+    Attributes:
+        id: Unique; a format puts its own beginning before it.
+        created_s: When, in seconds since the Unix epoch.
+    """
+
+    id: str
+    created_s: int
+
+
+class EventWriter(Protocol):
+    """Writes one answer as server-sent events."""
+
+    def begin(self) -> bytes:
+        """Return what comes before the first piece."""
+        ...
+
+    def text(self, piece: str) -> bytes:
+        """Return a piece of the answer's text, which is never empty."""
+        ...
+
+    def end(self, answer: Completion) -> bytes:
+        """Return what comes after the last piece: calls of tools, why it ended, usage."""
+        ...
+
+    def fail(self, fault: Fault) -> bytes:
+        """Return the end of an answer that broke off."""
+        ...
+
+
+class Format(Protocol):
+    """A vendor's format."""
+
+    def read(self, body: Json, default_cap: int) -> Asked:
+        """Read a request.
+
+        Args:
+            body: The request.
+            default_cap: The cap of the answer if the request has none.
+
+        Raises:
+            FaultError: It is wrong, or asks for what cannot be honoured; the field is named.
+        """
+        ...
+
+    def whole(self, asked: Asked, meta: Meta, answer: Completion) -> Json:
+        """Write an answer in one piece."""
+        ...
+
+    def writer(self, asked: Asked, meta: Meta) -> EventWriter:
+        """Return what writes an answer in pieces."""
+        ...
+
+    def error(self, fault: Fault) -> Json:
+        """Write an error as the vendor's own clients expect it."""
+        ...
+
+
+def convert(body: Json, into: type[T]) -> T:
+    """Read a request's body by the struct that names every field there is.
+
+    Raises:
+        FaultError: A field is unknown, missing or of a kind that cannot be honoured.
+    """
+    try:
+        return msgspec.convert({name: value for name, value in body.items() if value is not None}, into)
+    except msgspec.ValidationError as error:
+        refuse(str(error))
+
+
+def refuse(said: str) -> NoReturn:
+    """Refuse a field in the words of a validation error, such as ``Invalid value - at `$.n```.
+
+    Raises:
+        FaultError: Always.
+    """
+    reason, _, at = said.partition(" - at `")
+    param = at.rstrip("`").removeprefix("$").removeprefix(".")
+    if "unknown field" in reason:
+        name = reason.rpartition("`")[0].rpartition("`")[2]
+        param = f"{param}.{name}" if param else name
+        raise bad_request(f"{param}: this gateway does not know the field, so it will not ignore it", param,
+                          "unsupported_parameter")  # fmt: skip
+    if "missing required field" in reason:
+        name = reason.rpartition("`")[0].rpartition("`")[2]
+        param = f"{param}.{name}" if param else name
+    code = "unsupported_value" if "nvalid" in reason else "invalid_request"
+    raise bad_request(f"{param}: {reason}", param or None, code)
+
+
+def event(data: Json, name: str | None = None) -> bytes:
+    """Write a server-sent event: JSON has no line breaks, so it is one ``data`` line."""
+    named = b"event: %b\n" % name.encode() if name is not None else b""
+    return b"%bdata: %b\n\n" % (named, msgspec.json.encode(data))

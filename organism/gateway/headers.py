@@ -1,0 +1,64 @@
+"""What is said beside an answer: who pays, how much is left, whether it runs low. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState
+from organism.budget.thresholds import amount_of, limit_of
+from organism.gateway.faults import Fault
+
+Headers = list[tuple[bytes, bytes]]
+
+THREAD = "organism-thread"
+
+
+def budget_headers(thread_id: str, states: Iterable[BudgetState], thresholds: tuple[int, ...]) -> Headers:
+    """Say what is left on the tightest of the accounts that limit a thread; what open calls hold is not left.
+
+    Args:
+        thread_id: The thread.
+        states: The accounts.
+        thresholds: Per cent of a limit at which it warns, ascending.
+    """
+    left: dict[str, int] = {}
+    used = 0
+    for state in states:
+        for dimension in DIMENSIONS:
+            limit = limit_of(state.limits, dimension)
+            if limit is None:
+                continue
+            spent = amount_of(state.spent, state.elapsed_ns, dimension)
+            held = amount_of(state.held, 0, dimension)
+            rest = max(0, limit - spent - held)
+            left[dimension] = min(left.get(dimension, rest), rest)
+            used = max(used, spent * 100 // limit if limit else 100)
+    headers = [(THREAD, thread_id), ("organism-budget-used-percent", str(used))]
+    headers += [(f"organism-budget-remaining-{name}", text) for name, text in _texts(left)]
+    if reached := [threshold for threshold in thresholds if used >= threshold]:
+        headers.append(("organism-warning", str(reached[-1])))
+    return encoded(headers)
+
+
+def _texts(left: dict[str, int]) -> Iterator[tuple[str, str]]:
+    for dimension, amount in left.items():
+        match dimension:
+            case "usd":
+                yield dimension, f"{amount // NANOUSD_PER_USD}.{amount % NANOUSD_PER_USD:09d}"
+            case "seconds":
+                yield dimension, str(amount // NS_PER_S)
+            case _:
+                yield dimension, str(amount)
+
+
+def fault_headers(fault: Fault) -> Headers:
+    """Say whether it is worth trying again, in the words of the official clients."""
+    headers = []
+    if fault.retry is not None:
+        headers.append(("x-should-retry", "true" if fault.retry else "false"))
+    if fault.retry_after_s is not None:
+        headers.append(("retry-after", str(-int(-fault.retry_after_s // 1))))
+    return encoded(headers)
+
+
+def encoded(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Write headers as ASGI has them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

@@ -1,0 +1,117 @@
+"""The gateway's paths, beside the API's own and behind the same gate, with keys of their own and larger bodies."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from organism.api.gate import Bounds, Rule
+from organism.api.groups import Group
+from organism.api.problems import Problem, ProblemError
+from organism.api.scopes import caller_of, needs
+from organism.api.tokens import TokenBook
+from organism.control.control import Control
+from organism.gateway import exchange
+from organism.gateway.chat import ChatFormat
+from organism.gateway.faults import Fault, Kind, unknown_model
+from organism.gateway.formats import Format, Json
+from organism.gateway.keys import authenticate
+from organism.gateway.openai_errors import error_body
+from organism.gateway.settings import Settings
+
+FORMATS: Mapping[str, Format] = {"/v1/chat/completions": ChatFormat()}
+"""The formats, by their path."""
+
+BOUNDS = Bounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
+"""Room for a few pictures in base 64 and for deep schemas of tools, and time for a slow line."""
+
+_KINDS: dict[int, Kind] = {401: "key", 403: "permission", 404: "not_found", 413: "too_large", 429: "rate"}
+
+Handlers = dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]
+
+
+def gateway_group(control: Control, tokens: TokenBook, settings: Settings) -> Group:
+    """Return the gateway's routes, and how one gets to them."""
+    gateway = exchange.Gateway(control, settings)
+    known = authenticate(settings.keys, tokens.find if settings.tokens else None)
+    routers = [
+        Router(path, route_handlers=[_answering(gateway, format_)], exception_handlers=_handlers(format_.error))
+        for path, format_ in FORMATS.items()
+    ]
+    routers.append(_models(gateway, control.rooms.clock.now_ns() // 1_000_000_000))
+    rules = [_rule(path, format_.error, known) for path, format_ in FORMATS.items()]
+    rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
+    return Group(tuple(routers), tuple(rules))
+
+
+def _answering(gateway: exchange.Gateway, format_: Format) -> Any:
+    @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
+    async def answer(request: Request[Any, Any, Any]) -> ASGIApp:
+        """Answer a call, or refuse it, in the words of its format."""
+        came = exchange.Request(caller_of(request), request.headers, await request.body())
+        return exchange.Exchange(gateway, format_, came)  # type: ignore[return-value]
+
+    return answer
+
+
+def _models(gateway: exchange.Gateway, created_s: int) -> Router:
+    offered = gateway.settings.models
+
+    def model(name: str) -> Json:
+        return {"id": name, "object": "model", "created": created_s, "owned_by": "organism"}
+
+    @get("/", opt=needs("send"), include_in_schema=False)
+    async def list_models() -> Json:
+        """List the models that are offered."""
+        return {"object": "list", "data": [model(name) for name in offered]}
+
+    @get("/{name:str}", opt=needs("send"), include_in_schema=False)
+    async def show_model(name: FromPath[str]) -> Response[Json]:
+        """Show one of them."""
+        if name not in offered:
+            fault = unknown_model(name, offered).fault
+            return Response(error_body(fault), status_code=fault.status)
+        return Response(model(name))
+
+    return Router("/v1/models", route_handlers=[list_models, show_model], exception_handlers=_handlers(error_body))
+
+
+def _rule(path: str, write: Callable[[Fault], Json], known: Any) -> Rule:
+    def say(problem: Problem) -> tuple[bytes, str]:
+        return msgspec.json.encode(write(_fault_of(problem))), "application/json"
+
+    return Rule(path, known, say, BOUNDS)
+
+
+def _handlers(write: Callable[[Fault], Json]) -> Handlers:
+    """Return what answers with errors that come about before a format is asked."""
+
+    def respond(fault: Fault) -> Response[Json]:
+        return Response(write(fault), status_code=fault.status, media_type="application/json")
+
+    def http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[Json]:
+        code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+        problem = Problem(status=error.status_code, code=code, title="request refused", detail=error.detail)
+        return respond(_fault_of(problem))
+
+    def unexpected(_request: Request[Any, Any, Any], _error: Exception) -> Response[Json]:
+        message = "something went wrong here; the daemon's log has more under the answer's x-request-id"
+        return respond(Fault(status=500, kind="unavailable", code="internal_error", message=message, retry=False))
+
+    return {
+        ProblemError: lambda _request, error: respond(_fault_of(error.problem)),
+        HTTPException: http_error,
+        Exception: unexpected,
+    }
+
+
+def _fault_of(problem: Problem) -> Fault:
+    """Say a refusal of the gate or the framework as a fault."""
+    kind = _KINDS.get(problem.status, "request" if problem.status < 500 else "unavailable")  # noqa: PLR2004
+    code = "invalid_api_key" if problem.status == 401 else problem.code  # noqa: PLR2004
+    message = "no valid key" if problem.status == 401 else f"{problem.title}: {problem.detail}"  # noqa: PLR2004
+    return Fault(status=problem.status, kind=kind, code=code, message=message)

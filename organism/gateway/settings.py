@@ -1,0 +1,51 @@
+"""What the gateway is told by whoever sets it up."""
+
+import msgspec
+
+from organism.amounts import Limits
+
+DEFAULT_OUTPUT_TOKENS = 4096
+"""The cap of an answer whose request has none; what is left of the budget caps it too."""
+
+DEFAULT_THREADS = 1000
+"""So many open threads one key may have named itself, unless more are allowed."""
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """One API key, and who pays for it.
+
+    Attributes:
+        name: What its calls are charged as, in the place of an agent.
+        sha256: The hash of the key, in hexadecimal.
+        thread: The thread that pays where a request names none; one of the key's own unless given.
+        limits: Of each thread that is opened for the key; the gateway's unless given.
+        labels: Of each thread that is opened for the key.
+    """
+
+    name: str
+    sha256: str
+    thread: str | None = None
+    limits: Limits | None = None
+    labels: dict[str, str] = {}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the gateway serves.
+
+    Attributes:
+        models: The models it offers.
+        keys: The keys it knows beside tokens.
+        tokens: Whether tokens with the scope ``send`` are keys too.
+        limits: Of each thread it opens; those of all threads unless given.
+        max_output_tokens: The cap of an answer whose request has none.
+        inject_note: Whether the model is told, in a system note, that a threshold was crossed.
+        threads: How many open threads a key may have named itself.
+    """
+
+    models: tuple[str, ...]
+    keys: tuple[Key, ...] = ()
+    tokens: bool = True
+    limits: Limits | None = None
+    max_output_tokens: int = DEFAULT_OUTPUT_TOKENS
+    inject_note: bool = False
+    threads: int = DEFAULT_THREADS

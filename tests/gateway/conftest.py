@@ -1,0 +1,109 @@
+"""A served gateway before a provider that keeps its own bill, and the official SDK, which knows nothing of either."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from hashlib import sha256
+
+import anyio
+import httpx2
+import msgspec
+import openai
+import pytest
+
+from organism import Context, Limits, Organism, Text, agent
+from organism.api.application import Options
+from organism.api.server import ControlServer, bind, url_of
+from organism.api.tokens import TokenBook
+from organism.gateway.routes import gateway_group
+from organism.gateway.settings import Key, Settings
+from organism.providers.attachments import AttachmentBounds
+from organism.providers.openai import OpenAIProvider
+from organism.testing import ScriptedHTTPProvider
+from organism.testing.http_provider import Script
+
+KEY = "sk-of-the-build-servers"
+OTHER_KEY = "sk-of-somebody-else"
+UPSTREAM = "sk-upstream-of-the-organism"
+BOUNDS = AttachmentBounds(image_tokens=100)
+TOKEN = "the-first-token-of-the-tests-of-the-gateway"
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A gateway while it is served.
+
+    Attributes:
+        organism: The organism behind it.
+        provider: What answers.
+        client: The official SDK, which knows a base URL and a key and nothing else.
+        http: A plain client with the same key.
+        operator: A plain client with the first token.
+    """
+
+    organism: Organism
+    provider: ScriptedHTTPProvider
+    client: openai.AsyncOpenAI
+    http: httpx2.AsyncClient
+    operator: httpx2.AsyncClient
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
+
+
+@agent()
+async def writer(message: Text, ctx: Context) -> Text:
+    """Answer with one call; wait first if told to."""
+    if message.text == "wait":
+        await anyio.sleep_forever()
+    answer = await ctx.llm.complete(message.text, max_output_tokens=16)
+    return Text(answer.text)
+
+
+def key(name: str, secret: str, **options: object) -> Key:
+    return Key(name=name, sha256=sha256(secret.encode()).hexdigest(), **options)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def serve(
+    script: Script = ("one two three",), *, gateway: dict[str, object] | None = None, **options: object
+) -> AsyncIterator[Served]:
+    """Serve a gateway on a free port in front of a provider with a script."""
+    async with ScriptedHTTPProvider(script) as provider:
+        organism = Organism(
+            [writer],
+            models={"main": "double/m", "other": "double/o"},
+            providers={"double": OpenAIProvider("double", UPSTREAM, f"{provider.url}/v1", bounds=BOUNDS)},
+            provider_kinds={"double": "local"},
+            **{"limits": Limits(tokens=100_000), **options},  # type: ignore[arg-type]
+        )
+        settings = Settings(
+            **{
+                "models": ("main", "other"),
+                "keys": (key("ci", KEY), key("other", OTHER_KEY)),
+                **(gateway or {}),
+            }  # type: ignore[arg-type]
+        )
+        tokens = TokenBook(organism.clock.now_ns)
+        tokens.know("owner", TOKEN, ("admin",))
+        with bind("127.0.0.1", 0) as listener:
+            group = gateway_group(organism.control, tokens, settings)
+            server = ControlServer(organism.control, tokens, listener, Options(groups=(group,)))
+            async with anyio.create_task_group() as tasks:
+                async with organism:
+                    tasks.start_soon(server.serve)
+                    url = url_of(listener)
+                    async with (
+                        openai.AsyncOpenAI(api_key=KEY, base_url=f"{url}/v1", timeout=20) as client,
+                        httpx2.AsyncClient(
+                            base_url=url, headers={"authorization": f"Bearer {KEY}"}, timeout=20
+                        ) as http,
+                        httpx2.AsyncClient(
+                            base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
+                        ) as operator,
+                    ):
+                        yield Served(organism, provider, client, http, operator)
+                server.stop()
+
+
+@pytest.fixture
+def served() -> Serve:
+    return serve

@@ -1,0 +1,218 @@
+"""Who pays for a call from outside: a thread of the key's own, one it names, or one it is given. And nobody else's."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import openai
+import pytest
+
+from organism import Limits, Text
+from organism.budget.scopes import BudgetPlan, ScopedLimits
+from organism.stores.sqlite import SqliteJournal
+from tests.gateway.conftest import KEY, OTHER_KEY, key
+
+pytestmark = pytest.mark.anyio
+
+Serve = Callable[..., AbstractAsyncContextManager[Any]]
+HI = [{"role": "user", "content": "hi there"}]
+
+
+async def ask(client: openai.AsyncOpenAI, thread: str | None = None, **options: Any) -> Any:
+    """Make a call and return the raw response, whose headers say who has paid."""
+    headers = {"organism-thread": thread} if thread is not None else {}
+    create = client.chat.completions.with_raw_response.create
+    return await create(model="main", messages=HI, extra_headers=headers, **options)
+
+
+async def test_each_key_has_a_thread_of_its_own_and_is_named_as_the_spender(served: Serve) -> None:
+    """Calls of one key add up on one thread; another key's are on another; usage names the key like an agent."""
+    async with served() as gateway:
+        other = gateway.client.with_options(api_key=OTHER_KEY)
+        for client, thread in ((gateway.client, "key-ci"), (gateway.client, "key-ci"), (other, "key-other")):
+            assert (await ask(client)).headers["organism-thread"] == thread
+
+        spent = {
+            view.thread_id: gateway.organism.budgets.budget(view.thread_id).spent for view in gateway.organism.threads()
+        }
+        assert {name: (each.tokens, each.calls) for name, each in spent.items()} == {
+            "key-ci": (10, 2),
+            "key-other": (5, 1),
+        }
+        usage = (await gateway.operator.get("/v1/usage?by=agent")).json()
+        assert {name: group["calls"] for name, group in usage["groups"].items()} == {"ci": 2, "other": 1}
+
+
+async def test_a_request_may_name_its_thread_and_gets_its_own_budget(served: Serve) -> None:
+    """The header opens a thread per conversation, with the limits that threads of the gateway have."""
+    async with served(gateway={"limits": Limits(tokens=500)}) as gateway:
+        for thread in ("conversation-1", "conversation-2", "conversation-1"):
+            answer = await ask(gateway.client, thread)
+            assert answer.headers["organism-thread"] == thread
+
+        budgets = [gateway.organism.budgets.budget(f"conversation-{n}") for n in (1, 2)]
+        assert [(each.spent.calls, each.limits.tokens) for each in budgets] == [(2, 500), (1, 500)]
+
+
+async def test_a_key_may_be_given_a_thread_that_others_pay_into_too(served: Serve) -> None:
+    """Two keys that are given one thread share its budget, its labels are on their events, and both are told apart."""
+    team = {"thread": "team", "limits": Limits(tokens=700), "labels": {"team": "blue"}}
+    keys = (key("ci", KEY, **team), key("other", OTHER_KEY, **team))
+    async with served(gateway={"keys": keys}) as gateway:
+        for client in (gateway.client, gateway.client.with_options(api_key=OTHER_KEY)):
+            assert (await ask(client)).headers["organism-thread"] == "team"
+
+        assert gateway.organism.budgets.budget("team").spent.calls == 2
+        assert gateway.organism.thread("team").labels == {"team": "blue"}
+        assert set(gateway.organism.usage.by_agent()) == {"ci", "other"}
+
+
+@pytest.mark.parametrize("name", ["key-other", "token-owner", "theirs", "of-an-agent"])
+async def test_nobody_spends_from_a_thread_that_is_somebody_elses(served: Serve, name: str) -> None:
+    """Threads of other keys, of tokens and of agents are as good as not there, whether they are open or not yet."""
+    async with served() as gateway:
+        await ask(gateway.client.with_options(api_key=OTHER_KEY), "theirs")
+        await gateway.organism.open_thread("wait", thread_id="of-an-agent")
+        spent = gateway.provider.billed
+
+        with pytest.raises(openai.PermissionDeniedError) as refused:
+            await ask(gateway.client, name)
+
+        assert refused.value.code == "thread_not_open"
+        assert gateway.provider.billed == spent
+
+
+async def test_a_token_may_be_a_key_if_it_may_send(served: Serve) -> None:
+    """Tokens of the daemon work as keys, each with a thread of its own; one that may only read does not."""
+    async with served() as gateway:
+        made = {
+            scope: (await gateway.operator.post("/v1/tokens", json={"name": f"may-{scope}", "scopes": [scope]})).json()
+            for scope in ("send", "read")
+        }
+        sender = gateway.client.with_options(api_key=made["send"]["secret"])
+        assert (await ask(sender)).headers["organism-thread"] == "token-may-send"
+        with pytest.raises(openai.PermissionDeniedError):
+            await ask(gateway.client.with_options(api_key=made["read"]["secret"]))
+        with pytest.raises(openai.AuthenticationError):
+            await ask(gateway.client.with_options(api_key="sk-of-nobody"))
+        assert gateway.organism.usage.total.calls == 1
+    async with served(gateway={"tokens": False}) as gateway:
+        assert (await gateway.operator.get("/v1/models")).status_code == 401
+
+
+async def test_an_operator_charges_an_agents_own_thread(served: Serve) -> None:
+    """With a token that may operate, a call is charged to a conversation of agents, whose budget it shares."""
+    async with served() as gateway:
+        await gateway.organism.open_thread(Text("wait"), thread_id="of-an-agent")
+        headers = {"organism-thread": "of-an-agent"}
+        answer = await gateway.operator.post(
+            "/v1/chat/completions", json={"model": "main", "messages": HI}, headers=headers
+        )
+
+        assert answer.status_code == 200
+        assert gateway.organism.budgets.budget("of-an-agent").spent.tokens == 5
+        assert gateway.organism.usage.by_agent()["owner"].calls == 1
+
+
+async def test_a_key_is_known_by_either_header(served: Serve) -> None:
+    """The key may come as a bearer token or as x-api-key, as the official clients send it."""
+    async with served() as gateway:
+        bare = {"authorization": ""}
+        assert (await gateway.http.get("/v1/models", headers=bare)).status_code == 401
+        assert (await gateway.http.get("/v1/models", headers=bare | {"x-api-key": KEY})).status_code == 200
+
+
+async def test_a_limit_of_a_key_per_day_counts_all_its_threads(served: Serve) -> None:
+    """A key is limited like an agent: over all that it names, for a day."""
+    plan = BudgetPlan(thread=Limits(tokens=10_000), agents={"ci": ScopedLimits(Limits(calls=2), per="day")})
+    async with served(limits=plan) as gateway:
+        await ask(gateway.client, "a")
+        await ask(gateway.client, "b")
+        with pytest.raises(openai.RateLimitError) as refused:
+            await ask(gateway.client, "c")
+
+        assert refused.value.body["organism"]["scope"].startswith("agent:ci@day:")
+        assert (await ask(gateway.client.with_options(api_key=OTHER_KEY))).status_code == 200
+
+
+async def test_names_are_bounded_in_form_and_number(served: Serve) -> None:
+    """A key cannot fill the daemon's memory with threads, nor give one a name that is none."""
+    async with served(gateway={"threads": 2}) as gateway:
+        await ask(gateway.client)
+        await ask(gateway.client, "one")
+        with pytest.raises(openai.RateLimitError) as refused:
+            await ask(gateway.client, "two")
+        assert refused.value.code == "too_many_threads"
+        with pytest.raises(openai.BadRequestError):
+            await ask(gateway.client.with_options(api_key=OTHER_KEY), "no/name")
+        assert len(gateway.organism.threads()) == 2
+
+
+async def test_an_operator_raises_pauses_and_ends_it_like_any_thread(served: Serve) -> None:
+    """What an operator does to a thread is felt by the program at once, in words that say what happened."""
+    async with served(limits=Limits(calls=1)) as gateway:
+        await ask(gateway.client)
+        with pytest.raises(openai.RateLimitError):
+            await ask(gateway.client)
+        shown = (await gateway.operator.get("/v1/threads")).json()["threads"][0]
+        assert (shown["thread_id"], shown["state"], shown["budget"]["spent"]["calls"]) == ("key-ci", "open", 1)
+        raised = await gateway.operator.put("/v1/threads/key-ci/limits", json={"calls": 5})
+        assert raised.status_code == 200
+        await ask(gateway.client)
+
+        await gateway.operator.post("/v1/threads/key-ci/pause")
+        with pytest.raises(openai.PermissionDeniedError) as refused:
+            await ask(gateway.client)
+        assert refused.value.code == "thread_paused"
+        await gateway.operator.post("/v1/threads/key-ci/resume")
+        await ask(gateway.client)
+
+        assert (await gateway.operator.delete("/v1/threads/key-ci")).status_code == 200
+        with pytest.raises(openai.PermissionDeniedError) as refused:
+            await ask(gateway.client)
+        assert refused.value.code == "thread_not_open"
+        assert gateway.organism.threads() == ()
+        assert len(gateway.provider.bill) == 3
+
+
+async def test_what_was_spent_outlives_the_process(served: Serve, tmp_path: Path) -> None:
+    """After a restart on the same journal the thread goes on where it was: same budget, same owner, same refusals."""
+    limits = Limits(calls=2)
+    async with served(limits=limits, journal=SqliteJournal(tmp_path / "journal.db")) as gateway:
+        await ask(gateway.client)
+        await ask(gateway.client, "named")
+        await gateway.operator.post("/v1/threads/named/pause")
+    async with served(limits=limits, journal=SqliteJournal(tmp_path / "journal.db")) as gateway:
+        states = {view.thread_id: view.status for view in gateway.organism.threads()}
+        assert states == {"key-ci": "open", "named": "paused"}
+        await ask(gateway.client)
+        with pytest.raises(openai.RateLimitError):
+            await ask(gateway.client)
+        with pytest.raises(openai.PermissionDeniedError) as refused:
+            await ask(gateway.client.with_options(api_key=OTHER_KEY), "named")
+        assert refused.value.code == "thread_not_open"
+        assert gateway.organism.budgets.budget("key-ci").spent.calls == 2
+
+
+async def test_many_at_once_never_spend_more_than_the_limit(served: Serve) -> None:
+    """Fifty calls at the same time against a budget for some of them: bill and ledger agree and stay within it."""
+    async with served(limits=Limits(tokens=400)) as gateway:
+        refused = 0
+
+        async def one() -> None:
+            nonlocal refused
+            try:
+                await ask(gateway.client, max_tokens=20)
+            except openai.RateLimitError:
+                refused += 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(one)
+
+        spent = gateway.organism.budgets.budget("key-ci").spent
+        assert spent.tokens == gateway.provider.billed.total <= 400
+        assert spent.calls == 50 - refused == len(gateway.provider.requests)
+        assert spent.calls > 0

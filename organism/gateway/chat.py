@@ -3,12 +3,11 @@
 The other direction is :mod:`organism.providers.chat`.
 """
 
-from base64 import b64decode
 from collections.abc import Iterator
-from typing import NoReturn
 
 from organism.amounts import TokenUsage
 from organism.gateway import chat_body as body
+from organism.gateway.data_urls import unpack
 from organism.gateway.faults import Fault, bad_request
 from organism.gateway.formats import Asked, EventWriter, Json, Meta, convert, event
 from organism.gateway.openai_errors import error_body
@@ -171,26 +170,6 @@ def _parts(parts: list[body.TextPart | body.ImagePart | body.FilePart], message:
                 kind, data = unpack(file.file_data, f"{at}.file.file_data")
                 found.append(FilePart(kind, data, name=file.filename))
     return tuple(found)
-
-
-def unpack(url: str, param: str) -> tuple[str, bytes]:
-    """Return the media type and the bytes of a ``data:`` address in base 64.
-
-    Raises:
-        FaultError: If it is none.
-    """
-    head, comma, data = url.partition(",")
-    kind = head.removeprefix("data:").removesuffix(";base64")
-    if not (comma and head.startswith("data:") and head.endswith(";base64") and "/" in kind):
-        _no_data(param)
-    try:
-        return kind.partition(";")[0], b64decode(data, validate=True)
-    except ValueError:
-        _no_data(param)
-
-
-def _no_data(param: str) -> NoReturn:
-    raise bad_request(f"{param}: give the bytes as 'data:TYPE;base64,...'", param)
 
 
 def _said(message: body.Assistant) -> str | tuple[Part, ...]:

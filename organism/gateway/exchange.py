@@ -1,8 +1,8 @@
 """One request and its answer, whatever the format: understood, paid for, made, and cut short when the client goes."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -105,16 +105,15 @@ class Exchange:
         calls = self._gateway.calls
         writer = self._format.writer(asked, self._gateway.meta())
         streamed = Streamed(writer, send, lambda: calls.headers(payer))
-        failure: FaultError | OrganismError | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(streamed.carry)
+
+        async def answer() -> None:
             try:
                 await streamed.end(await calls.complete(payer, asked.request, streamed.add))
             except (FaultError, OrganismError) as error:
-                failure = None if await streamed.fail(_fault(error)) else error
-            tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+                if not await streamed.fail(_fault(error)):
+                    raise
+
+        await _beside(streamed.carry, answer)
 
 
 def parsed(body: bytes) -> Json:
@@ -136,11 +135,25 @@ def _fault(error: FaultError | OrganismError) -> Fault:
     return error.fault if isinstance(error, FaultError) else fault_of(error)
 
 
-async def _while_connected(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+async def _while_connected(receive: Receive, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Do something and stop when the client goes: what its call costs is charged as an abandoned one is."""
+    with anyio.CancelScope() as working:
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            working.cancel()
+
+        await _beside(watch, work)
+
+
+async def _beside(
+    attend: Callable[[], Coroutine[Any, Any, None]], work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Do something while something else is attended to; what goes wrong is raised as it is, not in a group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_watch, receive, tasks.cancel_scope)
+        tasks.start_soon(attend)
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
@@ -148,12 +161,6 @@ async def _while_connected(receive: Receive, work: Callable[[], Awaitable[None]]
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
-
-
-async def _watch(receive: Receive, working: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    working.cancel()
 
 
 async def _send_json(send: Send, status: int, body: Json, headers: Headers) -> None:

@@ -92,16 +92,32 @@ class Format(Protocol):
         ...
 
 
+CONVERSATION = ("messages", "input", "system")
+"""The fields in which clients send back what they were sent, down to the fields that hold nothing."""
+
+
 def convert(body: Json, into: type[T]) -> T:
-    """Read a request's body by the struct that names every field there is.
+    """Read a request's body by the struct that names every field there is; ``null`` is as good as nothing there.
 
     Raises:
         FaultError: A field is unknown, missing or of a kind that cannot be honoured.
     """
+    given = {
+        name: without_nulls(value) if name in CONVERSATION else value
+        for name, value in body.items()
+        if value is not None
+    }
     try:
-        return msgspec.convert({name: value for name, value in body.items() if value is not None}, into)
+        return msgspec.convert(given, into)
     except msgspec.ValidationError as error:
         refuse(str(error))
+
+
+def without_nulls(value: Any) -> Any:
+    """Return JSON without the fields that hold nothing."""
+    if isinstance(value, dict):
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    return [without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def refuse(said: str) -> NoReturn:

@@ -21,9 +21,10 @@ from organism.gateway.faults import Fault, Kind, unknown_model
 from organism.gateway.formats import Format, Json
 from organism.gateway.keys import authenticate
 from organism.gateway.openai_errors import error_body
+from organism.gateway.responses import ResponsesFormat
 from organism.gateway.settings import Settings
 
-FORMATS: Mapping[str, Format] = {"/v1/chat/completions": ChatFormat()}
+FORMATS: Mapping[str, Format] = {"/v1/chat/completions": ChatFormat(), "/v1/responses": ResponsesFormat()}
 """The formats, by their path."""
 
 BOUNDS = Bounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)

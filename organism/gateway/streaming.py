@@ -1,6 +1,7 @@
 """An answer on its way out in pieces. Nothing is sent before there is some of it, so that a refusal is a status."""
 
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 
@@ -59,25 +60,29 @@ class Streamed:
         async with self._sending:
             said = self._said + "".join(self._pieces)
             if not answer.text.startswith(said):
-                await self._flush(self._writer.fail(_BEGUN_ANEW), last=True)
+                await self._flush(partial(self._writer.fail, _BEGUN_ANEW))
                 return
             self._pieces.append(answer.text[len(said) :])
-            await self._flush(self._writer.end(answer), last=True)
+            await self._flush(partial(self._writer.end, answer))
 
     async def fail(self, fault: Fault) -> bool:
         """End an answer that broke off; ``False`` if nothing of it was sent, so that it can be an answer of its own."""
         async with self._sending:
             if self._begun:
-                await self._flush(self._writer.fail(fault), last=True)
+                await self._flush(partial(self._writer.fail, fault))
             return self._begun
 
-    async def _flush(self, tail: bytes = b"", *, last: bool = False) -> None:
+    async def _flush(self, last: Callable[[], bytes] | None = None) -> None:
+        """Send what has come, and after the last of it the end; events are written in the order they are sent in."""
         pieces, self._pieces = self._pieces, []
-        data = b"".join(self._writer.text(piece) for piece in pieces if piece) + tail
         self._said += "".join(pieces)
+        data = b""
         if not self._begun:
             self._begun = True
-            data = self._writer.begin() + data
+            data = self._writer.begin()
             await self._send({"type": "http.response.start", "status": 200, "headers": _HEAD + self._headers()})
-        if data or last:
-            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        data += b"".join(self._writer.text(piece) for piece in pieces if piece)
+        if last is not None:
+            data += last()
+        if data or last is not None:
+            await self._send({"type": "http.response.body", "body": data, "more_body": last is None})

@@ -17,7 +17,7 @@ from organism.api.tokens import TokenBook
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Key, Settings
 from organism.providers.attachments import AttachmentBounds
-from organism.providers.openai import OpenAIProvider
+from organism.providers.openai import API, OpenAIProvider
 from organism.testing import ScriptedHTTPProvider
 from organism.testing.http_provider import Script
 
@@ -64,14 +64,18 @@ def key(name: str, secret: str, **options: object) -> Key:
 
 @asynccontextmanager
 async def serve(
-    script: Script = ("one two three",), *, gateway: dict[str, object] | None = None, **options: object
+    script: Script = ("one two three",),
+    *,
+    gateway: dict[str, object] | None = None,
+    api: API = "chat",
+    **options: object,
 ) -> AsyncIterator[Served]:
     """Serve a gateway on a free port in front of a provider with a script."""
     async with ScriptedHTTPProvider(script) as provider:
         organism = Organism(
             [writer],
             models={"main": "double/m", "other": "double/o"},
-            providers={"double": OpenAIProvider("double", UPSTREAM, f"{provider.url}/v1", bounds=BOUNDS)},
+            providers={"double": OpenAIProvider("double", UPSTREAM, f"{provider.url}/v1", bounds=BOUNDS, api=api)},
             provider_kinds={"double": "local"},
             **{"limits": Limits(tokens=100_000), **options},  # type: ignore[arg-type]
         )

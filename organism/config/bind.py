@@ -167,6 +167,8 @@ class Binder:
         match expected:
             case types.StrType():
                 return self._text(node, path)
+            case types.BoolType():
+                return self._choice(node, ("true", "false"), path) == "true"
             case types.IntType():
                 return self._integer(node, expected, path)
             case types.DecimalType():
@@ -246,6 +248,8 @@ def _in_words(expected: types.Type) -> str:
             return "a whole number"
         case types.DecimalType():
             return "a number"
+        case types.BoolType():
+            return "true or false"
         case types.DateType():
             return "a day such as 2026-01-31"
         case types.LiteralType(values=values):

@@ -169,6 +169,8 @@ BAD = [
     ("[" * 5000, 1, None, "nested deeper"),
     ("a: " + "x" * 300_000, 1, None, "larger than 256 KiB"),
     (GOOD + "? [a, b]\n: c\n", 11, None, "a key must be text"),
+    (with_gateway("  inject_note: yes\n"), 12, "gateway.inject_note", "'yes' is not one of: true, false"),
+    (with_gateway("  inject_note: []\n"), 12, "gateway.inject_note", "expected true or false"),
 ]
 
 
@@ -285,6 +287,15 @@ def test_short_form_of_the_thread_limit(short: str) -> None:
 def test_words_that_yaml_would_twist_stay_words() -> None:
     """``off`` is a mode, not a boolean."""
     assert parse(GOOD + "mode: off\n").config.mode == "off"
+
+
+@pytest.mark.parametrize(("word", "meant"), [("true", True), ("false", False)])
+def test_switch_is_true_or_false(word: str, meant: bool) -> None:
+    """A switch means what it says, in these two words and no others."""
+    gateway = parse(with_gateway(f"  inject_note: {word}\n")).config.gateway
+
+    assert gateway is not None
+    assert gateway.inject_note is meant
 
 
 KEYED = GOOD.replace("fake: {type: scripted, answers: [hello]}", "fake: {type: openai, api_key: KEY}")

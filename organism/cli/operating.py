@@ -72,7 +72,7 @@ def list_threads(client: Client, *, ended: bool, label: str | None, as_json: boo
     table = _table("thread", "state", "tokens", "cost", "calls", "waits", "labels")
     for thread in found:
         table.add_row(*_thread_row(thread))
-    Terminal().print(table if found else "no threads", markup=False)
+    Terminal().print(table if found else "no threads")
     return exits.OK
 
 

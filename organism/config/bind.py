@@ -161,7 +161,7 @@ class Binder:
 
     # -- scalars --------------------------------------------------------------------------------------------------
 
-    def _scalar(self, node: Node, expected: types.Type, path: Path_) -> object:
+    def _scalar(self, node: Node, expected: types.Type, path: Path_) -> object:  # noqa: PLR0911 - one for each kind
         if not isinstance(node, Scalar):
             self._source.fail(f"expected {_in_words(expected)}", node.line, path)
         match expected:

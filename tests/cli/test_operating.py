@@ -109,6 +109,7 @@ def test_day_of_an_operator(organism: Organism) -> None:
     greedy = organism("ask", "greedy", "--json")
     assert greedy.returncode == 3
     blocked = json.loads(organism("threads", "--json").stdout)[0]["thread_id"]
+    assert "blocked" in organism("threads").stdout.splitlines()[1].split(), "and no marks of colour beside it"
     shown = organism("thread", blocked).stdout
     assert "blocked" in shown
     assert "waits for budget" in shown

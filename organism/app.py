@@ -17,7 +17,7 @@ import msgspec
 
 from organism.agents.agent import Agent
 from organism.agents.llm import TextListener
-from organism.agents.roster import check_names, roster
+from organism.agents.roster import check_names, known_messages, roster
 from organism.agents.serving import ToolServers
 from organism.agents.tools import ToolServer
 from organism.amounts import BudgetState, Limits
@@ -35,11 +35,12 @@ from organism.ids import IdSource, RandomIds
 from organism.journal import Stored, kept
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
-from organism.messages import Message, MessageRegistry, ThreadResult, as_message
+from organism.messages import Message, ThreadResult, as_message
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pump.bounds import Bounds
-from organism.pump.pump import Pump, PumpStatistics
+from organism.pump.pump import Pump
 from organism.pump.run import OnExhausted
+from organism.pump.statistics import PumpStatistics
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan, check_plans, model_plan
 from organism.router.provider import Provider
@@ -112,21 +113,18 @@ class Organism:
     ) -> None:
         self.name = name
         self._only = only
-        self.agents = roster(agents)
+        self.agents: Mapping[str, Agent] = roster(agents)
         self.entry = entry or next(iter(self.agents))
-        self.on_exhausted = on_exhausted
         self.clock = SteadyClock(clock or SystemClock())
         self.journal: Store = journal or MemoryJournal()
         self.providers = dict(providers or {})
         self.provider_kinds = dict(provider_kinds or {})
-        self.messages = MessageRegistry(messages)
+        self.messages = known_messages(self.agents, messages)
         self.ids = ids = ids or RandomIds()
         plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
         model_plans = {name: model_plan(name, model) for name, model in (models or {}).items()}
         check_names(self.agents, self.entry)
         check_plans(model_plans, self.providers)
-        for message_type in {kind for agent in self.agents.values() for kind in agent.accepts} - {Message}:
-            self.messages.add(message_type)
         self.usage = UsageTracker()
         self.activity = ActivityFeed()
         self.journal.observer = self.activity.publish
@@ -162,7 +160,7 @@ class Organism:
             activity=self.activity,
         )
         self.approvals = self.pump.approvals
-        self._tool_servers = ToolServers(tool_servers)
+        self.tool_servers = ToolServers(tool_servers)
         self.control = Control(self)  # what the daemon's API is a shell around
         self._stack: AsyncExitStack | None = None
 
@@ -223,7 +221,7 @@ class Organism:
             stored = self.journal.load()
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
-            await stack.enter_async_context(self._tool_servers)
+            await stack.enter_async_context(self.tool_servers)
             await stack.enter_async_context(self.pump)
             if not stored.empty:
                 await self._take_up(stored)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from organism.agents.agent import EVERYONE, Agent
 from organism.errors import ConfigError
-from organism.messages import Gathered
+from organism.messages import Gathered, Message, MessageRegistry
 
 
 def roster(agents: Iterable[Agent]) -> dict[str, Agent]:
@@ -21,6 +21,18 @@ def roster(agents: Iterable[Agent]) -> dict[str, Agent]:
     if not by_name:
         raise ConfigError("an organism needs at least one agent")
     return by_name
+
+
+def known_messages(agents: Mapping[str, Agent], others: Iterable[type[Message]] = ()) -> MessageRegistry:
+    """Return the message types that agents take, and others.
+
+    Raises:
+        ConfigError: If two have the same name on the wire.
+    """
+    known = MessageRegistry(others)
+    for message_type in {kind for agent in agents.values() for kind in agent.accepts} - {Message}:
+        known.add(message_type)
+    return known
 
 
 def check_names(agents: Mapping[str, Agent], entry: str) -> None:

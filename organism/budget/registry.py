@@ -33,7 +33,7 @@ class ThreadBudgetRegistry:
         clock: For instants and elapsed time.
         mode: What to do where a limit is reached; takes effect with the next reserve.
         thresholds: Per cent of a limit at which to warn, ascending.
-        wait_s: Seconds a call waits in line for its siblings' holds.
+        wait_s: Seconds a call waits in line for its siblings' holds; may be changed like the mode.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ThreadBudgetRegistry:
         self._teller = Teller(self._book, ledger, clock, mode)
         self._ledger = ledger
         self._clock = clock
-        self._wait_s = wait_s
+        self.wait_s = wait_s
         self._lines = WaitingLines()
 
     @property
@@ -243,7 +243,7 @@ class ThreadBudgetRegistry:
             account = answer.account
         waiter = self._lines.join(spender, ask, call, account)
         try:
-            with anyio.CancelScope(deadline=min(anyio.current_time() + self._wait_s, until_s)):
+            with anyio.CancelScope(deadline=min(anyio.current_time() + self.wait_s, until_s)):
                 await waiter.answered.wait()
         except BaseException:
             # A grant may have come in the same instant as the cancellation; nobody else would give it back.

@@ -37,6 +37,13 @@ class Mailbox:
         self._accepted = 0
         self._waiting: deque[anyio.Event] = deque()
 
+    def resize(self, messages_max: int, size_max: int) -> None:
+        """Let other numbers wait from here on; whoever waits for room looks again."""
+        self._messages_max = messages_max
+        self._size_max = size_max
+        while self._waiting:
+            self._waiting.popleft().set()
+
     def has_room(self, size: int) -> bool:
         """Whether a message of that size fits now."""
         return self._messages == 0 or (self._messages < self._messages_max and self._size + size <= self._size_max)

@@ -41,11 +41,13 @@ def takes(agent: Address, message: Message) -> bool:
     return isinstance(message, agent.accepts) or isinstance(message, RUNTIME_MESSAGES)  # noqa: SIM101 - no new tuple
 
 
-def check(sender: str, recipient: str, message: Message, agents: Mapping[str, Address], *, reply: bool) -> None:
+def check(
+    sender: Address | None, recipient: str, message: Message, agents: Mapping[str, Address], *, reply: bool
+) -> None:
     """Refuse what may not or cannot be delivered.
 
     Args:
-        sender: An agent, or ``user``, which may write to every agent.
+        sender: An agent; ``None`` for the outside, which may write to every agent.
         recipient: An agent, or ``user``, to which every agent may write: that is a thread's output.
         message: The payload.
         agents: All agents.
@@ -61,9 +63,10 @@ def check(sender: str, recipient: str, message: Message, agents: Mapping[str, Ad
     target = agents.get(recipient)
     if target is None:
         raise UnknownRecipientError(recipient, tuple(agents))
-    if not reply and sender != USER and not agents[sender].may_write_to(recipient):
-        raise PeerError(sender, recipient)
-    if sender not in target.gather and not takes(target, message):
+    if not reply and sender is not None and not sender.may_write_to(recipient):
+        raise PeerError(sender.name, recipient)
+    gathered = sender is not None and sender.name in target.gather
+    if not gathered and not takes(target, message):
         raise NotAcceptedError(recipient, type_name(message), tuple(type_name(t) for t in target.accepts))
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,7 @@ from organism.app import Organism
 from organism.cli import exits
 from organism.cli.gateway import gateway_settings
 from organism.cli.journal import journal_of
-from organism.cli.reloading import reloader
+from organism.cli.reloading import Reloader
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.config.build import log_settings
 from organism.config.build_exporters import exports
@@ -49,15 +50,20 @@ def run_daemon(
 
     loaded = load_config(file, environment)
     config = loaded.config
-    settings = log_settings(config)
     folder = state_folder(file, state)
     with owned(folder), bind(config.daemon.host, config.daemon.port if port is None else port) as listener:
         token = load_or_make_token(folder)
-        secrets = (token, *_secrets(loaded, environment))
-        set_up(replace(settings, format=log_format or settings.format), secrets)
+        secrets = {token}
+
+        def log_as(configured: LoadedConfig) -> None:
+            settings = log_settings(configured.config)
+            secrets.update(_secrets(configured, environment))  # those before may still be named in errors
+            set_up(replace(settings, format=log_format or settings.format), secrets)
+
+        log_as(loaded)
         organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
         try:
-            anyio.run(_serve, organism, file, loaded, folder, listener, environment)
+            anyio.run(_serve, organism, file, loaded, folder, listener, environment, log_as)
         finally:
             remove_address(folder)
     return exits.OK
@@ -70,6 +76,7 @@ async def _serve(
     state: Path,
     listener: socket.socket,
     environment: dict[str, str],
+    log_as: Callable[[LoadedConfig], None],
 ) -> None:
     from organism.api.application import Options
     from organism.api.routes.metrics import metrics_group
@@ -89,7 +96,7 @@ async def _serve(
     groups = [DASHBOARD, metrics_group(prometheus.render)]
     groups += [gateway_group(control, tokens, gateway)] if gateway is not None else []
     options = Options(hosts=hosts, groups=tuple(groups))
-    control.reload = reloader(organism, file, loaded, environment)
+    control.reload = Reloader(organism, file, loaded, environment, _log_progress, log_as)
     origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
     async with anyio.create_task_group() as tasks:
         server = ControlServer(control, tokens, listener, options)

@@ -1,80 +1,116 @@
-"""Reading the configuration again: what can change while threads run changes at once, and all of it or nothing."""
+"""Reading the configuration again: the new file is checked whole and put in force whole, or nothing is changed."""
 
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from organism.amounts import UNLIMITED, Limits
+import anyio
+import anyio.to_thread
+
 from organism.app import Organism
-from organism.budget.scopes import BudgetPlan
-from organism.config.build import budget_plan
+from organism.config.build import build
+from organism.config.kept import Kept
 from organism.config.load import LoadedConfig, load_config
+from organism.config.schema import Config
+from organism.control.parts import Parts
 from organism.control.views import Reloaded
 from organism.errors import ConfigError
 
-_LIVE = ("mode", "thresholds", "on_exhausted", "limits", "max_tokens_per_thread")
-"""Keys that are put in force without a restart."""
+_FIXED = ("name", "journal", "daemon", "exporters", "gateway")
+"""Keys that belong to the process: events are told apart by the name, the others are open files, sockets and routes."""
 
 
-def reloader(
-    organism: Organism, file: Path, loaded: LoadedConfig, environment: dict[str, str]
-) -> Callable[[], Awaitable[Reloaded]]:
-    """Return what reads a file again and puts it in force.
+class Reloader:
+    """Reads a file again and puts it in force.
 
     Args:
         organism: Whose configuration it is.
         file: The file.
         loaded: What is in force.
         environment: Where ``${env:NAME}`` is looked up.
+        progress: Told what takes long.
+        on_loaded: Told of a new configuration in the step that puts it in force; must not fail.
     """
-    current = loaded
 
-    async def reload() -> Reloaded:
-        """Do it.
+    def __init__(
+        self,
+        organism: Organism,
+        file: Path,
+        loaded: LoadedConfig,
+        environment: dict[str, str],
+        progress: Callable[[str], None],
+        on_loaded: Callable[[LoadedConfig], None],
+    ) -> None:
+        self._organism = organism
+        self._file = file
+        self._loaded = loaded
+        self._environment = environment
+        self._progress = progress
+        self._on_loaded = on_loaded
+        self._turn = anyio.Lock()
+
+    async def __call__(self) -> Reloaded:
+        """Do it; one after another where several ask for it.
 
         Raises:
-            ConfigError: If the file is wrong anywhere, or changes what only a restart can.
+            ConfigError: If the file is wrong anywhere, or changes what only a restart can. Nothing was changed.
+            MissingExtraError: If it needs a package that is not installed. Nothing was changed.
+            StoppedError: If the organism is stopping. Nothing was changed.
         """
-        nonlocal current
-        fresh = load_config(file, environment)
-        changed = [key for key in fresh.config.__struct_fields__ if _differs(current, fresh, key)]
-        if others := [key for key in changed if key not in _LIVE]:
-            raise ConfigError(
-                f"a reload cannot change {', '.join(others)}, so nothing was changed; restart the daemon for that",
-                where=str(file),
-            )
-        # From here on nothing fails and nothing awaits: what is in force is the old file or the new one.
-        config = fresh.config
-        organism.budgets.mode = config.mode
-        organism.pump.on_exhausted = config.on_exhausted
-        put_in_force(organism, budget_plan(config), tuple(config.thresholds))
-        current = fresh
-        return Reloaded(tuple(f"{key} changed" for key in changed))
+        async with self._turn:
+            # Handlers are imported, which may take its time: everybody else's messages shall not wait for it.
+            fresh, parts = await anyio.to_thread.run_sync(self._prepare)
+            before = self._loaded
+            self._organism.control.put_in_force(parts)
+            self._loaded = fresh
+            self._on_loaded(fresh)
+            return Reloaded(tuple(_changes(before.config, fresh.config)))
 
-    return reload
+    def _prepare(self) -> tuple[LoadedConfig, Parts]:
+        """Read, check and build everything that the file says, beside what is in force."""
+        importable = list(sys.path)
+        try:
+            fresh = load_config(self._file, self._environment)
+            changed = [key for key in _FIXED if getattr(fresh.config, key) != getattr(self._loaded.config, key)]
+            if changed:
+                raise ConfigError(
+                    f"a running daemon cannot change {', '.join(changed)}, so nothing was changed; restart it for that",
+                    where=str(self._file),
+                )
+            return fresh, build(fresh, self._environment, self._progress, None, self._kept())
+        except BaseException:
+            sys.path[:] = importable
+            raise
 
-
-def put_in_force(organism: Organism, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
-    """Give new threads and all open accounts of windows, agents and models the limits of a plan.
-
-    Open threads keep their own: they were promised to whoever opened them, and are changed one by one.
-    """
-    before = organism.budgets.plan
-    organism.budgets.replan(plan, thresholds)
-    for account in organism.ledger.accounts:
-        old, new = _planned(before, account), _planned(plan, account)
-        if old != new:
-            organism.pump.set_limits(account, new)
-
-
-def _planned(plan: BudgetPlan, account: str) -> Limits:
-    """Return what a plan says of an account; no limit where it says nothing."""
-    scope, _, over = account.partition("@")
-    kind, _, name = scope.partition(":")
-    if kind == "organism":
-        return next((limits for window, limits in plan.windows.items() if over.startswith(window)), UNLIMITED)
-    by_name = {"agent": plan.agents, "model": plan.models, "provider": plan.providers}.get(kind, {})
-    return by_name[name].limits if name in by_name else UNLIMITED
+    def _kept(self) -> Kept:
+        organism = self._organism
+        return Kept(
+            config=self._loaded.config,
+            agents=organism.agents,
+            providers=organism.providers,
+            tool_servers=organism.tool_servers.by_name,
+        )
 
 
-def _differs(current: LoadedConfig, fresh: LoadedConfig, key: str) -> bool:
-    return bool(getattr(current.config, key) != getattr(fresh.config, key))
+def _changes(before: Config, after: Config) -> list[str]:
+    """Say what differs: a key, and where it holds things by name, which of them."""
+    found = []
+    for key in after.__struct_fields__:
+        old, new = getattr(before, key), getattr(after, key)
+        if old == new:
+            continue
+        if key == "llm":
+            parts = ((f"llm.{name}", getattr(old, name), getattr(new, name)) for name in new.__struct_fields__)
+            found += [_change(name, was, now) for name, was, now in parts if was != now]
+        else:
+            found.append(_change(key, old, new))
+    return found
+
+
+def _change(key: str, old: object, new: object) -> str:
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return f"{key} changed"
+    told = [f"{name} is new" for name in new if name not in old]
+    told += [f"{name} changed" for name in new if name in old and new[name] != old[name]]
+    told += [f"{name} is gone" for name in old if name not in new]
+    return f"{key}: {', '.join(told)}" if told else f"{key} changed"

@@ -3,53 +3,29 @@
 import msgspec
 from msgspec.structs import replace
 
-from organism.agents.agent import Agent
 from organism.agents.llm import TextListener
-from organism.agents.tools import ToolServer
 from organism.amounts import NS_PER_S, Limits, nanousd
-from organism.budget.holds import Mode
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
 from organism.config.build_agents import build_agents, response_types
 from organism.config.build_providers import Progress, build_provider, provider_kinds
 from organism.config.build_router import model_plans, otherwise, overrides, router_settings
 from organism.config.build_tools import build_tool_servers
+from organism.config.kept import Kept, kept_provider
 from organism.config.load import LoadedConfig, time_zone
 from organism.config.schema import Config
 from organism.config.schema_limits import LimitsSection, ScopedLimitsSection, ThreadLimitsSection
+from organism.control.parts import Parts
 from organism.exporters.logs import LogSettings
-from organism.messages import Message
-from organism.pricing.book import Override
-from organism.pricing.rates import Rates
 from organism.pump.bounds import Bounds
-from organism.pump.run import OnExhausted
-from organism.router.call import RouterSettings
-from organism.router.plan import ModelPlan
-from organism.router.provider import Provider
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything an organism is made of, as plain values; each is called as the argument of ``Organism`` it becomes."""
-
-    agents: tuple[Agent, ...]
-    tool_servers: tuple[ToolServer, ...]
-    messages: tuple[type[Message], ...]
-    models: dict[str, ModelPlan]
-    providers: dict[str, Provider]
-    provider_kinds: dict[str, str]
-    prices: dict[str, Override]
-    unpriced_rates: Rates | None
-    limits: BudgetPlan
-    router: RouterSettings
-    bounds: Bounds
-    name: str
-    entry: str
-    mode: Mode
-    thresholds: tuple[int, ...]
-    on_exhausted: OnExhausted
-    wait_s: float
-
-
-def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress, on_text: TextListener | None) -> Parts:
+def build(
+    loaded: LoadedConfig,
+    environment: dict[str, str],
+    progress: Progress,
+    on_text: TextListener | None,
+    kept: Kept | None = None,
+) -> Parts:
     """Turn a configuration into parts.
 
     Args:
@@ -57,18 +33,19 @@ def build(loaded: LoadedConfig, environment: dict[str, str], progress: Progress,
         environment: Where default API keys are looked up.
         progress: Told what takes long.
         on_text: Follows answers of LLM agents while they are written.
+        kept: What runs already, and is taken over where the configuration has not changed it.
 
     Raises:
         ConfigError: If a handler does not import, a key is missing or a package is not installed.
     """
     config = loaded.config
     providers = {
-        name: build_provider(loaded, name, section, environment, progress)
+        name: kept_provider(kept, name, section) or build_provider(loaded, name, section, environment, progress)
         for name, section in config.llm.providers.items()
     }
-    servers = build_tool_servers(loaded, environment)
+    servers = build_tool_servers(loaded, environment, kept)
     return Parts(
-        agents=build_agents(loaded, servers, on_text),
+        agents=build_agents(loaded, servers, on_text, kept),
         tool_servers=tuple(servers.values()),
         messages=response_types(loaded),
         models=model_plans(config),

@@ -7,6 +7,7 @@ from organism.agents.llm import LLMAgent, LLMSettings, TextListener, recipients_
 from organism.agents.loading import load, load_message_type, make_importable
 from organism.agents.tools import ToolServer, ToolSource
 from organism.config.build_tools import build_tools
+from organism.config.kept import Kept, kept_agent
 from organism.config.load import LoadedConfig, listed
 from organism.config.schema_agents import AgentSection, LLMAgentSection, PythonAgentSection
 from organism.errors import ConfigError
@@ -14,7 +15,7 @@ from organism.messages import Gathered, Message, MessageRegistry, Text
 
 
 def build_agents(
-    loaded: LoadedConfig, servers: Mapping[str, ToolServer], on_text: TextListener | None
+    loaded: LoadedConfig, servers: Mapping[str, ToolServer], on_text: TextListener | None, kept: Kept | None
 ) -> tuple[Agent, ...]:
     """Make the agents.
 
@@ -27,9 +28,13 @@ def build_agents(
             loaded.fail(f"there is no folder {str(folder)!r}", "python_path", place)
     make_importable(folders)
     sections = loaded.config.agents
-    accepts = {name: _accepts(loaded, name, section) for name, section in sections.items()}
+    going_on = {name: kept_agent(kept, loaded.config, name) for name in sections}
+    accepts = {
+        name: agent.accepts if agent is not None else _accepts(loaded, name, sections[name])
+        for name, agent in going_on.items()
+    }
     tools = {name: build_tools(loaded, name, accepts, servers) for name in sections}
-    return tuple(_agent(loaded, name, accepts[name], tools[name], on_text) for name in sections)
+    return tuple(agent or _agent(loaded, name, accepts[name], tools[name], on_text) for name, agent in going_on.items())
 
 
 def _agent(

@@ -6,6 +6,7 @@ from organism.agents.function_tool import function_tool
 from organism.agents.loading import load
 from organism.agents.peer_tool import ASK_TIMEOUT_S, ask_tool, message_for, send_tool
 from organism.agents.tools import DEFAULT_TIMEOUT_S, ServedTools, ToolRules, ToolServer, ToolSource
+from organism.config.kept import Kept, kept_server
 from organism.config.load import LoadedConfig
 from organism.config.schema_agents import (
     AskToolSection,
@@ -81,7 +82,9 @@ def _rules(section: ToolSection, timeout_s: float = DEFAULT_TIMEOUT_S) -> ToolRu
     )
 
 
-def build_tool_servers(loaded: LoadedConfig, environment: Mapping[str, str]) -> dict[str, ToolServer]:
+def build_tool_servers(
+    loaded: LoadedConfig, environment: Mapping[str, str], kept: Kept | None
+) -> dict[str, ToolServer]:
     """Make the servers of tools; nothing is started or connected to yet.
 
     Raises:
@@ -91,7 +94,9 @@ def build_tool_servers(loaded: LoadedConfig, environment: Mapping[str, str]) -> 
     for name, section in loaded.config.mcp.items():
         target = _target(loaded, name, section, environment)
         try:
-            servers[name] = MCPServer(name, target, start_timeout_s=float(section.start_seconds))
+            servers[name] = kept_server(kept, loaded.config, name) or MCPServer(
+                name, target, start_timeout_s=float(section.start_seconds)
+            )
         except ConfigError as error:
             loaded.fail(error.reason, "mcp", name)
     return servers

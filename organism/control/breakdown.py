@@ -1,7 +1,8 @@
 """Usage by day and by label, beside what the tracker adds up by agent, model and thread."""
 
 from collections import OrderedDict
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Callable
+from datetime import datetime, tzinfo
 
 from organism.amounts import NS_PER_S
 from organism.usage.events import AnyEvent, UsageEvent
@@ -15,10 +16,10 @@ class Breakdown:
     """Adds usage up by day and by label. Give its :meth:`on_event` to a tracker.
 
     Args:
-        time_zone: Where days begin.
+        time_zone: Says where days begin.
     """
 
-    def __init__(self, time_zone: tzinfo = UTC) -> None:
+    def __init__(self, time_zone: Callable[[], tzinfo]) -> None:
         self._time_zone = time_zone
         self._days: OrderedDict[str, RunningTotals] = OrderedDict()
         self._labels: OrderedDict[str, RunningTotals] = OrderedDict()
@@ -27,7 +28,7 @@ class Breakdown:
         """Count a usage event in."""
         if not isinstance(event, UsageEvent):
             return
-        day = datetime.fromtimestamp(event.time_ns // NS_PER_S, self._time_zone).date().isoformat()
+        day = datetime.fromtimestamp(event.time_ns // NS_PER_S, self._time_zone()).date().isoformat()
         _group(self._days, day).add(event)
         for name, value in event.labels.items():
             _group(self._labels, f"{name}={value}").add(event)

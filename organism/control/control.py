@@ -14,28 +14,23 @@ from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.bus.approvals import Decision
 from organism.control.accounts import Accounts, LimitsChange, account_of
+from organism.control.identity import Identity
 from organism.control.looking import Looking
 from organism.control.orders import PYTHON, Order, Receipts, UnknownLetterError
 from organism.control.owners import Owners
+from organism.control.parts import Parts
 from organism.control.pauses import KeptPauses
 from organism.control.recent import Recent
 from organism.control.rooms import Rooms
+from organism.control.swapping import put_in_force
 from organism.control.views import Accepted, Done, Reloaded, Status
 from organism.errors import ConfigError
-from organism.journal import Keep, Piece, kept
+from organism.journal import Piece, kept
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
 from organism.usage.events import AnyEvent, OperatorAction, ThreadClosed
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-_INSTANCE = "instance"
-
-
-class Instance(msgspec.Struct, frozen=True, tag=True):
-    """Names a journal: event ids are unique within it."""
-
-    id: str
 
 
 class Control:
@@ -64,7 +59,7 @@ class Control:
         self.look = Looking(rooms, self._accounts, self._recent)
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.stop_ordered = anyio.Event()
-        self._instance = ""
+        self._identity = Identity(rooms.journal, rooms.ids)
         rooms.usage.on_event(self._recent.on_event, *Recent.KINDS)
         rooms.usage.on_event(self.owners.on_event, ThreadClosed)
         rooms.outbox.carried = self._recent.on_carried
@@ -72,11 +67,7 @@ class Control:
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""
         kept = tuple(pieces)
-        for body in (piece.body for piece in kept if piece.key == _INSTANCE):
-            self._instance = msgspec.json.decode(body, type=Instance).id
-        if not self._instance:
-            self._instance = self.rooms.ids.next("in")
-            self.rooms.journal.append(Keep(_INSTANCE, "", Instance(self._instance)))
+        self._identity.restore(kept)
         self.cursors.restore(kept)
         self._receipts.restore(kept)
         self.owners.restore(kept)
@@ -90,7 +81,7 @@ class Control:
     @property
     def source(self) -> str:
         """What events call this organism: its name and its journal's, within which event ids are unique."""
-        return f"urn:organism:{self.rooms.name}:{self._instance}"
+        return f"urn:organism:{self.rooms.name}:{self._identity.id}"
 
     def status(self) -> Status:
         """Return the organism at this instant."""
@@ -350,6 +341,11 @@ class Control:
         if self.reload is None:
             raise ConfigError("this organism was not made from a file, so there is nothing to read again")
         return await self._do_slowly(order, "reload", "", self.reload, None)
+
+    def put_in_force(self, parts: Parts) -> None:
+        """Put other parts in force, or change nothing; see :func:`organism.control.swapping.put_in_force`."""
+        put_in_force(self.rooms, parts)
+        self._pauses.forget_gone()
 
     async def note(self, action: str, target: str, *, after: object = None, order: Order = PYTHON) -> None:
         """Write an audit row for something that was done outside of the organism, such as making a token.

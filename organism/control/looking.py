@@ -49,7 +49,7 @@ class Looking:
         self._rooms = rooms
         self._accounts = accounts
         self._recent = recent
-        self._breakdown = Breakdown(rooms.budgets.plan.time_zone)
+        self._breakdown = Breakdown(lambda: rooms.budgets.plan.time_zone)
         self._started_ns = rooms.clock.now_ns()
         rooms.usage.on_event(self._breakdown.on_event, UsageEvent)
 

@@ -4,6 +4,7 @@ Paused threads need no keeping here: that they are is part of what the journal k
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
@@ -31,23 +32,35 @@ class KeptPauses:
     def __init__(self, journal: Journal, pauses: Pauses) -> None:
         self._journal = journal
         self._pauses = pauses
+        self._kept: set[str] = set()
 
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Pause again what an earlier run had paused, before anything is set going."""
         for piece in pieces:
             if not piece.key.startswith(_PREFIX):
                 continue
-            try:
-                self._pauses.pause_agent(msgspec.json.decode(piece.body, type=PausedAgent).name)
-            except UnknownRecipientError:  # it is not in the configuration any more
-                self._journal.append(Drop(piece.key, ""))
+            agent = msgspec.json.decode(piece.body, type=PausedAgent).name
+            self._kept.add(agent)
+            with suppress(UnknownRecipientError):  # it is not in the configuration any more
+                self._pauses.pause_agent(agent)
+        self.forget_gone()
+
+    def forget_gone(self) -> None:
+        """Forget pauses of agents that are not in force any more, so that one of that name begins as it should."""
+        for agent in sorted(self._kept - self._pauses.paused_agents):
+            self._drop(agent)
 
     def pause_agent(self, agent: str) -> None:
         """Have an agent take no more messages; see :meth:`Pauses.pause_agent`."""
         self._pauses.pause_agent(agent)
+        self._kept.add(agent)
         self._journal.append(Keep(_PREFIX + agent, "", PausedAgent(agent)))
 
     def resume_agent(self, agent: str) -> None:
         """Let an agent take messages again; see :meth:`Pauses.resume_agent`."""
         self._pauses.resume_agent(agent)
+        self._drop(agent)
+
+    def _drop(self, agent: str) -> None:
+        self._kept.discard(agent)
         self._journal.append(Drop(_PREFIX + agent, ""))

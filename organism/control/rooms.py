@@ -1,13 +1,18 @@
 """The rooms that an operator's view and orders go to; :class:`organism.app.Organism` has them all."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from organism.agents.agent import Agent
+from organism.agents.serving import ToolServers
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
 from organism.messages import MessageRegistry
 from organism.pump.pump import Pump
+from organism.router.provider import Provider
+from organism.router.router import LLMRouter
 from organism.usage.event_log import Store
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
@@ -18,6 +23,11 @@ class Rooms(Protocol):
 
     name: str
     entry: str
+    agents: Mapping[str, Agent]
+    providers: dict[str, Provider]
+    provider_kinds: dict[str, str]
+    tool_servers: ToolServers
+    router: LLMRouter
     pump: Pump
     budgets: ThreadBudgetRegistry
     ledger: Ledger

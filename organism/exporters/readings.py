@@ -10,7 +10,7 @@ from organism.exporters import instruments as i
 from organism.exporters.measure import Measurement
 from organism.ids import scope_label
 from organism.journal import Watched
-from organism.pump.pump import PumpStatistics
+from organism.pump.statistics import PumpStatistics
 from organism.router.call import RouterStatistics
 from organism.usage.activity import ActivityFeed
 from organism.usage.tracker import TrackerStatistics, UsageTracker

@@ -1,7 +1,7 @@
 """Puts messages where they belong: into lanes, joins, questions, a thread's outputs, or among the dead letters."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
@@ -14,7 +14,7 @@ from organism.bus.mailbox import Mailbox
 from organism.bus.routing import takes_by_name
 from organism.bus.threads import Lane, Question, Thread
 from organism.clock import Clock
-from organism.errors import MailboxFullError
+from organism.errors import MailboxFullError, UnknownRecipientError
 from organism.ids import USER, IdSource, MessageId, ThreadId
 from organism.messages import (
     RUNTIME_MESSAGES,
@@ -27,7 +27,7 @@ from organism.messages import (
     as_text,
     type_name,
 )
-from organism.pump.bounds import Bounds
+from organism.pump.in_force import InForce
 from organism.pump.keeper import Keeper
 from organism.pump.outgoing import Outgoing
 from organism.tracing import current_trace
@@ -56,8 +56,7 @@ class Delivery:
     """Where messages go once it is decided that they go.
 
     Args:
-        agents: All agents by name.
-        bounds: Sizes of mailboxes and the like.
+        in_force: The agents, and the sizes of mailboxes and the like.
         outbox: Takes the events.
         keeper: Keeps messages in the journal.
         clock: Stamps envelopes.
@@ -67,23 +66,33 @@ class Delivery:
 
     def __init__(
         self,
-        agents: Mapping[str, Agent],
-        bounds: Bounds,
+        in_force: InForce,
         outbox: Outbox,
         keeper: Keeper,
         clock: Clock,
         ids: IdSource,
         hooks: Hooks,
     ) -> None:
-        self._agents = agents
-        self._bounds = bounds
+        self._in_force = in_force
         self._outbox = outbox
         self.keeper = keeper
         self._clock = clock
         self._ids = ids
         self._hooks = hooks
         self.dead_letters = DeadLetters()
-        self.mailboxes = {name: Mailbox(bounds.mailbox_messages, bounds.mailbox_bytes) for name in agents}
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.fit_mailboxes()
+
+    def fit_mailboxes(self) -> None:
+        """Give every agent in force a mailbox of the size in force.
+
+        That of an agent which is gone stays: its handler may still run, and put its message back.
+        """
+        bounds = self._in_force.bounds
+        for name in self._in_force.agents:
+            self.mailboxes.setdefault(name, Mailbox(0, 0))
+        for mailbox in self.mailboxes.values():
+            mailbox.resize(bounds.mailbox_messages, bounds.mailbox_bytes)
 
     # -- envelopes ------------------------------------------------------------------------------------------------
 
@@ -130,7 +139,7 @@ class Delivery:
             MailboxFullError: If so.
         """
         if not self.mailboxes[envelope.recipient].has_room(envelope.size):
-            raise MailboxFullError(envelope.recipient, self._bounds.mailbox_messages)
+            raise MailboxFullError(envelope.recipient, self._in_force.bounds.mailbox_messages)
 
     def accept(self, thread: Thread, envelope: Envelope) -> None:
         """Take a message: keep it, and put it into its lane or beside the companions it waits for."""
@@ -143,8 +152,8 @@ class Delivery:
     def place(self, thread: Thread, envelope: Envelope) -> Lane:
         """Put a message into its lane, or beside its companions, and return the lane."""
         lane = thread.lane(envelope.recipient)
-        agent = self._agents[envelope.recipient]
-        if self._joins(agent, envelope):
+        agent = self._in_force.agents.get(envelope.recipient)
+        if agent is not None and self._joins(agent, envelope):
             lane.joining.setdefault(envelope.sender, deque()).append(envelope)
             if all(lane.joining.get(sender) for sender in agent.gather):
                 self._join(thread, lane, agent)
@@ -166,8 +175,8 @@ class Delivery:
                 self.keeper.output(thread, envelope)
                 thread.outputs.append(item.message)
                 thread.note_change()
-            elif envelope.hops > self._bounds.hops:
-                self.give_up(thread, envelope, "hop_limit", f"the bound 'hops' is {self._bounds.hops}")
+            elif envelope.hops > (hops := self._in_force.bounds.hops):
+                self.give_up(thread, envelope, "hop_limit", f"the bound 'hops' is {hops}")
             elif item.delay_s > 0:
                 due = replace(envelope, due_ns=envelope.created_ns + round(item.delay_s * NS_PER_S))
                 self.keeper.accepted(due)
@@ -177,6 +186,10 @@ class Delivery:
 
     def _hand_in(self, thread: Thread, envelope: Envelope) -> None:
         """Take a message in if there is room and nobody stands before the mailbox already; else it stands there too."""
+        if (agents := self._in_force.agents).get(envelope.recipient) is None:  # it was there when its sender began
+            gone = UnknownRecipientError(envelope.recipient, tuple(agents))
+            self.give_up(thread, envelope, "not_deliverable", str(gone))
+            return
         lane = thread.lane(envelope.recipient)
         if not lane.arriving and self.mailboxes[envelope.recipient].has_room(envelope.size):
             self._outbox.say(thread.root, envelope, envelope.created_ns)
@@ -191,7 +204,7 @@ class Delivery:
             lane, mailbox = thread.lane(recipient), self.mailboxes[recipient]
             while lane.arriving:
                 first = lane.arriving[0]
-                fits = await mailbox.wait_room(first.size, self._bounds.delivery_s)
+                fits = await mailbox.wait_room(first.size, self._in_force.bounds.delivery_s)
                 if not lane.arriving or lane.arriving[0] is not first:
                     continue  # another sender has carried it in
                 lane.arriving.popleft()
@@ -210,13 +223,14 @@ class Delivery:
         await self.carry_in(thread, (envelope.recipient,))
 
     def _give_up_full(self, thread: Thread, envelope: Envelope) -> None:
-        full = MailboxFullError(envelope.recipient, self._bounds.mailbox_messages)
+        full = MailboxFullError(envelope.recipient, self._in_force.bounds.mailbox_messages)
         self.give_up(thread, envelope, "mailbox_full", str(full))
 
     def warn(self, thread: Thread, agent: str, warning: BudgetWarning) -> None:
         """Deliver a warning to the agent whose call crossed the threshold, and to all that ask for warnings."""
-        wanted = [name for name, other in self._agents.items() if name != agent and takes_by_name(other, BudgetWarning)]
-        for recipient in (agent, *wanted) if agent in self._agents else wanted:
+        agents = self._in_force.agents
+        wanted = [name for name, other in agents.items() if name != agent and takes_by_name(other, BudgetWarning)]
+        for recipient in (agent, *wanted) if agent in agents else wanted:
             self.accept(thread, self.first(thread, recipient, warning, 0, sender=RUNTIME))
 
     # -- joins ----------------------------------------------------------------------------------------------------
@@ -264,7 +278,7 @@ class Delivery:
         """Hand over what has come of joins that nothing can complete any more; whether there was one."""
         waiting = [lane for lane in thread.lanes.values() if lane.joining]
         for lane in waiting:
-            self._join(thread, lane, self._agents[lane.agent])
+            self._join(thread, lane, self._in_force.agents[lane.agent])
             self._hooks.start_lane(thread, lane)
         return bool(waiting)
 
@@ -328,7 +342,7 @@ class Delivery:
         self.keeper.thread(thread)
         if envelope.reply_to is not None:
             self.fail_question(thread, envelope, detail)
-        elif envelope.sender in self._agents and not isinstance(envelope.payload, RUNTIME_MESSAGES):
+        elif envelope.sender in self._in_force.agents and not isinstance(envelope.payload, RUNTIME_MESSAGES):
             failure = AgentFailed(envelope.recipient, envelope.id, detail)
             self.accept(thread, self.first(thread, envelope.sender, failure, 0, sender=RUNTIME))
 

@@ -169,7 +169,7 @@ class Lifecycle:
 
     def run_in(self, tasks: anyio.abc.TaskGroup | None) -> None:
         """Run threads in these tasks from now on; ``None`` when there is nothing more to run."""
-        self._workers = Workers(tasks, self._work, self._look) if tasks is not None else None
+        self._workers = Workers(tasks, self._work, self.look) if tasks is not None else None
 
     def start_lane(self, thread: Thread, lane: Lane) -> None:
         """Set a lane to work, unless somebody does or its thread cannot."""
@@ -189,9 +189,9 @@ class Lifecycle:
                 await self._delivery.deliver(thread, envelope)
                 del thread.timed[envelope.id]
         finally:
-            self._look(thread)
+            self.look(thread)
 
-    def _look(self, thread: Thread) -> None:
+    def look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""
         if thread.status == "paused" and not any(lane.running for lane in thread.lanes.values()):
             self._registry.pause_time(thread.id)
@@ -245,7 +245,7 @@ class Lifecycle:
         """Start nothing more of a thread; its wall time stands still once what runs of it is done."""
         thread.status = "paused"
         self._keeper.thread(thread)
-        self._look(thread)
+        self.look(thread)
 
     def go_on(self, thread: Thread) -> None:
         """Let a paused thread go on, or wait for budget as it did before."""
@@ -271,7 +271,7 @@ class Lifecycle:
         for lane in thread.lanes.values():
             if lane.runnable:
                 self.start_lane(thread, lane)
-        self._look(thread)
+        self.look(thread)
 
     async def halt(self) -> None:
         """Stop all handlers where they are, wait for open calls to settle, and keep every thread as it stands."""
@@ -338,4 +338,4 @@ class Lifecycle:
         thread.note_change()
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             parent.children.discard(thread.id)
-            self._look(parent)
+            self.look(parent)

@@ -87,8 +87,10 @@ def resolve(
     if len(outgoing) > bounds.fan_out:
         raise BoundExceededError("fan_out", bounds.fan_out, f"agent {agent.name!r} sends {len(outgoing)} messages")
     for item in outgoing:
+        if item.answers and item.recipient not in agents:
+            continue  # whoever asks is no agent any more, but its handler runs and waits
         reply = item.answers or item.recipient == cause.sender or item.recipient in cause.return_path
-        check(agent.name, item.recipient, item.message, agents, reply=reply)
+        check(agent, item.recipient, item.message, agents, reply=reply)
     return tuple(outgoing)
 
 

@@ -67,6 +67,11 @@ class Pauses:
             if lane is not None and lane.runnable:
                 self._life.start_lane(thread, lane)
 
+    @property
+    def paused_agents(self) -> frozenset[str]:
+        """The agents that stand still by order."""
+        return frozenset(self._supervisor.paused)
+
     def _check(self, agent: str) -> None:
         names = self._supervisor.names
         if agent not in names:

@@ -8,19 +8,17 @@ Architecture invariant: the pump never reads a payload and never talks to a prov
 all the pump knows of it is that a message may have to wait.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 import anyio
 import anyio.abc
-import msgspec
 
 from organism.agents.agent import Agent
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.bus.mailbox import MailboxStatistics
 from organism.bus.routing import check
 from organism.bus.threads import MessageKey, NoMailboxError, Origin, Question, Thread, ThreadView, view
 from organism.clock import Clock
@@ -32,20 +30,23 @@ from organism.errors import (
     Shortfall,
     StoppedError,
 )
-from organism.ids import USER, IdSource
+from organism.ids import IdSource
 from organism.journal import Journal, Piece
 from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
 from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery, Hooks
+from organism.pump.in_force import InForce
 from organism.pump.keeper import Keeper
 from organism.pump.letters import Letters
 from organism.pump.lifecycle import Lifecycle
 from organism.pump.outgoing import Outgoing, checked_size
 from organism.pump.pauses import Pauses
+from organism.pump.replacing import Replacing
 from organism.pump.restoring import Restorer, restore
 from organism.pump.run import Birth, OnExhausted
 from organism.pump.standing import StandingThreads
+from organism.pump.statistics import PumpStatistics
 from organism.pump.supervisor import Supervisor
 from organism.pump.upkeep import keep_up
 from organism.router.orphans import resolve_orphans
@@ -54,18 +55,6 @@ from organism.tracing import current_trace, parse_trace
 from organism.usage.activity import ActivityFeed
 from organism.usage.events import LimitChanged
 from organism.usage.outbox import Outbox
-
-
-class PumpStatistics(msgspec.Struct, frozen=True):
-    """A look at the pump."""
-
-    threads: int
-    blocked: int
-    dead_letters: int
-    mailboxes: dict[str, MailboxStatistics]
-    stopped_agents: dict[str, str]
-    paused_agents: frozenset[str] = frozenset()
-    accepting: bool = True
 
 
 class Pump:
@@ -98,14 +87,13 @@ class Pump:
         on_exhausted: OnExhausted = "park",
         activity: ActivityFeed | None = None,
     ) -> None:
-        self.agents = {agent.name: agent for agent in agents}
+        self._in_force = InForce({agent.name: agent for agent in agents}, bounds or Bounds())
         self.registry = registry
         self.router = router
         self.on_exhausted: OnExhausted = on_exhausted
         self._outbox = outbox
         self._clock = clock
         self._ids = ids
-        self._bounds = bounds or Bounds()
         self._activity = activity or ActivityFeed()
         # Delivery sets lanes going, which is the life of threads, which rests on delivery: tied by late binding.
         hooks = Hooks(
@@ -113,15 +101,26 @@ class Pump:
             defer=lambda thread, envelope: self._life.defer(thread, envelope),  # noqa: PLW0108
         )
         self._keeper = Keeper(journal, registry, clock)
-        self._delivery = Delivery(self.agents, self._bounds, outbox, self._keeper, clock, ids, hooks)
-        self._supervisor = Supervisor(self, self.agents, self._delivery, self._bounds, outbox, clock, self._activity)
+        self._delivery = Delivery(self._in_force, outbox, self._keeper, clock, ids, hooks)
+        self._supervisor = Supervisor(self, self._in_force, self._delivery, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
         self.approvals = Approvals(self._life, self._keeper, outbox)
         self.pauses = Pauses(self._life, self._supervisor)
         self.letters = Letters(self, self._life, self._delivery, self._keeper)
+        self.replacing = Replacing(self._in_force, self._life, self._delivery, self._supervisor)
         self.accepting = False
         self.standing = StandingThreads(self._life, registry, router, self._keeper, self)
         router.on_warning = self._warn
+
+    @property
+    def agents(self) -> Mapping[str, Agent]:
+        """The agents in force, by name."""
+        return self._in_force.agents
+
+    @property
+    def running(self) -> bool:
+        """Whether handlers can run."""
+        return self._life.tasks is not None
 
     async def __aenter__(self) -> Self:
         tasks = await anyio.create_task_group().__aenter__()
@@ -195,8 +194,8 @@ class Pump:
         """
         if not self.accepting:
             raise StoppedError
-        check(USER, to, message, self.agents, reply=False)
-        size = checked_size(message, self._bounds)
+        check(None, to, message, self.agents, reply=False)
+        size = checked_size(message, self._in_force.bounds)
         thread_id = thread_id or self._ids.next("th")
         self._life.check_id(thread_id)
         origin = self.origin(trace)
@@ -223,8 +222,8 @@ class Pump:
         if thread.standing:
             raise NoMailboxError(thread_id)
         recipient = to or thread.entry
-        check(USER, recipient, message, self.agents, reply=False)
-        envelope = self._delivery.first(thread, recipient, message, checked_size(message, self._bounds))
+        check(None, recipient, message, self.agents, reply=False)
+        envelope = self._delivery.first(thread, recipient, message, checked_size(message, self._in_force.bounds))
         self._delivery.check_room(envelope)
         self._delivery.accept(thread, envelope)
         return envelope.id
@@ -317,7 +316,7 @@ class Pump:
             threads=len(self._life),
             blocked=sum(thread.status == "blocked" for thread in self._life.all()),
             dead_letters=self._delivery.dead_letters.total,
-            mailboxes={name: mailbox.statistics() for name, mailbox in self._delivery.mailboxes.items()},
+            mailboxes={name: self._delivery.mailboxes[name].statistics() for name in self.agents},
             stopped_agents=dict(self._supervisor.stopped),
             paused_agents=frozenset(self._supervisor.paused),
             accepting=self.accepting,
@@ -339,35 +338,35 @@ class Pump:
         return models[0]
 
     async def put_question(
-        self, thread: Thread, asker: Envelope, index: int, recipient: str, message: Message
+        self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
     ) -> Question:
         """Send a question of a handler."""
-        sender = asker.recipient
-        chain = (*asker.asking, sender)
+        bounds = self._in_force.bounds
+        chain = (*asker.asking, agent.name)
         if recipient in chain:
             raise AskCycleError((*chain, recipient))
-        check(sender, recipient, message, self.agents, reply=False)
-        outgoing = Outgoing(recipient=recipient, message=message, size=checked_size(message, self._bounds))
-        envelope = self._delivery.question(asker, sender, outgoing, index)
-        if envelope.hops > self._bounds.hops:
-            raise BoundExceededError("hops", self._bounds.hops, "this thread goes round too long")
+        check(agent, recipient, message, self.agents, reply=False)
+        outgoing = Outgoing(recipient=recipient, message=message, size=checked_size(message, bounds))
+        envelope = self._delivery.question(asker, agent.name, outgoing, index)
+        if envelope.hops > bounds.hops:
+            raise BoundExceededError("hops", bounds.hops, "this thread goes round too long")
         question = Question(envelope.id, recipient, (asker.id, index))
         thread.know(question)
         await self._delivery.deliver(thread, envelope)
         return question
 
-    def spawn_child(self, parent: Thread, asker: Envelope, index: int, birth: Birth) -> Thread:
+    def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: Birth) -> Thread:
         """Open a child thread of a handler, or find the one its earlier run has opened."""
         key = (asker.id, index)
         if (known := parent.spawned.get(key)) is not None:
             return known
-        root = self._life.get(parent.root)
-        if parent.depth + 1 > self._bounds.depth:
-            raise BoundExceededError("depth", self._bounds.depth, "child threads are nested too deep")
-        if root.descendants + 1 > self._bounds.descendants:
-            raise BoundExceededError("descendants", self._bounds.descendants, "the thread has too many descendants")
-        check(asker.recipient, birth.recipient, birth.message, self.agents, reply=False)
-        size = checked_size(birth.message, self._bounds)
+        root, bounds = self._life.get(parent.root), self._in_force.bounds
+        if parent.depth + 1 > bounds.depth:
+            raise BoundExceededError("depth", bounds.depth, "child threads are nested too deep")
+        if root.descendants + 1 > bounds.descendants:
+            raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")
+        check(agent, birth.recipient, birth.message, self.agents, reply=False)
+        size = checked_size(birth.message, bounds)
         child_id = self._ids.next("th")
         refusal = self.registry.open_thread(child_id, limits=birth.limits, parent=parent.id, child_budget=birth.budget)
         if refusal is not None:

@@ -35,20 +35,20 @@ class RestartIntensity:
 
     A failure is a message given up on after all its attempts, so that one bad message costs an agent one failure and
     not its life.
-
-    Args:
-        restarts: How many failures are borne.
-        period_ns: Within how many nanoseconds.
     """
 
-    def __init__(self, restarts: int, period_ns: int) -> None:
-        self._restarts = restarts
-        self._period_ns = period_ns
+    def __init__(self) -> None:
         self._failures: deque[int] = deque()
 
-    def fail(self, now_ns: int) -> bool:
-        """Count a failure; ``True`` when it is one too many."""
+    def fail(self, now_ns: int, restarts: int, period_ns: int) -> bool:
+        """Count a failure; ``True`` when it is one too many.
+
+        Args:
+            now_ns: When.
+            restarts: How many failures are borne.
+            period_ns: Within how many nanoseconds.
+        """
         self._failures.append(now_ns)
-        while self._failures[0] <= now_ns - self._period_ns:
+        while self._failures[0] <= now_ns - period_ns:
             self._failures.popleft()
-        return len(self._failures) > self._restarts
+        return len(self._failures) > restarts

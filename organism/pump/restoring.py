@@ -35,6 +35,7 @@ from organism.bus.records import (
     TriedRecord,
 )
 from organism.bus.threads import Lane, Origin, Question, Thread
+from organism.errors import UnknownRecipientError
 from organism.journal import Piece
 from organism.messages import Envelope, EnvelopeHead, Message, MessageRegistry, PayloadError, Text, ThreadResult
 from organism.pump.delivery import Delivery
@@ -156,7 +157,8 @@ def _restore_child_result(parent: Thread, record: ResultRecord, messages: Messag
 def _restore_message(thread: Thread, body: bytes, to: Restorer) -> None:
     envelope = _envelope(body, to.messages)
     if envelope.recipient not in to.delivery.mailboxes:
-        to.delivery.give_up(thread, envelope, "not_deliverable", f"there is no agent {envelope.recipient!r} any more")
+        gone = UnknownRecipientError(envelope.recipient, tuple(to.delivery.mailboxes))
+        to.delivery.give_up(thread, envelope, "not_deliverable", str(gone))
         return
     if envelope.question is not None and envelope.causation_id is not None:
         thread.know(Question(envelope.id, envelope.recipient, (envelope.causation_id, envelope.question)))

@@ -47,12 +47,12 @@ class Host(Protocol):
         ...
 
     async def put_question(
-        self, thread: Thread, asker: Envelope, index: int, recipient: str, message: Message
+        self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
     ) -> Question:
-        """Send a question."""
+        """Send a question of an agent."""
         ...
 
-    def spawn_child(self, parent: Thread, asker: Envelope, index: int, birth: "Birth") -> Thread:
+    def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: "Birth") -> Thread:
         """Open a child thread, or return the one opened under that index before."""
         ...
 
@@ -260,7 +260,9 @@ class Run:
     async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
         question = self._thread.asked_before((self._envelope.id, index))
         if question is None:
-            question = await self._host.put_question(self._thread, self._envelope, index, recipient, message)
+            question = await self._host.put_question(
+                self._thread, self._agent, self._envelope, index, recipient, message
+            )
         with anyio.move_on_after(timeout_s):
             while question.open and question.parked is None:
                 await question.answered.wait()
@@ -277,7 +279,7 @@ class Run:
         index, self._questions = self._questions, self._questions + 1
         birth = Birth(recipient, message, limits, budget)
         try:
-            child = self._host.spawn_child(self._thread, self._envelope, index, birth)
+            child = self._host.spawn_child(self._thread, self._agent, self._envelope, index, birth)
         except BudgetExhaustedError as error:
             if self._host.on_exhausted == "fail":
                 raise

@@ -1,7 +1,7 @@
 """Runs the messages of a lane one after another, and decides what follows when a handler fails."""
 
 import traceback
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 
 import anyio
 import msgspec
@@ -13,11 +13,11 @@ from organism.bus.approvals import Approval, Waits
 from organism.bus.routing import takes_by_name
 from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
-from organism.errors import OrganismError, Shortfall
+from organism.errors import OrganismError, Shortfall, UnknownRecipientError
 from organism.journal import JournalError
 from organism.messages import RUNTIME_MESSAGES, Envelope
-from organism.pump.bounds import Bounds
 from organism.pump.delivery import Delivery
+from organism.pump.in_force import InForce
 from organism.pump.leash import Leash
 from organism.pump.observed import observed
 from organism.pump.outgoing import Outgoing, resolve
@@ -36,9 +36,8 @@ class Supervisor:
 
     Args:
         host: What runs need of the pump.
-        agents: All agents by name.
+        in_force: The agents, attempts and restart intensity.
         delivery: Takes what handlers send, and dead letters.
-        bounds: Attempts and restart intensity.
         outbox: Takes the events.
         clock: Measures the restart period.
         activity: Is told of every run of a handler.
@@ -47,23 +46,21 @@ class Supervisor:
     def __init__(
         self,
         host: Host,
-        agents: Mapping[str, Agent],
+        in_force: InForce,
         delivery: Delivery,
-        bounds: Bounds,
         outbox: Outbox,
         clock: Clock,
         activity: ActivityFeed,
     ) -> None:
         self._host = host
-        self._agents = agents
+        self._in_force = in_force
         self._delivery = delivery
         self._keeper = delivery.keeper
-        self._bounds = bounds
         self._outbox = outbox
         self._clock = clock
         self._activity = activity
-        self._runners = {name: Runner(host, agent, self._keeper, clock) for name, agent in agents.items()}
-        self._intensity = {name: RestartIntensity(bounds.restarts, int(bounds.restart_s * NS_PER_S)) for name in agents}
+        self._runners: dict[str, Runner] = {}
+        self._intensity: dict[str, RestartIntensity] = {}
         self.stopped: dict[str, str] = {}
         """Agents that have failed too often and take no more messages, with the reason."""
         self.paused: set[str] = set()
@@ -72,7 +69,12 @@ class Supervisor:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all agents."""
-        return tuple(self._agents)
+        return tuple(self._in_force.agents)
+
+    def forget_gone(self) -> None:
+        """Forget that agents which are not there any more stood still."""
+        self.paused.intersection_update(self.names)
+        self.stopped = {name: why for name, why in self.stopped.items() if name in self._in_force.agents}
 
     async def work(self, thread: Thread, lane: Lane, leash: Leash) -> bool:
         """Handle the first message of a lane if it can be handled now; whether there is another that can."""
@@ -93,32 +95,46 @@ class Supervisor:
 
     async def _handle(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> None:
         """Handle one message; it stays in its lane when it has to wait for budget."""
-        agent = self._agents[lane.agent]
-        if isinstance(envelope.payload, RUNTIME_MESSAGES) and not self._wants(agent, envelope):
+        agent = self._in_force.agents.get(lane.agent)
+        if isinstance(envelope.payload, RUNTIME_MESSAGES) and (agent is None or not self._wants(agent, envelope)):
             self._complete(thread, lane, envelope, lane.stored)
+        elif agent is None:
+            self._give_up(thread, lane, envelope, UnknownRecipientError(lane.agent, self.names))
         elif (why := self.stopped.get(agent.name)) is not None:
             self._delivery.give_up(thread, envelope, "agent_failed", why)
             self._complete(thread, lane, envelope, lane.stored)
-        elif lane.attempts >= self._bounds.attempts:
+        elif lane.attempts >= self._in_force.bounds.attempts:
             self._give_up(thread, lane, envelope, ProcessEndedError(agent.name, lane.attempts))
         else:
-            while not thread.stopping and not await self._attempt(thread, lane, envelope, leash):
-                pass
+            runner = self._runner_of(agent)
+            while not thread.stopping and not await self._attempt(thread, lane, envelope, runner, leash):
+                runner = self._runner_of(self._in_force.agents.get(lane.agent, agent))
 
-    async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> bool:
+    def _runner_of(self, agent: Agent) -> Runner:
+        runner = self._runners.get(agent.name)
+        if runner is None or runner.agent is not agent:
+            runner = self._runners[agent.name] = Runner(self._host, agent, self._keeper, self._clock)
+        return runner
+
+    async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, runner: Runner, leash: Leash) -> bool:
         """Run the handler once; ``False`` when it failed and is to be run again."""
+        at_first = self._in_force.agents
         trace = self._activity.child(thread.origin.trace)
         work = Work(thread_id=thread.id, agent=lane.agent, message_id=envelope.id, trace=trace)
-        run: Awaitable[Ending] = Run(self._runners[lane.agent], thread, lane, envelope)(leash, work)
+        run: Awaitable[Ending] = Run(runner, thread, lane, envelope)(leash, work)
         if self._activity.active:
             run = observed(run, thread, envelope, work, self._activity, self._clock)
-        ending = await run
+        with self._in_force.runs:
+            ending = await run
         if isinstance(ending, Done):
             try:
-                outgoing = resolve(self._agents[lane.agent], envelope, ending.drafts, self._agents, self._bounds)
+                agents = self._in_force.agents if lane.agent in self._in_force.agents else at_first
+                outgoing = resolve(runner.agent, envelope, ending.drafts, agents, self._in_force.bounds)
                 state = encode_state(lane.state) if lane.state else b"{}"
             except (OrganismError, TypeError) as error:
                 lane.forget_run()
+                if self._replaced(runner.agent):
+                    return await self._failed(thread, lane, envelope, error, runner.agent)
                 self._give_up(thread, lane, envelope, error)
                 return True
             self._finish(thread, lane, envelope, ending, outgoing, state)
@@ -132,7 +148,7 @@ class Supervisor:
             return True
         if isinstance(ending, Stopped):
             return True
-        return await self._failed(thread, lane, envelope, ending.error)
+        return await self._failed(thread, lane, envelope, ending.error, runner.agent)
 
     def _finish(
         self,
@@ -151,14 +167,15 @@ class Supervisor:
             self._delivery.fail_question(thread, envelope, "it ended without a reply")
         self._complete(thread, lane, envelope, state)
 
-    async def _failed(self, thread: Thread, lane: Lane, envelope: Envelope, error: Exception) -> bool:
+    async def _failed(self, thread: Thread, lane: Lane, envelope: Envelope, error: Exception, agent: Agent) -> bool:
         """Count a failed run and wait before the next; ``True`` when there will be none."""
         if isinstance(error, JournalError):
             # Nothing was wrong with the message; it goes on when there is room on the disk again.
             await _pause(thread, BACKOFF_MAX_S)
             return False
         lane.attempts += 1
-        if lane.attempts >= self._bounds.attempts or not worth_retrying(error):
+        again = worth_retrying(error) or self._replaced(agent)
+        if lane.attempts >= self._in_force.bounds.attempts or not again:
             self._give_up(thread, lane, envelope, error)
             return True
         self._keeper.tried(lane, envelope)
@@ -166,10 +183,17 @@ class Supervisor:
         await _pause(thread, backoff_s(lane.attempts))
         return False
 
+    def _replaced(self, agent: Agent) -> bool:
+        """Whether another has taken its place: it may fail for what is gone, so its successor is to have a try."""
+        return self._in_force.agents.get(agent.name, agent) is not agent
+
     def _park(self, thread: Thread, lane: Lane, envelope: Envelope, waits: Waits) -> None:
         """Let a message wait, or try it once more if a last call is still to be had."""
         if isinstance(waits, Shortfall) and waits.wrap_up:
             lane.hurry_notes()
+            return
+        if lane.agent not in self._in_force.agents:
+            self._give_up(thread, lane, envelope, UnknownRecipientError(lane.agent, self.names))
             return
         lane.parked = waits
         self._keeper.parked(envelope, waits)
@@ -231,17 +255,23 @@ class Supervisor:
         reason = reason_for(error)
         self._delivery.give_up(thread, envelope, reason, describe(error))
         self._complete(thread, lane, envelope, lane.stored)
-        if reason == "handler_failed" and self._intensity[lane.agent].fail(self._clock.monotonic_ns()):
-            self._stop(thread, self._agents[lane.agent], error)
+        if reason == "handler_failed" and self._fails_too_often(lane.agent):
+            self._stop(thread, lane.agent, error)
 
-    def _stop(self, thread: Thread, agent: Agent, error: Exception) -> None:
+    def _fails_too_often(self, agent: str) -> bool:
+        bounds = self._in_force.bounds
+        failures = self._intensity.setdefault(agent, RestartIntensity())
+        return failures.fail(self._clock.monotonic_ns(), bounds.restarts, int(bounds.restart_s * NS_PER_S))
+
+    def _stop(self, thread: Thread, agent: str, error: Exception) -> None:
+        bounds = self._in_force.bounds
         why = (
-            f"agent {agent.name!r} has stopped: more than {self._bounds.restarts} of its messages failed within "
-            f"{self._bounds.restart_s:g} s, the last one because: {describe(error)}"
+            f"agent {agent!r} has stopped: more than {bounds.restarts} of its messages failed within "
+            f"{bounds.restart_s:g} s, the last one because: {describe(error)}"
         )
-        self.stopped[agent.name] = why
-        _log.error("agent_stopped", agent=agent.name, reason=why)
-        self._outbox.emit(AgentStopped(thread_id=thread.id, root_thread_id=thread.root, agent=agent.name, reason=why))
+        self.stopped[agent] = why
+        _log.error("agent_stopped", agent=agent, reason=why)
+        self._outbox.emit(AgentStopped(thread_id=thread.id, root_thread_id=thread.root, agent=agent, reason=why))
 
     def _log_failure(self, thread: Thread, envelope: Envelope, attempt: int, error: Exception) -> None:
         _log.warning(
@@ -250,7 +280,7 @@ class Supervisor:
             agent=envelope.recipient,
             message_id=envelope.id,
             attempt=attempt,
-            attempts=self._bounds.attempts,
+            attempts=self._in_force.bounds.attempts,
             error=describe(error),
             where=raised_at(error),
         )

@@ -31,6 +31,14 @@ class Course:
         self._wanted = self.itinerary.next()
         self._reason = _OFTEN
 
+    def plan_anew(self, planned: Planned, settings: RouterSettings) -> None:
+        """Go on by another plan; what was tried, and when it must end, stays."""
+        planned.itinerary.go_on_from(self.itinerary)
+        self.plan = planned.plan
+        self.itinerary = planned.itinerary
+        self._settings = settings
+        self._wanted = self.itinerary.next()
+
     def goes_to(self, route: Route) -> tuple[str, str] | None:
         """An attempt goes there; returns which provider it would have gone to, and why it does not, if so."""
         wanted, reason = self._wanted, self._reason

@@ -11,6 +11,7 @@ import anyio
 import msgspec
 
 from organism.amounts import NS_PER_S
+from organism.bus.signal import Signal
 from organism.clock import Clock
 from organism.errors import RejectedError, TooLargeError
 from organism.router.circuit import Circuit, CircuitState, Health
@@ -70,11 +71,25 @@ class ProviderGate:
         self._failures = 0
         self._last_failure: str | None = None
         self._on_probed = on_probed
+        self._left = Signal()
 
     @property
     def load(self) -> int:
         """Attempts under way or about to be."""
         return self._passages
+
+    def treat(self, settings: ProviderSettings) -> None:
+        """Treat the provider differently from here on; what waits for a place looks again."""
+        if settings.circuit != self.settings.circuit:
+            self._circuit = Circuit(settings.circuit)
+        self._rates.limits = settings.rates
+        self.settings = settings
+        self._place_free.set()
+
+    async def wait_unused(self) -> None:
+        """Return when no attempt is under way or about to be."""
+        while self._passages:
+            await self._left.wait()
 
     def free_in_s(self) -> float | None:
         """Return in how many seconds the circuit lets an attempt through: 0 for now, ``None`` when a probe decides."""
@@ -159,6 +174,7 @@ class ProviderGate:
             self._last_failure = failure
         self._circuit.leave(health, now_ns, probe=passage.probe)
         self._place_free.set()
+        self._left.notify()
         if passage.probe:
             self._on_probed()
 

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 import anyio
 import anyio.abc
+import structlog
 
 from organism.amounts import BudgetState
 from organism.budget.calibration import Calibration
@@ -28,23 +29,25 @@ from organism.ids import IdSource
 from organism.journal import Journal
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
-from organism.router.admission import Admission
 from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
 from organism.router.course import Course
 from organism.router.embedding import Embeddings
-from organism.router.estimator import InputEstimator
-from organism.router.gates import Gates
+from organism.router.gate import ProviderGate
+from organism.router.gates import ReplacedError
 from organism.router.hedge import Ended, first_answer
 from organism.router.memo import Memo
 from organism.router.observed import ObservedCall
 from organism.router.plan import ModelPlan
-from organism.router.planner import Planner
+from organism.router.planner import Planned
 from organism.router.prices import Prices
 from organism.router.provider import Answer, Completion, Provider, TextSink
+from organism.router.setup import Setup, Surroundings
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
+
+_log = structlog.get_logger("organism.router")
 
 A = TypeVar("A", Completion, Embeddings)
 
@@ -86,24 +89,16 @@ class LLMRouter:
         chance: Callable[[], float] = random.random,
         calibration: Calibration | None = None,
     ) -> None:
-        self.models = dict(models)
-        self.settings = settings or RouterSettings()
         self.on_warning: WarningSink | None = None
-        self._providers = providers
         self._registry = registry
-        self._prices = prices
         self._journal = journal
         self._announcer = Announcer(outbox)
         self._clock = clock
         self._ids = ids
         self._activity = activity or ActivityFeed()
         self._chance = chance
-        self._gates = Gates(providers, self.settings.providers, clock)
-        self._estimator = estimator = InputEstimator(self.settings.estimate, providers, calibration)
-        self._planner = Planner(self.models, prices, registry, self._gates, estimator)
-        self._admission = Admission(
-            registry, self._gates, prices, estimator, self._announcer, self.settings, self._warn
-        )
+        self._around = Surroundings(registry, self._announcer, clock, calibration or Calibration(), self._warn)
+        self._setup = Setup(models, providers, prices, settings or RouterSettings(), self._around)
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
         self._slots: dict[str, anyio.Semaphore] = {}
@@ -127,6 +122,38 @@ class LLMRouter:
                 await self.wait_idle(thread_id)
         # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
         await tasks.__aexit__(None, None, None)
+
+    @property
+    def models(self) -> Mapping[str, ModelPlan]:
+        """The models agents may name."""
+        return self._setup.models
+
+    def replace(
+        self,
+        models: Mapping[str, ModelPlan],
+        providers: Mapping[str, Provider],
+        prices: Prices,
+        settings: RouterSettings,
+    ) -> None:
+        """Make the next attempts with other models, providers, prices and settings, in one step.
+
+        Attempts under way settle with their provider. A provider that is the same object as before goes on with its
+        places, its minute and its circuit; one that is gone is closed here when its last attempt has ended. A call
+        between two attempts is planned anew.
+        """
+        if self._tasks is None:
+            raise StoppedError
+        before, self._setup = self._setup, Setup(models, providers, prices, settings, self._around, self._setup)
+        more = settings.calls_in_flight - before.settings.calls_in_flight
+        for slots in self._slots.values():
+            for _ in range(more):
+                slots.release()
+            for _ in range(-more):
+                self._tasks.start_soon(slots.acquire)  # takes a place away, when its turn comes
+        kept = {id(provider) for provider in providers.values()}
+        for name, provider in before.providers.items():
+            if id(provider) not in kept:
+                self._tasks.start_soon(_close_unused, before.gates[name], provider)
 
     async def complete(self, call: Call, on_text: TextSink | None = None) -> Completion:
         """Make a call and charge it to its thread, or return the answer that an earlier run has paid for.
@@ -162,16 +189,28 @@ class LLMRouter:
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
         with observed:
             async with self._slot(call.spender.thread_id):
-                planned = self._planner.plan(call)
-                for step in planned.degraded:
-                    self._announcer.say_degraded(call, call_id, step)
-                course = Course(call, call_id, planned, self.settings, now_s=anyio.current_time())
+                course = Course(
+                    call, call_id, self._plan(call, call_id), self._setup.settings, now_s=anyio.current_time()
+                )
                 return observed.answered(await self._attempts(course, observed, on_text))
+
+    def _plan(self, call: Call, call_id: str) -> Planned:
+        planned = self._setup.planner.plan(call)
+        for step in planned.degraded:
+            self._announcer.say_degraded(call, call_id, step)
+        return planned
 
     async def _attempts(self, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Answer:
         """Try until one attempt answers, or none may follow."""
+        setup = self._setup
         while True:
-            attempt, result = await self._attempt(course, observed, on_text)
+            if setup is not self._setup:
+                setup = self._setup
+                course.plan_anew(self._plan(course.call, course.call_id), setup.settings)
+            try:
+                attempt, result = await self._attempt(setup, course, observed, on_text)
+            except ReplacedError:
+                continue
             if isinstance(result, Answer):
                 return result
             now_s = anyio.current_time()
@@ -186,7 +225,7 @@ class LLMRouter:
     async def wait_idle(self, thread_id: str) -> None:
         """Return when no attempt of the thread is open any more; abandoned ones get only their drain time."""
         for attempt in self._open.get(thread_id, ()):
-            attempt.drain(self.settings.drain_s)
+            attempt.drain(self._setup.settings.drain_s)
         while self._open.get(thread_id):
             await self._idle.setdefault(thread_id, anyio.Event()).wait()
 
@@ -195,7 +234,7 @@ class LLMRouter:
         return RouterStatistics(
             attempts_open=sum(len(attempts) for attempts in self._open.values()),
             threads=len(self._open),
-            providers=self._gates.health(),
+            providers=self._setup.gates.health(),
         )
 
     # -- steps of a call ------------------------------------------------------------------------------------------
@@ -203,26 +242,32 @@ class LLMRouter:
     def _slot(self, thread_id: str) -> anyio.Semaphore:
         """Return the thread's places in flight, made on first use and gone with its last attempt."""
         if (slots := self._slots.get(thread_id)) is None:
-            slots = self._slots[thread_id] = anyio.Semaphore(self.settings.calls_in_flight, fast_acquire=True)
+            slots = anyio.Semaphore(self._setup.settings.calls_in_flight, fast_acquire=True)
+            self._slots[thread_id] = slots
         return slots
 
-    async def _attempt(self, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Ended:
+    async def _attempt(self, setup: Setup, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Ended:
         """Make the next attempt, and where the model is hedged another beside it if it is slow."""
 
         async def run(attempt: Attempt, sink: TextSink | None) -> Ended:
             with observed.attempt(attempt):
-                return attempt, await self._run(course.call, attempt, sink)
+                return attempt, await self._run(setup, course.call, attempt, sink)
 
         async def hedge(sink: TextSink | None) -> Ended | None:
-            second = await self._admission.hedge(course)
+            try:
+                second = await setup.admission.hedge(course)
+            except ReplacedError:
+                return None
             return None if second is None else await run(second, sink)
 
-        first = partial(run, await self._admission.next_attempt(course))
+        first = partial(run, await setup.admission.next_attempt(course))
         if course.plan.hedge_after_s is None:
             return await first(on_text)
         return await first_answer(first, hedge, course.plan.hedge_after_s, on_text)
 
-    async def _run(self, call: Call, attempt: Attempt, on_text: TextSink | None) -> Answer | ProviderError:
+    async def _run(
+        self, setup: Setup, call: Call, attempt: Attempt, on_text: TextSink | None
+    ) -> Answer | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
         try:
             await attempt.passage.enter(attempt.record.input_tokens + attempt.held.output_cap, attempt.deadline_s)
@@ -239,31 +284,31 @@ class LLMRouter:
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
         self._open.setdefault(call.spender.thread_id, set()).add(attempt)
-        self._tasks.start_soon(self._perform, call, attempt)
+        self._tasks.start_soon(self._perform, setup, call, attempt)
         try:
             await attempt.done.wait()
         except BaseException:
-            attempt.drain(self.settings.drain_s)
+            attempt.drain(setup.settings.drain_s)
             raise
         if attempt.result is None:
             return UncertainError(attempt.route.provider, "the exchange was cut off")
         return attempt.result
 
-    async def _perform(self, call: Call, attempt: Attempt) -> None:
+    async def _perform(self, setup: Setup, call: Call, attempt: Attempt) -> None:
         """Run an attempt to its settlement; there is no await between its end and the ledger."""
         try:
-            await attempt.exchange(self._providers[attempt.route.provider])
+            await attempt.exchange(setup.providers[attempt.route.provider])
         finally:
-            charge = self._resolve(call, attempt)
+            charge = self._resolve(setup, call, attempt)
             if charge.outcome == "settled":
-                self._estimator.learn(attempt.route, attempt.guess, charge.usage.input_total)
+                setup.estimator.learn(attempt.route, attempt.guess, charge.usage.input_total)
             attempt.passage.leave(attempt.health, tokens=charge.usage.total, failure=charge.error)
             attempt.done.set()
             self._forget(attempt)
 
-    def _resolve(self, call: Call, attempt: Attempt) -> Charge:
+    def _resolve(self, setup: Setup, call: Call, attempt: Attempt) -> Charge:
         """Charge or release, keep a paid answer, and tell: one step, with no await, so one commit."""
-        charge = attempt.charge(self._prices)
+        charge = attempt.charge(setup.prices)
         settled: Settlement | tuple[BudgetState, ...]
         if charge.outcome == "released":
             settled = self._registry.release(attempt.held.hold_id)
@@ -309,3 +354,13 @@ def _expect(kind: type[A], answer: Answer) -> A:
     if not isinstance(answer, kind):
         raise TypeError(f"a request for {kind.__name__} has been answered with {type(answer).__name__}")
     return answer
+
+
+async def _close_unused(gate: ProviderGate, provider: Provider) -> None:
+    """Close a provider that has been replaced when nothing is asked of it any more."""
+    await gate.wait_unused()
+    try:
+        with anyio.CancelScope(shield=True):
+            await provider.aclose()
+    except Exception as error:  # noqa: BLE001 - whatever an adapter's end raises must not end the calls of the others
+        _log.warning("provider_not_closed", provider=gate.provider, error=f"{type(error).__name__}: {error}")

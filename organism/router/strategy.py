@@ -74,6 +74,15 @@ class Itinerary:
         """Return where the next attempt goes, or ``None`` when every provider left is closed."""
         return next((route for route in self._ahead if route.provider not in closed), None)
 
+    def go_on_from(self, earlier: "Itinerary") -> None:
+        """Take over how providers have failed this call, and until when they are to be left alone."""
+        self._failures, self._not_before_s = earlier.setbacks
+
+    @property
+    def setbacks(self) -> tuple[dict[str, int], dict[str, float]]:
+        """Failures of this call by provider, and the instants until which they are left alone."""
+        return dict(self._failures), dict(self._not_before_s)
+
     def tried(self, route: Route) -> None:
         """An attempt goes there: the next one goes one further."""
         self._ahead.rotate(-1 - self._ahead.index(route))

@@ -172,7 +172,10 @@ def test_configuration_is_read_again_as_a_whole_or_not_at_all(organism: Organism
     assert day["limits"]["cost_nanousd"] == 7_000_000_000
     assert day["spent"]["calls"] == 1
 
-    for mistake, phrase in (("mode: loud\n", "organism.yaml:"), ("bounds: {hops: 3}\n", "cannot change bounds")):
+    for mistake, phrase in (
+        ("mode: loud\n", "organism.yaml:"),
+        ("journal: {events_days: 3}\n", "cannot change journal"),
+    ):
         file.write_text(ORGANISM.replace("usd: 5", "usd: 9") + mistake)
         refused = organism("reload")
         assert (refused.returncode, phrase in refused.stderr) == (2, True), refused.stderr

@@ -1,0 +1,53 @@
+"""Who takes part, and within which bounds: replaced in one step by a reload, so nobody keeps a part of it."""
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from organism.agents.agent import Agent
+from organism.bus.signal import Signal
+from organism.pump.bounds import Bounds
+
+
+class Runs:
+    """Counts the runs of handlers that have begun with the same agents. Enter it for each."""
+
+    __slots__ = ("_ended", "_under_way")
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self._ended = Signal()
+
+    def __enter__(self) -> None:
+        self._under_way += 1
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._under_way -= 1
+        self._ended.notify()
+
+    async def wait_none(self) -> None:
+        """Return when none is under way."""
+        while self._under_way:
+            await self._ended.wait()
+
+
+class InForce:
+    """What holds for every message handled from now on.
+
+    Attributes:
+        agents: All agents by name; the mapping itself is replaced, never changed.
+        bounds: Structural bounds.
+        runs: The runs that have begun with these agents.
+    """
+
+    __slots__ = ("agents", "bounds", "runs")
+
+    def __init__(self, agents: Mapping[str, Agent], bounds: Bounds) -> None:
+        self.put(agents, bounds)
+
+    def put(self, agents: Mapping[str, Agent], bounds: Bounds) -> None:
+        """Put others in force; runs that are under way finish with what they began with."""
+        self.agents: Mapping[str, Agent] = dict(agents)
+        self.bounds = bounds
+        self.runs = Runs()

@@ -1,6 +1,8 @@
 """The HTTP adapters, in each format they speak, against a real server that misbehaves on request."""
 
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import anyio
 import pytest
@@ -159,6 +161,28 @@ async def test_refused_connection_is_rejected(connect: Connect) -> None:
     with pytest.raises(RejectedError, match="cannot connect") as caught:
         await adapter.complete(REQUEST)
     await adapter.aclose()
+
+    assert caught.value.again
+
+
+@pytest.mark.parametrize("kind", ["chat", "messages"])
+async def test_connection_that_does_not_come_about_is_given_up_in_its_time(kind: str) -> None:
+    """A host that lets one wait at the door is no host that has been asked: given up early, and nothing is owed."""
+    with ExitStack() as sockets:
+        door = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        url = f"http://127.0.0.1:{door.getsockname()[1]}"
+        for _ in range(4):  # more than the kernel lets in while nobody accepts
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(door.getsockname())
+        adapter: Provider = (
+            OpenAIProvider("p", SECRET, f"{url}/v1", connect_timeout_s=0.2)
+            if kind == "chat"
+            else AnthropicProvider("p", SECRET, url, connect_timeout_s=0.2)
+        )
+        with anyio.fail_after(5), pytest.raises(RejectedError, match="cannot connect") as caught:
+            await adapter.complete(REQUEST)
+        await adapter.aclose()
 
     assert caught.value.again
 

@@ -27,6 +27,9 @@ Authenticate = Callable[[Headers], Caller | None]
 """Says who makes a request, from its headers; ``None`` for nobody known."""
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+HEAD_MAX = 16_384
+"""Bytes of a request's line and headers together."""
+
 BODY_MAX = 1_048_576
 DEPTH_MAX = 32
 RECEIVE_S = 10.0
@@ -130,8 +133,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an ASGI request, or hand it on."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            raise ValueError(f"only requests come through the gate, no {scope['type']}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = scope["organism.request_id"] = secrets.token_hex(8)
         guarded = _with_safe_headers(send, request_id)
@@ -146,6 +148,9 @@ class Gate:
         await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)
 
     def _refuse(self, scope: Scope, headers: Headers, rule: Rule) -> Problem | None:
+        if _head_size(scope) > HEAD_MAX:
+            detail = f"send at most {HEAD_MAX} bytes of request line and headers"
+            return Problem(status=431, code="head_too_large", title="headers too large", detail=detail)
         host = headers.get("host", "")
         if _name_of(host) not in self._hosts:
             return Problem(status=421, code="wrong_host", title="this is not that host", detail="use the daemon's URL")
@@ -184,6 +189,12 @@ class Gate:
             title="no valid token",
             detail="send 'Authorization: Bearer TOKEN' with the token from the daemon's state directory",
         )
+
+
+def _head_size(scope: Scope) -> int:
+    """Return about how many bytes a request's line and headers were, with what separates them."""
+    line = len(scope["method"]) + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    return line + sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])
 
 
 def _bad_form(method: str, headers: Headers, bounds: Bounds) -> Problem | None:

@@ -1,40 +1,89 @@
-"""HTTP/1.1 with patience that ends: a client that does not bring its request to an end is cut off."""
+"""HTTP/1.1 within bounds: so many connections at a time, and patience that ends."""
 
 import asyncio
 from typing import Any
 
+import h11
+import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from organism.api.problems import MEDIA_TYPE, Problem
+
+CONNECTIONS_MAX = 128
 HEAD_S = 10.0
+
+_CLOSING = [("connection", "close"), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
 
 
 class PatientProtocol(H11Protocol):
-    """Closes a connection whose first request line and headers are not there in time.
+    """One connection.
 
-    uvicorn bounds how long a connection may idle between requests and how large headers may be, but not how slowly
-    they may come.
+    uvicorn bounds how long a connection may idle between requests, but not how slowly a request may come, and it lets
+    idle connections keep others out. So: a request whose line and headers are not there in time ends its connection;
+    and where all connections are taken, the one that has been idle for longest makes room. Only requests under way can
+    keep others out, and those need a token or end soon.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for a request."""
+        """Take a place, and begin to wait for a request."""
         super().connection_made(transport)
+        self._idle_since = self.loop.time()
         self._await_head()
+        if len(self.connections) > CONNECTIONS_MAX:
+            self._make_room()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, and stop waiting once they are a request."""
-        idle = self.cycle is None or self.cycle.response_complete
+        was_idle = self._idle
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._idle:
             self._stop_waiting()
-        elif idle and self._head_timer is None:
+        elif was_idle and self._head_timer is None:
             self._await_head()
+
+    def on_response_complete(self) -> None:
+        """Be idle from here on."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, or a head that grows too large, in the shape of every refusal."""
+        self._refuse(Problem(status=400, code="not_http", title="no HTTP request", detail=msg))
+
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _make_room(self) -> None:
+        """End the connection that has been idle for longest, which may be this one; refuse this one if none is."""
+        idle = [other for other in self.connections if other is not self and other._idle]  # noqa: SLF001 - its own kind
+        if idle:
+            longest = min(idle, key=lambda other: other._idle_since)  # noqa: SLF001
+            longest.transport.close()
+            self.connections.discard(longest)
+            return
+        detail = f"{CONNECTIONS_MAX} requests are under way, and no more are taken at a time; try again in a moment"
+        self._refuse(Problem(status=503, code="too_many_connections", title="busy", detail=detail))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer outside of any request, and end the connection."""
+        body = msgspec.json.encode(problem)
+        headers = [*_CLOSING, ("content-type", MEDIA_TYPE), ("content-length", str(len(body)))]
+        for event in (
+            h11.Response(status_code=problem.status, headers=headers, reason=b""),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
@@ -46,5 +95,5 @@ class PatientProtocol(H11Protocol):
 
     def _give_up(self) -> None:
         self._head_timer = None
-        if self.cycle is None or self.cycle.response_complete:
+        if self._idle:
             self.transport.close()

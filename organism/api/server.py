@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from organism.api.application import Options, build_api
+from organism.api.gate import HEAD_MAX
 from organism.api.tokens import TokenBook
 from organism.control.control import Control
 from organism.errors import ConfigError
-
-_CONNECTIONS_MAX = 128
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -75,8 +74,8 @@ class ControlServer:
                 server_header=False,
                 timeout_graceful_shutdown=2,
                 timeout_keep_alive=30,
-                limit_concurrency=_CONNECTIONS_MAX,
-                h11_max_incomplete_event_size=16_384,
+                ws="none",
+                h11_max_incomplete_event_size=HEAD_MAX,
             )
         )
 

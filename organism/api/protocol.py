@@ -25,28 +25,28 @@ class PatientProtocol(H11Protocol):
     """
 
     _head_timer: asyncio.TimerHandle | None = None
-    _idle_since = 0.0
+    idle_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
         """Take a place, and begin to wait for a request."""
         super().connection_made(transport)
-        self._idle_since = self.loop.time()
+        self.idle_since = self.loop.time()
         self._await_head()
         if len(self.connections) > CONNECTIONS_MAX:
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, and stop waiting once they are a request."""
-        was_idle = self._idle
+        was_idle = self.idle
         super().data_received(data)
-        if not self._idle:
+        if not self.idle:
             self._stop_waiting()
         elif was_idle and self._head_timer is None:
             self._await_head()
 
     def on_response_complete(self) -> None:
         """Be idle from here on."""
-        self._idle_since = self.loop.time()
+        self.idle_since = self.loop.time()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -59,14 +59,16 @@ class PatientProtocol(H11Protocol):
         self._refuse(Problem(status=400, code="not_http", title="no HTTP request", detail=msg))
 
     @property
-    def _idle(self) -> bool:
+    def idle(self) -> bool:
+        """Whether no request is under way."""
         return self.cycle is None or self.cycle.response_complete
 
     def _make_room(self) -> None:
-        """End the connection that has been idle for longest, which may be this one; refuse this one if none is."""
-        idle = [other for other in self.connections if other is not self and other._idle]  # noqa: SLF001 - its own kind
+        """End the connection that has been idle for longest; refuse this one if none is."""
+        others = (other for other in self.connections if isinstance(other, PatientProtocol) and other is not self)
+        idle = [other for other in others if other.idle]
         if idle:
-            longest = min(idle, key=lambda other: other._idle_since)  # noqa: SLF001
+            longest = min(idle, key=lambda other: other.idle_since)
             longest.transport.close()
             self.connections.discard(longest)
             return
@@ -95,5 +97,5 @@ class PatientProtocol(H11Protocol):
 
     def _give_up(self) -> None:
         self._head_timer = None
-        if self._idle:
+        if self.idle:
             self.transport.close()

@@ -75,6 +75,7 @@ class ControlServer:
                 timeout_graceful_shutdown=2,
                 timeout_keep_alive=30,
                 ws="none",
+                proxy_headers=False,
                 h11_max_incomplete_event_size=HEAD_MAX,
             )
         )

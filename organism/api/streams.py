@@ -83,7 +83,8 @@ class Reader:
                 if kept or full or anyio.current_time() >= deadline:
                     return EventPage(kept, after, full)
                 with anyio.move_on_after(deadline - anyio.current_time()):
-                    await _next_of(live)
+                    if not await _something_new(live):
+                        return EventPage((), after, more=False)
 
     async def follow(self, after: str | None, wanted: Wanted) -> AsyncIterator[bytes]:
         """Return events as server-sent events: those after an id first, if there is one, and then as they happen.
@@ -162,13 +163,14 @@ def name_of(event: AnyEvent) -> str:
     return str(type(event).__struct_config__.tag)
 
 
-async def _next_of(live: AsyncIterator[AnyEvent]) -> None:
-    """Wait for something to happen; what it was is read from the log."""
+async def _something_new(live: AsyncIterator[AnyEvent]) -> bool:
+    """Wait for something to happen; ``False`` if nothing will. What it was is read from the log."""
     try:
         event = await anext(live)
         while not event.id:
             event = await anext(live)
     except SlowConsumerError:
-        return
+        return True
     except StopAsyncIteration:
-        await anyio.sleep_forever()
+        return False
+    return True

@@ -1,0 +1,160 @@
+"""The bounds of the server itself, on a real socket: connections, heads, bodies, and who makes room for whom."""
+
+import json
+import resource
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+import httpx2
+import pytest
+
+from organism.api.gate import BODY_MAX, HEAD_MAX
+from organism.api.protocol import CONNECTIONS_MAX
+
+pytestmark = pytest.mark.anyio
+
+Served = Callable[..., AbstractAsyncContextManager[Any]]
+TOKEN = "the-first-token-of-the-tests-of-the-api"
+
+
+async def connect(client: httpx2.AsyncClient) -> anyio.abc.SocketStream:
+    """Open a connection of its own."""
+    return await anyio.connect_tcp(str(client.base_url.host), int(client.base_url.port or 0))
+
+
+@asynccontextmanager
+async def connections(client: httpx2.AsyncClient, number: int) -> AsyncIterator[list[anyio.abc.SocketStream]]:
+    """Open many connections that send nothing."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(await connect(client)) for _ in range(number)]
+
+
+async def all_of(stream: anyio.abc.ByteReceiveStream) -> bytes:
+    """Return all that comes until the other side ends; a connection that is torn down ends too."""
+    received = b""
+    with anyio.fail_after(20):
+        try:
+            async for piece in stream:
+                received += piece
+        except anyio.BrokenResourceError:
+            pass
+    return received
+
+
+async def drip(stream: anyio.abc.ByteSendStream, data: bytes) -> None:
+    """Send slowly enough that it cannot come in one piece."""
+    for begin in range(0, len(data), 1000):
+        await stream.send(data[begin : begin + 1000])
+        await anyio.sleep(0.005)
+
+
+def request(path: str, *headers: str) -> bytes:
+    """Return the head of a request with the token."""
+    lines = (f"GET {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {TOKEN}", *headers)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def answer(client: httpx2.AsyncClient, head: bytes) -> tuple[int, dict[str, Any]]:
+    """Send bytes on a connection of their own and return status and body of the answer."""
+    async with await connect(client) as stream:
+        await stream.send(head)
+        received = b""
+        with anyio.fail_after(20):
+            while b"}" not in received:
+                received += await stream.receive()
+    status, _, _ = received.partition(b"\r\n")
+    return int(status.split()[1]), json.loads(received.partition(b"\r\n\r\n")[2])
+
+
+async def test_idle_connections_keep_nobody_out_and_do_not_pile_up(served: Served) -> None:
+    """Whoever opens connections and sends nothing gets the oldest of them closed, and the operator his answer."""
+    async with served() as (_, client), connections(client, 3 * CONNECTIONS_MAX) as idle:
+        for _ in range(3):
+            assert (await client.get("/v1/status")).status_code == 200
+        ended = 0
+        for stream in idle:
+            with anyio.move_on_after(0.02):
+                try:
+                    await stream.receive()
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    ended += 1
+        assert ended >= 2 * CONNECTIONS_MAX
+
+
+async def test_more_requests_at_a_time_than_are_taken_get_a_503_that_says_so(served: Served) -> None:
+    """Requests under way are not broken off for new ones; when one has ended there is a place again."""
+    async with served() as (_, client), connections(client, CONNECTIONS_MAX) as busy:
+        for stream in busy:
+            await stream.send(request("/v1/events/page?after=0&wait_seconds=20&type=Never"))
+        async with await connect(client) as late:
+            refused = await all_of(late)
+        head, _, body = refused.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert json.loads(body)["code"] == "too_many_connections"
+        await busy[0].aclose()
+        status, _ = await answer(client, request("/v1/status"))
+        assert status == 200
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("X-Large: " + "x" * HEAD_MAX,), tuple(f"X-{number}: {'x' * 80}" for number in range(200))],
+    ids=["one", "many"],
+)
+async def test_head_above_its_bound_is_refused_however_it_comes(served: Served, lines: tuple[str, ...]) -> None:
+    """In one piece it is read whole and answered 431; in drops it is cut off as soon as it is too large."""
+    async with served() as (_, client):
+        status, problem = await answer(client, request("/v1/status", *lines))
+        assert (status, problem["code"]) == (431, "head_too_large")
+        status, _ = await answer(client, request("/v1/status", "X-Large: " + "x" * (HEAD_MAX - 400)))
+        assert status == 200
+        async with await connect(client) as stream:
+            head = request("/v1/status", *lines)[:-2]
+            with pytest.raises(anyio.BrokenResourceError):
+                await drip(stream, head + b"x" * 100_000)
+
+
+async def test_what_is_no_http_is_refused_in_the_shape_of_every_refusal(served: Served) -> None:
+    """Also where no request could be made of it."""
+    async with served() as (_, client):
+        status, problem = await answer(client, b"this is no request\r\n\r\n")
+        assert (status, problem["code"], problem["status"]) == (400, "not_http", 400)
+
+
+async def test_body_without_end_costs_no_memory(served: Served) -> None:
+    """A body that is announced too large is refused before it comes, one in chunks when it has grown too large."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(1000):
+            yield b"x" * 1_000_000
+
+    async with served() as (_, client):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        async with await connect(client) as stream:
+            announced = request("/v1/threads", "Content-Type: application/json", f"Content-Length: {10**9}")
+            await stream.send(announced.replace(b"GET", b"POST", 1))
+            assert (await stream.receive()).startswith(b"HTTP/1.1 413")
+        headers = {"content-type": "application/json"}
+        try:
+            refused = await client.post("/v1/threads", content=endless(), headers=headers)
+            assert refused.status_code == 413
+        except httpx2.TransportError:
+            pass  # it was cut off while it still sent
+        grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown_kib < 64 * 1024
+        exact = json.dumps({"text": "x" * (BODY_MAX - 12)})
+        assert (await client.post("/v1/threads", content=exact, headers=headers)).status_code == 413  # of the message
+        assert (await client.get("/v1/status")).status_code == 200
+
+
+async def test_no_other_protocol_is_spoken(served: Served) -> None:
+    """A request to go on as a WebSocket is answered as the plain request it is, behind the same gate."""
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: eA==")
+    async with served() as (_, client):
+        status, body = await answer(client, request("/v1/status", *upgrade))
+        assert (status, body["name"]) == (200, "organism")
+        status, _ = await answer(client, request("/v1/status", *upgrade).replace(TOKEN.encode(), b"wrong"))
+        assert status == 401

@@ -1,6 +1,7 @@
 """``organism daemon``: run until stopped, controlled over a local HTTP API."""
 
 import importlib.util
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from organism.cli.gateway import gateway_settings
 from organism.cli.journal import journal_of
 from organism.cli.reloading import Reloader
 from organism.cli.state import owned, remove_address, state_folder, write_address
+from organism.cli.trust import refuse_foreign_file, refuse_network
 from organism.config.build import log_settings
 from organism.config.build_exporters import exports
 from organism.config.load import LoadedConfig, load_config
@@ -48,9 +50,12 @@ def run_daemon(
         raise MissingExtraError("the daemon", "daemon")
     from organism.api.server import bind
 
+    keep_no_core()
+    refuse_foreign_file(file)
     loaded = load_config(file, environment)
     config = loaded.config
     folder = state_folder(file, state)
+    refuse_network(folder)
     with owned(folder), bind(config.daemon.host, config.daemon.port if port is None else port) as listener:
         token = load_or_make_token(folder)
         secrets = {token}
@@ -67,6 +72,11 @@ def run_daemon(
         finally:
             remove_address(folder)
     return exits.OK
+
+
+def keep_no_core() -> None:
+    """Leave no image of the process when it crashes: it would hold keys and what agents say."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 async def _serve(

@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 
 from organism.app import Organism
+from organism.cli.trust import refuse_foreign_file
 from organism.config.build import build
 from organism.config.kept import Kept
 from organism.config.load import LoadedConfig, load_config
@@ -70,6 +71,7 @@ class Reloader:
         """Read, check and build everything that the file says, beside what is in force."""
         importable = list(sys.path)
         try:
+            refuse_foreign_file(self._file)
             fresh = load_config(self._file, self._environment)
             changed = [key for key in _FIXED if getattr(fresh.config, key) != getattr(self._loaded.config, key)]
             if changed:

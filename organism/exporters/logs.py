@@ -5,9 +5,11 @@ call and trace does it belong to, format, take secrets out, write. Names and num
 """
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -156,10 +158,21 @@ class _RoomLogger:
         self._stream = stream
 
     def msg(self, text: str) -> None:
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        try:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            _mute(self._stream)
+        except OSError:
+            pass  # a full disk, say; whoever logs must not fail for it, and there is nobody else to tell
 
     debug = info = warning = warn = error = exception = critical = fatal = log = msg
+
+
+def _mute(stream: TextIO) -> None:
+    """Let everything further go nowhere: nobody reads, and what is still in the stream's buffer cannot be written."""
+    with open(os.devnull, "wb") as nowhere, suppress(OSError, ValueError):  # noqa: PTH123 - no file of ours
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _renderers(log_format: Format, stream: TextIO) -> list[Any]:

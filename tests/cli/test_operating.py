@@ -266,3 +266,14 @@ def test_help_is_there_at_once() -> None:
     assert result.stdout.endswith("loaded: [] 0\n"), result.stdout
     for command in ("ask", "top", "budget", "dead-letters", "dashboard", "stop"):
         assert re.search(rf"^\W*{command}\b", result.stdout, re.MULTILINE), command
+
+
+def test_daemon_whose_log_nobody_reads_any_more_goes_on(organism: Organism) -> None:
+    """When the reader of its standard error has gone, the daemon works as before and ends in good order."""
+    organism.process.stderr.close()  # type: ignore[attr-defined]
+    answers = [organism("ask", "hello") for _ in range(3)]
+    assert [answer.stdout for answer in answers] == ["one two three\n"] * 3
+    organism("ask", "bad")  # which is logged as a warning, and as an error
+    assert json.loads(organism("status", "--json").stdout)["usage"]["calls"] == 3
+    organism.process.send_signal(signal.SIGTERM)  # type: ignore[attr-defined]
+    assert organism.process.wait(60) == 0  # type: ignore[attr-defined]

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from bench.catalog import WORKLOADS, Side, Workload
+from bench import litellm
+from bench.catalog import LITELLM, WORKLOADS, Side, Workload
 from bench.stopwatch import Figures
 
 ROUNDS = 5
@@ -27,6 +28,8 @@ def installed(side: Side) -> bool:
     """Whether what a side needs is there."""
     if not side.needs:
         return True
+    if side.needs == LITELLM:
+        return litellm.PROGRAM.exists()
     try:
         importlib.metadata.version(side.needs)
     except importlib.metadata.PackageNotFoundError:

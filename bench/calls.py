@@ -1,19 +1,21 @@
-"""W6: what a call costs on its way to a provider and back: the bare SDK, pydantic-ai with limits, and organism.
+"""W6: what a call costs on its way to a provider and back: the SDK, pydantic-ai, LiteLLM's proxy, and organism.
 
 The provider is a stub in a process of its own that answers at once, so that all the time is on our side.
 """
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-import anyio
-
+from bench.litellm import KEY, Proxy, proxy
 from bench.stopwatch import Figures, Stopwatch, percentile
 from organism import Context, Limits, Organism, Text, agent
+from organism.amounts import TokenUsage
+from organism.router.provider import Completion, Provider
 
 STUB = """
 import asyncio, json, os
@@ -32,8 +34,8 @@ async def serve(reader, writer):
         while True:
             head = await reader.readuntil(b"\\r\\n\\r\\n")
             lines = head.lower().split(b"\\r\\n")
-            length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))
-            body = json.loads(await reader.readexactly(length))
+            length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length")), 0)
+            body = json.loads(await reader.readexactly(length) or b"{}")
             writer.write(STREAM if body.get("stream") else WHOLE)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
@@ -67,9 +69,10 @@ async def _many(call: Callable[[], Awaitable[object]], count: int, at_once: int)
 
     await some(20)  # connections, imports
     took.clear()
+    each = max(1, count // at_once)
     with Stopwatch() as watch:
-        await asyncio.gather(*(some(count // at_once) for _ in range(at_once)))
-    return watch.per(count) | {"p50_us": percentile(took, 50), "p99_us": percentile(took, 99)}
+        await asyncio.gather(*(some(each) for _ in range(at_once)))
+    return watch.per(each * at_once) | {"p50_us": percentile(took, 50), "p99_us": percentile(took, 99)}
 
 
 def bare_sdk(count: int, at_once: int = 1) -> Figures:
@@ -90,6 +93,47 @@ def bare_sdk(count: int, at_once: int = 1) -> Figures:
         return asyncio.run(main(address))
 
 
+def raw_sdk(count: int, at_once: int = 1) -> Figures:
+    """The official SDK without its types: what organism itself sends with, and nothing else."""
+    import httpx2
+    import openai
+
+    async def main(address: str) -> Figures:
+        async with openai.AsyncOpenAI(api_key="k", base_url=address, max_retries=0) as client:
+            body = {"model": "stub", "messages": [{"role": "user", "content": "hello"}], "max_completion_tokens": 16}
+
+            async def call() -> object:
+                return json.loads((await client.post("/chat/completions", cast_to=httpx2.Response, body=body)).content)
+
+            return await _many(call, count, at_once)
+
+    with stub() as address:
+        return asyncio.run(main(address))
+
+
+def litellm_proxy(count: int, at_once: int = 1) -> Figures:
+    """The official SDK through LiteLLM's proxy; its time of the processor is that of both processes."""
+    import openai
+
+    async def main(running: Proxy) -> Figures:
+        async with openai.AsyncOpenAI(api_key=KEY, base_url=running.url, max_retries=0) as client:
+
+            async def call() -> object:
+                return await client.chat.completions.create(
+                    model="stub", messages=[{"role": "user", "content": "hello"}], max_completion_tokens=16
+                )
+
+            await _many(call, 20 * at_once, at_once)
+            before = running.cpu_s()
+            figures = await _many(call, count, at_once)
+            calls = max(1, count // at_once) * at_once + 20  # with those that warm up, which cost the same here
+            proxy_us = (running.cpu_s() - before) / calls * 1e6
+            return figures | {"cpu_us": figures["cpu_us"] + proxy_us, "proxy_us": proxy_us}
+
+    with stub() as address, proxy(address) as running:
+        return asyncio.run(main(running))
+
+
 def pydantic_ai(count: int, at_once: int = 1) -> Figures:
     """An agent of pydantic-ai with usage limits."""
     from pydantic_ai import Agent, UsageLimits
@@ -105,26 +149,49 @@ def pydantic_ai(count: int, at_once: int = 1) -> Figures:
         return asyncio.run(main(address))
 
 
+class AtOnce:
+    """A provider that answers without any network, so that nothing is measured but the way to it."""
+
+    name = "stub"
+    answer = Completion(text="ok", model="stub", finish_reason="stop", usage=TokenUsage(input=5, output=1))
+
+    def extra_tokens(self, _request: object) -> int:
+        """Return none."""
+        return 0
+
+    async def complete(self, _request: object, _on_text: object = None) -> Completion:
+        """Answer."""
+        return self.answer
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+def without_network(count: int) -> Figures:
+    """What organism does for a call, and nothing else."""
+    return asyncio.run(_held_and_settled(AtOnce(), count, 1))
+
+
 def ours(count: int, at_once: int = 1) -> Figures:
     """A handler's call through the router: held on the thread's budget, sent, settled."""
     from organism.providers.openai import OpenAIProvider
 
+    with stub() as address:
+        return asyncio.run(_held_and_settled(OpenAIProvider("stub", "k", address), count, at_once))
+
+
+async def _held_and_settled(provider: Provider, count: int, at_once: int) -> Figures:
     found: Figures = {}
 
     @agent()
     async def caller(_message: Text, ctx: Context) -> None:
         found.update(await _many(lambda: ctx.llm.complete("hello", max_output_tokens=16), count, at_once))
 
-    async def main(address: str) -> Figures:
-        provider = OpenAIProvider("stub", "k", address)
-        async with Organism(
-            [caller], models={"main": "stub/stub"}, providers={"stub": provider}, limits=Limits(tokens=10**9)
-        ) as organism:
-            await organism.run("go")
-        return found
-
-    with stub() as address:
-        return anyio.run(main, address)
+    async with Organism(
+        [caller], models={"main": "stub/stub"}, providers={"stub": provider}, limits=Limits(tokens=10**9)
+    ) as organism:
+        await organism.run("go")
+    return found
 
 
 def bare_sdk_together(count: int) -> Figures:
@@ -135,6 +202,16 @@ def bare_sdk_together(count: int) -> Figures:
 def pydantic_ai_together(count: int) -> Figures:
     """Fifty at a time."""
     return pydantic_ai(count, 50)
+
+
+def raw_sdk_together(count: int) -> Figures:
+    """Fifty at a time."""
+    return raw_sdk(count, 50)
+
+
+def litellm_proxy_together(count: int) -> Figures:
+    """Fifty at a time."""
+    return litellm_proxy(count, 50)
 
 
 def ours_together(count: int) -> Figures:

@@ -10,7 +10,7 @@ class Side(msgspec.Struct, frozen=True):
         name: As it stands in the table.
         place: ``module:function`` below ``bench``; called with the size.
         share: Which part of the workload's size it is given: slow peers do less, and figures are per item.
-        needs: The distribution it cannot do without.
+        needs: The distribution it cannot do without; LiteLLM is looked for in an environment of its own.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CPU, WALL = "cpu_us", "per_s"
+LITELLM = "litellm"
 
 WORKLOADS = {
     "W1": Workload(
@@ -114,8 +115,11 @@ WORKLOADS = {
         figure=CPU,
         sides=(
             Side("organism", "calls:ours"),
+            Side("organism, without the network", "calls:without_network"),
             Side("pydantic-ai with UsageLimits", "calls:pydantic_ai", 1.0, "pydantic-ai-slim"),
+            Side("the SDK through LiteLLM's proxy", "calls:litellm_proxy", 0.4, LITELLM),
             Side("floor: the SDK", "calls:bare_sdk"),
+            Side("floor: the SDK without its types", "calls:raw_sdk"),
         ),
     ),
     "W6 together": Workload(
@@ -126,7 +130,9 @@ WORKLOADS = {
         sides=(
             Side("organism", "calls:ours_together"),
             Side("pydantic-ai with UsageLimits", "calls:pydantic_ai_together", 1.0, "pydantic-ai-slim"),
+            Side("the SDK through LiteLLM's proxy", "calls:litellm_proxy_together", 0.4, LITELLM),
             Side("floor: the SDK", "calls:bare_sdk_together"),
+            Side("floor: the SDK without its types", "calls:raw_sdk_together"),
         ),
     ),
     "W7 ping-pong": Workload(

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from bench.litellm import KEY, Proxy, proxy
-from bench.stopwatch import Figures, Stopwatch, percentile
+from bench.stopwatch import Figures, Stopwatch, cpu_s_of, percentile
 from organism import Context, Limits, Organism, Text, agent
 from organism.amounts import TokenUsage
 from organism.router.provider import Completion, Provider
@@ -124,10 +124,10 @@ def litellm_proxy(count: int, at_once: int = 1) -> Figures:
                 )
 
             await _many(call, 20 * at_once, at_once)
-            before = running.cpu_s()
+            before = cpu_s_of(running.pid)
             figures = await _many(call, count, at_once)
             calls = max(1, count // at_once) * at_once + 20  # with those that warm up, which cost the same here
-            proxy_us = (running.cpu_s() - before) / calls * 1e6
+            proxy_us = (cpu_s_of(running.pid) - before) / calls * 1e6
             return figures | {"cpu_us": figures["cpu_us"] + proxy_us, "proxy_us": proxy_us}
 
     with stub() as address, proxy(address) as running:

@@ -40,11 +40,6 @@ class Proxy(msgspec.Struct, frozen=True):
     url: str
     pid: int
 
-    def cpu_s(self) -> float:
-        """Return how many seconds of the processor it has used: the kernel counts them in hundredths."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 @contextmanager
 def proxy(upstream: str) -> Iterator[Proxy]:

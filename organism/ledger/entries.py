@@ -204,7 +204,7 @@ class Hold(msgspec.Struct, gc=False):
     call: CallRecord | None = None
 
 
-class Balance(msgspec.Struct):
+class Balance(msgspec.Struct, gc=False):
     """One account's state: a fold over its entries, never written from anywhere else.
 
     Attributes:

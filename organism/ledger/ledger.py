@@ -1,6 +1,6 @@
 """The ledger: commands in, entries out, balances folded from the entries.
 
-Every command first decides whether it is legal, then writes its entries, and only :meth:`Ledger.apply` changes a
+Every command first decides whether it is legal, then writes its entries, and only :mod:`organism.ledger.fold` changes a
 balance, so replaying the entries cannot come out differently. Nothing here awaits, reads a clock or knows a policy:
 whether a hold *should* be granted is decided in :mod:`organism.budget.policy`.
 
@@ -14,8 +14,7 @@ States of a hold, and what moves it on::
 """
 
 from collections.abc import Callable, Iterable
-from copy import copy, deepcopy
-from typing import assert_never
+from copy import copy
 
 import msgspec
 
@@ -39,6 +38,7 @@ from organism.ledger.entries import (
     ShortfallReported,
     ThresholdFired,
 )
+from organism.ledger.fold import Books
 from organism.pricing.rates import Rates
 
 EntrySink = Callable[[AnyEntry], None]
@@ -63,10 +63,7 @@ class Ledger:
 
     def __init__(self, sink: EntrySink | None = None) -> None:
         self._sink = sink
-        self._seq = 0
-        self._checkpoint_seq = 0
-        self._balances: dict[str, Balance] = {}
-        self._holds: dict[str, Hold] = {}
+        self._books = Books()
 
     @classmethod
     def replay(cls, entries: Iterable[AnyEntry], sink: EntrySink | None = None) -> "Ledger":
@@ -78,13 +75,13 @@ class Ledger:
     def restore(self, entries: Iterable[AnyEntry]) -> None:
         """Fold in entries that are written down already."""
         for entry in entries:
-            self.apply(entry)
+            self._books.fold(entry)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def has(self, account: str) -> bool:
         """Whether the account is open."""
-        return account in self._balances
+        return account in self._books.balances
 
     def balance(self, account: str) -> Balance:
         """Return the account's state; it changes with later commands.
@@ -93,39 +90,39 @@ class Ledger:
             UnknownAccountError: If it is not open.
         """
         try:
-            return self._balances[account]
+            return self._books.balances[account]
         except KeyError:
             raise UnknownAccountError(account) from None
 
     def hold(self, hold_id: str) -> Hold | None:
         """Return an open hold, or ``None`` once it is resolved."""
-        return self._holds.get(hold_id)
+        return self._books.holds.get(hold_id)
 
     def new_id(self, prefix: str) -> str:
         """Return an id for the next hold: the number of the entry that will take it, which no other hold ever has."""
-        return f"{prefix}_{self._seq + 1}"
+        return f"{prefix}_{self._books.seq + 1}"
 
     @property
     def accounts(self) -> tuple[str, ...]:
         """The open accounts, oldest first."""
-        return tuple(self._balances)
+        return tuple(self._books.balances)
 
     @property
     def open_holds(self) -> tuple[Hold, ...]:
         """The unresolved holds, oldest first."""
-        return tuple(self._holds.values())
+        return tuple(self._books.holds.values())
 
     @property
     def since_checkpoint(self) -> int:
         """How many entries a replay would have to fold."""
-        return self._seq - self._checkpoint_seq
+        return self._books.seq - self._books.checkpoint_seq
 
     # -- commands -------------------------------------------------------------------------------------------------
 
     def open(self, account: str, limits: Limits, time_ns: int) -> None:
         """Open an account; opening it again changes nothing."""
-        if account not in self._balances:
-            self._write(AccountOpened(seq=self._seq + 1, time_ns=time_ns, account=account, limits=limits))
+        if account not in self._books.balances:
+            self._write(AccountOpened(seq=self._books.seq + 1, time_ns=time_ns, account=account, limits=limits))
 
     def set_limits(
         self,
@@ -148,7 +145,7 @@ class Ledger:
         balance = self.balance(account)
         self._write(
             LimitsSet(
-                seq=self._seq + 1,
+                seq=self._books.seq + 1,
                 time_ns=time_ns,
                 account=account,
                 limits=limits,
@@ -168,16 +165,18 @@ class Ledger:
             LedgerStateError: If the hold exists, or an amount is negative.
             UnknownAccountError: If one of the accounts is not open; then none is touched.
         """
-        if hold_id in self._holds:
+        if hold_id in self._books.holds:
             raise LedgerStateError(hold_id, "reserve", "open already")
         _require_natural(hold_id, "reserve", amounts)
         for account in accounts:
-            if account not in self._balances:
+            if account not in self._books.balances:
                 raise UnknownAccountError(account)
         self._write(
-            Reserved(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, accounts=accounts, amounts=amounts, call=call)
+            Reserved(
+                seq=self._books.seq + 1, time_ns=time_ns, hold_id=hold_id, accounts=accounts, amounts=amounts, call=call
+            )
         )
-        return self._holds[hold_id]
+        return self._books.holds[hold_id]
 
     def dispatch(self, hold_id: str, time_ns: int) -> None:
         """Mark that the call leaves the machine.
@@ -187,7 +186,7 @@ class Ledger:
         """
         if self._open_hold(hold_id, "dispatch").dispatched:
             raise LedgerStateError(hold_id, "dispatch", "dispatched already")
-        self._write(Dispatched(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id))
+        self._write(Dispatched(seq=self._books.seq + 1, time_ns=time_ns, hold_id=hold_id))
 
     def settle(self, hold_id: str, actual: Amounts, cost: Cost, time_ns: int) -> Amounts:
         """Charge what the call really cost and give back the rest of its hold.
@@ -210,10 +209,10 @@ class Ledger:
         overrun = ZERO
         if covered is not actual:
             overrun = actual - covered
-            self._write(Overran(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=overrun))
+            self._write(Overran(seq=self._books.seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=overrun))
         self._write(
             Settled(
-                seq=self._seq + 1,
+                seq=self._books.seq + 1,
                 time_ns=time_ns,
                 hold_id=hold_id,
                 amounts=covered,
@@ -232,7 +231,7 @@ class Ledger:
             LedgerStateError: If the hold is not open.
         """
         hold = self._open_hold(hold_id, "release")
-        self._write(Released(seq=self._seq + 1, time_ns=time_ns, hold_id=hold_id))
+        self._write(Released(seq=self._books.seq + 1, time_ns=time_ns, hold_id=hold_id))
         return hold
 
     def fire(
@@ -244,7 +243,7 @@ class Ledger:
             return False
         self._write(
             ThresholdFired(
-                seq=self._seq + 1,
+                seq=self._books.seq + 1,
                 time_ns=time_ns,
                 account=account,
                 dimension=dimension,
@@ -263,7 +262,7 @@ class Ledger:
             return False
         self._write(
             ShortfallReported(
-                seq=self._seq + 1,
+                seq=self._books.seq + 1,
                 time_ns=time_ns,
                 account=balance.account,
                 revision=balance.revision,
@@ -282,19 +281,21 @@ class Ledger:
         """
         for account in accounts:
             _require_natural(account, "adjust", self.balance(account).spent + amounts)
-        self._write(Adjusted(seq=self._seq + 1, time_ns=time_ns, accounts=accounts, amounts=amounts, reason=reason))
+        self._write(
+            Adjusted(seq=self._books.seq + 1, time_ns=time_ns, accounts=accounts, amounts=amounts, reason=reason)
+        )
 
     def checkpoint(self, time_ns: int) -> int:
         """Write down everything that is open, so that a replay may begin here; returns the entry's number."""
         self._write(
             Checkpoint(
-                seq=self._seq + 1,
+                seq=self._books.seq + 1,
                 time_ns=time_ns,
-                balances=tuple(deepcopy(balance) for balance in self._balances.values()),
-                holds=tuple(copy(hold) for hold in self._holds.values()),
+                balances=tuple(copy(balance) for balance in self._books.balances.values()),
+                holds=tuple(copy(hold) for hold in self._books.holds.values()),
             )
         )
-        return self._seq
+        return self._books.seq
 
     def close(self, account: str, time_ns: int) -> Balance:
         """Close an account and return its final state.
@@ -306,75 +307,16 @@ class Ledger:
         balance = self.balance(account)
         if balance.open_holds:
             raise LedgerStateError(account, "close", f"carrying {balance.open_holds} open holds")
-        self._write(AccountClosed(seq=self._seq + 1, time_ns=time_ns, account=account, spent=balance.spent))
+        self._write(AccountClosed(seq=self._books.seq + 1, time_ns=time_ns, account=account, spent=balance.spent))
         return balance
 
-    # -- the fold -------------------------------------------------------------------------------------------------
-
-    def apply(self, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - one arm for each kind of entry
-        """Fold one entry into the balances; the only place where they change."""
-        self._seq = entry.seq
-        match entry:
-            case Reserved(hold_id=hold_id, accounts=accounts, amounts=amounts, call=call):
-                self._holds[hold_id] = Hold(hold_id, accounts, amounts, call=call)
-                for account in accounts:
-                    balance = self._balances[account]
-                    balance.held += amounts
-                    balance.open_holds += 1
-                if call is not None and call.wrap_up:
-                    self._balances[call.wrap_up].wrapped_up = True
-            case Dispatched(hold_id=hold_id):
-                self._holds[hold_id].dispatched = True
-            case Settled(hold_id=hold_id, amounts=amounts, priced=priced):
-                for balance in self._resolve(hold_id):
-                    balance.spent += amounts
-                    balance.unpriced_calls += not priced
-            case Overran(hold_id=hold_id, amounts=amounts):
-                for account in self._holds[hold_id].accounts:
-                    self._balances[account].spent += amounts
-            case Released(hold_id=hold_id):
-                self._resolve(hold_id)
-            case ThresholdFired(account=account, dimension=dimension, threshold=threshold):
-                self._balances[account].fired |= {(dimension, threshold)}
-                if entry.final and entry.agent:
-                    self._balances[account].final_to = entry.agent
-            case ShortfallReported(account=account):
-                self._balances[account].reported = True
-            case Adjusted(accounts=accounts, amounts=amounts):
-                for account in accounts:
-                    self._balances[account].spent += amounts
-            case AccountOpened(account=account, limits=limits):
-                self._balances[account] = Balance(account, limits, limits)
-            case LimitsSet(account=account, limits=limits, revision=revision, carried=carried):
-                balance = self._balances[account]
-                balance.limits, balance.revision, balance.fired = limits, revision, frozenset(carried)
-                if entry.configured:
-                    balance.configured = limits
-                balance.final_to, balance.wrapped_up, balance.reported = None, False, False
-            case AccountClosed(account=account):
-                del self._balances[account]
-            case Checkpoint(balances=balances, holds=holds):
-                self._checkpoint_seq = entry.seq
-                self._balances = {balance.account: deepcopy(balance) for balance in balances}
-                self._holds = {hold.hold_id: copy(hold) for hold in holds}
-            case _ as unreachable:
-                assert_never(unreachable)
-
     def _write(self, entry: AnyEntry) -> None:
-        self.apply(entry)
+        self._books.fold(entry)
         if self._sink is not None:
             self._sink(entry)
 
-    def _resolve(self, hold_id: str) -> list[Balance]:
-        hold = self._holds.pop(hold_id)
-        balances = [self._balances[account] for account in hold.accounts]
-        for balance in balances:
-            balance.held -= hold.amounts
-            balance.open_holds -= 1
-        return balances
-
     def _open_hold(self, hold_id: str, verb: str) -> Hold:
-        hold = self._holds.get(hold_id)
+        hold = self._books.holds.get(hold_id)
         if hold is None:
             raise LedgerStateError(hold_id, verb, "not open: resolved already or never reserved")
         return hold

@@ -85,7 +85,7 @@ class _Reading:
         # After old entries were forgotten, balances are known again from the next checkpoint on.
         if self._started or stored.seq == 1 or isinstance(entry, Checkpoint):
             self._check_legal(entry)
-            self._ledger.apply(entry)
+            self._ledger.restore((entry,))
             self._started = True
             self._check_balances(entry)
 

@@ -1,0 +1,144 @@
+"""What each kind of entry does to balances and holds: the only place where they change. Pure.
+
+A table by kind and not a ``match``: a struct's class takes 130 ns for each "no", and the kinds are twelve.
+"""
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+from organism.ledger.entries import (
+    AccountClosed,
+    AccountOpened,
+    Adjusted,
+    AnyEntry,
+    Balance,
+    Checkpoint,
+    Dispatched,
+    Hold,
+    LimitsSet,
+    Overran,
+    Released,
+    Reserved,
+    Settled,
+    ShortfallReported,
+    ThresholdFired,
+)
+
+
+class Books:
+    """Balances and open holds, as the entries so far have made them.
+
+    Attributes:
+        balances: The open accounts, oldest first.
+        holds: The unresolved holds, oldest first.
+        seq: The number of the newest entry.
+        checkpoint_seq: The number of the newest checkpoint; 0 without one.
+    """
+
+    __slots__ = ("balances", "checkpoint_seq", "holds", "seq")
+
+    def __init__(self) -> None:
+        self.balances: dict[str, Balance] = {}
+        self.holds: dict[str, Hold] = {}
+        self.seq = 0
+        self.checkpoint_seq = 0
+
+    def fold(self, entry: AnyEntry) -> None:
+        """Take an entry in."""
+        self.seq = entry.seq
+        FOLDS[type(entry)](self, entry)
+
+
+def _opened(books: Books, entry: AccountOpened) -> None:
+    books.balances[entry.account] = Balance(entry.account, entry.limits, entry.limits)
+
+
+def _closed(books: Books, entry: AccountClosed) -> None:
+    del books.balances[entry.account]
+
+
+def _limits_set(books: Books, entry: LimitsSet) -> None:
+    balance = books.balances[entry.account]
+    balance.limits, balance.revision, balance.fired = entry.limits, entry.revision, frozenset(entry.carried)
+    if entry.configured:
+        balance.configured = entry.limits
+    balance.final_to, balance.wrapped_up, balance.reported = None, False, False
+
+
+def _reserved(books: Books, entry: Reserved) -> None:
+    amounts, call = entry.amounts, entry.call
+    books.holds[entry.hold_id] = Hold(entry.hold_id, entry.accounts, amounts, call=call)
+    for account in entry.accounts:
+        balance = books.balances[account]
+        balance.held += amounts
+        balance.open_holds += 1
+    if call is not None and call.wrap_up:
+        books.balances[call.wrap_up].wrapped_up = True
+
+
+def _dispatched(books: Books, entry: Dispatched) -> None:
+    books.holds[entry.hold_id].dispatched = True
+
+
+def _settled(books: Books, entry: Settled) -> None:
+    for balance in _resolved(books, entry.hold_id):
+        balance.spent += entry.amounts
+        balance.unpriced_calls += not entry.priced
+
+
+def _released(books: Books, entry: Released) -> None:
+    _resolved(books, entry.hold_id)
+
+
+def _resolved(books: Books, hold_id: str) -> list[Balance]:
+    """Take a hold off all of its accounts, and return them."""
+    hold = books.holds.pop(hold_id)
+    balances = [books.balances[account] for account in hold.accounts]
+    for balance in balances:
+        balance.held -= hold.amounts
+        balance.open_holds -= 1
+    return balances
+
+
+def _overran(books: Books, entry: Overran) -> None:
+    for account in books.holds[entry.hold_id].accounts:
+        books.balances[account].spent += entry.amounts
+
+
+def _fired(books: Books, entry: ThresholdFired) -> None:
+    balance = books.balances[entry.account]
+    balance.fired |= {(entry.dimension, entry.threshold)}
+    if entry.final and entry.agent:
+        balance.final_to = entry.agent
+
+
+def _reported(books: Books, entry: ShortfallReported) -> None:
+    books.balances[entry.account].reported = True
+
+
+def _adjusted(books: Books, entry: Adjusted) -> None:
+    for account in entry.accounts:
+        books.balances[account].spent += entry.amounts
+
+
+def _checkpoint(books: Books, entry: Checkpoint) -> None:
+    books.checkpoint_seq = entry.seq
+    books.balances = {balance.account: copy(balance) for balance in entry.balances}
+    books.holds = {hold.hold_id: copy(hold) for hold in entry.holds}
+
+
+FOLDS: dict[type[AnyEntry], Callable[[Books, Any], None]] = {
+    AccountOpened: _opened,
+    AccountClosed: _closed,
+    LimitsSet: _limits_set,
+    Reserved: _reserved,
+    Dispatched: _dispatched,
+    Settled: _settled,
+    Released: _released,
+    Overran: _overran,
+    ThresholdFired: _fired,
+    ShortfallReported: _reported,
+    Adjusted: _adjusted,
+    Checkpoint: _checkpoint,
+}

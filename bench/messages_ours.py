@@ -61,10 +61,14 @@ def chains(threads: int, *, durable: bool = False) -> Figures:
     async def main() -> Figures:
         async with running(agents, durable=durable) as organism:
             with Stopwatch() as watch:
-                # Results are kept for a while only, so somebody waits for each from its beginning.
-                async with anyio.create_task_group() as tasks:
+                if durable:  # all at once, or each opening would wait for a commit of its own
+                    async with anyio.create_task_group() as tasks:
+                        for _ in range(threads):
+                            tasks.start_soon(organism.open_thread, "go")
+                else:
                     for _ in range(threads):
-                        tasks.start_soon(organism.run, "go")
+                        await organism.open_thread("go")
+                assert await organism.drain(within_s=600)
             return watch.per(threads * CHAIN)
 
     return anyio.run(main)

@@ -53,6 +53,7 @@ class SteadyClock:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._read_wall, self._read_monotonic = clock.now_ns, clock.monotonic_ns  # read several times in each hop
         self._last_ns = 0
         self._last_monotonic_ns = clock.monotonic_ns()
         self._leap: tuple[int, int] | None = None
@@ -64,9 +65,9 @@ class SteadyClock:
 
     def now_ns(self) -> int:
         """Return nanoseconds since the Unix epoch, UTC."""
-        wall_ns, monotonic_ns = self._clock.now_ns(), self._clock.monotonic_ns()
+        wall_ns, monotonic_ns = self._read_wall(), self._read_monotonic()
         expected_ns = self._last_ns + monotonic_ns - self._last_monotonic_ns
-        if not self._last_ns or wall_ns - expected_ns <= _JUMP_NS:
+        if wall_ns - expected_ns <= _JUMP_NS or not self._last_ns:
             self._leap = None
             self._last_ns = max(self._last_ns, wall_ns)
         else:

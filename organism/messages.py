@@ -21,7 +21,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True)
     """The base of every payload. Subclass it with the fields your agents exchange."""
 
 
-class Text(Message, frozen=True):
+class Text(Message, frozen=True, gc=False):
     """Plain text: what a user sends, and what an LLM agent reads and writes."""
 
     text: str
@@ -89,6 +89,11 @@ RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, AgentFailed)
 """What the runtime itself sends. Every agent may get one; a handler that does not name them never sees them."""
 
 
+def is_runtime(message: Message) -> bool:
+    """Whether the runtime itself has sent it. By its very class: for structs `isinstance` takes 80 ns for each "no"."""
+    return type(message) in RUNTIME_MESSAGES
+
+
 class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything about a message but its payload: what can be read without knowing the payload's type.
 
@@ -147,7 +152,7 @@ ThreadOutcome = Literal["completed", "failed", "terminated"]
 """
 
 
-class ThreadResult(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a thread ended.
 
     Attributes:

@@ -6,6 +6,7 @@ a crash keeps its trace. Nothing here needs a tracing library; without one, a co
 """
 
 import re
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Self
@@ -92,9 +93,8 @@ class working:  # noqa: N801 - reads as a statement: `with working(on): ...`
             _WORK.reset(self._token)
 
 
-def work_on(work: Work) -> None:
-    """Say for as long as the present context lasts what is worked on in it."""
-    _WORK.set(work)
+work_on: Callable[[Work], object] = _WORK.set
+"""Says for as long as the present context lasts what is worked on in it."""
 
 
 def current_work() -> Work | None:

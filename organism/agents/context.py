@@ -74,6 +74,10 @@ class Runtime(Protocol):
         """Ask a person, and let the message wait until one has answered."""
         ...
 
+    def state(self) -> dict[str, Any]:
+        """Return the agent's own dictionary for the thread."""
+        ...
+
     def kept(self, key: str) -> bytes | None:
         """Return what was kept for this message under a key."""
         ...
@@ -188,18 +192,21 @@ class Context:
     Attributes:
         envelope: The message with its sender, thread and hop count.
         agent: The name of the agent that handles it.
-        state: The agent's own dictionary for this thread; gone when the thread ends.
     """
 
-    __slots__ = ("_drafts", "_reports", "_runtime", "agent", "envelope", "state")
+    __slots__ = ("_drafts", "_reports", "_runtime", "agent", "envelope")
 
-    def __init__(self, envelope: Envelope, agent: str, state: dict[str, Any], runtime: Runtime) -> None:
+    def __init__(self, envelope: Envelope, agent: str, runtime: Runtime) -> None:
         self.envelope = envelope
         self.agent = agent
-        self.state = state
         self._runtime = runtime
-        self._drafts: list[Draft] = []
-        self._reports: list[tuple[str, str]] = []
+        self._drafts: tuple[Draft, ...] | list[Draft] = ()
+        self._reports: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The agent's own dictionary for this thread; gone when the thread ends."""
+        return self._runtime.state()
 
     @property
     def llm(self) -> LLM:
@@ -241,7 +248,7 @@ class Context:
     @property
     def reports(self) -> tuple[tuple[str, str], ...]:
         """What has been reported so far, as names and results."""
-        return tuple(self._reports)
+        return self._reports
 
     def send(self, recipient: str, message: Message, *, delay_s: float = 0.0) -> None:
         """Send a message to a peer. It leaves when the handler finishes, so a failed run sends nothing.
@@ -251,15 +258,20 @@ class Context:
             message: The payload.
             delay_s: Seconds to wait before it is delivered; the thread stays open for it.
         """
-        self._drafts.append(Draft(message=message, recipient=recipient, delay_s=delay_s))
+        self._draft(Draft(message=message, recipient=recipient, delay_s=delay_s))
 
     def reply(self, message: Message) -> None:
         """Answer whoever waits for what comes of the present message, whatever `next` says."""
-        self._drafts.append(Draft(message=message, is_reply=True))
+        self._draft(Draft(message=message, is_reply=True))
 
     def publish(self, message: Message) -> None:
         """Send a message to every peer that accepts its type."""
-        self._drafts.append(Draft(message=message, to_all=True))
+        self._draft(Draft(message=message, to_all=True))
+
+    def _draft(self, draft: Draft) -> None:
+        if isinstance(self._drafts, tuple):
+            self._drafts = []  # made by those who send; most return what they have to say
+        self._drafts.append(draft)
 
     def report(self, name: str, result: str) -> None:
         """Tell the outcome of a decision, such as ``ctx.report("review", "passed")``: an event, and a count.
@@ -273,7 +285,7 @@ class Context:
         for text in (name, result):
             if not 0 < len(text) <= REPORT_MAX:
                 raise ConfigError(f"a report has a name and a result of 1 to {REPORT_MAX} characters, not {text!r}")
-        self._reports.append((name, result))
+        self._reports = (*self._reports, (name, result))
 
     async def ask(self, recipient: str, message: Message, *, timeout_s: float = 60.0) -> Message:
         """Send a question now and wait for the reply. It runs on this thread and its budget.

@@ -51,7 +51,8 @@ class Mailbox:
     def put_nowait(self, size: int) -> None:
         """Count a message in. Whether there is room is for the caller to ask first."""
         self._accepted += 1
-        self.put_back(size)
+        self._messages += 1
+        self._size += size
 
     def put_back(self, size: int) -> None:
         """Count a message in again that was taken out before."""

@@ -1,7 +1,8 @@
 """The live state of threads as the journal keeps it: one small struct for each kind of thing a crash must not lose.
 
 A message is kept as its own envelope from the step that accepts it to the step that has handled it. The key of a piece
-begins with its kind, so that whoever reads it back knows what it is. Pure.
+begins with its kind, so that whoever reads it back knows what it is. Those that there are many of are kept out of the
+garbage collector's sight: what can be said in JSON is in no circle. Pure.
 """
 
 from typing import Final
@@ -30,11 +31,11 @@ STOPPED: Final = "stopped"
 
 
 def key(kind: str, *names: str) -> str:
-    """Return the key of a piece."""
+    """Return the key of a piece; what comes with every message writes it out, which spares 100 ns."""
     return f"{kind}:{names[0]}" if len(names) == 1 else ":".join((kind, *names))
 
 
-class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An open thread.
 
     Attributes:
@@ -63,7 +64,7 @@ class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True):
     descendants: int
 
 
-class ParkedRecord(msgspec.Struct, frozen=True):
+class ParkedRecord(msgspec.Struct, frozen=True, gc=False):
     """A message waits for budget, or for a person."""
 
     message_id: str
@@ -76,21 +77,21 @@ class ParkedRecord(msgspec.Struct, frozen=True):
         return self.shortfall or self.approval
 
 
-class TriedRecord(msgspec.Struct, frozen=True):
+class TriedRecord(msgspec.Struct, frozen=True, gc=False):
     """A message has been tried without success so often."""
 
     message_id: str
     attempts: int
 
 
-class StateRecord(msgspec.Struct, frozen=True):
+class StateRecord(msgspec.Struct, frozen=True, gc=False):
     """An agent's own dictionary for a thread."""
 
     agent: str
     state: msgspec.Raw
 
 
-class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What came of a question whose asker is not done yet.
 
     Attributes:
@@ -104,7 +105,7 @@ class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None
 
 
-class StepRecord(msgspec.Struct, frozen=True):
+class StepRecord(msgspec.Struct, frozen=True, gc=False):
     """What a piece of work has given whose message is not done yet, or what a person has answered to it."""
 
     message_id: str
@@ -112,13 +113,13 @@ class StepRecord(msgspec.Struct, frozen=True):
     value: msgspec.Raw
 
 
-class OutputRecord(msgspec.Struct, frozen=True):
+class OutputRecord(msgspec.Struct, frozen=True, gc=False):
     """Something a thread has sent to the user."""
 
     payload: msgspec.Raw
 
 
-class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a thread ended: kept for a while for those who ask late, and for a parent that is not done yet."""
 
     thread_id: str

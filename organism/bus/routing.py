@@ -5,7 +5,7 @@ from typing import Protocol
 
 from organism.errors import NotAcceptedError, PeerError, UnknownRecipientError
 from organism.ids import USER
-from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, type_name
+from organism.messages import Gathered, Message, Text, is_runtime, type_name
 
 
 class Address(Protocol):
@@ -38,7 +38,7 @@ class Address(Protocol):
 
 def takes(agent: Address, message: Message) -> bool:
     """Whether an agent can be sent this message: one of its types, or one of the runtime's own."""
-    return isinstance(message, agent.accepts) or isinstance(message, RUNTIME_MESSAGES)  # noqa: SIM101 - no new tuple
+    return isinstance(message, agent.accepts) or is_runtime(message)
 
 
 def check(

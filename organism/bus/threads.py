@@ -11,7 +11,7 @@ import msgspec
 from organism.bus.approvals import Approval, Waits
 from organism.bus.signal import Signal
 from organism.errors import DeliveryError, Shortfall
-from organism.messages import RUNTIME_MESSAGES, Envelope, Message, ThreadOutcome, ThreadResult
+from organism.messages import Envelope, Message, ThreadOutcome, ThreadResult, is_runtime
 
 ThreadStatus = Literal["open", "blocked", "paused", "closing", "dormant"]
 """``open``: something of it can run. ``blocked``: it waits for budget. ``paused``: an operator has stopped it for a
@@ -45,43 +45,50 @@ class NoMailboxError(DeliveryError):
         super().__init__(f"thread {thread_id!r} is for model calls from outside and takes no messages; open another")
 
 
-class Lane:
+_NONE_QUEUED: deque[Envelope] = deque(maxlen=0)
+"""The queue of every lane that has none: an empty one of its own would weigh 600 bytes."""
+
+
+class Lane(msgspec.Struct, eq=False, gc=False):
     """The messages of one thread for one agent, in order, the first being handled.
 
+    Small, and out of the garbage collector's sight, because a thread has one for each agent it has come by.
+
     Attributes:
+        queue: The messages; :meth:`put` adds to it and :meth:`pop` takes off.
+        running: Whether somebody works on it, or is about to.
         parked: Why the first message waits, for budget or a person; ``None`` while it does not.
-        joining: Messages that wait for their companions, by sender.
-        arriving: Messages that stand before the full mailbox, in order.
+        joining: Messages that wait for their companions, by sender; ``None`` while none do.
+        arriving: Messages that stand before the full mailbox, in order; ``None`` while none do.
         handling: The first message while it is being handled; ``None`` once it is done.
         attempts: How often the first message has been tried before.
-        state: The agent's own dictionary for this thread.
+        state: The agent's own dictionary for this thread; ``None`` until it asks for it.
         stored: The same as JSON, as it was after the last message that was done.
     """
 
-    __slots__ = (
-        "agent",
-        "arriving",
-        "attempts",
-        "handling",
-        "joining",
-        "parked",
-        "queue",
-        "running",
-        "state",
-        "stored",
-    )
+    agent: str
+    queue: deque[Envelope] = _NONE_QUEUED
+    running: bool = False
+    handling: Envelope | None = None
+    parked: Waits | None = None
+    joining: dict[str, deque[Envelope]] | None = None
+    arriving: deque[Envelope] | None = None
+    attempts: int = 0
+    state: dict[str, Any] | None = None
+    stored: bytes = b"{}"
 
-    def __init__(self, agent: str) -> None:
-        self.agent = agent
-        self.queue: deque[Envelope] = deque()
-        self.running = False
-        self.handling: Envelope | None = None
-        self.parked: Waits | None = None
-        self.joining: dict[str, deque[Envelope]] = {}
-        self.arriving: deque[Envelope] = deque()
-        self.attempts = 0
-        self.state: dict[str, Any] = {}
-        self.stored = b"{}"
+    def put(self, envelope: Envelope) -> None:
+        """Queue a message."""
+        if self.queue:
+            self.queue.append(envelope)
+        else:
+            self.queue = deque((envelope,))
+
+    def pop(self) -> None:
+        """Take the first message off; it has been handled."""
+        self.queue.popleft()
+        if not self.queue:
+            self.queue = _NONE_QUEUED
 
     @property
     def runnable(self) -> bool:
@@ -90,32 +97,36 @@ class Lane:
 
     def forget_run(self) -> None:
         """Undo what a run that came to nothing has done to the state."""
-        self.state = msgspec.json.decode(self.stored)
+        self.state = None if self.stored == b"{}" else msgspec.json.decode(self.stored)
 
     def hurry_notes(self) -> None:
         """Put the runtime's own messages before all others: a warning must be read before the call it is about."""
-        notes = [envelope for envelope in self.queue if isinstance(envelope.payload, RUNTIME_MESSAGES)]
-        others = [envelope for envelope in self.queue if not isinstance(envelope.payload, RUNTIME_MESSAGES)]
-        self.queue = deque((*notes, *others))
+        first = deque(envelope for envelope in self.queue if is_runtime(envelope.payload))
+        if first:
+            first += [envelope for envelope in self.queue if not is_runtime(envelope.payload)]
+            self.queue = first
 
 
-class Question:
+class Question(msgspec.Struct, eq=False, gc=False):
     """A question on its way: who waits, and what came of it.
 
     Attributes:
+        id: Its message.
+        recipient: Who is asked.
+        key: Who asks: the message being handled, and which of its handler's questions this is.
+        answered: Given when something has come of it.
+        reply: The answer.
+        failure: Why there is none and will be none.
         parked: The question waits for budget or a person, and so must its asker.
     """
 
-    __slots__ = ("answered", "failure", "id", "key", "parked", "recipient", "reply")
-
-    def __init__(self, question_id: str, recipient: str, key: MessageKey) -> None:
-        self.id = question_id
-        self.key = key
-        self.recipient = recipient
-        self.answered = Signal()
-        self.reply: Message | None = None
-        self.failure: str | None = None
-        self.parked: Waits | None = None
+    id: str
+    recipient: str
+    key: MessageKey
+    answered: Signal = msgspec.field(default_factory=Signal)
+    reply: Message | None = None
+    failure: str | None = None
+    parked: Waits | None = None
 
     @property
     def open(self) -> bool:
@@ -127,7 +138,7 @@ class Question:
         self.answered.notify()
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """When a thread began, what began it, and which trace it belongs to.
 
     Attributes:
@@ -145,48 +156,60 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     standing: bool = False
 
 
-class Thread:
+class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """One open conversation.
 
     Attributes:
+        id: Its name.
+        root: The thread at the top of its tree.
+        parent: The thread that spawned it.
+        depth: How many are above it.
+        entry: The agent its first message went to.
+        labels: Kept on every usage event of it.
+        origin: How it began.
+        status: What it does.
         ending: How and why it is being ended by order.
+        result: How it ended; ``None`` while it is open.
+        lanes: Its messages, by agent.
+        running: How many of its lanes somebody works on, or is about to.
+        questions: Those on their way, by id.
+        asked: The same and those that were answered, by the message that is being handled and their number.
+        children: The open threads it has spawned.
+        spawned: Threads that handlers of messages not done yet have spawned.
+        descendants: How many were ever spawned below it; counted at the root.
         steps: What handlers have done already for messages that are not done, as JSON, by message and name.
+        timed: Messages that are due later, by id.
+        outputs: What it has sent to the user.
+        gave_up: Why the last message was given up on.
+        blocked_by: What it waits for while it is blocked.
+        scopes: What is to be cancelled to end it.
+        changed: Given whenever something of this changes.
     """
 
-    def __init__(
-        self,
-        thread_id: str,
-        *,
-        root: str,
-        parent: str | None,
-        depth: int,
-        entry: str,
-        labels: dict[str, str],
-        origin: Origin,
-    ) -> None:
-        self.id = thread_id
-        self.root = root
-        self.parent = parent
-        self.depth = depth
-        self.labels = labels
-        self.origin = origin
-        self.ending: tuple[ThreadOutcome, str | None] | None = None
-        self.status: ThreadStatus = "open"
-        self.lanes: dict[str, Lane] = {}
-        self.questions: dict[str, Question] = {}
-        self.asked: dict[str, dict[int, Question]] = {}
-        self.children: set[str] = set()
-        self.spawned: dict[MessageKey, Thread] = {}
-        self.steps: dict[str, dict[str, bytes]] = {}
-        self.descendants = 0
-        self.entry = entry
-        self.result: ThreadResult | None = None
-        self.timed: dict[str, Envelope] = {}
-        self.outputs: list[Message] = []
-        self.gave_up: str | None = None
-        self.blocked_by: Waits | None = None
-        self.scopes: set[anyio.CancelScope] = set()
-        self.changed = Signal()
+    id: str
+    root: str
+    parent: str | None
+    depth: int
+    entry: str
+    labels: dict[str, str]
+    origin: Origin
+    status: ThreadStatus = "open"
+    ending: tuple[ThreadOutcome, str | None] | None = None
+    result: ThreadResult | None = None
+    lanes: dict[str, Lane] = {}
+    running: int = 0
+    questions: dict[str, Question] = {}
+    asked: dict[str, dict[int, Question]] = {}
+    children: set[str] = set()
+    spawned: "dict[MessageKey, Thread]" = {}
+    descendants: int = 0
+    steps: dict[str, dict[str, bytes]] = {}
+    timed: dict[str, Envelope] = {}
+    outputs: list[Message] = []
+    gave_up: str | None = None
+    blocked_by: Waits | None = None
+    scopes: set[anyio.CancelScope] = set()
+    changed: Signal = msgspec.field(default_factory=Signal)
 
     def lane(self, agent: str) -> Lane:
         """Return the lane of an agent, made on first use and kept for its state."""
@@ -194,10 +217,6 @@ class Thread:
         if lane is None:
             lane = self.lanes[agent] = Lane(agent)
         return lane
-
-    def arriving_at(self, agent: str) -> bool:
-        """Whether messages of it stand before that agent's mailbox."""
-        return (lane := self.lanes.get(agent)) is not None and bool(lane.arriving)
 
     def asked_before(self, key: MessageKey) -> Question | None:
         """Return the question that an earlier run of the same handler has asked at that place."""
@@ -229,10 +248,10 @@ class Thread:
     @property
     def busy(self) -> bool:
         """Whether anything of it runs, can run or will be due."""
-        if self.timed:
+        if self.running or self.timed:
             return True
         for lane in self.lanes.values():  # noqa: SIM110 - `any` costs three times as much, at each message
-            if lane.running or lane.arriving or lane.runnable:
+            if lane.arriving or lane.runnable:
                 return True
         return False
 

@@ -25,14 +25,14 @@ BURN_S = 300
 """Over how many seconds the burn rate is taken."""
 
 
-class _Sample(msgspec.Struct, frozen=True):
+class _Sample(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
     names: tuple[str, ...]
     tokens: int
     cost_nanousd: int
 
 
-class _Opened(msgspec.Struct, frozen=True):
+class _Opened(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
     labels: dict[str, str]
     parent: str | None

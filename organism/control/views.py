@@ -38,7 +38,7 @@ class Done(msgspec.Struct, frozen=True):
     changed: tuple[str, ...] = ()
 
 
-class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A thread in a list.
 
     Attributes:

@@ -17,7 +17,6 @@ from organism.clock import Clock
 from organism.errors import MailboxFullError, UnknownRecipientError
 from organism.ids import USER, IdSource, MessageId, ThreadId
 from organism.messages import (
-    RUNTIME_MESSAGES,
     AgentFailed,
     BudgetWarning,
     Envelope,
@@ -25,6 +24,7 @@ from organism.messages import (
     Message,
     Part,
     as_text,
+    is_runtime,
     type_name,
 )
 from organism.pump.in_force import InForce
@@ -61,8 +61,12 @@ class Delivery:
         keeper: Keeps messages in the journal.
         clock: Stamps envelopes.
         ids: Makes message ids.
-        hooks: What it sets going.
+
+    Attributes:
+        hooks: What it sets going; tied on by the life of threads, which rests on delivery.
     """
+
+    hooks: Hooks
 
     def __init__(
         self,
@@ -71,14 +75,12 @@ class Delivery:
         keeper: Keeper,
         clock: Clock,
         ids: IdSource,
-        hooks: Hooks,
     ) -> None:
         self._in_force = in_force
         self._outbox = outbox
         self.keeper = keeper
         self._clock = clock
         self._ids = ids
-        self._hooks = hooks
         self.dead_letters = DeadLetters()
         self.mailboxes: dict[str, Mailbox] = {}
         self.fit_mailboxes()
@@ -127,8 +129,23 @@ class Delivery:
 
     def question(self, asker: Envelope, sender: str, outgoing: Outgoing, index: int) -> Envelope:
         """Wrap a question: its reply carries its id, and it remembers who waits and for which of their questions."""
-        plain = self.caused(asker, sender, outgoing, current_trace())
-        return replace(plain, reply_to=plain.id, question=index, asking=(*asker.asking, sender))
+        name = MessageId(self._ids.next("msg"))
+        return Envelope(
+            id=name,
+            thread_id=asker.thread_id,
+            sender=sender,
+            recipient=outgoing.recipient,
+            payload=outgoing.message,
+            created_ns=self._clock.now_ns(),
+            causation_id=asker.id,
+            hops=asker.hops + 1,
+            return_path=outgoing.return_path,
+            reply_to=name,
+            question=index,
+            asking=(*asker.asking, sender),
+            size=outgoing.size,
+            trace=current_trace(),
+        )
 
     # -- in -------------------------------------------------------------------------------------------------------
 
@@ -146,25 +163,31 @@ class Delivery:
         self.mailboxes[envelope.recipient].put_nowait(envelope.size)
         self.keeper.accepted(envelope)
         lane = self.place(thread, envelope)
-        if lane.runnable and not lane.running:
-            self._hooks.start_lane(thread, lane)
+        if not lane.running and lane.runnable:
+            self.hooks.start_lane(thread, lane)
 
     def place(self, thread: Thread, envelope: Envelope) -> Lane:
         """Put a message into its lane, or beside its companions, and return the lane."""
         lane = thread.lane(envelope.recipient)
         agent = self._in_force.agents.get(envelope.recipient)
-        if agent is not None and self._joins(agent, envelope):
-            lane.joining.setdefault(envelope.sender, deque()).append(envelope)
-            if all(lane.joining.get(sender) for sender in agent.gather):
+        if agent is not None and agent.gather and self._joins(agent, envelope):
+            joining = lane.joining = lane.joining or {}
+            joining.setdefault(envelope.sender, deque()).append(envelope)
+            if all(joining.get(sender) for sender in agent.gather):
                 self._join(thread, lane, agent)
         else:
-            lane.queue.append(envelope)
+            lane.put(envelope)
         return lane
 
     def send_out(
         self, thread: Thread, cause: Envelope, sender: str, outgoing: Sequence[Outgoing], trace: str | None
-    ) -> None:
-        """Send what a handler has returned; what finds no room stands before the mailbox until it is carried in."""
+    ) -> tuple[str, ...]:
+        """Send what a handler has returned.
+
+        Returns:
+            Whose mailboxes have no room: what is for them stands there until it is carried in.
+        """
+        full: tuple[str, ...] = ()
         for item in outgoing:
             if item.answers:
                 self.answer(thread, cause, item.message)
@@ -180,23 +203,30 @@ class Delivery:
             elif item.delay_s > 0:
                 due = replace(envelope, due_ns=envelope.created_ns + round(item.delay_s * NS_PER_S))
                 self.keeper.accepted(due)
-                self._hooks.defer(thread, due)
-            else:
-                self._hand_in(thread, envelope)
+                self.hooks.defer(thread, due)
+            elif not self._hand_in(thread, envelope):
+                full = (*full, item.recipient)
+        return full
 
-    def _hand_in(self, thread: Thread, envelope: Envelope) -> None:
-        """Take a message in if there is room and nobody stands before the mailbox already; else it stands there too."""
+    def _hand_in(self, thread: Thread, envelope: Envelope) -> bool:
+        """Take a message in if there is room and nobody stands before the mailbox already; else it stands there too.
+
+        Returns:
+            Whether there is no more to be done for it.
+        """
         if (agents := self._in_force.agents).get(envelope.recipient) is None:  # it was there when its sender began
             gone = UnknownRecipientError(envelope.recipient, tuple(agents))
             self.give_up(thread, envelope, "not_deliverable", str(gone))
-            return
+            return True
         lane = thread.lane(envelope.recipient)
         if not lane.arriving and self.mailboxes[envelope.recipient].has_room(envelope.size):
             self._outbox.say(thread.root, envelope, envelope.created_ns)
             self.accept(thread, envelope)
-        else:
-            self.keeper.accepted(envelope)
-            lane.arriving.append(envelope)
+            return True
+        self.keeper.accepted(envelope)
+        lane.arriving = lane.arriving or deque()
+        lane.arriving.append(envelope)
+        return False
 
     async def carry_in(self, thread: Thread, recipients: Iterable[str]) -> None:
         """Take in what stands before these mailboxes, in order, waiting for room; give up what finds none in time."""
@@ -219,8 +249,8 @@ class Delivery:
         if envelope.due_ns is not None:
             self.keeper.gone(envelope)  # it takes its place in the order only now
             envelope = replace(envelope, due_ns=None)
-        self._hand_in(thread, envelope)
-        await self.carry_in(thread, (envelope.recipient,))
+        if not self._hand_in(thread, envelope):
+            await self.carry_in(thread, (envelope.recipient,))
 
     def _give_up_full(self, thread: Thread, envelope: Envelope) -> None:
         full = MailboxFullError(envelope.recipient, self._in_force.bounds.mailbox_messages)
@@ -241,13 +271,14 @@ class Delivery:
             envelope.sender in agent.gather
             and not envelope.joined
             and envelope.reply_to is None
-            and not isinstance(envelope.payload, RUNTIME_MESSAGES)
+            and not is_runtime(envelope.payload)
         )
 
     def _join(self, thread: Thread, lane: Lane, agent: Agent) -> None:
         """Replace one message of each sender by a single one that holds them all."""
-        taken = [lane.joining[sender].popleft() for sender in agent.gather if lane.joining.get(sender)]
-        lane.joining = {sender: waiting for sender, waiting in lane.joining.items() if waiting}
+        joining = lane.joining or {}
+        taken = [joining[sender].popleft() for sender in agent.gather if joining.get(sender)]
+        lane.joining = {sender: waiting for sender, waiting in joining.items() if waiting} or None
         present = {envelope.sender for envelope in taken}
         parts = tuple(Part(envelope.sender, as_text(envelope.payload)) for envelope in taken)
         missing = tuple(sender for sender in agent.gather if sender not in present)
@@ -272,14 +303,14 @@ class Delivery:
             trace=taken[-1].trace,
         )
         self.keeper.accepted(joined)
-        lane.queue.append(joined)
+        lane.put(joined)
 
     def join_incomplete(self, thread: Thread) -> bool:
         """Hand over what has come of joins that nothing can complete any more; whether there was one."""
         waiting = [lane for lane in thread.lanes.values() if lane.joining]
         for lane in waiting:
             self._join(thread, lane, self._in_force.agents[lane.agent])
-            self._hooks.start_lane(thread, lane)
+            self.hooks.start_lane(thread, lane)
         return bool(waiting)
 
     # -- questions ------------------------------------------------------------------------------------------------
@@ -342,22 +373,22 @@ class Delivery:
         self.keeper.thread(thread)
         if envelope.reply_to is not None:
             self.fail_question(thread, envelope, detail)
-        elif envelope.sender in self._in_force.agents and not isinstance(envelope.payload, RUNTIME_MESSAGES):
+        elif envelope.sender in self._in_force.agents and not is_runtime(envelope.payload):
             failure = AgentFailed(envelope.recipient, envelope.id, detail)
             self.accept(thread, self.first(thread, envelope.sender, failure, 0, sender=RUNTIME))
 
     def discard(self, thread: Thread) -> None:
         """Empty the lanes of a thread that ends; what nobody has handled becomes a dead letter."""
         for lane in thread.lanes.values():
-            waiting = [*lane.queue, *(envelope for joining in lane.joining.values() for envelope in joining)]
+            joining = (lane.joining or {}).values()
+            waiting = [*lane.queue, *(envelope for companions in joining for envelope in companions)]
             for envelope in waiting:
                 self.mailboxes[lane.agent].take(envelope.size)
                 self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
-            for envelope in lane.arriving:
+            for envelope in lane.arriving or ():
                 self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
             lane.queue.clear()
-            lane.joining.clear()
-            lane.arriving.clear()
+            lane.joining = lane.arriving = None
         for envelope in thread.timed.values():
             self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
         thread.timed.clear()

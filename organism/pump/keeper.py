@@ -108,11 +108,11 @@ class Keeper:
 
     def accepted(self, envelope: Envelope) -> None:
         """Keep a message until it is done."""
-        self._keep(key(MESSAGE, envelope.id), envelope.thread_id, envelope)
+        self.journal.append(Keep(f"{MESSAGE}:{envelope.id}", envelope.thread_id, envelope))
 
     def gone(self, envelope: Envelope) -> None:
         """Let go of a message that has been handled, joined or given up on."""
-        self._drop(key(MESSAGE, envelope.id), envelope.thread_id)
+        self.journal.append(Drop(f"{MESSAGE}:{envelope.id}", envelope.thread_id))
 
     def tried(self, lane: Lane, envelope: Envelope) -> None:
         """Keep how often a message was tried in vain, so that no crash gives it more attempts than it may have."""

@@ -1,6 +1,5 @@
 """What holds a run of a handler: a scope that can cut it short, and a context of its own."""
 
-import math
 from collections.abc import Coroutine, Generator
 from contextvars import Context
 from functools import partial
@@ -45,8 +44,6 @@ class Leash:
         if scope.cancel_called or not (exc is None or isinstance(exc, Exception)):
             self._scope = None
             return bool(scope.__exit__(exc_type, exc, traceback))
-        if scope.deadline != math.inf:
-            scope.deadline = math.inf
         return False
 
     def let_go(self) -> None:

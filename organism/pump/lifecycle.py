@@ -18,7 +18,7 @@ from organism.clock import Clock
 from organism.errors import ConfigError, Shortfall, ThreadClosedError
 from organism.ids import THREAD_ID
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
-from organism.pump.delivery import Delivery
+from organism.pump.delivery import Delivery, Hooks
 from organism.pump.keeper import Keeper
 from organism.pump.leash import Leash
 from organism.pump.workers import Workers
@@ -32,6 +32,13 @@ _CLOSED_IDS_KEPT = 100_000
 
 _RESULTS_KEPT = 1000
 """So many results are kept for those who ask for them late."""
+
+
+class NotRunningError(RuntimeError):
+    """Something is to run in a pump that does not."""
+
+    def __init__(self) -> None:
+        super().__init__("the pump is not running; use it as an async context manager")
 
 
 class Lifecycle:
@@ -59,6 +66,7 @@ class Lifecycle:
     ) -> None:
         self._workers: Workers | None = None
         self._delivery = delivery
+        delivery.hooks = Hooks(start_lane=self.start_lane, defer=self.defer)
         self._registry = registry
         self._router = router
         self._keeper = keeper
@@ -154,13 +162,9 @@ class Lifecycle:
 
     @property
     def _running(self) -> anyio.abc.TaskGroup:
-        return self._working.tasks
-
-    @property
-    def _working(self) -> Workers:
         if self._workers is None:
-            raise RuntimeError("the pump is not running; use it as an async context manager")
-        return self._workers
+            raise NotRunningError
+        return self._workers.tasks
 
     @property
     def tasks(self) -> anyio.abc.TaskGroup | None:
@@ -174,7 +178,9 @@ class Lifecycle:
     def start_lane(self, thread: Thread, lane: Lane) -> None:
         """Set a lane to work, unless somebody does or its thread cannot."""
         if thread.status == "open" and not lane.running:
-            self._working.start(thread, lane)
+            if self._workers is None:
+                raise NotRunningError
+            self._workers.start(thread, lane)
 
     def defer(self, thread: Thread, envelope: Envelope) -> None:
         """Deliver a message when it is due; its thread stays open for it."""
@@ -193,7 +199,7 @@ class Lifecycle:
 
     def look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""
-        if thread.status == "paused" and not any(lane.running for lane in thread.lanes.values()):
+        if thread.status == "paused" and not thread.running:
             self._registry.pause_time(thread.id)
         if thread.status != "open" or thread.standing:
             thread.note_change()

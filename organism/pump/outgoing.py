@@ -73,7 +73,11 @@ def resolve(
         if draft.message is not weighed:  # what goes to many is weighed once
             weighed, size = draft.message, checked_size(draft.message, bounds)
         answers = cause.reply_to is not None and draft.recipient is None and not draft.to_all
-        for recipient, return_path in _recipients(agent, cause, draft, agents):
+        recipients, return_path = _recipients(agent, cause, draft, agents)
+        for recipient in recipients:
+            if not answers or recipient in agents:  # an asker that is gone from them still runs, and waits
+                reply = answers or recipient == cause.sender or recipient in cause.return_path
+                check(agent, recipient, weighed, agents, reply=reply)
             outgoing.append(
                 Outgoing(
                     recipient=recipient,
@@ -86,11 +90,6 @@ def resolve(
             )
     if len(outgoing) > bounds.fan_out:
         raise BoundExceededError("fan_out", bounds.fan_out, f"agent {agent.name!r} sends {len(outgoing)} messages")
-    for item in outgoing:
-        if item.answers and item.recipient not in agents:
-            continue  # whoever asks is no agent any more, but its handler runs and waits
-        reply = item.answers or item.recipient == cause.sender or item.recipient in cause.return_path
-        check(agent, item.recipient, item.message, agents, reply=reply)
     return tuple(outgoing)
 
 
@@ -109,19 +108,16 @@ def checked_size(message: Message, bounds: Bounds) -> int:
 
 def _recipients(
     agent: Agent, cause: Envelope, draft: Draft, agents: Mapping[str, Agent]
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return recipients, each with the return path of what goes to it."""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return a draft's recipients, and the return path of what goes to them."""
     if draft.recipient is not None:
-        return ((draft.recipient, (*cause.return_path, agent.name)),)
+        return (draft.recipient,), (*cause.return_path, agent.name)
     if draft.to_all:
-        mine = (*cause.return_path, agent.name)
-        return tuple((name, mine) for name in by_type(agent, draft.message, agents.values()))
+        return by_type(agent, draft.message, agents.values()), (*cause.return_path, agent.name)
     # A question is answered by what its handler returns; only an explicit recipient sends it elsewhere.
-    if draft.is_reply or cause.reply_to is not None:
-        onward: tuple[str, ...] = ()
-    else:
+    if not draft.is_reply and cause.reply_to is None:
         onward = agent.next or by_type(agent, draft.message, agents.values())
-    if onward:
-        return tuple((name, cause.return_path) for name in onward)
+        if onward:
+            return onward, cause.return_path
     *rest, waiting = cause.return_path or (USER,)
-    return ((waiting, tuple(rest)),)
+    return (waiting,), tuple(rest)

@@ -35,7 +35,8 @@ from organism.journal import Journal, Piece
 from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
 from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
-from organism.pump.delivery import Delivery, Hooks
+from organism.pump.deadlines import Deadlines
+from organism.pump.delivery import Delivery
 from organism.pump.in_force import InForce
 from organism.pump.keeper import Keeper
 from organism.pump.letters import Letters
@@ -91,17 +92,13 @@ class Pump:
         self.registry = registry
         self.router = router
         self.on_exhausted: OnExhausted = on_exhausted
+        self.deadlines = Deadlines()
         self._outbox = outbox
         self._clock = clock
         self._ids = ids
         self._activity = activity or ActivityFeed()
-        # Delivery sets lanes going, which is the life of threads, which rests on delivery: tied by late binding.
-        hooks = Hooks(
-            start_lane=lambda thread, lane: self._life.start_lane(thread, lane),  # noqa: PLW0108
-            defer=lambda thread, envelope: self._life.defer(thread, envelope),  # noqa: PLW0108
-        )
         self._keeper = Keeper(journal, registry, clock)
-        self._delivery = Delivery(self._in_force, outbox, self._keeper, clock, ids, hooks)
+        self._delivery = Delivery(self._in_force, outbox, self._keeper, clock, ids)
         self._supervisor = Supervisor(self, self._in_force, self._delivery, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
         self.approvals = Approvals(self._life, self._keeper, outbox)
@@ -125,6 +122,7 @@ class Pump:
     async def __aenter__(self) -> Self:
         tasks = await anyio.create_task_group().__aenter__()
         self._life.run_in(tasks)
+        tasks.start_soon(self.deadlines.keep)
         tasks.start_soon(keep_up, self._life, self.registry, self._clock, self._keeper.journal.durable)
         self.accepting = True
         return self
@@ -198,8 +196,9 @@ class Pump:
         size = checked_size(message, self._in_force.bounds)
         thread_id = thread_id or self._ids.next("th")
         self._life.check_id(thread_id)
-        origin = self.origin(trace)
-        thread = Thread(thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels or {}, origin=origin)
+        thread = Thread(
+            id=thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels or {}, origin=self.origin(trace)
+        )
         envelope = self._delivery.first(thread, to, message, size)
         self._delivery.check_room(envelope)
         self.registry.open_thread(thread_id, limits=limits)
@@ -372,7 +371,7 @@ class Pump:
         if refusal is not None:
             raise BudgetExhaustedError(refusal, parent.id)
         child = Thread(
-            child_id,
+            id=child_id,
             root=parent.root,
             parent=parent.id,
             depth=parent.depth + 1,

@@ -52,13 +52,13 @@ class Replacing:
         agents = self._in_force.agents
         gone = [lane for lane in thread.lanes.values() if lane.agent not in agents]
         for lane in gone:
-            for envelope in lane.arriving:
+            for envelope in lane.arriving or ():
                 why = UnknownRecipientError(lane.agent, tuple(agents))
                 self._delivery.give_up(thread, envelope, "not_deliverable", str(why))
-            lane.arriving.clear()
+            lane.arriving = None
         for lane in tuple(thread.lanes.values()):
-            joining = [envelope for waiting in lane.joining.values() for envelope in waiting]
-            lane.joining.clear()
+            joining = [envelope for waiting in (lane.joining or {}).values() for envelope in waiting]
+            lane.joining = None
             for envelope in sorted(joining, key=lambda envelope: envelope.created_ns):
                 self._delivery.place(thread, envelope)  # the companions it waits for may be others now, or none
         if any(lane.parked is not None for lane in gone):

@@ -113,7 +113,7 @@ def _thread(to: Restorer, piece: Piece) -> Thread:
 
 def _restore_thread(record: ThreadRecord, to: Restorer) -> None:
     thread = Thread(
-        record.thread_id,
+        id=record.thread_id,
         root=record.root,
         parent=record.parent,
         depth=record.depth,
@@ -141,7 +141,7 @@ def _restore_child_result(parent: Thread, record: ResultRecord, messages: Messag
     if record.spawned_by is None:
         return
     child = Thread(
-        record.thread_id,
+        id=record.thread_id,
         root=record.root,
         parent=parent.id,
         depth=parent.depth + 1,

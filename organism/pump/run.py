@@ -20,6 +20,7 @@ from organism.bus.threads import Lane, Question, Thread
 from organism.clock import Clock
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, OrganismError
 from organism.messages import Envelope, Message, ThreadResult
+from organism.pump.deadlines import Deadlines
 from organism.pump.keeper import Keeper
 from organism.pump.leash import Leash, Waiting
 from organism.pump.outgoing import drafts_of
@@ -41,6 +42,7 @@ class Host(Protocol):
     on_exhausted: OnExhausted
     router: LLMRouter
     registry: ThreadBudgetRegistry
+    deadlines: Deadlines
 
     def model_for(self, model: str | None) -> str:
         """Return the model a call goes to when its handler names this one, or none."""
@@ -188,7 +190,7 @@ class Run:
         from where it first waits. A context of its own keeps what it leaves in context variables from other runs.
         """
         agent, thread = self._agent, self._thread
-        ctx = Context(self._envelope, agent.name, self._lane.state, self)
+        ctx = Context(self._envelope, agent.name, self)
         context = leash.context.copy()
         context.run(work_on, work)
         failure: Exception | None = None
@@ -203,9 +205,12 @@ class Run:
                 except StopIteration as done:
                     output = done.value
                 else:
-                    scope.deadline = anyio.current_time() + agent.timeout_s
-                    output = await Waiting(coroutine, context, waits_for)
-            drafts = (*ctx.drafts, *drafts_of(output))
+                    deadline = self._host.deadlines.set(agent.timeout_s, scope.cancel)
+                    try:
+                        output = await Waiting(coroutine, context, waits_for)
+                    finally:
+                        self._host.deadlines.call_off(deadline)
+            drafts = ctx.drafts + drafts_of(output)
         except Exception as error:  # noqa: BLE001 - the supervisor decides what any failure means
             failure = error
         finally:
@@ -263,9 +268,12 @@ class Run:
             question = await self._host.put_question(
                 self._thread, self._agent, self._envelope, index, recipient, message
             )
-        with anyio.move_on_after(timeout_s):
-            while question.open and question.parked is None:
+        deadline = self._host.deadlines.set(timeout_s, question.wake)
+        try:
+            while question.open and question.parked is None and not deadline.passed:
                 await question.answered.wait()
+        finally:
+            self._host.deadlines.call_off(deadline)
         if question.reply is not None:
             return question.reply
         if question.failure is not None:
@@ -309,6 +317,12 @@ class Run:
                 )
             )
         return msgspec.json.decode(said, type=Decision)
+
+    def state(self) -> dict[str, Any]:
+        """Return the agent's own dictionary for the thread."""
+        if self._lane.state is None:
+            self._lane.state = {}
+        return self._lane.state
 
     def kept(self, key: str) -> bytes | None:
         """Return what an earlier run of this handler, or a person, has left for this one."""

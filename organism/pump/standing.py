@@ -91,7 +91,7 @@ class StandingThreads:
             raise ThreadClosedError(thread_id)
         self._life.check_id(thread_id)
         thread = Thread(
-            thread_id,
+            id=thread_id,
             root=thread_id,
             parent=None,
             depth=0,

@@ -15,7 +15,7 @@ from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
 from organism.errors import OrganismError, Shortfall, UnknownRecipientError
 from organism.journal import JournalError
-from organism.messages import RUNTIME_MESSAGES, Envelope
+from organism.messages import Envelope, is_runtime
 from organism.pump.delivery import Delivery
 from organism.pump.in_force import InForce
 from organism.pump.leash import Leash
@@ -84,7 +84,9 @@ class Supervisor:
         envelope = lane.handling = lane.queue[0]
         mailbox.take(envelope.size)
         try:
-            await self._handle(thread, lane, envelope, leash)
+            if not self._refused(thread, lane, envelope):
+                while not await self._attempt(thread, lane, envelope, leash) and not thread.stopping:
+                    pass
         finally:
             if lane.handling is envelope:  # it waits for budget, or its thread is being ended: it is there as before
                 mailbox.put_back(envelope.size)
@@ -93,32 +95,36 @@ class Supervisor:
     def _can_work(self, thread: Thread, lane: Lane) -> bool:
         return thread.status == "open" and lane.runnable and lane.agent not in self.paused
 
-    async def _handle(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> None:
-        """Handle one message; it stays in its lane when it has to wait for budget."""
-        agent = self._in_force.agents.get(lane.agent)
-        if isinstance(envelope.payload, RUNTIME_MESSAGES) and (agent is None or not self._wants(agent, envelope)):
+    def _refused(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
+        """Be done with a message that no handler is to see; whether it is one."""
+        name = lane.agent
+        agent = self._in_force.agents.get(name)
+        if is_runtime(envelope.payload) and (agent is None or not self._wants(agent, envelope)):
             self._complete(thread, lane, envelope, lane.stored)
         elif agent is None:
-            self._give_up(thread, lane, envelope, UnknownRecipientError(lane.agent, self.names))
-        elif (why := self.stopped.get(agent.name)) is not None:
-            self._delivery.give_up(thread, envelope, "agent_failed", why)
+            self._give_up(thread, lane, envelope, UnknownRecipientError(name, self.names))
+        elif name in self.stopped:
+            self._delivery.give_up(thread, envelope, "agent_failed", self.stopped[name])
             self._complete(thread, lane, envelope, lane.stored)
         elif lane.attempts >= self._in_force.bounds.attempts:
-            self._give_up(thread, lane, envelope, ProcessEndedError(agent.name, lane.attempts))
+            self._give_up(thread, lane, envelope, ProcessEndedError(name, lane.attempts))
         else:
-            runner = self._runner_of(agent)
-            while not thread.stopping and not await self._attempt(thread, lane, envelope, runner, leash):
-                runner = self._runner_of(self._in_force.agents.get(lane.agent, agent))
+            return False
+        return True
 
-    def _runner_of(self, agent: Agent) -> Runner:
-        runner = self._runners.get(agent.name)
+    def _runner_of(self, name: str) -> Runner:
+        """Return what runs an agent: as it is in force, or as it was last where it is gone between two runs."""
+        if (agent := self._in_force.agents.get(name)) is None:
+            return self._runners[name]
+        runner = self._runners.get(name)
         if runner is None or runner.agent is not agent:
-            runner = self._runners[agent.name] = Runner(self._host, agent, self._keeper, self._clock)
+            runner = self._runners[name] = Runner(self._host, agent, self._keeper, self._clock)
         return runner
 
-    async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, runner: Runner, leash: Leash) -> bool:
+    async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> bool:
         """Run the handler once; ``False`` when it failed and is to be run again."""
         at_first = self._in_force.agents
+        runner = self._runner_of(lane.agent)
         trace = self._activity.child(thread.origin.trace)
         work = Work(thread_id=thread.id, agent=lane.agent, message_id=envelope.id, trace=trace)
         run: Awaitable[Ending] = Run(runner, thread, lane, envelope)(leash, work)
@@ -137,8 +143,7 @@ class Supervisor:
                     return await self._failed(thread, lane, envelope, error, runner.agent)
                 self._give_up(thread, lane, envelope, error)
                 return True
-            self._finish(thread, lane, envelope, ending, outgoing, state)
-            if full := [item.recipient for item in outgoing if thread.arriving_at(item.recipient)]:
+            if full := self._finish(thread, lane, envelope, ending, outgoing, state):
                 with thread.stoppable():
                     await self._delivery.carry_in(thread, full)
             return True
@@ -158,14 +163,19 @@ class Supervisor:
         done: Done,
         outgoing: tuple[Outgoing, ...],
         state: bytes,
-    ) -> None:
-        """Send what a handler has returned and mark its message done: one step, with no await, so one commit."""
+    ) -> tuple[str, ...]:
+        """Send what a handler has returned and mark its message done: one step, with no await, so one commit.
+
+        Returns:
+            Whose mailboxes have no room.
+        """
         for name, result in done.reports:
             self._report(thread, lane.agent, name, result, done.trace)
-        self._delivery.send_out(thread, envelope, lane.agent, outgoing, done.trace)
+        full = self._delivery.send_out(thread, envelope, lane.agent, outgoing, done.trace)
         if envelope.reply_to is not None:
             self._delivery.fail_question(thread, envelope, "it ended without a reply")
         self._complete(thread, lane, envelope, state)
+        return full
 
     async def _failed(self, thread: Thread, lane: Lane, envelope: Envelope, error: Exception, agent: Agent) -> bool:
         """Count a failed run and wait before the next; ``True`` when there will be none."""
@@ -211,7 +221,7 @@ class Supervisor:
 
     def _complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
         """Mark a message done, and forget what was kept so that it could be run again."""
-        lane.queue.popleft()
+        lane.pop()
         lane.handling = None
         self._keeper.done(thread, lane, envelope, state)
         lane.attempts = 0

@@ -1,10 +1,10 @@
 """The tasks that lanes are worked on in. They are kept, because making one costs as much as two hops."""
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 
-import anyio
 import anyio.abc
 import anyio.lowlevel
 
@@ -46,7 +46,7 @@ class Workers:
         self._handle = handle
         self._rest = rest
         self._ready: deque[tuple[Thread, Lane]] = deque()
-        self._idle: list[anyio.Event] = []
+        self._idle: list[asyncio.Future[None]] = []
         self._called = 0
         with working(None):
             self._context = copy_context()
@@ -54,16 +54,20 @@ class Workers:
     def start(self, thread: Thread, lane: Lane) -> None:
         """Have a lane worked on that nobody works on."""
         lane.running = True
+        thread.running += 1
         self._ready.append((thread, lane))
         self._call()
 
     def _call(self) -> None:
-        if self._called < _CALLED_MAX and self._called < len(self._ready):
-            self._called += 1
-            if self._idle:
-                self._idle.pop().set()
-            else:
-                self.tasks.start_soon(self._work)
+        if self._called >= _CALLED_MAX or self._called >= len(self._ready):
+            return
+        self._called += 1
+        while self._idle:
+            turn = self._idle.pop()
+            if not turn.done():  # else its worker has been cancelled
+                turn.set_result(None)
+                return
+        self.tasks.start_soon(self._work)
 
     async def _work(self) -> None:
         leash = Leash(self._context)
@@ -73,9 +77,9 @@ class Workers:
                 await self._work_off(leash)
                 if len(self._idle) >= _IDLE_MAX:
                     return
-                turn = anyio.Event()
+                turn = asyncio.get_running_loop().create_future()
                 self._idle.append(turn)
-                await turn.wait()
+                await turn
         finally:
             leash.let_go()
 
@@ -84,7 +88,8 @@ class Workers:
         turns = 0
         while self._ready:
             thread, lane = self._ready.popleft()
-            self._call()
+            if self._ready:
+                self._call()
             again = False
             try:
                 again = await self._handle(thread, lane, leash)
@@ -94,6 +99,7 @@ class Workers:
                     self._call()
                 else:
                     lane.running = False
+                    thread.running -= 1
                     self._rest(thread)
             turns += 1
             if turns == _TURNS:

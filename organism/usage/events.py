@@ -26,8 +26,8 @@ Operation = Literal["chat", "embeddings"]
 """What a model is asked for, in OpenTelemetry's words: to go on with a conversation, or for vectors of texts."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, omit_defaults=False):
-    """What every event carries.
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, omit_defaults=False, gc=False):
+    """What every event carries; the garbage collector need not look, for no event is part of a circle.
 
     Attributes:
         id: Unique and ascending in the order of the journal; given by the outbox. Empty for what is never stored.

@@ -1,0 +1,74 @@
+"""One task looks after everything that has a deadline."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from organism.pump.deadlines import Deadlines
+from organism.testing import run
+
+
+def _kept(main: Callable[[Deadlines], Awaitable[None]]) -> None:
+    """Run something beside the task that looks after deadlines."""
+
+    async def beside() -> None:
+        deadlines = Deadlines()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(deadlines.keep)
+            await main(deadlines)
+            tasks.cancel_scope.cancel()
+
+    run(beside)
+
+
+def test_each_is_called_at_its_time_whatever_was_set_before_and_after() -> None:
+    """Functions are called after as many seconds as was said for each, in any order of setting."""
+    called: list[tuple[str, float]] = []
+
+    async def main(deadlines: Deadlines) -> None:
+        began = anyio.current_time()
+
+        def note(name: str) -> Callable[[], None]:
+            return lambda: called.append((name, round(anyio.current_time() - began, 6)))
+
+        deadlines.set(5, note("five"))
+        await anyio.sleep(1)
+        deadlines.set(2, note("three"))
+        deadlines.set(5, note("six"))
+        deadlines.set(0, note("one"))
+        await anyio.sleep(10)
+
+    _kept(main)
+    assert called == [("one", 1), ("three", 3), ("five", 5), ("six", 6)]
+
+
+def test_what_is_called_off_is_not_called() -> None:
+    """A deadline that was called off never passes, and one that has passed can be called off without harm."""
+    called: list[str] = []
+
+    async def main(deadlines: Deadlines) -> None:
+        off, on = deadlines.set(1, lambda: called.append("off")), deadlines.set(1, lambda: called.append("on"))
+        deadlines.call_off(off)
+        await anyio.sleep(2)
+        assert on.passed
+        assert not off.passed
+        deadlines.call_off(on)
+        last = deadlines.set(1, lambda: called.append("last"))
+        await anyio.sleep(2)
+        assert last.passed
+
+    _kept(main)
+    assert called == ["on", "last"]
+
+
+def test_those_that_end_together_are_all_called() -> None:
+    """Ten thousand deadlines of one instant are called in the order in which they were set."""
+    called: list[int] = []
+
+    async def main(deadlines: Deadlines) -> None:
+        for number in range(10_000):
+            deadlines.set(1, lambda number=number: called.append(number))  # type: ignore[misc]
+        await anyio.sleep(1.5)
+
+    _kept(main)
+    assert called == list(range(10_000))

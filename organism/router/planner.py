@@ -14,6 +14,7 @@ from organism.router.estimator import InputEstimator
 from organism.router.gates import Gates
 from organism.router.plan import Degraded, ModelPlan, Route, degraded
 from organism.router.prices import Prices, rates_for
+from organism.router.provider import Request
 from organism.router.strategy import Candidate, Itinerary, preferred
 
 
@@ -76,6 +77,24 @@ class Planner:
             for route in plan.routes
         ]
         return Planned(plan, Itinerary(preferred(plan.strategy, candidates, number)), tuple(steps))
+
+    def input_bound(self, model: str, request: Request) -> int:
+        """Return the tokens of input that would be held for a request, on the route of a model where they are most.
+
+        Raises:
+            ConfigError: If no model has that name.
+            UnboundedError: Nothing bounds the request on any route.
+            UnsupportedError: No route serves requests of its kind.
+        """
+        most, refusal = -1, None
+        for route in self._model(model).routes:
+            try:
+                most = max(most, self._estimator.estimate(route, request).tokens)
+            except (UnboundedError, UnsupportedError) as error:
+                refusal = error
+        if most < 0 and refusal is not None:
+            raise refusal
+        return most
 
     def _model(self, name: str) -> ModelPlan:
         try:

@@ -42,7 +42,7 @@ from organism.router.observed import ObservedCall
 from organism.router.plan import ModelPlan
 from organism.router.planner import Planned
 from organism.router.prices import Prices
-from organism.router.provider import Answer, Completion, Provider, TextSink
+from organism.router.provider import Answer, Completion, Provider, Request, TextSink
 from organism.router.setup import Setup, Surroundings
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
@@ -179,6 +179,13 @@ class LLMRouter:
             UnsupportedError: No provider of the model embeds; nothing was sent or charged.
         """
         return _expect(Embeddings, await self._answer(call, None))
+
+    def input_bound(self, model: str, request: Request) -> int:
+        """Return the tokens of input a call would hold; see :meth:`organism.router.planner.Planner.input_bound`.
+
+        Nothing is held, sent or charged. With ``estimate: strict`` no call takes more.
+        """
+        return self._setup.planner.input_bound(model, request)
 
     async def _answer(self, call: Call, on_text: TextSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""

@@ -6,9 +6,10 @@ import pytest
 from organism import Organism, Text, agent
 from organism.agents.context import Context
 from organism.amounts import TokenUsage
-from organism.errors import UnboundedError
+from organism.errors import ConfigError, UnboundedError
 from organism.providers.attachments import AttachmentBounds
 from organism.providers.openai import OpenAIProvider
+from organism.router.plan import ModelPlan, Route
 from organism.router.provider import ChatMessage, CompletionRequest, FilePart, ImagePart, Tool, ToolCall
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
 from organism.usage.events import UsageEvent
@@ -82,6 +83,36 @@ def test_users_bound_goes_before_the_published_one() -> None:
     assert vouched.extra_tokens(with_parts(IMAGE, PDF)) == 9300
     assert published.extra_tokens(with_parts(IMAGE)) == 3_779
     assert published.extra_tokens(with_parts(FilePart("text/plain", b"x" * 1000))) >= 1000
+
+
+def test_input_is_bounded_without_a_call() -> None:
+    """How large a request is taken to be can be asked beforehand: on the route where it is most, at no cost."""
+
+    @agent()
+    async def nobody(message: Text, ctx: Context) -> None:
+        pass
+
+    async def main() -> None:
+        knows, does_not = ScriptedProvider(name="knows"), OpenAIProvider("does not", "k", "http://127.0.0.1:1/v1")
+        organism = Organism(
+            [nobody],
+            models={
+                "m": ModelPlan(name="m", routes=(Route("does not", "m"), Route("knows", "m"))),
+                "unbounded": ModelPlan(name="unbounded", routes=(Route("does not", "m"),)),
+            },
+            providers={"knows": knows, "does not": does_not},
+        )
+        async with organism:
+            plain, pictured = with_parts(), with_parts(IMAGE)
+            bound = organism.router.input_bound
+            assert bound("m", pictured) - bound("m", plain) >= 50
+            with pytest.raises(UnboundedError):
+                bound("unbounded", pictured)
+            with pytest.raises(ConfigError):
+                bound("nobody's", plain)
+        assert (knows.requests, organism.usage.total.calls) == ([], 0)
+
+    run(main)
 
 
 def test_tools_and_calls_are_counted() -> None:

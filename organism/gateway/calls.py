@@ -8,7 +8,8 @@ from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
 from organism.gateway.charging import Payer
 from organism.gateway.headers import THREAD, Headers, budget_headers, encoded
 from organism.messages import BudgetWarning
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
+from organism.router.embedding import EmbeddingRequest
+from organism.router.provider import Answer, ChatMessage, Completion, CompletionRequest, Request, TextSink
 from organism.usage.events import AnyEvent, ThreadClosed
 
 
@@ -48,6 +49,18 @@ class Calls:
         if warning is not None and self._inject_note:
             self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
         return answer
+
+    async def answer(self, payer: Payer, request: Request) -> Answer:
+        """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""
+        if not isinstance(request, EmbeddingRequest):
+            return await self.complete(payer, request, None)
+        embeddings = await self._rooms.pump.standing.embed(payer.thread_id, payer.spender, request)
+        await self._rooms.journal.commit()
+        return embeddings
+
+    def input_bound(self, request: Request) -> int:
+        """Return the tokens of input that a call would hold; raises as it would, and costs nothing."""
+        return self._rooms.pump.router.input_bound(request.model, request)
 
     def headers(self, payer: Payer) -> Headers:
         """Say who pays and what is left."""

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
 from organism.api.gate import Receive, Scope, Send
@@ -15,7 +16,7 @@ from organism.errors import OrganismError
 from organism.gateway.calls import Calls
 from organism.gateway.charging import Charging, Payer
 from organism.gateway.faults import Fault, FaultError, bad_request, fault_of, unknown_model
-from organism.gateway.formats import Asked, Format, Json, Meta
+from organism.gateway.formats import Asked, AskedFor, Format, Json, Meta
 from organism.gateway.headers import THREAD, Headers, encoded, fault_headers
 from organism.gateway.settings import Settings
 from organism.gateway.streaming import Streamed
@@ -49,16 +50,25 @@ class Gateway:
         self.calls = Calls(control, inject_note=settings.inject_note)
         self._rooms = control.rooms
 
-    def understood(self, format_: Format, request: Request) -> tuple[Asked, Payer]:
+    def read(self, format_: Format, body: bytes) -> AskedFor[Any]:
+        """Return what a request asks for.
+
+        Raises:
+            FaultError: It cannot be honoured, or asks for a model that is not offered.
+        """
+        asked = format_.read(parsed(body), self.settings.max_output_tokens)
+        if asked.request.model not in self.settings.models:
+            raise unknown_model(asked.request.model, self.settings.models)
+        return asked
+
+    def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer]:
         """Return what a request asks for and who pays.
 
         Raises:
             FaultError: It cannot be honoured.
             OrganismError: Its thread cannot pay.
         """
-        asked = format_.read(parsed(request.body), self.settings.max_output_tokens)
-        if asked.request.model not in self.settings.models:
-            raise unknown_model(asked.request.model, self.settings.models)
+        asked = self.read(format_, request.body)
         headers = request.headers
         return asked, self.charging.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
 
@@ -81,39 +91,46 @@ class Exchange:
         self._gateway = gateway
         self._format = format_
         self._request = request
+        self._id = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        del scope
+        self._id = str(scope.get("organism.request_id", ""))
         payer: Payer | None = None
         try:
             asked, payer = self._gateway.understood(self._format, self._request)
             answer = self._stream if asked.stream else self._whole
             await _while_connected(receive, partial(answer, asked, payer, send))
         except (FaultError, OrganismError) as error:
-            fault = _fault(error)
-            headers = self._gateway.calls.headers(payer) if payer is not None else []
+            fault = self._fault(error)
+            headers = self._headers(payer) if payer is not None else []
             await _send_json(send, fault.status, self._format.error(fault), headers + fault_headers(fault))
 
-    async def _whole(self, asked: Asked, payer: Payer, send: Send) -> None:
-        calls = self._gateway.calls
-        answer = await calls.complete(payer, asked.request, None)
+    async def _whole(self, asked: AskedFor[Any], payer: Payer, send: Send) -> None:
+        answer = await self._gateway.calls.answer(payer, asked.request)
         body = self._format.whole(asked, self._gateway.meta(), answer)
-        await _send_json(send, 200, body, calls.headers(payer))
+        await _send_json(send, 200, body, self._headers(payer))
 
     async def _stream(self, asked: Asked, payer: Payer, send: Send) -> None:
-        calls = self._gateway.calls
         writer = self._format.writer(asked, self._gateway.meta())
-        streamed = Streamed(writer, send, lambda: calls.headers(payer))
+        streamed = Streamed(writer, send, lambda: self._headers(payer))
 
         async def answer() -> None:
             try:
-                await streamed.end(await calls.complete(payer, asked.request, streamed.add))
+                await streamed.end(await self._gateway.calls.complete(payer, asked.request, streamed.add))
             except (FaultError, OrganismError) as error:
-                if not await streamed.fail(_fault(error)):
+                if not await streamed.fail(self._fault(error)):
                     raise
 
         await _beside(streamed.carry, answer)
+
+    def _headers(self, payer: Payer) -> Headers:
+        """Say who pays, what is left, and which request this was, under the name that Anthropic's clients look for."""
+        return self._gateway.calls.headers(payer) + encoded([("request-id", self._id)])
+
+    def _fault(self, error: FaultError | OrganismError) -> Fault:
+        fault = error.fault if isinstance(error, FaultError) else fault_of(error)
+        return replace(fault, request_id=self._id)
 
 
 def parsed(body: bytes) -> Json:
@@ -129,10 +146,6 @@ def parsed(body: bytes) -> Json:
     if not isinstance(value, dict):
         raise bad_request("the body must be a JSON object")
     return cast("Json", value)
-
-
-def _fault(error: FaultError | OrganismError) -> Fault:
-    return error.fault if isinstance(error, FaultError) else fault_of(error)
 
 
 async def _while_connected(receive: Receive, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

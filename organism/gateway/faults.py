@@ -23,6 +23,7 @@ from organism.errors import (
     UncertainError,
     UnknownAccountError,
     UnpricedError,
+    UnsupportedError,
 )
 from organism.journal import JournalError
 
@@ -64,6 +65,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         retry: Whether the client should try again by itself; ``None`` leaves it to its habits.
         retry_after_s: Seconds after which it may be worth it.
         refusal: The numbers, where a budget refused.
+        request_id: The request's, by which the daemon's log has more.
     """
 
     status: int
@@ -74,6 +76,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     retry: bool | None = None
     retry_after_s: float | None = None
     refusal: Refusal | None = None
+    request_id: str = ""
 
 
 class FaultError(Exception):
@@ -173,7 +176,7 @@ def _upstream(error: ProviderError) -> Fault:
 
 def _meaning(error: ProviderError) -> tuple[int, Kind, str, bool | None]:
     match error:
-        case TooLargeError() | RejectedError(status=400 | 413 | 415 | 422):
+        case TooLargeError() | UnsupportedError() | RejectedError(status=400 | 413 | 415 | 422):
             return 400, "request", "upstream_refused", None
         case UncertainError():  # it has been charged, and another try would be charged again
             return (504 if error.status in (408, 504) else 502), "upstream", "upstream_uncertain", False

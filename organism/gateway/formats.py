@@ -4,19 +4,21 @@ A format decides nothing. It refuses, by name, each field that it cannot honour 
 the answer is or costs.
 """
 
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 
 from organism.gateway.faults import Fault, bad_request
+from organism.router.embedding import EmbeddingRequest
 from organism.router.provider import Completion, CompletionRequest
 
 Json = dict[str, Any]
 
 T = TypeVar("T", bound=msgspec.Struct)
+R = TypeVar("R", CompletionRequest, EmbeddingRequest)
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """What a client has asked for.
 
     Attributes:
@@ -26,10 +28,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         echo: Fields of the request that the format repeats in its answer.
     """
 
-    request: CompletionRequest
+    request: R
     stream: bool = False
     usage: bool = False
     echo: Json = {}
+
+
+Asked = AskedFor[CompletionRequest]
+"""What is asked for by most formats: that a conversation be completed."""
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +73,7 @@ class EventWriter(Protocol):
 class Format(Protocol):
     """A vendor's format."""
 
-    def read(self, body: Json, default_cap: int) -> Asked:
+    def read(self, body: Json, default_cap: int) -> AskedFor[Any]:
         """Read a request.
 
         Args:
@@ -79,11 +85,11 @@ class Format(Protocol):
         """
         ...
 
-    def whole(self, asked: Asked, meta: Meta, answer: Completion) -> Json:
-        """Write an answer in one piece."""
+    def whole(self, asked: Any, meta: Meta, answer: Any) -> Json:
+        """Write an answer in one piece; it is of the kind that the format has asked for."""
         ...
 
-    def writer(self, asked: Asked, meta: Meta) -> EventWriter:
+    def writer(self, asked: Any, meta: Meta) -> EventWriter:
         """Return what writes an answer in pieces."""
         ...
 
@@ -96,14 +102,19 @@ CONVERSATION = ("messages", "input", "system")
 """The fields in which clients send back what they were sent, down to the fields that hold nothing."""
 
 
-def convert(body: Json, into: type[T]) -> T:
+def convert(body: Json, into: type[T], conversation: tuple[str, ...] = CONVERSATION) -> T:
     """Read a request's body by the struct that names every field there is; ``null`` is as good as nothing there.
+
+    Args:
+        body: The request.
+        into: The struct.
+        conversation: The fields in which nothing is as good as nothing at any depth.
 
     Raises:
         FaultError: A field is unknown, missing or of a kind that cannot be honoured.
     """
     given = {
-        name: without_nulls(value) if name in CONVERSATION else value
+        name: without_nulls(value) if name in conversation else value
         for name, value in body.items()
         if value is not None
     }

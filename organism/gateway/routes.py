@@ -1,6 +1,7 @@
 """The gateway's paths, beside the API's own and behind the same gate, with keys of their own and larger bodies."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,16 +16,26 @@ from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, needs
 from organism.api.tokens import TokenBook
 from organism.control.control import Control
+from organism.errors import OrganismError
 from organism.gateway import exchange
 from organism.gateway.chat import ChatFormat
-from organism.gateway.faults import Fault, Kind, unknown_model
+from organism.gateway.embeddings import EmbeddingsFormat
+from organism.gateway.faults import Fault, FaultError, Kind, fault_of, unknown_model
 from organism.gateway.formats import Format, Json
 from organism.gateway.keys import authenticate
+from organism.gateway.messages import MessagesFormat
 from organism.gateway.openai_errors import error_body
 from organism.gateway.responses import ResponsesFormat
 from organism.gateway.settings import Settings
 
-FORMATS: Mapping[str, Format] = {"/v1/chat/completions": ChatFormat(), "/v1/responses": ResponsesFormat()}
+MESSAGES = "/v1/messages"
+COUNT = f"{MESSAGES}/count_tokens"
+FORMATS: Mapping[str, Format] = {
+    "/v1/chat/completions": ChatFormat(),
+    "/v1/responses": ResponsesFormat(),
+    "/v1/embeddings": EmbeddingsFormat(),
+    MESSAGES: MessagesFormat(),
+}
 """The formats, by their path."""
 
 BOUNDS = Bounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
@@ -43,8 +54,13 @@ def gateway_group(control: Control, tokens: TokenBook, settings: Settings) -> Gr
         Router(path, route_handlers=[_answering(gateway, format_)], exception_handlers=_handlers(format_.error))
         for path, format_ in FORMATS.items()
     ]
+    messages = FORMATS[MESSAGES]
+    routers.append(
+        Router(COUNT, route_handlers=[_counting(gateway, messages)], exception_handlers=_handlers(messages.error))
+    )
     routers.append(_models(gateway, control.rooms.clock.now_ns() // 1_000_000_000))
     rules = [_rule(path, format_.error, known) for path, format_ in FORMATS.items()]
+    rules.append(_rule(COUNT, messages.error, known))
     rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
     return Group(tuple(routers), tuple(rules))
 
@@ -59,16 +75,37 @@ def _answering(gateway: exchange.Gateway, format_: Format) -> Any:
     return answer
 
 
+def _counting(gateway: exchange.Gateway, format_: Format) -> Any:
+    @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body, status_code=200)
+    async def count(request: Request[Any, Any, Any]) -> Response[Json]:
+        """Say how much input a request would hold: no less than it takes, at no cost to anybody."""
+        try:
+            asked = gateway.read(format_, await request.body())
+            return Response({"input_tokens": gateway.calls.input_bound(asked.request)})
+        except FaultError as error:
+            fault = error.fault
+        except OrganismError as error:
+            fault = fault_of(error)
+        return Response(format_.error(fault), status_code=fault.status)
+
+    return count
+
+
 def _models(gateway: exchange.Gateway, created_s: int) -> Router:
     offered = gateway.settings.models
 
     def model(name: str) -> Json:
-        return {"id": name, "object": "model", "created": created_s, "owned_by": "organism"}
+        """Show a model in OpenAI's words and in Anthropic's, whose clients both ask here."""
+        created_at = datetime.fromtimestamp(created_s, UTC).isoformat()
+        openai = {"id": name, "object": "model", "created": created_s, "owned_by": "organism"}
+        return openai | {"type": "model", "display_name": name, "created_at": created_at}
 
     @get("/", opt=needs("send"), include_in_schema=False)
     async def list_models() -> Json:
         """List the models that are offered."""
-        return {"object": "list", "data": [model(name) for name in offered]}
+        first, last = (offered[0], offered[-1]) if offered else (None, None)
+        page = {"has_more": False, "first_id": first, "last_id": last}
+        return {"object": "list", "data": [model(name) for name in offered]} | page
 
     @get("/{name:str}", opt=needs("send"), include_in_schema=False)
     async def show_model(name: FromPath[str]) -> Response[Json]:
@@ -115,4 +152,4 @@ def _fault_of(problem: Problem) -> Fault:
     kind = _KINDS.get(problem.status, "request" if problem.status < 500 else "unavailable")  # noqa: PLR2004
     code = "invalid_api_key" if problem.status == 401 else problem.code  # noqa: PLR2004
     message = "no valid key" if problem.status == 401 else f"{problem.title}: {problem.detail}"  # noqa: PLR2004
-    return Fault(status=problem.status, kind=kind, code=code, message=message)
+    return Fault(status=problem.status, kind=kind, code=code, message=message, request_id=problem.request_id)

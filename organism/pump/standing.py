@@ -4,9 +4,9 @@ Such a thread has no mailbox and is never over by itself: it stands until an ord
 thread like any other. Calls may also be made on threads of agents, for as long as these are open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -18,8 +18,11 @@ from organism.errors import StoppedError, ThreadClosedError
 from organism.pump.keeper import Keeper
 from organism.pump.lifecycle import Lifecycle
 from organism.router.call import Call
-from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.router.embedding import EmbeddingRequest, Embeddings
+from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 from organism.router.router import LLMRouter
+
+A = TypeVar("A", Completion, Embeddings)
 
 
 class Door(Protocol):
@@ -120,6 +123,13 @@ class StandingThreads:
             StoppedError: The organism is stopping.
             OrganismError: See :meth:`organism.router.router.LLMRouter.complete`.
         """
+        return await self._paid(thread_id, spender, request, lambda call: self._router.complete(call, on_text))
+
+    async def embed(self, thread_id: str, spender: str, request: EmbeddingRequest) -> Embeddings:
+        """Have vectors made that a thread pays for; see :meth:`complete`."""
+        return await self._paid(thread_id, spender, request, self._router.embed)
+
+    async def _paid(self, thread_id: str, spender: str, request: Request, make: Callable[[Call], Awaitable[A]]) -> A:
         if not self._door.accepting:
             raise StoppedError
         thread = self._life.get(thread_id)
@@ -131,9 +141,9 @@ class StandingThreads:
             request=request,
             labels=thread.labels,
         )
-        answer: Completion | None = None
+        answer: A | None = None
         with self._working(thread):
-            answer = await self._router.complete(call, on_text)
+            answer = await make(call)
         if answer is None:  # it was cut short
             raise ThreadClosedError(thread_id) if thread.status == "closing" else StoppedError
         return answer

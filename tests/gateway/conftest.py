@@ -18,6 +18,7 @@ from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Key, Settings
 from organism.providers.attachments import AttachmentBounds
 from organism.providers.openai import API, OpenAIProvider
+from organism.router.provider import Provider
 from organism.testing import ScriptedHTTPProvider
 from organism.testing.http_provider import Script
 
@@ -68,14 +69,20 @@ async def serve(
     *,
     gateway: dict[str, object] | None = None,
     api: API = "chat",
+    upstream: Callable[[str], Provider] | None = None,
     **options: object,
 ) -> AsyncIterator[Served]:
     """Serve a gateway on a free port in front of a provider with a script."""
     async with ScriptedHTTPProvider(script) as provider:
+        adapter = (
+            OpenAIProvider("double", UPSTREAM, f"{provider.url}/v1", bounds=BOUNDS, api=api)
+            if upstream is None
+            else upstream(provider.url)
+        )
         organism = Organism(
             [writer],
             models={"main": "double/m", "other": "double/o"},
-            providers={"double": OpenAIProvider("double", UPSTREAM, f"{provider.url}/v1", bounds=BOUNDS, api=api)},
+            providers={"double": adapter},
             provider_kinds={"double": "local"},
             **{"limits": Limits(tokens=100_000), **options},  # type: ignore[arg-type]
         )

@@ -26,7 +26,7 @@ class GatewayKeySection(Section, frozen=True, kw_only=True):
 
 
 class GatewaySection(Section, frozen=True, kw_only=True):
-    """The gateway: any program that speaks to OpenAI may speak to the daemon instead, and a thread pays."""
+    """The gateway: programs that speak to OpenAI or Anthropic may speak to the daemon instead, and a thread pays."""
 
     models: Annotated[list[str], Meta(description="of llm.models, those that are offered; all unless given")] = []
     keys: Annotated[dict[str, GatewayKeySection], Meta(description="API keys by name")] = {}

@@ -52,24 +52,36 @@ class PriceBook:
         for name in self._overrides:
             check_aliases(self._overrides, name)
 
-    def rates(self, provider: str, model: str, kinds: Mapping[str, str] | None = None) -> Rates | None:
+    def rates(
+        self, provider: str, model: str, kinds: Mapping[str, str] | None = None, at: datetime | None = None
+    ) -> Rates | None:
         """Return a model's prices, or ``None`` when they are unknown, which is not zero.
 
         Args:
             provider: The provider's name in the configuration.
             model: The model's name there.
             kinds: What the price data call providers, where that is not their name; ``local`` costs nothing.
+            at: When; now unless given.
         """
-        found = self._known(provider, model, kinds or {})
+        found = self._known(provider, model, kinds or {}, at or self._now())
         return self._otherwise if found is None else found
 
-    def _known(self, provider: str, model: str, kinds: Mapping[str, str]) -> Rates | None:
-        now = self._now()
-        for name in _names(provider, model):
+    def with_overrides(self, overrides: Mapping[str, Override]) -> "PriceBook":
+        """Return a book in which these prices win over the ones in this.
+
+        Raises:
+            ConfigError: If models are said to cost what each other costs, round and round.
+        """
+        return PriceBook({**self._overrides, **overrides}, now=self._now, otherwise=self._otherwise)
+
+    def _known(self, provider: str, model: str, kinds: Mapping[str, str], now: datetime) -> Rates | None:
+        for name in names_of(provider, model):
             override = self._overrides.get(name)
             if isinstance(override, str):
                 as_provider, slash, as_model = override.partition("/")
-                return self._known(as_provider, as_model, kinds) if slash else self._known(provider, override, kinds)
+                if slash:
+                    return self._known(as_provider, as_model, kinds, now)
+                return self._known(provider, override, kinds, now)
             if isinstance(override, Rates):
                 return override
             in_force = [dated for dated in override or () if dated.since is None or dated.since <= now.date()]
@@ -91,9 +103,17 @@ class ProviderPrices:
         self._book = book
         self._kinds = kinds
 
-    def rates(self, provider: str, model: str) -> Rates | None:
-        """Return the prices of a provider's model; see :class:`organism.router.planner.Prices`."""
-        return self._book.rates(provider, model, self._kinds)
+    def rates(self, provider: str, model: str, at: datetime | None = None) -> Rates | None:
+        """Return the prices of a provider's model, now unless an instant is given; ``None`` when unknown."""
+        return self._book.rates(provider, model, self._kinds, at)
+
+    def with_overrides(self, overrides: Mapping[str, Override]) -> "ProviderPrices":
+        """Return prices among which these win.
+
+        Raises:
+            ConfigError: If models are said to cost what each other costs, round and round.
+        """
+        return ProviderPrices(self._book.with_overrides(overrides), self._kinds)
 
 
 def check_aliases(overrides: Mapping[str, Override], name: str) -> None:
@@ -109,7 +129,8 @@ def check_aliases(overrides: Mapping[str, Override], name: str) -> None:
         seen.append(target)
 
 
-def _names(provider: str, model: str) -> Iterator[str]:
+def names_of(provider: str, model: str) -> Iterator[str]:
+    """Yield the names under which a provider's model is looked up, the closest first."""
     yield f"{provider}/{model}"
     yield model
     if (family := undated(model)) != model:

@@ -1,0 +1,69 @@
+"""What a replay is given beside the ledger: what is to be otherwise, and how the organism is set up. Pure."""
+
+from collections.abc import Mapping
+from datetime import date
+
+import msgspec
+
+from organism.amounts import Dimension, Limits
+from organism.budget.holds import Mode
+from organism.budget.scopes import BudgetPlan
+from organism.budget.thresholds import DEFAULT_THRESHOLDS
+from organism.pricing.book import Override, ProviderPrices
+from organism.router.plan import ModelPlan
+
+EVERY_MODEL = "*"
+
+_FIELDS: dict[Dimension, str] = {
+    "tokens": "tokens",
+    "usd": "cost_nanousd",
+    "seconds": "elapsed_ns",
+    "calls": "calls",
+}
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be otherwise than it was recorded.
+
+    Attributes:
+        mode: What a reached limit does. In ``audit`` every recorded call is made, and those over a limit are named.
+        limits: The thread's own ceilings, each in its integer unit; ``None`` lifts one, what is left out stays.
+        models: What takes the place of a model: one of the configuration, or ``provider/model``. A model that was
+            used is named as in the configuration, as its provider calls it, or as ``provider/model``;
+            :data:`EVERY_MODEL` means all.
+        prices: Prices that win over the recorded ones, by ``provider/model`` or model.
+        day: The day whose prices hold for every call, in UTC.
+    """
+
+    mode: Mode = "audit"
+    limits: Mapping[Dimension, int | None] = {}
+    models: Mapping[str, str] = {}
+    prices: Mapping[str, Override] = {}
+    day: date | None = None
+
+    def applied(self, limits: Limits) -> Limits:
+        """Return a thread's limits with the changed ones in their place."""
+        fields = {_FIELDS[dimension]: limit for dimension, limit in self.limits.items()}
+        return msgspec.structs.replace(limits, **fields)
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """How the organism is set up, as far as its ledger does not tell.
+
+    Attributes:
+        prices: What models cost.
+        plan: Limits of models and providers that a call may move to, the slice for a last call, the time zone.
+        models: How the models of the configuration are routed, and what takes their place when budgets run low.
+        thresholds: Per cent of a limit at which to warn, ascending.
+        output_min: The shortest answer worth a call, in tokens.
+        wait_s: Seconds a call waits for its siblings' holds.
+        parks: Whether a refused message waits for a higher limit; else its handler is told.
+    """
+
+    prices: ProviderPrices
+    plan: BudgetPlan = BudgetPlan()
+    models: Mapping[str, ModelPlan] = {}
+    thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS
+    output_min: int = 16
+    wait_s: float = 30.0
+    parks: bool = True

@@ -1,0 +1,180 @@
+"""Where a recorded call would have gone, and what it would have cost there. Pure."""
+
+from datetime import UTC, datetime, time
+
+import msgspec
+
+from organism.amounts import NS_PER_S, Amounts, TokenUsage
+from organism.budget.policy import Ask
+from organism.errors import ConfigError
+from organism.pricing.book import names_of
+from organism.pricing.rates import Rates, cost_nanousd
+from organism.whatif.changes import EVERY_MODEL, Changes, Setup
+from organism.whatif.recording import RecordedCall
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a call goes: a model's name in the configuration, a provider's, and the model's name there."""
+
+    model: str
+    provider: str
+    request_model: str
+
+    @property
+    def route(self) -> str:
+        """The provider and its model, as the configuration writes them."""
+        return f"{self.provider}/{self.request_model}"
+
+
+class Repricing:
+    """Says where recorded calls go and at which prices.
+
+    Args:
+        changes: What is to be otherwise.
+        setup: How the organism is set up.
+
+    Raises:
+        ConfigError: If changed prices refer to each other in a circle.
+    """
+
+    def __init__(self, changes: Changes, setup: Setup) -> None:
+        self._changes = changes
+        self._setup = setup
+        self._prices = setup.prices.with_overrides(changes.prices)
+        self._counts_money = changes.limits.get("usd") is not None
+
+    def target(self, recorded: RecordedCall) -> Target:
+        """Return where a call goes instead of where it went.
+
+        Raises:
+            ConfigError: If the new model is neither one of the configuration nor ``provider/model``.
+        """
+        went = target_of(recorded)
+        for name in (*names_for(went), EVERY_MODEL):
+            if (wanted := self._changes.models.get(name)) is not None:
+                return self.model(wanted, went.model)
+        return went
+
+    def model(self, wanted: str, used: str) -> Target:
+        """Return where a model is served: by its first route, or where ``provider/model`` says.
+
+        Args:
+            wanted: A model of the configuration, or ``provider/model``.
+            used: The model in whose place it stands.
+
+        Raises:
+            ConfigError: If it is neither.
+        """
+        if (plan := self._setup.models.get(wanted)) is not None:
+            return Target(wanted, plan.routes[0].provider, plan.routes[0].model)
+        provider, slash, served = wanted.partition("/")
+        if not (provider and slash and served):
+            known = ", ".join(sorted(self._setup.models)) or "none"
+            raise ConfigError(
+                f"no model of the configuration is called {wanted!r} (there are: {known}); "
+                f"write one of them, or provider/model",
+                path="model",
+            )
+        return Target(used, provider, served)
+
+    def rates(self, recorded: RecordedCall, target: Target) -> Rates | None:
+        """Return the prices that a call is to have instead of the recorded ones; ``None`` if it keeps those.
+
+        Raises:
+            ConfigError: If nobody knows them.
+        """
+        moved = target != target_of(recorded)
+        named = any(name in self._changes.prices for name in names_of(target.provider, target.request_model))
+        day = self._changes.day
+        if not moved and not named and day is None and (recorded.priced or not self._counts_money):
+            return None
+        at = datetime.fromtimestamp(recorded.time_ns // NS_PER_S, UTC)
+        if day is not None:
+            at = datetime.combine(day, time(12), UTC)
+        found = self._prices.rates(target.provider, target.request_model, at)
+        if found is None and (moved or recorded.priced or self._counts_money):
+            raise ConfigError(
+                f"no price is known for {target.route!r} on {at:%Y-%m-%d}; "
+                f"give it one under 'prices:' of the configuration, or in a file for --prices",
+                path="prices",
+            )
+        return found
+
+
+def target_of(recorded: RecordedCall) -> Target:
+    """Return where a call went."""
+    return Target(recorded.call.model, recorded.call.provider, recorded.call.request_model)
+
+
+def names_for(went: Target) -> tuple[str, ...]:
+    """Return how a used model may be called, the closest first."""
+    return went.route, went.request_model, went.model
+
+
+def ask_of(recorded: RecordedCall, rates: Rates | None, output_min: int) -> Ask:
+    """Return the worst case of a call: as it was recorded, or at other prices.
+
+    Where the prices of its hold are not known any more, its money is one sum that no shorter answer makes smaller.
+
+    Args:
+        recorded: The call.
+        rates: Its prices instead of the recorded ones; ``None`` to keep those.
+        output_min: The shortest answer worth a call.
+    """
+    call = recorded.call
+    settled = recorded.settled.rates if recorded.settled is not None else None
+    if (known := rates or settled) is not None:
+        ask = Ask(
+            input_tokens=call.input_tokens,
+            output_cap=call.output_cap,
+            output_min=output_min,
+            input_rate=known.dearest_input(),
+            output_rate=known.dearest_output(),
+            request_cost=known.request,
+        )
+        if rates is not None or ask.amounts(call.output_cap) == recorded.held:
+            return ask
+    return Ask(
+        input_tokens=call.input_tokens,
+        output_cap=call.output_cap,
+        output_min=output_min,
+        request_cost=recorded.held.cost_nanousd,
+    )
+
+
+class Charged(msgspec.Struct, frozen=True):
+    """What a call would have been charged; the usage is ``None`` where the whole hold is."""
+
+    amounts: Amounts
+    usage: TokenUsage | None
+    priced: bool
+
+
+def charge_of(recorded: RecordedCall, rates: Rates | None, held: Amounts, output_cap: int) -> Charged:
+    """Return what a settled call would have been charged.
+
+    Args:
+        recorded: The call.
+        rates: Its prices instead of the recorded ones; ``None`` to keep those.
+        held: What it would have held.
+        output_cap: The longest answer it would have been granted: a longer one is cut there.
+    """
+    settled = recorded.settled
+    usage = settled.usage if settled is not None else None
+    if settled is None or usage is None or recorded.charged_whole:
+        unchanged = rates is None and held == recorded.held
+        priced = recorded.priced or rates is not None
+        return Charged(recorded.charged if unchanged else held, usage if unchanged else None, priced)
+    kept = cut(usage, output_cap) if output_cap < recorded.call.output_cap else usage
+    if rates is None and kept == usage:
+        return Charged(recorded.charged, usage, settled.priced)
+    # A cost that the provider itself has reported tells no rates: of a shorter answer it is the most.
+    by = rates or settled.rates
+    cost = cost_nanousd(by, kept) if by is not None else recorded.charged.cost_nanousd
+    return Charged(Amounts(kept.total, cost, recorded.charged.calls), kept, priced=by is not None or settled.priced)
+
+
+def cut(usage: TokenUsage, output_cap: int) -> TokenUsage:
+    """Return the usage of an answer that ends at a cap; thinking comes first."""
+    reasoning = min(usage.reasoning, output_cap)
+    return msgspec.structs.replace(usage, reasoning=reasoning, output=min(usage.output, output_cap - reasoning))

@@ -131,7 +131,7 @@ class Calls:
         return True
 
     def _ask(self, recorded: RecordedCall, placed: Placed) -> HeldCall | Shortfall:
-        self._stage.ids.hold_id = recorded.hold_id
+        self._stage.ledger.hold_id = recorded.hold_id
         return self._stage.teller.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
 
     def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Shortfall) -> HeldCall | Shortfall:

@@ -195,10 +195,10 @@ class _Walk:
         """Hold a child's limits; what was recorded of it where the parents' limits, as they are now, do not tell."""
         if self._calls.stop is not None:
             return
-        self._stage.ids.hold_id = entry.hold_id
+        self._stage.ledger.hold_id = entry.hold_id
         try:
             answer = self._stage.teller.carve(carve.accounts, carve.limits)
-        except ValueError:
+        except ConfigError:
             answer = ""
         if isinstance(answer, Shortfall) and self._changes.mode == "enforce":
             self._calls.refuse(answer, number=0, seq=entry.seq, agent="")

@@ -1,5 +1,6 @@
 """Where a recorded call would have gone, and what it would have cost there. Pure."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, time
 
 import msgspec
@@ -41,6 +42,7 @@ class Repricing:
         self._changes = changes
         self._setup = setup
         self._prices = setup.prices.with_overrides(changes.prices)
+        self._last: dict[Target, Rates] = {}
         self._counts_money = changes.limits.get("usd") is not None
 
     def target(self, recorded: RecordedCall) -> Target:
@@ -100,6 +102,38 @@ class Repricing:
             )
         return found
 
+    def ask(self, recorded: RecordedCall, rates: Rates | None) -> Ask:
+        """Return the worst case of a call: at other prices, or as it was recorded.
+
+        An entry that holds a call does not say at which prices, so they are looked for where they may be: beside its
+        settlement, beside that of another call there, in the book. Where none of them makes what was held, its money
+        is one sum that no shorter answer makes smaller.
+        """
+        if rates is not None:
+            return ask_at(recorded, rates, self._setup.output_min)
+        for known in self._candidates(recorded):
+            ask = ask_at(recorded, known, self._setup.output_min)
+            if ask.amounts(recorded.call.output_cap) == recorded.held:
+                self._last[target_of(recorded)] = known
+                return ask
+        return Ask(
+            input_tokens=recorded.call.input_tokens,
+            output_cap=recorded.call.output_cap,
+            output_min=self._setup.output_min,
+            request_cost=recorded.held.cost_nanousd,
+        )
+
+    def _candidates(self, recorded: RecordedCall) -> Iterator[Rates]:
+        """Yield the prices at which a call may have been held."""
+        went = target_of(recorded)
+        if recorded.settled is not None and recorded.settled.rates is not None:
+            yield recorded.settled.rates
+        if (last := self._last.get(went)) is not None:
+            yield last
+        at = datetime.fromtimestamp(recorded.time_ns // NS_PER_S, UTC)
+        if (found := self._setup.prices.rates(went.provider, went.request_model, at)) is not None:
+            yield found
+
 
 def target_of(recorded: RecordedCall) -> Target:
     """Return where a call went."""
@@ -111,34 +145,15 @@ def names_for(went: Target) -> tuple[str, ...]:
     return went.route, went.request_model, went.model
 
 
-def ask_of(recorded: RecordedCall, rates: Rates | None, output_min: int) -> Ask:
-    """Return the worst case of a call: as it was recorded, or at other prices.
-
-    Where the prices of its hold are not known any more, its money is one sum that no shorter answer makes smaller.
-
-    Args:
-        recorded: The call.
-        rates: Its prices instead of the recorded ones; ``None`` to keep those.
-        output_min: The shortest answer worth a call.
-    """
-    call = recorded.call
-    settled = recorded.settled.rates if recorded.settled is not None else None
-    if (known := rates or settled) is not None:
-        ask = Ask(
-            input_tokens=call.input_tokens,
-            output_cap=call.output_cap,
-            output_min=output_min,
-            input_rate=known.dearest_input(),
-            output_rate=known.dearest_output(),
-            request_cost=known.request,
-        )
-        if rates is not None or ask.amounts(call.output_cap) == recorded.held:
-            return ask
+def ask_at(recorded: RecordedCall, rates: Rates, output_min: int) -> Ask:
+    """Return the worst case of a call at some prices."""
     return Ask(
-        input_tokens=call.input_tokens,
-        output_cap=call.output_cap,
+        input_tokens=recorded.call.input_tokens,
+        output_cap=recorded.call.output_cap,
         output_min=output_min,
-        request_cost=recorded.held.cost_nanousd,
+        input_rate=rates.dearest_input(),
+        output_rate=rates.dearest_output(),
+        request_cost=rates.request,
     )
 
 

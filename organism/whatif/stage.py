@@ -15,7 +15,7 @@ from organism.pricing.rates import Rates
 from organism.router.plan import Degraded, degraded
 from organism.whatif.changes import Changes, Setup
 from organism.whatif.recording import RecordedCall
-from organism.whatif.repricing import Repricing, Target, ask_of, target_of
+from organism.whatif.repricing import Repricing, Target, target_of
 
 _KINDS = ("thread", "agent", "model", "provider", "organism")
 """The order in which a call holds on its scopes, and so in which one of several that refuse is named."""
@@ -36,13 +36,14 @@ class RecordedTime:
         return self.time_ns
 
 
-class RecordedIds:
-    """Ids that are given, not made: a hold keeps the one that it was recorded with."""
+class ReplayedLedger(Ledger):
+    """A ledger in which a hold keeps the id that it was recorded with, so that it is found again at its end."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.hold_id = ""
 
-    def next(self, prefix: str) -> str:  # noqa: ARG002 - the port's
+    def new_id(self, prefix: str) -> str:  # noqa: ARG002 - it has its name already
         """Return the id of the recorded hold."""
         return self.hold_id
 
@@ -76,7 +77,6 @@ class Stage:
 
     Attributes:
         clock: Shows the instant of the present entry.
-        ids: Gives the id of the present hold.
         ledger: The balances as they would have been.
         book: What is known of its accounts.
         teller: Decides about calls.
@@ -87,10 +87,9 @@ class Stage:
         self._setup = setup
         self._repricing = Repricing(changes, setup)
         self.clock = RecordedTime()
-        self.ids = RecordedIds()
-        self.ledger = Ledger()
+        self.ledger = ReplayedLedger()
         self.book = AccountBook(setup.plan, self.ledger, self.clock, setup.thresholds)
-        self.teller = Teller(self.book, self.ledger, self.clock, self.ids, changes.mode)
+        self.teller = Teller(self.book, self.ledger, self.clock, changes.mode)
 
     def place(self, recorded: RecordedCall) -> Placed:
         """Say where a call goes at this instant, at which price, and on which accounts.
@@ -111,7 +110,7 @@ class Stage:
             target=target,
             rates=rates,
             accounts=accounts,
-            ask=ask_of(recorded, rates, self._setup.output_min),
+            ask=self._repricing.ask(recorded, rates),
             degraded=tuple(steps),
         )
 

@@ -1,0 +1,138 @@
+"""Lives of threads that can be lived again under other limits: what an agent does is written in its first message."""
+
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from organism import BudgetExhaustedError, BudgetPlan, Context, Limits, Organism, Text, agent
+from organism.clock import utc
+from organism.errors import ProviderError, RejectedError, Shortfall, UncertainError
+from organism.ledger.entries import AnyEntry, stored_entries
+from organism.pricing.book import PriceBook, ProviderPrices
+from organism.pricing.rates import flat_rates
+from organism.router.call import RouterSettings
+from organism.router.plan import Degrade, ModelPlan, Route
+from organism.router.provider import CompletionRequest
+from organism.stores.memory import MemoryJournal
+from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run
+from organism.usage.events import AnyEvent
+from organism.whatif.changes import Setup
+
+PRICES = {
+    "main-1": flat_rates(input=3_000_000_001, cached_input=300_000_007, output=15_000_000_003, source="test 1"),
+    "small-1": flat_rates(input=150_000_001, output=600_000_007, source="test 2"),
+}
+ROUTES = {"main": (Route("scripted", "main-1"),), "small": (Route("scripted", "small-1"),)}
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """A call: how long its prompt, its cap and its answer are, and what goes wrong."""
+
+    words: int = 5
+    cap: int = 50
+    answer: int = 20
+    fault: str = "none"
+
+
+class Child(msgspec.Struct, frozen=True, tag=True):
+    """A child thread with a life of its own."""
+
+    budget: str
+    tokens: int
+    asks: list[Ask]
+
+
+Steps = list[Ask | Child]
+
+
+class Life(msgspec.Struct, frozen=True):
+    """How a thread has lived, as far as its first rest."""
+
+    thread_id: str
+    entries: list[AnyEntry]
+    events: list[AnyEvent]
+    refused: Shortfall | None
+    setup: Setup
+
+
+def answered(request: CompletionRequest) -> ScriptedAnswer:
+    """Answer as the prompt says."""
+    _, length, fault, *_ = str(request.messages[-1].content).split(" ")
+    error: ProviderError | None = None
+    match fault:
+        case "rejected":
+            error = RejectedError("scripted", "no", status=400)
+        case "reset":
+            error = UncertainError("scripted", "reset")
+    return ScriptedAnswer(
+        text=" ".join(["w"] * int(length)),
+        reasoning="hm hm hm" if fault == "thinks" else "",
+        report_usage=fault != "uncounted",
+        usage_error="a half token" if fault == "disputed" else None,
+        cost_nanousd=1_234_567 if fault == "reported" else None,
+        error=error,
+    )
+
+
+async def act(steps: Steps, ctx: Context) -> None:
+    for number, step in enumerate(steps):
+        if isinstance(step, Child):
+            life = Text(msgspec.json.encode(step.asks).decode())
+            await ctx.spawn("helper", life, limits=Limits(tokens=step.tokens), budget=step.budget)  # type: ignore[arg-type]
+            continue
+        prompt = f"{number} {step.answer} {step.fault} " + "x " * step.words
+        with suppress(ProviderError):
+            await ctx.llm.complete(prompt, model="main", max_output_tokens=step.cap)
+
+
+@agent(peers=["helper"])
+async def worker(message: Text, ctx: Context) -> Text:
+    await act(msgspec.json.decode(message.text, type=Steps), ctx)
+    return Text("done")
+
+
+@agent()
+async def helper(message: Text, ctx: Context) -> Text:
+    await act(msgspec.json.decode(message.text, type=Steps), ctx)
+    return Text("done")
+
+
+def lived(steps: Steps, plan: BudgetPlan, *, degrade: Degrade | None = None, **options: Any) -> Life:
+    """Live in virtual time, with real parts all through."""
+
+    async def main() -> Life:
+        clock, journal = VirtualClock(), MemoryJournal()
+        book = PriceBook(PRICES, now=lambda: utc(clock))
+        models = {
+            name: ModelPlan(name=name, routes=routes, degrade=degrade if name == "main" else None)
+            for name, routes in ROUTES.items()
+        }
+        events: list[AnyEvent] = []
+        organism = Organism(
+            [worker, helper],
+            models=models,
+            providers={"scripted": ScriptedProvider(answered)},
+            limits=plan,
+            prices=book,
+            # What is learnt of one model says nothing of another, so a call that moves would be held at another size.
+            router=RouterSettings(estimate="strict"),
+            journal=journal,
+            clock=clock,
+            ids=SequentialIds(),
+            **options,
+        )
+        organism.usage.on_event(events.append)
+        refused = None
+        async with organism:
+            thread_id = await organism.open_thread(msgspec.json.encode(steps).decode(), to="worker")
+            try:
+                await organism.wait(thread_id)
+            except BudgetExhaustedError as error:
+                refused = error.shortfall
+            entries = [entry async for entry in stored_entries(journal)]
+        setup = Setup(prices=ProviderPrices(book, {}), plan=plan, models=models)
+        return Life(thread_id, entries, events, refused, setup)
+
+    return run(main)
+

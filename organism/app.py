@@ -133,12 +133,12 @@ class Organism:
         self.budgets = ThreadBudgetRegistry(
             plan, self.ledger, self.clock, mode=mode, thresholds=thresholds, wait_s=wait_s
         )
-        book = prices or PriceBook(now=lambda: utc(self.clock))
+        self.prices = ProviderPrices(prices or PriceBook(now=lambda: utc(self.clock)), self.provider_kinds)
         self.router = LLMRouter(
             models=model_plans,
             providers=self.providers,
             registry=self.budgets,
-            prices=ProviderPrices(book, self.provider_kinds),
+            prices=self.prices,
             journal=self.journal,
             outbox=self.outbox,
             clock=self.clock,

@@ -1,23 +1,29 @@
 """What requests say, as they write it: dollars as text, seconds as numbers."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, NS_PER_S, Limits
+from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, Dimension, Limits
 from organism.api.tokens import Scope
 from organism.budget.holds import Mode
+from organism.budget.thresholds import limit_of
 from organism.control.accounts import LimitsChange, seconds_ns, usd_nano
 from organism.errors import ConfigError
 from organism.messages import Message, MessageRegistry, PayloadError, Text
+from organism.pricing.written import WrittenPrice, override_of
+from organism.whatif.changes import Changes
 
 _LABELS_MAX = 32
+_NAMES_MAX = 1000
 _SECONDS_MAX = AMOUNT_MAX // NS_PER_S
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=_SECONDS_MAX)]
 Step = Annotated[int, msgspec.Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 SecondsStep = Annotated[int, msgspec.Meta(ge=-_SECONDS_MAX, le=_SECONDS_MAX)]
+Lifted = Literal["unlimited"]
 Label = Annotated[str, msgspec.Meta(max_length=200)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
@@ -82,6 +88,69 @@ class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if change == LimitsChange():
             raise ConfigError("nothing is to change; give tokens, usd, seconds, calls or percent")
         return change
+
+
+class ReplayLimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A thread's limits in a replay; what is left out stays as it was recorded.
+
+    Attributes:
+        tokens: All tokens.
+        usd: Dollars, as text.
+        seconds: Seconds the thread may be open.
+        calls: Model calls.
+    """
+
+    tokens: Count | Lifted | None = None
+    usd: str | None = None
+    seconds: Seconds | Lifted | None = None
+    calls: Count | Lifted | None = None
+
+    def limits(self) -> dict[Dimension, int | None]:
+        """Return those that change, in integer units; ``None`` lifts one.
+
+        Raises:
+            ConfigError: If the dollars are no amount.
+        """
+        lifted: dict[Dimension, int | None] = {
+            dimension: None for dimension in DIMENSIONS if getattr(self, dimension) == "unlimited"
+        }
+        given = {name: getattr(self, name) for name in self.__struct_fields__ if name not in lifted}
+        written = LimitsBody(**given).limits()
+        found = {dimension: limit_of(written, dimension) for dimension in DIMENSIONS}
+        return {**{dimension: limit for dimension, limit in found.items() if limit is not None}, **lifted}
+
+
+class ReplayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be otherwise than it was recorded.
+
+    Attributes:
+        mode: What a reached limit does; ``enforce`` where limits are given, else ``audit``.
+        limits: The thread's own limits.
+        models: What takes the place of a model: one of the configuration, or ``provider/model``; ``*`` means all.
+        prices: Prices in dollars per million tokens, by ``provider/model`` or model, as in the configuration.
+        day: The day whose prices hold for every call.
+    """
+
+    mode: Mode | None = None
+    limits: ReplayLimitsBody = ReplayLimitsBody()
+    models: Annotated[dict[str, str], msgspec.Meta(max_length=_NAMES_MAX)] = {}
+    prices: Annotated[dict[str, WrittenPrice | list[WrittenPrice] | str], msgspec.Meta(max_length=_NAMES_MAX)] = {}
+    day: date | None = None
+
+    def changes(self) -> Changes:
+        """Return it in integer units.
+
+        Raises:
+            ConfigError: If an amount of dollars is none.
+        """
+        limits = self.limits.limits()
+        return Changes(
+            mode=self.mode or ("enforce" if limits else "audit"),
+            limits=limits,
+            models=self.models,
+            prices={name: override_of(written, "request") for name, written in self.prices.items()},
+            day=self.day,
+        )
 
 
 class SendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

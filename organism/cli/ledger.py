@@ -78,7 +78,7 @@ def explain_budget(thread_id: str, file: Path, state: Path | None, *, as_json: b
     try:
         story = Client.of(file, state).ask(Story, f"/v1/budgets/{quote(thread_id, safe='')}/story")
     except UnreachableError:
-        with _kept_entries(state_folder(file, state)) as entries:
+        with kept_entries(state_folder(file, state)) as entries:
             story = explain((decode_entry(stored.body.encode()) for stored in entries), thread_id)
     if not story.holds and not story.notes:
         raise ConfigError(f"the ledger knows no thread {thread_id!r}")
@@ -162,7 +162,7 @@ def _entries(file: Path, state: Path | None) -> Iterator[tuple[Iterator[StoredEn
         client = Client.of(file, state)
         first = client.ask(list[StoredEntry], _ENTRIES_PATH, limit=1)
     except UnreachableError:
-        with _kept_entries(state_folder(file, state)) as entries:
+        with kept_entries(state_folder(file, state)) as entries:
             yield entries, chain_hash
     else:
         entries = _paged(lambda after: client.ask(list[StoredEntry], _ENTRIES_PATH, after=after, limit=_PAGE))
@@ -170,8 +170,12 @@ def _entries(file: Path, state: Path | None) -> Iterator[tuple[Iterator[StoredEn
 
 
 @contextmanager
-def _kept_entries(folder: Path) -> Iterator[Iterator[StoredEntry]]:
-    """Own a state folder and read its journal."""
+def kept_entries(folder: Path) -> Iterator[Iterator[StoredEntry]]:
+    """Own a state folder and read its journal.
+
+    Raises:
+        ConfigError: If there is none, or another process owns it.
+    """
     path = folder / JOURNAL_FILE
     if not path.is_file():
         raise ConfigError("there is no journal here; runs and the daemon make one", where=str(path))

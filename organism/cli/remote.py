@@ -1,5 +1,6 @@
 """Commands that talk to the running daemon: their words and options; :mod:`organism.cli.operating` does the work."""
 
+import os
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -129,6 +130,38 @@ def thread(
     from organism.cli.client import Client
 
     return operating.show_thread(Client.of(file, state), thread, content=content, as_json=json)
+
+
+@_command
+def replay(
+    thread: str,
+    *,
+    file: File = DEFAULT_FILE,
+    state: State = None,
+    mode: Literal["off", "audit", "enforce"] | None = None,
+    limit: list[str] | None = None,
+    model: list[str] | None = None,
+    prices: str | None = None,
+    calls: bool = False,
+    json: Json = False,
+) -> int:
+    """Decide a recorded thread anew: what it would have cost, and where it would have warned, degraded and stopped.
+
+    Without a daemon the journal of the state folder is read.
+
+    Args:
+        thread: The thread's id.
+        mode: What a reached limit does; enforce with --limit, else audit, which refuses nothing and says where.
+        limit: The thread's own limits, such as tokens=5000,usd=0.10,calls=9,seconds=60 or usd=unlimited.
+        model: The model of every call, or OLD=NEW; one of the configuration, or provider/model. May be repeated.
+        prices: A file with prices: as in an organism.yaml, which win; or a day such as 2026-01-31, whose prices hold.
+        calls: Also every call, as it was and as it would have been.
+    """
+    from organism.cli import replaying
+
+    what = replaying.wanted(mode, limit or (), model or (), prices)
+    form = "json" if json else "calls" if calls else "table"
+    return replaying.replay_thread(thread, what, file, state, dict(os.environ), form=form)
 
 
 @_command

@@ -1,16 +1,15 @@
 """From a checked configuration to how models are routed, how providers are treated and what models cost."""
 
-from hashlib import sha256
 from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import nanousd
 from organism.config.schema import Config
 from organism.config.schema_llm import LocalProviderSection, ModelSection, PriceSection, ProviderSection
-from organism.pricing.book import DatedRates, Override
-from organism.pricing.rates import Rate, Rates, Tier
+from organism.pricing.book import Override
+from organism.pricing.rates import Rates
+from organism.pricing.written import WrittenPrice, override_of, rates_of
 from organism.router.backoff import Backoff
 from organism.router.call import RouterSettings
 from organism.router.circuit import CircuitSettings
@@ -77,42 +76,24 @@ def _seconds(written: int | Literal["unlimited"]) -> float | None:
 
 def overrides(config: Config) -> dict[str, Override]:
     """Return the configuration's own prices."""
-    return {name: _override(written) for name, written in config.prices.items()}
+    return {name: override(written, "organism.yaml") for name, written in config.prices.items()}
 
 
 def otherwise(config: Config) -> Rates | None:
     """Return what models without a price are taken to cost."""
     unpriced = config.llm.unpriced
-    return replace(_rates(unpriced, "assumed"), assumed=True) if isinstance(unpriced, PriceSection) else None
+    if not isinstance(unpriced, PriceSection):
+        return None
+    return replace(rates_of(_written(unpriced), "assumed"), assumed=True)
 
 
-def _override(written: PriceSection | list[PriceSection] | str) -> Override:
+def override(written: PriceSection | list[PriceSection] | str, source: str) -> Override:
+    """Return what a section of prices means; ``source`` says where it stands."""
     if isinstance(written, str):
         return written
     sections = written if isinstance(written, list) else [written]
-    return tuple(DatedRates(_rates(section, "organism.yaml"), section.since) for section in sections)
+    return override_of([_written(section) for section in sections], source)
 
 
-def _rates(section: PriceSection, source: str) -> Rates:
-    """Return what a price means; its source carries a digest, so that an entry tells which version it was made by."""
-    rates = Rates(
-        input=_rate(section, "input", "input"),
-        cached_input=_rate(section, "cached_input", "input"),
-        cache_write=_rate(section, "cache_write", "input"),
-        output=_rate(section, "output", "output"),
-        reasoning=_rate(section, "reasoning", "output"),
-        request=nanousd(section.request),
-        source="",
-    )
-    return replace(rates, source=f"{source} {sha256(msgspec.json.encode(rates)).hexdigest()[:8]}")
-
-
-def _rate(section: PriceSection, name: str, like: str) -> Rate:
-    """Return the rate of one kind of token: its own, or where that is not given that of the kind it is like."""
-    kind = like if getattr(section, name) is None else name
-    steps = ((tier.above_input_tokens, getattr(tier, kind)) for tier in section.tiers)
-    own = ((tier.above_input_tokens, getattr(tier, name)) for tier in section.tiers)
-    tiers = {above: usd for above, usd in (*steps, *own) if usd is not None}
-    return Rate(
-        nanousd(getattr(section, kind)), tuple(Tier(above, nanousd(usd)) for above, usd in sorted(tiers.items()))
-    )
+def _written(section: PriceSection) -> WrittenPrice:
+    return msgspec.convert(section, WrittenPrice, from_attributes=True)

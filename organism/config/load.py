@@ -11,6 +11,7 @@ import msgspec
 
 from organism.config.bind import Binder, did_you_mean
 from organism.config.nodes import Path_, Source, parse_tree, read_text
+from organism.config.prices import check_prices
 from organism.config.schema import Config
 from organism.config.schema_agents import (
     AskToolSection,
@@ -19,7 +20,7 @@ from organism.config.schema_agents import (
     MCPURLSection,
     SendToolSection,
 )
-from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection, PriceSection
+from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection
 from organism.ids import AGENT_NAME, THREAD_ID, USER
 
 DEFAULT_FILE = "organism.yaml"
@@ -48,10 +49,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
 
     def fail(self, reason: str, *path: str | int) -> NoReturn:
         """Raise a :class:`ConfigError` about the value at a path."""
-        known = path
-        while known and known not in self.lines:
-            known = known[:-1]
-        self.source.fail(reason, self.lines.get(known, 1), path)
+        self.source.fail_near(reason, path, self.lines)
 
 
 def load_config(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
@@ -82,7 +80,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     _check_agents(loaded)
     _check_providers(loaded)
     _check_models(loaded)
-    _check_prices(loaded)
+    check_prices(loaded.config.prices, loaded.fail)
     _check_limits(loaded)
     _check_gateway(loaded)
     return loaded
@@ -196,24 +194,6 @@ def _check_degrade(loaded: LoadedConfig, name: str) -> None:
         if model.degrade.to in seen:
             loaded.fail(f"models degrade in a circle: {' -> '.join([*seen, model.degrade.to])}", *at)
         seen.append(model.degrade.to)
-
-
-def _check_prices(loaded: LoadedConfig) -> None:
-    prices = loaded.config.prices
-    for name, written in prices.items():
-        seen = [name]
-        while isinstance(target := prices.get(seen[-1]), str):
-            if target in seen:
-                loaded.fail(f"prices refer to each other in a circle: {' -> '.join([*seen, target])}", "prices", name)
-            seen.append(target)
-        sections = written if isinstance(written, list) else [written] if isinstance(written, PriceSection) else []
-        for place, section in enumerate(sections):
-            at: Path_ = ("prices", name, place) if isinstance(written, list) else ("prices", name)
-            above = [tier.above_input_tokens for tier in section.tiers]
-            if sorted(set(above)) != above:
-                loaded.fail("tiers stand shortest first, each once", *at, "tiers")
-            if any(section.since == other.since for other in sections[:place]):
-                loaded.fail(f"has two prices for {section.since or 'always'}; give each its own 'since'", *at)
 
 
 def _check_limits(loaded: LoadedConfig) -> None:

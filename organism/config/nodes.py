@@ -4,6 +4,7 @@ No anchors, aliases or tags; no duplicate keys; no keys that are not text; bound
 a plain scalar means is left to the field it is for, so ``off`` is never a boolean and ``010`` never eight.
 """
 
+from collections.abc import Mapping as MappingABC
 from pathlib import Path
 from typing import NoReturn
 
@@ -53,6 +54,13 @@ class Source(msgspec.Struct, frozen=True):
     def fail(self, reason: str, line: int, path: Path_ = ()) -> NoReturn:
         """Raise a :class:`ConfigError` with file, line and the key's path."""
         raise ConfigError(reason, where=f"{self.name}:{line}", path=dotted(path) or None)
+
+    def fail_near(self, reason: str, path: Path_, lines: MappingABC[Path_, int]) -> NoReturn:
+        """Raise a :class:`ConfigError` about the value at a path, with the line of it or of what it stands in."""
+        known = path
+        while known and known not in lines:
+            known = known[:-1]
+        self.fail(reason, lines.get(known, 1), path)
 
 
 def dotted(path: Path_) -> str:

@@ -2,6 +2,8 @@
 
 from importlib.metadata import version
 
+import anyio
+import anyio.to_thread
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState
@@ -32,6 +34,9 @@ from organism.ledger.explain import Story, explain
 from organism.messages import as_text, type_name
 from organism.usage.events import AnyEvent, UsageEvent
 from organism.usage.totals import UsageTotals
+from organism.whatif.changes import Baseline, Changes
+from organism.whatif.outcome import Replay
+from organism.whatif.replay import replay
 
 PAGE_MAX = 500
 
@@ -50,6 +55,7 @@ class Looking:
         self._accounts = accounts
         self._recent = recent
         self._breakdown = Breakdown(lambda: rooms.budgets.plan.time_zone)
+        self._one_replay = anyio.Lock()
         self._started_ns = rooms.clock.now_ns()
         rooms.usage.on_event(self._breakdown.on_event, UsageEvent)
 
@@ -72,6 +78,29 @@ class Looking:
     async def entries(self, after: int, limit: int) -> list[StoredEntry]:
         """Return the ledger's entries as they are stored, those with numbers above ``after``, at most ``limit``."""
         return await self._rooms.journal.entries_after(after, limit)
+
+    async def replay(self, thread_id: str, changes: Changes) -> Replay:
+        """Decide a thread's recorded calls anew under what is otherwise; see :mod:`organism.whatif.replay`.
+
+        Beside the loop, and one at a time: a long ledger takes seconds, and a place in memory.
+
+        Raises:
+            UnknownAccountError: If the ledger knows no such thread.
+            ConfigError: If a changed model or price is not known, or no call of the thread used it.
+        """
+        rooms = self._rooms
+        baseline = Baseline(
+            prices=rooms.prices,
+            plan=rooms.budgets.plan,
+            models=rooms.router.models,
+            thresholds=rooms.budgets.thresholds,
+            output_min=rooms.router.settings.output_min,
+            wait_s=rooms.budgets.wait_s,
+            parks=rooms.pump.on_exhausted == "park",
+        )
+        async with self._one_replay:
+            entries = [entry async for entry in stored_entries(rooms.journal)]
+            return await anyio.to_thread.run_sync(replay, entries, thread_id, changes, baseline)
 
     def status(self, source: str) -> Status:
         """Return the organism at this instant; ``source`` is what its events call it."""

@@ -10,6 +10,7 @@ from organism.clock import Clock
 from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
 from organism.messages import MessageRegistry
+from organism.pricing.book import ProviderPrices
 from organism.pump.pump import Pump
 from organism.router.provider import Provider
 from organism.router.router import LLMRouter
@@ -26,6 +27,7 @@ class Rooms(Protocol):
     agents: Mapping[str, Agent]
     providers: dict[str, Provider]
     provider_kinds: dict[str, str]
+    prices: ProviderPrices
     tool_servers: ToolServers
     router: LLMRouter
     pump: Pump

@@ -38,6 +38,7 @@ def put_in_force(rooms: Rooms, parts: Parts) -> None:
     rooms.providers = dict(parts.providers)
     rooms.provider_kinds.clear()  # exporters look things up in this very dictionary
     rooms.provider_kinds.update(parts.provider_kinds)
+    rooms.prices = prices
     rooms.router.replace(parts.models, parts.providers, prices, parts.router)
     rooms.budgets.mode, rooms.budgets.wait_s = parts.mode, parts.wait_s
     _replan(rooms, parts.limits, parts.thresholds)

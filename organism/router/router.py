@@ -128,6 +128,11 @@ class LLMRouter:
         """The models agents may name."""
         return self._setup.models
 
+    @property
+    def settings(self) -> RouterSettings:
+        """How calls are made."""
+        return self._setup.settings
+
     def replace(
         self,
         models: Mapping[str, ModelPlan],

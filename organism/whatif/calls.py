@@ -10,7 +10,7 @@ from organism.budget.holds import HeldCall
 from organism.errors import Shortfall
 from organism.ledger.ledger import Cost
 from organism.messages import BudgetWarning
-from organism.whatif.changes import Setup
+from organism.whatif.changes import Baseline
 from organism.whatif.outcome import Crossing, ReplayedCall, Stop
 from organism.whatif.recording import RecordedCall
 from organism.whatif.repricing import charge_of, target_of
@@ -42,7 +42,7 @@ class Calls:
 
     Args:
         stage: The balances.
-        setup: How the organism is set up.
+        baseline: How the organism is set up.
 
     Attributes:
         views: Each call as it was and as it would have been, by hold.
@@ -50,12 +50,12 @@ class Calls:
         stop: The first refusal that stands; no call is made after it.
     """
 
-    def __init__(self, stage: Stage, setup: Setup) -> None:
+    def __init__(self, stage: Stage, baseline: Baseline) -> None:
         self.views: dict[str, ReplayedCall] = {}
         self.crossings: list[Crossing] = []
         self.stop: Stop | None = None
         self._stage = stage
-        self._setup = setup
+        self._baseline = baseline
         self._held: dict[str, _Held] = {}
         self._line: deque[_Waiting] = deque()
 
@@ -67,7 +67,7 @@ class Calls:
         """
         self.views[recorded.hold_id] = _view(recorded)
         if self.stop is None and (self._line or not self._admit(recorded)):
-            until_ns = self._stage.clock.now_ns() + int(self._setup.wait_s * NS_PER_S)
+            until_ns = self._stage.clock.now_ns() + int(self._baseline.wait_s * NS_PER_S)
             self._line.append(_Waiting(recorded, until_ns))
             self.views[recorded.hold_id].fate = "waiting"
 
@@ -104,7 +104,7 @@ class Calls:
 
     def refuse(self, shortfall: Shortfall, *, number: int, seq: int, agent: str) -> None:
         """Let nothing more be made: what agents would have done from here on, nobody knows."""
-        self.stop = Stop(number, seq, agent, shortfall, self._setup.parks)
+        self.stop = Stop(number, seq, agent, shortfall, self._baseline.parks)
         for waiting in self._line:
             self.views[waiting.recorded.hold_id].fate = "not_made"
         self._line.clear()
@@ -143,7 +143,7 @@ class Calls:
         if warning is None:
             return shortfall
         self.warn((warning,), self.views[recorded.hold_id].number)
-        if not (self._setup.parks or recorded.call.wrap_up):
+        if not (self._baseline.parks or recorded.call.wrap_up):
             return msgspec.structs.replace(shortfall, wrap_up=True)
         return self._ask(recorded, placed)
 

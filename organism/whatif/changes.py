@@ -47,7 +47,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(limits, **fields)
 
 
-class Setup(msgspec.Struct, frozen=True, kw_only=True):
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """How the organism is set up, as far as its ledger does not tell.
 
     Attributes:

@@ -31,21 +31,21 @@ from organism.ledger.entries import (
 )
 from organism.ledger.ledger import Cost
 from organism.whatif.calls import Calls
-from organism.whatif.changes import EVERY_MODEL, Changes, Setup
+from organism.whatif.changes import EVERY_MODEL, Baseline, Changes
 from organism.whatif.outcome import CALLS_MAX, Compared, Replay, added_up, first_over, left_out
 from organism.whatif.recording import Carve, Recording, read
 from organism.whatif.repricing import names_for, target_of
 from organism.whatif.stage import Stage
 
 
-def replay(entries: Iterable[AnyEntry], thread_id: str, changes: Changes, setup: Setup) -> Replay:
+def replay(entries: Iterable[AnyEntry], thread_id: str, changes: Changes, baseline: Baseline) -> Replay:
     """Decide a thread's recorded calls anew.
 
     Args:
         entries: The ledger's entries in order.
         thread_id: The thread; those below it are part of it.
         changes: What is to be otherwise.
-        setup: How the organism is set up.
+        baseline: How the organism is set up.
 
     Raises:
         UnknownAccountError: If the ledger knows no such thread.
@@ -55,7 +55,7 @@ def replay(entries: Iterable[AnyEntry], thread_id: str, changes: Changes, setup:
     if not recording.known:
         raise UnknownAccountError(recording.account)
     _check_models(recording, changes)
-    walk = _Walk(recording, changes, setup)
+    walk = _Walk(recording, changes, baseline)
     for entry in recording.entries:
         walk.take(entry)
     return walk.outcome(thread_id)
@@ -74,11 +74,11 @@ def _check_models(recording: Recording, changes: Changes) -> None:
 class _Walk:
     """A replay while it goes through the entries."""
 
-    def __init__(self, recording: Recording, changes: Changes, setup: Setup) -> None:
+    def __init__(self, recording: Recording, changes: Changes, baseline: Baseline) -> None:
         self._recording = recording
         self._changes = changes
-        self._stage = Stage(changes, setup)
-        self._calls = Calls(self._stage, setup)
+        self._stage = Stage(changes, baseline)
+        self._calls = Calls(self._stage, baseline)
         self._accounts = recording.accounts | {recording.account}
         self._closed: dict[str, Balance] = {}
         self._before = ZERO

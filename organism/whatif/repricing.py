@@ -10,7 +10,7 @@ from organism.budget.policy import Ask
 from organism.errors import ConfigError
 from organism.pricing.book import names_of
 from organism.pricing.rates import Rates, cost_nanousd
-from organism.whatif.changes import EVERY_MODEL, Changes, Setup
+from organism.whatif.changes import EVERY_MODEL, Baseline, Changes
 from organism.whatif.recording import RecordedCall
 
 
@@ -32,16 +32,16 @@ class Repricing:
 
     Args:
         changes: What is to be otherwise.
-        setup: How the organism is set up.
+        baseline: How the organism is set up.
 
     Raises:
         ConfigError: If changed prices refer to each other in a circle.
     """
 
-    def __init__(self, changes: Changes, setup: Setup) -> None:
+    def __init__(self, changes: Changes, baseline: Baseline) -> None:
         self._changes = changes
-        self._setup = setup
-        self._prices = setup.prices.with_overrides(changes.prices)
+        self._baseline = baseline
+        self._prices = baseline.prices.with_overrides(changes.prices)
         self._last: dict[Target, Rates] = {}
         self._counts_money = changes.limits.get("usd") is not None
 
@@ -67,11 +67,11 @@ class Repricing:
         Raises:
             ConfigError: If it is neither.
         """
-        if (plan := self._setup.models.get(wanted)) is not None:
+        if (plan := self._baseline.models.get(wanted)) is not None:
             return Target(wanted, plan.routes[0].provider, plan.routes[0].model)
         provider, slash, served = wanted.partition("/")
         if not (provider and slash and served):
-            known = ", ".join(sorted(self._setup.models)) or "none"
+            known = ", ".join(sorted(self._baseline.models)) or "none"
             raise ConfigError(
                 f"no model of the configuration is called {wanted!r} (there are: {known}); "
                 f"write one of them, or provider/model",
@@ -110,16 +110,16 @@ class Repricing:
         is one sum that no shorter answer makes smaller.
         """
         if rates is not None:
-            return ask_at(recorded, rates, self._setup.output_min)
+            return ask_at(recorded, rates, self._baseline.output_min)
         for known in self._candidates(recorded):
-            ask = ask_at(recorded, known, self._setup.output_min)
+            ask = ask_at(recorded, known, self._baseline.output_min)
             if ask.amounts(recorded.call.output_cap) == recorded.held:
                 self._last[target_of(recorded)] = known
                 return ask
         return Ask(
             input_tokens=recorded.call.input_tokens,
             output_cap=recorded.call.output_cap,
-            output_min=self._setup.output_min,
+            output_min=self._baseline.output_min,
             request_cost=recorded.held.cost_nanousd,
         )
 
@@ -131,7 +131,7 @@ class Repricing:
         if (last := self._last.get(went)) is not None:
             yield last
         at = datetime.fromtimestamp(recorded.time_ns // NS_PER_S, UTC)
-        if (found := self._setup.prices.rates(went.provider, went.request_model, at)) is not None:
+        if (found := self._baseline.prices.rates(went.provider, went.request_model, at)) is not None:
             yield found
 
 

@@ -13,7 +13,7 @@ from organism.budget.teller import Teller
 from organism.ledger.ledger import Ledger
 from organism.pricing.rates import Rates
 from organism.router.plan import Degraded, degraded
-from organism.whatif.changes import Changes, Setup
+from organism.whatif.changes import Baseline, Changes
 from organism.whatif.recording import RecordedCall
 from organism.whatif.repricing import Repricing, Target, target_of
 
@@ -73,7 +73,7 @@ class Stage:
 
     Args:
         changes: What is to be otherwise.
-        setup: How the organism is set up.
+        baseline: How the organism is set up.
 
     Attributes:
         clock: Shows the instant of the present entry.
@@ -82,13 +82,13 @@ class Stage:
         teller: Decides about calls.
     """
 
-    def __init__(self, changes: Changes, setup: Setup) -> None:
+    def __init__(self, changes: Changes, baseline: Baseline) -> None:
         self._changes = changes
-        self._setup = setup
-        self._repricing = Repricing(changes, setup)
+        self._baseline = baseline
+        self._repricing = Repricing(changes, baseline)
         self.clock = RecordedTime()
         self.ledger = ReplayedLedger()
-        self.book = AccountBook(setup.plan, self.ledger, self.clock, setup.thresholds)
+        self.book = AccountBook(baseline.plan, self.ledger, self.clock, baseline.thresholds)
         self.teller = Teller(self.book, self.ledger, self.clock, changes.mode)
 
     def place(self, recorded: RecordedCall) -> Placed:
@@ -116,7 +116,7 @@ class Stage:
 
     def _degraded(self, target: Target, accounts: tuple[str, ...]) -> Degraded | None:
         """Return what takes a model's place; in mode ``enforce`` only, as for calls that are made."""
-        plan = self._setup.models.get(target.model)
+        plan = self._baseline.models.get(target.model)
         return degraded(plan, self._states(accounts)) if plan and self._changes.mode == "enforce" else None
 
     def _states(self, accounts: tuple[str, ...]) -> Iterator[BudgetState]:
@@ -132,7 +132,7 @@ class Stage:
         accounts = [account for account in recorded.accounts if _kind(account) not in left]
         spender = Spender(call.thread_id, call.agent, target.model, target.provider)
         now_ns = self.clock.now_ns()
-        for account, limits in scoped_accounts(self._setup.plan, call.root_thread_id, spender, now_ns):
+        for account, limits in scoped_accounts(self._baseline.plan, call.root_thread_id, spender, now_ns):
             if _kind(account) in left:
                 self.ledger.open(account, limits, now_ns)
                 accounts.append(account)

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+import anyio
 import msgspec
 
 from organism import BudgetExhaustedError, BudgetPlan, Context, Limits, Organism, Text, agent
@@ -17,7 +18,7 @@ from organism.router.provider import CompletionRequest
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run
 from organism.usage.events import AnyEvent
-from organism.whatif.changes import Setup
+from organism.whatif.changes import Baseline
 
 PRICES = {
     "main-1": flat_rates(input=3_000_000_001, cached_input=300_000_007, output=15_000_000_003, source="test 1"),
@@ -27,12 +28,14 @@ ROUTES = {"main": (Route("scripted", "main-1"),), "small": (Route("scripted", "s
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """A call: how long its prompt, its cap and its answer are, and what goes wrong."""
+    """A call: how long its prompt, its cap and its answer are, what goes wrong, and how long it takes."""
 
     words: int = 5
     cap: int = 50
     answer: int = 20
     fault: str = "none"
+    model: str = "main"
+    seconds: int = 0
 
 
 class Child(msgspec.Struct, frozen=True, tag=True):
@@ -43,7 +46,13 @@ class Child(msgspec.Struct, frozen=True, tag=True):
     asks: list[Ask]
 
 
-Steps = list[Ask | Child]
+class Together(msgspec.Struct, frozen=True, tag=True):
+    """Calls at the same time."""
+
+    asks: list[Ask]
+
+
+Steps = list[Ask | Child | Together]
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -53,12 +62,12 @@ class Life(msgspec.Struct, frozen=True):
     entries: list[AnyEntry]
     events: list[AnyEvent]
     refused: Shortfall | None
-    setup: Setup
+    baseline: Baseline
 
 
 def answered(request: CompletionRequest) -> ScriptedAnswer:
     """Answer as the prompt says."""
-    _, length, fault, *_ = str(request.messages[-1].content).split(" ")
+    _, length, fault, seconds, *_ = str(request.messages[-1].content).split(" ")
     error: ProviderError | None = None
     match fault:
         case "rejected":
@@ -72,18 +81,28 @@ def answered(request: CompletionRequest) -> ScriptedAnswer:
         usage_error="a half token" if fault == "disputed" else None,
         cost_nanousd=1_234_567 if fault == "reported" else None,
         error=error,
+        latency_s=int(seconds),
     )
 
 
 async def act(steps: Steps, ctx: Context) -> None:
     for number, step in enumerate(steps):
-        if isinstance(step, Child):
-            life = Text(msgspec.json.encode(step.asks).decode())
-            await ctx.spawn("helper", life, limits=Limits(tokens=step.tokens), budget=step.budget)  # type: ignore[arg-type]
-            continue
-        prompt = f"{number} {step.answer} {step.fault} " + "x " * step.words
-        with suppress(ProviderError):
-            await ctx.llm.complete(prompt, model="main", max_output_tokens=step.cap)
+        match step:
+            case Ask():
+                await call(number, step, ctx)
+            case Together(asks):
+                async with anyio.create_task_group() as tasks:
+                    for place, ask in enumerate(asks):
+                        tasks.start_soon(call, 100 * number + place, ask, ctx)
+            case Child(budget, tokens, asks):
+                life = Text(msgspec.json.encode(asks).decode())
+                await ctx.spawn("helper", life, limits=Limits(tokens=tokens), budget=budget)  # type: ignore[arg-type]
+
+
+async def call(number: int, ask: Ask, ctx: Context) -> None:
+    prompt = f"{number} {ask.answer} {ask.fault} {ask.seconds} " + "x " * ask.words
+    with suppress(ProviderError):
+        await ctx.llm.complete(prompt, model=ask.model, max_output_tokens=ask.cap)
 
 
 @agent(peers=["helper"])
@@ -98,8 +117,18 @@ async def helper(message: Text, ctx: Context) -> Text:
     return Text("done")
 
 
-def lived(steps: Steps, plan: BudgetPlan, *, degrade: Degrade | None = None, **options: Any) -> Life:
-    """Live in virtual time, with real parts all through."""
+def lived(
+    steps: Steps, plan: BudgetPlan, *, degrade: Degrade | None = None, before: Steps | None = None, **options: Any
+) -> Life:
+    """Live in virtual time, with real parts all through.
+
+    Args:
+        steps: What the thread does.
+        plan: All limits.
+        degrade: What takes the place of the model ``main``.
+        before: What another thread has done before.
+        options: What else the organism is made with.
+    """
 
     async def main() -> Life:
         clock, journal = VirtualClock(), MemoryJournal()
@@ -125,14 +154,15 @@ def lived(steps: Steps, plan: BudgetPlan, *, degrade: Degrade | None = None, **o
         organism.usage.on_event(events.append)
         refused = None
         async with organism:
+            if before:
+                await organism.run(Text(msgspec.json.encode(before).decode()), to="worker")
             thread_id = await organism.open_thread(msgspec.json.encode(steps).decode(), to="worker")
             try:
                 await organism.wait(thread_id)
             except BudgetExhaustedError as error:
                 refused = error.shortfall
             entries = [entry async for entry in stored_entries(journal)]
-        setup = Setup(prices=ProviderPrices(book, {}), plan=plan, models=models)
-        return Life(thread_id, entries, events, refused, setup)
+        baseline = Baseline(prices=ProviderPrices(book, {}), plan=plan, models=models)
+        return Life(thread_id, entries, events, refused, baseline)
 
     return run(main)
-

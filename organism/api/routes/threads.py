@@ -6,10 +6,11 @@ from litestar import Request, delete, get, post, put
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
 from organism.amounts import BudgetState
-from organism.api.bodies import LimitsBody, OpenThreadBody, SendBody, StateFilter
+from organism.api.bodies import LimitsBody, OpenThreadBody, ReplayBody, SendBody, StateFilter
 from organism.api.injected import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
 from organism.control.views import Accepted, Done, ThreadDetail, ThreadPage
+from organism.whatif.outcome import Replay
 
 
 @post("/v1/threads", status_code=202, opt=needs("send"))
@@ -49,6 +50,12 @@ async def show_thread(
 ) -> ThreadDetail:
     """Show a thread, its budgets, its descendants and its messages; what they say only with ``content=true``."""
     return control.look.thread(thread_id, content=may_read_content(request, asked=content))
+
+
+@post("/v1/threads/{thread_id:str}/replay", status_code=200, opt=needs("read"))
+async def replay_thread(thread_id: FromPath[str], data: JSONBody[ReplayBody], control: ControlOf) -> Replay:
+    """Decide a thread's recorded calls anew under other limits, prices or models; changes nothing."""
+    return await control.look.replay(thread_id, data.changes())
 
 
 @post("/v1/threads/{thread_id:str}/messages", status_code=202, opt=needs("send"))
@@ -92,6 +99,7 @@ ROUTES = (
     open_thread,
     list_threads,
     show_thread,
+    replay_thread,
     send,
     set_thread_limits,
     pause_thread,

@@ -1,0 +1,113 @@
+"""Prices as people write them, in dollars per million tokens, and the integers that they mean. Pure."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from hashlib import sha256
+from typing import Annotated
+
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import nanousd
+from organism.errors import ConfigError
+from organism.pricing.book import DatedRates, Override
+from organism.pricing.rates import Rate, Rates, Tier
+
+
+class WrittenTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What changes in calls with more input than so many tokens; what is not given stays as it is."""
+
+    above_input_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+
+
+class WrittenPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model's price.
+
+    Attributes:
+        input: Uncached input.
+        output: Output.
+        cached_input: Input read from a cache; as input unless given.
+        cache_write: Input written to a cache; as input unless given.
+        reasoning: Reasoning; as output unless given.
+        request: Dollars for each request, beside its tokens.
+        tiers: What changes in long calls.
+        since: The day from which it holds; always unless given.
+    """
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+    request: Decimal = Decimal(0)
+    tiers: tuple[WrittenTier, ...] = ()
+    since: date | None = None
+
+
+Written = WrittenPrice | Sequence[WrittenPrice] | str
+"""A price, prices by date, or the name of the model that costs the same."""
+
+
+def override_of(written: Written, source: str) -> Override:
+    """Return what a written price means.
+
+    Args:
+        written: The price.
+        source: Where it stands.
+
+    Raises:
+        ConfigError: If a number in it is no amount of dollars.
+    """
+    if isinstance(written, str):
+        return written
+    prices = (written,) if isinstance(written, WrittenPrice) else written
+    return tuple(DatedRates(rates_of(price, source), price.since) for price in prices)
+
+
+def rates_of(written: WrittenPrice, source: str) -> Rates:
+    """Return the rates of a price; their source carries a digest, so that an entry tells which version it was made by.
+
+    Raises:
+        ConfigError: If a number in it is no amount of dollars.
+    """
+    rates = Rates(
+        input=_rate(written, "input", "input"),
+        cached_input=_rate(written, "cached_input", "input"),
+        cache_write=_rate(written, "cache_write", "input"),
+        output=_rate(written, "output", "output"),
+        reasoning=_rate(written, "reasoning", "output"),
+        request=_nanousd(written.request),
+        source="",
+    )
+    return replace(rates, source=f"{source} {sha256(msgspec.json.encode(rates)).hexdigest()[:8]}")
+
+
+def _rate(written: WrittenPrice, name: str, like: str) -> Rate:
+    """Return the rate of one kind of token: its own, or where that is not given that of the kind it is like."""
+    kind = like if getattr(written, name) is None else name
+    steps = ((tier.above_input_tokens, getattr(tier, kind)) for tier in written.tiers)
+    own = ((tier.above_input_tokens, getattr(tier, name)) for tier in written.tiers)
+    tiers = {above: usd for above, usd in (*steps, *own) if usd is not None}
+    return Rate(
+        _nanousd(getattr(written, kind)), tuple(Tier(above, _nanousd(usd)) for above, usd in sorted(tiers.items()))
+    )
+
+
+_USD_MAX = 1_000_000
+"""A price above that per million tokens is a mistake; with it, no sum of a thread leaves 64 bits."""
+
+
+def _nanousd(usd: Decimal) -> int:
+    try:
+        cost_nanousd = nanousd(usd)
+    except ValueError as error:
+        raise ConfigError(str(error), path="prices") from None
+    if usd > _USD_MAX:
+        raise ConfigError(f"a price of {usd} dollars is beyond belief; prices are per million tokens", path="prices")
+    return cost_nanousd

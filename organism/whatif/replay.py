@@ -103,7 +103,7 @@ class _Walk:
             case LimitsSet():
                 self._set_limits(entry)
             case Adjusted(accounts=accounts, amounts=amounts):
-                self._stage.ledger.apply(entry)
+                self._stage.ledger.restore((entry,))
                 self._adjusted += amounts if self._recording.account in accounts else ZERO
                 self._look_at(accounts)
             case ShortfallReported(thread_id=thread_id):
@@ -114,7 +114,7 @@ class _Walk:
             case ThresholdFired():
                 pass  # follows from the spend, which may be another one here
             case _:
-                self._stage.ledger.apply(entry)
+                self._stage.ledger.restore((entry,))
 
     # -- the kinds of entries -------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class _Walk:
         """Begin with the balances of a checkpoint if nothing is kept before it; any other adds nothing."""
         if entry is not self._recording.entries[0]:
             return
-        self._stage.ledger.apply(entry)
+        self._stage.ledger.restore((entry,))
         for balance in entry.balances:
             self._know(balance.account)
             if balance.account == self._recording.account:
@@ -138,7 +138,7 @@ class _Walk:
         if self._stage.ledger.has(entry.account):
             return  # a call that goes elsewhere than it was recorded was there first
         own = entry.account == self._recording.account
-        self._stage.ledger.apply(replace(entry, limits=self._changes.applied(entry.limits)) if own else entry)
+        self._stage.ledger.restore((replace(entry, limits=self._changes.applied(entry.limits)) if own else entry,))
         self._know(entry.account)
 
     def _know(self, account: str) -> None:
@@ -156,14 +156,14 @@ class _Walk:
     def _close(self, account: str, entry: AccountClosed) -> None:
         self._calls.finish((account,))
         self._closed[account] = self._stage.ledger.balance(account)
-        self._stage.ledger.apply(entry)
+        self._stage.ledger.restore((entry,))
 
     def _set_limits(self, entry: LimitsSet) -> None:
         own = entry.account == self._recording.account
         limits = self._changes.applied(entry.limits) if own else entry.limits
         self._run_on(thread_of(entry.account) or "")
         if entry.account not in self._accounts:
-            self._stage.ledger.apply(entry)
+            self._stage.ledger.restore((entry,))
         elif not (own and self._changes.limits and limits == self._stage.ledger.balance(entry.account).limits):
             self._calls.warn(self._stage.teller.set_limits(entry.account, limits))
             self._calls.serve()
@@ -180,7 +180,7 @@ class _Walk:
                 self._return_carve(entry.hold_id, carve)
         else:
             hold = self._stage.ledger.hold(entry.hold_id)
-            self._stage.ledger.apply(entry)
+            self._stage.ledger.restore((entry,))
             self._look_at(hold.accounts if hold is not None else ())
 
     def _look_at(self, accounts: Iterable[str]) -> None:
@@ -203,7 +203,7 @@ class _Walk:
         if isinstance(answer, Shortfall) and self._changes.mode == "enforce":
             self._calls.refuse(answer, number=0, seq=entry.seq, agent="")
         elif self._stage.ledger.hold(entry.hold_id) is None:
-            self._stage.ledger.apply(entry)
+            self._stage.ledger.restore((entry,))
 
     def _return_carve(self, hold_id: str, carve: Carve) -> None:
         child = self._closed[carve.child]

@@ -12,11 +12,13 @@ from organism.app import Organism
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import limit_of
 from organism.cli import exits
+from organism.cli.gateway import gateway_settings
 from organism.cli.prices import unpriced_in_words, unpriced_routes
 from organism.cli.terminal import Terminal
 from organism.config.describe import (
     describe_agents,
     describe_graph,
+    describe_keys,
     describe_models,
     describe_providers,
     describe_tool_servers,
@@ -38,6 +40,7 @@ def check_file(path: Path, environment: dict[str, str]) -> int:
         ConfigError: If it is wrong anywhere.
     """
     loaded = load_config(path, environment)
+    gateway_settings(loaded)  # finds keys that are empty, and one that is given twice
     organism = Organism.from_config(loaded, environment)
     console = Terminal()
     config = loaded.config
@@ -50,6 +53,8 @@ def check_file(path: Path, environment: dict[str, str]) -> int:
         console.print(_table(("tool of", "is", "approval", "bounds"), tools))
     if servers := describe_tool_servers(config):
         console.print(_table(("MCP server", "is"), servers))
+    if keys := describe_keys(config):
+        console.print(_table(("gateway key", "spends from", "labels"), keys))
     console.print(describe_graph(config), markup=False)
     if missing := unpriced_routes(config):
         console.print(f"[yellow]![/] {escape(unpriced_in_words(config, missing))}")

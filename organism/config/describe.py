@@ -38,6 +38,18 @@ def describe_agents(config: Config) -> list[tuple[str, str, str, str]]:
     return rows
 
 
+def describe_keys(config: Config) -> list[tuple[str, str, str]]:
+    """Return a row for each key of the gateway: its name, the thread that pays, the labels of its threads."""
+    gateway = config.gateway
+    if gateway is None:
+        return []
+    rows = [("tokens", "token-NAME, or the one it names", "")] if gateway.tokens else []
+    for name, key in gateway.keys.items():
+        labels = ", ".join(f"{label}={value}" for label, value in key.labels.items())
+        rows.append((name, f"{key.thread or f'key-{name}'}, or the one it names", labels))
+    return rows
+
+
 def describe_tools(config: Config) -> list[tuple[str, str, str, str]]:
     """Return a row for each tool: whose model may use it, what it is, whether it may run, its bounds."""
     return [

@@ -48,6 +48,10 @@ agents:
     # tools:                     # what its model may have run before it answers
     #   - my_tools:look_up       # a function with a docstring; also {ask: planner}, or {mcp: NAME} of 'mcp:' above
 
+# gateway:                       # programs that speak to OpenAI may speak to the daemon, and a thread pays
+#   keys:
+#     laptop: {key: "${env:LAPTOP_KEY}", limits: {usd: 5}}
+
 # logging:                       # of the daemon
 #   format: json                 # or console
 #   rooms: {pump: debug, event: warning}

@@ -39,6 +39,9 @@ _STEADY_NS = 600_000_000_000
 
 _UNEVEN_NS = 1_000_000_000
 
+_COMPARED_FOR_NS = 1_000_000_000
+"""So far may the wall clock go on before it is compared with the other again: reading both takes 0.2 us more."""
+
 
 class SteadyClock:
     """Instants that never go back, and leap ahead only when the machine's clock has proved that it means it.
@@ -55,25 +58,33 @@ class SteadyClock:
         self._clock = clock
         self._read_wall, self._read_monotonic = clock.now_ns, clock.monotonic_ns  # read several times in each hop
         self._last_ns = 0
-        self._last_monotonic_ns = clock.monotonic_ns()
+        self._compared_ns, self._compared_monotonic_ns = 0, clock.monotonic_ns()
         self._leap: tuple[int, int] | None = None
 
     def not_before(self, floor_ns: int) -> None:
         """Never show an instant before this one: the newest that a journal holds."""
-        self._last_ns = max(self._last_ns, floor_ns, self._clock.now_ns())
-        self._last_monotonic_ns = self._clock.monotonic_ns()
+        self._last_ns = self._compared_ns = max(self._last_ns, floor_ns, self._clock.now_ns())
+        self._compared_monotonic_ns = self._clock.monotonic_ns()
 
     def now_ns(self) -> int:
         """Return nanoseconds since the Unix epoch, UTC."""
-        wall_ns, monotonic_ns = self._read_wall(), self._read_monotonic()
-        expected_ns = self._last_ns + monotonic_ns - self._last_monotonic_ns
+        wall_ns = self._read_wall()
+        if self._last_ns <= wall_ns < self._compared_ns + _COMPARED_FOR_NS:
+            self._last_ns = wall_ns
+        else:
+            self._last_ns = self._compare(wall_ns, self._read_monotonic())
+        return self._last_ns
+
+    def _compare(self, wall_ns: int, monotonic_ns: int) -> int:
+        """Return the instant that follows from both of the machine's clocks."""
+        expected_ns = self._compared_ns + monotonic_ns - self._compared_monotonic_ns
         if wall_ns - expected_ns <= _JUMP_NS or not self._last_ns:
             self._leap = None
-            self._last_ns = max(self._last_ns, wall_ns)
+            instant_ns = max(self._last_ns, wall_ns)
         else:
-            self._last_ns = wall_ns if self._proved(wall_ns, monotonic_ns) else expected_ns
-        self._last_monotonic_ns = monotonic_ns
-        return self._last_ns
+            instant_ns = wall_ns if self._proved(wall_ns, monotonic_ns) else expected_ns
+        self._compared_ns, self._compared_monotonic_ns = instant_ns, monotonic_ns
+        return instant_ns
 
     def _proved(self, wall_ns: int, monotonic_ns: int) -> bool:
         """Whether the clock has gone evenly for long enough since it leapt."""

@@ -82,19 +82,20 @@ class Recent:
     def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
         """Take a message in that goes on its way: 1.5 us of each hop."""
         payload = envelope.payload
-        text = as_text(payload)
-        self._keep(
-            Hop(
-                number=next(self._numbers),
-                time_ns=time_ns,
-                thread_id=envelope.thread_id,
-                root_thread_id=root,
-                sender=envelope.sender,
-                recipient=envelope.recipient,
-                message_type=type_name(payload),
-                text=text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX],
-            )
+        hop = Hop(
+            number=next(self._numbers),
+            time_ns=time_ns,
+            thread_id=envelope.thread_id,
+            root_thread_id=root,
+            sender=envelope.sender,
+            recipient=envelope.recipient,
+            message_type=type_name(payload),
+            text=as_text(payload)[:_TEXT_MAX],
         )
+        if self._spent:
+            self._keep(hop)
+        else:
+            self._hops.append(hop)
 
     def note_text(self, thread_id: str, recipient: str, message_type: str, text: str, *, opened: bool) -> None:
         """Say what a message from outside says, which no event does.
@@ -165,7 +166,7 @@ class Recent:
 
     def _keep(self, hop: Hop) -> None:
         """Keep a message, and with it what its sender has spent to make it."""
-        spent = self._spent.pop((hop.thread_id, hop.sender), None) if self._spent else None
+        spent = self._spent.pop((hop.thread_id, hop.sender), None)
         if spent is not None:
             cost, tokens, calls = spent
             hop = replace(hop, cost_nanousd=cost, tokens=tokens, calls=calls)

@@ -160,16 +160,22 @@ class Delivery:
 
     def accept(self, thread: Thread, envelope: Envelope) -> None:
         """Take a message: keep it, and put it into its lane or beside the companions it waits for."""
-        self.mailboxes[envelope.recipient].put_nowait(envelope.size)
+        agent = self._in_force.agents.get(envelope.recipient)
+        self._take_in(thread, thread.lane(envelope.recipient), agent, envelope)
+
+    def _take_in(self, thread: Thread, lane: Lane, agent: Agent | None, envelope: Envelope) -> None:
+        self.mailboxes[lane.agent].put_nowait(envelope.size)
         self.keeper.accepted(envelope)
-        lane = self.place(thread, envelope)
+        self._queue(thread, lane, agent, envelope)
         if not lane.running and lane.runnable:
             self.hooks.start_lane(thread, lane)
 
-    def place(self, thread: Thread, envelope: Envelope) -> Lane:
-        """Put a message into its lane, or beside its companions, and return the lane."""
-        lane = thread.lane(envelope.recipient)
+    def place(self, thread: Thread, envelope: Envelope) -> None:
+        """Put a message into its lane, or beside its companions."""
         agent = self._in_force.agents.get(envelope.recipient)
+        self._queue(thread, thread.lane(envelope.recipient), agent, envelope)
+
+    def _queue(self, thread: Thread, lane: Lane, agent: Agent | None, envelope: Envelope) -> None:
         if agent is not None and agent.gather and self._joins(agent, envelope):
             joining = lane.joining = lane.joining or {}
             joining.setdefault(envelope.sender, deque()).append(envelope)
@@ -177,7 +183,6 @@ class Delivery:
                 self._join(thread, lane, agent)
         else:
             lane.put(envelope)
-        return lane
 
     def send_out(
         self, thread: Thread, cause: Envelope, sender: str, outgoing: Sequence[Outgoing], trace: str | None
@@ -214,14 +219,16 @@ class Delivery:
         Returns:
             Whether there is no more to be done for it.
         """
-        if (agents := self._in_force.agents).get(envelope.recipient) is None:  # it was there when its sender began
-            gone = UnknownRecipientError(envelope.recipient, tuple(agents))
+        name = envelope.recipient
+        agent = self._in_force.agents.get(name)
+        if agent is None:  # it was there when its sender began
+            gone = UnknownRecipientError(name, tuple(self._in_force.agents))
             self.give_up(thread, envelope, "not_deliverable", str(gone))
             return True
-        lane = thread.lane(envelope.recipient)
-        if not lane.arriving and self.mailboxes[envelope.recipient].has_room(envelope.size):
+        lane = thread.lane(name)
+        if not lane.arriving and self.mailboxes[name].has_room(envelope.size):
             self._outbox.say(thread.root, envelope, envelope.created_ns)
-            self.accept(thread, envelope)
+            self._take_in(thread, lane, agent, envelope)
             return True
         self.keeper.accepted(envelope)
         lane.arriving = lane.arriving or deque()

@@ -1,7 +1,6 @@
 """Who takes part, and within which bounds: replaced in one step by a reload, so nobody keeps a part of it."""
 
 from collections.abc import Mapping
-from types import TracebackType
 
 from organism.agents.agent import Agent
 from organism.bus.signal import Signal
@@ -9,26 +8,27 @@ from organism.pump.bounds import Bounds
 
 
 class Runs:
-    """Counts the runs of handlers that have begun with the same agents. Enter it for each."""
+    """Counts the runs of handlers that have begun with the same agents.
 
-    __slots__ = ("_ended", "_under_way")
+    Attributes:
+        under_way: How many: one more for each that begins, and :meth:`end` for each that ends.
+    """
+
+    __slots__ = ("_ended", "under_way")
 
     def __init__(self) -> None:
-        self._under_way = 0
+        self.under_way = 0
         self._ended = Signal()
 
-    def __enter__(self) -> None:
-        self._under_way += 1
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._under_way -= 1
-        self._ended.notify()
+    def end(self) -> None:
+        """Count one as ended."""
+        self.under_way -= 1
+        if not self.under_way:
+            self._ended.notify()
 
     async def wait_none(self) -> None:
         """Return when none is under way."""
-        while self._under_way:
+        while self.under_way:
             await self._ended.wait()
 
 

@@ -19,38 +19,41 @@ class Leash:
 
     Args:
         context: Context variables as every run begins with them.
+
+    Attributes:
+        scope: The scope while it can be used again.
     """
 
-    __slots__ = ("_scope", "context")
+    __slots__ = ("context", "scope")
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._scope: anyio.CancelScope | None = None
+        self.scope: anyio.CancelScope | None = None
 
     def __enter__(self) -> anyio.CancelScope:
         """Return the scope to cancel to cut the run short."""
-        if self._scope is None:
-            self._scope = anyio.CancelScope()
-            self._scope.__enter__()
-        return self._scope
+        if self.scope is None:
+            self.scope = anyio.CancelScope()
+            self.scope.__enter__()
+        return self.scope
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         """Keep the scope for the next run, or leave it where it cannot be used again."""
-        scope = self._scope
+        scope = self.scope
         if scope is None:
             return False
         if scope.cancel_called or not (exc is None or isinstance(exc, Exception)):
-            self._scope = None
+            self.scope = None
             return bool(scope.__exit__(exc_type, exc, traceback))
         return False
 
     def let_go(self) -> None:
         """Leave the scope: its worker ends."""
-        if self._scope is not None:
-            self._scope.__exit__(None, None, None)
-            self._scope = None
+        if self.scope is not None:
+            self.scope.__exit__(None, None, None)
+            self.scope = None
 
 
 class Waiting(Generic[T]):

@@ -216,7 +216,7 @@ class Run:
         finally:
             self._scope = None
             thread.scopes.discard(scope)
-        if scope.cancelled_caught:
+        if leash.scope is not scope and scope.cancelled_caught:
             if thread.stopping:
                 return Stopped()
             if self._parked is None:

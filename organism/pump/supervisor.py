@@ -93,7 +93,7 @@ class Supervisor:
         return self._can_work(thread, lane)
 
     def _can_work(self, thread: Thread, lane: Lane) -> bool:
-        return thread.status == "open" and lane.runnable and lane.agent not in self.paused
+        return thread.status == "open" and bool(lane.queue) and lane.parked is None and lane.agent not in self.paused
 
     def _refused(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
         """Be done with a message that no handler is to see; whether it is one."""
@@ -123,15 +123,20 @@ class Supervisor:
 
     async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> bool:
         """Run the handler once; ``False`` when it failed and is to be run again."""
-        at_first = self._in_force.agents
+        at_first, runs = self._in_force.agents, self._in_force.runs
         runner = self._runner_of(lane.agent)
-        trace = self._activity.child(thread.origin.trace)
+        trace = thread.origin.trace
+        if trace is not None:
+            trace = self._activity.child(trace)
         work = Work(thread_id=thread.id, agent=lane.agent, message_id=envelope.id, trace=trace)
         run: Awaitable[Ending] = Run(runner, thread, lane, envelope)(leash, work)
         if self._activity.active:
             run = observed(run, thread, envelope, work, self._activity, self._clock)
-        with self._in_force.runs:
+        runs.under_way += 1
+        try:
             ending = await run
+        finally:
+            runs.end()
         if isinstance(ending, Done):
             try:
                 agents = self._in_force.agents if lane.agent in self._in_force.agents else at_first

@@ -119,19 +119,16 @@ class ActivityFeed:
 
     Attributes:
         tracer: Who makes trace contexts; without one, a context from outside is handed on unchanged.
+        active: Whether anybody observes.
         wants_content: Whether prompts and answers are part of the activity.
     """
 
     def __init__(self) -> None:
         self.tracer: Tracer | None = None
         self.wants_content = False
+        self.active = False
         self._observers: tuple[Observer, ...] = ()
         self._failed = 0
-
-    @property
-    def active(self) -> bool:
-        """Whether anybody observes."""
-        return bool(self._observers)
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Have a function called with every activity; what it raises is logged and harms nobody.
@@ -140,9 +137,11 @@ class ActivityFeed:
             A function that ends it.
         """
         self._observers = (*self._observers, observer)
+        self.active = True
 
         def stop() -> None:
             self._observers = tuple(other for other in self._observers if other is not observer)
+            self.active = bool(self._observers)
 
         return stop
 

@@ -22,6 +22,7 @@ from organism.errors import LedgerStateError, Shortfall
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
+from organism.tables import remove
 
 
 class ThreadBudgetRegistry:
@@ -206,7 +207,7 @@ class ThreadBudgetRegistry:
         now_ns = self._clock.now_ns()
         final = self._book.state(budget.accounts[0])
         self._ledger.close(budget.accounts[0], now_ns)
-        del self._book.threads[thread_id]
+        remove(self._book.threads, thread_id)
         if budget.parent is None:
             for account in budget.scoped:
                 if account.endswith(f"@{budget.accounts[0]}"):

@@ -24,6 +24,7 @@ from organism.ledger.entries import (
     ShortfallReported,
     ThresholdFired,
 )
+from organism.tables import remove
 
 
 class Books:
@@ -55,7 +56,7 @@ def _opened(books: Books, entry: AccountOpened) -> None:
 
 
 def _closed(books: Books, entry: AccountClosed) -> None:
-    del books.balances[entry.account]
+    remove(books.balances, entry.account)
 
 
 def _limits_set(books: Books, entry: LimitsSet) -> None:

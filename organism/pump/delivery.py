@@ -15,7 +15,7 @@ from organism.bus.routing import takes_by_name
 from organism.bus.threads import Lane, Question, Thread
 from organism.clock import Clock
 from organism.errors import MailboxFullError, UnknownRecipientError
-from organism.ids import USER, IdSource, MessageId, ThreadId
+from organism.ids import USER
 from organism.messages import (
     AgentFailed,
     BudgetWarning,
@@ -27,10 +27,10 @@ from organism.messages import (
     is_runtime,
     type_name,
 )
+from organism.pump.envelopes import Envelopes
 from organism.pump.in_force import InForce
 from organism.pump.keeper import Keeper
 from organism.pump.outgoing import Outgoing
-from organism.tracing import current_trace
 from organism.usage.events import DeadLetterEvent
 from organism.usage.outbox import Outbox
 
@@ -59,8 +59,8 @@ class Delivery:
         in_force: The agents, and the sizes of mailboxes and the like.
         outbox: Takes the events.
         keeper: Keeps messages in the journal.
-        clock: Stamps envelopes.
-        ids: Makes message ids.
+        clock: Dates dead letters.
+        envelopes: Wraps messages.
 
     Attributes:
         hooks: What it sets going; tied on by the life of threads, which rests on delivery.
@@ -74,13 +74,13 @@ class Delivery:
         outbox: Outbox,
         keeper: Keeper,
         clock: Clock,
-        ids: IdSource,
+        envelopes: Envelopes,
     ) -> None:
         self._in_force = in_force
         self._outbox = outbox
         self.keeper = keeper
         self._clock = clock
-        self._ids = ids
+        self._envelopes = envelopes
         self.dead_letters = DeadLetters()
         self.mailboxes: dict[str, Mailbox] = {}
         self.fit_mailboxes()
@@ -95,57 +95,6 @@ class Delivery:
             self.mailboxes.setdefault(name, Mailbox(0, 0))
         for mailbox in self.mailboxes.values():
             mailbox.resize(bounds.mailbox_messages, bounds.mailbox_bytes)
-
-    # -- envelopes ------------------------------------------------------------------------------------------------
-
-    def first(self, thread: Thread, recipient: str, message: Message, size: int, sender: str = USER) -> Envelope:
-        """Wrap a message that no handler of this thread has caused."""
-        return Envelope(
-            id=MessageId(self._ids.next("msg")),
-            thread_id=ThreadId(thread.id),
-            sender=sender,
-            recipient=recipient,
-            payload=message,
-            created_ns=self._clock.now_ns(),
-            size=size,
-            trace=thread.origin.trace,
-        )
-
-    def caused(self, cause: Envelope, sender: str, outgoing: Outgoing, trace: str | None) -> Envelope:
-        """Wrap a message that the handling of another has caused; the trace context is that of the handling."""
-        return Envelope(
-            id=MessageId(self._ids.next("msg")),
-            thread_id=cause.thread_id,
-            sender=sender,
-            recipient=outgoing.recipient,
-            payload=outgoing.message,
-            created_ns=self._clock.now_ns(),
-            causation_id=cause.id,
-            hops=cause.hops + 1,
-            return_path=outgoing.return_path,
-            size=outgoing.size,
-            trace=trace,
-        )
-
-    def question(self, asker: Envelope, sender: str, outgoing: Outgoing, index: int) -> Envelope:
-        """Wrap a question: its reply carries its id, and it remembers who waits and for which of their questions."""
-        name = MessageId(self._ids.next("msg"))
-        return Envelope(
-            id=name,
-            thread_id=asker.thread_id,
-            sender=sender,
-            recipient=outgoing.recipient,
-            payload=outgoing.message,
-            created_ns=self._clock.now_ns(),
-            causation_id=asker.id,
-            hops=asker.hops + 1,
-            return_path=outgoing.return_path,
-            reply_to=name,
-            question=index,
-            asking=(*asker.asking, sender),
-            size=outgoing.size,
-            trace=current_trace(),
-        )
 
     # -- in -------------------------------------------------------------------------------------------------------
 
@@ -166,21 +115,21 @@ class Delivery:
     def _take_in(self, thread: Thread, lane: Lane, agent: Agent | None, envelope: Envelope) -> None:
         self.mailboxes[lane.agent].put_nowait(envelope.size)
         self.keeper.accepted(envelope)
-        self._queue(thread, lane, agent, envelope)
+        self._queue(lane, agent, envelope)
         if not lane.running and lane.runnable:
             self.hooks.start_lane(thread, lane)
 
     def place(self, thread: Thread, envelope: Envelope) -> None:
         """Put a message into its lane, or beside its companions."""
         agent = self._in_force.agents.get(envelope.recipient)
-        self._queue(thread, thread.lane(envelope.recipient), agent, envelope)
+        self._queue(thread.lane(envelope.recipient), agent, envelope)
 
-    def _queue(self, thread: Thread, lane: Lane, agent: Agent | None, envelope: Envelope) -> None:
+    def _queue(self, lane: Lane, agent: Agent | None, envelope: Envelope) -> None:
         if agent is not None and agent.gather and self._joins(agent, envelope):
             joining = lane.joining = lane.joining or {}
             joining.setdefault(envelope.sender, deque()).append(envelope)
             if all(joining.get(sender) for sender in agent.gather):
-                self._join(thread, lane, agent)
+                self._join(lane, agent)
         else:
             lane.put(envelope)
 
@@ -197,7 +146,7 @@ class Delivery:
             if item.answers:
                 self.answer(thread, cause, item.message)
                 continue
-            envelope = self.caused(cause, sender, item, trace)
+            envelope = self._envelopes.caused(cause, sender, item, trace)
             if item.recipient == USER:
                 self._outbox.say(thread.root, envelope, envelope.created_ns)
                 self.keeper.output(thread, envelope)
@@ -268,7 +217,7 @@ class Delivery:
         agents = self._in_force.agents
         wanted = [name for name, other in agents.items() if name != agent and takes_by_name(other, BudgetWarning)]
         for recipient in (agent, *wanted) if agent in agents else wanted:
-            self.accept(thread, self.first(thread, recipient, warning, 0, sender=RUNTIME))
+            self.accept(thread, self._envelopes.first(thread, recipient, warning, 0, sender=RUNTIME))
 
     # -- joins ----------------------------------------------------------------------------------------------------
 
@@ -281,7 +230,7 @@ class Delivery:
             and not is_runtime(envelope.payload)
         )
 
-    def _join(self, thread: Thread, lane: Lane, agent: Agent) -> None:
+    def _join(self, lane: Lane, agent: Agent) -> None:
         """Replace one message of each sender by a single one that holds them all."""
         joining = lane.joining or {}
         taken = [joining[sender].popleft() for sender in agent.gather if joining.get(sender)]
@@ -295,20 +244,7 @@ class Delivery:
             mailbox.take(envelope.size)
             self.keeper.gone(envelope)
         mailbox.put_back(size)
-        joined = Envelope(
-            id=MessageId(self._ids.next("msg")),
-            thread_id=ThreadId(thread.id),
-            sender=taken[-1].sender,
-            recipient=agent.name,
-            payload=Gathered(parts, missing),
-            created_ns=self._clock.now_ns(),
-            causation_id=taken[-1].id,
-            hops=max(envelope.hops for envelope in taken),
-            return_path=taken[-1].return_path,
-            joined=True,
-            size=size,
-            trace=taken[-1].trace,
-        )
+        joined = self._envelopes.joined(agent.name, taken, Gathered(parts, missing), size)
         self.keeper.accepted(joined)
         lane.put(joined)
 
@@ -316,7 +252,7 @@ class Delivery:
         """Hand over what has come of joins that nothing can complete any more; whether there was one."""
         waiting = [lane for lane in thread.lanes.values() if lane.joining]
         for lane in waiting:
-            self._join(thread, lane, self._in_force.agents[lane.agent])
+            self._join(lane, self._in_force.agents[lane.agent])
             self.hooks.start_lane(thread, lane)
         return bool(waiting)
 
@@ -382,11 +318,13 @@ class Delivery:
             self.fail_question(thread, envelope, detail)
         elif envelope.sender in self._in_force.agents and not is_runtime(envelope.payload):
             failure = AgentFailed(envelope.recipient, envelope.id, detail)
-            self.accept(thread, self.first(thread, envelope.sender, failure, 0, sender=RUNTIME))
+            self.accept(thread, self._envelopes.first(thread, envelope.sender, failure, 0, sender=RUNTIME))
 
     def discard(self, thread: Thread) -> None:
         """Empty the lanes of a thread that ends; what nobody has handled becomes a dead letter."""
         for lane in thread.lanes.values():
+            if not (lane.queue or lane.joining or lane.arriving):
+                continue
             joining = (lane.joining or {}).values()
             waiting = [*lane.queue, *(envelope for companions in joining for envelope in companions)]
             for envelope in waiting:

@@ -23,6 +23,7 @@ from organism.pump.keeper import Keeper
 from organism.pump.leash import Leash
 from organism.pump.workers import Workers
 from organism.router.router import LLMRouter
+from organism.tables import remove
 from organism.tracing import trace_id_of
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
 from organism.usage.outbox import Outbox
@@ -321,7 +322,7 @@ class Lifecycle:
         self._delivery.discard(thread)
         final = self._registry.cleanup_thread(thread.id)
         self._router.close_thread(thread.id)
-        del self._threads[thread.id]
+        remove(self._threads, thread.id)
         thread.result = ThreadResult(
             thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=final, reason=reason
         )

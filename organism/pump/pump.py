@@ -37,6 +37,7 @@ from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
 from organism.pump.deadlines import Deadlines
 from organism.pump.delivery import Delivery
+from organism.pump.envelopes import Envelopes
 from organism.pump.in_force import InForce
 from organism.pump.keeper import Keeper
 from organism.pump.letters import Letters
@@ -97,8 +98,9 @@ class Pump:
         self._clock = clock
         self._ids = ids
         self._activity = activity or ActivityFeed()
+        self._envelopes = Envelopes(clock, ids)
         self._keeper = Keeper(journal, registry, clock)
-        self._delivery = Delivery(self._in_force, outbox, self._keeper, clock, ids)
+        self._delivery = Delivery(self._in_force, outbox, self._keeper, clock, self._envelopes)
         self._supervisor = Supervisor(self, self._in_force, self._delivery, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
         self.approvals = Approvals(self._life, self._keeper, outbox)
@@ -199,7 +201,7 @@ class Pump:
         thread = Thread(
             id=thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels or {}, origin=self.origin(trace)
         )
-        envelope = self._delivery.first(thread, to, message, size)
+        envelope = self._envelopes.first(thread, to, message, size)
         self._delivery.check_room(envelope)
         self.registry.open_thread(thread_id, limits=limits)
         self._life.begin(thread, envelope)
@@ -222,7 +224,7 @@ class Pump:
             raise NoMailboxError(thread_id)
         recipient = to or thread.entry
         check(None, recipient, message, self.agents, reply=False)
-        envelope = self._delivery.first(thread, recipient, message, checked_size(message, self._in_force.bounds))
+        envelope = self._envelopes.first(thread, recipient, message, checked_size(message, self._in_force.bounds))
         self._delivery.check_room(envelope)
         self._delivery.accept(thread, envelope)
         return envelope.id
@@ -346,7 +348,7 @@ class Pump:
             raise AskCycleError((*chain, recipient))
         check(agent, recipient, message, self.agents, reply=False)
         outgoing = Outgoing(recipient=recipient, message=message, size=checked_size(message, bounds))
-        envelope = self._delivery.question(asker, agent.name, outgoing, index)
+        envelope = self._envelopes.question(asker, agent.name, outgoing, index)
         if envelope.hops > bounds.hops:
             raise BoundExceededError("hops", bounds.hops, "this thread goes round too long")
         question = Question(envelope.id, recipient, (asker.id, index))
@@ -383,7 +385,7 @@ class Pump:
         self._keeper.thread(root)
         parent.children.add(child_id)
         parent.spawned[key] = child
-        self._life.begin(child, self._delivery.first(child, birth.recipient, birth.message, size))
+        self._life.begin(child, self._envelopes.first(child, birth.recipient, birth.message, size))
         return child
 
     def origin(self, parent_trace: str | None, spawned_by: MessageKey | None = None) -> Origin:

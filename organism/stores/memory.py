@@ -21,6 +21,7 @@ from organism.journal import (
 )
 from organism.ledger.entries import Entry
 from organism.stores.batch import to_json
+from organism.tables import remove
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, Event
 
@@ -53,7 +54,8 @@ class MemoryJournal:
             if (pieces := self._pieces.get(record.thread_id)) is not None:
                 pieces.pop(record.key, None)
         elif type(record) is DropThread:
-            self._pieces.pop(record.thread_id, None)
+            if record.thread_id in self._pieces:
+                remove(self._pieces, record.thread_id)
         elif isinstance(record, Entry):
             self._entries.append(record)
             self._last_time_ns = max(self._last_time_ns, record.time_ns)

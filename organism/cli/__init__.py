@@ -229,23 +229,28 @@ def report(
 
 
 @prices.default
-def show_prices(model: str, *, file: File = _FILE) -> int:
+def show_prices(model: str, *, file: File = _FILE, json: bool = False) -> int:
     """Show what a model costs, and where that is known from.
 
     Args:
         model: A model of the configuration, provider/model, or a model's name anywhere.
+        json: Print JSON.
     """
     from organism.cli.prices import print_prices
 
-    return print_prices(model, file, dict(os.environ))
+    return print_prices(model, file, as_json=json)
 
 
 @prices.command(name="check")
-def check_prices(*, file: File = _FILE) -> int:
-    """Show what every model of the organism costs; fails if a call may be refused because nobody knows."""
+def check_prices(*, file: File = _FILE, json: bool = False) -> int:
+    """Show what every model of the organism costs; fails if a call may be refused because nobody knows.
+
+    Args:
+        json: Print JSON.
+    """
     from organism.cli.prices import check_prices as check_file_prices
 
-    return check_file_prices(file, dict(os.environ))
+    return check_file_prices(file, as_json=json)
 
 
 @models.command(name="list")

@@ -1,9 +1,10 @@
 """``organism prices``: what models cost, where that is known from, and which models of an organism have no price."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,7 +14,7 @@ from organism.cli.terminal import Terminal
 from organism.clock import SystemClock, utc
 from organism.config.build_providers import provider_kinds
 from organism.config.build_router import model_plans, otherwise, overrides
-from organism.config.load import load_config
+from organism.config.load import AnyEnvironment, load_config
 from organism.config.schema import Config
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pricing.rates import Rate, Rates
@@ -22,50 +23,76 @@ from organism.pricing.shipped import kinds_of
 _HEADINGS = ("input", "cached", "written", "output", "reasoning", "from")
 
 
-def print_prices(model: str, file: Path, environment: Mapping[str, str]) -> int:
+class Priced(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A route and its prices, in nano-USD per million tokens; ``None`` when nobody knows them.
+
+    Attributes:
+        served_by: ``provider/model``.
+        rates: Its prices.
+        model: The model of the configuration that it serves; empty for none.
+    """
+
+    served_by: str
+    rates: Rates | None
+    model: str = ""
+
+
+def print_prices(model: str, file: Path, *, as_json: bool) -> int:
     """Print what a model costs: one of the configuration's, a provider's, or one of that name anywhere.
 
     Args:
         model: A model of the configuration, ``provider/model``, or a model's name.
         file: The configuration; without one only the shipped prices are known.
-        environment: Where ``${env:NAME}`` is looked up.
+        as_json: Print JSON.
 
     Raises:
         ConfigError: If the configuration is wrong.
     """
-    config = load_config(file, environment).config if file.exists() else None
-    found = list(_found(model, config))
-    if not found:
+    config = load_config(file, AnyEnvironment()).config if file.exists() else None
+    found = tuple(_found(model, config))
+    known = any(priced.rates is not None for priced in found)
+    if as_json:
+        _print_json(found)
+    elif found:
+        _print_table(found, "served by")
+    if not known:
         sys.stderr.write(f"organism: no price is known for {model!r}; give it one under 'prices:' in {file}\n")
-        return exits.FAILED
-    table = _table("served by")
-    for name, rates in found:
-        for row in _rows(name, rates):
-            table.add_row(*row)
-    console = Terminal()
-    console.print("dollars per million tokens", style="dim")
-    console.print(table)
-    return exits.OK
+    return exits.OK if known else exits.FAILED
 
 
-def check_prices(file: Path, environment: Mapping[str, str]) -> int:
+def check_prices(file: Path, *, as_json: bool) -> int:
     """Print what each route of each model costs; fails if one is unknown and calls to it may be refused for that."""
-    config = load_config(file, environment).config
+    config = load_config(file, AnyEnvironment()).config
     prices = prices_of(config)
-    table = _table("model", "served by")
-    for plan in model_plans(config).values():
-        name = plan.name
-        for route in plan.routes:
-            for row in _rows(f"{route.provider}/{route.model}", prices.rates(route.provider, route.model)):
-                table.add_row(name, *row)
-                name = ""
+    found = tuple(
+        Priced(f"{route.provider}/{route.model}", prices.rates(route.provider, route.model), plan.name)
+        for plan in model_plans(config).values()
+        for route in plan.routes
+    )
+    missing = unpriced_routes(config)
+    if as_json:
+        _print_json(found)
+    else:
+        _print_table(found, "model", "served by")
+        if missing:
+            Terminal().print(f"[yellow]![/] {escape(unpriced_in_words(config, missing))}")
+    return exits.FAILED if missing and config.llm.unpriced == "refuse" else exits.OK
+
+
+def _print_json(found: tuple[Priced, ...]) -> None:
+    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+
+
+def _print_table(found: tuple[Priced, ...], *headings: str) -> None:
+    table = _table(*headings)
+    last = ""
+    for priced in found:
+        for row in _rows(priced.served_by, priced.rates):
+            table.add_row(*([escape(priced.model) if priced.model != last else ""] if len(headings) > 1 else []), *row)
+            last = priced.model
     console = Terminal()
     console.print("dollars per million tokens", style="dim")
     console.print(table)
-    missing = unpriced_routes(config)
-    if missing:
-        console.print(f"[yellow]![/] {escape(unpriced_in_words(config, missing))}")
-    return exits.FAILED if missing and config.llm.unpriced == "refuse" else exits.OK
 
 
 def prices_of(config: Config) -> ProviderPrices:
@@ -97,19 +124,19 @@ def unpriced_in_words(config: Config, routes: tuple[str, ...]) -> str:
     return f"no price is known for {', '.join(routes)}: {then}; give them one under 'prices:'"
 
 
-def _found(model: str, config: Config | None) -> Iterator[tuple[str, Rates | None]]:
+def _found(model: str, config: Config | None) -> Iterator[Priced]:
     prices = prices_of(config) if config is not None else ProviderPrices(PriceBook(now=lambda: utc(SystemClock())), {})
     if config is not None and model in config.llm.models:
         for route in model_plans(config)[model].routes:
-            yield f"{route.provider}/{route.model}", prices.rates(route.provider, route.model)
+            yield Priced(f"{route.provider}/{route.model}", prices.rates(route.provider, route.model), model)
         return
     provider, slash, served = model.partition("/")
     if slash and (rates := prices.rates(provider, served)) is not None:
-        yield model, rates
+        yield Priced(model, rates)
         return
     for kind in kinds_of(model):
         if (rates := prices.rates(kind, model)) is not None:
-            yield f"{kind}/{model}", rates
+            yield Priced(f"{kind}/{model}", rates)
 
 
 def _rows(name: str, rates: Rates | None) -> Iterator[tuple[str, ...]]:

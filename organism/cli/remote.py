@@ -1,6 +1,5 @@
 """Commands that talk to the running daemon: their words and options; :mod:`organism.cli.operating` does the work."""
 
-import os
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -161,7 +160,7 @@ def replay(
 
     what = replaying.wanted(mode, limit or (), model or (), prices)
     form = "json" if json else "calls" if calls else "table"
-    return replaying.replay_thread(thread, what, file, state, dict(os.environ), form=form)
+    return replaying.replay_thread(thread, what, file, state, form=form)
 
 
 @_command

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from organism.cli.terminal import Terminal
 from organism.clock import SystemClock, utc
 from organism.config.build import budget_plan
 from organism.config.build_router import model_plans, override
-from organism.config.load import load_config
+from organism.config.load import AnyEnvironment, load_config
 from organism.config.prices import Prices, load_prices
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.entries import decode_entry
@@ -102,9 +102,7 @@ def wanted(mode: Mode | None, limits: Iterable[str], models: Iterable[str], pric
     )
 
 
-def replay_thread(
-    thread_id: str, what: Wanted, file: Path, state: Path | None, environment: Mapping[str, str], *, form: str
-) -> int:
+def replay_thread(thread_id: str, what: Wanted, file: Path, state: Path | None, *, form: str) -> int:
     """Replay a thread and print what comes of it: ``table``, ``calls`` for every call as well, or ``json``.
 
     A daemon that runs is asked, and goes by its own thresholds, models and prices; without one the journal is read,
@@ -118,7 +116,7 @@ def replay_thread(
         path = f"/v1/threads/{quote(thread_id, safe='')}/replay"
         found = Client.of(file, state).order(Replay, "POST", path, what.body())
     except UnreachableError:
-        baseline = _baseline(file, environment)
+        baseline = _baseline(file)
         with kept_entries(state_folder(file, state)) as kept:
             entries = [decode_entry(stored.body.encode()) for stored in kept]
         try:
@@ -132,11 +130,11 @@ def replay_thread(
     return exits.OK
 
 
-def _baseline(file: Path, environment: Mapping[str, str]) -> Baseline:
+def _baseline(file: Path) -> Baseline:
     """Return how the configuration sets the organism up; without one, as an organism is by default."""
     if not file.exists():
         return Baseline(prices=ProviderPrices(PriceBook(now=lambda: utc(SystemClock())), {}))
-    config = load_config(file, environment).config
+    config = load_config(file, AnyEnvironment()).config
     return Baseline(
         prices=prices_of(config),
         plan=budget_plan(config),

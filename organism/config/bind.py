@@ -27,6 +27,9 @@ _NOT_TEXT = re.compile(r"|~|null|true|false|[-+]?[0-9][0-9_.,:eE+-]*|[-+]?\.(?:i
 _ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DIGITS_MAX = 18
+_DECIMAL_MAX = 1_000_000_000
+"""More dollars do not fit 64 bits as nano-USD, and more seconds are never meant."""
+
 _SUBSTITUTED = frozenset({"base_url"})
 """Text fields that may come from the environment; secrets must."""
 
@@ -208,7 +211,10 @@ class Binder:
     def _decimal(self, node: Scalar, path: Path_) -> Decimal:
         if not _DECIMAL.fullmatch(node.text) or len(node.text) > _DIGITS_MAX:
             self._source.fail(f"expected a number such as 0.50, not {_shown(node)}", node.line, path)
-        return Decimal(node.text)
+        value = Decimal(node.text)
+        if value > _DECIMAL_MAX:
+            self._source.fail(f"{node.text} is out of range; it must be at most {_DECIMAL_MAX}", node.line, path)
+        return value
 
     def _date(self, node: Scalar, path: Path_) -> date:
         try:

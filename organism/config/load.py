@@ -1,7 +1,7 @@
 """From organism.yaml to a checked configuration: every name in it leads somewhere, or the error says which does not."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, cast
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ import msgspec
 
 from organism.config.bind import Binder, did_you_mean
 from organism.config.nodes import Path_, Source, parse_tree, read_text
-from organism.config.prices import check_prices
+from organism.config.prices import check_price, check_prices
 from organism.config.schema import Config
 from organism.config.schema_agents import (
     AskToolSection,
@@ -20,7 +20,7 @@ from organism.config.schema_agents import (
     MCPURLSection,
     SendToolSection,
 )
-from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection
+from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection, PriceSection
 from organism.ids import AGENT_NAME, THREAD_ID, USER
 
 DEFAULT_FILE = "organism.yaml"
@@ -52,6 +52,20 @@ class LoadedConfig(msgspec.Struct, frozen=True):
         self.source.fail_near(reason, path, self.lines)
 
 
+class AnyEnvironment(Mapping[str, str]):
+    """An environment in which every variable is set: for who looks at a configuration and calls nobody with it."""
+
+    def __getitem__(self, name: str) -> str:
+        """Return an address that leads nowhere, which may as well be a secret."""
+        return "http://unset.invalid"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
 def load_config(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
     """Read and check a file.
 
@@ -81,6 +95,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     _check_providers(loaded)
     _check_models(loaded)
     check_prices(loaded.config.prices, loaded.fail)
+    _check_unpriced(loaded)
     _check_limits(loaded)
     _check_gateway(loaded)
     return loaded
@@ -194,6 +209,15 @@ def _check_degrade(loaded: LoadedConfig, name: str) -> None:
         if model.degrade.to in seen:
             loaded.fail(f"models degrade in a circle: {' -> '.join([*seen, model.degrade.to])}", *at)
         seen.append(model.degrade.to)
+
+
+def _check_unpriced(loaded: LoadedConfig) -> None:
+    unpriced = loaded.config.llm.unpriced
+    if isinstance(unpriced, PriceSection):
+        at: Path_ = ("llm", "unpriced")
+        check_price(unpriced, at, loaded.fail)
+        if unpriced.since is not None:
+            loaded.fail("what is assumed holds always; leave 'since' out", *at, "since")
 
 
 def _check_limits(loaded: LoadedConfig) -> None:

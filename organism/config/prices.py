@@ -10,9 +10,13 @@ from organism.config.bind import Binder
 from organism.config.nodes import Path_, Source, parse_tree, read_text
 from organism.config.schema import Config
 from organism.config.schema_llm import PriceSection
+from organism.pricing.written import USD_MAX
 
 Prices = Mapping[str, PriceSection | list[PriceSection] | str]
 """Prices by ``provider/model`` or model, as they are written."""
+
+
+_KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
 
 
 class Fail(Protocol):
@@ -24,7 +28,7 @@ class Fail(Protocol):
 
 
 def check_prices(prices: Prices, fail: Fail) -> None:
-    """Refuse prices that lead in a circle, tiers out of order, and two prices for one day.
+    """Refuse prices that lead in a circle, that are beyond belief, or of which two hold on one day.
 
     Raises:
         ConfigError: At the first of them.
@@ -35,14 +39,33 @@ def check_prices(prices: Prices, fail: Fail) -> None:
             if target in seen:
                 fail(f"prices refer to each other in a circle: {' -> '.join([*seen, target])}", "prices", name)
             seen.append(target)
+        if written == []:
+            fail("the list is empty; it needs at least one price", "prices", name)
         sections = written if isinstance(written, list) else [written] if isinstance(written, PriceSection) else []
         for place, section in enumerate(sections):
             at: Path_ = ("prices", name, place) if isinstance(written, list) else ("prices", name)
-            above = [tier.above_input_tokens for tier in section.tiers]
-            if sorted(set(above)) != above:
-                fail("tiers stand shortest first, each once", *at, "tiers")
+            check_price(section, at, fail)
             if any(section.since == other.since for other in sections[:place]):
                 fail(f"has two prices for {section.since or 'always'}; give each its own 'since'", *at)
+
+
+def check_price(section: PriceSection, at: Path_, fail: Fail) -> None:
+    """Refuse a price that is beyond belief, and tiers that are out of order or change nothing.
+
+    Raises:
+        ConfigError: At the first of them.
+    """
+    above = [tier.above_input_tokens for tier in section.tiers]
+    if sorted(set(above)) != above:
+        fail("tiers stand shortest first, each once", *at, "tiers")
+    for place, part in enumerate((section, *section.tiers)):
+        where = at if part is section else (*at, "tiers", place - 1)
+        given = {kind: usd for kind in _KINDS if (usd := getattr(part, kind)) is not None}
+        if not given:
+            fail(f"changes no price; give one of: {', '.join(_KINDS)}", *where)
+        for kind, usd in given.items():
+            if usd > USD_MAX:
+                fail(f"{usd} dollars per million tokens is beyond belief", *where, kind)
 
 
 def load_prices(path: Path) -> Prices:

@@ -14,6 +14,9 @@ from organism.errors import ConfigError
 from organism.pricing.book import DatedRates, Override
 from organism.pricing.rates import Rate, Rates, Tier
 
+USD_MAX = 1_000_000
+"""A higher price per million tokens is a mistake; up to it, no sum that a thread can reach leaves 64 bits."""
+
 
 class WrittenTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What changes in calls with more input than so many tokens; what is not given stays as it is."""
@@ -99,15 +102,11 @@ def _rate(written: WrittenPrice, name: str, like: str) -> Rate:
     )
 
 
-_USD_MAX = 1_000_000
-"""A price above that per million tokens is a mistake; with it, no sum of a thread leaves 64 bits."""
-
-
 def _nanousd(usd: Decimal) -> int:
     try:
         cost_nanousd = nanousd(usd)
-    except ValueError as error:
-        raise ConfigError(str(error), path="prices") from None
-    if usd > _USD_MAX:
-        raise ConfigError(f"a price of {usd} dollars is beyond belief; prices are per million tokens", path="prices")
+    except ValueError:
+        raise ConfigError(f"not an amount of dollars: '{usd}'", path="prices") from None
+    if usd > USD_MAX:
+        raise ConfigError(f"{usd} dollars per million tokens is beyond belief", path="prices")
     return cost_nanousd

@@ -1,5 +1,6 @@
 """``organism prices``: what models cost, and which have no price."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,34 @@ def test_a_model_nobody_knows_fails(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert "give it one under 'prices:'" in result.stderr
+
+
+def test_prices_need_no_keys_and_can_be_read_by_programs(tmp_path: Path) -> None:
+    """Whoever looks at prices needs no provider's key; ``--json`` gives the rates in nano-USD, ``null`` if unknown."""
+    keyed = PRICED.replace('base_url: "http://127.0.0.1:1/v1"', 'api_key: "${env:SECRET}", base_url: "${env:WHERE}"')
+    (tmp_path / "organism.yaml").write_text(keyed)
+
+    checked = json.loads(prices(tmp_path, "prices", "check", "--json").stdout)
+    shown = json.loads(prices(tmp_path, "prices", "small", "--json").stdout)
+
+    assert [(each["model"], each["served_by"]) for each in checked] == [
+        ("main", "mine/prod"),
+        ("main", "mine/strange"),
+        ("small", "fake/any"),
+    ]
+    assert checked[0]["rates"]["input"]["base"] == 250_000_000
+    assert checked[1]["rates"] is None
+    assert shown[0]["rates"]["source"] == "local"
+
+
+def test_a_model_of_the_configuration_without_any_price_fails(tmp_path: Path) -> None:
+    """A model that nobody knows a price of is an error, whether it is named by its own name or its provider's."""
+    (tmp_path / "organism.yaml").write_text(
+        PRICED.replace("  mine/prod: openai/gpt-5-mini", "  other: openai/gpt-5-mini")
+    )
+
+    assert prices(tmp_path, "prices", "main").returncode == 1
+    assert prices(tmp_path, "prices", "mine/strange").returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,19 @@ def test_prices_are_found_alone_and_among_everything_else(tmp_path: Path, rest: 
         ("prices:\n  m: {input: 1}\n", "prices.yaml:2: prices.m: the key 'output' is missing"),
         ("prices:\n  a: b\n  b: a\n", "prices.yaml:2: prices.a: prices refer to each other in a circle"),
         ("prices:\n  m: {input: -1, output: 2}\n", "expected a number such as 0.50"),
+        ("prices:\n  m: []\n", "prices.yaml:2: prices.m: the list is empty"),
+        (
+            "prices:\n  m: {input: 1, output: 2000000}\n",
+            "prices.m.output: 2000000 dollars per million tokens is",
+        ),
+        (
+            "prices:\n  m: {input: 99999999999, output: 2}\n",
+            "prices.m.input: 99999999999 is out of range",
+        ),
+        (
+            "prices:\n  m:\n    input: 1\n    output: 2\n    tiers: [{above_input_tokens: 9}]\n",
+            "prices.yaml:5: prices.m.tiers[0]: changes no price",
+        ),
     ],
 )
 def test_a_mistake_in_prices_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:

@@ -80,17 +80,27 @@ def on_one_thread(count: int) -> Figures:
     return anyio.run(main)
 
 
-def on_many_threads(count: int) -> Figures:
+def on_many_threads(count: int, threads: int = 1000) -> Figures:
     """W8: holds on a thousand threads in turn."""
 
     async def main() -> Figures:
         registry = _registry(MemoryJournal())
-        names = [f"th_{number}" for number in range(1000)]
+        names = [f"th_{number}" for number in range(threads)]
         for name in names:
             registry.open_thread(name)
         return await _reserve(registry, names, count)
 
     return anyio.run(main)
+
+
+def on_hundred_threads(count: int) -> Figures:
+    """W8: as few threads as W2's fewest."""
+    return on_many_threads(count, 100)
+
+
+def on_ten_thousand_threads(count: int) -> Figures:
+    """W8: as many threads as W2's most."""
+    return on_many_threads(count, 10_000)
 
 
 def nested(count: int) -> Figures:

@@ -163,7 +163,9 @@ WORKLOADS = {
         figure=CPU,
         sides=(
             Side("organism, one thread", "budgets_ours:on_one_thread"),
+            Side("organism, 100 threads", "budgets_ours:on_hundred_threads"),
             Side("organism, 1,000 threads", "budgets_ours:on_many_threads"),
+            Side("organism, 10,000 threads", "budgets_ours:on_ten_thousand_threads"),
             Side("organism, 4 nested scopes", "budgets_ours:nested"),
             Side("organism, durable", "budgets_ours:durable"),
             Side("floor: as many rows in SQLite", "budgets_ours:rows"),

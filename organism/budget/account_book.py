@@ -87,9 +87,10 @@ class AccountBook:
         Raises:
             UnknownAccountError: If one of them is not open.
         """
-        rooms = []
+        rooms, balances = [], self._ledger.balances
         for account in accounts:
-            balance = self._ledger.balance(account)
+            if (balance := balances.get(account)) is None:
+                raise UnknownAccountError(account)
             limits = balance.limits
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0

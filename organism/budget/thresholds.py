@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from organism.amounts import DIMENSIONS, Amounts, Dimension, Limits
+from organism.amounts import Amounts, Dimension, Limits
 from organism.messages import WarningLevel
 
 DEFAULT_THRESHOLDS = (75, 90, 95)
@@ -42,13 +42,18 @@ def reached(
 
     A limit of 0 refuses every call but reaches nothing: there is nothing to spend, so nothing to warn of.
     """
-    for dimension in DIMENSIONS:
-        limit = limit_of(limits, dimension)
+    # Not by `limit_of` and `amount_of`: it is asked of every scope of every settled call.
+    units: tuple[tuple[Dimension, int | None, int], ...] = (
+        ("tokens", limits.tokens, spent.tokens),
+        ("usd", limits.cost_nanousd, spent.cost_nanousd),
+        ("seconds", limits.elapsed_ns, elapsed_ns),
+        ("calls", limits.calls, spent.calls),
+    )
+    for dimension, limit, amount in units:
         if not limit:
             continue
-        spent_x100 = amount_of(spent, elapsed_ns, dimension) * 100
         for threshold in thresholds:
-            if spent_x100 < limit * threshold:
+            if amount * 100 < limit * threshold:
                 break
             yield dimension, threshold
 

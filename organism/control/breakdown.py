@@ -43,6 +43,8 @@ class Breakdown:
 
 
 def _group(groups: OrderedDict[str, RunningTotals], name: str) -> RunningTotals:
-    if name not in groups and len(groups) >= _GROUPS_MAX:
-        groups.popitem(last=False)
-    return groups.setdefault(name, RunningTotals())
+    if (group := groups.get(name)) is None:
+        if len(groups) >= _GROUPS_MAX:
+            groups.popitem(last=False)
+        group = groups[name] = RunningTotals()
+    return group

@@ -61,18 +61,20 @@ class RunningTotals:
         self._outcomes[event.outcome] = self._outcomes.get(event.outcome, 0) + 1
         if event.outcome == "released":
             return
-        usage = event.usage
-        for place, tokens in enumerate(
-            (usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning)
-        ):
-            self._usage[place] += tokens
+        usage, sums = event.usage, self._usage
+        sums[0] += usage.input
+        sums[1] += usage.cached_input
+        sums[2] += usage.cache_write
+        sums[3] += usage.output
+        sums[4] += usage.reasoning
         if event.cost_nanousd is None:
             self._unpriced += 1
         else:
             self._cost += event.cost_nanousd
-        self._latency_sum += event.latency_ns
-        self._latency_max = max(self._latency_max, event.latency_ns)
-        bucket = bisect_left(_BOUNDS_NS, event.latency_ns)
+        latency_ns = event.latency_ns
+        self._latency_sum += latency_ns
+        self._latency_max = max(self._latency_max, latency_ns)
+        bucket = bisect_left(_BOUNDS_NS, latency_ns)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
 
     def snapshot(self) -> UsageTotals:

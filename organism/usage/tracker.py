@@ -4,7 +4,7 @@ Publishing never waits and never fails: a callback that raises is counted and lo
 cut off with an error of its own. The ledger does not depend on anybody listening.
 """
 
-from collections import OrderedDict, deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import Self
@@ -118,9 +118,9 @@ class UsageTracker:
         self._callback_errors = 0
         self._cut_off = 0
         self._total = RunningTotals()
-        self._agents: dict[str, RunningTotals] = {}
-        self._models: dict[str, RunningTotals] = {}
-        self._threads: OrderedDict[str, RunningTotals] = OrderedDict()
+        self._agents: defaultdict[str, RunningTotals] = defaultdict(RunningTotals)
+        self._models: defaultdict[str, RunningTotals] = defaultdict(RunningTotals)
+        self._threads: defaultdict[str, RunningTotals] = defaultdict(RunningTotals)
         self._closed_threads: deque[str] = deque()
 
     def publish(self, event: AnyEvent) -> None:
@@ -228,9 +228,9 @@ class UsageTracker:
 
     def _add(self, event: UsageEvent) -> None:
         self._total.add(event)
-        self._agents.setdefault(event.agent, RunningTotals()).add(event)
-        self._models.setdefault(event.model, RunningTotals()).add(event)
-        self._threads.setdefault(event.thread_id, RunningTotals()).add(event)
+        self._agents[event.agent].add(event)
+        self._models[event.model].add(event)
+        self._threads[event.thread_id].add(event)
 
     def _forget_oldest(self, thread_id: str) -> None:
         if thread_id in self._threads:

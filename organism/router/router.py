@@ -97,7 +97,9 @@ class LLMRouter:
         self._ids = ids
         self._activity = activity or ActivityFeed()
         self._chance = chance
-        self._around = Surroundings(registry, self._announcer, clock, calibration or Calibration(), self._warn)
+        self._around = Surroundings(
+            registry, self._announcer, clock, Calibration() if calibration is None else calibration, self._warn
+        )
         self._setup = Setup(models, providers, prices, settings or RouterSettings(), self._around)
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}

@@ -19,7 +19,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from organism.errors import ConfigError, MissingExtraError, ProviderError, RejectedError
+from organism.errors import ConfigError, MissingExtraError, ProviderError, RejectedError, UnsupportedError
 from organism.providers import chat, embeddings
 from organism.providers.attachments import AttachmentBounds, extra_tokens
 from organism.providers.http import bounded_client
@@ -27,7 +27,7 @@ from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
 from organism.providers.vendors import VENDORS
 from organism.providers.wire import Json, rejected_or_uncertain, server_sent_data, unsent_or_uncertain
 from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.router.provider import Completion, CompletionRequest, Request, TextSink
+from organism.router.provider import Completion, CompletionRequest, ImagePart, Request, TextSink
 
 if TYPE_CHECKING:
     import httpx2
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 3.0
 _LOG_TAIL_BYTES = 2000
+_ITS_WORD = 500
 _VENDOR = VENDORS["llamacpp"]
 
 
@@ -81,6 +82,9 @@ class LocalProvider:
 
     def extra_tokens(self, request: Request) -> int:
         """Bound what the model's own template adds for tools; it reads no images."""
+        pieces = () if isinstance(request, EmbeddingRequest) else request.attachments()
+        if any(isinstance(piece, ImagePart) for piece in pieces):
+            raise UnsupportedError(self.name, "images")
         return extra_tokens(request, self.name, AttachmentBounds(), tool_tokens=_VENDOR.tool_tokens)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
@@ -106,7 +110,7 @@ class LocalProvider:
                 async with client.stream("POST", path, json=body) as response:
                     if response.is_error:
                         error_body = await response.aread()
-                        raise rejected_or_uncertain(self.name, response.status_code, error_body, response.headers)
+                        raise _refusal(rejected_or_uncertain(self.name, response.status_code, error_body, {}))
                     yield response
             except ProviderError:
                 raise
@@ -185,6 +189,13 @@ class LocalProvider:
         self._log.seek(max(0, self._log.tell() - _LOG_TAIL_BYTES))
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "no output"
+
+
+def _refusal(error: ProviderError) -> ProviderError:
+    """Take a 500 of llama.cpp's for what it is: its word on this one request, and not a server in trouble."""
+    if isinstance(error, RejectedError) and error.status == _ITS_WORD:
+        error.again = False
+    return error
 
 
 def default_threads() -> int:

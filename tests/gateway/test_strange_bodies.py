@@ -55,7 +55,34 @@ GOOD: dict[str, dict[str, Any]] = {
         "tool_choice": {"type": "function", "name": "f"},
         "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}},
     },
+    "/v1/messages": {
+        "model": "main",
+        "max_tokens": 5,
+        "system": [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "hi"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
+                {"type": "document", "title": "t", "source": {"type": "text", "data": "a", "media_type": "text/plain"}},
+            ]},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "s"},
+                {"type": "tool_use", "id": "c", "name": "f", "input": {"a": None}},
+            ]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "done"}]},
+            ]},
+        ],
+        "stop_sequences": ["END"],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "tool", "name": "f"},
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
+        "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
+    },
+    "/v1/embeddings": {"model": "main", "input": ["a b", [1, 2, 3]], "dimensions": 4, "encoding_format": "base64"},
 }  # fmt: skip
+GOOD["/v1/messages/count_tokens"] = GOOD["/v1/messages"]
 
 JUNK = st.one_of(
     st.none(),

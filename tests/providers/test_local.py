@@ -12,13 +12,21 @@ import msgspec
 import pytest
 
 from organism.budget.estimate import input_tokens_tight
-from organism.errors import ConfigError, RejectedError
+from organism.errors import ConfigError, RejectedError, UnsupportedError
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.local import LocalProvider
 from organism.providers.model_files import DEFAULT_MODEL, fetch, find
 from organism.providers.openai import OpenAIProvider
 from organism.router.embedding import EmbeddingRequest
-from organism.router.provider import ChatMessage, CompletionRequest, ResponseFormat, Tool, ToolCall, ToolResult
+from organism.router.provider import (
+    ChatMessage,
+    CompletionRequest,
+    ImagePart,
+    ResponseFormat,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -112,8 +120,18 @@ async def test_real_model_embeds(local: LocalProvider) -> None:
 
 async def test_text_too_long_for_the_model_is_rejected(local: LocalProvider) -> None:
     """What does not fit into one batch is refused with the reason, and costs nothing."""
-    with pytest.raises(RejectedError, match="too large to process"):
+    with pytest.raises(RejectedError, match="too large to process") as caught:
         await local.embed(EmbeddingRequest(model=DEFAULT_MODEL, inputs=("hello " * 700,)))
+
+    assert not caught.value.again, "it would say the same again, and is in no trouble"
+
+
+def test_images_are_refused_before_the_call(local: LocalProvider) -> None:
+    """The model reads words alone, and says so before anything is held."""
+    turn = ChatMessage("user", (ImagePart("image/png", b"?"),))
+
+    with pytest.raises(UnsupportedError, match="images"):
+        local.extra_tokens(CompletionRequest(model=DEFAULT_MODEL, messages=(turn,), max_output_tokens=1))
 
 
 async def wait_gone_child(local: LocalProvider) -> None:

@@ -72,10 +72,12 @@ class Control:
         self._receipts.restore(kept)
         self.owners.restore(kept)
         self._pauses.restore(kept)
+        roots = {view.thread_id: view.root_thread_id for view in self.rooms.pump.threads()}
+        self._recent.restore(kept, self.rooms.messages, roots)
 
     def recall(self, event: AnyEvent) -> None:
         """Take in an event that an earlier run has stored: for the lists and sums that people look at."""
-        self._recent.on_event(event)
+        self._recent.recall(event)
         self.look.recall(event)
 
     @property

@@ -1,19 +1,24 @@
 """What has happened lately, kept for people who look: messages between agents, ended threads, and how fast money goes.
 
-It listens to events and to messages on their way, and keeps a bounded number of each; nothing else depends on it; it
-begins anew with the process.
+It listens to events and to messages on their way, and keeps a bounded number of each; nothing else depends on it. After
+a restart it knows what the journal does: which threads were opened and ended, what each agent spent in which order, and
+the messages that still wait.
 """
 
 from collections import OrderedDict, deque
-from itertools import count
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import chain, count
 
 import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
+from organism.bus.records import MESSAGE
 from organism.control.views import Burn, Hop, ThreadSummary
 from organism.ids import USER
-from organism.messages import Envelope, as_text, type_name
+from organism.journal import Piece
+from organism.messages import RUNTIME_MESSAGES, Envelope, MessageRegistry, PayloadError, as_text, type_name
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 
 HOPS_KEPT = 5_000
@@ -50,6 +55,8 @@ class Recent:
     def __init__(self) -> None:
         self._numbers = count(1)
         self._hops: deque[Hop] = deque(maxlen=HOPS_KEPT)
+        self._recalled: dict[int, Hop] = {}
+        self._recalled_last: dict[str, int] = {}
         self._spent: dict[tuple[str, str], tuple[int, int, int]] = {}
         self._opened: dict[str, _Opened] = {}
         self._closed: OrderedDict[str, ThreadSummary] = OrderedDict()
@@ -78,6 +85,65 @@ class Recent:
                 self._close(event)
             case _:
                 pass
+
+    def recall(self, event: AnyEvent) -> None:
+        """Take an event in that an earlier process has stored; they come in order."""
+        if not isinstance(event, UsageEvent):
+            self.on_event(event)
+        elif event.outcome != "released":
+            self._sample(event)
+            last = self._recalled.get(self._recalled_last.get(event.thread_id, 0))
+            if last is not None and last.sender == event.agent:
+                self._recalled[last.number] = _charged(last, event)
+                return
+            hop = Hop(
+                number=next(self._numbers),
+                time_ns=event.time_ns,
+                thread_id=event.thread_id,
+                root_thread_id=event.root_thread_id,
+                sender=event.agent,
+                recipient=event.agent,
+                message_type="",
+                recalled=True,
+            )
+            self._recalled[hop.number] = _charged(hop, event)
+            self._recalled_last[event.thread_id] = hop.number
+            if len(self._recalled) > HOPS_KEPT:
+                oldest = self._recalled.pop(next(iter(self._recalled)))
+                if self._recalled_last[oldest.thread_id] == oldest.number:
+                    del self._recalled_last[oldest.thread_id]
+
+    def restore(self, pieces: Iterable[Piece], messages: MessageRegistry, roots: Mapping[str, str]) -> None:
+        """Take messages in that have waited since an earlier process.
+
+        Args:
+            pieces: What the journal has kept.
+            messages: The message types.
+            roots: The top of each open thread's tree.
+        """
+        waiting = []
+        for piece in pieces:
+            if piece.key.startswith(f"{MESSAGE}:"):
+                with suppress(PayloadError):  # of a type that is gone, and so is what it said
+                    waiting.append(messages.decode_envelope(piece.body))
+        for envelope in sorted(waiting, key=lambda envelope: envelope.created_ns):
+            if isinstance(envelope.payload, RUNTIME_MESSAGES):
+                continue
+            place = self._opening(envelope)
+            if place is None:
+                self.on_carried(roots.get(envelope.thread_id, envelope.thread_id), envelope, envelope.created_ns)
+            else:
+                kind, text = type_name(envelope.payload), as_text(envelope.payload)
+                self._hops[place] = replace(self._hops[place], message_type=kind, text=text[:_TEXT_MAX])
+
+    def _opening(self, envelope: Envelope) -> int | None:
+        """Return where the beginning of a thread stands, if this is the message that began it."""
+        if envelope.sender != USER or envelope.causation_id is not None:
+            return None
+        for place, hop in enumerate(self._hops):
+            if (hop.thread_id, hop.recipient) == (envelope.thread_id, envelope.recipient):
+                return place if not hop.message_type else None
+        return None
 
     def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
         """Take a message in that goes on its way: 1.5 us of each hop."""
@@ -130,7 +196,9 @@ class Recent:
 
     def hops(self, thread_id: str, *, content: bool) -> tuple[Hop, ...]:
         """Return the messages of a thread and its descendants, oldest first; their text only if asked for."""
-        found = (hop for hop in self._hops if thread_id in (hop.thread_id, hop.root_thread_id))
+        all_hops = chain(self._recalled.values(), self._hops)
+        found = [hop for hop in all_hops if thread_id in (hop.thread_id, hop.root_thread_id)]
+        found.sort(key=lambda hop: (hop.time_ns, hop.number))
         return tuple(hop if content else replace(hop, text=None) for hop in found)
 
     def closed(self) -> tuple[ThreadSummary, ...]:
@@ -176,13 +244,16 @@ class Recent:
         if event.outcome == "released":
             return
         more = event.cost_nanousd or 0
-        if not self._add_to_hop(event, more):
+        if not self._add_to_hop(event):
             cost, tokens, calls = self._spent.get((event.thread_id, event.agent), (0, 0, 0))
             self._spent[event.thread_id, event.agent] = (cost + more, tokens + event.usage.total, calls + 1)
-        names = (f"thread:{event.root_thread_id}", f"agent:{event.agent}", f"model:{event.model}")
-        self._samples.append(_Sample(event.time_ns, names, event.usage.total, more))
+        self._sample(event)
 
-    def _add_to_hop(self, event: UsageEvent, cost_nanousd: int) -> bool:
+    def _sample(self, event: UsageEvent) -> None:
+        names = (f"thread:{event.root_thread_id}", f"agent:{event.agent}", f"model:{event.model}")
+        self._samples.append(_Sample(event.time_ns, names, event.usage.total, event.cost_nanousd or 0))
+
+    def _add_to_hop(self, event: UsageEvent) -> bool:
         """Charge a message that is here already: usage is told after its commit, what agents say at once."""
         found = None
         for place in range(len(self._hops) - 1, max(-1, len(self._hops) - _HOPS_LOOKED_AT), -1):
@@ -193,13 +264,7 @@ class Recent:
                 found = place
         if found is None:
             return False
-        hop = self._hops[found]
-        self._hops[found] = replace(
-            hop,
-            cost_nanousd=hop.cost_nanousd + cost_nanousd,
-            tokens=hop.tokens + event.usage.total,
-            calls=hop.calls + 1,
-        )
+        self._hops[found] = _charged(self._hops[found], event)
         return True
 
     def _close(self, event: ThreadClosed) -> None:
@@ -219,3 +284,12 @@ class Recent:
         )
         if len(self._closed) > CLOSED_KEPT:
             self._closed.popitem(last=False)
+
+
+def _charged(hop: Hop, event: UsageEvent) -> Hop:
+    return replace(
+        hop,
+        cost_nanousd=hop.cost_nanousd + (event.cost_nanousd or 0),
+        tokens=hop.tokens + event.usage.total,
+        calls=hop.calls + 1,
+    )

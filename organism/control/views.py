@@ -87,6 +87,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         tokens: Tokens of these calls.
         calls: How many they were.
         text: What it says; ``None`` unless asked for.
+        recalled: Whether it is no message, but what its sender spent in a row before this process: the messages of
+            then are not kept, what they have cost is.
     """
 
     number: int
@@ -100,6 +102,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tokens: int = 0
     calls: int = 0
     text: str | None = None
+    recalled: bool = False
 
 
 class ThreadDetail(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ agents:
   planner: {model: main, next: writer}
   writer: {model: main}
   sleeper: {handler: "desk:sleep"}
+  janitor: {handler: "desk:clean"}
 """
 DESK = """\
 import anyio
@@ -36,6 +37,11 @@ async def sleep(message: Text, ctx: Context) -> Text:
     await ctx.llm.complete(message.text, max_output_tokens=16)
     await anyio.sleep_forever()
     return message
+
+async def clean(message: Text, ctx: Context) -> Text:
+    await ctx.llm.complete(message.text, max_output_tokens=16)
+    said = await ctx.approval("delete_files", "a.txt, <b>b.txt</b>")
+    return Text(f"allowed={said.allowed} because {said.note}")
 """
 
 
@@ -46,15 +52,26 @@ class Daemon:
         self._folder = folder
         (folder / "organism.yaml").write_text(ORGANISM)
         (folder / "desk.py").write_text(DESK)
+        self.start()
+
+    def start(self) -> None:
+        """Start the daemon, on what an earlier one has left."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"],
-            cwd=folder,
+            cwd=self._folder,
             stderr=subprocess.PIPE,
             text=True,
         )
         assert self.process.stderr is not None
         while '"ready"' not in self.process.stderr.readline():
             assert self.process.poll() is None
+
+    def kill(self) -> None:
+        """End the daemon as nothing can be caught."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def run(self, *arguments: str) -> str:
         """Run a command and return what it says."""
@@ -68,10 +85,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     try:
         yield running
     finally:
-        running.process.kill()
-        running.process.wait()
-        assert running.process.stderr is not None
-        running.process.stderr.close()
+        running.kill()
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +138,7 @@ def test_threads_are_raised_paused_and_ended_with_the_keyboard_after_a_question(
     """Every order is asked about first, with the harmless answer in focus, and what came of it is announced."""
     thread = daemon.run("send", "go", "--to", "sleeper")
     row = page.get_by_role("row", name=thread)
-    expect(row).to_contain_text("1 calls of 3 calls")
+    expect(row).to_contain_text("1 of 3 calls")
 
     row.get_by_role("button", name="end").press("Enter")
     expect(page.get_by_role("button", name="Leave it")).to_be_focused()
@@ -147,13 +161,57 @@ def test_threads_are_raised_paused_and_ended_with_the_keyboard_after_a_question(
     assert "terminated" in daemon.run("thread", thread)
 
 
+@pytest.mark.parametrize(("verb", "outcome"), [("allow", "allowed=True"), ("deny", "allowed=False")])
+def test_what_people_are_asked_is_shown_and_answered_after_a_question(
+    daemon: Daemon, page: Page, verb: str, outcome: str
+) -> None:
+    """The list shows exactly what is asked, as text; the answer carries a note, and its message goes on."""
+    thread = daemon.run("send", "go", "--to", "janitor")
+    asked = page.get_by_role("region", name="Waiting for a person")
+    expect(asked).to_contain_text("janitor asks for delete_files")
+    expect(page.get_by_role("row", name=thread)).to_contain_text("waits for a person")
+    expect(asked.locator("pre")).to_have_text("a.txt, <b>b.txt</b>")
+    asked.get_by_role("button", name=f"{verb} delete_files of janitor").press("Enter")
+    expect(page.get_by_role("button", name="Leave it")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(asked).to_be_visible()
+    asked.get_by_role("button", name=f"{verb} delete_files of janitor").press("Enter")
+    page.get_by_label("Why, for the agent").fill("it is time")
+    page.get_by_role("button", name=f"{verb.title()} it").press("Enter")
+    expect(page.get_by_role("status").filter(has_text="delete_files of janitor")).to_be_visible()
+    expect(asked).to_be_hidden()
+    page.get_by_label("show ended ones").check()
+    page.get_by_role("button", name=f"show {thread}").click()
+    page.get_by_label("show what messages say").check()
+    page.get_by_text("The same as a list").click()
+    expect(page.locator("#flow-list blockquote").last).to_have_text(f"{outcome} because it is time")
+
+
+def test_flow_of_a_thread_is_shown_after_a_restart(daemon: Daemon, browser: Browser) -> None:
+    """What was spent before the daemon was killed is in the picture when it is started again."""
+    thread = daemon.run("send", "go", "--to", "janitor")
+    daemon.run("approvals")
+    daemon.kill()
+    daemon.start()
+    page = browser.new_page()
+    page.set_default_timeout(20_000)
+    page.goto(daemon.run("dashboard"))
+    page.get_by_role("button", name=f"show {thread}").first.click()
+    page.get_by_text("The same as a list").click()
+    earlier = page.locator("#flow-list li").filter(has_text="before the daemon was started anew")
+    expect(earlier).to_contain_text("janitor, before the daemon was started anew, $0.0")
+    expect(page.get_by_role("img", name="Sequence of 2 messages between user, janitor")).to_be_visible()
+    daemon.run("terminate", thread)
+    page.close()
+
+
 def test_usage_appears_while_it_happens(daemon: Daemon, page: Page) -> None:
     """Events show up by themselves, and the charts by agent and model with them."""
     expect(page.get_by_role("status").filter(has_text="live")).to_be_visible()
     daemon.run("ask", "bridges")
     expect(page.locator("#live li").filter(has_text="writer used").first).to_be_visible()
-    assert "planner" in str(page.locator("#agents svg").get_attribute("aria-label"))
-    assert "main" in str(page.locator("#models svg").get_attribute("aria-label"))
+    expect(page.locator("#agents li").filter(has_text="planner")).to_contain_text("calls")
+    expect(page.locator("#models li").filter(has_text="main")).to_contain_text("tokens")
 
 
 def test_token_is_exchanged_and_a_wrong_one_is_refused(daemon: Daemon, browser: Browser) -> None:

@@ -1,6 +1,6 @@
 // Draws with the page's own means. Text from outside only ever becomes text nodes.
 
-import { amount, count, limits, usd } from "./format.js";
+import { amount, count, limits, share, usd } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARKS = [75, 90, 95];
@@ -29,7 +29,7 @@ export function bar(line, label) {
   const spent = Math.min(100, line.limit ? (line.spent * 100) / line.limit : 100);
   const held = Math.min(100 - spent, line.limit ? (line.held * 100) / line.limit : 0);
   const level = percent >= 95 ? "over" : percent >= 75 ? "near" : "good";
-  const words = `${amount(line.dimension, line.spent)} of ${amount(line.dimension, line.limit)} (${percent} %)`;
+  const words = share(line.dimension, line.spent, line.limit);
   const picture = svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", role: "img",
     "aria-label": `${label || line.dimension}: ${words}${line.held ? `, ${amount(line.dimension, line.held)} held` : ""}` },
     svg("rect", { class: "track", width: 100, height: 8 }),
@@ -53,21 +53,17 @@ export function breakdown(groups) {
   const size = (line) => (priced ? line.cost : line.tokens);
   lines.sort((a, b) => size(b) - size(a));
   const most = Math.max(1, size(lines[0]));
-  const height = lines.length * 44;
-  return svg("svg", { viewBox: `0 0 480 ${height}`, role: "img", width: "100%",
-    "aria-label": lines.map((line) => `${line.name}: ${usd(line.cost, line.unpriced)}, ${count(line.tokens)} tokens`).join("; ") },
-    ...lines.flatMap((line, place) => [
-      svg("text", { x: 0, y: place * 44 + 14 }, line.name),
-      svg("text", { x: 480, y: place * 44 + 14, "text-anchor": "end", class: "soft" },
-        `${usd(line.cost, line.unpriced)} · ${count(line.tokens)} tokens · ${count(line.calls)} calls`),
-      svg("rect", { class: "track", x: 0, y: place * 44 + 20, width: 480, height: 12, rx: 3 }),
-      svg("rect", { class: "good", x: 0, y: place * 44 + 20, width: (480 * size(line)) / most, height: 12, rx: 3 }),
-    ]));
+  return el("ul", { class: "breakdown" }, ...lines.map((line) => el("li", {},
+    el("span", {}, line.name),
+    el("span", { class: "soft" }, `${usd(line.cost, line.unpriced)} · ${count(line.tokens)} tokens · ${count(line.calls)} calls`),
+    svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("rect", { class: "track", width: 100, height: 8 }),
+      svg("rect", { class: "good", width: (100 * size(line)) / most, height: 8 })))));
 }
 
 /** Who wrote to whom, in order, and what it took: a lifeline for each, an arrow for each message. */
 export function sequence(hops) {
-  if (!hops.length) return el("p", {}, "No messages seen since the daemon was started.");
+  if (!hops.length) return el("p", {}, "No messages yet.");
   const names = [...new Set(hops.flatMap((hop) => [hop.sender, hop.recipient]))];
   const gap = 190, step = 44, left = 80, top = 44;
   const width = left * 2 + (names.length - 1) * gap, height = top + hops.length * step + 10;
@@ -75,7 +71,7 @@ export function sequence(hops) {
   const arrows = hops.map((hop, place) => {
     const y = top + place * step + 26, from = x(hop.sender), to = x(hop.recipient);
     const way = Math.sign(to - from) || 1;
-    const cost = hop.calls ? `${usd(hop.cost_nanousd)}, ${count(hop.tokens)} tokens` : hop.message_type;
+    const cost = hop.calls ? `${usd(hop.cost_nanousd)}, ${count(hop.tokens)} tokens${hop.recalled ? ", earlier" : ""}` : hop.message_type;
     const shape = from === to ? `M${from} ${y - 8} h36 v12 h-30` : `M${from} ${y} H${to - way * 8}`;
     const head = from === to ? `${from + 6},${y + 4} ${from + 14},${y} ${from + 14},${y + 8}`
       : `${to},${y} ${to - way * 9},${y - 5} ${to - way * 9},${y + 5}`;

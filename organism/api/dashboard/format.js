@@ -20,6 +20,13 @@ export function amount(dimension, value) {
   return `${count(value)} ${dimension}`;
 }
 
+/** How much of a limit is used: its unit once, and nothing that breaks between a number and its sign. */
+export function share(dimension, spent, limit) {
+  const percent = limit ? Math.floor((spent * 100) / limit) : 100;
+  const plain = ["tokens", "calls"].includes(dimension) ? count(spent) : amount(dimension, spent);
+  return `${plain} of ${amount(dimension, limit)} (${percent}\u00a0%)`;
+}
+
 export function span(seconds) {
   if (seconds < 120) return `${Math.floor(seconds)} s`;
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;

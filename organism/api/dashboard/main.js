@@ -11,6 +11,8 @@ const LIVE_MAX = 60;
 let chosen = null;
 let waiting = null;
 let asking = false;
+let mayOperate = true;
+let askedIn = new Set();
 
 $("login").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -74,11 +76,12 @@ async function refresh() {
   asking = true;
   try {
     const states = $("ended").checked ? [...OPEN, ...ENDED] : OPEN;
-    const [status, page, agents, models, team] = await Promise.all([
+    const [status, page, agents, models, team, asked] = await Promise.all([
       ask("/v1/status"), ask("/v1/threads", { state: states, limit: 50 }), ask("/v1/usage", { by: "agent" }),
-      ask("/v1/usage", { by: "model" }), ask("/v1/agents"),
+      ask("/v1/usage", { by: "model" }), ask("/v1/agents"), askApprovals(),
     ]);
     drawStatus(status);
+    drawApprovals(asked);
     drawThreads(page.threads);
     drawAgents(agents.groups, team);
     $("models").replaceChildren(breakdown(models.groups));
@@ -112,6 +115,46 @@ function drawStatus(status) {
   ].map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
+/** What exactly is asked is content: whoever may not see it is shown that something is asked, and cannot answer. */
+async function askApprovals() {
+  if (mayOperate) {
+    try {
+      return await ask("/v1/approvals", { content: "true" });
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status !== 403) throw error;
+      mayOperate = false;
+    }
+  }
+  return ask("/v1/approvals");
+}
+
+function drawApprovals(asked) {
+  const focused = document.activeElement?.dataset?.key;
+  askedIn = new Set(asked.map((one) => one.thread_id));
+  $("approvals").hidden = asked.length === 0;
+  $("approvals-list").replaceChildren(...asked.map((one) => {
+    const about = `${one.what} of ${one.agent}`;
+    const answer = (allowed) => (note) => order("POST", `/v1/approvals/${one.id}`, { allowed, note });
+    const actions = mayOperate ? [
+      button("allow", `allow:${one.id}`, () => confirm(`Allow ${about}, exactly as it is shown?`, "Allow it",
+        answer(true), `${about} allowed`, true), "", about), " ",
+      button("deny", `deny:${one.id}`, () => confirm(`Deny ${about}?`, "Deny it",
+        answer(false), `${about} denied`, true), "danger", about),
+    ] : [];
+    return el("li", {},
+      el("p", {}, el("strong", {}, one.agent), " asks for ", el("strong", {}, one.what), " in ",
+        button(one.thread_id, `asked:${one.thread_id}`, () => show(one.thread_id), "link"),
+        ", since ", el("time", {}, clock(one.asked_ns))),
+      one.detail ? el("pre", { tabindex: "0", "aria-label": "what exactly is asked" }, one.detail) : null,
+      el("p", {}, ...actions));
+  }));
+  refocus(focused);
+}
+
+function refocus(key) {
+  if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
 function drawThreads(threads) {
   $("no-threads").hidden = threads.length > 0;
   const focused = document.activeElement?.dataset?.key;
@@ -130,13 +173,13 @@ function drawThreads(threads) {
     ];
     return el("tr", {},
       el("td", {}, button(id, `show:${id}`, () => show(id), "link")),
-      el("td", {}, el("span", { class: `state-${thread.state}` }, thread.state)),
+      el("td", {}, el("span", { class: `state-${thread.state}` }, askedIn.has(id) ? "waits for a person" : thread.state)),
       el("td", {}, nearest ? bar(nearest) : "no limit"),
       el("td", { class: "number" }, usd(thread.budget.spent.cost_nanousd, thread.budget.unpriced_calls)),
       el("td", { class: "number" }, count(thread.budget.spent.tokens)),
       el("td", { class: "do" }, ...actions));
   }));
-  if (focused) document.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+  refocus(focused);
 }
 
 function drawAgents(groups, team) {
@@ -174,12 +217,13 @@ async function drawThread() {
   $("thread-budgets").replaceChildren(...budgets.flatMap((budget) => bars(budget, scope(budget.account))));
   $("flow").replaceChildren(sequence(messages));
   $("flow-list").replaceChildren(...messages.map((hop) => el("li", {},
-    `${hop.sender} to ${hop.recipient}: ${hop.message_type}${hop.calls ? `, ${usd(hop.cost_nanousd)}, ${count(hop.tokens)} tokens` : ""}`,
+    `${hop.recalled ? `${hop.sender}, before the daemon was started anew` : `${hop.sender} to ${hop.recipient}: ${hop.message_type || "a message"}`}` +
+    (hop.calls ? `, ${usd(hop.cost_nanousd)}, ${count(hop.tokens)} tokens` : ""),
     hop.text === null ? null : el("blockquote", {}, hop.text))));
 }
 
-function button(label, key, onclick, kind = "") {
-  return el("button", { type: "button", class: kind, "data-key": key, "aria-label": kind === "link" ? `show ${label}` : `${label} ${key.split(":")[1]}`, onclick }, label);
+function button(label, key, onclick, kind = "", about = key.split(":")[1]) {
+  return el("button", { type: "button", class: kind, "data-key": key, "aria-label": kind === "link" ? `show ${label}` : `${label} ${about}`, onclick }, label);
 }
 
 function say(text) {
@@ -187,15 +231,17 @@ function say(text) {
 }
 
 /** Ask first; the answer that does nothing has the focus. */
-function confirm(question, yes, act, done) {
+function confirm(question, yes, act, done, noted = false) {
   const dialog = $("confirm");
+  $("confirm-note-line").hidden = !noted;
+  $("confirm-note").value = "";
   $("confirm-question").textContent = question;
   $("confirm-yes").textContent = yes;
   dialog.returnValue = "";
   dialog.onclose = async () => {
     if (dialog.returnValue !== "yes") return;
     try {
-      await act();
+      await act($("confirm-note").value);
       say(done);
     } catch (error) {
       say(error.message);

@@ -1,0 +1,88 @@
+"""What people look at after a restart: the flow of a thread is made of what the journal has kept."""
+
+from pathlib import Path
+
+import anyio
+
+from organism import Context, Organism, Text, agent
+from organism.stores.sqlite import SqliteJournal
+from organism.testing import ScriptedProvider, VirtualClock, run
+
+
+@agent(next="writer")
+async def planner(message: Text, ctx: Context) -> Text:
+    """Ask twice, and hand on."""
+    for _ in range(2):
+        await ctx.llm.complete("plan", max_output_tokens=5)
+    return Text("a plan")
+
+
+@agent()
+async def writer(message: Text, ctx: Context) -> Text:
+    """Ask once and then take long."""
+    await ctx.llm.complete("write", max_output_tokens=5)
+    await anyio.sleep(100)
+    return Text("a text")
+
+
+def test_flow_of_a_thread_outlives_the_process(tmp_path: Path) -> None:
+    """Who spent what in which order, and what still waits, is shown after a restart; nothing is counted twice."""
+    path = tmp_path / "j.db"
+
+    def organism() -> Organism:
+        return Organism(
+            [planner, writer],
+            models={"main": "scripted/m"},
+            providers={"scripted": ScriptedProvider(["one two"], latency_s=1)},
+            provider_kinds={"scripted": "local"},
+            clock=VirtualClock(),
+            journal=SqliteJournal(path),
+        )
+
+    async def before() -> str:
+        async with organism() as it:
+            thread = (await it.control.open_thread("go")).thread_id
+            await anyio.sleep(5)
+            flow = it.control.look.thread(thread, content=True).messages
+            assert [(hop.sender, hop.recipient, hop.calls, hop.text) for hop in flow] == [
+                ("user", "planner", 0, "go"),
+                ("planner", "writer", 2, "a plan"),
+            ]
+            return thread
+
+    async def after(thread: str) -> None:
+        async with organism() as it:
+            look = it.control.look
+            flow = look.thread(thread, content=True).messages
+            assert [(hop.sender, hop.recipient, hop.calls, hop.text, hop.recalled) for hop in flow] == [
+                ("user", "planner", 0, None, False),
+                ("planner", "planner", 2, None, True),
+                ("planner", "writer", 0, "a plan", False),
+                ("writer", "writer", 1, None, True),
+            ]
+            assert flow[1].tokens == 2 * 3
+            await it.wait(thread)
+            last = look.thread(thread).messages[-1]
+            assert (last.sender, last.recipient, last.calls, last.text) == ("writer", "user", 0, None)
+
+    run(after, run(before))
+
+
+def test_message_that_began_a_thread_is_shown_while_it_waits(tmp_path: Path) -> None:
+    """A thread whose first message has not been handled shows it once, with its text for those who may see it."""
+    path = tmp_path / "j.db"
+
+    async def scenario() -> None:
+        for round_ in range(2):
+            async with Organism([writer], clock=VirtualClock(), journal=SqliteJournal(path)) as it:
+                if round_ == 0:
+                    await it.control.pause_agent("writer")
+                    thread = (await it.control.open_thread("go")).thread_id
+                    await it.control.send(thread, "on")
+                flow = it.control.look.thread(thread, content=True).messages
+                assert [(hop.sender, hop.recipient, hop.text) for hop in flow] == [
+                    ("user", "writer", "go"),
+                    ("user", "writer", "on"),
+                ]
+
+    run(scenario)

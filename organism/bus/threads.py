@@ -86,8 +86,9 @@ class Lane(msgspec.Struct, eq=False, gc=False):
 
     def pop(self) -> None:
         """Take the first message off; it has been handled."""
-        self.queue.popleft()
-        if not self.queue:
+        queue = self.queue
+        queue.popleft()
+        if not queue:
             self.queue = _NONE_QUEUED
 
     @property

@@ -99,6 +99,8 @@ class Supervisor:
         """Be done with a message that no handler is to see; whether it is one."""
         name = lane.agent
         agent = self._in_force.agents.get(name)
+        if agent is not None and not (lane.attempts or self.stopped or is_runtime(envelope.payload)):
+            return False  # as nearly always
         if is_runtime(envelope.payload) and (agent is None or not self._wants(agent, envelope)):
             self._complete(thread, lane, envelope, lane.stored)
         elif agent is None:
@@ -123,7 +125,8 @@ class Supervisor:
 
     async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> bool:
         """Run the handler once; ``False`` when it failed and is to be run again."""
-        at_first, runs = self._in_force.agents, self._in_force.runs
+        in_force = self._in_force
+        at_first, runs = in_force.agents, in_force.runs
         runner = self._runner_of(lane.agent)
         trace = thread.origin.trace
         if trace is not None:
@@ -139,8 +142,8 @@ class Supervisor:
             runs.end()
         if isinstance(ending, Done):
             try:
-                agents = self._in_force.agents if lane.agent in self._in_force.agents else at_first
-                outgoing = resolve(runner.agent, envelope, ending.drafts, agents, self._in_force.bounds)
+                agents = in_force.agents if lane.agent in in_force.agents else at_first
+                outgoing = resolve(runner.agent, envelope, ending.drafts, agents, in_force.bounds)
                 state = encode_state(lane.state) if lane.state else b"{}"
             except (OrganismError, TypeError) as error:
                 lane.forget_run()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import budgets_ours, floors, messages_ours
+from bench.bytecodes import count
 from bench.catalog import WORKLOADS
 from bench.stopwatch import Figures, Stopwatch
 from organism import Text
@@ -31,6 +32,14 @@ def _best(side: Callable[[int], Figures], size: int) -> float:
 def test_a_hop_costs_no_more_than_a_few_hops_through_a_queue() -> None:
     """A message handed to an agent, with budget, bounds and journal, costs less than 9 times a bare asyncio queue."""
     assert _best(messages_ours.ping_pong, 3000) < 9 * _best(floors.queue_ping_pong, 3000)
+
+
+def test_a_hop_and_a_question_are_made_of_few_instructions() -> None:
+    """What the clock of a busy machine hides is counted: the bytecode instructions of a hop and of a question."""
+    hop = sum(part.instructions for part in count(messages_ours.ping_pong, 100).values())
+    question = sum(part.instructions for part in count(messages_ours.asks_alone, 100).values())
+    assert 0 < hop < 2000
+    assert hop < question < 4000
 
 
 def test_the_cost_of_a_message_does_not_grow_with_the_number_of_threads() -> None:

@@ -1,0 +1,112 @@
+"""Counts the bytecode instructions of a workload by part: ``python -m bench.bytecodes [W1 ...]``.
+
+A count is the same in every run and on every machine with the same Python, however busy, so it shows what a change does
+where the clock only shows the weather. What runs in C inside of one instruction does not show: it is small here.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import PurePath
+from types import CodeType, FrameType
+from typing import Any
+
+import msgspec
+
+from bench import messages_ours
+from bench.stopwatch import Figures
+
+PARTS = {
+    "the handler's run: context, scope, deadline": ("run.py", "leash.py", "context.py", "deadlines.py", "tracing.py"),
+    "supervision: may it run, how did it end": ("supervisor.py", "in_force.py", "activity.py", "agent.py"),
+    "recipients, checks, weighing": ("outgoing.py", "routing.py"),
+    "the envelope: id, instant": ("envelopes.py", "ids.py", "clock.py"),
+    "mailbox and lane": ("delivery.py", "mailbox.py", "threads.py"),
+    "the journal": ("keeper.py", "memory.py", "records.py", "memo.py", "tables.py"),
+    "told to who listens": ("outbox.py", "tracker.py", "recent.py", "messages.py", "events.py"),
+    "workers": ("workers.py", "lifecycle.py"),
+    "opening and ending threads": ("pump.py", "registry.py", "ledger.py", "fold.py", "account_book.py", "app.py"),
+    "asyncio and AnyIO": ("base_events.py", "events.py", "selectors.py", "signal.py", "_asyncio.py", "queues.py"),
+}
+"""What the modules are for that the workloads go through; the rest is shown together."""
+
+
+class Count(msgspec.Struct):
+    """Calls and instructions of one item."""
+
+    calls: float = 0.0
+    instructions: float = 0.0
+
+
+def count(side: Callable[[int], Figures], size: int) -> dict[str, Count]:
+    """Return what one item takes, by part: of twice the size, what is more than of the size."""
+    side(size)  # what is done once only is not counted
+    small, large = _traced(side, size), _traced(side, 2 * size)
+    found: dict[str, Count] = {}
+    for code, instructions in large[1].items():
+        part = found.setdefault(_part(code), Count())
+        part.instructions += (instructions - small[1][code]) / size
+        part.calls += (large[0][code] - small[0][code]) / size
+    return found
+
+
+def _traced(side: Callable[[int], Figures], size: int) -> tuple[Counter[CodeType], Counter[CodeType]]:
+    calls: Counter[CodeType] = Counter()
+    instructions: Counter[CodeType] = Counter()
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        if event == "call":
+            calls[frame.f_code] += 1
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        elif event == "opcode":
+            instructions[frame.f_code] += 1
+        return trace
+
+    sys.settrace(trace)
+    try:
+        side(size)
+    finally:
+        sys.settrace(None)
+    return calls, instructions
+
+
+def _part(code: CodeType) -> str:
+    path = PurePath(code.co_filename)
+    if path.parent.name == "bench":
+        return "the workload itself"
+    if path.parent.name == "asyncio":
+        return "asyncio and AnyIO"
+    return next((part for part, names in PARTS.items() if path.name in names), "the rest")
+
+
+def table(found: dict[str, Count], items: int) -> list[str]:
+    """Write counts as a table, for one of so many items that each of the workload's is made of."""
+    whole = sum(part.instructions for part in found.values())
+    lines = ["| part | calls | instructions | share |", "| --- | ---: | ---: | ---: |"]
+    for name, part in sorted(found.items(), key=lambda item: -item[1].instructions):
+        if part.instructions >= items:
+            share = 100 * part.instructions / whole
+            lines.append(f"| {name} | {part.calls / items:.1f} | {part.instructions / items:,.0f} | {share:.0f} % |")
+    calls = sum(part.calls for part in found.values())
+    return [*lines, f"| all | {calls / items:.1f} | {whole / items:,.0f} | 100 % |"]
+
+
+WORKLOADS: dict[str, tuple[Callable[[int], Figures], int, int]] = {
+    "W1": (messages_ours.ping_pong, 300, 1),
+    "W2": (messages_ours.chains, 30, 10),
+    "W3": (messages_ours.fan_out, 5, 100),
+    "W4": (messages_ours.asks_alone, 300, 1),
+}
+"""Which side, how large, and how many of the table's items are in one of its."""
+
+
+def main() -> None:
+    """Count what was asked for."""
+    for name in sys.argv[1:] or WORKLOADS:
+        side, size, items = WORKLOADS[name]
+        print(f"\n**{name}**\n")
+        print("\n".join(table(count(side, size), items)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

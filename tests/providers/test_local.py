@@ -126,7 +126,7 @@ async def test_text_too_long_for_the_model_is_rejected(local: LocalProvider) -> 
     assert not caught.value.again, "it would say the same again, and is in no trouble"
 
 
-def test_images_are_refused_before_the_call(local: LocalProvider) -> None:
+async def test_images_are_refused_before_the_call(local: LocalProvider) -> None:
     """The model reads words alone, and says so before anything is held."""
     turn = ChatMessage("user", (ImagePart("image/png", b"?"),))
 

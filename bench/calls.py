@@ -1,4 +1,4 @@
-"""W6: what a call costs on its way to a provider and back: the SDK, pydantic-ai, LiteLLM's proxy, and organism.
+"""W6: what a call costs on its way to a provider: the SDK, pydantic-ai, LiteLLM's proxy, organism and its gateway.
 
 The provider is a stub in a process of its own that answers at once, so that all the time is on our side.
 """
@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
+from bench.gateway import gateway
 from bench.litellm import KEY, Proxy, proxy
 from bench.stopwatch import Figures, Stopwatch, cpu_s_of, percentile
 from organism import Context, Limits, Organism, Text, agent
@@ -113,25 +114,32 @@ def raw_sdk(count: int, at_once: int = 1) -> Figures:
 
 def litellm_proxy(count: int, at_once: int = 1) -> Figures:
     """The official SDK through LiteLLM's proxy; its time of the processor is that of both processes."""
+    with stub() as address, proxy(address) as running:
+        return asyncio.run(_through(running, count, at_once))
+
+
+def our_gateway(count: int, at_once: int = 1) -> Figures:
+    """The official SDK through a daemon's gateway; its time of the processor is that of both processes."""
+    with stub() as address, gateway(address) as running:
+        return asyncio.run(_through(running, count, at_once))
+
+
+async def _through(running: Proxy, count: int, at_once: int) -> Figures:
     import openai
 
-    async def main(running: Proxy) -> Figures:
-        async with openai.AsyncOpenAI(api_key=KEY, base_url=running.url, max_retries=0) as client:
+    async with openai.AsyncOpenAI(api_key=KEY, base_url=running.url, max_retries=0) as client:
 
-            async def call() -> object:
-                return await client.chat.completions.create(
-                    model="stub", messages=[{"role": "user", "content": "hello"}], max_completion_tokens=16
-                )
+        async def call() -> object:
+            return await client.chat.completions.create(
+                model="stub", messages=[{"role": "user", "content": "hello"}], max_completion_tokens=16
+            )
 
-            await _many(call, 20 * at_once, at_once)
-            before = cpu_s_of(running.pid)
-            figures = await _many(call, count, at_once)
-            calls = max(1, count // at_once) * at_once + 20  # with those that warm up, which cost the same here
-            proxy_us = (cpu_s_of(running.pid) - before) / calls * 1e6
-            return figures | {"cpu_us": figures["cpu_us"] + proxy_us, "proxy_us": proxy_us}
-
-    with stub() as address, proxy(address) as running:
-        return asyncio.run(main(running))
+        await _many(call, 20 * at_once, at_once)
+        before = cpu_s_of(running.pid)
+        figures = await _many(call, count, at_once)
+        calls = max(1, count // at_once) * at_once + 20  # with those that warm up, which cost the same here
+        proxy_us = (cpu_s_of(running.pid) - before) / calls * 1e6
+        return figures | {"cpu_us": figures["cpu_us"] + proxy_us, "proxy_us": proxy_us}
 
 
 def pydantic_ai(count: int, at_once: int = 1) -> Figures:
@@ -212,6 +220,11 @@ def raw_sdk_together(count: int) -> Figures:
 def litellm_proxy_together(count: int) -> Figures:
     """Fifty at a time."""
     return litellm_proxy(count, 50)
+
+
+def our_gateway_together(count: int) -> Figures:
+    """Fifty at a time."""
+    return our_gateway(count, 50)
 
 
 def ours_together(count: int) -> Figures:

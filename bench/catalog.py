@@ -117,6 +117,7 @@ WORKLOADS = {
             Side("organism", "calls:ours"),
             Side("organism, without the network", "calls:without_network"),
             Side("pydantic-ai with UsageLimits", "calls:pydantic_ai", 1.0, "pydantic-ai-slim"),
+            Side("the SDK through organism's gateway", "calls:our_gateway"),
             Side("the SDK through LiteLLM's proxy", "calls:litellm_proxy", 0.4, LITELLM),
             Side("floor: the SDK", "calls:bare_sdk"),
             Side("floor: the SDK without its types", "calls:raw_sdk"),
@@ -130,6 +131,7 @@ WORKLOADS = {
         sides=(
             Side("organism", "calls:ours_together"),
             Side("pydantic-ai with UsageLimits", "calls:pydantic_ai_together", 1.0, "pydantic-ai-slim"),
+            Side("the SDK through organism's gateway", "calls:our_gateway_together"),
             Side("the SDK through LiteLLM's proxy", "calls:litellm_proxy_together", 0.4, LITELLM),
             Side("floor: the SDK", "calls:bare_sdk_together"),
             Side("floor: the SDK without its types", "calls:raw_sdk_together"),

@@ -20,7 +20,7 @@ def gateway_settings(loaded: LoadedConfig) -> Settings | None:
     if section is None:
         return None
     return Settings(
-        models=tuple(section.models or loaded.config.llm.models),
+        models=tuple(section.models),
         keys=_keys(loaded, section.keys),
         tokens=section.tokens,
         limits=_limits(section.limits),

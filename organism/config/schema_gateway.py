@@ -38,4 +38,6 @@ class GatewaySection(Section, frozen=True, kw_only=True):
     inject_note: Annotated[
         bool, Meta(description="whether the model is told in a system note that a threshold was crossed")
     ] = False
-    threads: Annotated[Positive, Meta(description="open threads that one key may have named itself")] = 1000
+    threads: Annotated[
+        Positive, Meta(description="open threads of one key; then the one that was idle longest, for an hour, ends")
+    ] = 1000

@@ -40,9 +40,9 @@ class Owners:
         self._owners[thread_id] = order.by
         self._journal.append(Keep(_PREFIX + thread_id, thread_id, Owner(order.by)))
 
-    def count(self, by: str) -> int:
-        """Count the open threads of a caller."""
-        return sum(owner == by for owner in self._owners.values())
+    def of(self, by: str) -> tuple[str, ...]:
+        """Return the open threads of a caller."""
+        return tuple(thread_id for thread_id, owner in self._owners.items() if owner == by)
 
     def check(self, thread_id: str, order: Order) -> None:
         """Let a caller reach a thread, or say that there is none: others' threads are no business of its.

@@ -38,13 +38,14 @@ class Calls:
         """
         standing = self._rooms.pump.standing
         warning = self._news(payer)
+        who = payer.thread_id, payer.spender
         try:
-            answer = await standing.complete(payer.thread_id, payer.spender, self._noted(request, warning), on_text)
+            answer = await standing.complete(*who, self._noted(request, warning), on_text, payer.trace)
         except BudgetExhaustedError as error:
             if not error.shortfall.wrap_up:
                 raise
             warning = self._last_warning(error.shortfall)
-            answer = await standing.complete(payer.thread_id, payer.spender, self._noted(request, warning), on_text)
+            answer = await standing.complete(*who, self._noted(request, warning), on_text, payer.trace)
         await self._rooms.journal.commit()
         if warning is not None and self._inject_note:
             self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
@@ -54,7 +55,7 @@ class Calls:
         """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""
         if not isinstance(request, EmbeddingRequest):
             return await self.complete(payer, request, None)
-        embeddings = await self._rooms.pump.standing.embed(payer.thread_id, payer.spender, request)
+        embeddings = await self._rooms.pump.standing.embed(payer.thread_id, payer.spender, request, payer.trace)
         await self._rooms.journal.commit()
         return embeddings
 

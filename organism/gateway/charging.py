@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import msgspec
 
-from organism.amounts import Limits
+from organism.amounts import NS_PER_S, Limits
 from organism.api.tokens import Caller
 from organism.control.control import Control
 from organism.control.orders import Order
@@ -14,6 +14,10 @@ from organism.gateway.faults import Fault, FaultError
 from organism.gateway.keys import KEY_PREFIX
 from organism.gateway.settings import Key, Settings
 from organism.ids import THREAD_ID
+from organism.usage.events import AnyEvent, ThreadClosed
+
+IDLE_S = 3600
+"""A thread that a key has named and not used for so many seconds makes room for another, if it must."""
 
 _OWN = ("key-", "token-")
 """Begin the names of threads that belong to one key or token each, which nobody else may name."""
@@ -25,10 +29,12 @@ class Payer(msgspec.Struct, frozen=True):
     Attributes:
         thread_id: The thread.
         spender: Who is named as the agent that asks.
+        trace: The ``traceparent`` of the request, if there is one.
     """
 
     thread_id: str
     spender: str
+    trace: str | None = None
 
 
 class _Account(msgspec.Struct, frozen=True):
@@ -55,6 +61,10 @@ class Charging:
         self._threads_max = settings.threads
         self._keys = {key.name: key for key in settings.keys}
         self._given = _given(settings.keys)
+        self._now_ns = control.rooms.clock.monotonic_ns
+        self._since_ns = self._now_ns()
+        self._used: dict[str, int] = {}
+        control.rooms.usage.on_event(self._forget, ThreadClosed)
 
     def payer(self, caller: Caller, named: str, trace: str | None = None) -> Payer:
         """Return who pays for a request.
@@ -67,7 +77,7 @@ class Charging:
         Raises:
             ThreadClosedError: The thread has ended, or is not the caller's.
             ConfigError: The name cannot be a thread's.
-            FaultError: The caller has too many threads open.
+            FaultError: The caller has too many threads open, and none that has been idle for long.
             StoppedError: The organism is stopping.
         """
         account = self._account_of(caller)
@@ -81,7 +91,8 @@ class Charging:
                 self._check_new(thread_id, order)
             self._standing.open(thread_id, account.spender, limits=account.limits, labels=account.labels, trace=trace)
             self._control.owners.note(thread_id, order)
-        return Payer(thread_id, account.spender)
+        self._used[thread_id] = self._now_ns()
+        return Payer(thread_id, account.spender, trace)
 
     def _account_of(self, caller: Caller) -> _Account:
         key = self._keys.get(caller.name.removeprefix(KEY_PREFIX)) if caller.name.startswith(KEY_PREFIX) else None
@@ -94,9 +105,21 @@ class Charging:
         """Refuse a name that is kept for somebody else, and one thread too many."""
         if thread_id.startswith(_OWN) or thread_id in self._given:
             raise ThreadClosedError(thread_id)
-        if self._control.owners.count(order.by) >= self._threads_max:
-            message = f"this key has {self._threads_max:,} threads open; have the operator end some"
+        if len(mine := self._control.owners.of(order.by)) >= self._threads_max and not self._end_idle(mine):
+            message = f"this key has {self._threads_max:,} threads open, each used lately; have the operator end some"
             raise FaultError(Fault(status=429, kind="rate", code="too_many_threads", message=message, retry=False))
+
+    def _forget(self, event: AnyEvent) -> None:
+        self._used.pop(event.thread_id, None)
+
+    def _end_idle(self, threads: Iterable[str]) -> bool:
+        """End the thread that nobody has used for the longest time, if that is long; whether there was one."""
+        named = [name for name in threads if not name.startswith(_OWN) and name not in self._given]
+        if not named:
+            return False
+        oldest = min(named, key=lambda name: self._used.get(name, self._since_ns))
+        idle_ns = self._now_ns() - self._used.get(oldest, self._since_ns)
+        return idle_ns > IDLE_S * NS_PER_S and self._standing.end_idle(oldest)
 
 
 def _own(kind: str, name: str) -> str:

@@ -50,6 +50,11 @@ class Gateway:
         self.calls = Calls(control, inject_note=settings.inject_note)
         self._rooms = control.rooms
 
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The models that may be asked for, as things are."""
+        return self.settings.models or tuple(self._rooms.pump.router.models)
+
     def read(self, format_: Format, body: bytes) -> AskedFor[Any]:
         """Return what a request asks for.
 
@@ -57,8 +62,8 @@ class Gateway:
             FaultError: It cannot be honoured, or asks for a model that is not offered.
         """
         asked = format_.read(parsed(body), self.settings.max_output_tokens)
-        if asked.request.model not in self.settings.models:
-            raise unknown_model(asked.request.model, self.settings.models)
+        if asked.request.model not in (offered := self.offered):
+            raise unknown_model(asked.request.model, offered)
         return asked
 
     def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer]:

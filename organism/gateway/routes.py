@@ -61,6 +61,7 @@ def gateway_group(control: Control, tokens: TokenBook, settings: Settings) -> Gr
     routers.append(_models(gateway, control.rooms.clock.now_ns() // 1_000_000_000))
     rules = [_rule(path, format_.error, known) for path, format_ in FORMATS.items()]
     rules.append(_rule(COUNT, messages.error, known))
+    rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
     rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
     return Group(tuple(routers), tuple(rules))
 
@@ -92,8 +93,6 @@ def _counting(gateway: exchange.Gateway, format_: Format) -> Any:
 
 
 def _models(gateway: exchange.Gateway, created_s: int) -> Router:
-    offered = gateway.settings.models
-
     def model(name: str) -> Json:
         """Show a model in OpenAI's words and in Anthropic's, whose clients both ask here."""
         created_at = datetime.fromtimestamp(created_s, UTC).isoformat()
@@ -103,6 +102,7 @@ def _models(gateway: exchange.Gateway, created_s: int) -> Router:
     @get("/", opt=needs("send"), include_in_schema=False)
     async def list_models() -> Json:
         """List the models that are offered."""
+        offered = gateway.offered
         first, last = (offered[0], offered[-1]) if offered else (None, None)
         page = {"has_more": False, "first_id": first, "last_id": last}
         return {"object": "list", "data": [model(name) for name in offered]} | page
@@ -110,7 +110,7 @@ def _models(gateway: exchange.Gateway, created_s: int) -> Router:
     @get("/{name:str}", opt=needs("send"), include_in_schema=False)
     async def show_model(name: FromPath[str]) -> Response[Json]:
         """Show one of them."""
-        if name not in offered:
+        if name not in (offered := gateway.offered):
             fault = unknown_model(name, offered).fault
             return Response(error_body(fault), status_code=fault.status)
         return Response(model(name))

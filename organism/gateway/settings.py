@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How the gateway serves.
 
     Attributes:
-        models: The models it offers.
+        models: The models it offers; all that there are at the time unless some are named.
         keys: The keys it knows beside tokens.
         tokens: Whether tokens with the scope ``send`` are keys too.
         limits: Of each thread it opens; those of all threads unless given.
@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         threads: How many open threads a key may have named itself.
     """
 
-    models: tuple[str, ...]
+    models: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
     tokens: bool = True
     limits: Limits | None = None

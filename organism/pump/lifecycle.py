@@ -295,6 +295,14 @@ class Lifecycle:
                 self._registry.pause_time(thread.id)
                 self._keeper.thread(thread)
 
+    def end_idle(self, thread: Thread, reason: str) -> bool:
+        """End a thread as completed at once, if nothing of it goes on; whether it was."""
+        if thread.status != "open" or thread.at_work or self._router.busy(thread.id):
+            return False
+        thread.status = "closing"
+        self._finish(thread, "completed", reason)
+        return True
+
     async def close(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> ThreadResult:
         """End a thread by order; one that is ending already keeps its outcome."""
         if thread.status != "closing":

@@ -21,6 +21,7 @@ from organism.router.call import Call
 from organism.router.embedding import EmbeddingRequest, Embeddings
 from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 from organism.router.router import LLMRouter
+from organism.tracing import Work, parse_trace, working
 
 A = TypeVar("A", Completion, Embeddings)
 
@@ -107,7 +108,12 @@ class StandingThreads:
         self._life.begin(thread)
 
     async def complete(
-        self, thread_id: str, spender: str, request: CompletionRequest, on_text: TextSink | None = None
+        self,
+        thread_id: str,
+        spender: str,
+        request: CompletionRequest,
+        on_text: TextSink | None = None,
+        trace: str | None = None,
     ) -> Completion:
         """Make a call that a thread pays for. The answer is not remembered: the same call made again is a new one.
 
@@ -116,6 +122,7 @@ class StandingThreads:
             spender: Who is named as the agent that asks.
             request: What to ask; its ``model`` is one of the configuration.
             on_text: Called with each piece of the answer as it arrives.
+            trace: The ``traceparent`` of whoever asks; the thread's own where there is none.
 
         Raises:
             ThreadClosedError: The thread is not open, or was ended during the call, which is charged as abandoned.
@@ -123,13 +130,27 @@ class StandingThreads:
             StoppedError: The organism is stopping.
             OrganismError: See :meth:`organism.router.router.LLMRouter.complete`.
         """
-        return await self._paid(thread_id, spender, request, lambda call: self._router.complete(call, on_text))
+        return await self._paid(thread_id, spender, request, lambda call: self._router.complete(call, on_text), trace)
 
-    async def embed(self, thread_id: str, spender: str, request: EmbeddingRequest) -> Embeddings:
+    async def embed(
+        self, thread_id: str, spender: str, request: EmbeddingRequest, trace: str | None = None
+    ) -> Embeddings:
         """Have vectors made that a thread pays for; see :meth:`complete`."""
-        return await self._paid(thread_id, spender, request, self._router.embed)
+        return await self._paid(thread_id, spender, request, self._router.embed, trace)
 
-    async def _paid(self, thread_id: str, spender: str, request: Request, make: Callable[[Call], Awaitable[A]]) -> A:
+    def end_idle(self, thread_id: str) -> bool:
+        """End a standing thread as done if no call of it is under way; whether it was."""
+        thread = self._life.find(thread_id)
+        return thread is not None and thread.standing and self._life.end_idle(thread, "idle")
+
+    async def _paid(
+        self,
+        thread_id: str,
+        spender: str,
+        request: Request,
+        make: Callable[[Call], Awaitable[A]],
+        trace: str | None,
+    ) -> A:
         if not self._door.accepting:
             raise StoppedError
         thread = self._life.get(thread_id)
@@ -141,8 +162,10 @@ class StandingThreads:
             request=request,
             labels=thread.labels,
         )
+        outside = parse_trace(trace)
+        above = str(outside) if outside is not None else thread.origin.trace
         answer: A | None = None
-        with self._working(thread):
+        with self._working(thread), working(Work(thread_id=thread.id, agent=spender, message_id="", trace=above)):
             answer = await make(call)
         if answer is None:  # it was cut short
             raise ThreadClosedError(thread_id) if thread.status == "closing" else StoppedError

@@ -12,6 +12,8 @@ import pytest
 from organism import Limits, Text
 from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.stores.sqlite import SqliteJournal
+from organism.testing import ManualClock
+from organism.usage.events import UsageEvent
 from tests.gateway.conftest import KEY, OTHER_KEY, key
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +150,41 @@ async def test_names_are_bounded_in_form_and_number(served: Serve) -> None:
         with pytest.raises(openai.BadRequestError):
             await ask(gateway.client.with_options(api_key=OTHER_KEY), "no/name")
         assert len(gateway.organism.threads()) == 2
+
+
+async def test_a_thread_that_nobody_uses_makes_room_for_another(served: Serve) -> None:
+    """A key that names a thread for each conversation is not stuck: the one idle longest ends, if for an hour."""
+    clock = ManualClock()
+    async with served(gateway={"threads": 3}, clock=clock) as gateway:
+        for name in ("first", "second", None):
+            await ask(gateway.client, name)
+            clock.advance(60)
+        await ask(gateway.client, "first")
+        with pytest.raises(openai.RateLimitError):
+            await ask(gateway.client, "third")
+        clock.advance(3601)
+        await ask(gateway.client, "third")
+
+        assert {view.thread_id for view in gateway.organism.threads()} == {"first", "third", "key-ci"}
+        page = (await gateway.operator.get("/v1/threads?state=completed")).json()
+        assert [(each["thread_id"], each["budget"]["spent"]["calls"]) for each in page["threads"]] == [("second", 1)]
+        with pytest.raises(openai.PermissionDeniedError):
+            await ask(gateway.client, "second")
+
+
+async def test_a_call_belongs_to_the_trace_of_whoever_makes_it(served: Serve) -> None:
+    """A request's traceparent is on its usage event and goes on to the provider, whichever thread pays."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    async with served() as gateway, gateway.organism.usage.subscribe() as events:
+        await ask(gateway.client)
+        create = gateway.client.chat.completions.create
+        await create(model="main", messages=HI, extra_headers=headers)
+        told = (event async for event in events if isinstance(event, UsageEvent))
+        _first, second = await anext(told), await anext(told)
+
+        assert second.trace_id == trace
+        assert gateway.provider.requests[-1].headers["traceparent"].startswith(f"00-{trace}-")
 
 
 async def test_an_operator_raises_pauses_and_ends_it_like_any_thread(served: Serve) -> None:

@@ -1,0 +1,60 @@
+"""Our own gateway for W6: a daemon in a process of its own, with a budget and a journal on disk, as it is run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.litellm import KEY, Proxy
+from organism.cli.state import read_address
+
+START_S = 60.0
+
+
+@contextmanager
+def gateway(upstream: str) -> Iterator[Proxy]:
+    """Run a daemon with a gateway before an upstream server."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = {
+            "name": "bench",
+            "entry": "nobody",
+            "llm": {
+                "providers": {"stub": {"type": "openai", "base_url": upstream, "api_key": "${env:BENCH_KEY}"}},
+                "models": {"stub": "stub/stub"},
+            },
+            "prices": {"stub/stub": {"input": 1, "output": 2}},
+            "agents": {"nobody": {"model": "stub"}},
+            "gateway": {"limits": {"usd": 1000}, "keys": {"bench": {"key": "${env:BENCH_KEY}"}}},
+        }
+        (folder / "organism.yaml").write_text(json.dumps(config), encoding="utf-8")
+        log = folder / "log"
+        with (
+            log.open("wb") as out,
+            subprocess.Popen(
+                [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"],
+                env={**os.environ, "BENCH_KEY": KEY},
+                stdout=out,
+                stderr=out,
+                cwd=folder,
+            ) as process,
+        ):
+            try:
+                yield Proxy(_address(folder / ".organism", process, log), process.pid)
+            finally:
+                process.send_signal(signal.SIGTERM)
+
+
+def _address(state: Path, process: subprocess.Popen[bytes], log: Path) -> str:
+    until = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < until:
+        if (found := read_address(state)) is not None:
+            return f"{found.url}/v1"
+        time.sleep(0.05)
+    raise RuntimeError(f"the daemon did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")

@@ -16,6 +16,9 @@ _TYPES: dict[Kind, str] = {
     "unavailable": "overloaded_error",
 }
 
+THREADS_UNSUPPORTED = "thread_unsupported_request"
+"""Anthropic's own code for a conversation that it cannot keep: its clients then send all of it with each request."""
+
 
 def error_body(fault: Fault) -> dict[str, object]:
     """Write an error; what only organism has to say is under a name of its own."""
@@ -24,5 +27,7 @@ def error_body(fault: Fault) -> dict[str, object]:
         organism["param"] = fault.param
     if fault.refusal is not None:
         organism |= msgspec.to_builtins(fault.refusal)
-    error = {"type": _TYPES[fault.kind], "message": fault.message, "organism": organism}
+    error: dict[str, object] = {"type": _TYPES[fault.kind], "message": fault.message, "organism": organism}
+    if fault.code == THREADS_UNSUPPORTED:
+        error["details"] = {"error_code": fault.code, "unsupported": []}
     return {"type": "error", "error": error, "request_id": fault.request_id or None}

@@ -218,8 +218,9 @@ class MessagesBody(Body, frozen=True, kw_only=True):
     compaction: Any = None
     fallbacks: Any = None
     fallback_credit_token: Any = None
-    thread: Any = None
     billing_policy: Any = None
+    # A conversation that the vendor would keep between requests.
+    thread: Any = None
 
 
 REFUSED = (
@@ -230,7 +231,6 @@ REFUSED = (
     "compaction",
     "fallbacks",
     "fallback_credit_token",
-    "thread",
     "billing_policy",
 )
 """Fields that are refused whatever is in them, unless that is nothing."""

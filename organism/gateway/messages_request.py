@@ -6,6 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from organism.gateway import messages_body as body
+from organism.gateway.anthropic_errors import THREADS_UNSUPPORTED
 from organism.gateway.faults import FaultError, bad_request
 from organism.gateway.formats import Json, convert
 from organism.router.provider import (
@@ -90,6 +91,9 @@ def _refuse_fields(asked: body.MessagesBody) -> None:
     for name in body.REFUSED:
         if getattr(asked, name):
             raise _unsupported(name)
+    if asked.thread:
+        message = "thread: nothing is kept here between requests; send the whole conversation"
+        raise bad_request(message, "thread", THREADS_UNSUPPORTED)
     if asked.output_config.task_budget is not None:
         raise _unsupported("output_config.task_budget")
     for place, edit in enumerate(asked.context_management.edits):

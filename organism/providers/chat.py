@@ -1,7 +1,7 @@
 """The chat completions format, spoken by OpenAI, by servers compatible with it, and by llama.cpp. Pure."""
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import msgspec
 
@@ -44,7 +44,7 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
         stream: Whether to ask for pieces, with usage in the last one.
     """
     body: Json = {"model": request.model, vendor.cap: request.max_output_tokens}
-    messages = [turn for message in request.messages for turn in _turns(message, vendor)]
+    messages = list(_turns_of(request.messages, vendor))
     options: Json = {
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -64,14 +64,30 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
     return body | {"messages": messages} | {name: value for name, value in options.items() if value is not None}
 
 
+def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor) -> Iterator[Json]:
+    """Write all turns; instructions that follow each other are one: templates of many models take no second."""
+    instructions: list[str] = []
+    for message in messages:
+        if message.role == "system":
+            instructions.append(message.text)
+            continue
+        yield from _instructions(instructions)
+        instructions = []
+        yield from _turns(message, vendor)
+    yield from _instructions(instructions)
+
+
+def _instructions(texts: list[str]) -> Iterator[Json]:
+    if texts:
+        yield {"role": "system", "content": "\n\n".join(texts)}
+
+
 def _turns(message: ChatMessage, vendor: Vendor) -> Iterator[Json]:
     """Write one turn; results of tools are turns of their own in this format."""
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
     elif message.role == "assistant":
         yield _assistant(message, vendor)
-    elif message.role == "system":
-        yield {"role": "system", "content": message.text}
     else:
         rest: list[Part] = []
         for piece in message.content:

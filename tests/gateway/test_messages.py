@@ -9,6 +9,7 @@ from typing import Any
 
 import anthropic
 import httpx2
+import pydantic
 import pytest
 
 from organism import Limits
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.anyio
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 HI: list[Any] = [{"role": "user", "content": "hi there"}]
+PLACES = ("the attic", "the cellar", "the garden", "the shed")
 KEPT = {"cache_control": {"type": "ephemeral"}}
 WEATHER: Any = {
     "name": "weather",
@@ -136,7 +138,7 @@ async def test_everything_a_turn_may_hold_reaches_the_provider(served: Serve) ->
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "log"}},
         ]},
     ]  # fmt: skip
-    system: list[Any] = [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind.", **KEPT}]
+    system: list[Any] = [{"type": "text", "text": "Be brief.", **KEPT}, {"type": "text", "text": "Be kind."}]
     async with served() as gateway, claude(gateway) as client:
         await client.messages.create(
             model="main",
@@ -293,6 +295,7 @@ async def test_clients_of_tomorrow_are_served(served: Serve) -> None:
         ({"container": "c"}, "container"),
         ({"mcp_servers": [{"type": "url", "url": "https://example.org"}]}, "mcp_servers"),
         ({"fallbacks": [{"model": "dear"}]}, "fallbacks"),
+        ({"thread": {"type": "create"}}, "thread"),
         ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, "context_management.edits[0].type"),
         ({"output_config": {"task_budget": {"total": 1}}}, "output_config.task_budget"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -433,3 +436,65 @@ async def test_real_model_answers_in_the_format(served: Serve) -> None:
         told = [answer.usage for answer in (whole, streamed)]
         spent = sum(each.input_tokens + each.cache_read_input_tokens + each.output_tokens for each in told)
         assert gateway.organism.usage.total.usage.total == spent
+
+
+async def test_a_program_that_works_through_tools_runs_to_its_end(served: Serve) -> None:
+    """The SDK's own loop of tools, streamed, unchanged: it reads what the gateway says and sends all of it back."""
+    looked: list[str] = []
+
+    @anthropic.beta_async_tool
+    async def look(place: str) -> str:
+        """Look somewhere.
+
+        Args:
+            place: Where.
+        """
+        looked.append(place)
+        return f"{place} is empty"
+
+    def script(request: Any) -> HTTPStep:
+        told = [block for turn in request.body["messages"] if isinstance(turn["content"], list)
+                for block in turn["content"] if block["type"] == "tool_result"]  # fmt: skip
+        if len(told) == len(PLACES):
+            return HTTPStep(text="All of it is empty.", reasoning="so that is that")
+        calls = tuple(ToolCall(f"c{at}", "look", json.dumps({"place": at})) for at in PLACES[len(told) : len(told) + 2])
+        return HTTPStep(text="Let me look.", reasoning="hm", tool_calls=calls)
+
+    async with served(script, upstream=by_messages) as gateway, claude(gateway) as client:
+        runner = client.beta.messages.tool_runner(
+            model="main",
+            max_tokens=3000,
+            system=[{"type": "text", "text": "You look around.", "cache_control": {"type": "ephemeral"}}],
+            messages=[{"role": "user", "content": "look everywhere"}],
+            tools=[look],
+            thinking={"type": "enabled", "budget_tokens": 1024},
+            betas=["interleaved-thinking-2025-05-14"],
+            metadata={"user_id": "user_1"},
+            stream=True,
+        )
+        answers = [await stream.get_final_message() async for stream in runner]
+
+        assert looked == list(PLACES)
+        assert [block.text for block in answers[-1].content if block.type == "text"] == ["All of it is empty."]
+        assert len(gateway.provider.requests) == len(answers) == 3
+        said = gateway.provider.requests[-1].body["messages"][1]["content"]
+        assert [block["type"] for block in said] == ["thinking", "text", "tool_use", "tool_use"]
+        assert gateway.organism.usage.total.usage.total == gateway.provider.billed.total
+
+
+class Count(pydantic.BaseModel):
+    """A form that an answer may have."""
+
+    number: int
+
+
+async def test_answer_of_a_form_is_parsed_by_the_sdk(served: Serve) -> None:
+    """What the SDK makes of a type of its user's reaches the provider as a schema, and the answer fits."""
+    async with served([HTTPStep(text='{"number": 3}')]) as gateway, claude(gateway) as client:
+        answer = await client.messages.parse(model="main", max_tokens=20, messages=HI, output_format=Count)
+        count = await client.beta.messages.count_tokens(model="main", messages=HI)
+
+        assert answer.parsed_output == Count(number=3)
+        form = gateway.provider.requests[0].body["response_format"]["json_schema"]
+        assert form["schema"]["properties"]["number"]["type"] == "integer"
+        assert count.input_tokens > 2

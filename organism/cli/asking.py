@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
@@ -9,6 +10,7 @@ from organism.cli import exits
 from organism.cli.client import Client
 from organism.cli.terminal import one_line, plain
 from organism.control.views import Accepted
+from organism.errors import ConfigError
 from organism.usage.cloudevents import CloudEvent
 from organism.usage.events import AgentSaid, ApprovalRequested, ThreadBlocked, ThreadClosed
 
@@ -23,9 +25,25 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     envelope: bool
 
 
-def send(client: Client, text: str, *, to: str | None, thread: str | None, wait: bool, as_json: bool) -> int:
+def labels_of(written: Sequence[str], thread: str | None = None) -> dict[str, str]:
+    """Return labels that were written as ``name=value``.
+
+    Raises:
+        ConfigError: If one is written differently, or there is a thread already that they would be for.
+    """
+    pairs = [label.partition("=") for label in written]
+    if wrong := next((name for name, equals, _ in pairs if not (name and equals)), None):
+        raise ConfigError(f"write a label as name=value, not {wrong!r}")
+    if pairs and thread:
+        raise ConfigError("labels belong to a new thread; this message goes into one that has its own")
+    return {name: value for name, _, value in pairs}
+
+
+def send(
+    client: Client, text: str, *, to: str | None, thread: str | None, labels: dict[str, str], wait: bool, as_json: bool
+) -> int:
     """Send a message and print the thread's id, or with ``wait`` its answers as they come."""
-    body = {"text": text} | ({"to": to} if to else {})
+    body = {"text": text} | ({"to": to} if to else {}) | ({"labels": labels} if labels else {})
     path = f"/v1/threads/{thread}/messages" if thread else "/v1/threads"
     if not wait:
         accepted = client.order(Accepted, "POST", path, body)

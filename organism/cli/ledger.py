@@ -13,6 +13,7 @@ import msgspec
 from rich.table import Table
 
 from organism.amounts import DIMENSIONS, NS_PER_S, Amounts, Limits, format_amount, format_usd
+from organism.budget.scopes import thread_account
 from organism.budget.thresholds import limit_of
 from organism.cli import exits
 from organism.cli.client import Client, UnreachableError
@@ -97,7 +98,8 @@ def print_story(console: Terminal, story: Story) -> None:
     console.print(table)
     for note in story.notes:
         detail = f": {note.shortfall}" if note.shortfall is not None else _limits(note.limits)
-        console.print(f"{note.seq:>6} {_instant(note.time_ns)} {note.account} {note.text}{detail}", markup=False)
+        where = "" if note.account == thread_account(story.thread_id) else f"{note.account} "
+        console.print(f"{note.seq:>6} {_instant(note.time_ns)} {where}{note.text}{detail}", markup=False)
     console.print(f"charged {_amounts(story.charged)}; held {_amounts(story.open_held)}", markup=False)
 
 

@@ -94,9 +94,10 @@ def show_thread(client: Client, thread: str, *, content: bool, as_json: bool) ->
         console.print(f"  child {child.thread_id} {_state(child.state)} {format_usd(child.budget.spent.cost_nanousd)}")
     for hop in detail.messages:
         cost = f"  {format_usd(hop.cost_nanousd)}, {hop.tokens:,} tokens" if hop.calls else ""
-        console.print(
-            f"[bold cyan]{hop.sender}[/] [dim]->[/] [cyan]{hop.recipient}[/] [dim]{hop.message_type}{cost}[/]"
+        way = (
+            "[dim]before the daemon was started anew" if hop.recalled else f"[dim]->[/] [cyan]{hop.recipient}[/] [dim]"
         )
+        console.print(f"[bold cyan]{hop.sender}[/] {way}{hop.message_type}{cost}[/]")
         if hop.text is not None:
             console.print(f"    {one_line(hop.text)}", markup=False)
     return exits.OK

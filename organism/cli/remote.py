@@ -25,6 +25,11 @@ def _command(function: Callable[..., int]) -> Callable[..., int]:
     return function
 
 
+Labels = Annotated[
+    list[str] | None, Parameter(name="--label", help="Kept on the thread's usage, as name=value; may be repeated.")
+]
+
+
 @_command
 def send(
     text: str,
@@ -33,6 +38,7 @@ def send(
     state: State = None,
     to: str | None = None,
     thread: str | None = None,
+    label: Labels = None,
     wait: bool = False,
     json: Json = False,
 ) -> int:
@@ -47,11 +53,20 @@ def send(
     from organism.cli import asking
     from organism.cli.client import Client
 
-    return asking.send(Client.of(file, state), text, to=to, thread=thread, wait=wait, as_json=json)
+    labels = asking.labels_of(label or (), thread)
+    return asking.send(Client.of(file, state), text, to=to, thread=thread, labels=labels, wait=wait, as_json=json)
 
 
 @_command
-def ask(text: str, *, file: File = DEFAULT_FILE, state: State = None, to: str | None = None, json: Json = False) -> int:
+def ask(
+    text: str,
+    *,
+    file: File = DEFAULT_FILE,
+    state: State = None,
+    to: str | None = None,
+    label: Labels = None,
+    json: Json = False,
+) -> int:
     """Send a message, wait for its thread's end, and print what agents answer as it comes.
 
     Args:
@@ -61,7 +76,8 @@ def ask(text: str, *, file: File = DEFAULT_FILE, state: State = None, to: str | 
     from organism.cli import asking
     from organism.cli.client import Client
 
-    return asking.send(Client.of(file, state), text, to=to, thread=None, wait=True, as_json=json)
+    labels = asking.labels_of(label or ())
+    return asking.send(Client.of(file, state), text, to=to, thread=None, labels=labels, wait=True, as_json=json)
 
 
 @_command

@@ -84,10 +84,15 @@ def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[str]:
         spent = amount_of(state.spent, state.elapsed_ns, dimension)
         held = amount_of(state.held, 0, dimension)
         lines.append(
-            f"{escape(label):<{column}} {bar(spent, held, limit, width)} "
-            f"{format_amount(dimension, spent)} of {format_amount(dimension, limit)}"
+            f"{escape(label):<{column}} {bar(spent, held, limit, width)} {share_text(dimension, spent, limit)}"
         )
     return lines
+
+
+def share_text(dimension: Dimension, spent: int, limit: int) -> str:
+    """Say how much of a limit is used, its unit once: ``3 of 4 calls``, ``$0.10 of $1.00``."""
+    used = f"{spent:,}" if dimension in ("tokens", "calls") else format_amount(dimension, spent)
+    return f"{used} of {format_amount(dimension, limit)}"
 
 
 def scope_name(account: str) -> str:

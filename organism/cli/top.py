@@ -121,7 +121,7 @@ class Screen:
             ),
             Text.from_markup(
                 f"{cost_text(status.usage)} in {status.usage.calls:,} calls  burning "
-                f"{format_usd(whole.cost_nanousd * 3600 // whole.seconds)} and "
+                f"{format_usd(whole.cost_nanousd * 3600 // whole.seconds)}/h and "
                 f"{whole.tokens * 60 // whole.seconds:,} tokens/min"
             ),
         ]

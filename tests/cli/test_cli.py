@@ -65,7 +65,7 @@ def test_run_shows_who_says_what_the_budget_and_the_sums(folder: Path) -> None:
         "75 % of thread:",
         "warning sent to",
         "completed in",
-        "4 calls of 4 calls",
+        "4 of 4 calls",
         "largest writer",
     ):
         assert expected in result.stdout, expected
@@ -91,7 +91,7 @@ def test_exhausted_run_says_which_scope_with_every_number_and_exits_3(folder: Pa
         "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, kept for a last call 3 tokens); the call needs"
         in result.stdout
     )
-    assert "0 tokens of 60 tokens" in result.stdout
+    assert "0 of 60 tokens" in result.stdout
     assert "--budget-tokens N" in result.stdout
     assert "its thread has ended" not in result.stdout, "leaving ends the thread; that is no news to anybody"
     report = json.loads(organism(folder, "run", "x", "--budget-tokens", "85", "--json").stdout)

@@ -277,3 +277,15 @@ def test_daemon_whose_log_nobody_reads_any_more_goes_on(organism: Organism) -> N
     assert json.loads(organism("status", "--json").stdout)["usage"]["calls"] == 3
     organism.process.send_signal(signal.SIGTERM)  # type: ignore[attr-defined]
     assert organism.process.wait(60) == 0  # type: ignore[attr-defined]
+
+
+def test_labels_of_a_message_are_on_its_thread_and_on_the_bill(organism: Organism) -> None:
+    """What is written as --label name=value can be listed and summed by; what is no label is refused."""
+    sent = organism("send", "wait", "--label", "tenant=a", "--label", "shop=b").stdout.strip()
+    organism("ask", "hello", "--label", "tenant=c")
+    listed = json.loads(organism("threads", "--label", "tenant=a", "--json").stdout)
+    assert [(one["thread_id"], one["labels"]) for one in listed] == [(sent, {"tenant": "a", "shop": "b"})]
+    assert "tenant=c" in organism("usage", "--by", "label").stdout
+    for wrong in (("--label", "tenant"), ("--label", "=a"), ("--label", "a=b", "--thread", sent)):
+        refused = organism("send", "hello", *wrong)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr

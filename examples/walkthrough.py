@@ -1,0 +1,282 @@
+"""Record docs/WALKTHROUGH.md: a session at a terminal, from the first start to the last stop.
+
+    python examples/walkthrough.py docs/WALKTHROUGH.md
+
+It needs tmux and nothing else: the models are scripted. Commands are typed into a real terminal of 100 columns, and
+what is written down is what stood there afterwards; only names, times and places are made the same every time.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+COLUMNS, LINES = 100, 50
+
+CONFIG = """\
+name: newsroom
+entry: planner
+python_path: [.]
+limits:
+  thread: {tokens: 2000, calls: 4}
+  day: {usd: 1}
+prices:
+  fake/big: {input: 30, output: 150}
+  fake/small: {input: 3, output: 15}
+llm:
+  providers:
+    fake: {type: scripted, answers: ["Three parts and an ending", "The moon pulls, the sea follows, the tide comes"]}
+  models: {main: fake/big, fast: fake/small}
+agents:
+  planner: {model: main, next: writer}
+  writer: {model: fast}
+  digger: {handler: "desk:dig"}
+"""
+HANDLER = """\
+from organism import Context, Text
+
+
+async def dig(message: Text, ctx: Context) -> Text:
+    if message.text == "gold":
+        raise ValueError("there is none here")
+    for number in range(6):
+        await ctx.llm.complete(f"dig {number}", model="main", max_output_tokens=16)
+    return Text("found it")
+"""
+
+
+class Terminal:
+    """A shell in a tmux session of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = f"organism-walkthrough-{os.getpid()}"
+        shell = shutil.which("bash") or "bash"
+        environment = {"PS1": "$ ", "HOME": str(folder), "PROMPT_COMMAND": f"tmux -L {self._socket} wait-for -S prompt"}
+        given = [f"{name}={value}" for name, value in environment.items()]
+        size = ["-x", str(COLUMNS), "-y", str(LINES)]
+        self.tmux("-f", "/dev/null", "new-session", "-d", *size, "-c", str(folder), "env", *given, shell, "--norc")
+        self.tmux("wait-for", "prompt")
+        self.run(f'organism() {{ {sys.executable} -m organism "$@"; }}; export COLUMNS={COLUMNS}')
+
+    def tmux(self, *arguments: str) -> str:
+        """Give tmux an order."""
+        command = ["tmux", "-L", self._socket, *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603
+        return done.stdout
+
+    def run(self, line: str) -> str:
+        """Type a line, wait for the next prompt, and return what stands there."""
+        self.tmux("send-keys", "C-l")
+        time.sleep(0.2)
+        self.tmux("clear-history")
+        self.tmux("send-keys", "-l", line)
+        self.tmux("send-keys", "Enter")
+        self.tmux("wait-for", "prompt")
+        while (screen := self.screen()).splitlines()[-1:] != ["$"]:
+            time.sleep(0.05)  # the prompt is announced a moment before it is there
+        return screen
+
+    def begin(self, line: str, until: str) -> str:
+        """Type a line that does not come to an end by itself, and return the screen once it shows something."""
+        self.tmux("send-keys", "C-l")
+        time.sleep(0.2)
+        self.tmux("send-keys", "-l", line)
+        self.tmux("send-keys", "Enter")
+        return self.until(until)
+
+    def until(self, phrase: str) -> str:
+        """Return the screen once it shows something."""
+        deadline = time.monotonic() + 60
+        while phrase not in (screen := self.screen()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{phrase!r} did not come; there is:\n{screen}")
+            time.sleep(0.1)
+        return screen
+
+    def press(self, key: str) -> None:
+        """Press a key."""
+        self.tmux("send-keys", key)
+
+    def screen(self) -> str:
+        """Return what the terminal shows."""
+        return self.tmux("capture-pane", "-p").rstrip("\n")
+
+    def close(self) -> None:
+        """End the session, and all that runs in it."""
+        self.tmux("kill-server")
+
+
+class Steady:
+    """Makes the same of what differs from one recording to the next, without changing how wide it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        """Return a text with everything that differs replaced."""
+        text = text.replace(str(self._folder), "/srv/newsroom").replace(f"{sys.executable} -m ", "")
+        text = re.sub(r"\b(th|msg|in)_([0-9a-f]{20})\b", self._name, text)
+        text = re.sub(r"\b\d{4}-\d{2}-\d{2}([T ])\d{2}:\d{2}:\d{2}\.\d+", r"2026-01-31\g<1>12:00:00.000000", text)
+        text = re.sub(r"\b\d{4}-\d{2}-\d{2}\b", "2026-01-31", text)
+        text = re.sub(r"\b\d{4}-\d{2}(?=\b[^-])", "2026-01", text)
+        text = re.sub(r"\b\d{2}:\d{2}:\d{2}\b", "12:00:00", text)
+        text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8420", text)
+        text = re.sub(r"_ns\":\d+", '_ns":0', text)
+        return "\n".join(line.rstrip() for line in text.splitlines())
+
+    def _name(self, found: re.Match[str]) -> str:
+        return self._names.setdefault(found[0], f"{found[1]}_{len(self._names) + 1:020d}")
+
+
+class Session:
+    """What is typed, and what is told about it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.terminal = Terminal(folder)
+        self.steady = Steady(folder)
+        self.text: list[str] = []
+
+    def tell(self, *sentences: str) -> None:
+        """Say something."""
+        self.text += [*sentences, ""]
+
+    def show(self, screen: str) -> None:
+        """Show a screen."""
+        self.text += ["```text", self.steady(screen).rstrip(), "```", ""]
+
+    def type(self, line: str, told: str) -> str:
+        """Type a line and show what came of it."""
+        self.tell(told)
+        screen = self.terminal.run(line)
+        self.show("\n".join(screen.splitlines()[:-1]))
+        return screen
+
+
+def daemon_is_up(folder: Path) -> bool:
+    """Whether a daemon has said where it answers."""
+    return (folder / ".organism" / "daemon.json").exists()
+
+
+def walk(session: Session, folder: Path) -> None:
+    """Walk from the first start to the last stop."""
+    session.tell("# A walk through a day of operating", "", (__doc__ or "").split("\n\n")[2].strip())
+    session.tell("To record it anew: `python examples/walkthrough.py docs/WALKTHROUGH.md`.")
+    start(session, folder)
+    watch(session, run_out(session))
+    clean_up(session)
+    change(session, folder / "organism.yaml")
+    session.type("organism stop", "The daemon ends in good order; what is open goes on with the next start:")
+    session.terminal.run("wait")
+    session.type("organism status; echo $?", "And then nobody answers, which has an exit code of its own:")
+
+
+def start(session: Session, folder: Path) -> None:
+    """From the file to the first answer."""
+    session.type("cat organism.yaml", "Three agents, four calls a thread, a dollar a day:")
+    session.type("organism check | tail -18", "Before anything runs, `check` says what the file means:")
+    session.tell("The daemon runs in the foreground; here it is put in the background:")
+    session.terminal.run("organism daemon --port 0 2> log &")
+    while not daemon_is_up(folder):
+        time.sleep(0.1)
+    session.show("$ organism daemon 2> log &")
+    session.type("head -1 log", "It says where it answers:")
+    session.type('organism ask "Write about tides"', "`ask` waits for the answer, `send` does not:")
+
+
+def run_out(session: Session) -> str:
+    """A thread that needs more than it may use; return its id."""
+    sent = session.type(
+        "organism send --to digger --label tenant=acme deep", "This one wants six calls, and may make four:"
+    )
+    thread = sent.splitlines()[-2].strip()
+    time.sleep(1)
+    session.type("organism threads", "So it waits for budget; the list says where:")
+    session.type(f"organism thread {thread}", "One thread, with everything that limits it, and its messages:")
+    session.type("organism status", "The whole:")
+    session.type(f"organism budget show {thread}", "One account:")
+    session.type(f"organism budget raise {thread} --calls 1", "With one call more it goes on, and stops again:")
+    time.sleep(1)
+    session.type(f"organism budget lower {thread} --calls 1", "Limits go down as well; what is spent stays spent:")
+    session.type(f"organism budget explain {thread}", "Where it has gone, from the ledger:")
+    return thread
+
+
+def watch(session: Session, thread: str) -> None:
+    """Watch and steer it live."""
+    terminal = session.terminal
+    session.tell("`top` shows all of that live. `r` raises the limits of the chosen thread by a quarter:")
+    terminal.begin("organism top", "j/k choose")
+    terminal.press("r")
+    session.show(terminal.until("raised by"))
+    session.tell("Tab shows what burns fastest:")
+    terminal.press("Tab")
+    session.show(terminal.until("digger"))
+    terminal.press("q")
+    terminal.tmux("wait-for", "prompt")
+    session.type(f"organism budget raise {thread} --calls 3", "With three more the thread comes to its end:")
+    time.sleep(1)
+
+
+def clean_up(session: Session) -> None:
+    """What failed, what was used, what happened."""
+    terminal = session.terminal
+    session.type("organism send --to digger gold", "A handler that fails is run five times:")
+    time.sleep(4)
+    session.type("organism dead-letters", "Then its message is a dead letter, with the reason:")
+    session.type("organism usage --by agent", "What was used, by agent:")
+    session.type("organism usage --by model", "By model:")
+    session.type("organism usage --by label", "By label, for whoever writes bills:")
+    session.tell("Events are lines of JSON, followed live, from any event on:")
+    following = "organism events --follow --after 0 --type ThreadClosed | cut -d, -f1,2,4"
+    terminal.begin(following, "ThreadClosed")
+    time.sleep(1)
+    session.show(terminal.screen())
+    terminal.press("C-c")
+    terminal.tmux("wait-for", "prompt")
+
+
+def change(session: Session, file: Path) -> None:
+    """Change the file, pause, end."""
+    file.write_text(CONFIG.replace("calls: 4", "calls: 40").replace("writer: {model: fast}", "writer: {model: main}"))
+    session.type(
+        "organism reload", "The file now has `calls: 40` and another model for the writer; nothing is restarted:"
+    )
+    file.write_text(CONFIG.replace("usd: 1", "usd: one"))
+    session.type("organism reload; echo $?", "A mistake changes nothing:")
+    file.write_text(CONFIG)
+    session.type("organism pause digger --agent", "An agent can stand still:")
+    waiting = session.terminal.run("organism send --to digger deep").splitlines()[-2].strip()
+    session.type(f"organism terminate {waiting}", "and a thread be ended, whatever it waits for:")
+
+
+def main() -> int:
+    """Record, and write it down."""
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "organism.yaml").write_text(CONFIG)
+        (folder / "desk.py").write_text(HANDLER)
+        session = Session(folder)
+        try:
+            walk(session, folder)
+        finally:
+            if daemon_is_up(folder):
+                os.kill(json.loads((folder / ".organism" / "daemon.json").read_text())["pid"], signal.SIGKILL)
+            session.terminal.close()
+    text = "\n".join(session.text)
+    if target is None:
+        sys.stdout.write(text)
+    else:
+        target.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 BODY_MAX = 16 * 1024 * 1024
 """No answer of a model comes near this many bytes; what goes beyond is cut off."""
 
+VECTORS_MAX = 4 * BODY_MAX
+"""Nor do embeddings near these: 2,048 vectors of 4,096 numbers are 45 million bytes in base 64."""
+
+_VECTORS = "/embeddings"
+
 CONNECT_TIMEOUT_S = 10.0
 
 
@@ -36,15 +41,16 @@ def bounded_client(connect_timeout_s: float = CONNECT_TIMEOUT_S, **options: obje
     import httpx2
 
     class _Bounded(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        def __init__(self, stream: httpx2.AsyncByteStream, most: int) -> None:
             self._stream = stream
+            self._most = most
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             received = 0
             async for chunk in self._stream:
                 received += len(chunk)
-                if received > BODY_MAX:
-                    raise OversizeError(f"an answer of more than {BODY_MAX:,} bytes")
+                if received > self._most:
+                    raise OversizeError(f"an answer of more than {self._most:,} bytes")
                 yield chunk
 
         async def aclose(self) -> None:
@@ -60,7 +66,8 @@ def bounded_client(connect_timeout_s: float = CONNECT_TIMEOUT_S, **options: obje
                 await response.aclose()
                 raise OversizeError("a compressed answer, which was not asked for")
             if isinstance(response.stream, httpx2.AsyncByteStream):
-                response.stream = _Bounded(response.stream)
+                most = VECTORS_MAX if request.url.path.endswith(_VECTORS) else BODY_MAX
+                response.stream = _Bounded(response.stream, most)
             return response
 
     return httpx2.AsyncClient(

@@ -197,7 +197,7 @@ async def test_what_the_format_has_alone_survives_both_translations(served: Serv
                 {"type": "text", "text": "I shall"},
                 {"type": "thinking", "thinking": "hm", "signature": "sealed"},
                 {"type": "redacted_thinking", "data": "????"},
-                {"type": "tool_use", "id": "c", "name": "weather", "input": {"city": "Oslo"}},
+                {"type": "tool_use", "id": "c", "name": "weather", "input": {"city": "Oslo", "at": None}},
             ],
         },
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "sunny"}]},
@@ -225,6 +225,7 @@ async def test_what_the_format_has_alone_survives_both_translations(served: Serv
         ]
         assert [block["type"] for block in said["content"]] == ["thinking", "redacted_thinking", "text", "tool_use"]
         assert said["content"][0]["signature"] == "sealed"
+        assert said["content"][3]["input"] == {"city": "Oslo", "at": None}
         assert told["content"][0] == {"type": "tool_result", "tool_use_id": "c", "content": "sunny"}
 
 

@@ -1,6 +1,7 @@
 """The embeddings format against a real server, with the official SDK: what is asked, and what is made of the answer."""
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -86,6 +87,19 @@ async def test_vectors_that_are_none_are_no_answer(step: HTTPStep) -> None:
     _, answer = await exchange(step)
 
     assert isinstance(answer, UncertainError)
+
+
+async def test_a_batch_as_large_as_they_come_is_an_answer() -> None:
+    """Thousands of long vectors are far more bytes than any words of a model; a flood is cut off all the same."""
+    large = b64encode(bytes(15 * 1024 * 1024)).decode()
+
+    _, answer = await exchange(answered(large, large))
+    _, flooded = await exchange(HTTPStep(fault="flood", fault_after=1))
+
+    assert isinstance(answer, Embeddings)
+    assert [len(raw) for raw in answer.packed] == [15 * 1024 * 1024] * 2
+    assert isinstance(flooded, UncertainError)
+    assert "67,108,864 bytes" in str(flooded)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ OPEN = {"scope": "none"}
 """The ``opt`` of a route that holds no secret and asks for no token."""
 
 
-def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Refuse a caller that lacks the scope of a route.
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Refuse a caller that lacks the scope of a route. Nothing here waits, but what is not async is run in a thread.
 
     Raises:
         ProblemError: If so, or if the route has none.

@@ -22,7 +22,7 @@ def bind(host: str, port: int) -> socket.socket:
             f"the daemon listens on loopback only, not on {host!r}; put a reverse proxy with TLS in front of it"
         )
     family = socket.AF_INET6 if host == "::1" else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio sets no TCP_NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -178,10 +178,15 @@ class StandingThreads:
             with thread.stoppable():
                 if thread.standing and len(thread.scopes) == 1:
                     self._registry.resume_time(thread.id)
-                    self._keeper.thread(thread)
+                    self._keep_time(thread)
                 yield
         finally:
             if thread.standing and not thread.scopes:
                 self._registry.pause_time(thread.id)
-                self._keeper.thread(thread)
+                self._keep_time(thread)
             thread.note_change()
+
+    def _keep_time(self, thread: Thread) -> None:
+        """Keep how long a thread has been at work where a limit counts it: it costs a call one more write."""
+        if self._registry.budget(thread.id).limits.elapsed_ns is not None:
+            self._keeper.thread(thread)

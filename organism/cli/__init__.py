@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from organism.cli import exits
+from organism.cli.options import Json
 from organism.cli.remote import register
 
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The configuration.")]
@@ -141,15 +142,15 @@ def _nanousd(budget_usd: str | None) -> int | None:
 
 
 @app.command
-def check(*, file: File = _FILE) -> int:
+def check(*, file: File = _FILE, json: Json = False) -> int:
     """Check the configuration and show the organism it describes."""
     from organism.cli.check import check_file
 
-    return check_file(file, dict(os.environ))
+    return check_file(file, dict(os.environ), as_json=json)
 
 
 @app.command
-def init(folder: Path = Path(), *, force: bool = False) -> int:
+def init(folder: Path = Path(), *, force: bool = False, json: Json = False) -> int:
     """Write a commented organism.yaml and its Python agent.
 
     Args:
@@ -158,7 +159,7 @@ def init(folder: Path = Path(), *, force: bool = False) -> int:
     """
     from organism.cli.check import init_folder
 
-    return init_folder(folder, force=force)
+    return init_folder(folder, force=force, as_json=json)
 
 
 @app.command
@@ -182,17 +183,16 @@ def daemon(
 
 
 @dashboards.command(name="export")
-def export_dashboards(folder: Path) -> int:
+def export_dashboards(folder: Path, *, json: Json = False) -> int:
     """Write the Grafana dashboard and the Prometheus alert rules into a folder.
 
     Args:
         folder: Where to; made if it is not there.
     """
+    from organism.cli.written import print_lines
     from organism.exporters.dashboards import export
 
-    for path in export(folder):
-        print(path)  # noqa: T201
-    return exits.OK
+    return print_lines([str(path) for path in export(folder)], as_json=json)
 
 
 @usage.command
@@ -207,6 +207,7 @@ def report(
     time_zone: str = "UTC",
     bill: Path | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    json: Json = False,
 ) -> int:
     """Report cost and tokens of a period or a thread, by day, agent, model and label, as an HTML page or Markdown.
 
@@ -224,7 +225,9 @@ def report(
     from organism.cli.recorded import recorded_events
     from organism.cli.usage import ReportOptions, write_report
 
-    options = ReportOptions(since=since, until=until, thread=thread, time_zone=time_zone, bill=bill, output=output)
+    options = ReportOptions(
+        since=since, until=until, thread=thread, time_zone=time_zone, bill=bill, output=output, as_json=json
+    )
     return write_report(recorded_events(events, file, state), options)
 
 
@@ -254,24 +257,25 @@ def check_prices(*, file: File = _FILE, json: bool = False) -> int:
 
 
 @models.command(name="list")
-def list_models() -> int:
+def list_models(*, json: Json = False) -> int:
     """List the models known by name, and where they are."""
     from organism.cli.check import print_models
 
-    return print_models()
+    return print_models(as_json=json)
 
 
 @models.command
-def fetch(name: str = "smollm2-135m") -> int:
+def fetch(name: str = "smollm2-135m", *, json: Json = False) -> int:
     """Fetch a model ahead of time.
 
     Args:
         name: One of 'organism models list'.
     """
+    from organism.cli.written import print_lines
     from organism.providers.model_files import fetch as fetch_model
 
-    fetch_model(name, lambda line: print(line, file=sys.stderr))  # noqa: T201
-    return exits.OK
+    file = fetch_model(name, lambda line: print(line, file=sys.stderr))  # noqa: T201
+    return print_lines([str(file)], as_json=json)
 
 
 @ledger.command(name="verify")

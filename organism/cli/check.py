@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,15 +27,16 @@ from organism.config.describe import (
 )
 from organism.config.json_schema import SHIPPED
 from organism.config.load import DEFAULT_FILE, load_config
+from organism.config.schema import Config
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.errors import ConfigError
-from organism.providers.model_files import MODELS, find
+from organism.providers.model_files import MODELS, ModelFile, find
 
 _DIMENSIONS: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
 
 
-def check_file(path: Path, environment: dict[str, str]) -> int:
-    """Check a configuration as far as one can without running it, and draw it.
+def check_file(path: Path, environment: dict[str, str], *, as_json: bool = False) -> int:
+    """Check a configuration as far as one can without running it, and draw it, or say it in JSON.
 
     Raises:
         ConfigError: If it is wrong anywhere.
@@ -42,8 +44,11 @@ def check_file(path: Path, environment: dict[str, str]) -> int:
     loaded = load_config(path, environment)
     gateway_settings(loaded)  # finds keys that are empty, and one that is given twice
     organism = Organism.from_config(loaded, environment)
-    console = Terminal()
     config = loaded.config
+    if as_json:
+        sys.stdout.write(_as_json(config, organism.budgets.plan) + "\n")
+        return exits.OK
+    console = Terminal()
     console.print(f"[bold]{config.name}[/] mode {config.mode}, thresholds {', '.join(map(str, config.thresholds))} %")
     console.print(_table(("agent", "is", "next", "waits for"), describe_agents(config)))
     console.print(_table(("limit on", "is"), _limit_rows(organism.budgets.plan)))
@@ -62,7 +67,23 @@ def check_file(path: Path, environment: dict[str, str]) -> int:
     return exits.OK
 
 
-def init_folder(folder: Path, *, force: bool) -> int:
+def _as_json(config: Config, plan: BudgetPlan) -> str:
+    """Say what a configuration comes to; nothing of it that could be a secret."""
+    routes = [dict(zip(("model", "goes_to", "by", "then"), row, strict=True)) for row in describe_models(config)]
+    said = {
+        "name": config.name,
+        "mode": config.mode,
+        "thresholds": config.thresholds,
+        "agents": {name: {"is": what, "next": after} for name, what, after, _ in describe_agents(config)},
+        "limits": dict(_limit_rows(plan)),
+        "models": routes,
+        "providers": [row[0] for row in describe_providers(config)],
+        "unpriced": unpriced_routes(config),
+    }
+    return msgspec.json.encode(said).decode()
+
+
+def init_folder(folder: Path, *, force: bool, as_json: bool = False) -> int:
     """Write the starter files.
 
     Raises:
@@ -82,12 +103,17 @@ def init_folder(folder: Path, *, force: bool) -> int:
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror}", where=str(folder)) from None
-    sys.stdout.write(f'wrote {", ".join(files)}; now try: organism run "Write about tides"\n')
+    told = f'wrote {", ".join(files)}; now try: organism run "Write about tides"'
+    sys.stdout.write((msgspec.json.encode(list(files)).decode() if as_json else told) + "\n")
     return exits.OK
 
 
-def print_models() -> int:
+def print_models(*, as_json: bool = False) -> int:
     """List the models known by name."""
+    if as_json:
+        listed = [_model_as_json(model) for model in MODELS.values()]
+        sys.stdout.write(msgspec.json.encode(listed).decode() + "\n")
+        return exits.OK
     console = Terminal()
     rows = [
         (model.name, f"{model.size // 1_000_000} MB", model.licence, str(find(model.name) or "not fetched"))
@@ -95,6 +121,11 @@ def print_models() -> int:
     ]
     console.print(_table(("model", "size", "licence", "file"), rows))
     return exits.OK
+
+
+def _model_as_json(model: ModelFile) -> dict[str, object]:
+    found = find(model.name)
+    return {"name": model.name, "bytes": model.size, "licence": model.licence, "file": found and str(found)}
 
 
 def _limit_rows(plan: BudgetPlan) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         since: The first day, or an instant.
         until: The last day, which is part of the report, or an instant, which is not.
+        as_json: Numbers on standard output instead.
         output: Where to: a page, or Markdown if it ends in ``.md``; Markdown on standard output unless given.
     """
 
@@ -34,6 +35,7 @@ class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str = "UTC"
     bill: Path | None = None
     output: Path | None = None
+    as_json: bool = False
 
 
 def write_report(events: Iterator[AnyEvent], options: ReportOptions) -> int:
@@ -55,6 +57,10 @@ def write_report(events: Iterator[AnyEvent], options: ReportOptions) -> int:
     if options.bill is not None:
         used = (event for event in kept if isinstance(event, UsageEvent) and period.holds(event))
         drifts = drift(used, read_bill(read_text(options.bill)), period)
+    if options.as_json:
+        document = msgspec.to_builtins({"report": report, "drift": drifts}, str_keys=True)
+        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+        return exits.OK
     if options.output is None:
         sys.stdout.write(render_markdown(report, drifts))
         return exits.OK

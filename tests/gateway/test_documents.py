@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "GATEWAY.md").read_text(encoding="utf-8")
-HERE = "http://127.0.0.1:8420/v1"
+HERE = "http://127.0.0.1:8420"
 
 
 def block(marker: str) -> str:
@@ -48,13 +48,13 @@ agents: {writer: {model: main}}
     ]
 
 
-@pytest.mark.parametrize("program", ["curl", "openai", "langchain", "pydantic-ai", "openai-agents"])
+@pytest.mark.parametrize("program", ["curl", "openai", "langchain", "pydantic-ai", "openai-agents", "anthropic"])
 async def test_each_program_says_what_the_model_said(served: Serve, program: str) -> None:
     """Copied from the page and run, it prints the model's answer."""
     async with served(["the tide comes in"]) as gateway:
         code = block(program)
         assert HERE in code
-        code = code.replace(HERE, str(gateway.client.base_url).rstrip("/"))
+        code = code.replace(HERE, str(gateway.http.base_url).rstrip("/"))
         command = ["sh", "-c", code] if program == "curl" else [sys.executable, "-c", code]
         environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
         with anyio.fail_after(120):
@@ -68,10 +68,21 @@ async def test_each_program_says_what_the_model_said(served: Serve, program: str
 async def test_what_is_caught_there_is_what_comes(served: Serve) -> None:
     """The handler of a spent budget in the page's first program prints the numbers that its comment names."""
     async with served(limits=Limits(tokens=10)) as gateway:
-        code = block("openai").replace(HERE, str(gateway.client.base_url).rstrip("/"))
+        code = block("openai").replace(HERE, str(gateway.http.base_url).rstrip("/"))
         environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
         with anyio.fail_after(120):
             ran = await anyio.run_process([sys.executable, "-c", code], env=environment | {"CI_KEY": KEY}, stderr=None)
 
         for name in ("scope", "unit", "limit", "used", "held", "available", "needed", "thread", "remedy"):
             assert f"'{name}': " in ran.stdout.decode()
+
+
+async def test_the_program_that_embeds_gets_its_vectors(served: Serve) -> None:
+    """The page's program for embeddings prints a vector for each of its texts."""
+    async with served() as gateway:
+        code = block("embeddings").replace(HERE, str(gateway.http.base_url).rstrip("/"))
+        environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+        with anyio.fail_after(120):
+            ran = await anyio.run_process([sys.executable, "-c", code], env=environment | {"CI_KEY": KEY}, stderr=None)
+
+        assert ran.stdout.decode() == "0 8\n1 8\n"

@@ -1,13 +1,14 @@
 """A run that waits for a person says so, shows what is asked, and goes on with the answer."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.commands import organism
 
 YAML = """\
 name: kitchen
@@ -34,20 +35,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "organism.yaml").write_text(YAML)
     (tmp_path / "hands.py").write_text(HANDS)
     return tmp_path
-
-
-def organism(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-m", "organism", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-    assert "Traceback" not in result.stderr + result.stdout
-    return result
 
 
 @pytest.mark.parametrize(("option", "answer"), [("--allow", "wiped"), ("--deny", "left alone")])

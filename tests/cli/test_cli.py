@@ -1,7 +1,6 @@
 """The command line as a user meets it: real processes, real exit codes, no tracebacks."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.cli.commands import organism
 
 NUMBERS = (
     "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, kept for a last call 3 tokens); the call needs"
@@ -38,20 +39,6 @@ agents:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "organism.yaml").write_text(SCRIPTED)
     return tmp_path
-
-
-def organism(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-m", "organism", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "200", **environment},
-    )
-    assert "Traceback" not in result.stderr + result.stdout
-    return result
 
 
 def test_run_shows_who_says_what_the_budget_and_the_sums(folder: Path) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import organism as command_line
+
 ORGANISM = """\
 name: desk
 entry: clerk
@@ -64,17 +66,7 @@ def organism(tmp_path: Path) -> Iterator[Organism]:
             pass
 
         def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-            result = subprocess.run(
-                [*command, *arguments],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-                env={**os.environ, "COLUMNS": "160"},
-            )
-            assert "Traceback" not in result.stderr + result.stdout, result.stderr
-            return result
+            return command_line(tmp_path, *arguments, COLUMNS="160")
 
         run.folder = tmp_path  # type: ignore[attr-defined]
         run.process = process  # type: ignore[attr-defined]

@@ -1,12 +1,11 @@
 """A run that stopped can be gone on with, and the ledger in its folder tells and proves what it cost."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.commands import organism
 
 YAML = """\
 name: quick
@@ -28,20 +27,6 @@ agents:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "organism.yaml").write_text(YAML)
     return tmp_path
-
-
-def organism(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-m", "organism", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-    assert "Traceback" not in result.stderr + result.stdout
-    return result
 
 
 def test_run_out_of_budget_goes_on_with_a_higher_limit_and_pays_nothing_twice(folder: Path) -> None:

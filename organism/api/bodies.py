@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, Dimension, Limits
+from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, ZERO, Amounts, Dimension, Limits
 from organism.api.tokens import Scope
 from organism.budget.holds import Mode
 from organism.budget.thresholds import limit_of
@@ -88,6 +88,35 @@ class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if change == LimitsChange():
             raise ConfigError("nothing is to change; give tokens, usd, seconds, calls or percent")
         return change
+
+
+class AdjustBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How spend is to be corrected: up, or with a minus down.
+
+    Attributes:
+        reason: Why, such as the number of an invoice.
+        tokens: So many tokens.
+        usd: So many dollars, as text.
+        calls: So many calls.
+    """
+
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    tokens: Step = 0
+    usd: str | None = None
+    calls: Step = 0
+
+    def amounts(self) -> Amounts:
+        """Return it in integer units.
+
+        Raises:
+            ConfigError: If the dollars are no amount, nothing is to change, or the reason is blank.
+        """
+        amounts = Amounts(self.tokens, usd_nano(self.usd) or 0, self.calls)
+        if amounts == ZERO:
+            raise ConfigError("nothing is to change; give tokens, usd or calls")
+        if not self.reason.strip():
+            raise ConfigError("give a reason; it is kept with the correction", path="reason")
+        return amounts
 
 
 class ReplayLimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Spender
 from organism.budget.policy import Room
-from organism.budget.scopes import BudgetPlan, keeps_a_slice, scoped_accounts, thread_account, thread_of
+from organism.budget.scopes import (
+    BudgetPlan,
+    is_over,
+    keeps_a_slice,
+    of_organism,
+    scoped_accounts,
+    thread_account,
+    thread_of,
+)
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import amount_of, level_of, limit_of, reached
 from organism.clock import Clock
@@ -187,6 +195,15 @@ class AccountBook:
             limit=shortfall.limit,
             spent=shortfall.spent,
         )
+
+    def corrected_with(self, account: str) -> tuple[str, ...]:
+        """Return the accounts that a correction of this one counts on: more than it for an open thread's own."""
+        budget = self.threads.get(thread_of(account) or "")
+        if budget is None:
+            return (account,)
+        now_ns, zone = self._clock.now_ns(), self.plan.time_zone
+        windows = sorted(name for name in budget.scoped if of_organism(name) and not is_over(name, now_ns, zone))
+        return (*budget.accounts, *windows)
 
     def of_thread(self, thread_id: str) -> Iterator[str]:
         """Yield every account that limits a thread, its own first.

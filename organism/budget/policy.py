@@ -15,8 +15,8 @@ from organism.errors import ConfigError, Shortfall
 
 _PER_MTOK = 1_000_000
 
-_ADDITIVE: tuple[Dimension, ...] = ("tokens", "usd", "calls")
-"""What a carved child can be given: wall time passes for parent and child alike."""
+ADDITIVE: tuple[Dimension, ...] = ("tokens", "usd", "calls")
+"""What adds up, so that a child can be given of it and spend can be corrected: wall time passes for all alike."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +113,7 @@ def carve(rooms: Iterable[Room], limits: Limits) -> Amounts | Shortfall:
         ConfigError: If an ancestor limits what the child does not, so that there is no amount to take.
     """
     for room in rooms:
-        for dimension in _ADDITIVE:
+        for dimension in ADDITIVE:
             limit = limit_of(room.limits, dimension)
             if limit is None:
                 continue

@@ -8,17 +8,17 @@ import math
 
 import anyio
 
-from organism.amounts import Amounts, BudgetState, Limits
+from organism.amounts import AMOUNT_MAX, Amounts, BudgetState, Limits, format_amount
 from organism.budget.account_book import AccountBook
 from organism.budget.holds import ChildBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.line import WaitingLines
-from organism.budget.policy import Ask
+from organism.budget.policy import ADDITIVE, Ask
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.teller import Teller
 from organism.budget.thread_budget import ThreadBudget
-from organism.budget.thresholds import DEFAULT_THRESHOLDS
+from organism.budget.thresholds import DEFAULT_THRESHOLDS, amount_of
 from organism.clock import Clock
-from organism.errors import LedgerStateError, Shortfall
+from organism.errors import ConfigError, LedgerStateError, Shortfall
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -196,6 +196,32 @@ class ThreadBudgetRegistry:
         self._serve_lines(account)
         return warnings
 
+    def adjust(self, account: str, amounts: Amounts, reason: str) -> tuple[tuple[str, ...], tuple[BudgetWarning, ...]]:
+        """Correct what an account has spent; calls in line are looked at again at once.
+
+        A thread's correction counts where its calls do, as far as they are alike: on the thread, on those above it that
+        it shares with, and on the organism's present windows.
+
+        Args:
+            account: Whose spend.
+            amounts: What is added; may be negative.
+            reason: Why, and on whose word.
+
+        Returns:
+            The accounts that were corrected, and the thresholds that this has reached.
+
+        Raises:
+            UnknownAccountError: If the account is not open.
+            ConfigError: If spend would fall below zero somewhere, or beyond what 64 bits hold.
+        """
+        accounts = self._book.corrected_with(account)
+        for name in accounts:
+            _check_correction(name, self._ledger.balance(name).spent, amounts)
+        self._ledger.adjust(accounts, amounts, reason, self._clock.now_ns())
+        warnings = tuple(warning for name in accounts for warning in self._teller.fire_reached(name))
+        self._serve_lines(*accounts)
+        return accounts, warnings
+
     def cleanup_thread(self, thread_id: str) -> BudgetState:
         """Close the thread's budget, free everything kept for it, and return its final state.
 
@@ -346,3 +372,18 @@ class ThreadBudgetRegistry:
             raise LedgerStateError(hold_id, "return", "not open")
         self._teller.charge(hold_id, hold.accounts, final.spent, Cost("carved", priced=not final.unpriced_calls))
         self._serve_lines(*hold.accounts)
+
+
+def _check_correction(account: str, spent: Amounts, by: Amounts) -> None:
+    """Refuse a correction that would make spend negative, or more than 64 bits hold.
+
+    Raises:
+        ConfigError: If it would.
+    """
+    for unit in ADDITIVE:
+        was, change = amount_of(spent, 0, unit), amount_of(by, 0, unit)
+        if was + change < 0:
+            less = format_amount(unit, -change)
+            raise ConfigError(f"{account} has spent {format_amount(unit, was)}; {less} cannot be taken off", path=unit)
+        if was + change > AMOUNT_MAX:
+            raise ConfigError(f"{account} would have spent more than 64 bits hold", path=unit)

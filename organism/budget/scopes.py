@@ -85,6 +85,11 @@ def of_provider(account: str) -> bool:
     return account.startswith("provider:")
 
 
+def of_organism(account: str) -> bool:
+    """Whether an account counts what all threads together use in a window."""
+    return account.startswith("organism@")
+
+
 def is_over(account: str, now_ns: int, time_zone: tzinfo) -> bool:
     """Whether an account counts a day or month that has passed, so that what waits for it need not wait any more."""
     over = account.rpartition("@")[2]

@@ -13,12 +13,14 @@ from organism.api.tokens import NewToken, TokenView
 from organism.bus.approvals import Approval
 from organism.cli import exits
 from organism.cli.client import Client, RefusedError
+from organism.cli.options import Step
 from organism.cli.pace import busiest, time_left_s, time_text
 from organism.cli.summary import budget_lines, cost_text
 from organism.cli.terminal import Terminal, one_line, plain
 from organism.control.views import (
     Accepted,
     AgentView,
+    Corrected,
     Done,
     Letter,
     Reloaded,
@@ -28,6 +30,7 @@ from organism.control.views import (
     ThreadSummary,
     Usage,
 )
+from organism.errors import ConfigError
 from organism.usage.totals import UsageTotals
 
 _ENDED = ("completed", "failed", "terminated")
@@ -40,21 +43,6 @@ STATE_STYLE = {
     "paused": "yellow",
     "terminated": "yellow",
 }
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """How far limits are to move."""
-
-    tokens: int
-    usd: str | None
-    seconds: int
-    calls: int
-    percent: int
-
-    def down(self) -> "Step":
-        """Return the same step downwards."""
-        usd = None if self.usd is None else f"-{self.usd}"
-        return Step(tokens=-self.tokens, usd=usd, seconds=-self.seconds, calls=-self.calls, percent=-self.percent)
 
 
 def list_threads(client: Client, *, ended: bool, label: str | None, as_json: bool) -> int:
@@ -182,6 +170,50 @@ def move(client: Client, account: str, by: Step, *, as_json: bool) -> int:
     for line in budget_lines([state]):
         Terminal().print(line)
     return exits.OK
+
+
+class Correction(msgspec.Struct, frozen=True, kw_only=True):
+    """How spend is to be corrected, and why."""
+
+    tokens: int
+    usd: str | None
+    calls: int
+    reason: str
+
+    def in_words(self) -> str:
+        """Return what is to change."""
+        usd = f"{self.usd} dollars" if self.usd is not None else ""
+        tokens = f"{self.tokens:+,} tokens" if self.tokens else ""
+        calls = f"{self.calls:+,} calls" if self.calls else ""
+        return ", ".join(part for part in (usd, tokens, calls) if part) or "nothing"
+
+
+def adjust(client: Client, account: str, by: Correction, *, confirmed: bool, as_json: bool) -> int:
+    """Correct what an account has spent, once somebody has said yes to it, and print every account that changed.
+
+    Raises:
+        ConfigError: If nobody can be asked, and nobody has said yes ahead.
+    """
+    if not confirmed and not _agreed(f"correct what {account} has spent by {by.in_words()} ({one_line(by.reason)})"):
+        sys.stderr.write("nothing was changed\n")
+        return exits.FAILED
+    corrected = client.order(Corrected, "POST", f"/v1/budgets/{account}/adjust", msgspec.to_builtins(by))
+    if as_json:
+        return _print_json(corrected)
+    console = Terminal()
+    for state in corrected.budgets:
+        spent = state.spent
+        cost = ("~" if state.unpriced_calls else "") + format_usd(spent.cost_nanousd)
+        console.print(f"{state.account} has spent {spent.tokens:,} tokens, {cost}, {spent.calls:,} calls", markup=False)
+    return exits.OK
+
+
+def _agreed(what: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError(f"nobody can be asked whether to {what}; say --yes", where="--yes")
+    sys.stderr.write(f"{what}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def terminate(client: Client, thread: str, reason: str, *, as_json: bool) -> int:

@@ -1,5 +1,6 @@
 """Options that many commands have."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,3 +10,31 @@ File = Annotated[Path, Parameter(name=["--file", "-f"], help="The configuration.
 State = Annotated[Path | None, Parameter(help="The daemon's state folder.", group="Which daemon")]
 Json = Annotated[bool, Parameter(help="Print JSON.")]
 DEFAULT_FILE = Path("organism.yaml")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """How far limits are to move.
+
+    Attributes:
+        tokens: So many tokens.
+        usd: So many dollars.
+        seconds: So many seconds.
+        calls: So many calls.
+        percent: So many per cent of every limit there is.
+    """
+
+    tokens: Annotated[int, Parameter(help="So many tokens.")] = 0
+    usd: Annotated[str | None, Parameter(help="So many dollars.")] = None
+    seconds: Annotated[int, Parameter(help="So many seconds.")] = 0
+    calls: Annotated[int, Parameter(help="So many calls.")] = 0
+    percent: Annotated[int, Parameter(help="So many per cent of every limit there is.")] = 0
+
+    def down(self) -> "Step":
+        """Return the same step downwards."""
+        usd = None if self.usd is None else f"-{self.usd}"
+        return Step(tokens=-self.tokens, usd=usd, seconds=-self.seconds, calls=-self.calls, percent=-self.percent)
+
+
+NO_STEP = Step()

@@ -4,7 +4,7 @@ from typing import Literal
 
 from cyclopts import App
 
-from organism.cli.options import DEFAULT_FILE, File, Json, State
+from organism.cli.options import DEFAULT_FILE, NO_STEP, File, Json, State, Step
 
 budget = App(name="budget", help="Limits of every scope: show, explain, raise, lower.")
 approvals = App(name="approvals", help="What waits for a person: list, allow, deny.")
@@ -41,54 +41,63 @@ def explain_budget(thread: str, *, file: File = DEFAULT_FILE, state: State = Non
 
 @budget.command(name="raise")
 def raise_budget(
-    account: str,
-    *,
-    file: File = DEFAULT_FILE,
-    state: State = None,
-    tokens: int = 0,
-    usd: str | None = None,
-    seconds: int = 0,
-    calls: int = 0,
-    percent: int = 0,
-    json: Json = False,
+    account: str, *, by: Step = NO_STEP, file: File = DEFAULT_FILE, state: State = None, json: Json = False
 ) -> int:
     """Raise a budget by so much; what waited for it goes on.
 
     Args:
         account: A thread's id, or an account such as organism@day:2026-11-24.
-        percent: So many per cent of every limit there is.
     """
     from organism.cli import operating
     from organism.cli.client import Client
 
-    by = operating.Step(tokens=tokens, usd=usd, seconds=seconds, calls=calls, percent=percent)
     return operating.move(Client.of(file, state), account, by, as_json=json)
 
 
 @budget.command(name="lower")
 def lower_budget(
-    account: str,
-    *,
-    file: File = DEFAULT_FILE,
-    state: State = None,
-    tokens: int = 0,
-    usd: str | None = None,
-    seconds: int = 0,
-    calls: int = 0,
-    percent: int = 0,
-    json: Json = False,
+    account: str, *, by: Step = NO_STEP, file: File = DEFAULT_FILE, state: State = None, json: Json = False
 ) -> int:
     """Lower a budget by so much, never below zero.
 
     Args:
         account: A thread's id, or an account such as organism@day:2026-11-24.
-        percent: So many per cent of every limit there is.
     """
     from organism.cli import operating
     from organism.cli.client import Client
 
-    by = operating.Step(tokens=tokens, usd=usd, seconds=seconds, calls=calls, percent=percent).down()
-    return operating.move(Client.of(file, state), account, by, as_json=json)
+    return operating.move(Client.of(file, state), account, by.down(), as_json=json)
+
+
+@budget.command(name="adjust")
+def adjust_budget(
+    account: str,
+    *,
+    reason: str,
+    usd: str | None = None,
+    tokens: int = 0,
+    calls: int = 0,
+    yes: bool = False,
+    file: File = DEFAULT_FILE,
+    state: State = None,
+    json: Json = False,
+) -> int:
+    """Correct what a budget says is spent, after a provider's invoice or a refund; what there is room for goes on.
+
+    Args:
+        account: A thread's id, or an account such as organism@day:2026-11-24. A thread's correction counts on the
+            threads above it and on the organism's day and month too.
+        reason: Why, such as the number of the invoice; kept with the correction.
+        usd: So many dollars more, or with a minus less, such as --usd=-0.50.
+        tokens: So many tokens more or less.
+        calls: So many calls more or less.
+        yes: Do not ask.
+    """
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    by = operating.Correction(tokens=tokens, usd=usd, calls=calls, reason=reason)
+    return operating.adjust(Client.of(file, state), account, by, confirmed=yes, as_json=json)
 
 
 @approvals.default

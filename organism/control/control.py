@@ -10,25 +10,25 @@ from typing import TypeVar
 import anyio
 import msgspec
 
-from organism.amounts import BudgetState, Limits
+from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.bus.approvals import Decision
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.identity import Identity
 from organism.control.looking import Looking
-from organism.control.orders import PYTHON, Order, Receipts, UnknownLetterError
+from organism.control.orders import PYTHON, Order, Receipts, UnknownLetterError, audit_row
 from organism.control.owners import Owners
 from organism.control.parts import Parts
 from organism.control.pauses import KeptPauses
 from organism.control.recent import Recent
 from organism.control.rooms import Rooms
 from organism.control.swapping import put_in_force
-from organism.control.views import Accepted, Done, Reloaded, Status
+from organism.control.views import Accepted, Corrected, Done, Reloaded, Status
 from organism.errors import ConfigError
 from organism.journal import Piece, kept
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
-from organism.usage.events import AnyEvent, OperatorAction, ThreadClosed
+from organism.usage.events import AnyEvent, ThreadClosed
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -165,13 +165,7 @@ class Control:
         Raises:
             ThreadClosedError: If it is not open.
         """
-
-        def step() -> Done:
-            changed = self.rooms.pump.pauses.pause_thread(thread_id)
-            self._audit(order, "thread.pause", thread_id, after=changed)
-            return Done(changed)
-
-        return await self._do(order, step)
+        return await self._steer(order, "thread.pause", thread_id, self.rooms.pump.pauses.pause_thread)
 
     async def resume_thread(self, thread_id: str, *, order: Order = PYTHON) -> Done:
         """Let a paused thread and its descendants go on.
@@ -179,13 +173,7 @@ class Control:
         Raises:
             ThreadClosedError: If it is not open.
         """
-
-        def step() -> Done:
-            changed = self.rooms.pump.pauses.resume_thread(thread_id)
-            self._audit(order, "thread.resume", thread_id, after=changed)
-            return Done(changed)
-
-        return await self._do(order, step)
+        return await self._steer(order, "thread.resume", thread_id, self.rooms.pump.pauses.resume_thread)
 
     async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> Done:
         """Answer what a message asks a person; see :meth:`organism.agents.context.Context.approval`.
@@ -222,6 +210,27 @@ class Control:
         """
         return await self._do(order, lambda: self._set_limits(account_of(account), change.applied, order))
 
+    async def adjust_budget(self, account: str, amounts: Amounts, reason: str, *, order: Order = PYTHON) -> Corrected:
+        """Correct what an account has spent, as after an invoice or a refund; what there is room for again goes on.
+
+        A plain name is a thread's: its correction counts on the threads above it and on the organism's windows too.
+
+        Raises:
+            UnknownAccountError: If none of that name is open.
+            ConfigError: If spend would fall below zero.
+            JournalError: If it cannot be kept.
+        """
+        name = account_of(account)
+
+        def step() -> Corrected:
+            before = self.rooms.budgets.state(name).spent
+            states = self.rooms.pump.allowances.adjust(name, amounts, f"{order.by}: {reason}")
+            after = {"spent": states[0].spent, "reason": reason}
+            self._audit(order, "budget.adjust", name, before={"spent": before}, after=after)
+            return Corrected(states)
+
+        return await self._do(order, step)
+
     def _set_limits(self, account: str, fresh: Callable[[Limits], Limits], order: Order) -> BudgetState:
         now_ns = self.rooms.clock.now_ns()
         before = self._accounts.state(account, now_ns).limits
@@ -253,13 +262,7 @@ class Control:
         Raises:
             UnknownRecipientError: If there is no such agent.
         """
-
-        def step() -> Done:
-            self._pauses.pause_agent(agent)
-            self._audit(order, "agent.pause", agent)
-            return Done((agent,))
-
-        return await self._do(order, step)
+        return await self._steer(order, "agent.pause", agent, self._pauses.pause_agent)
 
     async def resume_agent(self, agent: str, *, order: Order = PYTHON) -> Done:
         """Let an agent go on that was paused, or had stopped after too many failures.
@@ -267,13 +270,7 @@ class Control:
         Raises:
             UnknownRecipientError: If there is no such agent.
         """
-
-        def step() -> Done:
-            self._pauses.resume_agent(agent)
-            self._audit(order, "agent.resume", agent)
-            return Done((agent,))
-
-        return await self._do(order, step)
+        return await self._steer(order, "agent.resume", agent, self._pauses.resume_agent)
 
     async def retry_letter(self, message_id: str, *, order: Order = PYTHON) -> Accepted:
         """Send the message of a dead letter again: in its thread, or in a new one if that has ended.
@@ -360,6 +357,16 @@ class Control:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
+    async def _steer(self, order: Order, action: str, name: str, effect: Callable[[str], tuple[str, ...]]) -> Done:
+        """Pause or resume a thread or an agent."""
+
+        def step() -> Done:
+            changed = effect(name)
+            self._audit(order, action, name, after=changed)
+            return Done(changed)
+
+        return await self._do(order, step)
+
     async def _do(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out once and return its answer when it is durable; a step must not await."""
 
@@ -384,15 +391,4 @@ class Control:
         return answer
 
     def _audit(self, order: Order, action: str, target: str, *, before: object = None, after: object = None) -> None:
-        thread_id = target if action.startswith("thread.") else target.partition("thread:")[2]
-        self.rooms.outbox.emit(
-            OperatorAction(
-                thread_id=thread_id,
-                root_thread_id=thread_id,
-                by=order.by,
-                action=action,
-                target=target,
-                before=None if before is None else msgspec.json.encode(before).decode(),
-                after=None if after is None else msgspec.json.encode(after).decode(),
-            )
-        )
+        self.rooms.outbox.emit(audit_row(order, action, target, before, after))

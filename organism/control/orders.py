@@ -13,6 +13,7 @@ import msgspec
 from organism.amounts import NS_PER_S
 from organism.errors import OrganismError
 from organism.journal import Drop, Journal, Keep, Piece
+from organism.usage.events import OperatorAction
 
 RECEIPT_DAYS = 7
 """So long a key is remembered."""
@@ -79,6 +80,20 @@ class UnknownLetterError(OrganismError):
 
     def __init__(self, message_id: str) -> None:
         super().__init__(f"there is no dead letter {message_id!r}; look at the list again")
+
+
+def audit_row(order: Order, action: str, target: str, before: object, after: object) -> OperatorAction:
+    """Return the event that tells who has ordered what, and how it was before and after."""
+    thread_id = target if action.startswith("thread.") else target.partition("thread:")[2]
+    return OperatorAction(
+        thread_id=thread_id,
+        root_thread_id=thread_id,
+        by=order.by,
+        action=action,
+        target=target,
+        before=None if before is None else msgspec.json.encode(before).decode(),
+        after=None if after is None else msgspec.json.encode(after).decode(),
+    )
 
 
 class Receipts:

@@ -50,16 +50,18 @@ class KeptPauses:
         for agent in sorted(self._kept - self._pauses.paused_agents):
             self._drop(agent)
 
-    def pause_agent(self, agent: str) -> None:
-        """Have an agent take no more messages; see :meth:`Pauses.pause_agent`."""
+    def pause_agent(self, agent: str) -> tuple[str, ...]:
+        """Have an agent take no more messages, and return its name; see :meth:`Pauses.pause_agent`."""
         self._pauses.pause_agent(agent)
         self._kept.add(agent)
         self._journal.append(Keep(_PREFIX + agent, "", PausedAgent(agent)))
+        return (agent,)
 
-    def resume_agent(self, agent: str) -> None:
-        """Let an agent take messages again; see :meth:`Pauses.resume_agent`."""
+    def resume_agent(self, agent: str) -> tuple[str, ...]:
+        """Let an agent take messages again, and return its name; see :meth:`Pauses.resume_agent`."""
         self._pauses.resume_agent(agent)
         self._drop(agent)
+        return (agent,)
 
     def _drop(self, agent: str) -> None:
         self._kept.discard(agent)

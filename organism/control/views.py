@@ -208,6 +208,12 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
 
 
+class Corrected(msgspec.Struct, frozen=True):
+    """Every account that a correction counts on, as it is now; the one that was named first."""
+
+    budgets: tuple[BudgetState, ...]
+
+
 class Reloaded(msgspec.Struct, frozen=True):
     """What a reload has changed, one short phrase each; empty when the file says what is in force already."""
 

@@ -98,6 +98,12 @@ INCOMPLETE = _counter(
     "outcome",
 )
 LIMIT_CHANGES = _counter("budget.limit_changes", "{change}", "Limits changed by an operator.")
+ADJUSTED_USD = _counter(
+    "budget.adjusted", "USD", "Dollars that corrections added to spend, or took off it.", "scope", "direction"
+)
+ADJUSTED_TOKENS = _counter(
+    "budget.adjusted_tokens", "{token}", "Tokens that corrections added to spend, or took off it.", "scope", "direction"
+)
 LIMIT_USD = _gauge("budget.limit", "USD", "The ceiling in dollars.", "scope")
 LIMIT_TOKENS = _gauge("budget.limit_tokens", "{token}", "The ceiling in tokens.", "scope")
 RESERVED_USD = _gauge("budget.reserved", "USD", "Dollars that open calls hold.", "scope")

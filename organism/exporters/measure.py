@@ -15,6 +15,7 @@ from organism.usage.events import (
     AnyEvent,
     ApprovalDecided,
     ApprovalRequested,
+    BudgetAdjusted,
     BudgetExceeded,
     DeadLetterEvent,
     LimitChanged,
@@ -71,8 +72,8 @@ def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measure
             yield from _thread(event)
         case DeadLetterEvent(reason=reason):
             yield Measurement(i.DEAD_LETTERS, 1, (reason,))
-        case LimitChanged():
-            yield Measurement(i.LIMIT_CHANGES, 1)
+        case LimitChanged() | BudgetAdjusted():
+            yield from _operated(event)
         case Reported(agent=agent, name=name, result=result):
             yield Measurement(i.DECISIONS, 1, (agent, name, result), event.trace_id)
         case _:
@@ -124,6 +125,18 @@ def _thread(event: ThreadOpened | ThreadBlocked | ThreadResumed | ThreadClosed) 
         case ThreadClosed(outcome=outcome):
             yield Measurement(i.THREADS, 1, (outcome,))
             yield Measurement(i.THREAD_DURATION, max(0, event.time_ns - event.opened_ns) / NS_PER_S, (outcome,))
+
+
+def _operated(event: LimitChanged | BudgetAdjusted) -> Iterator[Measurement]:
+    if isinstance(event, LimitChanged):
+        yield Measurement(i.LIMIT_CHANGES, 1)
+        return
+    # A counter never falls, so what was taken off is counted beside what was added.
+    usd, tokens = event.amounts.cost_nanousd / NANOUSD_PER_USD, event.amounts.tokens
+    for scope in dict.fromkeys(scope_label(budget.account) for budget in event.budgets):
+        for instrument, amount in ((i.ADJUSTED_USD, usd), (i.ADJUSTED_TOKENS, tokens)):
+            if amount:
+                yield Measurement(instrument, abs(amount), (scope, "added" if amount > 0 else "removed"))
 
 
 def _usage(event: UsageEvent) -> Iterator[Measurement]:

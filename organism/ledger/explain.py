@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from organism.amounts import Amounts, Limits, TokenUsage
+from organism.amounts import Amounts, Limits, TokenUsage, format_usd
 from organism.errors import Shortfall
 from organism.ledger.entries import (
     AccountOpened,
@@ -135,7 +135,18 @@ def _note(entry: AnyEntry, own: str, thread_id: str) -> Note | None:
             return Note(entry.seq, entry.time_ns, account, f"{entry.threshold} % of {entry.dimension} reached{whom}")
         case ShortfallReported(account=account) if entry.thread_id == thread_id or account == own:
             return Note(entry.seq, entry.time_ns, account, "refused a call", shortfall=entry.shortfall)
-        case Adjusted(accounts=accounts) if own in accounts:
-            return Note(entry.seq, entry.time_ns, own, f"adjusted: {entry.reason}")
+        case Adjusted(accounts=accounts, amounts=amounts) if own in accounts:
+            return Note(entry.seq, entry.time_ns, own, f"adjusted by {_signed(amounts)}: {entry.reason}")
         case _:
             return None
+
+
+def _signed(amounts: Amounts) -> str:
+    """Write what a correction adds and takes off, unit by unit."""
+    usd = format_usd(amounts.cost_nanousd)
+    parts = (
+        (amounts.tokens, f"{amounts.tokens:+,} tokens"),
+        (amounts.cost_nanousd, usd if usd.startswith("-") else f"+{usd}"),
+        (amounts.calls, f"{amounts.calls:+,} calls"),
+    )
+    return ", ".join(text for amount, text in parts if amount)

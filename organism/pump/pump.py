@@ -27,12 +27,12 @@ from organism.errors import (
     BoundExceededError,
     BudgetExhaustedError,
     ConfigError,
-    Shortfall,
     StoppedError,
 )
 from organism.ids import IdSource
 from organism.journal import Journal, Piece
 from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
+from organism.pump.allowances import Allowances
 from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
 from organism.pump.deadlines import Deadlines
@@ -55,7 +55,6 @@ from organism.router.orphans import resolve_orphans
 from organism.router.router import LLMRouter
 from organism.tracing import current_trace, parse_trace
 from organism.usage.activity import ActivityFeed
-from organism.usage.events import LimitChanged
 from organism.usage.outbox import Outbox
 
 
@@ -104,6 +103,7 @@ class Pump:
         self._supervisor = Supervisor(self, self._in_force, self._delivery, outbox, clock, self._activity)
         self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
         self.approvals = Approvals(self._life, self._keeper, outbox)
+        self.allowances = Allowances(registry, self._life, self._delivery, outbox)
         self.pauses = Pauses(self._life, self._supervisor)
         self.letters = Letters(self, self._life, self._delivery, self._keeper)
         self.replacing = Replacing(self._in_force, self._life, self._delivery, self._supervisor)
@@ -267,28 +267,7 @@ class Pump:
         Raises:
             UnknownAccountError: If the account is not open.
         """
-        before = self.registry.state(account)
-        warnings = self.registry.set_limits(account, limits)
-        after = self.registry.state(account)
-        thread = self._life.find(account.removeprefix("thread:"))
-        self._outbox.emit(
-            LimitChanged(
-                thread_id=thread.id if thread else "",
-                root_thread_id=thread.root if thread else "",
-                account=account,
-                before=before.limits,
-                after=limits,
-                revision=after.revision,
-            )
-        )
-        if thread is not None and not thread.standing:
-            for warning in warnings:
-                self._delivery.warn(thread, thread.entry, warning)
-        for waiting in self._life.all():
-            waits = (lane.parked for lane in waiting.lanes.values())
-            if any(isinstance(why, Shortfall) and why.account == account for why in waits):
-                self._life.unpark(waiting)
-        return after
+        return self.allowances.set_limits(account, limits)
 
     async def drain(self, within_s: float) -> bool:
         """Take no new threads and wait until the open ones have ended or wait for budget; whether they all did."""

@@ -308,6 +308,22 @@ class LimitChanged(Event, frozen=True, kw_only=True):
     revision: int
 
 
+class BudgetAdjusted(Event, frozen=True, kw_only=True):
+    """What an account has spent was corrected by an operator, as after a provider's invoice or a refund.
+
+    Attributes:
+        account: The scope.
+        amounts: What was added; negative where spend fell.
+        reason: Why, and on whose word.
+        budgets: Every account that it counts on, afterwards.
+    """
+
+    account: str
+    amounts: Amounts
+    reason: str
+    budgets: tuple[BudgetState, ...]
+
+
 class Reported(Event, frozen=True, kw_only=True):
     """An agent has told the outcome of a decision of its own, such as a review or a gate.
 
@@ -374,6 +390,7 @@ AnyEvent = (
     | AgentStopped
     | DeadLetterEvent
     | LimitChanged
+    | BudgetAdjusted
     | Reported
     | OperatorAction
     | AgentSaid

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from organism import BudgetPlan, Limits
+from organism import BudgetExhaustedError, BudgetPlan, Limits
 from organism.stores.memory import MemoryJournal
 
 pytestmark = pytest.mark.anyio
@@ -180,3 +180,64 @@ async def test_metrics_are_for_those_with_the_token(served: Served) -> None:
         assert answered.headers["content-type"].startswith("text/plain")
         assert 'organism_threads_total{outcome="completed"} 1.0' in answered.text
         assert (await client.get("/metrics", headers={"authorization": "Bearer wrong"})).status_code == 401
+
+
+async def test_a_correction_of_spend_is_booked_once_audited_and_lets_go_on(served: Served) -> None:
+    """A correction counts where the thread's calls do, once under its key, and what waits for it goes on."""
+    plan = BudgetPlan(thread=Limits(calls=1), windows={"day": Limits(cost_nanousd=5_000_000_000)})
+    async with served(limits=plan) as (organism, client):
+        await client.post("/v1/agents/writer/pause")
+        await client.post("/v1/threads", json={"text": "one", "thread_id": "t"})
+        await client.post("/v1/threads/t/messages", json={"text": "two"})
+        await client.post("/v1/agents/writer/resume")
+        with pytest.raises(BudgetExhaustedError):
+            await organism.wait("t")
+        key, refund = {"idempotency-key": "refund-17"}, {"calls": -1, "usd": "0.25", "reason": "refund 17"}
+        first = await client.post("/v1/budgets/t/adjust", json=refund, headers=key)
+        again = await client.post("/v1/budgets/t/adjust", json=refund, headers=key)
+        result = await organism.wait("t")
+        story = (await client.get("/v1/budgets/t/story")).json()
+        page = (await client.get("/v1/events/page", params={"type": "BudgetAdjusted"})).json()
+        rows = (await client.get("/v1/events/page", params={"type": "OperatorAction"})).json()
+
+    assert first.status_code == 200, first.text
+    assert again.json() == first.json()
+    thread, day = first.json()["budgets"]
+    assert (thread["account"], thread["spent"]["calls"], thread["spent"]["cost_nanousd"]) == (
+        "thread:t",
+        0,
+        250_000_000,
+    )
+    assert (day["account"][:13], day["spent"]) == ("organism@day:", thread["spent"])
+    assert (result.budget.spent.calls, result.budget.spent.cost_nanousd) == (1, 250_000_000)
+    assert [note["text"] for note in story["notes"] if "adjusted" in note["text"]] == [
+        "adjusted by +$0.25, -1 calls: owner: refund 17"
+    ]
+    assert [event["data"]["amounts"]["calls"] for event in page["events"]] == [-1]
+    row = rows["events"][-1]["data"]
+    assert (row["action"], row["target"], "refund 17" in row["after"]) == ("budget.adjust", "thread:t", True)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"reason": "r"}, "nothing is to change"),
+        ({"usd": "1"}, "reason"),
+        ({"usd": "1", "reason": "  "}, "give a reason"),
+        ({"tokens": -5, "reason": "r"}, "thread:t has spent 0 tokens; 5 tokens cannot be taken off"),
+        ({"tokens": 2**63, "reason": "r"}, "tokens"),
+    ],
+)
+async def test_a_correction_that_cannot_be_changes_nothing(served: Served, body: object, said: str) -> None:
+    """Without a reason or an amount, or below zero, nothing is booked; and it takes more than an operator's token."""
+    async with served(limits=Limits(tokens=100)) as (organism, client):
+        await client.post("/v1/threads", json={"text": "wait", "thread_id": "t"})
+        made = await client.post("/v1/tokens", json={"name": "op", "scopes": ["operate"]})
+        operator = {"authorization": f"Bearer {made.json()['secret']}"}
+
+        refused = await client.post("/v1/budgets/t/adjust", json=body)
+        forbidden = await client.post("/v1/budgets/t/adjust", json={"tokens": 1, "reason": "r"}, headers=operator)
+
+        assert (refused.status_code, said in refused.json()["detail"]) == (400, True), refused.text
+        assert forbidden.status_code == 403
+        assert organism.budgets.budget("t").spent.tokens == 0

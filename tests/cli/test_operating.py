@@ -260,6 +260,23 @@ def test_help_is_there_at_once() -> None:
         assert re.search(rf"^\W*{command}\b", result.stdout, re.MULTILINE), command
 
 
+def test_spend_is_corrected_with_a_yes_and_a_reason(organism: Organism) -> None:
+    """Correcting spend takes a yes; the story of the budget then names amount, person and reason."""
+    thread = organism("send", "wait").stdout.strip()
+    organism("budget", "raise", thread, "--calls", "1")
+
+    unasked = organism("budget", "adjust", thread, "--usd", "-0.000001", "--reason", "refund 17")
+    done = organism("budget", "adjust", thread, "--usd", "+0.25", "--tokens", "10", "--reason", "invoice 9", "--yes")
+
+    assert (unasked.returncode, "say --yes" in unasked.stderr) == (2, True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"^thread:{thread} has spent \d+ tokens, \$0\.25", done.stdout, re.MULTILINE)
+    assert "organism@day:" in done.stdout
+    story = organism("budget", "explain", thread).stdout
+    assert "adjusted by +10 tokens, +$0.25: owner: invoice 9" in story
+    assert "refund 17" not in story
+
+
 def test_daemon_whose_log_nobody_reads_any_more_goes_on(organism: Organism) -> None:
     """When the reader of its standard error has gone, the daemon works as before and ends in good order."""
     organism.process.stderr.close()  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from organism import BudgetPlan, BudgetWarning, Context, Limits, Organism, Text, TokenUsage, agent
-from organism.amounts import NANOUSD_PER_USD
+from organism.amounts import NANOUSD_PER_USD, Amounts
 from organism.clock import utc
 from organism.errors import RejectedError
 from organism.exporters import instruments
@@ -88,6 +88,34 @@ def test_totals_are_the_ledgers_totals() -> None:
         assert value(found, "organism_messages_total", agent="reviewer") == 20
         assert value(found, "organism_decisions_total", agent="reviewer", name="review", result="passed") == 20
         assert value(found, "gen_ai_client_operation_duration_seconds_count", gen_ai_provider_name="scripted") == 20
+
+    run(main)
+
+
+def test_corrected_totals_are_still_the_ledgers_totals() -> None:
+    """What corrections add and take off is counted beside what was settled; together they are the ledger."""
+
+    async def main() -> None:
+        plan = BudgetPlan(thread=Limits(tokens=10_000), windows={"day": Limits(cost_nanousd=NANOUSD_PER_USD)})
+        organism = priced(limits=plan)
+        exporter = PrometheusExporter(organism)
+        async with organism:
+            await organism.run("text")
+            (day,) = [state.account for state in organism.budgets.states() if state.account.startswith("organism@day")]
+            await organism.control.adjust_budget(day, Amounts(9, 500_000), "invoice 9")
+            await organism.control.adjust_budget(day, Amounts(-2, -1_000), "refund 17")
+            found = samples(exporter)
+            spent = organism.budgets.state(day).spent
+
+        def total(name: str) -> float:
+            added, removed = (
+                value(found, f"organism_budget_adjusted_{name}", scope="organism@day", direction=direction)
+                for direction in ("added", "removed")
+            )
+            return value(found, f"organism_budget_spent_{name}", scope="organism@day") + added - removed
+
+        assert round(total("usd_total") * NANOUSD_PER_USD) == spent.cost_nanousd
+        assert total("tokens_total") == spent.tokens
 
     run(main)
 

@@ -4,9 +4,10 @@ from litestar import get, post, put
 from litestar.params import FromPath, JSONBody
 
 from organism.amounts import BudgetState
-from organism.api.bodies import LimitsBody, MoveBody
+from organism.api.bodies import AdjustBody, LimitsBody, MoveBody
 from organism.api.injected import ControlOf, OrderOf
 from organism.api.scopes import needs
+from organism.control.views import Corrected
 from organism.ledger.explain import Story
 
 
@@ -44,4 +45,12 @@ async def move_limits(
     return await control.move_limits(account, data.change(), order=order)
 
 
-ROUTES = (list_budgets, show_budget, tell_story, set_limits, move_limits)
+@post("/v1/budgets/{account:str}/adjust", status_code=200, opt=needs("admin"))
+async def adjust_budget(
+    account: FromPath[str], data: JSONBody[AdjustBody], control: ControlOf, order: OrderOf
+) -> Corrected:
+    """Correct what an account has spent, as after an invoice; returns every account that this counts on."""
+    return await control.adjust_budget(account, data.amounts(), data.reason, order=order)
+
+
+ROUTES = (list_budgets, show_budget, tell_story, set_limits, move_limits, adjust_budget)

@@ -12,7 +12,7 @@ from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import Shortfall
 from organism.journal import EntryLog, JournalBrokenError
 from organism.pricing.rates import Rates
-from organism.usage.events import Operation
+from organism.usage.attempts import Operation
 
 _PAGE = 10_000
 
@@ -110,7 +110,7 @@ class Settled(Entry, frozen=True, kw_only=True):
     """What a hold really cost, as far as the hold covers it.
 
     Attributes:
-        source: Where the numbers come from: an outcome of :data:`organism.usage.events.Outcome`.
+        source: Where the numbers come from: an outcome of :data:`organism.usage.attempts.Outcome`.
         priced: Whether the money is known; if not, its share of ``amounts`` is 0 and totals are a lower bound.
         usage: The tokens by bucket, those above the hold included.
         rates: The prices it was computed with, so that the cost can be computed again from the entry alone;

@@ -24,7 +24,7 @@ from organism.router.gate import Passage
 from organism.router.plan import Route
 from organism.router.prices import Prices, rates_for
 from organism.router.provider import Answer, Completion, Provider, Request, TextSink
-from organism.usage.events import Outcome
+from organism.usage.attempts import Outcome
 
 _TOO_MANY_REQUESTS = 429
 _DOUBTFUL_FACTOR = 16

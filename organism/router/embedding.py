@@ -10,7 +10,7 @@ from typing import ClassVar
 import msgspec
 
 from organism.amounts import TokenUsage
-from organism.usage.events import Operation
+from organism.usage.attempts import Operation
 
 BYTES_PER_NUMBER = 4
 """Vectors are kept as their provider sends them: IEEE 754 numbers of 32 bits, little-endian."""

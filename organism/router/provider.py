@@ -19,7 +19,7 @@ import msgspec
 
 from organism.amounts import TokenUsage
 from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.usage.events import Operation
+from organism.usage.attempts import Operation
 
 Role = Literal["system", "user", "assistant"]
 """Results of tools are parts of a ``user`` turn: they too are what the model is told."""

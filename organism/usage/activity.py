@@ -12,7 +12,7 @@ import structlog
 
 from organism.errors import Shortfall
 from organism.journal import GroupWritten
-from organism.usage.events import Operation
+from organism.usage.attempts import Operation
 
 RunOutcome = Literal["done", "failed", "parked", "cancelled"]
 """How a run of a handler ended. ``cancelled``: its thread was ended by order."""

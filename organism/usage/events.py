@@ -12,18 +12,7 @@ import msgspec
 from organism.amounts import Amounts, BudgetState, Dimension, Limits, TokenUsage
 from organism.errors import Shortfall
 from organism.messages import ThreadOutcome
-
-Outcome = Literal["settled", "estimated", "worst_case", "disputed", "released"]
-"""How an attempt was resolved.
-
-``settled``: by the provider's own usage. ``estimated``: the provider sent none, it was estimated from the text.
-``worst_case``: the work may have been done, the whole hold is charged. ``disputed``: the provider's numbers make no
-sense, the whole hold is charged. ``released``: no work was done, nothing is charged.
-"""
-
-
-Operation = Literal["chat", "embeddings"]
-"""What a model is asked for, in OpenTelemetry's words: to go on with a conversation, or for vectors of texts."""
+from organism.usage.attempts import Operation, Outcome
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, omit_defaults=False, gc=False):

@@ -5,7 +5,8 @@ from bisect import bisect_left
 import msgspec
 
 from organism.amounts import TokenUsage
-from organism.usage.events import Outcome, UsageEvent
+from organism.usage.attempts import Outcome
+from organism.usage.events import UsageEvent
 
 _BOUNDS_NS = tuple(round(1_000_000 * 1.15**step) for step in range(110))
 """Upper bounds of the latency buckets: from 1 ms to about 70 minutes, each 15 % above the last."""

@@ -105,11 +105,13 @@ class Control:
         """Open a thread with a first message; see :meth:`organism.app.Organism.open_thread`.
 
         Raises:
+            ConfigError: If the name is kept for somebody else's thread.
             DeliveryError: If the message cannot be accepted.
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
         payload, recipient = as_message(message), to or self.rooms.entry
+        self.owners.check_name(thread_id)
 
         def step() -> Accepted:
             opened = self.rooms.pump.open_thread(

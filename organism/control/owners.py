@@ -1,11 +1,11 @@
 """Which caller has opened which thread: one who may only send may reach no others."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from organism.control.orders import Order
-from organism.errors import ThreadClosedError
+from organism.errors import ConfigError, ThreadClosedError
 from organism.journal import Journal, Keep, Piece
 from organism.usage.events import AnyEvent, ThreadClosed
 
@@ -23,9 +23,13 @@ class Owners:
 
     Args:
         journal: Where that is kept.
+
+    Attributes:
+        kept: Whether a name is kept for a thread that only its own caller opens, on first use; none is unless set.
     """
 
     def __init__(self, journal: Journal) -> None:
+        self.kept: Callable[[str], bool] = lambda _thread_id: False
         self._journal = journal
         self._owners: dict[str, str] = {}
 
@@ -34,6 +38,17 @@ class Owners:
         for piece in pieces:
             if piece.key.startswith(_PREFIX):
                 self._owners[piece.thread_id] = msgspec.json.decode(piece.body, type=Owner).by
+
+    def check_name(self, thread_id: str | None) -> None:
+        """Refuse a name that somebody has chosen for a thread and that is kept for another's.
+
+        Whoever opened it first would choose its limits, and by ending it shut its owner out for ever.
+
+        Raises:
+            ConfigError: If so.
+        """
+        if thread_id is not None and self.kept(thread_id):
+            raise ConfigError(f"the thread {thread_id!r} is kept for a key of the gateway; choose another name")
 
     def note(self, thread_id: str, order: Order) -> None:
         """Remember who has opened a thread; in the same step as its opening."""

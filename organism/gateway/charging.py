@@ -64,6 +64,7 @@ class Charging:
         self._now_ns = control.rooms.clock.monotonic_ns
         self._since_ns = self._now_ns()
         self._used: dict[str, int] = {}
+        control.owners.kept = self._is_kept
         control.rooms.usage.on_event(self._forget, ThreadClosed)
 
     def payer(self, caller: Caller, named: str, trace: str | None = None) -> Payer:
@@ -103,18 +104,22 @@ class Charging:
 
     def _check_new(self, thread_id: str, order: Order) -> None:
         """Refuse a name that is kept for somebody else, and one thread too many."""
-        if thread_id.startswith(_OWN) or thread_id in self._given:
+        if self._is_kept(thread_id):
             raise ThreadClosedError(thread_id)
         if len(mine := self._control.owners.of(order.by)) >= self._threads_max and not self._end_idle(mine):
             message = f"this key has {self._threads_max:,} threads open, each used lately; have the operator end some"
             raise FaultError(Fault(status=429, kind="rate", code="too_many_threads", message=message, retry=False))
+
+    def _is_kept(self, thread_id: str) -> bool:
+        """Whether a name is that of a key's or token's own thread, or of one that keys are given."""
+        return thread_id.startswith(_OWN) or thread_id in self._given
 
     def _forget(self, event: AnyEvent) -> None:
         self._used.pop(event.thread_id, None)
 
     def _end_idle(self, threads: Iterable[str]) -> bool:
         """End the thread that nobody has used for the longest time, if that is long; whether there was one."""
-        named = [name for name in threads if not name.startswith(_OWN) and name not in self._given]
+        named = [name for name in threads if not self._is_kept(name)]
         if not named:
             return False
         oldest = min(named, key=lambda name: self._used.get(name, self._since_ns))

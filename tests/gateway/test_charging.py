@@ -86,6 +86,24 @@ async def test_nobody_spends_from_a_thread_that_is_somebody_elses(served: Serve,
         assert gateway.provider.billed == spent
 
 
+@pytest.mark.parametrize("name", ["key-ci", "token-owner", "key-of-later", "team"])
+async def test_nobody_opens_the_thread_of_a_key_before_the_key_does(served: Serve, name: str) -> None:
+    """Who may write to agents cannot take a key's thread, choose its limits, and shut the key out by ending it."""
+    async with served(gateway={"keys": (key("ci", KEY), key("other", OTHER_KEY, thread="team"))}) as gateway:
+        made = (await gateway.operator.post("/v1/tokens", json={"name": "guest", "scopes": ["send"]})).json()
+        taken = await gateway.operator.post(
+            "/v1/threads",
+            json={"text": "wait", "thread_id": name, "limits": {"tokens": 1}},
+            headers={"authorization": f"Bearer {made['secret']}"},
+        )
+
+        assert (taken.status_code, "choose another name" in taken.json()["detail"]) == (400, True)
+        assert gateway.organism.threads() == ()
+        for secret, thread in ((KEY, "key-ci"), (OTHER_KEY, "team")):
+            answer = await ask(gateway.client.with_options(api_key=secret))
+            assert answer.headers["organism-thread"] == thread
+
+
 async def test_a_token_may_be_a_key_if_it_may_send(served: Serve) -> None:
     """Tokens of the daemon work as keys, each with a thread of its own; one that may only read does not."""
     async with served() as gateway:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 within bounds: so many connections at a time, and patience that ends."""
+"""HTTP/1.1 within bounds: so many connections at a time, and patience that ends, with those who send and who read."""
 
 import asyncio
 from typing import Any
@@ -11,6 +11,8 @@ from organism.api.problems import MEDIA_TYPE, Problem
 
 CONNECTIONS_MAX = 128
 HEAD_S = 10.0
+UNREAD_S = 60.0
+"""So long a client may leave what it is sent where it is; one that reads, however slowly, takes some of it in time."""
 
 _CLOSING = [("connection", "close"), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
 
@@ -19,12 +21,14 @@ class PatientProtocol(H11Protocol):
     """One connection.
 
     uvicorn bounds how long a connection may idle between requests, but not how slowly a request may come, and it lets
-    idle connections keep others out. So: a request whose line and headers are not there in time ends its connection;
-    and where all connections are taken, the one that has been idle for longest makes room. Only requests under way can
-    keep others out, and those need a token or end soon.
+    idle connections keep others out, and it waits for ever for a client to read. So: a request whose line and headers
+    are not there in time ends its connection; so does an answer that nobody takes; and where all connections are taken,
+    the one that has been idle for longest makes room. Only requests under way can keep others out, and those need a
+    token or end soon.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
     idle_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
@@ -52,7 +56,18 @@ class PatientProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        self._stop_waiting_for_reader()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read, but not for ever: its request would keep its memory and its connection."""
+        super().pause_writing()
+        self._unread_timer = self._unread_timer or self.loop.call_later(UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client reads."""
+        self._stop_waiting_for_reader()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or a head that grows too large, in the shape of every refusal."""
@@ -94,6 +109,11 @@ class PatientProtocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _give_up(self) -> None:
         self._head_timer = None

@@ -100,6 +100,15 @@ async def test_more_requests_at_a_time_than_are_taken_get_a_503_that_says_so(ser
         assert status == 200
 
 
+async def test_client_that_does_not_read_is_left(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that was stopped in the middle of an answer keeps neither its connection nor the answer's memory."""
+    monkeypatch.setattr("organism.api.protocol.UNREAD_S", 0.1)
+    async with served() as (_, client), await connect(client) as stopped:
+        with anyio.fail_after(20), pytest.raises(anyio.BrokenResourceError):
+            await stopped.send(request("/v1/schema/openapi.json") * 100_000)
+        assert (await client.get("/v1/status")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "lines",
     [("X-Large: " + "x" * HEAD_MAX,), tuple(f"X-{number}: {'x' * 80}" for number in range(200))],

@@ -5,10 +5,8 @@ anonymous mode on loopback either, because a web page in a browser of the same m
 """
 
 import secrets
-from array import array
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from itertools import accumulate
 from typing import Any
 
 import anyio
@@ -16,6 +14,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.api.problems import MEDIA_TYPE, Problem
+from organism.api.structure import deeper_than, more_values_than
 from organism.api.tokens import Caller
 
 Scope = MutableMapping[str, Any]
@@ -32,14 +31,14 @@ HEAD_MAX = 16_384
 
 BODY_MAX = 1_048_576
 DEPTH_MAX = 32
+VALUES_MAX = 500_000
+"""Values and names in JSON: each takes dozens of times the bytes it is written in, and time in which nobody else is
+served. A long conversation has some thousands."""
+
 RECEIVE_S = 10.0
 FAILURES_PER_MINUTE = 5
 _ADDRESSES_MAX = 10_000
 _METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
-
-_ALL_BUT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_UP_AND_DOWN = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
-"""An opening bracket is a step of 1, a closing one of -1, as signed bytes."""
 
 _CONTENT_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -60,11 +59,13 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         body: Bytes of its body.
         depth: Levels of nested JSON.
+        values: Values and names in it.
         receive_s: Seconds until all of it is there.
     """
 
     body: int = BODY_MAX
     depth: int = DEPTH_MAX
+    values: int = VALUES_MAX
     receive_s: float = RECEIVE_S
 
 
@@ -224,24 +225,20 @@ async def _whole_body(receive: Receive, bounds: Bounds) -> bytes | Problem:
             if not message.get("more_body", False):
                 break
         body = bytes(received)
-        if deeper_than(body, bounds.depth):
-            return Problem(
-                status=400, code="too_deep", title="nested too deep", detail=f"nest at most {bounds.depth} levels"
-            )
-        return body
+        return _bad_structure(body, bounds) or body
     detail = f"send a request within {bounds.receive_s:g} s"
     return Problem(status=408, code="too_slow", title="too slow", detail=detail)
 
 
-def deeper_than(body: bytes, depth_max: int) -> bool:
-    """Whether JSON is nested deeper than so many levels; what stands in strings does not count, if they end.
-
-    No Python is run for each byte, so a body of many megabytes holds nobody up for long.
-    """
-    pieces = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-    outside = pieces[::2] if len(pieces) % 2 else [*pieces[::2], pieces[-1]]
-    steps = b"".join(outside).translate(_UP_AND_DOWN, _ALL_BUT_BRACKETS)
-    return max(accumulate(array("b", steps)), default=0) > depth_max
+def _bad_structure(body: bytes, bounds: Bounds) -> Problem | None:
+    """Refuse JSON that would take much more memory and time than its bytes."""
+    if more_values_than(body, bounds.values):
+        detail = f"send at most {bounds.values:,} values at a time"
+        return Problem(status=413, code="too_many_values", title="too many values", detail=detail)
+    if deeper_than(body, bounds.depth):
+        detail = f"nest at most {bounds.depth} levels"
+        return Problem(status=400, code="too_deep", title="nested too deep", detail=detail)
+    return None
 
 
 def _too_large(bounds: Bounds) -> Problem:

@@ -163,6 +163,16 @@ async def test_what_cannot_be_honoured_is_refused_by_name(served: Serve, options
         assert gateway.provider.requests == []
 
 
+async def test_nothing_can_be_fetched_later(served: Serve) -> None:
+    """Asking for a stored response is answered with 404: the key is right, there only is nothing."""
+    async with served() as gateway:
+        answer = await gateway.client.responses.create(model="main", input="hi")
+        with pytest.raises(openai.NotFoundError):
+            await gateway.client.responses.retrieve(answer.id)
+        with pytest.raises(openai.NotFoundError):
+            await gateway.client.responses.cancel(answer.id)
+
+
 async def test_an_answer_that_was_cut_says_so(served: Serve) -> None:
     """An answer that came to its cap is incomplete, with the reason where the format has it."""
     body = '{"choices": [{"message": {"content": "one"}, "finish_reason": "length"}], "usage": {"prompt_tokens": 1}}'

@@ -130,7 +130,8 @@ async def _until_stopped(organism: Organism, log: structlog.typing.FilteringBoun
 
         async def obey() -> None:
             await organism.control.stop_ordered.wait()
-            begin("an order")
+            if not draining:
+                begin("an order")
 
         draining = False
 
@@ -141,6 +142,7 @@ async def _until_stopped(organism: Organism, log: structlog.typing.FilteringBoun
                 tasks.cancel_scope.cancel()
                 return
             draining = True
+            organism.control.stop_ordered.set()
             log.info("draining", because=because, seconds=_DRAIN_S, threads=len(organism.threads()))
             tasks.start_soon(drain)
 

@@ -253,6 +253,15 @@ def reload(client: Client, *, as_json: bool) -> int:
     return _answer(done, "\n".join(done.changes) or "nothing has changed", as_json=as_json)
 
 
+def drain(client: Client, *, undo: bool, as_json: bool) -> int:
+    """Have the daemon take no new threads, or take them again."""
+    if undo:
+        return _answer(client.order(Status, "DELETE", "/v1/drain"), "takes new threads", as_json=as_json)
+    status = client.order(Status, "POST", "/v1/drain", {"within_seconds": 0})
+    left = status.threads.open + status.threads.blocked + status.threads.paused
+    return _answer(status, f"takes no new threads; {left} are left", as_json=as_json)
+
+
 def stop(client: Client, *, as_json: bool) -> int:
     """Stop the daemon and wait until it has stopped."""
     stream = client.follow(types=["none"])

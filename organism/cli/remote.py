@@ -282,6 +282,21 @@ def reload(*, file: File = DEFAULT_FILE, state: State = None, json: Json = False
 
 
 @_command
+def drain(
+    *,
+    file: File = DEFAULT_FILE,
+    state: State = None,
+    undo: Annotated[bool, Parameter(help="Take new threads again.")] = False,
+    json: Json = False,
+) -> int:
+    """Have the daemon take no new threads; the open ones go on, and it keeps running."""
+    from organism.cli import operating
+    from organism.cli.client import Client
+
+    return operating.drain(Client.of(file, state), undo=undo, as_json=json)
+
+
+@_command
 def stop(*, file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
     """Stop the daemon in good order: no new threads, open ones get 30 s, what runs is settled."""
     from organism.cli import operating

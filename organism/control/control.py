@@ -24,7 +24,7 @@ from organism.control.recent import Recent
 from organism.control.rooms import Rooms
 from organism.control.swapping import put_in_force
 from organism.control.views import Accepted, Corrected, Done, Reloaded, Status
-from organism.errors import ConfigError
+from organism.errors import ConfigError, StoppedError
 from organism.journal import Piece, kept
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
@@ -45,7 +45,7 @@ class Control:
         cursors: How far exporters have come.
         owners: Which caller has opened which thread.
         reload: Reads the configuration again; set by whoever knows where it is.
-        stop_ordered: Set when the process is told to stop; whoever runs it waits for that.
+        stop_ordered: Set when the process is to end, by an order or a signal; whoever runs it waits for that.
     """
 
     def __init__(self, rooms: Rooms) -> None:
@@ -243,11 +243,7 @@ class Control:
         return state
 
     async def set_mode(self, mode: Mode, *, order: Order = PYTHON) -> Status:
-        """Change what a reached limit does, from the next call on, until the process ends or reloads.
-
-        Raises:
-            JournalError: If the change cannot be kept.
-        """
+        """Change what a reached limit does, from the next call on, until the process ends or reloads."""
 
         def step() -> Status:
             before, self.rooms.budgets.mode = self.rooms.budgets.mode, mode
@@ -318,12 +314,20 @@ class Control:
 
         return await self._do_slowly(order, "drain", "", effect, {"within_s": within_s})
 
-    async def stop(self, *, order: Order = PYTHON) -> Status:
-        """Order the process to stop in good order; returns before it has.
+    async def accept(self, *, order: Order = PYTHON) -> Status:
+        """Take new threads again after :meth:`drain`; raises :class:`StoppedError` where the process is ending."""
 
-        Raises:
-            JournalError: If the order cannot be kept.
-        """
+        def step() -> Status:
+            if self.stop_ordered.is_set() or not self.rooms.pump.running:
+                raise StoppedError
+            self.rooms.pump.accepting = True
+            self._audit(order, "accept", "")
+            return self.status()
+
+        return await self._do(order, step)
+
+    async def stop(self, *, order: Order = PYTHON) -> Status:
+        """Order the process to stop in good order; returns before it has."""
 
         def step() -> Status:
             self._audit(order, "stop", "")

@@ -172,6 +172,20 @@ async def test_drained_organism_is_not_ready_and_takes_nothing(served: Served) -
         assert (await client.post("/v1/reload")).status_code == 400
 
 
+async def test_drain_can_be_undone_until_the_process_ends(served: Served) -> None:
+    """New threads are taken again; once the daemon has been told to stop, no order makes it take more."""
+    async with served() as (organism, client):
+        await client.post("/v1/drain", json={"within_seconds": 0})
+        assert (await client.delete("/v1/drain")).json()["accepting"] is True
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.post("/v1/threads", json={"text": "go"})).status_code == 202
+        await client.post("/v1/stop")
+        await organism.drain(0)
+        refused = await client.delete("/v1/drain")
+        assert (refused.status_code, refused.json()["code"]) == (503, "stopping")
+        assert (await client.get("/readyz")).status_code == 503
+
+
 async def test_metrics_are_for_those_with_the_token(served: Served) -> None:
     """A scraper with the token gets Prometheus' text format, one without gets nothing."""
     async with served() as (organism, client):

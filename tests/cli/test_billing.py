@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import httpx2
+
+from organism.testing.audit import audit_journal
 
 ORGANISM = """\
 name: shop
@@ -59,11 +62,12 @@ class Shop:
             time.sleep(0.01)
         ready = json.loads(found[0])
         self.url = ready["url"]
+        self.token = (self.folder / ".organism" / "token").read_text().strip()
         return process
 
     def call(self, method: str, path: str, body: object = None) -> httpx2.Response:
         """Make a request of its own: no connection outlives a daemon that is killed."""
-        headers = {"authorization": f"Bearer {(self.folder / '.organism' / 'token').read_text().strip()}"}
+        headers = {"authorization": f"Bearer {self.token}"}
         return httpx2.request(method, self.url + path, json=body, headers=headers, timeout=30)
 
     def start_job(self) -> subprocess.Popen[bytes]:
@@ -128,3 +132,56 @@ def test_total_of_a_billing_job_is_the_ledgers_whoever_is_killed(tmp_path: Path)
     assert sum(event["cost_nanousd"] for event in usage) == sum(state["cost_nanousd"] for state in spent) > 0
     closed = [event["thread_id"] for event in billed.values() if event["type"] == "ThreadClosed"]
     assert len(closed) == len(set(closed)) == 5 * 3
+
+
+def follow(shop: Shop, got: list[str], stop: threading.Event) -> None:
+    """Follow all events as a browser would: come back with the id of the last one, whatever has happened."""
+    while not stop.is_set():
+        headers = {"authorization": f"Bearer {shop.token}"} | ({"last-event-id": got[-1]} if got else {})
+        params = {} if got else {"after": "0"}
+        try:
+            with httpx2.stream("GET", f"{shop.url}/v1/events", headers=headers, params=params, timeout=30) as response:
+                for line in response.iter_lines():
+                    if line.startswith("id: "):
+                        got.append(line.removeprefix("id: "))
+                    if stop.is_set():
+                        return
+        except httpx2.TransportError:
+            time.sleep(0.05)  # it was killed, and is started again in a moment
+
+
+def test_follower_that_comes_back_sees_exactly_the_journals_events(tmp_path: Path) -> None:
+    """Through kills of the daemon a follower gets every event once and in order: no gap, no repeat."""
+    shop = Shop(tmp_path)
+    shop.kill(shop.job)
+    got: list[str] = []
+    stop = threading.Event()
+    follower = threading.Thread(target=follow, args=(shop, got, stop))
+    follower.start()
+    try:
+        for _ in range(4):
+            shop.sell(3)
+            seen = len(got)
+            deadline = time.monotonic() + 60
+            while len(got) < seen + 12:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            shop.kill(shop.daemon)
+            shop.daemon = shop.start_daemon()
+        deadline = time.monotonic() + 60
+        while shop.call("GET", "/v1/threads").json()["threads"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        last = shop.call("GET", "/v1/events/page?limit=1000").json()["next"]
+        while not got or got[-1] < last:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        stop.set()
+        shop.kill(shop.daemon)
+        follower.join(60)
+
+    audit = audit_journal(tmp_path / ".organism" / "journal.db")
+    assert audit.findings == []
+    assert len(audit.closed) == 4 * 3
+    assert got == [event.id for event in audit.events]

@@ -298,3 +298,13 @@ def test_labels_of_a_message_are_on_its_thread_and_on_the_bill(organism: Organis
     for wrong in (("--label", "tenant"), ("--label", "=a"), ("--label", "a=b", "--thread", sent)):
         refused = organism("send", "hello", *wrong)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+
+
+def test_drain_is_told_and_undone(organism: Organism) -> None:
+    """A drained daemon refuses new threads and keeps the open ones, until it is told to take new ones again."""
+    organism("send", "wait")
+    assert organism("drain").stdout == "takes no new threads; 1 are left\n"
+    refused = organism("send", "hello")
+    assert (refused.returncode, "no new threads" in refused.stderr or "stopping" in refused.stderr) == (2, True)
+    assert organism("drain", "--undo").stdout == "takes new threads\n"
+    assert organism("ask", "hello").stdout == "one two three\n"

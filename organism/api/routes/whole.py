@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from litestar import MediaType, Response, get, post, put
+from litestar import MediaType, Response, delete, get, post, put
 from litestar.params import JSONBody, QueryParameter
 
 from organism.api.bodies import DrainBody, ModeBody
@@ -54,10 +54,16 @@ async def drain(data: JSONBody[DrainBody], control: ControlOf, order: OrderOf) -
     return await control.drain(data.within_seconds, order=order)
 
 
+@delete("/v1/drain", status_code=200, opt=needs("admin"))
+async def accept(control: ControlOf, order: OrderOf) -> Status:
+    """Take new threads again, unless the daemon is ending."""
+    return await control.accept(order=order)
+
+
 @post("/v1/stop", status_code=202, opt=needs("admin"))
 async def stop(control: ControlOf, order: OrderOf) -> Status:
     """Stop the daemon in good order: it drains, settles what runs, and ends."""
     return await control.stop(order=order)
 
 
-ROUTES = (healthz, readyz, status, usage, set_mode, reload, drain, stop)
+ROUTES = (healthz, readyz, status, usage, set_mode, reload, drain, accept, stop)

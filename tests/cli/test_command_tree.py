@@ -87,6 +87,7 @@ OPTIONS = {
     "token make": ("--scope", "read"),
     "budget raise": ("--calls", "1"),
     "budget lower": ("--calls", "1"),
+    "budget adjust": ("--reason", "a refund", "--usd=-0.50", "--yes"),
 }
 
 

@@ -96,7 +96,7 @@ class Outcome(msgspec.Struct):
     billed: TokenUsage
 
 
-async def one_call(kind: str, how: str, step: HTTPStep) -> Outcome:
+async def one_call(kind: str, how: str, step: HTTPStep, timeout_s: float = 0.3) -> Outcome:
     """Make one call through a whole organism."""
     rates = flat_rates(input=1_000_000, output=3_000_000, source="test")
     book = PriceBook({"m": rates}, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
@@ -112,7 +112,7 @@ async def one_call(kind: str, how: str, step: HTTPStep) -> Outcome:
             providers={"p": adapter},
             limits=Limits(tokens=100_000, cost_nanousd=10_000_000_000),
             prices=book,
-            router=RouterSettings(timeout_s=0.3, attempts=1),
+            router=RouterSettings(timeout_s=timeout_s, attempts=1),
         )
         events: list[UsageEvent] = []
         organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]
@@ -160,7 +160,7 @@ async def test_insane_usage_is_disputed_and_charged_the_hold(kind: str, how: str
     read, written = ("prompt", "completion") if kind == "chat" else ("input", "output")
     usage = f'{{"{read}_tokens": {bad}, "{written}_tokens": 2}}'
 
-    outcome = await one_call(kind, how, HTTPStep(text="a b", usage=usage))
+    outcome = await one_call(kind, how, HTTPStep(text="a b", usage=usage), timeout_s=15)
 
     check(outcome)
     assert outcome.events[0].outcome == "disputed"

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from bench import messages_ours
+from bench import budgets_ours, calls, messages_ours
 from bench.stopwatch import Figures
 
 PARTS = {
@@ -38,13 +38,16 @@ class Count(msgspec.Struct):
     instructions: float = 0.0
 
 
-def count(side: Callable[[int], Figures], size: int) -> dict[str, Count]:
+def count(
+    side: Callable[[int], Figures], size: int, part_of: Callable[[CodeType], str] | None = None
+) -> dict[str, Count]:
     """Return what one item takes, by part: of twice the size, what is more than of the size."""
+    part_of = part_of or _part
     side(size)  # what is done once only is not counted
     small, large = _traced(side, size), _traced(side, 2 * size)
     found: dict[str, Count] = {}
     for code, instructions in large[1].items():
-        part = found.setdefault(_part(code), Count())
+        part = found.setdefault(part_of(code), Count())
         part.instructions += (instructions - small[1][code]) / size
         part.calls += (large[0][code] - small[0][code]) / size
     return found
@@ -79,6 +82,16 @@ def _part(code: CodeType) -> str:
     return next((part for part, names in PARTS.items() if path.name in names), "the rest")
 
 
+def _room(code: CodeType) -> str:
+    """Return the room of organism that a piece of code is in: how calls and holds are split, which go through many."""
+    path = PurePath(code.co_filename)
+    if path.parent.name == "bench":
+        return "the workload itself"
+    if "organism" in path.parts:
+        return path.stem if path.parent.name == "organism" else path.parent.name
+    return "asyncio and AnyIO" if {"asyncio", "anyio"} & set(path.parts) else "the rest"
+
+
 def table(found: dict[str, Count], items: int) -> list[str]:
     """Write counts as a table, for one of so many items that each of the workload's is made of."""
     whole = sum(part.instructions for part in found.values())
@@ -91,21 +104,24 @@ def table(found: dict[str, Count], items: int) -> list[str]:
     return [*lines, f"| all | {calls / items:.1f} | {whole / items:,.0f} | 100 % |"]
 
 
-WORKLOADS: dict[str, tuple[Callable[[int], Figures], int, int]] = {
-    "W1": (messages_ours.ping_pong, 300, 1),
-    "W2": (messages_ours.chains, 30, 10),
-    "W3": (messages_ours.fan_out, 5, 100),
-    "W4": (messages_ours.asks_alone, 300, 1),
+WORKLOADS: dict[str, tuple[Callable[[int], Figures], int, int, Callable[[CodeType], str]]] = {
+    "W1": (messages_ours.ping_pong, 300, 1, _part),
+    "W2": (messages_ours.chains, 30, 10, _part),
+    "W3": (messages_ours.fan_out, 5, 100, _part),
+    "W4": (messages_ours.asks_alone, 300, 1, _part),
+    "W6": (calls.without_network, 50, 1, _room),
+    "W8": (budgets_ours.on_one_thread, 300, 1, _room),
+    "W8-nested": (budgets_ours.nested, 300, 1, _room),
 }
-"""Which side, how large, and how many of the table's items are in one of its."""
+"""Which side, how large, how many of the table's items are in one of its, and what it is split by."""
 
 
 def main() -> None:
     """Count what was asked for."""
     for name in sys.argv[1:] or WORKLOADS:
-        side, size, items = WORKLOADS[name]
+        side, size, items, part_of = WORKLOADS[name]
         print(f"\n**{name}**\n")
-        print("\n".join(table(count(side, size), items)), flush=True)
+        print("\n".join(table(count(side, size, part_of), items)), flush=True)
 
 
 if __name__ == "__main__":

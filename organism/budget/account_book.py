@@ -95,10 +95,9 @@ class AccountBook:
         Raises:
             UnknownAccountError: If one of them is not open.
         """
-        rooms, balances = [], self._ledger.balances
+        rooms = []
         for account in accounts:
-            if (balance := balances.get(account)) is None:
-                raise UnknownAccountError(account)
+            balance = self._ledger.balance(account)
             limits = balance.limits
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0

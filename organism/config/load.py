@@ -238,7 +238,8 @@ def _check_limits(loaded: LoadedConfig) -> None:
         first = ".".join(map(str, given[0]))
         loaded.fail(f"says again what {first!r} on line {loaded.lines[given[0]]} says; keep one", *given[1])
     zone = config.limits.time_zone
-    if zone not in available_timezones() | {"UTC"}:
+    # Zones are listed for others alone: it takes 20 ms.
+    if zone != "UTC" and zone not in available_timezones():
         known = sorted(available_timezones())
         loaded.fail(f"no time zone is called {zone!r}{did_you_mean(zone, known)}", "limits", "time_zone")
 

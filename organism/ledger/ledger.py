@@ -13,7 +13,7 @@ States of a hold, and what moves it on::
 ``settle`` is legal in both states: a call may fail between the mark and the wire in a way that must be charged.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from copy import copy
 
 import msgspec
@@ -93,11 +93,6 @@ class Ledger:
             return self._books.balances[account]
         except KeyError:
             raise UnknownAccountError(account) from None
-
-    @property
-    def balances(self) -> Mapping[str, Balance]:
-        """The state of each open account, oldest first; it changes with later commands."""
-        return self._books.balances
 
     def hold(self, hold_id: str) -> Hold | None:
         """Return an open hold, or ``None`` once it is resolved."""

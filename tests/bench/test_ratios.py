@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import budgets_ours, floors, messages_ours
+from bench import budgets_ours, calls, floors, messages_ours
 from bench.bytecodes import count
 from bench.catalog import WORKLOADS
 from bench.stopwatch import Figures, Stopwatch
@@ -40,6 +40,16 @@ def test_a_hop_and_a_question_are_made_of_few_instructions() -> None:
     question = sum(part.instructions for part in count(messages_ours.asks_alone, 100).values())
     assert 0 < hop < 2000
     assert hop < question < 4000
+
+
+def test_a_hold_and_a_call_are_made_of_few_instructions() -> None:
+    """A hold with its settlement, each further scope of it, and all that organism does for a call stay small."""
+    hold = sum(part.instructions for part in count(budgets_ours.on_one_thread, 100).values())
+    nested = sum(part.instructions for part in count(budgets_ours.nested, 100).values())
+    call = sum(part.instructions for part in count(calls.without_network, 20).values())
+    assert 0 < hold < 1800
+    assert hold < nested < 2.5 * hold
+    assert 0 < call < 12_500
 
 
 def test_the_cost_of_a_message_does_not_grow_with_the_number_of_threads() -> None:

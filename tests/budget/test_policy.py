@@ -71,3 +71,16 @@ def test_money_is_rounded_up() -> None:
     ask = Ask(input_tokens=1, output_cap=1, input_rate=1, output_rate=0)
 
     assert ask.amounts(1) == Amounts(2, 1, 1)
+
+
+def test_a_call_has_the_time_that_the_nearest_end_leaves() -> None:
+    """Of several limits in seconds the one that ends first counts, in whatever order they stand."""
+    soon, late = room("soon", elapsed_ns=60), room("late", elapsed_ns=10)
+    limited = [
+        Room(each.account, Limits(elapsed_ns=100), each.spent, each.held, each.elapsed_ns) for each in (soon, late)
+    ]
+
+    for rooms in (limited, limited[::-1]):
+        verdict = decide(rooms, ASK)
+        assert isinstance(verdict, Grant)
+        assert verdict.time_left_ns == 40

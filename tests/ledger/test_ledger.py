@@ -170,3 +170,18 @@ def test_same_hold_twice_is_refused() -> None:
 
     with pytest.raises(LedgerStateError, match="open already"):
         ledger.reserve("h", ("a",), Amounts(1), 0)
+
+
+def test_the_name_of_a_hold_is_given_once() -> None:
+    """No two holds of a ledger share a name, be they resolved or the ledger replayed between them."""
+    entries: list[AnyEntry] = []
+    ledger, names = Ledger(entries.append), []
+    ledger.open("a", Limits(), 0)
+    for restart in (False, False, True, False):
+        if restart:
+            ledger = Ledger.replay(entries, entries.append)
+        names.append(ledger.new_id("hold"))
+        ledger.reserve(names[-1], ("a",), Amounts(tokens=1), 0)
+        ledger.release(names[-1], 0)
+
+    assert len(set(names)) == len(names)

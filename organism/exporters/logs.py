@@ -35,6 +35,7 @@ _NUMBERS: dict[str, int] = {
     "critical": 50,
     "fatal": 50,
 }
+_SHOWN = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _REPEATS_MAX = 20
 _REPEATS_PERIOD_S = 10.0
 _REPEATS_KNOWN_MAX = 1000
@@ -180,7 +181,13 @@ def _renderers(log_format: Format, stream: TextIO) -> list[Any]:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
     # The plain traceback shows no local variables: prompts are in there.
     plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
+    return [_in_one_line, structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
+
+
+def _in_one_line(_logger: object, _method: str, event: Event) -> Event:
+    """Show control characters for what they are, so that no text can begin a line of its own or move the cursor."""
+    event["event"] = str(event.get("event", "")).translate(_SHOWN)
+    return event
 
 
 def _redacting(redact: Redactor) -> Callable[[Any, str, Any], str]:

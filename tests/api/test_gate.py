@@ -293,3 +293,27 @@ async def test_openapi_document_is_behind_the_token_and_names_every_route(served
         assert len(told) >= 25
         assert json.dumps(document).count("Traceback") == 0
         assert organism.statistics().threads == 0
+
+
+async def test_no_order_names_code_files_or_addresses(served: Served) -> None:
+    """The API has nothing to run, import, open or fetch: no field or parameter of it is called like such a thing."""
+    async with served() as (_, client):
+        document = (await client.get("/v1/schema/openapi.json")).json()
+    names = {name for schema in document["components"]["schemas"].values() for name in schema.get("properties", ())}
+    for path in document["paths"].values():
+        names |= {one["name"] for operation in path.values() for one in operation.get("parameters", ())}
+    assert len(names) > 50
+    forbidden = {"path", "file", "filename", "folder", "url", "uri", "command", "module", "handler", "import", "code"}
+    assert names & forbidden <= {"code"}, "an error has a code; nothing else is called like that"
+
+
+async def test_files_are_given_out_whole_and_health_says_nothing_more(served: Served) -> None:
+    """No ranges are cut out of what is given out, and whoever has no token learns only whether the daemon lives."""
+    async with served() as (_, client):
+        for path in ("/", "/dashboard/main.js"):
+            answer = await client.get(path, headers={"range": "bytes=0-3,2-5"})
+            assert (answer.status_code, "content-range" in answer.headers) == (200, False)
+        client.headers.pop("authorization")
+        assert (await client.get("/healthz")).text == (await client.get("/readyz")).text == "ok"
+        for path in ("/docs", "/schema", "/v1/schema", "/v1/schema/swagger", "/v1/schema/redoc", "/openapi.json"):
+            assert (await client.get(path)).status_code == 401

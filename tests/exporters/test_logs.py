@@ -170,3 +170,16 @@ def test_storm_of_one_warning_is_cut_and_counted() -> None:
     assert [line["number"] for line in written[:3]] == [0, 1, 2]
     assert len(written) == 8
     assert last["left_out"] == 97
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_text_can_forge_a_line(log_format: Any) -> None:
+    """Whatever an agent, a provider or a library says, it is one line, and no terminal obeys it."""
+    stream = logged(LogSettings(format=log_format))
+    forged = "said\n2026-01-31T12:00:00Z [error    ] forged \x1b[2J\x9b31m\r"
+    structlog.get_logger("organism.agent").info(forged, error=forged, nested={forged: [forged]})
+    logging.getLogger("some.library").warning("%s", forged)
+
+    text = stream.getvalue()
+    assert text.count("\n") == 2
+    assert not {"\x1b", "\x9b", "\r"} & set(text)

@@ -7,6 +7,7 @@ import anyio
 import msgspec
 
 from organism import BudgetExhaustedError, BudgetPlan, Context, Limits, Organism, Text, agent
+from organism.amounts import Amounts
 from organism.clock import utc
 from organism.errors import ProviderError, RejectedError, Shortfall, UncertainError
 from organism.ledger.entries import AnyEntry, stored_entries
@@ -118,7 +119,14 @@ async def helper(message: Text, ctx: Context) -> Text:
 
 
 def lived(
-    steps: Steps, plan: BudgetPlan, *, degrade: Degrade | None = None, before: Steps | None = None, **options: Any
+    steps: Steps,
+    plan: BudgetPlan,
+    *,
+    degrade: Degrade | None = None,
+    before: Steps | None = None,
+    raised: Limits | None = None,
+    adjusted: Amounts | None = None,
+    **options: Any,
 ) -> Life:
     """Live in virtual time, with real parts all through.
 
@@ -127,6 +135,8 @@ def lived(
         plan: All limits.
         degrade: What takes the place of the model ``main``.
         before: What another thread has done before.
+        raised: The limits that the thread is given when it waits for budget.
+        adjusted: What an operator adds to its spend.
         options: What else the organism is made with.
     """
 
@@ -157,10 +167,15 @@ def lived(
             if before:
                 await organism.run(Text(msgspec.json.encode(before).decode()), to="worker")
             thread_id = await organism.open_thread(msgspec.json.encode(steps).decode(), to="worker")
+            if adjusted is not None:
+                await organism.control.adjust_budget(thread_id, adjusted, "invoice")
             try:
                 await organism.wait(thread_id)
             except BudgetExhaustedError as error:
                 refused = error.shortfall
+                if raised is not None:
+                    await organism.set_limits(thread_id, raised)
+                    await organism.wait(thread_id)
             entries = [entry async for entry in stored_entries(journal)]
         baseline = Baseline(prices=ProviderPrices(book, {}), plan=plan, models=models)
         return Life(thread_id, entries, events, refused, baseline)

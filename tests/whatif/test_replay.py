@@ -269,3 +269,43 @@ def test_seconds_count_from_the_thread_s_beginning() -> None:
 
     assert again.stop is not None
     assert (again.stop.call, again.stop.shortfall.dimension) == (4, "seconds")
+
+
+def test_a_child_is_replayed_with_what_its_parents_have_spent() -> None:
+    """A child's own replay has its calls only, and stops where an ancestor's limit does, whose own spend stands."""
+    plan = BudgetPlan(thread=Limits(calls=2))
+    life = lived([Ask(), Child("shared", 5000, [Ask(), Ask()]), Ask()], plan, mode="audit")
+    calls = [entry.call for entry in life.entries if isinstance(entry, Reserved) and entry.call is not None]
+    (child,) = {call.thread_id for call in calls} - {life.thread_id}
+
+    again = replay(life.entries, child, Changes(mode="enforce"), life.baseline)
+
+    assert [call.fate for call in again.calls] == ["made", "refused"]
+    assert again.stop is not None
+    assert again.stop.shortfall.account == f"thread:{life.thread_id}"
+
+
+@pytest.mark.parametrize("wrap_up", [0, 10])
+def test_a_thread_that_was_refused_and_raised_is_replayed_as_it_went(wrap_up: int) -> None:
+    """Where an operator has raised the limit the replay raises it too, and makes the same calls in enforce as well."""
+    plan = BudgetPlan(thread=Limits(tokens=220), wrap_up_percent=wrap_up)
+    life = lived([Ask() for _ in range(8)], plan, raised=Limits(tokens=5_000))
+    assert life.refused is not None
+
+    again = replayed(life, mode="enforce")
+
+    assert again.stop is None
+    assert {call.fate for call in again.calls} <= {"made", "last_call"}
+    assert again.total.replayed == again.total.recorded
+    assert [(c.warning.account, c.warning.dimension, c.warning.threshold) for c in again.crossings] == warned(life)
+
+
+def test_a_correction_of_spend_counts_in_a_replay() -> None:
+    """What an operator has added stands on the account, and is in neither sum."""
+    life = lived([Ask(), Ask()], AMPLE, adjusted=Amounts(100, 5_000))
+
+    again = replayed(life)
+
+    assert again.adjusted == Amounts(100, 5_000)
+    assert again.spent == spent(life) + again.adjusted
+    assert again.total.replayed == again.total.recorded

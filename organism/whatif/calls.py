@@ -82,10 +82,10 @@ class Calls:
     def serve(self) -> None:
         """Let those in line go whom nothing keeps out any more, in the order in which they came."""
         while self._line and self.stop is None:
-            first = self._line[0]
+            first = self._line.popleft()
             if not self._admit(first.recorded, at_last=self._stage.clock.now_ns() > first.until_ns):
+                self._line.appendleft(first)
                 return
-            self._line.popleft()
             if first.ended:
                 self.end(first.recorded)
 

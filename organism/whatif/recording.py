@@ -129,7 +129,7 @@ class _Reading:
         self.complete = False
         self.known = False
         self._thread_id = thread_id
-        self._members = {self.account}
+        self._members = {self.account}  # and its carved children: what shares with one of them holds on it as well
 
     def take(self, entry: AnyEntry, before: AnyEntry | None) -> None:
         match entry:
@@ -156,7 +156,6 @@ class _Reading:
         call = hold.call
         if call is None or not (self._counts_here(hold.accounts) or call.root_thread_id == self._thread_id):
             return
-        self._members.add(thread_account(call.thread_id))
         self.calls[hold.hold_id] = RecordedCall(
             number=len(self.calls) + 1,
             seq=entry.seq,

@@ -135,7 +135,7 @@ def lived(
         plan: All limits.
         degrade: What takes the place of the model ``main``.
         before: What another thread has done before.
-        raised: The limits that the thread is given when it waits for budget.
+        raised: The limits that the thread is given when it has waited for budget for 1,000 seconds.
         adjusted: What an operator adds to its spend.
         options: What else the organism is made with.
     """
@@ -174,6 +174,7 @@ def lived(
             except BudgetExhaustedError as error:
                 refused = error.shortfall
                 if raised is not None:
+                    await anyio.sleep(1000)
                     await organism.set_limits(thread_id, raised)
                     await organism.wait(thread_id)
             entries = [entry async for entry in stored_entries(journal)]

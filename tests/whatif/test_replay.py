@@ -309,3 +309,57 @@ def test_a_correction_of_spend_counts_in_a_replay() -> None:
     assert again.adjusted == Amounts(100, 5_000)
     assert again.spent == spent(life) + again.adjusted
     assert again.total.replayed == again.total.recorded
+
+
+def test_what_is_fixed_stays_fixed_when_the_record_raises_it() -> None:
+    """A limit of the replay holds to the end, whatever an operator has done; time spent waiting is not counted."""
+    life = lived([Ask() for _ in range(8)], BudgetPlan(thread=Limits(tokens=220)), raised=Limits(tokens=5_000))
+
+    fixed = replayed(life, mode="enforce", limits={"tokens": 220})
+    patient = replayed(life, mode="enforce", limits={"seconds": 900 * NS_PER_S})
+
+    assert fixed.stop is not None
+    assert fixed.stop.shortfall == life.refused
+    assert patient.stop is None
+
+
+def test_siblings_that_take_too_long_are_waited_for_no_longer_than_they_were() -> None:
+    """A call that has waited for its siblings as long as a call may is refused, as it is when it is really run."""
+    steps: Steps = [Together([Ask(cap=60, answer=5, seconds=50) for _ in range(3)])]
+    recorded = lived(steps, replace(AMPLE, wrap_up_percent=0))
+    tokens = 2 * max(entry.amounts.tokens for entry in recorded.entries if isinstance(entry, Reserved))
+    really = lived(steps, BudgetPlan(thread=Limits(tokens=tokens), wrap_up_percent=0))
+
+    again = replayed(recorded, mode="enforce", limits={"tokens": tokens})
+
+    assert sorted(call.fate for call in again.calls) == ["made", "made", "refused"]
+    assert really.refused is not None
+    assert again.stop is not None
+    assert (again.stop.shortfall.account, again.stop.shortfall.held) == (really.refused.account, really.refused.held)
+
+
+def test_a_call_that_moves_leaves_the_limits_of_its_old_provider_behind() -> None:
+    """Another provider's model is held on that provider's limits, and no more on those of the one that was used."""
+    limited = {"scripted": ScopedLimits(Limits(calls=1))}
+    life = lived([Ask(), Ask()], BudgetPlan(thread=Limits(), providers=limited), mode="audit")
+    prices = {"other/m": (DatedRates(PRICES["small-1"]),)}
+
+    stays = replayed(life, mode="enforce")
+    moves = replayed(life, mode="enforce", models={"*": "other/m"}, prices=prices)
+
+    assert stays.stop is not None
+    assert stays.stop.shortfall.account.startswith("provider:scripted@")
+    assert moves.stop is None
+
+
+def test_what_a_call_was_held_at_is_known_by_its_neighbours_when_prices_have_changed() -> None:
+    """A call that was charged whole is cut at the prices of its time, although the book has others by now."""
+    life = lived([Ask(), Ask(fault="reset", cap=50)], AMPLE)
+    baseline = replace(life.baseline, prices=life.baseline.prices.with_overrides({"main-1": PRICES["small-1"]}))
+    first, second = replay(life.entries, life.thread_id, Changes(), baseline).calls
+    left = first.recorded.cost_nanousd + second.recorded.cost_nanousd // 2
+
+    again = replay(life.entries, life.thread_id, Changes(mode="enforce", limits={"usd": left}), baseline).calls[1]
+
+    assert 16 <= again.output_cap < 50
+    assert again.replayed.cost_nanousd <= second.recorded.cost_nanousd // 2

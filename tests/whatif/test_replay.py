@@ -363,3 +363,13 @@ def test_what_a_call_was_held_at_is_known_by_its_neighbours_when_prices_have_cha
 
     assert 16 <= again.output_cap < 50
     assert again.replayed.cost_nanousd <= second.recorded.cost_nanousd // 2
+
+
+def test_thresholds_that_others_have_crossed_are_not_this_thread_s() -> None:
+    """A threshold of a shared scope that another thread's spend has reached is no crossing of the replayed thread's."""
+    plan = BudgetPlan(thread=Limits(), windows={"day": Limits(calls=4)})
+    life = lived([Ask()], plan, before=[Ask() for _ in range(3)], mode="audit")
+
+    again = replayed(life)
+
+    assert [(crossing.call, crossing.warning.threshold) for crossing in again.crossings] == [(1, 90), (1, 95)]

@@ -178,6 +178,8 @@ def _meaning(error: ProviderError) -> tuple[int, Kind, str, bool | None]:
     match error:
         case TooLargeError() | UnsupportedError() | RejectedError(status=400 | 413 | 415 | 422):
             return 400, "request", "upstream_refused", None
+        case RejectedError(again=False, status=int(status)) if status >= _FAILURES:  # its word on this one request
+            return 400, "request", "upstream_refused", None
         case UncertainError():  # it has been charged, and another try would be charged again
             return (504 if error.status in (408, 504) else 502), "upstream", "upstream_uncertain", False
         case RejectedError(status=429):

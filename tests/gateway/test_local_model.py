@@ -23,7 +23,7 @@ async def test_a_real_model_answers_and_is_stopped_by_a_real_budget() -> None:
         [writer],
         models={"small": f"local/{DEFAULT_MODEL}"},
         providers={"local": LocalProvider(slots=2)},
-        limits=Limits(tokens=400),
+        limits=Limits(tokens=1400),
         wait_s=0.1,
     )
     tokens = TokenBook(organism.clock.now_ns)
@@ -54,11 +54,14 @@ async def test_a_real_model_answers_and_is_stopped_by_a_real_budget() -> None:
                 used = [whole.usage.total_tokens, chunks[-1].usage.total_tokens, response.usage.total_tokens]
                 assert organism.budgets.budget("key-ci").spent.tokens == sum(used)
 
+                with pytest.raises(openai.BadRequestError, match="too large"):  # and is not asked the same again
+                    await client.embeddings.create(model="small", input="word " * 520)
+
                 async def spend_all() -> None:
                     while True:
                         await create(model="small", messages=messages, max_tokens=60)
 
                 with pytest.raises(openai.RateLimitError):
                     await spend_all()
-                assert organism.budgets.budget("key-ci").spent.tokens <= 400
+                assert organism.budgets.budget("key-ci").spent.tokens <= 1400
             server.stop()

@@ -111,13 +111,14 @@ async def test_the_last_call_is_made_from_what_is_kept_for_it(served: Serve) -> 
         (HTTPStep(status=401, body='{"error": {"message": "Incorrect API key: sk-upst"}}'), 502, "upstream_forbids", 1),
         (HTTPStep(status=404, body='{"error": {"message": "no such model"}}'), 502, "upstream_forbids", 1),
         (HTTPStep(status=400, body='{"error": {"message": "too long"}}'), 400, "upstream_refused", 1),
+        (HTTPStep(status=501, body='{"error": {"message": "never"}}'), 400, "upstream_refused", 1),
         (HTTPStep(status=503, body='{"error": {"message": "overloaded"}}'), 503, "upstream_unavailable", 2),
         (HTTPStep(status=502, body="bad gateway"), 502, "upstream_uncertain", 1),
         (HTTPStep(status=504, body="too late"), 504, "upstream_uncertain", 1),
         (HTTPStep(body="this is no JSON"), 502, "upstream_uncertain", 1),
         (HTTPStep(fault="reset"), 502, "upstream_uncertain", 1),
     ],
-    ids=["401", "404", "400", "503", "502", "504", "garbage", "reset"],
+    ids=["401", "404", "400", "501", "503", "502", "504", "garbage", "reset"],
 )
 async def test_a_providers_failure_is_passed_on_by_its_meaning(
     served: Serve, step: HTTPStep, status: int, code: str, attempts: int

@@ -264,7 +264,12 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     @property
     def at_work(self) -> bool:
         """Whether its time runs: always while it is open, but of a standing thread only during calls."""
-        return self.status in ("open", "closing") and (not self.standing or bool(self.scopes))
+        return self.status in ("open", "closing") and (not self.standing or self.called)
+
+    @property
+    def called(self) -> bool:
+        """Whether it is a standing thread and a call from outside is under way on it."""
+        return self.standing and bool(self.scopes)
 
     @property
     def at_rest(self) -> bool:

@@ -200,7 +200,7 @@ class Lifecycle:
 
     def look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""
-        if thread.status == "paused" and not thread.running:
+        if thread.status == "paused" and not thread.running and not thread.called:
             self._registry.pause_time(thread.id)
         if thread.status != "open" or thread.standing:
             thread.note_change()
@@ -272,7 +272,7 @@ class Lifecycle:
 
     def _open(self, thread: Thread) -> None:
         thread.status = "open"
-        if not thread.standing:
+        if not thread.standing or thread.called:
             self._registry.resume_time(thread.id)
         self._keeper.thread(thread)
         for lane in thread.lanes.values():

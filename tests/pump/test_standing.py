@@ -64,6 +64,29 @@ def test_time_runs_only_while_a_call_is_under_way() -> None:
     run(scenario)
 
 
+def test_a_pause_stops_no_call_and_so_not_its_time() -> None:
+    """What runs when an operator pauses a thread is finished, and takes the thread's time as if nobody had."""
+
+    async def scenario() -> None:
+        async with make() as organism:
+            standing = organism.pump.standing
+            standing.open("tap", "key")
+            for resumed in (True, False):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(standing.complete, "tap", "key", REQUEST)
+                    await anyio.sleep(0.5)
+                    organism.pump.pauses.pause_thread("tap")
+                    await anyio.sleep(0.5)
+                    if resumed:
+                        organism.pump.pauses.resume_thread("tap")
+                await anyio.sleep(86_400)
+
+            budget = organism.budgets.budget("tap")
+            assert (budget.spent.calls, budget.elapsed_ns // SECOND) == (2, 4)
+
+    run(scenario)
+
+
 def test_it_stands_until_an_order_ends_it_and_is_told_once() -> None:
     """It is open however long nothing happens; its end cuts a call short, charges it and frees the budget, once."""
     closed: list[ThreadClosed] = []

@@ -46,9 +46,9 @@ class Calls:
                 raise
             warning = self._last_warning(error.shortfall)
             answer = await standing.complete(*who, self._noted(request, warning), on_text, payer.trace)
-        await self._rooms.journal.commit()
-        if warning is not None and self._inject_note:
+        if warning is not None and self._inject_note:  # before anything else can happen, such as the thread's end
             self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
+        await self._rooms.journal.commit()
         return answer
 
     async def answer(self, payer: Payer, request: Request) -> Answer:

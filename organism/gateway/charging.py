@@ -119,12 +119,9 @@ class Charging:
 
     def _end_idle(self, threads: Iterable[str]) -> bool:
         """End the thread that nobody has used for the longest time, if that is long; whether there was one."""
-        named = [name for name in threads if not self._is_kept(name)]
-        if not named:
-            return False
-        oldest = min(named, key=lambda name: self._used.get(name, self._since_ns))
-        idle_ns = self._now_ns() - self._used.get(oldest, self._since_ns)
-        return idle_ns > IDLE_S * NS_PER_S and self._standing.end_idle(oldest)
+        last_ns = self._now_ns() - IDLE_S * NS_PER_S
+        idle = [(self._used.get(name, self._since_ns), name) for name in threads if not self._is_kept(name)]
+        return any(self._standing.end_idle(name) for used_ns, name in sorted(idle) if used_ns < last_ns)
 
 
 def _own(kind: str, name: str) -> str:

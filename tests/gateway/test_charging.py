@@ -190,6 +190,20 @@ async def test_a_thread_that_nobody_uses_makes_room_for_another(served: Serve) -
             await ask(gateway.client, "second")
 
 
+async def test_a_paused_thread_does_not_keep_others_from_making_room(served: Serve) -> None:
+    """Where the thread that is idle longest cannot end, because an operator looks at it, the next one does."""
+    clock = ManualClock()
+    async with served(gateway={"threads": 2}, clock=clock) as gateway:
+        for name in ("first", "second"):
+            await ask(gateway.client, name)
+            clock.advance(60)
+        await gateway.operator.post("/v1/threads/first/pause")
+        clock.advance(3601)
+        await ask(gateway.client, "third")
+
+        assert {view.thread_id for view in gateway.organism.threads()} == {"first", "third"}
+
+
 async def test_a_call_belongs_to_the_trace_of_whoever_makes_it(served: Serve) -> None:
     """A request's traceparent is on its usage event and goes on to the provider, whichever thread pays."""
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -22,7 +22,7 @@ from organism.control.parts import Parts
 from organism.control.pauses import KeptPauses
 from organism.control.recent import Recent
 from organism.control.rooms import Rooms
-from organism.control.swapping import put_in_force
+from organism.control.swapping import put_in_force, switch
 from organism.control.views import Accepted, Corrected, Done, Reloaded, Status
 from organism.errors import ConfigError, StoppedError
 from organism.journal import Piece, kept
@@ -246,8 +246,8 @@ class Control:
         """Change what a reached limit does, from the next call on, until the process ends or reloads."""
 
         def step() -> Status:
-            before, self.rooms.budgets.mode = self.rooms.budgets.mode, mode
-            self._audit(order, "mode", "", before=before, after=mode)
+            self._audit(order, "mode", "", before=self.rooms.budgets.mode, after=mode)
+            switch(self.rooms, mode)
             return self.status()
 
         return await self._do(order, step)

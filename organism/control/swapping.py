@@ -6,6 +6,7 @@ keep the limits they were promised. Everything else goes by the new parts from t
 
 from organism.agents.roster import check_names, known_messages, roster
 from organism.amounts import UNLIMITED, Limits
+from organism.budget.holds import Mode
 from organism.budget.scopes import BudgetPlan
 from organism.clock import utc
 from organism.control.parts import Parts
@@ -40,11 +41,19 @@ def put_in_force(rooms: Rooms, parts: Parts) -> None:
     rooms.provider_kinds.update(parts.provider_kinds)
     rooms.prices = prices
     rooms.router.replace(parts.models, parts.providers, prices, parts.router)
-    rooms.budgets.mode, rooms.budgets.wait_s = parts.mode, parts.wait_s
+    rooms.budgets.wait_s = parts.wait_s
     _replan(rooms, parts.limits, parts.thresholds)
     rooms.pump.on_exhausted = parts.on_exhausted
     runs = rooms.pump.replacing.replace(agents, parts.bounds)
     rooms.tool_servers.replace(parts.tool_servers, unused=runs.wait_none)
+    switch(rooms, parts.mode)
+
+
+def switch(rooms: Rooms, mode: Mode) -> None:
+    """Change what a reached limit does; where it refuses no more, what waits for budget goes on."""
+    rooms.budgets.mode = mode
+    if mode != "enforce":
+        rooms.pump.pauses.release_blocked()
 
 
 def _replan(rooms: Rooms, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:

@@ -5,7 +5,7 @@ waits. Messages are still accepted, so the outside notices nothing but the wait.
 """
 
 from organism.bus.threads import Thread
-from organism.errors import UnknownRecipientError
+from organism.errors import Shortfall, UnknownRecipientError
 from organism.pump.lifecycle import Lifecycle
 from organism.pump.supervisor import Supervisor
 
@@ -43,6 +43,12 @@ class Pauses:
         for thread in changed:
             self._life.go_on(thread)
         return tuple(thread.id for thread in changed)
+
+    def release_blocked(self) -> None:
+        """Let everything go on that waits for budget: for when limits refuse no more."""
+        for thread in self._life.all():
+            if any(isinstance(lane.parked, Shortfall) for lane in thread.lanes.values()):
+                self._life.unpark(thread)
 
     def pause_agent(self, agent: str) -> None:
         """Have an agent take no more messages, in any thread.

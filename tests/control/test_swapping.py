@@ -241,6 +241,25 @@ async def test_a_parked_message_of_an_agent_that_is_gone_does_not_hold_its_threa
         assert (result.outcome, it.dead_letters()[0].reason) == ("failed", "not_deliverable")
 
 
+@pytest.mark.parametrize("how", ["reload", "order"])
+def test_what_waits_for_budget_goes_on_when_limits_refuse_no_more(how: str) -> None:
+    """Whether a new file or an operator changes the mode, nobody has to raise limits that are only watched."""
+
+    async def scenario() -> None:
+        provider = Watched("yes")
+        async with organism([caller("writer")], provider, limits=Limits(calls=0)) as it:
+            thread = await it.open_thread(ASK)
+            await anyio.sleep(1)
+            assert it.thread(thread).status == "blocked"
+            if how == "reload":
+                it.control.put_in_force(parts([caller("writer")], provider, mode="audit"))
+            else:
+                await it.control.set_mode("off")
+            assert (await it.wait(thread)).outputs == (Text("writer: yes"),)
+
+    run(scenario)
+
+
 @in_virtual_time
 async def test_what_a_run_sends_to_an_agent_that_has_gone_is_given_to_its_successor() -> None:
     """A handler whose next agent was renamed under it is run again by the new rules, and pays nothing twice."""

@@ -131,6 +131,9 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
+_NOT_AMONG = "Invalid enum value "
+
+
 def refuse(said: str) -> NoReturn:
     """Refuse a field in the words of a validation error, such as ``Invalid value - at `$.n```.
 
@@ -148,6 +151,8 @@ def refuse(said: str) -> NoReturn:
         name = reason.rpartition("`")[0].rpartition("`")[2]
         param = f"{param}.{name}" if param else name
     code = "unsupported_value" if "nvalid" in reason else "invalid_request"
+    if reason.startswith(_NOT_AMONG):
+        reason = f"this gateway cannot honour {reason.removeprefix(_NOT_AMONG)}"
     raise bad_request(f"{param}: {reason}", param or None, code)
 
 

@@ -172,6 +172,18 @@ async def test_what_cannot_be_honoured_is_refused_by_name(served: Serve, options
         assert gateway.provider.requests == []
 
 
+async def test_a_value_that_cannot_be_honoured_is_said_in_words_for_people(served: Serve) -> None:
+    """Who asks for two answers hears that, and not the words of a parser."""
+    async with served() as gateway:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await gateway.client.chat.completions.create(model="main", messages=HI, n=2)
+
+        assert (refused.value.code, refused.value.body["message"]) == (
+            "unsupported_value",
+            "n: this gateway cannot honour 2",
+        )
+
+
 async def test_models_are_those_that_are_offered(served: Serve) -> None:
     """A program finds the models by their names here, and asking for another is its own mistake."""
     async with served(gateway={"models": ("main",)}) as gateway:

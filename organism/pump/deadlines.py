@@ -71,11 +71,12 @@ class Deadlines:
                 if deadline.due > now:
                     next_due = min(next_due, deadline.due)
                     break
+                deadline.passed = True
                 over.append(deadline)
             else:
                 del self._set[seconds]
         for deadline in over:
-            deadline.passed = True
             self._set.get(deadline.seconds, {}).pop(deadline, None)
+        for deadline in over:
             deadline.then()
         return next_due

@@ -1,6 +1,7 @@
 """What holds a run of a handler: a scope that can cut it short, and a context of its own."""
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterable
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from types import TracebackType
@@ -8,7 +9,19 @@ from typing import Any, Generic, TypeVar, cast
 
 import anyio
 
+from organism.errors import OrganismError
+
 T = TypeVar("T")
+
+
+class ScopeLeftError(OrganismError):
+    """A handler has entered a cancel scope or a task group and not left it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the handler has left a cancel scope or a task group open: leave what it enters, and close generators "
+            "that it does not exhaust (contextlib.aclosing)"
+        )
 
 
 class Leash:
@@ -16,6 +29,9 @@ class Leash:
 
     Entering and leaving a scope takes 4 us, as much as accepting a message and routing it. So it is left only when it
     was cancelled, or with its worker; the next run then enters another.
+
+    A handler may leave a scope of its own behind, such as that of a generator it has not exhausted. It would cut short
+    whatever its worker runs next, so it is left here, and its run fails.
 
     Args:
         context: Context variables as every run begins with them.
@@ -40,11 +56,20 @@ class Leash:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        """Keep the scope for the next run, or leave it where it cannot be used again."""
+        """Keep the scope for the next run, or leave it where it cannot be used again.
+
+        Raises:
+            ScopeLeftError: If a scope that was entered in the run has not been left.
+        """
         scope = self.scope
         if scope is None:
             return False
-        if scope.cancel_called or not (exc is None or isinstance(exc, Exception)):
+        inside = _inside(scope)
+        if inside:
+            _leave(inside)
+            if exc is None and not scope.cancel_called:
+                raise ScopeLeftError
+        if inside is None or scope.cancel_called or not (exc is None or isinstance(exc, Exception)):
             self.scope = None
             return bool(scope.__exit__(exc_type, exc, traceback))
         return False
@@ -54,6 +79,23 @@ class Leash:
         if self.scope is not None:
             self.scope.__exit__(None, None, None)
             self.scope = None
+
+
+def _inside(scope: anyio.CancelScope) -> set[anyio.CancelScope] | None:
+    """Return the scopes that were entered in a scope and not left.
+
+    AnyIO has no public way to ask. Should it lose this one, the answer is ``None``, and each run has a scope to itself.
+    """
+    return getattr(scope, "_child_scopes", None)
+
+
+def _leave(scopes: Iterable[anyio.CancelScope]) -> None:
+    """Leave scopes, the innermost first, and end what still runs in them."""
+    for scope in tuple(scopes):
+        scope.cancel()
+        _leave(_inside(scope) or ())
+        with suppress(RuntimeError):  # another task has entered it, and leaves it now that it is cancelled
+            scope.__exit__(None, None, None)
 
 
 class Waiting(Generic[T]):

@@ -83,6 +83,47 @@ def test_a_run_that_was_cut_short_takes_nobody_with_it() -> None:
     assert handled == ["early"] * 6
 
 
+@pytest.mark.parametrize("what", ["scope", "group"])
+def test_a_scope_that_a_handler_leaves_behind_cuts_no_other_run_short(what: str) -> None:
+    """A handler that leaves a deadline or tasks of its own behind fails, and neither goes on to meet anybody else."""
+    left: list[object] = []
+    ended = 0
+
+    async def task() -> None:
+        nonlocal ended
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended += 1
+
+    @agent()
+    async def leaves(message: Text, ctx: Context) -> None:
+        scope = anyio.move_on_after(1)
+        scope.__enter__()
+        left.append(scope)
+        if what == "group":
+            group = anyio.create_task_group()
+            await group.__aenter__()
+            group.start_soon(task)
+            left.append(group)
+            await anyio.sleep(0.1)
+
+    @agent()
+    async def goes_on(message: Text, ctx: Context) -> Text:
+        await anyio.sleep(5)
+        return message
+
+    async def main() -> list[str]:
+        bounds = Bounds(attempts=1)
+        agents = [leaves, goes_on]
+        async with Organism(agents, clock=VirtualClock(), ids=SequentialIds(), bounds=bounds) as organism:
+            threads = [await organism.open_thread(to, to=to) for to in ("leaves", "goes_on") * 10]
+            return [(await organism.wait(thread)).outcome for thread in threads]
+
+    assert run(main) == ["failed", "completed"] * 10
+    assert ended == (0 if what == "scope" else len(left) // 2)
+
+
 def test_handlers_that_wait_do_not_keep_others_from_beginning() -> None:
     """A thousand handlers that all wait for the same thing run at the same time."""
     waiting = 0

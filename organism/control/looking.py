@@ -155,18 +155,29 @@ class Looking:
         more = start + len(page) < len(found)
         return ThreadPage(tuple(page), page[-1].thread_id if more else None)
 
-    def thread(self, thread_id: str, *, content: bool = False) -> ThreadDetail:
+    async def thread(self, thread_id: str, *, content: bool = False) -> ThreadDetail:
         """Return a thread with its budgets, its descendants and its messages.
+
+        One that has just ended is waited for until that is durable: after a crash before then it would be open again.
 
         Raises:
             ThreadClosedError: If it is not open and has not ended lately.
+            JournalError: If its end cannot be kept.
         """
+        if (detail := self._detail(thread_id, content=content)) is None:
+            await self._rooms.journal.commit()
+            detail = self._detail(thread_id, content=content)
+        if detail is None:
+            raise ThreadClosedError(thread_id)
+        return detail
+
+    def _detail(self, thread_id: str, *, content: bool) -> ThreadDetail | None:
         views = {view.thread_id: view for view in self._rooms.pump.threads()}
         hops = self._recent.hops(thread_id, content=content)
         if thread_id not in views:
             closed = self._recent.find_closed(thread_id)
             if closed is None:
-                raise ThreadClosedError(thread_id)
+                return None
             below = tuple(t for t in self._recent.closed() if t.root_thread_id == thread_id and t is not closed)
             return ThreadDetail(closed, (closed.budget,), below, hops)
         below_ids = [thread_id]

@@ -1,12 +1,13 @@
 """What people look at after a restart: the flow of a thread is made of what the journal has kept."""
 
+from functools import partial
 from pathlib import Path
 
 import anyio
 
 from organism import Context, Organism, Text, agent
 from organism.stores.sqlite import SqliteJournal
-from organism.testing import ScriptedProvider, VirtualClock, run
+from organism.testing import CrashingJournal, ScriptedProvider, VirtualClock, run
 
 
 @agent(next="writer")
@@ -43,7 +44,7 @@ def test_flow_of_a_thread_outlives_the_process(tmp_path: Path) -> None:
         async with organism() as it:
             thread = (await it.control.open_thread("go")).thread_id
             await anyio.sleep(5)
-            flow = it.control.look.thread(thread, content=True).messages
+            flow = (await it.control.look.thread(thread, content=True)).messages
             assert [(hop.sender, hop.recipient, hop.calls, hop.text) for hop in flow] == [
                 ("user", "planner", 0, "go"),
                 ("planner", "writer", 2, "a plan"),
@@ -53,7 +54,7 @@ def test_flow_of_a_thread_outlives_the_process(tmp_path: Path) -> None:
     async def after(thread: str) -> None:
         async with organism() as it:
             look = it.control.look
-            flow = look.thread(thread, content=True).messages
+            flow = (await look.thread(thread, content=True)).messages
             assert [(hop.sender, hop.recipient, hop.calls, hop.text, hop.recalled) for hop in flow] == [
                 ("user", "planner", 0, None, False),
                 ("planner", "planner", 2, None, True),
@@ -62,7 +63,7 @@ def test_flow_of_a_thread_outlives_the_process(tmp_path: Path) -> None:
             ]
             assert flow[1].tokens == 2 * 3
             await it.wait(thread)
-            last = look.thread(thread).messages[-1]
+            last = (await look.thread(thread)).messages[-1]
             assert (last.sender, last.recipient, last.calls, last.text) == ("writer", "user", 0, None)
 
     run(after, run(before))
@@ -79,10 +80,31 @@ def test_message_that_began_a_thread_is_shown_while_it_waits(tmp_path: Path) -> 
                     await it.control.pause_agent("writer")
                     thread = (await it.control.open_thread("go")).thread_id
                     await it.control.send(thread, "on")
-                flow = it.control.look.thread(thread, content=True).messages
+                flow = (await it.control.look.thread(thread, content=True)).messages
                 assert [(hop.sender, hop.recipient, hop.text) for hop in flow] == [
                     ("user", "writer", "go"),
                     ("user", "writer", "on"),
                 ]
+
+    run(scenario)
+
+
+def test_thread_that_has_just_ended_is_not_unknown_before_that_is_kept() -> None:
+    """Whoever asks between a thread's end and its commit learns of the end once no crash can take it back."""
+
+    @agent()
+    async def quick(message: Text, ctx: Context) -> Text:
+        return Text("done")
+
+    async def scenario() -> None:
+        journal = CrashingJournal(latency_s=lambda: 1.0)
+        async with Organism([quick], clock=VirtualClock(), journal=journal) as it, anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(it.control.open_thread, "go", thread_id="t"))
+            await anyio.sleep(0.5)
+            written = journal.written
+            assert not it.pump.threads(), "it has ended, and nothing of that is written"
+            detail = await it.control.look.thread("t")
+            assert detail.thread.closed_ns
+            assert journal.written > written
 
     run(scenario)

@@ -49,7 +49,7 @@ async def show_thread(
     thread_id: FromPath[str], request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
 ) -> ThreadDetail:
     """Show a thread, its budgets, its descendants and its messages; what they say only with ``content=true``."""
-    return control.look.thread(thread_id, content=may_read_content(request, asked=content))
+    return await control.look.thread(thread_id, content=may_read_content(request, asked=content))
 
 
 @post("/v1/threads/{thread_id:str}/replay", status_code=200, opt=needs("read"))

@@ -28,7 +28,7 @@ from tests.killing.lives import KILLED, Life, Midwife
 PATIENCE_S = 60.0
 """Seconds after which something that must happen is said not to have happened."""
 
-UNREACHED_S = 3.0
+UNREACHED_S = 6.0
 """Seconds after which a life that does not come to its point is ended anyhow."""
 
 PRICE = {"input": 2, "output": 8}

@@ -93,6 +93,7 @@ async def _serve(
     from organism.api.routes.pages import DASHBOARD
     from organism.api.server import ControlServer, url_of
     from organism.exporters.prometheus import PrometheusExporter
+    from organism.gateway.exchange import Gateway
     from organism.gateway.routes import gateway_group
 
     log = structlog.get_logger("organism.daemon")
@@ -102,11 +103,18 @@ async def _serve(
     prometheus = PrometheusExporter(organism, names=genai_names(environment))
     hosts = tuple(loaded.config.daemon.hosts)
     control = organism.control
-    gateway = gateway_settings(loaded)
+    settings = gateway_settings(loaded)
+    gateway = Gateway(control, settings) if settings is not None else None
     groups = [DASHBOARD, metrics_group(prometheus.render)]
-    groups += [gateway_group(control, tokens, gateway)] if gateway is not None else []
+    groups += [gateway_group(gateway, tokens)] if gateway is not None else []
     options = Options(hosts=hosts, groups=tuple(groups))
-    control.reload = Reloader(organism, file, loaded, environment, _log_progress, log_as)
+
+    def on_loaded(fresh: LoadedConfig) -> None:
+        log_as(fresh)
+        if gateway is not None and (changed := gateway_settings(fresh)) is not None:
+            gateway.put_in_force(changed)
+
+    control.reload = Reloader(organism, file, loaded, environment, _log_progress, on_loaded)
     origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
     async with anyio.create_task_group() as tasks:
         server = ControlServer(control, tokens, listener, options)

@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 
 from organism.app import Organism
+from organism.cli.gateway import gateway_settings
 from organism.cli.trust import refuse_foreign_file
 from organism.config.build import build
 from organism.config.kept import Kept
@@ -17,8 +18,8 @@ from organism.control.parts import Parts
 from organism.control.views import Reloaded
 from organism.errors import ConfigError
 
-_FIXED = ("name", "journal", "daemon", "exporters", "gateway")
-"""Keys that belong to the process: events are told apart by the name, the others are open files, sockets and routes."""
+_FIXED = ("name", "journal", "daemon", "exporters")
+"""Keys that belong to the process: events are told apart by the name, the others are open files and sockets."""
 
 
 class Reloader:
@@ -74,6 +75,9 @@ class Reloader:
             refuse_foreign_file(self._file)
             fresh = load_config(self._file, self._environment)
             changed = [key for key in _FIXED if getattr(fresh.config, key) != getattr(self._loaded.config, key)]
+            if (fresh.config.gateway is None) != (self._loaded.config.gateway is None):
+                changed.append("whether there is a gateway")
+            gateway_settings(fresh)  # what is wrong with its keys shows here, where nothing is changed yet
             if changed:
                 raise ConfigError(
                     f"a running daemon cannot change {', '.join(changed)}, so nothing was changed; restart it for that",

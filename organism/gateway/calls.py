@@ -19,14 +19,16 @@ class Calls:
     Args:
         control: The organism.
         inject_note: Whether models are told of thresholds.
+
+    Attributes:
+        inject_note: The same; may be changed.
     """
 
     def __init__(self, control: Control, *, inject_note: bool) -> None:
         self._rooms = control.rooms
-        self._inject_note = inject_note
+        self.inject_note = inject_note
         self._told: dict[str, set[tuple[str, int, str, int]]] = {}
-        if inject_note:
-            control.rooms.usage.on_event(self._forget, ThreadClosed)
+        control.rooms.usage.on_event(self._forget, ThreadClosed)
 
     async def complete(self, payer: Payer, request: CompletionRequest, on_text: TextSink | None) -> Completion:
         """Make a call and return its answer once the charge is durable.
@@ -46,7 +48,7 @@ class Calls:
                 raise
             warning = self._last_warning(error.shortfall)
             answer = await standing.complete(*who, self._noted(request, warning), on_text, payer.trace)
-        if warning is not None and self._inject_note:  # before anything else can happen, such as the thread's end
+        if warning is not None and self.inject_note:  # before anything else can happen, such as the thread's end
             self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
         await self._rooms.journal.commit()
         return answer
@@ -73,13 +75,13 @@ class Calls:
 
     def _noted(self, request: CompletionRequest, warning: BudgetWarning | None) -> CompletionRequest:
         """Put a warning after everything else, so that what a provider has cached before it stays cached."""
-        if warning is None or not self._inject_note:
+        if warning is None or not self.inject_note:
             return request
         return replace(request, messages=(*request.messages, ChatMessage("system", note_for(warning))))
 
     def _news(self, payer: Payer) -> BudgetWarning | None:
         """Return the warning of the limit that is nearest to its end, unless the thread's model has been told."""
-        if not self._inject_note:
+        if not self.inject_note:
             return None
         budgets = self._rooms.budgets
         warning = nearest_limit(budgets.budgets(payer.thread_id), budgets.thresholds)

@@ -57,15 +57,19 @@ class Charging:
     def __init__(self, control: Control, settings: Settings) -> None:
         self._control = control
         self._standing = control.rooms.pump.standing
-        self._limits = settings.limits
-        self._threads_max = settings.threads
-        self._keys = {key.name: key for key in settings.keys}
-        self._given = _given(settings.keys)
         self._now_ns = control.rooms.clock.monotonic_ns
         self._since_ns = self._now_ns()
         self._used: dict[str, int] = {}
         control.owners.kept = self._is_kept
         control.rooms.usage.on_event(self._forget, ThreadClosed)
+        self.put_in_force(settings)
+
+    def put_in_force(self, settings: Settings) -> None:
+        """Let other keys pay, or the same ones in another way."""
+        self._limits = settings.limits
+        self._threads_max = settings.threads
+        self._keys = {key.name: key for key in settings.keys}
+        self._given = _given(settings.keys)
 
     def payer(self, caller: Caller, named: str, trace: str | None = None) -> Payer:
         """Return who pays for a request.

@@ -50,6 +50,15 @@ class Gateway:
         self.calls = Calls(control, inject_note=settings.inject_note)
         self._rooms = control.rooms
 
+    def put_in_force(self, settings: Settings) -> None:
+        """Serve by other settings from the next request on: a key that is gone opens nothing more.
+
+        Requests under way are answered by those they began with, and threads that are open keep their limits.
+        """
+        self.settings = settings
+        self.charging.put_in_force(settings)
+        self.calls.inject_note = settings.inject_note
+
     @property
     def offered(self) -> tuple[str, ...]:
         """The models that may be asked for, as things are."""

@@ -14,8 +14,7 @@ from organism.api.gate import Bounds, Rule
 from organism.api.groups import Group
 from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, needs
-from organism.api.tokens import TokenBook
-from organism.control.control import Control
+from organism.api.tokens import Caller, TokenBook
 from organism.errors import OrganismError
 from organism.gateway import exchange
 from organism.gateway.chat import ChatFormat
@@ -26,7 +25,6 @@ from organism.gateway.keys import authenticate
 from organism.gateway.messages import MessagesFormat
 from organism.gateway.openai_errors import error_body
 from organism.gateway.responses import ResponsesFormat
-from organism.gateway.settings import Settings
 
 MESSAGES = "/v1/messages"
 COUNT = f"{MESSAGES}/count_tokens"
@@ -46,10 +44,13 @@ _KINDS: dict[int, Kind] = {401: "key", 403: "permission", 404: "not_found", 413:
 Handlers = dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]
 
 
-def gateway_group(control: Control, tokens: TokenBook, settings: Settings) -> Group:
+def gateway_group(gateway: exchange.Gateway, tokens: TokenBook) -> Group:
     """Return the gateway's routes, and how one gets to them."""
-    gateway = exchange.Gateway(control, settings)
-    known = authenticate(settings.keys, tokens.find if settings.tokens else None)
+
+    def known(headers: Mapping[str, str]) -> Caller | None:
+        settings = gateway.settings  # of the moment: a key may have been taken away
+        return authenticate(settings.keys, tokens.find if settings.tokens else None)(headers)
+
     routers = [
         Router(path, route_handlers=[_answering(gateway, format_)], exception_handlers=_handlers(format_.error))
         for path, format_ in FORMATS.items()
@@ -58,7 +59,7 @@ def gateway_group(control: Control, tokens: TokenBook, settings: Settings) -> Gr
     routers.append(
         Router(COUNT, route_handlers=[_counting(gateway, messages)], exception_handlers=_handlers(messages.error))
     )
-    routers.append(_models(gateway, control.rooms.clock.now_ns() // 1_000_000_000))
+    routers.append(_models(gateway, gateway.meta().created_s))
     rules = [_rule(path, format_.error, known) for path, format_ in FORMATS.items()]
     rules.append(_rule(COUNT, messages.error, known))
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]

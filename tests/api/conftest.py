@@ -15,6 +15,7 @@ from organism.api.routes.pages import DASHBOARD
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
 from organism.exporters.prometheus import PrometheusExporter
+from organism.gateway.exchange import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Settings
 from organism.testing import ScriptedProvider
@@ -55,7 +56,7 @@ async def serve(
     tokens = TokenBook(organism.clock.now_ns)
     tokens.know("owner", TOKEN, ("admin",))
     with bind("127.0.0.1", 0) as listener:
-        gateway = gateway_group(organism.control, tokens, Settings(models=("main",)))
+        gateway = gateway_group(Gateway(organism.control, Settings(models=("main",))), tokens)
         groups = (DASHBOARD, metrics_group(PrometheusExporter(organism).render), gateway, *groups)
         api = Options(hosts=("organism.example",), groups=groups, failures_per_minute=100_000)
         server = ControlServer(organism.control, tokens, listener, api)

@@ -19,6 +19,7 @@ from organism.api.routes.pages import DASHBOARD
 from organism.api.server import bind
 from organism.api.tokens import Caller, TokenBook
 from organism.control.control import Control
+from organism.gateway.exchange import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Key, Settings
 
@@ -60,7 +61,9 @@ def anyone(_headers: object) -> Caller:
 def gateway(control: Control) -> Group:
     """Return the routes for programs from outside, which have an entrance of their own."""
     key = Key(name="ci", sha256=sha256(b"sk-of-the-build-servers").hexdigest())
-    return gateway_group(control, TokenBook(control.rooms.clock.now_ns), Settings(models=("main",), keys=(key,)))
+    return gateway_group(
+        Gateway(control, Settings(models=("main",), keys=(key,))), TokenBook(control.rooms.clock.now_ns)
+    )
 
 
 def routes(control: Control) -> set[tuple[str, str, str | None]]:

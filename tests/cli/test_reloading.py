@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import anyio
@@ -207,3 +208,35 @@ async def test_a_signal_reads_the_file_again_and_new_secrets_stay_out_of_the_log
     log = desk.log.read_text()
     assert "llm.providers: first changed" in log
     assert "sk-desk-0123456789abcdef" not in log
+
+
+@pytest.mark.anyio
+async def test_a_key_of_the_gateway_that_is_taken_away_opens_nothing_more(desk: Desk) -> None:
+    """Keys are changed while the daemon runs: one that has leaked is shut out at once, and new ones are let in."""
+    old, new = "sk-that-has-leaked", "sk-in-its-place"
+
+    def gateway(*secrets: str) -> str:
+        keys = (f"{n}: {{sha256: {sha256(one.encode()).hexdigest()}}}" for n, one in zip("abc", secrets, strict=False))
+        return f"gateway: {{models: [main], keys: {{{', '.join(keys)}}}}}\n"
+
+    body = {"model": "main", "messages": [{"role": "user", "content": "hello"}]}
+    async with ScriptedHTTPProvider([HTTPStep(text="one")]) as provider:
+        desk.configure("first", provider.url, more=gateway(old))
+        desk.start()
+        async with httpx2.AsyncClient(base_url=desk.url, timeout=60) as client:
+
+            async def asked(key: str) -> int:
+                headers = {"authorization": f"Bearer {key}"}
+                return (await client.post("/v1/chat/completions", json=body, headers=headers)).status_code
+
+            assert (await asked(old), await asked(new)) == (200, 401)
+            for refused, phrase in ((gateway(new, new), "this is the key of"), ("", "whether there is a gateway")):
+                desk.configure("first", provider.url, more=refused)
+                wrong = await anyio.to_thread.run_sync(desk.command, "reload")
+                assert (wrong.returncode, phrase in wrong.stderr) == (2, True), wrong.stderr
+                assert await asked(old) == 200
+            desk.configure("first", provider.url, more=gateway(new))
+            done = await anyio.to_thread.run_sync(desk.command, "reload")
+            assert done.returncode == 0, done.stderr
+            assert (await asked(old), await asked(new)) == (401, 200)
+        assert desk.stop() == 0

@@ -14,6 +14,7 @@ from organism import Context, Limits, Organism, Text, agent
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
+from organism.gateway.exchange import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Key, Settings
 from organism.providers.attachments import AttachmentBounds
@@ -96,7 +97,7 @@ async def serve(
         tokens = TokenBook(organism.clock.now_ns)
         tokens.know("owner", TOKEN, ("admin",))
         with bind("127.0.0.1", 0) as listener:
-            group = gateway_group(organism.control, tokens, settings)
+            group = gateway_group(Gateway(organism.control, settings), tokens)
             server = ControlServer(organism.control, tokens, listener, Options(groups=(group,)))
             async with anyio.create_task_group() as tasks:
                 async with organism:

@@ -8,6 +8,7 @@ from organism import Limits, Organism
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
+from organism.gateway.exchange import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Settings
 from organism.providers.local import LocalProvider
@@ -29,7 +30,7 @@ async def test_a_real_model_answers_and_is_stopped_by_a_real_budget() -> None:
     tokens = TokenBook(organism.clock.now_ns)
     settings = Settings(models=("small",), keys=(key("ci", KEY),))
     with bind("127.0.0.1", 0) as listener:
-        group = gateway_group(organism.control, tokens, settings)
+        group = gateway_group(Gateway(organism.control, settings), tokens)
         server = ControlServer(organism.control, tokens, listener, Options(groups=(group,)))
         async with anyio.create_task_group() as tasks, organism:
             tasks.start_soon(server.serve)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from organism import Organism
 from organism.api.application import Options, build_api
 from organism.api.tokens import TokenBook
+from organism.gateway.exchange import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Settings
 from organism.testing import ScriptedProvider
@@ -124,7 +125,7 @@ def test_no_broken_body_is_answered_with_5xx(path: str) -> None:
         )
         tokens = TokenBook(organism.clock.now_ns)
         tokens.know("owner", TOKEN, ("admin",))
-        group = gateway_group(organism.control, tokens, Settings(models=("main",)))
+        group = gateway_group(Gateway(organism.control, Settings(models=("main",))), tokens)
         api = build_api(organism.control, tokens, Options(groups=(group,)))
         headers = {"authorization": f"Bearer {TOKEN}"}
         transport = httpx2.ASGITransport(api)

@@ -8,7 +8,7 @@ What leaves the process waits for :meth:`Journal.commit`: the answer to a caller
 inside does not, because commits keep the order: whatever was lost in a crash, all that depended on it is lost with it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -55,6 +55,13 @@ class Piece(msgspec.Struct, frozen=True):
     key: str
     thread_id: str
     body: bytes
+
+
+def pieces_under(pieces: Iterable[Piece], prefix: str, body: type[T]) -> Iterator[tuple[str, T]]:
+    """Yield the pieces whose keys begin with a prefix: the rest of the key, and the body read as the type it has."""
+    for piece in pieces:
+        if piece.key.startswith(prefix):
+            yield piece.key.removeprefix(prefix), msgspec.json.decode(piece.body, type=body)
 
 
 class StoredEntry(msgspec.Struct, frozen=True):

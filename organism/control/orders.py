@@ -12,7 +12,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.errors import OrganismError
-from organism.journal import Drop, Journal, Keep, Piece
+from organism.journal import Drop, Journal, Keep, Piece, pieces_under
 from organism.usage.events import OperatorAction
 
 RECEIPT_DAYS = 7
@@ -111,9 +111,7 @@ class Receipts:
 
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Take over what an earlier run has kept."""
-        for piece in pieces:
-            if piece.key.startswith(_PREFIX):
-                self._receipts[piece.key] = msgspec.json.decode(piece.body, type=Receipt)
+        self._receipts.update((_PREFIX + name, receipt) for name, receipt in pieces_under(pieces, _PREFIX, Receipt))
 
     def check(self, order: Order) -> None:
         """Stop an order that was carried out before.

@@ -6,7 +6,7 @@ import msgspec
 
 from organism.control.orders import Order
 from organism.errors import ConfigError, ThreadClosedError
-from organism.journal import Journal, Keep, Piece
+from organism.journal import Journal, Keep, Piece, pieces_under
 from organism.usage.events import AnyEvent, ThreadClosed
 
 _PREFIX = "owner:"
@@ -35,9 +35,7 @@ class Owners:
 
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Take over what an earlier run has kept."""
-        for piece in pieces:
-            if piece.key.startswith(_PREFIX):
-                self._owners[piece.thread_id] = msgspec.json.decode(piece.body, type=Owner).by
+        self._owners.update((thread_id, owner.by) for thread_id, owner in pieces_under(pieces, _PREFIX, Owner))
 
     def check_name(self, thread_id: str | None) -> None:
         """Refuse a name that somebody has chosen for a thread and that is kept for another's.

@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from organism.errors import UnknownRecipientError
-from organism.journal import Drop, Journal, Keep, Piece
+from organism.journal import Drop, Journal, Keep, Piece, pieces_under
 from organism.pump.pauses import Pauses
 
 _PREFIX = "paused_agent:"
@@ -36,10 +36,7 @@ class KeptPauses:
 
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Pause again what an earlier run had paused, before anything is set going."""
-        for piece in pieces:
-            if not piece.key.startswith(_PREFIX):
-                continue
-            agent = msgspec.json.decode(piece.body, type=PausedAgent).name
+        for agent, _ in pieces_under(pieces, _PREFIX, PausedAgent):
             self._kept.add(agent)
             with suppress(UnknownRecipientError):  # it is not in the configuration any more
                 self._pauses.pause_agent(agent)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from organism.journal import Journal, Keep, Piece
+from organism.journal import Journal, Keep, Piece, pieces_under
 
 _PREFIX = "cursor:"
 
@@ -28,9 +28,7 @@ class Cursors:
 
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Take over what an earlier run has kept."""
-        for piece in pieces:
-            if piece.key.startswith(_PREFIX):
-                self._cursors[piece.key.removeprefix(_PREFIX)] = msgspec.json.decode(piece.body, type=Cursor).after
+        self._cursors.update((name, cursor.after) for name, cursor in pieces_under(pieces, _PREFIX, Cursor))
 
     def of(self, name: str) -> str:
         """Return the id of the last event that a reader is done with; empty for none."""

@@ -69,7 +69,12 @@ class Charging:
         self._limits = settings.limits
         self._threads_max = settings.threads
         self._keys = {key.name: key for key in settings.keys}
+        self._keys_by_hash = {key.sha256: key for key in settings.keys}
         self._given = _given(settings.keys)
+
+    def key_of(self, hashed: str) -> Key | None:
+        """Return the key of that hash, if it may be used now."""
+        return self._keys_by_hash.get(hashed)
 
     def payer(self, caller: Caller, named: str, trace: str | None = None) -> Payer:
         """Return who pays for a request.

@@ -1,6 +1,6 @@
 """Who makes a request: an API key of the configuration, or a token. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 
 from organism.api.gate import Authenticate
@@ -11,20 +11,17 @@ KEY_PREFIX = "key:"
 """Begins the caller's name of a key, so that it is nobody's who has a token of the same name."""
 
 
-def authenticate(keys: Iterable[Key], find_token: Callable[[str], Caller | None] | None) -> Authenticate:
+def authenticate(key_of: Callable[[str], Key | None], token_of: Callable[[str], Caller | None]) -> Authenticate:
     """Return what says who one is: ``Authorization: Bearer KEY``, or ``x-api-key: KEY``.
 
     Args:
-        keys: The keys.
-        find_token: Finds tokens; ``None`` if they are no keys here.
+        key_of: Finds a key by its hash, among those that are in force.
+        token_of: Finds a token, where tokens are keys too.
     """
-    by_hash = {key.sha256: key for key in keys}
 
     def find(secret: str) -> Caller | None:
-        key = by_hash.get(sha256(secret.encode()).hexdigest())
-        if key is not None:
-            return Caller(KEY_PREFIX + key.name, frozenset({"send"}))
-        return find_token(secret) if find_token is not None else None
+        key = key_of(sha256(secret.encode()).hexdigest())
+        return token_of(secret) if key is None else Caller(KEY_PREFIX + key.name, frozenset({"send"}))
 
     def authenticated(headers: Mapping[str, str]) -> Caller | None:
         return next((caller for secret in _presented(headers) if (caller := find(secret)) is not None), None)

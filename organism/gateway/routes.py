@@ -47,10 +47,10 @@ Handlers = dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], R
 def gateway_group(gateway: exchange.Gateway, tokens: TokenBook) -> Group:
     """Return the gateway's routes, and how one gets to them."""
 
-    def known(headers: Mapping[str, str]) -> Caller | None:
-        settings = gateway.settings  # of the moment: a key may have been taken away
-        return authenticate(settings.keys, tokens.find if settings.tokens else None)(headers)
+    def token_of(secret: str) -> Caller | None:
+        return tokens.find(secret) if gateway.settings.tokens else None
 
+    known = authenticate(gateway.charging.key_of, token_of)
     routers = [
         Router(path, route_handlers=[_answering(gateway, format_)], exception_handlers=_handlers(format_.error))
         for path, format_ in FORMATS.items()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from bench.gateway import gateway
 from bench.litellm import KEY, Proxy, proxy
@@ -202,31 +203,10 @@ async def _held_and_settled(provider: Provider, count: int, at_once: int) -> Fig
     return found
 
 
-def bare_sdk_together(count: int) -> Figures:
-    """Fifty at a time."""
-    return bare_sdk(count, 50)
-
-
-def pydantic_ai_together(count: int) -> Figures:
-    """Fifty at a time."""
-    return pydantic_ai(count, 50)
-
-
-def raw_sdk_together(count: int) -> Figures:
-    """Fifty at a time."""
-    return raw_sdk(count, 50)
-
-
-def litellm_proxy_together(count: int) -> Figures:
-    """Fifty at a time."""
-    return litellm_proxy(count, 50)
-
-
-def our_gateway_together(count: int) -> Figures:
-    """Fifty at a time."""
-    return our_gateway(count, 50)
-
-
-def ours_together(count: int) -> Figures:
-    """Fifty at a time."""
-    return ours(count, 50)
+# The same, fifty at a time, under names of their own: a side of the catalog is named and given nothing but its size.
+bare_sdk_together = partial(bare_sdk, at_once=50)
+raw_sdk_together = partial(raw_sdk, at_once=50)
+pydantic_ai_together = partial(pydantic_ai, at_once=50)
+litellm_proxy_together = partial(litellm_proxy, at_once=50)
+our_gateway_together = partial(our_gateway, at_once=50)
+ours_together = partial(ours, at_once=50)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,7 +14,8 @@ from organism.cli.recorded import read_text
 from organism.errors import ConfigError
 from organism.exporters.report_html import render_html
 from organism.exporters.report_markdown import render_markdown
-from organism.usage.drift import drift, read_bill
+from organism.usage.bill import read_bill
+from organism.usage.drift import drift
 from organism.usage.events import AnyEvent, UsageEvent
 from organism.usage.period import Period, report_period
 
@@ -58,8 +59,8 @@ def write_report(events: Iterator[AnyEvent], options: ReportOptions) -> int:
         used = (event for event in kept if isinstance(event, UsageEvent) and period.holds(event))
         drifts = drift(used, read_bill(read_text(options.bill)), period)
     if options.as_json:
-        document = msgspec.to_builtins({"report": report, "drift": drifts}, str_keys=True)
-        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+        document = msgspec.json.encode({"report": report, "drift": drifts}, enc_hook=_plain)
+        sys.stdout.write(document.decode() + "\n")
         return exits.OK
     if options.output is None:
         sys.stdout.write(render_markdown(report, drifts))
@@ -71,6 +72,13 @@ def write_report(events: Iterator[AnyEvent], options: ReportOptions) -> int:
         raise ConfigError(f"cannot write: {error.strerror}", where=str(options.output)) from None
     sys.stderr.write(f"{options.output}\n")
     return exits.OK
+
+
+def _plain(value: object) -> str:
+    """Write what JSON has no word for: a time zone by its name, ``UTC`` or ``Europe/Berlin``."""
+    if isinstance(value, tzinfo):
+        return str(value)
+    raise NotImplementedError(f"a report has no words for a {type(value).__name__}")
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -1,36 +1,17 @@
-"""What a provider has billed beside what was recorded: the drift between the two, by day and model. Pure.
+"""What a provider has billed beside what was recorded: the drift between the two, by day and model. Pure."""
 
-A bill is CSV with a header. It needs a column with a day and one with dollars; a column with a model makes the
-comparison finer. Known names of columns are in :data:`COLUMNS`; case, spaces and dashes in them do not matter.
-"""
-
-import csv
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta, tzinfo
 
 import msgspec
 
-from organism.amounts import NANOUSD_PER_USD
-from organism.errors import ConfigError
+from organism.amounts import NS_PER_S
+from organism.usage.bill import BillLine
 from organism.usage.events import UsageEvent
 from organism.usage.period import Period
 
-COLUMNS = {
-    "day": ("date", "day", "usage_date", "usage_date_utc", "start_time_iso", "start_time"),
-    "model": ("model", "model_version", "line_item", "sku"),
-    "usd": ("cost_usd", "amount_usd", "usd", "cost", "amount", "amount_value"),
-}
-
-_USD_MAX = 10**10
-
-
-class BillLine(msgspec.Struct, frozen=True):
-    """One day of a bill, of one model if the bill tells it; credits are negative."""
-
-    day: date
-    model: str | None
-    cost_nanousd: int
+_Key = tuple[date, str | None]
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,59 +33,61 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return self.recorded_nanousd - self.billed_nanousd
 
 
-def read_bill(text: str) -> tuple[BillLine, ...]:
-    """Read a bill.
-
-    Raises:
-        ConfigError: If a column is missing or a line cannot be read; it names the line.
-    """
-    rows = csv.reader(text.lstrip("\ufeff").splitlines())
-    header = [_plain(name) for name in next(rows, [])]
-    places = {kind: next((header.index(n) for n in names if n in header), None) for kind, names in COLUMNS.items()}
-    day_at, model_at, usd_at = places["day"], places["model"], places["usd"]
-    if day_at is None or usd_at is None:
-        wanted = "a day" if day_at is None else "dollars"
-        names = COLUMNS["day" if day_at is None else "usd"]
-        raise ConfigError(f"the bill has no column with {wanted}; it may be called: {', '.join(names)}")
-    lines = []
-    for number, row in enumerate(rows, start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        try:
-            model = row[model_at].strip() if model_at is not None else None
-            lines.append(BillLine(_day(row[day_at]), model or None, _nanousd(row[usd_at])))
-        except (IndexError, ValueError, InvalidOperation, OverflowError) as error:
-            raise ConfigError(f"line {number} of the bill cannot be read: {error or ', '.join(row)}") from None
-    return tuple(lines)
-
-
 def drift(used: Iterable[UsageEvent], bill: Sequence[BillLine], period: Period) -> tuple[Drift, ...]:
-    """Compare a bill with usage events, on the days and for the models that the bill names."""
-    billed: dict[tuple[date, str | None], int] = {}
+    """Compare a bill with usage events, on the days and for the models that the bill names.
+
+    Days begin where the bill says, else where the period says. Days that are not whole in the period are left out,
+    and days on which nothing was billed or recorded.
+    """
+    zone = next((line.zone for line in bill if line.zone is not None), period.time_zone)
+    billed: dict[_Key, int] = {}
     for line in bill:
-        billed[line.day, line.model] = billed.get((line.day, line.model), 0) + line.cost_nanousd
-    recorded: dict[tuple[date, str | None], int] = {}
+        if _holds_day(period, line.day, zone):
+            billed[line.day, line.model] = billed.get((line.day, line.model), 0) + line.cost_nanousd
+    families = {(day, _family(model)): (day, model) for day, model in sorted(billed, key=_order) if model is not None}
+    recorded: dict[_Key, int] = {}
     for event in used:
-        day = period.day_of(event.time_ns)
-        key = next((k for m in (event.request_model, event.response_model, None) if (k := (day, m)) in billed), None)
+        day = datetime.fromtimestamp(event.time_ns // NS_PER_S, zone).date()
+        key = _billed_as(event, day, billed, families)
         if key is not None:
             recorded[key] = recorded.get(key, 0) + (event.cost_nanousd or 0)
     return tuple(
-        Drift(day=day, model=model, billed_nanousd=cost, recorded_nanousd=recorded.get((day, model), 0))
-        for (day, model), cost in sorted(billed.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+        Drift(day=key[0], model=key[1], billed_nanousd=billed[key], recorded_nanousd=recorded.get(key, 0))
+        for key in sorted(billed, key=_order)
+        if billed[key] or recorded.get(key)
     )
 
 
-def _plain(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
+def _order(key: _Key) -> tuple[date, str]:
+    return key[0], key[1] or ""
 
 
-def _day(text: str) -> date:
-    return datetime.fromisoformat(text.strip()).date()
+def _holds_day(period: Period, day: date, zone: tzinfo) -> bool:
+    """Whether all of a day is part of the period: of a part, the bill does not tell the cost."""
+    begins = int(datetime.combine(day, time(), zone).timestamp()) * NS_PER_S
+    ends = int(datetime.combine(day + timedelta(days=1), time(), zone).timestamp()) * NS_PER_S
+    after = period.since_ns is None or begins >= period.since_ns
+    return after and (period.until_ns is None or ends <= period.until_ns)
 
 
-def _nanousd(text: str) -> int:
-    amount = Decimal(text.strip().removeprefix("$").replace(",", ""))
-    if not amount.is_finite() or abs(amount) > _USD_MAX:
-        raise ValueError(f"not an amount of dollars: {text!r}")
-    return int((amount * NANOUSD_PER_USD).to_integral_value(ROUND_HALF_EVEN))
+def _billed_as(
+    event: UsageEvent, day: date, billed: Mapping[_Key, int], families: Mapping[tuple[date, str], _Key]
+) -> _Key | None:
+    """Find the line that an event is part of: by the model's very name, then by what the name means, then of all."""
+    names = [name for name in (event.request_model, event.response_model) if name]
+    for name in (*names, None):
+        if (day, name) in billed:
+            return day, name
+    return next((key for name in names if (key := families.get((day, _family(name)))) is not None), None)
+
+
+def _family(model: str) -> str:
+    """Reduce a model's name to what it means: ``claude-haiku-4-5-20251001`` and ``Claude Haiku 4.5`` are one.
+
+    Left out are dates, what stands in brackets, the vendor before a point or a slash, and the order of the words.
+    """
+    name = re.sub(r"\(.*?\)", " ", model.lower().rpartition("/")[2])
+    name = re.sub(r"^(?:[a-z]+\.)+(?=[a-z])|-v\d+(:\d+)?$", "", name)
+    name = re.sub(r"(?<!\d)20\d\d-?(?:0\d|1[0-2])-?(?:[0-2]\d|3[01])(?!\d)|\blatest\b", " ", name)
+    words = re.findall(r"[a-z0-9]+", name)
+    return " ".join(sorted(word for word in words if word.isalpha()) + [w for w in words if not w.isalpha()])

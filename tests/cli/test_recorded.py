@@ -1,6 +1,8 @@
 """A report finds what is recorded wherever it is: in a journal, in a file of events, in envelopes."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -53,6 +55,23 @@ def test_journal_lines_and_envelopes_tell_the_same(state: Path) -> None:
         pages.append((state / "report.md").read_text())
     assert "**3** model calls" in pages[0]
     assert pages[0] == pages[1] == pages[2]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"time_zone": "Europe/Berlin"}, {"since": "2020-01-01"}, {"thread": "t"}, {"bill": True}]
+)
+def test_report_as_json_is_json(state: Path, options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Every form of a report can be read by a program, its time zone by name."""
+    if "bill" in options:
+        options = {"bill": state / "bill.csv"}
+        options["bill"].write_text("date,model,cost\n2026-11-10,m,1\n")
+    kept = recorded_events(None, Path("organism.yaml"), state)
+
+    assert write_report(kept, ReportOptions(as_json=True, **options)) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["report"]["period"]["time_zone"] == options.get("time_zone", "UTC")
+    assert (told["drift"] is not None) == ("bill" in options)
 
 
 def test_nothing_recorded_is_said(tmp_path: Path) -> None:

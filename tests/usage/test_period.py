@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from organism import ConfigError
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, UNLIMITED, ZERO, Amounts, BudgetState, Limits, TokenUsage
 from organism.errors import Shortfall
-from organism.usage.drift import drift, read_bill
+from organism.usage.bill import read_bill
+from organism.usage.drift import drift
 from organism.usage.events import AnyEvent, BudgetExceeded, ThreadClosed, ThresholdCrossed, UsageEvent
 from organism.usage.forecast import forecasts
 from organism.usage.period import Period, report_period

@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from organism.error_root import ConfigError
+from organism.error_text import shown
+
 NANOUSD_PER_USD = 1_000_000_000
 NS_PER_S = 1_000_000_000
 AMOUNT_MAX = 2**63 - 1
@@ -106,6 +109,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_nanousd: int | None = None
     elapsed_ns: int | None = None
     calls: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no amount: half a token in the ledger would be found by the next start, not by this one.
+
+        Raises:
+            ConfigError: If a limit is no integer from 0 to 2^63 - 1.
+        """
+        for unit in self.__struct_fields__:
+            limit = getattr(self, unit)
+            if limit is not None and not (type(limit) is int and 0 <= limit <= AMOUNT_MAX):
+                raise ConfigError(
+                    f"the limit {unit} is {shown(limit, 40)}; it must be a whole number from 0 to 2^63 - 1"
+                )
 
     @property
     def unlimited(self) -> bool:

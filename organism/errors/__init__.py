@@ -20,6 +20,7 @@
     │   ├── UnknownRecipientError
     │   ├── NotAcceptedError     the recipient does not take messages of this type
     │   ├── PeerError            the sender may not write to this recipient
+    │   ├── ReservedMessageError only the runtime sends messages of this type
     │   ├── MailboxFullError
     │   ├── BoundExceededError   hops, fan-out, depth, descendants or size
     │   └── ThreadClosedError
@@ -27,6 +28,8 @@
     │   ├── AskTimeoutError      no reply before the deadline
     │   ├── AskCycleError        the agent asked is waiting for the asker
     │   └── AskFailedError       the agent asked failed on the question
+    ├── ContextClosedError       a context was used after its handler had ended
+    ├── WorkersBusyError         no worker thread came free for a plain function
     ├── AnswerError              a model's answer cannot be used
     └── StoppedError             the organism is draining or has stopped
 
@@ -34,45 +37,60 @@ Each carries what went wrong as attributes and writes its own sentence, which en
 says whether the same message may work on another try; the pump does not retry what cannot.
 """
 
-from typing import ClassVar
-
 import msgspec
 
 from organism.amounts import Dimension, format_amount
+from organism.error_root import ConfigError, MissingExtraError, OrganismError
+from organism.errors.messages import (
+    AskCycleError,
+    AskError,
+    AskFailedError,
+    AskTimeoutError,
+    BoundExceededError,
+    ContextClosedError,
+    DeliveryError,
+    MailboxFullError,
+    NotAcceptedError,
+    PeerError,
+    ReservedMessageError,
+    ThreadClosedError,
+    UnknownRecipientError,
+    WorkersBusyError,
+)
 
-
-class OrganismError(Exception):
-    """The root of the tree. Catch it to catch everything organism raises on purpose."""
-
-    retryable: ClassVar[bool] = False
-
-
-class ConfigError(OrganismError):
-    """The configuration cannot be used.
-
-    Attributes:
-        reason: What is wrong and what to do about it.
-        where: ``file:line`` or the name of the argument; ``None`` when it has no place.
-        path: The key's path inside the file, such as ``agents.writer.model``.
-    """
-
-    def __init__(self, reason: str, *, where: str | None = None, path: str | None = None) -> None:
-        self.reason = reason
-        self.where = where
-        self.path = path
-        super().__init__(": ".join(part for part in (where, path, reason) if part))
-
-
-class MissingExtraError(ConfigError):
-    """A feature needs an optional package.
-
-    Attributes:
-        extra: The extra to install.
-    """
-
-    def __init__(self, feature: str, extra: str) -> None:
-        self.extra = extra
-        super().__init__(f"{feature} needs a package that is not installed; run: pip install 'organism[{extra}]'")
+__all__ = [
+    "AnswerError",
+    "AskCycleError",
+    "AskError",
+    "AskFailedError",
+    "AskTimeoutError",
+    "BoundExceededError",
+    "BudgetError",
+    "BudgetExhaustedError",
+    "ConfigError",
+    "ContextClosedError",
+    "DeliveryError",
+    "LedgerStateError",
+    "MailboxFullError",
+    "MissingExtraError",
+    "NotAcceptedError",
+    "OrganismError",
+    "PeerError",
+    "ProviderError",
+    "RejectedError",
+    "ReservedMessageError",
+    "Shortfall",
+    "StoppedError",
+    "ThreadClosedError",
+    "TooLargeError",
+    "UnboundedError",
+    "UncertainError",
+    "UnknownAccountError",
+    "UnknownRecipientError",
+    "UnpricedError",
+    "UnsupportedError",
+    "WorkersBusyError",
+]
 
 
 class Shortfall(msgspec.Struct, frozen=True):
@@ -256,134 +274,6 @@ class UnsupportedError(RejectedError):
 
 class UncertainError(ProviderError):
     """The request may have been worked on and billed, but no usable answer came: timeout, reset, 502, garbage."""
-
-
-class DeliveryError(OrganismError):
-    """A message cannot be accepted."""
-
-
-class UnknownRecipientError(DeliveryError):
-    """No agent has that name.
-
-    Attributes:
-        recipient: The name that was given.
-    """
-
-    def __init__(self, recipient: str, known: tuple[str, ...]) -> None:
-        self.recipient = recipient
-        super().__init__(f"there is no agent {recipient!r}; there are: {', '.join(sorted(known)) or 'none'}")
-
-
-class NotAcceptedError(DeliveryError):
-    """The recipient does not take messages of this type.
-
-    Attributes:
-        recipient: The agent.
-        message_type: The type's name on the wire.
-    """
-
-    def __init__(self, recipient: str, message_type: str, accepts: tuple[str, ...]) -> None:
-        self.recipient = recipient
-        self.message_type = message_type
-        super().__init__(f"agent {recipient!r} does not accept {message_type}; it accepts: {', '.join(accepts)}")
-
-
-class PeerError(DeliveryError):
-    """The sender may not write to this recipient.
-
-    Attributes:
-        sender: The agent that tried.
-        recipient: The agent it tried to reach.
-    """
-
-    def __init__(self, sender: str, recipient: str) -> None:
-        self.sender = sender
-        self.recipient = recipient
-        super().__init__(f"agent {sender!r} may not write to {recipient!r}; name it in the agent's 'peers' to allow it")
-
-
-class MailboxFullError(DeliveryError):
-    """The recipient's mailbox has no room.
-
-    Attributes:
-        recipient: The agent.
-        capacity: How many messages fit.
-    """
-
-    def __init__(self, recipient: str, capacity: int) -> None:
-        self.recipient = recipient
-        self.capacity = capacity
-        super().__init__(f"the mailbox of {recipient!r} is full ({capacity:,} messages); try again later")
-
-
-class BoundExceededError(DeliveryError):
-    """A structural bound was reached: it stops loops and explosions that no budget would.
-
-    Attributes:
-        bound: The name of the bound, as in the configuration.
-        limit: Its value.
-    """
-
-    def __init__(self, bound: str, limit: int, what: str) -> None:
-        self.bound = bound
-        self.limit = limit
-        super().__init__(f"{what}: the bound {bound!r} is {limit:,}")
-
-
-class ThreadClosedError(DeliveryError):
-    """The thread is closed, or was never opened; a closed id is never revived.
-
-    Attributes:
-        thread_id: The thread.
-    """
-
-    def __init__(self, thread_id: str) -> None:
-        self.thread_id = thread_id
-        super().__init__(f"thread {thread_id!r} is not open; open a new one")
-
-
-class AskError(OrganismError):
-    """A question got no answer."""
-
-
-class AskTimeoutError(AskError):
-    """No reply came before the deadline.
-
-    Attributes:
-        recipient: The agent asked.
-        timeout_s: How long the asker waited.
-    """
-
-    def __init__(self, recipient: str, timeout_s: float) -> None:
-        self.recipient = recipient
-        self.timeout_s = timeout_s
-        super().__init__(f"agent {recipient!r} did not answer within {timeout_s:g} s")
-
-
-class AskCycleError(AskError):
-    """The agent asked is itself waiting for the asker; waiting would never end.
-
-    Attributes:
-        chain: Who waits for whom, first to last.
-    """
-
-    def __init__(self, chain: tuple[str, ...]) -> None:
-        self.chain = chain
-        super().__init__(f"asking in a circle: {' -> '.join(chain)}; send a message instead of asking")
-
-
-class AskFailedError(AskError):
-    """The agent asked failed on the question, or ended without a reply.
-
-    Attributes:
-        recipient: The agent asked.
-        reason: Why there is no answer.
-    """
-
-    def __init__(self, recipient: str, reason: str) -> None:
-        self.recipient = recipient
-        self.reason = reason
-        super().__init__(f"agent {recipient!r} gave no answer: {reason}")
 
 
 class AnswerError(OrganismError):

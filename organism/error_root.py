@@ -1,0 +1,37 @@
+"""The root of the tree of errors, and the error of arguments: what even the lowest modules raise. Pure."""
+
+from typing import ClassVar
+
+
+class OrganismError(Exception):
+    """The root of the tree. Catch it to catch everything organism raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(OrganismError):
+    """The configuration cannot be used.
+
+    Attributes:
+        reason: What is wrong and what to do about it.
+        where: ``file:line`` or the name of the argument; ``None`` when it has no place.
+        path: The key's path inside the file, such as ``agents.writer.model``.
+    """
+
+    def __init__(self, reason: str, *, where: str | None = None, path: str | None = None) -> None:
+        self.reason = reason
+        self.where = where
+        self.path = path
+        super().__init__(": ".join(part for part in (where, path, reason) if part))
+
+
+class MissingExtraError(ConfigError):
+    """A feature needs an optional package.
+
+    Attributes:
+        extra: The extra to install.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{feature} needs a package that is not installed; run: pip install 'organism[{extra}]'")

@@ -5,6 +5,7 @@ API, each with its scopes. Sessions are tokens that live in memory for some hour
 """
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -15,6 +16,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.errors import ConfigError
+from organism.private_files import UnsafeFileError, explained, make_private_folder, read_private, write_private
 
 Scope = Literal["read", "send", "operate", "admin"]
 """``read``: see everything but what agents say. ``send``: open threads and write into them; alone, only to its own.
@@ -25,6 +27,9 @@ SCOPES: tuple[Scope, ...] = ("read", "send", "operate", "admin")
 TOKEN_FILE = "token"  # noqa: S105 - a file name
 OWNER = "owner"
 """The name of the first token."""
+
+_TOKEN = re.compile(rb"[!-~]{1,512}")
+"""What can be sent in a header: anything else would be refused there, request by request."""
 
 _BOOK_FILE = "tokens.json"
 _SESSION_S = 12 * 3600
@@ -106,14 +111,15 @@ class TokenBook:
             ConfigError: If it cannot be read, or others could read it.
         """
         book = cls(now_ns, state / _BOOK_FILE)
+        path = state / _BOOK_FILE
+        secret = load_or_make_token(state)
         try:
-            kept = msgspec.json.decode((state / _BOOK_FILE).read_bytes(), type=list[_Kept])
-        except FileNotFoundError:
-            kept = []
-        except (OSError, msgspec.MsgspecError) as error:
-            raise ConfigError(f"the tokens cannot be read: {error}", where=str(state / _BOOK_FILE)) from None
+            with explained(path):
+                kept = msgspec.json.decode(read_private(path), type=list[_Kept]) if os.path.lexists(path) else []
+        except msgspec.MsgspecError as error:
+            raise ConfigError(f"the tokens cannot be read: {error}", where=str(path)) from None
         book._tokens = {token.hash: token for token in kept}
-        book.know(OWNER, load_or_make_token(state), ("admin",))
+        book.know(OWNER, secret, ("admin",))
         return book
 
     def know(self, name: str, secret: str, scopes: Iterable[Scope]) -> None:
@@ -196,37 +202,51 @@ class TokenBook:
         """Replace the file whole, so that a crash leaves the old one or the new one."""
         if self._file is None:
             return
-        fresh = self._file.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode([token for token in tokens if token.name != OWNER]))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._file)
+        write_private(self._file, msgspec.json.encode([token for token in tokens if token.name != OWNER]))
 
 
 def load_or_make_token(state: Path) -> str:
     """Return the first token, made at the first start and kept in a file that only its owner can read.
 
     Raises:
-        ConfigError: If others could read the file.
-        OSError: If the folder cannot be written.
+        ConfigError: If the folder or the file is open to others or not ours, or cannot be used.
     """
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(state)
     path = state / TOKEN_FILE
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError("others can read the token; run: chmod 600 on it", where=str(path)) from None
-        token = path.read_text(encoding="ascii").strip()
-        if not token:
-            raise ConfigError("the token's file is empty; remove it to get a new one", where=str(path)) from None
-        return token
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+    with explained(path):
+        if os.path.lexists(path) and (token := _kept_token(path)):
+            return token
+        # An empty one was left by an older program that was killed between making the file and writing into it.
         token = secrets.token_urlsafe(32)
-        file.write(token + "\n")
+        write_private(path, f"{token}\n".encode())
     return token
+
+
+def kept_token(state: Path, owner: int) -> str:
+    """Return the token that is kept in a state folder.
+
+    Args:
+        state: The folder.
+        owner: The user whose folder it is.
+
+    Raises:
+        ConfigError: If there is none, or it may be somebody else's.
+    """
+    path = state / TOKEN_FILE
+    with explained(path):
+        token = _kept_token(path, owner)
+    if not token:
+        raise ConfigError("the token's file is empty; start the daemon again to get a new one", where=str(path))
+    return token
+
+
+def _kept_token(path: Path, owner: int | None = None) -> str:
+    """Return the text of a token's file; empty if there is none in it."""
+    token = read_private(path, owner).strip()
+    if token and not _TOKEN.fullmatch(token):
+        reason = "this is no token: it must be one line of letters, digits and signs; remove the file to get a new one"
+        raise UnsafeFileError(path, reason)
+    return token.decode("ascii")
 
 
 def _hash(secret: str) -> str:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from organism.api.tokens import TOKEN_FILE
 from organism.cli import exits
-from organism.cli.state import read_address, state_folder
-from organism.errors import ConfigError, MissingExtraError, OrganismError
+from organism.cli.state import read_address, read_token, state_folder
+from organism.errors import MissingExtraError, OrganismError
 from organism.usage.cloudevents import CloudEvent
 
 if TYPE_CHECKING:
@@ -96,11 +95,7 @@ class Client:
         address = read_address(folder)
         if address is None:
             raise UnreachableError(folder)
-        try:
-            token = (folder / TOKEN_FILE).read_text(encoding="ascii").strip()
-        except OSError as error:
-            raise ConfigError(f"the daemon's token cannot be read: {error.strerror}", where=str(folder)) from None
-        return cls(address.url, token, folder)
+        return cls(address.url, read_token(folder), folder)
 
     def ask(self, answer: type[T], path: str, **params: object) -> T:
         """Ask a question.

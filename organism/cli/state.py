@@ -3,12 +3,21 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from organism.api.tokens import kept_token
 from organism.errors import ConfigError
+from organism.private_files import (
+    check_private_folder,
+    explained,
+    make_private_folder,
+    open_private,
+    read_private,
+    write_private,
+)
 
 _LOCK = "lock"
 _ADDRESS = "daemon.json"
@@ -37,48 +46,69 @@ def owned(state: Path) -> Iterator[None]:
     """Own a state folder; the system gives it free when the process ends, however it ends.
 
     Raises:
-        ConfigError: If another process owns it, or it cannot be written.
+        ConfigError: If another process owns it, somebody else can have put something into it, or it cannot be written.
     """
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(state / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise ConfigError(f"the state folder cannot be used: {error.strerror}", where=str(state)) from None
-    with os.fdopen(descriptor, "r+") as lock:
+    make_private_folder(state)
+    with explained(state):
+        descriptor = open_private(state / _LOCK, os.O_RDWR | os.O_CREAT)
+    with os.fdopen(descriptor, "r+b", buffering=0) as lock:  # or closing would try a failed write again
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = lock.read().strip() or "unknown"
             raise ConfigError(
-                f"another organism owns this state folder: process {owner}; "
+                f"another organism owns this state folder: process {_pid_in(lock.read(20) or b'')}; "
                 f"stop it, write to it with 'organism send', or use another --state",
                 where=str(state),
             ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with explained(state / _LOCK):  # who owns it is the lock; the number in it is only for whoever is refused
+            lock.seek(0)
+            lock.truncate()
+            lock.write(str(os.getpid()).encode())
         yield
 
 
+def _pid_in(text: bytes) -> str:
+    return text.decode() if text.isdigit() else "unknown"
+
+
 def write_address(state: Path, url: str) -> None:
-    """Say where the daemon answers; the file is replaced whole, so that no client reads half of it."""
-    target = state / _ADDRESS
-    fresh = target.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(Address(url, os.getpid())))
-    fresh.replace(target)
+    """Say where the daemon answers; the file is replaced whole, so that no client reads half of it.
+
+    Raises:
+        ConfigError: If it cannot be written.
+    """
+    with explained(state / _ADDRESS):
+        write_private(state / _ADDRESS, msgspec.json.encode(Address(url, os.getpid())))
 
 
 def remove_address(state: Path) -> None:
     """Say that nobody answers any more."""
-    (state / _ADDRESS).unlink(missing_ok=True)
+    with suppress(OSError):  # the folder may be gone; what is left then names a process that is not there
+        (state / _ADDRESS).unlink(missing_ok=True)
 
 
 def read_address(state: Path) -> Address | None:
-    """Return where the daemon answers, or ``None`` if none has said so."""
+    """Return where the daemon answers, or ``None`` if none has said so.
+
+    Raises:
+        ConfigError: If somebody else can have said so: whoever is believed is sent the token.
+    """
     try:
-        return msgspec.json.decode((state / _ADDRESS).read_bytes(), type=Address)
+        check_private_folder(state, _whose(state))
+        return msgspec.json.decode(read_private(state / _ADDRESS, _whose(state)), type=Address)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def read_token(state: Path) -> str:
+    """Return the token of a state folder's daemon, for those that ask it.
+
+    Raises:
+        ConfigError: If it cannot be read, or somebody else can have written it.
+    """
+    return kept_token(state, _whose(state))
+
+
+def _whose(state: Path) -> int:
+    """Return whose a state folder must be that we only read: ours, but root may ask everybody's daemon."""
+    return state.lstat().st_uid if os.geteuid() == 0 else os.geteuid()

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from organism.journal import JournalBrokenError, JournalError, JournalFullError, Piece, Stored, StoredEntry
+from organism.private_files import UnsafeFileError, open_private
 from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.usage.event_log import check_kept
@@ -337,6 +338,8 @@ def explained(path: Path) -> Iterator[None]:
         raise JournalError(f"the journal {path} cannot be written ({error})") from None
     except apsw.Error as error:
         raise JournalBrokenError(f"the journal {path} refused a record ({type(error).__name__}: {error})") from None
+    except UnsafeFileError as error:
+        raise JournalError(f"the journal cannot be used: {error}") from None
     except OSError as error:
         raise JournalError(f"the journal {path} cannot be used: {error.strerror}") from None
 
@@ -349,9 +352,19 @@ _UNSURE = frozenset((apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC))
 
 
 def _make_private(path: Path) -> None:
-    """Make the folder and the file for their owner only, before anything is written into them."""
+    """Make the folder and the file for their owner only, and refuse files beside it that may be somebody else's.
+
+    SQLite follows links and takes up any log that lies beside its file; so each is looked at before it opens them.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    os.close(open_private(path, os.O_RDWR | os.O_CREAT, tighten=True))
+    for end in _BESIDE:
+        beside = path.with_name(path.name + end)
+        if os.path.lexists(beside):
+            os.close(open_private(beside, os.O_RDWR, tighten=True))
+
+
+_BESIDE = ("-wal", "-shm", "-journal")
 
 
 def _refuse_emptied(path: Path) -> None:

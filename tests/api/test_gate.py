@@ -177,7 +177,7 @@ def test_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert len((state / "token").read_text().strip()) >= 40
     (state / "token").chmod(0o644)
 
-    with pytest.raises(ConfigError, match="others can read the token"):
+    with pytest.raises(ConfigError, match="token: others can read it"):
         TokenBook.open(state, lambda: 0)
 
 

@@ -49,7 +49,7 @@ async def clerk(message: Text, ctx: Context) -> Text:
 def thread(tmp_path: Path) -> str:
     """A thread that has lived and ended, in the state folder beside its configuration."""
     (tmp_path / "organism.yaml").write_text(CONFIG)
-    (tmp_path / ".organism").mkdir()
+    (tmp_path / ".organism").mkdir(mode=0o700)
 
     async def work() -> str:
         clock = SystemClock()

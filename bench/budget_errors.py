@@ -32,10 +32,10 @@ from organism.budget.scopes import BudgetPlan
 from organism.errors import BudgetExhaustedError, Shortfall
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Ledger
+from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.pricing.rates import FREE, Rates
 from organism.router.call import Call, Estimate, RouterSettings
 from organism.router.plan import ModelPlan, Route
-from organism.router.provider import ChatMessage, CompletionRequest
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run

@@ -17,7 +17,8 @@ from bench.litellm import KEY, Proxy, proxy
 from bench.stopwatch import Figures, Stopwatch, cpu_s_of, percentile
 from organism import Context, Limits, Organism, Text, agent
 from organism.amounts import TokenUsage
-from organism.router.provider import Completion, Provider
+from organism.llm.answers import Completion
+from organism.llm.provider import Provider
 
 STUB = """
 import asyncio, json, os

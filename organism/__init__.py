@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from organism.budget.registry import ThreadBudgetRegistry
     from organism.budget.scopes import BudgetPlan, ScopedLimits
     from organism.errors import BudgetExhaustedError, ConfigError, OrganismError, ProviderError
+    from organism.llm.answers import Completion
+    from organism.llm.provider import Provider
     from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, ThreadResult
     from organism.pump.bounds import Bounds
     from organism.router.plan import ModelPlan, Route
-    from organism.router.provider import Completion, Provider
     from organism.router.router import LLMRouter
     from organism.usage.events import UsageEvent
     from organism.usage.tracker import UsageTracker
@@ -67,7 +68,7 @@ _HOMES = {
     "BudgetPlan": "organism.budget.scopes",
     "BudgetState": "organism.amounts",
     "BudgetWarning": "organism.messages",
-    "Completion": "organism.router.provider",
+    "Completion": "organism.llm.answers",
     "ConfigError": "organism.errors",
     "Context": "organism.agents.context",
     "Gathered": "organism.messages",
@@ -78,7 +79,7 @@ _HOMES = {
     "ModelPlan": "organism.router.plan",
     "Organism": "organism.app",
     "OrganismError": "organism.errors",
-    "Provider": "organism.router.provider",
+    "Provider": "organism.llm.provider",
     "ProviderError": "organism.errors",
     "Route": "organism.router.plan",
     "ScopedLimits": "organism.budget.scopes",

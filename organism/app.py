@@ -35,6 +35,7 @@ from organism.ids import IdSource, RandomIds
 from organism.journal import Stored, kept
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
+from organism.llm.provider import Provider
 from organism.messages import Message, ThreadResult, as_message
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pump.bounds import Bounds
@@ -43,7 +44,6 @@ from organism.pump.run import OnExhausted
 from organism.pump.statistics import PumpStatistics
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan, check_plans, model_plan
-from organism.router.provider import Provider
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.usage.activity import ActivityFeed

@@ -16,9 +16,11 @@ from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget
 from organism.bus.approvals import Decision
 from organism.errors import AskError, AskFailedError, ConfigError
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import TextSink
+from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.messages import Envelope, Message, ThreadResult
-from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, TextSink
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from organism.agents.context import Context
 from organism.agents.structured import object_schema
 from organism.agents.tools import AgentTool, Content, ToolOutput, ToolRules
 from organism.errors import ConfigError
-from organism.router.provider import ImagePart, TextPart, Tool
+from organism.llm.requests import ImagePart, TextPart, Tool
 
 
 def function_tool(
@@ -24,7 +24,7 @@ def function_tool(
     A parameter annotated with :class:`Context` is given the handler's context and not shown to the model. Arguments
     are checked against the annotations before the function runs. A plain function runs on a worker thread. What it
     returns is shown as it is when it is text, else as JSON; images are returned as
-    :class:`~organism.router.provider.ImagePart`.
+    :class:`~organism.llm.requests.ImagePart`.
 
     Args:
         function: The function, with a docstring and annotated parameters.

@@ -15,8 +15,10 @@ from organism.agents.tool_loop import DEFAULT_ROUNDS, ToolLoop
 from organism.agents.tools import AgentTool, ServedTools, ToolSource, open_tools
 from organism.budget.estimate import input_tokens_tight
 from organism.errors import AnswerError
+from organism.llm.answers import Completion
+from organism.llm.provider import TextSink
+from organism.llm.requests import ChatMessage, CompletionRequest, Effort
 from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, as_text
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, Effort, TextSink
 
 _HISTORY = "history"
 _NOTES = "notes"

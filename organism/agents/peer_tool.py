@@ -9,8 +9,8 @@ from organism.agents.context import Context
 from organism.agents.structured import object_schema
 from organism.agents.tools import AgentTool, ToolOutput, ToolRules, Work
 from organism.errors import ConfigError
+from organism.llm.requests import Tool
 from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, as_text
-from organism.router.provider import Tool
 
 ASK_TIMEOUT_S = 60.0
 """An agent takes longer than a function: it may itself call a model."""

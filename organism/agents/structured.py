@@ -8,7 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.errors import AnswerError, ConfigError
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, ResponseFormat
+from organism.llm.answers import Completion
+from organism.llm.requests import ChatMessage, CompletionRequest, ResponseFormat
 
 T = TypeVar("T")
 

@@ -11,8 +11,9 @@ from organism.agents.context import Context
 from organism.agents.notes import note_for
 from organism.agents.tools import AgentTool, Work, refused, run_tool
 from organism.errors import AnswerError
+from organism.llm.answers import Completion
+from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart, ToolCall, ToolResult
 from organism.messages import BudgetWarning
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, Part, TextPart, ToolCall, ToolResult
 
 Send = Callable[[CompletionRequest], Awaitable[Completion]]
 

@@ -14,7 +14,7 @@ import msgspec
 
 from organism.agents.context import Context
 from organism.errors import AskError, ConfigError, DeliveryError, OrganismError
-from organism.router.provider import ImagePart, TextPart, Tool, ToolCall, ToolResult
+from organism.llm.requests import ImagePart, TextPart, Tool, ToolCall, ToolResult
 
 Content = str | tuple[TextPart | ImagePart, ...]
 

@@ -14,9 +14,9 @@ from organism.config.schema_llm import (
     ServerSection,
 )
 from organism.errors import ConfigError
-from organism.providers.attachments import AttachmentBounds
-from organism.providers.vendors import Vendor, vendor_of
-from organism.router.provider import Provider
+from organism.formats.attachments import AttachmentBounds
+from organism.formats.vendors import Vendor, vendor_of
+from organism.llm.provider import Provider
 
 Progress = Callable[[str], None]
 

@@ -10,7 +10,7 @@ from organism.agents.tools import ToolServer
 from organism.config.schema import Config
 from organism.config.schema_agents import PythonAgentSection
 from organism.config.schema_llm import CircuitSection, ProviderSection, TimeoutsSection
-from organism.router.provider import Provider
+from organism.llm.provider import Provider
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from organism.config.schema_values import Count, Positive, Secret, Section
-from organism.router.provider import Effort
+from organism.llm.requests import Effort
 
 
 class ToolSection(Section, frozen=True, kw_only=True):

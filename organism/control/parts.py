@@ -6,6 +6,7 @@ from organism.agents.agent import Agent
 from organism.agents.tools import ToolServer
 from organism.budget.holds import Mode
 from organism.budget.scopes import BudgetPlan
+from organism.llm.provider import Provider
 from organism.messages import Message
 from organism.pricing.book import Override
 from organism.pricing.rates import Rates
@@ -13,7 +14,6 @@ from organism.pump.bounds import Bounds
 from organism.pump.run import OnExhausted
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan
-from organism.router.provider import Provider
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,10 +9,10 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
+from organism.llm.provider import Provider
 from organism.messages import MessageRegistry
 from organism.pricing.book import ProviderPrices
 from organism.pump.pump import Pump
-from organism.router.provider import Provider
 from organism.router.router import LLMRouter
 from organism.usage.event_log import Store
 from organism.usage.outbox import Outbox

@@ -7,9 +7,11 @@ from organism.control.control import Control
 from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
 from organism.gateway.charging import Payer
 from organism.gateway.headers import THREAD, Headers, budget_headers, encoded
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest
+from organism.llm.provider import Answer, Request, TextSink
+from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.messages import BudgetWarning
-from organism.router.embedding import EmbeddingRequest
-from organism.router.provider import Answer, ChatMessage, Completion, CompletionRequest, Request, TextSink
 from organism.usage.events import AnyEvent, ThreadClosed
 
 

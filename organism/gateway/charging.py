@@ -10,7 +10,7 @@ from organism.api.tokens import Caller
 from organism.control.control import Control
 from organism.control.orders import Order
 from organism.errors import ThreadClosedError
-from organism.gateway.faults import Fault, FaultError
+from organism.formats.faults import Fault, FaultError
 from organism.gateway.keys import KEY_PREFIX
 from organism.gateway.settings import Key, Settings
 from organism.ids import THREAD_ID

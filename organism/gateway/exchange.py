@@ -13,10 +13,11 @@ from organism.api.gate import Receive, Scope, Send
 from organism.api.tokens import Caller
 from organism.control.control import Control
 from organism.errors import OrganismError
+from organism.formats.faults import Fault, FaultError, bad_request
+from organism.formats.server_format import Asked, AskedFor, Format, Json, Meta
 from organism.gateway.calls import Calls
 from organism.gateway.charging import Charging, Payer
-from organism.gateway.faults import Fault, FaultError, bad_request, fault_of, unknown_model
-from organism.gateway.formats import Asked, AskedFor, Format, Json, Meta
+from organism.gateway.faults import fault_of, unknown_model
 from organism.gateway.headers import THREAD, Headers, encoded, fault_headers
 from organism.gateway.settings import Settings
 from organism.gateway.streaming import Streamed

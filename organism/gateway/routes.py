@@ -16,15 +16,16 @@ from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, needs
 from organism.api.tokens import Caller, TokenBook
 from organism.errors import OrganismError
+from organism.formats.anthropic_messages.server import MessagesFormat
+from organism.formats.faults import Fault, FaultError, Kind
+from organism.formats.openai_chat.server import ChatFormat
+from organism.formats.openai_embeddings.server import EmbeddingsFormat
+from organism.formats.openai_errors import error_body
+from organism.formats.openai_responses.server import ResponsesFormat
+from organism.formats.server_format import Format, Json
 from organism.gateway import exchange
-from organism.gateway.chat import ChatFormat
-from organism.gateway.embeddings import EmbeddingsFormat
-from organism.gateway.faults import Fault, FaultError, Kind, fault_of, unknown_model
-from organism.gateway.formats import Format, Json
+from organism.gateway.faults import fault_of, unknown_model
 from organism.gateway.keys import authenticate
-from organism.gateway.messages import MessagesFormat
-from organism.gateway.openai_errors import error_body
-from organism.gateway.responses import ResponsesFormat
 
 MESSAGES = "/v1/messages"
 COUNT = f"{MESSAGES}/count_tokens"

@@ -6,10 +6,10 @@ from functools import partial
 import anyio
 
 from organism.api.gate import Send
-from organism.gateway.faults import Fault
-from organism.gateway.formats import EventWriter
+from organism.formats.faults import Fault
+from organism.formats.server_format import EventWriter
 from organism.gateway.headers import Headers, encoded
-from organism.router.provider import Completion
+from organism.llm.answers import Completion
 
 _HEAD = encoded([("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no")])
 """The second keeps a reverse proxy from collecting pieces until there are many."""

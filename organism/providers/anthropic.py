@@ -5,12 +5,16 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from organism.errors import MissingExtraError, ProviderError, UnsupportedError
-from organism.providers.attachments import AttachmentBounds, extra_tokens
+from organism.formats.anthropic_messages.answer import decode, decode_stream
+from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, encode
+from organism.formats.attachments import AttachmentBounds, extra_tokens
+from organism.formats.event_stream import server_sent_data
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import Request, TextSink
+from organism.llm.requests import CompletionRequest
 from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
-from organism.providers.messages import IMAGES, TOOL_TOKENS, decode, decode_stream, encode
-from organism.providers.wire import rejected_or_uncertain, server_sent_data, unsent_or_uncertain
-from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.router.provider import Completion, CompletionRequest, Request, TextSink
+from organism.providers.wire import rejected_or_uncertain, unsent_or_uncertain
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -49,12 +53,12 @@ class AnthropicProvider:
         self._client: AsyncAnthropic | None = None
 
     def extra_tokens(self, request: Request) -> int:
-        """Bound images, files and added instructions; see :class:`organism.router.provider.Provider`."""
+        """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
         published = IMAGES if self._base_url is None else ()
         return extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
-        """Make one attempt; see :class:`organism.router.provider.Provider`."""
+        """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         import anthropic
         import httpx2
 

@@ -20,14 +20,20 @@ import anyio.abc
 import anyio.to_thread
 
 from organism.errors import ConfigError, MissingExtraError, ProviderError, RejectedError, UnsupportedError
-from organism.providers import chat, embeddings
-from organism.providers.attachments import AttachmentBounds, extra_tokens
+from organism.formats.attachments import AttachmentBounds, extra_tokens
+from organism.formats.event_stream import server_sent_data
+from organism.formats.json_reading import Json
+from organism.formats.openai_chat import answer as chat_answer
+from organism.formats.openai_chat import request as chat_request
+from organism.formats.openai_embeddings import client as embeddings
+from organism.formats.vendors import VENDORS
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import Request, TextSink
+from organism.llm.requests import CompletionRequest, ImagePart
 from organism.providers.http import bounded_client
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
-from organism.providers.vendors import VENDORS
-from organism.providers.wire import Json, rejected_or_uncertain, server_sent_data, unsent_or_uncertain
-from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.router.provider import Completion, CompletionRequest, ImagePart, Request, TextSink
+from organism.providers.wire import rejected_or_uncertain, unsent_or_uncertain
 
 if TYPE_CHECKING:
     import httpx2
@@ -88,16 +94,16 @@ class LocalProvider:
         return extra_tokens(request, self.name, AttachmentBounds(), tool_tokens=_VENDOR.tool_tokens)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
-        """Make one attempt; see :class:`organism.router.provider.Provider`."""
-        body = chat.encode(request, _VENDOR, stream=on_text is not None)
+        """Make one attempt; see :class:`organism.llm.provider.Provider`."""
+        body = chat_request.encode(request, _VENDOR, stream=on_text is not None)
         async with self._posted("/v1/chat/completions", body) as response:
             if on_text is None:
-                return chat.decode(await response.aread(), _VENDOR, self.name, request.model)
+                return chat_answer.decode(await response.aread(), _VENDOR, self.name, request.model)
             events = server_sent_data(response.aiter_lines())
-            return await chat.decode_stream(events, _VENDOR, self.name, request.model, on_text)
+            return await chat_answer.decode_stream(events, _VENDOR, self.name, request.model, on_text)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
-        """Make one attempt; see :class:`organism.router.provider.Provider`. llama.cpp takes 512 tokens a text."""
+        """Make one attempt; see :class:`organism.llm.provider.Provider`. llama.cpp takes 512 tokens a text."""
         async with self._posted("/v1/embeddings", embeddings.encode(request, _VENDOR)) as response:
             return embeddings.decode(await response.aread(), _VENDOR, self.name, request)
 

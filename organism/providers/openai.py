@@ -6,13 +6,21 @@ from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from organism.errors import ConfigError, MissingExtraError, ProviderError
-from organism.providers import chat, embeddings, responses
-from organism.providers.attachments import AttachmentBounds, extra_tokens
+from organism.formats.attachments import AttachmentBounds, extra_tokens
+from organism.formats.event_stream import server_sent_data
+from organism.formats.json_reading import Json
+from organism.formats.openai_chat import answer as chat_answer
+from organism.formats.openai_chat import request as chat_request
+from organism.formats.openai_embeddings import client as embeddings
+from organism.formats.openai_responses import answer as responses_answer
+from organism.formats.openai_responses import request as responses_request
+from organism.formats.vendors import COMPATIBLE, Vendor, vendor_of
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import Request, TextSink
+from organism.llm.requests import CompletionRequest
 from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
-from organism.providers.vendors import COMPATIBLE, Vendor, vendor_of
-from organism.providers.wire import Json, rejected_or_uncertain, server_sent_data, unsent_or_uncertain
-from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.router.provider import Completion, CompletionRequest, Request, TextSink
+from organism.providers.wire import rejected_or_uncertain, unsent_or_uncertain
 
 if TYPE_CHECKING:
     import httpx2
@@ -63,19 +71,19 @@ class OpenAIProvider:
         self._client: AsyncOpenAI | None = None
 
     def extra_tokens(self, request: Request) -> int:
-        """Bound images, files and added instructions; see :class:`organism.router.provider.Provider`."""
+        """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
         vendor = self.vendor
         return extra_tokens(request, self.name, self._bounds, vendor.images, vendor.tool_tokens, embeds=vendor.embeds)
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
-        """Make one attempt; see :class:`organism.router.provider.Provider`."""
+        """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         with self._classified():
             if self._api == "responses":
                 return await self._respond(request, on_text)
             return await self._chat(request, on_text)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
-        """Make one attempt; see :class:`organism.router.provider.Provider`."""
+        """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         with self._classified():
             response = await self._post("/embeddings", embeddings.encode(request, self.vendor))
             return embeddings.decode(response.content, self.vendor, self.name, request)
@@ -97,22 +105,22 @@ class OpenAIProvider:
             raise unsent_or_uncertain(self.name, error, self._api_key) from None
 
     async def _chat(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
-        body = chat.encode(request, self.vendor, stream=on_text is not None)
+        body = chat_request.encode(request, self.vendor, stream=on_text is not None)
         response = await self._post("/chat/completions", body, stream=on_text is not None)
         if on_text is None:
-            return chat.decode(response.content, self.vendor, self.name, request.model)
+            return chat_answer.decode(response.content, self.vendor, self.name, request.model)
         async with aclosing(response):
             events = server_sent_data(response.aiter_lines())
-            return await chat.decode_stream(events, self.vendor, self.name, request.model, on_text)
+            return await chat_answer.decode_stream(events, self.vendor, self.name, request.model, on_text)
 
     async def _respond(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
-        body = responses.encode(request, stream=on_text is not None)
+        body = responses_request.encode(request, stream=on_text is not None)
         response = await self._post("/responses", body, stream=on_text is not None)
         if on_text is None:
-            return responses.decode(response.content, self.vendor, self.name, request.model)
+            return responses_answer.decode(response.content, self.vendor, self.name, request.model)
         async with aclosing(response):
             events = server_sent_data(response.aiter_lines())
-            return await responses.decode_stream(events, self.vendor, self.name, request.model, on_text)
+            return await responses_answer.decode_stream(events, self.vendor, self.name, request.model, on_text)
 
     async def _post(self, path: str, body: Json, *, stream: bool = False) -> "httpx2.Response":
         """Send a body as it is; the answer has been read whole, or is a stream that must be closed.

@@ -14,8 +14,10 @@ import msgspec
 
 from organism.amounts import TokenUsage
 from organism.errors import OrganismError, ProviderError, RejectedError
-from organism.router.embedding import EmbeddingRequest, Embeddings, pack
-from organism.router.provider import Completion, CompletionRequest, Reasoning, Request, TextSink, ToolCall
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings, pack
+from organism.llm.provider import Request, TextSink
+from organism.llm.requests import CompletionRequest, Reasoning, ToolCall
 
 ATTACHMENT_TOKENS = 50
 """What this provider publishes, and bills, for an image or a file."""
@@ -111,7 +113,7 @@ class ScriptedProvider:
         return ATTACHMENT_TOKENS * sum(1 for _ in request.attachments())
 
     async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
-        """Make one attempt; see :class:`organism.router.provider.Provider`.
+        """Make one attempt; see :class:`organism.llm.provider.Provider`.
 
         Raises:
             ScriptExhaustedError: If no answer is left.

@@ -1,59 +1,20 @@
-"""What the HTTP providers have in common, without any HTTP: reading JSON and streams, classifying failures.
+"""What a failure of an HTTP provider means for money, without any HTTP.
 
-Everything that comes from a provider is untrusted: text is made encodable, and what goes into an error is cut short.
+Everything that comes from a provider is untrusted: what goes into an error is cut short.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from typing import cast
+from collections.abc import Mapping
 
 from organism.errors import ProviderError, RejectedError, UncertainError
-
-Json = dict[str, object]
+from organism.formats.json_reading import part, short_int
 
 RETRY_AFTER_MAX_S = 30.0
 
-_INT_DIGITS_MAX = 18
 _AGAIN = frozenset({429, 500, 503, 529})
 _UNCERTAIN = frozenset({408, 502, 504})
 _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"})
 """Names of the HTTP client's errors that happen before a byte of the request is out."""
-
-
-def parse(raw: bytes | str, provider: str) -> Json:
-    """Read a JSON object; numbers that Python would choke on or turn into infinity stay recognisable as wrong.
-
-    Raises:
-        UncertainError: If it is no JSON object.
-    """
-    try:
-        value = json.loads(raw, parse_constant=str, parse_int=_short_int)
-    except (ValueError, RecursionError) as error:
-        raise UncertainError(provider, f"an answer that is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise UncertainError(provider, "an answer that is no JSON object")
-    return cast("Json", value)
-
-
-def _short_int(digits: str) -> int | str:
-    return int(digits) if len(digits) <= _INT_DIGITS_MAX else digits
-
-
-def part(value: object, *path: str | int) -> object:
-    """Follow a path of keys and places into JSON; ``None`` where it leads nowhere."""
-    for key in path:
-        if isinstance(value, dict) and isinstance(key, str):
-            value = value.get(key)
-        elif isinstance(value, list) and isinstance(key, int) and len(value) > key:
-            value = value[key]
-        else:
-            return None
-    return value
-
-
-def text_of(value: object) -> str:
-    """Return text that can be stored and sent on: lone surrogates, which no encoding knows, are replaced."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def rejected_or_uncertain(
@@ -105,7 +66,7 @@ def redact(text: str, secret: str | None) -> str:
 def _error_text(body: bytes) -> str | None:
     """Return what the provider's error object says; ``None`` when the body has none."""
     try:
-        value = json.loads(body, parse_constant=str, parse_int=_short_int)
+        value = json.loads(body, parse_constant=str, parse_int=short_int)
     except (ValueError, RecursionError):
         return None
     error = part(value, "error")
@@ -113,10 +74,3 @@ def _error_text(body: bytes) -> str | None:
     if isinstance(message, str):
         return message
     return error if isinstance(error, str) else None
-
-
-async def server_sent_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
-    """Yield the data of each server-sent event, as far as providers use the format: one ``data:`` line an event."""
-    async for line in lines:
-        if line.startswith("data:"):
-            yield line[5:].strip()

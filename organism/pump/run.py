@@ -19,14 +19,16 @@ from organism.bus.approvals import Approval, Decision, Waits, approval_id, decis
 from organism.bus.threads import Lane, Question, Thread
 from organism.clock import Clock
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, OrganismError
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import Request, TextSink
+from organism.llm.requests import CompletionRequest
 from organism.messages import Envelope, Message, ThreadResult
 from organism.pump.deadlines import Deadlines
 from organism.pump.keeper import Keeper
 from organism.pump.leash import Leash, Waiting
 from organism.pump.outgoing import drafts_of
 from organism.router.call import Call
-from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 from organism.router.router import LLMRouter
 from organism.tracing import Work, work_on
 

@@ -15,11 +15,13 @@ from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.threads import Origin, Thread, ThreadPausedError
 from organism.errors import StoppedError, ThreadClosedError
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import Request, TextSink
+from organism.llm.requests import CompletionRequest
 from organism.pump.keeper import Keeper
 from organism.pump.lifecycle import Lifecycle
 from organism.router.call import Call
-from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.router.provider import Completion, CompletionRequest, Request, TextSink
 from organism.router.router import LLMRouter
 from organism.tracing import Work, parse_trace, working
 

@@ -17,13 +17,14 @@ from organism.budget.holds import HeldCall
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import Answer, Provider, Request, TextSink
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.circuit import Health
-from organism.router.embedding import EmbeddingRequest, Embeddings
 from organism.router.gate import Passage
 from organism.router.plan import Route
 from organism.router.prices import Prices, rates_for
-from organism.router.provider import Answer, Completion, Provider, Request, TextSink
 from organism.usage.attempts import Outcome
 
 _TOO_MANY_REQUESTS = 429

@@ -6,9 +6,9 @@ from typing import Literal
 import msgspec
 
 from organism.budget.holds import Spender
+from organism.llm.provider import Request
 from organism.router.backoff import Backoff
 from organism.router.gate import ProviderHealth
-from organism.router.provider import Request
 from organism.router.provider_settings import ProviderSettings
 
 Estimate = Literal["tight", "strict"]

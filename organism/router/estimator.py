@@ -6,10 +6,10 @@ import msgspec
 
 from organism.budget.calibration import Calibration, Guess
 from organism.budget.estimate import input_tokens_strict
+from organism.llm.provider import Provider, Request
 from organism.pricing.names import undated
 from organism.router.call import Estimate
 from organism.router.plan import Route
-from organism.router.provider import Provider, Request
 
 
 class InputEstimate(msgspec.Struct, frozen=True):

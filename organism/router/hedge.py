@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from organism.errors import BudgetError, ProviderError
+from organism.llm.provider import Answer, TextSink
 from organism.router.attempt import Attempt
-from organism.router.provider import Answer, TextSink
 
 Ended = tuple[Attempt, Answer | ProviderError]
 Lane = Callable[[TextSink | None], Awaitable[Ended | None]]

@@ -8,7 +8,7 @@ from hashlib import sha256
 import msgspec
 
 from organism.journal import Drop, Journal, Keep
-from organism.router.provider import Answer, Request
+from organism.llm.provider import Answer, Request
 
 PAID = "paid:"
 """What the keys of paid answers begin with in the journal."""

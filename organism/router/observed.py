@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from organism.clock import Clock
 from organism.errors import BudgetExhaustedError
+from organism.llm.provider import Answer
 from organism.router.attempt import Attempt
 from organism.router.call import Call
-from organism.router.provider import Answer
 from organism.tracing import Work, current_work, working
 from organism.usage.activity import ActivityFeed, CallContent, CallEnded
 

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 from organism.amounts import TokenUsage
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.errors import ConfigError, UnboundedError, UnsupportedError
+from organism.llm.provider import Request
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.call import Call
 from organism.router.estimator import InputEstimator
 from organism.router.gates import Gates
 from organism.router.plan import Degraded, ModelPlan, Route, degraded
 from organism.router.prices import Prices, rates_for
-from organism.router.provider import Request
 from organism.router.strategy import Candidate, Itinerary, preferred
 
 

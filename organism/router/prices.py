@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
+from organism.llm.provider import Request
 from organism.pricing.rates import Rates
-from organism.router.provider import Request
 
 
 class Prices(Protocol):

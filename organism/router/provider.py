@@ -1,357 +1,44 @@
-"""The port to a model provider: what a call asks, what it answers, and what an adapter must tell of a failure.
-
-There are two kinds of call: a conversation is completed, or texts are made vectors of
-(:mod:`organism.router.embedding`). What the router does for one it does for both.
-
-An adapter makes **one** attempt a call: no retry of its own, because each attempt holds budget of its own. It raises
-:class:`~organism.errors.RejectedError` only when it knows that no work was done, and
-:class:`~organism.errors.UncertainError` whenever the provider may have worked and billed. Everything that the router
-decides about money rests on that one distinction.
-
-A turn of plain text is plain text. Everything else a turn may hold is a *part*: there is one vocabulary for it here,
-and each adapter translates it into its provider's. All of it survives JSON and back, unchanged.
-"""
-
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal, Protocol
-
-import msgspec
-
-from organism.amounts import TokenUsage
-from organism.router.embedding import EmbeddingRequest, Embeddings
-from organism.usage.attempts import Operation
-
-Role = Literal["system", "user", "assistant"]
-"""Results of tools are parts of a ``user`` turn: they too are what the model is told."""
-
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
-"""How much a model is to think before it answers; an adapter takes the nearest its provider knows."""
-
-TextSink = Callable[[str], None]
-"""Called with each piece of text as it arrives. Must not block; what it raises is the caller's own error.
-
-An adapter also calls it with an empty piece for a part of the answer without text, such as reasoning: a sign of life,
-which keeps the attempt from being given up as silent. What carries no part of the answer (pings, comments, single
-bytes) is no sign of life.
-"""
-
-
-class TextPart(msgspec.Struct, frozen=True, tag="text"):
-    """Words among other parts."""
-
-    text: str
-
-
-class ImagePart(msgspec.Struct, frozen=True, tag="image", omit_defaults=True):
-    """A picture, as bytes with their media type or as an address that the provider fetches.
-
-    Attributes:
-        media_type: Such as ``image/png``; empty with an address.
-        data: The bytes; empty with an address.
-        url: Where the provider finds it; empty with bytes.
-        detail: How closely to look, where the provider lets one choose.
-    """
-
-    media_type: str = ""
-    data: bytes = b""
-    url: str = ""
-    detail: Literal["auto", "low", "high"] = "auto"
-
-
-class FilePart(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
-    """A document such as a PDF.
-
-    Attributes:
-        media_type: Such as ``application/pdf``.
-        data: The bytes; empty with an address.
-        name: What it is called.
-        url: Where the provider finds it; empty with bytes.
-    """
-
-    media_type: str
-    data: bytes = b""
-    name: str = "file"
-    url: str = ""
-
-
-class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
-    """A model's wish to have a tool run.
-
-    Attributes:
-        id: The provider's name for it; the result repeats it.
-        name: The tool.
-        arguments: A JSON object as text, just as the model wrote it: it may not be valid.
-    """
-
-    id: str
-    name: str
-    arguments: str
-
-
-class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", omit_defaults=True):
-    """What came of a tool call.
-
-    Attributes:
-        call_id: The call's id.
-        content: The result as text, or parts of it.
-        is_error: Whether the tool failed; the text then says how.
-    """
-
-    call_id: str
-    content: str | tuple[TextPart | ImagePart, ...]
-    is_error: bool = False
-
-
-class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True):
-    """What a model thought before it answered; some providers want it back unchanged with the results of tools.
-
-    Attributes:
-        text: As far as the provider shows it.
-        signature: The provider's seal on it, or its unreadable content.
-        id: The provider's name for it.
-        redacted: Whether there is nothing but the unreadable content.
-    """
-
-    text: str
-    signature: str = ""
-    id: str = ""
-    redacted: bool = False
-
-
-Part = TextPart | ImagePart | FilePart | ToolCall | ToolResult | Reasoning
-
-
-class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One turn of the conversation sent to a model.
-
-    Attributes:
-        role: Whose turn it is.
-        content: Plain text, or parts in their order.
-        cache: Whether the provider is asked to keep the conversation up to here, for a cheaper next call. Providers
-            that do so by themselves are asked nothing.
-    """
-
-    role: Role
-    content: str | tuple[Part, ...]
-    cache: bool = False
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The content as parts, whatever its form."""
-        return (TextPart(self.content),) if isinstance(self.content, str) else self.content
-
-    @property
-    def text(self) -> str:
-        """The words of the turn, without results, calls and thoughts."""
-        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
-
-
-class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tool the model may ask for.
-
-    Attributes:
-        name: Letters, digits, ``-`` and ``_``, at most 64.
-        description: What it does and when to use it.
-        parameters: A JSON Schema of type ``object``.
-        strict: Whether the provider is to enforce the schema to the letter, where it can.
-    """
-
-    name: str
-    description: str
-    parameters: dict[str, Any]
-    strict: bool = False
-
-
-class OneTool(msgspec.Struct, frozen=True):
-    """The choice of one tool: the model must call it."""
-
-    name: str
-
-
-ToolChoice = Literal["auto", "none", "required"] | OneTool
-
-
-class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The form an answer must have.
-
-    Attributes:
-        schema: A JSON Schema of type ``object``; ``None`` for any JSON object.
-        name: What the form is called.
-        strict: Whether the provider is to enforce the schema to the letter, where it can.
-    """
-
-    schema: dict[str, Any] | None = None
-    name: str = "answer"
-    strict: bool = False
-
-
-class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one attempt sends.
-
-    Attributes:
-        model: The model's name at the provider.
-        messages: The conversation, oldest first, never empty.
-        max_output_tokens: The cap on everything generated, reasoning included. Always sent: the hold relies on it.
-        temperature: Sampling temperature; ``None`` leaves the provider's default.
-        top_p: Share of the likeliest tokens to choose from.
-        stop: Texts that end the answer.
-        seed: Makes sampling repeatable where the provider supports it.
-        tools: What the model may ask for.
-        tool_choice: Whether it may, must or must not.
-        parallel_tool_calls: Whether one answer may ask for several; ``None`` leaves the provider's default.
-        response_format: The form of the answer; ``None`` for free text.
-        reasoning_effort: How much to think; ``None`` leaves the provider's default.
-        reasoning_tokens: The most tokens to think with, within the output cap, where a provider lets one set it.
-    """
-
-    operation: ClassVar[Operation] = "chat"
-
-    model: str
-    messages: tuple[ChatMessage, ...]
-    max_output_tokens: int
-    temperature: float | None = None
-    top_p: float | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    tools: tuple[Tool, ...] = ()
-    tool_choice: ToolChoice = "auto"
-    parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
-    reasoning_effort: Effort | None = None
-    reasoning_tokens: int | None = None
-
-    def granted(self, model: str, output_cap: int) -> "CompletionRequest":
-        """Return the request as it is sent to a model, with the output cap that the budget leaves."""
-        return msgspec.structs.replace(self, model=model, max_output_tokens=output_cap)
-
-    @property
-    def asks_to_think(self) -> bool:
-        """Whether the model is to think, so that more may be generated than shows."""
-        return self.reasoning_tokens is not None or self.reasoning_effort not in {None, "none"}
-
-    @property
-    def turns(self) -> tuple[tuple[str, str], ...]:
-        """The conversation as turns of role and text, for whoever looks at contents."""
-        return tuple((turn.role, turn.text) for turn in self.messages)
-
-    def texts(self) -> Iterator[str]:
-        """Yield every text that becomes input: turns, calls and results, descriptions of tools, the answer's form.
-
-        One text a turn, a tool and a form, so that what a provider adds around each can be counted too.
-        """
-        for message in self.messages:
-            yield "\n".join(_texts_of(message.parts))
-        for tool in self.tools:
-            yield f"{tool.name}\n{tool.description}\n{_json(tool.parameters)}"
-        if self.response_format is not None:
-            yield f"{self.response_format.name}\n{_json(self.response_format.schema)}"
-
-    def attachments(self) -> Iterator[ImagePart | FilePart]:
-        """Yield what becomes input without being text."""
-        for message in self.messages:
-            for part in message.parts:
-                inner = part.content if isinstance(part, ToolResult) and not isinstance(part.content, str) else (part,)
-                yield from (piece for piece in inner if isinstance(piece, ImagePart | FilePart))
-
-
-class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="completion"):
-    """What one attempt answered.
-
-    Attributes:
-        text: The visible answer; lone surrogates already replaced.
-        model: The model the provider says it used, which may differ from the one asked for.
-        finish_reason: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or the provider's own word.
-        usage: The provider's own count in disjoint buckets; ``None`` when it sent none or an insane one.
-        usage_error: Why :attr:`usage` is ``None`` although the provider sent something: the offending field and value.
-        tool_calls: The tools it wants run before it goes on.
-        reasoning: What it thought, as far as it is shown.
-        cost_nanousd: What the provider says the call has cost; ``None`` when it does not say.
-    """
-
-    text: str
-    model: str
-    finish_reason: str
-    usage: TokenUsage | None
-    usage_error: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    reasoning: tuple[Reasoning, ...] = ()
-    cost_nanousd: int | None = None
-
-    @property
-    def turn(self) -> ChatMessage:
-        """The answer as the turn that goes back to the provider with the next one."""
-        if not self.tool_calls and not self.reasoning:
-            return ChatMessage("assistant", self.text)
-        words = (TextPart(self.text),) if self.text else ()
-        return ChatMessage("assistant", (*self.reasoning, *words, *self.tool_calls))
-
-    @property
-    def generated(self) -> str:
-        """Everything the model is seen to have written: what to count when the provider has not."""
-        return "\n".join(text for text in _texts_of(self.turn.parts) if text)
-
-
-Request = CompletionRequest | EmbeddingRequest
-Answer = Completion | Embeddings
-
-
-class Provider(Protocol):
-    """A foreign system that completes conversations, and perhaps embeds texts."""
-
-    @property
-    def name(self) -> str:
-        """The provider's name in the configuration."""
-        ...
-
-    def extra_tokens(self, request: Request) -> int:
-        """Return the most tokens that the request's input can become beyond its texts.
-
-        Images and files at the bound the provider publishes, and instructions it adds of its own accord. The hold
-        relies on it.
-
-        Raises:
-            UnboundedError: Nothing published bounds it, so no hold could be large enough.
-            UnsupportedError: The provider serves no requests of this kind.
-        """
-        ...
-
-    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
-        """Make one attempt.
-
-        The router bounds the time by cancelling; an adapter needs no deadline of its own. With ``on_text`` the
-        answer is streamed and each piece of its text handed over as it arrives; calls of tools come whole, at the end.
-
-        Raises:
-            RejectedError: No work was done and nothing was billed.
-            UncertainError: The work may have been done and billed.
-        """
-        ...
-
-    async def embed(self, request: EmbeddingRequest) -> Embeddings:
-        """Make one attempt, as :meth:`complete` does. Never called where ``extra_tokens`` refuses the request."""
-        ...
-
-    async def aclose(self) -> None:
-        """Free connections and child processes. May be called twice."""
-        ...
-
-
-def _texts_of(parts: tuple[Part, ...]) -> Iterator[str]:
-    for part in parts:
-        match part:
-            case TextPart(text=text):
-                yield text
-            case Reasoning(text=text, signature=signature):
-                yield text + signature
-            case ToolCall(id=call_id, name=name, arguments=arguments):
-                yield f"{call_id} {name} {arguments}"
-            case ToolResult(call_id=call_id, content=str(text)):
-                yield f"{call_id} {text}"
-            case ToolResult(call_id=call_id, content=content):
-                yield " ".join((call_id, *(piece.text for piece in content if isinstance(piece, TextPart))))
-            case _:
-                pass  # images and files: see CompletionRequest.attachments
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+"""The port to a model provider under the name it had first; it has a room of its own now: :mod:`organism.llm`. Pure."""
+
+from organism.llm.answers import Completion
+from organism.llm.provider import Answer, Provider, Request, TextSink
+from organism.llm.requests import (
+    ChatMessage,
+    CompletionRequest,
+    Effort,
+    FilePart,
+    ImagePart,
+    OneTool,
+    Part,
+    Reasoning,
+    ResponseFormat,
+    Role,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+__all__ = [
+    "Answer",
+    "ChatMessage",
+    "Completion",
+    "CompletionRequest",
+    "Effort",
+    "FilePart",
+    "ImagePart",
+    "OneTool",
+    "Part",
+    "Provider",
+    "Reasoning",
+    "Request",
+    "ResponseFormat",
+    "Role",
+    "TextPart",
+    "TextSink",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "ToolResult",
+]

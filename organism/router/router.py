@@ -28,12 +28,14 @@ from organism.errors import (
 from organism.ids import IdSource
 from organism.journal import Journal
 from organism.ledger.entries import CallRecord
+from organism.llm.answers import Completion
+from organism.llm.embeddings import Embeddings
+from organism.llm.provider import Answer, Provider, Request, TextSink
 from organism.messages import BudgetWarning
 from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
 from organism.router.course import Course
-from organism.router.embedding import Embeddings
 from organism.router.gate import ProviderGate
 from organism.router.gates import ReplacedError
 from organism.router.hedge import Ended, first_answer
@@ -42,7 +44,6 @@ from organism.router.observed import ObservedCall
 from organism.router.plan import ModelPlan
 from organism.router.planner import Planned
 from organism.router.prices import Prices
-from organism.router.provider import Answer, Completion, Provider, Request, TextSink
 from organism.router.setup import Setup, Surroundings
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox

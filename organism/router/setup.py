@@ -8,6 +8,7 @@ from organism.budget.calibration import Calibration
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.ledger.entries import CallRecord
+from organism.llm.provider import Provider
 from organism.messages import BudgetWarning
 from organism.router.admission import Admission
 from organism.router.announcer import Announcer
@@ -17,7 +18,6 @@ from organism.router.gates import Gates
 from organism.router.plan import ModelPlan
 from organism.router.planner import Planner
 from organism.router.prices import Prices
-from organism.router.provider import Provider
 
 
 class Surroundings(msgspec.Struct, frozen=True):

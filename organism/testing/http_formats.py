@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import msgspec
 
 from organism.amounts import TokenUsage
+from organism.llm.embeddings import pack
+from organism.llm.requests import ToolCall
 from organism.providers.scripted import scripted_vector
-from organism.router.embedding import pack
-from organism.router.provider import ToolCall
 
 _MODEL = "scripted"
 Json = dict[str, Any]

@@ -18,7 +18,7 @@ import anyio.abc
 import msgspec
 
 from organism.amounts import TokenUsage
-from organism.router.provider import ToolCall
+from organism.llm.requests import ToolCall
 from organism.testing.http_formats import Said, format_of, inputs_of
 
 Fault = Literal["hang", "reset", "cut", "flood"]

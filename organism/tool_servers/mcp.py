@@ -19,7 +19,7 @@ import structlog
 
 from organism.agents.tools import ToolOutput, ToolServerError
 from organism.errors import MissingExtraError
-from organism.router.provider import ImagePart, TextPart, Tool
+from organism.llm.requests import ImagePart, TextPart, Tool
 
 if TYPE_CHECKING:
     from mcp import Client

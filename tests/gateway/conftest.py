@@ -14,10 +14,10 @@ from organism import Context, Limits, Organism, Text, agent
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
+from organism.formats.attachments import AttachmentBounds
 from organism.gateway.exchange import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Key, Settings
-from organism.providers.attachments import AttachmentBounds
 from organism.providers.openai import API, OpenAIProvider
 from organism.router.provider import Provider
 from organism.testing import ScriptedHTTPProvider

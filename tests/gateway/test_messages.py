@@ -13,8 +13,8 @@ import pydantic
 import pytest
 
 from organism import Limits
+from organism.formats.attachments import AttachmentBounds
 from organism.providers.anthropic import AnthropicProvider
-from organism.providers.attachments import AttachmentBounds
 from organism.providers.local import LocalProvider
 from organism.router.provider import ToolCall
 from organism.testing import HTTPStep

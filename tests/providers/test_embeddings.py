@@ -8,11 +8,11 @@ import pytest
 
 from organism.amounts import TokenUsage
 from organism.errors import ProviderError, UncertainError, UnsupportedError
-from organism.providers.attachments import AttachmentBounds
+from organism.formats.attachments import AttachmentBounds
+from organism.formats.vendors import VENDORS
+from organism.llm.embeddings import EmbeddingRequest, Embeddings, pack
 from organism.providers.openai import OpenAIProvider
 from organism.providers.scripted import scripted_vector
-from organism.providers.vendors import VENDORS
-from organism.router.embedding import EmbeddingRequest, Embeddings, pack
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 
 pytestmark = pytest.mark.anyio

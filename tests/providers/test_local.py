@@ -13,11 +13,11 @@ import pytest
 
 from organism.budget.estimate import input_tokens_tight
 from organism.errors import ConfigError, RejectedError, UnsupportedError
+from organism.llm.embeddings import EmbeddingRequest
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.local import LocalProvider
 from organism.providers.model_files import DEFAULT_MODEL, fetch, find
 from organism.providers.openai import OpenAIProvider
-from organism.router.embedding import EmbeddingRequest
 from organism.router.provider import (
     ChatMessage,
     CompletionRequest,

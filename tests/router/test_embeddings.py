@@ -17,12 +17,12 @@ from organism.errors import (
     UnpricedError,
     UnsupportedError,
 )
+from organism.llm.embeddings import EmbeddingRequest, Embeddings, pack
 from organism.pricing.rates import flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.providers.scripted import scripted_vector
 from organism.router.call import Call, RouterSettings
-from organism.router.embedding import EmbeddingRequest, Embeddings, pack
 from organism.router.plan import ModelPlan, Route
 from organism.stores.memory import MemoryJournal
 from organism.testing import (

@@ -7,7 +7,7 @@ from organism import Organism, Text, agent
 from organism.agents.context import Context
 from organism.amounts import TokenUsage
 from organism.errors import ConfigError, UnboundedError
-from organism.providers.attachments import AttachmentBounds
+from organism.formats.attachments import AttachmentBounds
 from organism.providers.openai import OpenAIProvider
 from organism.router.plan import ModelPlan, Route
 from organism.router.provider import ChatMessage, CompletionRequest, FilePart, ImagePart, Tool, ToolCall

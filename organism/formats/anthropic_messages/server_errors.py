@@ -1,0 +1,33 @@
+"""Errors in the shape that Anthropic's clients expect. Pure."""
+
+import msgspec
+
+from organism.formats.faults import Fault, Kind
+
+_TYPES: dict[Kind, str] = {
+    "request": "invalid_request_error",
+    "key": "authentication_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "too_large": "request_too_large",
+    "budget": "rate_limit_error",
+    "rate": "rate_limit_error",
+    "upstream": "api_error",
+    "unavailable": "overloaded_error",
+}
+
+THREADS_UNSUPPORTED = "thread_unsupported_request"
+"""Anthropic's own code for a conversation that it cannot keep: its clients then send all of it with each request."""
+
+
+def error_body(fault: Fault) -> dict[str, object]:
+    """Write an error; what only organism has to say is under a name of its own."""
+    organism: dict[str, object] = {"code": fault.code}
+    if fault.param is not None:
+        organism["param"] = fault.param
+    if fault.refusal is not None:
+        organism |= msgspec.to_builtins(fault.refusal)
+    error: dict[str, object] = {"type": _TYPES[fault.kind], "message": fault.message, "organism": organism}
+    if fault.code == THREADS_UNSUPPORTED:
+        error["details"] = {"error_code": fault.code, "unsupported": []}
+    return {"type": "error", "error": error, "request_id": fault.request_id or None}

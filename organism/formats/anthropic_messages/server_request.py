@@ -1,0 +1,210 @@
+"""From a request of Anthropic's messages to a call: turns, tools, thinking and the form of the answer. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from organism.formats.anthropic_messages import server_body as body
+from organism.formats.anthropic_messages.server_errors import THREADS_UNSUPPORTED
+from organism.formats.faults import FaultError, bad_request
+from organism.formats.server_format import Json, convert
+from organism.llm.requests import (
+    ChatMessage,
+    CompletionRequest,
+    Effort,
+    FilePart,
+    ImagePart,
+    OneTool,
+    Part,
+    Reasoning,
+    ResponseFormat,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+_CHOICES: dict[type, ToolChoice] = {body.AutoChoice: "auto", body.AnyChoice: "required", body.NoChoice: "none"}
+_PDF = "application/pdf"
+
+
+def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
+    """Return the call that a request asks for, and whether its answer is to come in pieces.
+
+    Raises:
+        FaultError: It is wrong, or asks for what cannot be honoured.
+    """
+    _refuse_foreign_tools(raw)
+    # What a tool was given may hold null, and goes back to the provider just as it was.
+    asked = convert(raw, body.MessagesBody, conversation=())
+    _refuse_fields(asked)
+    form = asked.output_config.format or asked.output_format
+    choice = asked.tool_choice
+    request = CompletionRequest(
+        model=asked.model,
+        messages=(*_instructions(asked.system), *_turns(asked)),
+        max_output_tokens=asked.max_tokens or default_cap,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        stop=tuple(asked.stop_sequences),
+        tools=tuple(
+            Tool(tool.name, tool.description or "", tool.input_schema, strict=bool(tool.strict)) for tool in asked.tools
+        ),
+        tool_choice=OneTool(choice.name) if isinstance(choice, body.ToolChoice) else _CHOICES[type(choice)],
+        parallel_tool_calls=False if choice.disable_parallel_tool_use else None,
+        response_format=None if form is None else ResponseFormat(form.schema, strict=True),
+        reasoning_effort=_effort(asked),
+        reasoning_tokens=asked.thinking.budget_tokens if isinstance(asked.thinking, body.ThinkingOn) else None,
+    )
+    return request, asked.stream
+
+
+# -- what cannot be honoured ------------------------------------------------------------------------------------------
+
+
+def _refuse_foreign_tools(raw: Json) -> None:
+    """Refuse tools that are not the client's own: what runs at the vendor costs beyond tokens.
+
+    Raises:
+        FaultError: If there is one.
+    """
+    tools = raw.get("tools")
+    for place, tool in enumerate(tools if isinstance(tools, list) else ()):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if kind not in {None, "custom"}:
+            param = f"tools[{place}].type"
+            raise _unsupported(
+                param,
+                f"{str(kind)[:40]!r} is a tool of the vendor's, with a price and a prompt that are not known here; "
+                f"this gateway serves tools that have a name and an 'input_schema' of their own",
+            )
+
+
+def _refuse_fields(asked: body.MessagesBody) -> None:
+    """Refuse what would change what the answer is or costs.
+
+    Raises:
+        FaultError: If something would.
+    """
+    for name in body.REFUSED:
+        if getattr(asked, name):
+            raise _unsupported(name)
+    if asked.thread:
+        message = "thread: nothing is kept here between requests; send the whole conversation"
+        raise bad_request(message, "thread", THREADS_UNSUPPORTED)
+    if asked.output_config.task_budget is not None:
+        raise _unsupported("output_config.task_budget")
+    for place, edit in enumerate(asked.context_management.edits):
+        if not edit.type.startswith("clear_thinking"):  # old thoughts are dropped by the vendor anyway
+            raise _unsupported(f"context_management.edits[{place}].type")
+
+
+def _unsupported(param: str, why: str = "this gateway cannot honour it") -> FaultError:
+    return bad_request(f"{param}: {why}", param, "unsupported_parameter")
+
+
+# -- turns ------------------------------------------------------------------------------------------------------------
+
+
+def _instructions(system: str | list[body.Text]) -> Iterator[ChatMessage]:
+    """Translate instructions: one turn, or as many as there are marks to keep what stands up to them."""
+    blocks = [body.Text(text=system)] if isinstance(system, str) else system
+    words: list[str] = []
+    for block in blocks:
+        if block.text:
+            words.append(block.text)
+        if block.cache_control is not None and words:
+            yield ChatMessage("system", "\n\n".join(words), cache=True)
+            words = []
+    if words:
+        yield ChatMessage("system", "\n\n".join(words))
+
+
+def _turns(asked: body.MessagesBody) -> Iterator[ChatMessage]:
+    """Translate turns. What was thought comes first in each, where vendors want it, wherever a stream has put it."""
+    for place, turn in enumerate(asked.messages):
+        kept = asked.cache_control is not None and place == len(asked.messages) - 1
+        if isinstance(turn.content, str):
+            yield ChatMessage(turn.role, turn.content, cache=kept)
+            continue
+        parts: list[Part] = []
+        for at, block in enumerate(turn.content):
+            parts += _parts(block, f"messages[{place}].content[{at}]")
+            kept = kept or getattr(block, "cache_control", None) is not None
+        parts.sort(key=lambda part: not isinstance(part, Reasoning))
+        yield ChatMessage(turn.role, _plain(parts), cache=kept)
+
+
+def _plain(parts: Sequence[Part]) -> str | tuple[Part, ...]:
+    """Write a lone text as text, which is what every provider knows best."""
+    match parts:
+        case [TextPart(text=text)]:
+            return text
+        case _:
+            return tuple(parts)
+
+
+def _parts(block: body.Block, at: str) -> Iterator[Part]:
+    match block:
+        case body.Text(text=text):
+            yield TextPart(text)
+        case body.Image(source=body.URLSource(url=url)):
+            yield ImagePart(url=url)
+        case body.Image(source=body.Base64Source(media_type=media_type, data=data)):
+            yield ImagePart(media_type, data)
+        case body.Document():
+            yield from _document(block, at)
+        case body.ToolUse(id=call_id, name=name, input=given):
+            yield ToolCall(call_id, name, msgspec.json.encode(given).decode())
+        case body.ToolResult(tool_use_id=call_id, is_error=is_error):
+            yield ToolResult(call_id, _result(block.content or "", at), bool(is_error))
+        case body.Thinking(thinking=thinking, signature=signature):
+            yield Reasoning(thinking, signature)
+        case body.RedactedThinking(data=data):
+            yield Reasoning("", data, redacted=True)
+
+
+def _result(content: str | Sequence[Any], at: str) -> str | tuple[TextPart | ImagePart, ...]:
+    """Translate what came of a call; a document in it must be text.
+
+    Raises:
+        FaultError: If it is another.
+    """
+    if isinstance(content, str):
+        return content
+    parts: list[Part] = []
+    for place, piece in enumerate(content):
+        for part in _parts(piece, f"{at}.content[{place}]"):
+            if isinstance(part, FilePart) and not part.media_type.startswith("text/"):
+                raise _unsupported(f"{at}.content[{place}]", "a document in a result must be text here")
+            parts.append(TextPart(part.data.decode("utf-8", "replace")) if isinstance(part, FilePart) else part)
+    return cast("str | tuple[TextPart | ImagePart, ...]", _plain(parts))
+
+
+def _document(document: body.Document, at: str) -> Iterator[Part]:
+    if document.citations is not None and document.citations.enabled:
+        raise _unsupported(f"{at}.citations")
+    if document.context:
+        yield TextPart(document.context)
+    name = document.title or "file"
+    match document.source:
+        case body.URLSource(url=url):
+            yield FilePart(_PDF, name=name, url=url)
+        case body.TextSource(data=text):
+            yield FilePart("text/plain", text.encode("utf-8", "replace"), name=name)
+        case body.Base64Source(media_type=media_type, data=data):
+            yield FilePart(media_type, data, name=name)
+
+
+def _effort(asked: body.MessagesBody) -> Effort | None:
+    """Say how much is to be thought: as much as is said, as much as is usual, or not at all."""
+    effort: Effort | None = "xhigh" if asked.output_config.effort == "max" else asked.output_config.effort
+    match asked.thinking:
+        case body.ThinkingOff():
+            return "none"
+        case body.ThinkingAdaptive():
+            return effort or "high"
+        case _:
+            return effort

@@ -1,0 +1,47 @@
+"""Reading JSON that a stranger wrote: nothing of it may end the reader, and text is made encodable. Pure."""
+
+import json
+from typing import cast
+
+from organism.errors import UncertainError
+
+Json = dict[str, object]
+
+_INT_DIGITS_MAX = 18
+
+
+def parse(raw: bytes | str, provider: str) -> Json:
+    """Read a JSON object; numbers that Python would choke on or turn into infinity stay recognisable as wrong.
+
+    Raises:
+        UncertainError: If it is no JSON object.
+    """
+    try:
+        value = json.loads(raw, parse_constant=str, parse_int=short_int)
+    except (ValueError, RecursionError) as error:
+        raise UncertainError(provider, f"an answer that is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UncertainError(provider, "an answer that is no JSON object")
+    return cast("Json", value)
+
+
+def short_int(digits: str) -> int | str:
+    """Read digits as a number, unless it is longer than any count: Python takes quadratic time for those."""
+    return int(digits) if len(digits) <= _INT_DIGITS_MAX else digits
+
+
+def part(value: object, *path: str | int) -> object:
+    """Follow a path of keys and places into JSON; ``None`` where it leads nowhere."""
+    for key in path:
+        if isinstance(value, dict) and isinstance(key, str):
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int) and len(value) > key:
+            value = value[key]
+        else:
+            return None
+    return value
+
+
+def text_of(value: object) -> str:
+    """Return text that can be stored and sent on: lone surrogates, which no encoding knows, are replaced."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""

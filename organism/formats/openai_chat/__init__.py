@@ -1,0 +1,1 @@
+"""OpenAI's chat completions, spoken by OpenAI, by servers compatible with it, and by llama.cpp."""

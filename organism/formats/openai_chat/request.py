@@ -1,0 +1,153 @@
+"""The chat completions format, spoken by OpenAI, by servers compatible with it, and by llama.cpp. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from organism.formats.attachments import file_text
+from organism.formats.data_urls import data_url
+from organism.formats.json_reading import Json
+from organism.formats.vendors import Vendor
+from organism.llm.requests import (
+    ChatMessage,
+    CompletionRequest,
+    FilePart,
+    ImagePart,
+    OneTool,
+    Part,
+    Reasoning,
+    ResponseFormat,
+    TextPart,
+    ToolCall,
+    ToolResult,
+)
+
+_DONE = "[DONE]"
+_REASONS = {"function_call": "tool_calls"}
+_SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else, that fits this JSON Schema:\n"
+
+
+def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
+    """Write a request as the format's JSON object.
+
+    Args:
+        request: What to ask.
+        vendor: What is peculiar to the server.
+        stream: Whether to ask for pieces, with usage in the last one.
+    """
+    body: Json = {"model": request.model, vendor.cap: request.max_output_tokens}
+    messages = list(_turns_of(request.messages, vendor))
+    options: Json = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": list(request.stop) or None,
+        vendor.seed: request.seed,
+        "reasoning_effort": request.reasoning_effort if vendor.effort else None,
+        **_tools(request),
+    }
+    if (form := request.response_format) is not None:
+        options["response_format"] = _form(form, vendor)
+        if form.schema is not None and vendor.answers_in == "object":
+            words = _SCHEMA_IN_WORDS + msgspec.json.encode(form.schema).decode()
+            messages.insert(0, {"role": "system", "content": words})
+    if stream:
+        options["stream"] = True
+        options["stream_options"] = {"include_usage": True} if vendor.usage_on_request else None
+    return body | {"messages": messages} | {name: value for name, value in options.items() if value is not None}
+
+
+def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor) -> Iterator[Json]:
+    """Write all turns; instructions that follow each other are one: templates of many models take no second."""
+    instructions: list[str] = []
+    for message in messages:
+        if message.role == "system":
+            instructions.append(message.text)
+            continue
+        yield from _instructions(instructions)
+        instructions = []
+        yield from _turns(message, vendor)
+    yield from _instructions(instructions)
+
+
+def _instructions(texts: list[str]) -> Iterator[Json]:
+    if texts:
+        yield {"role": "system", "content": "\n\n".join(texts)}
+
+
+def _turns(message: ChatMessage, vendor: Vendor) -> Iterator[Json]:
+    """Write one turn; results of tools are turns of their own in this format."""
+    if isinstance(message.content, str):
+        yield {"role": message.role, "content": message.content}
+    elif message.role == "assistant":
+        yield _assistant(message, vendor)
+    else:
+        rest: list[Part] = []
+        for piece in message.content:
+            if not isinstance(piece, ToolResult):
+                rest.append(piece)
+                continue
+            inner = (TextPart(piece.content),) if isinstance(piece.content, str) else piece.content
+            words = "".join(each.text for each in inner if isinstance(each, TextPart))
+            yield {"role": "tool", "tool_call_id": piece.call_id, "content": words}
+            rest += [each for each in inner if isinstance(each, ImagePart)]
+        if rest:
+            yield {"role": "user", "content": [_part(piece) for piece in rest]}
+
+
+def _assistant(message: ChatMessage, vendor: Vendor) -> Json:
+    turn: Json = {"role": "assistant", "content": message.text or None}
+    calls = [piece for piece in message.parts if isinstance(piece, ToolCall)]
+    if calls:
+        turn["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in calls
+        ]
+    thoughts = "".join(piece.text for piece in message.parts if isinstance(piece, Reasoning))
+    if thoughts and vendor.reasoning_back:
+        turn["reasoning_content"] = thoughts
+    return turn
+
+
+def _part(piece: Part) -> Json:
+    match piece:
+        case ImagePart():
+            url = piece.url or data_url(piece.media_type, piece.data)
+            return {"type": "image_url", "image_url": {"url": url, "detail": piece.detail}}
+        case FilePart() if (words := file_text(piece)) is not None:
+            return {"type": "text", "text": words}
+        case FilePart():
+            data = piece.url or data_url(piece.media_type, piece.data)
+            return {"type": "file", "file": {"filename": piece.name, "file_data": data}}
+        case TextPart(text=text):
+            return {"type": "text", "text": text}
+        case _:
+            raise TypeError(piece)
+
+
+def _tools(request: CompletionRequest) -> Json:
+    if not request.tools:
+        return {}
+    choice = request.tool_choice
+    return {
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+                | ({"strict": True} if tool.strict else {}),
+            }
+            for tool in request.tools
+        ],
+        "tool_choice": {"type": "function", "function": {"name": choice.name}}
+        if isinstance(choice, OneTool)
+        else choice,
+        "parallel_tool_calls": request.parallel_tool_calls,
+    }
+
+
+def _form(form: ResponseFormat, vendor: Vendor) -> Json:
+    if form.schema is None or vendor.answers_in == "object":
+        return {"type": "json_object"}
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": form.name, "schema": form.schema, "strict": form.strict},
+    }

@@ -1,0 +1,32 @@
+"""OpenAI's chat completions, as a server speaks them: requests in, answers and streams out. Pure.
+
+Source: the reference of ``POST /v1/chat/completions``.
+"""
+
+from organism.formats.faults import Fault
+from organism.formats.openai_chat.server_answer import ChatWriter, answered
+from organism.formats.openai_chat.server_request import read_request
+from organism.formats.openai_errors import error_body
+from organism.formats.server_format import Asked, EventWriter, Json, Meta
+from organism.llm.answers import Completion
+
+
+class ChatFormat:
+    """Chat completions."""
+
+    def read(self, raw: Json, default_cap: int) -> Asked:
+        """Read a request; see :meth:`organism.formats.server_format.Format.read`."""
+        return read_request(raw, default_cap)
+
+    def whole(self, asked: Asked, meta: Meta, answer: Completion) -> Json:
+        """Write an answer; see :meth:`organism.formats.server_format.Format.whole`."""
+        del asked
+        return answered(meta, answer)
+
+    def writer(self, asked: Asked, meta: Meta) -> EventWriter:
+        """Return what writes an answer in pieces."""
+        return ChatWriter(asked, meta)
+
+    def error(self, fault: Fault) -> Json:
+        """Write an error as OpenAI does."""
+        return error_body(fault)

@@ -1,0 +1,221 @@
+"""The request of OpenAI's chat completions, field by field: what is honoured, what is harmless. All else is refused.
+
+Source: the reference of ``POST /v1/chat/completions``. Pure.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from organism.llm.requests import Effort
+
+Cap = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all parts of the request have in common: a field that is not named here is refused."""
+
+
+class CacheControl(Body, frozen=True, kw_only=True):
+    """A wish to keep the conversation up to here, as some clients write it for models that are told to."""
+
+    type: Literal["ephemeral"]
+    ttl: str | None = None
+
+
+class TextPart(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    """Words."""
+
+    text: str
+    cache_control: CacheControl | None = None
+
+
+class RefusalPart(Body, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
+    """What a model said instead of an answer."""
+
+    refusal: str
+
+
+class ImageURL(Body, frozen=True, kw_only=True):
+    """Where a picture is, or the picture itself as a ``data:`` address."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] = "auto"
+
+
+class ImagePart(Body, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
+    """A picture."""
+
+    image_url: ImageURL
+
+
+class FileData(Body, frozen=True, kw_only=True):
+    """A document as a ``data:`` address; files kept at the vendor cannot be referred to."""
+
+    file_data: str
+    filename: str = "file"
+
+
+class FilePart(Body, frozen=True, kw_only=True, tag_field="type", tag="file"):
+    """A document."""
+
+    file: FileData
+
+
+class System(Body, frozen=True, kw_only=True, tag_field="role", tag="system"):
+    """Instructions."""
+
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class Developer(Body, frozen=True, kw_only=True, tag_field="role", tag="developer"):
+    """Instructions, under the newer name."""
+
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class User(Body, frozen=True, kw_only=True, tag_field="role", tag="user"):
+    """What the model is told."""
+
+    content: str | list[TextPart | ImagePart | FilePart]
+    name: str | None = None
+
+
+class Function(Body, frozen=True, kw_only=True):
+    """The call of a tool."""
+
+    name: str
+    arguments: str
+
+
+class Call(Body, frozen=True, kw_only=True):
+    """A call as the model asked for it."""
+
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+    index: int | None = None
+
+
+class Assistant(Body, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
+    """What the model has said before; clients send its whole message back, with all that stood in it."""
+
+    content: str | list[TextPart | RefusalPart] | None = None
+    refusal: str | None = None
+    tool_calls: list[Call] | None = None
+    reasoning_content: str | None = None
+    name: str | None = None
+    annotations: list[Any] | None = None
+    audio: None = None
+    function_call: None = None
+
+
+class ToolResult(Body, frozen=True, kw_only=True, tag_field="role", tag="tool"):
+    """What came of a call."""
+
+    content: str | list[TextPart]
+    tool_call_id: str
+    name: str | None = None
+
+
+Turn = System | Developer | User | Assistant | ToolResult
+
+
+class FunctionTool(Body, frozen=True, kw_only=True):
+    """What a tool is."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Body, frozen=True, kw_only=True):
+    """A tool the model may ask for."""
+
+    type: Literal["function"]
+    function: FunctionTool
+
+
+class Named(Body, frozen=True, kw_only=True):
+    """A tool by its name."""
+
+    name: str
+
+
+class NamedChoice(Body, frozen=True, kw_only=True):
+    """The choice of one tool."""
+
+    type: Literal["function"]
+    function: Named
+
+
+class JsonSchema(Body, frozen=True, kw_only=True):
+    """The form of an answer."""
+
+    name: str
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    description: str | None = None
+
+
+class PlainForm(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    """Free text."""
+
+
+class ObjectForm(Body, frozen=True, kw_only=True, tag_field="type", tag="json_object"):
+    """Any JSON object."""
+
+
+class SchemaForm(Body, frozen=True, kw_only=True, tag_field="type", tag="json_schema"):
+    """A JSON object that fits a schema."""
+
+    json_schema: JsonSchema
+
+
+class StreamOptions(Body, frozen=True, kw_only=True):
+    """How a stream is written; padding against the guessing of lengths is not written here."""
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class ChatBody(Body, frozen=True, kw_only=True):
+    """The whole request; what admits one value only is accepted as long as it asks for nothing else."""
+
+    model: str
+    messages: Annotated[list[Turn], Meta(min_length=1)]
+    max_completion_tokens: Cap | None = None
+    max_tokens: Cap | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    tools: list[Tool] = []
+    tool_choice: Literal["auto", "none", "required"] | NamedChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    response_format: PlainForm | ObjectForm | SchemaForm = PlainForm()
+    reasoning_effort: Effort | None = None
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    # Only as far as they ask for what happens anyway.
+    n: Literal[1] = 1
+    logprobs: bool = False
+    top_logprobs: Literal[0] = 0
+    store: bool = False
+    presence_penalty: float = 0
+    frequency_penalty: float = 0
+    logit_bias: dict[str, Any] = {}
+    modalities: list[Literal["text"]] = []
+    service_tier: Literal["auto", "default"] = "auto"
+    verbosity: Literal["medium"] = "medium"
+    # Names, labels and hints, which change neither the answer nor its price.
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    prediction: Any = None

@@ -1,0 +1,73 @@
+"""The embeddings format, spoken by OpenAI, by servers compatible with it, and by llama.cpp. Pure.
+
+Vectors are asked for as base64, as OpenAI's own SDK does: four bytes a number instead of up to twenty. Servers that
+know nothing of that send numbers, which are read as well.
+"""
+
+import math
+from base64 import b64decode
+from typing import cast
+
+from organism.errors import UncertainError
+from organism.formats.counts import UsageError, embedding_usage, reported_cost
+from organism.formats.json_reading import Json, parse, part, text_of
+from organism.formats.vendors import Vendor
+from organism.llm.embeddings import BYTES_PER_NUMBER, EmbeddingRequest, Embeddings, pack
+
+
+def encode(request: EmbeddingRequest, vendor: Vendor) -> Json:
+    """Write a request as the format's JSON object."""
+    inputs = [each if isinstance(each, str) else list(each) for each in request.inputs]
+    body: Json = {"model": request.model, "input": inputs, "encoding_format": "base64"}
+    return body if request.dimensions is None else body | {vendor.dimensions: request.dimensions}
+
+
+def decode(raw: bytes, vendor: Vendor, provider: str, request: EmbeddingRequest) -> Embeddings:
+    """Read an answer; usage that cannot be believed is named, not used, and a count of nothing is none.
+
+    Raises:
+        UncertainError: If it is not an answer in this format, or has not one vector for each input.
+    """
+    body = parse(raw, provider)
+    data = body.get("data")
+    if not isinstance(data, list):
+        raise UncertainError(provider, "an answer without data")
+    packed: dict[int, bytes] = {}
+    for place, item in enumerate(data):
+        index = part(item, "index")
+        try:
+            packed[index if isinstance(index, int) else place] = _packed(part(item, "embedding"))
+        except ValueError as error:
+            raise UncertainError(provider, f"an answer with a vector that is none: {error}") from None
+    if sorted(packed) != list(range(len(request.inputs))):
+        raise UncertainError(provider, f"an answer with {len(data)} vectors for {len(request.inputs)} inputs")
+    usage, cost, fault = None, None, None
+    if isinstance(counted := body.get("usage"), dict):
+        try:
+            usage, cost = embedding_usage(counted), reported_cost(counted, vendor)
+        except UsageError as error:
+            fault = str(error)
+    return Embeddings(
+        packed=tuple(packed[place] for place in sorted(packed)),
+        model=text_of(body.get("model")) or request.model,
+        usage=usage if usage is not None and usage.total else None,
+        usage_error=fault,
+        cost_nanousd=cost,
+    )
+
+
+def _packed(vector: object) -> bytes:
+    """Return a vector's bytes.
+
+    Raises:
+        ValueError: If it is no vector.
+    """
+    if isinstance(vector, str):
+        raw = b64decode(vector, validate=True)
+        if not raw or len(raw) % BYTES_PER_NUMBER:
+            raise ValueError(f"{len(raw)} bytes are no numbers of {BYTES_PER_NUMBER} bytes")
+        return raw
+    numbers = vector if isinstance(vector, list) else []
+    if not numbers or not all(type(number) in {int, float} and math.isfinite(number) for number in numbers):
+        raise ValueError("it has something in it that is no number")
+    return pack(cast("list[float]", numbers))

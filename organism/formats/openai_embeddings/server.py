@@ -1,0 +1,84 @@
+"""OpenAI's embeddings, as a server speaks them. Pure.
+
+Source: the reference of ``POST /v1/embeddings``.
+"""
+
+from base64 import b64encode
+from typing import Annotated, Literal, NoReturn
+
+import msgspec
+
+from organism.formats.faults import Fault, bad_request
+from organism.formats.openai_errors import error_body
+from organism.formats.server_format import AskedFor, Json, Meta, convert
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+
+Asked = AskedFor[EmbeddingRequest]
+Token = Annotated[int, msgspec.Meta(ge=0)]
+Inputs = Annotated[list[str | list[Token] | Token], msgspec.Meta(min_length=1, max_length=2048)]
+"""OpenAI takes no more at a time."""
+
+
+class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole request: one text or several, or the same as tokens."""
+
+    model: str
+    input: str | Inputs
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int, msgspec.Meta(ge=1, le=65_536)] | None = None
+    user: str | None = None
+
+
+class EmbeddingsFormat:
+    """Embeddings."""
+
+    def read(self, raw: Json, default_cap: int) -> Asked:
+        """Read a request; see :meth:`organism.formats.server_format.Format.read`."""
+        del default_cap
+        asked = convert(raw, EmbeddingsBody)
+        request = EmbeddingRequest(model=asked.model, inputs=_inputs(asked.input), dimensions=asked.dimensions)
+        return Asked(request=request, echo={"encoding_format": asked.encoding_format})
+
+    def whole(self, asked: Asked, meta: Meta, answer: Embeddings) -> Json:
+        """Write an answer; see :meth:`organism.formats.server_format.Format.whole`."""
+        del meta
+        packed = asked.echo["encoding_format"] == "base64"
+        vectors = [b64encode(raw).decode() for raw in answer.packed] if packed else answer.vectors
+        used = answer.usage.total if answer.usage is not None else None
+        return {
+            "object": "list",
+            "model": answer.model,
+            "data": [
+                {"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)
+            ],
+            "usage": {"prompt_tokens": used, "total_tokens": used},
+        }
+
+    def writer(self, asked: Asked, meta: Meta) -> NoReturn:
+        """Raise: vectors do not come in pieces, and none were asked for."""
+        raise TypeError((asked, meta))
+
+    def error(self, fault: Fault) -> Json:
+        """Write an error as OpenAI does."""
+        return error_body(fault)
+
+
+def _inputs(given: str | list[str | list[int] | int]) -> tuple[str | tuple[int, ...], ...]:
+    """Return what is to become a vector each; tokens that stand in no list of their own are one input together.
+
+    Raises:
+        FaultError: If there are texts or lists among such tokens, or an input is empty.
+    """
+    if isinstance(given, str):
+        given = [given]
+    loose = [each for each in given if isinstance(each, int)]
+    if loose and len(loose) < len(given):
+        raise bad_request("input: give texts, lists of tokens, or tokens, and not all together", "input")
+    found = (
+        [tuple(loose)]
+        if loose
+        else [each if isinstance(each, str) else tuple(each) for each in given if not isinstance(each, int)]
+    )
+    if not all(found):
+        raise bad_request("input: nothing cannot be embedded", "input")
+    return tuple(found)

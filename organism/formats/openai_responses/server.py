@@ -1,0 +1,31 @@
+"""OpenAI's responses, as a server speaks them: requests in, answers and streams out. Pure.
+
+Source: the reference of ``POST /v1/responses``.
+"""
+
+from organism.formats.faults import Fault
+from organism.formats.openai_errors import error_body
+from organism.formats.openai_responses.server_answer import ResponsesWriter, answered
+from organism.formats.openai_responses.server_request import read_request
+from organism.formats.server_format import Asked, EventWriter, Json, Meta
+from organism.llm.answers import Completion
+
+
+class ResponsesFormat:
+    """Responses."""
+
+    def read(self, raw: Json, default_cap: int) -> Asked:
+        """Read a request; see :meth:`organism.formats.server_format.Format.read`."""
+        return read_request(raw, default_cap)
+
+    def whole(self, asked: Asked, meta: Meta, answer: Completion) -> Json:
+        """Write an answer; see :meth:`organism.formats.server_format.Format.whole`."""
+        return answered(asked, meta, answer)
+
+    def writer(self, asked: Asked, meta: Meta) -> EventWriter:
+        """Return what writes an answer in pieces."""
+        return ResponsesWriter(asked, meta)
+
+    def error(self, fault: Fault) -> Json:
+        """Write an error as OpenAI does."""
+        return error_body(fault)

@@ -1,0 +1,163 @@
+"""The port to a vendor's way to write requests, answers, streams and errors: one pure module for each.
+
+A format decides nothing. It refuses, by name, each field that it cannot honour where ignoring it would change what
+the answer is or costs.
+"""
+
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
+
+import msgspec
+
+from organism.formats.faults import Fault, bad_request
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest
+from organism.llm.requests import CompletionRequest
+
+Json = dict[str, Any]
+
+T = TypeVar("T", bound=msgspec.Struct)
+R = TypeVar("R", CompletionRequest, EmbeddingRequest)
+
+
+class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+    """What a client has asked for.
+
+    Attributes:
+        request: The call; its ``model`` is as the client has written it.
+        stream: Whether the answer is to come in pieces.
+        usage: Whether a stream is to end with usage, where the format leaves that to the client.
+        echo: Fields of the request that the format repeats in its answer.
+    """
+
+    request: R
+    stream: bool = False
+    usage: bool = False
+    echo: Json = {}
+
+
+Asked = AskedFor[CompletionRequest]
+"""What is asked for by most formats: that a conversation be completed."""
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer says of itself.
+
+    Attributes:
+        id: Unique; a format puts its own beginning before it.
+        created_s: When, in seconds since the Unix epoch.
+    """
+
+    id: str
+    created_s: int
+
+
+class EventWriter(Protocol):
+    """Writes one answer as server-sent events."""
+
+    def begin(self) -> bytes:
+        """Return what comes before the first piece."""
+        ...
+
+    def text(self, piece: str) -> bytes:
+        """Return a piece of the answer's text, which is never empty."""
+        ...
+
+    def end(self, answer: Completion) -> bytes:
+        """Return what comes after the last piece: calls of tools, why it ended, usage."""
+        ...
+
+    def fail(self, fault: Fault) -> bytes:
+        """Return the end of an answer that broke off."""
+        ...
+
+
+class Format(Protocol):
+    """A vendor's format."""
+
+    def read(self, body: Json, default_cap: int) -> AskedFor[Any]:
+        """Read a request.
+
+        Args:
+            body: The request.
+            default_cap: The cap of the answer if the request has none.
+
+        Raises:
+            FaultError: It is wrong, or asks for what cannot be honoured; the field is named.
+        """
+        ...
+
+    def whole(self, asked: Any, meta: Meta, answer: Any) -> Json:
+        """Write an answer in one piece; it is of the kind that the format has asked for."""
+        ...
+
+    def writer(self, asked: Any, meta: Meta) -> EventWriter:
+        """Return what writes an answer in pieces."""
+        ...
+
+    def error(self, fault: Fault) -> Json:
+        """Write an error as the vendor's own clients expect it."""
+        ...
+
+
+CONVERSATION = ("messages", "input", "system")
+"""The fields in which clients send back what they were sent, down to the fields that hold nothing."""
+
+
+def convert(body: Json, into: type[T], conversation: tuple[str, ...] = CONVERSATION) -> T:
+    """Read a request's body by the struct that names every field there is; ``null`` is as good as nothing there.
+
+    Args:
+        body: The request.
+        into: The struct.
+        conversation: The fields in which nothing is as good as nothing at any depth.
+
+    Raises:
+        FaultError: A field is unknown, missing or of a kind that cannot be honoured.
+    """
+    given = {
+        name: without_nulls(value) if name in conversation else value
+        for name, value in body.items()
+        if value is not None
+    }
+    try:
+        return msgspec.convert(given, into)
+    except msgspec.ValidationError as error:
+        refuse(str(error))
+
+
+def without_nulls(value: Any) -> Any:
+    """Return JSON without the fields that hold nothing."""
+    if isinstance(value, dict):
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    return [without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+_NOT_AMONG = "Invalid enum value "
+
+
+def refuse(said: str) -> NoReturn:
+    """Refuse a field in the words of a validation error, such as ``Invalid value - at `$.n```.
+
+    Raises:
+        FaultError: Always.
+    """
+    reason, _, at = said.partition(" - at `")
+    param = at.rstrip("`").removeprefix("$").removeprefix(".")
+    if "unknown field" in reason:
+        name = reason.rpartition("`")[0].rpartition("`")[2]
+        param = f"{param}.{name}" if param else name
+        raise bad_request(f"{param}: this gateway does not know the field, so it will not ignore it", param,
+                          "unsupported_parameter")  # fmt: skip
+    if "missing required field" in reason:
+        name = reason.rpartition("`")[0].rpartition("`")[2]
+        param = f"{param}.{name}" if param else name
+    code = "unsupported_value" if "nvalid" in reason else "invalid_request"
+    if reason.startswith(_NOT_AMONG):
+        reason = f"this gateway cannot honour {reason.removeprefix(_NOT_AMONG)}"
+    raise bad_request(f"{param}: {reason}", param or None, code)
+
+
+def event(data: Json, name: str | None = None) -> bytes:
+    """Write a server-sent event: JSON has no line breaks, so it is one ``data`` line."""
+    named = b"event: %b\n" % name.encode() if name is not None else b""
+    return b"%bdata: %b\n\n" % (named, msgspec.json.encode(data))

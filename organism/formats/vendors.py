@@ -1,0 +1,166 @@
+"""What is peculiar to each vendor of a server that speaks OpenAI's formats: one table. Pure.
+
+Sources: each vendor's public API reference. Where a vendor's numbers do not add up, the rest of ``total_tokens`` counts
+as reasoning: see :func:`organism.formats.counts.chat_usage`.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from organism.errors import ConfigError
+from organism.formats.attachments import ImageRule
+
+XAI_TICKS_PER_USD = 10_000_000_000
+"""xAI reports costs in ticks of a ten thousand millionth of a dollar."""
+
+CapField = Literal["max_tokens", "max_completion_tokens"]
+
+
+class Vendor(msgspec.Struct, frozen=True, kw_only=True):
+    """How one vendor's server is called and how its answers are counted.
+
+    Attributes:
+        base_url: Where it is; ``None`` when every user has another address.
+        key: The environment variable with the secret; ``None`` when the server needs none.
+        prices_as: Its id in the price data; ``local`` costs nothing; ``None`` goes by the provider's name.
+        cap: What it calls the output cap.
+        cached: Where its usage says how many prompt tokens came from a cache.
+        cache_write: Where its usage says how many were written to one.
+        cached_inside: Whether those are part of the prompt's tokens.
+        reasoning_inside: Whether reasoning is part of the completion's tokens.
+        usage_on_request: Whether a stream carries usage only when ``stream_options`` asks; otherwise it always does,
+            and the option may be refused.
+        cost: Where its usage says what the call has cost; empty when it does not.
+        cost_unit_per_usd: In which parts of a dollar it does.
+        answers_in: ``schema``: it holds an answer to a JSON Schema; ``object``: only to being JSON.
+        seed: What it calls the seed.
+        effort: Whether it takes ``reasoning_effort``.
+        reasoning_back: Whether it wants to see its reasoning again together with the results of tools.
+        images: The most tokens of an image, longest names of models first. Nothing there: nothing is published, and
+            images are refused.
+        embeds: Whether it serves embeddings.
+        dimensions: What it calls the wanted length of a vector.
+        tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
+    """
+
+    base_url: str | None
+    key: str | None
+    prices_as: str | None
+    cap: CapField = "max_tokens"
+    cached: tuple[str, ...] = ("prompt_tokens_details", "cached_tokens")
+    cache_write: tuple[str, ...] = ("prompt_tokens_details", "cache_write_tokens")
+    cached_inside: bool = True
+    reasoning_inside: bool = True
+    usage_on_request: bool = True
+    cost: tuple[str, ...] = ()
+    cost_unit_per_usd: int = 1
+    answers_in: Literal["schema", "object"] = "schema"
+    seed: str = "seed"
+    effort: bool = True
+    reasoning_back: bool = False
+    images: tuple[ImageRule, ...] = ()
+    embeds: bool = True
+    dimensions: str = "dimensions"
+    tool_tokens: int = 600
+
+
+_TILES_OR_PATCHES = {"most": 3_779, "low": 630}
+"""1,536 patches or 256, times 2.46; where tiles are counted they come to less: at most 85 and 8 times 170."""
+
+_PATCHES = {"most": 73_800, "low": 630, "high": 6_150, "patch": 32, "patch_permille": 2_460}
+"""Times 2.46, the dearest family's: 30,000 patches of 32 pixels, above which an image is refused; 256 with low detail;
+2,500 with high. Some of these models take fewer, but GPT-5.6 makes no image smaller of its own accord."""
+
+_OPENAI_IMAGES = (
+    ImageRule(models="gpt-4o-mini", most=48_169, low=2_833),  # 2,833 and 5,667 for each of at most 8 tiles
+    ImageRule(models="gpt-4o", most=1_445, low=85),  # 85 and 170 for each of at most 8 tiles
+    *(ImageRule(models=start, **_PATCHES) for start in ("gpt-5.", "gpt-6")),
+    *(ImageRule(models=start, **_TILES_OR_PATCHES) for start in ("gpt-4", "gpt-5", "o1", "o3", "o4", "computer-use")),
+    ImageRule(most=73_800, low=2_833, high=48_169),  # the name of a fine-tuned or deployed model says nothing
+)
+"""Source: "Images and vision", the guide to OpenAI's API, with its limits, sizing behaviour and multipliers."""
+
+COMPATIBLE = Vendor(base_url=None, key=None, prices_as=None)
+"""A server of unknown make: what most of them do."""
+
+VENDORS: dict[str, Vendor] = {
+    "openai": Vendor(
+        base_url="https://api.openai.com/v1",
+        key="OPENAI_API_KEY",
+        prices_as="openai",
+        cap="max_completion_tokens",
+        images=_OPENAI_IMAGES,
+    ),
+    "azure": Vendor(
+        base_url=None,
+        key="AZURE_OPENAI_API_KEY",
+        prices_as="azure",
+        cap="max_completion_tokens",
+        images=_OPENAI_IMAGES,
+    ),
+    "xai": Vendor(
+        base_url="https://api.x.ai/v1",
+        key="XAI_API_KEY",
+        prices_as="x-ai",
+        cap="max_completion_tokens",
+        reasoning_inside=False,
+        cost=("cost_in_usd_ticks",),
+        cost_unit_per_usd=XAI_TICKS_PER_USD,
+        images=(ImageRule(most=1_792),),  # 256 for each of at most 6 tiles and the whole
+    ),
+    "groq": Vendor(
+        base_url="https://api.groq.com/openai/v1",
+        key="GROQ_API_KEY",
+        prices_as="groq",
+        cap="max_completion_tokens",
+        embeds=False,
+    ),
+    "deepseek": Vendor(
+        base_url="https://api.deepseek.com/v1",
+        key="DEEPSEEK_API_KEY",
+        prices_as="deepseek",
+        cached=("prompt_cache_hit_tokens",),
+        answers_in="object",
+        effort=False,
+        reasoning_back=True,
+        embeds=False,
+    ),
+    "mistral": Vendor(
+        base_url="https://api.mistral.ai/v1",
+        key="MISTRAL_API_KEY",
+        prices_as="mistral",
+        usage_on_request=False,
+        seed="random_seed",
+        effort=False,
+        dimensions="output_dimension",
+        images=(ImageRule(most=4_160),),  # 64 x 64 patches and an end for each row; newer models have 55 x 55
+    ),
+    "openrouter": Vendor(
+        base_url="https://openrouter.ai/api/v1", key="OPENROUTER_API_KEY", prices_as="openrouter", cost=("cost",)
+    ),
+    "gemini": Vendor(
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        key="GEMINI_API_KEY",
+        prices_as="google",
+        reasoning_inside=False,
+        # 258 for each tile. An image of at most 3,072 x 3,072 pixels is cut into tiles of two thirds of its shorter
+        # side, from 256 to 768 pixels: 24 of them for 3,072 x 385. Gemini 3 takes at most 2,240.
+        images=(ImageRule(most=6_192),),
+    ),
+    "ollama": Vendor(base_url="http://127.0.0.1:11434/v1", key=None, prices_as="local"),
+    "vllm": Vendor(base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local"),
+    "llamacpp": Vendor(base_url="http://127.0.0.1:8080/v1", key=None, prices_as="local"),
+}
+
+
+def vendor_of(name: str) -> Vendor:
+    """Return a vendor's peculiarities.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    try:
+        return VENDORS[name]
+    except KeyError:
+        raise ConfigError(f"no vendor is called {name!r}; there are: {', '.join(VENDORS)}") from None

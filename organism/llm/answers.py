@@ -1,0 +1,43 @@
+"""What a model answers to a conversation. Pure."""
+
+import msgspec
+
+from organism.amounts import TokenUsage
+from organism.llm.requests import ChatMessage, Reasoning, TextPart, ToolCall, texts_of
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="completion"):
+    """What one attempt answered.
+
+    Attributes:
+        text: The visible answer; lone surrogates already replaced.
+        model: The model the provider says it used, which may differ from the one asked for.
+        finish_reason: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or the provider's own word.
+        usage: The provider's own count in disjoint buckets; ``None`` when it sent none or an insane one.
+        usage_error: Why :attr:`usage` is ``None`` although the provider sent something: the offending field and value.
+        tool_calls: The tools it wants run before it goes on.
+        reasoning: What it thought, as far as it is shown.
+        cost_nanousd: What the provider says the call has cost; ``None`` when it does not say.
+    """
+
+    text: str
+    model: str
+    finish_reason: str
+    usage: TokenUsage | None
+    usage_error: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: tuple[Reasoning, ...] = ()
+    cost_nanousd: int | None = None
+
+    @property
+    def turn(self) -> ChatMessage:
+        """The answer as the turn that goes back to the provider with the next one."""
+        if not self.tool_calls and not self.reasoning:
+            return ChatMessage("assistant", self.text)
+        words = (TextPart(self.text),) if self.text else ()
+        return ChatMessage("assistant", (*self.reasoning, *words, *self.tool_calls))
+
+    @property
+    def generated(self) -> str:
+        """Everything the model is seen to have written: what to count when the provider has not."""
+        return "\n".join(text for text in texts_of(self.turn.parts) if text)

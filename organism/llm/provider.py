@@ -1,0 +1,69 @@
+"""The port to a model provider: what a call asks, what it answers, and what an adapter must tell of a failure.
+
+There are two kinds of call: a conversation is completed (:mod:`organism.llm.requests`, :mod:`organism.llm.answers`),
+or texts are made vectors of (:mod:`organism.llm.embeddings`). What the router does for one it does for both.
+
+An adapter makes **one** attempt a call: no retry of its own, because each attempt holds budget of its own. It raises
+:class:`~organism.errors.RejectedError` only when it knows that no work was done, and
+:class:`~organism.errors.UncertainError` whenever the provider may have worked and billed. Everything that the router
+decides about money rests on that one distinction.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.requests import CompletionRequest
+
+TextSink = Callable[[str], None]
+"""Called with each piece of text as it arrives. Must not block; what it raises is the caller's own error.
+
+An adapter also calls it with an empty piece for a part of the answer without text, such as reasoning: a sign of life,
+which keeps the attempt from being given up as silent. What carries no part of the answer (pings, comments, single
+bytes) is no sign of life.
+"""
+
+Request = CompletionRequest | EmbeddingRequest
+Answer = Completion | Embeddings
+
+
+class Provider(Protocol):
+    """A foreign system that completes conversations, and perhaps embeds texts."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name in the configuration."""
+        ...
+
+    def extra_tokens(self, request: Request) -> int:
+        """Return the most tokens that the request's input can become beyond its texts.
+
+        Images and files at the bound the provider publishes, and instructions it adds of its own accord. The hold
+        relies on it.
+
+        Raises:
+            UnboundedError: Nothing published bounds it, so no hold could be large enough.
+            UnsupportedError: The provider serves no requests of this kind.
+        """
+        ...
+
+    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+        """Make one attempt.
+
+        The router bounds the time by cancelling; an adapter needs no deadline of its own. With ``on_text`` the
+        answer is streamed and each piece of its text handed over as it arrives; calls of tools come whole, at the end.
+
+        Raises:
+            RejectedError: No work was done and nothing was billed.
+            UncertainError: The work may have been done and billed.
+        """
+        ...
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Make one attempt, as :meth:`complete` does. Never called where ``extra_tokens`` refuses the request."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free connections and child processes. May be called twice."""
+        ...

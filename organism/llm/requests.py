@@ -1,0 +1,258 @@
+"""What a model is asked: a conversation and all that may stand in it, in one vocabulary for every provider. Pure.
+
+A turn of plain text is plain text. Everything else a turn may hold is a *part*: there is one vocabulary for it here,
+and each format translates it into its vendor's. All of it survives JSON and back, unchanged.
+"""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from organism.usage.attempts import Operation
+
+Role = Literal["system", "user", "assistant"]
+"""Results of tools are parts of a ``user`` turn: they too are what the model is told."""
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+"""How much a model is to think before it answers; an adapter takes the nearest its provider knows."""
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text"):
+    """Words among other parts."""
+
+    text: str
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag="image", omit_defaults=True):
+    """A picture, as bytes with their media type or as an address that the provider fetches.
+
+    Attributes:
+        media_type: Such as ``image/png``; empty with an address.
+        data: The bytes; empty with an address.
+        url: Where the provider finds it; empty with bytes.
+        detail: How closely to look, where the provider lets one choose.
+    """
+
+    media_type: str = ""
+    data: bytes = b""
+    url: str = ""
+    detail: Literal["auto", "low", "high"] = "auto"
+
+
+class FilePart(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
+    """A document such as a PDF.
+
+    Attributes:
+        media_type: Such as ``application/pdf``.
+        data: The bytes; empty with an address.
+        name: What it is called.
+        url: Where the provider finds it; empty with bytes.
+    """
+
+    media_type: str
+    data: bytes = b""
+    name: str = "file"
+    url: str = ""
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
+    """A model's wish to have a tool run.
+
+    Attributes:
+        id: The provider's name for it; the result repeats it.
+        name: The tool.
+        arguments: A JSON object as text, just as the model wrote it: it may not be valid.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", omit_defaults=True):
+    """What came of a tool call.
+
+    Attributes:
+        call_id: The call's id.
+        content: The result as text, or parts of it.
+        is_error: Whether the tool failed; the text then says how.
+    """
+
+    call_id: str
+    content: str | tuple[TextPart | ImagePart, ...]
+    is_error: bool = False
+
+
+class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True):
+    """What a model thought before it answered; some providers want it back unchanged with the results of tools.
+
+    Attributes:
+        text: As far as the provider shows it.
+        signature: The provider's seal on it, or its unreadable content.
+        id: The provider's name for it.
+        redacted: Whether there is nothing but the unreadable content.
+    """
+
+    text: str
+    signature: str = ""
+    id: str = ""
+    redacted: bool = False
+
+
+Part = TextPart | ImagePart | FilePart | ToolCall | ToolResult | Reasoning
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of the conversation sent to a model.
+
+    Attributes:
+        role: Whose turn it is.
+        content: Plain text, or parts in their order.
+        cache: Whether the provider is asked to keep the conversation up to here, for a cheaper next call. Providers
+            that do so by themselves are asked nothing.
+    """
+
+    role: Role
+    content: str | tuple[Part, ...]
+    cache: bool = False
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The content as parts, whatever its form."""
+        return (TextPart(self.content),) if isinstance(self.content, str) else self.content
+
+    @property
+    def text(self) -> str:
+        """The words of the turn, without results, calls and thoughts."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool the model may ask for.
+
+    Attributes:
+        name: Letters, digits, ``-`` and ``_``, at most 64.
+        description: What it does and when to use it.
+        parameters: A JSON Schema of type ``object``.
+        strict: Whether the provider is to enforce the schema to the letter, where it can.
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    strict: bool = False
+
+
+class OneTool(msgspec.Struct, frozen=True):
+    """The choice of one tool: the model must call it."""
+
+    name: str
+
+
+ToolChoice = Literal["auto", "none", "required"] | OneTool
+
+
+class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The form an answer must have.
+
+    Attributes:
+        schema: A JSON Schema of type ``object``; ``None`` for any JSON object.
+        name: What the form is called.
+        strict: Whether the provider is to enforce the schema to the letter, where it can.
+    """
+
+    schema: dict[str, Any] | None = None
+    name: str = "answer"
+    strict: bool = False
+
+
+class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one attempt sends.
+
+    Attributes:
+        model: The model's name at the provider.
+        messages: The conversation, oldest first, never empty.
+        max_output_tokens: The cap on everything generated, reasoning included. Always sent: the hold relies on it.
+        temperature: Sampling temperature; ``None`` leaves the provider's default.
+        top_p: Share of the likeliest tokens to choose from.
+        stop: Texts that end the answer.
+        seed: Makes sampling repeatable where the provider supports it.
+        tools: What the model may ask for.
+        tool_choice: Whether it may, must or must not.
+        parallel_tool_calls: Whether one answer may ask for several; ``None`` leaves the provider's default.
+        response_format: The form of the answer; ``None`` for free text.
+        reasoning_effort: How much to think; ``None`` leaves the provider's default.
+        reasoning_tokens: The most tokens to think with, within the output cap, where a provider lets one set it.
+    """
+
+    operation: ClassVar[Operation] = "chat"
+
+    model: str
+    messages: tuple[ChatMessage, ...]
+    max_output_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: Effort | None = None
+    reasoning_tokens: int | None = None
+
+    def granted(self, model: str, output_cap: int) -> "CompletionRequest":
+        """Return the request as it is sent to a model, with the output cap that the budget leaves."""
+        return msgspec.structs.replace(self, model=model, max_output_tokens=output_cap)
+
+    @property
+    def asks_to_think(self) -> bool:
+        """Whether the model is to think, so that more may be generated than shows."""
+        return self.reasoning_tokens is not None or self.reasoning_effort not in {None, "none"}
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """The conversation as turns of role and text, for whoever looks at contents."""
+        return tuple((turn.role, turn.text) for turn in self.messages)
+
+    def texts(self) -> Iterator[str]:
+        """Yield every text that becomes input: turns, calls and results, descriptions of tools, the answer's form.
+
+        One text a turn, a tool and a form, so that what a provider adds around each can be counted too.
+        """
+        for message in self.messages:
+            yield "\n".join(texts_of(message.parts))
+        for tool in self.tools:
+            yield f"{tool.name}\n{tool.description}\n{_json(tool.parameters)}"
+        if self.response_format is not None:
+            yield f"{self.response_format.name}\n{_json(self.response_format.schema)}"
+
+    def attachments(self) -> Iterator[ImagePart | FilePart]:
+        """Yield what becomes input without being text."""
+        for message in self.messages:
+            for part in message.parts:
+                inner = part.content if isinstance(part, ToolResult) and not isinstance(part.content, str) else (part,)
+                yield from (piece for piece in inner if isinstance(piece, ImagePart | FilePart))
+
+
+def texts_of(parts: tuple[Part, ...]) -> Iterator[str]:
+    """Yield the text that each part becomes for a model, images and files left out."""
+    for part in parts:
+        match part:
+            case TextPart(text=text):
+                yield text
+            case Reasoning(text=text, signature=signature):
+                yield text + signature
+            case ToolCall(id=call_id, name=name, arguments=arguments):
+                yield f"{call_id} {name} {arguments}"
+            case ToolResult(call_id=call_id, content=str(text)):
+                yield f"{call_id} {text}"
+            case ToolResult(call_id=call_id, content=content):
+                yield " ".join((call_id, *(piece.text for piece in content if isinstance(piece, TextPart))))
+            case _:
+                pass  # images and files: see CompletionRequest.attachments
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -23,6 +23,7 @@ from organism.agents.tools import ToolServer
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.bus.approvals import ApprovalNeededError
@@ -263,7 +264,7 @@ class Organism:
         *,
         to: str | None = None,
         thread_id: str | None = None,
-        limits: Limits | None = None,
+        limits: LimitsRequest | Limits | None = None,
         labels: dict[str, str] | None = None,
         trace: str | None = None,
     ) -> str:
@@ -273,7 +274,8 @@ class Organism:
             message: The message; plain text becomes :class:`Text`.
             to: The agent it is for; the entry agent unless given.
             thread_id: A name for the thread, never used before.
-            limits: Its own limits instead of the configured ones.
+            limits: Its own limits: those that it names, above or below the configured ones; what it leaves out stays as
+                it is configured. To remove one, say ``LimitsRequest(tokens="unlimited")``.
             labels: Kept on every usage event of the thread.
             trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
 
@@ -283,7 +285,7 @@ class Organism:
             JournalError: If it cannot be kept.
         """
         opening = partial(self.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
-        return await kept(self.journal, partial(opening, as_message(message), to or self.entry))
+        return await kept(self.journal, partial(opening, as_message(message), to or self.entry, may_raise=True))
 
     async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
         """Send a message into an open thread and return the message's id once it is durable.
@@ -317,7 +319,7 @@ class Organism:
         message: Message | str,
         *,
         to: str | None = None,
-        limits: Limits | None = None,
+        limits: LimitsRequest | Limits | None = None,
         labels: dict[str, str] | None = None,
     ) -> ThreadResult:
         """Open a thread and wait for its end.

@@ -114,6 +114,15 @@ class AccountBook:
         balance = self._ledger.balance(own)
         return own if balance.final_to == spender.agent and not balance.wrapped_up else None
 
+    def seconds_left(self, budget: ThreadBudget) -> Limits:
+        """Return what a thread and those above it leave of their limits in seconds: time passes for all alike."""
+        left = [
+            max(0, limit_ns - self.elapsed_ns(account))
+            for account in budget.accounts
+            if (limit_ns := self._ledger.balance(account).limits.elapsed_ns) is not None
+        ]
+        return Limits(elapsed_ns=min(left, default=None))
+
     def elapsed_ns(self, account: str) -> int:
         """Return nanoseconds a thread's own account has been open and not parked; 0 for other scopes."""
         budget = self.threads.get(thread_of(account) or "")

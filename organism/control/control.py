@@ -5,6 +5,7 @@ for the commit. Nothing here decides about money or messages; that is for the ro
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -12,6 +13,7 @@ import msgspec
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.holds import Mode
+from organism.budget.requests import LimitsRequest
 from organism.bus.approvals import Decision
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.identity import Identity
@@ -97,7 +99,7 @@ class Control:
         *,
         to: str | None = None,
         thread_id: str | None = None,
-        limits: Limits | None = None,
+        limits: LimitsRequest | Limits | None = None,
         labels: dict[str, str] | None = None,
         trace: str | None = None,
         order: Order = PYTHON,
@@ -114,9 +116,8 @@ class Control:
         self.owners.check_name(thread_id)
 
         def step() -> Accepted:
-            opened = self.rooms.pump.open_thread(
-                payload, recipient, thread_id=thread_id, limits=limits, labels=labels, trace=trace
-            )
+            begin = partial(self.rooms.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
+            opened = begin(payload, recipient, may_raise=order.may_raise)
             self.owners.note(opened, order)
             self._audit(order, "thread.open", opened, after={"to": recipient})
             return Accepted(opened)
@@ -375,14 +376,7 @@ class Control:
 
     async def _do(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out once and return its answer when it is durable; a step must not await."""
-
-        def once() -> T:
-            self._receipts.check(order)
-            answer = step()
-            self._receipts.keep(order, answer)
-            return answer
-
-        return await kept(self.rooms.journal, once)
+        return await kept(self.rooms.journal, partial(self._receipts.once, order, step))
 
     async def _do_slowly(
         self, order: Order, action: str, target: str, effect: Callable[[], Awaitable[T]], after: object

@@ -7,6 +7,7 @@ the receipt, kept in the same commit as the effect, gives back the first answer.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import sha256
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +15,8 @@ from organism.amounts import NS_PER_S
 from organism.errors import OrganismError
 from organism.journal import Drop, Journal, Keep, Piece, pieces_under
 from organism.usage.events import OperatorAction
+
+T = TypeVar("T")
 
 RECEIPT_DAYS = 7
 """So long a key is remembered."""
@@ -36,6 +39,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     fingerprint: str = ""
     owner_only: bool = False
+
+    @property
+    def may_raise(self) -> bool:
+        """Whether it may give a thread more than is configured: whoever reaches all threads may operate them."""
+        return not self.owner_only
 
 
 PYTHON = Order()
@@ -112,6 +120,18 @@ class Receipts:
     def restore(self, pieces: Iterable[Piece]) -> None:
         """Take over what an earlier run has kept."""
         self._receipts.update((_PREFIX + name, receipt) for name, receipt in pieces_under(pieces, _PREFIX, Receipt))
+
+    def once(self, order: Order, step: Callable[[], T]) -> T:
+        """Carry an order out that was not before, and keep its answer in the same step.
+
+        Raises:
+            AlreadyDoneError: If it was carried out before; it holds the answer.
+            KeyReusedError: If its key was used for another order.
+        """
+        self.check(order)
+        answer = step()
+        self.keep(order, answer)
+        return answer
 
     def check(self, order: Order) -> None:
         """Stop an order that was carried out before.

@@ -19,6 +19,7 @@ from organism.agents.agent import Agent
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.requests import LimitsRequest, grant_limits
 from organism.bus.routing import check
 from organism.bus.threads import MessageKey, NoMailboxError, Origin, Question, Thread, ThreadView, view
 from organism.clock import Clock
@@ -174,7 +175,8 @@ class Pump:
         to: str,
         *,
         thread_id: str | None = None,
-        limits: Limits | None = None,
+        limits: LimitsRequest | Limits | None = None,
+        may_raise: bool = False,
         labels: dict[str, str] | None = None,
         trace: str | None = None,
     ) -> str:
@@ -184,16 +186,19 @@ class Pump:
             message: The first message.
             to: The agent it is for.
             thread_id: A name for the thread, never used before; made up when not given.
-            limits: Its own limits instead of the configured ones.
+            limits: What is asked for it; see :func:`organism.budget.requests.grant_limits`.
+            may_raise: Whether whoever asks may have more than is configured.
             labels: Kept on every usage event of the thread.
             trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
 
         Raises:
+            ConfigError: If a limit is no amount.
             DeliveryError: If the message cannot be accepted.
             StoppedError: If the organism is stopping.
         """
         if not self.accepting:
             raise StoppedError
+        granted = grant_limits(limits, self.registry.plan.thread, may_raise=may_raise)
         check(None, to, message, self.agents, reply=False)
         size = checked_size(message, self._in_force.bounds)
         thread_id = thread_id or self._ids.next("th")
@@ -203,7 +208,7 @@ class Pump:
         )
         envelope = self._envelopes.first(thread, to, message, size)
         self._delivery.check_room(envelope)
-        self.registry.open_thread(thread_id, limits=limits)
+        self.registry.open_thread(thread_id, limits=granted)
         self._life.begin(thread, envelope)
         return thread_id
 

@@ -25,7 +25,7 @@ async def open_thread(
         data.payload(control.rooms.messages),
         to=data.to,
         thread_id=data.thread_id,
-        limits=data.limits.limits() if data.limits is not None else None,
+        limits=data.limits.request() if data.limits is not None else None,
         labels=data.labels,
         trace=traceparent,
         order=order,

@@ -9,8 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, Limits
-from organism.errors import ConfigError
+from organism.amounts import Limits
 
 Removed = Literal["unlimited"]
 """Says in a request that a unit is not to be limited."""
@@ -41,23 +40,20 @@ def grant_limits(asked: LimitsRequest | Limits | None, configured: Limits, *, ma
         may_raise: Whether whoever asks may operate, so that it gets more than is configured where it says so.
 
     Raises:
-        ConfigError: If a limit that is asked for is no whole number from 0 to what 64 bits hold.
+        ConfigError: If a limit that is asked for is no whole number from 0 to 2^63 - 1.
     """
     if asked is None:
         return configured
-    return Limits(
-        **{
-            name: _granted(name, getattr(asked, name), getattr(configured, name), may_raise=may_raise)
-            for name in Limits.__struct_fields__
-        }
-    )
-
-
-def _granted(name: str, asked: object, configured: int | None, *, may_raise: bool) -> int | None:
-    if asked is None:
-        return configured
-    if asked == "unlimited":
-        return None if may_raise else configured
-    if not isinstance(asked, int) or isinstance(asked, bool) or not 0 <= asked <= AMOUNT_MAX:
-        raise ConfigError(f"a limit is a whole number from 0 to {AMOUNT_MAX:,}, not {asked!r:.80}", path=name)
-    return asked if may_raise or configured is None else min(asked, configured)
+    units = Limits.__struct_fields__
+    removed = {unit for unit in units if getattr(asked, unit) == "unlimited"}
+    named = Limits(**{unit: getattr(asked, unit) for unit in units if unit not in removed})
+    granted: dict[str, int | None] = {}
+    for unit in units:
+        wanted, most = getattr(named, unit), getattr(configured, unit)
+        if unit in removed:
+            granted[unit] = None if may_raise else most
+        elif wanted is None or most is None or may_raise:
+            granted[unit] = most if wanted is None else wanted
+        else:
+            granted[unit] = min(wanted, most)
+    return Limits(**granted)

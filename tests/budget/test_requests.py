@@ -39,8 +39,8 @@ def test_a_request_lifts_a_limit_only_for_whoever_may_operate(asked: Any, capped
 @pytest.mark.parametrize("may_raise", [False, True])
 def test_what_is_no_amount_is_refused_before_anything_is_opened(wrong: Any, may_raise: bool) -> None:
     """A limit that the journal could not hold, or that is no number, never becomes one."""
-    with pytest.raises(ConfigError, match="whole number from 0"):
-        grant_limits(Limits(tokens=wrong), SET, may_raise=may_raise)
+    with pytest.raises(ConfigError, match="whole number from 0 to"):
+        grant_limits(LimitsRequest(tokens=wrong), SET, may_raise=may_raise)
 
 
 @pytest.mark.parametrize(

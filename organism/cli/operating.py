@@ -97,7 +97,7 @@ def show_status(client: Client, *, as_json: bool) -> int:
     if as_json:
         return _print_json(status)
     threads = client.ask(ThreadPage, "/v1/threads", limit=500).threads
-    agents = client.ask(list[AgentView], "/v1/agents")
+    agents = client.ask(list[AgentView], "/v1/agents", content=True)
     console = Terminal()
     taking = "" if status.accepting else " [red]takes no new threads[/]"
     up = time_text((status.now_ns - status.started_ns) // 10**9)

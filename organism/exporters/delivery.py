@@ -17,6 +17,7 @@ from organism.usage.cloudevents import CloudEvent, envelope
 from organism.usage.cursors import Cursors
 from organism.usage.event_log import EventLog, EventsGoneError
 from organism.usage.events import STORED, AnyEvent
+from organism.usage.headlines import with_headline
 from organism.usage.tracker import UsageTracker
 
 _PAGE = 100
@@ -123,7 +124,7 @@ async def _deliver_page(export: Export, origin: Origin) -> bool:
     found = await origin.log.events_after(origin.cursors.of(export.name), _PAGE)
     if not found:
         return False
-    wanted = [envelope(event, origin.source()) for event in found if _wants(export, event)]
+    wanted = [envelope(with_headline(event), origin.source()) for event in found if _wants(export, event)]
     if wanted:
         await export.sink.deliver(wanted)
     await origin.cursors.keep(export.name, found[-1].id)

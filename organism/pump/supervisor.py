@@ -1,6 +1,5 @@
 """Runs the messages of a lane one after another, and decides what follows when a handler fails."""
 
-import traceback
 from collections.abc import Awaitable
 
 import anyio
@@ -13,6 +12,7 @@ from organism.bus.approvals import Approval, Waits
 from organism.bus.routing import takes_by_name
 from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
+from organism.error_text import describe, raised_at
 from organism.errors import OrganismError, Shortfall, UnknownRecipientError
 from organism.journal import JournalError
 from organism.messages import Envelope, is_runtime
@@ -23,6 +23,7 @@ from organism.pump.observed import observed
 from organism.pump.outgoing import Outgoing, resolve
 from organism.pump.restart import BACKOFF_MAX_S, RestartIntensity, backoff_s, reason_for, worth_retrying
 from organism.pump.run import Done, Ending, Host, Parked, ProcessEndedError, Run, Runner, Stopped
+from organism.redaction import headline
 from organism.tracing import Work, trace_id_of
 from organism.usage.activity import ActivityFeed
 from organism.usage.events import AgentStopped, ApprovalRequested, Reported
@@ -288,7 +289,7 @@ class Supervisor:
             f"{bounds.restart_s:g} s, the last one because: {describe(error)}"
         )
         self.stopped[agent] = why
-        _log.error("agent_stopped", agent=agent, reason=why)
+        _log.error("agent_stopped", agent=agent, reason=headline(why))
         self._outbox.emit(AgentStopped(thread_id=thread.id, root_thread_id=thread.root, agent=agent, reason=why))
 
     def _log_failure(self, thread: Thread, envelope: Envelope, attempt: int, error: Exception) -> None:
@@ -319,23 +320,3 @@ def encode_state(state: dict[str, object]) -> bytes:
         return msgspec.json.encode(state)
     except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise TypeError(f"ctx.state must hold only what JSON can say: {error}") from None
-
-
-def describe(error: Exception) -> str:
-    """Say an error in one line: ours as they are, others with their type."""
-    if isinstance(error, OrganismError):
-        return str(error)
-    if isinstance(error, ExceptionGroup):
-        return "; ".join(describe(inner) for inner in error.exceptions)
-    return f"{type(error).__name__}: {error}"
-
-
-def raised_at(error: Exception) -> str | None:
-    """Return ``file:line`` of where a stranger's error was raised; ours say what to do by themselves.
-
-    Not a traceback: rendered with its locals it would put prompts into the log.
-    """
-    if isinstance(error, OrganismError):
-        return None
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None

@@ -14,6 +14,7 @@ from organism.amounts import Amounts, TokenUsage
 from organism.budget.calibration import Guess
 from organism.budget.estimate import output_tokens_from_text
 from organism.budget.holds import HeldCall
+from organism.error_text import with_type
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
@@ -145,7 +146,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             except ProviderError as error:
                 self.result = error
             except Exception as error:  # noqa: BLE001 - an adapter's own bug must still be charged, and is raised by the router
-                self.result = UncertainError(self.route.provider, f"unexpected {type(error).__name__}: {error}")
+                self.result = UncertainError(self.route.provider, f"unexpected {with_type(error)}")
         if self.result is None:
             self.result = UncertainError(self.route.provider, self._what_was_late(begun_s))
 

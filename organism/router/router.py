@@ -19,6 +19,7 @@ from organism.budget.calibration import Calibration
 from organism.budget.holds import Settlement, Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
+from organism.error_text import with_type
 from organism.errors import (
     ProviderError,
     RejectedError,
@@ -378,4 +379,4 @@ async def _close_unused(gate: ProviderGate, provider: Provider) -> None:
         with anyio.CancelScope(shield=True):
             await provider.aclose()
     except Exception as error:  # noqa: BLE001 - whatever an adapter's end raises must not end the calls of the others
-        _log.warning("provider_not_closed", provider=gate.provider, error=f"{type(error).__name__}: {error}")
+        _log.warning("provider_not_closed", provider=gate.provider, error=with_type(error))

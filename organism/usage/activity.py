@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import msgspec
 import structlog
 
+from organism.error_text import with_type
 from organism.errors import Shortfall
 from organism.journal import GroupWritten
 from organism.usage.attempts import Operation
@@ -153,7 +154,7 @@ class ActivityFeed:
             except Exception as error:  # noqa: BLE001 - an observer's bug must not reach the pump
                 self._failed += 1
                 if self._failed & (self._failed - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: no log storms
-                    _log.error("observer_failed", error=f"{type(error).__name__}: {error}", errors=self._failed)
+                    _log.error("observer_failed", error=with_type(error), errors=self._failed)
 
     def begin(self, parent: str | None) -> str | None:
         """Return the trace context of a thread that begins."""

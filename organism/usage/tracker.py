@@ -13,6 +13,7 @@ import anyio
 import msgspec
 import structlog
 
+from organism.error_text import with_type
 from organism.errors import OrganismError
 from organism.usage.events import AnyEvent, ThreadClosed, UsageEvent
 from organism.usage.totals import RunningTotals, UsageTotals
@@ -247,7 +248,7 @@ class UsageTracker:
                 _log.error(
                     "callback_failed",
                     callback=getattr(callback, "__qualname__", repr(key)),
-                    error=f"{type(error).__name__}: {error}",
+                    error=with_type(error),
                     errors=self._callback_errors,
                 )
 

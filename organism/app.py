@@ -33,7 +33,7 @@ from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
-from organism.journal import Stored, kept
+from organism.journal import Pieces, Stored, kept
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
@@ -220,23 +220,23 @@ class Organism:
             stack.push_async_callback(self._close_outside)
             await stack.enter_async_context(self.journal)
             stored = self.journal.load()
+            pieces = Pieces(stored.pieces)
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
             await stack.enter_async_context(self.tool_servers)
             await stack.enter_async_context(self.pump)
-            if not stored.empty:
-                await self._take_up(stored)
-            self.control.restore(stored.pieces)
+            await self._take_up(stored, pieces)
+            self.control.restore(pieces)
             await self.journal.commit()
             self.pump.take_up(self._only)
             self._stack = stack.pop_all()
         return self
 
-    async def _take_up(self, stored: Stored) -> None:
+    async def _take_up(self, stored: Stored, pieces: Pieces) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
         self.ledger.restore(map(decode_entry, stored.entries))
         self.outbox.go_on_after(stored.last_event)
-        self.pump.restore(stored.pieces, self.messages, stored.last_time_ns)
+        self.pump.restore(pieces, self.messages, stored.last_time_ns)
         async for event in stored_events(self.journal):
             self.control.recall(event)
             if isinstance(event, UsageEvent):

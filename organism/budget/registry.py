@@ -135,6 +135,10 @@ class ThreadBudgetRegistry:
         """
         self._book.restore(thread_id, parent, carve, open_ns)
 
+    def close_lost(self) -> tuple[BudgetState, ...]:
+        """Close the accounts of threads that were not restored; see :meth:`AccountBook.close_lost`."""
+        return self._book.close_lost()
+
     def carve_of(self, thread_id: str) -> str | None:
         """Return the hold that a thread's whole limit was carved from, or ``None``."""
         return self._book.thread(thread_id).carve

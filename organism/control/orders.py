@@ -5,7 +5,7 @@ the receipt, kept in the same commit as the effect, gives back the first answer.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.errors import OrganismError
-from organism.journal import Drop, Journal, Keep, Piece, pieces_under
+from organism.journal import Drop, Journal, Keep, Pieces
 from organism.usage.events import OperatorAction
 
 T = TypeVar("T")
@@ -22,7 +22,8 @@ RECEIPT_DAYS = 7
 """So long a key is remembered."""
 
 _RECEIPTS_MAX = 100_000
-_PREFIX = "receipt:"
+_KIND = "receipt"
+_PREFIX = f"{_KIND}:"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,9 +118,9 @@ class Receipts:
         self._now_ns = now_ns
         self._receipts: OrderedDict[str, Receipt] = OrderedDict()
 
-    def restore(self, pieces: Iterable[Piece]) -> None:
+    def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run has kept."""
-        self._receipts.update((_PREFIX + name, receipt) for name, receipt in pieces_under(pieces, _PREFIX, Receipt))
+        self._receipts.update((piece.key, receipt) for piece, receipt in pieces.read(_KIND, Receipt))
 
     def once(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out that was not before, and keep its answer in the same step.

@@ -31,7 +31,7 @@ from organism.errors import (
     StoppedError,
 )
 from organism.ids import IdSource
-from organism.journal import Journal, Piece
+from organism.journal import Journal, Pieces
 from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
 from organism.pump.allowances import Allowances
 from organism.pump.approvals import Approvals
@@ -149,14 +149,16 @@ class Pump:
         await tasks.__aexit__(None, None, None)
         self._life.run_in(None)
 
-    def restore(self, pieces: Iterable[Piece], messages: MessageRegistry, last_time_ns: int) -> None:
+    def restore(self, pieces: Pieces, messages: MessageRegistry, last_time_ns: int) -> None:
         """Take up what a journal has kept, every thread as it stood, none running yet; see :class:`Restorer`."""
         parts = (self._life, self._delivery, self._keeper, self.registry, self.router.memo)
         restore(pieces, Restorer(*parts, messages, last_time_ns))
 
     def resolve_orphans(self) -> int:
         """Charge or give back the calls that were under way when the last process ended, and count them."""
-        return resolve_orphans(self.registry, self._outbox, self._life.labels_of, self._warn)
+        resolved = resolve_orphans(self.registry, self._outbox, self._life.labels_of, self._warn)
+        self._life.close_lost()
+        return resolved
 
     def take_up(self, only: Container[str] | None = None) -> None:
         """Let restored threads go on.

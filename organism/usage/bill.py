@@ -132,7 +132,7 @@ def _rows(rows: Sequence[Sequence[str]], head: int, places: dict[str, int], *, c
             raise ConfigError(f"line {number} of the bill cannot be read: {', '.join(row)}")
         if row[places["day"]].strip().lower() in _SUMMARY_ROWS:
             continue
-        named = {kind: row[place] for kind, place in places.items() if place < len(row)}
+        named: dict[str, Any] = {kind: row[place] for kind, place in places.items() if place < len(row)}
         yield _Cells(f"line {number}", **named, utc=day_name in _UTC_COLUMNS, comma=comma)
 
 

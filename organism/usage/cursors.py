@@ -1,12 +1,11 @@
 """How far each reader of the events has come, kept in the journal that the events are in."""
 
-from collections.abc import Iterable
-
 import msgspec
 
-from organism.journal import Journal, Keep, Piece, pieces_under
+from organism.journal import Journal, Keep, Pieces
 
-_PREFIX = "cursor:"
+_KIND = "cursor"
+_PREFIX = f"{_KIND}:"
 
 
 class Cursor(msgspec.Struct, frozen=True, tag=True):
@@ -26,9 +25,10 @@ class Cursors:
         self._journal = journal
         self._cursors: dict[str, str] = {}
 
-    def restore(self, pieces: Iterable[Piece]) -> None:
+    def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run has kept."""
-        self._cursors.update((name, cursor.after) for name, cursor in pieces_under(pieces, _PREFIX, Cursor))
+        for piece, cursor in pieces.read(_KIND, Cursor):
+            self._cursors[piece.key.removeprefix(_PREFIX)] = cursor.after
 
     def of(self, name: str) -> str:
         """Return the id of the last event that a reader is done with; empty for none."""

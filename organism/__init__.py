@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from organism.amounts import BudgetState, Limits, TokenUsage, nanousd
     from organism.app import Organism
     from organism.budget.registry import ThreadBudgetRegistry
-    from organism.budget.requests import LimitsRequest
     from organism.budget.scopes import BudgetPlan, ScopedLimits
     from organism.errors import BudgetExhaustedError, ConfigError, OrganismError, ProviderError
     from organism.llm.answers import Completion
@@ -41,7 +40,6 @@ __all__ = [
     "LLMRouter",
     "LLMSettings",
     "Limits",
-    "LimitsRequest",
     "Message",
     "ModelPlan",
     "Organism",
@@ -77,7 +75,6 @@ _HOMES = {
     "LLMRouter": "organism.router.router",
     "LLMSettings": "organism.agents.llm",
     "Limits": "organism.amounts",
-    "LimitsRequest": "organism.budget.requests",
     "Message": "organism.messages",
     "ModelPlan": "organism.router.plan",
     "Organism": "organism.app",

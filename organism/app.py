@@ -275,7 +275,7 @@ class Organism:
             to: The agent it is for; the entry agent unless given.
             thread_id: A name for the thread, never used before.
             limits: Its own limits: those that it names, above or below the configured ones; what it leaves out stays as
-                it is configured. To remove one, say ``LimitsRequest(tokens="unlimited")``.
+                it is configured. To remove one, say so with :class:`organism.budget.requests.LimitsRequest`.
             labels: Kept on every usage event of the thread.
             trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import anyio
 import msgspec
 
 from organism.agents.agent import Agent
@@ -252,9 +251,8 @@ class Organism:
 
     async def _close_outside(self) -> None:
         self.usage.close()
-        with anyio.CancelScope(shield=True):
-            for provider in self.providers.values():
-                await provider.aclose()
+        for name, provider in self.providers.items():
+            await self.router.close_provider(name, provider)
 
     # -- threads --------------------------------------------------------------------------------------------------
 

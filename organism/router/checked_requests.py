@@ -10,7 +10,6 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, TypeVar, cast
-from uuid import UUID
 
 import msgspec
 
@@ -24,7 +23,7 @@ from organism.llm.requests import CompletionRequest
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-_AS_THEY_ARE = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
+_AS_THEY_ARE = (bytes, bytearray, memoryview, datetime, date, time, timedelta, Decimal)
 _SEED_MIN, _SEED_MAX = -(2**63), 2**64 - 1
 _REMEDY = "give the adapter an extra_tokens() that returns a whole number of tokens"
 

@@ -100,14 +100,13 @@ def made_with(stranger: Stranger, *, streamed: bool = False, seconds: float = DE
             [caller],
             models={"m": "p/m"},
             providers={"p": stranger},  # type: ignore[dict-item]
-            limits=Limits(tokens=50_000, cost_nanousd=10**12),
+            limits=Limits(tokens=50_000),
             clock=VirtualClock(),
             router=settings,
-            mode="enforce",
         )
         organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]
         async with organism:
-            result = await organism.run("go", limits=Limits(tokens=50_000))
+            result = await organism.run("go")
         assert as_text(result.outputs[-1]) == "fine", "the next call is none the worse"
         return Seen(*seen, events, result.budget.spent, result.budget.held, anyio.current_time())
 

@@ -39,8 +39,8 @@ from organism.llm.provider import Provider
 from organism.messages import Message, ThreadResult, as_message
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pump.bounds import Bounds
+from organism.pump.handler_runtime import OnExhausted
 from organism.pump.pump import Pump
-from organism.pump.run import OnExhausted
 from organism.pump.statistics import PumpStatistics
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan, check_plans, model_plan

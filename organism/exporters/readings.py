@@ -11,6 +11,7 @@ from organism.exporters.measure import Measurement
 from organism.ids import scope_label
 from organism.journal import Watched
 from organism.pump.statistics import PumpStatistics
+from organism.pump.worker_pool import WorkerStatistics
 from organism.router.call import RouterStatistics
 from organism.usage.activity import ActivityFeed
 from organism.usage.tracker import TrackerStatistics, UsageTracker
@@ -93,10 +94,20 @@ def _tracker(tracker: TrackerStatistics) -> Iterator[Measurement]:
     yield Measurement(i.SUBSCRIBERS_CUT, tracker.cut_off)
 
 
+def _workers(workers: WorkerStatistics) -> Iterator[Measurement]:
+    given_up = sum(workers.given_up.values())
+    yield Measurement(i.WORKER_THREADS, max(0, workers.busy - given_up), ("busy",))
+    yield Measurement(i.WORKER_THREADS, workers.lent, ("lent",))
+    yield Measurement(i.WORKER_THREADS, given_up, ("given_up",))
+    yield Measurement(i.WORKER_THREADS_LIMIT, workers.threads)
+    yield Measurement(i.WORKER_THREADS_WAITING, workers.waiting)
+
+
 def _pump(pump: PumpStatistics) -> Iterator[Measurement]:
     yield Measurement(i.THREADS_OPEN, pump.threads - pump.blocked, ("open",))
     yield Measurement(i.THREADS_OPEN, pump.blocked, ("blocked",))
     yield Measurement(i.AGENTS_STOPPED, len(pump.stopped_agents))
+    yield from _workers(pump.workers)
     for agent, mailbox in pump.mailboxes.items():
         yield Measurement(i.MESSAGES, mailbox.accepted, (agent,))
         yield Measurement(i.MAILBOX_DEPTH, mailbox.messages, (agent,))

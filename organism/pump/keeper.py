@@ -183,7 +183,7 @@ class Keeper:
 
     def dead(self, letter: DeadLetter) -> None:
         """Keep a dead letter."""
-        record = DeadRecord(letter.envelope, letter.reason, letter.detail, letter.time_ns)
+        record = DeadRecord(letter.envelope, letter.reason, letter.detail, letter.time_ns, letter.where)
         self._keep(key(DEAD, letter.id), "", record)
 
     def dead_gone(self, letter: DeadLetter) -> None:

@@ -6,7 +6,7 @@ from organism.bus.threads import Thread
 from organism.clock import Clock
 from organism.error_text import with_type
 from organism.messages import Envelope, type_name
-from organism.pump.run import Ending, Failed, Parked, Stopped
+from organism.pump.endings import Ending, Failed, Parked, Stopped
 from organism.tracing import Work
 from organism.usage.activity import ActivityFeed, HandlerRan, RunOutcome
 

@@ -178,10 +178,9 @@ def _restore_child_result(parent: Thread, record: ResultRecord, messages: Messag
 
 
 def _restore_state(lane: Lane, kept: StateRecord) -> None:
-    """Give an agent its dictionary back; it is read before it is believed, since a lane reads it at each failed run."""
+    """Give an agent its dictionary back; it is read before it is believed, since each run of its handler reads it."""
     _decode(kept.state, type=dict[str, Any])
     lane.stored = bytes(kept.state)
-    lane.forget_run()
 
 
 def _restore_step(thread: Thread, step: StepRecord) -> None:
@@ -230,7 +229,7 @@ def _restore_answer(thread: Thread, record: AnswerRecord, messages: MessageRegis
 def _restore_dead(body: bytes, to: Restorer) -> None:
     head = _decode(body, type=DeadHead)
     envelope = _envelope(bytes(head.envelope), to.messages)
-    to.delivery.dead_letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns))
+    to.delivery.dead_letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns, head.where))
 
 
 def _restore_heads(pieces: Pieces, to: Restorer, were_running: set[str]) -> None:

@@ -39,7 +39,7 @@ from organism.llm.provider import Provider
 from organism.messages import Message, ThreadResult, as_message
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pump.bounds import Bounds
-from organism.pump.handler_runtime import OnExhausted
+from organism.pump.host import OnExhausted
 from organism.pump.pump import Pump
 from organism.pump.statistics import PumpStatistics
 from organism.router.call import RouterSettings

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 import msgspec
@@ -19,10 +19,8 @@ from organism.agents.agent import Agent, Output
 from organism.agents.runtime import Draft
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget, Spender
-from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.approvals import Approval, Decision, Waits, approval_id, decision_key
-from organism.bus.threads import Lane, Question, Thread
-from organism.clock import Clock
+from organism.bus.threads import Lane, Thread
 from organism.error_text import describe
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, ConfigError, ContextClosedError
 from organism.llm.answers import Completion
@@ -30,14 +28,11 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request, TextSink
 from organism.llm.requests import CompletionRequest
 from organism.messages import Envelope, Message, ThreadResult, nests_too_deep
-from organism.pump.deadlines import Deadlines
 from organism.pump.endings import Done, HandlerOutputError
-from organism.pump.in_force import InForce
-from organism.pump.keeper import Keeper
+from organism.pump.host import Birth, Services
 from organism.pump.outgoing import Outgoing, drafts_of, resolve, too_many
-from organism.pump.worker_pool import Level, WorkerPool
+from organism.pump.worker_pool import Level
 from organism.router.call import Call
-from organism.router.router import LLMRouter
 
 A = TypeVar("A", Completion, Embeddings)
 T = TypeVar("T")
@@ -52,61 +47,8 @@ STATE_BYTES_MAX = 16_000_000
 """Bytes of an agent's dictionary for one thread as JSON: it is written anew with each message that changes it."""
 
 
-OnExhausted = Literal["park", "fail"]
-"""``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""
-
-
 def _nothing() -> None:
     pass
-
-
-class Host(Protocol):
-    """What a run needs of the pump that runs it."""
-
-    on_exhausted: OnExhausted
-    router: LLMRouter
-    registry: ThreadBudgetRegistry
-    deadlines: Deadlines
-    worker_pool: WorkerPool
-
-    def model_for(self, model: str | None) -> str:
-        """Return the model a call goes to when its handler names this one, or none."""
-        ...
-
-    async def put_question(
-        self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
-    ) -> Question:
-        """Send a question of an agent."""
-        ...
-
-    def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: "Birth") -> Thread:
-        """Open a child thread, or return the one opened under that index before."""
-        ...
-
-
-class Birth(msgspec.Struct, frozen=True):
-    """How a child thread begins: its first message, whom it is for, and its budget."""
-
-    recipient: str
-    message: Message
-    limits: Limits | None
-    budget: ChildBudget
-
-
-class Services(msgspec.Struct, frozen=True):
-    """What the runs of all handlers share.
-
-    Attributes:
-        host: The pump.
-        in_force: Agents and bounds.
-        keeper: Keeps what handlers have done.
-        clock: Dates it.
-    """
-
-    host: Host
-    in_force: InForce
-    keeper: Keeper
-    clock: Clock
 
 
 class HandlerRuntime:

@@ -39,7 +39,7 @@ from organism.pump.bounds import Bounds
 from organism.pump.deadlines import Deadlines
 from organism.pump.delivery import Delivery
 from organism.pump.envelopes import Envelopes
-from organism.pump.handler_runtime import Birth, OnExhausted
+from organism.pump.host import Birth, OnExhausted
 from organism.pump.in_force import InForce
 from organism.pump.keeper import Keeper
 from organism.pump.letters import Letters

@@ -21,7 +21,8 @@ from organism.error_text import defined_at
 from organism.messages import Envelope, Message
 from organism.pump.deadlines import Deadline
 from organism.pump.endings import Done, Ending, Failed, HandlerTimeoutError, Parked, Stopped
-from organism.pump.handler_runtime import HandlerRuntime, Services
+from organism.pump.handler_runtime import HandlerRuntime
+from organism.pump.host import Services
 from organism.pump.leash import Leash, LeftBehindError, Waiting
 from organism.tracing import Work, work_on
 

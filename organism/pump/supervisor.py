@@ -19,7 +19,7 @@ from organism.messages import Envelope, is_runtime
 from organism.pump.delivery import Delivery
 from organism.pump.endings import Done, Ending, Parked, ProcessEndedError, Stopped
 from organism.pump.guard import stops_task
-from organism.pump.handler_runtime import Host, Services
+from organism.pump.host import Host, Services
 from organism.pump.in_force import InForce
 from organism.pump.leash import Leash, undisturbed
 from organism.pump.observed import observed

@@ -4,15 +4,18 @@ Each exporter reads the event log by itself and keeps its own place in it, only 
 What is sent twice after a crash carries the same ids both times.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 import anyio
 import msgspec
 import structlog
 
+from organism.error_text import with_type
 from organism.errors import OrganismError
+from organism.foreign import ForeignTasks
 from organism.usage.cloudevents import CloudEvent, envelope
 from organism.usage.cursors import Cursors
 from organism.usage.event_log import EventLog, EventsGoneError
@@ -23,6 +26,8 @@ from organism.usage.tracker import UsageTracker
 _PAGE = 100
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 60.0
+_CLOSE_S = 5.0
+_END_S = 1.0
 
 _log = structlog.get_logger("organism.exporters")
 
@@ -81,21 +86,39 @@ class Origin(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def exporting(exports: Sequence[Export], origin: Origin) -> AsyncIterator[None]:
-    """Export while inside; what is not delivered at the end is delivered by the next process."""
+    """Export while inside; what is not delivered at the end is delivered by the next process.
+
+    Sinks run in tasks of their own: one that fails in any way, or does not end, harms neither the others nor the rest.
+    """
+    sinks = ForeignTasks()
     async with anyio.create_task_group() as tasks:
         for export in exports:
-            tasks.start_soon(run_export, export, origin)
+            tasks.start_soon(run_export, export, origin, sinks)
         try:
             yield
         finally:
             tasks.cancel_scope.cancel()
             with anyio.CancelScope(shield=True):
                 for export in exports:
-                    await export.sink.aclose()
+                    await _close(export, sinks)
+                await sinks.end(_END_S)
 
 
-async def run_export(export: Export, origin: Origin) -> None:
-    """Deliver events until cancelled."""
+async def _close(export: Export, sinks: ForeignTasks) -> None:
+    end = await sinks.finish(partial(_end_of, export.sink), f"the end of exporter {export.name!r}", _CLOSE_S)
+    if end.error is not None or not end.done:
+        failure = "it takes too long" if end.error is None else with_type(end.error)
+        _log.warning("exporter_not_closed", exporter=export.name, error=failure)
+
+
+async def run_export(export: Export, origin: Origin, sinks: ForeignTasks) -> None:
+    """Deliver events until cancelled.
+
+    Args:
+        export: What, and to where.
+        origin: Where from.
+        sinks: Where the sink runs.
+    """
     news = [anyio.Event()]
     end = origin.usage.on_event(lambda _event: news[0].set(), *STORED)
     wait_s = _FIRST_WAIT_S
@@ -103,7 +126,7 @@ async def run_export(export: Export, origin: Origin) -> None:
         while True:
             news[0] = anyio.Event()
             try:
-                more = await _deliver_page(export, origin)
+                more = await _deliver_page(export, origin, sinks)
             except EventsGoneError as error:
                 _log.error("events_missed", exporter=export.name, oldest=error.oldest)
                 await origin.cursors.keep(export.name, "")
@@ -119,16 +142,38 @@ async def run_export(export: Export, origin: Origin) -> None:
         end()
 
 
-async def _deliver_page(export: Export, origin: Origin) -> bool:
+async def _deliver_page(export: Export, origin: Origin, sinks: ForeignTasks) -> bool:
     """Deliver what comes next; whether there was anything."""
     found = await origin.log.events_after(origin.cursors.of(export.name), _PAGE)
     if not found:
         return False
     wanted = [envelope(with_headline(event), origin.source()) for event in found if _wants(export, event)]
     if wanted:
-        await export.sink.deliver(wanted)
+        await _deliver(export, wanted, sinks)
     await origin.cursors.keep(export.name, found[-1].id)
     return True
+
+
+async def _deliver(export: Export, events: Sequence[CloudEvent], sinks: ForeignTasks) -> None:
+    """Hand events to the sink.
+
+    Raises:
+        OrganismError: If they are not taken, for whatever reason.
+    """
+    work = sinks.start(partial(export.sink.deliver, events), f"a delivery of exporter {export.name!r}")
+    try:
+        await work.wait()
+    finally:
+        if not work.done:
+            await work.stop()
+    if isinstance(work.error, OrganismError):
+        raise work.error
+    if work.error is not None:
+        raise UndeliveredError(f"it failed with {with_type(work.error)}")
+
+
+def _end_of(sink: Sink) -> Awaitable[None]:
+    return sink.aclose()
 
 
 def _wants(export: Export, event: AnyEvent) -> bool:

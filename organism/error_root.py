@@ -1,10 +1,12 @@
 """The root of the tree of errors, and the error of arguments: what even the lowest modules raise. Pure."""
 
+from typing import ClassVar
+
 
 class OrganismError(Exception):
     """The root of the tree. Catch it to catch everything organism raises on purpose."""
 
-    retryable: bool = False
+    retryable: ClassVar[bool] = False
 
 
 class ConfigError(OrganismError):

@@ -47,8 +47,6 @@ class Decision(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-_DECISIONS = "approval:"
-
 Waits = Shortfall | Approval
 """Why a message waits: for budget, or for a person."""
 
@@ -89,9 +87,4 @@ def approval_id(message_id: str, index: int, what: str, detail: str) -> str:
 
 def decision_key(approval: str) -> str:
     """Return the name of the step under which the answer is kept."""
-    return f"{_DECISIONS}{approval}"
-
-
-def is_decision_key(step: str) -> bool:
-    """Whether a step of that name holds a person's answer, which nothing else may write."""
-    return step.startswith(_DECISIONS)
+    return f"approval:{approval}"

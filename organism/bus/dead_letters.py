@@ -28,21 +28,12 @@ order.
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A message that was given up on.
-
-    Attributes:
-        envelope: The message.
-        reason: Why.
-        detail: The sentence behind it.
-        time_ns: When, nanoseconds since the Unix epoch.
-        where: ``file:line`` of the code it failed in, where that is known.
-    """
+    """A message, why it was given up on, the sentence behind it, and when."""
 
     envelope: Envelope
     reason: Reason
     detail: str
     time_ns: int = 0
-    where: str | None = None
 
     @property
     def id(self) -> str:

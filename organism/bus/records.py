@@ -139,7 +139,6 @@ class DeadRecord(msgspec.Struct, frozen=True):
     reason: Reason
     detail: str
     time_ns: int
-    where: str | None = None
 
 
 class DeadHead(msgspec.Struct, frozen=True):
@@ -149,7 +148,6 @@ class DeadHead(msgspec.Struct, frozen=True):
     reason: Reason
     detail: str
     time_ns: int
-    where: str | None = None
 
 
 class StoppedRecord(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import anyio
 import msgspec
@@ -62,8 +62,8 @@ class Lane(msgspec.Struct, eq=False, gc=False):
         arriving: Messages that stand before the full mailbox, in order; ``None`` while none do.
         handling: The first message while it is being handled; ``None`` once it is done.
         attempts: How often the first message has been tried before.
-        stored: The agent's own dictionary for this thread as JSON, as it was after the last message that was done.
-            Each run has a copy, so that neither one that fails nor what one leaves behind changes it.
+        state: The agent's own dictionary for this thread; ``None`` until it asks for it.
+        stored: The same as JSON, as it was after the last message that was done.
     """
 
     agent: str
@@ -74,6 +74,7 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     joining: dict[str, deque[Envelope]] | None = None
     arriving: deque[Envelope] | None = None
     attempts: int = 0
+    state: dict[str, Any] | None = None
     stored: bytes = b"{}"
 
     def put(self, envelope: Envelope) -> None:
@@ -94,6 +95,10 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     def runnable(self) -> bool:
         """Whether it has something to handle now."""
         return bool(self.queue) and self.parked is None
+
+    def forget_run(self) -> None:
+        """Undo what a run that came to nothing has done to the state."""
+        self.state = None if self.stored == b"{}" else msgspec.json.decode(self.stored)
 
     def hurry_notes(self) -> None:
         """Put the runtime's own messages before all others: a warning must be read before the call it is about."""
@@ -152,14 +157,6 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     standing: bool = False
 
 
-class Cancellable(Protocol):
-    """What ends soon after it is told to."""
-
-    def cancel(self) -> None:
-        """Tell it to end."""
-        ...
-
-
 class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """One open conversation.
 
@@ -186,7 +183,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         outputs: What it has sent to the user.
         gave_up: Why the last message was given up on.
         blocked_by: What it waits for while it is blocked.
-        scopes: What is to be cancelled to end it: runs of handlers, and waits.
+        scopes: What is to be cancelled to end it.
         changed: Given whenever something of this changes.
     """
 
@@ -212,7 +209,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     outputs: list[Message] = []
     gave_up: str | None = None
     blocked_by: Waits | None = None
-    scopes: set[Cancellable] = set()
+    scopes: set[anyio.CancelScope] = set()
     changed: Signal = msgspec.field(default_factory=Signal)
 
     def lane(self, agent: str) -> Lane:

@@ -1,9 +1,11 @@
 """What tells this organism's journal from all others: event ids are unique within it."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from organism.ids import IdSource
-from organism.journal import Journal, Keep, Pieces
+from organism.journal import Journal, Keep, Piece
 
 _KEY = "instance"
 
@@ -27,10 +29,11 @@ class Identity:
         self._ids = ids
         self.id = ""
 
-    def restore(self, pieces: Pieces) -> None:
+    def restore(self, pieces: Iterable[Piece]) -> None:
         """Take the name over, or make one."""
-        for _, instance in pieces.read(_KEY, Instance):
-            self.id = instance.id
+        for piece in pieces:
+            if piece.key == _KEY:
+                self.id = msgspec.json.decode(piece.body, type=Instance).id
         if not self.id:
             self.id = self._ids.next("in")
             self._journal.append(Keep(_KEY, "", Instance(self.id)))

@@ -1,16 +1,15 @@
 """Which caller has opened which thread: one who may only send may reach no others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from organism.control.orders import Order
 from organism.errors import ConfigError, ThreadClosedError
-from organism.journal import Journal, Keep, Pieces
+from organism.journal import Journal, Keep, Piece, pieces_under
 from organism.usage.events import AnyEvent, ThreadClosed
 
-_KIND = "owner"
-_PREFIX = f"{_KIND}:"
+_PREFIX = "owner:"
 
 
 class Owner(msgspec.Struct, frozen=True, tag=True):
@@ -34,10 +33,9 @@ class Owners:
         self._journal = journal
         self._owners: dict[str, str] = {}
 
-    def restore(self, pieces: Pieces) -> None:
+    def restore(self, pieces: Iterable[Piece]) -> None:
         """Take over what an earlier run has kept."""
-        for piece, owner in pieces.read(_KIND, Owner):
-            self._owners[piece.key.removeprefix(_PREFIX)] = owner.by
+        self._owners.update((thread_id, owner.by) for thread_id, owner in pieces_under(pieces, _PREFIX, Owner))
 
     def check_name(self, thread_id: str | None) -> None:
         """Refuse a name that somebody has chosen for a thread and that is kept for another's.

@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO
 import msgspec
 import structlog
 
-from organism.redaction import redact, remember
+from organism.exporters.redaction import Redactor
 from organism.tracing import current_work, trace_id_of
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -60,10 +60,9 @@ def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | 
 
     Args:
         settings: What is logged.
-        secrets: Texts that must not appear, beside those that the process knows as secret.
+        secrets: Texts that must not appear.
         stream: Where to; standard error unless given.
     """
-    remember(*secrets)
     out = sys.stderr if stream is None else stream
     least = min(_NUMBERS[level] for level in (settings.level, *settings.rooms.values()))
     structlog.configure(
@@ -75,7 +74,7 @@ def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | 
             add_work,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *_renderers(settings.format, out),
-            _redacting,
+            _redacting(Redactor(secrets)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=lambda *names: _RoomLogger(str(names[0]) if names else "organism", out),
@@ -191,8 +190,8 @@ def _in_one_line(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
-def _redacting(_logger: Any, _method: str, line: Any) -> str:
-    return redact(str(line))
+def _redacting(redact: Redactor) -> Callable[[Any, str, Any], str]:
+    return lambda _logger, _method, line: redact(str(line))
 
 
 class _ToStructlog(logging.Handler):

@@ -17,6 +17,18 @@ NS_PER_S = 1_000_000_000
 AMOUNT_MAX = 2**63 - 1
 """The largest integer that a SQLite column or a signed 64-bit counter downstream can hold."""
 
+CALL_TOKENS_MAX = 2**31 - 1
+"""The most tokens that one call may ask for on one side; nothing is that long, and no price makes it overflow."""
+
+COUNTED_TOKENS_MAX = 10_000_000
+"""More tokens than that in one bucket of a provider's usage are no count."""
+
+CALL_NANOUSD_MAX = 2**53 - 1
+"""The most one call may cost, nine million dollars: a thousand of such calls still fit :data:`AMOUNT_MAX`."""
+
+UsageSide = Literal["input", "output"]
+"""The two sides of usage, either of which a provider may leave out."""
+
 _USD_DIGITS_MAX = 9
 """Dollars of up to ten digits still fit 64 bits as nano-USD."""
 

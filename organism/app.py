@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import anyio
 import msgspec
 
 from organism.agents.agent import Agent
@@ -23,6 +22,7 @@ from organism.agents.tools import ToolServer
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.bus.approvals import ApprovalNeededError
@@ -32,15 +32,15 @@ from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
-from organism.journal import Stored, kept
+from organism.journal import Pieces, Stored, kept
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
 from organism.messages import Message, ThreadResult, as_message
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pump.bounds import Bounds
+from organism.pump.host import OnExhausted
 from organism.pump.pump import Pump
-from organism.pump.run import OnExhausted
 from organism.pump.statistics import PumpStatistics
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan, check_plans, model_plan
@@ -219,23 +219,23 @@ class Organism:
             stack.push_async_callback(self._close_outside)
             await stack.enter_async_context(self.journal)
             stored = self.journal.load()
+            pieces = Pieces(stored.pieces)
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
             await stack.enter_async_context(self.tool_servers)
             await stack.enter_async_context(self.pump)
-            if not stored.empty:
-                await self._take_up(stored)
-            self.control.restore(stored.pieces)
+            await self._take_up(stored, pieces)
+            self.control.restore(pieces)
             await self.journal.commit()
             self.pump.take_up(self._only)
             self._stack = stack.pop_all()
         return self
 
-    async def _take_up(self, stored: Stored) -> None:
+    async def _take_up(self, stored: Stored, pieces: Pieces) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
         self.ledger.restore(map(decode_entry, stored.entries))
         self.outbox.go_on_after(stored.last_event)
-        self.pump.restore(stored.pieces, self.messages, stored.last_time_ns)
+        self.pump.restore(pieces, self.messages, stored.last_time_ns)
         async for event in stored_events(self.journal):
             self.control.recall(event)
             if isinstance(event, UsageEvent):
@@ -251,9 +251,8 @@ class Organism:
 
     async def _close_outside(self) -> None:
         self.usage.close()
-        with anyio.CancelScope(shield=True):
-            for provider in self.providers.values():
-                await provider.aclose()
+        for name, provider in self.providers.items():
+            await self.router.close_provider(name, provider)
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -263,7 +262,7 @@ class Organism:
         *,
         to: str | None = None,
         thread_id: str | None = None,
-        limits: Limits | None = None,
+        limits: LimitsRequest | Limits | None = None,
         labels: dict[str, str] | None = None,
         trace: str | None = None,
     ) -> str:
@@ -273,7 +272,8 @@ class Organism:
             message: The message; plain text becomes :class:`Text`.
             to: The agent it is for; the entry agent unless given.
             thread_id: A name for the thread, never used before.
-            limits: Its own limits instead of the configured ones.
+            limits: Its own limits: those that it names, above or below the configured ones; what it leaves out stays as
+                it is configured. To remove one, say so with :class:`organism.budget.requests.LimitsRequest`.
             labels: Kept on every usage event of the thread.
             trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
 
@@ -283,7 +283,7 @@ class Organism:
             JournalError: If it cannot be kept.
         """
         opening = partial(self.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
-        return await kept(self.journal, partial(opening, as_message(message), to or self.entry))
+        return await kept(self.journal, partial(opening, as_message(message), to or self.entry, may_raise=True))
 
     async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
         """Send a message into an open thread and return the message's id once it is durable.
@@ -317,7 +317,7 @@ class Organism:
         message: Message | str,
         *,
         to: str | None = None,
-        limits: Limits | None = None,
+        limits: LimitsRequest | Limits | None = None,
         labels: dict[str, str] | None = None,
     ) -> ThreadResult:
         """Open a thread and wait for its end.

@@ -1,12 +1,10 @@
 """The root of the tree of errors, and the error of arguments: what even the lowest modules raise. Pure."""
 
-from typing import ClassVar
-
 
 class OrganismError(Exception):
     """The root of the tree. Catch it to catch everything organism raises on purpose."""
 
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class ConfigError(OrganismError):

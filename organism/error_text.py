@@ -1,7 +1,9 @@
 """What to say of errors and values that strangers have made: always text, never an exception, never too long.
 
 An exception's ``__str__`` is code of whoever wrote it. It may raise, return megabytes or half a surrogate pair, and
-what is said of the error goes into logs, events and the journal, none of which may fail for it.
+what is said of the error goes into logs, events and the journal, none of which may fail for it. It may hold a secret,
+such as a header that could not be sent: this is the border at which secrets are taken out, before anything is cut,
+because half a secret is not found any more.
 """
 
 import sys
@@ -11,9 +13,13 @@ from pathlib import Path
 from types import CodeType, FrameType
 
 from organism.error_root import OrganismError
+from organism.redaction import redact
 
 TEXT_MAX = 2000
 """Characters of what is said of one error."""
+
+_READ_MAX = 4 * TEXT_MAX
+"""Characters of a text that are looked at: what is cut from them is none of what is said."""
 
 _NESTED_MAX = 3
 _MEMBERS_MAX = 5
@@ -32,15 +38,25 @@ def shown(value: object, most: int = 60) -> str:
 
 
 def cleaned(text: str, most: int = TEXT_MAX) -> str:
-    """Return text that any encoding can hold, cut to so many characters; the class of it is `str` itself."""
-    exact = str.__getitem__(text, slice(0, most + 1))
-    exact = exact.encode("utf-8", "backslashreplace").decode()
+    """Return text without secrets that any encoding can hold, cut to so many characters; its class is `str` itself."""
+    exact = str.__getitem__(text, slice(0, max(most + 1, _READ_MAX)))
+    exact = redact(exact.encode("utf-8", "backslashreplace").decode())
     return exact if len(exact) <= most else f"{exact[:most]} [cut]"
+
+
+def in_one_line(text: str, most: int = TEXT_MAX) -> str:
+    """Return text as :func:`cleaned` does, with every run of white space and line breaks as one space."""
+    return cleaned(" ".join(str.__getitem__(text, slice(0, _READ_MAX)).split()), most)
 
 
 def describe(error: BaseException) -> str:
     """Say an error in one line: ours as they are, others with their type."""
-    return cleaned(_said(error, 0))
+    return in_one_line(_said(error, 0))
+
+
+def with_type(error: BaseException) -> str:
+    """Say an error in one line as ``Type: text``, ours too: for whoever sorts errors by their type."""
+    return in_one_line(f"{type(error).__name__}: {_text_of(error)}")
 
 
 def _said(error: BaseException, nested: int) -> str:

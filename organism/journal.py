@@ -9,6 +9,7 @@ inside does not, because commits keep the order: whatever was lost in a crash, a
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -57,11 +58,81 @@ class Piece(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def pieces_under(pieces: Iterable[Piece], prefix: str, body: type[T]) -> Iterator[tuple[str, T]]:
-    """Yield the pieces whose keys begin with a prefix: the rest of the key, and the body read as the type it has."""
-    for piece in pieces:
-        if piece.key.startswith(prefix):
-            yield piece.key.removeprefix(prefix), msgspec.json.decode(piece.body, type=body)
+class Unplaced(msgspec.Struct, frozen=True):
+    """A piece that could not be taken up, and why not."""
+
+    piece: Piece
+    reason: str
+
+
+class Pieces:
+    """The pieces that a journal has kept, handed out by kind to the rooms that have made them.
+
+    One piece that cannot be read or placed must cost no more than itself: a start that fails on it would fail for ever,
+    with every thread in the journal. So each is read behind this one guard, and what does not pass it, or is of a kind
+    that nobody asks for, is in :meth:`unplaced` at the end, to be set aside and told.
+
+    Args:
+        pieces: All of them, in order.
+    """
+
+    def __init__(self, pieces: Iterable[Piece] = ()) -> None:
+        self._kinds: dict[str, list[Piece]] = {}
+        for piece in pieces:
+            self._kinds.setdefault(piece.key.partition(":")[0], []).append(piece)
+        self._asked: set[str] = set()
+        self._refused: dict[str, Unplaced] = {}
+
+    def __contains__(self, kind: str) -> bool:
+        self._asked.add(kind)
+        return kind in self._kinds
+
+    def of(self, kind: str) -> Iterator[Piece]:
+        """Yield the pieces whose keys begin with a kind and that nobody has refused."""
+        self._asked.add(kind)
+        for piece in self._kinds.get(kind, ()):
+            if piece.key not in self._refused:
+                yield piece
+
+    def read(self, kind: str, body: type[T]) -> Iterator[tuple[Piece, T]]:
+        """Yield the pieces of a kind with their bodies read as the type they have."""
+        for piece in self.of(kind):
+            try:
+                yield piece, msgspec.json.decode(piece.body, type=body)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                self.refuse(piece, f"it cannot be read: {error}")
+
+    @contextmanager
+    def placing(self, piece: Piece) -> Iterator[None]:
+        """Refuse a piece if placing it raises what values can bring about.
+
+        Not what only a mistake in the program can: that would set aside everything there is.
+        """
+        try:
+            yield
+        except OrganismError as error:
+            self.refuse(piece, str(error))
+        except (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            self.refuse(piece, f"{type(error).__name__}: {error}")
+
+    def refuse(self, piece: Piece, reason: str) -> None:
+        """Say that a piece cannot be taken up."""
+        self._refused.setdefault(piece.key, Unplaced(piece, reason))
+
+    @property
+    def refused(self) -> tuple[Unplaced, ...]:
+        """What was refused so far."""
+        return tuple(self._refused.values())
+
+    def unplaced(self) -> tuple[Unplaced, ...]:
+        """Return what was refused, and what is of a kind that nobody has asked for."""
+        unknown = (
+            Unplaced(piece, "nothing in this version of organism reads pieces of this kind")
+            for kind, pieces in self._kinds.items()
+            if kind not in self._asked
+            for piece in pieces
+        )
+        return (*self._refused.values(), *unknown)
 
 
 class StoredEntry(msgspec.Struct, frozen=True):

@@ -4,12 +4,15 @@ A message is a frozen :class:`msgspec.Struct`; its class name is its tag on the 
 fields, unknown types and numbers that are not finite are refused, and there is no second way in.
 """
 
+import re
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from organism.amounts import BudgetState, Dimension
+from organism.error_text import describe, shown
 from organism.errors import ConfigError, OrganismError
 from organism.ids import USER, MessageId, ThreadId
 
@@ -92,6 +95,13 @@ RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, AgentFailed)
 def is_runtime(message: Message) -> bool:
     """Whether the runtime itself has sent it. By its very class: for structs `isinstance` takes 80 ns for each "no"."""
     return type(message) in RUNTIME_MESSAGES
+
+
+@lru_cache(maxsize=1024)
+def is_reserved(message_type: type[Message]) -> bool:
+    """Whether a message of this type would pass for the runtime's: by its class, its parents or its wire name."""
+    names = (kind.__struct_config__.tag for kind in RUNTIME_MESSAGES)
+    return issubclass(message_type, RUNTIME_MESSAGES) or message_type.__struct_config__.tag in names
 
 
 class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -193,8 +203,68 @@ def encode(message: Message) -> bytes:
     """
     try:
         return _encode(message)
-    except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-        raise PayloadError(f"a {type_name(message)} cannot be written as JSON: {error}") from None
+    except Exception as error:  # noqa: BLE001 - fields may hold a stranger's objects, whose code runs here
+        raise PayloadError(f"a {type_name(message)} cannot be written as JSON: {describe(error)}") from None
+
+
+def sendable(message: object) -> tuple[Message, int]:
+    """Return a message as its recipient will read it, and its bytes as JSON.
+
+    Structs do not check the types of their fields, so `Text(42)` is found here, where its sender can see it, and not by
+    the start that reads it back. The recipient gets a copy: what the sender still does to a list in its own changes
+    neither what was checked nor what others see.
+
+    Raises:
+        PayloadError: If it is no message, or what is written of it could not be read back as what it is.
+    """
+    if not isinstance(message, Message):
+        raise PayloadError(
+            f"{shown(message)} is no message; use a type derived from organism.Message, or wrap text in Text"
+        )
+    reader = _reader(type(message))
+    raw = encode(message)
+    if nests_too_deep(raw):
+        raise PayloadError(f"a {type_name(message)} is nested deeper than {NESTED_MAX} levels")
+    try:
+        return reader.decode(raw), len(raw)
+    except Exception as error:  # noqa: BLE001 - also what a `__post_init__` raises
+        raise PayloadError(f"not a valid {type_name(message)}: {describe(error)}") from None
+
+
+@lru_cache(maxsize=1024)
+def _reader(message_type: type[Message]) -> msgspec.json.Decoder[Any]:
+    """Return what reads messages of a type.
+
+    Raises:
+        PayloadError: If its messages cannot be told apart on the wire, or hold what JSON cannot say.
+    """
+    config = message_type.__struct_config__
+    name = message_type.__name__
+    if not isinstance(config.tag, str) or config.tag_field != "type" or config.array_like:
+        raise PayloadError(f"{name} cannot be sent: a message is a JSON object with a 'type'; leave 'tag' to organism")
+    try:
+        return msgspec.json.Decoder(message_type)
+    except Exception as error:  # noqa: BLE001 - annotations are a stranger's code
+        raise PayloadError(f"{name} cannot be sent: {describe(error)}") from None
+
+
+NESTED_MAX = 100
+"""Lists in lists: deep enough for everybody, and far from where reading them would run out of stack."""
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKETS = re.compile(rb"[\[\]{}]")
+
+
+def nests_too_deep(raw: bytes) -> bool:
+    """Whether JSON is nested so deep that whoever reads it back, from a deeper stack, may not be able to."""
+    if raw.count(b"[") + raw.count(b"{") <= NESTED_MAX:
+        return False
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > NESTED_MAX:
+            return True
+    return False
 
 
 def as_text(message: Message) -> str:
@@ -236,8 +306,12 @@ class MessageRegistry:
         """Make a type known.
 
         Raises:
-            ConfigError: If another type already has its name on the wire.
+            ConfigError: If another type already has its name on the wire, or its messages cannot be written or read.
         """
+        try:
+            _reader(message_type)
+        except PayloadError as error:
+            raise ConfigError(str(error)) from None
         name = type_name(message_type)
         known = self._types.setdefault(name, message_type)
         if known is not message_type:

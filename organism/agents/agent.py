@@ -143,6 +143,12 @@ def handler_of(target: object) -> Handler:
     raise ConfigError(f"{target!r} is no handler: it must be a function of (message, ctx) or have a method 'handle'")
 
 
+def is_async(function: object) -> bool:
+    """Whether calling it gives a coroutine; else it is a plain function, and called on a worker thread."""
+    own_call = vars(type(function)).get("__call__")
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(own_call)
+
+
 def accepted_by(handler: Handler) -> tuple[type[Message], ...]:
     """Read the message types a handler takes from the annotation of its first parameter.
 

@@ -4,188 +4,28 @@ A context belongs to one message of one thread. Everything it does is charged to
 another, and none to raise a limit.
 """
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
 import structlog
 
-from organism.agents.structured import ParsedCompletion, complete_as
+from organism.agents import arguments
+from organism.agents.model_calls import LLM
+from organism.agents.runtime import Draft, Runtime
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget
-from organism.bus.approvals import Decision
+from organism.bus.approvals import Decision, is_decision_key
+from organism.error_text import describe, shown
 from organism.errors import AskError, AskFailedError, ConfigError
-from organism.llm.answers import Completion
-from organism.llm.embeddings import EmbeddingRequest, Embeddings
-from organism.llm.provider import TextSink
-from organism.llm.requests import ChatMessage, CompletionRequest
-from organism.messages import Envelope, Message, ThreadResult
+from organism.messages import Envelope, Message, ThreadResult, nests_too_deep
 
 T = TypeVar("T")
 
-DEFAULT_OUTPUT_TOKENS = 512
-"""The cap of an answer when the caller names none."""
-
 REPORT_MAX = 64
 """Characters of a reported name or result."""
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A message on its way out, before the pump has made an envelope of it.
-
-    Attributes:
-        message: The payload.
-        recipient: Who gets it; ``None`` leaves that to the routing rules.
-        delay_s: Seconds to wait before it is delivered.
-        is_reply: Whether it answers the present message.
-        to_all: Whether it goes to every peer that accepts its type.
-    """
-
-    message: Message
-    recipient: str | None = None
-    delay_s: float = 0.0
-    is_reply: bool = False
-    to_all: bool = False
-
-
-class Runtime(Protocol):
-    """What a context needs of the pump, for the one message it belongs to."""
-
-    async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
-        """Make a model call, charged to the thread."""
-        ...
-
-    async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
-        """Have vectors made of texts, charged to the thread."""
-        ...
-
-    def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
-        """Give a question its number within the handler; calling what comes back sends it and waits for its reply."""
-        ...
-
-    async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
-        """Open a child thread now and wait for its end."""
-        ...
-
-    def budgets(self) -> tuple[BudgetState, ...]:
-        """Return every account that limits the thread, its own first."""
-        ...
-
-    async def approval(self, what: str, detail: str) -> Decision:
-        """Ask a person, and let the message wait until one has answered."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return the agent's own dictionary for the thread."""
-        ...
-
-    def kept(self, key: str) -> bytes | None:
-        """Return what was kept for this message under a key."""
-        ...
-
-    def keep(self, key: str, value: bytes) -> None:
-        """Keep a value until the message is done."""
-        ...
-
-
-class LLM:
-    """Model calls of one message."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    @overload
-    async def complete(
-        self,
-        prompt: str | Sequence[ChatMessage],
-        *,
-        response_type: type[T],
-        system: str = "",
-        model: str | None = None,
-        max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
-        temperature: float | None = None,
-        on_text: TextSink | None = None,
-    ) -> ParsedCompletion[T]: ...
-
-    @overload
-    async def complete(
-        self,
-        prompt: str | Sequence[ChatMessage],
-        *,
-        response_type: None = None,
-        system: str = "",
-        model: str | None = None,
-        max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
-        temperature: float | None = None,
-        on_text: TextSink | None = None,
-    ) -> Completion: ...
-
-    async def complete(
-        self,
-        prompt: str | Sequence[ChatMessage],
-        *,
-        response_type: type[T] | None = None,
-        system: str = "",
-        model: str | None = None,
-        max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
-        temperature: float | None = None,
-        on_text: TextSink | None = None,
-    ) -> Completion | ParsedCompletion[T]:
-        """Ask a model; the call is held on the thread's budget before it leaves and settled after.
-
-        In mode ``enforce`` an exhausted budget parks the message: this call does not return, and the handler runs
-        again from its start when the limit is raised, getting the answers it has already paid for without paying
-        again. With ``on_exhausted: fail`` it raises instead.
-
-        Args:
-            prompt: The user's text, or a whole conversation.
-            response_type: A :class:`msgspec.Struct` that the answer must be; it comes back as ``parsed``. An answer
-                that does not fit costs one more call, in which the model is told why.
-            system: Instructions put before it.
-            model: A model of the configuration; defaults to the agent's own, or to the only one there is.
-            max_output_tokens: Cap of the answer; shrunk to what the budget leaves.
-            temperature: Sampling temperature.
-            on_text: Called with each piece of the answer as it arrives.
-
-        Raises:
-            BudgetExhaustedError: A limit refused the call, and the organism is set to fail then.
-            UnpricedError: A USD limit is in force and the model has no price.
-            ProviderError: The provider refused or gave no usable answer.
-            AnswerError: The answer is not of the type, nor the second one.
-        """
-        turns = (ChatMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
-        if system:
-            turns = (ChatMessage("system", system), *turns)
-        request = CompletionRequest(
-            model="", messages=turns, max_output_tokens=max_output_tokens, temperature=temperature
-        )
-        if response_type is None:
-            return await self._runtime.complete(model, request, on_text)
-
-        async def send(each: CompletionRequest) -> Completion:
-            return await self._runtime.complete(model, each, on_text)
-
-        return await complete_as(send, request, response_type)
-
-    async def send(self, model: str | None, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
-        """Make a call that is already spelled out; see :meth:`complete`."""
-        return await self._runtime.complete(model, request, on_text)
-
-    async def embed(
-        self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None
-    ) -> Embeddings:
-        """Have a vector made of each text; held, charged and remembered as :meth:`complete` is, and raises the same.
-
-        Args:
-            texts: At least one.
-            model: A model of the configuration that embeds; defaults to the only one there is.
-            dimensions: How many numbers a vector is to have, where the model lets one choose.
-
-        Raises:
-            UnsupportedError: The model's providers serve no embeddings.
-        """
-        return await self._runtime.embed(model, EmbeddingRequest(model="", inputs=tuple(texts), dimensions=dimensions))
 
 
 class Context:
@@ -196,14 +36,12 @@ class Context:
         agent: The name of the agent that handles it.
     """
 
-    __slots__ = ("_drafts", "_reports", "_runtime", "agent", "envelope")
+    __slots__ = ("_runtime", "agent", "envelope")
 
     def __init__(self, envelope: Envelope, agent: str, runtime: Runtime) -> None:
         self.envelope = envelope
         self.agent = agent
         self._runtime = runtime
-        self._drafts: tuple[Draft, ...] | list[Draft] = ()
-        self._reports: tuple[tuple[str, str], ...] = ()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -242,16 +80,6 @@ class Context:
         """Every account that limits the thread, its own first."""
         return self._runtime.budgets()
 
-    @property
-    def drafts(self) -> tuple[Draft, ...]:
-        """What has been sent so far; it leaves when the handler finishes."""
-        return tuple(self._drafts)
-
-    @property
-    def reports(self) -> tuple[tuple[str, str], ...]:
-        """What has been reported so far, as names and results."""
-        return self._reports
-
     def send(self, recipient: str, message: Message, *, delay_s: float = 0.0) -> None:
         """Send a message to a peer. It leaves when the handler finishes, so a failed run sends nothing.
 
@@ -259,21 +87,24 @@ class Context:
             recipient: An agent on the list of peers, or ``user``.
             message: The payload.
             delay_s: Seconds to wait before it is delivered; the thread stays open for it.
+
+        Raises:
+            DeliveryError: It may not or cannot be delivered, or the handler has sent more than it may.
+            PayloadError: The message cannot be written, or its fields are not of their types.
+            ConfigError: Another argument is wrong.
         """
-        self._draft(Draft(message=message, recipient=recipient, delay_s=delay_s))
+        arguments.text(recipient, "the recipient", empty=False)
+        self._runtime.send(
+            Draft(message=message, recipient=recipient, delay_s=arguments.seconds(delay_s, "delay_s", zero=True))
+        )
 
     def reply(self, message: Message) -> None:
-        """Answer whoever waits for what comes of the present message, whatever `next` says."""
-        self._draft(Draft(message=message, is_reply=True))
+        """Answer whoever waits for what comes of the present message, whatever `next` says; raises as :meth:`send`."""
+        self._runtime.send(Draft(message=message, is_reply=True))
 
     def publish(self, message: Message) -> None:
-        """Send a message to every peer that accepts its type."""
-        self._draft(Draft(message=message, to_all=True))
-
-    def _draft(self, draft: Draft) -> None:
-        if isinstance(self._drafts, tuple):
-            self._drafts = []  # made by those who send; most return what they have to say
-        self._drafts.append(draft)
+        """Send a message to every peer that accepts its type; raises as :meth:`send`."""
+        self._runtime.send(Draft(message=message, to_all=True))
 
     def report(self, name: str, result: str) -> None:
         """Tell the outcome of a decision, such as ``ctx.report("review", "passed")``: an event, and a count.
@@ -285,9 +116,12 @@ class Context:
             ConfigError: If one of them is empty or longer than 64 characters.
         """
         for text in (name, result):
-            if not 0 < len(text) <= REPORT_MAX:
-                raise ConfigError(f"a report has a name and a result of 1 to {REPORT_MAX} characters, not {text!r}")
-        self._reports = (*self._reports, (name, result))
+            arguments.text(text, "a report's name or result", empty=False)
+            if len(text) > REPORT_MAX:
+                raise ConfigError(
+                    f"a report has a name and a result of 1 to {REPORT_MAX} characters, not {shown(text)}"
+                )
+        self._runtime.report(name, result)
 
     async def ask(self, recipient: str, message: Message, *, timeout_s: float = 60.0) -> Message:
         """Send a question now and wait for the reply. It runs on this thread and its budget.
@@ -308,7 +142,8 @@ class Context:
 
         For questions that are asked side by side, whose order would differ from run to run.
         """
-        return self._runtime.ask(recipient, message, timeout_s)
+        arguments.text(recipient, "the recipient", empty=False)
+        return self._runtime.ask(recipient, message, arguments.seconds(timeout_s, "timeout_s"))
 
     async def approval(self, what: str, detail: str = "") -> Decision:
         """Ask a person whether something may be done.
@@ -319,7 +154,12 @@ class Context:
         Args:
             what: What is to be done, in a few words.
             detail: All that a person needs to decide.
+
+        Raises:
+            ConfigError: If one of them is no text, or ``what`` is empty.
         """
+        arguments.text(what, "what is asked", most=arguments.KEY_MAX, empty=False)
+        arguments.text(detail, "the detail of what is asked")
         return await self._runtime.approval(what, detail)
 
     async def once(self, key: str, work: Callable[[], Awaitable[T]], result_type: type[T]) -> T:
@@ -332,11 +172,27 @@ class Context:
             key: Names the piece of work among all of this message.
             work: Does it.
             result_type: What it gives, as JSON can say it.
+
+        Raises:
+            ConfigError: If an argument is wrong, or what the work gives is not of the type or cannot be kept.
         """
+        arguments.text(key, "the key of a piece of work", most=arguments.KEY_MAX, empty=False)
+        if is_decision_key(key):
+            raise ConfigError(f"the key {shown(key)} is for a person's answer; choose another")
+        if not callable(work):
+            raise ConfigError(f"the work {key!r} must be a function without arguments, not {shown(work)}")
         if (kept := self._runtime.kept(key)) is not None:
-            return msgspec.json.decode(kept, type=result_type)
-        result = await work()
-        self._runtime.keep(key, msgspec.json.encode(result))
+            return _read_back(key, kept, result_type)
+        begun = work()
+        if not inspect.isawaitable(begun):
+            raise ConfigError(f"the work {key!r} must be an async function; it returned {shown(begun)}")
+        result = await begun
+        try:
+            raw = msgspec.json.encode(result)
+        except Exception as error:  # noqa: BLE001 - it may hold a stranger's objects
+            raise ConfigError(f"what the work {key!r} gave cannot be kept as JSON: {describe(error)}") from None
+        _read_back(key, raw, result_type)
+        self._runtime.keep(key, raw)
         return result
 
     async def gather(
@@ -346,6 +202,11 @@ class Context:
 
         One that fails does not spoil the others: its place holds the error.
         """
+        arguments.seconds(timeout_s, "timeout_s")
+        for question in arguments.several(questions, "the questions"):
+            if not isinstance(question, tuple) or len(question) != 2:  # noqa: PLR2004 - recipient and message
+                raise ConfigError(f"a question is a pair of recipient and message, not {shown(question)}")
+            arguments.text(question[0], "the recipient", empty=False)
         replies: dict[int, Message | AskFailedError] = {}
 
         async def ask_one(place: int, recipient: str, ask: Callable[[], Awaitable[Message]]) -> None:
@@ -380,4 +241,30 @@ class Context:
             BudgetExhaustedError: A carved child's limits do not fit what is left.
             ConfigError: A carved child has no limit of its own where an ancestor has one.
         """
+        arguments.text(recipient, "the recipient", empty=False)
+        if limits is not None and not isinstance(limits, Limits):
+            raise ConfigError(f"the limits must be organism.Limits, not {shown(limits)}")
+        if budget not in ("shared", "carved"):
+            raise ConfigError(f"the budget of a child is 'shared' or 'carved', not {shown(budget)}")
         return await self._runtime.spawn(recipient, message, limits, budget)
+
+    async def on_thread(self, function: Callable[[], T]) -> T:
+        """Call a plain function on a worker thread of the agent's, so that it may block.
+
+        If the wait for it is cut short it is left behind, and counts as given up on until it returns.
+        """
+        return await self._runtime.on_thread(function)
+
+
+def _read_back(key: str, raw: bytes, result_type: type[T]) -> T:
+    """Read what was kept: when it is kept too, so that no later run finds what it cannot read.
+
+    Raises:
+        ConfigError: If it is not of the type.
+    """
+    if nests_too_deep(raw):
+        raise ConfigError(f"what the work {key!r} gave is nested too deep")
+    try:
+        return msgspec.json.decode(raw, type=result_type)
+    except Exception as error:  # noqa: BLE001 - annotations and structs are a stranger's code
+        raise ConfigError(f"what the work {key!r} gave is not of its type: {describe(error)}") from None

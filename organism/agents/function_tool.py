@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
-import anyio.to_thread
 import msgspec
 
+from organism.agents.agent import is_async
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
 from organism.agents.tools import AgentTool, Content, ToolOutput, ToolRules
@@ -50,7 +50,7 @@ def function_tool(
         values = {field: getattr(given, field) for field in given.__struct_fields__}
         if context_name is not None:
             values[context_name] = ctx
-        return ToolOutput(content_of(await _run(function, values)))
+        return ToolOutput(content_of(await _run(function, values, ctx)))
 
     try:
         schema = object_schema(arguments_type)
@@ -87,10 +87,10 @@ def _parameters(function: Callable[..., Any], where: str) -> tuple[str | None, l
     return context_name, fields
 
 
-async def _run(function: Callable[..., Any], values: dict[str, Any]) -> object:
-    if inspect.iscoroutinefunction(function):
+async def _run(function: Callable[..., Any], values: dict[str, Any], ctx: Context) -> object:
+    if is_async(function):
         return await function(**values)
-    result = await anyio.to_thread.run_sync(functools.partial(function, **values), abandon_on_cancel=True)
+    result = await ctx.on_thread(functools.partial(function, **values))
     return await result if inspect.isawaitable(result) else result
 
 

@@ -7,8 +7,9 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent
-from organism.agents.context import DEFAULT_OUTPUT_TOKENS, Context
+from organism.agents.context import Context
 from organism.agents.function_tool import function_tool
+from organism.agents.model_calls import DEFAULT_OUTPUT_TOKENS
 from organism.agents.notes import nearest_limit, note_for
 from organism.agents.structured import complete_as
 from organism.agents.tool_loop import DEFAULT_ROUNDS, ToolLoop

@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from organism.agents.context import Context
+from organism.error_text import describe
 from organism.errors import AskError, ConfigError, DeliveryError, OrganismError
 from organism.llm.requests import ImagePart, TextPart, Tool, ToolCall, ToolResult
 
@@ -210,7 +211,7 @@ async def _guarded(tool: AgentTool, work: Work, ctx: Context) -> ToolOutput:
         raise
     except Exception as error:  # noqa: BLE001 - a tool's own failure is the model's to deal with
         ctx.log.warning("tool_failed", tool=tool.spec.name, error=type(error).__name__)
-        return ToolOutput(f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS], is_error=True)
+        return ToolOutput(describe(error)[:_ERROR_CHARACTERS], is_error=True)
 
 
 def cut(content: Content, most_bytes: int) -> Content:

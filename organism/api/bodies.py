@@ -8,6 +8,7 @@ import msgspec
 from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, ZERO, Amounts, Dimension, Limits
 from organism.api.tokens import Scope
 from organism.budget.holds import Mode
+from organism.budget.requests import LimitsRequest
 from organism.budget.thresholds import limit_of
 from organism.control.accounts import LimitsChange, seconds_ns, usd_nano
 from organism.errors import ConfigError
@@ -206,17 +207,51 @@ class SendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Text(self.text) if self.text is not None else messages.decode(msgspec.json.encode(self.message))
 
 
+class LimitsRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits asked for a thread: what is left out stays as it is configured; ``null`` or "unlimited" removes a limit.
+
+    Only a token that may operate gets more than is configured; for every other the lower of both holds.
+
+    Attributes:
+        tokens: All tokens.
+        usd: Dollars, as text so that no digit is lost.
+        seconds: Seconds the thread may be open.
+        calls: Model calls.
+    """
+
+    tokens: Count | Lifted | msgspec.UnsetType | None = msgspec.UNSET
+    usd: str | msgspec.UnsetType | None = msgspec.UNSET
+    seconds: Seconds | Lifted | msgspec.UnsetType | None = msgspec.UNSET
+    calls: Count | Lifted | msgspec.UnsetType | None = msgspec.UNSET
+
+    def request(self) -> LimitsRequest:
+        """Return them in integer units.
+
+        Raises:
+            ConfigError: If the dollars are no amount.
+        """
+        asked = {name: getattr(self, name) for name in self.__struct_fields__}
+        removed = {name for name, value in asked.items() if value is None or value == "unlimited"}
+        written = LimitsBody(
+            **{name: value for name, value in asked.items() if value is not msgspec.UNSET and name not in removed}
+        ).limits()
+        units = dict(zip(self.__struct_fields__, Limits.__struct_fields__, strict=True))
+        return LimitsRequest(
+            **{unit: "unlimited" if name in removed else getattr(written, unit) for name, unit in units.items()}
+        )
+
+
 class OpenThreadBody(SendBody, frozen=True, forbid_unknown_fields=True):
     """A first message, and what its thread may use.
 
     Attributes:
         thread_id: A name for the thread.
-        limits: Its own limits.
+        limits: Its own limits; the configured ones where it says nothing.
         labels: Kept on every usage event.
     """
 
     thread_id: str | None = None
-    limits: LimitsBody | None = None
+    limits: LimitsRequestBody | None = None
     labels: Annotated[dict[Name, Label], msgspec.Meta(max_length=_LABELS_MAX)] = {}
 
 

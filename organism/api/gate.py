@@ -4,6 +4,7 @@ The gate stands in front of the whole application: nothing is routed, parsed or 
 anonymous mode on loopback either, because a web page in a browser of the same machine can send requests there too.
 """
 
+import re
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -25,6 +26,9 @@ Headers = Mapping[str, str]
 Authenticate = Callable[[Headers], Caller | None]
 """Says who makes a request, from its headers; ``None`` for nobody known."""
 
+CALLER = "organism.caller"
+"""Where a request's scope says who makes it; not there for what everybody may ask for."""
+
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 HEAD_MAX = 16_384
 """Bytes of a request's line and headers together."""
@@ -38,6 +42,11 @@ served. A long conversation has some thousands."""
 RECEIVE_S = 10.0
 FAILURES_PER_MINUTE = 5
 _ADDRESSES_MAX = 10_000
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?)(?::([0-9]{1,5}))?")
+"""A host and a port, and nothing else: in ``127.0.0.1:1@evil.example`` a browser sees a user's name and a host."""
+
+_PORT_MAX = 65_535
 _METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
 
 _CONTENT_POLICY = (
@@ -108,7 +117,7 @@ class Gate:
     """Lets through what carries a token and means this host, and hands the whole body on at once.
 
     Args:
-        app: The application behind it; finds the caller in ``scope["organism.caller"]``.
+        app: The application behind it; finds the caller in its scope under :data:`CALLER`.
         rules: Who may use which paths; what no rule covers is refused.
         hosts: Host names, without port, that requests may mean.
         now_ns: A steady clock.
@@ -141,7 +150,8 @@ class Gate:
         rule = next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
         problem = self._refuse(scope, headers, rule)
         if problem is None:
-            body = await _whole_body(receive, rule.bounds)
+            # What everybody may ask for needs no body. Waiting for one would let a stranger hold a connection.
+            body = await _whole_body(receive, rule.bounds) if rule.authenticate is not None else b""
             if not isinstance(body, Problem):
                 await self._app(scope, _replay(body, receive), guarded)
                 return
@@ -164,8 +174,9 @@ class Gate:
             caller = rule.authenticate(headers)
             if caller is None:
                 return self._failed(str((scope.get("client") or ("", 0))[0]))
-            scope["organism.caller"] = caller
-        return _bad_form(scope["method"], headers, rule.bounds)
+            scope[CALLER] = caller
+            return _bad_form(scope["method"], headers, rule.bounds)
+        return _unwanted_body(headers)
 
     def _failed(self, address: str) -> Problem:
         """Refuse a bad token. A good one is never made to wait, so that nobody can lock out the operator."""
@@ -200,15 +211,25 @@ def _head_size(scope: Scope) -> int:
 
 def _bad_form(method: str, headers: Headers, bounds: Bounds) -> Problem | None:
     length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > bounds.body:
+    if not _LENGTH.fullmatch(length) or int(length) > bounds.body:
         return _too_large(bounds)
-    has_body = length != "0" or "transfer-encoding" in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if method in _METHODS_WITH_EFFECT and has_body and kind != "application/json":
+    if method in _METHODS_WITH_EFFECT and _has_body(headers) and kind != "application/json":
         return Problem(
             status=415, code="not_json", title="not JSON", detail="send the body as 'Content-Type: application/json'"
         )
     return None
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0").strip("0") != "" or "transfer-encoding" in headers
+
+
+def _unwanted_body(headers: Headers) -> Problem | None:
+    if not _has_body(headers):
+        return None
+    detail = "send no body here"
+    return Problem(status=413, code="no_body_here", title="no body is taken here", detail=detail)
 
 
 async def _whole_body(receive: Receive, bounds: Bounds) -> bytes | Problem:
@@ -283,7 +304,8 @@ async def _answer(send: Send, problem: Problem, say: Callable[[Problem], tuple[b
 
 
 def _name_of(authority: str) -> str:
-    """Strip the port: of ``[::1]:80`` remains ``[::1]``."""
-    if authority.startswith("["):
-        return authority.partition("]")[0] + "]"
-    return authority.partition(":")[0].lower()
+    """Strip the port: of ``[::1]:80`` remains ``[::1]``; nothing of what is no host."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or int(found[2] or 0) > _PORT_MAX:
+        return ""
+    return found[1].lower()

@@ -7,6 +7,7 @@ import h11
 import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from organism.api.gate import CALLER
 from organism.api.problems import MEDIA_TYPE, Problem
 
 CONNECTIONS_MAX = 128
@@ -23,13 +24,15 @@ class PatientProtocol(H11Protocol):
     uvicorn bounds how long a connection may idle between requests, but not how slowly a request may come, and it lets
     idle connections keep others out, and it waits for ever for a client to read. So: a request whose line and headers
     are not there in time ends its connection; so does an answer that nobody takes; and where all connections are taken,
-    the one that has been idle for longest makes room. Only requests under way can keep others out, and those need a
-    token or end soon.
+    one makes room: only requests under way whose caller is known can keep others out. A stranger's request ends soon by
+    itself (the gate waits for no body of theirs), but its answer may be left unread, and there may be many.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
     idle_since = 0.0
+    known = False
+    """Whether a request of this connection was let in by a token."""
 
     def connection_made(self, transport: Any) -> None:
         """Take a place, and begin to wait for a request."""
@@ -51,6 +54,7 @@ class PatientProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Be idle from here on."""
         self.idle_since = self.loop.time()
+        self.known = self.known or self._has_caller
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,20 +82,35 @@ class PatientProtocol(H11Protocol):
         """Whether no request is under way."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether its end would take nothing from anybody who has a token."""
+        return self.idle or not self._has_caller
+
+    @property
+    def _has_caller(self) -> bool:
+        return self.cycle is not None and CALLER in self.cycle.scope
+
     def _make_room(self) -> None:
-        """End the connection that has been idle for longest; refuse this one if none is."""
+        """End a stranger's connection, or else the one that is idle for longest; refuse this one if none can end."""
         others = (other for other in self.connections if isinstance(other, PatientProtocol) and other is not self)
-        idle = [other for other in others if other.idle]
-        if idle:
-            longest = min(idle, key=lambda other: other.idle_since)
-            longest.transport.close()
-            self.connections.discard(longest)
+        ends = min(
+            (other for other in others if other.can_be_cut),
+            key=lambda other: (other.known, other.idle_since),
+            default=None,
+        )
+        if ends is not None:
+            ends.transport.abort()  # not closed: that would wait for a client to read what it is sent
+            self.connections.discard(ends)
             return
         detail = f"{CONNECTIONS_MAX} requests are under way, and no more are taken at a time; try again in a moment"
         self._refuse(Problem(status=503, code="too_many_connections", title="busy", detail=detail))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer outside of any request, and end the connection."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()  # in the middle of another answer, or after the last one, there is no room for this
+            return
         body = msgspec.json.encode(problem)
         headers = [*_CLOSING, ("content-type", MEDIA_TYPE), ("content-length", str(len(body)))]
         for event in (

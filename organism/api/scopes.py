@@ -7,6 +7,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from organism.api.gate import CALLER
 from organism.api.problems import Problem, ProblemError
 from organism.api.tokens import Caller, Scope
 from organism.control.orders import Order
@@ -32,7 +33,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     scope = handler.opt.get("scope")
     if scope == OPEN["scope"]:
         return
-    caller: Caller | None = connection.scope.get("organism.caller")  # type: ignore[assignment]
+    caller: Caller | None = connection.scope.get(CALLER)  # type: ignore[assignment]
     if caller is None or scope is None or scope not in caller.scopes:
         raise ProblemError(
             Problem(
@@ -46,7 +47,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:
     """Return who makes a request that has passed the gate."""
-    caller: Caller = request.scope["organism.caller"]  # type: ignore[typeddict-item]
+    caller: Caller = request.scope[CALLER]  # type: ignore[literal-required]
     return caller
 
 

@@ -1,6 +1,7 @@
 """Events on their way out: followed live, or read in pages. A reader that comes back misses nothing, or is told so."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from weakref import finalize
 
 import anyio
 import msgspec
@@ -10,6 +11,7 @@ from organism.control.control import Control
 from organism.usage.cloudevents import CloudEvent, envelope
 from organism.usage.event_log import EventsGoneError
 from organism.usage.events import AgentSaid, AnyEvent
+from organism.usage.headlines import with_headline
 from organism.usage.tracker import SlowConsumerError
 
 FOLLOWERS_MAX = 32
@@ -24,12 +26,16 @@ class Wanted(msgspec.Struct, frozen=True):
     Attributes:
         types: Names of kinds; all when there are none.
         thread: Only of this thread and its descendants.
-        content: Also what agents say, which exists only live.
+        content: Also what agents say, which exists only live, and what errors say, who may quote it.
     """
 
     types: frozenset[str]
     thread: str | None
     content: bool = False
+
+    def shown(self, event: AnyEvent, source: str) -> CloudEvent:
+        """Return an event as the reader may see it."""
+        return envelope(event if self.content else with_headline(event), source)
 
     def covers(self, event: AnyEvent) -> bool:
         """Whether the reader wants this one."""
@@ -77,7 +83,7 @@ class Reader:
             deadline = anyio.current_time() + wait_s
             while True:
                 found = await self._log.events_after(after, limit)
-                kept = tuple(envelope(event, self._control.source) for event in found if wanted.covers(event))
+                kept = tuple(wanted.shown(event, self._control.source) for event in found if wanted.covers(event))
                 after = found[-1].id if found else after
                 full = len(found) == limit
                 if kept or full or anyio.current_time() >= deadline:
@@ -96,13 +102,21 @@ class Reader:
         if self.followers >= FOLLOWERS_MAX:
             detail = "end a stream first, or read pages"
             raise ProblemError(Problem(status=429, code="too_many_followers", title="too many follow", detail=detail))
-        if after is not None:
-            after = await self._checked(after)
-            await self._log.events_after(after, 1)
-        return self._follow(after, wanted)
+        # The place is taken before anything is waited for: of many who ask at once, each sees those before it.
+        self.followers += 1
+        try:
+            if after is not None:
+                after = await self._checked(after)
+                await self._log.events_after(after, 1)
+        except BaseException:
+            self._leave()
+            raise
+        return _Followed(self._follow(after, wanted), self._leave)
+
+    def _leave(self) -> None:
+        self.followers -= 1
 
     async def _follow(self, after: str | None, wanted: Wanted) -> AsyncIterator[bytes]:
-        self.followers += 1
         try:
             async with self._control.rooms.usage.subscribe(thread_id=wanted.thread) as live:
                 yield b": listening\n\n"
@@ -111,7 +125,7 @@ class Reader:
                     for event in found:
                         seen = event.id
                         if wanted.covers(event):
-                            yield self._frame(event)
+                            yield self._frame(event, wanted)
                 while True:
                     upcoming: AnyEvent | None = None
                     with anyio.move_on_after(_HEARTBEAT_S) as heartbeat:
@@ -119,19 +133,17 @@ class Reader:
                     if heartbeat.cancelled_caught or upcoming is None:
                         yield b": still here\n\n"
                     elif wanted.covers(upcoming) and not (upcoming.id and upcoming.id <= seen):
-                        yield self._frame(upcoming)
+                        yield self._frame(upcoming, wanted)
         except StopAsyncIteration:
             return
         except (SlowConsumerError, EventsGoneError) as error:
             # The reader comes back with the id of the last event it has seen and goes on from there.
             yield b": %b\n\n" % str(error).encode()
-        finally:
-            self.followers -= 1
 
-    def _frame(self, event: AnyEvent) -> bytes:
+    def _frame(self, event: AnyEvent, wanted: Wanted) -> bytes:
         """Write a server-sent event: JSON has no line breaks, so each is one ``data`` line."""
         numbered = b"id: %b\n" % event.id.encode() if event.id else b""
-        data = msgspec.json.encode(envelope(event, self._control.source))
+        data = msgspec.json.encode(wanted.shown(event, self._control.source))
         return b"%bevent: %b\ndata: %b\n\n" % (numbered, name_of(event).encode(), data)
 
     async def _checked(self, after: str) -> str:
@@ -156,6 +168,27 @@ class Reader:
                 detail = f"this journal has not come to event {padded}: it is another one; begin anew with after=0"
                 raise ProblemError(Problem(status=410, code="events_gone", title="another journal", detail=detail))
         return padded
+
+
+class _Followed:
+    """Events on their way to one reader, whose place is free again when they end, or when nobody holds them any more.
+
+    A generator alone would not do: one that was never begun, because its reader had gone before, runs none of its code.
+    """
+
+    def __init__(self, frames: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
+        self._frames = frames
+        self._leave = finalize(self, leave)
+
+    def __aiter__(self) -> "_Followed":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._frames)
+        except BaseException:
+            self._leave()
+            raise
 
 
 def name_of(event: AnyEvent) -> str:

@@ -20,8 +20,8 @@ from organism.budget.scopes import (
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import amount_of, level_of, limit_of, reached
 from organism.clock import Clock
-from organism.errors import Shortfall, UnknownAccountError
-from organism.ledger.ledger import Ledger
+from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
+from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
 
 
@@ -59,8 +59,16 @@ class AccountBook:
             raise UnknownAccountError(thread_account(thread_id)) from None
 
     def restore(self, thread_id: str, parent: str | None, carve: str | None, open_ns: int) -> None:
-        """Know a thread again whose account a replayed ledger holds; its wall time stands still."""
+        """Know a thread again whose account a replayed ledger holds; its wall time stands still.
+
+        Raises:
+            UnknownAccountError: If the ledger does not hold it, or its parent's.
+            LedgerStateError: If the hold that its limit was carved from is not open.
+        """
         own = thread_account(thread_id)
+        self._ledger.balance(own)
+        if carve is not None and self._ledger.hold(carve) is None:
+            raise LedgerStateError(carve, "return", "not open")
         above = self.thread(parent) if parent is not None else None
         inherited = above.accounts if above is not None and carve is None else ()
         root = above.root if above is not None else thread_id
@@ -68,6 +76,23 @@ class AccountBook:
         budget.carve, budget.open_ns, budget.running_since_ns = carve, open_ns, None
         budget.scoped = {account for account in self._ledger.accounts if account.endswith(f"@{own}")}
         self.threads[thread_id] = budget
+
+    def close_lost(self) -> tuple[BudgetState, ...]:
+        """Close the accounts of threads that could not be taken up, and return their final states.
+
+        Their calls have been resolved. What was carved for one of them is charged whole, because nobody knows any more
+        how much of it was spent: recorded is at least billed.
+        """
+        now_ns = self._clock.now_ns()
+        carved = {budget.carve for budget in self.threads.values()}
+        for hold in self._ledger.open_holds:
+            if hold.call is None and hold.hold_id not in carved:
+                self._ledger.settle(hold.hold_id, hold.amounts, Cost("worst_case"), now_ns)
+        lost = [name for name in self._ledger.accounts if (thread_of(name) or "") not in {"", *self.threads}]
+        finals = tuple(map(self.state, lost))
+        for name in [name for name in self._ledger.accounts if name in lost or name.rpartition("@")[2] in lost]:
+            self._ledger.close(name, now_ns)
+        return finals
 
     def accounts(self, spender: Spender) -> tuple[str, ...]:
         """Return every account that a call of this spender holds on, its thread's own first; opens those of scopes."""
@@ -113,6 +138,15 @@ class AccountBook:
         own = self.thread(spender.thread_id).accounts[0]
         balance = self._ledger.balance(own)
         return own if balance.final_to == spender.agent and not balance.wrapped_up else None
+
+    def seconds_left(self, budget: ThreadBudget) -> Limits:
+        """Return what a thread and those above it leave of their limits in seconds: time passes for all alike."""
+        left = [
+            max(0, limit_ns - self.elapsed_ns(account))
+            for account in budget.accounts
+            if (limit_ns := self._ledger.balance(account).limits.elapsed_ns) is not None
+        ]
+        return Limits(elapsed_ns=min(left, default=None))
 
     def elapsed_ns(self, account: str) -> int:
         """Return nanoseconds a thread's own account has been open and not parked; 0 for other scopes."""

@@ -8,11 +8,12 @@ import math
 
 import anyio
 
-from organism.amounts import AMOUNT_MAX, Amounts, BudgetState, Limits, format_amount
+from organism.amounts import AMOUNT_MAX, UNLIMITED, Amounts, BudgetState, Limits, format_amount
 from organism.budget.account_book import AccountBook
 from organism.budget.holds import ChildBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.line import WaitingLines
 from organism.budget.policy import ADDITIVE, Ask
+from organism.budget.requests import grant_limits
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.teller import Teller
 from organism.budget.thread_budget import ThreadBudget
@@ -89,7 +90,8 @@ class ThreadBudgetRegistry:
 
         Args:
             thread_id: The new thread.
-            limits: Its own limits; a root thread without any gets the plan's.
+            limits: Its own limits; a root thread without any gets the plan's. A child's bind it beside
+                those of all above it that it shares with; a carved one has no more seconds than these have left.
             parent: The thread that spawned it.
             child_budget: How a child's spend relates to its parent's.
 
@@ -98,6 +100,7 @@ class ThreadBudgetRegistry:
 
         Raises:
             UnknownAccountError: If the parent has no budget.
+            ConfigError: If a child's limit is no amount, or one is missing that is to be carved.
             ValueError: If the thread has a budget already.
         """
         if thread_id in self._book.threads:
@@ -109,7 +112,8 @@ class ThreadBudgetRegistry:
             limits = self.plan.thread if limits is None else limits
         else:
             above = self._book.thread(parent)
-            limits = Limits() if limits is None else limits
+            most = self._book.seconds_left(above) if child_budget == "carved" else UNLIMITED
+            limits = grant_limits(limits, most, may_raise=False)
             carved = self._teller.carve(above.accounts, limits) if child_budget == "carved" else None
             if isinstance(carved, Shortfall):
                 return carved
@@ -130,6 +134,10 @@ class ThreadBudgetRegistry:
             open_ns: Nanoseconds it has been open and not parked.
         """
         self._book.restore(thread_id, parent, carve, open_ns)
+
+    def close_lost(self) -> tuple[BudgetState, ...]:
+        """Close the accounts of threads that were not restored; see :meth:`AccountBook.close_lost`."""
+        return self._book.close_lost()
 
     def carve_of(self, thread_id: str) -> str | None:
         """Return the hold that a thread's whole limit was carved from, or ``None``."""

@@ -47,6 +47,8 @@ class Decision(msgspec.Struct, frozen=True):
     note: str = ""
 
 
+_DECISIONS = "approval:"
+
 Waits = Shortfall | Approval
 """Why a message waits: for budget, or for a person."""
 
@@ -87,4 +89,9 @@ def approval_id(message_id: str, index: int, what: str, detail: str) -> str:
 
 def decision_key(approval: str) -> str:
     """Return the name of the step under which the answer is kept."""
-    return f"approval:{approval}"
+    return f"{_DECISIONS}{approval}"
+
+
+def is_decision_key(step: str) -> bool:
+    """Whether a step of that name holds a person's answer, which nothing else may write."""
+    return step.startswith(_DECISIONS)

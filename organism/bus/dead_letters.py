@@ -28,12 +28,21 @@ order.
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A message, why it was given up on, the sentence behind it, and when."""
+    """A message that was given up on.
+
+    Attributes:
+        envelope: The message.
+        reason: Why.
+        detail: The sentence behind it.
+        time_ns: When, nanoseconds since the Unix epoch.
+        where: ``file:line`` of the code it failed in, where that is known.
+    """
 
     envelope: Envelope
     reason: Reason
     detail: str
     time_ns: int = 0
+    where: str | None = None
 
     @property
     def id(self) -> str:

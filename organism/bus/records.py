@@ -139,6 +139,7 @@ class DeadRecord(msgspec.Struct, frozen=True):
     reason: Reason
     detail: str
     time_ns: int
+    where: str | None = None
 
 
 class DeadHead(msgspec.Struct, frozen=True):
@@ -148,6 +149,7 @@ class DeadHead(msgspec.Struct, frozen=True):
     reason: Reason
     detail: str
     time_ns: int
+    where: str | None = None
 
 
 class StoppedRecord(msgspec.Struct, frozen=True):

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from organism.errors import NotAcceptedError, PeerError, UnknownRecipientError
+from organism.errors import NotAcceptedError, PeerError, ReservedMessageError, UnknownRecipientError
 from organism.ids import USER
-from organism.messages import Gathered, Message, Text, is_runtime, type_name
+from organism.messages import Gathered, Message, Text, is_reserved, is_runtime, type_name
 
 
 class Address(Protocol):
@@ -42,7 +42,13 @@ def takes(agent: Address, message: Message) -> bool:
 
 
 def check(
-    sender: Address | None, recipient: str, message: Message, agents: Mapping[str, Address], *, reply: bool
+    sender: Address | None,
+    recipient: str,
+    message: Message,
+    agents: Mapping[str, Address],
+    *,
+    reply: bool,
+    answers: bool = False,
 ) -> None:
     """Refuse what may not or cannot be delivered.
 
@@ -52,17 +58,34 @@ def check(
         message: The payload.
         agents: All agents.
         reply: Whether it answers the recipient, which needs no permission.
+        answers: Whether it is the answer to a question: the asker gets it as a value, not into its mailbox.
 
     Raises:
         UnknownRecipientError: There is no such agent.
         PeerError: The sender may not write to it.
         NotAcceptedError: It does not take messages of this type.
+        ReservedMessageError: Only the runtime sends messages of this type.
     """
-    if recipient == USER:
+    if recipient == USER and sender is not None:
         return
+    check_work(sender, recipient, message, agents, reply=reply, answers=answers)
+
+
+def check_work(
+    sender: Address | None,
+    recipient: str,
+    message: Message,
+    agents: Mapping[str, Address],
+    *,
+    reply: bool = False,
+    answers: bool = False,
+) -> None:
+    """Refuse what may not or cannot be given to an agent to work on; ``user`` is none. As :func:`check` otherwise."""
     target = agents.get(recipient)
     if target is None:
         raise UnknownRecipientError(recipient, tuple(agents))
+    if not answers and is_reserved(type(message)):
+        raise ReservedMessageError(type_name(message))
     if not reply and sender is not None and not sender.may_write_to(recipient):
         raise PeerError(sender.name, recipient)
     gathered = sender is not None and sender.name in target.gather

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import anyio
 import msgspec
@@ -62,8 +62,8 @@ class Lane(msgspec.Struct, eq=False, gc=False):
         arriving: Messages that stand before the full mailbox, in order; ``None`` while none do.
         handling: The first message while it is being handled; ``None`` once it is done.
         attempts: How often the first message has been tried before.
-        state: The agent's own dictionary for this thread; ``None`` until it asks for it.
-        stored: The same as JSON, as it was after the last message that was done.
+        stored: The agent's own dictionary for this thread as JSON, as it was after the last message that was done.
+            Each run has a copy, so that neither one that fails nor what one leaves behind changes it.
     """
 
     agent: str
@@ -74,7 +74,6 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     joining: dict[str, deque[Envelope]] | None = None
     arriving: deque[Envelope] | None = None
     attempts: int = 0
-    state: dict[str, Any] | None = None
     stored: bytes = b"{}"
 
     def put(self, envelope: Envelope) -> None:
@@ -95,10 +94,6 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     def runnable(self) -> bool:
         """Whether it has something to handle now."""
         return bool(self.queue) and self.parked is None
-
-    def forget_run(self) -> None:
-        """Undo what a run that came to nothing has done to the state."""
-        self.state = None if self.stored == b"{}" else msgspec.json.decode(self.stored)
 
     def hurry_notes(self) -> None:
         """Put the runtime's own messages before all others: a warning must be read before the call it is about."""
@@ -157,6 +152,14 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     standing: bool = False
 
 
+class Cancellable(Protocol):
+    """What ends soon after it is told to."""
+
+    def cancel(self) -> None:
+        """Tell it to end."""
+        ...
+
+
 class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """One open conversation.
 
@@ -183,7 +186,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         outputs: What it has sent to the user.
         gave_up: Why the last message was given up on.
         blocked_by: What it waits for while it is blocked.
-        scopes: What is to be cancelled to end it.
+        scopes: What is to be cancelled to end it: runs of handlers, and waits.
         changed: Given whenever something of this changes.
     """
 
@@ -209,7 +212,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     outputs: list[Message] = []
     gave_up: str | None = None
     blocked_by: Waits | None = None
-    scopes: set[anyio.CancelScope] = set()
+    scopes: set[Cancellable] = set()
     changed: Signal = msgspec.field(default_factory=Signal)
 
     def lane(self, agent: str) -> Lane:

@@ -22,19 +22,17 @@ from organism.cli.trust import refuse_foreign_file, refuse_network
 from organism.config.build import log_settings
 from organism.config.build_exporters import exports
 from organism.config.load import LoadedConfig, load_config
-from organism.config.schema_exporters import WebhookExporterSection
-from organism.config.schema_llm import ServerSection
 from organism.control.orders import Order
 from organism.errors import MissingExtraError, OrganismError
 from organism.exporters.conventions import genai_names
 from organism.exporters.delivery import Origin, exporting
 from organism.exporters.logs import Format, set_up
 from organism.exporters.otel import otel_exporting
+from organism.redaction import remember
 from organism.usage.events import STORED, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
+from organism.usage.headlines import with_headline
 
 _DRAIN_S = 30.0
-_SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
-"""What variables of the environment that hold secrets are called."""
 
 
 def run_daemon(
@@ -58,12 +56,11 @@ def run_daemon(
     refuse_network(folder)
     with owned(folder), bind(config.daemon.host, config.daemon.port if port is None else port) as listener:
         token = load_or_make_token(folder)
-        secrets = {token}
+        remember(token)
 
         def log_as(configured: LoadedConfig) -> None:
             settings = log_settings(configured.config)
-            secrets.update(_secrets(configured, environment))  # those before may still be named in errors
-            set_up(replace(settings, format=log_format or settings.format), secrets)
+            set_up(replace(settings, format=log_format or settings.format))
 
         log_as(loaded)
         organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
@@ -169,7 +166,7 @@ async def _reload(organism: Organism, log: structlog.typing.FilteringBoundLogger
         done = await organism.control.reload_configuration(order=Order(by="signal"))
         log.info("reloaded", changes=list(done.changes))
     except OrganismError as error:
-        log.error("not_reloaded", error=str(error))  # noqa: TRY400 - its sentence says what to do
+        log.error("not_reloaded", mistake=str(error))  # noqa: TRY400 - its sentence says what to do
 
 
 def _log_progress(line: str) -> None:
@@ -179,6 +176,7 @@ def _log_progress(line: str) -> None:
 def _log_event(event: AnyEvent) -> None:
     """Log an event in a line: names and numbers, never what agents say."""
     log = structlog.get_logger("organism.event")
+    event = with_headline(event)
     told: tuple[str, ...] = (
         "agent",
         "call_id",
@@ -208,20 +206,3 @@ def _log_event(event: AnyEvent) -> None:
 def _totals(organism: Organism) -> dict[str, int]:
     total = organism.usage.total
     return {"calls": total.calls, "tokens": total.usage.total, "cost_nanousd": total.cost_nanousd}
-
-
-def _secrets(loaded: LoadedConfig, environment: dict[str, str]) -> tuple[str, ...]:
-    """Return what must not be logged: keys of the configuration, and what looks like one in the environment."""
-    sections = loaded.config.llm.providers.values()
-    keyed = (s for s in sections if isinstance(s, ServerSection))
-    written = (section.api_key.reveal() for section in keyed if section.api_key is not None)
-    hooks = (s for s in loaded.config.exporters.values() if isinstance(s, WebhookExporterSection))
-    signing = (one.reveal() for hook in hooks for one in (hook.secret, hook.token) if one is not None)
-    gateway = loaded.config.gateway
-    keys = (one.key.reveal() for one in (gateway.keys.values() if gateway else ()) if one.key is not None)
-    return (
-        *written,
-        *signing,
-        *keys,
-        *(value for name, value in environment.items() if name.endswith(_SECRET_ENDINGS)),
-    )

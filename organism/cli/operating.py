@@ -97,7 +97,7 @@ def show_status(client: Client, *, as_json: bool) -> int:
     if as_json:
         return _print_json(status)
     threads = client.ask(ThreadPage, "/v1/threads", limit=500).threads
-    agents = client.ask(list[AgentView], "/v1/agents")
+    agents = client.ask(list[AgentView], "/v1/agents", content=True)
     console = Terminal()
     taking = "" if status.accepting else " [red]takes no new threads[/]"
     up = time_text((status.now_ns - status.started_ns) // 10**9)
@@ -105,8 +105,6 @@ def show_status(client: Client, *, as_json: bool) -> int:
         f"[bold]{escape(status.name)}[/] mode {status.mode}, up {up}, {status.threads.open} open, "
         f"{status.threads.blocked} blocked, {status.threads.paused} paused, {status.dead_letters} dead letters{taking}"
     )
-    if status.set_aside:
-        console.print(f"[red]{status.set_aside} events set aside[/]: organism exporters")
     burn = status.burn[0]
     console.print(
         f"{cost_text(status.usage)} and {status.usage.usage.total:,} tokens in {status.usage.calls} calls; "

@@ -19,6 +19,8 @@ from msgspec import inspect as types
 from organism.config.nodes import Mapping, Node, Path_, Scalar, Sequence, Source
 from organism.config.schema_agents import VARIANTS
 from organism.config.schema_values import Secret
+from organism.credentials import header_secret
+from organism.error_root import ConfigError
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
@@ -229,13 +231,17 @@ class Binder:
         if reference is None:
             # The literal itself is never shown: it may well be a key.
             self._source.fail("a secret is never written here; write ${env:NAME} and set NAME", node.line, path)
-        return Secret(self._environment_value(reference[1], node.line, path))
+        value = self._environment_value(reference[1], node.line, path)
+        try:
+            return Secret(header_secret(f"the environment variable {reference[1]}", value))
+        except ConfigError as error:
+            self._source.fail(error.reason, node.line, path)
 
     def _environment_value(self, name: str, line: int, path: Path_) -> str:
         value = self._environment.get(name)
         if not value:
             self._source.fail(f"the environment variable {name} is not set", line, path)
-        return value
+        return value.strip()
 
 
 def did_you_mean(wrong: str, known: MappingABC[str, object] | tuple[str, ...] | list[str]) -> str:

@@ -124,4 +124,5 @@ def _bounds(config: Config) -> Bounds:
         attempts=bounds.attempts,
         restarts=bounds.restarts,
         restart_s=float(bounds.restart_seconds),
+        worker_threads=bounds.worker_threads,
     )

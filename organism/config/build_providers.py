@@ -13,6 +13,7 @@ from organism.config.schema_llm import (
     ScriptedProviderSection,
     ServerSection,
 )
+from organism.credentials import header_secret
 from organism.errors import ConfigError
 from organism.formats.attachments import AttachmentBounds
 from organism.formats.vendors import Vendor, vendor_of
@@ -116,7 +117,7 @@ def _key(section: ServerSection, variable: str | None, environment: Mapping[str,
     value = environment.get(variable)
     if not value:
         raise ConfigError(f"no API key: set {variable}, or write api_key: ${{env:NAME}}")
-    return value
+    return header_secret(f"the environment variable {variable}", value)
 
 
 def _bounds(section: ServerSection) -> AttachmentBounds:

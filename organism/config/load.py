@@ -21,6 +21,7 @@ from organism.config.schema_agents import (
     SendToolSection,
 )
 from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection, PriceSection
+from organism.credentials import remember_environment
 from organism.ids import AGENT_NAME, THREAD_ID, USER
 
 DEFAULT_FILE = "organism.yaml"
@@ -76,6 +77,7 @@ def load_config(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
     Raises:
         ConfigError: If it cannot be read or is wrong anywhere; the first mistake is named with file and line.
     """
+    remember_environment(environment)
     return parse_config(read_text(path), str(path), path.resolve().parent, environment)
 
 

@@ -20,7 +20,8 @@ class GatewayKeySection(Section, frozen=True, kw_only=True):
         str | None, Meta(description="the thread that pays where a request names none; one of its own unless given")
     ] = None
     limits: Annotated[
-        ThreadLimitsSection | None, Meta(description="of each thread opened for it; the gateway's unless given")
+        ThreadLimitsSection | None,
+        Meta(description="of each thread opened for it; the gateway's where these are lower or it says nothing"),
     ] = None
     labels: Annotated[dict[str, str], Meta(description="of each thread opened for it")] = {}
 

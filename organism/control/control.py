@@ -4,7 +4,8 @@ Each order is one step: what it does, its audit row and its receipt go into the 
 for the commit. Nothing here decides about money or messages; that is for the rooms it calls.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -12,7 +13,9 @@ import msgspec
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.holds import Mode
+from organism.budget.requests import LimitsRequest
 from organism.bus.approvals import Decision
+from organism.bus.quarantine import Quarantine
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.identity import Identity
 from organism.control.looking import Looking
@@ -25,7 +28,7 @@ from organism.control.rooms import Rooms
 from organism.control.swapping import put_in_force, switch
 from organism.control.views import Accepted, Corrected, Done, Reloaded, Status
 from organism.errors import ConfigError, StoppedError
-from organism.journal import Piece, kept
+from organism.journal import Pieces, kept
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
 from organism.usage.events import AnyEvent, ThreadClosed
@@ -43,6 +46,7 @@ class Control:
         rooms: What it is made of.
         look: Answers questions.
         cursors: How far exporters have come.
+        quarantine: What the journal has kept and nobody could take up.
         owners: Which caller has opened which thread.
         reload: Reads the configuration again; set by whoever knows where it is.
         stop_ordered: Set when the process is to end, by an order or a signal; whoever runs it waits for that.
@@ -56,6 +60,7 @@ class Control:
         self.owners = Owners(rooms.journal)
         self._pauses = KeptPauses(rooms.journal, rooms.pump.pauses)
         self.cursors = Cursors(rooms.journal)
+        self.quarantine = Quarantine(rooms.journal, rooms.clock.now_ns)
         self.look = Looking(rooms, self._accounts, self._recent)
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.stop_ordered = anyio.Event()
@@ -64,16 +69,16 @@ class Control:
         rooms.usage.on_event(self.owners.on_event, ThreadClosed)
         rooms.outbox.carried = self._recent.on_carried
 
-    def restore(self, pieces: Iterable[Piece]) -> None:
+    def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""
-        kept = tuple(pieces)
-        self._identity.restore(kept)
-        self.cursors.restore(kept)
-        self._receipts.restore(kept)
-        self.owners.restore(kept)
-        self._pauses.restore(kept)
+        self._identity.restore(pieces)
+        self.cursors.restore(pieces)
+        self._receipts.restore(pieces)
+        self.owners.restore(pieces)
+        self._pauses.restore(pieces)
         roots = {view.thread_id: view.root_thread_id for view in self.rooms.pump.threads()}
-        self._recent.restore(kept, self.rooms.messages, roots)
+        self._recent.restore(pieces, self.rooms.messages, roots)
+        self.quarantine.restore(pieces)
 
     def recall(self, event: AnyEvent) -> None:
         """Take in an event that an earlier run has stored: for the lists and sums that people look at."""
@@ -87,7 +92,7 @@ class Control:
 
     def status(self) -> Status:
         """Return the organism at this instant."""
-        return self.look.status(self.source, len(self.cursors.set_aside()))
+        return self.look.status(self.source)
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -97,7 +102,7 @@ class Control:
         *,
         to: str | None = None,
         thread_id: str | None = None,
-        limits: Limits | None = None,
+        limits: LimitsRequest | Limits | None = None,
         labels: dict[str, str] | None = None,
         trace: str | None = None,
         order: Order = PYTHON,
@@ -114,9 +119,8 @@ class Control:
         self.owners.check_name(thread_id)
 
         def step() -> Accepted:
-            opened = self.rooms.pump.open_thread(
-                payload, recipient, thread_id=thread_id, limits=limits, labels=labels, trace=trace
-            )
+            begin = partial(self.rooms.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
+            opened = begin(payload, recipient, may_raise=order.may_raise)
             self.owners.note(opened, order)
             self._audit(order, "thread.open", opened, after={"to": recipient})
             return Accepted(opened)
@@ -128,13 +132,7 @@ class Control:
     async def send(
         self, thread_id: str, message: Message | str, *, to: str | None = None, order: Order = PYTHON
     ) -> Accepted:
-        """Send a message into an open thread.
-
-        Raises:
-            DeliveryError: If the message cannot be accepted.
-            StoppedError: If the organism is stopping.
-            JournalError: If it cannot be kept.
-        """
+        """Send a message into an open thread; see :meth:`organism.app.Organism.send` for what it raises."""
         payload = as_message(message)
         self.owners.check(thread_id, order)
 
@@ -375,14 +373,7 @@ class Control:
 
     async def _do(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out once and return its answer when it is durable; a step must not await."""
-
-        def once() -> T:
-            self._receipts.check(order)
-            answer = step()
-            self._receipts.keep(order, answer)
-            return answer
-
-        return await kept(self.rooms.journal, once)
+        return await kept(self.rooms.journal, partial(self._receipts.once, order, step))
 
     async def _do_slowly(
         self, order: Order, action: str, target: str, effect: Callable[[], Awaitable[T]], after: object

@@ -1,11 +1,9 @@
 """What tells this organism's journal from all others: event ids are unique within it."""
 
-from collections.abc import Iterable
-
 import msgspec
 
 from organism.ids import IdSource
-from organism.journal import Journal, Keep, Piece
+from organism.journal import Journal, Keep, Pieces
 
 _KEY = "instance"
 
@@ -29,11 +27,10 @@ class Identity:
         self._ids = ids
         self.id = ""
 
-    def restore(self, pieces: Iterable[Piece]) -> None:
+    def restore(self, pieces: Pieces) -> None:
         """Take the name over, or make one."""
-        for piece in pieces:
-            if piece.key == _KEY:
-                self.id = msgspec.json.decode(piece.body, type=Instance).id
+        for _, instance in pieces.read(_KEY, Instance):
+            self.id = instance.id
         if not self.id:
             self.id = self._ids.next("in")
             self._journal.append(Keep(_KEY, "", Instance(self.id)))

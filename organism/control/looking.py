@@ -32,6 +32,7 @@ from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
 from organism.ledger.explain import Story, explain
 from organism.messages import as_text, type_name
+from organism.redaction import headline
 from organism.usage.events import AnyEvent, UsageEvent
 from organism.usage.totals import UsageTotals
 from organism.whatif.changes import Baseline, Changes
@@ -102,13 +103,8 @@ class Looking:
             entries = [entry async for entry in stored_entries(rooms.journal)]
             return await anyio.to_thread.run_sync(replay, entries, thread_id, changes, baseline)
 
-    def status(self, source: str, set_aside: int = 0) -> Status:
-        """Return the organism at this instant.
-
-        Args:
-            source: What its events call it.
-            set_aside: How many events exporters have set aside.
-        """
+    def status(self, source: str) -> Status:
+        """Return the organism at this instant; ``source`` is what its events call it."""
         rooms = self._rooms
         statistics = rooms.pump.statistics()
         states = [thread.status for thread in rooms.pump.threads()]
@@ -131,7 +127,6 @@ class Looking:
             windows=self._accounts.windows(now_ns),
             usage=rooms.usage.total,
             burn=self._recent.burn(now_ns),
-            set_aside=set_aside,
         )
 
     def threads(
@@ -152,7 +147,8 @@ class Looking:
         """
         wanted = states or frozenset({"open", "blocked", "paused", "closing", "dormant"})
         found = [self._summary(view) for view in self._rooms.pump.threads()]
-        found = [*self._recent.closed(), *found] if states else found
+        closed = [_ended(thread, content=False) for thread in self._recent.closed()] if states else []
+        found = [*closed, *found]
         found = [thread for thread in found if thread.state in wanted and _labelled(thread, label)]
         found.reverse()
         ids = [thread.thread_id for thread in found]
@@ -184,8 +180,13 @@ class Looking:
             closed = self._recent.find_closed(thread_id)
             if closed is None:
                 return None
-            below = tuple(t for t in self._recent.closed() if t.root_thread_id == thread_id and t is not closed)
-            return ThreadDetail(closed, (closed.budget,), below, hops)
+            below = (t for t in self._recent.closed() if t.root_thread_id == thread_id and t is not closed)
+            return ThreadDetail(
+                _ended(closed, content=content),
+                (closed.budget,),
+                tuple(_ended(thread, content=content) for thread in below),
+                hops,
+            )
         below_ids = [thread_id]
         for name in below_ids:
             below_ids += [child for child in views[name].children if child in views]
@@ -221,8 +222,8 @@ class Looking:
                 groups = self._breakdown.by_label()
         return Usage(tracker.total, by, groups)
 
-    def agents(self) -> tuple[AgentView, ...]:
-        """Return every agent with what waits for it."""
+    def agents(self, *, content: bool = False) -> tuple[AgentView, ...]:
+        """Return every agent with what waits for it; what its last error said only if asked for."""
         statistics = self._rooms.pump.statistics()
         usage = self._rooms.usage.by_agent()
         views = []
@@ -234,7 +235,7 @@ class Looking:
                     name=name,
                     description=agent.description,
                     state="failed" if failed else "paused" if name in statistics.paused_agents else "running",
-                    reason=failed,
+                    reason=_reason(failed, content=content),
                     next=agent.next,
                     mailbox=mailbox.messages,
                     mailbox_max=mailbox.messages_max,
@@ -276,6 +277,14 @@ def _labelled(thread: ThreadSummary, label: str | None) -> bool:
     return name in thread.labels and (not equals or thread.labels[name] == value)
 
 
+def _reason(reason: str | None, *, content: bool) -> str | None:
+    return reason if content or reason is None else headline(reason)
+
+
+def _ended(thread: ThreadSummary, *, content: bool) -> ThreadSummary:
+    return replace(thread, reason=_reason(thread.reason, content=content))
+
+
 def _letter(letter: DeadLetter, *, content: bool) -> Letter:
     envelope = letter.envelope
     return Letter(
@@ -286,6 +295,6 @@ def _letter(letter: DeadLetter, *, content: bool) -> Letter:
         message_type=type_name(envelope.payload),
         created_ns=envelope.created_ns,
         reason=letter.reason,
-        detail=letter.detail,
+        detail=letter.detail if content else headline(letter.detail),
         text=as_text(envelope.payload) if content else None,
     )

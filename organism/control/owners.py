@@ -1,15 +1,16 @@
 """Which caller has opened which thread: one who may only send may reach no others."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
 from organism.control.orders import Order
 from organism.errors import ConfigError, ThreadClosedError
-from organism.journal import Journal, Keep, Piece, pieces_under
+from organism.journal import Journal, Keep, Pieces
 from organism.usage.events import AnyEvent, ThreadClosed
 
-_PREFIX = "owner:"
+_KIND = "owner"
+_PREFIX = f"{_KIND}:"
 
 
 class Owner(msgspec.Struct, frozen=True, tag=True):
@@ -33,9 +34,10 @@ class Owners:
         self._journal = journal
         self._owners: dict[str, str] = {}
 
-    def restore(self, pieces: Iterable[Piece]) -> None:
+    def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run has kept."""
-        self._owners.update((thread_id, owner.by) for thread_id, owner in pieces_under(pieces, _PREFIX, Owner))
+        for piece, owner in pieces.read(_KIND, Owner):
+            self._owners[piece.key.removeprefix(_PREFIX)] = owner.by
 
     def check_name(self, thread_id: str | None) -> None:
         """Refuse a name that somebody has chosen for a thread and that is kept for another's.

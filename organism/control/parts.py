@@ -11,7 +11,7 @@ from organism.messages import Message
 from organism.pricing.book import Override
 from organism.pricing.rates import Rates
 from organism.pump.bounds import Bounds
-from organism.pump.run import OnExhausted
+from organism.pump.host import OnExhausted
 from organism.router.call import RouterSettings
 from organism.router.plan import ModelPlan
 

@@ -3,16 +3,16 @@
 Paused threads need no keeping here: that they are is part of what the journal keeps of a thread.
 """
 
-from collections.abc import Iterable
 from contextlib import suppress
 
 import msgspec
 
 from organism.errors import UnknownRecipientError
-from organism.journal import Drop, Journal, Keep, Piece, pieces_under
+from organism.journal import Drop, Journal, Keep, Pieces
 from organism.pump.pauses import Pauses
 
-_PREFIX = "paused_agent:"
+_KIND = "paused_agent"
+_PREFIX = f"{_KIND}:"
 
 
 class PausedAgent(msgspec.Struct, frozen=True, tag=True):
@@ -34,9 +34,10 @@ class KeptPauses:
         self._pauses = pauses
         self._kept: set[str] = set()
 
-    def restore(self, pieces: Iterable[Piece]) -> None:
+    def restore(self, pieces: Pieces) -> None:
         """Pause again what an earlier run had paused, before anything is set going."""
-        for agent, _ in pieces_under(pieces, _PREFIX, PausedAgent):
+        for piece, _ in pieces.read(_KIND, PausedAgent):
+            agent = piece.key.removeprefix(_PREFIX)
             self._kept.add(agent)
             with suppress(UnknownRecipientError):  # it is not in the configuration any more
                 self._pauses.pause_agent(agent)

@@ -6,7 +6,7 @@ the messages that still wait.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import chain, count
 
@@ -17,7 +17,7 @@ from organism.amounts import NS_PER_S
 from organism.bus.records import MESSAGE
 from organism.control.views import Burn, Hop, ThreadSummary
 from organism.ids import USER
-from organism.journal import Piece
+from organism.journal import Pieces
 from organism.messages import RUNTIME_MESSAGES, Envelope, MessageRegistry, PayloadError, as_text, type_name
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 
@@ -113,7 +113,7 @@ class Recent:
                 if self._recalled_last[oldest.thread_id] == oldest.number:
                     del self._recalled_last[oldest.thread_id]
 
-    def restore(self, pieces: Iterable[Piece], messages: MessageRegistry, roots: Mapping[str, str]) -> None:
+    def restore(self, pieces: Pieces, messages: MessageRegistry, roots: Mapping[str, str]) -> None:
         """Take messages in that have waited since an earlier process.
 
         Args:
@@ -122,10 +122,9 @@ class Recent:
             roots: The top of each open thread's tree.
         """
         waiting = []
-        for piece in pieces:
-            if piece.key.startswith(f"{MESSAGE}:"):
-                with suppress(PayloadError):  # of a type that is gone, and so is what it said
-                    waiting.append(messages.decode_envelope(piece.body))
+        for piece in pieces.of(MESSAGE):
+            with suppress(PayloadError):  # of a type that is gone, and so is what it said
+                waiting.append(messages.decode_envelope(piece.body))
         for envelope in sorted(waiting, key=lambda envelope: envelope.created_ns):
             if isinstance(envelope.payload, RUNTIME_MESSAGES):
                 continue

@@ -41,6 +41,7 @@ import msgspec
 
 from organism.amounts import Dimension, format_amount
 from organism.error_root import ConfigError, MissingExtraError, OrganismError
+from organism.error_text import in_one_line
 from organism.errors.messages import (
     AskCycleError,
     AskError,
@@ -209,19 +210,23 @@ class LedgerStateError(BudgetError):
         super().__init__(f"cannot {verb} hold {hold_id!r}: it is {state}")
 
 
+_DETAIL_MAX = 200
+"""Characters of what a provider said."""
+
+
 class ProviderError(OrganismError):
     """A model call failed.
 
     Attributes:
         provider: The provider's name in the configuration.
         status: The HTTP status, if there was one.
-        detail: At most 200 characters of what the provider said, with secrets removed.
+        detail: At most 200 characters of what the provider said, in one line, with secrets removed.
     """
 
     def __init__(self, provider: str, detail: str, *, status: int | None = None) -> None:
         self.provider = provider
         self.status = status
-        self.detail = detail[:200]
+        self.detail = in_one_line(detail, _DETAIL_MAX)
         code = f" answered {status}" if status is not None else " failed"
         super().__init__(f"provider {provider!r}{code}: {self.detail}")
 

@@ -176,6 +176,11 @@ HOPS = _histogram("organism.message.hops", "{hop}", "Handlers a message's thread
 MAILBOX_DEPTH = _gauge("mailbox.depth", "{message}", "Messages that wait.", "agent")
 MAILBOX_SIZE = _gauge("mailbox.size", "By", "Bytes of payload that wait.", "agent")
 SENDERS_WAITING = _gauge("mailbox.senders_waiting", "{sender}", "Senders held up by a full mailbox.", "agent")
+WORKER_THREADS = _gauge(
+    "worker_threads", "{thread}", "Worker threads by what their functions do: busy, lent (waiting), given_up.", "state"
+)
+WORKER_THREADS_LIMIT = _gauge("worker_threads.limit", "{thread}", "Plain functions that may be at work at once.")
+WORKER_THREADS_WAITING = _gauge("worker_threads.waiting", "{function}", "Plain functions that wait for a thread.")
 DEAD_LETTERS = _counter("dead_letters", "{message}", "Messages given up on.", "reason")
 HANDLER_DURATION = _histogram("organism.handler.duration", "s", "How long handlers run.", SECONDS, "agent", "outcome")
 RESTARTS = _counter("handler.restarts", "{run}", "Runs of a handler on a message it had failed on.", "agent")
@@ -196,7 +201,6 @@ THREAD_DURATION = _histogram(
 )
 THREADS_OPEN = _gauge("threads.open", "{thread}", "Threads that are open.", "status")
 AGENTS_STOPPED = _gauge("agents.stopped", "{agent}", "Agents that take no more messages.")
-SET_ASIDE = _gauge("exporter.set_aside", "{event}", "Events that another system will not take.", "exporter")
 LISTENER_ERRORS = _kept_counter("events.listener_errors", "{error}", "Failures of those who listen to events.")
 SUBSCRIBERS_CUT = _kept_counter("events.subscribers_cut_off", "{subscriber}", "Subscribers too slow to keep up.")
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO
 import msgspec
 import structlog
 
-from organism.exporters.redaction import Redactor
+from organism.redaction import redact, remember
 from organism.tracing import current_work, trace_id_of
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -60,9 +60,10 @@ def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | 
 
     Args:
         settings: What is logged.
-        secrets: Texts that must not appear.
+        secrets: Texts that must not appear, beside those that the process knows as secret.
         stream: Where to; standard error unless given.
     """
+    remember(*secrets)
     out = sys.stderr if stream is None else stream
     least = min(_NUMBERS[level] for level in (settings.level, *settings.rooms.values()))
     structlog.configure(
@@ -74,7 +75,7 @@ def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | 
             add_work,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *_renderers(settings.format, out),
-            _redacting(Redactor(secrets)),
+            _redacting,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=lambda *names: _RoomLogger(str(names[0]) if names else "organism", out),
@@ -190,8 +191,8 @@ def _in_one_line(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
-def _redacting(redact: Redactor) -> Callable[[Any, str, Any], str]:
-    return lambda _logger, _method, line: redact(str(line))
+def _redacting(_logger: Any, _method: str, line: Any) -> str:
+    return redact(str(line))
 
 
 class _ToStructlog(logging.Handler):

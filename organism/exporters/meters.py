@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from organism.exporters.webhook import Delivery, Shape
+from organism.exporters.webhook import Delivery
 from organism.usage.cloudevents import BATCH_MEDIA_TYPE, CloudEvent
 from organism.usage.events import UsageEvent
 
@@ -17,6 +17,8 @@ _NS_PER_S = 1_000_000_000
 _NANOUSD_PER_CENT = 10_000_000
 _LAGO_BATCH_MAX = 100
 _STRIPE_ID_MAX = 100
+
+Shape = Callable[[Sequence[CloudEvent]], list[Delivery]]
 
 
 def openmeter(label: str) -> Shape:
@@ -46,7 +48,7 @@ def openmeter(label: str) -> Shape:
                 )
         return [Delivery(_name(events), msgspec.json.encode(batch), BATCH_MEDIA_TYPE)] if batch else []
 
-    return Shape(shape, reads_body=True)
+    return shape
 
 
 def lago(label: str) -> Shape:
@@ -79,7 +81,7 @@ def lago(label: str) -> Shape:
             for batch in batches
         ]
 
-    return Shape(shape, events_max=_LAGO_BATCH_MAX, reads_body=True)
+    return shape
 
 
 def stripe(label: str) -> Shape:
@@ -92,8 +94,6 @@ def stripe(label: str) -> Shape:
         deliveries = []
         for envelope, usage, customer in _billed(events, label):
             for kind, tokens in _kinds(usage):
-                if tokens == 0:
-                    continue  # a sum is the same without it, and what Stripe makes of it is not documented
                 identifier = f"{envelope.source.rpartition(':')[2]}:{envelope.id}:{kind}"[:_STRIPE_ID_MAX]
                 form = {
                     "event_name": "token-billing-tokens",
@@ -107,7 +107,7 @@ def stripe(label: str) -> Shape:
                 deliveries.append(Delivery(identifier, urlencode(form).encode(), "application/x-www-form-urlencoded"))
         return deliveries
 
-    return Shape(shape, events_max=1, reads_body=True)
+    return shape
 
 
 SHAPES: dict[str, Callable[[str], Shape]] = {"openmeter": openmeter, "lago": lago, "stripe": stripe}

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import anyio
 import anyio.to_thread
 import msgspec
+import structlog
 
+from organism.error_text import with_type
 from organism.errors import ConfigError, MissingExtraError
 from organism.exporters.conventions import Conventions, genai_names
 from organism.exporters.readings import Observed
+from organism.foreign import failure_of
 from organism.usage.events import STORED
 
 if TYPE_CHECKING:
@@ -137,13 +140,19 @@ class OTelExporter:
         Where nobody answers it takes ``OTEL_EXPORTER_OTLP_TIMEOUT``, ten seconds unless set, for both signals at once.
         """
         for stop in self._stops:
-            stop()
+            _tell(stop)
         ends = [end.shutdown for end in (self._spans, self._meter_provider) if end is not None]
-        threads = [threading.Thread(target=end) for end in ends]
+        threads = [threading.Thread(target=_tell, args=(end,)) for end in ends]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def _tell(step: Callable[[], object]) -> None:
+    """Take a step of the end; one that fails keeps no other from being taken, and the organism not from ending."""
+    if (failure := failure_of(step)) is not None:
+        structlog.get_logger("organism.exporters").warning("otel_not_closed", error=with_type(failure))
 
 
 def start_otel(organism: Observed, environment: Mapping[str, str]) -> OTelExporter | None:

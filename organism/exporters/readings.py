@@ -1,6 +1,5 @@
 """What is read off a running organism each time somebody asks: depths, limits, what is open."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
@@ -12,9 +11,9 @@ from organism.exporters.measure import Measurement
 from organism.ids import scope_label
 from organism.journal import Watched
 from organism.pump.statistics import PumpStatistics
+from organism.pump.worker_pool import WorkerStatistics
 from organism.router.call import RouterStatistics
 from organism.usage.activity import ActivityFeed
-from organism.usage.cursors import Cursors
 from organism.usage.tracker import TrackerStatistics, UsageTracker
 
 
@@ -29,11 +28,6 @@ class _Budgets(Protocol):
 
 class _Router(Protocol):
     def statistics(self) -> RouterStatistics: ...
-
-
-class _Control(Protocol):
-    @property
-    def cursors(self) -> Cursors: ...
 
 
 class Observed(Protocol):
@@ -69,11 +63,6 @@ class Observed(Protocol):
         """Its door to the models."""
         ...
 
-    @property
-    def control(self) -> _Control:
-        """What an operator does to it; it knows what exporters have set aside."""
-        ...
-
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""
         ...
@@ -91,9 +80,6 @@ def read(organism: Observed) -> Iterator[Measurement]:
     yield Measurement(i.JOURNAL_PENDING, journal.pending)
     yield from _router(organism.router.statistics())
     yield from _tracker(tracker)
-    asides = Counter(aside.exporter for aside in organism.control.cursors.set_aside())
-    for exporter, events in asides.items():
-        yield Measurement(i.SET_ASIDE, events, (exporter,))
 
 
 def _router(router: RouterStatistics) -> Iterator[Measurement]:
@@ -108,10 +94,20 @@ def _tracker(tracker: TrackerStatistics) -> Iterator[Measurement]:
     yield Measurement(i.SUBSCRIBERS_CUT, tracker.cut_off)
 
 
+def _workers(workers: WorkerStatistics) -> Iterator[Measurement]:
+    given_up = sum(workers.given_up.values())
+    yield Measurement(i.WORKER_THREADS, max(0, workers.busy - given_up), ("busy",))
+    yield Measurement(i.WORKER_THREADS, workers.lent, ("lent",))
+    yield Measurement(i.WORKER_THREADS, given_up, ("given_up",))
+    yield Measurement(i.WORKER_THREADS_LIMIT, workers.threads)
+    yield Measurement(i.WORKER_THREADS_WAITING, workers.waiting)
+
+
 def _pump(pump: PumpStatistics) -> Iterator[Measurement]:
     yield Measurement(i.THREADS_OPEN, pump.threads - pump.blocked, ("open",))
     yield Measurement(i.THREADS_OPEN, pump.blocked, ("blocked",))
     yield Measurement(i.AGENTS_STOPPED, len(pump.stopped_agents))
+    yield from _workers(pump.workers)
     for agent, mailbox in pump.mailboxes.items():
         yield Measurement(i.MESSAGES, mailbox.accepted, (agent,))
         yield Measurement(i.MAILBOX_DEPTH, mailbox.messages, (agent,))

@@ -11,6 +11,7 @@ from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState,
 from organism.budget.thresholds import amount_of, limit_of
 from organism.exporters.conventions import Conventions
 from organism.ids import scope_label
+from organism.redaction import headline
 from organism.usage.activity import CallContent, CallEnded, HandlerRan
 from organism.usage.events import ThreadClosed, UsageEvent
 
@@ -113,7 +114,7 @@ def attempt_attributes(event: UsageEvent, conventions: Conventions) -> Attribute
         "gen_ai.usage.output_tokens": event.usage.output_total,
         **({} if event.cost_nanousd is None else _cost(event.cost_nanousd)),
     }
-    return attributes if event.error is None else attributes | {"error.message": event.error}
+    return attributes if event.error is None else attributes | {"error.message": headline(event.error)}
 
 
 def content_attributes(content: CallContent, finish_reason: str | None) -> Attributes:

@@ -7,6 +7,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S, Limits
 from organism.api.tokens import Caller
+from organism.budget.requests import grant_limits
 from organism.control.control import Control
 from organism.control.orders import Order
 from organism.errors import ThreadClosedError
@@ -108,7 +109,7 @@ class Charging:
         key = self._keys.get(caller.name.removeprefix(KEY_PREFIX)) if caller.name.startswith(KEY_PREFIX) else None
         if key is None:
             return _Account(caller.name, _own("token", caller.name), self._limits, {})
-        limits = key.limits if key.limits is not None else self._limits
+        limits = grant_limits(key.limits, self._limits or self._control.rooms.budgets.plan.thread, may_raise=False)
         return _Account(key.name, key.thread or _own("key", key.name), limits, key.labels)
 
     def _check_new(self, thread_id: str, order: Order) -> None:

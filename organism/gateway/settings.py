@@ -18,7 +18,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         name: What its calls are charged as, in the place of an agent.
         sha256: The hash of the key, in hexadecimal.
         thread: The thread that pays where a request names none; one of the key's own unless given.
-        limits: Of each thread that is opened for the key; the gateway's unless given.
+        limits: Of each thread that is opened for the key: the gateway's, where these are not lower.
         labels: Of each thread that is opened for the key.
     """
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from organism.amounts import TokenUsage
+from organism.amounts import TokenUsage, UsageSide
 from organism.llm.requests import ChatMessage, Reasoning, TextPart, ToolCall, texts_of
 
 
@@ -14,6 +14,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         model: The model the provider says it used, which may differ from the one asked for.
         finish_reason: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or the provider's own word.
         usage: The provider's own count in disjoint buckets; ``None`` when it sent none or an insane one.
+        usage_missing: The sides of :attr:`usage` that the provider has left out, or has counted before the end of the
+            answer: what is there of them is a lower bound, and the router estimates the rest.
         usage_error: Why :attr:`usage` is ``None`` although the provider sent something: the offending field and value.
         tool_calls: The tools it wants run before it goes on.
         reasoning: What it thought, as far as it is shown.
@@ -24,6 +26,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     model: str
     finish_reason: str
     usage: TokenUsage | None
+    usage_missing: tuple[UsageSide, ...] = ()
     usage_error: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: tuple[Reasoning, ...] = ()

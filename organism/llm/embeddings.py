@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
-from organism.amounts import TokenUsage
+from organism.amounts import TokenUsage, UsageSide
 from organism.usage.attempts import Operation
 
 BYTES_PER_NUMBER = 4
@@ -59,6 +59,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         packed: A vector for each input, in their order; see :data:`BYTES_PER_NUMBER`.
         model: The model the provider says it used, which may differ from the one asked for.
         usage: The provider's own count; ``None`` when it sent none or an insane one.
+        usage_missing: ``("input",)`` when :attr:`usage` is no more than a lower bound.
         usage_error: Why :attr:`usage` is ``None`` although the provider sent something.
         cost_nanousd: What the provider says the call has cost; ``None`` when it does not say.
     """
@@ -70,6 +71,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     packed: tuple[bytes, ...]
     model: str
     usage: TokenUsage | None
+    usage_missing: tuple[UsageSide, ...] = ()
     usage_error: str | None = None
     cost_nanousd: int | None = None
 

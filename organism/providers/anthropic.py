@@ -4,6 +4,7 @@ import importlib.util
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from organism.credentials import header_secret
 from organism.errors import MissingExtraError, ProviderError, UnsupportedError
 from organism.formats.anthropic_messages.answer import decode, decode_stream
 from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, encode
@@ -32,6 +33,7 @@ class AnthropicProvider:
 
     Raises:
         MissingExtraError: If the SDK is not installed.
+        ConfigError: If the secret can't be sent in a header.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class AnthropicProvider:
         if importlib.util.find_spec("anthropic") is None:
             raise MissingExtraError("provider type 'anthropic'", "anthropic")
         self.name = name
-        self._api_key = api_key
+        self._api_key = header_secret(f"the API key of provider {name!r}", api_key)
         self._base_url = base_url
         self._bounds = bounds or AttachmentBounds()
         self._connect_timeout_s = connect_timeout_s
@@ -78,11 +80,11 @@ class AnthropicProvider:
         except anthropic.APIStatusError as error:
             body_bytes = error.response.content
             status, headers = error.status_code, error.response.headers
-            raise rejected_or_uncertain(self.name, status, body_bytes, headers, self._api_key) from None
+            raise rejected_or_uncertain(self.name, status, body_bytes, headers) from None
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever broke the exchange, it may have been billed
-            raise unsent_or_uncertain(self.name, error, self._api_key) from None
+            raise unsent_or_uncertain(self.name, error) from None
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Refuse: the format has no embeddings.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, ProviderError
 from organism.formats.attachments import AttachmentBounds, extra_tokens
 from organism.formats.event_stream import server_sent_data
@@ -43,7 +44,8 @@ class OpenAIProvider:
 
     Raises:
         MissingExtraError: If the SDK is not installed.
-        ConfigError: If the vendor is unknown, or has no address of its own and none is given.
+        ConfigError: If the vendor is unknown, has no address of its own and none is given, or the secret can't be
+            sent in a header.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class OpenAIProvider:
             raise MissingExtraError(f"provider type {vendor or 'openai'!r}", "openai")
         self.name = name
         self.vendor = _vendor(vendor, base_url)
-        self._api_key = api_key
+        self._api_key = header_secret(f"the API key of provider {name!r}", api_key)
         self._base_url = base_url or self.vendor.base_url
         if self._base_url is None:
             raise ConfigError(f"every user of {vendor!r} has an address of their own; give it as 'base_url'")
@@ -98,11 +100,11 @@ class OpenAIProvider:
         except openai.APIStatusError as error:
             body = error.response.content
             status, headers = error.status_code, error.response.headers
-            raise rejected_or_uncertain(self.name, status, body, headers, self._api_key) from None
+            raise rejected_or_uncertain(self.name, status, body, headers) from None
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever broke the exchange, it may have been billed
-            raise unsent_or_uncertain(self.name, error, self._api_key) from None
+            raise unsent_or_uncertain(self.name, error) from None
 
     async def _chat(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
         body = chat_request.encode(request, self.vendor, stream=on_text is not None)

@@ -6,6 +6,7 @@ Everything that comes from a provider is untrusted: what goes into an error is c
 import json
 from collections.abc import Mapping
 
+from organism.error_text import describe
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.formats.json_reading import part, short_int
 
@@ -17,16 +18,14 @@ _NOT_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "Unsuppo
 """Names of the HTTP client's errors that happen before a byte of the request is out."""
 
 
-def rejected_or_uncertain(
-    provider: str, status: int, body: bytes, headers: Mapping[str, str], secret: str | None = None
-) -> ProviderError:
+def rejected_or_uncertain(provider: str, status: int, body: bytes, headers: Mapping[str, str]) -> ProviderError:
     """Decide what an HTTP error status means for money; the table of the guarantees page.
 
     A 4xx was refused before any work. A 500, 503 or 529 with the provider's own error in its body did no work either.
     A 408, 502 or 504 may come from a gateway after the provider took the work, and so may an empty 5xx.
     """
     said = _error_text(body)
-    detail = redact(said or body.decode("utf-8", "replace"), secret)
+    detail = said or body.decode("utf-8", "replace")
     if status in _UNCERTAIN or (status >= 500 and said is None):  # noqa: PLR2004
         return UncertainError(provider, detail, status=status)
     return RejectedError(
@@ -34,17 +33,17 @@ def rejected_or_uncertain(
     )
 
 
-def unsent_or_uncertain(provider: str, error: BaseException, secret: str | None = None) -> ProviderError:
+def unsent_or_uncertain(provider: str, error: BaseException) -> ProviderError:
     """Decide what a failure of the connection means: before the request is out it is as if nothing had been asked."""
     seen: BaseException | None = error
     first = error
     while seen is not None:
         if type(seen).__name__ in _NOT_SENT:
-            return RejectedError(provider, redact(f"cannot connect: {seen}", secret), again=True)
+            return RejectedError(provider, f"cannot connect: {seen}", again=True)
         # The SDKs wrap what happened in an error that says only that something did.
         first = seen.__cause__ or first
         seen = seen.__cause__ or seen.__context__
-    return UncertainError(provider, redact(f"{type(first).__name__}: {first}", secret))
+    return UncertainError(provider, describe(first))
 
 
 def retry_after_s(value: str | None) -> float | None:
@@ -54,13 +53,6 @@ def retry_after_s(value: str | None) -> float | None:
     except ValueError:
         return None
     return min(seconds, RETRY_AFTER_MAX_S) if seconds >= 0 else None
-
-
-def redact(text: str, secret: str | None) -> str:
-    """Take a secret out of a text, and line breaks with it, so that it stays one line of a log."""
-    if secret:
-        text = text.replace(secret, "***")
-    return " ".join(text.split())
 
 
 def _error_text(body: bytes) -> str | None:

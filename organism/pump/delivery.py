@@ -282,9 +282,11 @@ class Delivery:
 
     # -- out ------------------------------------------------------------------------------------------------------
 
-    def give_up(self, thread: Thread, envelope: Envelope, reason: Reason, detail: str) -> None:
+    def give_up(
+        self, thread: Thread, envelope: Envelope, reason: Reason, detail: str, where: str | None = None
+    ) -> None:
         """Put a message among the dead letters, say so, and tell its sender."""
-        letter = DeadLetter(envelope, reason, detail, self._clock.now_ns())
+        letter = DeadLetter(envelope, reason, detail, self._clock.now_ns(), where)
         if (forgotten := self.dead_letters.add(letter)) is not None:
             self.keeper.dead_gone(forgotten)
         self.keeper.dead(letter)
@@ -297,6 +299,7 @@ class Delivery:
             message_id=envelope.id,
             reason=reason,
             detail=detail,
+            where=where,
         )
         self._outbox.emit(
             DeadLetterEvent(

@@ -96,6 +96,19 @@ class Keeper:
         if thread.parent is not None and thread.origin.spawned_by is not None:
             self._keep(key(CHILD, thread.id), thread.parent, record)
 
+    def lost(self, result: ThreadResult) -> None:
+        """Keep how a thread ended of which nothing else is known."""
+        record = ResultRecord(
+            thread_id=result.thread_id,
+            outcome=result.outcome,
+            outputs=(),
+            budget=result.budget,
+            reason=result.reason,
+            root=result.thread_id,
+            closed_ns=self._clock.now_ns(),
+        )
+        self._keep(key(CLOSED, result.thread_id), "", record)
+
     def forget_ended(self, thread_id: str) -> None:
         """Let go of how a thread ended long ago."""
         self._drop(key(CLOSED, thread_id), "")
@@ -170,7 +183,7 @@ class Keeper:
 
     def dead(self, letter: DeadLetter) -> None:
         """Keep a dead letter."""
-        record = DeadRecord(letter.envelope, letter.reason, letter.detail, letter.time_ns)
+        record = DeadRecord(letter.envelope, letter.reason, letter.detail, letter.time_ns, letter.where)
         self._keep(key(DEAD, letter.id), "", record)
 
     def dead_gone(self, letter: DeadLetter) -> None:

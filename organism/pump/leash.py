@@ -1,6 +1,8 @@
 """What holds a run of a handler: a scope that can cut it short, and a context of its own."""
 
-from collections.abc import Coroutine, Generator, Iterable
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
@@ -12,6 +14,18 @@ import anyio
 from organism.errors import OrganismError
 
 T = TypeVar("T")
+
+
+class LeftBehindError(OrganismError):
+    """A handler has not ended although it was cancelled, and is left where it is.
+
+    Attributes:
+        where: Where it waits, as ``file:line``.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        super().__init__(f"the handler did not end when it was cancelled; it was left behind at {where}")
 
 
 class ScopeLeftError(OrganismError):
@@ -38,13 +52,20 @@ class Leash:
 
     Attributes:
         scope: The scope while it can be used again.
+        task: The worker's task.
+        spent: Whether something was left on the task that may hit what runs on it next; its worker is to end.
     """
 
-    __slots__ = ("context", "scope")
+    __slots__ = ("context", "scope", "spent", "task")
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.scope: anyio.CancelScope | None = None
+        self.spent = False
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a leash belongs to a task")
+        self.task = task
 
     def __enter__(self) -> anyio.CancelScope:
         """Return the scope to cancel to cut the run short."""
@@ -66,19 +87,64 @@ class Leash:
             return False
         inside = _inside(scope)
         if inside:
+            self.spent = True
             _leave(inside)
             if exc is None and not scope.cancel_called:
                 raise ScopeLeftError
         if inside is None or scope.cancel_called or not (exc is None or isinstance(exc, Exception)):
             self.scope = None
-            return bool(scope.__exit__(exc_type, exc, traceback))
+            try:
+                return bool(scope.__exit__(exc_type, exc, traceback))
+            except RuntimeError:  # what the handler has left inside of it cannot be left from here
+                self.spent = True
+                return False
         return False
+
+    async def take_back(self, cancelling: int) -> None:
+        """Take back cancellations of the task that came from a handler, down to so many.
+
+        Raises:
+            asyncio.CancelledError: If the worker itself is being cancelled.
+        """
+        self.spent = True
+        while self.task.cancelling() > cancelling:
+            self.task.uncancel()
+        if getattr(
+            self.task, "_must_cancel", False
+        ):  # it was cancelled and has not awaited since; 3.13 undoes that too
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                if meant_for_us():
+                    raise
 
     def let_go(self) -> None:
         """Leave the scope: its worker ends."""
         if self.scope is not None:
-            self.scope.__exit__(None, None, None)
+            with suppress(RuntimeError):
+                self.scope.__exit__(None, None, None)
             self.scope = None
+
+
+def meant_for_us() -> bool:
+    """Whether a cancellation comes from a scope around us, and not from something a handler has left behind."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
+async def undisturbed(step: Callable[[], Awaitable[T]]) -> T:
+    """Do a step of the pump's own, again if a cancellation hits it that was meant for nobody any more.
+
+    A timer or a task group that a handler has left open cancels the task it was made in, which handles other messages
+    by then.
+    """
+    while True:
+        try:
+            return await step()
+        except asyncio.CancelledError:
+            if meant_for_us():
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
 
 
 def _inside(scope: anyio.CancelScope) -> set[anyio.CancelScope] | None:
@@ -107,25 +173,46 @@ class Waiting(Generic[T]):
         waits_for: What its first step has come to wait for.
     """
 
-    __slots__ = ("_context", "_coroutine", "_waits_for")
+    __slots__ = ("_context", "_coroutine", "_left", "_task", "_waits_for", "closed")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], context: Context, waits_for: object) -> None:
-        self._coroutine = coroutine
         self._context = context
+        self._coroutine = coroutine
         self._waits_for = waits_for
+        self._task: asyncio.Task[Any] | None = None
+        self._left = False
+        self.closed = False
+
+    def leave_behind(self) -> None:
+        """Have whoever awaits this go on without the coroutine: it was cancelled, and does not end."""
+        if self._task is not None:
+            self._left = True
+            self._task.cancel()
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Hand on what the coroutine waits for, and to it what comes of that."""
         coroutine, run, waits_for = self._coroutine, self._context.run, self._waits_for
+        self._task = asyncio.current_task()
         while True:
             try:
                 step = partial(coroutine.send, (yield waits_for))
             except GeneratorExit:
+                self.closed = True
                 run(coroutine.close)
                 raise
             except BaseException as error:  # noqa: BLE001 - it is the coroutine's to deal with
+                if self._left:
+                    raise self._leave() from None
                 step = partial(coroutine.throw, error)
             try:
                 waits_for = run(step)
             except StopIteration as done:
                 return cast("T", done.value)
+
+    def _leave(self) -> LeftBehindError:
+        """Close the coroutine if it lets itself be closed."""
+        frame = getattr(self._coroutine, "cr_frame", None)
+        where = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown place"
+        with suppress(BaseException):  # also "coroutine ignored GeneratorExit"
+            self._context.run(self._coroutine.close)
+        return LeftBehindError(where)

@@ -13,6 +13,7 @@ import anyio.abc
 
 from organism.amounts import NS_PER_S
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import thread_of
 from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
 from organism.errors import ConfigError, Shortfall, ThreadClosedError
@@ -130,6 +131,22 @@ class Lifecycle:
         """Whether a thread of that name has ended, as far as is remembered, or is about to."""
         ending = self._threads.get(thread_id)
         return thread_id in self._closed or (ending is not None and ending.status == "closing")
+
+    def close_lost(self) -> int:
+        """Tell of the end of every thread that the journal has an account of but that could not be taken up."""
+        finals = self._registry.close_lost()
+        for final in finals:
+            thread_id = thread_of(final.account) or ""
+            reason = "what the journal has kept of it could not be taken up at the start, and is set aside"
+            result = ThreadResult(thread_id=thread_id, outcome="failed", outputs=(), budget=final, reason=reason)
+            self._keeper.lost(result)
+            self.remember(thread_id, result)
+            self._outbox.emit(
+                ThreadClosed(
+                    thread_id=thread_id, root_thread_id=thread_id, outcome="failed", budget=final, reason=reason
+                )
+            )
+        return len(finals)
 
     def check_id(self, thread_id: str) -> None:
         """Refuse an id that cannot be a thread's, or was one.

@@ -4,8 +4,9 @@ from collections.abc import Awaitable
 
 from organism.bus.threads import Thread
 from organism.clock import Clock
+from organism.error_text import with_type
 from organism.messages import Envelope, type_name
-from organism.pump.run import Ending, Failed, Parked, Stopped
+from organism.pump.endings import Ending, Failed, Parked, Stopped
 from organism.tracing import Work
 from organism.usage.activity import ActivityFeed, HandlerRan, RunOutcome
 
@@ -61,7 +62,7 @@ def _said(ending: Ending) -> tuple[RunOutcome, str | None]:
         case Parked(waits=waits):
             return "parked", str(waits)
         case Failed(error=error):
-            return "failed", f"{type(error).__name__}: {error}"
+            return "failed", with_type(error)
         case Stopped():
             return "cancelled", None
         case _:

@@ -19,7 +19,8 @@ from organism.agents.agent import Agent
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.bus.routing import check
+from organism.budget.requests import LimitsRequest, grant_limits
+from organism.bus.routing import check, check_work
 from organism.bus.threads import MessageKey, NoMailboxError, Origin, Question, Thread, ThreadView, view
 from organism.clock import Clock
 from organism.errors import (
@@ -30,7 +31,7 @@ from organism.errors import (
     StoppedError,
 )
 from organism.ids import IdSource
-from organism.journal import Journal, Piece
+from organism.journal import Journal, Pieces
 from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
 from organism.pump.allowances import Allowances
 from organism.pump.approvals import Approvals
@@ -38,19 +39,20 @@ from organism.pump.bounds import Bounds
 from organism.pump.deadlines import Deadlines
 from organism.pump.delivery import Delivery
 from organism.pump.envelopes import Envelopes
+from organism.pump.host import Birth, OnExhausted
 from organism.pump.in_force import InForce
 from organism.pump.keeper import Keeper
 from organism.pump.letters import Letters
 from organism.pump.lifecycle import Lifecycle
-from organism.pump.outgoing import Outgoing, checked_size
+from organism.pump.outgoing import Outgoing, weighed
 from organism.pump.pauses import Pauses
 from organism.pump.replacing import Replacing
 from organism.pump.restoring import Restorer, restore
-from organism.pump.run import Birth, OnExhausted
 from organism.pump.standing import StandingThreads
 from organism.pump.statistics import PumpStatistics
 from organism.pump.supervisor import Supervisor
 from organism.pump.upkeep import keep_up
+from organism.pump.worker_pool import WorkerPool
 from organism.router.orphans import resolve_orphans
 from organism.router.router import LLMRouter
 from organism.tracing import current_trace, parse_trace
@@ -93,6 +95,7 @@ class Pump:
         self.router = router
         self.on_exhausted: OnExhausted = on_exhausted
         self.deadlines = Deadlines()
+        self.worker_pool = WorkerPool(lambda: self._in_force.bounds.worker_threads)
         self._outbox = outbox
         self._clock = clock
         self._ids = ids
@@ -147,15 +150,18 @@ class Pump:
         # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
         await tasks.__aexit__(None, None, None)
         self._life.run_in(None)
+        self.worker_pool.close()
 
-    def restore(self, pieces: Iterable[Piece], messages: MessageRegistry, last_time_ns: int) -> None:
+    def restore(self, pieces: Pieces, messages: MessageRegistry, last_time_ns: int) -> None:
         """Take up what a journal has kept, every thread as it stood, none running yet; see :class:`Restorer`."""
         parts = (self._life, self._delivery, self._keeper, self.registry, self.router.memo)
         restore(pieces, Restorer(*parts, messages, last_time_ns))
 
     def resolve_orphans(self) -> int:
         """Charge or give back the calls that were under way when the last process ended, and count them."""
-        return resolve_orphans(self.registry, self._outbox, self._life.labels_of, self._warn)
+        resolved = resolve_orphans(self.registry, self._outbox, self._life.labels_of, self._warn)
+        self._life.close_lost()
+        return resolved
 
     def take_up(self, only: Container[str] | None = None) -> None:
         """Let restored threads go on.
@@ -174,7 +180,8 @@ class Pump:
         to: str,
         *,
         thread_id: str | None = None,
-        limits: Limits | None = None,
+        limits: LimitsRequest | Limits | None = None,
+        may_raise: bool = False,
         labels: dict[str, str] | None = None,
         trace: str | None = None,
     ) -> str:
@@ -184,18 +191,21 @@ class Pump:
             message: The first message.
             to: The agent it is for.
             thread_id: A name for the thread, never used before; made up when not given.
-            limits: Its own limits instead of the configured ones.
+            limits: What is asked for it; see :func:`organism.budget.requests.grant_limits`.
+            may_raise: Whether whoever asks may have more than is configured.
             labels: Kept on every usage event of the thread.
             trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
 
         Raises:
+            ConfigError: If a limit is no amount.
             DeliveryError: If the message cannot be accepted.
             StoppedError: If the organism is stopping.
         """
         if not self.accepting:
             raise StoppedError
+        granted = grant_limits(limits, self.registry.plan.thread, may_raise=may_raise)
+        message, size = weighed(message, self._in_force.bounds)
         check(None, to, message, self.agents, reply=False)
-        size = checked_size(message, self._in_force.bounds)
         thread_id = thread_id or self._ids.next("th")
         self._life.check_id(thread_id)
         thread = Thread(
@@ -203,7 +213,7 @@ class Pump:
         )
         envelope = self._envelopes.first(thread, to, message, size)
         self._delivery.check_room(envelope)
-        self.registry.open_thread(thread_id, limits=limits)
+        self.registry.open_thread(thread_id, limits=granted)
         self._life.begin(thread, envelope)
         return thread_id
 
@@ -223,8 +233,9 @@ class Pump:
         if thread.standing:
             raise NoMailboxError(thread_id)
         recipient = to or thread.entry
+        message, size = weighed(message, self._in_force.bounds)
         check(None, recipient, message, self.agents, reply=False)
-        envelope = self._envelopes.first(thread, recipient, message, checked_size(message, self._in_force.bounds))
+        envelope = self._envelopes.first(thread, recipient, message, size)
         self._delivery.check_room(envelope)
         self._delivery.accept(thread, envelope)
         return envelope.id
@@ -300,6 +311,7 @@ class Pump:
             stopped_agents=dict(self._supervisor.stopped),
             paused_agents=frozenset(self._supervisor.paused),
             accepting=self.accepting,
+            workers=self.worker_pool.statistics(),
         )
 
     # -- what runs ask for (the Host port) ---------------------------------------------------------------------------
@@ -325,8 +337,9 @@ class Pump:
         chain = (*asker.asking, agent.name)
         if recipient in chain:
             raise AskCycleError((*chain, recipient))
-        check(agent, recipient, message, self.agents, reply=False)
-        outgoing = Outgoing(recipient=recipient, message=message, size=checked_size(message, bounds))
+        message, size = weighed(message, bounds)
+        check_work(agent, recipient, message, self.agents)
+        outgoing = Outgoing(recipient=recipient, message=message, size=size)
         envelope = self._envelopes.question(asker, agent.name, outgoing, index)
         if envelope.hops > bounds.hops:
             raise BoundExceededError("hops", bounds.hops, "this thread goes round too long")
@@ -345,8 +358,8 @@ class Pump:
             raise BoundExceededError("depth", bounds.depth, "child threads are nested too deep")
         if root.descendants + 1 > bounds.descendants:
             raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")
-        check(agent, birth.recipient, birth.message, self.agents, reply=False)
-        size = checked_size(birth.message, bounds)
+        message, size = weighed(birth.message, bounds)
+        check_work(agent, birth.recipient, message, self.agents)
         child_id = self._ids.next("th")
         refusal = self.registry.open_thread(child_id, limits=birth.limits, parent=parent.id, child_budget=birth.budget)
         if refusal is not None:
@@ -364,7 +377,7 @@ class Pump:
         self._keeper.thread(root)
         parent.children.add(child_id)
         parent.spawned[key] = child
-        self._life.begin(child, self._envelopes.first(child, birth.recipient, birth.message, size))
+        self._life.begin(child, self._envelopes.first(child, birth.recipient, message, size))
         return child
 
     def origin(self, parent_trace: str | None, spawned_by: MessageKey | None = None) -> Origin:

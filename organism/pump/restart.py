@@ -14,12 +14,12 @@ def backoff_s(attempt: int) -> float:
     return float(min(BACKOFF_FIRST_S * 2 ** (attempt - 1), BACKOFF_MAX_S))
 
 
-def worth_retrying(error: Exception) -> bool:
+def worth_retrying(error: BaseException) -> bool:
     """Whether another run may go better: not where the error itself says that nothing will change."""
     return error.retryable if isinstance(error, OrganismError) else True
 
 
-def reason_for(error: Exception) -> Reason:
+def reason_for(error: BaseException) -> Reason:
     """Return the enumerated reason under which a message is given up on."""
     match error:
         case BudgetExhaustedError():

@@ -3,8 +3,7 @@
 It only rebuilds; nothing runs until the pump takes the threads up. Doing it again from the same pieces gives the same.
 """
 
-from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 import structlog
@@ -35,18 +34,28 @@ from organism.bus.records import (
     TriedRecord,
 )
 from organism.bus.threads import Lane, Origin, Question, Thread
-from organism.errors import UnknownRecipientError
-from organism.journal import Piece
+from organism.errors import DeliveryError, UnknownRecipientError
+from organism.journal import Piece, Pieces
 from organism.messages import Envelope, EnvelopeHead, Message, MessageRegistry, PayloadError, Text, ThreadResult
 from organism.pump.delivery import Delivery
 from organism.pump.keeper import Keeper
 from organism.pump.lifecycle import Lifecycle
 from organism.router.memo import PAID, Memo, PaidAnswer
 
-T = TypeVar("T")
-
 _decode = msgspec.json.decode
 _log = structlog.get_logger("organism.pump")
+
+
+class OrphanError(DeliveryError):
+    """A piece was kept for a message that does not wait any more.
+
+    Attributes:
+        message_id: The message.
+    """
+
+    def __init__(self, message_id: str) -> None:
+        self.message_id = message_id
+        super().__init__(f"no message {message_id!r} of its thread waits")
 
 
 class Restorer(msgspec.Struct, frozen=True):
@@ -71,47 +80,62 @@ class Restorer(msgspec.Struct, frozen=True):
     last_time_ns: int
 
 
-def restore(pieces: Iterable[Piece], to: Restorer) -> None:
-    """Rebuild every thread, none of them running."""
-    kinds: dict[str, list[Piece]] = {}
-    for piece in pieces:
-        kinds.setdefault(piece.key.partition(":")[0], []).append(piece)
+def restore(pieces: Pieces, to: Restorer) -> None:
+    """Rebuild every thread, none of them running.
 
-    records = [_decode(piece.body, type=ThreadRecord) for piece in kinds.get(THREAD, ())]
-    for record in sorted(records, key=lambda record: record.depth):
-        _restore_thread(record, to)
-    for piece in kinds.get(CLOSED, ()):
-        closed = _decode(piece.body, type=ResultRecord)
-        to.life.remember(closed.thread_id, _result(closed, to.messages))
-    for piece in kinds.get(CHILD, ()):
-        _restore_child_result(_thread(to, piece), _decode(piece.body, type=ResultRecord), to.messages)
-    for piece in kinds.get(STATE, ()):
-        kept = _decode(piece.body, type=StateRecord)
-        lane = _thread(to, piece).lane(kept.agent)
-        lane.stored = bytes(kept.state)
-        lane.forget_run()
-    for piece in kinds.get(MESSAGE, ()):
-        _restore_message(_thread(to, piece), piece.body, to)
-    for piece in kinds.get(ANSWER, ()):
-        _restore_answer(_thread(to, piece), _decode(piece.body, type=AnswerRecord), to.messages)
-    for piece in kinds.get(OUTPUT, ()):
-        payload = _decode(piece.body, type=OutputRecord).payload
-        _thread(to, piece).outputs.append(_message(payload, to.messages))
-    for piece in kinds.get(PAID.rstrip(":"), ()):
-        to.memo.restore(piece.thread_id, _decode(piece.body, type=PaidAnswer))
-    for piece in kinds.get(STEP, ()):
-        step = _decode(piece.body, type=StepRecord)
-        _thread(to, piece).steps.setdefault(step.message_id, {})[step.name] = bytes(step.value)
-    for piece in kinds.get(DEAD, ()):
-        _restore_dead(piece.body, to)
-    _restore_heads(kinds, to, {record.thread_id for record in records if record.status == "open"})
+    What cannot be read or has no place any more costs itself and no more: it is refused, and told of later. The order
+    below is that of who must be there first: threads before their messages, messages before what was kept for them.
+    """
+    records = [(piece, record) for piece, record in pieces.read(THREAD, ThreadRecord)]
+    for piece, record in sorted(records, key=lambda read: read[1].depth):
+        with pieces.placing(piece):
+            _restore_thread(record, to)
+    for piece, closed in pieces.read(CLOSED, ResultRecord):
+        with pieces.placing(piece):
+            to.life.remember(closed.thread_id, _result(closed, to.messages))
+    for piece, result in pieces.read(CHILD, ResultRecord):
+        with pieces.placing(piece):
+            _restore_child_result(_thread(to, piece), result, to.messages)
+    for piece, kept in pieces.read(STATE, StateRecord):
+        with pieces.placing(piece):
+            _restore_state(_thread(to, piece).lane(kept.agent), kept)
+    for piece in pieces.of(MESSAGE):
+        with pieces.placing(piece):
+            _restore_message(_thread(to, piece), piece.body, to)
+    for piece, answer in pieces.read(ANSWER, AnswerRecord):
+        with pieces.placing(piece):
+            _restore_answer(_thread(to, piece), answer, to.messages)
+    for piece, output in pieces.read(OUTPUT, OutputRecord):
+        with pieces.placing(piece):
+            _thread(to, piece).outputs.append(_message(output.payload, to.messages))
+    for piece, step in pieces.read(STEP, StepRecord):
+        with pieces.placing(piece):
+            _restore_step(_thread(to, piece), step)
+    for piece, paid in pieces.read(PAID.rstrip(":"), PaidAnswer):
+        with pieces.placing(piece):
+            to.memo.restore(_thread(to, piece).id, paid)
+    for piece in pieces.of(DEAD):
+        with pieces.placing(piece):
+            _restore_dead(piece.body, to)
+    _restore_heads(pieces, to, {record.thread_id for _, record in records if record.status == "open"})
+    _mark_incomplete(pieces, to)
 
 
 def _thread(to: Restorer, piece: Piece) -> Thread:
     return to.life.get(piece.thread_id, closing=True)
 
 
+def _mark_incomplete(pieces: Pieces, to: Restorer) -> None:
+    """Let no thread whose message could not be taken up pass for one that has done all it was to do."""
+    for unplaced in pieces.refused:
+        thread = to.life.find(unplaced.piece.thread_id)
+        if thread is not None and unplaced.piece.key.startswith(f"{MESSAGE}:"):
+            thread.gave_up = f"a message of it was set aside at the start: {unplaced.reason}"
+            to.keeper.thread(thread)
+
+
 def _restore_thread(record: ThreadRecord, to: Restorer) -> None:
+    parent = to.life.get(record.parent, closing=True) if record.parent is not None else None
     thread = Thread(
         id=record.thread_id,
         root=record.root,
@@ -130,8 +154,7 @@ def _restore_thread(record: ThreadRecord, to: Restorer) -> None:
     ran_ns = max(0, to.last_time_ns - since) if since is not None else 0
     to.registry.restore_thread(thread.id, parent=thread.parent, carve=record.carve, open_ns=record.open_ns + ran_ns)
     to.life.adopt(thread)
-    if thread.parent is not None and thread.origin.spawned_by is not None:
-        parent = to.life.get(thread.parent, closing=True)
+    if parent is not None and thread.origin.spawned_by is not None:
         parent.children.add(thread.id)
         parent.spawned[thread.origin.spawned_by] = thread
 
@@ -152,6 +175,33 @@ def _restore_child_result(parent: Thread, record: ResultRecord, messages: Messag
     child.status = "closing"
     child.result = _result(record, messages)
     parent.spawned[record.spawned_by] = child
+
+
+def _restore_state(lane: Lane, kept: StateRecord) -> None:
+    """Give an agent its dictionary back; it is read before it is believed, since each run of its handler reads it."""
+    _decode(kept.state, type=dict[str, Any])
+    lane.stored = bytes(kept.state)
+
+
+def _restore_step(thread: Thread, step: StepRecord) -> None:
+    """Give a message that is not done yet what it has done already.
+
+    Raises:
+        DeliveryError: If no such message waits: what was done for it is no use to any other.
+    """
+    if not _waits(thread, step.message_id):
+        raise OrphanError(step.message_id)
+    thread.steps.setdefault(step.message_id, {})[step.name] = bytes(step.value)
+
+
+def _waits(thread: Thread, message_id: str) -> bool:
+    if message_id in thread.timed:
+        return True
+    for lane in thread.lanes.values():
+        joining = (envelope for companions in (lane.joining or {}).values() for envelope in companions)
+        if any(envelope.id == message_id for envelope in (*lane.queue, *joining)):
+            return True
+    return False
 
 
 def _restore_message(thread: Thread, body: bytes, to: Restorer) -> None:
@@ -179,19 +229,23 @@ def _restore_answer(thread: Thread, record: AnswerRecord, messages: MessageRegis
 def _restore_dead(body: bytes, to: Restorer) -> None:
     head = _decode(body, type=DeadHead)
     envelope = _envelope(bytes(head.envelope), to.messages)
-    to.delivery.dead_letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns))
+    to.delivery.dead_letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns, head.where))
 
 
-def _restore_heads(kinds: dict[str, list[Piece]], to: Restorer, were_running: set[str]) -> None:
+def _restore_heads(pieces: Pieces, to: Restorer, were_running: set[str]) -> None:
     """Give the first message of each lane what is known of it: whether it waits, and how often it was tried.
 
     A message that may have been in a handler's hands when the process died has had one attempt more, so that a
     message which kills the process cannot do so for ever.
     """
-    parked = {record.message_id: record.waits for record in _all(kinds, PARKED, ParkedRecord)}
-    tried = {record.message_id: record.attempts for record in _all(kinds, TRIED, TriedRecord)}
-    died = STOPPED not in kinds
+    parked = {record.message_id: record.waits for _, record in pieces.read(PARKED, ParkedRecord)}
+    tried = {record.message_id: record.attempts for _, record in pieces.read(TRIED, TriedRecord)}
+    died = STOPPED not in pieces
     for thread in to.life.all():
+        if thread.status == "blocked" and not any(
+            envelope.id in parked for lane in thread.lanes.values() for envelope in lane.queue
+        ):
+            thread.status, thread.blocked_by = "dormant", None  # why it waits is lost; its message will find out again
         for lane in thread.lanes.values():
             if not lane.queue:
                 continue
@@ -209,10 +263,6 @@ def _restore_heads(kinds: dict[str, list[Piece]], to: Restorer, were_running: se
 def _count_attempt(lane: Lane, keeper: Keeper) -> None:
     lane.attempts += 1
     keeper.tried(lane, lane.queue[0])
-
-
-def _all(kinds: dict[str, list[Piece]], kind: str, record: type[T]) -> list[T]:
-    return [_decode(piece.body, type=record) for piece in kinds.get(kind, ())]
 
 
 def _envelope(body: bytes, messages: MessageRegistry) -> Envelope:

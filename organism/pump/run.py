@@ -1,186 +1,75 @@
-"""One run of a handler on one message: its context's window to the organism, its deadline, and how it ends."""
+"""One run of a handler on one message: its guard, its deadline, and how it ends.
 
+Whatever a handler raises is its failure: also what no ``except Exception`` sees, such as ``SystemExit``, and a
+``CancelledError`` that nobody meant for it. The one thing that is not the handler's is the cancellation of its worker,
+when the pump stops: an enclosing scope is cancelled then, which is how the two are told apart.
+"""
+
+import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+import math
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, cast
 
 import anyio
-import anyio.to_thread
-import msgspec
-from msgspec.structs import replace
 
-from organism.agents.agent import Agent, Handler, Output
-from organism.agents.context import Context, Draft
-from organism.amounts import BudgetState, Limits
-from organism.budget.holds import ChildBudget, Spender
-from organism.budget.registry import ThreadBudgetRegistry
-from organism.bus.approvals import Approval, Decision, Waits, approval_id, decision_key
-from organism.bus.threads import Lane, Question, Thread
-from organism.clock import Clock
-from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, OrganismError
-from organism.llm.answers import Completion
-from organism.llm.embeddings import EmbeddingRequest, Embeddings
-from organism.llm.provider import Request, TextSink
-from organism.llm.requests import CompletionRequest
-from organism.messages import Envelope, Message, ThreadResult
-from organism.pump.deadlines import Deadlines
-from organism.pump.keeper import Keeper
-from organism.pump.leash import Leash, Waiting
-from organism.pump.outgoing import drafts_of
-from organism.router.call import Call
-from organism.router.router import LLMRouter
+from organism.agents.agent import Agent, Output, is_async
+from organism.agents.context import Context
+from organism.bus.threads import Lane, Thread
+from organism.error_text import defined_at
+from organism.messages import Envelope, Message
+from organism.pump.deadlines import Deadline
+from organism.pump.endings import Done, Ending, Failed, HandlerTimeoutError, Parked, Stopped
+from organism.pump.handler_runtime import HandlerRuntime
+from organism.pump.host import Services
+from organism.pump.leash import Leash, LeftBehindError, Waiting
 from organism.tracing import Work, work_on
 
-A = TypeVar("A", Completion, Embeddings)
-
-OnExhausted = Literal["park", "fail"]
-"""``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""
-
-
-class Host(Protocol):
-    """What a run needs of the pump that runs it."""
-
-    on_exhausted: OnExhausted
-    router: LLMRouter
-    registry: ThreadBudgetRegistry
-    deadlines: Deadlines
-
-    def model_for(self, model: str | None) -> str:
-        """Return the model a call goes to when its handler names this one, or none."""
-        ...
-
-    async def put_question(
-        self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
-    ) -> Question:
-        """Send a question of an agent."""
-        ...
-
-    def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: "Birth") -> Thread:
-        """Open a child thread, or return the one opened under that index before."""
-        ...
-
-
-class Birth(msgspec.Struct, frozen=True):
-    """How a child thread begins: its first message, whom it is for, and its budget."""
-
-    recipient: str
-    message: Message
-    limits: Limits | None
-    budget: ChildBudget
-
-
-class Done(msgspec.Struct, frozen=True):
-    """The handler finished; this is what it sends, what it reports as names and results, and its trace context."""
-
-    drafts: tuple[Draft, ...]
-    reports: tuple[tuple[str, str], ...] = ()
-    trace: str | None = None
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The handler raised, or took too long."""
-
-    error: Exception
-
-
-class Parked(msgspec.Struct, frozen=True):
-    """A call of the handler was refused, or it asks a person; its message waits."""
-
-    waits: Waits
-
-
-class Stopped(msgspec.Struct, frozen=True):
-    """The thread is being ended, or put to rest, and the handler with it; its message is still there."""
-
-
-Ending = Done | Failed | Parked | Stopped
-"""How a run ends."""
-
-
-class HandlerTimeoutError(OrganismError):
-    """A handler took longer than its agent allows.
-
-    Attributes:
-        agent: Whose handler.
-        timeout_s: What it is allowed, in seconds.
-    """
-
-    retryable = True
-
-    def __init__(self, agent: str, timeout_s: float) -> None:
-        self.agent = agent
-        self.timeout_s = timeout_s
-        super().__init__(f"the handler of agent {agent!r} took longer than {timeout_s:g} s")
-
-
-class ProcessEndedError(OrganismError):
-    """The process has ended each time this message was handled.
-
-    Attributes:
-        agent: Whose handler.
-        attempts: How often.
-    """
-
-    def __init__(self, agent: str, attempts: int) -> None:
-        self.agent = agent
-        self.attempts = attempts
-        super().__init__(f"the process ended in {attempts} of the runs of agent {agent!r} on this message")
-
-
-class HandlerOutputError(OrganismError):
-    """What a handler returned, or left in its state, cannot be sent or kept.
-
-    Attributes:
-        agent: Whose handler.
-    """
-
-    def __init__(self, agent: str, reason: str) -> None:
-        self.agent = agent
-        super().__init__(f"agent {agent!r}: {reason}")
+LEAVE_BEHIND_S = 5.0
+"""So long after its cancellation a handler may still clean up; then it is left where it is."""
 
 
 class Runner:
     """What all runs of one agent's handler share.
 
     Args:
-        host: The pump.
+        services: What the runs of all agents share.
         agent: Whose handler.
-        keeper: Keeps what handlers have done.
-        clock: Dates it.
 
     Attributes:
-        start: Calls the handler; what comes back is run to its end.
+        start: Calls a handler that is an async function; ``None`` for a plain one, which runs on a worker thread.
     """
 
-    __slots__ = ("agent", "clock", "host", "keeper", "start")
+    __slots__ = ("agent", "services", "start")
 
-    def __init__(self, host: Host, agent: Agent, keeper: Keeper, clock: Clock) -> None:
-        self.host = host
+    def __init__(self, services: Services, agent: Agent) -> None:
+        self.services = services
         self.agent = agent
-        self.keeper = keeper
-        self.clock = clock
-        self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]]
-        if inspect.iscoroutinefunction(agent.handler):
-            self.start = agent.handler
-        else:
-            self.start = partial(on_thread, agent.handler)
+        self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]] | None = None
+        if is_async(agent.handler):
+            self.start = cast("Callable[[Message, Context], Coroutine[Any, Any, Output]]", agent.handler)
 
 
 class Run:
-    """Runs a handler once and is the runtime behind its context."""
+    """Runs a handler once.
 
-    # Most runs neither call, ask nor wait, so these are set only where they do.
-    _calls = 0
-    _questions = 0
-    _approvals = 0
+    Args:
+        runner: The agent's.
+        thread: Whose message.
+        lane: Where it waits.
+        envelope: The message.
+    """
+
     _scope: anyio.CancelScope | None = None
-    _parked: Waits | None = None
+    _waiting: Waiting[Output] | None = None
+    _deadline: Deadline | None = None
+    _leave_at: Deadline | None = None
+    _for_thread = False
+    _on_thread = False
 
     def __init__(self, runner: Runner, thread: Thread, lane: Lane, envelope: Envelope) -> None:
         self._runner = runner
-        self._host = runner.host
-        self._agent = runner.agent
         self._thread = thread
         self._lane = lane
         self._envelope = envelope
@@ -190,167 +79,112 @@ class Run:
 
         One scope serves all that can cut a run short: the end of its thread, a refusal, its deadline, which it has
         from where it first waits. A context of its own keeps what it leaves in context variables from other runs.
+
+        Raises:
+            asyncio.CancelledError: The worker itself is being cancelled.
         """
-        agent, thread = self._agent, self._thread
-        ctx = Context(self._envelope, agent.name, self)
+        agent, thread, task = self._runner.agent, self._thread, leash.task
+        runtime = HandlerRuntime(self._runner.services, agent, thread, self._lane, self._envelope, task)
+        runtime.cut = self.cancel
+        ctx = Context(self._envelope, agent.name, runtime)
         context = leash.context.copy()
         context.run(work_on, work)
-        failure: Exception | None = None
-        output: Output = None
+        cancelling = task.cancelling()
+        failure: BaseException | None = None
+        done: Done | None = None
+        scope: anyio.CancelScope | None = None
         try:
             with leash as scope:
                 self._scope = scope
-                thread.scopes.add(scope)
-                coroutine = self._runner.start(self._envelope.payload, ctx)
+                thread.scopes.add(self)
+                start = self._runner.start
+                coroutine = start(self._envelope.payload, ctx) if start is not None else self._plain(ctx, runtime)
                 try:
                     waits_for = context.run(coroutine.send, None)
-                except StopIteration as done:
-                    output = done.value
+                except StopIteration as returned:
+                    done = runtime.done(returned.value, work.trace)
                 else:
-                    deadline = self._host.deadlines.set(agent.timeout_s, scope.cancel)
-                    try:
-                        output = await Waiting(coroutine, context, waits_for)
-                    finally:
-                        self._host.deadlines.call_off(deadline)
-            drafts = ctx.drafts + drafts_of(output)
-        except Exception as error:  # noqa: BLE001 - the supervisor decides what any failure means
+                    self._waiting = Waiting(coroutine, context, waits_for)
+                    self._set_deadline()
+                    done = runtime.done(await self._waiting, work.trace)
+        except BaseException as error:
+            if self._is_the_worker_s(error):
+                raise
             failure = error
         finally:
-            self._scope = None
-            thread.scopes.discard(scope)
-        if leash.scope is not scope and scope.cancelled_caught:
-            if thread.stopping:
-                return Stopped()
-            if self._parked is None:
-                return Failed(HandlerTimeoutError(agent.name, agent.timeout_s))
-        if self._parked is not None:
-            return Parked(self._parked)
-        return Failed(failure) if failure is not None else Done(drafts, ctx.reports, work.trace)
+            runtime.close()
+            self._end_deadlines()
+            thread.scopes.discard(self)
+        if task.cancelling() > cancelling:
+            await leash.take_back(cancelling)
+        if scope is not None and (scope.cancelled_caught or (scope.cancel_called and failure is not None)):
+            return self._cut_short(runtime, failure)
+        if runtime.parked is not None:
+            return Parked(runtime.parked)
+        if done is None or failure is not None:
+            return Failed(failure or asyncio.CancelledError())
+        return done
 
-    # -- the Runtime port -----------------------------------------------------------------------------------------
-
-    async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
-        """Make a model call, or return the answer that an earlier run of this handler has paid for."""
-        return await self._paid(self._host.router.complete(self._call(model, request), on_text))
-
-    async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
-        """Have vectors made of texts, likewise."""
-        return await self._paid(self._host.router.embed(self._call(model, request)))
-
-    def _call(self, model: str | None, request: Request) -> Call:
-        """Number a call: a second run of the handler finds its answer under the same number."""
-        index, self._calls = self._calls, self._calls + 1
-        model = self._host.model_for(model)
-        return Call(
-            spender=Spender(self._thread.id, self._agent.name, model),
-            root_thread_id=self._thread.root,
-            request=replace(request, model=model),
-            labels=self._thread.labels,
-            message_id=self._envelope.id,
-            index=index,
-        )
-
-    async def _paid(self, answer: Awaitable[A]) -> A:
-        """Wait for an answer; a refusal ends this run, or is the handler's own affair."""
-        try:
-            return await answer
-        except BudgetExhaustedError as error:
-            if self._host.on_exhausted == "fail":
-                raise
-            await self._park(error.shortfall)
-
-    def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
-        """Number a question; what comes back sends it, or takes up the one that an earlier run has sent."""
-        index, self._questions = self._questions, self._questions + 1
-        return partial(self._ask, index, recipient, message, timeout_s)
-
-    async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
-        question = self._thread.asked_before((self._envelope.id, index))
-        if question is None:
-            question = await self._host.put_question(
-                self._thread, self._agent, self._envelope, index, recipient, message
-            )
-        deadline = self._host.deadlines.set(timeout_s, question.wake)
-        try:
-            while question.open and question.parked is None and not deadline.passed:
-                await question.answered.wait()
-        finally:
-            self._host.deadlines.call_off(deadline)
-        if question.reply is not None:
-            return question.reply
-        if question.failure is not None:
-            raise AskFailedError(recipient, question.failure)
-        if question.parked is not None:
-            await self._park(question.parked)
-        raise AskTimeoutError(recipient, timeout_s)
-
-    async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
-        """Open a child thread, or take up the one that an earlier run of this handler has opened."""
-        index, self._questions = self._questions, self._questions + 1
-        birth = Birth(recipient, message, limits, budget)
-        try:
-            child = self._host.spawn_child(self._thread, self._agent, self._envelope, index, birth)
-        except BudgetExhaustedError as error:
-            if self._host.on_exhausted == "fail":
-                raise
-            await self._park(error.shortfall)
-        while child.result is None:
-            if child.blocked_by is not None:
-                await self._park(child.blocked_by)
-            await child.changed.wait()
-        return child.result
-
-    async def approval(self, what: str, detail: str) -> Decision:
-        """Return what a person has said, or wait for it."""
-        index, self._approvals = self._approvals, self._approvals + 1
-        name = approval_id(self._envelope.id, index, what, detail)
-        said = self.kept(decision_key(name))
-        if said is None:
-            await self._park(
-                Approval(
-                    id=name,
-                    thread_id=self._thread.id,
-                    root_thread_id=self._thread.root,
-                    agent=self._agent.name,
-                    message_id=self._envelope.id,
-                    what=what,
-                    detail=detail,
-                    asked_ns=self._runner.clock.now_ns(),
-                )
-            )
-        return msgspec.json.decode(said, type=Decision)
-
-    def state(self) -> dict[str, Any]:
-        """Return the agent's own dictionary for the thread."""
-        if self._lane.state is None:
-            self._lane.state = {}
-        return self._lane.state
-
-    def kept(self, key: str) -> bytes | None:
-        """Return what an earlier run of this handler, or a person, has left for this one."""
-        return self._thread.steps.get(self._envelope.id, {}).get(key)
-
-    def keep(self, key: str, value: bytes) -> None:
-        """Keep a value until the message is done."""
-        self._thread.steps.setdefault(self._envelope.id, {})[key] = value
-        self._runner.keeper.step(self._thread, self._envelope.id, key, value)
-
-    def budgets(self) -> tuple[BudgetState, ...]:
-        """Return every account that limits the thread."""
-        return self._host.registry.budgets(self._thread.id)
-
-    async def _park(self, waits: Waits) -> NoReturn:
-        """End this run from inside: the handler is cancelled, which no ``except Exception`` of its own can hold up."""
-        self._parked = waits
-        if self._scope is not None:  # else the run is over, and only a task that its handler has left behind is here
+    def cancel(self) -> None:
+        """Cut it short; a handler that does not end then is left behind after a while."""
+        if self._scope is not None:
             self._scope.cancel()
-        await anyio.sleep_forever()
-        raise AssertionError("sleeping for ever ends only by cancellation")
+        if self._leave_at is None and self._waiting is not None:
+            self._leave_at = self._runner.services.host.deadlines.set(LEAVE_BEHIND_S, self._waiting.leave_behind)
 
+    def _is_the_worker_s(self, error: BaseException) -> bool:
+        """Whether an exception is none of the handler's: its worker is cancelled, or closed with the event loop."""
+        if isinstance(error, GeneratorExit):
+            return self._waiting is not None and self._waiting.closed
+        return isinstance(error, asyncio.CancelledError) and anyio.current_effective_deadline() == -math.inf
 
-async def on_thread(handler: Handler, message: Message, ctx: Context) -> Output:
-    """Call a handler that is a plain function on a worker thread, where it may block without holding up the others."""
-    result = await anyio.to_thread.run_sync(handler, message, ctx, abandon_on_cancel=True)
-    if inspect.isawaitable(result):
-        return await result
-    return result
+    def _cut_short(self, runtime: HandlerRuntime, failure: BaseException | None) -> Ending:
+        """Say why, once the run is over."""
+        if self._thread.stopping:
+            return Stopped()
+        if runtime.parked is not None:
+            return Parked(runtime.parked)
+        agent = self._runner.agent
+        if self._for_thread:
+            return Failed(self._runner.services.host.worker_pool.busy(agent.name))
+        where = failure.where if isinstance(failure, LeftBehindError) else None
+        if self._on_thread:
+            where = defined_at(agent.handler)
+        return Failed(HandlerTimeoutError(agent.name, agent.timeout_s, where))
+
+    # -- deadlines ------------------------------------------------------------------------------------------------
+
+    def _set_deadline(self) -> None:
+        host, timeout_s = self._runner.services.host, self._runner.agent.timeout_s
+        self._deadline = host.deadlines.set(timeout_s, self.cancel)
+
+    def _end_deadlines(self) -> None:
+        deadlines = self._runner.services.host.deadlines
+        if self._deadline is not None:
+            deadlines.call_off(self._deadline)
+        if self._leave_at is not None:
+            deadlines.call_off(self._leave_at)
+
+    # -- plain functions ------------------------------------------------------------------------------------------
+
+    async def _plain(self, ctx: Context, runtime: HandlerRuntime) -> Output:
+        """Run a handler that is a plain function on a worker thread; its time runs from when it has one."""
+
+        def begun() -> None:
+            self._for_thread, self._on_thread = False, True
+            if self._deadline is not None:
+                self._runner.services.host.deadlines.call_off(self._deadline)
+                self._set_deadline()
+
+        self._for_thread = True
+        try:
+            result = await runtime.on_thread(partial(self._runner.agent.handler, self._envelope.payload, ctx), begun)
+        except asyncio.CancelledError:
+            raise  # the function may be at work still
+        except BaseException:
+            self._for_thread = self._on_thread = False
+            raise
+        self._on_thread = False
+        if inspect.isawaitable(result):
+            result = await result
+        return result

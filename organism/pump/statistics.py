@@ -3,6 +3,7 @@
 import msgspec
 
 from organism.bus.mailbox import MailboxStatistics
+from organism.pump.worker_pool import WorkerStatistics
 
 
 class PumpStatistics(msgspec.Struct, frozen=True):
@@ -13,6 +14,7 @@ class PumpStatistics(msgspec.Struct, frozen=True):
         stopped_agents: Agents that have failed too often, with the reason.
         paused_agents: Agents that an operator has told to wait.
         accepting: Whether new threads are taken.
+        workers: The worker threads of plain functions.
     """
 
     threads: int
@@ -22,3 +24,4 @@ class PumpStatistics(msgspec.Struct, frozen=True):
     stopped_agents: dict[str, str]
     paused_agents: frozenset[str] = frozenset()
     accepting: bool = True
+    workers: WorkerStatistics = WorkerStatistics()

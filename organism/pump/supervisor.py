@@ -1,10 +1,9 @@
 """Runs the messages of a lane one after another, and decides what follows when a handler fails."""
 
-import traceback
 from collections.abc import Awaitable
+from functools import partial
 
 import anyio
-import msgspec
 import structlog
 
 from organism.agents.agent import Agent
@@ -13,16 +12,20 @@ from organism.bus.approvals import Approval, Waits
 from organism.bus.routing import takes_by_name
 from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
-from organism.errors import OrganismError, Shortfall, UnknownRecipientError
+from organism.error_text import defined_at, describe, raised_at
+from organism.errors import Shortfall, UnknownRecipientError
 from organism.journal import JournalError
 from organism.messages import Envelope, is_runtime
 from organism.pump.delivery import Delivery
+from organism.pump.endings import Done, Ending, Parked, ProcessEndedError, Stopped
+from organism.pump.guard import stops_task
+from organism.pump.host import Host, Services
 from organism.pump.in_force import InForce
-from organism.pump.leash import Leash
+from organism.pump.leash import Leash, undisturbed
 from organism.pump.observed import observed
-from organism.pump.outgoing import Outgoing, resolve
 from organism.pump.restart import BACKOFF_MAX_S, RestartIntensity, backoff_s, reason_for, worth_retrying
-from organism.pump.run import Done, Ending, Host, Parked, ProcessEndedError, Run, Runner, Stopped
+from organism.pump.run import Run, Runner
+from organism.redaction import headline
 from organism.tracing import Work, trace_id_of
 from organism.usage.activity import ActivityFeed
 from organism.usage.events import AgentStopped, ApprovalRequested, Reported
@@ -59,6 +62,7 @@ class Supervisor:
         self._outbox = outbox
         self._clock = clock
         self._activity = activity
+        self._services = Services(host, in_force, self._keeper, clock)
         self._runners: dict[str, Runner] = {}
         self._intensity: dict[str, RestartIntensity] = {}
         self.stopped: dict[str, str] = {}
@@ -87,10 +91,32 @@ class Supervisor:
             if not self._refused(thread, lane, envelope):
                 while not await self._attempt(thread, lane, envelope, leash) and not thread.stopping:
                     pass
+        except BaseException as error:
+            if stops_task(error):
+                raise
+            self._broke(thread, lane, envelope, error)
         finally:
             if lane.handling is envelope:  # it waits for budget, or its thread is being ended: it is there as before
                 mailbox.put_back(envelope.size)
         return self._can_work(thread, lane)
+
+    def _broke(self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException) -> None:
+        """Be done with a message on which the pump itself has failed, whatever its handler has done to it.
+
+        The guard of last resort: a defect costs the message that it showed on, never the tasks that all share.
+        """
+        about = {"thread_id": thread.id, "agent": lane.agent, "message_id": envelope.id}
+        _log.critical("pump_failed", error=describe(error), exc_info=error, **about)
+        if lane.handling is not envelope:
+            return  # it was done already
+        try:
+            self._delivery.give_up(thread, envelope, "handler_failed", f"a defect of organism: {describe(error)}")
+            self._complete(thread, lane, envelope, lane.stored)
+        except Exception:  # noqa: BLE001 - it is told, and there is nobody above who could do better
+            _log.critical("pump_failed_again", exc_info=True, **about)
+            if lane.handling is envelope:
+                lane.handling = None
+                lane.pop()
 
     def _can_work(self, thread: Thread, lane: Lane) -> bool:
         return thread.status == "open" and bool(lane.queue) and lane.parked is None and lane.agent not in self.paused
@@ -120,13 +146,12 @@ class Supervisor:
             return self._runners[name]
         runner = self._runners.get(name)
         if runner is None or runner.agent is not agent:
-            runner = self._runners[name] = Runner(self._host, agent, self._keeper, self._clock)
+            runner = self._runners[name] = Runner(self._services, agent)
         return runner
 
     async def _attempt(self, thread: Thread, lane: Lane, envelope: Envelope, leash: Leash) -> bool:
         """Run the handler once; ``False`` when it failed and is to be run again."""
-        in_force = self._in_force
-        at_first, runs = in_force.agents, in_force.runs
+        runs = self._in_force.runs
         runner = self._runner_of(lane.agent)
         trace = thread.origin.trace
         if trace is not None:
@@ -141,21 +166,9 @@ class Supervisor:
         finally:
             runs.end()
         if isinstance(ending, Done):
-            try:
-                agents = in_force.agents if lane.agent in in_force.agents else at_first
-                outgoing = resolve(runner.agent, envelope, ending.drafts, agents, in_force.bounds)
-                state = encode_state(lane.state) if lane.state else b"{}"
-            except (OrganismError, TypeError) as error:
-                lane.forget_run()
-                if self._replaced(runner.agent):
-                    return await self._failed(thread, lane, envelope, error, runner.agent)
-                self._give_up(thread, lane, envelope, error)
-                return True
-            if full := self._finish(thread, lane, envelope, ending, outgoing, state):
-                with thread.stoppable():
-                    await self._delivery.carry_in(thread, full)
+            if full := self._finish(thread, lane, envelope, ending):
+                await undisturbed(partial(self._carry_in, thread, full))
             return True
-        lane.forget_run()
         if isinstance(ending, Parked):
             self._park(thread, lane, envelope, ending.waits)
             return True
@@ -163,15 +176,11 @@ class Supervisor:
             return True
         return await self._failed(thread, lane, envelope, ending.error, runner.agent)
 
-    def _finish(
-        self,
-        thread: Thread,
-        lane: Lane,
-        envelope: Envelope,
-        done: Done,
-        outgoing: tuple[Outgoing, ...],
-        state: bytes,
-    ) -> tuple[str, ...]:
+    async def _carry_in(self, thread: Thread, full: tuple[str, ...]) -> None:
+        with thread.stoppable():
+            await self._delivery.carry_in(thread, full)
+
+    def _finish(self, thread: Thread, lane: Lane, envelope: Envelope, done: Done) -> tuple[str, ...]:
         """Send what a handler has returned and mark its message done: one step, with no await, so one commit.
 
         Returns:
@@ -179,17 +188,17 @@ class Supervisor:
         """
         for name, result in done.reports:
             self._report(thread, lane.agent, name, result, done.trace)
-        full = self._delivery.send_out(thread, envelope, lane.agent, outgoing, done.trace)
+        full = self._delivery.send_out(thread, envelope, lane.agent, done.outgoing, done.trace)
         if envelope.reply_to is not None:
             self._delivery.fail_question(thread, envelope, "it ended without a reply")
-        self._complete(thread, lane, envelope, state)
+        self._complete(thread, lane, envelope, done.state)
         return full
 
-    async def _failed(self, thread: Thread, lane: Lane, envelope: Envelope, error: Exception, agent: Agent) -> bool:
+    async def _failed(self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException, agent: Agent) -> bool:
         """Count a failed run and wait before the next; ``True`` when there will be none."""
         if isinstance(error, JournalError):
             # Nothing was wrong with the message; it goes on when there is room on the disk again.
-            await _pause(thread, BACKOFF_MAX_S)
+            await undisturbed(partial(_pause, thread, BACKOFF_MAX_S))
             return False
         lane.attempts += 1
         again = worth_retrying(error) or self._replaced(agent)
@@ -198,7 +207,7 @@ class Supervisor:
             return True
         self._keeper.tried(lane, envelope)
         self._log_failure(thread, envelope, lane.attempts, error)
-        await _pause(thread, backoff_s(lane.attempts))
+        await undisturbed(partial(_pause, thread, backoff_s(lane.attempts)))
         return False
 
     def _replaced(self, agent: Agent) -> bool:
@@ -268,10 +277,10 @@ class Supervisor:
             question.parked = thread.lane(envelope.recipient).parked
             question.wake()
 
-    def _give_up(self, thread: Thread, lane: Lane, envelope: Envelope, error: Exception) -> None:
+    def _give_up(self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException) -> None:
         """Make a message a dead letter, and stop its agent if that is one too many."""
         reason = reason_for(error)
-        self._delivery.give_up(thread, envelope, reason, describe(error))
+        self._delivery.give_up(thread, envelope, reason, describe(error), self._where(lane.agent, error))
         self._complete(thread, lane, envelope, lane.stored)
         if reason == "handler_failed" and self._fails_too_often(lane.agent):
             self._stop(thread, lane.agent, error)
@@ -281,17 +290,22 @@ class Supervisor:
         failures = self._intensity.setdefault(agent, RestartIntensity())
         return failures.fail(self._clock.monotonic_ns(), bounds.restarts, int(bounds.restart_s * NS_PER_S))
 
-    def _stop(self, thread: Thread, agent: str, error: Exception) -> None:
+    def _stop(self, thread: Thread, agent: str, error: BaseException) -> None:
         bounds = self._in_force.bounds
         why = (
             f"agent {agent!r} has stopped: more than {bounds.restarts} of its messages failed within "
             f"{bounds.restart_s:g} s, the last one because: {describe(error)}"
         )
         self.stopped[agent] = why
-        _log.error("agent_stopped", agent=agent, reason=why)
+        _log.error("agent_stopped", agent=agent, reason=headline(why))
         self._outbox.emit(AgentStopped(thread_id=thread.id, root_thread_id=thread.root, agent=agent, reason=why))
 
-    def _log_failure(self, thread: Thread, envelope: Envelope, attempt: int, error: Exception) -> None:
+    def _where(self, agent: str, error: BaseException) -> str | None:
+        """Return ``file:line`` of what failed, or of the handler where it cannot be known any closer."""
+        known = self._in_force.agents.get(agent)
+        return raised_at(error) or (defined_at(known.handler) if known is not None else None)
+
+    def _log_failure(self, thread: Thread, envelope: Envelope, attempt: int, error: BaseException) -> None:
         _log.warning(
             "handler_failed",
             thread_id=thread.id,
@@ -300,42 +314,10 @@ class Supervisor:
             attempt=attempt,
             attempts=self._in_force.bounds.attempts,
             error=describe(error),
-            where=raised_at(error),
+            where=self._where(envelope.recipient, error),
         )
 
 
 async def _pause(thread: Thread, seconds: float) -> None:
     with thread.stoppable():
         await anyio.sleep(seconds)
-
-
-def encode_state(state: dict[str, object]) -> bytes:
-    """Write an agent's state as JSON.
-
-    Raises:
-        TypeError: If it holds what JSON cannot say.
-    """
-    try:
-        return msgspec.json.encode(state)
-    except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-        raise TypeError(f"ctx.state must hold only what JSON can say: {error}") from None
-
-
-def describe(error: Exception) -> str:
-    """Say an error in one line: ours as they are, others with their type."""
-    if isinstance(error, OrganismError):
-        return str(error)
-    if isinstance(error, ExceptionGroup):
-        return "; ".join(describe(inner) for inner in error.exceptions)
-    return f"{type(error).__name__}: {error}"
-
-
-def raised_at(error: Exception) -> str | None:
-    """Return ``file:line`` of where a stranger's error was raised; ours say what to do by themselves.
-
-    Not a traceback: rendered with its locals it would put prompts into the log.
-    """
-    if isinstance(error, OrganismError):
-        return None
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None

@@ -4,12 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 
 import anyio.abc
 import anyio.lowlevel
 
 from organism.bus.threads import Lane, Thread
-from organism.pump.leash import Leash
+from organism.pump.guard import guarded_call
+from organism.pump.leash import Leash, meant_for_us, undisturbed
 from organism.tracing import working
 
 _CALLED_MAX = 16
@@ -75,13 +77,28 @@ class Workers:
             while True:
                 self._called -= 1
                 await self._work_off(leash)
-                if len(self._idle) >= _IDLE_MAX:
+                if len(self._idle) >= _IDLE_MAX or leash.spent:
                     return
-                turn = asyncio.get_running_loop().create_future()
-                self._idle.append(turn)
-                await turn
+                if not await self._called_again():
+                    return
         finally:
             leash.let_go()
+
+    async def _called_again(self) -> bool:
+        """Wait until there is more to do; ``False`` when something that a handler has left behind cancels this task."""
+        turn = asyncio.get_running_loop().create_future()
+        self._idle.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if meant_for_us():
+                raise
+            if turn.cancelled():
+                return False
+            leash_task = asyncio.current_task()
+            if leash_task is not None:
+                leash_task.uncancel()  # it was called in the same instant, and nobody else is on the way
+        return True
 
     async def _work_off(self, leash: Leash) -> None:
         """Handle messages until no lane is ready."""
@@ -100,8 +117,12 @@ class Workers:
                 else:
                     lane.running = False
                     thread.running -= 1
-                    self._rest(thread)
+                    guarded_call(partial(self._rest, thread), "seeing whether a thread is over", thread_id=thread.id)
             turns += 1
-            if turns == _TURNS:
+            if turns == _TURNS or leash.spent:
                 turns = 0
-                await anyio.lowlevel.checkpoint()
+                await undisturbed(anyio.lowlevel.checkpoint)
+            if leash.spent:
+                break
+        if leash.spent and self._ready:
+            self._call()  # another takes over: something may still cancel this task

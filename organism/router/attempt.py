@@ -3,26 +3,36 @@
 An attempt runs in a task of the router's own, not of its caller. So nothing that happens to the caller (a deadline,
 a terminated thread, a second cancellation in the same breath) can keep the real usage out of the ledger: a cancelled
 caller goes at once, and the attempt reads on for a bounded time before the whole hold is charged.
+
+The adapter runs in a task of its own again, because it is a stranger's: when its time is up the attempt is resolved,
+whether the adapter lets itself be cancelled or not.
 """
 
 import math
+from collections.abc import Awaitable
+from functools import partial
+from threading import get_ident
 
 import anyio
 import msgspec
 
-from organism.amounts import Amounts, TokenUsage
+from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.calibration import Guess
-from organism.budget.estimate import output_tokens_from_text
 from organism.budget.holds import HeldCall
+from organism.error_text import describe, shown
 from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.foreign import ForeignTask, encodable, failure_of
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request, TextSink
 from organism.pricing.rates import Rates, cost_nanousd
+from organism.router.adapters import Adapters
+from organism.router.checked_answers import checked_answer, checked_failure
 from organism.router.circuit import Health
 from organism.router.gate import Passage
+from organism.router.partial_usage import completed_usage, is_hidden, missing_sides
 from organism.router.plan import Route
 from organism.router.prices import Prices, rates_for
 from organism.usage.attempts import Outcome
@@ -87,9 +97,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         started_ns: When it was let out, on the monotonic clock; negative before that.
         on_text: Where pieces of the answer go.
         scope: Ends the exchange with the provider; no cancellation from outside does.
-        done: Set once it is resolved.
+        done: Set once its caller need not wait any more: it is resolved, or the caller's own ``on_text`` has failed.
         result: The answer, or why there is none.
         abandoned: Whether its caller has gone.
+        listener_error: What ``on_text`` has failed with: the caller's own error, and none of the provider's.
     """
 
     record: CallRecord
@@ -109,8 +120,11 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     done: anyio.Event = msgspec.field(default_factory=anyio.Event)
     result: Answer | ProviderError | None = None
     abandoned: bool = False
+    listener_error: BaseException | None = None
     _latest: float = math.inf
     _heard: bool = False
+    _over: bool = False
+    _thread: int = 0
 
     def drain(self, within_s: float) -> None:
         """Let go of the caller: read on silently for the real usage, but not for long."""
@@ -120,34 +134,71 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self.scope.deadline = min(self.scope.deadline, self._latest)
 
     def pass_text(self, piece: str) -> None:
-        """Take a sign of life, and hand its text, if it has any, to whoever still listens."""
+        """Take a sign of life, and hand its text, if it has any, to whoever still listens.
+
+        Raises:
+            TypeError: To the adapter, which has handed over something else than text.
+            RuntimeError: To the adapter, which calls from a thread where nothing of ours may be touched.
+        """
+        if not isinstance(piece, str):
+            raise TypeError(f"on_text takes a piece of text, not {shown(piece)}")
+        if get_ident() != self._thread:
+            raise RuntimeError("on_text must be called in the event loop's own thread")
+        if self._over:
+            return
         self._heard = True
         self._allow(self.between_tokens_s)
         if piece and self.on_text is not None:
-            self.on_text(piece)
+            self.listener_error = failure_of(self.on_text, encodable(piece))
+            if self.listener_error is not None:
+                self.on_text = None
+                self.done.set()
 
     def _allow(self, silence_s: float | None) -> None:
         silent_until = math.inf if silence_s is None else anyio.current_time() + silence_s
         self.scope.deadline = min(self._latest, silent_until)
 
-    async def exchange(self, provider: Provider) -> None:
-        """Talk to the provider and set :attr:`result`; an exchange whose task is killed leaves it ``None``."""
+    async def exchange(self, provider: Provider, adapters: Adapters) -> None:
+        """Talk to the provider and set :attr:`result`; an exchange whose task is killed leaves it ``None``.
+
+        Args:
+            provider: Whom to ask.
+            adapters: Where its adapter runs, and stays if it does not end in time.
+        """
         begun_s = anyio.current_time()
+        self._thread = get_ident()
         self._latest = min(self._latest, begun_s + self.timeout_s, self.deadline_s)
         sink = self.pass_text if self.on_text is not None else None
         self._allow(self.first_token_s if sink is not None else None)
+        work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
         with self.scope:
-            try:
-                if isinstance(self.request, EmbeddingRequest):
-                    self.result = await provider.embed(self.request)
-                else:
-                    self.result = await provider.complete(self.request, sink)
-            except ProviderError as error:
-                self.result = error
-            except Exception as error:  # noqa: BLE001 - an adapter's own bug must still be charged, and is raised by the router
-                self.result = UncertainError(self.route.provider, f"unexpected {type(error).__name__}: {error}")
-        if self.result is None:
-            self.result = UncertainError(self.route.provider, self._what_was_late(begun_s))
+            await work.wait()
+        in_time = work.done
+        if not in_time:
+            await work.stop()
+        self._over = True
+        self.result = self._result_of(work, self._what_was_late(begun_s) if not in_time else None)
+
+    def _ask(self, provider: Provider, sink: TextSink | None) -> Awaitable[Answer]:
+        if isinstance(self.request, EmbeddingRequest):
+            return provider.embed(self.request)
+        return provider.complete(self.request, sink)
+
+    def _result_of(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
+        """Return what came of the adapter's work.
+
+        Args:
+            work: The work.
+            late: What it was late with, if its time was up before it had ended.
+        """
+        if late is not None and (not work.done or isinstance(work.error, anyio.get_cancelled_exc_class())):
+            return UncertainError(self.route.provider, late)
+        if work.error is not None:
+            return checked_failure(work.error, self.route.provider)
+        try:
+            return checked_answer(work.value, self.request, self.route.provider)
+        except UncertainError as error:
+            return error
 
     def _what_was_late(self, begun_s: float) -> str:
         now_s = anyio.current_time()
@@ -180,7 +231,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             case RejectedError() as error:
                 return Charge(outcome="released", error=str(error))
             case Completion() | Embeddings() as answer:
-                return self._charge_answer(answer, prices)
+                try:
+                    return self._charge_answer(answer, prices)
+                except Exception as error:  # noqa: BLE001 - whatever is odd about an answer, its hold covers it
+                    return self._whole_hold("disputed", f"its cost cannot be worked out: {describe(error)}")
             case ProviderError() as error:
                 return self._whole_hold("worst_case", str(error))
             case None:
@@ -189,22 +243,18 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     def _charge_answer(self, answer: Answer, prices: Prices) -> Charge:
         if answer.usage_error is not None:
             return self._whole_hold("disputed", answer.usage_error, answer.model)
+        missing = missing_sides(answer, self.request)
+        if answer.usage is None and is_hidden(answer, self.request):
+            return self._whole_hold("estimated", "no usage, and more may have been generated than shows", answer.model)
         rates = self._rates_of_answer(answer, prices)
-        outcome: Outcome = "settled"
-        usage = answer.usage
-        if usage is None or (not usage.output_total and answer.generated):
-            # Missing is not zero, and zero tokens beside a visible answer is not a count.
-            if self.request.asks_to_think:
-                return self._whole_hold("estimated", "no usage, and its thinking cannot be seen", answer.model)
-            outcome = "estimated"
-            usage = TokenUsage(input=self.record.input_tokens, output=output_tokens_from_text(answer.generated))
+        usage = completed_usage(answer, self.request, missing, self.record.input_tokens, self.held.output_cap)
         cost, source = (cost_nanousd(rates, usage), rates.source) if rates is not None else (None, None)
-        if answer.cost_nanousd is not None and outcome == "settled":
+        if answer.cost_nanousd is not None and (not missing or answer.cost_nanousd > (cost or 0)):
             cost, source, rates = answer.cost_nanousd, PROVIDER_SAYS, None
         if cost is not None and self._beyond_belief(usage, cost):
             return self._whole_hold("disputed", f"usage of {usage.total} tokens is beyond belief", answer.model)
         return Charge(
-            outcome=outcome,
+            outcome="estimated" if missing else "settled",
             usage=usage,
             cost_nanousd=cost,
             price_source=source,
@@ -223,7 +273,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         held = self.held.amounts
         much = usage.total > _DOUBTFUL_FACTOR * max(1, held.tokens)
         dear = self.rates is not None and cost > _DOUBTFUL_FACTOR * max(1, held.cost_nanousd)
-        return cost > _DOUBTFUL_NANOUSD and (much or dear)
+        return cost > CALL_NANOUSD_MAX or (cost > _DOUBTFUL_NANOUSD and (much or dear))
 
     def _whole_hold(self, outcome: Outcome, error: str, response_model: str | None = None) -> Charge:
         return Charge(

@@ -56,6 +56,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         labels: The thread's labels.
         message_id: The message whose handling asks; empty when none does, and then the answer is not remembered.
         index: Which call of that handling it is, counted from 0: the same in every run of the handler.
+        asked_s: When it was asked for, on the event loop's clock: its deadline counts from there; ``None`` for now.
+        digest: Of the request; filled in by the router.
     """
 
     spender: Spender
@@ -64,6 +66,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     message_id: str = ""
     index: int = 0
+    asked_s: float | None = None
+    digest: str = ""
 
 
 class RouterStatistics(msgspec.Struct, frozen=True):

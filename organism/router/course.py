@@ -17,15 +17,15 @@ class Course:
         call_id: Names it in events.
         planned: How it is to be made.
         settings: How calls are made.
-        now_s: When it begins; its deadline counts from here.
+        deadline_s: When it must be over, on the event loop's clock.
     """
 
-    def __init__(self, call: Call, call_id: str, planned: Planned, settings: RouterSettings, now_s: float) -> None:
+    def __init__(self, call: Call, call_id: str, planned: Planned, settings: RouterSettings, deadline_s: float) -> None:
         self.call = call
         self.call_id = call_id
         self.plan = planned.plan
         self.itinerary = planned.itinerary
-        self.deadline_s = now_s + settings.deadline_s
+        self.deadline_s = deadline_s
         self.attempts = 0
         self._settings = settings
         self._wanted = self.itinerary.next()

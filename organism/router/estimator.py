@@ -9,6 +9,7 @@ from organism.budget.estimate import input_tokens_strict
 from organism.llm.provider import Provider, Request
 from organism.pricing.names import undated
 from organism.router.call import Estimate
+from organism.router.checked_requests import checked_extra_tokens, unbounded
 from organism.router.plan import Route
 
 
@@ -47,11 +48,18 @@ class InputEstimator:
             UnboundedError: If nothing bounds what an image or a file of it costs there.
             UnsupportedError: If the provider serves no requests of its kind.
         """
-        extra = self._providers[route.provider].extra_tokens(request)
+        extra = self._extra_tokens(route.provider, request)
         if self._estimate == "strict":
             return InputEstimate(input_tokens_strict(request.texts()) + extra)
         guess = self._calibration.guess(_family(route), request.texts())
         return InputEstimate(guess.tokens + extra, None if extra else guess)
+
+    def _extra_tokens(self, provider: str, request: Request) -> int:
+        try:
+            tokens: object = self._providers[provider].extra_tokens(request)
+        except BaseException as error:  # noqa: BLE001 - an adapter may raise anything; nothing has left, so nothing is owed
+            raise unbounded(error, provider) from None
+        return checked_extra_tokens(tokens, provider)
 
     def learn(self, route: Route, guess: Guess | None, input_tokens: int) -> None:
         """Take note of what an attempt's input was by the provider's own count."""

@@ -3,12 +3,10 @@
 An answer is kept in the same step as the settlement that paid for it, so no crash can come between the two.
 """
 
-from hashlib import sha256
-
 import msgspec
 
 from organism.journal import Drop, Journal, Keep
-from organism.llm.provider import Answer, Request
+from organism.llm.provider import Answer
 
 PAID = "paid:"
 """What the keys of paid answers begin with in the journal."""
@@ -44,21 +42,28 @@ class Memo:
     def __len__(self) -> int:
         return sum(len(messages) for messages in self._answers.values())
 
-    def find(self, thread_id: str, message_id: str, index: int, request: Request) -> Answer | None:
-        """Return the paid answer to this very request, or ``None``: a handler that asks anew pays anew."""
+    def find(self, thread_id: str, message_id: str, index: int, digest: str) -> Answer | None:
+        """Return the paid answer to this very request, or ``None``: a handler that asks anew pays anew.
+
+        Args:
+            thread_id: The thread.
+            message_id: The message whose handling asks.
+            index: Which call of that handling it is.
+            digest: The request's; see :func:`organism.router.checked_requests.checked_request`.
+        """
         if (messages := self._answers.get(thread_id)) is None:
             return None
         paid = messages.get(message_id, {}).get(index)
-        return paid.answer if paid is not None and paid.digest == _digest(request) else None
+        return paid.answer if paid is not None and paid.digest == digest else None
 
-    def keep(self, thread_id: str, message_id: str, index: int, request: Request, answer: Answer) -> None:
+    def keep(self, thread_id: str, message_id: str, index: int, digest: str, answer: Answer) -> None:
         """Remember a paid answer until its message is done.
 
         Of two answers to one hedged call the first counts, in every run of the handler.
         """
-        if self.find(thread_id, message_id, index, request) is not None:
+        if self.find(thread_id, message_id, index, digest) is not None:
             return
-        paid = PaidAnswer(message_id, index, _digest(request), answer)
+        paid = PaidAnswer(message_id, index, digest, answer)
         self.restore(thread_id, paid)
         self._journal.append(Keep(_key(paid), thread_id, paid))
 
@@ -80,7 +85,3 @@ class Memo:
 
 def _key(paid: PaidAnswer) -> str:
     return f"{PAID}{paid.message_id}:{paid.index}"
-
-
-def _digest(request: Request) -> str:
-    return sha256(msgspec.json.encode(request)).hexdigest()

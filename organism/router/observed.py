@@ -8,6 +8,7 @@ from typing import Self
 from msgspec.structs import replace
 
 from organism.clock import Clock
+from organism.error_text import with_type
 from organism.errors import BudgetExhaustedError
 from organism.llm.provider import Answer
 from organism.router.attempt import Attempt
@@ -95,7 +96,7 @@ class ObservedCall:
             streamed=self._streamed,
             finish_reason=answer.finish_reason if answer is not None else None,
             shortfall=exc.shortfall if isinstance(exc, BudgetExhaustedError) else None,
-            error=None if exc is None else f"{type(exc).__name__}: {exc}",
+            error=None if exc is None else with_type(exc),
             trace=self.trace,
             parent_trace=self._parent_trace,
             content=self._content() if self._feed.wants_content else None,

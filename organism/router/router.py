@@ -13,13 +13,16 @@ from typing import Self, TypeVar
 import anyio
 import anyio.abc
 import structlog
+from msgspec.structs import replace
 
 from organism.amounts import BudgetState
 from organism.budget.calibration import Calibration
 from organism.budget.holds import Settlement, Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
+from organism.error_text import describe, shown
 from organism.errors import (
+    ConfigError,
     ProviderError,
     RejectedError,
     StoppedError,
@@ -32,9 +35,12 @@ from organism.llm.answers import Completion
 from organism.llm.embeddings import Embeddings
 from organism.llm.provider import Answer, Provider, Request, TextSink
 from organism.messages import BudgetWarning
+from organism.router.adapters import Adapters
 from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
+from organism.router.checked_requests import checked_request
+from organism.router.concurrency import ThreadConcurrency
 from organism.router.course import Course
 from organism.router.gate import ProviderGate
 from organism.router.gates import ReplacedError
@@ -104,7 +110,8 @@ class LLMRouter:
         self._setup = Setup(models, providers, prices, settings or RouterSettings(), self._around)
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
-        self._slots: dict[str, anyio.Semaphore] = {}
+        self._in_flight = ThreadConcurrency(self.settings.calls_in_flight)
+        self._adapters = Adapters()
         self.memo = Memo(journal)
         self._tasks: anyio.abc.TaskGroup | None = None
 
@@ -125,6 +132,7 @@ class LLMRouter:
                 await self.wait_idle(thread_id)
         # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
         await tasks.__aexit__(None, None, None)
+        await self._adapters.end()
 
     @property
     def models(self) -> Mapping[str, ModelPlan]:
@@ -152,16 +160,11 @@ class LLMRouter:
         if self._tasks is None:
             raise StoppedError
         before, self._setup = self._setup, Setup(models, providers, prices, settings, self._around, self._setup)
-        more = settings.calls_in_flight - before.settings.calls_in_flight
-        for slots in self._slots.values():
-            for _ in range(more):
-                slots.release()
-            for _ in range(-more):
-                self._tasks.start_soon(slots.acquire)  # takes a place away, when its turn comes
+        self._in_flight.change(settings.calls_in_flight, self._tasks)
         kept = {id(provider) for provider in providers.values()}
         for name, provider in before.providers.items():
             if id(provider) not in kept:
-                self._tasks.start_soon(_close_unused, before.gates[name], provider)
+                self._tasks.start_soon(self._close_unused, before.gates[name], provider)
 
     async def complete(self, call: Call, on_text: TextSink | None = None) -> Completion:
         """Make a call and charge it to its thread, or return the answer that an earlier run has paid for.
@@ -171,6 +174,7 @@ class LLMRouter:
             on_text: Called with each piece of the answer as it arrives.
 
         Raises:
+            ConfigError: The request cannot be sent as it is; nothing was sent or charged.
             BudgetExhaustedError: A limit refused the call; nothing was sent or charged.
             UnpricedError: A USD limit is in force and the model has no price; nothing was sent or charged.
             UnboundedError: Nothing bounds what an image or a file costs; nothing was sent or charged.
@@ -197,16 +201,19 @@ class LLMRouter:
 
     async def _answer(self, call: Call, on_text: TextSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""
-        paid = self.memo.find(call.spender.thread_id, call.message_id, call.index, call.request)
+        if on_text is not None and not callable(on_text):
+            raise ConfigError(f"it must be a function of a text, not {shown(on_text)}", path="on_text")
+        checked = checked_request(call.request)
+        call = replace(call, request=checked.request, digest=checked.digest)
+        paid = self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)
         if paid is not None:
             return paid
         call_id = self._ids.next("call")
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
+        deadline_s = (anyio.current_time() if call.asked_s is None else call.asked_s) + self.settings.deadline_s
         with observed:
-            async with self._slot(call.spender.thread_id):
-                course = Course(
-                    call, call_id, self._plan(call, call_id), self._setup.settings, now_s=anyio.current_time()
-                )
+            async with self._in_flight.place(call.spender.thread_id, call.spender.model, deadline_s):
+                course = Course(call, call_id, self._plan(call, call_id), self._setup.settings, deadline_s)
                 return observed.answered(await self._attempts(course, observed, on_text))
 
     def _plan(self, call: Call, call_id: str) -> Planned:
@@ -254,13 +261,6 @@ class LLMRouter:
 
     # -- steps of a call ------------------------------------------------------------------------------------------
 
-    def _slot(self, thread_id: str) -> anyio.Semaphore:
-        """Return the thread's places in flight, made on first use and gone with its last attempt."""
-        if (slots := self._slots.get(thread_id)) is None:
-            slots = anyio.Semaphore(self._setup.settings.calls_in_flight, fast_acquire=True)
-            self._slots[thread_id] = slots
-        return slots
-
     async def _attempt(self, setup: Setup, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Ended:
         """Make the next attempt, and where the model is hedged another beside it if it is slow."""
 
@@ -302,6 +302,8 @@ class LLMRouter:
         self._tasks.start_soon(self._perform, setup, call, attempt)
         try:
             await attempt.done.wait()
+            if attempt.listener_error is not None:
+                raise _raisable(attempt.listener_error)
         except BaseException:
             attempt.drain(setup.settings.drain_s)
             raise
@@ -310,14 +312,24 @@ class LLMRouter:
         return attempt.result
 
     async def _perform(self, setup: Setup, call: Call, attempt: Attempt) -> None:
-        """Run an attempt to its settlement; there is no await between its end and the ledger."""
+        """Run an attempt to its settlement; there is no await between its end and the ledger.
+
+        Nothing is raised: this is a task of the router, and with it would end the calls of everybody else.
+        """
         try:
-            await attempt.exchange(setup.providers[attempt.route.provider])
-        finally:
+            await attempt.exchange(setup.providers[attempt.route.provider], self._adapters)
+        except BaseException as error:  # noqa: BLE001 - of an exchange that was killed, too, somebody waits for the end
+            _log.error("exchange_cut_off", provider=attempt.route.provider, error=describe(error))
+        charge: Charge | None = None
+        try:
             charge = self._resolve(setup, call, attempt)
             if charge.outcome == "settled":
                 setup.estimator.learn(attempt.route, attempt.guess, charge.usage.input_total)
-            attempt.passage.leave(attempt.health, tokens=charge.usage.total, failure=charge.error)
+        except Exception as error:  # noqa: BLE001 - told of with its traceback
+            _log.exception("attempt_not_settled", call_id=attempt.record.call_id, error=describe(error))
+        finally:
+            tokens, failure = (None, None) if charge is None else (charge.usage.total, charge.error)
+            attempt.passage.leave(attempt.health, tokens=tokens, failure=failure)
             attempt.done.set()
             self._forget(attempt)
 
@@ -339,7 +351,7 @@ class LLMRouter:
             abandoned=attempt.abandoned,
         )
         if isinstance(attempt.result, Answer) and call.message_id:
-            self.memo.keep(call.spender.thread_id, call.message_id, call.index, call.request, attempt.result)
+            self.memo.keep(call.spender.thread_id, call.message_id, call.index, call.digest, attempt.result)
         for warning in settled.warnings if isinstance(settled, Settlement) else ():
             self._warn(attempt.record, warning)
         return charge
@@ -358,9 +370,18 @@ class LLMRouter:
             if (idle := self._idle.pop(thread_id, None)) is not None:
                 idle.set()
 
+    async def close_provider(self, name: str, provider: Provider) -> None:
+        """Free what an adapter holds; never raises, and does not wait for ever."""
+        await self._adapters.close(name, provider)
+
+    async def _close_unused(self, gate: ProviderGate, provider: Provider) -> None:
+        """Close a provider that has been replaced when nothing is asked of it any more."""
+        await gate.wait_unused()
+        await self.close_provider(gate.provider, provider)
+
     def close_thread(self, thread_id: str) -> None:
         """Free what is kept for a thread that has ended."""
-        self._slots.pop(thread_id, None)
+        self._in_flight.forget(thread_id)
         self.memo.forget_thread(thread_id)
 
 
@@ -371,11 +392,6 @@ def _expect(kind: type[A], answer: Answer) -> A:
     return answer
 
 
-async def _close_unused(gate: ProviderGate, provider: Provider) -> None:
-    """Close a provider that has been replaced when nothing is asked of it any more."""
-    await gate.wait_unused()
-    try:
-        with anyio.CancelScope(shield=True):
-            await provider.aclose()
-    except Exception as error:  # noqa: BLE001 - whatever an adapter's end raises must not end the calls of the others
-        _log.warning("provider_not_closed", provider=gate.provider, error=f"{type(error).__name__}: {error}")
+def _raisable(error: BaseException) -> Exception:
+    """Return what a caller is told of its own ``on_text``; an order to end, raised there, is no order to its caller."""
+    return error if isinstance(error, Exception) else RuntimeError(f"on_text failed with {describe(error)}")

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from organism.agents.tools import ToolOutput, ToolServerError
+from organism.error_text import describe, in_one_line
 from organism.errors import MissingExtraError
 from organism.llm.requests import ImagePart, TextPart, Tool
 
@@ -30,6 +31,7 @@ _CONNECT_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 10.0
 _LOG_TAIL_BYTES = 2000
 _PAGES_MAX = 100
+_WORDS_MAX = 300
 _EVENT_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -175,7 +177,7 @@ class MCPServer:
                     await self._lost.wait()
             except Exception as error:  # noqa: BLE001 - what a foreign program may do to us is told to whoever needs it
                 self._failure = _words(error) + _last_words(log)
-                _log.warning("tool_server_failed", server=self.name, error=self._failure)
+                _log.warning("tool_server_failed", server=self.name, failure=self._failure)
                 if not opened:
                     self._opened()
             finally:
@@ -253,7 +255,7 @@ def _words(error: BaseException) -> str:
     """Say an error in one line: of a group the first, since the SDK runs in task groups of its own."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return describe(error)[:_WORDS_MAX]
 
 
 def _last_words(log: TextIO) -> str:
@@ -261,4 +263,4 @@ def _last_words(log: TextIO) -> str:
     log.seek(0, os.SEEK_END)
     log.seek(max(0, log.tell() - _LOG_TAIL_BYTES))
     lines = log.read().strip().splitlines()
-    return f"; it said: {lines[-1][:200]}" if lines else ""
+    return f"; it said: {in_one_line(lines[-1], 200)}" if lines else ""

@@ -8,16 +8,15 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 import msgspec
-import structlog
 
 from organism.errors import Shortfall
+from organism.foreign import failure_of
 from organism.journal import GroupWritten
 from organism.usage.attempts import Operation
+from organism.usage.listeners import Failures, check_callback
 
 RunOutcome = Literal["done", "failed", "parked", "cancelled"]
 """How a run of a handler ended. ``cancelled``: its thread was ended by order."""
-
-_log = structlog.get_logger("organism.usage")
 
 
 class HandlerRan(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,33 +126,33 @@ class ActivityFeed:
         self.tracer: Tracer | None = None
         self.wants_content = False
         self.active = False
-        self._observers: tuple[Observer, ...] = ()
-        self._failed = 0
+        self._observers: tuple[tuple[Observer, Failures], ...] = ()
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Have a function called with every activity; what it raises is logged and harms nobody.
 
         Returns:
             A function that ends it.
+
+        Raises:
+            TypeError: If it is no plain function.
         """
-        self._observers = (*self._observers, observer)
+        check_callback(observer)
+        entry = (observer, Failures(observer, "observer_failed"))
+        self._observers = (*self._observers, entry)
         self.active = True
 
         def stop() -> None:
-            self._observers = tuple(other for other in self._observers if other is not observer)
+            self._observers = tuple(other for other in self._observers if other is not entry)
             self.active = bool(self._observers)
 
         return stop
 
     def publish(self, activity: Activity) -> None:
         """Tell all observers; never raises."""
-        for observer in self._observers:
-            try:
-                observer(activity)
-            except Exception as error:  # noqa: BLE001 - an observer's bug must not reach the pump
-                self._failed += 1
-                if self._failed & (self._failed - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: no log storms
-                    _log.error("observer_failed", error=f"{type(error).__name__}: {error}", errors=self._failed)
+        for observer, failures in self._observers:
+            if (failure := failure_of(observer, activity)) is not None:
+                failures.add(failure)
 
     def begin(self, parent: str | None) -> str | None:
         """Return the trace context of a thread that begins."""

@@ -5,27 +5,24 @@ cut off with an error of its own. The ledger does not depend on anybody listenin
 """
 
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Self, overload
 
 import anyio
 import msgspec
-import structlog
 
+from organism.error_text import shown
 from organism.errors import OrganismError
 from organism.usage.events import AnyEvent, ThreadClosed, UsageEvent
+from organism.usage.listeners import EventCallback, Listener, is_about, wanted_types
 from organism.usage.totals import RunningTotals, UsageTotals
-
-EventCallback = Callable[[AnyEvent], None]
 
 DEFAULT_CAPACITY = 10_000
 """Events a subscriber may be behind before it is cut off."""
 
 _THREADS_KEPT = 10_000
 """Closed threads whose sums are kept; the sums over all threads count them for ever."""
-
-_log = structlog.get_logger("organism.usage")
 
 
 class SlowConsumerError(OrganismError):
@@ -66,7 +63,7 @@ class Subscription:
         """Take an event that is wanted; ``False`` when the subscriber is too slow and gets no more."""
         if self.types and not isinstance(event, self.types):
             return True
-        if self._thread_id is not None and self._thread_id not in (event.thread_id, event.root_thread_id):
+        if not is_about(event, self._thread_id):
             return True
         if len(self._events) >= self._capacity:
             self._overflowed = True
@@ -112,8 +109,7 @@ class UsageTracker:
 
     def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
-        self._callbacks: dict[int, tuple[EventCallback, tuple[type, ...]]] = {}
-        self._next_callback = 0
+        self._listeners: list[Listener] = []
         self._wanted: dict[type, bool] = {}
         self._callback_errors = 0
         self._cut_off = 0
@@ -134,16 +130,15 @@ class UsageTracker:
             self._subscriptions.remove(subscription)
             self._wanted.clear()
             self._cut_off += 1
-        for key, (callback, types) in list(self._callbacks.items()):
-            if not types or isinstance(event, types):
-                self._call(key, callback, event)
+        for listener in tuple(self._listeners):
+            self._callback_errors += not listener.tell(event)
 
     def heard(self, kind: type[AnyEvent]) -> bool:
         """Whether anybody listens to this kind of event."""
         wanted = self._wanted.get(kind)
         if wanted is None:
             listeners = [subscription.types for subscription in self._subscriptions]
-            listeners += [types for _, types in self._callbacks.values()]
+            listeners += [listener.types for listener in self._listeners]
             wanted = self._wanted[kind] = any(not types or issubclass(kind, types) for types in listeners)
         return wanted
 
@@ -151,47 +146,93 @@ class UsageTracker:
         """Add up an event of an earlier process, without telling anybody."""
         self._add(event)
 
+    @overload
     def subscribe(
-        self, *types: type[AnyEvent], thread_id: str | None = None, capacity: int = DEFAULT_CAPACITY
-    ) -> Subscription:
-        """Listen from now on.
+        self, *wanted: type[AnyEvent], thread_id: str | None = None, capacity: int = DEFAULT_CAPACITY
+    ) -> Subscription: ...
+
+    @overload
+    def subscribe(
+        self, callback: EventCallback, /, *wanted: type[AnyEvent], thread_id: str | None = None
+    ) -> Listener: ...
+
+    def subscribe(
+        self,
+        *wanted: type[AnyEvent] | EventCallback,
+        thread_id: str | None = None,
+        capacity: int = DEFAULT_CAPACITY,
+    ) -> Subscription | Listener:
+        """Listen from now on: iterate over what this returns, or have a function called with each event.
+
+        ``async for event in usage.subscribe(UsageEvent)``, or ``usage.subscribe(print, UsageEvent)``.
 
         Args:
-            types: The kinds of events wanted; all when none is named.
+            wanted: The kinds of events wanted, all when none is named; before them a function of an event, if that is
+                to be called instead. It must not block; what it raises is logged and harms nobody.
             thread_id: Only events of this thread and its descendants.
-            capacity: How many events the reader may be behind.
+            capacity: How many events a reader may be behind.
+
+        Returns:
+            What to iterate over, or for a function what ends it when it is called; :meth:`unsubscribe` ends both.
+
+        Raises:
+            TypeError: If one of these is something else.
+            ValueError: If the capacity is below 1.
         """
+        if not (thread_id is None or isinstance(thread_id, str)):
+            raise TypeError(f"thread_id is the id of a thread, not {shown(thread_id)}")
+        if wanted and not isinstance(wanted[0], type) and callable(wanted[0]):
+            return self._listen(Listener(wanted[0], wanted_types(wanted[1:]), thread_id, self._end))
+        types = wanted_types(wanted)
+        if isinstance(capacity, bool) or not isinstance(capacity, int):
+            raise TypeError(f"capacity is a number of events, not {shown(capacity)}")
+        if capacity < 1:
+            raise ValueError(f"capacity is at least 1 event, not {capacity}")
         subscription = Subscription(self, types, thread_id, capacity)
         self._subscriptions.append(subscription)
         self._wanted.clear()
         return subscription
 
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """Stop telling a subscription; it may have been stopped before."""
+    def unsubscribe(self, subscription: Subscription | Listener) -> None:
+        """Stop telling a subscription or a function; it may have been stopped before.
+
+        Raises:
+            TypeError: If it is nothing that :meth:`subscribe` has returned.
+        """
+        if isinstance(subscription, Listener):
+            self._end(subscription)
+            return
+        if not isinstance(subscription, Subscription):
+            raise TypeError(f"unsubscribe takes what subscribe has returned, not {shown(subscription)}")
         subscription.end()
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
             self._wanted.clear()
 
-    def on_event(self, callback: EventCallback, *types: type[AnyEvent]) -> Callable[[], None]:
+    def on_event(self, callback: EventCallback, *types: type[AnyEvent]) -> Listener:
         """Have a function called with every event of these kinds; what it raises is logged and harms nobody.
 
         Args:
-            callback: The function.
+            callback: The function; it must not block.
             types: The kinds of events wanted; all when none is named.
 
         Returns:
-            A function that ends it.
+            What ends it when it is called.
+
+        Raises:
+            TypeError: If it is no plain function of an event, or one of the types is no kind of event.
         """
-        key, self._next_callback = self._next_callback, self._next_callback + 1
-        self._callbacks[key] = (callback, types)
+        return self._listen(Listener(callback, wanted_types(types), None, self._end))
+
+    def _listen(self, listener: Listener) -> Listener:
+        self._listeners.append(listener)
         self._wanted.clear()
+        return listener
 
-        def stop() -> None:
-            self._callbacks.pop(key, None)
-            self._wanted.clear()
-
-        return stop
+    def _end(self, listener: Listener) -> None:
+        listener.ended = True
+        self._listeners = [other for other in self._listeners if other is not listener]
+        self._wanted.clear()
 
     def close(self) -> None:
         """End all subscriptions after what they have."""
@@ -221,7 +262,7 @@ class UsageTracker:
         """Count listeners."""
         return TrackerStatistics(
             subscribers=len(self._subscriptions),
-            callbacks=len(self._callbacks),
+            callbacks=len(self._listeners),
             callback_errors=self._callback_errors,
             cut_off=self._cut_off,
         )
@@ -237,19 +278,6 @@ class UsageTracker:
             self._closed_threads.append(thread_id)
         while len(self._closed_threads) > _THREADS_KEPT:
             self._threads.pop(self._closed_threads.popleft(), None)
-
-    def _call(self, key: int, callback: EventCallback, event: AnyEvent) -> None:
-        try:
-            callback(event)
-        except Exception as error:  # noqa: BLE001 - a listener's bug must not reach the ledger
-            self._callback_errors += 1
-            if self._callback_errors & (self._callback_errors - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: no log storms
-                _log.error(
-                    "callback_failed",
-                    callback=getattr(callback, "__qualname__", repr(key)),
-                    error=f"{type(error).__name__}: {error}",
-                    errors=self._callback_errors,
-                )
 
 
 def _snapshots(totals: Iterable[tuple[str, RunningTotals]]) -> dict[str, UsageTotals]:

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from organism import Limits, Text
@@ -151,3 +152,33 @@ async def test_trace_of_the_caller_is_kept(served: Served) -> None:
             assert opened.status_code == 202
         parents = [(await anext(closed)).parent_trace for _ in range(2)]
     assert set(parents) == {trace, None}
+
+
+UNSAID: dict[str, int | None] = {"tokens": 1000, "calls": 3, "elapsed_ns": None, "cost_nanousd": None}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sender_gets", "operator_gets"),
+    [
+        ({}, {}, {}),
+        ({"calls": 2}, {"calls": 2}, {"calls": 2}),
+        ({"calls": 99}, {}, {"calls": 99}),
+        ({"tokens": 9_000_000_000_000_000_000}, {}, {"tokens": 9_000_000_000_000_000_000}),
+        ({"tokens": None}, {}, {"tokens": None}),
+        ({"tokens": "unlimited", "calls": "unlimited"}, {}, {"tokens": None, "calls": None}),
+        ({"usd": "0.50"}, {"cost_nanousd": 500_000_000}, {"cost_nanousd": 500_000_000}),
+        ({"seconds": 7, "calls": 4}, {"elapsed_ns": 7 * 10**9}, {"elapsed_ns": 7 * 10**9, "calls": 4}),
+    ],
+    ids=str,
+)
+async def test_only_who_may_operate_opens_a_thread_with_more(
+    served: Served, asked: dict[str, Any], sender_gets: dict[str, Any], operator_gets: dict[str, Any]
+) -> None:
+    """A token that may send gets at most what is configured, whatever it names, leaves out or calls unlimited."""
+    async with served(limits=Limits(tokens=1000, calls=3)) as (organism, client):
+        made = (await client.post("/v1/tokens", json={"name": "app", "scopes": ["send"]})).json()
+        for headers, gets in (({"authorization": f"Bearer {made['secret']}"}, sender_gets), ({}, operator_gets)):
+            body = {"text": "wait", "limits": asked}
+            opened = await client.post("/v1/threads", json=body, headers=headers)
+            limits = organism.budgets.budget(opened.json()["thread_id"]).limits
+            assert msgspec.structs.asdict(limits) == {**UNSAID, **gets}

@@ -71,6 +71,28 @@ async def test_a_key_may_be_given_a_thread_that_others_pay_into_too(served: Serv
         assert set(gateway.organism.usage.by_agent()) == {"ci", "other"}
 
 
+@pytest.mark.parametrize(
+    ("configured", "of_key", "gets"),
+    [
+        (Limits(tokens=500, calls=9), None, Limits(tokens=500, calls=9)),
+        (Limits(tokens=500, calls=9), Limits(), Limits(tokens=500, calls=9)),
+        (Limits(tokens=500, calls=9), Limits(calls=3), Limits(tokens=500, calls=3)),
+        (Limits(tokens=500, calls=9), Limits(tokens=9000), Limits(tokens=500, calls=9)),
+        (Limits(tokens=500), Limits(elapsed_ns=10**12), Limits(tokens=500, elapsed_ns=10**12)),
+        (None, Limits(tokens=9000), Limits(tokens=2000)),
+    ],
+)
+async def test_a_key_has_its_own_limits_below_the_gateway_s(
+    served: Serve, configured: Limits | None, of_key: Limits | None, gets: Limits
+) -> None:
+    """What is written for a key lowers what its threads have; a unit that it leaves out stays as it is."""
+    keys = (key("ci", KEY, limits=of_key),)
+    async with served(gateway={"limits": configured, "keys": keys}, limits=Limits(tokens=2000)) as gateway:
+        for named in ("key-ci", "named"):
+            await ask(gateway.client, "" if named == "key-ci" else named)
+            assert gateway.organism.budgets.budget(named).limits == gets
+
+
 @pytest.mark.parametrize("name", ["key-other", "token-owner", "theirs", "of-an-agent"])
 async def test_nobody_spends_from_a_thread_that_is_somebody_elses(served: Serve, name: str) -> None:
     """Threads of other keys, of tokens and of agents are as good as not there, whether they are open or not yet."""

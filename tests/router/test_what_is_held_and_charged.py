@@ -142,10 +142,26 @@ def test_cost_reported_by_the_provider_is_what_is_charged() -> None:
     assert (event.cost_nanousd, event.price_source) == (123, "provider")
 
 
-@pytest.mark.parametrize("effort", ["high", "none", None])
-def test_hidden_thinking_without_usage_costs_the_whole_hold(effort: str | None) -> None:
-    """When a model was asked to think and the provider counts nothing, its visible words are no measure of the cost."""
-    hidden = ScriptedAnswer(text="yes", reasoning="a b c d e f", report_usage=False)
+@pytest.mark.parametrize(
+    ("model", "effort", "reasoning", "whole"),
+    [
+        ("m", "high", "", True),
+        ("m", "none", "a b c d e f", True),
+        ("m", None, "a b c d e f", True),
+        ("vendor/o3-mini", None, "", True),
+        ("gpt-5", None, "", True),
+        ("deepseek-reasoner", None, "", True),
+        ("gemini-2.5-flash", None, "", True),
+        ("qwen3:8b", None, "", True),
+        ("gpt-4o", None, "", False),
+        ("m", "none", "", False),
+    ],
+)
+def test_hidden_thinking_without_usage_costs_the_whole_hold(
+    model: str, effort: str | None, reasoning: str, *, whole: bool
+) -> None:
+    """Where a model has thought, asked to or not, and nobody counts it, its visible words do not measure the cost."""
+    hidden = ScriptedAnswer(text="yes", reasoning=reasoning, report_usage=False, model=model)
     request = CompletionRequest(
         model="m", messages=(ChatMessage("user", "think"),), max_output_tokens=200, reasoning_effort=effort
     )  # type: ignore[arg-type]
@@ -154,4 +170,4 @@ def test_hidden_thinking_without_usage_costs_the_whole_hold(effort: str | None) 
 
     assert made.event.outcome == "estimated"
     assert made.event.usage.total >= made.billed.total
-    assert (made.event.usage.total == made.held) is (effort == "high")
+    assert (made.event.usage.total == made.held) is whole

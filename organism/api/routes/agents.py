@@ -11,9 +11,11 @@ from organism.control.views import Accepted, AgentView, Done, Letter
 
 
 @get("/v1/agents", opt=needs("read"))
-async def list_agents(control: ControlOf) -> tuple[AgentView, ...]:
+async def list_agents(
+    request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
+) -> tuple[AgentView, ...]:
     """List agents with their state, what waits for them and what they have used."""
-    return control.look.agents()
+    return control.look.agents(content=may_read_content(request, asked=content))
 
 
 @post("/v1/agents/{agent:str}/pause", status_code=200, opt=needs("operate"))
@@ -32,7 +34,7 @@ async def resume_agent(agent: FromPath[str], control: ControlOf, order: OrderOf)
 async def list_letters(
     request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
 ) -> tuple[Letter, ...]:
-    """List messages that were given up on; what they say only with ``content=true``."""
+    """List messages that were given up on; what they and their errors say only with ``content=true``."""
     return control.look.letters(content=may_read_content(request, asked=content))
 
 

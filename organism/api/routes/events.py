@@ -3,7 +3,8 @@
 from typing import Annotated, Any
 
 from litestar import Request, get
-from litestar.params import FromQuery, QueryParameter
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromQuery, QueryParameter, SkipValidation
 from litestar.response import Stream
 
 from organism.api.injected import ReaderOf
@@ -11,34 +12,46 @@ from organism.api.scopes import may_read_content, needs
 from organism.api.streams import EventPage, Wanted
 
 _TypeNames = Annotated[list[str] | None, QueryParameter(name="type", max_items=32)]
+_WantedOf = NamedDependency[SkipValidation[Wanted]]
 
 
-@get("/v1/events", opt=needs("read"), media_type="text/event-stream")
-async def follow_events(
+async def _wanted(
     request: Request[Any, Any, Any],
-    reader: ReaderOf,
     types: _TypeNames = None,
     thread: FromQuery[str | None] = None,
-    after: FromQuery[str | None] = None,
     content: FromQuery[bool] = False,
+) -> Wanted:
+    return Wanted(frozenset(types or ()), thread, may_read_content(request, asked=content))
+
+
+_WANTED = {"wanted": Provide(_wanted)}
+
+
+@get("/v1/events", opt=needs("read"), media_type="text/event-stream", dependencies=_WANTED)
+async def follow_events(
+    request: Request[Any, Any, Any], reader: ReaderOf, wanted: _WantedOf, after: FromQuery[str | None] = None
 ) -> Stream:
-    """Follow events as server-sent events; ``Last-Event-ID`` or ``after`` goes on where a reader has stopped."""
-    wanted = Wanted(frozenset(types or ()), thread, may_read_content(request, asked=content))
+    """Follow events as server-sent events; ``Last-Event-ID`` or ``after`` goes on where a reader has stopped.
+
+    What agents and errors say only with ``content=true``.
+    """
     lines = await reader.follow(request.headers.get("last-event-id", after), wanted)
     return Stream(lines, media_type="text/event-stream")
 
 
-@get("/v1/events/page", opt=needs("read"))
+@get("/v1/events/page", opt=needs("read"), dependencies=_WANTED)
 async def read_events(
     reader: ReaderOf,
-    types: _TypeNames = None,
-    thread: FromQuery[str | None] = None,
+    wanted: _WantedOf,
     after: FromQuery[str] = "",
     limit: Annotated[int, QueryParameter(name="limit", ge=1, le=1000)] = 100,
     wait_seconds: Annotated[int, QueryParameter(name="wait_seconds", ge=0, le=60)] = 0,
 ) -> EventPage:
-    """Read stored events after an id; without any, wait for one for so many seconds."""
-    return await reader.page(after, limit, wait_seconds, Wanted(frozenset(types or ()), thread))
+    """Read stored events after an id; without any, wait for one for so many seconds.
+
+    What errors say only with ``content=true``.
+    """
+    return await reader.page(after, limit, wait_seconds, wanted)
 
 
 ROUTES = (follow_events, read_events)

@@ -25,7 +25,7 @@ async def open_thread(
         data.payload(control.rooms.messages),
         to=data.to,
         thread_id=data.thread_id,
-        limits=data.limits.limits() if data.limits is not None else None,
+        limits=data.limits.request() if data.limits is not None else None,
         labels=data.labels,
         trace=traceparent,
         order=order,
@@ -48,7 +48,7 @@ async def list_threads(
 async def show_thread(
     thread_id: FromPath[str], request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
 ) -> ThreadDetail:
-    """Show a thread, its budgets, its descendants and its messages; what they say only with ``content=true``."""
+    """Show a thread, its budgets, its descendants and its messages; what is said only with ``content=true``."""
     return await control.look.thread(thread_id, content=may_read_content(request, asked=content))
 
 

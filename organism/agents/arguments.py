@@ -1,0 +1,92 @@
+"""Checks of what handlers hand to their context, made where the handler can see them: in its own line. Pure.
+
+What passes here can be written to the journal and read back. A wrong type that went further would be found by the
+pump's own tasks, or by the next start.
+"""
+
+import math
+from collections.abc import Sequence
+
+from organism.error_text import shown
+from organism.errors import ConfigError
+
+SECONDS_MAX = 10 * 365 * 86_400.0
+"""Ten years: more nanoseconds than that since 1970 would soon leave 64 bits."""
+
+KEY_MAX = 200
+"""Characters of the name of a piece of work."""
+
+TEXT_BYTES_MAX = 1_000_000
+"""Bytes of a text for a person; the default of ``bounds.message_bytes``."""
+
+
+def text(value: object, what: str, *, most: int = TEXT_BYTES_MAX, empty: bool = True) -> str:
+    """Return a text that can be kept.
+
+    Raises:
+        ConfigError: If it is none, too long, empty where it may not be, or holds half a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} must be text, not {shown(value)}")
+    value = str(value)
+    if not empty and not value:
+        raise ConfigError(f"{what} is empty")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{what} holds half of a surrogate pair, which no encoding can hold: {shown(value)}"
+        ) from None
+    if size > most:
+        raise ConfigError(f"{what} is longer than {most:,} bytes")
+    return value
+
+
+def seconds(value: object, what: str, *, zero: bool = False) -> float:
+    """Return a finite, positive number of seconds.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{what} must be a number of seconds, not {shown(value)}")
+    if not 0 <= value <= SECONDS_MAX or not (zero or value) or math.isnan(value):
+        raise ConfigError(
+            f"{what} must be {'0 or more' if zero else 'more than 0'} seconds, at most ten years, not {shown(value)}"
+        )
+    return value
+
+
+def whole(value: object, what: str, *, least: int, most: int) -> int:
+    """Return an integer within bounds.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if type(value) is not int or not least <= value <= most:
+        raise ConfigError(f"{what} must be a whole number from {least:,} to {most:,}, not {shown(value)}")
+    return value
+
+
+def number(value: object, what: str) -> float | None:
+    """Return a finite number, or ``None``.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{what} must be a finite number, not {shown(value)}")
+    return value
+
+
+def several(value: object, what: str) -> tuple[object, ...]:
+    """Return the members of a list or tuple.
+
+    Raises:
+        ConfigError: If it is neither, text included.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise ConfigError(f"{what} must be a list or a tuple, not {shown(value)}")
+    return tuple(value)

@@ -1,0 +1,91 @@
+"""What a context needs of the pump, and what it hands to it: the port between a handler and all that runs it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from organism.amounts import BudgetState, Limits
+from organism.budget.holds import ChildBudget
+from organism.bus.approvals import Decision
+from organism.llm.answers import Completion
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import TextSink
+from organism.llm.requests import CompletionRequest
+from organism.messages import Message, ThreadResult
+
+T = TypeVar("T")
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message on its way out, before the pump has made an envelope of it.
+
+    Attributes:
+        message: The payload.
+        recipient: Who gets it; ``None`` leaves that to the routing rules.
+        delay_s: Seconds to wait before it is delivered.
+        is_reply: Whether it answers the present message.
+        to_all: Whether it goes to every peer that accepts its type.
+    """
+
+    message: Message
+    recipient: str | None = None
+    delay_s: float = 0.0
+    is_reply: bool = False
+    to_all: bool = False
+
+
+class Runtime(Protocol):
+    """What a context needs of the pump, for the one run of a handler that it belongs to.
+
+    Every method raises :class:`~organism.errors.ContextClosedError` once that run is over: it may be called by a task
+    or a function that the handler has left behind.
+    """
+
+    async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+        """Make a model call, charged to the thread."""
+        ...
+
+    async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
+        """Have vectors made of texts, charged to the thread."""
+        ...
+
+    def send(self, draft: Draft) -> None:
+        """Check a message and keep it until the handler has finished."""
+        ...
+
+    def report(self, name: str, result: str) -> None:
+        """Keep the outcome of a decision until the handler has finished."""
+        ...
+
+    def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
+        """Give a question its number within the handler; calling what comes back sends it and waits for its reply."""
+        ...
+
+    async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
+        """Open a child thread now and wait for its end."""
+        ...
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Return every account that limits the thread, its own first."""
+        ...
+
+    async def approval(self, what: str, detail: str) -> Decision:
+        """Ask a person, and let the message wait until one has answered."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return the agent's own dictionary for the thread."""
+        ...
+
+    def kept(self, key: str) -> bytes | None:
+        """Return what was kept for this message under a key."""
+        ...
+
+    def keep(self, key: str, value: bytes) -> None:
+        """Keep a value until the message is done."""
+        ...
+
+    async def on_thread(self, function: Callable[[], T]) -> T:
+        """Call a plain function on a worker thread, where it may block without holding up the others."""
+        ...

@@ -1,0 +1,155 @@
+"""Code that is not ours: providers' adapters, listeners, exporters. What it raises, returns or keeps stays with it.
+
+Its errors become text that can be written down, its coroutines run in tasks that nobody has to wait for, its callbacks
+are called behind one guard. Every guard catches ``BaseException``: ``SystemExit`` in a listener, or the
+``CancelledError`` of a task that an adapter had of its own, is that code's failure and no order to us. A cancellation
+that is meant for us ends our own waiting, in our own task; it never comes out of foreign code.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+_TURNS_TO_END = 16
+"""Turns of the event loop that a cancelled task is given to end, before it is left to itself."""
+
+
+def encodable(text: str) -> str:
+    """Return a text that every encoding takes: what is no character (a lone surrogate) becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def name_of(function: object) -> str:
+    """Return what a function is called, for people; also of an object that is called like one."""
+    try:
+        for attribute in ("__qualname__", "__name__"):
+            if isinstance(name := getattr(function, attribute, None), str):
+                return encodable(name)
+    except BaseException:  # noqa: BLE001, S110 - a foreign `__getattr__` may raise anything; its class has a name
+        pass
+    return type(function).__qualname__
+
+
+def discarded(value: object) -> bool:
+    """Whether a value waits to be awaited; one that nobody will await is closed, so that it does not complain later."""
+    if inspect.iscoroutine(value):
+        value.close()
+    return inspect.isawaitable(value)
+
+
+def failure_of(callback: Callable[..., object], *args: object) -> BaseException | None:
+    """Call a callback and return what it failed with, ``None`` as a rule; nothing is ever raised.
+
+    One that returns an awaitable has failed: nobody would await it, and what it was to do would silently not be done.
+    """
+    try:
+        returned = callback(*args)
+        if returned is not None and discarded(returned):
+            return TypeError("it returned something to await, and nobody awaits it; make it a plain function")
+    except BaseException as error:  # noqa: BLE001 - whatever a listener raises is its own
+        return error
+    return None
+
+
+class ForeignTask:
+    """A call of foreign code in a task of its own.
+
+    Args:
+        call: Makes the call; what it returns is awaited if it can be.
+        name: What it is called in logs.
+        on_end: Told when it has ended.
+
+    Attributes:
+        name: What it is called in logs.
+        done: Whether it has ended.
+        value: What it returned.
+        error: What it raised instead; a cancellation too.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[], object],
+        name: str,
+        on_end: Callable[["ForeignTask"], None] = lambda _task: None,
+    ) -> None:
+        self.name = name
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._on_end = on_end
+        self._ended = anyio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run(call), name=name)
+
+    async def _run(self, call: Callable[[], object]) -> None:
+        try:
+            made: Any = call()
+            self.value = await made if inspect.isawaitable(made) else made
+        except BaseException as error:  # noqa: BLE001 - it is the task's result
+            self.error = error
+        self.done = True
+        self._on_end(self)
+        self._ended.set()
+
+    async def wait(self) -> None:
+        """Return when it has ended; a cancellation ends only the waiting."""
+        await self._ended.wait()
+
+    async def stop(self) -> bool:
+        """Cancel it and give it a moment to end; whether it has.
+
+        The moment is counted in turns and not in seconds: whoever stops it does so because no time is left.
+        """
+        self._task.cancel()
+        with anyio.CancelScope(shield=True):
+            for _ in range(_TURNS_TO_END):
+                if self.done:
+                    break
+                await anyio.lowlevel.checkpoint()
+        return self.done
+
+    def disown(self) -> None:
+        """Let the event loop end without it: one that swallows cancellations would keep the process from ending.
+
+        ``asyncio.run`` waits at its end for every task that it knows of, however long.
+        """
+        self._task.cancel()
+        asyncio._unregister_task(self._task)  # noqa: SLF001 - documented, for those who extend asyncio
+        self._task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio.gather does
+
+
+class ForeignTasks:
+    """The calls of foreign code that are under way, the ones that nobody waits for any more too."""
+
+    def __init__(self) -> None:
+        self._running: set[ForeignTask] = set()
+
+    def start(self, call: Callable[[], object], name: str) -> ForeignTask:
+        """Begin a call; it is kept until it has ended, for asyncio alone keeps no task alive."""
+        task = ForeignTask(call, name, self._running.discard)
+        self._running.add(task)
+        return task
+
+    async def finish(self, call: Callable[[], object], name: str, within_s: float) -> ForeignTask:
+        """Make a call and wait for its end, but no longer than that; what has not ended by then is stopped."""
+        task = self.start(call, name)
+        with anyio.move_on_after(within_s):
+            await task.wait()
+        if not task.done:
+            await task.stop()
+        return task
+
+    async def end(self, within_s: float) -> tuple[str, ...]:
+        """Wait for what is still under way, and disown what does not end; returns the names of these."""
+        with anyio.move_on_after(within_s, shield=True):
+            for task in tuple(self._running):
+                await task.wait()
+        left = [task for task in self._running if not task.done]
+        for task in left:
+            if not await task.stop():
+                task.disown()
+        self._running.clear()
+        return tuple(sorted(task.name for task in left if not task.done))

@@ -1,0 +1,70 @@
+"""What runs of handlers need of the pump that runs them: the port between the two."""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from organism.agents.agent import Agent
+from organism.amounts import Limits
+from organism.budget.holds import ChildBudget
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.threads import Question, Thread
+from organism.clock import Clock
+from organism.messages import Envelope, Message
+from organism.pump.deadlines import Deadlines
+from organism.pump.in_force import InForce
+from organism.pump.keeper import Keeper
+from organism.pump.worker_pool import WorkerPool
+from organism.router.router import LLMRouter
+
+OnExhausted = Literal["park", "fail"]
+"""``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""
+
+
+class Host(Protocol):
+    """What a run needs of the pump that runs it."""
+
+    on_exhausted: OnExhausted
+    router: LLMRouter
+    registry: ThreadBudgetRegistry
+    deadlines: Deadlines
+    worker_pool: WorkerPool
+
+    def model_for(self, model: str | None) -> str:
+        """Return the model a call goes to when its handler names this one, or none."""
+        ...
+
+    async def put_question(
+        self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
+    ) -> Question:
+        """Send a question of an agent."""
+        ...
+
+    def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: "Birth") -> Thread:
+        """Open a child thread, or return the one opened under that index before."""
+        ...
+
+
+class Birth(msgspec.Struct, frozen=True):
+    """How a child thread begins: its first message, whom it is for, and its budget."""
+
+    recipient: str
+    message: Message
+    limits: Limits | None
+    budget: ChildBudget
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What the runs of all handlers share.
+
+    Attributes:
+        host: The pump.
+        in_force: Agents and bounds.
+        keeper: Keeps what handlers have done.
+        clock: Dates it.
+    """
+
+    host: Host
+    in_force: InForce
+    keeper: Keeper
+    clock: Clock

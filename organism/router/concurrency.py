@@ -1,0 +1,62 @@
+"""How many calls of one thread may be under way at a time; the others wait in the order they came."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import anyio.abc
+
+from organism.errors import RejectedError
+
+
+class ThreadConcurrency:
+    """Limits each thread's calls in flight.
+
+    Args:
+        most: Calls of one thread at a time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._threads: dict[str, anyio.Semaphore] = {}
+
+    def change(self, most: int, tasks: anyio.abc.TaskGroup) -> None:
+        """Let more or fewer calls be under way from here on; calls that are keep their places."""
+        more, self._most = most - self._most, most
+        for places in self._threads.values():
+            for _ in range(more):
+                places.release()
+            for _ in range(-more):
+                tasks.start_soon(places.acquire)  # takes a place away, when its turn comes
+
+    def forget(self, thread_id: str) -> None:
+        """The thread has ended."""
+        self._threads.pop(thread_id, None)
+
+    @asynccontextmanager
+    async def place(self, thread_id: str, model: str, deadline_s: float) -> AsyncIterator[None]:
+        """Hold one of the thread's places; they are made on first use.
+
+        Raises:
+            RejectedError: If none is free before the call's deadline.
+        """
+        if (places := self._threads.get(thread_id)) is None:
+            places = self._threads[thread_id] = anyio.Semaphore(self._most, fast_acquire=True)
+        await self._wait(places, model, deadline_s)
+        try:
+            yield
+        finally:
+            places.release()
+
+    async def _wait(self, places: anyio.Semaphore, model: str, deadline_s: float) -> None:
+        with suppress(anyio.WouldBlock):
+            places.acquire_nowait()  # as a rule; a cancel scope costs more
+            return
+        with anyio.CancelScope(deadline=deadline_s):
+            await places.acquire()
+            return
+        raise RejectedError(
+            model,
+            f"not asked: {self._most} other calls of the thread were under way until the call's deadline; "
+            "raise 'bounds.calls_in_flight', or make fewer at a time",
+        )

@@ -282,6 +282,7 @@ class Organism:
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
+        await self.pump.look_up(thread_id)
         opening = partial(self.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
         return await kept(self.journal, partial(opening, as_message(message), to or self.entry, may_raise=True))
 

@@ -50,6 +50,22 @@ class DropThread(msgspec.Struct, frozen=True):
     thread_id: str
 
 
+class Remember(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Something that is asked for by its key long after, and by nobody at a start: there may be millions of it.
+
+    Attributes:
+        key: What it is found by, unique in the journal; begins with its kind.
+        value: What is remembered; empty where it is enough that the key is there.
+        time_ns: When, nanoseconds since the Unix epoch.
+        until_ns: When it is forgotten; ``None`` for as long as the ledger's entries of its time are kept.
+    """
+
+    key: str
+    value: str = ""
+    time_ns: int
+    until_ns: int | None = None
+
+
 class Piece(msgspec.Struct, frozen=True):
     """A piece of live state as it is stored: its body is JSON, for the room that made it to read."""
 
@@ -222,7 +238,9 @@ class Watched(Protocol):
 
 
 class Journal(Protocol):
-    """Where records are kept: ledger entries, events, :class:`Keep`, :class:`Drop` and :class:`DropThread`.
+    """Where records are kept: ledger entries, events, :class:`Keep`, :class:`Drop`, :class:`DropThread`, and more.
+
+    What is :class:`Remember`-ed is no part of what :meth:`load` returns; it is asked for one by one.
 
     An async context manager: it is open inside, and commits what is left when it is closed.
     """
@@ -250,6 +268,21 @@ class Journal(Protocol):
         Raises:
             JournalError: If it cannot be kept; nothing that depends on it may then be done.
         """
+        ...
+
+    async def remembered(self, key: str) -> str | None:
+        """Return what is remembered under a key; ``None`` if nothing is, or it is forgotten.
+
+        What was appended a moment ago need not be found before the next commit.
+
+        Raises:
+            JournalError: If it cannot be read.
+        """
+        ...
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more values can be remembered until their time is up."""
         ...
 
     def load(self) -> Stored:

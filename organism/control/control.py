@@ -125,6 +125,7 @@ class Control:
             self._audit(order, "thread.open", opened, after={"to": recipient})
             return Accepted(opened)
 
+        await self.rooms.pump.look_up(thread_id)
         accepted = await self._do(order, step)
         self._recent.note_text(accepted.thread_id, recipient, type_name(payload), as_text(payload), opened=True)
         return accepted
@@ -373,6 +374,7 @@ class Control:
 
     async def _do(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out once and return its answer when it is durable; a step must not await."""
+        await self._receipts.look_up(order)
         return await kept(self.rooms.journal, partial(self._receipts.once, order, step))
 
     async def _do_slowly(
@@ -380,6 +382,7 @@ class Control:
     ) -> T:
         """Carry out an order that takes time and does no harm when it is carried out twice."""
         await self.rooms.journal.ready()
+        await self._receipts.look_up(order)
         self._receipts.check(order)
         self._audit(order, action, target, after=after)
         answer = await effect()

@@ -13,7 +13,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.errors import OrganismError
-from organism.journal import Drop, Journal, Keep, Pieces
+from organism.journal import Drop, Journal, JournalError, Pieces, Remember
 from organism.usage.events import OperatorAction
 
 T = TypeVar("T")
@@ -21,7 +21,10 @@ T = TypeVar("T")
 RECEIPT_DAYS = 7
 """So long a key is remembered."""
 
-_RECEIPTS_MAX = 100_000
+_KEPT_NS = RECEIPT_DAYS * 86_400 * NS_PER_S
+_AT_HAND_MAX = 10_000
+"""So many receipts are known without asking the journal, which has all of them after its next commit."""
+
 _KIND = "receipt"
 _PREFIX = f"{_KIND}:"
 
@@ -105,8 +108,21 @@ def audit_row(order: Order, action: str, target: str, before: object, after: obj
     )
 
 
+class TooManyKeysError(JournalError):
+    """No more idempotency keys can be remembered for as long as is promised, so none is taken."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the journal has no room to remember another idempotency key for {RECEIPT_DAYS} days; "
+            "send the request without a key, or keep the journal in a file"
+        )
+
+
 class Receipts:
-    """Remembers the answers to orders with a key.
+    """Remembers the answers to orders with a key, each for as long as is promised, however many there are.
+
+    They are in the journal, found by their keys. Those given lately are here as well: until the next commit the
+    journal may not find them.
 
     Args:
         journal: Where receipts are kept.
@@ -119,8 +135,24 @@ class Receipts:
         self._receipts: OrderedDict[str, Receipt] = OrderedDict()
 
     def restore(self, pieces: Pieces) -> None:
-        """Take over what an earlier run has kept."""
-        self._receipts.update((piece.key, receipt) for piece, receipt in pieces.read(_KIND, Receipt))
+        """Take over what a program before this one has kept among the live state, where each start had to read it."""
+        for piece, receipt in pieces.read(_KIND, Receipt):
+            self._remember(piece.key, receipt)
+            self._journal.append(Drop(piece.key, piece.thread_id))
+
+    async def look_up(self, order: Order) -> None:
+        """Ask the journal for the receipt of an order, for :meth:`check`, which may not wait.
+
+        Raises:
+            JournalError: If it cannot be read, or has no room for another.
+        """
+        place = _place(order)
+        if not order.key or place in self._receipts:
+            return
+        if (found := await self._journal.remembered(place)) is not None:
+            self._know(place, msgspec.json.decode(found, type=Receipt))
+        elif not self._journal.has_room:
+            raise TooManyKeysError
 
     def once(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out that was not before, and keep its answer in the same step.
@@ -152,22 +184,22 @@ class Receipts:
         """Remember the answer to an order; in the same step as its effect."""
         if not order.key:
             return
-        self._forget_old()
         receipt = Receipt(order.fingerprint, msgspec.json.encode(answer).decode(), self._now_ns())
-        place = _place(order)
-        self._receipts[place] = receipt
-        self._journal.append(Keep(place, "", receipt))
+        self._remember(_place(order), receipt)
 
-    def _forget_old(self) -> None:
-        while self._receipts:
-            place, oldest = next(iter(self._receipts.items()))
-            if len(self._receipts) < _RECEIPTS_MAX and not self._expired(oldest):
-                return
-            del self._receipts[place]
-            self._journal.append(Drop(place, ""))
+    def _remember(self, place: str, receipt: Receipt) -> None:
+        self._know(place, receipt)
+        until_ns = receipt.time_ns + _KEPT_NS
+        value = msgspec.json.encode(receipt).decode()
+        self._journal.append(Remember(key=place, value=value, time_ns=receipt.time_ns, until_ns=until_ns))
+
+    def _know(self, place: str, receipt: Receipt) -> None:
+        self._receipts[place] = receipt
+        if len(self._receipts) > _AT_HAND_MAX:
+            self._receipts.popitem(last=False)
 
     def _expired(self, receipt: Receipt) -> bool:
-        return self._now_ns() - receipt.time_ns > RECEIPT_DAYS * 86_400 * NS_PER_S
+        return self._now_ns() - receipt.time_ns > _KEPT_NS
 
 
 def _place(order: Order) -> str:

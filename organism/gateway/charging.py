@@ -77,7 +77,7 @@ class Charging:
         """Return the key of that hash, if it may be used now."""
         return self._keys_by_hash.get(hashed)
 
-    def payer(self, caller: Caller, named: str, trace: str | None = None) -> Payer:
+    async def payer(self, caller: Caller, named: str, trace: str | None = None) -> Payer:
         """Return who pays for a request.
 
         Args:
@@ -98,6 +98,10 @@ class Charging:
             if thread_id != account.own:
                 self._control.owners.check(thread_id, order)
         else:
+            # Asked before the checks, so that nothing awaits between these and the opening.
+            await self._standing.look_up(thread_id)
+            if self._standing.is_open(thread_id):  # opened meanwhile, by another request of the same name
+                return await self.payer(caller, named, trace)
             if thread_id != account.own:
                 self._check_new(thread_id, order)
             self._standing.open(thread_id, account.spender, limits=account.limits, labels=account.labels, trace=trace)

@@ -76,7 +76,7 @@ class Gateway:
             raise unknown_model(asked.request.model, offered)
         return asked
 
-    def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer]:
+    async def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer]:
         """Return what a request asks for and who pays.
 
         Raises:
@@ -85,7 +85,7 @@ class Gateway:
         """
         asked = self.read(format_, request.body)
         headers = request.headers
-        return asked, self.charging.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
+        return asked, await self.charging.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
 
     def meta(self) -> Meta:
         """Name an answer that is begun now."""
@@ -113,7 +113,7 @@ class Exchange:
         self._id = str(scope.get("organism.request_id", ""))
         payer: Payer | None = None
         try:
-            asked, payer = self._gateway.understood(self._format, self._request)
+            asked, payer = await self._gateway.understood(self._format, self._request)
             answer = self._stream if asked.stream else self._whole
             await _while_connected(receive, partial(answer, asked, payer, send))
         except (FaultError, OrganismError) as error:

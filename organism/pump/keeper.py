@@ -37,8 +37,12 @@ from organism.bus.records import (
 from organism.bus.threads import Lane, Question, Thread
 from organism.clock import Clock
 from organism.errors import Shortfall
-from organism.journal import Drop, DropThread, Journal, Keep
+from organism.journal import Drop, DropThread, Journal, Keep, Remember
 from organism.messages import Envelope, ThreadResult, encode
+
+
+def _used_key(thread_id: str) -> str:
+    return f"closed:{thread_id}"
 
 
 class Keeper:
@@ -80,8 +84,9 @@ class Keeper:
         self._keep(key(THREAD, thread.id), thread.id, record)
 
     def ended(self, thread: Thread, result: ThreadResult) -> None:
-        """Keep nothing of a thread but how it ended."""
+        """Keep nothing of a thread but how it ended, and that its id has been used."""
         self.journal.append(DropThread(thread.id))
+        self._used(thread.id)
         record = ResultRecord(
             thread_id=thread.id,
             outcome=result.outcome,
@@ -98,6 +103,7 @@ class Keeper:
 
     def lost(self, result: ThreadResult) -> None:
         """Keep how a thread ended of which nothing else is known."""
+        self._used(result.thread_id)
         record = ResultRecord(
             thread_id=result.thread_id,
             outcome=result.outcome,
@@ -108,6 +114,13 @@ class Keeper:
             closed_ns=self._clock.now_ns(),
         )
         self._keep(key(CLOSED, result.thread_id), "", record)
+
+    def _used(self, thread_id: str) -> None:
+        self.journal.append(Remember(key=_used_key(thread_id), time_ns=self._clock.now_ns()))
+
+    async def was_used(self, thread_id: str) -> bool:
+        """Whether a thread of that name has ended, as far back as the ledger's entries are kept."""
+        return await self.journal.remembered(_used_key(thread_id)) is not None
 
     def forget_ended(self, thread_id: str) -> None:
         """Let go of how a thread ended long ago."""

@@ -29,8 +29,8 @@ from organism.tracing import trace_id_of
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
 from organism.usage.outbox import Outbox
 
-_CLOSED_IDS_KEPT = 100_000
-"""So many ids of closed threads are remembered, so that none of them is opened again by mistake."""
+_CLOSED_IDS_KEPT = 10_000
+"""So many ids of closed threads are known without asking the journal, which has all of them after its next commit."""
 
 _RESULTS_KEPT = 1000
 """So many results are kept for those who ask for them late."""
@@ -120,10 +120,8 @@ class Lifecycle:
 
     def remember(self, thread_id: str, result: ThreadResult) -> None:
         """Keep how a thread ended, for a while."""
-        self._closed[thread_id] = None
+        self._note_closed(thread_id)
         self._results[thread_id] = result
-        if len(self._closed) > _CLOSED_IDS_KEPT:
-            self._closed.popitem(last=False)
         if len(self._results) > _RESULTS_KEPT:
             self._keeper.forget_ended(self._results.popitem(last=False)[0])
 
@@ -147,6 +145,26 @@ class Lifecycle:
                 )
             )
         return len(finals)
+
+    async def look_up(self, thread_id: str | None) -> None:
+        """Ask the journal whether a thread of that name has ended, for the checks that follow and may not wait.
+
+        Ids of threads that ended lately are in memory, until long after the journal has them.
+
+        Raises:
+            JournalError: If it cannot be read.
+        """
+        if thread_id is None or not THREAD_ID.fullmatch(thread_id):
+            return
+        if thread_id in self._closed or thread_id in self._threads:
+            return
+        if await self._keeper.was_used(thread_id):
+            self._note_closed(thread_id)
+
+    def _note_closed(self, thread_id: str) -> None:
+        self._closed[thread_id] = None
+        if len(self._closed) > _CLOSED_IDS_KEPT:
+            self._closed.popitem(last=False)
 
     def check_id(self, thread_id: str) -> None:
         """Refuse an id that cannot be a thread's, or was one.

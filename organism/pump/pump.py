@@ -174,6 +174,14 @@ class Pump:
             if only is None or thread.root in only:
                 self._life.take_up(thread)
 
+    async def look_up(self, thread_id: str | None) -> None:
+        """Ask the journal whether a thread of that name has ended, so that :meth:`open_thread` knows.
+
+        Raises:
+            JournalError: If it cannot be read.
+        """
+        await self._life.look_up(thread_id)
+
     def open_thread(
         self,
         message: Message,

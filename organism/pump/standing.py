@@ -68,6 +68,10 @@ class StandingThreads:
         thread = self._life.find(thread_id)
         return thread is not None and thread.status != "closing"
 
+    async def look_up(self, thread_id: str) -> None:
+        """Ask the journal whether a thread of that name has ended, so that :meth:`open` knows."""
+        await self._life.look_up(thread_id)
+
     def open(
         self,
         thread_id: str,

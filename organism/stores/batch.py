@@ -11,12 +11,15 @@ from zlib import crc32
 import msgspec
 
 from organism.amounts import Amounts
-from organism.journal import Drop, DropThread, Keep
+from organism.journal import Drop, DropThread, Keep, Remember
 from organism.ledger.entries import Entry
 from organism.usage.events import Event
 
 EntryRow = tuple[int, int, str, str | None, int | None, int | None, int | None, str]
 """Number, time, kind, hold, tokens, nano-USD, calls, JSON."""
+
+RememberedRow = tuple[str, int, int | None, str, int | None]
+"""Key, time, until when, value, checksum; a value that is empty needs none."""
 
 EventRow = tuple[int, int, str, str, str]
 """Number, time, type, thread, JSON."""
@@ -31,6 +34,7 @@ class Batch(msgspec.Struct, kw_only=True):
         ended: Threads of which nothing is kept any more.
         gone: Keys to delete, before anything is kept.
         kept: Key, thread and JSON of each piece to keep, in order.
+        remembered: Key, time, until when, value and checksum of what is to be found by its key long after.
         last_time_ns: The newest instant in it.
     """
 
@@ -39,6 +43,7 @@ class Batch(msgspec.Struct, kw_only=True):
     ended: list[str] = []
     gone: list[str] = []
     kept: list[tuple[str, str, str]] = []
+    remembered: list[RememberedRow] = []
     last_time_ns: int = 0
 
 
@@ -56,6 +61,8 @@ def batch_of(records: Iterable[msgspec.Struct]) -> Batch:
                     replaced.add(record.key)
                 pieces[record.key] = record
                 of_thread.setdefault(record.thread_id, set()).add(record.key)
+            case Remember():
+                batch.remembered.append(_remembered_row(record))
             case Drop():
                 pieces[record.key] = None
             case DropThread(thread_id=thread_id):
@@ -88,6 +95,11 @@ def _entry_row(entry: Entry) -> EntryRow:
         amounts.calls if amounts is not None else None,
         to_json(entry),
     )
+
+
+def _remembered_row(record: Remember) -> RememberedRow:
+    check = checksum(record.key, record.value) if record.value else None
+    return record.key, record.time_ns, record.until_ns, record.value, check
 
 
 def _event_row(event: Event) -> EventRow:

@@ -15,15 +15,19 @@ from organism.journal import (
     JournalStatistics,
     Keep,
     Piece,
+    Remember,
     Stored,
     StoredEntry,
     Then,
 )
 from organism.ledger.entries import Entry
 from organism.stores.batch import to_json
-from organism.tables import remove
+from organism.tables import DigestSet, remove
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, Event
+
+_VALUES_MAX = 1_000_000
+"""So many remembered values are held: some hundred megabytes."""
 
 
 class MemoryJournal:
@@ -39,6 +43,8 @@ class MemoryJournal:
         self._pieces: dict[str, dict[str, Keep]] = {}
         self._entries: deque[Entry] = deque(maxlen=capacity)
         self._events: deque[AnyEvent] = deque(maxlen=capacity)
+        self._values: dict[str, Remember] = {}
+        self._names = DigestSet()
         self._forgotten = 0
         self._last_time_ns = 0
         self.observer: Callable[[GroupWritten], None] | None = None
@@ -56,6 +62,8 @@ class MemoryJournal:
         elif type(record) is DropThread:
             if record.thread_id in self._pieces:
                 remove(self._pieces, record.thread_id)
+        elif type(record) is Remember:
+            self._remember(record)
         elif isinstance(record, Entry):
             self._entries.append(record)
             self._last_time_ns = max(self._last_time_ns, record.time_ns)
@@ -68,6 +76,30 @@ class MemoryJournal:
             raise TypeError(f"{type(record).__name__} is no record of a journal")
         if then is not None:
             then()
+
+    def _remember(self, record: Remember) -> None:
+        self._last_time_ns = max(self._last_time_ns, record.time_ns)
+        if not record.value and record.until_ns is None:
+            self._names.add(record.key)
+            return
+        self._values[record.key] = record
+        while self._values:  # in the order of their time, nearly: what lasts longer than its neighbours keeps these
+            oldest = next(iter(self._values.values()))
+            if oldest.until_ns is None or oldest.until_ns >= self._last_time_ns:
+                return
+            remove(self._values, oldest.key)
+
+    async def remembered(self, key: str) -> str | None:
+        """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`."""
+        found = self._values.get(key)
+        if found is not None and (found.until_ns is None or found.until_ns >= self._last_time_ns):
+            return found.value
+        return "" if key in self._names else None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more values can be remembered: up to a number that fits into memory."""
+        return len(self._values) < _VALUES_MAX
 
     async def ready(self) -> None:
         """Return at once."""

@@ -48,6 +48,37 @@ MIGRATIONS: Final = (
 
     INSERT INTO meta VALUES ('batch', 0);
     """,
+    """
+    CREATE INDEX checkpoints ON entries (seq) WHERE kind = 'Checkpoint';
+
+    CREATE TABLE head (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        seq INTEGER NOT NULL,
+        hash BLOB NOT NULL CHECK (length(hash) = 32),
+        event INTEGER NOT NULL,
+        pieces INTEGER NOT NULL,
+        pieces_sum INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO head SELECT
+        1,
+        (SELECT coalesce(max(seq), 0) FROM entries),
+        coalesce((SELECT hash FROM entries ORDER BY seq DESC LIMIT 1), zeroblob(32)),
+        (SELECT coalesce(max(id), 0) FROM events),
+        (SELECT count(*) FROM pieces),
+        (SELECT coalesce(sum(checksum), 0) FROM pieces);
+
+    CREATE TABLE remembered (
+        key TEXT PRIMARY KEY,
+        time_ns INTEGER NOT NULL,
+        until_ns INTEGER,
+        value TEXT NOT NULL,
+        checksum INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX remembered_until ON remembered (until_ns, time_ns);
+    INSERT OR IGNORE INTO remembered
+        SELECT 'closed:' || substr(json_extract(body, '$.account'), 8), time_ns, NULL, '', NULL
+        FROM entries WHERE kind = 'AccountClosed' AND json_extract(body, '$.account') LIKE 'thread:%';
+    """,
 )
 """Each step makes the schema one version newer; a file's ``user_version`` counts the steps it has taken."""
 

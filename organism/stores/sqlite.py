@@ -218,6 +218,15 @@ class SqliteJournal:
         """
         return await anyio.to_thread.run_sync(self._opened.events_after, after, limit)
 
+    async def remembered(self, key: str) -> str | None:
+        """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`."""
+        return await anyio.to_thread.run_sync(self._opened.remembered, key)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more can be remembered: as long as there is room on the disk, which a commit finds out."""
+        return True
+
     def statistics(self) -> JournalStatistics:
         """Count what waits."""
         return JournalStatistics(len(self._pending) + len(self._group or ()), self._age.oldest_ns())

@@ -3,27 +3,29 @@
 Everything here blocks; :mod:`organism.stores.sqlite` calls it on a worker thread.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import apsw
 import msgspec
+import structlog
 
-from organism.journal import JournalBrokenError, JournalError, JournalFullError, Piece, Stored, StoredEntry
-from organism.private_files import UnsafeFileError, open_private
+from organism.journal import JournalBrokenError, JournalError, Piece, Stored, StoredEntry
 from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
+from organism.stores.head import Head, missing, read_head
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
+from organism.stores.sqlite_errors import damaged, explained, transaction
+from organism.stores.sqlite_place import make_private, refuse_emptied
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, decode_event
 
+_log = structlog.get_logger("organism.journal")
+
 GENESIS = bytes(32)
 """What the hash of the first entry is chained to."""
-
-_RESCUE = "keep a copy of the folder, then restore a backup or start with another --state"
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +74,8 @@ class SqliteFile:
         return self._connection or self._connect(check=False)
 
     def _connect(self, *, check: bool) -> apsw.Connection:
-        _make_private(self.path)
-        _refuse_emptied(self.path)
+        make_private(self.path)
+        refuse_emptied(self.path)
         db = apsw.Connection(str(self.path), vfs=self._vfs)
         try:
             for pragma in PRAGMAS:
@@ -113,7 +115,7 @@ class SqliteFile:
         for check in ("quick_check(1)", "integrity_check(pieces)", "integrity_check(meta)"):
             faults = [str(row[0]) for row in db.execute(f"PRAGMA {check}") if row[0] != "ok"]
             if faults:
-                raise _damaged(self.path, faults[0])
+                raise damaged(self.path, faults[0])
 
     def _migrate(self, db: apsw.Connection) -> None:
         """Take the steps that this file has not taken yet, all of them or none."""
@@ -195,23 +197,38 @@ class SqliteFile:
 
     def _insert(self, batch: Batch, rows: list[tuple[*EntryRow, bytes]]) -> None:
         db = self._db
-        if batch.ended:
-            db.executemany("DELETE FROM pieces WHERE thread_id = ?", ((thread_id,) for thread_id in batch.ended))
-        if batch.gone:
-            db.executemany("DELETE FROM pieces WHERE key = ?", ((key,) for key in batch.gone))
-        if batch.kept:
-            db.executemany(
-                "INSERT INTO pieces (key, thread_id, body, checksum) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET body = excluded.body, checksum = excluded.checksum",
-                ((*piece, checksum(*piece)) for piece in batch.kept),
-            )
+        self._insert_pieces(batch)
         if rows:
             db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            db.execute("UPDATE head SET seq = ?, hash = ?", (rows[-1][0], rows[-1][-1]))
         if batch.events:
             db.executemany(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
                 ((*event, checksum(str(event[0]), event[-1])) for event in batch.events),
             )
+            db.execute("UPDATE head SET event = ?", (batch.events[-1][0],))
+        if batch.remembered:
+            db.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?, ?, ?)", batch.remembered)
+
+    def _insert_pieces(self, batch: Batch) -> None:
+        """Bring the live state up to date, and with it how much of it there is: what is missing later can be told."""
+        if not (batch.ended or batch.gone or batch.kept):
+            return
+        db = self._db
+        fresh = [(*piece, checksum(*piece)) for piece in batch.kept]
+        ended = ((thread_id,) for thread_id in batch.ended)
+        old = [crc for (crc,) in db.executemany("DELETE FROM pieces WHERE thread_id = ? RETURNING checksum", ended)]
+        gone = ((key,) for key in batch.gone)
+        old += [crc for (crc,) in db.executemany("DELETE FROM pieces WHERE key = ? RETURNING checksum", gone)]
+        replaced = ((piece[0],) for piece in fresh)
+        old += [crc for (crc,) in db.executemany("SELECT checksum FROM pieces WHERE key = ?", replaced)]
+        db.executemany(
+            "INSERT INTO pieces (key, thread_id, body, checksum) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET body = excluded.body, checksum = excluded.checksum",
+            fresh,
+        )
+        more, total = len(fresh) - len(old), sum(piece[-1] for piece in fresh) - sum(old)
+        db.execute("UPDATE head SET pieces = pieces + ?, pieces_sum = pieces_sum + ?", (more, total))
 
     def forget(self, retention: Retention, rows: int = 2000) -> bool:
         """Delete what is older than it need be kept, a bounded number of rows at a time.
@@ -231,7 +248,18 @@ class SqliteFile:
                 "(SELECT max(seq) FROM entries WHERE kind = 'Checkpoint') ORDER BY seq LIMIT ?)",
                 (now_ns - retention.entries_ns, rows),
             )
-            return rows in (gone, db.changes())
+            most = max(gone, db.changes())
+            db.execute(
+                "DELETE FROM remembered WHERE key IN (SELECT key FROM remembered WHERE until_ns < ? LIMIT ?)",
+                (now_ns, rows),
+            )
+            most = max(most, db.changes())
+            db.execute(
+                "DELETE FROM remembered WHERE key IN "
+                "(SELECT key FROM remembered WHERE until_ns IS NULL AND time_ns < ? LIMIT ?)",
+                (now_ns - retention.entries_ns, rows),
+            )
+            return max(most, db.changes()) >= rows
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -243,6 +271,7 @@ class SqliteFile:
         """
         with self._lock, explained(self.path):
             db = self._db
+            self._check_head(db)
             start = _one(db, "SELECT coalesce(max(seq), 1) FROM entries WHERE kind = 'Checkpoint'")
             before = _rows(db, "SELECT hash FROM entries WHERE seq = ?", start - 1)
             entries = _rows(db, "SELECT seq, body, hash FROM entries WHERE seq >= ? ORDER BY seq", start)
@@ -250,17 +279,47 @@ class SqliteFile:
             last = bytes(before[0][0]) if before else GENESIS if start == 1 else None
             for expected, (seq, body, digest) in enumerate(entries, start):
                 if seq != expected or (last is not None and chain_hash(last, body) != digest):
-                    raise _damaged(self.path, f"ledger entry {expected} is not what was written")
+                    raise damaged(self.path, f"ledger entry {expected} is not what was written")
                 last = digest
             for key, thread_id, body, crc in pieces:
                 if checksum(key, thread_id, body) != crc:
-                    raise _damaged(self.path, f"{key} of thread {thread_id} is not what was written")
+                    raise damaged(self.path, f"{key} of thread {thread_id} is not what was written")
             return Stored(
                 entries=[body.encode() for (_, body, _) in entries],
                 pieces=tuple(Piece(key, thread_id, body.encode()) for key, thread_id, body, _ in pieces),
-                last_event=_one(db, "SELECT coalesce(max(id), 0) FROM events"),
+                # Not the newest that is there: an id whose event was taken out must not be given again.
+                last_event=_one(db, "SELECT max(event, (SELECT coalesce(max(id), 0) FROM events)) FROM head"),
                 last_time_ns=_last_time_ns(db),
             )
+
+    def _check_head(self, db: apsw.Connection) -> None:
+        """Refuse a ledger whose newest entries are gone, since its balances would be too low; say what else is."""
+        faults = missing(db)
+        if "entries" in faults:
+            raise damaged(self.path, faults["entries"])
+        for fault in faults.values():
+            _log.error("journal_incomplete", path=str(self.path), fault=fault, see="organism ledger verify")
+
+    def head(self) -> Head:
+        """Return where the journal ends, and what is missing of what it had held."""
+        with self._lock, explained(self.path):
+            return read_head(self._db)
+
+    def remembered(self, key: str) -> str | None:
+        """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`.
+
+        Raises:
+            JournalBrokenError: If it is not what was written.
+        """
+        with self._lock, explained(self.path):
+            db = self._db
+            found = _rows(db, "SELECT until_ns, value, checksum FROM remembered WHERE key = ?", key)
+            if not found or (found[0][0] is not None and found[0][0] < _last_time_ns(db)):
+                return None
+            _, value, crc = found[0]
+            if value and checksum(key, value) != crc:
+                raise damaged(self.path, f"{key} is not what was written")
+            return str(value)
 
     def events_after(self, after: str, limit: int) -> list[AnyEvent]:
         """Return events; see :class:`organism.usage.event_log.EventLog`.
@@ -276,7 +335,7 @@ class SqliteFile:
             found = _rows(db, query, int(after or 0), limit)
             for number, body, crc in found:
                 if checksum(str(number), body) != crc:
-                    raise _damaged(self.path, f"event {number} is not what was written")
+                    raise damaged(self.path, f"event {number} is not what was written")
             return [decode_event(body) for (_, body, _) in found]
 
     def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
@@ -301,81 +360,3 @@ def _last_time_ns(db: apsw.Connection) -> int:
         "SELECT time_ns FROM events ORDER BY id DESC LIMIT 1",
     )
     return max((time_ns for query in newest for (time_ns,) in _rows(db, query)), default=0)
-
-
-@contextmanager
-def transaction(db: apsw.Connection) -> Iterator[None]:
-    """Do everything inside or nothing. IMMEDIATE: one that only reads at first could not become a writer later."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # a full disk has rolled it back already
-            db.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the system into ours, which say what to do."""
-    try:
-        yield
-    except apsw.FullError as error:
-        raise JournalFullError(f"the disk of {path} is full ({error}); work goes on when there is room") from None
-    except apsw.BusyError:
-        raise JournalError(f"the journal {path} is in use by another process") from None
-    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
-        raise JournalError(f"the journal {path} cannot be written ({error}); check the folder and its owner") from None
-    except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(error)) from None
-    except apsw.IOError as error:
-        if getattr(error, "extendedresult", 0) in _UNSURE:
-            # After a failed sync the system may have thrown away what it could not write: only a new start tells.
-            raise JournalBrokenError(
-                f"the journal {path} could not be synced ({error}); start organism again"
-            ) from None
-        raise JournalError(f"the journal {path} cannot be written ({error})") from None
-    except apsw.Error as error:
-        raise JournalBrokenError(f"the journal {path} refused a record ({type(error).__name__}: {error})") from None
-    except UnsafeFileError as error:
-        raise JournalError(f"the journal cannot be used: {error}") from None
-    except OSError as error:
-        raise JournalError(f"the journal {path} cannot be used: {error.strerror}") from None
-
-
-def _damaged(path: Path, what: str) -> JournalBrokenError:
-    return JournalBrokenError(f"the journal {path} is damaged ({what}); {_RESCUE}")
-
-
-_UNSURE = frozenset((apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC))
-
-
-def _make_private(path: Path) -> None:
-    """Make the folder and the file for their owner only, and refuse files beside it that may be somebody else's.
-
-    SQLite follows links and takes up any log that lies beside its file; so each is looked at before it opens them.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(open_private(path, os.O_RDWR | os.O_CREAT, tighten=True))
-    for end in _BESIDE:
-        beside = path.with_name(path.name + end)
-        if os.path.lexists(beside):
-            os.close(open_private(beside, os.O_RDWR, tighten=True))
-
-
-_BESIDE = ("-wal", "-shm", "-journal")
-
-
-def _refuse_emptied(path: Path) -> None:
-    """Refuse what SQLite would take for a new file, and throw away what is left of an old one."""
-    size = path.stat().st_size
-    log, undo = (path.with_name(path.name + end) for end in ("-wal", "-journal"))
-    if size == 0 and log.exists() and log.stat().st_size > 0:
-        raise _damaged(path, "it is empty, but its write-ahead log is not")
-    if 0 < size < _PAGE_MIN and not undo.exists():
-        raise _damaged(path, f"it has only {size} bytes")
-
-
-_PAGE_MIN = 512
-"""Bytes of SQLite's smallest page; a file is never smaller unless it is empty."""

@@ -103,6 +103,15 @@ class CrashingJournal:
         """Return kept events; see :class:`organism.usage.event_log.EventLog`."""
         return await self.kept.events_after(after, limit)
 
+    async def remembered(self, key: str) -> str | None:
+        """Return what was remembered; see :meth:`organism.journal.Journal.remembered`."""
+        return await self.kept.remembered(key)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more can be remembered."""
+        return self.kept.has_room
+
     def statistics(self) -> JournalStatistics:
         """Count what waits."""
         return JournalStatistics(len(self._pending))

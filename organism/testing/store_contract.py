@@ -14,7 +14,7 @@ from typing import Protocol
 import anyio
 
 from organism.amounts import Amounts, Limits
-from organism.journal import Drop, DropThread, Journal, Keep, Stored
+from organism.journal import Drop, DropThread, Journal, Keep, Remember, Stored
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import Text
@@ -182,6 +182,42 @@ class StoreContract:
 
         self.write(tmp_path, write)
         assert [key for key, _ in self.keys(tmp_path)["t"]] == ["last"]
+
+    def test_what_is_remembered_is_found_by_its_key_and_by_no_start(self, tmp_path: Path) -> None:
+        """What is asked for long after is there across restarts, the newest of a key, and a start does not read it."""
+
+        async def write(store: Store) -> None:
+            for value in ("old", "new"):
+                store.append(Remember(key="receipt:a", value=value, time_ns=1, until_ns=100))
+            store.append(Remember(key="closed:a", time_ns=1))
+            await store.commit()
+            await look(store)
+
+        async def look(store: Store) -> None:
+            assert store.has_room
+            assert await store.remembered("receipt:a") == "new"
+            assert await store.remembered("closed:a") == ""
+            assert await store.remembered("closed:b") is None
+
+        self.write(tmp_path, write)
+        assert self.read(tmp_path).pieces == ()
+        self.write(tmp_path, look)
+
+    def test_what_is_remembered_is_forgotten_when_its_time_is_up(self, tmp_path: Path) -> None:
+        """A value is found up to its last instant and not after it; what has no end stays."""
+
+        async def write(store: Store) -> None:
+            store.append(Remember(key="receipt:a", value="a", time_ns=1, until_ns=100))
+            store.append(Remember(key="closed:a", time_ns=1))
+            store.append(event(100))
+            await store.commit()
+            assert await store.remembered("receipt:a") == "a"
+            store.append(event(101))
+            await store.commit()
+            assert await store.remembered("receipt:a") is None
+            assert await store.remembered("closed:a") == ""
+
+        self.write(tmp_path, write)
 
     def test_entries_replay_to_the_same_ledger(self, tmp_path: Path) -> None:
         """Balances and holds after a restart are those from before it."""

@@ -4,6 +4,7 @@ Money is nano-USD: at $0.15 per million tokens one token costs 150 nano-USD, whi
 A float never reaches the ledger, so no rounding error and no NaN can either.
 """
 
+import re
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Literal
 
@@ -29,6 +30,7 @@ CALL_NANOUSD_MAX = 2**53 - 1
 UsageSide = Literal["input", "output"]
 """The two sides of usage, either of which a provider may leave out."""
 
+_DOLLARS = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _USD_DIGITS_MAX = 9
 """Dollars of up to ten digits still fit 64 bits as nano-USD."""
 
@@ -175,6 +177,9 @@ def nanousd(usd: str | int | Decimal) -> int:
     Raises:
         ValueError: If the text is not a finite, non-negative decimal number or does not fit 64 bits.
     """
+    # Python reads digits of every script, and 1_000 and 1e3 besides; whoever writes so has meant something else.
+    if isinstance(usd, str) and not _DOLLARS.fullmatch(usd):
+        raise ValueError(f"not an amount of dollars: {shown(usd)}")
     try:
         amount = Decimal(usd)
     except InvalidOperation:

@@ -6,9 +6,10 @@ Routes with an entrance of their own, such as those that speak another protocol,
 
 from collections.abc import Iterable
 from importlib.metadata import version
+from typing import Any
 
 import msgspec
-from litestar import Litestar, Router
+from litestar import Litestar, Response, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.config import OpenAPIConfig
@@ -16,21 +17,26 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
+from litestar.status_codes import HTTP_404_NOT_FOUND
 
 from organism.api.gate import BODY_MAX, FAILURES_PER_MINUTE, LOOPBACK_HOSTS, ASGIApp, Gate, Rule, bearer
 from organism.api.groups import Group
 from organism.api.problems import (
+    MEDIA_TYPE,
+    Problem,
     ProblemError,
     log_unexpected,
     say_http_error,
     say_organism_error,
     say_problem,
+    say_unexpected,
     say_unreadable,
 )
 from organism.api.routes import agents, approvals, budgets, events, ledger, threads, tokens, whole
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
+from organism.api.strict import strict
 from organism.api.tokens import TokenBook
 from organism.control.control import Control
 from organism.errors import OrganismError
@@ -74,6 +80,14 @@ class _Application(Litestar):
         return [*plugins, MsgspecDIPlugin()]
 
 
+async def _no_page(response: Response[Any]) -> Response[Any]:
+    """Refuse in our own shape what the framework answers with a page of its own."""
+    if response.status_code != HTTP_404_NOT_FOUND:
+        return response
+    problem = Problem(status=404, code="no_such_route", title="request refused", detail="there is openapi.json here")
+    return Response(problem, status_code=404, media_type=MEDIA_TYPE)
+
+
 def build_application(control: Control, tokens: TokenBook, groups: Iterable[Group] = ()) -> Litestar:
     """Make the application, which believes the gate about who its caller is."""
     reader = Reader(control)
@@ -86,7 +100,7 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Grou
             "reader": Provide(lambda: reader, sync_to_thread=False),
             "order": Provide(order_of),
         },
-        guards=[guard],
+        guards=[guard, strict],
         after_exception=[log_unexpected],
         exception_handlers={
             ProblemError: say_problem,
@@ -94,6 +108,7 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Grou
             OrganismError: say_organism_error,
             ValidationException: say_http_error,
             HTTPException: say_http_error,
+            Exception: say_unexpected,
         },
         openapi_config=OpenAPIConfig(
             title="organism",
@@ -103,7 +118,9 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Grou
             components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
             security=[{"token": []}],
             render_plugins=[JsonRenderPlugin()],
-            openapi_router=Router("/v1/schema", route_handlers=[], opt=needs("read"), include_in_schema=False),
+            openapi_router=Router(
+                "/v1/schema", route_handlers=[], opt=needs("read"), include_in_schema=False, after_request=_no_page
+            ),
         ),
         logging_config=None,
         request_max_body_size=BODY_MAX,

@@ -194,7 +194,7 @@ class SendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     text: str | None = None
     message: dict[str, Any] | None = None
-    to: str | None = None
+    to: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
 
     def payload(self, messages: MessageRegistry) -> Message:
         """Return the message.

@@ -11,6 +11,7 @@ from litestar.types import Scope
 
 from organism.bus.approvals import UnknownApprovalError
 from organism.control.orders import AlreadyDoneError, KeyReusedError, UnknownLetterError
+from organism.error_text import cleaned
 from organism.errors import (
     BoundExceededError,
     MailboxFullError,
@@ -72,7 +73,8 @@ _STATUS: dict[type[OrganismError], tuple[int, str]] = {
 
 def respond(problem: Problem, request: Request[Any, Any, Any]) -> Response[Problem]:
     """Answer with a problem."""
-    named = msgspec.structs.replace(problem, request_id=request.scope.get("organism.request_id", ""))
+    request_id = request.scope.get("organism.request_id", "")
+    named = msgspec.structs.replace(problem, detail=cleaned(problem.detail), request_id=request_id)
     return Response(named, status_code=problem.status, media_type=MEDIA_TYPE)
 
 
@@ -107,6 +109,14 @@ def log_unexpected(error: Exception, scope: Scope) -> None:
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
     request_id = scope.get("organism.request_id", "")
     _log.error("request_failed", path=scope["path"], request_id=request_id, error=type(error).__name__, where=where)
+
+
+def say_unexpected(request: Request[Any, Any, Any], _error: Exception) -> Response[Problem]:
+    """Answer what nobody has thought of: without its text, which may hold what somebody has said."""
+    detail = "the daemon's log has more under this request_id"
+    return respond(
+        Problem(status=500, code="internal_error", title="something went wrong here", detail=detail), request
+    )
 
 
 def say_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

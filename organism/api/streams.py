@@ -1,6 +1,6 @@
 """Events on their way out: followed live, or read in pages. A reader that comes back misses nothing, or is told so."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from weakref import finalize
 
 import anyio
@@ -92,7 +92,7 @@ class Reader:
                     if not await _something_new(live):
                         return EventPage((), after, more=False)
 
-    async def follow(self, after: str | None, wanted: Wanted) -> AsyncIterator[bytes]:
+    async def follow(self, after: str | None, wanted: Wanted) -> "Followed":
         """Return events as server-sent events: those after an id first, if there is one, and then as they happen.
 
         Raises:
@@ -111,12 +111,12 @@ class Reader:
         except BaseException:
             self._leave()
             raise
-        return _Followed(self._follow(after, wanted), self._leave)
+        return Followed(self._follow(after, wanted), self._leave)
 
     def _leave(self) -> None:
         self.followers -= 1
 
-    async def _follow(self, after: str | None, wanted: Wanted) -> AsyncIterator[bytes]:
+    async def _follow(self, after: str | None, wanted: Wanted) -> AsyncGenerator[bytes]:
         try:
             async with self._control.rooms.usage.subscribe(thread_id=wanted.thread) as live:
                 yield b": listening\n\n"
@@ -170,18 +170,23 @@ class Reader:
         return padded
 
 
-class _Followed:
+class Followed:
     """Events on their way to one reader, whose place is free again when they end, or when nobody holds them any more.
 
     A generator alone would not do: one that was never begun, because its reader had gone before, runs none of its code.
     """
 
-    def __init__(self, frames: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes], leave: Callable[[], None]) -> None:
         self._frames = frames
         self._leave = finalize(self, leave)
 
-    def __aiter__(self) -> "_Followed":
+    def __aiter__(self) -> "Followed":
         return self
+
+    async def aclose(self) -> None:
+        """End them."""
+        self._leave()
+        await self._frames.aclose()
 
     async def __anext__(self) -> bytes:
         try:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from organism.cli import exits
-from organism.cli.options import Json
+from organism.cli.options import Json, Whole
 from organism.cli.remote import register
 
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The configuration.")]
@@ -38,7 +38,7 @@ register(app, usage)
 app.register_install_completion_command()
 
 
-BudgetTokens = Annotated[int | None, Parameter(name="--budget-tokens", help="Tokens the run may use.")]
+BudgetTokens = Annotated[Whole | None, Parameter(name="--budget-tokens", help="Tokens the run may use.")]
 BudgetUSD = Annotated[str | None, Parameter(name="--budget-usd", help="Dollars the run may cost.")]
 
 
@@ -167,7 +167,7 @@ def daemon(
     *,
     file: File = _FILE,
     state: Path | None = None,
-    port: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None,
+    port: Annotated[Whole | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None,
     log_format: Literal["console", "json"] | None = None,
 ) -> int:
     """Run until stopped, taking messages over a local HTTP API.

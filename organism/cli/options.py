@@ -1,15 +1,29 @@
 """Options that many commands have."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The configuration.", group="Which daemon")]
 State = Annotated[Path | None, Parameter(help="The daemon's state folder.", group="Which daemon")]
 Json = Annotated[bool, Parameter(help="Print JSON.")]
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 DEFAULT_FILE = Path("organism.yaml")
+
+
+def _whole(_kind: object, tokens: Sequence[Token]) -> int:
+    """Read a whole number as people write it: Python would take 1_000, 1e3 and the digits of every script too."""
+    written = tokens[0].value
+    if not _WHOLE.fullmatch(written):
+        raise ValueError(f"{written!r} is no whole number; write such as 1000")
+    return int(written)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 @Parameter(name="*")
@@ -25,11 +39,11 @@ class Step:
         percent: So many per cent of every limit there is.
     """
 
-    tokens: Annotated[int, Parameter(help="So many tokens.")] = 0
+    tokens: Annotated[Whole, Parameter(help="So many tokens.")] = 0
     usd: Annotated[str | None, Parameter(help="So many dollars.")] = None
-    seconds: Annotated[int, Parameter(help="So many seconds.")] = 0
-    calls: Annotated[int, Parameter(help="So many calls.")] = 0
-    percent: Annotated[int, Parameter(help="So many per cent of every limit there is.")] = 0
+    seconds: Annotated[Whole, Parameter(help="So many seconds.")] = 0
+    calls: Annotated[Whole, Parameter(help="So many calls.")] = 0
+    percent: Annotated[Whole, Parameter(help="So many per cent of every limit there is.")] = 0
 
     def down(self) -> "Step":
         """Return the same step downwards."""

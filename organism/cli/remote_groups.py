@@ -4,7 +4,7 @@ from typing import Literal
 
 from cyclopts import App
 
-from organism.cli.options import DEFAULT_FILE, NO_STEP, File, Json, State, Step
+from organism.cli.options import DEFAULT_FILE, NO_STEP, File, Json, State, Step, Whole
 
 budget = App(name="budget", help="Limits of every scope: show, explain, raise, lower.")
 approvals = App(name="approvals", help="What waits for a person: list, allow, deny.")
@@ -75,8 +75,8 @@ def adjust_budget(
     *,
     reason: str,
     usd: str | None = None,
-    tokens: int = 0,
-    calls: int = 0,
+    tokens: Whole = 0,
+    calls: Whole = 0,
     yes: bool = False,
     file: File = DEFAULT_FILE,
     state: State = None,
@@ -181,7 +181,7 @@ def make_token(
     name: str,
     *,
     scope: list[Literal["read", "send", "operate", "admin"]],
-    days: int | None = None,
+    days: Whole | None = None,
     file: File = DEFAULT_FILE,
     state: State = None,
     json: Json = False,

@@ -8,6 +8,7 @@ because half a secret is not found any more.
 
 import sys
 import sysconfig
+import traceback
 from asyncio import CancelledError
 from pathlib import Path
 from types import CodeType, FrameType
@@ -24,6 +25,7 @@ _READ_MAX = 4 * TEXT_MAX
 _NESTED_MAX = 3
 _MEMBERS_MAX = 5
 _FRAMES_MAX = 5000
+_STACK_MAX = 50
 
 _OURS = str(Path(__file__).parent)
 _INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -96,6 +98,20 @@ def raised_at(error: BaseException) -> str | None:
             found = installed, f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
     return cleaned(found[1]) if found is not None else None
+
+
+def stack_of(error: BaseException) -> str:
+    """Write a traceback with the places an error has passed and its type, and neither its text nor any variable."""
+    lines: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen and len(seen) < _MEMBERS_MAX:
+        seen.add(id(current))
+        above = [] if not lines else ["", "raised while this was handled:", ""]
+        frames = traceback.format_list(traceback.extract_tb(current.__traceback__, limit=-_STACK_MAX))
+        lines = ["Traceback (most recent call last):", "".join(frames).rstrip(), type(current).__name__, *above, *lines]
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\n".join(lines)
 
 
 def defined_at(function: object) -> str | None:

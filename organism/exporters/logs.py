@@ -15,7 +15,9 @@ from typing import Any, Literal, TextIO
 import msgspec
 import structlog
 
-from organism.redaction import redact, remember
+from organism.error_text import raised_at, stack_of
+from organism.plain_text import plain
+from organism.redaction import headline, redact, remember
 from organism.tracing import current_work, trace_id_of
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -35,7 +37,9 @@ _NUMBERS: dict[str, int] = {
     "critical": 50,
     "fatal": 50,
 }
-_SHOWN = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_QUOTING = ("error", "detail")
+"""Fields that say why something failed, and in saying so may quote what people have said."""
+
 _REPEATS_MAX = 20
 _REPEATS_PERIOD_S = 10.0
 _REPEATS_KNOWN_MAX = 1000
@@ -74,6 +78,7 @@ def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | 
             RepeatLimit(),
             add_work,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _headlines,
             *_renderers(settings.format, out),
             _redacting,
         ],
@@ -179,16 +184,41 @@ def _mute(stream: TextIO) -> None:
 
 def _renderers(log_format: Format, stream: TextIO) -> list[Any]:
     if log_format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
-    # The plain traceback shows no local variables: prompts are in there.
-    plain = structlog.dev.plain_traceback
-    return [_in_one_line, structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
+        return [_stacks, structlog.processors.JSONRenderer(default=repr)]
+    console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    return [_stacks, _in_one_line, console]
+
+
+def _headlines(_logger: object, _method: str, event: Event) -> Event:
+    """Cut errors' texts to what is in our own words: log lines never say what agents and users do."""
+    for name in _QUOTING:
+        if isinstance(said := event.get(name), str):
+            event[name] = headline(said)
+    return event
+
+
+def _stacks(_logger: object, _method: str, event: Event) -> Event:
+    """Write tracebacks as places in the code and types of errors: their texts and local variables hold prompts."""
+    info = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if info is True else info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["exception"] = stack_of(error)
+    return event
 
 
 def _in_one_line(_logger: object, _method: str, event: Event) -> Event:
-    """Show control characters for what they are, so that no text can begin a line of its own or move the cursor."""
-    event["event"] = str(event.get("event", "")).translate(_SHOWN)
-    return event
+    """Show text for what it is, so that none can begin a line of its own or move the cursor."""
+    shown = {_harmless(name): _harmless(value) for name, value in event.items() if name != "exception"}
+    if (stack := event.get("exception")) is not None:
+        shown["exception"] = "\n".join(f"    | {plain(line)}" for line in str(stack).splitlines())
+    return shown
+
+
+def _harmless(value: Any) -> Any:
+    """Return a value whose text is written as Python writes it, where there is anything in it that is not seen."""
+    if isinstance(value, str):
+        return value if value.isprintable() and plain(value) == value else repr(value)[1:-1]
+    return value
 
 
 def _redacting(_logger: Any, _method: str, line: Any) -> str:
@@ -201,5 +231,8 @@ class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a record on."""
         error = record.exc_info[1] if record.exc_info else None
-        fields = {"error": f"{type(error).__name__}: {error}"} if error is not None else {}
-        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), **fields)
+        fields = {"error": type(error).__name__, "where": raised_at(error)} if error is not None else {}
+        said = record.getMessage()
+        if record.name == "asyncio":
+            said = said.partition("\n")[0]  # what follows shows the task and its exception, with all that it quotes
+        structlog.get_logger(record.name).log(record.levelno, said, **fields)

@@ -142,3 +142,52 @@ def test_no_text_can_forge_a_line(log_format: Any) -> None:
     text = stream.getvalue()
     assert text.count("\n") == 2
     assert not {"\x1b", "\x9b", "\r"} & set(text)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    "forged", ["a\x1b[2J", "a\x9b2J", "a\nb", "a\rb", "a\u2028b", "a\x85b", "a\x0bb", "\u202eabc", "a\u200bb", "a\x7fb"]
+)
+def test_no_field_and_no_stack_can_forge_a_line(log_format: Any, forged: str) -> None:
+    """Also in a field without a space, and in the names of files and errors of a traceback, text is only text."""
+    stream = logged(LogSettings(format=log_format))
+    log = structlog.get_logger("organism.agent")
+    log.info("field", tenant=forged)
+    log.info("name", **{forged: 1})
+    stack = logged(LogSettings(format=log_format))
+    try:
+        exec(compile(f"raise type({forged!r}, (ValueError,), {{}})({forged!r})", forged.replace("\0", ""), "exec"))  # noqa: S102
+    except ValueError:
+        structlog.get_logger("organism.agent").exception("raised")
+
+    for text in (stream.getvalue(), stack.getvalue()):
+        assert all(one.isprintable() or one == "\n" for one in text) or log_format == "json"
+        assert not {"\x1b", "\x9b", "\r", "\u2028", "\x85", "\u202e"} & set(text)
+    assert len(stream.getvalue().splitlines()) == 2
+    if log_format == "console":
+        assert all(line.startswith(("    | ", "20")) for line in stack.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_people_say_is_in_no_line_though_an_error_quotes_it(log_format: Any) -> None:
+    """Errors are logged by their type and place: their texts, and those of their causes, may quote a message."""
+    stream = logged(LogSettings(format=log_format))
+    log = structlog.get_logger("organism.pump")
+    said = " ".join(("my", "diagnosis"))  # lines of code are shown, and hold what they hold
+    log.warning("failed", error="ValueError: cannot parse 'my diagnosis'", detail="Boom: my diagnosis")
+    try:
+        try:
+            raise ValueError(said)
+        except ValueError as error:
+            raise KeyError(said) from error
+    except KeyError as error:
+        log.exception("raised")
+        log.warning("raised", exc_info=error)
+        logging.getLogger("some.library").exception("deep inside")
+        logging.getLogger("asyncio").warning("Task exception was never retrieved\nfuture: <Task exception=%r>", error)
+
+    text = stream.getvalue()
+    assert "my diagnosis" not in text
+    assert text.count("ValueError") >= 3
+    assert text.count("KeyError") >= 3
+    assert f"{__file__}" in text

@@ -173,7 +173,7 @@ def test_what_people_say_is_in_no_line_though_an_error_quotes_it(log_format: Any
     """Errors are logged by their type and place: their texts, and those of their causes, may quote a message."""
     stream = logged(LogSettings(format=log_format))
     log = structlog.get_logger("organism.pump")
-    said = " ".join(("my", "diagnosis"))  # lines of code are shown, and hold what they hold
+    said = "my diagnosis"  # lines of code are shown, and hold what they hold
     log.warning("failed", error="ValueError: cannot parse 'my diagnosis'", detail="Boom: my diagnosis")
     try:
         try:

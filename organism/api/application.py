@@ -32,7 +32,7 @@ from organism.api.problems import (
     say_unexpected,
     say_unreadable,
 )
-from organism.api.routes import agents, approvals, budgets, events, ledger, threads, tokens, whole
+from organism.api.routes import agents, approvals, budgets, events, exporters, ledger, threads, tokens, whole
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
@@ -48,6 +48,7 @@ _ROUTES = (
     *agents.ROUTES,
     *approvals.ROUTES,
     *events.ROUTES,
+    *exporters.ROUTES,
     *whole.ROUTES,
     *tokens.ROUTES,
 )

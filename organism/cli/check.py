@@ -16,6 +16,7 @@ from organism.cli import exits
 from organism.cli.gateway import gateway_settings
 from organism.cli.prices import unpriced_in_words, unpriced_routes
 from organism.cli.terminal import Terminal
+from organism.config.build_exporters import exports
 from organism.config.describe import (
     describe_agents,
     describe_graph,
@@ -44,6 +45,7 @@ def check_file(path: Path, environment: dict[str, str], *, as_json: bool = False
     loaded = load_config(path, environment)
     gateway_settings(loaded)  # finds keys that are empty, and one that is given twice
     organism = Organism.from_config(loaded, environment)
+    exports(loaded, organism.clock.now_ns)  # finds events that do not exist, and secrets that can sign nothing
     config = loaded.config
     if as_json:
         sys.stdout.write(_as_json(config, organism.budgets.plan) + "\n")

@@ -105,6 +105,8 @@ def show_status(client: Client, *, as_json: bool) -> int:
         f"[bold]{escape(status.name)}[/] mode {status.mode}, up {up}, {status.threads.open} open, "
         f"{status.threads.blocked} blocked, {status.threads.paused} paused, {status.dead_letters} dead letters{taking}"
     )
+    if status.set_aside:
+        console.print(f"[red]{status.set_aside} events set aside[/]: organism exporters")
     burn = status.burn[0]
     console.print(
         f"{cost_text(status.usage)} and {status.usage.usage.total:,} tokens in {status.usage.calls} calls; "

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from organism.cli.exporters import exporters
 from organism.cli.options import DEFAULT_FILE, File, Json, State
 from organism.cli.remote_groups import approvals, budget, letters, token
 
@@ -15,7 +16,7 @@ def register(app: App, usage: App) -> None:
     """Add these commands to the command line."""
     for command in _COMMANDS:
         app.command(command)
-    for group in (budget, approvals, letters, token):
+    for group in (budget, approvals, letters, exporters, token):
         app.command(group)
     usage.default(show_usage)
 

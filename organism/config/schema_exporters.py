@@ -22,7 +22,10 @@ class WebhookExporterSection(Section, frozen=True, kw_only=True, tag_field="type
     format: Annotated[
         Literal["cloudevents", "openmeter", "lago", "stripe"], Meta(description="what the other side expects")
     ] = "cloudevents"
-    secret: Annotated[Secret | None, Meta(description="${env:NAME}; what requests are signed with")] = None
+    secret: Annotated[Secret | None, Meta(description="${env:NAME}; requests are signed with it")] = None
+    old_secrets: Annotated[
+        list[Secret], Meta(description="${env:NAME}; signed with as well, while receivers change to the new secret")
+    ] = []
     token: Annotated[Secret | None, Meta(description="${env:NAME}; a bearer token that the other side asks for")] = None
     events: Annotated[list[str], Meta(description="kinds of events; UsageEvent unless given")] = msgspec.field(
         default_factory=lambda: ["UsageEvent"]

@@ -92,7 +92,7 @@ class Control:
 
     def status(self) -> Status:
         """Return the organism at this instant."""
-        return self.look.status(self.source)
+        return self.look.status(self.source, len(self.cursors.set_aside()))
 
     # -- threads --------------------------------------------------------------------------------------------------
 

@@ -103,8 +103,13 @@ class Looking:
             entries = [entry async for entry in stored_entries(rooms.journal)]
             return await anyio.to_thread.run_sync(replay, entries, thread_id, changes, baseline)
 
-    def status(self, source: str) -> Status:
-        """Return the organism at this instant; ``source`` is what its events call it."""
+    def status(self, source: str, set_aside: int = 0) -> Status:
+        """Return the organism at this instant.
+
+        Args:
+            source: What its events call it.
+            set_aside: How many events exporters have set aside.
+        """
         rooms = self._rooms
         statistics = rooms.pump.statistics()
         states = [thread.status for thread in rooms.pump.threads()]
@@ -127,6 +132,7 @@ class Looking:
             windows=self._accounts.windows(now_ns),
             usage=rooms.usage.total,
             burn=self._recent.burn(now_ns),
+            set_aside=set_aside,
         )
 
     def threads(

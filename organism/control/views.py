@@ -169,6 +169,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         windows: The accounts of the present day and month.
         usage: Sums since the start of this process.
         burn: How fast it is going, the whole first.
+        set_aside: Events that an exporter's other side will not take.
     """
 
     name: str
@@ -184,6 +185,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     windows: tuple[BudgetState, ...]
     usage: UsageTotals
     burn: tuple[Burn, ...]
+    set_aside: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):

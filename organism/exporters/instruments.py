@@ -201,6 +201,7 @@ THREAD_DURATION = _histogram(
 )
 THREADS_OPEN = _gauge("threads.open", "{thread}", "Threads that are open.", "status")
 AGENTS_STOPPED = _gauge("agents.stopped", "{agent}", "Agents that take no more messages.")
+SET_ASIDE = _gauge("exporter.set_aside", "{event}", "Events that another system will not take.", "exporter")
 LISTENER_ERRORS = _kept_counter("events.listener_errors", "{error}", "Failures of those who listen to events.")
 SUBSCRIBERS_CUT = _kept_counter("events.subscribers_cut_off", "{subscriber}", "Subscribers too slow to keep up.")
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from organism.exporters.webhook import Delivery
+from organism.exporters.webhook import Delivery, Shape
 from organism.usage.cloudevents import BATCH_MEDIA_TYPE, CloudEvent
 from organism.usage.events import UsageEvent
 
@@ -17,8 +17,6 @@ _NS_PER_S = 1_000_000_000
 _NANOUSD_PER_CENT = 10_000_000
 _LAGO_BATCH_MAX = 100
 _STRIPE_ID_MAX = 100
-
-Shape = Callable[[Sequence[CloudEvent]], list[Delivery]]
 
 
 def openmeter(label: str) -> Shape:
@@ -48,7 +46,7 @@ def openmeter(label: str) -> Shape:
                 )
         return [Delivery(_name(events), msgspec.json.encode(batch), BATCH_MEDIA_TYPE)] if batch else []
 
-    return shape
+    return Shape(shape, reads_body=True)
 
 
 def lago(label: str) -> Shape:
@@ -81,7 +79,7 @@ def lago(label: str) -> Shape:
             for batch in batches
         ]
 
-    return shape
+    return Shape(shape, events_max=_LAGO_BATCH_MAX, reads_body=True)
 
 
 def stripe(label: str) -> Shape:
@@ -94,6 +92,8 @@ def stripe(label: str) -> Shape:
         deliveries = []
         for envelope, usage, customer in _billed(events, label):
             for kind, tokens in _kinds(usage):
+                if tokens == 0:
+                    continue  # a sum is the same without it, and what Stripe makes of it is not documented
                 identifier = f"{envelope.source.rpartition(':')[2]}:{envelope.id}:{kind}"[:_STRIPE_ID_MAX]
                 form = {
                     "event_name": "token-billing-tokens",
@@ -107,7 +107,7 @@ def stripe(label: str) -> Shape:
                 deliveries.append(Delivery(identifier, urlencode(form).encode(), "application/x-www-form-urlencoded"))
         return deliveries
 
-    return shape
+    return Shape(shape, events_max=1, reads_body=True)
 
 
 SHAPES: dict[str, Callable[[str], Shape]] = {"openmeter": openmeter, "lago": lago, "stripe": stripe}

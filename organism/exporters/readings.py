@@ -1,5 +1,6 @@
 """What is read off a running organism each time somebody asks: depths, limits, what is open."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from organism.pump.statistics import PumpStatistics
 from organism.pump.worker_pool import WorkerStatistics
 from organism.router.call import RouterStatistics
 from organism.usage.activity import ActivityFeed
+from organism.usage.cursors import Cursors
 from organism.usage.tracker import TrackerStatistics, UsageTracker
 
 
@@ -28,6 +30,11 @@ class _Budgets(Protocol):
 
 class _Router(Protocol):
     def statistics(self) -> RouterStatistics: ...
+
+
+class _Control(Protocol):
+    @property
+    def cursors(self) -> Cursors: ...
 
 
 class Observed(Protocol):
@@ -63,6 +70,11 @@ class Observed(Protocol):
         """Its door to the models."""
         ...
 
+    @property
+    def control(self) -> _Control:
+        """What an operator does to it; it knows what exporters have set aside."""
+        ...
+
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""
         ...
@@ -80,6 +92,9 @@ def read(organism: Observed) -> Iterator[Measurement]:
     yield Measurement(i.JOURNAL_PENDING, journal.pending)
     yield from _router(organism.router.statistics())
     yield from _tracker(tracker)
+    asides = Counter(aside.exporter for aside in organism.control.cursors.set_aside())
+    for exporter, events in asides.items():
+        yield Measurement(i.SET_ASIDE, events, (exporter,))
 
 
 def _router(router: RouterStatistics) -> Iterator[Measurement]:

@@ -225,7 +225,7 @@ async def test_webhook_is_signed_and_what_is_not_taken_is_an_error_without_the_a
     headers, body = Receiver.got[0]
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(b"s3cret", signed, sha256).digest()).decode()
-    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert f"v1,{expected}" in headers["webhook-signature"].split()
     assert headers["authorization"] == "Bearer t0ken"
     assert headers["content-type"] == "application/cloudevents-batch+json"
     assert [one["id"] for one in json.loads(body)] == [event.id for event in events]

@@ -10,6 +10,7 @@ import msgspec
 
 from organism.formats.faults import Fault, bad_request
 from organism.llm.answers import Completion
+from organism.llm.deltas import Delta
 from organism.llm.embeddings import EmbeddingRequest
 from organism.llm.requests import CompletionRequest
 
@@ -58,12 +59,16 @@ class EventWriter(Protocol):
         """Return what comes before the first piece."""
         ...
 
-    def text(self, piece: str) -> bytes:
-        """Return a piece of the answer's text, which is never empty."""
+    def delta(self, delta: Delta) -> bytes:
+        """Return a piece of the answer, which is never an empty text."""
+        ...
+
+    def alive(self) -> bytes:
+        """Return a sign of life that is no part of the answer."""
         ...
 
     def end(self, answer: Completion) -> bytes:
-        """Return what comes after the last piece: calls of tools, why it ended, usage."""
+        """Return what comes after the last piece of an answer: why it ended, and usage."""
         ...
 
     def fail(self, fault: Fault) -> bytes:
@@ -155,6 +160,10 @@ def refuse(said: str) -> NoReturn:
     if reason.startswith(_NOT_AMONG):
         reason = f"this gateway cannot honour {reason.removeprefix(_NOT_AMONG)}"
     raise bad_request(f"{param}: {reason}", param or None, code)
+
+
+COMMENT = b": alive\n\n"
+"""A sign of life that every reader of an event stream passes over: a comment, as the standard has it."""
 
 
 def event(data: Json, name: str | None = None) -> bytes:

@@ -1,7 +1,6 @@
-"""An answer on its way out in pieces. Nothing is sent before there is some of it, so that a refusal is a status."""
+"""An answer on its way out in pieces, with signs of life while there are none."""
 
 from collections.abc import Callable
-from functools import partial
 
 import anyio
 
@@ -10,9 +9,17 @@ from organism.formats.faults import Fault
 from organism.formats.server_format import EventWriter
 from organism.gateway.headers import Headers, encoded
 from organism.llm.answers import Completion
+from organism.llm.deltas import Delta, DeltaRecord
 
 _HEAD = encoded([("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no")])
 """The second keeps a reverse proxy from collecting pieces until there are many."""
+
+BEGIN_AFTER_S = 2.0
+"""Seconds after which an answer begins though there is nothing of it: clients give up on a request without a status.
+What goes wrong before that is a status of its own, which more clients understand than an event."""
+
+ALIVE_EVERY_S = 5.0
+"""Seconds of silence after which a sign of life is sent; clients, and proxies between, give up on silent streams."""
 
 _BEGUN_ANEW = Fault(
     status=502,
@@ -37,52 +44,58 @@ class Streamed:
         self._send = send
         self._headers = headers
         self._begun = False
-        self._said = ""
-        self._pieces: list[str] = []
+        self._record = DeltaRecord()
+        self._coming: list[Delta] = []
         self._more = anyio.Event()
         self._sending = anyio.Lock()
 
-    def add(self, piece: str) -> None:
-        """Take a piece; an empty one is a sign of life, which begins the answer."""
-        self._pieces.append(piece)
+    def add(self, delta: Delta) -> None:
+        """Take a piece; an empty text is a sign of life, which begins the answer."""
+        self._coming.append(delta)
         self._more.set()
 
     async def carry(self) -> None:
-        """Send pieces as they come, until cancelled."""
+        """Send pieces as they come, and signs of life while none do, until cancelled."""
         while True:
-            await self._more.wait()
+            with anyio.move_on_after(ALIVE_EVERY_S if self._begun else BEGIN_AFTER_S):
+                await self._more.wait()
+            silent = not self._more.is_set()
             self._more = anyio.Event()
             async with self._sending:
-                await self._flush()
+                await self._flush(self._writer.alive() if silent and self._begun else b"")
 
     async def end(self, answer: Completion) -> None:
         """Send the rest of an answer and its end."""
         async with self._sending:
-            said = self._said + "".join(self._pieces)
-            if not answer.text.startswith(said):
-                await self._flush(partial(self._writer.fail, _BEGUN_ANEW))
-                return
-            self._pieces.append(answer.text[len(said) :])
-            await self._flush(partial(self._writer.end, answer))
+            coming, self._coming = self._coming, []
+            data = self._written(coming)
+            rest = self._record.rest_of(answer)
+            if rest is None:
+                data += self._writer.fail(_BEGUN_ANEW)
+            else:
+                data += self._written(rest) + self._writer.end(answer)
+            await self._flush(data, more=False)
 
     async def fail(self, fault: Fault) -> bool:
         """End an answer that broke off; ``False`` if nothing of it was sent, so that it can be an answer of its own."""
         async with self._sending:
             if self._begun:
-                await self._flush(partial(self._writer.fail, fault))
+                await self._flush(self._writer.fail(fault), more=False)
             return self._begun
 
-    async def _flush(self, last: Callable[[], bytes] | None = None) -> None:
-        """Send what has come, and after the last of it the end; events are written in the order they are sent in."""
-        pieces, self._pieces = self._pieces, []
-        self._said += "".join(pieces)
-        data = b""
+    async def _flush(self, data: bytes = b"", *, more: bool = True) -> None:
+        """Send the head if it is not sent, what has come, and then something else."""
+        coming, self._coming = self._coming, []
+        begin = b""
         if not self._begun:
-            self._begun = True
-            data = self._writer.begin()
             await self._send({"type": "http.response.start", "status": 200, "headers": _HEAD + self._headers()})
-        data += b"".join(self._writer.text(piece) for piece in pieces if piece)
-        if last is not None:
-            data += last()
-        if data or last is not None:
-            await self._send({"type": "http.response.body", "body": data, "more_body": last is None})
+            self._begun = True
+            begin = self._writer.begin()
+        data = begin + self._written(coming) + data
+        if data or not more:
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def _written(self, deltas: list[Delta]) -> bytes:
+        for delta in deltas:
+            self._record.add(delta)
+        return b"".join(self._writer.delta(delta) for delta in deltas if delta != "")

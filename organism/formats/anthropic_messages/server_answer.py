@@ -10,6 +10,7 @@ from organism.formats.anthropic_messages.server_errors import error_body
 from organism.formats.faults import Fault
 from organism.formats.server_format import Asked, Json, Meta, event
 from organism.llm.answers import Completion
+from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
@@ -25,59 +26,85 @@ def answered(meta: Meta, answer: Completion) -> Json:
 
 
 class MessagesWriter:
-    """Writes the events of a message: words as they come, then what was thought and the calls of tools, whole."""
+    """Writes the events of a message: thoughts, words and the arguments of calls as they come, each in its block."""
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._message = _message(meta, asked.request.model)
         self._blocks = 0
-        self._in_words = False
+        self._open: _Block | None = None
+        self._calls: dict[int, int] = {}
 
     def begin(self) -> bytes:
         """Begin the message."""
         message = self._message | {"content": [], "stop_reason": None, "usage": _usage(None)}
-        return _event({"type": "message_start", "message": message}) + _event({"type": "ping"})
+        return _event({"type": "message_start", "message": message}) + self.alive()
 
-    def text(self, piece: str) -> bytes:
-        """Write a piece of the text."""
-        begin = b"" if self._in_words else self._start({"type": "text", "text": ""})
-        self._in_words = True
-        return begin + self._delta({"type": "text_delta", "text": piece})
+    def delta(self, delta: Delta) -> bytes:
+        """Write a piece, after the beginning of its block where it is the first of it."""
+        match delta:
+            case str():
+                return self._in(("text", 0), {"type": "text", "text": ""}) + self._more(
+                    {"type": "text_delta", "text": delta}
+                )
+            case ReasoningDelta(redacted=True):
+                return self._in(("redacted", delta.place), {"type": "redacted_thinking", "data": delta.signature})
+            case ReasoningDelta():
+                return self._thought(delta)
+            case ToolCallDelta():
+                return self._call(delta)
+
+    def alive(self) -> bytes:
+        """Write a ping."""
+        return _event({"type": "ping"})
 
     def end(self, answer: Completion) -> bytes:
-        """Write thoughts, calls of tools, why it ended, and usage."""
-        data = self._stop() if self._in_words else b""
-        data += b"".join(self._whole(block) for block in (*_thoughts(answer), *_calls(answer)))
+        """Write why it ended, and usage."""
         delta = {"stop_reason": _reason(answer), "stop_sequence": None}
-        data += _event({"type": "message_delta", "delta": delta, "usage": _usage(answer.usage)})
+        data = self._stop() + _event({"type": "message_delta", "delta": delta, "usage": _usage(answer.usage)})
         return data + _event({"type": "message_stop"})
 
     def fail(self, fault: Fault) -> bytes:
         """Write that there will be no more."""
         return _event(error_body(fault))
 
-    def _whole(self, block: Json) -> bytes:
-        """Write a block that is there already as the events that bring it."""
-        deltas: list[Json] = []
-        match block:
-            case {"type": "thinking", "thinking": words, "signature": signature}:
-                deltas.append({"type": "thinking_delta", "thinking": words})
-                deltas.append({"type": "signature_delta", "signature": signature})
-                block = block | {"thinking": "", "signature": ""}
-            case {"type": "tool_use", "input": given}:
-                deltas.append({"type": "input_json_delta", "partial_json": msgspec.json.encode(given).decode()})
-                block = block | {"input": {}}
-        return self._start(block) + b"".join(map(self._delta, deltas)) + self._stop()
+    def _thought(self, delta: ReasoningDelta) -> bytes:
+        data = self._in(("thinking", delta.place), {"type": "thinking", "thinking": "", "signature": ""})
+        if delta.text:
+            data += self._more({"type": "thinking_delta", "thinking": delta.text})
+        if delta.signature:
+            data += self._more({"type": "signature_delta", "signature": delta.signature})
+        return data
 
-    def _start(self, block: Json) -> bytes:
-        return _event({"type": "content_block_start", "index": self._blocks, "content_block": block})
+    def _call(self, delta: ToolCallDelta) -> bytes:
+        more: Json = {"type": "input_json_delta", "partial_json": delta.arguments}
+        if (index := self._calls.get(delta.place)) is not None:
+            # Of a call whose block has ended, where a provider goes back to it: readers go by the index.
+            return self._more(more, index)
+        data = self._in(("call", delta.place), {"type": "tool_use", "id": delta.id, "name": delta.name, "input": {}})
+        self._calls[delta.place] = self._blocks - 1
+        return data + (self._more(more) if delta.arguments else b"")
 
-    def _delta(self, delta: Json) -> bytes:
-        return _event({"type": "content_block_delta", "index": self._blocks, "delta": delta})
+    def _in(self, block: "_Block", begun: Json) -> bytes:
+        """End the open block and begin another, unless it is the open one."""
+        if block == self._open:
+            return b""
+        data = self._stop()
+        self._open, self._blocks = block, self._blocks + 1
+        return data + _event({"type": "content_block_start", "index": self._blocks - 1, "content_block": begun})
+
+    def _more(self, delta: Json, index: int | None = None) -> bytes:
+        place = self._blocks - 1 if index is None else index
+        return _event({"type": "content_block_delta", "index": place, "delta": delta})
 
     def _stop(self) -> bytes:
-        data = _event({"type": "content_block_stop", "index": self._blocks})
-        self._blocks += 1
-        return data
+        if self._open is None:
+            return b""
+        self._open = None
+        return _event({"type": "content_block_stop", "index": self._blocks - 1})
+
+
+_Block = tuple[str, int]
+"""What is in a block, and the place of it in the answer."""
 
 
 def _event(data: Json) -> bytes:

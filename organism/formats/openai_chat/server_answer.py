@@ -3,8 +3,9 @@
 from organism.amounts import TokenUsage
 from organism.formats.faults import Fault
 from organism.formats.openai_errors import error_body
-from organism.formats.server_format import Asked, Json, Meta, event
+from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
+from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
 from organism.llm.requests import ToolCall
 
 _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
@@ -32,10 +33,11 @@ def answered(meta: Meta, answer: Completion) -> Json:
 
 
 class ChatWriter:
-    """Writes chunks; calls of tools come whole, in one of the last."""
+    """Writes chunks: text, reasoning and the arguments of calls as they come."""
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._usage = asked.usage
+        self._places: dict[int, int] = {}
         self._head: Json = {
             "id": f"chatcmpl-{meta.id}",
             "object": "chat.completion.chunk",
@@ -47,15 +49,23 @@ class ChatWriter:
         """Write whose turn it is."""
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
-    def text(self, piece: str) -> bytes:
-        """Write a piece of the text."""
-        return self._chunk({"content": piece})
+    def delta(self, delta: Delta) -> bytes:
+        """Write a piece; the first of a call says which tool it is for."""
+        match delta:
+            case str():
+                return self._chunk({"content": delta})
+            case ReasoningDelta(text=text):
+                return self._chunk({"reasoning_content": text}) if text else b""
+            case ToolCallDelta():
+                return self._chunk({"tool_calls": [self._call(delta)]})
+
+    def alive(self) -> bytes:
+        """Write a comment."""
+        return COMMENT
 
     def end(self, answer: Completion) -> bytes:
-        """Write calls of tools, why it ended, and usage."""
-        calls = [{"index": place, **_call(call)} for place, call in enumerate(answer.tool_calls)]
-        data = self._chunk({"tool_calls": calls}) if calls else b""
-        data += self._chunk({}, _reason(answer))
+        """Write why it ended, and usage."""
+        data = self._chunk({}, _reason(answer))
         if self._usage:
             data += event(self._head | {"choices": [], "usage": _usage(answer.usage)})
         return data + _DONE
@@ -68,6 +78,12 @@ class ChatWriter:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
         last = {"usage": None} if self._usage else {}
         return event(self._head | {"choices": [choice]} | last)
+
+    def _call(self, delta: ToolCallDelta) -> Json:
+        if (index := self._places.get(delta.place)) is not None:
+            return {"index": index, "function": {"arguments": delta.arguments}}
+        index = self._places[delta.place] = len(self._places)
+        return {"index": index, **_call(ToolCall(delta.id, delta.name, delta.arguments))}
 
 
 def _call(call: ToolCall) -> Json:

@@ -5,8 +5,9 @@ Source: the reference of ``POST /v1/responses``.
 
 from organism.formats.faults import Fault
 from organism.formats.openai_errors import error_body
-from organism.formats.openai_responses.server_answer import ResponsesWriter, answered
+from organism.formats.openai_responses.server_answer import answered
 from organism.formats.openai_responses.server_request import read_request
+from organism.formats.openai_responses.server_stream import ResponsesWriter
 from organism.formats.server_format import Asked, EventWriter, Json, Meta
 from organism.llm.answers import Completion
 

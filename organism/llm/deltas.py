@@ -1,0 +1,131 @@
+"""The pieces in which an answer arrives, and what they add up to. Pure."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from organism.llm.answers import Completion
+from organism.llm.requests import Reasoning, ToolCall
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """More of what a model thinks.
+
+    Attributes:
+        text: Words to append.
+        place: Which thought they belong to; thoughts are numbered in the order of the answer, with gaps allowed.
+        signature: The provider's seal to append, or its unreadable content.
+        id: The provider's name for the thought.
+        redacted: Whether there is nothing but the unreadable content.
+    """
+
+    text: str = ""
+    place: int = 0
+    signature: str = ""
+    id: str = ""
+    redacted: bool = False
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True):
+    """More of the call of a tool.
+
+    Attributes:
+        id: The call's id, the same in each of its pieces and in the answer.
+        name: The tool, likewise.
+        arguments: JSON text to append.
+        place: Which call it belongs to; numbered as thoughts are.
+    """
+
+    id: str
+    name: str
+    arguments: str = ""
+    place: int = 0
+
+
+Delta = str | ReasoningDelta | ToolCallDelta
+"""A piece of an answer; text as it is. An empty text is a sign of life: the provider works, and has nothing to show."""
+
+DeltaSink = Callable[[Delta], None]
+"""Called with each piece as it arrives. Must not block; what it raises is the caller's own error."""
+
+
+def text_only(on_text: Callable[[str], None] | None) -> DeltaSink | None:
+    """Return a sink that passes on what is text and not empty."""
+    if on_text is None:
+        return None
+
+    def pass_on(delta: Delta) -> None:
+        if isinstance(delta, str) and delta:
+            on_text(delta)
+
+    return pass_on
+
+
+class DeltaRecord:
+    """What the pieces of an answer have added up to so far."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._thoughts: dict[int, list[str]] = {}
+        self._calls: dict[int, tuple[ToolCallDelta, list[str]]] = {}
+
+    def add(self, delta: Delta) -> None:
+        """Append a piece."""
+        match delta:
+            case str():
+                self._text.append(delta)
+            case ReasoningDelta():
+                self._thoughts.setdefault(delta.place, []).append(delta.text)
+            case ToolCallDelta():
+                self._calls.setdefault(delta.place, (delta, []))[1].append(delta.arguments)
+
+    def rest_of(self, answer: Completion) -> list[Delta] | None:
+        """Return the pieces that complete the answer; ``None`` if what came is not the beginning of it.
+
+        It is not when a provider broke off in the middle and another attempt has answered anew.
+        """
+        text = "".join(self._text)
+        thoughts = ["".join(pieces) for _, pieces in sorted(self._thoughts.items())]
+        calls = [(first, "".join(pieces)) for _, (first, pieces) in sorted(self._calls.items())]
+        if (
+            not answer.text.startswith(text)
+            or len(thoughts) > len(answer.reasoning)
+            or len(calls) > len(answer.tool_calls)
+            or not all(
+                thought.text.startswith(so_far) for thought, so_far in zip(answer.reasoning, thoughts, strict=False)
+            )
+            or not all(_continues(call, *so_far) for call, so_far in zip(answer.tool_calls, calls, strict=False))
+        ):
+            return None
+        return [
+            *_rest_of_thoughts(answer.reasoning, thoughts, sorted(self._thoughts)),
+            *filter(None, [answer.text[len(text) :]]),
+            *_rest_of_calls(answer.tool_calls, [written for _, written in calls], sorted(self._calls)),
+        ]
+
+
+def _continues(call: ToolCall, first: ToolCallDelta, written: str) -> bool:
+    return (call.id, call.name) == (first.id, first.name) and call.arguments.startswith(written)
+
+
+def _rest_of_thoughts(
+    thoughts: tuple[Reasoning, ...], written: list[str], places: list[int]
+) -> Iterator[ReasoningDelta]:
+    """Yield the rest of thoughts that are begun, and those of which nothing was shown whole, seals included."""
+    for number, thought in enumerate(thoughts):
+        if number < len(written):
+            if rest := thought.text[len(written[number]) :]:
+                yield ReasoningDelta(rest, places[number])
+        else:
+            place = number + (places[-1] + 1 - len(places) if places else 0)
+            yield ReasoningDelta(thought.text, place, thought.signature, thought.id, thought.redacted)
+
+
+def _rest_of_calls(calls: tuple[ToolCall, ...], written: list[str], places: list[int]) -> Iterator[ToolCallDelta]:
+    for number, call in enumerate(calls):
+        if number < len(written):
+            if rest := call.arguments[len(written[number]) :]:
+                yield ToolCallDelta(call.id, call.name, rest, places[number])
+        else:
+            place = number + (places[-1] + 1 - len(places) if places else 0)
+            yield ToolCallDelta(call.id, call.name, call.arguments, place)

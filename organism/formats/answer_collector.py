@@ -8,7 +8,7 @@ from organism.amounts import TokenUsage
 from organism.formats.counts import UsageError, merged
 from organism.formats.json_reading import Json
 from organism.llm.answers import Completion
-from organism.llm.provider import TextSink
+from organism.llm.deltas import Delta, DeltaSink, ReasoningDelta, ToolCallDelta
 from organism.llm.requests import Reasoning, ToolCall
 
 
@@ -27,6 +27,7 @@ class _Call(msgspec.Struct):
     id: str = ""
     name: str = ""
     arguments: list[str] = []
+    shown: bool = False
 
 
 class Answer:
@@ -34,10 +35,10 @@ class Answer:
 
     Args:
         model: The model asked; the provider may name another.
-        on_text: Told each piece of text.
+        on_text: Told each piece.
     """
 
-    def __init__(self, model: str, on_text: TextSink | None = None) -> None:
+    def __init__(self, model: str, on_text: DeltaSink | None = None) -> None:
         self.model = model
         self.finish_reason: str | None = None
         self._on_text = on_text
@@ -53,8 +54,8 @@ class Answer:
             self._text.append(piece)
             self._grow(piece)
 
-    def _grow(self, piece: str = "") -> None:
-        """Note that there is more of the answer, and say so: thoughts and calls as an empty piece, a sign of life."""
+    def _grow(self, piece: Delta = "") -> None:
+        """Note that there is more of the answer, and hand it on; what cannot be shown yet is a sign of life."""
         self._grown = True
         if self._on_text is not None:
             self._on_text(piece)
@@ -65,7 +66,7 @@ class Answer:
         """Add to the reasoning at a place; each piece may bring more of it."""
         if not (piece or signature or thought_id):
             return
-        self._grow()
+        self._grow(ReasoningDelta(piece, place, signature, thought_id, redacted))
         thought = self._thoughts.setdefault(place, _Thought())
         thought.pieces.append(piece)
         thought.signature += signature
@@ -74,11 +75,18 @@ class Answer:
 
     def call(self, place: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
         """Add to the call of a tool at a place; each piece may bring more of it."""
-        self._grow()
         call = self._calls.setdefault(place, _Call())
         call.id = call.id or call_id
         call.name = call.name or name
         call.arguments.append(arguments)
+        # A call is shown from its first argument on: by then its name is whole, and its id, if it has one, is known.
+        # What has been shown must not change any more.
+        if not (arguments and call.name):
+            self._grow()
+            return
+        if not call.shown:
+            call.shown, call.id, arguments = True, call.id or f"call_{place}", "".join(call.arguments)
+        self._grow(ToolCallDelta(call.id, call.name, arguments, place))
 
     def count(self, usage: object) -> None:
         """Note what the provider says of usage; see :func:`organism.formats.counts.merged`."""

@@ -8,8 +8,9 @@ from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
 from organism.gateway.charging import Payer
 from organism.gateway.headers import THREAD, Headers, budget_headers, encoded
 from organism.llm.answers import Completion
+from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest
-from organism.llm.provider import Answer, Request, TextSink
+from organism.llm.provider import Answer, Request
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.messages import BudgetWarning
 from organism.usage.events import AnyEvent, ThreadClosed
@@ -32,7 +33,7 @@ class Calls:
         self._told: dict[str, set[tuple[str, int, str, int]]] = {}
         control.rooms.usage.on_event(self._forget, ThreadClosed)
 
-    async def complete(self, payer: Payer, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+    async def complete(self, payer: Payer, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         """Make a call and return its answer once the charge is durable.
 
         A call that is refused only because of what is kept for a last one is that last one.

@@ -13,16 +13,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from organism.llm.answers import Completion
+from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.requests import CompletionRequest
 
 TextSink = Callable[[str], None]
-"""Called with each piece of text as it arrives. Must not block; what it raises is the caller's own error.
-
-An adapter also calls it with an empty piece for a part of the answer without text, such as reasoning: a sign of life,
-which keeps the attempt from being given up as silent. What carries no part of the answer (pings, comments, single
-bytes) is no sign of life.
-"""
+"""Called with each piece of text as it arrives. Must not block; what it raises is the caller's own error."""
 
 Request = CompletionRequest | EmbeddingRequest
 Answer = Completion | Embeddings
@@ -48,11 +44,14 @@ class Provider(Protocol):
         """
         ...
 
-    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt.
 
         The router bounds the time by cancelling; an adapter needs no deadline of its own. With ``on_text`` the
-        answer is streamed and each piece of its text handed over as it arrives; calls of tools come whole, at the end.
+        answer is streamed and each piece of it handed over as it arrives: text as it is, thoughts and calls of tools
+        as :mod:`organism.llm.deltas` has them. An adapter that has nothing to show of them hands over an empty text
+        instead: a sign of life, which keeps the attempt from being given up as silent. What carries no part of the
+        answer (pings, comments, single bytes) is no sign of life.
 
         Raises:
             RejectedError: No work was done and nothing was billed.

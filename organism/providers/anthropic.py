@@ -11,8 +11,9 @@ from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, enc
 from organism.formats.attachments import AttachmentBounds, extra_tokens
 from organism.formats.event_stream import server_sent_data
 from organism.llm.answers import Completion
+from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
-from organism.llm.provider import Request, TextSink
+from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
 from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
 from organism.providers.wire import rejected_or_uncertain, unsent_or_uncertain
@@ -59,7 +60,7 @@ class AnthropicProvider:
         published = IMAGES if self._base_url is None else ()
         return extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
 
-    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         import anthropic
         import httpx2

@@ -28,8 +28,9 @@ from organism.formats.openai_chat import request as chat_request
 from organism.formats.openai_embeddings import client as embeddings
 from organism.formats.vendors import VENDORS
 from organism.llm.answers import Completion
+from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
-from organism.llm.provider import Request, TextSink
+from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, ImagePart
 from organism.providers.http import bounded_client
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
@@ -93,7 +94,7 @@ class LocalProvider:
             raise UnsupportedError(self.name, "images")
         return extra_tokens(request, self.name, AttachmentBounds(), tool_tokens=_VENDOR.tool_tokens)
 
-    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = chat_request.encode(request, _VENDOR, stream=on_text is not None)
         async with self._posted("/v1/chat/completions", body) as response:

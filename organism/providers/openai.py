@@ -17,8 +17,9 @@ from organism.formats.openai_responses import answer as responses_answer
 from organism.formats.openai_responses import request as responses_request
 from organism.formats.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.llm.answers import Completion
+from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
-from organism.llm.provider import Request, TextSink
+from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
 from organism.providers.http import CONNECT_TIMEOUT_S, bounded_client, patient
 from organism.providers.wire import rejected_or_uncertain, unsent_or_uncertain
@@ -77,7 +78,7 @@ class OpenAIProvider:
         vendor = self.vendor
         return extra_tokens(request, self.name, self._bounds, vendor.images, vendor.tool_tokens, embeds=vendor.embeds)
 
-    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         with self._classified():
             if self._api == "responses":
@@ -106,7 +107,7 @@ class OpenAIProvider:
         except Exception as error:  # noqa: BLE001 - whatever broke the exchange, it may have been billed
             raise unsent_or_uncertain(self.name, error) from None
 
-    async def _chat(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+    async def _chat(self, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         body = chat_request.encode(request, self.vendor, stream=on_text is not None)
         response = await self._post("/chat/completions", body, stream=on_text is not None)
         if on_text is None:
@@ -115,7 +116,7 @@ class OpenAIProvider:
             events = server_sent_data(response.aiter_lines())
             return await chat_answer.decode_stream(events, self.vendor, self.name, request.model, on_text)
 
-    async def _respond(self, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+    async def _respond(self, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         body = responses_request.encode(request, stream=on_text is not None)
         response = await self._post("/responses", body, stream=on_text is not None)
         if on_text is None:

@@ -15,8 +15,9 @@ import msgspec
 from organism.amounts import TokenUsage
 from organism.errors import OrganismError, ProviderError, RejectedError
 from organism.llm.answers import Completion
+from organism.llm.deltas import DeltaSink, ReasoningDelta
 from organism.llm.embeddings import EmbeddingRequest, Embeddings, pack
-from organism.llm.provider import Request, TextSink
+from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, Reasoning, ToolCall
 
 ATTACHMENT_TOKENS = 50
@@ -112,7 +113,7 @@ class ScriptedProvider:
             return request.tokens
         return ATTACHMENT_TOKENS * sum(1 for _ in request.attachments())
 
-    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`.
 
         Raises:
@@ -131,6 +132,8 @@ class ScriptedProvider:
         )
         # Billed from here on, whatever becomes of the call: that is how providers do it.
         self.bill.append(BilledCall(request.model, usage))
+        if on_text is not None and answer.reasoning:
+            on_text(ReasoningDelta(answer.reasoning))
         await self._speak(kept, answer.latency_s or self._latency_s, on_text)
         if answer.error is not None:
             raise answer.error
@@ -178,7 +181,7 @@ class ScriptedProvider:
             raise ScriptExhaustedError(self._answer_count)
         return ScriptedAnswer(text=found) if isinstance(found, str) else found
 
-    async def _speak(self, words: list[str], latency_s: float, on_text: TextSink | None) -> None:
+    async def _speak(self, words: list[str], latency_s: float, on_text: DeltaSink | None) -> None:
         """Take the time the answer takes, handing over a word at a time if somebody listens."""
         if on_text is None or not words:
             await anyio.sleep(latency_s)

@@ -24,6 +24,7 @@ from organism.bus.threads import Lane, Thread
 from organism.error_text import describe
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, ConfigError, ContextClosedError
 from organism.llm.answers import Completion
+from organism.llm.deltas import text_only
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request, TextSink
 from organism.llm.requests import CompletionRequest
@@ -196,7 +197,7 @@ class HandlerRuntime:
     async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
         """Make a model call, or return the answer that an earlier run of this handler has paid for."""
         with self._inside("ctx.llm.complete"):
-            return await self._paid(self._host.router.complete(self._call(model, request), on_text))
+            return await self._paid(self._host.router.complete(self._call(model, request), text_only(on_text)))
 
     async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
         """Have vectors made of texts, likewise."""

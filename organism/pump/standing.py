@@ -16,8 +16,9 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.threads import Origin, Thread, ThreadPausedError
 from organism.errors import StoppedError, ThreadClosedError
 from organism.llm.answers import Completion
+from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
-from organism.llm.provider import Request, TextSink
+from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
 from organism.pump.keeper import Keeper
 from organism.pump.lifecycle import Lifecycle
@@ -118,7 +119,7 @@ class StandingThreads:
         thread_id: str,
         spender: str,
         request: CompletionRequest,
-        on_text: TextSink | None = None,
+        on_text: DeltaSink | None = None,
         trace: str | None = None,
     ) -> Completion:
         """Make a call that a thread pays for. The answer is not remembered: the same call made again is a new one.

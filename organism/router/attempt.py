@@ -15,6 +15,7 @@ from threading import get_ident
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.calibration import Guess
@@ -25,8 +26,9 @@ from organism.foreign import ForeignTask, encodable, failure_of
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
+from organism.llm.deltas import Delta, DeltaSink, ReasoningDelta, ToolCallDelta
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
-from organism.llm.provider import Answer, Provider, Request, TextSink
+from organism.llm.provider import Answer, Provider, Request
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.adapters import Adapters
 from organism.router.checked_answers import checked_answer, checked_failure
@@ -115,7 +117,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     between_tokens_s: float | None = None
     deadline_s: float = math.inf
     started_ns: int = -1
-    on_text: TextSink | None = None
+    on_text: DeltaSink | None = None
     scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
     done: anyio.Event = msgspec.field(default_factory=anyio.Event)
     result: Answer | ProviderError | None = None
@@ -133,23 +135,22 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._latest = min(self._latest, anyio.current_time() + within_s)
         self.scope.deadline = min(self.scope.deadline, self._latest)
 
-    def pass_text(self, piece: str) -> None:
-        """Take a sign of life, and hand its text, if it has any, to whoever still listens.
+    def pass_on(self, piece: Delta) -> None:
+        """Take a piece of the answer, which is a sign of life, and hand it to whoever still listens.
 
         Raises:
-            TypeError: To the adapter, which has handed over something else than text.
+            TypeError: To the adapter, which has handed over something else than a piece of an answer.
             RuntimeError: To the adapter, which calls from a thread where nothing of ours may be touched.
         """
-        if not isinstance(piece, str):
-            raise TypeError(f"on_text takes a piece of text, not {shown(piece)}")
+        piece = _checked(piece)
         if get_ident() != self._thread:
             raise RuntimeError("on_text must be called in the event loop's own thread")
         if self._over:
             return
         self._heard = True
         self._allow(self.between_tokens_s)
-        if piece and self.on_text is not None:
-            self.listener_error = failure_of(self.on_text, encodable(piece))
+        if self.on_text is not None:
+            self.listener_error = failure_of(self.on_text, piece)
             if self.listener_error is not None:
                 self.on_text = None
                 self.done.set()
@@ -168,7 +169,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         begun_s = anyio.current_time()
         self._thread = get_ident()
         self._latest = min(self._latest, begun_s + self.timeout_s, self.deadline_s)
-        sink = self.pass_text if self.on_text is not None else None
+        sink = self.pass_on if self.on_text is not None else None
         self._allow(self.first_token_s if sink is not None else None)
         work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
         with self.scope:
@@ -179,7 +180,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._over = True
         self.result = self._result_of(work, self._what_was_late(begun_s) if not in_time else None)
 
-    def _ask(self, provider: Provider, sink: TextSink | None) -> Awaitable[Answer]:
+    def _ask(self, provider: Provider, sink: DeltaSink | None) -> Awaitable[Answer]:
         if isinstance(self.request, EmbeddingRequest):
             return provider.embed(self.request)
         return provider.complete(self.request, sink)
@@ -284,3 +285,20 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             response_model=response_model,
             error=error,
         )
+
+
+def _checked(piece: Delta) -> Delta:
+    """Return a piece whose texts every encoding takes.
+
+    Raises:
+        TypeError: If it is none: an adapter is a stranger's.
+    """
+    match piece:
+        case str():
+            return encodable(piece)
+        case ReasoningDelta(text=str(text), signature=str(seal), id=str(name), place=int()):
+            return replace(piece, text=encodable(text), signature=encodable(seal), id=encodable(name))
+        case ToolCallDelta(id=str(call_id), name=str(name), arguments=str(written), place=int()):
+            return replace(piece, id=encodable(call_id), name=encodable(name), arguments=encodable(written))
+        case _:
+            raise TypeError(f"on_text takes a piece of the answer, not {shown(piece)}")

@@ -9,15 +9,16 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from organism.errors import BudgetError, ProviderError
-from organism.llm.provider import Answer, TextSink
+from organism.llm.deltas import Delta, DeltaSink
+from organism.llm.provider import Answer
 from organism.router.attempt import Attempt
 
 Ended = tuple[Attempt, Answer | ProviderError]
-Lane = Callable[[TextSink | None], Awaitable[Ended | None]]
+Lane = Callable[[DeltaSink | None], Awaitable[Ended | None]]
 """Makes an attempt, sending text to a sink; ``None`` if there was nothing to attempt."""
 
 
-async def first_answer(first: Lane, hedge: Lane, after_s: float, on_text: TextSink | None) -> Ended:
+async def first_answer(first: Lane, hedge: Lane, after_s: float, on_text: DeltaSink | None) -> Ended:
     """Return how a hedged call ended: with an answer if either attempt gave one, else with the failure.
 
     A hedge that the budget refuses is not made, and that is no failure: nobody asked for it. An attempt that fails
@@ -40,7 +41,7 @@ async def first_answer(first: Lane, hedge: Lane, after_s: float, on_text: TextSi
 
 
 class _Race:
-    def __init__(self, on_text: TextSink | None) -> None:
+    def __init__(self, on_text: DeltaSink | None) -> None:
         self.settled = anyio.Event()
         """Set once the first lane has spoken or ended."""
         self._on_text = on_text
@@ -63,12 +64,12 @@ class _Race:
         if lane == 0:
             self.settled.set()
 
-    def _sink(self, lane: int) -> TextSink | None:
+    def _sink(self, lane: int) -> DeltaSink | None:
         on_text = self._on_text
         if on_text is None:
             return None
 
-        def pass_on(piece: str) -> None:
+        def pass_on(piece: Delta) -> None:
             if self._speaker is None:
                 self._speaker = lane
                 self._scopes[1 - lane].cancel()

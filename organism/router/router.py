@@ -32,8 +32,9 @@ from organism.ids import IdSource
 from organism.journal import Journal
 from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
+from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import Embeddings
-from organism.llm.provider import Answer, Provider, Request, TextSink
+from organism.llm.provider import Answer, Provider, Request
 from organism.messages import BudgetWarning
 from organism.router.adapters import Adapters
 from organism.router.announcer import Announcer
@@ -166,7 +167,7 @@ class LLMRouter:
             if id(provider) not in kept:
                 self._tasks.start_soon(self._close_unused, before.gates[name], provider)
 
-    async def complete(self, call: Call, on_text: TextSink | None = None) -> Completion:
+    async def complete(self, call: Call, on_text: DeltaSink | None = None) -> Completion:
         """Make a call and charge it to its thread, or return the answer that an earlier run has paid for.
 
         Args:
@@ -199,10 +200,10 @@ class LLMRouter:
         """
         return self._setup.planner.input_bound(model, request)
 
-    async def _answer(self, call: Call, on_text: TextSink | None) -> Answer:
+    async def _answer(self, call: Call, on_text: DeltaSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""
         if on_text is not None and not callable(on_text):
-            raise ConfigError(f"it must be a function of a text, not {shown(on_text)}", path="on_text")
+            raise ConfigError(f"it must be a function of a piece of the answer, not {shown(on_text)}", path="on_text")
         checked = checked_request(call.request)
         call = replace(call, request=checked.request, digest=checked.digest)
         paid = self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)
@@ -222,7 +223,7 @@ class LLMRouter:
             self._announcer.say_degraded(call, call_id, step)
         return planned
 
-    async def _attempts(self, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Answer:
+    async def _attempts(self, course: Course, observed: ObservedCall, on_text: DeltaSink | None) -> Answer:
         """Try until one attempt answers, or none may follow."""
         setup = self._setup
         while True:
@@ -261,14 +262,14 @@ class LLMRouter:
 
     # -- steps of a call ------------------------------------------------------------------------------------------
 
-    async def _attempt(self, setup: Setup, course: Course, observed: ObservedCall, on_text: TextSink | None) -> Ended:
+    async def _attempt(self, setup: Setup, course: Course, observed: ObservedCall, on_text: DeltaSink | None) -> Ended:
         """Make the next attempt, and where the model is hedged another beside it if it is slow."""
 
-        async def run(attempt: Attempt, sink: TextSink | None) -> Ended:
+        async def run(attempt: Attempt, sink: DeltaSink | None) -> Ended:
             with observed.attempt(attempt):
                 return attempt, await self._run(setup, course.call, attempt, sink)
 
-        async def hedge(sink: TextSink | None) -> Ended | None:
+        async def hedge(sink: DeltaSink | None) -> Ended | None:
             try:
                 second = await setup.admission.hedge(course)
             except ReplacedError:
@@ -281,7 +282,7 @@ class LLMRouter:
         return await first_answer(first, hedge, course.plan.hedge_after_s, on_text)
 
     async def _run(
-        self, setup: Setup, call: Call, attempt: Attempt, on_text: TextSink | None
+        self, setup: Setup, call: Call, attempt: Attempt, on_text: DeltaSink | None
     ) -> Answer | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
         try:

@@ -251,7 +251,7 @@ async def test_thinking_is_asked_for_as_the_client_did(
 
 
 async def test_thoughts_come_back_with_their_seal(served: Serve) -> None:
-    """What the model thought is a block of its own: first in a whole answer, after the words in a stream."""
+    """What the model thought is a block of its own before its words: clients take the last block for the result."""
     async with (
         served([HTTPStep(text="two words", reasoning="let me see")], upstream=by_messages) as gateway,
         claude(gateway) as client,
@@ -261,8 +261,8 @@ async def test_thoughts_come_back_with_their_seal(served: Serve) -> None:
             streamed = await stream.get_final_message()
 
         assert [block.type for block in whole.content] == ["thinking", "text"]
-        assert [block.type for block in streamed.content] == ["text", "thinking"]
-        for thought in (whole.content[0], streamed.content[1]):
+        assert [block.type for block in streamed.content] == ["thinking", "text"]
+        for thought in (whole.content[0], streamed.content[0]):
             assert (thought.thinking, thought.signature) == ("let me see", "sealed")
 
 

@@ -10,7 +10,7 @@ from organism.formats.attachments import ImageRule
 from organism.formats.counts import messages_usage
 from organism.formats.json_reading import Json, parse, part, text_of
 from organism.llm.answers import Completion
-from organism.llm.provider import TextSink
+from organism.llm.deltas import DeltaSink
 
 THINKING_MIN_TOKENS = 1024
 """Anthropic takes no smaller budget for thinking."""
@@ -53,7 +53,7 @@ def decode(raw: bytes, provider: str, asked: str) -> Completion:
     return answer.completion(messages_usage, reasons=_REASONS)
 
 
-async def decode_stream(events: AsyncIterator[str], provider: str, asked: str, on_text: TextSink) -> Completion:
+async def decode_stream(events: AsyncIterator[str], provider: str, asked: str, on_text: DeltaSink) -> Completion:
     """Read an answer in pieces, handing each to ``on_text``.
 
     Usage comes twice: with the first event and, cumulative, with the last delta.

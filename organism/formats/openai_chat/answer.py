@@ -8,7 +8,7 @@ from organism.formats.counts import chat_usage, reported_cost
 from organism.formats.json_reading import parse, part, text_of
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.provider import TextSink
+from organism.llm.deltas import DeltaSink
 
 _DONE = "[DONE]"
 _REASONS = {"function_call": "tool_calls"}
@@ -33,7 +33,7 @@ def decode(raw: bytes, vendor: Vendor, provider: str, asked: str) -> Completion:
 
 
 async def decode_stream(
-    events: AsyncIterator[str], vendor: Vendor, provider: str, asked: str, on_text: TextSink
+    events: AsyncIterator[str], vendor: Vendor, provider: str, asked: str, on_text: DeltaSink
 ) -> Completion:
     """Read an answer in pieces, handing each to ``on_text``.
 

@@ -8,7 +8,7 @@ from organism.formats.counts import reported_cost, responses_usage
 from organism.formats.json_reading import Json, parse, part, text_of
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.provider import TextSink
+from organism.llm.deltas import DeltaSink
 
 _REASONS = {"max_output_tokens": "length"}
 _SEALED = "reasoning.encrypted_content"
@@ -24,7 +24,7 @@ def decode(raw: bytes, vendor: Vendor, provider: str, asked: str) -> Completion:
 
 
 async def decode_stream(
-    events: AsyncIterator[str], vendor: Vendor, provider: str, asked: str, on_text: TextSink
+    events: AsyncIterator[str], vendor: Vendor, provider: str, asked: str, on_text: DeltaSink
 ) -> Completion:
     """Read an answer in pieces, handing each to ``on_text``; its last event has the whole answer once more.
 

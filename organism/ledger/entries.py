@@ -211,7 +211,8 @@ class Balance(msgspec.Struct, gc=False):
         configured: Its limits by the configuration, from which an operator may have departed.
         fired: Thresholds reached under the present revision.
         final_to: The agent that was given the final warning under the present revision.
-        wrapped_up: Whether the slice kept for a last call has been used under it.
+        wrapped_up: Whether the slice kept for a last call has been used under it, or is by a call under way.
+        final_reserve_hold: The hold that has taken that slice; given back with it, if the call is not charged.
         reported: Whether a shortfall has been told of under it.
         open_holds: How many holds it carries.
         unpriced_calls: Settled calls whose cost is unknown.
@@ -226,6 +227,7 @@ class Balance(msgspec.Struct, gc=False):
     fired: frozenset[tuple[Dimension, int]] = frozenset()
     final_to: str | None = None
     wrapped_up: bool = False
+    final_reserve_hold: str = ""
     reported: bool = False
     open_holds: int = 0
     unpriced_calls: int = 0

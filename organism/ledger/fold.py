@@ -65,6 +65,7 @@ def _limits_set(books: Books, entry: LimitsSet) -> None:
     if entry.configured:
         balance.configured = entry.limits
     balance.final_to, balance.wrapped_up, balance.reported = None, False, False
+    balance.final_reserve_hold = ""
 
 
 def _reserved(books: Books, entry: Reserved) -> None:
@@ -75,7 +76,8 @@ def _reserved(books: Books, entry: Reserved) -> None:
         balance.held += amounts
         balance.open_holds += 1
     if call is not None and call.wrap_up:
-        books.balances[call.wrap_up].wrapped_up = True
+        own = books.balances[call.wrap_up]
+        own.wrapped_up, own.final_reserve_hold = True, entry.hold_id
 
 
 def _dispatched(books: Books, entry: Dispatched) -> None:
@@ -89,7 +91,11 @@ def _settled(books: Books, entry: Settled) -> None:
 
 
 def _released(books: Books, entry: Released) -> None:
-    _resolved(books, entry.hold_id)
+    # What was not charged has not used the final reserve either. By the hold and not by the call's word alone: under
+    # other limits, set meanwhile, another call may have taken it since.
+    for balance in _resolved(books, entry.hold_id):
+        if balance.final_reserve_hold == entry.hold_id:
+            balance.wrapped_up, balance.final_reserve_hold = False, ""
 
 
 def _resolved(books: Books, hold_id: str) -> list[Balance]:

@@ -215,6 +215,7 @@ class HandlerRuntime:
             labels=self._thread.labels,
             message_id=self._envelope.id,
             index=index,
+            raises=self._host.on_exhausted == "fail",
         )
 
     async def _paid(self, answer: Awaitable[A]) -> A:

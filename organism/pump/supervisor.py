@@ -13,7 +13,7 @@ from organism.bus.routing import takes_by_name
 from organism.bus.threads import Lane, Thread
 from organism.clock import Clock
 from organism.error_text import defined_at, describe, raised_at
-from organism.errors import Shortfall, UnknownRecipientError
+from organism.errors import BudgetExhaustedError, Shortfall, UnknownRecipientError
 from organism.journal import JournalError
 from organism.messages import Envelope, is_runtime
 from organism.pump.delivery import Delivery
@@ -201,9 +201,15 @@ class Supervisor:
             await undisturbed(partial(_pause, thread, BACKOFF_MAX_S))
             return False
         lane.attempts += 1
-        again = worth_retrying(error) or self._replaced(agent)
+        is_last_call_due = isinstance(error, BudgetExhaustedError) and error.shortfall.wrap_up
+        again = is_last_call_due or worth_retrying(error) or self._replaced(agent)
         if lane.attempts >= self._in_force.bounds.attempts or not again:
             self._give_up(thread, lane, envelope, error)
+            return True
+        if isinstance(error, BudgetExhaustedError) and is_last_call_due:
+            # The handler has let it pass; with the warning before it, its next run may make the call. It counts as a
+            # try, for such an error is soon forged.
+            self._park(thread, lane, envelope, error.shortfall)
             return True
         self._keeper.tried(lane, envelope)
         self._log_failure(thread, envelope, lane.attempts, error)

@@ -188,6 +188,8 @@ class Admission:
         warning = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
         if warning is not None:
             self._warn(prepared.record, warning)
+            if course.call.raises:
+                self._announcer.say_exceeded(course.call, shortfall, enforced=True)
             return replace(shortfall, wrap_up=True)
         if self._registry.first_report(shortfall, prepared.record.thread_id):
             self._announcer.say_exceeded(course.call, shortfall, enforced=True)

@@ -35,7 +35,7 @@ def missing_sides(answer: Answer, request: Request) -> frozenset[UsageSide]:
     missing: set[UsageSide] = set(answer.usage_missing)
     if not answer.usage.input_total:
         missing.add("input")
-    if not answer.usage.output_total and answer.generated:
+    if not answer.usage.output_total and (answer.generated or _hides_output(answer, request)):
         missing.add("output")
     return frozenset(missing - {"output"} if isinstance(request, EmbeddingRequest) else missing)
 
@@ -51,6 +51,11 @@ def is_hidden(answer: Answer, request: Request) -> bool:
         or thinks_unasked(request.model)
         or thinks_unasked(answer.model)
     )
+
+
+def _hides_output(answer: Answer, request: Request) -> bool:
+    """Whether an answer that shows nothing may have cost output all the same; one that a filter kept back has not."""
+    return answer.finish_reason != "content_filter" and is_hidden(answer, request)
 
 
 def completed_usage(

@@ -9,8 +9,10 @@ import pytest
 from organism import BudgetExhaustedError, BudgetPlan, BudgetWarning, Context, Limits, Organism, Text, agent, llm_agent
 from organism.agents.agent import Agent
 from organism.agents.llm import LLMSettings
+from organism.errors import Shortfall
+from organism.pump.bounds import Bounds
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run
-from organism.usage.events import ThreadBlocked, ThreadResumed, ThresholdCrossed
+from organism.usage.events import BudgetExceeded, DeadLetterEvent, ThreadBlocked, ThreadResumed, ThresholdCrossed
 
 
 def make(*agents: Agent, provider: ScriptedProvider, **options: Any) -> Organism:
@@ -148,5 +150,61 @@ def test_message_that_waits_for_the_day_goes_on_with_the_next_one() -> None:
         assert result.outputs == (Text("a b c"),)
         assert [type(event) for event in told] == [ThreadBlocked, ThreadResumed]
         assert days == ["organism@day:2026-01-01", "organism@day:2026-01-02"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("attempts", [2, 3, 5])
+def test_handler_that_lets_the_refusal_pass_is_run_again_with_the_warning(attempts: int) -> None:
+    """With ``on_exhausted: fail`` a refusal is told, then comes the warning, then the last call: no dead letter."""
+
+    async def main() -> None:
+        provider = ScriptedProvider(lambda request: "word " * request.max_output_tokens)
+        order: list[str] = []
+
+        @agent()
+        async def worker(message: Text | BudgetWarning, ctx: Context) -> Text | None:
+            if isinstance(message, BudgetWarning):
+                order.append(message.level)
+                return None
+            order.append(message.text)
+            for number in range(100):
+                if order[-2:] == ["final", "go"]:
+                    return Text((await ctx.llm.complete("sum up", max_output_tokens=20)).text)
+                await ctx.llm.complete(f"work {number}", max_output_tokens=50)
+            return None
+
+        plan = BudgetPlan(thread=Limits(tokens=1000), wrap_up_percent=10)
+        organism = make(worker, provider=provider, limits=plan, on_exhausted="fail", bounds=Bounds(attempts=attempts))
+        told: list[Any] = []
+        organism.usage.on_event(told.append, BudgetExceeded, DeadLetterEvent)
+        async with organism:
+            result = await organism.run("go")
+
+        assert order[0] == "go"
+        assert order[-2:] == ["final", "go"]
+        assert result.outputs
+        assert [type(event) for event in told] == [BudgetExceeded]
+        assert told[0].shortfall.kept == 100
+
+    run(main)
+
+
+def test_forged_last_call_is_not_run_for_ever() -> None:
+    """A handler that raises the refusal itself, again and again, is given up on like any other."""
+
+    async def main() -> None:
+        runs: list[int] = []
+
+        @agent()
+        async def forger(message: Text, ctx: Context) -> None:
+            runs.append(1)
+            raise BudgetExhaustedError(Shortfall("thread:x", "tokens", 1, 1, 0, 1, 1, wrap_up=True), "x")
+
+        async with make(forger, provider=ScriptedProvider(), bounds=Bounds(attempts=3)) as organism:
+            result = await organism.run("go")
+
+        assert len(runs) == 3
+        assert result.outputs == ()
 
     run(main)

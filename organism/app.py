@@ -241,6 +241,9 @@ class Organism:
             if isinstance(event, UsageEvent):
                 self.usage.restore(event)
         self.pump.resolve_orphans()
+        self.pump.allowances.replan(
+            self.budgets.plan, self.budgets.thresholds
+        )  # they may be others than in that process
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -3,9 +3,9 @@
 Everything here is a step of arithmetic over the ledger's balances; nothing awaits and nothing decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from organism.amounts import BudgetState, Limits
+from organism.amounts import BudgetState, Dimension, Limits
 from organism.budget.holds import Spender
 from organism.budget.policy import Room
 from organism.budget.scopes import (
@@ -13,6 +13,7 @@ from organism.budget.scopes import (
     is_over,
     keeps_a_slice,
     of_organism,
+    planned_limits,
     scoped_accounts,
     thread_account,
     thread_of,
@@ -73,7 +74,7 @@ class AccountBook:
         inherited = above.accounts if above is not None and carve is None else ()
         root = above.root if above is not None else thread_id
         budget = ThreadBudget(root, parent, (own, *inherited), self._clock.monotonic_ns())
-        budget.carve, budget.open_ns, budget.running_since_ns = carve, open_ns, None
+        budget.carve, budget.open_ns, budget.running_since_ns, budget.earlier = carve, open_ns, None, True
         budget.scoped = {account for account in self._ledger.accounts if account.endswith(f"@{own}")}
         self.threads[thread_id] = budget
 
@@ -137,7 +138,7 @@ class AccountBook:
         """
         own = self.thread(spender.thread_id).accounts[0]
         balance = self._ledger.balance(own)
-        return own if balance.final_to == spender.agent and not balance.wrapped_up else None
+        return own if balance.final_to in ("", spender.agent) and not balance.wrapped_up else None
 
     def seconds_left(self, budget: ThreadBudget) -> Limits:
         """Return what a thread and those above it leave of their limits in seconds: time passes for all alike."""
@@ -185,14 +186,36 @@ class AccountBook:
 
         Args:
             account: Whose spend.
-            agent: Whose call reached them.
+            agent: Whose call reached them; empty for no call of the account's own thread.
         """
         balance = self._ledger.balance(account)
         elapsed = self.elapsed_ns(account) if balance.limits.elapsed_ns is not None else 0
         found = tuple(reached(balance.limits, balance.spent, elapsed, self.thresholds))
-        if not found:
-            return ()
-        now_ns, last = self._clock.now_ns(), self.thresholds[-1]
+        return self._fire(account, found, agent) if found else ()
+
+    def fire_final(self, shortfall: Shortfall, agent: str) -> tuple[BudgetWarning, ...]:
+        """Give the final warning ahead of its threshold, because only what is kept for a last call is left.
+
+        Those below it that have not been given come with it, ascending: later they would be of no use.
+
+        Returns:
+            The warnings; none if the final one has been given before under the present limits.
+        """
+        return self._fire(shortfall.account, [(shortfall.dimension, each) for each in self.thresholds], agent)
+
+    def _fire(self, account: str, found: Iterable[tuple[Dimension, int]], agent: str) -> tuple[BudgetWarning, ...]:
+        """Note thresholds, and return those above all that were noted before.
+
+        One below is not made up for: it is new since a reload, and whoever was told of a higher one knows already.
+        """
+        balance, now_ns, last = self._ledger.balance(account), self._clock.now_ns(), self.thresholds[-1]
+        highest: dict[Dimension, int] = {}
+        for dimension, threshold in balance.fired:
+            highest[dimension] = max(threshold, highest.get(dimension, 0))
+        fresh = [(unit, threshold) for unit, threshold in found if threshold > highest.get(unit, 0)]
+        elapsed_ns = self.elapsed_ns(account)
+        for dimension, threshold in fresh:
+            self._ledger.fire(account, dimension, threshold, now_ns, agent=agent, final=threshold == last)
         return tuple(
             BudgetWarning(
                 account=account,
@@ -200,33 +223,36 @@ class AccountBook:
                 threshold=threshold,
                 level=level_of(threshold, self.thresholds),
                 limit=limit_of(balance.limits, dimension) or 0,
-                spent=amount_of(balance.spent, elapsed, dimension),
+                spent=amount_of(balance.spent, elapsed_ns, dimension),
             )
-            for dimension, threshold in found
-            if self._ledger.fire(account, dimension, threshold, now_ns, agent=agent, final=threshold == last)
+            for dimension, threshold in fresh
         )
 
-    def fire_final(self, shortfall: Shortfall, agent: str) -> BudgetWarning | None:
-        """Give the final warning ahead of its threshold, because only what is kept for a last call is left.
+    def departed(self) -> dict[str, Limits]:
+        """Return the open accounts of present scopes that the plan gives other limits than they were configured with.
 
-        It overtakes the warnings before it, which would come too late to be of use.
-
-        Returns:
-            The warning; ``None`` if it has been given before under the present limits.
+        Threads keep what they were opened with: it was promised to whoever opened them.
         """
-        account, dimension, now_ns = shortfall.account, shortfall.dimension, self._clock.now_ns()
-        *earlier, final = self.thresholds
-        if not self._ledger.fire(account, dimension, final, now_ns, agent=agent, final=True):
-            return None
-        for threshold in earlier:
-            self._ledger.fire(account, dimension, threshold, now_ns)
-        return BudgetWarning(
-            account=account,
-            dimension=dimension,
-            threshold=final,
-            level="final",
-            limit=shortfall.limit,
-            spent=shortfall.spent,
+        now_ns, zone = self._clock.now_ns(), self.plan.time_zone
+        planned = {
+            account: planned_limits(self.plan, account)
+            for account in self._ledger.accounts
+            if thread_of(account) is None and not is_over(account, now_ns, zone)
+        }
+        return {name: limits for name, limits in planned.items() if self._ledger.balance(name).configured != limits}
+
+    def present(self) -> tuple[str, ...]:
+        """Return the open accounts whose window, if they have one, is not over."""
+        now_ns, zone = self._clock.now_ns(), self.plan.time_zone
+        return tuple(account for account in self._ledger.accounts if not is_over(account, now_ns, zone))
+
+    def threads_on(self, account: str) -> tuple[str, ...]:
+        """Return the threads whose calls count on an account, or may have counted there before a restart."""
+        of_window = thread_of(account) is None and "@thread:" not in account
+        return tuple(
+            thread_id
+            for thread_id, budget in self.threads.items()
+            if account in budget.accounts or account in budget.scoped or (of_window and budget.earlier)
         )
 
     def corrected_with(self, account: str) -> tuple[str, ...]:

@@ -67,6 +67,18 @@ class Settlement(msgspec.Struct, frozen=True):
     budgets: tuple[BudgetState, ...]
 
 
+class ClosedBudget(msgspec.Struct, frozen=True):
+    """The end of a thread's budget.
+
+    Attributes:
+        state: How it stood at last.
+        warnings: Thresholds of threads above it that what it leaves has crossed.
+    """
+
+    state: BudgetState
+    warnings: tuple[BudgetWarning, ...]
+
+
 class RegistryStatistics(msgspec.Struct, frozen=True):
     """A look at the registry: open thread budgets, unresolved holds, calls in line."""
 

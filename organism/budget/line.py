@@ -1,36 +1,61 @@
-"""Calls that wait in line for room: one line per account that limits them, first come, first served."""
+"""What waits in line for room: one line per account that limits it, first come, first served.
 
+Calls wait here, and children whose whole limit is to be carved out. What waits is tried again by whoever gives room
+back, in the same step, so nobody else can take that room in between.
+"""
+
+import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
 
 import anyio
 
-from organism.budget.holds import HeldCall, Spender
-from organism.budget.policy import Ask
 from organism.errors import Shortfall
-from organism.ledger.entries import CallRecord
+
+T = TypeVar("T")
 
 
-class Waiter:
-    """One call in line."""
+class Waiter(Generic[T]):
+    """One that waits in line.
 
-    __slots__ = ("account", "answer", "answered", "ask", "call", "spender", "ticket")
+    Attributes:
+        thread_id: The thread that waits; when its budget is closed, nobody needs an answer any more.
+        attempt: Takes what is wanted if there is room, or says who has none; it must not await.
+        answer: What came of it; ``None`` as long as it waits.
+        error: Raised by the attempt, for whoever waits.
+    """
 
-    def __init__(self, spender: Spender, ask: Ask, call: CallRecord | None, ticket: int) -> None:
-        self.spender = spender
-        self.ask = ask
-        self.call = call
+    __slots__ = ("account", "answer", "answered", "attempt", "error", "thread_id", "ticket")
+
+    def __init__(self, thread_id: str, attempt: Callable[[], T | Shortfall], ticket: int) -> None:
+        self.thread_id = thread_id
+        self.attempt = attempt
         self.ticket = ticket
         self.account: str | None = None
         self.answered = anyio.Event()
-        self.answer: HeldCall | Shortfall | None = None
+        self.answer: T | Shortfall | None = None
+        self.error: Exception | None = None
+
+    def try_again(self) -> T | Shortfall | None:
+        """Try; ``None`` when that raised."""
+        try:
+            return self.attempt()
+        except Exception as error:  # noqa: BLE001 - it is the waiter's; whoever gave the room back must not be stopped
+            self.error = error
+            return None
 
 
 class WaitingLines:
-    """The lines of all accounts. A call stands in one line at a time and keeps its place by its ticket."""
+    """The lines of all accounts. A waiter stands in one line at a time and keeps its place by its ticket.
 
-    def __init__(self) -> None:
-        self._lines: dict[str, deque[Waiter]] = {}
+    Args:
+        is_open: Whether a thread still has a budget.
+    """
+
+    def __init__(self, is_open: Callable[[str], bool]) -> None:
+        self._is_open = is_open
+        self._lines: dict[str, deque[Waiter[Any]]] = {}
         self._tickets = 0
 
     def __bool__(self) -> bool:
@@ -45,16 +70,72 @@ class WaitingLines:
             return None
         return next((account for account in accounts if account in self._lines), None)
 
-    def join(self, spender: Spender, ask: Ask, call: CallRecord | None, account: str) -> Waiter:
-        """Stand last in line at an account."""
-        self._tickets += 1
-        waiter = Waiter(spender, ask, call, self._tickets)
-        self.move(waiter, account)
-        return waiter
+    async def in_turn(
+        self,
+        thread_id: str,
+        accounts: Iterable[str],
+        attempt: Callable[[], T | Shortfall],
+        *,
+        wait_s: float,
+        until_s: float = math.inf,
+        undo: Callable[[T], object] = lambda _taken: None,
+    ) -> T | Shortfall | None:
+        """Take something if there is room for it, behind those who wait already, or wait for those who hold it.
 
-    def move(self, waiter: Waiter, account: str) -> None:
+        Args:
+            thread_id: The thread that it is for.
+            accounts: What it is taken on.
+            attempt: Takes it, or says who has no room; tried at once, and again whenever room comes back.
+            wait_s: Seconds to wait.
+            until_s: When there is no use in it any more, on the event loop's clock; the answer is ``None`` then.
+            undo: Gives back what was taken in the same instant in which whoever waited was cancelled.
+        """
+        account = self.first_line(accounts)
+        if account is None:
+            answer = attempt()
+            if not isinstance(answer, Shortfall) or not answer.held:
+                return answer
+            account = answer.account
+        self._tickets += 1
+        waiter = Waiter(thread_id, attempt, self._tickets)
+        self._move(waiter, account)
+        try:
+            with anyio.CancelScope(deadline=min(anyio.current_time() + wait_s, until_s)):
+                await waiter.answered.wait()
+        except BaseException:
+            if waiter.answer is not None and not isinstance(waiter.answer, Shortfall):
+                undo(waiter.answer)
+            raise
+        finally:
+            if (next_up := self._leave(waiter)) is not None:
+                self.serve(next_up)
+        if waiter.error is not None:
+            raise waiter.error
+        if waiter.answer is None and anyio.current_time() < until_s:
+            return attempt()
+        return waiter.answer
+
+    def serve(self, *accounts: str) -> None:
+        """Answer those in line who fit now, or who never will because nobody holds anything any more."""
+        for account in accounts if self._lines else ():
+            while (line := self._lines.get(account)) is not None:
+                waiter = line[0]
+                if not self._is_open(waiter.thread_id):
+                    self._leave(waiter)  # its thread was terminated; its task is being cancelled and needs no answer
+                    continue
+                answer = waiter.try_again()
+                if isinstance(answer, Shortfall) and answer.held:
+                    if answer.account == account:
+                        break
+                    self._move(waiter, answer.account)
+                    continue
+                self._leave(waiter)
+                waiter.answer = answer
+                waiter.answered.set()
+
+    def _move(self, waiter: Waiter[Any], account: str) -> None:
         """Stand at another account, behind those who came earlier and before those who came later."""
-        self.leave(waiter)
+        self._leave(waiter)
         line = self._lines.setdefault(account, deque())
         place = len(line)
         while place and line[place - 1].ticket > waiter.ticket:
@@ -62,7 +143,7 @@ class WaitingLines:
         line.insert(place, waiter)
         waiter.account = account
 
-    def leave(self, waiter: Waiter) -> str | None:
+    def _leave(self, waiter: Waiter[Any]) -> str | None:
         """Step out of line; returns the account at which that made another the first."""
         account, waiter.account = waiter.account, None
         if account is None:
@@ -74,8 +155,3 @@ class WaitingLines:
             del self._lines[account]
             return None
         return account if was_first else None
-
-    def first(self, account: str) -> Waiter | None:
-        """Return whose turn it is at an account."""
-        line = self._lines.get(account)
-        return line[0] if line else None

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from organism.amounts import Amounts, Dimension, Limits
+from organism.amounts import AMOUNT_MAX, Amounts, Dimension, Limits, format_amount
 from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import ConfigError, Shortfall
 
@@ -127,7 +127,27 @@ def carve(rooms: Iterable[Room], limits: Limits) -> Amounts | Shortfall:
             kept = amount_of(room.kept, 0, dimension)
             if spent + held + kept + needed > limit:
                 return Shortfall(room.account, dimension, limit, spent, held, needed, kept)
+    return whole(limits)
+
+
+def whole(limits: Limits) -> Amounts:
+    """Return all that limits allow to be spent; what they do not limit counts as nothing."""
     return Amounts(limits.tokens or 0, limits.cost_nanousd or 0, limits.calls or 0)
+
+
+def check_correction(account: str, spent: Amounts, by: Amounts) -> None:
+    """Refuse a correction that would make spend negative, or more than 64 bits hold.
+
+    Raises:
+        ConfigError: If it would.
+    """
+    for unit in ADDITIVE:
+        was, change = amount_of(spent, 0, unit), amount_of(by, 0, unit)
+        if was + change < 0:
+            less = format_amount(unit, -change)
+            raise ConfigError(f"{account} has spent {format_amount(unit, was)}; {less} cannot be taken off", path=unit)
+        if was + change > AMOUNT_MAX:
+            raise ConfigError(f"{account} would have spent more than 64 bits hold", path=unit)
 
 
 def _longest_output(room: Room, ask: Ask, cap: int) -> tuple[int, Dimension | None]:

@@ -5,25 +5,27 @@ thing that waits is :meth:`ThreadBudgetRegistry.reserve`, in line, when siblings
 """
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
-import anyio
-
-from organism.amounts import AMOUNT_MAX, UNLIMITED, Amounts, BudgetState, Limits, format_amount
+from organism.amounts import UNLIMITED, Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
-from organism.budget.holds import ChildBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
+from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.line import WaitingLines
-from organism.budget.policy import ADDITIVE, Ask
+from organism.budget.policy import Ask, check_correction
 from organism.budget.requests import grant_limits
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.teller import Teller
 from organism.budget.thread_budget import ThreadBudget
-from organism.budget.thresholds import DEFAULT_THRESHOLDS, amount_of
+from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
-from organism.errors import ConfigError, LedgerStateError, Shortfall
+from organism.errors import LedgerStateError, Shortfall
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
 from organism.tables import remove
+
+T = TypeVar("T")
 
 
 class ThreadBudgetRegistry:
@@ -53,7 +55,7 @@ class ThreadBudgetRegistry:
         self._ledger = ledger
         self._clock = clock
         self.wait_s = wait_s
-        self._lines = WaitingLines()
+        self._lines = WaitingLines(self.has_budget)
 
     @property
     def mode(self) -> Mode:
@@ -191,17 +193,22 @@ class ThreadBudgetRegistry:
         """Let the thread's wall time run on."""
         self._book.thread(thread_id).resume(self._clock.monotonic_ns())
 
-    def set_limits(self, account: str, limits: Limits) -> tuple[BudgetWarning, ...]:
+    def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> tuple[BudgetWarning, ...]:
         """Give an account new limits; calls in line are looked at again at once.
 
         Thresholds already reached under the new limits are carried over in silence if they were reported before, and
         reported now if lowering the limit is what reached them.
 
+        Args:
+            account: Whose limits.
+            limits: All of its limits from now on.
+            configured: Whether the configuration says so, and not an operator.
+
         Raises:
             UnknownAccountError: If the account is not open.
         """
-        warnings = self._teller.set_limits(account, limits)
-        self._serve_lines(account)
+        warnings = self._teller.set_limits(account, limits, configured=configured)
+        self._lines.serve(account)
         return warnings
 
     def adjust(self, account: str, amounts: Amounts, reason: str) -> tuple[tuple[str, ...], tuple[BudgetWarning, ...]]:
@@ -224,14 +231,35 @@ class ThreadBudgetRegistry:
         """
         accounts = self._book.corrected_with(account)
         for name in accounts:
-            _check_correction(name, self._ledger.balance(name).spent, amounts)
+            check_correction(name, self._ledger.balance(name).spent, amounts)
         self._ledger.adjust(accounts, amounts, reason, self._clock.now_ns())
         warnings = tuple(warning for name in accounts for warning in self._teller.fire_reached(name))
-        self._serve_lines(*accounts)
+        self._lines.serve(*accounts)
         return accounts, warnings
 
-    def cleanup_thread(self, thread_id: str) -> BudgetState:
+    def departed(self) -> dict[str, Limits]:
+        """Return the open accounts that the plan gives other limits than they were configured with, with these."""
+        return self._book.departed()
+
+    def fire_reached(self) -> tuple[BudgetWarning, ...]:
+        """Note every threshold that is reached anywhere and was not noted, and return what to warn of.
+
+        For when another rule holds than before: other thresholds, another mode, another configuration at a start.
+        """
+        return tuple(warning for account in self._book.present() for warning in self._teller.fire_reached(account))
+
+    def fire_elapsed(self, spender: Spender) -> tuple[BudgetWarning, ...]:
+        """Note the thresholds of limits in seconds that time alone has reached before a call, and return them."""
+        return self._teller.fire_elapsed(spender)
+
+    def threads_on(self, account: str) -> tuple[str, ...]:
+        """Return the threads whose calls count on an account, the oldest first."""
+        return self._book.threads_on(account)
+
+    def cleanup_thread(self, thread_id: str) -> ClosedBudget:
         """Close the thread's budget, free everything kept for it, and return its final state.
+
+        What a carved child has spent is charged to those above it, so this may reach thresholds of theirs.
 
         Raises:
             UnknownAccountError: If it has none, because it was never opened or is closed already.
@@ -246,9 +274,8 @@ class ThreadBudgetRegistry:
             for account in budget.scoped:
                 if account.endswith(f"@{budget.accounts[0]}"):
                     self._ledger.close(account, now_ns)
-        elif budget.carve is not None:
-            self._return_carve(budget.carve, final)
-        return final
+        warnings = () if budget.carve is None else self._return_carve(budget.carve, final)
+        return ClosedBudget(final, warnings)
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -270,27 +297,31 @@ class ThreadBudgetRegistry:
             UnknownAccountError: If the thread has no budget.
         """
         accounts = self._book.accounts(spender)
-        account = self._lines.first_line(accounts) if self.mode == "enforce" else None
-        if account is None:
-            answer = self._teller.admit(spender, ask, call, accounts)
-            if isinstance(answer, HeldCall) or not answer.held:
-                return answer
-            account = answer.account
-        waiter = self._lines.join(spender, ask, call, account)
-        try:
-            with anyio.CancelScope(deadline=min(anyio.current_time() + self.wait_s, until_s)):
-                await waiter.answered.wait()
-        except BaseException:
-            # A grant may have come in the same instant as the cancellation; nobody else would give it back.
-            if isinstance(waiter.answer, HeldCall):
-                self.release(waiter.answer.hold_id)
-            raise
-        finally:
-            if (next_up := self._lines.leave(waiter)) is not None:
-                self._serve_lines(next_up)
-        if waiter.answer is None and anyio.current_time() < until_s:
+        if self.mode != "enforce":
             return self._teller.admit(spender, ask, call, accounts)
-        return waiter.answer
+        return await self._lines.in_turn(
+            spender.thread_id,
+            accounts,
+            lambda: self._teller.admit(spender, ask, call, self._book.accounts(spender)),
+            wait_s=self.wait_s,
+            until_s=until_s,
+            undo=lambda held: self.release(held.hold_id),
+        )
+
+    async def carve_in_turn(self, parent: str, open_child: Callable[[], T | Shortfall]) -> T | Shortfall:
+        """Open a child thread; where others hold what is to be carved out for it, wait in line with their calls.
+
+        Args:
+            parent: The thread that spawns it.
+            open_child: Opens it by :meth:`open_thread` and sets it going, or says who has no room. All in one step: a
+                hold without its thread would be given back by nobody after a crash.
+
+        Raises:
+            UnknownAccountError: If the parent has no budget.
+        """
+        accounts = self._book.thread(parent).accounts
+        answer = await self._lines.in_turn(parent, accounts, open_child, wait_s=self.wait_s)
+        return open_child() if answer is None else answer
 
     def reserve_now(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
@@ -304,8 +335,8 @@ class ThreadBudgetRegistry:
         """Mark that the call leaves; see :meth:`Ledger.dispatch`."""
         self._ledger.dispatch(hold_id, self._clock.now_ns())
 
-    def last_warning(self, spender: Spender, ask: Ask, shortfall: Shortfall) -> BudgetWarning | None:
-        """Return the final warning, if only what is kept for a last call stands between an agent and its call.
+    def last_warning(self, spender: Spender, ask: Ask, shortfall: Shortfall) -> tuple[BudgetWarning, ...]:
+        """Return the final warning, after those below it, if only what is kept for a last call refuses a call.
 
         See :meth:`Teller.last_warning`.
         """
@@ -324,7 +355,7 @@ class ThreadBudgetRegistry:
             LedgerStateError: If the hold is resolved already.
         """
         overrun, warnings = self._teller.charge(held.hold_id, held.accounts, actual, cost, agent)
-        self._serve_lines(*held.accounts)
+        self._lines.serve(*held.accounts)
         return Settlement(overrun, warnings, tuple(map(self._book.state, held.accounts)))
 
     def release(self, hold_id: str) -> tuple[BudgetState, ...]:
@@ -334,7 +365,7 @@ class ThreadBudgetRegistry:
             LedgerStateError: If the hold is resolved already.
         """
         hold = self._ledger.release(hold_id, self._clock.now_ns())
-        self._serve_lines(*hold.accounts)
+        self._lines.serve(*hold.accounts)
         return tuple(map(self._book.state, hold.accounts))
 
     def first_report(self, shortfall: Shortfall, thread_id: str) -> bool:
@@ -354,44 +385,12 @@ class ThreadBudgetRegistry:
         """Count what is open."""
         return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._lines))
 
-    def _serve_lines(self, *accounts: str) -> None:
-        """Answer those in line who fit now, or who never will because nobody holds anything any more."""
-        for account in accounts if self._lines else ():
-            while (waiter := self._lines.first(account)) is not None:
-                if not self.has_budget(waiter.spender.thread_id):
-                    # Its thread was terminated; its task is being cancelled and needs no answer.
-                    self._lines.leave(waiter)
-                    continue
-                scopes = self._book.accounts(waiter.spender)
-                answer = self._teller.admit(waiter.spender, waiter.ask, waiter.call, scopes)
-                if isinstance(answer, Shortfall) and answer.held:
-                    if answer.account == account:
-                        break
-                    self._lines.move(waiter, answer.account)
-                    continue
-                self._lines.leave(waiter)
-                waiter.answer = answer
-                waiter.answered.set()
-
-    def _return_carve(self, hold_id: str, final: BudgetState) -> None:
+    def _return_carve(self, hold_id: str, final: BudgetState) -> tuple[BudgetWarning, ...]:
         """Charge a carved child's spend to its ancestors and give them the rest of its limit back."""
         hold = self._ledger.hold(hold_id)
         if hold is None:
             raise LedgerStateError(hold_id, "return", "not open")
-        self._teller.charge(hold_id, hold.accounts, final.spent, Cost("carved", priced=not final.unpriced_calls))
-        self._serve_lines(*hold.accounts)
-
-
-def _check_correction(account: str, spent: Amounts, by: Amounts) -> None:
-    """Refuse a correction that would make spend negative, or more than 64 bits hold.
-
-    Raises:
-        ConfigError: If it would.
-    """
-    for unit in ADDITIVE:
-        was, change = amount_of(spent, 0, unit), amount_of(by, 0, unit)
-        if was + change < 0:
-            less = format_amount(unit, -change)
-            raise ConfigError(f"{account} has spent {format_amount(unit, was)}; {less} cannot be taken off", path=unit)
-        if was + change > AMOUNT_MAX:
-            raise ConfigError(f"{account} would have spent more than 64 bits hold", path=unit)
+        cost = Cost("carved", priced=not final.unpriced_calls)
+        _, warnings = self._teller.charge(hold_id, hold.accounts, final.spent, cost)
+        self._lines.serve(*hold.accounts)
+        return warnings

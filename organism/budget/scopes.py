@@ -97,6 +97,21 @@ def is_over(account: str, now_ns: int, time_zone: tzinfo) -> bool:
     return window in ("day", "month") and over != period(cast("Window", window), now_ns, time_zone)
 
 
+def agent_of(account: str) -> str | None:
+    """Return the agent that an account limits, or ``None``."""
+    return account.removeprefix("agent:").rpartition("@")[0] if account.startswith("agent:") else None
+
+
+def planned_limits(plan: BudgetPlan, account: str) -> Limits:
+    """Return what a plan says of an account that is no thread's; no limit where it says nothing."""
+    scope, _, over = account.partition("@")
+    kind, _, name = scope.partition(":")
+    if kind == "organism":
+        return next((limits for window, limits in plan.windows.items() if over.startswith(window)), UNLIMITED)
+    by_name = {"agent": plan.agents, "model": plan.models, "provider": plan.providers}.get(kind, {})
+    return by_name[name].limits if name in by_name else UNLIMITED
+
+
 def has_windows(plan: BudgetPlan) -> bool:
     """Whether anything is limited per day or month."""
     scoped = (*plan.agents.values(), *plan.models.values(), *plan.providers.values())

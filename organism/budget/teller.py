@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from organism.amounts import Amounts, Limits
 from organism.budget.account_book import AccountBook
 from organism.budget.holds import HeldCall, Mode, Spender
-from organism.budget.policy import Ask, Grant, carve, decide, everything
+from organism.budget.policy import Ask, Grant, carve, decide, everything, whole
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.errors import Shortfall
@@ -82,17 +82,17 @@ class Teller:
 
     def last_warning(
         self, spender: Spender, ask: Ask, shortfall: Shortfall, accounts: tuple[str, ...]
-    ) -> BudgetWarning | None:
+    ) -> tuple[BudgetWarning, ...]:
         """Return the final warning for an agent that was refused only because of what is kept for a last call.
 
-        Once per limit revision, and only if the slice would cover the call: from then on the agent's next call may
-        take it. ``None`` means that the refusal stands.
+        Once per limit revision, after those below it that have not been given, and only if the slice would cover the
+        call: from then on the agent's next call may take it. None means that the refusal stands.
         """
         own = thread_of(shortfall.account) == spender.thread_id
         if self.mode != "enforce" or not own or not shortfall.kept or shortfall.held:
-            return None
+            return ()
         if isinstance(decide(self._book.rooms(accounts, whole=shortfall.account), ask), Shortfall):
-            return None
+            return ()
         return self._book.fire_final(shortfall, spender.agent)
 
     def charge(
@@ -111,30 +111,48 @@ class Teller:
             LedgerStateError: If the hold is resolved already.
         """
         overrun = self._ledger.settle(hold_id, actual, cost, self._clock.now_ns())
-        return overrun, tuple(warning for account in accounts for warning in self.fire_reached(account, agent))
+        # The last call of a thread above is for an agent of that thread, and not for the child's that came so far.
+        above = frozenset(account for account in accounts[1:] if thread_of(account) is not None)
+        return overrun, tuple(
+            warning for account in accounts for warning in self.fire_reached(account, "" if account in above else agent)
+        )
 
     def fire_reached(self, account: str, agent: str = "") -> tuple[BudgetWarning, ...]:
         """Note the thresholds that an account's spend has reached since the last look; in mode ``off`` none."""
         return () if self.mode == "off" else self._book.fire_reached(account, agent)
 
-    def set_limits(self, account: str, limits: Limits) -> tuple[BudgetWarning, ...]:
+    def fire_elapsed(self, spender: Spender) -> tuple[BudgetWarning, ...]:
+        """Note the thresholds of limits in seconds that time alone has reached before a call, and return them."""
+        accounts = self._book.thread(spender.thread_id).accounts
+        timed = [name for name in accounts if self._ledger.balance(name).limits.elapsed_ns is not None]
+        return tuple(
+            warning
+            for account in timed
+            for warning in self.fire_reached(account, spender.agent if account == accounts[0] else "")
+        )
+
+    def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> tuple[BudgetWarning, ...]:
         """Give an account new limits, and return the thresholds that lowering them has reached.
 
         Raises:
             UnknownAccountError: If the account is not open.
         """
-        self._book.set_limits(account, limits)
+        self._book.set_limits(account, limits, configured=configured)
         return self.fire_reached(account)
 
     def carve(self, accounts: tuple[str, ...], limits: Limits) -> str | Shortfall:
         """Hold a child's whole limits on its ancestors' accounts, and return the hold, or who cannot give them.
+
+        Only mode ``enforce`` refuses; in others the child goes to work and its parents' accounts show what it takes.
 
         Raises:
             ConfigError: If an ancestor limits what the child does not.
         """
         wanted = carve(self._book.rooms(accounts), limits)
         if isinstance(wanted, Shortfall):
-            return wanted
+            if self.mode == "enforce":
+                return wanted
+            wanted = whole(limits)
         hold_id = self._ledger.new_id("carve")
         self._ledger.reserve(hold_id, accounts, wanted, self._clock.now_ns())
         return hold_id

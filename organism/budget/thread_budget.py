@@ -12,15 +12,17 @@ class ThreadBudget:
         open_ns: Nanoseconds open until it was parked last.
         running_since_ns: Since when it runs; ``None`` while parked.
         scoped: Accounts of agents, models and windows it has used.
+        earlier: Whether an earlier process has opened it, so that it may have used windows that nobody has noted.
     """
 
-    __slots__ = ("accounts", "carve", "open_ns", "parent", "root", "running_since_ns", "scoped")
+    __slots__ = ("accounts", "carve", "earlier", "open_ns", "parent", "root", "running_since_ns", "scoped")
 
     def __init__(self, root: str, parent: str | None, accounts: tuple[str, ...], now_ns: int) -> None:
         self.root = root
         self.parent = parent
         self.accounts = accounts
         self.carve: str | None = None
+        self.earlier = False
         self.open_ns = 0
         self.running_since_ns: int | None = now_ns
         self.scoped: set[str] = set()

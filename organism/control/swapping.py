@@ -5,9 +5,7 @@ keep the limits they were promised. Everything else goes by the new parts from t
 """
 
 from organism.agents.roster import check_names, known_messages, roster
-from organism.amounts import UNLIMITED, Limits
 from organism.budget.holds import Mode
-from organism.budget.scopes import BudgetPlan
 from organism.clock import utc
 from organism.control.parts import Parts
 from organism.control.rooms import Rooms
@@ -42,7 +40,7 @@ def put_in_force(rooms: Rooms, parts: Parts) -> None:
     rooms.prices = prices
     rooms.router.replace(parts.models, parts.providers, prices, parts.router)
     rooms.budgets.wait_s = parts.wait_s
-    _replan(rooms, parts.limits, parts.thresholds)
+    rooms.pump.allowances.replan(parts.limits, parts.thresholds)
     rooms.pump.on_exhausted = parts.on_exhausted
     runs = rooms.pump.replacing.replace(agents, parts.bounds)
     rooms.tool_servers.replace(parts.tool_servers, unused=runs.wait_none)
@@ -50,30 +48,11 @@ def put_in_force(rooms: Rooms, parts: Parts) -> None:
 
 
 def switch(rooms: Rooms, mode: Mode) -> None:
-    """Change what a reached limit does; where it refuses no more, what waits for budget goes on."""
+    """Change what a reached limit does; where it refuses no more, what waits for budget goes on.
+
+    Mode ``off`` warns of nothing, so what was reached meanwhile is told when another takes its place.
+    """
     rooms.budgets.mode = mode
+    rooms.pump.allowances.tell_reached()
     if mode != "enforce":
         rooms.pump.pauses.release_blocked()
-
-
-def _replan(rooms: Rooms, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
-    """Give new threads and all open accounts of windows, agents, models and providers the limits of a plan.
-
-    Open threads keep their own: they were promised to whoever opened them, and are changed one by one.
-    """
-    before = rooms.budgets.plan
-    rooms.budgets.replan(plan, thresholds)
-    for account in rooms.ledger.accounts:
-        old, new = _planned(before, account), _planned(plan, account)
-        if old != new:
-            rooms.pump.set_limits(account, new)
-
-
-def _planned(plan: BudgetPlan, account: str) -> Limits:
-    """Return what a plan says of an account; no limit where it says nothing."""
-    scope, _, over = account.partition("@")
-    kind, _, name = scope.partition(":")
-    if kind == "organism":
-        return next((limits for window, limits in plan.windows.items() if over.startswith(window)), UNLIMITED)
-    by_name = {"agent": plan.agents, "model": plan.models, "provider": plan.providers}.get(kind, {})
-    return by_name[name].limits if name in by_name else UNLIMITED

@@ -142,7 +142,7 @@ class ThresholdFired(Entry, frozen=True, kw_only=True):
     """Spend reached a threshold; kept, so that it is never reported twice.
 
     Attributes:
-        agent: Who was warned; empty when nobody's call reached it.
+        agent: Whose call reached it; empty when no call of the thread's own did.
         final: Whether it was the last one before refusals.
     """
 
@@ -210,7 +210,8 @@ class Balance(msgspec.Struct, gc=False):
     Attributes:
         configured: Its limits by the configuration, from which an operator may have departed.
         fired: Thresholds reached under the present revision.
-        final_to: The agent that was given the final warning under the present revision.
+        final_to: The agent that was given the final warning under the present revision; empty when no call of the
+            scope's own reached it, so that it is any agent's; ``None`` before it was given.
         wrapped_up: Whether the slice kept for a last call has been used under it, or is by a call under way.
         final_reserve_hold: The hold that has taken that slice; given back with it, if the call is not charged.
         reported: Whether a shortfall has been told of under it.

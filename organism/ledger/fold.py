@@ -116,7 +116,7 @@ def _overran(books: Books, entry: Overran) -> None:
 def _fired(books: Books, entry: ThresholdFired) -> None:
     balance = books.balances[entry.account]
     balance.fired |= {(entry.dimension, entry.threshold)}
-    if entry.final and entry.agent:
+    if entry.final:
         balance.final_to = entry.agent
 
 

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import thread_of
+from organism.budget.scopes import BudgetPlan, thread_of
 from organism.errors import Shortfall
-from organism.messages import BudgetWarning
-from organism.pump.delivery import Delivery
 from organism.pump.lifecycle import Lifecycle
 from organism.usage.events import BudgetAdjusted, LimitChanged
 from organism.usage.outbox import Outbox
@@ -19,24 +17,27 @@ class Allowances:
     Args:
         registry: The budgets.
         life: Holds the threads.
-        delivery: Takes warnings to agents.
         outbox: Takes the events.
     """
 
-    def __init__(self, registry: ThreadBudgetRegistry, life: Lifecycle, delivery: Delivery, outbox: Outbox) -> None:
+    def __init__(self, registry: ThreadBudgetRegistry, life: Lifecycle, outbox: Outbox) -> None:
         self._registry = registry
         self._life = life
-        self._delivery = delivery
         self._outbox = outbox
 
-    def set_limits(self, account: str, limits: Limits) -> BudgetState:
+    def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> BudgetState:
         """Give an account new limits and let go on what waited for it.
+
+        Args:
+            account: Whose limits.
+            limits: All of its limits from now on.
+            configured: Whether the configuration says so, and not an operator.
 
         Raises:
             UnknownAccountError: If the account is not open.
         """
         before = self._registry.state(account)
-        warnings = self._registry.set_limits(account, limits)
+        warnings = self._registry.set_limits(account, limits, configured=configured)
         after = self._registry.state(account)
         thread_id, root = self._owners(account)
         self._outbox.emit(
@@ -49,7 +50,7 @@ class Allowances:
                 revision=after.revision,
             )
         )
-        self._warn(account, warnings)
+        self._life.warnings.tell(warnings)
         self._let_go_on((account,))
         return after
 
@@ -81,22 +82,29 @@ class Allowances:
                 budgets=states,
             )
         )
-        self._warn(account, warnings)
+        self._life.warnings.tell(warnings)
         self._let_go_on(accounts)
         return states
+
+    def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
+        """Put other limits and thresholds in force, on open accounts of windows, agents, models and providers too.
+
+        Open threads keep theirs: they were promised to whoever opened them, and are changed one by one. An account
+        that an operator has changed keeps that, unless the plan says something else of it than before.
+        """
+        self._registry.replan(plan, thresholds)
+        for account, limits in self._registry.departed().items():
+            self.set_limits(account, limits, configured=True)
+        self.tell_reached()
+
+    def tell_reached(self) -> None:
+        """Tell of every threshold that is reached and was not told: other ones may be in force, or another mode."""
+        self._life.warnings.tell(self._registry.fire_reached())
 
     def _owners(self, account: str) -> tuple[str, str]:
         """Return the thread whose own account this is, and the one at the top of its tree; empty for other scopes."""
         thread = self._life.find(thread_of(account) or "")
         return (thread.id, thread.root) if thread is not None else ("", "")
-
-    def _warn(self, account: str, warnings: Iterable[BudgetWarning]) -> None:
-        """Warn the thread's entry agent of thresholds of its own that this has reached."""
-        thread = self._life.find(thread_of(account) or "")
-        if thread is not None and not thread.standing:
-            for warning in warnings:
-                if warning.account == account:
-                    self._delivery.warn(thread, thread.entry, warning)
 
     def _let_go_on(self, accounts: Iterable[str]) -> None:
         changed = frozenset(accounts)

@@ -212,11 +212,18 @@ class Delivery:
         full = MailboxFullError(envelope.recipient, self._in_force.bounds.mailbox_messages)
         self.give_up(thread, envelope, "mailbox_full", str(full))
 
-    def warn(self, thread: Thread, agent: str, warning: BudgetWarning) -> None:
-        """Deliver a warning to the agent whose call crossed the threshold, and to all that ask for warnings."""
+    def warn(self, thread: Thread, concerned: Iterable[str], warning: BudgetWarning, *, listeners: bool = True) -> None:
+        """Deliver a warning to agents of a thread.
+
+        Args:
+            thread: The thread.
+            concerned: The agents that spend; one that is not there any more is passed over.
+            warning: The warning.
+            listeners: Whether all agents get it, too, that ask for warnings by name.
+        """
         agents = self._in_force.agents
-        wanted = [name for name, other in agents.items() if name != agent and takes_by_name(other, BudgetWarning)]
-        for recipient in (agent, *wanted) if agent in agents else wanted:
+        wanted = [name for name, agent in agents.items() if takes_by_name(agent, BudgetWarning)] if listeners else []
+        for recipient in dict.fromkeys((*(name for name in concerned if name in agents), *wanted)):
             self.accept(thread, self._envelopes.first(thread, recipient, warning, 0, sender=RUNTIME))
 
     # -- joins ----------------------------------------------------------------------------------------------------

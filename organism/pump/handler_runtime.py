@@ -262,7 +262,7 @@ class HandlerRuntime:
             index, self._questions = self._questions, self._questions + 1
             birth = Birth(recipient, message, limits, budget)
             try:
-                child = self._host.spawn_child(self._thread, self._agent, self._envelope, index, birth)
+                child = await self._host.spawn_child(self._thread, self._agent, self._envelope, index, birth)
             except BudgetExhaustedError as error:
                 if self._host.on_exhausted == "fail":
                     raise

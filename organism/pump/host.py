@@ -40,7 +40,7 @@ class Host(Protocol):
         """Send a question of an agent."""
         ...
 
-    def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: "Birth") -> Thread:
+    async def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: "Birth") -> Thread:
         """Open a child thread, or return the one opened under that index before."""
         ...
 

@@ -19,8 +19,8 @@ from organism.clock import Clock
 from organism.errors import ConfigError, Shortfall, ThreadClosedError
 from organism.ids import THREAD_ID
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
+from organism.pump.budget_warnings import BudgetWarnings
 from organism.pump.delivery import Delivery, Hooks
-from organism.pump.keeper import Keeper
 from organism.pump.leash import Leash
 from organism.pump.workers import Workers
 from organism.router.router import LLMRouter
@@ -50,10 +50,12 @@ class Lifecycle:
         delivery: Holds their messages.
         registry: Holds their budgets.
         router: Knows their open calls.
-        keeper: Keeps them in the journal.
         outbox: Takes the events.
         clock: Tells what is due.
         work: Handles the first message of a lane.
+
+    Attributes:
+        warnings: Tells threads of thresholds.
     """
 
     def __init__(
@@ -61,7 +63,6 @@ class Lifecycle:
         delivery: Delivery,
         registry: ThreadBudgetRegistry,
         router: LLMRouter,
-        keeper: Keeper,
         outbox: Outbox,
         clock: Clock,
         work: Callable[[Thread, Lane, Leash], Awaitable[bool]],
@@ -71,11 +72,12 @@ class Lifecycle:
         delivery.hooks = Hooks(start_lane=self.start_lane, defer=self.defer)
         self._registry = registry
         self._router = router
-        self._keeper = keeper
+        self._keeper = delivery.keeper
         self._outbox = outbox
         self._clock = clock
         self._work = work
         self._threads: dict[str, Thread] = {}
+        self.warnings = BudgetWarnings(registry, self.find, delivery, outbox)
         self._closed: OrderedDict[str, None] = OrderedDict()
         self._results: OrderedDict[str, ThreadResult] = OrderedDict()
 
@@ -363,7 +365,8 @@ class Lifecycle:
 
     def _finish(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
         self._delivery.discard(thread)
-        final = self._registry.cleanup_thread(thread.id)
+        closed = self._registry.cleanup_thread(thread.id)
+        final = closed.state
         self._router.close_thread(thread.id)
         remove(self._threads, thread.id)
         thread.result = ThreadResult(
@@ -385,6 +388,7 @@ class Lifecycle:
                 parent_trace=thread.origin.parent_trace,
             )
         )
+        self.warnings.tell(closed.warnings)
         thread.note_change()
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             parent.children.discard(thread.id)

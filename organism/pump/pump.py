@@ -9,15 +9,16 @@ all the pump knows of it is that a message may have to wait.
 """
 
 from collections.abc import Container, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import anyio
 import anyio.abc
+from msgspec.structs import replace
 
 from organism.agents.agent import Agent
 from organism.amounts import BudgetState, Limits
-from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.requests import LimitsRequest, grant_limits
 from organism.bus.routing import check, check_work
@@ -28,11 +29,12 @@ from organism.errors import (
     BoundExceededError,
     BudgetExhaustedError,
     ConfigError,
+    Shortfall,
     StoppedError,
 )
 from organism.ids import IdSource
 from organism.journal import Journal, Pieces
-from organism.messages import BudgetWarning, Envelope, Message, MessageRegistry, ThreadResult
+from organism.messages import Envelope, Message, MessageRegistry, ThreadResult
 from organism.pump.allowances import Allowances
 from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
@@ -104,15 +106,15 @@ class Pump:
         self._keeper = Keeper(journal, registry, clock)
         self._delivery = Delivery(self._in_force, outbox, self._keeper, clock, self._envelopes)
         self._supervisor = Supervisor(self, self._in_force, self._delivery, outbox, clock, self._activity)
-        self._life = Lifecycle(self._delivery, registry, router, self._keeper, outbox, clock, self._supervisor.work)
+        self._life = Lifecycle(self._delivery, registry, router, outbox, clock, self._supervisor.work)
         self.approvals = Approvals(self._life, self._keeper, outbox)
-        self.allowances = Allowances(registry, self._life, self._delivery, outbox)
+        self.allowances = Allowances(registry, self._life, outbox)
         self.pauses = Pauses(self._life, self._supervisor)
         self.letters = Letters(self, self._life, self._delivery, self._keeper)
         self.replacing = Replacing(self._in_force, self._life, self._delivery, self._supervisor)
         self.accepting = False
         self.standing = StandingThreads(self._life, registry, router, self._keeper, self)
-        router.on_warning = self._warn
+        router.on_warning = self._life.warnings.tell_call
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -159,7 +161,7 @@ class Pump:
 
     def resolve_orphans(self) -> int:
         """Charge or give back the calls that were under way when the last process ended, and count them."""
-        resolved = resolve_orphans(self.registry, self._outbox, self._life.labels_of, self._warn)
+        resolved = resolve_orphans(self.registry, self._outbox, self._life.labels_of, self._life.warnings.tell_call)
         self._life.close_lost()
         return resolved
 
@@ -356,22 +358,36 @@ class Pump:
         await self._delivery.deliver(thread, envelope)
         return question
 
-    def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: Birth) -> Thread:
-        """Open a child thread of a handler, or find the one its earlier run has opened."""
+    async def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: Birth) -> Thread:
+        """Open a child thread of a handler, or find the one its earlier run has opened.
+
+        Where siblings hold what is to be carved out for it, it waits in line for them as a call does.
+        """
         key = (asker.id, index)
         if (known := parent.spawned.get(key)) is not None:
             return known
+        if parent.depth + 1 > (depth := self._in_force.bounds.depth):
+            raise BoundExceededError("depth", depth, "child threads are nested too deep")
+        message, size = weighed(birth.message, self._in_force.bounds)
+        check_work(agent, birth.recipient, message, self.agents)
+        birth, origin = replace(birth, message=message), self.origin(current_trace(), key)
+        begin = partial(self._begin_child, parent, key, birth, size, origin)
+        child = begin() if birth.budget == "shared" else await self.registry.carve_in_turn(parent.id, begin)
+        if isinstance(child, Shortfall):
+            raise BudgetExhaustedError(child, parent.id)
+        return child
+
+    def _begin_child(
+        self, parent: Thread, key: MessageKey, birth: Birth, size: int, origin: Origin
+    ) -> Thread | Shortfall:
+        """Open a child with its budget and its first message, in one step, or say who has no room for its budget."""
         root, bounds = self._life.get(parent.root), self._in_force.bounds
-        if parent.depth + 1 > bounds.depth:
-            raise BoundExceededError("depth", bounds.depth, "child threads are nested too deep")
         if root.descendants + 1 > bounds.descendants:
             raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")
-        message, size = weighed(birth.message, bounds)
-        check_work(agent, birth.recipient, message, self.agents)
         child_id = self._ids.next("th")
         refusal = self.registry.open_thread(child_id, limits=birth.limits, parent=parent.id, child_budget=birth.budget)
         if refusal is not None:
-            raise BudgetExhaustedError(refusal, parent.id)
+            return refusal
         child = Thread(
             id=child_id,
             root=parent.root,
@@ -379,13 +395,13 @@ class Pump:
             depth=parent.depth + 1,
             entry=birth.recipient,
             labels=parent.labels,
-            origin=self.origin(current_trace(), key),
+            origin=origin,
         )
         root.descendants += 1
         self._keeper.thread(root)
         parent.children.add(child_id)
         parent.spawned[key] = child
-        self._life.begin(child, self._envelopes.first(child, birth.recipient, message, size))
+        self._life.begin(child, self._envelopes.first(child, birth.recipient, birth.message, size))
         return child
 
     def origin(self, parent_trace: str | None, spawned_by: MessageKey | None = None) -> Origin:
@@ -393,8 +409,3 @@ class Pump:
         above = str(known) if (known := parse_trace(parent_trace)) is not None else None
         trace = self._activity.begin(above)
         return Origin(opened_ns=self._clock.now_ns(), trace=trace, parent_trace=above, spawned_by=spawned_by)
-
-    def _warn(self, spender: Spender, warning: BudgetWarning) -> None:
-        thread = self._life.find(spender.thread_id)
-        if thread is not None and thread.status != "closing" and not thread.standing:
-            self._delivery.warn(thread, spender.agent, warning)

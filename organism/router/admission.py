@@ -115,6 +115,8 @@ class Admission:
 
     async def _admit(self, course: Course, route: Route, passage: Passage) -> Attempt:
         prepared = self._prepare(course, route)
+        for warning in self._registry.fire_elapsed(prepared.spender):
+            self._warn(prepared.record, warning)
         held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, course.deadline_s)
         if held is None:
             raise RejectedError(route.provider, "not asked: the call's deadline came while it waited for budget")
@@ -185,9 +187,10 @@ class Admission:
 
     def _refuse(self, course: Course, prepared: "_Prepared", shortfall: Shortfall) -> Shortfall:
         """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
-        warning = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
-        if warning is not None:
+        warnings = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
+        for warning in warnings:
             self._warn(prepared.record, warning)
+        if warnings:
             if course.call.raises:
                 self._announcer.say_exceeded(course.call, shortfall, enforced=True)
             return replace(shortfall, wrap_up=True)

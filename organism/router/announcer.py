@@ -15,8 +15,8 @@ from organism.usage.events import (
     LLMFailover,
     LLMRetry,
     ModelDegraded,
-    ThresholdCrossed,
     UsageEvent,
+    threshold_crossed,
 )
 from organism.usage.outbox import Outbox
 
@@ -72,16 +72,8 @@ class Announcer:
     def say_warning(self, record: CallRecord, warning: BudgetWarning) -> None:
         """Spend has reached a threshold."""
         self._outbox.emit(
-            ThresholdCrossed(
-                thread_id=record.thread_id,
-                root_thread_id=record.root_thread_id,
-                agent=record.agent,
-                account=warning.account,
-                dimension=warning.dimension,
-                threshold=warning.threshold,
-                level=warning.level,
-                limit=warning.limit,
-                spent=warning.spent,
+            threshold_crossed(
+                warning, thread_id=record.thread_id, root_thread_id=record.root_thread_id, agent=record.agent
             )
         )
 

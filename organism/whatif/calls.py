@@ -139,10 +139,10 @@ class Calls:
 
         A handler that is told of the refusal instead goes on as it likes: only what was recorded as a last call is one.
         """
-        warning = self._stage.teller.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
-        if warning is None:
+        warnings = self._stage.teller.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
+        if not warnings:
             return shortfall
-        self.warn((warning,), self.views[recorded.hold_id].number)
+        self.warn(warnings, self.views[recorded.hold_id].number)
         if not (self._baseline.parks or recorded.call.wrap_up):
             return msgspec.structs.replace(shortfall, wrap_up=True)
         return self._ask(recorded, placed)

@@ -70,7 +70,7 @@ def test_cleanup_returns_the_final_budget_once() -> None:
     registry = make()
     spend(registry, 30)
 
-    final = registry.cleanup_thread("t")
+    final = registry.cleanup_thread("t").state
 
     assert (final.spent.tokens, final.spent.calls, final.held.tokens) == (30, 1, 0)
     assert registry.statistics().threads == 0
@@ -191,7 +191,7 @@ def test_shared_child_spends_its_parent_s_budget() -> None:
     assert isinstance(take(registry, 60, child), Shortfall)
     spend(registry, 40, child)
     assert registry.budget("t").spent.tokens == 90
-    assert registry.cleanup_thread("child").spent.tokens == 40
+    assert registry.cleanup_thread("child").state.spent.tokens == 40
 
 
 def test_carved_child_gets_its_whole_limit_and_returns_the_rest() -> None:

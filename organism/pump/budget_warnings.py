@@ -6,13 +6,15 @@ return, a correction, a lowered limit, new thresholds, another mode) is told her
 
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
+
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import agent_of, thread_of
 from organism.bus.threads import Thread
 from organism.messages import BudgetWarning
 from organism.pump.delivery import Delivery
-from organism.usage.events import threshold_crossed
+from organism.usage.events import ThresholdCrossed
 from organism.usage.outbox import Outbox
 
 
@@ -52,11 +54,11 @@ class BudgetWarnings:
         """Tell of what was crossed without a call, in the step that crossed it."""
         for warning in warnings:
             owner = self._find(thread_of(warning.account) or warning.account.partition("@thread:")[2])
-            event = threshold_crossed(
-                warning,
+            event = ThresholdCrossed(
                 thread_id="" if owner is None else owner.id,
                 root_thread_id="" if owner is None else owner.root,
                 agent="" if owner is None else next(self._concerned(owner, warning), ""),
+                **msgspec.structs.asdict(warning),
             )
             self._outbox.emit(event)
             for thread_id in self._registry.threads_on(warning.account):

@@ -55,6 +55,7 @@ class Lifecycle:
         work: Handles the first message of a lane.
 
     Attributes:
+        keeper: Keeps threads in the journal.
         warnings: Tells threads of thresholds.
     """
 
@@ -72,7 +73,7 @@ class Lifecycle:
         delivery.hooks = Hooks(start_lane=self.start_lane, defer=self.defer)
         self._registry = registry
         self._router = router
-        self._keeper = delivery.keeper
+        self.keeper = delivery.keeper
         self._outbox = outbox
         self._clock = clock
         self._work = work
@@ -125,7 +126,7 @@ class Lifecycle:
         self._note_closed(thread_id)
         self._results[thread_id] = result
         if len(self._results) > _RESULTS_KEPT:
-            self._keeper.forget_ended(self._results.popitem(last=False)[0])
+            self.keeper.forget_ended(self._results.popitem(last=False)[0])
 
     def has_closed(self, thread_id: str) -> bool:
         """Whether a thread of that name has ended, as far as is remembered, or is about to."""
@@ -139,7 +140,7 @@ class Lifecycle:
             thread_id = thread_of(final.account) or ""
             reason = "what the journal has kept of it could not be taken up at the start, and is set aside"
             result = ThreadResult(thread_id=thread_id, outcome="failed", outputs=(), budget=final, reason=reason)
-            self._keeper.lost(result)
+            self.keeper.lost(result)
             self.remember(thread_id, result)
             self._outbox.emit(
                 ThreadClosed(
@@ -184,7 +185,7 @@ class Lifecycle:
     def begin(self, thread: Thread, envelope: Envelope | None = None) -> None:
         """Open a thread with its first message; a standing one has none."""
         self._threads[thread.id] = thread
-        self._keeper.thread(thread)
+        self.keeper.thread(thread)
         self._outbox.emit(
             ThreadOpened(
                 thread_id=thread.id,
@@ -248,7 +249,7 @@ class Lifecycle:
             thread.status = "blocked"
             thread.blocked_by = waits
             self._registry.pause_time(thread.id)
-            self._keeper.thread(thread)
+            self.keeper.thread(thread)
             if isinstance(waits, Shortfall):
                 agent = next(lane.agent for lane in thread.lanes.values() if lane.parked is waits)
                 self._outbox.emit(
@@ -271,14 +272,14 @@ class Lifecycle:
             thread.status = "open"
             thread.blocked_by = None
             self._registry.resume_time(thread.id)
-            self._keeper.thread(thread)
+            self.keeper.thread(thread)
             self._outbox.emit(ThreadResumed(thread_id=thread.id, root_thread_id=thread.root))
         for question in thread.questions.values():
             question.parked = None
         for lane in thread.lanes.values():
             if lane.parked is not None:
                 lane.parked = None
-                self._keeper.unparked(lane.queue[0])
+                self.keeper.unparked(lane.queue[0])
             if lane.runnable:
                 self.start_lane(thread, lane)
         thread.note_change()
@@ -288,7 +289,7 @@ class Lifecycle:
     def pause(self, thread: Thread) -> None:
         """Start nothing more of a thread; its wall time stands still once what runs of it is done."""
         thread.status = "paused"
-        self._keeper.thread(thread)
+        self.keeper.thread(thread)
         self.look(thread)
 
     def go_on(self, thread: Thread) -> None:
@@ -311,7 +312,7 @@ class Lifecycle:
         thread.status = "open"
         if not thread.standing or thread.called:
             self._registry.resume_time(thread.id)
-        self._keeper.thread(thread)
+        self.keeper.thread(thread)
         for lane in thread.lanes.values():
             if lane.runnable:
                 self.start_lane(thread, lane)
@@ -330,7 +331,7 @@ class Lifecycle:
             await self._router.wait_idle(thread.id)
             if thread.result is None:  # it may have come to its end meanwhile
                 self._registry.pause_time(thread.id)
-                self._keeper.thread(thread)
+                self.keeper.thread(thread)
 
     def end_idle(self, thread: Thread, reason: str) -> bool:
         """End a thread as completed at once, if nothing of it goes on; whether it was."""
@@ -345,7 +346,7 @@ class Lifecycle:
         if thread.status != "closing":
             thread.status = "closing"
             thread.ending = (outcome, reason)
-            self._keeper.thread(thread)
+            self.keeper.thread(thread)
             self._running.start_soon(self._end, thread, outcome, reason)
         while thread.result is None:
             await thread.changed.wait()
@@ -372,7 +373,7 @@ class Lifecycle:
         thread.result = ThreadResult(
             thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=final, reason=reason
         )
-        self._keeper.ended(thread, thread.result)
+        self.keeper.ended(thread, thread.result)
         self.remember(thread.id, thread.result)
         self._outbox.emit(
             ThreadClosed(

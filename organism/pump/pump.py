@@ -9,13 +9,11 @@ all the pump knows of it is that a message may have to wait.
 """
 
 from collections.abc import Container, Iterable, Mapping
-from functools import partial
 from types import TracebackType
 from typing import Self
 
 import anyio
 import anyio.abc
-from msgspec.structs import replace
 
 from organism.agents.agent import Agent
 from organism.amounts import BudgetState, Limits
@@ -27,9 +25,7 @@ from organism.clock import Clock
 from organism.errors import (
     AskCycleError,
     BoundExceededError,
-    BudgetExhaustedError,
     ConfigError,
-    Shortfall,
     StoppedError,
 )
 from organism.ids import IdSource
@@ -38,6 +34,7 @@ from organism.messages import Envelope, Message, MessageRegistry, ThreadResult
 from organism.pump.allowances import Allowances
 from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
+from organism.pump.children import Children
 from organism.pump.deadlines import Deadlines
 from organism.pump.delivery import Delivery
 from organism.pump.envelopes import Envelopes
@@ -57,7 +54,7 @@ from organism.pump.upkeep import keep_up
 from organism.pump.worker_pool import WorkerPool
 from organism.router.orphans import resolve_orphans
 from organism.router.router import LLMRouter
-from organism.tracing import current_trace, parse_trace
+from organism.tracing import parse_trace
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
 
@@ -112,6 +109,7 @@ class Pump:
         self.pauses = Pauses(self._life, self._supervisor)
         self.letters = Letters(self, self._life, self._delivery, self._keeper)
         self.replacing = Replacing(self._in_force, self._life, self._delivery, self._supervisor)
+        self._children = Children(self._life, registry, self._envelopes, self._in_force, ids, self.origin)
         self.accepting = False
         self.standing = StandingThreads(self._life, registry, router, self._keeper, self)
         router.on_warning = self._life.warnings.tell_call
@@ -359,50 +357,8 @@ class Pump:
         return question
 
     async def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: Birth) -> Thread:
-        """Open a child thread of a handler, or find the one its earlier run has opened.
-
-        Where siblings hold what is to be carved out for it, it waits in line for them as a call does.
-        """
-        key = (asker.id, index)
-        if (known := parent.spawned.get(key)) is not None:
-            return known
-        if parent.depth + 1 > (depth := self._in_force.bounds.depth):
-            raise BoundExceededError("depth", depth, "child threads are nested too deep")
-        message, size = weighed(birth.message, self._in_force.bounds)
-        check_work(agent, birth.recipient, message, self.agents)
-        birth, origin = replace(birth, message=message), self.origin(current_trace(), key)
-        begin = partial(self._begin_child, parent, key, birth, size, origin)
-        child = begin() if birth.budget == "shared" else await self.registry.carve_in_turn(parent.id, begin)
-        if isinstance(child, Shortfall):
-            raise BudgetExhaustedError(child, parent.id)
-        return child
-
-    def _begin_child(
-        self, parent: Thread, key: MessageKey, birth: Birth, size: int, origin: Origin
-    ) -> Thread | Shortfall:
-        """Open a child with its budget and its first message, in one step, or say who has no room for its budget."""
-        root, bounds = self._life.get(parent.root), self._in_force.bounds
-        if root.descendants + 1 > bounds.descendants:
-            raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")
-        child_id = self._ids.next("th")
-        refusal = self.registry.open_thread(child_id, limits=birth.limits, parent=parent.id, child_budget=birth.budget)
-        if refusal is not None:
-            return refusal
-        child = Thread(
-            id=child_id,
-            root=parent.root,
-            parent=parent.id,
-            depth=parent.depth + 1,
-            entry=birth.recipient,
-            labels=parent.labels,
-            origin=origin,
-        )
-        root.descendants += 1
-        self._keeper.thread(root)
-        parent.children.add(child_id)
-        parent.spawned[key] = child
-        self._life.begin(child, self._envelopes.first(child, birth.recipient, birth.message, size))
-        return child
+        """Open a child thread of a handler, or find the one its earlier run has opened."""
+        return await self._children.spawn(parent, agent, (asker.id, index), birth)
 
     def origin(self, parent_trace: str | None, spawned_by: MessageKey | None = None) -> Origin:
         """Say when and out of what a thread begins that is opened now."""

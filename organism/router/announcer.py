@@ -1,5 +1,7 @@
 """What is told of model calls: each fact about money, retries and providers becomes one event."""
 
+import msgspec
+
 from organism.amounts import ZERO, BudgetState
 from organism.budget.holds import Settlement
 from organism.errors import ProviderError, Shortfall
@@ -15,8 +17,8 @@ from organism.usage.events import (
     LLMFailover,
     LLMRetry,
     ModelDegraded,
+    ThresholdCrossed,
     UsageEvent,
-    threshold_crossed,
 )
 from organism.usage.outbox import Outbox
 
@@ -72,8 +74,11 @@ class Announcer:
     def say_warning(self, record: CallRecord, warning: BudgetWarning) -> None:
         """Spend has reached a threshold."""
         self._outbox.emit(
-            threshold_crossed(
-                warning, thread_id=record.thread_id, root_thread_id=record.root_thread_id, agent=record.agent
+            ThresholdCrossed(
+                thread_id=record.thread_id,
+                root_thread_id=record.root_thread_id,
+                agent=record.agent,
+                **msgspec.structs.asdict(warning),
             )
         )
 

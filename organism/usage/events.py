@@ -11,7 +11,7 @@ import msgspec
 
 from organism.amounts import Amounts, BudgetState, Dimension, Limits, TokenUsage
 from organism.errors import Shortfall
-from organism.messages import BudgetWarning, ThreadOutcome
+from organism.messages import ThreadOutcome
 from organism.usage.attempts import Operation, Outcome
 
 
@@ -97,20 +97,6 @@ class ThresholdCrossed(Event, frozen=True, kw_only=True):
     level: Literal["warning", "critical", "final"]
     limit: int
     spent: int
-
-
-def threshold_crossed(warning: BudgetWarning, *, thread_id: str, root_thread_id: str, agent: str) -> ThresholdCrossed:
-    """Return the event of a warning.
-
-    Args:
-        warning: What was crossed.
-        thread_id: The thread whose call crossed it, or whose limit it is; empty for neither.
-        root_thread_id: The thread at the top of its tree.
-        agent: Who is warned; empty for nobody, or for agents of several threads.
-    """
-    return ThresholdCrossed(
-        thread_id=thread_id, root_thread_id=root_thread_id, agent=agent, **msgspec.structs.asdict(warning)
-    )
 
 
 class BudgetExceeded(Event, frozen=True, kw_only=True):

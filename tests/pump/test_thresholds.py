@@ -44,7 +44,7 @@ class Scenery:
     def _answer(self, request: Any) -> ScriptedAnswer:
         """Take as many tokens as the prompt says, whatever the cap is."""
         took = int(request.messages[-1].content.split()[-1])
-        return ScriptedAnswer(text="w", usage=TokenUsage(output=took))
+        return ScriptedAnswer(text="w", usage=TokenUsage(input=1, output=max(1, took - 1)))
 
     async def _handle(self, message: Text | BudgetWarning, ctx: Context) -> None:
         if isinstance(message, BudgetWarning):

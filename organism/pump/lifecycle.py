@@ -161,7 +161,7 @@ class Lifecycle:
             return
         if thread_id in self._closed or thread_id in self._threads:
             return
-        if await self._keeper.was_used(thread_id):
+        if await self.keeper.was_used(thread_id):
             self._note_closed(thread_id)
 
     def _note_closed(self, thread_id: str) -> None:

@@ -21,6 +21,7 @@ from organism.config.schema_agents import VARIANTS
 from organism.config.schema_values import Secret
 from organism.credentials import header_secret
 from organism.error_root import ConfigError
+from organism.redaction import remember
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
@@ -32,8 +33,8 @@ _DIGITS_MAX = 18
 _DECIMAL_MAX = 1_000_000_000
 """More dollars do not fit 64 bits as nano-USD, and more seconds are never meant."""
 
-_SUBSTITUTED = frozenset({"base_url"})
-"""Text fields that may come from the environment; secrets must."""
+_SUBSTITUTED = frozenset({"base_url", "proxy", "ca_file"})
+"""Text fields that may come from the environment, as the values of headers may; secrets must."""
 
 
 class Binder:
@@ -196,8 +197,11 @@ class Binder:
     def _text(self, node: Scalar, path: Path_) -> str:
         if not node.quoted and _NOT_TEXT.fullmatch(node.text) and not _ADDRESS.fullmatch(node.text):
             self._source.fail(f"expected text, not {_shown(node)}; put it in quotes if it is text", node.line, path)
-        if path and path[-1] in _SUBSTITUTED and (reference := _ENVIRONMENT.fullmatch(node.text)):
-            return self._environment_value(reference[1], node.line, path)
+        if _may_be_elsewhere(path) and (reference := _ENVIRONMENT.fullmatch(node.text)):
+            value = self._environment_value(reference[1], node.line, path)
+            if "headers" in path:  # as secret as a key
+                remember(value)
+            return value
         return node.text
 
     def _integer(self, node: Scalar, expected: types.IntType, path: Path_) -> int:
@@ -242,6 +246,10 @@ class Binder:
         if not value:
             self._source.fail(f"the environment variable {name} is not set", line, path)
         return value.strip()
+
+
+def _may_be_elsewhere(path: Path_) -> bool:
+    return bool(path) and (path[-1] in _SUBSTITUTED or "headers" in path[-2:-1])
 
 
 def did_you_mean(wrong: str, known: MappingABC[str, object] | tuple[str, ...] | list[str]) -> str:

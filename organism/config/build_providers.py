@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from organism.config.load import LoadedConfig
+from organism.config.reach import connection_of, is_vendors_own
 from organism.config.schema import Config
 from organism.config.schema_llm import (
     AnthropicProviderSection,
@@ -25,7 +26,7 @@ Progress = Callable[[str], None]
 def build_provider(
     loaded: LoadedConfig, name: str, section: ProviderSection, environment: Mapping[str, str], progress: Progress
 ) -> Provider:
-    """Make a provider; its SDK is looked for now, imported with the first call.
+    """Make a provider; the HTTP client is looked for now, imported with the first call.
 
     Raises:
         ConfigError: If a key is missing or a package is not installed.
@@ -47,7 +48,7 @@ def build_provider(
                 from organism.providers.openai import OpenAIProvider
 
                 kind, vendor = _vendor(section)
-                key = _key(section, vendor.key, environment, own=section.base_url is None or vendor.base_url is None)
+                key = _key(section, vendor.key, environment)
                 return OpenAIProvider(
                     name,
                     key,
@@ -55,18 +56,18 @@ def build_provider(
                     vendor=kind,
                     api=section.api,
                     bounds=_bounds(section),
-                    connect_timeout_s=float(section.timeouts.connect_seconds),
+                    connection=connection_of(loaded.folder, section, environment),
                 )
             case AnthropicProviderSection():
                 from organism.providers.anthropic import AnthropicProvider
 
-                key = _key(section, "ANTHROPIC_API_KEY", environment, own=section.base_url is None)
+                key = _key(section, "ANTHROPIC_API_KEY", environment)
                 return AnthropicProvider(
                     name,
                     key,
                     section.base_url,
                     bounds=_bounds(section),
-                    connect_timeout_s=float(section.timeouts.connect_seconds),
+                    connection=connection_of(loaded.folder, section, environment),
                 )
             case ScriptedProviderSection():
                 from organism.providers.scripted import ScriptedProvider
@@ -91,28 +92,29 @@ def price_kind(name: str, section: ProviderSection) -> str:
             return "local"
         case OpenAIProviderSection():
             _, vendor = _vendor(section)
-            own = section.base_url is None or vendor.base_url is None
-            return section.prices_as or (vendor.prices_as if own else None) or name
+            return section.prices_as or (vendor.prices_as if is_vendors_own(section) else None) or name
         case AnthropicProviderSection():
-            return section.prices_as or ("anthropic" if section.base_url is None else name)
+            return section.prices_as or ("anthropic" if is_vendors_own(section) else name)
 
 
 def _vendor(section: OpenAIProviderSection) -> tuple[str | None, Vendor]:
     """Return whose server it is; one that calls itself OpenAI's but is elsewhere is nobody's in particular."""
     kind = str(section.__struct_config__.tag)
-    if kind == "openai" and section.base_url is not None:
+    if kind == "openai" and not is_vendors_own(section):
         return None, vendor_of(kind)
     return kind, vendor_of(kind)
 
 
-def _key(section: ServerSection, variable: str | None, environment: Mapping[str, str], *, own: bool) -> str:
+def _key(
+    section: OpenAIProviderSection | AnthropicProviderSection, variable: str | None, environment: Mapping[str, str]
+) -> str:
     """Return the key to call with.
 
     A server other than the vendor's own gets the vendor's key only if it is written down: it must not leak there.
     """
     if section.api_key is not None:
         return section.api_key.reveal()
-    if variable is None or not own:
+    if variable is None or not is_vendors_own(section):
         return "none"
     value = environment.get(variable)
     if not value:

@@ -12,6 +12,7 @@ import msgspec
 from organism.config.bind import Binder, did_you_mean
 from organism.config.nodes import Path_, Source, parse_tree, read_text
 from organism.config.prices import check_price, check_prices
+from organism.config.reach import check_reach
 from organism.config.schema import Config
 from organism.config.schema_agents import (
     AskToolSection,
@@ -20,7 +21,7 @@ from organism.config.schema_agents import (
     MCPURLSection,
     SendToolSection,
 )
-from organism.config.schema_llm import AnthropicProviderSection, ModelSection, OpenAIProviderSection, PriceSection
+from organism.config.schema_llm import ModelSection, PriceSection
 from organism.credentials import remember_environment
 from organism.ids import AGENT_NAME, THREAD_ID, USER
 
@@ -94,7 +95,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     _check_names(loaded)
     _check_tool_servers(loaded)
     _check_agents(loaded)
-    _check_providers(loaded)
+    check_reach(loaded.config, loaded.fail)
     _check_models(loaded)
     check_prices(loaded.config.prices, loaded.fail)
     _check_unpriced(loaded)
@@ -166,16 +167,6 @@ def _check_tool_servers(loaded: LoadedConfig) -> None:
         if isinstance(section, MCPURLSection) and not _is_web_address(section.url):
             loaded.fail("this is no address of a server; write one such as https://mcp.example.com/mcp",
                         "mcp", name, "url")  # fmt: skip
-
-
-def _check_providers(loaded: LoadedConfig) -> None:
-    for name, section in loaded.config.llm.providers.items():
-        if not isinstance(section, OpenAIProviderSection | AnthropicProviderSection) or section.base_url is None:
-            continue
-        if not _is_web_address(section.base_url):
-            # Not shown: it may come from the environment, and with a password in it.
-            reason = "this is no address of a server; write one such as http://127.0.0.1:11434/v1"
-            loaded.fail(reason, "llm", "providers", name, "base_url")
 
 
 def _is_web_address(url: str) -> bool:

@@ -61,7 +61,18 @@ class ServerSection(ServedSection, frozen=True, kw_only=True):
     api_key: Annotated[
         Secret | None, Meta(description="${env:NAME}; the vendor's own variable, such as OPENAI_API_KEY, unless given")
     ] = None
-    base_url: Annotated[str | None, Meta(description="the server, unless it is the vendor's own")] = None
+    base_url: Annotated[
+        str | None, Meta(description="the server as its page gives it, unless it is the vendor's own")
+    ] = None
+    proxy: Annotated[
+        str | None,
+        Meta(description="a proxy to go through, or 'none'; HTTPS_PROXY, NO_PROXY and the like unless given"),
+    ] = None
+    ca_file: Annotated[
+        str | None,
+        Meta(description="certificates to believe instead of the system's; SSL_CERT_FILE and the like unless given"),
+    ] = None
+    headers: Annotated[dict[str, str], Meta(description="sent with each request; a value may be ${env:NAME}")] = {}
     prices_as: Annotated[str | None, Meta(description="the provider's id in genai-prices, such as x-ai")] = None
     image_tokens: Annotated[
         Positive | None, Meta(description="the most tokens of an image; as published unless given")

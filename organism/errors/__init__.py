@@ -37,6 +37,8 @@ Each carries what went wrong as attributes and writes its own sentence, which en
 says whether the same message may work on another try; the pump does not retry what cannot.
 """
 
+from typing import Literal
+
 import msgspec
 
 from organism.amounts import Dimension, format_amount
@@ -73,6 +75,7 @@ __all__ = [
     "DeliveryError",
     "LedgerStateError",
     "MailboxFullError",
+    "Meaning",
     "MissingExtraError",
     "NotAcceptedError",
     "OrganismError",
@@ -210,7 +213,7 @@ class LedgerStateError(BudgetError):
         super().__init__(f"cannot {verb} hold {hold_id!r}: it is {state}")
 
 
-_DETAIL_MAX = 200
+_DETAIL_MAX = 500
 """Characters of what a provider said."""
 
 
@@ -220,23 +223,46 @@ class ProviderError(OrganismError):
     Attributes:
         provider: The provider's name in the configuration.
         status: The HTTP status, if there was one.
-        detail: At most 200 characters of what the provider said, in one line, with secrets removed.
+        detail: At most 500 characters of what the provider said, in one line, with secrets removed.
     """
 
     def __init__(self, provider: str, detail: str, *, status: int | None = None) -> None:
         self.provider = provider
         self.status = status
+        super().__init__()
+        self.say(detail)
+
+    def say(self, detail: str) -> None:
+        """Say it in other words."""
         self.detail = in_one_line(detail, _DETAIL_MAX)
-        code = f" answered {status}" if status is not None else " failed"
-        super().__init__(f"provider {provider!r}{code}: {self.detail}")
+        code = f" answered {self.status}" if self.status is not None else " failed"
+        self.args = (f"provider {self.provider!r}{code}: {self.detail}",)
+
+
+Meaning = Literal[
+    "request", "policy", "context", "model", "key", "credit", "address", "rate", "overloaded", "failed"
+]  # fmt: skip
+"""What a refusal is about.
+
+``request``: this request, wherever it goes. ``policy``: what it says is not allowed. ``context``: it is too long for
+this model. ``model``: the model is not there, or not for us. ``key``: the key, or what it may do. ``credit``: the
+account is empty. ``address``: nobody there knows what was asked for. ``rate``: too much for now. ``overloaded``: the
+provider is busy, down or not reached. ``failed``: it broke on it.
+"""
+
+_AGAIN = frozenset({"rate", "overloaded", "failed"})
+_ELSEWHERE: dict[str, Literal["route", "provider"]] = {
+    "context": "route", "model": "route", "key": "provider", "credit": "provider", "address": "provider",
+}  # fmt: skip
 
 
 class RejectedError(ProviderError):
     """The provider refused before doing any work, or was never reached: nothing was billed.
 
     Attributes:
+        meaning: What the refusal is about.
         retry_after_s: Seconds the provider asked us to wait; ``None`` if it did not say.
-        again: Whether another attempt may succeed (429, 5xx with an error body, connection refused).
+        again: Whether another attempt there may succeed, after a pause.
     """
 
     def __init__(
@@ -246,11 +272,18 @@ class RejectedError(ProviderError):
         *,
         status: int | None = None,
         again: bool = False,
+        meaning: Meaning | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        self.again = again
+        self.meaning: Meaning = meaning or ("overloaded" if again else "request")
+        self.again = self.meaning in _AGAIN
         self.retry_after_s = retry_after_s
         super().__init__(provider, detail, status=status)
+
+    @property
+    def rules_out(self) -> Literal["route", "provider"] | None:
+        """What it is no use to ask again for this call, though others may be asked; ``None`` if it is not that."""
+        return _ELSEWHERE.get(self.meaning)
 
 
 class TooLargeError(RejectedError):

@@ -48,6 +48,16 @@ class Answer:
         self._usage: Json | None = None
         self._grown = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether any of the answer has come, so that it may be billed."""
+        return bool(self._text or self._thoughts or self._calls)
+
+    @property
+    def counted(self) -> bool:
+        """Whether the provider has counted anything."""
+        return bool(self._usage)
+
     def write(self, piece: str) -> None:
         """Add visible text."""
         if piece:

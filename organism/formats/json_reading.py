@@ -10,16 +10,38 @@ Json = dict[str, object]
 _INT_DIGITS_MAX = 18
 
 
+def loads(raw: bytes | str) -> object:
+    """Read JSON; numbers that Python would choke on or turn into infinity stay recognisable as wrong.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        value: object = json.loads(raw, parse_constant=str, parse_int=short_int)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
 def parse(raw: bytes | str, provider: str) -> Json:
-    """Read a JSON object; numbers that Python would choke on or turn into infinity stay recognisable as wrong.
+    """Read a JSON object; see :func:`loads`.
 
     Raises:
         UncertainError: If it is no JSON object.
     """
     try:
-        value = json.loads(raw, parse_constant=str, parse_int=short_int)
-    except (ValueError, RecursionError) as error:
+        value = loads(raw)
+    except ValueError as error:
         raise UncertainError(provider, f"an answer that is no JSON: {error}") from None
+    return json_object(value, provider)
+
+
+def json_object(value: object, provider: str) -> Json:
+    """Return JSON that is an object.
+
+    Raises:
+        UncertainError: If it is none.
+    """
     if not isinstance(value, dict):
         raise UncertainError(provider, "an answer that is no JSON object")
     return cast("Json", value)

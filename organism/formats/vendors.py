@@ -41,6 +41,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
             images are refused.
         embeds: Whether it serves embeddings.
         dimensions: What it calls the wanted length of a vector.
+        key_header: Where it takes its key: as a bearer, or in a header of its own.
         tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
     """
 
@@ -62,6 +63,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     images: tuple[ImageRule, ...] = ()
     embeds: bool = True
     dimensions: str = "dimensions"
+    key_header: Literal["authorization", "api-key"] = "authorization"
     tool_tokens: int = 600
 
 
@@ -97,6 +99,7 @@ VENDORS: dict[str, Vendor] = {
         key="AZURE_OPENAI_API_KEY",
         prices_as="azure",
         cap="max_completion_tokens",
+        key_header="api-key",
         images=_OPENAI_IMAGES,
     ),
     "xai": Vendor(

@@ -98,22 +98,26 @@ def _upstream(error: ProviderError) -> Fault:
     message = str(error)
     if code == "upstream_forbids":
         # Not in its own words: they are about a key or an account that is not the client's.
-        message = f"provider {error.provider!r} answered {error.status} to organism itself; the operator can see why"
+        message = f"provider {error.provider!r} refused organism itself; the operator can see why"
     again_s = error.retry_after_s if isinstance(error, RejectedError) else None
     return Fault(status=status, kind=kind, code=code, message=message, retry=retry, retry_after_s=again_s)
 
 
 def _meaning(error: ProviderError) -> tuple[int, Kind, str, bool | None]:
+    """Say what an error means to a client: by what the provider has said, and not by the status it came with."""
     match error:
-        case TooLargeError() | UnsupportedError() | RejectedError(status=400 | 413 | 415 | 422):
-            return 400, "request", "upstream_refused", None
-        case RejectedError(again=False, status=int(status)) if status >= _FAILURES:  # its word on this one request
-            return 400, "request", "upstream_refused", None
         case UncertainError():  # it has been charged, and another try would be charged again
             return (504 if error.status in (408, 504) else 502), "upstream", "upstream_uncertain", False
-        case RejectedError(status=429):
+        case RejectedError(meaning="context"):
+            return 400, "request", "context_length_exceeded", None
+        case (
+            TooLargeError() | UnsupportedError() | RejectedError(meaning="policy")
+            | RejectedError(meaning="request", status=int())
+        ):  # fmt: skip
+            return 400, "request", "upstream_refused", None
+        case RejectedError(meaning="rate"):
             return 429, "rate", "rate_limit_exceeded", None
-        case RejectedError(status=int(status)) if status < _FAILURES:
+        case RejectedError(rules_out=str()):
             return 502, "upstream", "upstream_forbids", False
         case _:
             return 503, "unavailable", "upstream_unavailable", None

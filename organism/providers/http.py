@@ -1,79 +1,298 @@
-"""An HTTP client for providers that cannot be made to eat the machine's memory."""
+"""One provider's server over HTTP: posts JSON, reads bounded answers, says what each failure means for money.
 
-from collections.abc import AsyncIterator
+No vendor's SDK is used: they are told where to go and what to send by variables of the environment of their own
+(``OPENAI_BASE_URL``, ``ANTHROPIC_CUSTOM_HEADERS``), take a second to import, and add retries, timeouts and types that
+have to be switched off again. What is sent here is what the configuration says.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import anyio
+import msgspec
+
+from organism.errors import ProviderError, RejectedError
+from organism.formats.json_reading import Json
+from organism.formats.refusals import refused_or_uncertain
+from organism.providers.addresses import Address
+from organism.providers.failures import unsent_or_uncertain
 from organism.tracing import current_trace
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 BODY_MAX = 16 * 1024 * 1024
-"""No answer of a model comes near this many bytes; what goes beyond is cut off."""
+"""No answer of a model comes near this many bytes, decompressed; what goes beyond is cut off."""
 
 VECTORS_MAX = 4 * BODY_MAX
 """Nor do embeddings near these: 2,048 vectors of 4,096 numbers are 45 million bytes in base 64."""
 
-_VECTORS = "/embeddings"
+ERROR_MAX = 64 * 1024
+"""No more is read of an answer that is an error."""
 
 CONNECT_TIMEOUT_S = 10.0
 
+_VECTORS = "/embeddings"
+_RACE_S = 2.0
+"""A kept connection that ends so soon, without a byte, was closed by the server before it looked at the request."""
+
+_READABLE = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", "br": "br", "zstd": "zstd"}
+_OK = range(200, 300)
+
 
 class OversizeError(ValueError):
-    """An answer is larger than any answer of a model, or compressed although that was not asked for."""
+    """An answer is larger than any answer of a model, or compressed in a way that cannot be read here."""
 
 
-def patient(connect_timeout_s: float = CONNECT_TIMEOUT_S) -> "httpx2.Timeout":
-    """Return the timeouts of a client that is told when to give up: only connecting has one of its own.
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server is reached.
 
-    Given to the SDKs too, which otherwise guess at one from the output cap, or refuse the request over it.
+    Attributes:
+        connect_timeout_s: Seconds until the connection must stand.
+        proxy: The address of a proxy; ``None`` to go there directly.
+        ca_file: A file or folder of certificates to believe instead of the system's; ``None`` for the system's.
+        headers: Sent with each request beside the usual ones, which they replace.
     """
-    import httpx2
 
-    return httpx2.Timeout(None, connect=connect_timeout_s)
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    proxy: str | None = None
+    ca_file: str | None = None
+    headers: Mapping[str, str] = {}
 
 
-def bounded_client(connect_timeout_s: float = CONNECT_TIMEOUT_S, **options: object) -> "httpx2.AsyncClient":
-    """Make a client that follows no redirects, asks for no compression and cuts off endless answers.
+class Received:
+    """An answer with a status of success, whose body comes in; decompressed and bounded."""
 
-    The router bounds the time of a whole attempt.
+    def __init__(self, response: "httpx2.Response", most: int) -> None:
+        self._response = response
+        self._most = most
+        self.headers: Mapping[str, str] = response.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes.
+
+        Raises:
+            OversizeError: If there is more of it than of any answer.
+        """
+        encodings = _encodings(self._response)
+        if unreadable := [each for each in encodings if not _readable(each)]:
+            raise OversizeError(f"an answer compressed with {unreadable[0][:20]!r}, which was not asked for")
+        received = 0
+        async for chunk in self._response.aiter_bytes():
+            received += len(chunk)
+            if received > self._most:
+                raise OversizeError(f"an answer of more than {self._most:,} bytes")
+            yield chunk
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield the lines of a body that is text; raises as :meth:`chunks` does."""
+        rest = b""
+        async for chunk in self.chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                yield line.removesuffix(b"\r").decode("utf-8", "replace")
+        yield rest.decode("utf-8", "replace")
+
+    async def read(self) -> bytes:
+        """Return the whole body; raises as :meth:`chunks` does."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+
+class HTTPServer:
+    """A server that takes JSON by POST. Connections are made at the first request.
+
+    Args:
+        name: The provider's name in the configuration.
+        address: Where it is.
+        headers: Sent with each request.
+        connection: How it is reached.
     """
-    import httpx2
 
-    class _Bounded(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream, most: int) -> None:
-            self._stream = stream
-            self._most = most
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        headers: Mapping[str, str],
+        connection: Connection | None = None,
+    ) -> None:
+        self.name = name
+        self._address = address
+        self._connection = connection or Connection()
+        usual = {"accept-encoding": "identity", "content-type": "application/json", "user-agent": "organism"}
+        own = {name.lower(): value for name, value in self._connection.headers.items()}
+        self._headers = usual | dict(headers) | own
+        self._kept: httpx2.AsyncHTTPTransport | None = None
+        self._single: httpx2.AsyncHTTPTransport | None = None
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            received = 0
-            async for chunk in self._stream:
-                received += len(chunk)
-                if received > self._most:
-                    raise OversizeError(f"an answer of more than {self._most:,} bytes")
-                yield chunk
+    @asynccontextmanager
+    async def posted(self, path: str, body: Json) -> AsyncIterator[Received]:
+        """Post a body and yield the answer; whatever breaks within the block turns into what it means for money.
 
-        async def aclose(self) -> None:
-            await self._stream.aclose()
+        Args:
+            path: Below the server's address, such as ``/chat/completions``.
+            body: What to send, as it is.
 
-    class _Transport(httpx2.AsyncHTTPTransport):
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            request.headers["accept-encoding"] = "identity"
-            if (trace := current_trace()) is not None:
-                request.headers["traceparent"] = trace
-            response = await super().handle_async_request(request)
-            if response.headers.get("content-encoding", "identity") != "identity":
-                await response.aclose()
-                raise OversizeError("a compressed answer, which was not asked for")
-            if isinstance(response.stream, httpx2.AsyncByteStream):
-                most = VECTORS_MAX if request.url.path.endswith(_VECTORS) else BODY_MAX
-                response.stream = _Bounded(response.stream, most)
-            return response
+        Raises:
+            RejectedError: No work was done and nothing was billed.
+            UncertainError: The work may have been done and billed.
+        """
+        url = self._address.url(path)
+        try:
+            response = await self._send(url, _json(body))
+            try:
+                if response.status_code not in _OK:
+                    raise await self._refusal(response)
+                yield Received(response, VECTORS_MAX if path.endswith(_VECTORS) else BODY_MAX)
+            finally:
+                # Also when the caller gives up: an open answer keeps a place in the pool.
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+        except ProviderError as error:
+            raise self._named(error, path) from None
+        except Exception as error:  # noqa: BLE001 - whatever broke the exchange, it may have been billed
+            raise unsent_or_uncertain(self.name, error) from None
 
-    return httpx2.AsyncClient(
-        transport=_Transport(retries=0),
-        timeout=patient(connect_timeout_s),
-        follow_redirects=False,
-        trust_env=False,
-        **options,  # type: ignore[arg-type]
-    )
+    async def aclose(self) -> None:
+        """Close connections."""
+        kept, self._kept = self._kept, None
+        single, self._single = self._single, None
+        for transport in (kept, single):
+            if transport is not None:
+                await transport.aclose()
+
+    async def _send(self, url: str, content: bytes) -> "httpx2.Response":
+        """Send a request, once more on a connection of its own if a kept one had already been closed by the server.
+
+        A server closes a connection that is idle for too long. When that crosses with a request, the request meets a
+        closed door: the connection ends at once, without a byte of an answer. It was new to nobody but the sender, so
+        it is sent again, as RFC 9112 (9.3.1) and the vendors' own clients do. A connection that was made for this
+        request, or that ends later, is another matter: there the server may have been at work.
+        """
+        import httpx2
+
+        began_s = anyio.current_time()
+        watch = _Watch()
+        if self._kept is None:
+            self._kept = self._transport(httpx2.Limits(max_connections=None, max_keepalive_connections=100))
+        try:
+            return await self._kept.handle_async_request(self._request(url, content, watch))
+        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+            if watch.connected or watch.answered or anyio.current_time() - began_s > _RACE_S:
+                raise
+        if self._single is None:
+            self._single = self._transport(httpx2.Limits(max_connections=None, max_keepalive_connections=0))
+        return await self._single.handle_async_request(self._request(url, content, _Watch()))
+
+    def _request(self, url: str, content: bytes, watch: "_Watch") -> "httpx2.Request":
+        import httpx2
+
+        trace = current_trace()
+        headers = self._headers if trace is None else self._headers | {"traceparent": trace}
+        # The router bounds the time of a whole attempt: only connecting has a timeout of its own.
+        timeout = {"connect": self._connection.connect_timeout_s, "read": None, "write": None, "pool": None}
+        extensions = {"timeout": timeout, "trace": watch.note}
+        return httpx2.Request("POST", url, headers=headers, content=content, extensions=extensions)
+
+    def _transport(self, limits: "httpx2.Limits") -> "httpx2.AsyncHTTPTransport":
+        import httpx2
+
+        return httpx2.AsyncHTTPTransport(
+            verify=tls_context(self._connection.ca_file),
+            proxy=self._connection.proxy,
+            limits=limits,
+            trust_env=False,
+            retries=0,
+        )
+
+    async def _refusal(self, response: "httpx2.Response") -> ProviderError:
+        """Read an error, as far as it goes: its status alone says something even when its body breaks off."""
+        body = b""
+        try:
+            async for chunk in Received(response, ERROR_MAX).chunks():
+                body += chunk
+        except Exception:  # noqa: BLE001 - the status has come, and what is there of the words is better than none
+            body = body[:ERROR_MAX]
+        return refused_or_uncertain(self.name, response.status_code, body, response.headers)
+
+    def _named(self, error: ProviderError, path: str) -> ProviderError:
+        """Name the address where that is what is wrong."""
+        if isinstance(error, RejectedError) and error.meaning == "address":
+            error.say(f"POST {self._address.shown(path)}: {error.detail}; is 'base_url' right?")
+        return error
+
+
+class _Watch:
+    """Sees how far a request has come, by the events that the HTTP client tells of."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        """Whether a connection was made for it."""
+        self.answered = False
+        """Whether the head of an answer came."""
+
+    async def note(self, event: str, _info: object) -> None:
+        if event.startswith("connection.connect") or event == "socks.setup_socks5_connection.started":
+            self.connected = True
+        elif event == "http11.receive_response_headers.complete":
+            self.answered = True
+
+
+@lru_cache(maxsize=32)
+def tls_context(ca_file: str | None) -> "ssl.SSLContext | bool":
+    """Return whom to believe: the certificates of a file or folder, or ``True`` for the system's.
+
+    Raises:
+        OSError: If they cannot be read, or are none.
+    """
+    import ssl
+    from pathlib import Path
+
+    if ca_file is None:
+        return True
+    if Path(ca_file).is_dir():
+        return ssl.create_default_context(capath=ca_file)
+    return ssl.create_default_context(cafile=ca_file)
+
+
+def _json(body: Json) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # lone surrogates, which JSON can escape and UTF-8 cannot hold
+        import json
+
+        return json.dumps(body).encode()
+
+
+def _encodings(response: "httpx2.Response") -> list[str]:
+    """Return how a body is compressed; the response is told the common name of each way."""
+    names = [each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")]
+    found = [_READABLE.get(name, name) for name in names if name not in {"", "identity", "none", "utf-8"}]
+    if found:
+        response.headers["content-encoding"] = ", ".join(found)
+    elif "content-encoding" in response.headers:
+        del response.headers["content-encoding"]
+    return found
+
+
+def _readable(encoding: str) -> bool:
+    from importlib.util import find_spec
+
+    match encoding:
+        case "gzip" | "deflate":
+            return True
+        case "br":
+            return find_spec("brotli") is not None or find_spec("brotlicffi") is not None
+        case "zstd":
+            return any(find_spec(name) is not None for name in ("backports.zstd", "compression.zstd") if _parent(name))
+        case _:
+            return False
+
+
+def _parent(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name.partition(".")[0]) is not None

@@ -13,13 +13,13 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
-from organism.errors import ConfigError, MissingExtraError, ProviderError, RejectedError, UnsupportedError
+from organism.errors import ConfigError, MissingExtraError, RejectedError, UnsupportedError
 from organism.formats.attachments import AttachmentBounds, extra_tokens
 from organism.formats.event_stream import server_sent_data
 from organism.formats.json_reading import Json
@@ -32,12 +32,9 @@ from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, ImagePart
-from organism.providers.http import bounded_client
+from organism.providers.addresses import Address
+from organism.providers.http import HTTPServer, Received
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
-from organism.providers.wire import rejected_or_uncertain, unsent_or_uncertain
-
-if TYPE_CHECKING:
-    import httpx2
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 3.0
@@ -85,7 +82,7 @@ class LocalProvider:
         self._free_slots = anyio.Semaphore(slots)
         self._process: anyio.abc.Process | None = None
         self._log: IO[bytes] | None = None
-        self._client: httpx2.AsyncClient | None = None
+        self._server: HTTPServer | None = None
 
     def extra_tokens(self, request: Request) -> int:
         """Bound what the model's own template adds for tools; it reads no images."""
@@ -97,40 +94,35 @@ class LocalProvider:
     async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = chat_request.encode(request, _VENDOR, stream=on_text is not None)
-        async with self._posted("/v1/chat/completions", body) as response:
+        async with self._posted("/chat/completions", body) as response:
             if on_text is None:
-                return chat_answer.decode(await response.aread(), _VENDOR, self.name, request.model)
-            events = server_sent_data(response.aiter_lines())
+                return chat_answer.decode(await response.read(), _VENDOR, self.name, request.model)
+            events = server_sent_data(response.lines())
             return await chat_answer.decode_stream(events, _VENDOR, self.name, request.model, on_text)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Make one attempt; see :class:`organism.llm.provider.Provider`. llama.cpp takes 512 tokens a text."""
-        async with self._posted("/v1/embeddings", embeddings.encode(request, _VENDOR)) as response:
-            return embeddings.decode(await response.aread(), _VENDOR, self.name, request)
+        async with self._posted("/embeddings", embeddings.encode(request, _VENDOR)) as response:
+            return embeddings.decode(await response.read(), _VENDOR, self.name, request)
 
     @asynccontextmanager
-    async def _posted(self, path: str, body: Json) -> AsyncIterator["httpx2.Response"]:
+    async def _posted(self, path: str, body: Json) -> AsyncIterator[Received]:
         """Send a request to the child when it has a free slot; what breaks turns into what it means for money."""
         async with self._free_slots:
-            client = await self._ready()
+            server = await self._ready()
             try:
-                async with client.stream("POST", path, json=body) as response:
-                    if response.is_error:
-                        error_body = await response.aread()
-                        raise _refusal(rejected_or_uncertain(self.name, response.status_code, error_body, {}))
+                async with server.posted(path, body) as response:
                     yield response
-            except ProviderError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever broke the exchange, the work may have been done
-                raise unsent_or_uncertain(self.name, error) from None
+            except RejectedError as error:
+                raise _refusal(error) from None
 
     async def aclose(self) -> None:
         """Stop the child process."""
-        client, self._client = self._client, None
+        server, self._server = self._server, None
         process, self._process = self._process, None
         with anyio.CancelScope(shield=True):
-            if client is not None:
-                await client.aclose()
+            if server is not None:
+                await server.aclose()
             if process is not None:
                 await _stop(process)
         if self._log is not None:
@@ -142,15 +134,15 @@ class LocalProvider:
         """The child's process id while it runs."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
-    async def _ready(self) -> "httpx2.AsyncClient":
-        """Return a client of the running child, starting one if there is none or it has died."""
+    async def _ready(self) -> HTTPServer:
+        """Return the running child, starting one if there is none or it has died."""
         async with self._starting:
-            if self._client is None or self.pid is None:
+            if self._server is None or self.pid is None:
                 await self.aclose()
-                self._client = await self._start()
-            return self._client
+                self._server = await self._start()
+            return self._server
 
-    async def _start(self) -> "httpx2.AsyncClient":
+    async def _start(self) -> HTTPServer:
         try:
             path = await anyio.to_thread.run_sync(fetch, self._model, self._progress)
         except ConfigError as error:
@@ -171,7 +163,7 @@ class LocalProvider:
             start_new_session=True,
         )
         address = await self._address(self._process)
-        return bounded_client(base_url=address, headers={"authorization": f"Bearer {key}"})
+        return HTTPServer(self.name, Address(f"{address}/v1"), {"authorization": f"Bearer {key}"})
 
     async def _address(self, process: anyio.abc.Process) -> str:
         """Wait for the child's one line, which says that it is ready and where.
@@ -198,10 +190,10 @@ class LocalProvider:
         return lines[-1] if lines else "no output"
 
 
-def _refusal(error: ProviderError) -> ProviderError:
+def _refusal(error: RejectedError) -> RejectedError:
     """Take a 500 of llama.cpp's for what it is: its word on this one request, and not a server in trouble."""
-    if isinstance(error, RejectedError) and error.status == _ITS_WORD:
-        error.again = False
+    if error.status == _ITS_WORD:
+        return RejectedError(error.provider, error.detail, status=error.status, meaning="request")
     return error
 
 

@@ -39,7 +39,6 @@ from organism.router.plan import Route
 from organism.router.prices import Prices, rates_for
 from organism.usage.attempts import Outcome
 
-_TOO_MANY_REQUESTS = 429
 _DOUBTFUL_FACTOR = 16
 _DOUBTFUL_NANOUSD = 10_000_000_000
 """Usage above 16 times its hold and above $10 is taken for a provider's mistake and disputed, not believed."""
@@ -215,8 +214,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         match self.result:
             case Completion() | Embeddings():
                 return "answered"
-            case RejectedError(again=again, status=status):
-                return "failed" if again and status != _TOO_MANY_REQUESTS else "answered"
+            case RejectedError(again=again, meaning=meaning):
+                return "failed" if again and meaning != "rate" else "answered"
             case ProviderError() if not self.abandoned:
                 return "failed"
             case _:

@@ -56,7 +56,8 @@ class Course:
         """Decide whether another attempt follows one that failed, and when.
 
         What was refused for good is not tried again. What was charged without an answer is only tried again if the
-        settings say so. A provider that cannot take the request at all is left out.
+        settings say so. A provider or a model that cannot take this call at all (a key withdrawn, an account empty, a
+        model gone, a request too long) is left out, and the others are asked.
 
         Args:
             route: Where the attempt went.
@@ -67,6 +68,9 @@ class Course:
         self._reason = str(error)
         if isinstance(error, TooLargeError):
             return self.avoids(self.itinerary.through(route.provider), str(error))
+        if isinstance(error, RejectedError) and error.rules_out is not None:
+            useless = (route,) if error.rules_out == "route" else self.itinerary.through(route.provider)
+            return self.attempts < self._settings.attempts and self.avoids(useless, str(error))
         again = isinstance(error, RejectedError) and error.again
         if isinstance(error, UncertainError):
             again = self._settings.retry_uncertain

@@ -5,9 +5,11 @@ socket, so that it can do what no well-behaved server does: stop in the middle, 
 is no number. The bill holds what it would charge for; a test compares it with what the ledger has recorded.
 """
 
+import gzip
 import json
 import socket
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle
 from types import TracebackType
@@ -46,6 +48,9 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
         delay_s: Seconds before anything is sent.
         drip_s: Seconds before each single byte of what follows the head; all at once unless given.
         billed: Whether the call is on the bill; by default when the status is 200, 408, 502 or 504.
+        compress: Send the body compressed, whatever was asked for.
+        keep: Keep the connection for another request; what follows on it may then be cut before its first byte, as by
+            a server that closed it as idle.
     """
 
     text: str = "ok"
@@ -61,6 +66,8 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float = 0.0
     drip_s: float = 0.0
     billed: bool | None = None
+    compress: Literal["gzip", "deflate"] | None = None
+    keep: bool = False
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -89,6 +96,7 @@ class ScriptedHTTPProvider:
         bill: What each billed one would be charged.
         billed_for: The request of each line of the bill.
         url: Where it listens.
+        connections: How many were made to it.
     """
 
     def __init__(self, script: Script = ("ok",)) -> None:
@@ -102,6 +110,7 @@ class ScriptedHTTPProvider:
         self.bill: list[TokenUsage] = []
         self.billed_for: list[Request] = []
         self.url = ""
+        self.connections = 0
 
     @property
     def billed(self) -> TokenUsage:
@@ -141,15 +150,19 @@ class ScriptedHTTPProvider:
         self._deaf.set()
 
     async def _serve(self, stream: anyio.abc.SocketStream) -> None:
+        self.connections += 1
         async with stream:
             try:
-                request = await _read_request(stream)
-                self.requests.append(request)
-                await self._answer(stream, request)
+                kept = True
+                while kept:
+                    request = await _read_request(stream)
+                    self.requests.append(request)
+                    kept = await self._answer(stream, request)
             except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
                 return  # the client has gone, which is what some tests are about
 
-    async def _answer(self, stream: anyio.abc.SocketStream, request: Request) -> None:
+    async def _answer(self, stream: anyio.abc.SocketStream, request: Request) -> bool:
+        """Answer a request by the script; returns whether the connection is kept for another."""
         found = self._function(request) if self._function is not None else next(self._steps)
         step = HTTPStep(text=found) if isinstance(found, str) else found
         usage = _usage(step, request)
@@ -157,7 +170,7 @@ class ScriptedHTTPProvider:
             self.bill.append(usage)
             self.billed_for.append(request)
         await anyio.sleep(step.delay_s)
-        pieces = list(_pieces(step, request, usage))
+        pieces = _packed(step, list(_pieces(step, request, usage)))
         for sent, piece in enumerate(pieces):
             if step.fault is not None and sent == step.fault_after:
                 break
@@ -170,6 +183,7 @@ class ScriptedHTTPProvider:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         while step.fault == "flood":
             await stream.send(_FLOOD)
+        return step.keep and step.fault is None
 
 
 def _usage(step: HTTPStep, request: Request) -> TokenUsage:
@@ -197,6 +211,21 @@ async def _read_request(stream: anyio.abc.SocketStream) -> Request:
     while len(body) < int(headers.get("content-length", "0")):
         body += await stream.receive()
     return Request(first.split(" ")[1], headers, json.loads(body or b"{}"))
+
+
+def _packed(step: HTTPStep, pieces: list[bytes]) -> list[bytes]:
+    """Compress a body, and say how long it is where the connection is kept: both make one piece of it."""
+    if step.compress is None and not step.keep:
+        return pieces
+    head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
+    more = b""
+    if step.compress is not None:
+        body = gzip.compress(body) if step.compress == "gzip" else zlib.compress(body)
+        more += f"\r\ncontent-encoding: {step.compress}".encode()
+    if step.keep:
+        head = head.replace(b"connection: close", b"connection: keep-alive")
+        more += f"\r\ncontent-length: {len(body)}".encode()
+    return [head + more + b"\r\n\r\n" + body]
 
 
 def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[bytes]:

@@ -124,14 +124,11 @@ async def test_garbage_is_an_uncertain_answer_not_a_crash(kind: str, body: str |
     assert isinstance(error, UncertainError), error
 
 
-async def test_half_a_gzip_stream_is_refused_unread(kind: str) -> None:
-    """Compression was not asked for, so a bomb is not even opened."""
+async def test_half_a_gzip_stream_is_garbage(kind: str) -> None:
+    """Compression that breaks off is an answer that breaks off: it may have been billed."""
     step = HTTPStep(body=b"\x1f\x8b\x08\x00\x00", headers={"content-encoding": "gzip"})
 
-    error = await ask(kind, step, streamed=False)
-
-    assert isinstance(error, UncertainError)
-    assert "compressed" in str(error)
+    assert isinstance(await ask(kind, step, streamed=False), UncertainError)
 
 
 async def test_nul_and_duplicate_keys_are_text_and_the_last_one() -> None:

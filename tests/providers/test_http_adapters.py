@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from organism.amounts import TokenUsage
-from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.errors import ConfigError, ProviderError, RejectedError, UncertainError
 from organism.providers.anthropic import AnthropicProvider
+from organism.providers.http import Connection
 from organism.providers.openai import OpenAIProvider
 from organism.router.provider import ChatMessage, CompletionRequest, Provider
 from organism.testing import HTTPStep, ScriptedHTTPProvider
@@ -71,16 +72,43 @@ async def test_output_cap_is_always_sent(connect: Connect) -> None:
     assert [body[name] for name in ("max_tokens", "max_output_tokens") if name in body] == [9]
 
 
-async def test_nothing_but_the_configured_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key nothing leaves, although the SDK would find another one in the environment."""
-    monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin-of-everything")
+def test_without_a_key_there_is_no_provider() -> None:
+    """An empty key is said at the start, not by the server's refusal of a call."""
+    with pytest.raises(ConfigError, match="'p' is empty"):
+        OpenAIProvider("p", "")
+
+
+SDK_VARIABLES = {
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    "OPENAI_API_KEY": "sk-of-somebody-else",
+    "OPENAI_ADMIN_KEY": "sk-admin-of-everything",
+    "OPENAI_ORG_ID": "org-of-somebody-else",
+    "OPENAI_PROJECT_ID": "project-of-somebody-else",
+    "OPENAI_CUSTOM_HEADERS": "x-custom: somebody-else",
+    "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+    "ANTHROPIC_API_KEY": "sk-of-somebody-else",
+    "ANTHROPIC_AUTH_TOKEN": "token-of-somebody-else",
+    "ANTHROPIC_CUSTOM_HEADERS": "x-custom: somebody-else",
+}
+
+
+async def test_no_variable_of_an_sdk_changes_where_a_call_goes_or_what_it_sends(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is set for other programs on the machine reaches neither the address nor the headers of a provider."""
+    for name, value in SDK_VARIABLES.items():
+        monkeypatch.setenv(name, value)
     async with ScriptedHTTPProvider() as server:
-        adapter = OpenAIProvider("p", "", f"{server.url}/v1")
-        with pytest.raises(ProviderError):
-            await adapter.complete(REQUEST)
+        adapter = connect(server.url)
+        await adapter.complete(REQUEST)
         await adapter.aclose()
 
-    assert server.requests == []
+    (request,) = server.requests
+    assert "somebody-else" not in str(request.headers)
+    assert set(request.headers) <= {
+        "host", "accept-encoding", "content-type", "user-agent", "content-length", "authorization", "x-api-key",
+        "anthropic-version",
+    }  # fmt: skip
 
 
 async def test_openai_calls_the_cap_by_its_new_name_only_at_openai() -> None:
@@ -176,9 +204,9 @@ async def test_connection_that_does_not_come_about_is_given_up_in_its_time(kind:
             waiting.setblocking(False)
             waiting.connect_ex(door.getsockname())
         adapter: Provider = (
-            OpenAIProvider("p", SECRET, f"{url}/v1", connect_timeout_s=0.2)
+            OpenAIProvider("p", SECRET, f"{url}/v1", connection=Connection(connect_timeout_s=0.2))
             if kind == "chat"
-            else AnthropicProvider("p", SECRET, url, connect_timeout_s=0.2)
+            else AnthropicProvider("p", SECRET, url, connection=Connection(connect_timeout_s=0.2))
         )
         with anyio.fail_after(5), pytest.raises(RejectedError, match="cannot connect") as caught:
             await adapter.complete(REQUEST)

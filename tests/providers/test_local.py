@@ -177,9 +177,9 @@ def test_child_dies_with_a_killed_parent() -> None:
 async def test_all_formats_agree_on_a_real_server(local: LocalProvider) -> None:
     """Chat, responses and messages read the same totals off llama.cpp, which speaks all three conventions."""
     await local.complete(request_of("hi", cap=1))
-    assert local._client is not None
-    url = str(local._client.base_url).rstrip("/")
-    key = local._client.headers["authorization"].removeprefix("Bearer ")
+    assert local._server is not None
+    url = local._server._address.base.removesuffix("/v1")
+    key = local._server._headers["authorization"].removeprefix("Bearer ")
     adapters = (
         OpenAIProvider("a", key, f"{url}/v1", vendor="llamacpp"),
         OpenAIProvider("b", key, f"{url}/v1", vendor="llamacpp", api="responses"),

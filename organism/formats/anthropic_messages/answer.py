@@ -8,7 +8,8 @@ from organism.errors import UncertainError
 from organism.formats.answer_collector import Answer
 from organism.formats.attachments import ImageRule
 from organism.formats.counts import messages_usage
-from organism.formats.json_reading import Json, parse, part, text_of
+from organism.formats.json_reading import Json, part, text_of
+from organism.formats.refusals import parse_answer
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
 
@@ -41,7 +42,7 @@ def decode(raw: bytes, provider: str, asked: str) -> Completion:
     Raises:
         UncertainError: If it is not an answer in this format.
     """
-    body = parse(raw, provider)
+    body = parse_answer(raw, provider)
     content = body.get("content")
     if not isinstance(content, list):
         raise UncertainError(provider, "an answer without content")
@@ -63,7 +64,7 @@ async def decode_stream(events: AsyncIterator[str], provider: str, asked: str, o
     """
     answer = Answer(asked, on_text)
     async for data in events:
-        event = parse(data, provider)
+        event = parse_answer(data, provider, begun=answer.begun, started=answer.counted)
         place = event.get("index")
         index = place if isinstance(place, int) else 0
         match event.get("type"):
@@ -77,9 +78,6 @@ async def decode_stream(events: AsyncIterator[str], provider: str, asked: str, o
             case "message_delta":
                 answer.finish_reason = text_of(part(event, "delta", "stop_reason")) or answer.finish_reason
                 answer.count(event.get("usage"))
-            case "error":
-                said = part(event, "error", "message")
-                raise UncertainError(provider, f"an error in the middle of the answer: {said}")
             case "message_stop":
                 break
             case _:

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-from organism.errors import UncertainError
+from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.formats.answer_collector import Answer
 from organism.formats.counts import chat_usage, reported_cost
-from organism.formats.json_reading import parse, part, text_of
+from organism.formats.json_reading import Json, part, text_of
+from organism.formats.refusals import parse_answer
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
@@ -21,10 +22,10 @@ def decode(raw: bytes, vendor: Vendor, provider: str, asked: str) -> Completion:
     Raises:
         UncertainError: If it is not an answer in this format.
     """
-    body = parse(raw, provider)
+    body = parse_answer(raw, provider)
     choice = part(body, "choices", 0)
     if not isinstance(choice, dict):
-        raise UncertainError(provider, "an answer without choices")
+        raise _without_choices(body, provider)
     answer = Answer(text_of(body.get("model")) or asked)
     _read(answer, part(choice, "message"))
     answer.finish_reason = text_of(choice.get("finish_reason")) or "stop"
@@ -41,19 +42,27 @@ async def decode_stream(
         UncertainError: If the stream breaks off before its end, or is not in this format.
     """
     answer = Answer(asked, on_text)
+    chunk: Json | None = None
     async for data in events:
         if data == _DONE:
             break
-        chunk = parse(data, provider)
-        if (error := chunk.get("error")) is not None:
-            raise UncertainError(provider, f"an error in the middle of the answer: {part(error, 'message') or error}")
+        chunk = parse_answer(data, provider, begun=answer.begun)
         answer.model = text_of(chunk.get("model")) or answer.model
         _read(answer, part(chunk, "choices", 0, "delta"))
         answer.finish_reason = text_of(part(chunk, "choices", 0, "finish_reason")) or answer.finish_reason
         answer.count(chunk.get("usage"))
     if answer.finish_reason is None:
+        if not answer.begun and not answer.counted and chunk is not None:
+            raise _without_choices(chunk, provider)
         raise UncertainError(provider, "the answer broke off in the middle")
     return _completion(answer, vendor)
+
+
+def _without_choices(body: Json, provider: str) -> ProviderError:
+    """Say what an answer of nothing means: a relay writes null choices when nobody served it, and counts nothing."""
+    if "choices" in body and body["choices"] is None and not body.get("usage"):
+        return RejectedError(provider, "an answer without choices: nobody behind it has served it", meaning="failed")
+    return UncertainError(provider, "an answer without choices, or one that broke off in the middle")
 
 
 def _read(answer: Answer, message: object) -> None:

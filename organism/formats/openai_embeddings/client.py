@@ -10,7 +10,8 @@ from typing import cast
 
 from organism.errors import UncertainError
 from organism.formats.counts import UsageError, embedding_usage, reported_cost
-from organism.formats.json_reading import Json, parse, part, text_of
+from organism.formats.json_reading import Json, part, text_of
+from organism.formats.refusals import parse_answer
 from organism.formats.vendors import Vendor
 from organism.llm.embeddings import BYTES_PER_NUMBER, EmbeddingRequest, Embeddings, pack
 
@@ -28,7 +29,7 @@ def decode(raw: bytes, vendor: Vendor, provider: str, request: EmbeddingRequest)
     Raises:
         UncertainError: If it is not an answer in this format, or has not one vector for each input.
     """
-    body = parse(raw, provider)
+    body = parse_answer(raw, provider)
     data = body.get("data")
     if not isinstance(data, list):
         raise UncertainError(provider, "an answer without data")

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from organism.errors import UncertainError
 from organism.formats.answer_collector import Answer
 from organism.formats.counts import reported_cost, responses_usage
-from organism.formats.json_reading import Json, parse, part, text_of
+from organism.formats.json_reading import Json, part, text_of
+from organism.formats.refusals import parse_answer, refused_in
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
@@ -20,7 +21,7 @@ def decode(raw: bytes, vendor: Vendor, provider: str, asked: str) -> Completion:
     Raises:
         UncertainError: If it is not an answer in this format, or says that it failed.
     """
-    return _completion(parse(raw, provider), vendor, provider, asked)
+    return _completion(parse_answer(raw, provider), vendor, provider, asked)
 
 
 async def decode_stream(
@@ -31,20 +32,23 @@ async def decode_stream(
     Raises:
         UncertainError: If the stream breaks off before its end, or is not in this format.
     """
+    begun, started = False, False
     async for data in events:
-        event = parse(data, provider)
+        event = parse_answer(data, provider, begun=begun, started=started)
+        started, begun = True, begun or str(event.get("type")).endswith(".delta")
         match event.get("type"):
             case "response.output_text.delta":
                 if piece := text_of(event.get("delta")):
                     on_text(piece)
             case "response.reasoning_summary_text.delta" | "response.function_call_arguments.delta":
                 on_text("")  # a sign of life
+            case "response.failed" if not begun and (
+                refused := refused_in(event.get("response"), provider, started=True)
+            ):
+                raise refused
             case "response.completed" | "response.incomplete" | "response.failed":
                 whole = event.get("response")
                 return _completion(whole if isinstance(whole, dict) else {}, vendor, provider, asked)
-            case "error":
-                said = part(event, "message") or part(event, "error", "message")
-                raise UncertainError(provider, f"an error in the middle of the answer: {said}")
             case _:
                 pass
     raise UncertainError(provider, "the answer broke off in the middle")

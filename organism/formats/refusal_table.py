@@ -225,7 +225,7 @@ Google writes beside it; an empty account's code comes before words about limits
 
 STATUSES: dict[int, Meaning | None] = {
     401: "key", 402: "credit", 403: "key", 404: "address", 405: "address", 407: "key", 410: "model", 413: "context",
-    421: "address", 426: "address", 501: "address", 505: "address",
+    421: "address", 426: "address", 501: "request", 505: "request",
     409: "overloaded", 420: "rate", 423: "overloaded", 425: "overloaded", 429: "rate", 498: "overloaded",
     503: "overloaded", 529: "overloaded",
     # Cloudflare before a server: not reached (521, 522, 523, 530), no TLS with it (525, 526).

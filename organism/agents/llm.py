@@ -16,10 +16,12 @@ from organism.agents.tool_loop import DEFAULT_ROUNDS, ToolLoop
 from organism.agents.tools import AgentTool, ServedTools, ToolSource, open_tools
 from organism.budget.estimate import input_tokens_tight
 from organism.errors import AnswerError
+from organism.foreign import failure_of
 from organism.llm.answers import Completion
 from organism.llm.provider import TextSink
 from organism.llm.requests import ChatMessage, CompletionRequest, Effort
 from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, as_text
+from organism.usage.listeners import Failures, check_callback
 
 _HISTORY = "history"
 _NOTES = "notes"
@@ -67,12 +69,18 @@ class LLMAgent:
 
     Args:
         settings: What it is made of.
-        on_text: Follows answers while they are written.
+        on_text: Follows answers while they are written; what it raises is logged and harms nobody.
+
+    Raises:
+        TypeError: If that is no plain function.
     """
 
     def __init__(self, settings: LLMSettings, on_text: TextListener | None = None) -> None:
         self.settings = settings
+        if on_text is not None:
+            check_callback(on_text)
         self._on_text = on_text
+        self._failures = Failures(on_text, "text_listener_failed")
 
     async def handle(self, message: Message, ctx: Context) -> Message | None:
         """Answer a message; keep a runtime message as a note for the next prompt.
@@ -132,7 +140,12 @@ class LLMAgent:
     def _sink(self, ctx: Context) -> TextSink | None:
         if (listener := self._on_text) is None:
             return None
-        return lambda piece: listener(ctx.thread_id, ctx.agent, piece)
+
+        def pass_on(piece: str) -> None:
+            if (failure := failure_of(listener, ctx.thread_id, ctx.agent, piece)) is not None:
+                self._failures.add(failure)
+
+        return pass_on
 
     def _remember(self, state: dict[str, Any], question: ChatMessage, answer: Message) -> None:
         """Keep the newest turns that fit the memory; question and answer stay together."""

@@ -1,5 +1,6 @@
 """The call itself: made on the thread that pays, told of what runs low, answered when what it cost is durable."""
 
+import anyio
 from msgspec.structs import replace
 
 from organism.agents.notes import nearest_limit, note_for
@@ -43,14 +44,15 @@ class Calls:
         """
         standing = self._rooms.pump.standing
         warning = self._news(payer)
-        who = payer.thread_id, payer.spender
+        who, trace = (payer.thread_id, payer.spender), payer.trace
+        asked_s = anyio.current_time()  # both tries are one call, with one deadline
         try:
-            answer = await standing.complete(*who, self._noted(request, warning), on_text, payer.trace)
+            answer = await standing.complete(*who, self._noted(request, warning), on_text, trace, asked_s)
         except BudgetExhaustedError as error:
             if not error.shortfall.wrap_up:
                 raise
             warning = self._last_warning(error.shortfall)
-            answer = await standing.complete(*who, self._noted(request, warning), on_text, payer.trace)
+            answer = await standing.complete(*who, self._noted(request, warning), on_text, trace, asked_s)
         if warning is not None and self.inject_note:  # before anything else can happen, such as the thread's end
             self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
         await self._rooms.journal.commit()

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from organism.error_text import shown
+from organism.errors import ConfigError
 from organism.llm.answers import Completion
 from organism.llm.requests import Reasoning, ToolCall
 
@@ -45,18 +47,24 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
 Delta = str | ReasoningDelta | ToolCallDelta
 """A piece of an answer; text as it is. An empty text is a sign of life: the provider works, and has nothing to show."""
 
-DeltaSink = Callable[[Delta], None]
-"""Called with each piece as it arrives. Must not block; what it raises is the caller's own error."""
+DeltaSink = Callable[[Delta], object]
+"""Called with each piece as it arrives. Must not block, nor return something to await; what it raises is the caller's
+own error: it ends the call for its caller, and the attempt is charged what it really costs."""
 
 
-def text_only(on_text: Callable[[str], None] | None) -> DeltaSink | None:
-    """Return a sink that passes on what is text and not empty."""
+def text_only(on_text: Callable[[str], object] | None) -> DeltaSink | None:
+    """Return a sink that passes on what is text and not empty; what it returns is what the function does.
+
+    Raises:
+        ConfigError: If it is no function.
+    """
     if on_text is None:
         return None
+    if not callable(on_text):
+        raise ConfigError(f"it must be a function of a text, not {shown(on_text)}", path="on_text")
 
-    def pass_on(delta: Delta) -> None:
-        if isinstance(delta, str) and delta:
-            on_text(delta)
+    def pass_on(delta: Delta) -> object:
+        return on_text(delta) if isinstance(delta, str) and delta else None
 
     return pass_on
 

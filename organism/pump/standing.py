@@ -121,6 +121,7 @@ class StandingThreads:
         request: CompletionRequest,
         on_text: DeltaSink | None = None,
         trace: str | None = None,
+        asked_s: float | None = None,
     ) -> Completion:
         """Make a call that a thread pays for. The answer is not remembered: the same call made again is a new one.
 
@@ -130,6 +131,8 @@ class StandingThreads:
             request: What to ask; its ``model`` is one of the configuration.
             on_text: Called with each piece of the answer as it arrives.
             trace: The ``traceparent`` of whoever asks; the thread's own where there is none.
+            asked_s: When it was asked for, on the event loop's clock, if that was not now: its deadline counts from
+                there.
 
         Raises:
             ThreadClosedError: The thread is not open, or was ended during the call, which is charged as abandoned.
@@ -137,7 +140,11 @@ class StandingThreads:
             StoppedError: The organism is stopping.
             OrganismError: See :meth:`organism.router.router.LLMRouter.complete`.
         """
-        return await self._paid(thread_id, spender, request, lambda call: self._router.complete(call, on_text), trace)
+
+        def make(call: Call) -> Awaitable[Completion]:
+            return self._router.complete(replace(call, asked_s=asked_s), on_text)
+
+        return await self._paid(thread_id, spender, request, make, trace)
 
     async def embed(
         self, thread_id: str, spender: str, request: EmbeddingRequest, trace: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import NS_PER_S
+from organism.amounts import CALL_NANOUSD_MAX, NS_PER_S, format_usd
 from organism.budget.calibration import Guess
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
@@ -17,6 +17,7 @@ from organism.budget.scopes import of_provider
 from organism.errors import (
     BudgetError,
     BudgetExhaustedError,
+    ConfigError,
     RejectedError,
     Shortfall,
     UnboundedError,
@@ -106,7 +107,7 @@ class Admission:
         try:
             prepared = self._prepare(course, route)
             held = self._registry.reserve_now(prepared.spender, prepared.ask, prepared.record)
-        except (BudgetError, UnsupportedError):
+        except (BudgetError, ConfigError, UnsupportedError):
             held = None
         if held is None:
             passage.leave()
@@ -132,6 +133,7 @@ class Admission:
         Raises:
             UnpricedError: If a limit in USD meets a model without a price.
             UnboundedError: If nothing bounds what a part of the request costs there.
+            ConfigError: If it could cost more than any call may.
             UnsupportedError: If the provider serves no requests of this kind.
         """
         request = course.call.request
@@ -148,6 +150,7 @@ class Admission:
             output_rate=rates.dearest_output() if rates is not None else 0,
             request_cost=rates.request if rates is not None else 0,
         )
+        _check_worst_case(ask, route)
         record = CallRecord(
             thread_id=spender.thread_id,
             root_thread_id=course.call.root_thread_id,
@@ -214,6 +217,20 @@ class _Prepared(msgspec.Struct, frozen=True):
     record: CallRecord
     rates: Rates | None
     guess: Guess | None
+
+
+def _check_worst_case(ask: Ask, route: Route) -> None:
+    """Refuse what sums of the ledger are not made for, before anything is held.
+
+    Raises:
+        ConfigError: If the call could cost too much.
+    """
+    if ask.amounts(ask.output_cap).cost_nanousd > CALL_NANOUSD_MAX:
+        tokens, where = ask.input_tokens + ask.output_cap, f"{route.provider}/{route.model}"
+        raise ConfigError(
+            f"a call of up to {tokens:,} tokens to {where} could cost "
+            f"more than {format_usd(CALL_NANOUSD_MAX)}, the most a call may; ask for fewer, or correct the price"
+        )
 
 
 def _routes_that_fail_alike(

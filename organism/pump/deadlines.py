@@ -12,6 +12,7 @@ import anyio
 import msgspec
 
 from organism.bus.signal import Signal
+from organism.pump.guard import guarded_call
 
 
 class Deadline(msgspec.Struct, eq=False, gc=False):
@@ -39,7 +40,7 @@ class Deadlines:
         self._sooner = Signal()
 
     def set(self, seconds: float, then: Callable[[], object]) -> Deadline:
-        """Have a function called after so many seconds; it must not block or raise."""
+        """Have a function called after so many seconds; it must not block."""
         deadline = Deadline(seconds, asyncio.get_running_loop().time() + seconds, then)
         same = self._set.get(seconds)
         if same is None:
@@ -63,13 +64,11 @@ class Deadlines:
                 await self._sooner.wait()
 
     def _call_due(self, now: float) -> float:
-        """Call what is due, and return when the next will be."""
-        next_due = math.inf
+        """Call what is due, and return when the next will be: what is called may have set others."""
         over = []
         for seconds, same in list(self._set.items()):
             for deadline in same:
                 if deadline.due > now:
-                    next_due = min(next_due, deadline.due)
                     break
                 deadline.passed = True
                 over.append(deadline)
@@ -78,5 +77,5 @@ class Deadlines:
         for deadline in over:
             self._set.get(deadline.seconds, {}).pop(deadline, None)
         for deadline in over:
-            deadline.then()
-        return next_due
+            guarded_call(deadline.then, "calling what is due")
+        return min((next(iter(same)).due for same in self._set.values() if same), default=math.inf)

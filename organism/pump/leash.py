@@ -16,6 +16,10 @@ from organism.errors import OrganismError
 T = TypeVar("T")
 
 
+REFUSALS_MAX = 100
+"""So often a handler may wait again after its cancellation, to clean up; one that swallows it would do so for ever."""
+
+
 class LeftBehindError(OrganismError):
     """A handler has not ended although it was cancelled, and is left where it is.
 
@@ -171,9 +175,14 @@ class Waiting(Generic[T]):
         coroutine: What to await.
         context: Its context.
         waits_for: What its first step has come to wait for.
+
+    Attributes:
+        cut: Whether it has been cancelled for good.
+        refusals: How often it was told so and has gone on waiting.
+        closed: Whether whoever awaits it was closed, with the event loop.
     """
 
-    __slots__ = ("_context", "_coroutine", "_left", "_task", "_waits_for", "closed")
+    __slots__ = ("_context", "_coroutine", "_left", "_task", "_waits_for", "closed", "cut", "refusals")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], context: Context, waits_for: object) -> None:
         self._context = context
@@ -182,6 +191,8 @@ class Waiting(Generic[T]):
         self._task: asyncio.Task[Any] | None = None
         self._left = False
         self.closed = False
+        self.cut = False
+        self.refusals = 0
 
     def leave_behind(self) -> None:
         """Have whoever awaits this go on without the coroutine: it was cancelled, and does not end."""
@@ -201,7 +212,9 @@ class Waiting(Generic[T]):
                 run(coroutine.close)
                 raise
             except BaseException as error:  # noqa: BLE001 - it is the coroutine's to deal with
-                if self._left:
+                if self.cut:
+                    self.refusals += 1  # AnyIO cancels it anew each time it waits again
+                if self._left or self.refusals > REFUSALS_MAX:
                     raise self._leave() from None
                 step = partial(coroutine.throw, error)
             try:

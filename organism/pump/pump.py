@@ -35,6 +35,7 @@ from organism.pump.allowances import Allowances
 from organism.pump.approvals import Approvals
 from organism.pump.bounds import Bounds
 from organism.pump.children import Children
+from organism.pump.contained_tasks import ContainedTasks
 from organism.pump.deadlines import Deadlines
 from organism.pump.delivery import Delivery
 from organism.pump.envelopes import Envelopes
@@ -111,6 +112,7 @@ class Pump:
         self.replacing = Replacing(self._in_force, self._life, self._delivery, self._supervisor)
         self._children = Children(self._life, registry, self._envelopes, self._in_force, ids, self.origin)
         self.accepting = False
+        self._contained = ContainedTasks()
         self.standing = StandingThreads(self._life, registry, router, self._keeper, self)
         router.on_warning = self._life.warnings.tell_call
 
@@ -125,6 +127,7 @@ class Pump:
         return self._life.tasks is not None
 
     async def __aenter__(self) -> Self:
+        self._contained.__enter__()
         tasks = await anyio.create_task_group().__aenter__()
         self._life.run_in(tasks)
         tasks.start_soon(self.deadlines.keep)
@@ -151,6 +154,7 @@ class Pump:
         await tasks.__aexit__(None, None, None)
         self._life.run_in(None)
         self.worker_pool.close()
+        self._contained.__exit__(None, None, None)
 
     def restore(self, pieces: Pieces, messages: MessageRegistry, last_time_ns: int) -> None:
         """Take up what a journal has kept, every thread as it stood, none running yet; see :class:`Restorer`."""

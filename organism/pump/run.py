@@ -64,7 +64,7 @@ class Run:
     _scope: anyio.CancelScope | None = None
     _waiting: Waiting[Output] | None = None
     _deadline: Deadline | None = None
-    _leave_at: Deadline | None = None
+    _leave_at: asyncio.TimerHandle | None = None
     _for_thread = False
     _on_thread = False
 
@@ -130,7 +130,9 @@ class Run:
         if self._scope is not None:
             self._scope.cancel()
         if self._leave_at is None and self._waiting is not None:
-            self._leave_at = self._runner.services.host.deadlines.set(LEAVE_BEHIND_S, self._waiting.leave_behind)
+            self._waiting.cut = True
+            # A timer of its own: what keeps the other deadlines may be cancelled as well, and is not needed for this.
+            self._leave_at = asyncio.get_running_loop().call_later(LEAVE_BEHIND_S, self._waiting.leave_behind)
 
     def _is_the_worker_s(self, error: BaseException) -> bool:
         """Whether an exception is none of the handler's: its worker is cancelled, or closed with the event loop."""
@@ -159,11 +161,10 @@ class Run:
         self._deadline = host.deadlines.set(timeout_s, self.cancel)
 
     def _end_deadlines(self) -> None:
-        deadlines = self._runner.services.host.deadlines
         if self._deadline is not None:
-            deadlines.call_off(self._deadline)
+            self._runner.services.host.deadlines.call_off(self._deadline)
         if self._leave_at is not None:
-            deadlines.call_off(self._leave_at)
+            self._leave_at.cancel()
 
     # -- plain functions ------------------------------------------------------------------------------------------
 

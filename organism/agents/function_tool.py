@@ -11,7 +11,7 @@ import msgspec
 from organism.agents.agent import is_async
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
-from organism.agents.tools import AgentTool, Content, ToolOutput, ToolRules
+from organism.agents.tools import AgentTool, Content, Progress, ToolOutput, ToolRules
 from organism.errors import ConfigError
 from organism.llm.requests import ImagePart, TextPart, Tool
 
@@ -42,7 +42,7 @@ def function_tool(
     context_name, fields = _parameters(function, where)
     arguments_type = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
 
-    async def call(arguments: str, ctx: Context) -> ToolOutput:
+    async def call(arguments: str, ctx: Context, _progress: Progress) -> ToolOutput:
         try:
             given = msgspec.json.decode(arguments, type=arguments_type)
         except msgspec.MsgspecError as error:

@@ -7,7 +7,7 @@ import msgspec
 
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
-from organism.agents.tools import AgentTool, ToolOutput, ToolRules, Work
+from organism.agents.tools import AgentTool, Progress, ToolOutput, ToolRules, Work
 from organism.errors import ConfigError
 from organism.llm.requests import Tool
 from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, as_text
@@ -62,11 +62,11 @@ def send_tool(
     return _tool(f"send_{recipient}", recipient, message_type, f"{purpose} {description}", rules or ToolRules(), call)
 
 
-async def _reply(ask: Callable[[], Awaitable[Message]]) -> ToolOutput:
+async def _reply(ask: Callable[[], Awaitable[Message]], _progress: Progress) -> ToolOutput:
     return ToolOutput(as_text(await ask()))
 
 
-async def _say(output: ToolOutput) -> ToolOutput:
+async def _say(output: ToolOutput, _progress: Progress) -> ToolOutput:
     return output
 
 

@@ -4,7 +4,6 @@ Architecture invariant: whatever a tool does wrong becomes text for the model, w
 what is not the tool's fault (no budget, a stopping organism) ends the handler.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal, Protocol
@@ -13,6 +12,7 @@ import anyio
 import msgspec
 
 from organism.agents.context import Context
+from organism.agents.tool_names import TOOL_NAME, tool_names
 from organism.error_text import describe
 from organism.errors import AskError, ConfigError, DeliveryError, OrganismError
 from organism.llm.requests import ImagePart, TextPart, Tool, ToolCall, ToolResult
@@ -27,7 +27,9 @@ DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_RESULT_BYTES = 16_384
 """About 4,000 tokens of English: each result is input of every following call."""
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PROGRESS_TIMES = 10
+"""A tool that goes on telling of its progress may take so many times its timeout, and no longer."""
+
 _ERROR_CHARACTERS = 500
 
 
@@ -47,7 +49,7 @@ class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on one tool.
 
     Attributes:
-        timeout_s: Seconds one run may take.
+        timeout_s: Seconds one run may take without a sign of progress; with such signs ten times as long.
         result_bytes: The most of a result that the model is shown.
         approval: Whether it may run.
     """
@@ -57,7 +59,10 @@ class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
     approval: Permission = "allow"
 
 
-Work = Callable[[], Awaitable[ToolOutput]]
+Progress = Callable[[], None]
+"""Called by a run each time it is known to go on."""
+
+Work = Callable[[Progress], Awaitable[ToolOutput]]
 """A run of a tool that has its place among all that the handler does, and has not begun."""
 
 
@@ -85,7 +90,7 @@ class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             ConfigError: If so.
         """
-        if not _NAME.fullmatch(self.spec.name):
+        if not TOOL_NAME.fullmatch(self.spec.name):
             raise ConfigError(
                 f"{self.spec.name!r} cannot be a tool's name: use letters, digits, '-' and '_', at most 64 in all"
             )
@@ -125,7 +130,7 @@ class ToolServer(Protocol):
         """
         ...
 
-    async def call(self, tool: str, arguments: str) -> ToolOutput:
+    async def call(self, tool: str, arguments: str, progress: Progress) -> ToolOutput:
         """Run a tool under the server's own name for it; failures come back as output."""
         ...
 
@@ -143,8 +148,8 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     only: tuple[str, ...] | None = None
     rules: ToolRules = ToolRules()
 
-    async def tools(self) -> tuple[AgentTool, ...]:
-        """Ask the server what it offers; a tool is called by the server's name and its own.
+    async def offered(self) -> tuple[Tool, ...]:
+        """Ask the server what it offers, under its own names.
 
         Raises:
             ToolServerError: The server cannot be reached, or lacks a tool that is named.
@@ -154,13 +159,14 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if missing:
             there = ", ".join(sorted(offered)) or "none"
             raise ToolServerError(self.server.name, f"it has no tool {missing[0]!r}; there are: {there}")
-        return tuple(self._tool(offered[name]) for name in (self.only if self.only is not None else offered))
+        return tuple(offered[name] for name in (self.only if self.only is not None else offered))
 
-    def _tool(self, offered: Tool) -> AgentTool:
+    def tool(self, offered: Tool, name: str) -> AgentTool:
+        """Make a tool of one that is offered; the model calls it by the name given, the server by its own."""
+
         def call(arguments: str, _ctx: Context) -> Work:
             return partial(self.server.call, offered.name, arguments)
 
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.server.name}_{offered.name}")[:64]
         return AgentTool(spec=msgspec.structs.replace(offered, name=name), call=call, rules=self.rules)
 
 
@@ -168,17 +174,26 @@ ToolSource = AgentTool | ServedTools
 
 
 async def open_tools(sources: tuple[ToolSource, ...]) -> dict[str, AgentTool]:
-    """Return all tools by name.
+    """Return all tools by name; those of servers are called by the server's name and their own.
 
     Raises:
         ConfigError: Two share a name.
         ToolServerError: A server cannot be reached.
     """
-    tools: dict[str, AgentTool] = {}
+    found: list[AgentTool | tuple[ServedTools, Tool]] = []
     for source in sources:
-        for tool in await source.tools() if isinstance(source, ServedTools) else (source,):
-            if tools.setdefault(tool.spec.name, tool) is not tool:
-                raise ConfigError(f"two tools of an agent are called {tool.spec.name!r}")
+        if isinstance(source, ServedTools):
+            found += [(source, tool) for tool in await source.offered()]
+        else:
+            found.append(source)
+    served = [one for one in found if isinstance(one, tuple)]
+    own = [one.spec.name for one in found if isinstance(one, AgentTool)]
+    names = iter(tool_names([(source.server.name, tool.name) for source, tool in served], own))
+    tools: dict[str, AgentTool] = {}
+    for one in found:
+        tool = one[0].tool(one[1], next(names)) if isinstance(one, tuple) else one
+        if tools.setdefault(tool.spec.name, tool) is not tool:
+            raise ConfigError(f"two tools of an agent are called {tool.spec.name!r}")
     return tools
 
 
@@ -196,15 +211,23 @@ async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult |
 
 async def run_tool(tool: AgentTool, call: ToolCall, work: Work, ctx: Context) -> ToolResult:
     """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model."""
-    output = ToolOutput(f"it took longer than {tool.rules.timeout_s:g} s", is_error=True)
-    with anyio.move_on_after(tool.rules.timeout_s):
-        output = await _guarded(tool, work, ctx)
+    begun = anyio.current_time()
+    timeout_s = tool.rules.timeout_s
+    with anyio.CancelScope(deadline=begun + timeout_s) as scope:
+
+        def progress() -> None:
+            scope.deadline = min(begun + timeout_s * _PROGRESS_TIMES, anyio.current_time() + timeout_s)
+
+        output = await _guarded(tool, work, ctx, progress)
+    if scope.cancelled_caught:
+        longest_s = timeout_s * _PROGRESS_TIMES if scope.deadline > begun + timeout_s else timeout_s
+        output = ToolOutput(f"it took longer than {longest_s:g} s", is_error=True)
     return ToolResult(call.id, cut(output.content, tool.rules.result_bytes), output.is_error)
 
 
-async def _guarded(tool: AgentTool, work: Work, ctx: Context) -> ToolOutput:
+async def _guarded(tool: AgentTool, work: Work, ctx: Context, progress: Progress) -> ToolOutput:
     try:
-        return await work()
+        return await work(progress)
     except (AskError, DeliveryError) as error:
         return ToolOutput(str(error), is_error=True)
     except OrganismError:

@@ -21,7 +21,8 @@ from organism.config.schema_agents import (
 )
 from organism.errors import ConfigError
 from organism.messages import Message
-from organism.tool_servers.mcp import Command, MCPServer, WebAddress
+from organism.tool_servers.mcp import MCPServer
+from organism.tool_servers.targets import Command, WebAddress
 
 Accepts = Mapping[str, tuple[type[Message], ...]]
 

@@ -1,64 +1,34 @@
 """MCP servers, through the official SDK: programs that are run here, and servers on the web.
 
 What a server says is shown to a model, and nothing else is done with it: it gets no model calls, no files and no
-questions to people from us, because none of the callbacks for these is given to the SDK.
+questions to people from us, because none of the callbacks for these is given to the SDK. Whatever a server does wrong
+costs the call in which it does it.
 """
 
 import importlib.util
-import os
-import tempfile
-from base64 import b64decode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
 import structlog
 
-from organism.agents.tools import ToolOutput, ToolServerError
-from organism.error_text import describe, in_one_line
+from organism.agents.tools import Content, Progress, ToolOutput, ToolServerError
 from organism.errors import MissingExtraError
-from organism.llm.requests import ImagePart, TextPart, Tool
+from organism.llm.requests import TextPart, Tool
+from organism.tool_servers.stdio import Program
+from organism.tool_servers.targets import Command, WebAddress
 
 if TYPE_CHECKING:
-    from mcp import Client
+    from organism.tool_servers.connection import Connection
+    from organism.tool_servers.results import Result
 
 _log = structlog.get_logger("organism.tools")
 
-_CONNECT_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 10.0
-_LOG_TAIL_BYTES = 2000
-_PAGES_MAX = 100
-_WORDS_MAX = 300
-_EVENT_BYTES_MAX = 16 * 1024 * 1024
 
 
-class Command(msgspec.Struct, frozen=True):
-    """A server that is run here.
-
-    Attributes:
-        command: The program and its arguments.
-        environment: What it is given besides ``HOME``, ``PATH`` and the like.
-        folder: Where it runs.
-    """
-
-    command: tuple[str, ...]
-    environment: dict[str, str] = {}
-    folder: Path = Path()
-
-
-class WebAddress(msgspec.Struct, frozen=True):
-    """A server that is spoken to over streamable HTTP.
-
-    Attributes:
-        url: Its address.
-        token: Sent as a bearer token.
-    """
-
-    url: str
-    token: str | None = None
+def _unheard() -> None:
+    """Hear of progress that nobody waits for."""
 
 
 class MCPServer:
@@ -79,12 +49,10 @@ class MCPServer:
         self.name = name
         self._target = target
         self._start_timeout_s = start_timeout_s
-        self._client: Client | None = None
-        self._offered: tuple[Tool, ...] | None = None
+        self._connection: Connection | None = None
         self._failure = "it was not ready in time"
         self._wanted = anyio.Event()
         self._opening: anyio.Event | None = None
-        self._lost = anyio.Event()
 
     async def run(self) -> None:
         """Keep the connection while it is wanted; see :class:`organism.agents.tools.ToolServer`.
@@ -97,91 +65,109 @@ class MCPServer:
             await self._keep()
 
     async def tools(self) -> tuple[Tool, ...]:
-        """Ask what it offers, page by page and once a connection: a second run of a handler must see the same.
+        """Ask what it offers, once a connection and again when it says that this has changed.
 
         Raises:
             ToolServerError: It cannot be reached.
         """
-        client = await self._connected()
-        if self._offered is not None:
-            return self._offered
-        tools: list[Tool] = []
-        cursor: str | None = None
-        try:
-            for _ in range(_PAGES_MAX):
-                with anyio.fail_after(self._start_timeout_s):
-                    page = await client.list_tools(cursor=cursor)
-                tools += [Tool(tool.name, tool.description or "", dict(tool.input_schema)) for tool in page.tools]
-                cursor = page.next_cursor
-                if cursor is None:
-                    break
-        except Exception as error:
-            self._lose(client)
-            raise ToolServerError(self.name, _words(error)) from error
-        self._offered = tuple(tools)
-        return self._offered
+        from organism.tool_servers.connection import LostError
 
-    async def call(self, tool: str, arguments: str) -> ToolOutput:
-        """Run a tool; whatever goes wrong with it is said in its output."""
+        lost: LostError | None = None
+        for _ in range(2):  # a connection that turns out to be gone is opened anew, once
+            connection = await self._connected()
+            try:
+                return await connection.tools(self._start_timeout_s)
+            except LostError as error:
+                self._lose(connection)
+                lost = error
+            except Exception as error:
+                raise ToolServerError(self.name, _words(error)) from error
+        raise ToolServerError(self.name, str(lost))
+
+    async def call(self, tool: str, arguments: str, progress: Progress = _unheard) -> ToolOutput:
+        """Run a tool; whatever goes wrong with it is said in its output.
+
+        A call is made again, once and in a new session, only when it is known not to have been carried out.
+        """
+        from organism.tool_servers.connection import LostError
+
         try:
-            given = msgspec.json.decode(arguments, type=dict[str, Any])
+            given = msgspec.json.decode(arguments.strip() or "{}", type=dict[str, Any])
         except msgspec.MsgspecError as error:
             return ToolOutput(f"wrong arguments: {error}", is_error=True)
-        client = await self._connected()
-        try:
-            result = await client.call_tool(tool, given)
-        except Exception as error:  # noqa: BLE001 - the SDK has its own errors, and the transports theirs
-            if not _said_by_server(error):
-                self._lose(client)
-            return ToolOutput(f"the server failed: {_words(error)}", is_error=True)
-        parts = tuple(_part(block) for block in result.content)
-        if not parts and result.structured_content is not None:
-            return ToolOutput(msgspec.json.encode(result.structured_content).decode(), result.is_error)
+        for last in (False, True):
+            try:
+                connection = await self._connected()
+            except ToolServerError as error:
+                return ToolOutput(str(error), is_error=True)
+            try:
+                result = await connection.call(tool, given, progress)
+            except LostError as error:
+                self._lose(connection)
+                if not error.not_run or last:
+                    return ToolOutput(f"the server failed: {error}", is_error=True)
+            except Exception as error:  # noqa: BLE001 - the SDK has its own errors, and the transports theirs
+                return ToolOutput(f"the server failed: {_words(error)}", is_error=True)
+            else:
+                return self._output(connection, tool, result)
+        raise AssertionError("the second try returns")
+
+    def _output(self, connection: "Connection", tool: str, result: "Result") -> ToolOutput:
+        """Show a result; one that is not what the server has promised is shown and marked."""
+        parts = result.parts
+        if (complaint := connection.complaint(tool, result)) is not None:
+            _log.warning("tool_result_misses_schema", server=self.name, tool=tool, error=complaint)
+            parts = (*parts, TextPart(f"[not as the tool's output schema says: {complaint}]"))
         if all(isinstance(part, TextPart) for part in parts):
-            return ToolOutput("\n".join(part.text for part in parts if isinstance(part, TextPart)), result.is_error)
+            content: Content = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+            return ToolOutput(content, result.is_error)
         return ToolOutput(parts, result.is_error)
 
-    async def _connected(self) -> "Client":
+    async def _connected(self) -> "Connection":
         """Return the open connection; ask the running task for one if there is none.
 
         Raises:
             ToolServerError: It cannot be opened.
         """
-        if self._client is None:
+        if self._connection is not None and self._connection.lost.is_set():
+            self._connection = None
+        if self._connection is None:
             if self._opening is None:
                 self._opening = anyio.Event()
                 self._wanted.set()
             # The opening has its own deadline; this one is for an organism that does not run its servers.
             with anyio.move_on_after(2 * self._start_timeout_s + _STOP_TIMEOUT_S):
                 await self._opening.wait()
-        if self._client is None:
+        if self._connection is None:
             raise ToolServerError(self.name, self._failure)
-        return self._client
+        return self._connection
 
-    def _lose(self, client: "Client") -> None:
+    def _lose(self, connection: "Connection") -> None:
         """Give up a connection that has failed; the next use opens another."""
-        if self._client is client:
-            self._client = None
-            self._lost.set()
+        connection.lost.set()
+        if self._connection is connection:
+            self._connection = None
 
     async def _keep(self) -> None:
         """Open a connection and hold it until it is lost."""
-        self._lost = anyio.Event()
+        from organism.tool_servers.connection import connect
+
+        program = Program(self._target) if isinstance(self._target, Command) else None
         opened = False
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-            try:
-                async with _open(self._target, self._start_timeout_s, log) as client:
-                    self._client, self._offered, opened = client, None, True
-                    self._opened()
-                    _log.info("tool_server_ready", server=self.name)
-                    await self._lost.wait()
-            except Exception as error:  # noqa: BLE001 - what a foreign program may do to us is told to whoever needs it
-                self._failure = _words(error) + _last_words(log)
-                _log.warning("tool_server_failed", server=self.name, failure=self._failure)
-                if not opened:
-                    self._opened()
-            finally:
-                self._client = None
+        try:
+            async with connect(program or self._target, self._start_timeout_s) as connection:  # type: ignore[arg-type]
+                self._connection, opened = connection, True
+                self._opened()
+                _log.info("tool_server_ready", server=self.name)
+                await connection.lost.wait()
+                _log.warning("tool_server_lost", server=self.name, error=connection.reason())
+        except Exception as error:  # noqa: BLE001 - what a foreign program may do to us is told to whoever needs it
+            self._failure = _failure(error, program)
+            _log.warning("tool_server_failed", server=self.name, error=self._failure)
+        finally:
+            self._connection = None
+            if not opened:
+                self._opened()
 
     def _opened(self) -> None:
         """Wake whoever waits for the connection, whether it is there or has failed."""
@@ -190,77 +176,16 @@ class MCPServer:
             opening.set()
 
 
-@asynccontextmanager
-async def _open(target: Command | WebAddress, start_timeout_s: float, log: TextIO) -> "AsyncIterator[Client]":
-    """Open a connection and say hello."""
-    from mcp import Client
-    from mcp.client.stdio import StdioServerParameters, stdio_client
-
-    with anyio.CancelScope() as scope:
-        scope.deadline = anyio.current_time() + start_timeout_s
-        if isinstance(target, Command):
-            program, *arguments = target.command
-            parameters = StdioServerParameters(
-                command=program, args=arguments, env=target.environment, cwd=target.folder
-            )
-            async with Client(stdio_client(parameters, errlog=log)) as client:
-                scope.deadline = float("inf")
-                yield client
-        else:
-            async with _web_client(target) as client:
-                scope.deadline = float("inf")
-                yield client
-    if scope.cancelled_caught:
-        raise TimeoutError(f"not ready within {start_timeout_s:g} s")
-
-
-@asynccontextmanager
-async def _web_client(target: WebAddress) -> "AsyncIterator[Client]":
-    import httpx2
-    from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
-
-    headers = {} if target.token is None else {"authorization": f"Bearer {target.token}"}
-    timeout = httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S)
-    async with httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as http_client:
-        transport = streamable_http_client(target.url, http_client=http_client, max_sse_event_size=_EVENT_BYTES_MAX)
-        async with Client(transport) as client:
-            yield client
-
-
-def _part(block: Any) -> TextPart | ImagePart:
-    """Take what a model can be shown; name what it cannot."""
-    match block.type:
-        case "text":
-            return TextPart(block.text)
-        case "image":
-            return ImagePart(block.mime_type, b64decode(block.data))
-        case "resource" if getattr(block.resource, "text", None) is not None:
-            return TextPart(block.resource.text)
-        case "resource_link":
-            return TextPart(f"[link: {block.uri}]")
-        case kind:
-            return TextPart(f"[{kind} left out]")
-
-
-def _said_by_server(error: Exception) -> bool:
-    """Whether the server itself refused the call, so that its connection is as good as before."""
-    from mcp import MCPError
-    from mcp.types import CONNECTION_CLOSED
-
-    return isinstance(error, MCPError) and error.code != CONNECTION_CLOSED
+def _failure(error: Exception, program: Program | None) -> str:
+    """Say why a server could not be opened: what it said itself tells more than what the SDK makes of it."""
+    if program is None:
+        return _words(error)
+    words = _words(error) if program.ended is None else program.ended
+    return words + (f"; it said: {program.last_words}" if program.last_words else "")
 
 
 def _words(error: BaseException) -> str:
     """Say an error in one line: of a group the first, since the SDK runs in task groups of its own."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return describe(error)[:_WORDS_MAX]
-
-
-def _last_words(log: TextIO) -> str:
-    """Return what a program said last before it failed."""
-    log.seek(0, os.SEEK_END)
-    log.seek(max(0, log.tell() - _LOG_TAIL_BYTES))
-    lines = log.read().strip().splitlines()
-    return f"; it said: {in_one_line(lines[-1], 200)}" if lines else ""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -371,7 +371,7 @@ class Server:
     async def tools(self) -> tuple[Tool, ...]:
         return ()
 
-    async def call(self, _tool: str, _arguments: str) -> ToolOutput:
+    async def call(self, _tool: str, _arguments: str, _progress: Callable[[], None]) -> ToolOutput:
         return ToolOutput(self.says)
 
 

@@ -7,6 +7,8 @@ from mcp.server.mcpserver import Image, MCPServer
 
 server = MCPServer("small")
 
+PICTURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x03"
+
 
 @server.tool()
 def add(a: int, b: int) -> str:
@@ -29,7 +31,7 @@ def secret() -> str:
 @server.tool()
 def picture() -> Image:
     """Show a picture."""
-    return Image(data=b"\x89PNG", format="png")
+    return Image(data=PICTURE, format="png")
 
 
 @server.tool()

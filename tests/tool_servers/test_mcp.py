@@ -16,10 +16,12 @@ from organism.agents.tools import ServedTools, ToolOutput, ToolRules, ToolServer
 from organism.errors import ConfigError, MissingExtraError
 from organism.router.provider import ImagePart, ToolCall, ToolResult
 from organism.testing import ScriptedAnswer, ScriptedProvider
-from organism.tool_servers.mcp import Command, MCPServer, WebAddress
+from organism.tool_servers.mcp import MCPServer
+from organism.tool_servers.targets import Command, WebAddress
 
 pytestmark = pytest.mark.anyio
 
+PICTURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x03"
 PROGRAM = Path(__file__).with_name("server.py")
 SMALL = Command((sys.executable, str(PROGRAM)), {"TEST_GIVEN": "1"})
 
@@ -75,7 +77,7 @@ async def test_tools_are_listed_with_their_schemas(small: MCPServer) -> None:
 async def test_calls_give_text_images_and_errors(small: MCPServer) -> None:
     """Results come as text or pictures; a failing tool, wrong arguments and an unknown name are errors to be told."""
     assert await small.call("add", '{"a": 1, "b": 2}') == ToolOutput("3")
-    assert await small.call("picture", "{}") == ToolOutput((ImagePart("image/png", b"\x89PNG"),))
+    assert await small.call("picture", "{}") == ToolOutput((ImagePart("image/png", PICTURE),))
     for tool, arguments in (("fail", "{}"), ("add", '{"a": "x"}'), ("add", "[]"), ("nothing", "{}")):
         assert (await small.call(tool, arguments)).is_error
 

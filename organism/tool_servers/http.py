@@ -1,0 +1,134 @@
+"""MCP servers on the web: what a server or the way to it does to one request becomes that request's answer.
+
+The SDK's transport ends the whole session when one request fails, and does not tell a session that is gone from a tool
+that has failed. So each request is guarded below it: whatever comes back is read, bounded, and given to the SDK as the
+JSON-RPC answer that it means, with a code that says whether the request can have been carried out.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import msgspec
+
+from organism.tool_servers.messages import (
+    NOT_SENT,
+    SESSION_LOST,
+    TOO_LARGE,
+    UNCERTAIN,
+    UNREADABLE,
+    failure,
+    is_answer,
+    read_messages,
+)
+from organism.tool_servers.stdio import MESSAGE_BYTES_MAX
+from organism.tool_servers.targets import WebAddress
+
+_CONNECT_TIMEOUT_S = 10.0
+_ASIDE_TIMEOUT_S = 5.0
+"""For what has no answer to wait for: notifications, and the end of a session."""
+
+_SESSION = "mcp-session-id"
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_SAID_CHARACTERS = 200
+
+
+@asynccontextmanager
+async def web_transport(target: WebAddress) -> AsyncIterator[tuple[Any, Any]]:
+    """Yield the SDK's two streams to a server."""
+    from mcp.client.streamable_http import streamable_http_client
+
+    headers = {} if target.token is None else {"authorization": f"Bearer {target.token}"}
+    timeout = httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S)
+    guarded = _Guarded(httpx2.AsyncHTTPTransport(trust_env=False))
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False, transport=guarded) as client,
+        streamable_http_client(target.url, http_client=client, max_sse_event_size=MESSAGE_BYTES_MAX) as streams,
+    ):
+        yield streams
+
+
+class _Guarded(httpx2.AsyncBaseTransport):
+    """Answers for a server that does not answer as the SDK can take it."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request; of one that carries a call, every outcome is an answer."""
+        number = _number(await request.aread()) if request.method == "POST" else None
+        if number is None and request.method != "GET":
+            waits = request.extensions.get("timeout", {})
+            request.extensions = {**request.extensions, "timeout": {**waits, "read": _ASIDE_TIMEOUT_S}}
+        try:
+            response = await self._inner.handle_async_request(request)
+            if number is None:
+                return response
+            return await _answer(request, number, response)
+        except httpx2.TransportError as error:
+            if number is None and request.method != "POST":
+                raise
+            code = NOT_SENT if isinstance(error, _NOT_SENT) else UNCERTAIN
+            if number is None:  # a notification: nobody waits for it, and the session must not end with it
+                return httpx2.Response(503)
+            return _as_answer(failure(number, code, _words(error)))
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._inner.aclose()
+
+
+async def _answer(request: httpx2.Request, number: int | str, response: httpx2.Response) -> httpx2.Response:
+    """Read what has come back on a request: a stream is the SDK's to read, all else is read here."""
+    status = response.status_code
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if 300 <= status < 400 or status == 202 or (status < 300 and media_type == "text/event-stream"):  # noqa: PLR2004
+        return response
+    body = await _body(response)
+    if body is None:
+        return _as_answer(failure(number, TOO_LARGE, f"its answer is larger than {MESSAGE_BYTES_MAX:,} bytes"))
+    if _SESSION in request.headers and _tells_of_lost_session(status, body):
+        return _as_answer(failure(number, SESSION_LOST, "the server does not know the session any more"))
+    answers = [message for message in read_messages(body) if is_answer(message)]
+    found = next((one for one in answers if one["id"] == number), answers[0] if len(answers) == 1 else None)
+    if found is not None:
+        return _as_answer({**found, "id": number}, response.headers.get(_SESSION))
+    what = f"answered {status}" if status >= 400 else f"answered what is no MCP message ({media_type or 'no type'})"  # noqa: PLR2004
+    said = " ".join(body.decode("utf-8", "replace").split())[:_SAID_CHARACTERS]
+    return _as_answer(failure(number, UNREADABLE, f"{what}: {said}" if said else what))
+
+
+def _tells_of_lost_session(status: int, body: bytes) -> bool:
+    """404 by the protocol; some servers answer 400 or 410 and speak of the session."""
+    return status == 404 or (status in (400, 410) and b"session" in body.lower())  # noqa: PLR2004
+
+
+async def _body(response: httpx2.Response) -> bytes | None:
+    """Read an answer whole; ``None`` if it is too large."""
+    body = bytearray()
+    try:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > MESSAGE_BYTES_MAX:
+                return None
+    except httpx2.DecodingError as error:
+        raise httpx2.ReadError(f"the answer cannot be unpacked: {error}") from error
+    finally:
+        await response.aclose()
+    return bytes(body)
+
+
+def _as_answer(message: dict[str, Any], session: str | None = None) -> httpx2.Response:
+    headers = {"content-type": "application/json"} | ({} if session is None else {_SESSION: session})
+    return httpx2.Response(200, headers=headers, content=msgspec.json.encode(message))
+
+
+def _number(body: bytes) -> int | str | None:
+    """Return the number of a request; ``None`` of a notification or of an answer to the server."""
+    found = next((message for message in read_messages(body) if not is_answer(message)), None)
+    return None if found is None else found.get("id")
+
+
+def _words(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,126 @@
+"""JSON-RPC messages as servers write them: one line or one body, understood or dropped. Pure.
+
+Source: JSON-RPC 2.0 and the transports of the Model Context Protocol (one message a line; revision 2025-03-26 also
+lists of messages). What is plainly an answer to a request is made one that the SDK takes, so that its call is told at
+once and not at the end of its time.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+NOT_SENT = -31001
+"""Code of an answer of our own: the request has not left, and may be sent again."""
+SESSION_LOST = -31002
+"""The server has refused the request because it does not know the session; in a new one it may be sent again."""
+UNCERTAIN = -31003
+"""The request has left, and what became of it is not known; it must not be sent again."""
+TOO_LARGE = -31004
+"""There is an answer, which is too large to be read."""
+UNREADABLE = -31005
+"""There is an answer, which is none of the protocol's."""
+
+_SERVER_ERROR = -32000
+_HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15}|"[^"\\]{1,80}")\s*,')
+_SAID_CHARACTERS = 300
+
+
+def read_messages(text: bytes | str) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a line or a body: requests, notifications and answers; none of what is something else."""
+    try:
+        document = msgspec.json.decode(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+    except (msgspec.MsgspecError, RecursionError):
+        return
+    for message in document if isinstance(document, list) else [document]:
+        if isinstance(message, dict) and (plain := _plain(message)) is not None:
+            yield plain
+
+
+def is_answer(message: dict[str, Any]) -> bool:
+    """Whether a message answers a request."""
+    return "method" not in message
+
+
+def _plain(message: dict[str, Any]) -> dict[str, Any] | None:
+    method, number = message.get("method"), message.get("id")
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    params = {"params": message["params"]} if isinstance(message.get("params"), dict) else {}
+    if isinstance(method, str):
+        named = {"id": number} if _is_id(number) else {}
+        return {"jsonrpc": "2.0", **named, "method": method, **params}
+    if not _is_id(number):
+        return None
+    if message.get("error") is not None:
+        return {"jsonrpc": "2.0", "id": number, "error": _error(message["error"])}
+    if "result" in message:
+        result = message["result"]
+        shaped = result if isinstance(result, dict) else {} if result is None else {"content": result}
+        return {"jsonrpc": "2.0", "id": number, "result": shaped}
+    return {"jsonrpc": "2.0", "id": number, "error": _error("the answer has neither a result nor an error")}
+
+
+def _is_id(number: Any) -> bool:
+    return isinstance(number, str | int) and not isinstance(number, bool)
+
+
+def _error(error: Any) -> dict[str, Any]:
+    said = error if isinstance(error, dict) else {"message": error}
+    code, message, more = said.get("code"), said.get("message", error), said.get("data")
+    if isinstance(code, str) and re.fullmatch(r"-?\d{1,9}", code):
+        code = int(code)
+    if not isinstance(code, int) or isinstance(code, bool):
+        code = _SERVER_ERROR
+    words = message if isinstance(message, str) else msgspec.json.encode(message).decode()
+    return {"code": code, "message": words} | ({} if more is None else {"data": more})
+
+
+def id_of_head(head: bytes) -> int | str | None:
+    """Return the request that an answer is for, from its first bytes; ``None`` if they do not say."""
+    found = _HEAD.match(head)
+    return None if found is None else msgspec.json.decode(found[1], type=int | str)
+
+
+def failure(number: int | str, code: int, words: str) -> dict[str, Any]:
+    """Return an answer of our own in place of one that cannot be had."""
+    return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words[:_SAID_CHARACTERS]}}
+
+
+class LineReader:
+    """Cuts what a program writes into lines, and bounds what is kept of one.
+
+    Args:
+        line_bytes: The longest line; of a longer one only the head is kept, and only to tell whose answer it was.
+    """
+
+    def __init__(self, line_bytes: int) -> None:
+        self._line_bytes = line_bytes
+        self._buffer = bytearray()
+        self._overlong = False
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Take what was read; yield each line, and whether it is only the head of one that is too long.
+
+        The head is yielded as soon as the line is too long: its end may never come.
+        """
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            if not self._overlong:
+                self._buffer += data[start:end]
+                if len(self._buffer) > self._line_bytes:
+                    yield bytes(self._buffer[:1024]), True
+                else:
+                    yield bytes(self._buffer), False
+            self._overlong = False
+            self._buffer.clear()
+            start = end + 1
+        if self._overlong:
+            return
+        self._buffer += data[start:]
+        if len(self._buffer) > self._line_bytes:
+            self._overlong = True
+            head = bytes(self._buffer[:1024])
+            self._buffer = bytearray()
+            yield head, True

@@ -6,7 +6,7 @@ It wires a running organism out of plain values and contains no rule of its own.
 import os
 import random
 from collections.abc import Callable, Container, Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,7 @@ from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
-from organism.journal import Pieces, Stored, kept
+from organism.journal import JournalError, Pieces, Stored, kept
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
@@ -47,8 +47,8 @@ from organism.router.plan import ModelPlan, check_plans, model_plan
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.usage.activity import ActivityFeed
-from organism.usage.event_log import Store, stored_events
-from organism.usage.events import AnyEvent, UsageEvent
+from organism.usage.event_log import Store
+from organism.usage.events import AnyEvent
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
 
@@ -218,6 +218,7 @@ class Organism:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_outside)
             await stack.enter_async_context(self.journal)
+            stack.push_async_callback(self._ease_next_start)
             stored = self.journal.load()
             pieces = Pieces(stored.pieces)
             self.clock.not_before(stored.last_time_ns)
@@ -236,10 +237,7 @@ class Organism:
         self.ledger.restore(map(decode_entry, stored.entries))
         self.outbox.go_on_after(stored.last_event)
         self.pump.restore(pieces, self.messages, stored.last_time_ns)
-        async for event in stored_events(self.journal):
-            self.control.recall(event)
-            if isinstance(event, UsageEvent):
-                self.usage.restore(event)
+        await self.control.past.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
         self.pump.allowances.replan(
             self.budgets.plan, self.budgets.thresholds
@@ -251,6 +249,13 @@ class Organism:
         """Stop: settle open calls, close everything. A durable journal keeps open threads for the next process."""
         if self._stack is not None:
             await self._stack.__aexit__(exc_type, exc, traceback)
+
+    async def _ease_next_start(self) -> None:
+        """Leave the next start little to read: it goes on from here, and not from where this one had begun."""
+        with suppress(JournalError):
+            await self.journal.commit()  # only then are all events told, and so in the sums
+            self.control.sums.keep()
+            self.budgets.checkpoint(after_entries=500)
 
     async def _close_outside(self) -> None:
         self.usage.close()

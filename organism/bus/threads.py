@@ -309,6 +309,7 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
         children: Open child threads.
         blocked_by: The scope that refused, and every number; ``None`` while it waits for a person.
         approvals: What a person is asked.
+        opened_ns: When it was opened, nanoseconds since the Unix epoch.
     """
 
     thread_id: str
@@ -321,6 +322,7 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
     children: tuple[str, ...]
     blocked_by: Shortfall | None
     approvals: tuple[Approval, ...] = ()
+    opened_ns: int = 0
 
 
 def view(thread: Thread) -> ThreadView:
@@ -336,4 +338,5 @@ def view(thread: Thread) -> ThreadView:
         children=tuple(sorted(thread.children)),
         blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Shortfall) else None,
         approvals=thread.approvals,
+        opened_ns=thread.origin.opened_ns,
     )

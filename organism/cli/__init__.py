@@ -279,16 +279,21 @@ def fetch(name: str = "smollm2-135m", *, json: Json = False) -> int:
 
 
 @ledger.command(name="verify")
-def verify_ledger(*, file: File = _FILE, state: Path | None = None, json: bool = False) -> int:
+def verify_ledger(
+    *, file: File = _FILE, state: Path | None = None, anchor: str | None = None, json: bool = False
+) -> int:
     """Read every entry again and check it: its hash, whether it is legal where it stands, what it cost.
+
+    It prints an anchor. Keep that elsewhere: only with it can a later check tell that a whole older copy was put back.
 
     Args:
         state: The state folder.
+        anchor: What an earlier check has printed.
         json: Print JSON.
     """
     from organism.cli.ledger import verify_ledger as verify
 
-    return verify(file, state, as_json=json)
+    return verify(file, state, anchor, as_json=json)
 
 
 @ledger.command(name="export")

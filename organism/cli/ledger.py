@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 from rich.table import Table
 
 from organism.amounts import DIMENSIONS, NS_PER_S, Amounts, Limits, format_amount, format_usd
@@ -24,8 +25,9 @@ from organism.errors import ConfigError
 from organism.journal import StoredEntry
 from organism.ledger.entries import decode_entry
 from organism.ledger.explain import HoldStory, Story, explain
-from organism.ledger.verify import verify
+from organism.ledger.verify import Anchor, verify
 from organism.stores.batch import chain_hash
+from organism.stores.head import Head
 from organism.stores.sqlite_file import GENESIS, SqliteFile
 
 _PAGE = 10_000
@@ -37,12 +39,25 @@ ExportFormat = Literal["jsonl", "csv"]
 ChainHash = Callable[[bytes, str], bytes]
 
 
-def verify_ledger(file: Path, state: Path | None, *, as_json: bool) -> int:
-    """Check the ledger and say what was found; the exit code is 1 when an entry cannot be right."""
-    with _entries(file, state) as (entries, chain):
-        verdict = verify(entries, chain, GENESIS)
+def verify_ledger(file: Path, state: Path | None, anchor: str | None, *, as_json: bool) -> int:
+    """Check the ledger and say what was found; the exit code is 1 when an entry cannot be right, or some are missing.
+
+    Args:
+        file: The configuration.
+        state: The state folder.
+        anchor: What an earlier check has printed; then entries up to there are known to be those of that time.
+        as_json: Whether to print JSON.
+    """
+    known = Anchor.parse(anchor) if anchor is not None else None
+    with _entries(file, state) as (entries, chain, head):
+        verdict = verify(entries, chain, GENESIS, known)
+        missing = head().faults if verdict.fault_seq is None and head is not None else ()
+    if missing:
+        verdict = replace(verdict, fault_seq=verdict.last, fault="; ".join(missing))
     if as_json:
         sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
+    elif missing:
+        sys.stdout.write("\n".join(missing) + "\n")
     elif verdict.fault_seq is not None:
         sys.stdout.write(f"entry {verdict.fault_seq} {verdict.fault}\n")
     else:
@@ -51,12 +66,14 @@ def verify_ledger(file: Path, state: Path | None, *, as_json: bool) -> int:
             f"{verdict.entries:,} entries are right{older}: "
             f"{verdict.accounts:,} accounts open, {verdict.open_holds:,} holds not resolved\n"
         )
+        if verdict.head:
+            sys.stdout.write(f"anchor {verdict.head}\n")
     return exits.OK if verdict.fault_seq is None else exits.FAILED
 
 
 def export_ledger(file: Path, state: Path | None, form: ExportFormat) -> int:
     """Print every entry: as it is stored, one JSON document a line, or as a table of comma-separated values."""
-    with _entries(file, state) as (entries, _):
+    with _entries(file, state) as (entries, _, _):
         if form == "jsonl":
             for stored in entries:
                 sys.stdout.write(stored.body + "\n")
@@ -155,25 +172,35 @@ def _csv_row(stored: StoredEntry) -> dict[str, object]:
 
 
 @contextmanager
-def _entries(file: Path, state: Path | None) -> Iterator[tuple[Iterator[StoredEntry], ChainHash]]:
+def _entries(
+    file: Path, state: Path | None
+) -> Iterator[tuple[Iterator[StoredEntry], ChainHash, Callable[[], Head] | None]]:
     """Read a ledger from its first entry: from the daemon that runs, or else from the journal it has left.
 
+    Of the journal's file it can also be told where it should end; a daemon has looked at that when it started.
     Entries that a daemon keeps in memory only have no hashes: nobody could change them unseen.
     """
     try:
         client = Client.of(file, state)
         first = client.ask(list[StoredEntry], _ENTRIES_PATH, limit=1)
     except UnreachableError:
-        with kept_entries(state_folder(file, state)) as entries:
-            yield entries, chain_hash
+        with kept_journal(state_folder(file, state)) as journal:
+            yield _paged(lambda after: journal.entries_after(after, _PAGE)), chain_hash, journal.head
     else:
         entries = _paged(lambda after: client.ask(list[StoredEntry], _ENTRIES_PATH, after=after, limit=_PAGE))
-        yield entries, chain_hash if first and first[0].hash else lambda _last, _body: b""
+        yield entries, chain_hash if first and first[0].hash else lambda _last, _body: b"", None
 
 
 @contextmanager
 def kept_entries(folder: Path) -> Iterator[Iterator[StoredEntry]]:
-    """Own a state folder and read its journal.
+    """Own a state folder and read the entries of its journal; see :func:`kept_journal` for what it raises."""
+    with kept_journal(folder) as journal:
+        yield _paged(lambda after: journal.entries_after(after, _PAGE))
+
+
+@contextmanager
+def kept_journal(folder: Path) -> Iterator[SqliteFile]:
+    """Own a state folder and open its journal.
 
     Raises:
         ConfigError: If there is none, or another process owns it.
@@ -182,7 +209,7 @@ def kept_entries(folder: Path) -> Iterator[Iterator[StoredEntry]]:
     if not path.is_file():
         raise ConfigError("there is no journal here; runs and the daemon make one", where=str(path))
     with owned(folder), closing(SqliteFile(path)) as journal:
-        yield _paged(lambda after: journal.entries_after(after, _PAGE))
+        yield journal
 
 
 def _paged(page_after: Callable[[int], list[StoredEntry]]) -> Iterator[StoredEntry]:

@@ -22,6 +22,7 @@ from organism.control.looking import Looking
 from organism.control.orders import PYTHON, Order, Receipts, UnknownLetterError, audit_row
 from organism.control.owners import Owners
 from organism.control.parts import Parts
+from organism.control.past import Past
 from organism.control.pauses import KeptPauses
 from organism.control.recent import Recent
 from organism.control.rooms import Rooms
@@ -31,7 +32,8 @@ from organism.errors import ConfigError, StoppedError
 from organism.journal import Pieces, kept
 from organism.messages import Message, as_message, as_text, type_name
 from organism.usage.cursors import Cursors
-from organism.usage.events import AnyEvent, ThreadClosed
+from organism.usage.events import STORED, ThreadClosed
+from organism.usage.sums import KeptSums
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -46,6 +48,7 @@ class Control:
         rooms: What it is made of.
         look: Answers questions.
         cursors: How far exporters have come.
+        sums: Usage added up, as it outlives the process.
         quarantine: What the journal has kept and nobody could take up.
         owners: Which caller has opened which thread.
         reload: Reads the configuration again; set by whoever knows where it is.
@@ -67,6 +70,9 @@ class Control:
         self._identity = Identity(rooms.journal, rooms.ids)
         rooms.usage.on_event(self._recent.on_event, *Recent.KINDS)
         rooms.usage.on_event(self.owners.on_event, ThreadClosed)
+        self.sums = KeptSums(rooms.journal, (*rooms.usage.sums, *self.look.breakdown.sums))
+        rooms.usage.on_event(self.sums.on_event, *STORED)
+        self.past = Past(rooms.journal, self.sums, rooms.usage, self.look.breakdown, self._recent, rooms.pump.threads)
         rooms.outbox.carried = self._recent.on_carried
 
     def restore(self, pieces: Pieces) -> None:
@@ -76,14 +82,8 @@ class Control:
         self._receipts.restore(pieces)
         self.owners.restore(pieces)
         self._pauses.restore(pieces)
-        roots = {view.thread_id: view.root_thread_id for view in self.rooms.pump.threads()}
-        self._recent.restore(pieces, self.rooms.messages, roots)
+        self._recent.restore(pieces, self.rooms.messages, self.rooms.pump.threads())
         self.quarantine.restore(pieces)
-
-    def recall(self, event: AnyEvent) -> None:
-        """Take in an event that an earlier run has stored: for the lists and sums that people look at."""
-        self._recent.recall(event)
-        self.look.recall(event)
 
     @property
     def source(self) -> str:

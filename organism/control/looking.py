@@ -33,7 +33,7 @@ from organism.ledger.entries import stored_entries
 from organism.ledger.explain import Story, explain
 from organism.messages import as_text, type_name
 from organism.redaction import headline
-from organism.usage.events import AnyEvent, UsageEvent
+from organism.usage.events import UsageEvent
 from organism.usage.totals import UsageTotals
 from organism.whatif.changes import Baseline, Changes
 from organism.whatif.outcome import Replay
@@ -55,14 +55,10 @@ class Looking:
         self._rooms = rooms
         self._accounts = accounts
         self._recent = recent
-        self._breakdown = Breakdown(lambda: rooms.budgets.plan.time_zone)
+        self.breakdown = Breakdown(lambda: rooms.budgets.plan.time_zone)
         self._one_replay = anyio.Lock()
         self._started_ns = rooms.clock.now_ns()
-        rooms.usage.on_event(self._breakdown.on_event, UsageEvent)
-
-    def recall(self, event: AnyEvent) -> None:
-        """Take in an event that an earlier run has stored."""
-        self._breakdown.on_event(event)
+        rooms.usage.on_event(self.breakdown.on_event, UsageEvent)
 
     async def story(self, name: str) -> Story:
         """Tell where a thread's budget has gone, from the ledger's entries.
@@ -223,9 +219,9 @@ class Looking:
             case "thread":
                 groups = tracker.by_thread()
             case "day":
-                groups = self._breakdown.by_day()
+                groups = self.breakdown.by_day()
             case "label":
-                groups = self._breakdown.by_label()
+                groups = self.breakdown.by_label()
         return Usage(tracker.total, by, groups)
 
     def agents(self, *, content: bool = False) -> tuple[AgentView, ...]:

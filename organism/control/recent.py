@@ -6,7 +6,7 @@ the messages that still wait.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain, count
 
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
 from organism.bus.records import MESSAGE
+from organism.bus.threads import ThreadView
 from organism.control.views import Burn, Hop, ThreadSummary
 from organism.ids import USER
 from organism.journal import Pieces
@@ -113,14 +114,18 @@ class Recent:
                 if self._recalled_last[oldest.thread_id] == oldest.number:
                     del self._recalled_last[oldest.thread_id]
 
-    def restore(self, pieces: Pieces, messages: MessageRegistry, roots: Mapping[str, str]) -> None:
+    def restore(self, pieces: Pieces, messages: MessageRegistry, threads: Iterable[ThreadView]) -> None:
         """Take messages in that have waited since an earlier process.
 
         Args:
             pieces: What the journal has kept.
             messages: The message types.
-            roots: The top of each open thread's tree.
+            threads: The open threads; those that were opened long ago have no event among the last ones.
         """
+        roots = {}
+        for view in threads:
+            roots[view.thread_id] = view.root_thread_id
+            self._opened.setdefault(view.thread_id, _Opened(view.opened_ns, view.labels, view.parent_thread_id))
         waiting = []
         for piece in pieces.of(MESSAGE):
             with suppress(PayloadError):  # of a type that is gone, and so is what it said

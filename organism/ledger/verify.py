@@ -4,17 +4,19 @@ Three things are checked: that no entry was changed or taken out (each carries a
 every entry is legal where it stands, and that what each settlement cost follows from the entry itself.
 """
 
+import re
 from collections.abc import Callable, Iterable
 
 import msgspec
 
 from organism.amounts import Amounts
-from organism.errors import OrganismError
+from organism.errors import ConfigError, OrganismError
 from organism.journal import StoredEntry
 from organism.ledger.entries import AnyEntry, Checkpoint, Overran, Released, Reserved, Settled, decode_entry
 from organism.ledger.ledger import Ledger
 from organism.pricing.rates import cost_nanousd
 
+_ANCHOR = re.compile(r"[0-9]{1,18}:[0-9a-f]{64}")
 _HELD_EVERY = 100
 """So many entries are read between two looks at everything that is held, which takes time for all open accounts."""
 
@@ -30,6 +32,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         open_holds: How many holds are not resolved.
         fault_seq: The first entry that cannot be right; ``None`` when all are.
         fault: What is wrong with it.
+        head: The last entry as an anchor, to be kept elsewhere; empty where entries have no hashes.
     """
 
     entries: int
@@ -39,21 +42,61 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     open_holds: int
     fault_seq: int | None = None
     fault: str | None = None
+    head: str = ""
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """An entry that is known to have been there: what was printed when a ledger was verified before.
+
+    Attributes:
+        seq: Its number.
+        hash: Its hash.
+    """
+
+    seq: int
+    hash: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> "Anchor":
+        """Read one from the form ``412:9f86d0...``.
+
+        Raises:
+            ConfigError: If it is none.
+        """
+        number, _, digits = text.strip().partition(":")
+        if not _ANCHOR.fullmatch(text.strip()):
+            raise ConfigError(
+                f"{text!r} is no anchor; it is what 'organism ledger verify' has printed behind 'anchor', "
+                "a number, a colon and 64 hexadecimal digits"
+            )
+        return cls(int(number), bytes.fromhex(digits))
+
+    def __str__(self) -> str:
+        """Write it as it is read."""
+        return f"{self.seq}:{self.hash.hex()}"
 
 
 class FaultError(OrganismError):
     """An entry cannot be right."""
 
 
-def verify(stored: Iterable[StoredEntry], chain_hash: Callable[[bytes, str], bytes], genesis: bytes) -> Verdict:
+def verify(
+    stored: Iterable[StoredEntry],
+    chain_hash: Callable[[bytes, str], bytes],
+    genesis: bytes,
+    anchor: Anchor | None = None,
+) -> Verdict:
     """Check a ledger from its first stored entry to its last.
 
+    Without an anchor, a ledger that was cut off or put back whole from an older copy is right in itself.
+
     Args:
+        anchor: An entry that is known to have been there.
         stored: The entries in order.
         chain_hash: Returns the hash of an entry from the hash before it and its JSON.
         genesis: What the first entry of all is chained to.
     """
-    reading = _Reading(chain_hash, genesis)
+    reading = _Reading(chain_hash, genesis, anchor)
     for entry in stored:
         try:
             reading.take(entry)
@@ -66,7 +109,8 @@ def verify(stored: Iterable[StoredEntry], chain_hash: Callable[[bytes, str], byt
 class _Reading:
     """A ledger while it is read."""
 
-    def __init__(self, chain_hash: Callable[[bytes, str], bytes], genesis: bytes) -> None:
+    def __init__(self, chain_hash: Callable[[bytes, str], bytes], genesis: bytes, anchor: Anchor | None = None) -> None:
+        self._anchor = anchor
         self._chain_hash = chain_hash
         self._last_hash = genesis
         self._ledger = Ledger()
@@ -95,6 +139,8 @@ class _Reading:
             raise FaultError(f"follows number {self._last_seq}: entries between them are missing")
         if not forgotten and self._chain_hash(self._last_hash, stored.body) != stored.hash:
             raise FaultError("does not match its hash: it or the one before it was changed")
+        if self._anchor is not None and stored.seq == self._anchor.seq and stored.hash != self._anchor.hash:
+            raise FaultError("is not the one of the anchor: the ledger was put back or written anew")
         self._first = self._first or stored.seq
         self._count += 1
         self._last_seq, self._last_hash = stored.seq, stored.hash
@@ -147,9 +193,18 @@ class _Reading:
         """Look at everything once more after the last entry."""
         try:
             self._check_held()
+            self._check_end()
         except FaultError as error:
             return self.verdict(self._last_seq, str(error))
         return self.verdict(None, None)
+
+    def _check_end(self) -> None:
+        if self._anchor is None:
+            return
+        if self._last_seq < self._anchor.seq:
+            raise FaultError(f"is the last, but the anchor is of entry {self._anchor.seq}: the newest are missing")
+        if self._first > self._anchor.seq:
+            raise FaultError(f"is checked, but the anchor's entry {self._anchor.seq} is older than all that are kept")
 
     def verdict(self, fault_seq: int | None, fault: str | None) -> Verdict:
         """Sum up."""
@@ -161,6 +216,7 @@ class _Reading:
             open_holds=len(self._ledger.open_holds),
             fault_seq=fault_seq,
             fault=fault,
+            head=str(Anchor(self._last_seq, self._last_hash)) if self._last_hash and self._count else "",
         )
 
 

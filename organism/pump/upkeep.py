@@ -14,7 +14,7 @@ from organism.pump.lifecycle import Lifecycle
 _LOOK_S = 30.0
 """Seconds between two looks: clocks may be set, so the end of a period cannot be slept for in one piece."""
 
-_CHECKPOINT_ENTRIES = 50_000
+_CHECKPOINT_ENTRIES = 20_000
 """A start reads at most about so many entries of the ledger, which takes well under a second."""
 
 

@@ -52,3 +52,8 @@ def missing(db: apsw.Connection) -> dict[str, str]:
         what = f"it had {pieces:,} pieces of live state, but has {count:,}"
         faults["pieces"] = what if count != pieces else f"some of its {pieces:,} pieces of live state are other ones"
     return faults
+
+
+def first_fault(db: apsw.Connection, check: str) -> str | None:
+    """Return the first thing that a check of SQLite's own finds wrong, or ``None``."""
+    return next((str(row[0]) for row in db.execute(f"PRAGMA {check}") if row[0] != "ok"), None)

@@ -15,12 +15,16 @@ import structlog
 
 from organism.journal import JournalBrokenError, JournalError, Piece, Stored, StoredEntry
 from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
-from organism.stores.head import Head, missing, read_head
+from organism.stores.head import Head, first_fault, missing, read_head
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.stores.sqlite_errors import damaged, explained, transaction
 from organism.stores.sqlite_place import make_private, refuse_emptied
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, decode_event
+
+_CHECKED_WHOLE_MAX = 16 << 20
+"""Bytes of a file that a start checks whole. Of a larger one it checks what it takes up, and each value when it is
+read: a start must not take longer with each day. ``organism ledger verify`` checks the whole of any."""
 
 _log = structlog.get_logger("organism.journal")
 
@@ -112,10 +116,11 @@ class SqliteFile:
                 f"the journal {self.path} has version {version}, but this organism knows versions up to {VERSION}; "
                 f"upgrade organism"
             )
-        for check in ("quick_check(1)", "integrity_check(pieces)", "integrity_check(meta)"):
-            faults = [str(row[0]) for row in db.execute(f"PRAGMA {check}") if row[0] != "ok"]
-            if faults:
-                raise damaged(self.path, faults[0])
+        if self.path.stat().st_size <= _CHECKED_WHOLE_MAX and (fault := first_fault(db, "quick_check(1)")):
+            raise damaged(self.path, fault)
+        for table in ("pieces", "meta", *(("head",) if version > 1 else ())):
+            if fault := first_fault(db, f"integrity_check({table})"):
+                raise damaged(self.path, fault)
 
     def _migrate(self, db: apsw.Connection) -> None:
         """Take the steps that this file has not taken yet, all of them or none."""
@@ -301,9 +306,12 @@ class SqliteFile:
             _log.error("journal_incomplete", path=str(self.path), fault=fault, see="organism ledger verify")
 
     def head(self) -> Head:
-        """Return where the journal ends, and what is missing of what it had held."""
+        """Read the whole file, and return where the journal ends and what is wrong with it or missing."""
         with self._lock, explained(self.path):
-            return read_head(self._db)
+            head, fault = read_head(self._db), first_fault(self._db, "quick_check(1)")
+            return (
+                msgspec.structs.replace(head, faults=(*head.faults, f"the file is damaged: {fault}")) if fault else head
+            )
 
     def remembered(self, key: str) -> str | None:
         """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`.

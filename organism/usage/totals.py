@@ -43,6 +43,32 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[Outcome, int]
 
 
+class SumRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums as a journal keeps them.
+
+    Attributes:
+        of: What the name is of: an agent, a day.
+        name: Whose sums.
+        usage: Tokens by bucket, in the order of :class:`~organism.amounts.TokenUsage`.
+        cost_nanousd: Nano-USD of all calls whose price is known.
+        unpriced: Calls whose price is not.
+        latency_sum_ns: Nanoseconds that the charged attempts took together.
+        latency_max_ns: Nanoseconds that the longest took.
+        buckets: How many took how long, by the number of the bucket.
+        outcomes: Attempts by how they were resolved.
+    """
+
+    of: str
+    name: str
+    usage: tuple[int, int, int, int, int]
+    cost_nanousd: int
+    unpriced: int
+    latency_sum_ns: int
+    latency_max_ns: int
+    buckets: dict[int, int]
+    outcomes: dict[Outcome, int]
+
+
 class RunningTotals:
     """Adds up usage events."""
 
@@ -56,6 +82,31 @@ class RunningTotals:
         self._latency_max = 0
         self._buckets: dict[int, int] = {}
         self._outcomes: dict[Outcome, int] = {}
+
+    @classmethod
+    def of(cls, record: SumRecord) -> "RunningTotals":
+        """Go on from what was kept."""
+        totals = cls()
+        totals._usage = list(record.usage)
+        totals._cost, totals._unpriced = record.cost_nanousd, record.unpriced
+        totals._latency_sum, totals._latency_max = record.latency_sum_ns, record.latency_max_ns
+        totals._buckets, totals._outcomes = dict(record.buckets), dict(record.outcomes)
+        return totals
+
+    def record(self, of: str, name: str) -> SumRecord:
+        """Return what is to be kept."""
+        inputs, cached, written, output, reasoning = self._usage
+        return SumRecord(
+            of=of,
+            name=name,
+            usage=(inputs, cached, written, output, reasoning),
+            cost_nanousd=self._cost,
+            unpriced=self._unpriced,
+            latency_sum_ns=self._latency_sum,
+            latency_max_ns=self._latency_max,
+            buckets=dict(self._buckets),
+            outcomes=dict(self._outcomes),
+        )
 
     def add(self, event: UsageEvent) -> None:
         """Count an event in."""

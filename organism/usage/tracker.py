@@ -4,8 +4,8 @@ Publishing never waits and never fails: a callback that raises is counted and lo
 cut off with an error of its own. The ledger does not depend on anybody listening.
 """
 
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Container
 from types import TracebackType
 from typing import Self, overload
 
@@ -16,12 +16,16 @@ from organism.error_text import shown
 from organism.errors import OrganismError
 from organism.usage.events import AnyEvent, ThreadClosed, UsageEvent
 from organism.usage.listeners import EventCallback, Listener, is_about, wanted_types
-from organism.usage.totals import RunningTotals, UsageTotals
+from organism.usage.sums import Sums
+from organism.usage.totals import UsageTotals
 
 DEFAULT_CAPACITY = 10_000
 """Events a subscriber may be behind before it is cut off."""
 
-_THREADS_KEPT = 10_000
+_ALL = ""
+"""The name of the sums over everything."""
+
+_THREADS_KEPT = 1_000
 """Closed threads whose sums are kept; the sums over all threads count them for ever."""
 
 
@@ -113,10 +117,12 @@ class UsageTracker:
         self._wanted: dict[type, bool] = {}
         self._callback_errors = 0
         self._cut_off = 0
-        self._total = RunningTotals()
-        self._agents: defaultdict[str, RunningTotals] = defaultdict(RunningTotals)
-        self._models: defaultdict[str, RunningTotals] = defaultdict(RunningTotals)
-        self._threads: defaultdict[str, RunningTotals] = defaultdict(RunningTotals)
+        self._total, self._agents, self._models, self._threads = self.sums = (
+            Sums("total"),
+            Sums("agent"),
+            Sums("model"),
+            Sums("thread"),
+        )
         self._closed_threads: deque[str] = deque()
 
     def publish(self, event: AnyEvent) -> None:
@@ -142,9 +148,16 @@ class UsageTracker:
             wanted = self._wanted[kind] = any(not types or issubclass(kind, types) for types in listeners)
         return wanted
 
-    def restore(self, event: UsageEvent) -> None:
+    def restore(self, event: AnyEvent) -> None:
         """Add up an event of an earlier process, without telling anybody."""
-        self._add(event)
+        if isinstance(event, UsageEvent):
+            self._add(event)
+        elif isinstance(event, ThreadClosed):
+            self._forget_oldest(event.thread_id)
+
+    def restored(self, open_threads: Container[str]) -> None:
+        """Take the sums of threads that an earlier process has kept for those of open threads, or of closed ones."""
+        self._closed_threads.extend(name for name in self._threads.snapshot() if name not in open_threads)
 
     @overload
     def subscribe(
@@ -244,19 +257,19 @@ class UsageTracker:
     @property
     def total(self) -> UsageTotals:
         """The sums over everything since the start."""
-        return self._total.snapshot()
+        return self._total.group(_ALL).snapshot()
 
     def by_agent(self) -> dict[str, UsageTotals]:
         """Return the sums of each agent."""
-        return _snapshots(self._agents.items())
+        return self._agents.snapshot()
 
     def by_model(self) -> dict[str, UsageTotals]:
         """Return the sums of each model, by its name in the configuration."""
-        return _snapshots(self._models.items())
+        return self._models.snapshot()
 
     def by_thread(self) -> dict[str, UsageTotals]:
         """Return the sums of each open thread and of those closed last."""
-        return _snapshots(self._threads.items())
+        return self._threads.snapshot()
 
     def statistics(self) -> TrackerStatistics:
         """Count listeners."""
@@ -268,17 +281,13 @@ class UsageTracker:
         )
 
     def _add(self, event: UsageEvent) -> None:
-        self._total.add(event)
-        self._agents[event.agent].add(event)
-        self._models[event.model].add(event)
-        self._threads[event.thread_id].add(event)
+        self._total.add(_ALL, event)
+        self._agents.add(event.agent, event)
+        self._models.add(event.model, event)
+        self._threads.add(event.thread_id, event)
 
     def _forget_oldest(self, thread_id: str) -> None:
         if thread_id in self._threads:
             self._closed_threads.append(thread_id)
         while len(self._closed_threads) > _THREADS_KEPT:
-            self._threads.pop(self._closed_threads.popleft(), None)
-
-
-def _snapshots(totals: Iterable[tuple[str, RunningTotals]]) -> dict[str, UsageTotals]:
-    return {name: running.snapshot() for name, running in totals}
+            self._threads.forget(self._closed_threads.popleft())

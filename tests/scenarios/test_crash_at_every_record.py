@@ -269,11 +269,15 @@ def audit(kept: MemoryJournal) -> None:
     assert not accounts
 
 
+KEPT_AFTER_ALL = {"closed", STOPPED, "dead", "instance", "sum", "sums"}
+"""Kinds of pieces that outlive all threads."""
+
+
 def check(scenario: Scenario, kept: MemoryJournal, provider: ScriptedProvider, expected: list[str]) -> None:
     events = list(kept._events)
     assert [int(event.id) for event in events] == list(range(1, len(events) + 1))
     assert outputs_of(events, kept) == expected
-    assert {piece.key.partition(":")[0] for piece in kept.load().pieces} <= {"closed", STOPPED, "dead", "instance"}
+    assert {piece.key.partition(":")[0] for piece in kept.load().pieces} <= KEPT_AFTER_ALL
     assert sum(piece.key.startswith("dead") for piece in kept.load().pieces) == scenario.dead
     audit(kept)
     closed = [event for event in events if isinstance(event, ThreadClosed)]

@@ -239,9 +239,8 @@ class Organism:
         self.pump.restore(pieces, self.messages, stored.last_time_ns)
         await self.control.past.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
-        self.pump.allowances.replan(
-            self.budgets.plan, self.budgets.thresholds
-        )  # they may be others than in that process
+        # They may be others than in that process.
+        self.pump.allowances.replan(self.budgets.plan, self.budgets.thresholds)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -251,7 +250,9 @@ class Organism:
             await self._stack.__aexit__(exc_type, exc, traceback)
 
     async def _ease_next_start(self) -> None:
-        """Leave the next start little to read: it goes on from here, and not from where this one had begun."""
+        """Leave the next start little to read."""
+        if self._stack is None:
+            return  # this one has failed: what it has read is not whole
         with suppress(JournalError):
             await self.journal.commit()  # only then are all events told, and so in the sums
             self.control.sums.keep()

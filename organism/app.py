@@ -296,13 +296,7 @@ class Organism:
         return await kept(self.journal, partial(opening, as_message(message), to or self.entry, may_raise=True))
 
     async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
-        """Send a message into an open thread and return the message's id once it is durable.
-
-        Raises:
-            DeliveryError: If the message cannot be accepted.
-            StoppedError: If the organism is stopping.
-            JournalError: If it cannot be kept.
-        """
+        """Send a message into an open thread and return its id once it is durable; raises as :meth:`open_thread`."""
         return await kept(self.journal, partial(self.pump.send, thread_id, as_message(message), to))
 
     async def wait(self, thread_id: str) -> ThreadResult:

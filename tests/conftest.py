@@ -4,6 +4,8 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let whoever has time kill more daemons than a usual run does."""
     parser.addoption("--kills", default=200, type=int, help="how often tests/killing kills a daemon")
+    parser.addoption("--chaos-messages", default=500, type=int, help="how many messages a run of chaos sends")
+    parser.addoption("--soak-seconds", default=60, type=float, help="how long tests/soak loads a daemon")
     parser.addoption("--seed", default=1, type=int, help="where the chance of tests/killing begins")
 
 

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar, Union, get_args, get_origin, get_type_hint
 
 import msgspec
 
+from organism.error_text import describe, shown
 from organism.errors import ConfigError
 from organism.ids import AGENT_NAME, USER
 from organism.messages import Message
@@ -29,6 +30,9 @@ EVERYONE = "*"
 """In ``peers``: may write to every agent."""
 
 DEFAULT_HANDLER_TIMEOUT_S = 120.0
+
+TIMEOUT_MAX_S = 366 * 86_400.0
+"""A year: whatever takes longer does not handle a message."""
 
 
 @runtime_checkable
@@ -65,15 +69,22 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a name that cannot be one.
+        """Refuse a name that cannot be one, and a handler that could never handle anything.
 
         Raises:
-            ConfigError: If the name is not allowed.
+            ConfigError: If so.
         """
         if self.name == USER or not AGENT_NAME.fullmatch(self.name):
             raise ConfigError(
                 f"{self.name!r} cannot be an agent's name: use a letter, then letters, digits, '-' or '_', "
                 f"at most 64 in all, and not {USER!r}"
+            )
+        _check_handler(self.name, self.handler)
+        timeout_s = self.timeout_s
+        if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= TIMEOUT_MAX_S:
+            raise ConfigError(
+                f"agent {self.name!r}: timeout_s must be more than 0 and at most {TIMEOUT_MAX_S:,.0f} seconds, "
+                f"not {shown(timeout_s)}"
             )
 
     def may_write_to(self, recipient: str) -> bool:
@@ -135,12 +146,36 @@ def handler_of(target: object) -> Handler:
     if isinstance(target, Agent):
         return target.handler
     if isinstance(target, type):
-        target = target()
+        try:
+            target = target()
+        except (Exception, SystemExit) as error:
+            raise ConfigError(f"{shown(target)} cannot be made an agent of: {describe(error)}") from error
     if isinstance(target, HasHandle):
         return target.handle
     if callable(target):
         return target
     raise ConfigError(f"{target!r} is no handler: it must be a function of (message, ctx) or have a method 'handle'")
+
+
+def _check_handler(name: str, handler: object) -> None:
+    """Refuse what cannot be called with a message and a context, or would give a generator.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if not callable(handler):
+        raise ConfigError(f"the handler of agent {name!r} is {shown(handler)}, which cannot be called")
+    own_call = vars(type(handler)).get("__call__")
+    if any(map(inspect.isgeneratorfunction, (handler, own_call))) or any(
+        map(inspect.isasyncgenfunction, (handler, own_call))
+    ):
+        raise ConfigError(f"the handler of agent {name!r} yields; return a message or a list of them, or use ctx.send")
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        raise ConfigError(f"the handler of agent {name!r} must take exactly (message, ctx)") from None
+    except ValueError:
+        return  # written in C, and says nothing of what it takes
 
 
 def is_async(function: object) -> bool:
@@ -156,13 +191,21 @@ def accepted_by(handler: Handler) -> tuple[type[Message], ...]:
         ConfigError: If the handler does not take ``(message, ctx)`` or the annotation is no message type.
     """
     where = f"handler {getattr(handler, '__qualname__', repr(handler))!r}"
-    parameters = [p for p in inspect.signature(handler).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if not callable(handler):
+        raise ConfigError(f"{where} cannot be called")
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where} does not say what it takes; wrap it in a function of (message, ctx)") from None
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     if len(parameters) != 2:  # noqa: PLR2004 - message and ctx
         raise ConfigError(f"{where} must take exactly (message, ctx)")
     try:
         annotation = get_type_hints(handler).get(parameters[0].name, Message)
-    except (NameError, TypeError) as error:
-        raise ConfigError(f"{where}: the annotation of {parameters[0].name!r} cannot be read: {error}") from None
+    except Exception as error:  # noqa: BLE001 - annotations are a stranger's code
+        raise ConfigError(
+            f"{where}: the annotation of {parameters[0].name!r} cannot be read: {describe(error)}"
+        ) from None
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     if not all(isinstance(member, type) and issubclass(member, Message) for member in members):
         raise ConfigError(f"{where}: {parameters[0].name!r} must be annotated with message types, not {annotation!r}")

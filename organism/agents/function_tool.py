@@ -12,6 +12,7 @@ from organism.agents.agent import is_async
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
 from organism.agents.tools import AgentTool, Content, Progress, ToolOutput, ToolRules
+from organism.error_text import describe, shown
 from organism.errors import ConfigError
 from organism.llm.requests import ImagePart, TextPart, Tool
 
@@ -36,6 +37,8 @@ def function_tool(
     """
     name = name or str(getattr(function, "__name__", "tool"))
     where = f"tool {name!r}"
+    if not callable(function):
+        raise ConfigError(f"{where} is {shown(function)}, which cannot be called")
     description = inspect.getdoc(function)
     if not description:
         raise ConfigError(f"{where} has no docstring; it is how the model knows what the tool is for")
@@ -68,8 +71,8 @@ def _parameters(function: Callable[..., Any], where: str) -> tuple[str | None, l
     """Read a function's parameters: the one that takes the context, and the fields the model fills in."""
     try:
         hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError) as error:
-        raise ConfigError(f"{where}: its annotations cannot be read: {error}") from None
+    except Exception as error:  # noqa: BLE001 - annotations are a stranger's code
+        raise ConfigError(f"{where}: its annotations cannot be read: {describe(error)}") from None
     context_name: str | None = None
     fields: list[tuple[str, Any, Any]] = []
     for parameter in inspect.signature(function).parameters.values():
@@ -110,4 +113,7 @@ def content_of(result: object) -> Content:
         case list() | tuple() if result and all(isinstance(part, TextPart | ImagePart) for part in result):
             return tuple(result)
         case _:
-            return msgspec.json.encode(result).decode()
+            try:
+                return msgspec.json.encode(result).decode()
+            except Exception as error:  # noqa: BLE001 - it may hold a stranger's objects
+                raise TypeError(f"JSON cannot say what it returned: {describe(error)}") from None

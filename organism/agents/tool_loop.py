@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from organism.agents.context import Context
 from organism.agents.notes import note_for
 from organism.agents.tools import AgentTool, Work, refused, run_tool
-from organism.errors import AnswerError
+from organism.errors import AnswerError, DeliveryError
 from organism.llm.answers import Completion
 from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart, ToolCall, ToolResult
 from organism.messages import BudgetWarning
@@ -99,7 +99,10 @@ class ToolLoop:
             elif (refusal := await refused(tool, call, self._ctx)) is not None:
                 results[place] = refusal
             else:
-                ready.append((place, tool, tool.call(call.arguments, self._ctx)))
+                try:
+                    ready.append((place, tool, tool.call(call.arguments, self._ctx)))
+                except DeliveryError as error:
+                    results[place] = ToolResult(call.id, str(error), is_error=True)
 
         async def run_once(place: int, tool: AgentTool, work: Work) -> None:
             call = calls[place]

@@ -4,6 +4,8 @@ Architecture invariant: whatever a tool does wrong becomes text for the model, w
 what is not the tool's fault (no budget, a stopping organism) ends the handler.
 """
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal, Protocol
@@ -13,7 +15,7 @@ import msgspec
 
 from organism.agents.context import Context
 from organism.agents.tool_names import TOOL_NAME, tool_names
-from organism.error_text import describe
+from organism.error_text import describe, shown
 from organism.errors import AskError, ConfigError, DeliveryError, OrganismError
 from organism.llm.requests import ImagePart, TextPart, Tool, ToolCall, ToolResult
 
@@ -227,14 +229,23 @@ async def run_tool(tool: AgentTool, call: ToolCall, work: Work, ctx: Context) ->
 
 async def _guarded(tool: AgentTool, work: Work, ctx: Context, progress: Progress) -> ToolOutput:
     try:
-        return await work(progress)
+        output: object = await work(progress)  # a tool of a stranger may give anything
     except (AskError, DeliveryError) as error:
         return ToolOutput(str(error), is_error=True)
     except OrganismError:
         raise
-    except Exception as error:  # noqa: BLE001 - a tool's own failure is the model's to deal with
+    except BaseException as error:
+        # A tool's own failure is the model's to deal with, also a `sys.exit()` or the cancellation of a task it awaits;
+        # but for a cancellation of ours, which comes from a scope around us.
+        if isinstance(error, GeneratorExit) or (
+            isinstance(error, asyncio.CancelledError) and anyio.current_effective_deadline() == -math.inf
+        ):
+            raise
         ctx.log.warning("tool_failed", tool=tool.spec.name, error=type(error).__name__)
         return ToolOutput(describe(error)[:_ERROR_CHARACTERS], is_error=True)
+    if not isinstance(output, ToolOutput):
+        return ToolOutput(f"the tool gave {shown(output)} instead of a ToolOutput", is_error=True)
+    return output
 
 
 def cut(content: Content, most_bytes: int) -> Content:

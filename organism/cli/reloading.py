@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 
 from organism.app import Organism
 from organism.cli.gateway import gateway_settings
@@ -17,6 +16,7 @@ from organism.config.schema import Config
 from organism.control.parts import Parts
 from organism.control.views import Reloaded
 from organism.errors import ConfigError
+from organism.own_threads import OwnThreads
 
 _FIXED = ("name", "journal", "daemon", "exporters")
 """Keys that belong to the process: events are told apart by the name, the others are open files and sockets."""
@@ -50,6 +50,7 @@ class Reloader:
         self._progress = progress
         self._on_loaded = on_loaded
         self._turn = anyio.Lock()
+        self._preparing = OwnThreads()
 
     async def __call__(self) -> Reloaded:
         """Do it; one after another where several ask for it.
@@ -61,7 +62,7 @@ class Reloader:
         """
         async with self._turn:
             # Handlers are imported, which may take its time: everybody else's messages shall not wait for it.
-            fresh, parts = await anyio.to_thread.run_sync(self._prepare)
+            fresh, parts = await self._preparing.run(self._prepare)
             before = self._loaded
             self._organism.control.put_in_force(parts)
             self._loaded = fresh

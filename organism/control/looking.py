@@ -3,7 +3,6 @@
 from importlib.metadata import version
 
 import anyio
-import anyio.to_thread
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState
@@ -32,6 +31,7 @@ from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
 from organism.ledger.explain import Story, explain
 from organism.messages import as_text, type_name
+from organism.own_threads import OwnThreads
 from organism.redaction import headline
 from organism.usage.events import UsageEvent
 from organism.usage.totals import UsageTotals
@@ -57,6 +57,7 @@ class Looking:
         self._recent = recent
         self.breakdown = Breakdown(lambda: rooms.budgets.plan.time_zone)
         self._one_replay = anyio.Lock()
+        self._replaying = OwnThreads()
         self._started_ns = rooms.clock.now_ns()
         rooms.usage.on_event(self.breakdown.on_event, UsageEvent)
 
@@ -97,7 +98,7 @@ class Looking:
         )
         async with self._one_replay:
             entries = [entry async for entry in stored_entries(rooms.journal)]
-            return await anyio.to_thread.run_sync(replay, entries, thread_id, changes, baseline)
+            return await self._replaying.run(replay, entries, thread_id, changes, baseline)
 
     def status(self, source: str, set_aside: int = 0) -> Status:
         """Return the organism at this instant.

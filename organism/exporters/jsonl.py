@@ -4,10 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import anyio.to_thread
 import msgspec
 
 from organism.exporters.delivery import UndeliveredError
+from organism.own_threads import OwnThreads
 from organism.usage.cloudevents import CloudEvent
 
 
@@ -20,6 +20,7 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._writing = OwnThreads()
 
     async def deliver(self, events: Sequence[CloudEvent]) -> None:
         """Return when the lines are on the disk.
@@ -29,7 +30,7 @@ class JsonLines:
         """
         lines = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
         try:
-            await anyio.to_thread.run_sync(self._append, lines)
+            await self._writing.run(self._append, lines)
         except OSError as error:
             raise UndeliveredError(f"{self._path} cannot be written: {error.strerror}") from None
 

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio
-import anyio.to_thread
 import msgspec
 import structlog
 
@@ -23,6 +22,7 @@ from organism.errors import ConfigError, MissingExtraError
 from organism.exporters.conventions import Conventions, genai_names
 from organism.exporters.readings import Observed
 from organism.foreign import failure_of
+from organism.own_threads import OwnThreads
 from organism.usage.events import STORED
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ async def otel_exporting(organism: Observed, environment: Mapping[str, str]) -> 
     finally:
         if exporter is not None:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(exporter.close)
+                await OwnThreads().run(exporter.close)
 
 
 def _span_exporter(target: Target) -> Any:

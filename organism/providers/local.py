@@ -17,7 +17,6 @@ from typing import IO
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 
 from organism.errors import ConfigError, MissingExtraError, RejectedError, UnsupportedError
 from organism.formats.attachments import AttachmentBounds, extra_tokens
@@ -32,9 +31,13 @@ from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, ImagePart
+from organism.own_threads import OwnThreads
 from organism.providers.addresses import Address
 from organism.providers.http import HTTPServer, Received
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
+
+_FETCHING = OwnThreads(2)
+"""Models are fetched two at a time."""
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 3.0
@@ -144,7 +147,7 @@ class LocalProvider:
 
     async def _start(self) -> HTTPServer:
         try:
-            path = await anyio.to_thread.run_sync(fetch, self._model, self._progress)
+            path = await _FETCHING.run(fetch, self._model, self._progress)
         except ConfigError as error:
             raise RejectedError(self.name, error.reason) from None  # the model was asked nothing, so nothing is owed
         self._progress(f"starting {self._model} on this machine")

@@ -12,7 +12,6 @@ from typing import NoReturn, Self
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 import msgspec
 import structlog
 
@@ -26,9 +25,13 @@ from organism.journal import (
     StoredEntry,
     Then,
 )
+from organism.own_threads import OwnThreads
 from organism.stores.batch import batch_of
 from organism.stores.sqlite_file import Retention, SqliteFile
 from organism.usage.events import AnyEvent
+
+_READERS = 4
+"""So many reads of what is stored go on at once."""
 
 _RETRY_S = 1.0
 """Seconds between tries to write while nobody asks; whoever asks is given a try at once."""
@@ -95,6 +98,8 @@ class SqliteJournal:
         self._retention = retention or Retention()
         self._vfs = vfs
         self._file: SqliteFile | None = None
+        self._writing = OwnThreads(1)
+        self._reading = OwnThreads(_READERS)
         self._pending: list[tuple[msgspec.Struct, Then | None]] = []
         self._group: list[tuple[msgspec.Struct, Then | None]] | None = None
         self._appended = 0
@@ -119,7 +124,7 @@ class SqliteJournal:
         Raises:
             JournalError: If it is in use, damaged, newer than this program, or cannot be written.
         """
-        self._file, self._number = await anyio.to_thread.run_sync(self._open)
+        self._file, self._number = await self._writing.run(self._open)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._run)
@@ -149,7 +154,7 @@ class SqliteJournal:
             self._wanted.set()
             await self._ended.wait()
             try:
-                await anyio.to_thread.run_sync(self._opened.close)
+                await self._writing.run(self._opened.close)
             except JournalError as error:
                 _log.warning("close_failed", error=str(error))  # what is committed is in the write-ahead log
             self._file = None
@@ -216,11 +221,11 @@ class SqliteJournal:
         Raises:
             EventsGoneError: If some after that one have been forgotten.
         """
-        return await anyio.to_thread.run_sync(self._opened.events_after, after, limit)
+        return await self._reading.run(self._opened.events_after, after, limit)
 
     async def remembered(self, key: str) -> str | None:
         """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`."""
-        return await anyio.to_thread.run_sync(self._opened.remembered, key)
+        return await self._reading.run(self._opened.remembered, key)
 
     @property
     def has_room(self) -> bool:
@@ -233,7 +238,7 @@ class SqliteJournal:
 
     async def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
         """Return stored entries; see :class:`organism.journal.EntryLog`."""
-        return await anyio.to_thread.run_sync(self._opened.entries_after, after, limit)
+        return await self._reading.run(self._opened.entries_after, after, limit)
 
     # -- the writer -----------------------------------------------------------------------------------------------
 
@@ -271,7 +276,7 @@ class SqliteJournal:
     async def _forget(self) -> None:
         """Delete some of what is too old; that it cannot be deleted now is no reason to stop."""
         try:
-            self._more_to_forget = await anyio.to_thread.run_sync(self._opened.forget, self._retention)
+            self._more_to_forget = await self._writing.run(self._opened.forget, self._retention)
         except JournalBrokenError as error:
             self._break(error)
         except JournalError as error:
@@ -294,7 +299,7 @@ class SqliteJournal:
         write, self._current, self._next = self._next, self._next, _Write()
         try:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._write, [record for record, _ in group], self._number + 1)
+                await self._writing.run(self._write, [record for record, _ in group], self._number + 1)
         except JournalError as error:
             _log.error("commit_failed", records=len(group) + len(self._pending), error=str(error))
             self._failing = True

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from organism.own_threads import busy_threads
+
 T = TypeVar("T")
 
 EPOCH_NS = 1_767_225_600_000_000_000
@@ -135,7 +137,9 @@ def run(main: Callable[..., Awaitable[T]], *args: object, seed: int = 0) -> T:
     async def start() -> T:
         limiter = anyio.to_thread.current_default_thread_limiter()
         loop = loops[-1]
-        loop.selector.threads_busy = lambda: limiter.borrowed_tokens > 0 or loop.worker_threads_busy > 0
+        loop.selector.threads_busy = lambda: (
+            limiter.borrowed_tokens > 0 or loop.worker_threads_busy > 0 or busy_threads(loop) > 0
+        )
         return await main(*args)
 
     return anyio.run(start, backend_options={"loop_factory": make_loop})

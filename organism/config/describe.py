@@ -136,7 +136,7 @@ def _times(config: Config, section: ProviderSection) -> str:
     parts = (
         (times.first_token_seconds, "to begin"),
         (times.between_tokens_seconds, "silent"),
-        (whole, "in all"),
+        (whole, "whole" if times.call_seconds is None else "in all"),
     )
     return ", ".join(f"{seconds} s {what}" for seconds, what in parts if seconds != "unlimited")
 

@@ -110,6 +110,8 @@ class LLMAgentSection(AgentSection, frozen=True, kw_only=True):
     prompt_cache: Annotated[
         Literal["off", "on"], Meta(description="asks the provider to keep instructions and conversation")
     ] = "off"
+    # Its model's calls and its tools have ends of their own; a model that reasons takes minutes for each.
+    timeout_seconds: Annotated[Positive, Meta(description="seconds one run may take")] = 3600
 
 
 class PythonAgentSection(AgentSection, frozen=True, kw_only=True):

@@ -17,12 +17,13 @@ class TimeoutsSection(Section, frozen=True, kw_only=True):
     )
     first_token_seconds: Annotated[
         Positive | Literal["unlimited"], Meta(description="seconds until a streamed answer shows a sign of life")
-    ] = 60
+    ] = 600
     between_tokens_seconds: Annotated[
         Positive | Literal["unlimited"], Meta(description="seconds a streamed answer may be silent")
-    ] = 30
+    ] = 300
     call_seconds: Annotated[
-        Seconds | None, Meta(description="a whole attempt; llm.call_timeout_seconds unless given")
+        Seconds | None,
+        Meta(description="a whole attempt; llm.call_timeout_seconds, and no end to a stream, unless given"),
     ] = None
 
 
@@ -219,7 +220,7 @@ class LLMSection(Section, frozen=True, kw_only=True):
         Literal["tight", "strict"], Meta(description="how input is counted before a call; strict is a true bound")
     ] = "tight"
     min_output_tokens: Annotated[Positive, Meta(description="the shortest answer worth a call")] = 16
-    call_timeout_seconds: Annotated[Positive, Meta(description="seconds an attempt may take")] = 120
+    call_timeout_seconds: Annotated[Positive, Meta(description="seconds an answer may take that comes whole")] = 600
     wait_seconds: Annotated[Count, Meta(description="seconds a call waits for its siblings' holds")] = 30
     attempts: Annotated[Positive, Meta(description="how often a rejected call is tried in all")] = 3
     retry: Annotated[
@@ -228,7 +229,7 @@ class LLMSection(Section, frozen=True, kw_only=True):
     ] = "rejected"
     backoff: Annotated[BackoffSection, Meta(description="pauses between attempts at one provider")] = BackoffSection()
     deadline_seconds: Annotated[Positive, Meta(description="seconds a call may take with all attempts and pauses")] = (
-        300
+        3600
     )
     unpriced: Annotated[
         Literal["refuse", "record"] | PriceSection,

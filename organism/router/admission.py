@@ -3,6 +3,7 @@
 Each attempt is admitted anew, at the price and on every scope of where it really goes.
 """
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -172,8 +173,7 @@ class Admission:
         course.attempts += 1
         timeouts = self._gates[prepared.route.provider].settings.timeouts
         timeout_s = self._settings.timeout_s if timeouts.call_s is None else timeouts.call_s
-        if held.time_left_ns is not None:
-            timeout_s = min(timeout_s, held.time_left_ns / NS_PER_S)
+        left_s = math.inf if held.time_left_ns is None else held.time_left_ns / NS_PER_S
         return Attempt(
             record=prepared.record,
             route=prepared.route,
@@ -182,7 +182,8 @@ class Admission:
             held=held,
             passage=passage,
             rates=prepared.rates,
-            timeout_s=timeout_s,
+            timeout_s=min(timeout_s, left_s),
+            stream_timeout_s=min(math.inf if timeouts.call_s is None else timeouts.call_s, left_s),
             first_token_s=timeouts.first_token_s,
             between_tokens_s=timeouts.between_tokens_s,
             deadline_s=course.deadline_s,

@@ -91,7 +91,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         held: Its hold.
         passage: Its way through the provider's gate.
         rates: The model's prices; ``None`` when unknown.
-        timeout_s: Seconds until it is given up.
+        timeout_s: Seconds until it is given up, if its answer comes whole.
+        stream_timeout_s: Seconds until it is given up, if its answer is streamed: as long as it goes on, unless said.
         first_token_s: Seconds until a streamed answer must show a sign of life; ``None`` for no such limit.
         between_tokens_s: Seconds it may be silent after that, likewise.
         deadline_s: When its call must be over, on the event loop's clock.
@@ -112,6 +113,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     passage: Passage
     rates: Rates | None
     timeout_s: float
+    stream_timeout_s: float = math.inf
     first_token_s: float | None = None
     between_tokens_s: float | None = None
     deadline_s: float = math.inf
@@ -167,8 +169,9 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """
         begun_s = anyio.current_time()
         self._thread = get_ident()
-        self._latest = min(self._latest, begun_s + self.timeout_s, self.deadline_s)
         sink = self.pass_on if self.on_text is not None else None
+        longest_s = self.timeout_s if sink is None else self.stream_timeout_s
+        self._latest = min(self._latest, begun_s + longest_s, self.deadline_s)
         self._allow(self.first_token_s if sink is not None else None)
         work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
         with self.scope:

@@ -26,7 +26,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
             tried again too, as new holds.
         backoff: How long the waits between attempts at one provider are.
         deadline_s: Seconds a call may take in all: waiting, attempts and pauses.
-        timeout_s: Seconds an attempt may take.
+        timeout_s: Seconds an attempt may take whose answer comes whole.
         drain_s: Seconds an abandoned attempt may go on, to learn its real usage.
         calls_in_flight: Calls of one thread at a time.
         refuse_unpriced: Whether a USD limit in mode ``enforce`` refuses models without a price.
@@ -38,8 +38,8 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 3
     retry_uncertain: bool = False
     backoff: Backoff = Backoff()
-    deadline_s: float = 300.0
-    timeout_s: float = 120.0
+    deadline_s: float = 3600.0
+    timeout_s: float = 600.0
     drain_s: float = 10.0
     calls_in_flight: int = 8
     refuse_unpriced: bool = True

@@ -14,11 +14,12 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         first_token_s: From leaving to the first sign of life of a streamed answer; ``None`` for as long as it takes.
         between_tokens_s: Between two signs of life of a streamed answer, likewise.
-        call_s: For the whole attempt, streamed or not; ``None`` takes the router's.
+        call_s: For the whole attempt, streamed or not. ``None``: the router's for an answer that comes whole; one that
+            is streamed takes as long as it goes on.
     """
 
-    first_token_s: float | None = 60.0
-    between_tokens_s: float | None = 30.0
+    first_token_s: float | None = 600.0
+    between_tokens_s: float | None = 300.0
     call_s: float | None = None
 
 

@@ -510,3 +510,27 @@ async def test_route_without_a_price_is_passed_over(make_router: MakeRouter) -> 
             await it.ask()
 
     assert a.requests == []
+
+
+@in_virtual_time
+async def test_stream_that_goes_on_is_cut_by_no_total(make_router: MakeRouter) -> None:
+    """A long answer that keeps coming may take longer than one that comes whole."""
+    a = provider("a", " ".join(["w"] * 50), latency_s=1000)
+    async with make_router(a, settings=RouterSettings(timeout_s=60)) as it:
+        answer = await it.ask(cap=50, on_text=lambda piece: None)
+        with pytest.raises(UncertainError, match="no answer within 60 s"):
+            await it.ask(cap=50)
+
+    assert len(answer.text.split()) == 50
+
+
+@pytest.mark.parametrize("silence_s", [66, 180, 290])
+def test_model_may_reason_for_minutes(make_router: MakeRouter, silence_s: int) -> None:
+    """By default a model may be silent for minutes before it answers, and between what it says."""
+
+    async def main() -> None:
+        async with make_router(provider("a", "one two", latency_s=2 * silence_s)) as it:
+            answer = await it.ask(on_text=lambda piece: None)
+        assert answer.text == "one two"
+
+    run(main)

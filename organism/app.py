@@ -221,6 +221,7 @@ class Organism:
             stack.push_async_callback(self._ease_next_start)
             stored = self.journal.load()
             pieces = Pieces(stored.pieces)
+            self.control.identity.check(pieces)
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
             await stack.enter_async_context(self.tool_servers)
@@ -236,11 +237,11 @@ class Organism:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
         self.ledger.restore(map(decode_entry, stored.entries))
         self.outbox.go_on_after(stored.last_event)
-        self.pump.restore(pieces, self.messages, stored.last_time_ns)
+        self.pump.restore(pieces, self.messages, stored.last_time_ns, self._only)
         await self.control.past.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
-        # They may be others than in that process.
-        self.pump.allowances.replan(self.budgets.plan, self.budgets.thresholds)
+        if self._only is None:  # others' threads wait for what they have always waited for
+            self.pump.allowances.replan(self.budgets.plan, self.budgets.thresholds)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

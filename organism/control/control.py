@@ -67,7 +67,7 @@ class Control:
         self.look = Looking(rooms, self._accounts, self._recent)
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.stop_ordered = anyio.Event()
-        self._identity = Identity(rooms.journal, rooms.ids)
+        self.identity = Identity(rooms.journal, rooms.ids, rooms.name)
         rooms.usage.on_event(self._recent.on_event, *Recent.KINDS)
         rooms.usage.on_event(self.owners.on_event, ThreadClosed)
         self.sums = KeptSums(rooms.journal, (*rooms.usage.sums, *self.look.breakdown.sums))
@@ -77,7 +77,7 @@ class Control:
 
     def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""
-        self._identity.restore(pieces)
+        self.identity.restore(pieces)
         self.cursors.restore(pieces)
         self._receipts.restore(pieces)
         self.owners.restore(pieces)
@@ -88,7 +88,7 @@ class Control:
     @property
     def source(self) -> str:
         """What events call this organism: its name and its journal's, within which event ids are unique."""
-        return f"urn:organism:{self.rooms.name}:{self._identity.id}"
+        return f"urn:organism:{self.rooms.name}:{self.identity.id}"
 
     def status(self) -> Status:
         """Return the organism at this instant."""

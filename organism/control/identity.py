@@ -2,6 +2,8 @@
 
 import msgspec
 
+from organism.bus.records import THREAD
+from organism.errors import ConfigError
 from organism.ids import IdSource
 from organism.journal import Journal, Keep, Pieces
 
@@ -9,9 +11,32 @@ _KEY = "instance"
 
 
 class Instance(msgspec.Struct, frozen=True, tag=True):
-    """Names a journal."""
+    """Names a journal.
+
+    Attributes:
+        id: Its own name, made once.
+        name: What the organism was called that has written into it last; empty in journals of before this was kept.
+    """
 
     id: str
+    name: str = ""
+
+
+class ForeignJournalError(ConfigError):
+    """A journal holds work of another organism, which this one would give up for want of its agents.
+
+    Attributes:
+        name: The other organism.
+        threads: How many threads of it are open.
+    """
+
+    def __init__(self, name: str, threads: int, ours: str) -> None:
+        self.name = name
+        self.threads = threads
+        super().__init__(
+            f"the journal holds {threads:,} open threads of the organism {name!r}, and this is {ours!r}: "
+            f"let them end with the file of {name!r} first, or start {ours!r} with another --state"
+        )
 
 
 class Identity:
@@ -19,18 +44,32 @@ class Identity:
 
     Args:
         journal: The journal.
-        ids: Makes the name.
+        ids: Makes its name.
+        name: What this organism is called.
     """
 
-    def __init__(self, journal: Journal, ids: IdSource) -> None:
+    def __init__(self, journal: Journal, ids: IdSource, name: str) -> None:
         self._journal = journal
         self._ids = ids
+        self._name = name
         self.id = ""
 
-    def restore(self, pieces: Pieces) -> None:
-        """Take the name over, or make one."""
+    def check(self, pieces: Pieces) -> None:
+        """Refuse a journal with open threads of another organism; to be called before anything is taken up.
+
+        Raises:
+            ForeignJournalError: If it is one.
+        """
+        waiting = sum(1 for _ in pieces.of(THREAD))
         for _, instance in pieces.read(_KEY, Instance):
-            self.id = instance.id
-        if not self.id:
-            self.id = self._ids.next("in")
-            self._journal.append(Keep(_KEY, "", Instance(self.id)))
+            if waiting and instance.name not in ("", self._name):
+                raise ForeignJournalError(instance.name, waiting, self._name)
+
+    def restore(self, pieces: Pieces) -> None:
+        """Take the journal's name over, or make one."""
+        known = None
+        for _, known in pieces.read(_KEY, Instance):
+            self.id = known.id
+        self.id = self.id or self._ids.next("in")
+        if (now := Instance(self.id, self._name)) != known:
+            self._journal.append(Keep(_KEY, "", now))

@@ -156,10 +156,12 @@ class Pump:
         self.worker_pool.close()
         self._contained.__exit__(None, None, None)
 
-    def restore(self, pieces: Pieces, messages: MessageRegistry, last_time_ns: int) -> None:
+    def restore(
+        self, pieces: Pieces, messages: MessageRegistry, last_time_ns: int, only: Container[str] | None = None
+    ) -> None:
         """Take up what a journal has kept, every thread as it stood, none running yet; see :class:`Restorer`."""
         parts = (self._life, self._delivery, self._keeper, self.registry, self.router.memo)
-        restore(pieces, Restorer(*parts, messages, last_time_ns))
+        restore(pieces, Restorer(*parts, messages, last_time_ns, only))
 
     def resolve_orphans(self) -> int:
         """Charge or give back the calls that were under way when the last process ended, and count them."""

@@ -3,6 +3,7 @@
 It only rebuilds; nothing runs until the pump takes the threads up. Doing it again from the same pieces gives the same.
 """
 
+from collections.abc import Container
 from typing import Any
 
 import msgspec
@@ -69,6 +70,7 @@ class Restorer(msgspec.Struct, frozen=True):
         memo: Their paid answers.
         messages: The message types.
         last_time_ns: Until when the threads have been open.
+        only: The roots of those that go on in this process; all when not given.
     """
 
     life: Lifecycle
@@ -78,6 +80,11 @@ class Restorer(msgspec.Struct, frozen=True):
     memo: Memo
     messages: MessageRegistry
     last_time_ns: int
+    only: Container[str] | None = None
+
+    def goes_on(self, thread: Thread) -> bool:
+        """Whether a thread is to go on in this process; the others are to be as they were when it ends."""
+        return self.only is None or thread.root in self.only
 
 
 def restore(pieces: Pieces, to: Restorer) -> None:
@@ -207,6 +214,9 @@ def _waits(thread: Thread, message_id: str) -> bool:
 def _restore_message(thread: Thread, body: bytes, to: Restorer) -> None:
     envelope = _envelope(body, to.messages)
     if envelope.recipient not in to.delivery.mailboxes:
+        if not to.goes_on(thread):
+            thread.lane(envelope.recipient).put(envelope)
+            return
         gone = UnknownRecipientError(envelope.recipient, tuple(to.delivery.mailboxes))
         to.delivery.give_up(thread, envelope, "not_deliverable", str(gone))
         return

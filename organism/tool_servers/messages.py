@@ -29,6 +29,8 @@ _SAID_CHARACTERS = 300
 
 def read_messages(text: bytes | str) -> Iterator[dict[str, Any]]:
     """Yield the messages of a line or a body: requests, notifications and answers; none of what is something else."""
+    if text.lstrip()[:1] not in (b"{", b"[", "{", "["):
+        return  # a line of a log, as a rule: parsing each would take longer than a talkative server takes to write it
     try:
         document = msgspec.json.decode(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
     except (msgspec.MsgspecError, RecursionError):

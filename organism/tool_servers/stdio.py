@@ -24,6 +24,7 @@ _log = structlog.get_logger("organism.tools")
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _JUNK_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
+_JUNK_LINES_MAX = 100_000
 """So much may a program write that is no message, before it is taken for no MCP server."""
 
 _READ_BYTES = 65_536
@@ -96,7 +97,7 @@ class Program:
 
     async def _listen(self, process: anyio.abc.Process, to_session: "MemoryObjectSendStream[Any]") -> None:
         """Hand on what it says; a program whose session is gone is still read, so that it can end."""
-        lines, junk, heard = LineReader(MESSAGE_BYTES_MAX), 0, True
+        lines, junk, junk_lines, heard = LineReader(MESSAGE_BYTES_MAX), 0, 0, True
         assert process.stdout is not None  # noqa: S101 - opened with pipes
         try:
             while True:
@@ -104,13 +105,14 @@ class Program:
                 if not heard:
                     continue
                 junk += len(data)
+                junk_lines += data.count(b"\n")
                 for message in _messages(lines, data):
-                    junk = 0
+                    junk = junk_lines = 0
                     try:
                         await to_session.send(message)
                     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
                         heard = False
-                if junk > _JUNK_BYTES_MAX and heard:
+                if heard and (junk > _JUNK_BYTES_MAX or junk_lines > _JUNK_LINES_MAX):
                     heard = False
                     self.ended = f"it wrote {junk:,} bytes that are no MCP message"
                     to_session.close()

@@ -25,7 +25,12 @@ Answer = Completion | Embeddings
 
 
 class Provider(Protocol):
-    """A foreign system that completes conversations, and perhaps embeds texts."""
+    """A foreign system that completes conversations, and perhaps embeds texts.
+
+    An adapter may also have ``async def warm_up(self) -> None``: it is called before the adapter's first call, when
+    nothing is held or sent yet, and loads what takes long. Its time is none of the call's; when it fails, the call goes
+    to another provider or fails, nothing is charged, and the next call tries it again.
+    """
 
     @property
     def name(self) -> str:

@@ -79,6 +79,10 @@ class AnthropicProvider:
         """
         raise UnsupportedError(self.name, request.operation)
 
+    async def warm_up(self) -> None:
+        """Load what takes long; see :class:`organism.llm.provider.Provider`."""
+        await self._server.warm_up()
+
     async def aclose(self) -> None:
         """Close connections."""
         await self._server.aclose()

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 import msgspec
 
 from organism.errors import ProviderError, RejectedError
@@ -156,6 +157,11 @@ class HTTPServer:
         except Exception as error:  # noqa: BLE001 - whatever broke the exchange, it may have been billed
             raise unsent_or_uncertain(self.name, error) from None
 
+    async def warm_up(self) -> None:
+        """Load the HTTP client and the certificates, which takes most of a second, on a worker thread."""
+        if self._kept is None:
+            self._kept = await anyio.to_thread.run_sync(self._pool)
+
     async def aclose(self) -> None:
         """Close connections."""
         kept, self._kept = self._kept, None
@@ -177,7 +183,7 @@ class HTTPServer:
         began_s = anyio.current_time()
         watch = _Watch()
         if self._kept is None:
-            self._kept = self._transport(httpx2.Limits(max_connections=None, max_keepalive_connections=100))
+            self._kept = self._pool()
         try:
             return await self._kept.handle_async_request(self._request(url, content, watch))
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
@@ -196,6 +202,11 @@ class HTTPServer:
         timeout = {"connect": self._connection.connect_timeout_s, "read": None, "write": None, "pool": None}
         extensions = {"timeout": timeout, "trace": watch.note}
         return httpx2.Request("POST", url, headers=headers, content=content, extensions=extensions)
+
+    def _pool(self) -> "httpx2.AsyncHTTPTransport":
+        import httpx2
+
+        return self._transport(httpx2.Limits(max_connections=None, max_keepalive_connections=100))
 
     def _transport(self, limits: "httpx2.Limits") -> "httpx2.AsyncHTTPTransport":
         import httpx2

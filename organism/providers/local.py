@@ -119,6 +119,10 @@ class LocalProvider:
             except RejectedError as error:
                 raise _refusal(error) from None
 
+    async def warm_up(self) -> None:
+        """Fetch the model and start the child; see :class:`organism.llm.provider.Provider`."""
+        await (await self._ready()).warm_up()
+
     async def aclose(self) -> None:
         """Stop the child process."""
         server, self._server = self._server, None

@@ -99,6 +99,10 @@ class OpenAIProvider:
             events = server_sent_data(response.lines())
             return await responses_answer.decode_stream(events, self.vendor, self.name, request.model, on_text)
 
+    async def warm_up(self) -> None:
+        """Load what takes long; see :class:`organism.llm.provider.Provider`."""
+        await self._server.warm_up()
+
     async def aclose(self) -> None:
         """Close connections."""
         await self._server.aclose()

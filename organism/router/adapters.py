@@ -1,14 +1,20 @@
 """Providers' adapters at work: their calls run beside the router's own tasks, and their end holds up nobody."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
 import anyio
 import structlog
 
 from organism.error_text import describe
+from organism.errors import RejectedError
 from organism.foreign import ForeignTask, ForeignTasks
 from organism.llm.provider import Provider
+from organism.router.course import Course
+
+WARM_UP_MAX_S = 30.0
+"""So many seconds of an adapter's warming up are not counted as a call's time."""
 
 _END_S = 1.0
 """How long adapters whose calls have been given up may take to end, before they are left behind."""
@@ -24,10 +30,50 @@ class Adapters:
 
     def __init__(self) -> None:
         self._tasks = ForeignTasks()
+        self._warm: dict[str, tuple[Provider, ForeignTask | None]] = {}
 
     def start(self, provider: str, call: Callable[[], object]) -> ForeignTask:
         """Begin a call of a provider's adapter."""
         return self._tasks.start(call, f"a call of provider {provider!r}")
+
+    async def make_ready(self, course: Course, providers: Mapping[str, Provider]) -> None:
+        """Let the adapter that a call goes to next load what it needs, before anything is held for the call.
+
+        Once for each adapter, and however long its first caller waits. What it loads (a client, certificates, a local
+        model) is no part of the call: it takes nothing of the call's time, and costs nothing when it fails.
+
+        Args:
+            course: The call; its deadline moves by the time that this takes.
+            providers: All providers by name.
+
+        Raises:
+            RejectedError: It cannot be made ready, and no other provider serves the call.
+        """
+        while (route := course.itinerary.next()) is not None:
+            name = route.provider
+            if (task := self._warming(name, providers[name])) is None:
+                return
+            begun_s = anyio.current_time()
+            with anyio.CancelScope(deadline=begun_s + WARM_UP_MAX_S):
+                await task.wait()
+            course.deadline_s += min(anyio.current_time() - begun_s, WARM_UP_MAX_S)
+            if not task.done and course.itinerary.providers == {name}:
+                with anyio.CancelScope(deadline=course.deadline_s):  # there is no other: it takes the call's own
+                    await task.wait()
+            if task.done and task.error is None:
+                return
+            failure = "it takes too long to get ready" if task.error is None else describe(task.error)
+            if not course.avoids(course.itinerary.through(name), failure):
+                raise task.error if isinstance(task.error, RejectedError) else RejectedError(name, failure)
+
+    def _warming(self, name: str, provider: Provider) -> ForeignTask | None:
+        """Return the warming up that is under way; ``None`` if the adapter is ready. One that failed begins anew."""
+        known, task = self._warm.get(name, (None, None))
+        if known is not provider or (task is not None and task.done and task.error is not None):
+            warm_up = _warm_up_of(provider)
+            task = None if warm_up is None else self._tasks.start(warm_up, f"the start of provider {name!r}")
+            self._warm[name] = (provider, task)
+        return None if task is None or (task.done and task.error is None) else task
 
     async def close(self, name: str, provider: Provider) -> None:
         """Free what an adapter holds; one that fails, or takes too long, is told of in the log."""
@@ -39,6 +85,9 @@ class Adapters:
             failure = "it takes too long" if closing.error is None else describe(closing.error)
             _log.warning("provider_not_closed", provider=name, error=failure)
 
+        if self._warm.get(name, (None, None))[0] is provider:
+            del self._warm[name]
+
     async def end(self) -> None:
         """Leave behind what does not end: the process must be able to."""
         for name in await self._tasks.end(_END_S):
@@ -48,3 +97,12 @@ class Adapters:
 def _close(provider: Provider) -> Awaitable[None]:
     """Look the method up inside the guard: a stranger's adapter may not have it."""
     return provider.aclose()
+
+
+def _warm_up_of(provider: Provider) -> Callable[[], object] | None:
+    """Return what an adapter wants done before its first call, if it has anything."""
+    try:
+        found: Any = getattr(provider, "warm_up", None)
+    except BaseException:  # noqa: BLE001 - a stranger's `__getattr__` may raise anything
+        return None
+    return found if callable(found) else None

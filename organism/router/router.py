@@ -231,6 +231,7 @@ class LLMRouter:
                 setup = self._setup
                 course.plan_anew(self._plan(course.call, course.call_id), setup.settings)
             try:
+                await self._adapters.make_ready(course, setup.providers)
                 attempt, result = await self._attempt(setup, course, observed, on_text)
             except ReplacedError:
                 continue
@@ -271,8 +272,9 @@ class LLMRouter:
 
         async def hedge(sink: DeltaSink | None) -> Ended | None:
             try:
+                await self._adapters.make_ready(course, setup.providers)
                 second = await setup.admission.hedge(course)
-            except ReplacedError:
+            except (ReplacedError, RejectedError):
                 return None
             return None if second is None else await run(second, sink)
 

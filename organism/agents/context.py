@@ -18,6 +18,7 @@ from organism.agents.runtime import Draft, Runtime
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget
 from organism.bus.approvals import Decision, is_decision_key
+from organism.bus.records import BEGAN
 from organism.error_text import describe, shown
 from organism.errors import AskError, AskFailedError, ConfigError
 from organism.messages import Envelope, Message, ThreadResult, nests_too_deep
@@ -47,6 +48,16 @@ class Context:
     def state(self) -> dict[str, Any]:
         """The agent's own dictionary for this thread; gone when the thread ends."""
         return self._runtime.state()
+
+    @property
+    def state_at_first(self) -> dict[str, Any]:
+        """The agent's dictionary as the calls of this message were made with it that are paid already.
+
+        It differs from :attr:`state` when the message has waited, for budget or a person, and others were handled
+        meanwhile. Whoever makes the same requests of it again pays nothing for them.
+        """
+        began = self._runtime.kept(BEGAN)
+        return self.state if began is None else msgspec.json.decode(began)
 
     @property
     def llm(self) -> LLM:
@@ -177,8 +188,8 @@ class Context:
             ConfigError: If an argument is wrong, or what the work gives is not of the type or cannot be kept.
         """
         arguments.text(key, "the key of a piece of work", most=arguments.KEY_MAX, empty=False)
-        if is_decision_key(key):
-            raise ConfigError(f"the key {shown(key)} is for a person's answer; choose another")
+        if is_decision_key(key) or key == BEGAN:
+            raise ConfigError(f"the key {shown(key)} is kept for the runtime's own use; choose another")
         if not callable(work):
             raise ConfigError(f"the work {key!r} must be a function without arguments, not {shown(work)}")
         if (kept := self._runtime.kept(key)) is not None:

@@ -92,10 +92,12 @@ class LLMAgent:
             about = message.account if isinstance(message, BudgetWarning) else message.agent
             ctx.state.setdefault(_NOTES, {})[about] = note_for(message)  # the newest word on each matter is enough
             return None
-        question = self._question(as_text(message), ctx.state)
-        answer = await self._answer((*self._before(ctx.state), question), ctx)
+        began = ctx.state_at_first
+        question = self._question(as_text(message), began)
+        answer = await self._answer((*self._before(began), question), ctx)
         self._remember(ctx.state, question, answer)
-        ctx.state.pop(_NOTES, None)
+        if began is ctx.state:  # else there may be notes that this prompt did not have
+            ctx.state.pop(_NOTES, None)
         return answer
 
     def _before(self, state: dict[str, Any]) -> tuple[ChatMessage, ...]:

@@ -5,7 +5,7 @@ thing that waits is :meth:`ThreadBudgetRegistry.reserve`, in line, when siblings
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Limits
@@ -307,6 +307,10 @@ class ThreadBudgetRegistry:
             until_s=until_s,
             undo=lambda held: self.release(held.hold_id),
         )
+
+    def on_room(self, listener: Callable[[Iterable[str]], object]) -> None:
+        """Tell somebody of accounts to which room has come back, in the same step; it must not raise."""
+        self._lines.on_room = listener
 
     async def carve_in_turn(self, parent: str, open_child: Callable[[], T | Shortfall]) -> T | Shortfall:
         """Open a child thread; where others hold what is to be carved out for it, wait in line with their calls.

@@ -29,6 +29,9 @@ CLOSED: Final = "closed"
 DEAD: Final = "dead"
 STOPPED: Final = "stopped"
 
+BEGAN: Final = "began"
+"""The step under which a message that has stepped aside keeps its agent's state as it was when it began."""
+
 
 def key(kind: str, *names: str) -> str:
     """Return the key of a piece; what comes with every message writes it out, which spares 100 ns."""

@@ -1,6 +1,6 @@
 """What the bus keeps of each open thread: its messages in lanes, its questions, its children, its outputs."""
 
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, Protocol
@@ -9,9 +9,10 @@ import anyio
 import msgspec
 
 from organism.bus.approvals import Approval, Waits
+from organism.bus.lanes import Lane
 from organism.bus.signal import Signal
 from organism.errors import DeliveryError, Shortfall
-from organism.messages import Envelope, Message, ThreadOutcome, ThreadResult, is_runtime
+from organism.messages import Envelope, Message, ThreadOutcome, ThreadResult
 
 ThreadStatus = Literal["open", "blocked", "paused", "closing", "dormant"]
 """``open``: something of it can run. ``blocked``: it waits for budget. ``paused``: an operator has stopped it for a
@@ -43,64 +44,6 @@ class NoMailboxError(DeliveryError):
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
         super().__init__(f"thread {thread_id!r} is for model calls from outside and takes no messages; open another")
-
-
-_NONE_QUEUED: deque[Envelope] = deque(maxlen=0)
-"""The queue of every lane that has none: an empty one of its own would weigh 600 bytes."""
-
-
-class Lane(msgspec.Struct, eq=False, gc=False):
-    """The messages of one thread for one agent, in order, the first being handled.
-
-    Small, and out of the garbage collector's sight, because a thread has one for each agent it has come by.
-
-    Attributes:
-        queue: The messages; :meth:`put` adds to it and :meth:`pop` takes off.
-        running: Whether somebody works on it, or is about to.
-        parked: Why the first message waits, for budget or a person; ``None`` while it does not.
-        joining: Messages that wait for their companions, by sender; ``None`` while none do.
-        arriving: Messages that stand before the full mailbox, in order; ``None`` while none do.
-        handling: The first message while it is being handled; ``None`` once it is done.
-        attempts: How often the first message has been tried before.
-        stored: The agent's own dictionary for this thread as JSON, as it was after the last message that was done.
-            Each run has a copy, so that neither one that fails nor what one leaves behind changes it.
-    """
-
-    agent: str
-    queue: deque[Envelope] = _NONE_QUEUED
-    running: bool = False
-    handling: Envelope | None = None
-    parked: Waits | None = None
-    joining: dict[str, deque[Envelope]] | None = None
-    arriving: deque[Envelope] | None = None
-    attempts: int = 0
-    stored: bytes = b"{}"
-
-    def put(self, envelope: Envelope) -> None:
-        """Queue a message."""
-        if self.queue:
-            self.queue.append(envelope)
-        else:
-            self.queue = deque((envelope,))
-
-    def pop(self) -> None:
-        """Take the first message off; it has been handled."""
-        queue = self.queue
-        queue.popleft()
-        if not queue:
-            self.queue = _NONE_QUEUED
-
-    @property
-    def runnable(self) -> bool:
-        """Whether it has something to handle now."""
-        return bool(self.queue) and self.parked is None
-
-    def hurry_notes(self) -> None:
-        """Put the runtime's own messages before all others: a warning must be read before the call it is about."""
-        first = deque(envelope for envelope in self.queue if is_runtime(envelope.payload))
-        if first:
-            first += [envelope for envelope in self.queue if not is_runtime(envelope.payload)]
-            self.queue = first
 
 
 class Question(msgspec.Struct, eq=False, gc=False):
@@ -186,6 +129,12 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         outputs: What it has sent to the user.
         gave_up: Why the last message was given up on.
         blocked_by: What it waits for while it is blocked.
+        halting: Whether the process is ending, and its handlers with it; the thread stays as it is.
+        waits: How many other agents and children handlers wait for, by their message; ``None`` before the first.
+        time_stands: Whether its wall time stands still although it is open, because all that is left waits for
+            something that an operator has paused.
+        frozen_s: Seconds that something of it was paused, until the last time that this ended.
+        frozen_since: Since when something of it is paused, on the event loop's clock; ``None`` while nothing is.
         scopes: What is to be cancelled to end it: runs of handlers, and waits.
         changed: Given whenever something of this changes.
     """
@@ -212,6 +161,11 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     outputs: list[Message] = []
     gave_up: str | None = None
     blocked_by: Waits | None = None
+    halting: bool = False
+    waits: "Counter[str] | None" = None
+    time_stands: bool = False
+    frozen_s: float = 0.0
+    frozen_since: float | None = None
     scopes: set[Cancellable] = set()
     changed: Signal = msgspec.field(default_factory=Signal)
 
@@ -235,7 +189,11 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     @property
     def stopping(self) -> bool:
         """Whether its handlers are to end where they are, by its end or by that of the process."""
-        return self.status in ("closing", "dormant")
+        return self.halting or self.status in ("closing", "dormant")
+
+    def frozen_until(self, now_s: float) -> float:
+        """Return how many seconds something of it has been paused: no deadline of a handler runs meanwhile."""
+        return self.frozen_s + (now_s - self.frozen_since if self.frozen_since is not None else 0.0)
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
@@ -267,7 +225,9 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     @property
     def at_work(self) -> bool:
         """Whether its time runs: always while it is open, but of a standing thread only during calls."""
-        return self.status in ("open", "closing") and (not self.standing or self.called)
+        if self.standing:
+            return self.called and self.status in ("open", "closing")
+        return self.status in ("open", "closing") and not self.time_stands
 
     @property
     def called(self) -> bool:
@@ -277,22 +237,23 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     @property
     def at_rest(self) -> bool:
         """Whether it has ended, or nothing of it goes on before somebody does something about it."""
-        if self.result is not None or self.status in ("blocked", "paused"):
+        if self.result is not None or self.status in ("blocked", "paused") or self.time_stands:
             return True
         return self.standing and self.status == "open" and not self.at_work
 
     @property
     def parked(self) -> Waits | None:
         """Why one of its messages waits, if one does."""
-        return next((lane.parked for lane in self.lanes.values() if lane.parked is not None), None)
+        return next((lane.parked for lane in self.lanes.values() if lane.aside), None)
 
     @property
     def approvals(self) -> tuple[Approval, ...]:
         """What its own messages ask a person; whoever waits for one of them waits for the same."""
         return tuple(
-            lane.parked
+            each.waits
             for lane in self.lanes.values()
-            if isinstance(lane.parked, Approval) and lane.queue and lane.queue[0].id == lane.parked.message_id
+            for each in lane.waiting
+            if isinstance(each.waits, Approval) and each.envelope.id == each.waits.message_id
         )
 
     def note_change(self) -> None:
@@ -333,8 +294,12 @@ def view(thread: Thread) -> ThreadView:
         parent_thread_id=thread.parent,
         status=thread.status,
         labels=thread.labels,
-        queued={lane.agent: len(lane.queue) for lane in thread.lanes.values() if lane.queue},
-        parked=tuple(lane.agent for lane in thread.lanes.values() if lane.parked is not None),
+        queued={
+            lane.agent: len(lane.queue) + len(lane.waiting)
+            for lane in thread.lanes.values()
+            if lane.queue or lane.aside
+        },
+        parked=tuple(lane.agent for lane in thread.lanes.values() if lane.aside),
         children=tuple(sorted(thread.children)),
         blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Shortfall) else None,
         approvals=thread.approvals,

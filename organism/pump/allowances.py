@@ -108,7 +108,5 @@ class Allowances:
 
     def _let_go_on(self, accounts: Iterable[str]) -> None:
         changed = frozenset(accounts)
-        for waiting in self._life.all():
-            waits = (lane.parked for lane in waiting.lanes.values())
-            if any(isinstance(why, Shortfall) and why.account in changed for why in waits):
-                self._life.unpark(waiting)
+        for thread in self._life.all():
+            self._life.waiting.unpark(thread, lambda waits: isinstance(waits, Shortfall) and waits.account in changed)

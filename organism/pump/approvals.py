@@ -62,5 +62,5 @@ class Approvals:
                 allowed=decision.allowed,
             )
         )
-        self._life.unpark(thread)
+        self._life.waiting.unpark(thread, lambda waits: waits == approval)
         return approval

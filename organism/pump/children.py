@@ -99,4 +99,6 @@ class Children:
         parent.children.add(child_id)
         parent.spawned[key] = child
         self._life.begin(child, self._envelopes.first(child, birth.recipient, birth.message, size))
+        if parent.status == "paused":
+            self._life.pause(child)  # it waits with the rest of its tree, whose handler has still been at work
         return child

@@ -12,6 +12,7 @@ import anyio
 import msgspec
 
 from organism.bus.signal import Signal
+from organism.bus.threads import Thread
 from organism.pump.guard import guarded_call
 
 
@@ -22,12 +23,16 @@ class Deadline(msgspec.Struct, eq=False, gc=False):
         seconds: How long it was set for.
         due: When its time is up, by the clock of the event loop.
         then: What is called then.
+        thread: Whose; while something of it is paused, its time stands still.
+        frozen_s: How long something of it had been paused when this was set.
         passed: Whether its time is up.
     """
 
     seconds: float
     due: float
     then: Callable[[], object]
+    thread: Thread | None = None
+    frozen_s: float = 0.0
     passed: bool = False
 
 
@@ -39,17 +44,29 @@ class Deadlines:
         self._wakes_at = math.inf
         self._sooner = Signal()
 
-    def set(self, seconds: float, then: Callable[[], object]) -> Deadline:
-        """Have a function called after so many seconds; it must not block."""
-        deadline = Deadline(seconds, asyncio.get_running_loop().time() + seconds, then)
-        same = self._set.get(seconds)
-        if same is None:
-            same = self._set[seconds] = {}
-        same[deadline] = None
+    def set(self, seconds: float, then: Callable[[], object], thread: Thread | None = None) -> Deadline:
+        """Have a function called after so many seconds; it must not block.
+
+        Args:
+            seconds: How many.
+            then: The function.
+            thread: Whose deadline it is; what an operator has paused of it does not count.
+        """
+        now = asyncio.get_running_loop().time()
+        deadline = Deadline(seconds, now + seconds, then, thread)
+        if thread is not None:
+            deadline.frozen_s = thread.frozen_until(now)
+        self._put(deadline)
         if deadline.due < self._wakes_at:
             self._wakes_at = deadline.due
             self._sooner.notify()
         return deadline
+
+    def _put(self, deadline: Deadline) -> None:
+        same = self._set.get(deadline.seconds)
+        if same is None:
+            same = self._set[deadline.seconds] = {}
+        same[deadline] = None
 
     def call_off(self, deadline: Deadline) -> None:
         """Forget a deadline; nothing to do if its time was up."""
@@ -77,5 +94,20 @@ class Deadlines:
         for deadline in over:
             self._set.get(deadline.seconds, {}).pop(deadline, None)
         for deadline in over:
+            if self._put_off(deadline, now):
+                continue
             guarded_call(deadline.then, "calling what is due")
         return min((next(iter(same)).due for same in self._set.values() if same), default=math.inf)
+
+    def _put_off(self, deadline: Deadline, now: float) -> bool:
+        """Give a deadline the time back in which its thread was paused; whether there was any.
+
+        Looked at only now, for nearly none comes so far. Two that were put off for as long end in the order in which
+        they were, like those that were set, so they may stand in one line.
+        """
+        if deadline.thread is None or (frozen_s := deadline.thread.frozen_until(now)) <= deadline.frozen_s:
+            return False
+        deadline.seconds, deadline.frozen_s = frozen_s - deadline.frozen_s, frozen_s
+        deadline.due, deadline.passed = now + deadline.seconds, False
+        self._put(deadline)
+        return True

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
 from organism.bus.dead_letters import DeadLetter, DeadLetters, Reason
+from organism.bus.lanes import Lane
 from organism.bus.mailbox import Mailbox
 from organism.bus.routing import takes_by_name
-from organism.bus.threads import Lane, Question, Thread
+from organism.bus.threads import Question, Thread
 from organism.clock import Clock
 from organism.errors import MailboxFullError, UnknownRecipientError
 from organism.ids import USER
@@ -46,10 +47,16 @@ class Hooks(msgspec.Struct, frozen=True):
     Attributes:
         start_lane: Called when a lane has something to do and nobody does it.
         defer: Called with a message that is due only later.
+        stepped_aside: Called when a message waits for budget or a person.
+        take_up: Called with the id of a message that need not wait any more for what it waits for.
+        held_up: Says whether an agent's mailbox is full because of something that an operator has paused.
     """
 
     start_lane: Callable[[Thread, Lane], None]
     defer: Callable[[Thread, Envelope], None]
+    stepped_aside: Callable[[Thread], None]
+    take_up: Callable[[Thread, str], None]
+    held_up: Callable[[Thread, str], bool]
 
 
 class Delivery:
@@ -193,6 +200,8 @@ class Delivery:
                 fits = await mailbox.wait_room(first.size, self._in_force.bounds.delivery_s)
                 if not lane.arriving or lane.arriving[0] is not first:
                     continue  # another sender has carried it in
+                if not fits and self.hooks.held_up(thread, recipient):
+                    continue  # it waits with what is paused
                 lane.arriving.popleft()
                 if fits:
                     self._outbox.say(thread.root, first, self._clock.now_ns())
@@ -224,7 +233,12 @@ class Delivery:
         agents = self._in_force.agents
         wanted = [name for name, agent in agents.items() if takes_by_name(agent, BudgetWarning)] if listeners else []
         for recipient in dict.fromkeys((*(name for name in concerned if name in agents), *wanted)):
-            self.accept(thread, self._envelopes.first(thread, recipient, warning, 0, sender=RUNTIME))
+            note = self._envelopes.first(thread, recipient, warning, 0, sender=RUNTIME)
+            lane = thread.lane(recipient)
+            self.mailboxes[recipient].put_nowait(note.size)
+            self.keeper.accepted(note)
+            lane.put_note(note)
+            self.hooks.start_lane(thread, lane)
 
     # -- joins ----------------------------------------------------------------------------------------------------
 
@@ -272,16 +286,22 @@ class Delivery:
             self.give_up(thread, envelope, "late_reply", "its asker had stopped waiting, or had its reply already")
             return
         question.reply = reply
-        self.keeper.answered(thread, question)
-        question.wake()
+        self._settled(thread, question)
 
     def fail_question(self, thread: Thread, envelope: Envelope, why: str) -> None:
         """Tell whoever waits for the reply that none will come; nothing to do if there was one."""
         question = self._open_question(thread, envelope)
         if question is not None:
             question.failure = why
-            self.keeper.answered(thread, question)
-            question.wake()
+            self._settled(thread, question)
+
+    def _settled(self, thread: Thread, question: Question) -> None:
+        """Something has come of a question: let its asker look, who may have stepped aside for what it waited for."""
+        self.keeper.answered(thread, question)
+        question.wake()
+        if question.parked is not None:
+            question.parked = None
+            self.hooks.take_up(thread, question.key[0])
 
     def _open_question(self, thread: Thread, envelope: Envelope) -> Question | None:
         question = thread.questions.get(envelope.reply_to or "")
@@ -333,16 +353,18 @@ class Delivery:
     def discard(self, thread: Thread) -> None:
         """Empty the lanes of a thread that ends; what nobody has handled becomes a dead letter."""
         for lane in thread.lanes.values():
-            if not (lane.queue or lane.joining or lane.arriving):
+            if not (lane.queue or lane.aside or lane.joining or lane.arriving):
                 continue
             joining = (lane.joining or {}).values()
-            waiting = [*lane.queue, *(envelope for companions in joining for envelope in companions)]
+            aside = [each.envelope for each in lane.waiting]
+            waiting = [*aside, *lane.queue, *(envelope for companions in joining for envelope in companions)]
             for envelope in waiting:
                 self.mailboxes[lane.agent].take(envelope.size)
                 self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
             for envelope in lane.arriving or ():
                 self.give_up(thread, envelope, "thread_terminated", "its thread has ended")
             lane.queue.clear()
+            lane.aside = None
             lane.joining = lane.arriving = None
         for envelope in thread.timed.values():
             self.give_up(thread, envelope, "thread_terminated", "its thread has ended")

@@ -20,7 +20,8 @@ from organism.agents.runtime import Draft
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget, Spender
 from organism.bus.approvals import Approval, Decision, Waits, approval_id, decision_key
-from organism.bus.threads import Lane, Thread
+from organism.bus.lanes import Lane
+from organism.bus.threads import Thread
 from organism.error_text import describe
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, ConfigError, ContextClosedError
 from organism.llm.answers import Completion
@@ -236,13 +237,17 @@ class HandlerRuntime:
         return partial(self._ask, index, recipient, message, timeout_s)
 
     async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
-        with self._inside("ctx.ask"), self._host.worker_pool.lending():
+        with (
+            self._inside("ctx.ask"),
+            self._host.worker_pool.lending(),
+            self._host.waiting(self._thread, self._envelope),
+        ):
             question = self._thread.asked_before((self._envelope.id, index))
             if question is None:
                 question = await self._host.put_question(
                     self._thread, self._agent, self._envelope, index, recipient, message
                 )
-            deadline = self._host.deadlines.set(timeout_s, question.wake)
+            deadline = self._host.deadlines.set(timeout_s, question.wake, self._thread)
             try:
                 while question.open and question.parked is None and not deadline.passed:
                     await question.answered.wait()
@@ -258,7 +263,11 @@ class HandlerRuntime:
 
     async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
         """Open a child thread, or take up the one that an earlier run of this handler has opened."""
-        with self._inside("ctx.spawn"), self._host.worker_pool.lending():
+        with (
+            self._inside("ctx.spawn"),
+            self._host.worker_pool.lending(),
+            self._host.waiting(self._thread, self._envelope),
+        ):
             index, self._questions = self._questions, self._questions + 1
             birth = Birth(recipient, message, limits, budget)
             try:

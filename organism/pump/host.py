@@ -1,5 +1,6 @@
 """What runs of handlers need of the pump that runs them: the port between the two."""
 
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import msgspec
@@ -38,6 +39,10 @@ class Host(Protocol):
         self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
     ) -> Question:
         """Send a question of an agent."""
+        ...
+
+    def waiting(self, thread: Thread, envelope: Envelope) -> AbstractContextManager[None]:
+        """Note that the handler of a message waits for another agent or a child, and lend its worker thread out."""
         ...
 
     async def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: "Birth") -> Thread:

@@ -39,11 +39,13 @@ class InForce:
         agents: All agents by name; the mapping itself is replaced, never changed.
         bounds: Structural bounds.
         runs: The runs that have begun with these agents.
+        paused: Agents that an operator has told to wait.
     """
 
-    __slots__ = ("agents", "bounds", "runs")
+    __slots__ = ("agents", "bounds", "paused", "runs")
 
     def __init__(self, agents: Mapping[str, Agent], bounds: Bounds) -> None:
+        self.paused: set[str] = set()
         self.put(agents, bounds)
 
     def put(self, agents: Mapping[str, Agent], bounds: Bounds) -> None:

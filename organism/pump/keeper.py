@@ -9,6 +9,7 @@ import msgspec
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.approvals import Approval, Waits
 from organism.bus.dead_letters import DeadLetter
+from organism.bus.lanes import Lane
 from organism.bus.records import (
     ANSWER,
     CHILD,
@@ -34,7 +35,7 @@ from organism.bus.records import (
     TriedRecord,
     key,
 )
-from organism.bus.threads import Lane, Question, Thread
+from organism.bus.threads import Question, Thread
 from organism.clock import Clock
 from organism.errors import Shortfall
 from organism.journal import Drop, DropThread, Journal, Keep, Remember
@@ -142,7 +143,7 @@ class Keeper:
 
     def tried(self, lane: Lane, envelope: Envelope) -> None:
         """Keep how often a message was tried in vain, so that no crash gives it more attempts than it may have."""
-        record = TriedRecord(envelope.id, lane.attempts)
+        record = TriedRecord(envelope.id, (lane.tries or {}).get(envelope.id, 0))
         self._keep(key(TRIED, envelope.id), envelope.thread_id, record)
 
     def parked(self, envelope: Envelope, waits: Waits) -> None:
@@ -158,7 +159,7 @@ class Keeper:
     def done(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
         """Let go of a message and of all that was kept so that it could be run again; keep the agent's state."""
         self.gone(envelope)
-        if lane.attempts:
+        if lane.forget_tries(envelope):
             self._drop(key(TRIED, envelope.id), envelope.thread_id)
         if state != lane.stored:
             lane.stored = state

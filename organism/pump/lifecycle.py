@@ -5,7 +5,6 @@ or parked. Ending it takes its children, its tasks, its open calls and its budge
 once.
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -14,26 +13,25 @@ import anyio.abc
 from organism.amounts import NS_PER_S
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import thread_of
-from organism.bus.threads import Lane, Thread
+from organism.bus.lanes import Lane
+from organism.bus.threads import Thread
 from organism.clock import Clock
 from organism.errors import ConfigError, Shortfall, ThreadClosedError
 from organism.ids import THREAD_ID
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.pump.budget_warnings import BudgetWarnings
 from organism.pump.delivery import Delivery, Hooks
+from organism.pump.ended import EndedThreads
+from organism.pump.in_force import InForce
 from organism.pump.leash import Leash
+from organism.pump.standstill import Standstill
+from organism.pump.thread_events import thread_closed, thread_opened
+from organism.pump.waiting import WaitingMessages
 from organism.pump.workers import Workers
 from organism.router.router import LLMRouter
 from organism.tables import remove
-from organism.tracing import trace_id_of
-from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
+from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadResumed
 from organism.usage.outbox import Outbox
-
-_CLOSED_IDS_KEPT = 10_000
-"""So many ids of closed threads are known without asking the journal, which has all of them after its next commit."""
-
-_RESULTS_KEPT = 1000
-"""So many results are kept for those who ask for them late."""
 
 
 class NotRunningError(RuntimeError):
@@ -52,11 +50,15 @@ class Lifecycle:
         router: Knows their open calls.
         outbox: Takes the events.
         clock: Tells what is due.
+        in_force: Knows which agents are paused.
         work: Handles the first message of a lane.
 
     Attributes:
         keeper: Keeps threads in the journal.
+        ended: The threads that have ended.
         warnings: Tells threads of thresholds.
+        waiting: Lets messages go on that wait for budget or a person.
+        standstill: Lets time stand still where something is paused.
     """
 
     def __init__(
@@ -66,21 +68,31 @@ class Lifecycle:
         router: LLMRouter,
         outbox: Outbox,
         clock: Clock,
+        in_force: InForce,
         work: Callable[[Thread, Lane, Leash], Awaitable[bool]],
     ) -> None:
         self._workers: Workers | None = None
         self._delivery = delivery
-        delivery.hooks = Hooks(start_lane=self.start_lane, defer=self.defer)
         self._registry = registry
         self._router = router
         self.keeper = delivery.keeper
         self._outbox = outbox
         self._clock = clock
         self._work = work
+        self._in_force = in_force
+        self._restored = False
         self._threads: dict[str, Thread] = {}
         self.warnings = BudgetWarnings(registry, self.find, delivery, outbox)
-        self._closed: OrderedDict[str, None] = OrderedDict()
-        self._results: OrderedDict[str, ThreadResult] = OrderedDict()
+        self.waiting = WaitingMessages(self._threads, registry, self.keeper, self.start_lane)
+        self.standstill = Standstill(self._threads, registry, router, self.keeper, in_force)
+        delivery.hooks = Hooks(
+            start_lane=self.start_lane,
+            defer=self.defer,
+            stepped_aside=self.waiting.note,
+            take_up=self.waiting.take_up_message,
+            held_up=self.standstill.holds_up,
+        )
+        self.ended = EndedThreads(self.keeper)
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -117,21 +129,10 @@ class Lifecycle:
         thread = self._threads.get(thread_id)
         return thread.labels if thread is not None else {}
 
-    def result(self, thread_id: str) -> ThreadResult | None:
-        """Return the result of a thread that has ended not too long ago."""
-        return self._results.get(thread_id)
-
-    def remember(self, thread_id: str, result: ThreadResult) -> None:
-        """Keep how a thread ended, for a while."""
-        self._note_closed(thread_id)
-        self._results[thread_id] = result
-        if len(self._results) > _RESULTS_KEPT:
-            self.keeper.forget_ended(self._results.popitem(last=False)[0])
-
     def has_closed(self, thread_id: str) -> bool:
         """Whether a thread of that name has ended, as far as is remembered, or is about to."""
         ending = self._threads.get(thread_id)
-        return thread_id in self._closed or (ending is not None and ending.status == "closing")
+        return self.ended.knows(thread_id) or (ending is not None and ending.status == "closing")
 
     def close_lost(self) -> int:
         """Tell of the end of every thread that the journal has an account of but that could not be taken up."""
@@ -141,33 +142,13 @@ class Lifecycle:
             reason = "what the journal has kept of it could not be taken up at the start, and is set aside"
             result = ThreadResult(thread_id=thread_id, outcome="failed", outputs=(), budget=final, reason=reason)
             self.keeper.lost(result)
-            self.remember(thread_id, result)
+            self.ended.remember(thread_id, result)
             self._outbox.emit(
                 ThreadClosed(
                     thread_id=thread_id, root_thread_id=thread_id, outcome="failed", budget=final, reason=reason
                 )
             )
         return len(finals)
-
-    async def look_up(self, thread_id: str | None) -> None:
-        """Ask the journal whether a thread of that name has ended, for the checks that follow and may not wait.
-
-        Ids of threads that ended lately are in memory, until long after the journal has them.
-
-        Raises:
-            JournalError: If it cannot be read.
-        """
-        if thread_id is None or not THREAD_ID.fullmatch(thread_id):
-            return
-        if thread_id in self._closed or thread_id in self._threads:
-            return
-        if await self.keeper.was_used(thread_id):
-            self._note_closed(thread_id)
-
-    def _note_closed(self, thread_id: str) -> None:
-        self._closed[thread_id] = None
-        if len(self._closed) > _CLOSED_IDS_KEPT:
-            self._closed.popitem(last=False)
 
     def check_id(self, thread_id: str) -> None:
         """Refuse an id that cannot be a thread's, or was one.
@@ -179,23 +160,14 @@ class Lifecycle:
             raise ConfigError(
                 f"{thread_id!r} cannot be a thread's id: use letters, digits, '-', '_', at most 64 in all"
             )
-        if thread_id in self._threads or thread_id in self._closed:
+        if thread_id in self._threads or self.ended.knows(thread_id):
             raise ConfigError(f"thread {thread_id!r} exists or has existed; a thread's id is never used again")
 
     def begin(self, thread: Thread, envelope: Envelope | None = None) -> None:
         """Open a thread with its first message; a standing one has none."""
         self._threads[thread.id] = thread
         self.keeper.thread(thread)
-        self._outbox.emit(
-            ThreadOpened(
-                thread_id=thread.id,
-                root_thread_id=thread.root,
-                entry=thread.entry,
-                parent_thread_id=thread.parent,
-                labels=thread.labels,
-                trace_id=trace_id_of(thread.origin.trace),
-            )
-        )
+        self._outbox.emit(thread_opened(thread))
         if envelope is not None:
             self._delivery.accept(thread, envelope)
 
@@ -215,7 +187,11 @@ class Lifecycle:
         self._workers = Workers(tasks, self._work, self.look) if tasks is not None else None
 
     def start_lane(self, thread: Thread, lane: Lane) -> None:
-        """Set a lane to work, unless somebody does or its thread cannot."""
+        """Set a lane to work, unless somebody does or its thread cannot; one that waits goes on with what need not."""
+        if lane.agent in self._in_force.paused:
+            self.standstill.note(thread)
+        if thread.status == "blocked" and self._restored:
+            self._reopen(thread)
         if thread.status == "open" and not lane.running:
             if self._workers is None:
                 raise NotRunningError
@@ -224,7 +200,7 @@ class Lifecycle:
     def defer(self, thread: Thread, envelope: Envelope) -> None:
         """Deliver a message when it is due; its thread stays open for it."""
         thread.timed[envelope.id] = envelope
-        if thread.status == "open":
+        if not thread.stopping:
             self._running.start_soon(self._deliver_later, thread, envelope)
 
     async def _deliver_later(self, thread: Thread, envelope: Envelope) -> None:
@@ -238,20 +214,22 @@ class Lifecycle:
 
     def look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""
-        if thread.status == "paused" and not thread.running and not thread.called:
-            self._registry.pause_time(thread.id)
+        if thread.frozen_since is not None:
+            self.standstill.note(thread)
         if thread.status != "open" or thread.standing:
             thread.note_change()
             return
         if thread.busy:
             return
         if (waits := thread.parked) is not None:
+            if self.waiting.goes_on_by_itself(thread):
+                return
             thread.status = "blocked"
             thread.blocked_by = waits
             self._registry.pause_time(thread.id)
             self.keeper.thread(thread)
             if isinstance(waits, Shortfall):
-                agent = next(lane.agent for lane in thread.lanes.values() if lane.parked is waits)
+                agent = next(lane.agent for lane in thread.lanes.values() if lane.aside)
                 self._outbox.emit(
                     ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=waits)
                 )
@@ -266,30 +244,18 @@ class Lifecycle:
             else:
                 self._finish(thread, outcome, reason)  # there is nothing to wait for, and so no need of a task
 
-    def unpark(self, thread: Thread) -> None:
-        """Let a thread's parked messages go on, first those that were parked first."""
-        if thread.status == "blocked":
-            thread.status = "open"
-            thread.blocked_by = None
-            self._registry.resume_time(thread.id)
-            self.keeper.thread(thread)
-            self._outbox.emit(ThreadResumed(thread_id=thread.id, root_thread_id=thread.root))
-        for question in thread.questions.values():
-            question.parked = None
-        for lane in thread.lanes.values():
-            if lane.parked is not None:
-                lane.parked = None
-                self.keeper.unparked(lane.queue[0])
-            if lane.runnable:
-                self.start_lane(thread, lane)
-        thread.note_change()
-        if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
-            self.unpark(parent)
+    def _reopen(self, thread: Thread) -> None:
+        thread.status = "open"
+        thread.blocked_by = None
+        self._registry.resume_time(thread.id)
+        self.keeper.thread(thread)
+        self._outbox.emit(ThreadResumed(thread_id=thread.id, root_thread_id=thread.root))
 
     def pause(self, thread: Thread) -> None:
-        """Start nothing more of a thread; its wall time stands still once what runs of it is done."""
+        """Start nothing more of a thread; its wall time stands still once what runs of it is done, or only waits."""
         thread.status = "paused"
         self.keeper.thread(thread)
+        self.standstill.note(thread)
         self.look(thread)
 
     def go_on(self, thread: Thread) -> None:
@@ -301,21 +267,29 @@ class Lifecycle:
         if thread.status == "closing":
             outcome, reason = thread.ending or ("completed", None)
             self._running.start_soon(self._end, thread, outcome, reason)
-        if thread.status in ("dormant", "paused"):
-            for envelope in thread.timed.values():
-                self._running.start_soon(self._deliver_later, thread, envelope)
-        if thread.status != "dormant":
             return
-        self._open(thread)
+        for envelope in thread.timed.values():
+            self._running.start_soon(self._deliver_later, thread, envelope)
+        if thread.status == "dormant":
+            self._open(thread)
+        for lane in thread.lanes.values():
+            if lane.runnable:
+                self.start_lane(thread, lane)
+
+    def restored(self) -> None:
+        """From now on threads that wait may go on: all that the journal has kept is there."""
+        self._restored = True
 
     def _open(self, thread: Thread) -> None:
         thread.status = "open"
         if not thread.standing or thread.called:
             self._registry.resume_time(thread.id)
+        thread.time_stands = False
         self.keeper.thread(thread)
         for lane in thread.lanes.values():
             if lane.runnable:
                 self.start_lane(thread, lane)
+        self.standstill.note(thread)
         self.look(thread)
 
     async def halt(self) -> None:
@@ -323,6 +297,7 @@ class Lifecycle:
         for thread in self.all():
             if thread.status == "open":
                 thread.status = "dormant"
+            thread.halting = True
             for scope in list(thread.scopes):
                 scope.cancel()
         for thread in self.all():
@@ -374,23 +349,13 @@ class Lifecycle:
             thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=final, reason=reason
         )
         self.keeper.ended(thread, thread.result)
-        self.remember(thread.id, thread.result)
-        self._outbox.emit(
-            ThreadClosed(
-                thread_id=thread.id,
-                root_thread_id=thread.root,
-                outcome=outcome,
-                budget=final,
-                reason=reason,
-                entry=thread.entry,
-                opened_ns=thread.origin.opened_ns,
-                labels=thread.labels,
-                trace=thread.origin.trace,
-                parent_trace=thread.origin.parent_trace,
-            )
-        )
+        self.ended.remember(thread.id, thread.result)
+        self._outbox.emit(thread_closed(thread, thread.result))
         self.warnings.tell(closed.warnings)
         thread.note_change()
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             parent.children.discard(thread.id)
+            if thread.origin.spawned_by is not None:
+                self.waiting.take_up_message(parent, thread.origin.spawned_by[0])
+            self.standstill.note(parent)
             self.look(parent)

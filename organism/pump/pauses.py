@@ -1,7 +1,8 @@
 """What operators have told to wait: threads, and agents in all threads.
 
 Pausing is gentle: a handler that runs finishes its message, and what it sends is delivered; the next one of its lane
-waits. Messages are still accepted, so the outside notices nothing but the wait.
+waits. Messages are still accepted, so the outside notices nothing but the wait. Nothing fails because of it: deadlines
+of handlers and questions stand still, what failed is tried again afterwards, and full mailboxes are waited for.
 """
 
 from organism.bus.threads import Thread
@@ -47,8 +48,7 @@ class Pauses:
     def release_blocked(self) -> None:
         """Let everything go on that waits for budget: for when limits refuse no more."""
         for thread in self._life.all():
-            if any(isinstance(lane.parked, Shortfall) for lane in thread.lanes.values()):
-                self._life.unpark(thread)
+            self._life.waiting.unpark(thread, lambda waits: isinstance(waits, Shortfall))
 
     def pause_agent(self, agent: str) -> None:
         """Have an agent take no more messages, in any thread.
@@ -58,6 +58,7 @@ class Pauses:
         """
         self._check(agent)
         self._supervisor.paused.add(agent)
+        self._note(agent)
 
     def resume_agent(self, agent: str) -> None:
         """Let an agent take messages again, whether it was paused or had stopped after too many failures.
@@ -72,11 +73,18 @@ class Pauses:
             lane = thread.lanes.get(agent)
             if lane is not None and lane.runnable:
                 self._life.start_lane(thread, lane)
+        self._note(agent)
 
     @property
     def paused_agents(self) -> frozenset[str]:
         """The agents that stand still by order."""
         return frozenset(self._supervisor.paused)
+
+    def _note(self, agent: str) -> None:
+        """Let the time of all threads stand still or run on that have something for an agent."""
+        for thread in self._life.all():
+            if agent in thread.lanes and thread.status in ("open", "blocked", "paused"):
+                self._life.standstill.note(thread)
 
     def _check(self, agent: str) -> None:
         names = self._supervisor.names

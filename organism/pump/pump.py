@@ -8,7 +8,8 @@ Architecture invariant: the pump never reads a payload and never talks to a prov
 all the pump knows of it is that a message may have to wait.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -104,7 +105,7 @@ class Pump:
         self._keeper = Keeper(journal, registry, clock)
         self._delivery = Delivery(self._in_force, outbox, self._keeper, clock, self._envelopes)
         self._supervisor = Supervisor(self, self._in_force, self._delivery, outbox, clock, self._activity)
-        self._life = Lifecycle(self._delivery, registry, router, outbox, clock, self._supervisor.work)
+        self._life = Lifecycle(self._delivery, registry, router, outbox, clock, self._in_force, self._supervisor.work)
         self.approvals = Approvals(self._life, self._keeper, outbox)
         self.allowances = Allowances(registry, self._life, outbox)
         self.pauses = Pauses(self._life, self._supervisor)
@@ -176,9 +177,12 @@ class Pump:
             only: The roots of those that go on; the others stay as they are. All when not given.
         """
         self._keeper.started()
+        self._life.restored()
         for thread in self._life.all():
             if only is None or thread.root in only:
                 self._life.take_up(thread)
+        for thread in self._life.all():
+            self._life.waiting.note(thread)  # the calls that held its room have been resolved meanwhile
 
     async def look_up(self, thread_id: str | None) -> None:
         """Ask the journal whether a thread of that name has ended, so that :meth:`open_thread` knows.
@@ -186,7 +190,8 @@ class Pump:
         Raises:
             JournalError: If it cannot be read.
         """
-        await self._life.look_up(thread_id)
+        if self._life.find(thread_id or "") is None:
+            await self._life.ended.look_up(thread_id)
 
     def open_thread(
         self,
@@ -256,7 +261,7 @@ class Pump:
 
     def result(self, thread_id: str) -> ThreadResult | None:
         """Return how a thread ended; ``None`` if it is open, was never, or ended long ago."""
-        return self._life.result(thread_id)
+        return self._life.ended.result(thread_id)
 
     async def wait_rest(self, thread_id: str) -> ThreadResult | ThreadView:
         """Wait until a thread has ended or waits for budget, and return its result or a look at it.
@@ -264,7 +269,7 @@ class Pump:
         Raises:
             ThreadClosedError: If no such thread is open, or it has ended long ago.
         """
-        if (ended := self._life.result(thread_id)) is not None:
+        if (ended := self._life.ended.result(thread_id)) is not None:
             return ended
         thread = self._life.get(thread_id, closing=True)
         while thread.result is None:
@@ -281,7 +286,7 @@ class Pump:
         Raises:
             ThreadClosedError: If no such thread is open, or it has ended long ago.
         """
-        if (ended := self._life.result(thread_id)) is not None:
+        if (ended := self._life.ended.result(thread_id)) is not None:
             return ended
         thread = self._life.get(thread_id, closing=True)
         return await self._life.close(thread, "terminated", reason)
@@ -361,6 +366,12 @@ class Pump:
         thread.know(question)
         await self._delivery.deliver(thread, envelope)
         return question
+
+    @contextmanager
+    def waiting(self, thread: Thread, envelope: Envelope) -> Iterator[None]:
+        """Note that the handler of a message waits for another agent or a child, and lend its worker thread out."""
+        with self.worker_pool.lending(), self._life.standstill.waiting(thread, envelope.id):
+            yield
 
     async def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: Birth) -> Thread:
         """Open a child thread of a handler, or find the one its earlier run has opened."""

@@ -61,8 +61,9 @@ class Replacing:
             lane.joining = None
             for envelope in sorted(joining, key=lambda envelope: envelope.created_ns):
                 self._delivery.place(thread, envelope)  # the companions it waits for may be others now, or none
-        if any(lane.parked is not None for lane in gone):
-            self._life.unpark(thread)
+        waits = [each.waits for lane in gone for each in lane.waiting]
+        if waits:
+            self._life.waiting.unpark(thread, lambda why: why in waits)
         if thread.status != "open":
             return
         for lane in tuple(thread.lanes.values()):

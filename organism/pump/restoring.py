@@ -11,6 +11,7 @@ import structlog
 
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.bus.dead_letters import DeadLetter
+from organism.bus.lanes import Lane
 from organism.bus.records import (
     ANSWER,
     CHILD,
@@ -34,7 +35,7 @@ from organism.bus.records import (
     ThreadRecord,
     TriedRecord,
 )
-from organism.bus.threads import Lane, Origin, Question, Thread
+from organism.bus.threads import Origin, Question, Thread
 from organism.errors import DeliveryError, UnknownRecipientError
 from organism.journal import Piece, Pieces
 from organism.messages import Envelope, EnvelopeHead, Message, MessageRegistry, PayloadError, Text, ThreadResult
@@ -99,7 +100,7 @@ def restore(pieces: Pieces, to: Restorer) -> None:
             _restore_thread(record, to)
     for piece, closed in pieces.read(CLOSED, ResultRecord):
         with pieces.placing(piece):
-            to.life.remember(closed.thread_id, _result(closed, to.messages))
+            to.life.ended.remember(closed.thread_id, _result(closed, to.messages))
     for piece, result in pieces.read(CHILD, ResultRecord):
         with pieces.placing(piece):
             _restore_child_result(_thread(to, piece), result, to.messages)
@@ -259,20 +260,17 @@ def _restore_heads(pieces: Pieces, to: Restorer, were_running: set[str]) -> None
         for lane in thread.lanes.values():
             if not lane.queue:
                 continue
-            lane.parked = next((parked[envelope.id] for envelope in lane.queue if envelope.id in parked), None)
-            if lane.parked is not None:
-                if (question := thread.questions.get(lane.queue[0].reply_to or "")) is not None:
-                    question.parked = lane.parked  # its asker waits for budget too, not for a reply
-                continue
+            known: dict[str, int] = {envelope.id: tried[envelope.id] for envelope in lane.queue if envelope.id in tried}
+            lane.tries = known or None
+            for envelope in tuple(lane.queue):
+                if (waits := parked.get(envelope.id)) is not None:
+                    lane.step_aside(envelope, waits)
+                    if (question := thread.questions.get(envelope.reply_to or "")) is not None:
+                        question.parked = waits  # its asker waits for budget too, not for a reply
             lane.hurry_notes()
-            lane.attempts = tried.get(lane.queue[0].id, 0)
-            if died and thread.id in were_running:
-                _count_attempt(lane, to.keeper)
-
-
-def _count_attempt(lane: Lane, keeper: Keeper) -> None:
-    lane.attempts += 1
-    keeper.tried(lane, lane.queue[0])
+            if died and thread.id in were_running and lane.queue:
+                lane.count_try(lane.queue[0])
+                to.keeper.tried(lane, lane.queue[0])
 
 
 def _envelope(body: bytes, messages: MessageRegistry) -> Envelope:

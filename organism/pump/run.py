@@ -16,7 +16,8 @@ import anyio
 
 from organism.agents.agent import Agent, Output, is_async
 from organism.agents.context import Context
-from organism.bus.threads import Lane, Thread
+from organism.bus.lanes import Lane
+from organism.bus.threads import Thread
 from organism.error_text import defined_at
 from organism.messages import Envelope, Message
 from organism.pump.deadlines import Deadline
@@ -158,7 +159,7 @@ class Run:
 
     def _set_deadline(self) -> None:
         host, timeout_s = self._runner.services.host, self._runner.agent.timeout_s
-        self._deadline = host.deadlines.set(timeout_s, self.cancel)
+        self._deadline = host.deadlines.set(timeout_s, self.cancel, self._thread)
 
     def _end_deadlines(self) -> None:
         if self._deadline is not None:

@@ -71,7 +71,8 @@ class StandingThreads:
 
     async def look_up(self, thread_id: str) -> None:
         """Ask the journal whether a thread of that name has ended, so that :meth:`open` knows."""
-        await self._life.look_up(thread_id)
+        if self._life.find(thread_id or "") is None:
+            await self._life.ended.look_up(thread_id)
 
     def open(
         self,

@@ -9,8 +9,10 @@ import structlog
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
 from organism.bus.approvals import Approval, Waits
+from organism.bus.lanes import Lane
+from organism.bus.records import BEGAN
 from organism.bus.routing import takes_by_name
-from organism.bus.threads import Lane, Thread
+from organism.bus.threads import Thread
 from organism.clock import Clock
 from organism.error_text import defined_at, describe, raised_at
 from organism.errors import BudgetExhaustedError, Shortfall, UnknownRecipientError
@@ -67,8 +69,11 @@ class Supervisor:
         self._intensity: dict[str, RestartIntensity] = {}
         self.stopped: dict[str, str] = {}
         """Agents that have failed too often and take no more messages, with the reason."""
-        self.paused: set[str] = set()
+
+    @property
+    def paused(self) -> set[str]:
         """Agents that an operator has told to wait."""
+        return self._in_force.paused
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,14 +94,15 @@ class Supervisor:
         mailbox.take(envelope.size)
         try:
             if not self._refused(thread, lane, envelope):
-                while not await self._attempt(thread, lane, envelope, leash) and not thread.stopping:
+                while not await self._attempt(thread, lane, envelope, leash) and self._tries_on(thread, lane):
                     pass
         except BaseException as error:
             if stops_task(error):
                 raise
             self._broke(thread, lane, envelope, error)
         finally:
-            if lane.handling is envelope:  # it waits for budget, or its thread is being ended: it is there as before
+            if lane.handling is envelope:  # it waits, or its thread is being ended or paused: it is there as before
+                lane.handling = None
                 mailbox.put_back(envelope.size)
         return self._can_work(thread, lane)
 
@@ -119,7 +125,11 @@ class Supervisor:
                 lane.pop()
 
     def _can_work(self, thread: Thread, lane: Lane) -> bool:
-        return thread.status == "open" and bool(lane.queue) and lane.parked is None and lane.agent not in self.paused
+        return thread.status == "open" and bool(lane.queue) and lane.agent not in self._in_force.paused
+
+    def _tries_on(self, thread: Thread, lane: Lane) -> bool:
+        """Whether a message whose run has failed is run again now; what is paused tries again when it goes on."""
+        return not thread.stopping and thread.status != "paused" and lane.agent not in self._in_force.paused
 
     def _refused(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
         """Be done with a message that no handler is to see; whether it is one."""
@@ -200,10 +210,10 @@ class Supervisor:
             # Nothing was wrong with the message; it goes on when there is room on the disk again.
             await undisturbed(partial(_pause, thread, BACKOFF_MAX_S))
             return False
-        lane.attempts += 1
+        attempts = lane.count_try(envelope)
         is_last_call_due = isinstance(error, BudgetExhaustedError) and error.shortfall.wrap_up
         again = is_last_call_due or worth_retrying(error) or self._replaced(agent)
-        if lane.attempts >= self._in_force.bounds.attempts or not again:
+        if attempts >= self._in_force.bounds.attempts or not again:
             self._give_up(thread, lane, envelope, error)
             return True
         if isinstance(error, BudgetExhaustedError) and is_last_call_due:
@@ -212,8 +222,8 @@ class Supervisor:
             self._park(thread, lane, envelope, error.shortfall)
             return True
         self._keeper.tried(lane, envelope)
-        self._log_failure(thread, envelope, lane.attempts, error)
-        await undisturbed(partial(_pause, thread, backoff_s(lane.attempts)))
+        self._log_failure(thread, envelope, attempts, error)
+        await undisturbed(partial(_pause, thread, backoff_s(attempts)))
         return False
 
     def _replaced(self, agent: Agent) -> bool:
@@ -228,8 +238,10 @@ class Supervisor:
         if lane.agent not in self._in_force.agents:
             self._give_up(thread, lane, envelope, UnknownRecipientError(lane.agent, self.names))
             return
-        lane.parked = waits
+        lane.step_aside(envelope, waits)
         self._keeper.parked(envelope, waits)
+        if self._host.router.memo.has_paid(thread.id, envelope.id):
+            self._keep_state(thread, lane, envelope)
         if isinstance(waits, Approval) and waits.message_id == envelope.id:
             self._outbox.emit(
                 ApprovalRequested(
@@ -240,14 +252,21 @@ class Supervisor:
                     what=waits.what,
                 )
             )
-        self._park_asker(thread, envelope)
+        self._park_asker(thread, envelope, waits)
+        self._delivery.hooks.stepped_aside(thread)
+
+    def _keep_state(self, thread: Thread, lane: Lane, envelope: Envelope) -> None:
+        """Keep what a message began with: others may change it, and what was paid is found by the same requests."""
+        steps = thread.steps.setdefault(envelope.id, {})
+        if BEGAN not in steps:
+            steps[BEGAN] = lane.stored
+            self._keeper.step(thread, envelope.id, BEGAN, lane.stored)
 
     def _complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
         """Mark a message done, and forget what was kept so that it could be run again."""
         lane.pop()
         lane.handling = None
         self._keeper.done(thread, lane, envelope, state)
-        lane.attempts = 0
         self._host.router.memo.forget(thread.id, envelope.id)
         if thread.steps:
             self._keeper.steps_used(thread, envelope.id)
@@ -276,11 +295,11 @@ class Supervisor:
             )
         )
 
-    def _park_asker(self, thread: Thread, envelope: Envelope) -> None:
+    def _park_asker(self, thread: Thread, envelope: Envelope, waits: Waits) -> None:
         """A question that waits for budget makes its asker wait too, instead of running into its deadline."""
         question = thread.questions.get(envelope.reply_to or "")
         if question is not None:
-            question.parked = thread.lane(envelope.recipient).parked
+            question.parked = waits
             question.wake()
 
     def _give_up(self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException) -> None:

@@ -1,12 +1,13 @@
 """What has to be done from time to time, whether or not a message comes: periods end, and ledgers grow long."""
 
-from collections.abc import Iterator
+from datetime import tzinfo
+from functools import partial
 
 import anyio
 
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import has_windows, is_over
-from organism.bus.threads import Thread
+from organism.bus.approvals import Waits
 from organism.clock import Clock
 from organism.errors import Shortfall
 from organism.pump.lifecycle import Lifecycle
@@ -24,16 +25,14 @@ async def keep_up(life: Lifecycle, registry: ThreadBudgetRegistry, clock: Clock,
         return
     while True:
         await anyio.sleep(_LOOK_S)
-        for thread in list(_released(life, registry, clock)):
-            life.unpark(thread)
+        now_ns, time_zone = clock.now_ns(), registry.plan.time_zone
+        for thread in life.all():
+            if thread.status != "dormant":
+                life.waiting.unpark(thread, partial(_is_over, now_ns, time_zone))
         if durable:
             registry.checkpoint(_CHECKPOINT_ENTRIES)
 
 
-def _released(life: Lifecycle, registry: ThreadBudgetRegistry, clock: Clock) -> Iterator[Thread]:
-    """Yield the threads that wait for a day's or month's limit although that day or month is over."""
-    now_ns, time_zone = clock.now_ns(), registry.plan.time_zone
-    for thread in life.all():
-        waits = (lane.parked.account for lane in thread.lanes.values() if isinstance(lane.parked, Shortfall))
-        if thread.status != "dormant" and any(is_over(account, now_ns, time_zone) for account in waits):
-            yield thread
+def _is_over(now_ns: int, time_zone: tzinfo, waits: Waits) -> bool:
+    """Whether a message waits for a day's or month's limit although that day or month is over."""
+    return isinstance(waits, Shortfall) and is_over(waits.account, now_ns, time_zone)

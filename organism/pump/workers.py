@@ -9,7 +9,8 @@ from functools import partial
 import anyio.abc
 import anyio.lowlevel
 
-from organism.bus.threads import Lane, Thread
+from organism.bus.lanes import Lane
+from organism.bus.threads import Thread
 from organism.pump.guard import guarded_call
 from organism.pump.leash import Leash, meant_for_us, undisturbed
 from organism.tracing import working

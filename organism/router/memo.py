@@ -56,6 +56,10 @@ class Memo:
         paid = messages.get(message_id, {}).get(index)
         return paid.answer if paid is not None and paid.digest == digest else None
 
+    def has_paid(self, thread_id: str, message_id: str) -> bool:
+        """Whether any answer is remembered for a message."""
+        return bool(self._answers.get(thread_id, {}).get(message_id))
+
     def keep(self, thread_id: str, message_id: str, index: int, digest: str, answer: Answer) -> None:
         """Remember a paid answer until its message is done.
 

@@ -11,7 +11,7 @@ from organism.agents.context import Context
 from organism.control.orders import RECEIPT_DAYS, AlreadyDoneError, Order, Receipt, Receipts, TooManyKeysError
 from organism.errors import OrganismError, ThreadClosedError
 from organism.journal import Journal, Keep, Pieces
-from organism.pump import lifecycle
+from organism.pump import ended
 from organism.stores import memory
 from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite import SqliteJournal
@@ -98,8 +98,8 @@ def test_the_id_of_a_thread_that_ended_is_never_opened_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However it ended, however many have ended since, and after any number of restarts."""
-    monkeypatch.setattr(lifecycle, "_CLOSED_IDS_KEPT", 3)
-    monkeypatch.setattr(lifecycle, "_RESULTS_KEPT", 3)
+    monkeypatch.setattr(ended, "_CLOSED_IDS_KEPT", 3)
+    monkeypatch.setattr(ended, "_RESULTS_KEPT", 3)
     in_memory = MemoryJournal()
 
     def organism() -> Organism:

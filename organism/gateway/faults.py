@@ -57,12 +57,24 @@ _KNOWN: dict[type[OrganismError], tuple[int, Kind, str]] = {
 """Everything else that organism raises on purpose is a mistake in the request."""
 
 
+HELD_AGAIN_S = 10.0
+"""Seconds after which a call may fit that is refused only for what other calls hold; it has waited in line for more."""
+
+_PAYMENT_REQUIRED = 402
+
+
 def _exhausted(error: BudgetExhaustedError) -> Fault:
+    """Say that there is no money, in the one way that makes most clients stop at once and show the sentence.
+
+    Most programs try again for minutes after a 429, whatever its headers say, and nearly none after a 402: measured
+    with the clients of docs/GATEWAY.md. So a 429 is only for what comes back by itself and soon.
+    """
     short = error.shortfall
-    if short.dimension == "calls" or short.available <= 0 or short.held == 0:
-        remedy = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
-    else:
+    soon = short.held > 0 and short.needed <= short.limit - short.kept - short.spent
+    if soon:
         remedy = "wait for the calls under way, or have the operator raise the limit"
+    else:
+        remedy = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
     refusal = Refusal(
         scope=short.account,
         unit=_UNITS[short.dimension],
@@ -74,7 +86,19 @@ def _exhausted(error: BudgetExhaustedError) -> Fault:
         thread=error.thread_id,
         remedy=remedy,
     )
-    return Fault(status=429, kind="budget", code="insufficient_quota", message=str(error), retry=False, refusal=refusal)
+    message = f"budget exhausted in thread {error.thread_id}: {short}; {remedy}"
+    if soon:
+        return Fault(
+            status=429, kind="rate", code="budget_held", message=message, retry_after_s=HELD_AGAIN_S, refusal=refusal
+        )
+    return Fault(
+        status=_PAYMENT_REQUIRED,
+        kind="budget",
+        code="insufficient_quota",
+        message=message,
+        retry=False,
+        refusal=refusal,
+    )
 
 
 _UNITS: dict[Dimension, str] = {"tokens": "tokens", "usd": "nanousd", "seconds": "nanoseconds", "calls": "calls"}

@@ -172,7 +172,7 @@ async def test_a_limit_of_a_key_per_day_counts_all_its_threads(served: Serve) ->
     async with served(limits=plan) as gateway:
         await ask(gateway.client, "a")
         await ask(gateway.client, "b")
-        with pytest.raises(openai.RateLimitError) as refused:
+        with pytest.raises(openai.APIStatusError) as refused:
             await ask(gateway.client, "c")
 
         assert refused.value.body["organism"]["scope"].startswith("agent:ci@day:")
@@ -184,7 +184,7 @@ async def test_names_are_bounded_in_form_and_number(served: Serve) -> None:
     async with served(gateway={"threads": 2}) as gateway:
         await ask(gateway.client)
         await ask(gateway.client, "one")
-        with pytest.raises(openai.RateLimitError) as refused:
+        with pytest.raises(openai.APIStatusError) as refused:
             await ask(gateway.client, "two")
         assert refused.value.code == "too_many_threads"
         with pytest.raises(openai.BadRequestError):
@@ -200,7 +200,7 @@ async def test_a_thread_that_nobody_uses_makes_room_for_another(served: Serve) -
             await ask(gateway.client, name)
             clock.advance(60)
         await ask(gateway.client, "first")
-        with pytest.raises(openai.RateLimitError):
+        with pytest.raises(openai.APIStatusError):
             await ask(gateway.client, "third")
         clock.advance(3601)
         await ask(gateway.client, "third")
@@ -245,7 +245,7 @@ async def test_an_operator_raises_pauses_and_ends_it_like_any_thread(served: Ser
     """What an operator does to a thread is felt by the program at once, in words that say what happened."""
     async with served(limits=Limits(calls=1)) as gateway:
         await ask(gateway.client)
-        with pytest.raises(openai.RateLimitError):
+        with pytest.raises(openai.APIStatusError):
             await ask(gateway.client)
         shown = (await gateway.operator.get("/v1/threads")).json()["threads"][0]
         assert (shown["thread_id"], shown["state"], shown["budget"]["spent"]["calls"]) == ("key-ci", "open", 1)
@@ -279,7 +279,7 @@ async def test_what_was_spent_outlives_the_process(served: Serve, tmp_path: Path
         states = {view.thread_id: view.status for view in gateway.organism.threads()}
         assert states == {"key-ci": "open", "named": "paused"}
         await ask(gateway.client)
-        with pytest.raises(openai.RateLimitError):
+        with pytest.raises(openai.APIStatusError):
             await ask(gateway.client)
         with pytest.raises(openai.PermissionDeniedError) as refused:
             await ask(gateway.client.with_options(api_key=OTHER_KEY), "named")
@@ -296,7 +296,7 @@ async def test_many_at_once_never_spend_more_than_the_limit(served: Serve) -> No
             nonlocal refused
             try:
                 await ask(gateway.client, max_tokens=20)
-            except openai.RateLimitError:
+            except openai.APIStatusError:
                 refused += 1
 
         async with anyio.create_task_group() as tasks:

@@ -79,9 +79,9 @@ async def test_what_cannot_be_embedded_is_refused_by_its_name(served: Serve, cha
 
 
 async def test_exhausted_budget_and_failures_are_said_as_for_answers(served: Serve) -> None:
-    """429 with every number where the budget is spent; a provider's failure is charged and not worth another try."""
+    """402 with every number where the budget is spent; a provider's failure is charged and not worth another try."""
     async with served([HTTPStep(body="<html>")], limits=Limits(tokens=100)) as gateway:
-        with pytest.raises(openai.RateLimitError) as refused:
+        with pytest.raises(openai.APIStatusError) as refused:
             await gateway.client.embeddings.create(model="main", input="a " * 500)
         with pytest.raises(openai.APIStatusError) as failed:
             await gateway.client.embeddings.create(model="main", input="a b")

@@ -332,16 +332,17 @@ async def test_what_cannot_be_honoured_is_refused_by_its_name(served: Serve, cha
 
 
 async def test_exhausted_budget_is_the_formats_own_refusal(served: Serve) -> None:
-    """429 in the shape that clients know, with every number, and the word that trying again is no use."""
+    """402 in the shape that clients know, with every number, and the word that trying again is no use."""
     async with served(limits=Limits(tokens=30)) as gateway, claude(gateway) as client:
-        with pytest.raises(anthropic.RateLimitError) as caught:
+        with pytest.raises(anthropic.APIStatusError) as caught:
             await client.messages.create(
                 model="main", max_tokens=99, messages=[{"role": "user", "content": "a " * 500}]
             )
 
         assert caught.value.response.headers["x-should-retry"] == "false"
         body: Any = caught.value.body
-        assert (body["type"], body["error"]["type"]) == ("error", "rate_limit_error")
+        assert (body["type"], body["error"]["type"]) == ("error", "billing_error")
+        assert caught.value.status_code == 402
         assert body["request_id"] == caught.value.request_id
         numbers = body["error"]["organism"]
         assert (numbers["scope"], numbers["unit"], numbers["limit"]) == ("thread:key-ci", "tokens", 30)

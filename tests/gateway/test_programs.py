@@ -50,6 +50,6 @@ async def test_program_runs_unchanged_until_its_thread_has_spent_everything(serv
         assert got["said"] == ["There is rain in Oslo."] * 4
         spent = gateway.organism.budgets.budget("key-ci").spent
         assert (spent.calls, spent.tokens) == (8, gateway.provider.billed.total)
-        assert got["refused"]["status"] == 429
+        assert got["refused"]["status"] == 402
         assert "budget exhausted in thread key-ci" in got["refused"]["text"]
         assert len(gateway.provider.requests) == 8

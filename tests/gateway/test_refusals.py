@@ -36,16 +36,17 @@ async def counted(gateway: Any) -> AsyncIterator[tuple[openai.AsyncOpenAI, list[
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_spent_budget_is_a_429_with_every_number_and_is_not_tried_again(served: Serve, stream: bool) -> None:
+async def test_a_spent_budget_is_a_402_with_every_number_and_is_not_tried_again(served: Serve, stream: bool) -> None:
     """The refusal is OpenAI's own shape, streamed or not; the official client asks once and pays nothing."""
     async with served(limits=Limits(tokens=60)) as gateway, counted(gateway) as (client, sent):
-        with pytest.raises(openai.RateLimitError) as refused:
+        with pytest.raises(openai.APIStatusError) as refused:
             await client.chat.completions.create(model="main", messages=HI, max_tokens=30, stream=stream)
 
         assert len(sent) == 1
         assert gateway.provider.requests == []
         error = refused.value
-        assert (error.code, error.type) == ("insufficient_quota", "insufficient_quota")
+        assert (error.status_code, error.code, error.type) == (402, "insufficient_quota", "insufficient_quota")
+        assert "organism budget raise thread:key-ci --tokens" in error.message
         numbers = error.body["organism"]
         assert numbers["scope"] == "thread:key-ci"
         assert (numbers["unit"], numbers["limit"], numbers["used"], numbers["held"]) == ("tokens", 60, 0, 0)
@@ -95,7 +96,7 @@ async def test_the_last_call_is_made_from_what_is_kept_for_it(served: Serve) -> 
         create = gateway.client.chat.completions.create
         await create(model="main", messages=HI, max_tokens=1900)
         last = await create(model="main", messages=HI, max_tokens=100)
-        with pytest.raises(openai.RateLimitError):
+        with pytest.raises(openai.APIStatusError):
             await create(model="main", messages=HI, max_tokens=100)
 
         assert last.choices[0].message.content == "that is all"

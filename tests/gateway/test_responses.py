@@ -183,9 +183,9 @@ async def test_an_answer_that_was_cut_says_so(served: Serve) -> None:
 
 
 async def test_refusals_and_failures_are_the_formats_own(served: Serve) -> None:
-    """A spent budget is a 429 before the stream begins; what breaks in its middle is an error event that is raised."""
+    """A spent budget is a 402 before the stream begins; what breaks in its middle is an error event that is raised."""
     async with served(limits=Limits(tokens=10)) as gateway:
-        with pytest.raises(openai.RateLimitError) as refused:
+        with pytest.raises(openai.APIStatusError) as refused:
             await gateway.client.responses.create(model="main", input="hi", stream=True)
         assert refused.value.body["organism"]["scope"] == "thread:key-ci"
     async with served([HTTPStep(text="one two three four", fault="cut", fault_after=3)]) as gateway:

@@ -10,7 +10,7 @@ _TYPES: dict[Kind, str] = {
     "permission": "permission_error",
     "not_found": "not_found_error",
     "too_large": "request_too_large",
-    "budget": "rate_limit_error",
+    "budget": "billing_error",
     "rate": "rate_limit_error",
     "upstream": "api_error",
     "unavailable": "overloaded_error",

@@ -6,8 +6,14 @@ from typing import Self
 
 import anyio
 import anyio.abc
+import structlog
 
 from organism.agents.tools import ToolServer
+
+_log = structlog.get_logger("organism.tools")
+
+_AGAIN_S = 1.0
+"""Until the task of a server that has failed is begun anew."""
 
 
 class ToolServers:
@@ -72,5 +78,11 @@ class ToolServers:
 
 
 async def _run(server: ToolServer, scope: anyio.CancelScope) -> None:
+    """Keep a server's task going: one that fails must not take the others and the organism with it."""
     with scope:
-        await server.run()
+        while True:
+            try:
+                return await server.run()
+            except Exception as error:  # noqa: BLE001 - whatever a foreign server raises is its own
+                _log.exception("tool_server_task_failed", server=server.name, error=type(error).__name__)
+            await anyio.sleep(_AGAIN_S)

@@ -42,3 +42,64 @@ def test_every_test_says_what_it_promises(path: Path) -> None:
     for node in ast.walk(tree(path)):
         if isinstance(node, FUNCTIONS) and node.name.startswith("test_"):
             assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+WRITERS = {"cli/output.py", "cli/terminal.py"}
+"""The only modules of the command line that write."""
+
+OTHER_WRITERS = {
+    "__main__.py",  # a file of our own
+    "exporters/logs.py",  # which cleans each line
+    "providers/local_server.py",  # to the process that has started it
+    "testing/kill_points.py",
+}
+
+
+def dotted(node: ast.expr) -> str:
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_two_modules_print(path: Path) -> None:
+    """Text from outside cannot reach a terminal but through the modules that make it harmless."""
+    name = path.relative_to(ROOT / "organism").as_posix()
+    if name in WRITERS | OTHER_WRITERS:
+        return
+    for node in ast.walk(tree(path)):
+        imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        imported += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not any(module.partition(".")[0] == "rich" for module in imported), f"{name}: draw with cli/terminal.py"
+        if isinstance(node, ast.Attribute):
+            assert dotted(node) not in {"sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer", "os.write"}, name
+        if isinstance(node, ast.Call):
+            assert dotted(node.func) != "print", f"{name}:{node.lineno}: print with cli/output.py"
+            assert not dotted(node.func).endswith(".print"), f"{name}:{node.lineno}: use Terminal.say or Terminal.show"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "organism" / "cli").glob("*.py")), ids=lambda path: path.name)
+def test_templates_of_what_is_drawn_are_written_in_the_code(path: Path) -> None:
+    """Markup is never put together from values: those go into a template's places, where they are only text."""
+    if path.name == "terminal.py":
+        return
+    for node in ast.walk(tree(path)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = dotted(node.func)
+        assert called != "Markup", f"{path.name}:{node.lineno}: make markup with a template"
+        if called == "markup" or called.endswith((".say", "self._print")):
+            template = node.args[0]
+            constant = isinstance(template, ast.Constant) or (
+                isinstance(template, ast.Name) and template.id in {*constants(path), "template"}
+            )
+            assert constant, f"{path.name}:{node.lineno}: the template must be written here"
+
+
+def constants(path: Path) -> set[str]:
+    """Return names that are only ever given text that is written in the code."""
+    given: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    given.setdefault(target.id, []).append(node.value)
+    return {name for name, values in given.items() if all(isinstance(value, ast.Constant) for value in values)}

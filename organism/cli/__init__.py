@@ -189,7 +189,7 @@ def export_dashboards(folder: Path, *, json: Json = False) -> int:
     Args:
         folder: Where to; made if it is not there.
     """
-    from organism.cli.written import print_lines
+    from organism.cli.output import print_lines
     from organism.exporters.dashboards import export
 
     return print_lines([str(path) for path in export(folder)], as_json=json)
@@ -271,10 +271,10 @@ def fetch(name: str = "smollm2-135m", *, json: Json = False) -> int:
     Args:
         name: One of 'organism models list'.
     """
-    from organism.cli.written import print_lines
+    from organism.cli.output import note, print_lines
     from organism.providers.model_files import fetch as fetch_model
 
-    file = fetch_model(name, lambda line: print(line, file=sys.stderr))  # noqa: T201
+    file = fetch_model(name, note)
     return print_lines([str(file)], as_json=json)
 
 
@@ -311,6 +311,10 @@ def export_ledger(*, file: File = _FILE, state: Path | None = None, form: Litera
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    from organism.cli.output import write_anything, write_bug
+
+    write_anything()
+    sys.excepthook = write_bug
     sys.exit(call(sys.argv[1:]))
 
 

@@ -1,14 +1,12 @@
 """``organism send``, ``ask`` and ``events``: what goes into the daemon, and what comes out as it happens."""
 
-import json
-import sys
 from collections.abc import Sequence
 
 import msgspec
 
 from organism.cli import exits
 from organism.cli.client import Client
-from organism.cli.terminal import one_line, plain
+from organism.cli.output import complain, print_json, print_line, print_text
 from organism.control.views import Accepted
 from organism.errors import ConfigError
 from organism.usage.cloudevents import CloudEvent
@@ -47,8 +45,7 @@ def send(
     path = f"/v1/threads/{thread}/messages" if thread else "/v1/threads"
     if not wait:
         accepted = client.order(Accepted, "POST", path, body)
-        _print(msgspec.json.encode(accepted).decode() if as_json else accepted.thread_id)
-        return exits.OK
+        return print_json(accepted) if as_json else print_line(accepted.thread_id)
     # Following begins before sending, so that nothing the thread says can be missed.
     stream = client.follow(content=True)
     next(stream)
@@ -61,21 +58,21 @@ def send(
             case AgentSaid(recipient="user", text=said):
                 answers.append(said)
                 if not as_json:
-                    _print(plain(said))
+                    print_text(said)
             case ThreadBlocked(shortfall=shortfall):
-                sys.stderr.write(f"organism: thread {thread_id} waits for budget: {shortfall}\n")
+                complain(f"thread {thread_id} waits for budget: {shortfall}")
                 return exits.EXHAUSTED
             case ApprovalRequested(agent=agent, what=what):
-                sys.stderr.write(f"organism: {agent} waits for you to allow {one_line(what)}: organism approvals\n")
+                complain(f"{agent} waits for you to allow {what}: organism approvals")
             case ThreadClosed(outcome=outcome, reason=reason):
                 if as_json:
-                    _print(json.dumps({"answers": answers, **msgspec.to_builtins(envelope.data)}))
+                    print_json({"answers": answers, **msgspec.to_builtins(envelope.data)})
                 elif reason:
-                    sys.stderr.write(f"organism: {outcome}: {one_line(reason)}\n")
+                    complain(f"{outcome}: {reason}")
                 return exits.OK if outcome == "completed" else exits.FAILED
             case _:
                 pass
-    sys.stderr.write(f"organism: the daemon has stopped before thread {thread_id} ended\n")
+    complain(f"the daemon has stopped before thread {thread_id} ended")
     return exits.FAILED
 
 
@@ -99,9 +96,4 @@ def print_events(client: Client, wanted: Wanted) -> int:
 
 
 def _print_event(envelope: CloudEvent, wanted: Wanted) -> None:
-    _print(msgspec.json.encode(envelope if wanted.envelope else envelope.data).decode())
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    print_json(envelope if wanted.envelope else envelope.data)

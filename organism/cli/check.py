@@ -1,12 +1,7 @@
 """``organism check``, ``init`` and ``models``: look before anything runs."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import msgspec
-from rich.markup import escape
-from rich.table import Table
 
 from organism.amounts import Dimension, Limits, format_amount
 from organism.app import Organism
@@ -14,8 +9,9 @@ from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import limit_of
 from organism.cli import exits
 from organism.cli.gateway import gateway_settings
+from organism.cli.output import print_json, print_line
 from organism.cli.prices import unpriced_in_words, unpriced_routes
-from organism.cli.terminal import Terminal
+from organism.cli.terminal import Table, Terminal
 from organism.config.build_exporters import exports
 from organism.config.describe import (
     describe_agents,
@@ -48,31 +44,32 @@ def check_file(path: Path, environment: dict[str, str], *, as_json: bool = False
     exports(loaded, organism.clock.now_ns)  # finds events that do not exist, and secrets that can sign nothing
     config = loaded.config
     if as_json:
-        sys.stdout.write(_as_json(config, organism.budgets.plan) + "\n")
-        return exits.OK
+        return print_json(_as_json(config, organism.budgets.plan))
     console = Terminal()
-    console.print(f"[bold]{config.name}[/] mode {config.mode}, thresholds {', '.join(map(str, config.thresholds))} %")
-    console.print(_table(("agent", "is", "next", "waits for"), describe_agents(config)))
-    console.print(_table(("limit on", "is"), _limit_rows(organism.budgets.plan)))
-    console.print(_table(("model", "goes to", "by", "then"), describe_models(config)))
-    console.print(_table(("provider", "is", "takes", "may take", "rests"), describe_providers(config)))
+    console.say(
+        "[bold]{}[/] mode {}, thresholds {} %", config.name, config.mode, ", ".join(map(str, config.thresholds))
+    )
+    console.show(_table(("agent", "is", "next", "waits for"), describe_agents(config)))
+    console.show(_table(("limit on", "is"), _limit_rows(organism.budgets.plan)))
+    console.show(_table(("model", "goes to", "by", "then"), describe_models(config)))
+    console.show(_table(("provider", "is", "takes", "may take", "rests"), describe_providers(config)))
     if tools := describe_tools(config):
-        console.print(_table(("tool of", "is", "approval", "bounds"), tools))
+        console.show(_table(("tool of", "is", "approval", "bounds"), tools))
     if servers := describe_tool_servers(config):
-        console.print(_table(("MCP server", "is"), servers))
+        console.show(_table(("MCP server", "is"), servers))
     if keys := describe_keys(config):
-        console.print(_table(("gateway key", "spends from", "labels"), keys))
-    console.print(describe_graph(config), markup=False)
+        console.show(_table(("gateway key", "spends from", "labels"), keys))
+    console.say_as_it_is(describe_graph(config))
     if missing := unpriced_routes(config):
-        console.print(f"[yellow]![/] {escape(unpriced_in_words(config, missing))}")
-    console.print(f"[green]{escape(str(path))} is right[/]")
+        console.say("[yellow]![/] {}", unpriced_in_words(config, missing))
+    console.say("[green]{} is right[/]", path)
     return exits.OK
 
 
-def _as_json(config: Config, plan: BudgetPlan) -> str:
+def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:
     """Say what a configuration comes to; nothing of it that could be a secret."""
     routes = [dict(zip(("model", "goes_to", "by", "then"), row, strict=True)) for row in describe_models(config)]
-    said = {
+    return {
         "name": config.name,
         "mode": config.mode,
         "thresholds": config.thresholds,
@@ -82,7 +79,6 @@ def _as_json(config: Config, plan: BudgetPlan) -> str:
         "providers": [row[0] for row in describe_providers(config)],
         "unpriced": unpriced_routes(config),
     }
-    return msgspec.json.encode(said).decode()
 
 
 def init_folder(folder: Path, *, force: bool, as_json: bool = False) -> int:
@@ -106,22 +102,19 @@ def init_folder(folder: Path, *, force: bool, as_json: bool = False) -> int:
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror}", where=str(folder)) from None
     told = f'wrote {", ".join(files)}; now try: organism run "Write about tides"'
-    sys.stdout.write((msgspec.json.encode(list(files)).decode() if as_json else told) + "\n")
-    return exits.OK
+    return print_json(list(files)) if as_json else print_line(told)
 
 
 def print_models(*, as_json: bool = False) -> int:
     """List the models known by name."""
     if as_json:
-        listed = [_model_as_json(model) for model in MODELS.values()]
-        sys.stdout.write(msgspec.json.encode(listed).decode() + "\n")
-        return exits.OK
+        return print_json([_model_as_json(model) for model in MODELS.values()])
     console = Terminal()
     rows = [
         (model.name, f"{model.size // 1_000_000} MB", model.licence, str(find(model.name) or "not fetched"))
         for model in MODELS.values()
     ]
-    console.print(_table(("model", "size", "licence", "file"), rows))
+    console.show(_table(("model", "size", "licence", "file"), rows))
     return exits.OK
 
 
@@ -148,9 +141,7 @@ def _limits_text(limits: Limits) -> str:
 
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    table = Table(*headings, left=headings, fold=True)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     return table

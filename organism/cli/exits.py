@@ -1,7 +1,5 @@
 """Exit codes of the ``organism`` command, and how an error becomes one."""
 
-import sys
-
 OK = 0
 FAILED = 1
 """The work was tried and failed."""
@@ -25,11 +23,11 @@ def explain(error: Exception) -> int:
     Raises:
         Exception: The error, if it is none of organism's own: that is a bug, and its traceback is wanted.
     """
-    from organism.cli.terminal import one_line
+    from organism.cli.output import complain
     from organism.errors import OrganismError
 
     if not isinstance(error, OrganismError):
         raise error
-    sys.stderr.write(f"organism: {one_line(str(error))}\n")
+    complain(str(error))
     code: int = getattr(error, "exit_code", USAGE)
     return code

@@ -1,17 +1,14 @@
 """Commands that read the ledger, a daemon's or a journal's: verify it, hand it out, tell where a budget has gone."""
 
-import csv
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-import msgspec
 from msgspec.structs import replace
-from rich.table import Table
 
 from organism.amounts import DIMENSIONS, NS_PER_S, Amounts, Limits, format_amount, format_usd
 from organism.budget.scopes import thread_account
@@ -19,8 +16,9 @@ from organism.budget.thresholds import limit_of
 from organism.cli import exits
 from organism.cli.client import Client, UnreachableError
 from organism.cli.journal import JOURNAL_FILE
+from organism.cli.output import print_csv, print_json, print_json_text, print_line, print_text
 from organism.cli.state import owned, state_folder
-from organism.cli.terminal import Terminal
+from organism.cli.terminal import Table, Terminal
 from organism.errors import ConfigError
 from organism.journal import StoredEntry
 from organism.ledger.entries import decode_entry
@@ -55,19 +53,19 @@ def verify_ledger(file: Path, state: Path | None, anchor: str | None, *, as_json
     if missing:
         verdict = replace(verdict, fault_seq=verdict.last, fault="; ".join(missing))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
+        print_json(verdict)
     elif missing:
-        sys.stdout.write("\n".join(missing) + "\n")
+        print_text("\n".join(missing))
     elif verdict.fault_seq is not None:
-        sys.stdout.write(f"entry {verdict.fault_seq} {verdict.fault}\n")
+        print_line(f"entry {verdict.fault_seq} {verdict.fault}")
     else:
         older = f", numbers {verdict.first} to {verdict.last}" if verdict.first > 1 else ""
-        sys.stdout.write(
+        print_line(
             f"{verdict.entries:,} entries are right{older}: "
-            f"{verdict.accounts:,} accounts open, {verdict.open_holds:,} holds not resolved\n"
+            f"{verdict.accounts:,} accounts open, {verdict.open_holds:,} holds not resolved"
         )
         if verdict.head:
-            sys.stdout.write(f"anchor {verdict.head}\n")
+            print_line(f"anchor {verdict.head}")
     return exits.OK if verdict.fault_seq is None else exits.FAILED
 
 
@@ -76,11 +74,10 @@ def export_ledger(file: Path, state: Path | None, form: ExportFormat) -> int:
     with _entries(file, state) as (entries, _, _):
         if form == "jsonl":
             for stored in entries:
-                sys.stdout.write(stored.body + "\n")
+                print_json_text(stored.body)
         else:
-            writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(map(_csv_row, entries))
+            rows = (_csv_row(stored) for stored in entries)
+            print_csv(chain([_COLUMNS], ([row.get(name, "") for name in _COLUMNS] for row in rows)))
     return exits.OK
 
 
@@ -101,7 +98,7 @@ def explain_budget(thread_id: str, file: Path, state: Path | None, *, as_json: b
     if not story.holds and not story.notes:
         raise ConfigError(f"the ledger knows no thread {thread_id!r}")
     if as_json:
-        sys.stdout.write(msgspec.json.encode(story).decode() + "\n")
+        print_json(story)
     else:
         print_story(Terminal(), story)
     return exits.OK
@@ -109,15 +106,16 @@ def explain_budget(thread_id: str, file: Path, state: Path | None, *, as_json: b
 
 def print_story(console: Terminal, story: Story) -> None:
     """Show the story of a thread's budget."""
-    table = Table("entry", "agent", "call", "state", "held", "charged", "price", box=None, pad_edge=False)
+    words = ("agent", "call", "state", "held", "charged", "price")
+    table = Table("entry", *words, left=words)
     for hold in story.holds:
         table.add_row(*_hold_row(hold))
-    console.print(table)
+    console.show(table)
     for note in story.notes:
         detail = f": {note.shortfall}" if note.shortfall is not None else _limits(note.limits)
         where = "" if note.account == thread_account(story.thread_id) else f"{note.account} "
-        console.print(f"{note.seq:>6} {_instant(note.time_ns)} {where}{note.text}{detail}", markup=False)
-    console.print(f"charged {_amounts(story.charged)}; held {_amounts(story.open_held)}", markup=False)
+        console.say("{:>6} {} {}", note.seq, _instant(note.time_ns), f"{where}{note.text}{detail}")
+    console.say("charged {}; held {}", _amounts(story.charged), _amounts(story.open_held))
 
 
 def _hold_row(hold: HoldStory) -> tuple[str, ...]:

@@ -5,14 +5,11 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.markup import escape
-from rich.text import Text
 
 from organism.amounts import BudgetState, format_amount
 from organism.cli.summary import budget_lines
-from organism.cli.terminal import one_line
+from organism.cli.terminal import Live, Markup, Terminal, drawn, markup
+from organism.plain_text import one_line
 from organism.usage.events import (
     AgentSaid,
     AgentStopped,
@@ -44,7 +41,7 @@ class LiveView:
         quiet: Print nothing: the result will be one JSON document.
     """
 
-    def __init__(self, console: Console, *, quiet: bool) -> None:
+    def __init__(self, console: Terminal, *, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
         self._live: Live | None = None
@@ -54,7 +51,7 @@ class LiveView:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal and not self._quiet:
-            self._live = Live(self._render(), console=self._console, auto_refresh=False, transient=True)
+            self._live = Live(drawn(self._parts()), console=self._console, auto_refresh=False, transient=True)
             self._live.start()
         return self
 
@@ -73,12 +70,12 @@ class LiveView:
         """
         self._budgets = budgets
         while self._live is not None:
-            self._live.update(self._render(), refresh=True)
+            self._live.update(drawn(self._parts()), refresh=True)
             await anyio.sleep(_REFRESH_S)
 
     def progress(self, line: str) -> None:
         """Say what takes long."""
-        self._print(f"[dim]{escape(line)}[/]")
+        self._print("[dim]{}[/]", line)
 
     def on_text(self, _thread_id: str, agent: str, piece: str) -> None:
         """Take a piece of an answer being written."""
@@ -89,34 +86,34 @@ class LiveView:
         match event:
             case AgentSaid(agent=agent, recipient=recipient):
                 self._writing.pop(agent, None)
-                self._print(f"[bold cyan]{agent}[/] [dim]->[/] [cyan]{recipient}[/]  {self._words(event)}")
+                self._print("[bold cyan]{}[/] [dim]->[/] [cyan]{}[/]  {}", agent, recipient, self._words(event))
             case UsageEvent(agent=agent, usage=usage, outcome=outcome, error=error):
                 self._writing.pop(agent, None)
-                note = "" if outcome == "settled" else f" [yellow]{outcome}: {_safe(error or '')}[/]"
-                self._print(f"[dim]{agent}: {usage.input_total} in, {usage.output_total} out[/]{note}")
+                note = "" if outcome == "settled" else markup(" [yellow]{}: {}[/]", outcome, error or "")
+                self._print("[dim]{}: {} in, {} out[/]{}", agent, usage.input_total, usage.output_total, note)
             case ThresholdCrossed(agent=agent, threshold=threshold, account=account, dimension=dimension):
                 left = format_amount(dimension, max(0, event.limit - event.spent))
                 percent = min(threshold, event.spent * 100 // event.limit)  # the final warning may come early
-                used = f"{percent} % of {_safe(account)} used, {left} left"
-                self._print(f"[bold yellow]! {used}: warning sent to {agent}[/]")
+                used = "[bold yellow]! {} % of {} used, {} left: warning sent to {}[/]"
+                self._print(used, percent, account, left, agent)
             case BudgetExceeded(agent=agent, shortfall=shortfall, enforced=enforced):
                 verb = "refused" if enforced else "would be refused"
-                self._print(f"[bold red]{agent} {verb}:[/] {_safe(str(shortfall))}")
+                self._print("[bold red]{} {}:[/] {}", agent, verb, shortfall)
             case ThreadBlocked(agent=agent):
-                self._print(f"[bold red]{agent} waits for budget[/]")
+                self._print("[bold red]{} waits for budget[/]", agent)
             case ApprovalRequested(agent=agent, what=what):
-                self._print(f"[bold yellow]{agent} waits for a person to allow {_safe(what)}[/]")
+                self._print("[bold yellow]{} waits for a person to allow {}[/]", agent, what)
             case LLMRetry(agent=agent, delay_s=delay_s, reason=reason) if event.provider == event.next_provider:
-                self._print(f"[yellow]{agent}: again in {delay_s:g} s, because {_safe(reason)}[/]")
+                self._print("[yellow]{}: again in {:g} s, because {}[/]", agent, delay_s, reason)
             case LLMFailover(agent=agent, to_provider=to_provider, reason=reason):
-                self._print(f"[yellow]{agent}: goes to {_safe(to_provider)}, because {_safe(reason)}[/]")
+                self._print("[yellow]{}: goes to {}, because {}[/]", agent, to_provider, reason)
             case ModelDegraded(agent=agent, to_model=to_model, account=account, threshold=threshold):
                 why = f"{threshold} % of {account} used"
-                self._print(f"[yellow]{agent}: goes on with {_safe(to_model)}, because of {_safe(why)}[/]")
+                self._print("[yellow]{}: goes on with {}, because of {}[/]", agent, to_model, why)
             case DeadLetterEvent(recipient=recipient, detail=detail):
-                self._print(f"[red]{recipient} gave up:[/] {_safe(detail)}")
+                self._print("[red]{} gave up:[/] {}", recipient, detail)
             case AgentStopped(reason=reason):
-                self._print(f"[bold red]{_safe(reason)}[/]")
+                self._print("[bold red]{}[/]", reason)
             case _:
                 pass
 
@@ -124,21 +121,16 @@ class LiveView:
         """Return what an agent says; to its second recipient it is not repeated."""
         said = (event.agent, event.text)
         again, self._said = said == self._said, said
-        return "[dim](the same)[/]" if again else _safe(event.text)
+        return markup("[dim](the same)[/]") if again else event.text
 
-    def _print(self, markup: str) -> None:
+    def _print(self, template: str, *values: object) -> None:
         if not self._quiet:
-            self._console.print(markup, highlight=False)
+            self._console.say(template, *values)
 
-    def _render(self) -> RenderableType:
-        lines: list[RenderableType] = [
-            Text.assemble((f"{agent} ", "bold cyan"), (f"… {one_line(text)[-_TAIL:]}", "dim"))
+    def _parts(self) -> list[Markup]:
+        """Return what is drawn below: answers being written, and budgets."""
+        writing = [
+            markup("[bold cyan]{}[/] [dim]… {}[/]", agent, one_line(text)[-_TAIL:])
             for agent, text in self._writing.items()
         ]
-        lines += [Text.from_markup(line) for line in budget_lines(self._budgets())]
-        return Group(*lines)
-
-
-def _safe(text: str) -> str:
-    """Return text from outside as one line that is neither markup nor control characters."""
-    return escape(one_line(text))
+        return writing + budget_lines(self._budgets())

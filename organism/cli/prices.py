@@ -1,16 +1,14 @@
 """``organism prices``: what models cost, where that is known from, and which models of an organism have no price."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from rich.markup import escape
-from rich.table import Table
 
 from organism.amounts import format_usd
 from organism.cli import exits
-from organism.cli.terminal import Terminal
+from organism.cli.output import complain, print_json
+from organism.cli.terminal import Table, Terminal, markup
 from organism.clock import SystemClock, utc
 from organism.config.build_providers import provider_kinds
 from organism.config.build_router import model_plans, otherwise, overrides
@@ -52,11 +50,11 @@ def print_prices(model: str, file: Path, *, as_json: bool) -> int:
     found = tuple(_found(model, config))
     known = any(priced.rates is not None for priced in found)
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif found:
         _print_table(found, "served by")
     if not known:
-        sys.stderr.write(f"organism: no price is known for {model!r}; give it one under 'prices:' in {file}\n")
+        complain(f"no price is known for {model!r}; give it one under 'prices:' in {file}")
     return exits.OK if known else exits.FAILED
 
 
@@ -71,16 +69,12 @@ def check_prices(file: Path, *, as_json: bool) -> int:
     )
     missing = unpriced_routes(config)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         _print_table(found, "model", "served by")
         if missing:
-            Terminal().print(f"[yellow]![/] {escape(unpriced_in_words(config, missing))}")
+            Terminal().say("[yellow]![/] {}", unpriced_in_words(config, missing))
     return exits.FAILED if missing and config.llm.unpriced == "refuse" else exits.OK
-
-
-def _print_json(found: tuple[Priced, ...]) -> None:
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
 
 
 def _print_table(found: tuple[Priced, ...], *headings: str) -> None:
@@ -88,11 +82,11 @@ def _print_table(found: tuple[Priced, ...], *headings: str) -> None:
     last = ""
     for priced in found:
         for row in _rows(priced.served_by, priced.rates):
-            table.add_row(*([escape(priced.model) if priced.model != last else ""] if len(headings) > 1 else []), *row)
+            table.add_row(*([priced.model if priced.model != last else ""] if len(headings) > 1 else []), *row)
             last = priced.model
     console = Terminal()
-    console.print("dollars per million tokens", style="dim")
-    console.print(table)
+    console.say("[dim]dollars per million tokens[/]")
+    console.show(table)
 
 
 def prices_of(config: Config) -> ProviderPrices:
@@ -142,15 +136,15 @@ def _found(model: str, config: Config | None) -> Iterator[Priced]:
 def _rows(name: str, rates: Rates | None) -> Iterator[tuple[str, ...]]:
     """Yield a row of prices, and one more for each length of input from which they differ."""
     if rates is None:
-        yield (escape(name), "[yellow]unknown[/]", "", "", "", "", "")
+        yield (name, markup("[yellow]unknown[/]"), "", "", "", "", "")
         return
     kinds = [rates.input, rates.cached_input, rates.cache_write]
     kinds += () if rates.input_only else (rates.output, rates.reasoning)
     none = ("",) * (5 - len(kinds))
     note = f", and {format_usd(rates.request)} a request" if rates.request else ""
-    yield (escape(name), *(_usd(rate, 0) for rate in kinds), *none, escape(rates.source) + note)
+    yield (name, *(_usd(rate, 0) for rate in kinds), *none, rates.source + note)
     for above in sorted({tier.above_input for rate in kinds for tier in rate.tiers}):
-        yield (f"  input > {above:,}", *(_usd(rate, above + 1) for rate in kinds), *none, "")
+        yield (markup("  input > {:,}", above), *(_usd(rate, above + 1) for rate in kinds), *none, "")
 
 
 def _usd(rate: Rate, input_tokens: int) -> str:
@@ -158,9 +152,4 @@ def _usd(rate: Rate, input_tokens: int) -> str:
 
 
 def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, no_wrap=True)
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading == "from" else "right")
-    return table
+    return Table(*names, *_HEADINGS, left=(*names, "from"), title_column=True)

@@ -103,10 +103,10 @@ def adjust_budget(
 @approvals.default
 def list_approvals(*, file: File = DEFAULT_FILE, state: State = None, json: Json = False) -> int:
     """List what agents want to do and a person must allow, with all that there is to decide by."""
-    from organism.cli import operating
+    from organism.cli import answering
     from organism.cli.client import Client
 
-    return operating.list_approvals(Client.of(file, state), as_json=json)
+    return answering.list_approvals(Client.of(file, state), as_json=json)
 
 
 @approvals.command(name="allow")
@@ -117,10 +117,10 @@ def allow(approval: str, *, note: str = "", file: File = DEFAULT_FILE, state: St
         approval: Its id.
         note: A word on it, for the log and the agent.
     """
-    from organism.cli import operating
+    from organism.cli import answering
     from organism.cli.client import Client
 
-    return operating.decide(Client.of(file, state), approval, allowed=True, note=note, as_json=json)
+    return answering.decide(Client.of(file, state), approval, allowed=True, note=note, as_json=json)
 
 
 @approvals.command(name="deny")
@@ -131,10 +131,10 @@ def deny(approval: str, *, note: str = "", file: File = DEFAULT_FILE, state: Sta
         approval: Its id.
         note: Why, or what to do instead; the agent is told.
     """
-    from organism.cli import operating
+    from organism.cli import answering
     from organism.cli.client import Client
 
-    return operating.decide(Client.of(file, state), approval, allowed=False, note=note, as_json=json)
+    return answering.decide(Client.of(file, state), approval, allowed=False, note=note, as_json=json)
 
 
 @letters.default
@@ -144,10 +144,10 @@ def list_letters(*, file: File = DEFAULT_FILE, state: State = None, content: boo
     Args:
         content: Also what they say.
     """
-    from organism.cli import operating
+    from organism.cli import answering
     from organism.cli.client import Client
 
-    return operating.list_letters(Client.of(file, state), content=content, as_json=json)
+    return answering.list_letters(Client.of(file, state), content=content, as_json=json)
 
 
 @letters.command(name="retry")
@@ -157,10 +157,10 @@ def retry_letter(message: str, *, file: File = DEFAULT_FILE, state: State = None
     Args:
         message: Its id.
     """
-    from organism.cli import operating
+    from organism.cli import answering
     from organism.cli.client import Client
 
-    return operating.retry_letter(Client.of(file, state), message, as_json=json)
+    return answering.retry_letter(Client.of(file, state), message, as_json=json)
 
 
 @letters.command(name="discard")
@@ -170,10 +170,10 @@ def discard_letter(message: str, *, file: File = DEFAULT_FILE, state: State = No
     Args:
         message: Its id.
     """
-    from organism.cli import operating
+    from organism.cli import answering
     from organism.cli.client import Client
 
-    return operating.discard_letter(Client.of(file, state), message, as_json=json)
+    return answering.discard_letter(Client.of(file, state), message, as_json=json)
 
 
 @token.command(name="make")

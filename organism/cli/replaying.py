@@ -1,16 +1,12 @@
 """``organism replay``: what a recorded thread would have cost and where it would have stopped, were it otherwise."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 import msgspec
-from rich.markup import escape
-from rich.table import Table
 
 from organism.amounts import DIMENSIONS, NS_PER_S, Dimension, format_amount, format_usd, nanousd
 from organism.budget.holds import Mode
@@ -18,9 +14,10 @@ from organism.budget.thresholds import limit_of
 from organism.cli import exits
 from organism.cli.client import Client, UnreachableError
 from organism.cli.ledger import kept_entries
+from organism.cli.output import print_json
 from organism.cli.prices import prices_of
 from organism.cli.state import state_folder
-from organism.cli.terminal import Terminal
+from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock, utc
 from organism.config.build import budget_plan
 from organism.config.build_router import model_plans, override
@@ -124,7 +121,7 @@ def replay_thread(thread_id: str, what: Wanted, file: Path, state: Path | None, 
         except UnknownAccountError:
             raise ConfigError(f"the ledger knows no thread {thread_id!r}") from None
     if form == "json":
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        print_json(found)
     else:
         _print(Terminal(), found, every_call=form == "calls")
     return exits.OK
@@ -200,21 +197,21 @@ def _for_api(dimension: Dimension, limit: int | None) -> object:
 def _print(console: Terminal, found: Replay, *, every_call: bool) -> None:
     limits = ((dimension, limit_of(found.limits, dimension)) for dimension in DIMENSIONS)
     written = ", ".join(format_amount(unit, limit) for unit, limit in limits if limit is not None) or "unlimited"
-    console.print(f"[bold]{escape(found.thread_id)}[/] in mode {found.mode}, its own limits: {written}")
-    console.print(_sums(found))
+    console.say("[bold]{}[/] in mode {}, its own limits: {}", found.thread_id, found.mode, written)
+    console.show(_sums(found))
     if every_call:
-        console.print(_calls(found))
+        console.show(_calls(found))
     for number, line in sorted(_happenings(found), key=lambda happening: happening[0]):
-        console.print(f"call {number}: {line}" if number else line, markup=False)
+        console.say("{}", f"call {number}: {line}" if number else line)
     for line in _remarks(found):
-        console.print(f"[dim]{escape(line)}[/]")
+        console.say("[dim]{}[/]", line)
 
 
 def _sums(found: Replay) -> Table:
     table = _table("", *("calls", "tokens", "recorded"), *("calls", "tokens", "replayed"), "difference")
     for kind, groups in (("", found.by_model), ("agent ", found.by_agent)):
         for name, compared in groups.items():
-            table.add_row(escape(f"{kind}{name}"), *_compared(compared))
+            table.add_row(f"{kind}{name}", *_compared(compared))
         table.add_section()
     table.add_row("all", *_compared(found.total), style="bold")
     return table
@@ -222,11 +219,7 @@ def _sums(found: Replay) -> Table:
 
 def _table(*headings: str) -> Table:
     """Return a table that hides nothing, however narrow the terminal is."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        justify: Literal["left", "right"] = "left" if heading in _WORDS else "right"
-        table.add_column(heading, justify=justify, overflow="fold")
-    return table
+    return Table(*headings, left=_WORDS, fold=True)
 
 
 def _compared(compared: Compared) -> Iterator[str]:
@@ -247,7 +240,7 @@ def _calls(found: Replay) -> Table:
         was = format_usd(call.recorded.cost_nanousd) if call.recorded_priced else "unknown"
         would = format_usd(call.replayed.cost_nanousd) if call.replayed_priced else "unknown"
         table.add_row(
-            *(str(call.number), escape(call.agent), escape(route), call.state, f"{call.recorded.tokens:,}", was),
+            *(str(call.number), call.agent, route, call.state, f"{call.recorded.tokens:,}", was),
             *(call.fate.replace("_", " "), f"{call.replayed.tokens:,}", would),
         )
     return table

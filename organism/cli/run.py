@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import anyio
 import msgspec
 from msgspec.structs import replace
-from rich.console import Console
 
 from organism.amounts import BudgetState, Limits
 from organism.app import Organism
@@ -19,9 +17,10 @@ from organism.bus.approvals import Approval, ApprovalNeededError, Decision
 from organism.cli import exits
 from organism.cli.journal import journal_of
 from organism.cli.live import LiveView
+from organism.cli.output import note, print_json, show_cursor
 from organism.cli.state import owned, state_folder
 from organism.cli.summary import print_report
-from organism.cli.terminal import Terminal, plain
+from organism.cli.terminal import Terminal
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema_llm import LocalProviderSection, ProviderSection
 from organism.errors import BudgetExhaustedError, ConfigError, UnknownAccountError
@@ -188,9 +187,10 @@ async def _interruptible() -> AsyncIterator[anyio.Event]:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     if interrupted.is_set():
-                        sys.stderr.write("\x1b[?25hstopped at once\n")  # the live view may have hidden the cursor
+                        show_cursor()
+                        note("stopped at once")
                         os._exit(exits.INTERRUPTED)
-                    sys.stderr.write("stopping once the calls under way are paid for; Ctrl-C again stops at once\n")
+                    note("stopping once the calls under way are paid for; Ctrl-C again stops at once")
                     interrupted.set()
 
         tasks.start_soon(receive)
@@ -217,27 +217,30 @@ def _context_tokens(providers: Iterable[ProviderSection]) -> int | None:
     return None
 
 
-def _print(console: Console, report: RunReport, options: RunOptions, context_tokens: int | None) -> None:
+def _print(console: Terminal, report: RunReport, options: RunOptions, context_tokens: int | None) -> None:
     if options.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        print_json(report)
         return
     if report.answer:
-        console.rule("answer")
-        console.print(plain(report.answer), markup=False)
+        console.head("answer")
+        console.say_as_it_is(report.answer)
     print_report(console, report, context_tokens)
     if report.outcome == "blocked":
-        console.print(f"[red]budget exhausted[/]; {_way_out(report, options)}")
+        console.say("[red]budget exhausted[/]; {}", _way_out(report, options))
     elif report.outcome == "open" and not options.ephemeral:
-        console.print(f"stopped; go on with: organism resume {report.thread_id}")
+        console.say("stopped; go on with: organism resume {}", report.thread_id)
 
 
-def _print_asked(console: Console, asked: Iterable[Approval], options: RunOptions) -> None:
+def _print_asked(console: Terminal, asked: Iterable[Approval], options: RunOptions) -> None:
     """Show what a person is asked, and how to answer: nothing is done before."""
     for approval in asked:
-        console.print(plain(f"{approval.agent} asks to use {approval.what}: {approval.detail}"), markup=False)
+        lines = "\n" in approval.detail
+        console.say("{} asks to use {}: {}", approval.agent, approval.what, "" if lines else approval.detail)
+        if lines:
+            console.quote(approval.detail)
         way = f"organism resume {approval.root_thread_id} --allow {approval.id}"
         way = "this run keeps nothing, so it ends here" if options.ephemeral else f"{way} (or --deny)"
-        console.print(f"[yellow]it waits for you:[/] {way}", soft_wrap=True)
+        console.say("[yellow]it waits for you:[/] {}", way, one_piece=True)
 
 
 def _way_out(report: RunReport, options: RunOptions) -> str:

@@ -2,13 +2,9 @@
 
 from collections.abc import Iterable
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from organism.amounts import NS_PER_S, BudgetState, Dimension, format_amount, format_usd
 from organism.budget.thresholds import amount_of, limit_of
-from organism.cli.terminal import one_line
+from organism.cli.terminal import Markup, Table, Terminal, markup
 from organism.usage.report import RunReport
 from organism.usage.totals import UsageTotals
 
@@ -16,41 +12,48 @@ _FULL_PERCENT = 90
 _HIGH_PERCENT = 75
 
 
-def print_report(console: Console, report: RunReport, context_tokens: int | None) -> None:
+def print_report(console: Terminal, report: RunReport, context_tokens: int | None) -> None:
     """Print everything there is to know about a run after its answer."""
-    console.print()
-    console.print(_agents_table(report))
+    console.say("")
+    console.show(_agents_table(report))
     usage = report.totals.usage
     if report.agents:
         longest = f"{report.largest_prompt_tokens:,} tokens"
         if context_tokens:
             longest += f" of {context_tokens:,} ({report.largest_prompt_tokens * 100 // context_tokens} %)"
-        console.print(
-            f"average {report.average_agent_tokens:,} tokens per agent · largest {report.largest_agent} · "
-            f"output {report.output_percent or 0} % of input · longest prompt {longest}"
+        console.say(
+            "average {:,} tokens per agent · largest {} · output {} % of input · longest prompt {}",
+            report.average_agent_tokens,
+            report.largest_agent,
+            report.output_percent or 0,
+            longest,
         )
-    for line in budget_lines(report.budgets):
-        console.print(line)
+    console.show(*budget_lines(report.budgets))
     for crossed in report.thresholds:
         used = min(crossed.threshold, crossed.spent * 100 // crossed.limit)
-        console.print(
-            f"[yellow]![/] {crossed.agent} reached {used} % of {escape(crossed.account)} "
-            f"({format_amount(crossed.dimension, crossed.spent)} of {format_amount(crossed.dimension, crossed.limit)})"
+        console.say(
+            "[yellow]![/] {} reached {} % of {} ({} of {})",
+            crossed.agent,
+            used,
+            crossed.account,
+            format_amount(crossed.dimension, crossed.spent),
+            format_amount(crossed.dimension, crossed.limit),
         )
     for letter in report.dead_letters:
-        console.print(f"[red]x[/] {escape(one_line(letter))}")
-    seconds = report.duration_ns / NS_PER_S
-    console.print(
-        f"[bold]{report.outcome}[/] in {seconds:.1f} s: {usage.total:,} tokens, {cost_text(report.totals)}, "
-        f"{report.totals.calls} calls" + (f" - {escape(one_line(report.reason))}" if report.reason else "")
+        console.say("[red]x[/] {}", letter)
+    console.say(
+        "[bold]{}[/] in {:.1f} s: {:,} tokens, {}, {} calls{}",
+        report.outcome,
+        report.duration_ns / NS_PER_S,
+        usage.total,
+        cost_text(report.totals),
+        report.totals.calls,
+        markup(" - {}", report.reason) if report.reason else "",
     )
 
 
 def _agents_table(report: RunReport) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("agent")
-    for heading in ("calls", "input", "output", "total", "share", "cost"):
-        table.add_column(heading, justify="right")
+    table = Table("agent", "calls", "input", "output", "total", "share", "cost")
     for line in report.agents:
         table.add_row(line.agent, *_figures(line.totals), f"{line.share_permille / 10:.1f} %", cost_text(line.totals))
     table.add_section()
@@ -68,7 +71,7 @@ def cost_text(totals: UsageTotals) -> str:
     return ("~" if totals.unpriced_calls else "") + format_usd(totals.cost_nanousd)
 
 
-def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[str]:
+def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[Markup]:
     """Draw a bar for each limit of each account; accounts without a limit need none."""
     dimensions: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
     limited = [
@@ -83,9 +86,8 @@ def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[str]:
     for label, (state, dimension, limit) in zip(labels, limited, strict=True):
         spent = amount_of(state.spent, state.elapsed_ns, dimension)
         held = amount_of(state.held, 0, dimension)
-        lines.append(
-            f"{escape(label):<{column}} {bar(spent, held, limit, width)} {share_text(dimension, spent, limit)}"
-        )
+        drawn = bar(spent, held, limit, width)
+        lines.append(markup("{:<{column}} {} {}", label, drawn, share_text(dimension, spent, limit), column=column))
     return lines
 
 
@@ -108,13 +110,19 @@ def scope_name(account: str) -> str:
     return (name if kind == "agent" else f"{kind} {name}") + per
 
 
-def bar(spent: int, held: int, limit: int, width: int) -> str:
-    """Draw spent, held and free as a bar in rich markup."""
+def bar(spent: int, held: int, limit: int, width: int) -> Markup:
+    """Draw spent, held and free as a bar."""
     if limit <= 0:
-        return f"[dim]{'-' * width}[/]"
+        return markup("[dim]{}[/]", "-" * width)
     full = min(width, spent * width // limit)
     open_holds = min(width - full, -(-held * width // limit))
     percent = spent * 100 // limit
     color = "red" if percent >= _FULL_PERCENT else "yellow" if percent >= _HIGH_PERCENT else "green"
-    free = "·" * (width - full - open_holds)
-    return f"[{color}]{'█' * full}[/][{color} dim]{'░' * open_holds}[/][dim]{free}[/] {percent:>3} %"
+    return markup(
+        "[{color}]{}[/][{color} dim]{}[/][dim]{}[/] {:>3} %",
+        "█" * full,
+        "░" * open_holds,
+        "·" * (width - full - open_holds),
+        percent,
+        color=color,
+    )

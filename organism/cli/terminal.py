@@ -1,30 +1,85 @@
-"""What people read: a console that is kind to pipes, and text from models that cannot play with the terminal."""
+"""What people read: a console that is kind to pipes, in which text from outside is text and nothing else.
+
+Text from outside (labels, names, answers, errors) comes into what is drawn through a template's places, see
+:func:`markup`, or as a cell of a :class:`Table`: there it becomes one line, and neither markup nor control characters.
+What is drawn is looked over once more as it leaves. No other module knows the library that draws.
+"""
 
 import os
 import sys
+from collections.abc import Container, Iterable, Iterator
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.segment import Segment
+from rich.table import Table as _RichTable
+from rich.text import Text
 
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_KEPT = frozenset("\n\t")
-_CONTROLS = [*range(0x20), *range(0x7F, 0xA0)]
-_DIRECTIONS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-"""Marks that turn the direction of writing around, and so can make a line read as another."""
+from organism.plain_text import one_line, plain
 
-_HARMLESS: dict[int, str | None] = {
-    **{code: _REPLACEMENT for code in (*_CONTROLS, *_DIRECTIONS) if chr(code) not in _KEPT},
-    ord("\r"): None,
-}
+__all__ = ["Live", "Markup", "Table", "Terminal", "drawn", "markup", "underlined"]
 
-
-def plain(text: str) -> str:
-    """Return text without control characters: no answer moves the cursor, sets the title or hides what was said."""
-    return text.translate(_HARMLESS)
+_QUOTE = "    | "
+_PIPE_WIDTH = 100_000
+_HEADING_WIDTH = 80
 
 
-def one_line(text: str) -> str:
-    """Return text in one line, without control characters."""
-    return " ".join(plain(text).split())
+class Markup(str):
+    """Text whose markup is our own; made by :func:`markup` from templates that are written in the code."""
+
+    __slots__ = ()
+
+
+Drawn = Markup | _RichTable | Text
+"""What can be drawn."""
+
+
+def markup(template: str, *values: object, **named: object) -> Markup:
+    """Fill a template. What goes into its places is text: one line, without markup, unless it is ours.
+
+    Args:
+        template: Markup, with places as :meth:`str.format` has them; written in the code, never put together.
+        values: What goes into them.
+        named: What goes into places with names.
+    """
+    return Markup(template.format(*map(_safe, values), **{name: _safe(value) for name, value in named.items()}))
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, Markup | int | float):
+        return value
+    # A backslash at the end would take the meaning of the markup that follows.
+    return escape(one_line(str(value)))
+
+
+class Table(_RichTable):
+    """A table without lines.
+
+    Args:
+        headings: Names of the columns.
+        left: Which of them hold words; the others hold numbers, but for the first.
+        fold: Break cells rather than hide anything.
+        title_column: Never break the first column.
+    """
+
+    def __init__(
+        self, *headings: str, left: Container[str] = (), fold: bool = False, title_column: bool = False
+    ) -> None:
+        super().__init__(box=None, pad_edge=False, header_style="bold")
+        for place, heading in enumerate(headings):
+            self.add_column(
+                _text(heading),
+                justify="left" if place == 0 or heading in left else "right",
+                overflow="fold" if fold else "ellipsis",
+                no_wrap=title_column and place == 0,
+            )
+
+    def add_row(self, *cells: RenderableType | None, style: str | None = None, end_section: bool = False) -> None:  # type: ignore[override]
+        """Add cells: text of others as it is, in one line."""
+        super().add_row(
+            *(_text(cell) if isinstance(cell, str) else cell for cell in cells), style=style, end_section=end_section
+        )
 
 
 class Terminal(Console):
@@ -36,9 +91,67 @@ class Terminal(Console):
 
     def __init__(self, *, stderr: bool = False) -> None:
         in_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-        super().__init__(stderr=stderr, highlight=False, soft_wrap=not in_terminal)
+        # Nothing is broken in a pipe: whoever reads there goes by lines, and a broken cell would begin one.
+        width = None if in_terminal else _PIPE_WIDTH
+        super().__init__(stderr=stderr, highlight=False, emoji=False, soft_wrap=not in_terminal, width=width)
+
+    def say(self, template: str, *values: object, one_piece: bool = False, **named: object) -> None:
+        """Print a line; see :func:`markup`.
+
+        Args:
+            template: Markup.
+            values: What goes into its places.
+            one_piece: Do not break it at the terminal's edge, because it is to be copied.
+            named: What goes into places with names.
+        """
+        self.print(_text(markup(template, *values, **named)), soft_wrap=one_piece or None)
+
+    def head(self, title: str) -> None:
+        """Print a line that parts what follows from what was before."""
+        self.rule(title) if not self.soft_wrap else self.print(Text(f" {title} ".center(_HEADING_WIDTH, "─")))
+
+    def show(self, *parts: Drawn) -> None:
+        """Print tables, and lines that are made already."""
+        for part in parts:
+            self.print(_text(part) if isinstance(part, str) else part)
+
+    def say_as_it_is(self, text: str) -> None:
+        """Print text of several lines that is meant for whoever reads, such as an answer."""
+        self.print(Text(plain(text)))
+
+    def quote(self, text: str) -> None:
+        """Print text of several lines as a quotation: each line begins with a mark, so that none looks like ours."""
+        width = max(20, self.width - len(_QUOTE))
+        for line in plain(text).split("\n"):
+            pieces = [Text(line)] if self.soft_wrap else Text(line).wrap(self, width)
+            for piece in pieces or [Text()]:
+                self.print(Text(_QUOTE) + piece, soft_wrap=True)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Draw, and replace what a terminal could obey in all that is no control of our own."""
+        for segment in super().render(renderable, options):
+            harmless = segment.control or (clean := plain(segment.text)) == segment.text
+            yield segment if harmless else Segment(clean, segment.style)
 
     def on_broken_pipe(self) -> None:
         """Go on in silence: that the reader has gone, as ``| head`` does, is not the failure of what is running."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def drawn(parts: Iterable[Drawn]) -> Group:
+    """Put parts below each other, for a live view."""
+    return Group(*(_text(part) if isinstance(part, str) else part for part in parts))
+
+
+def underlined(line: Markup, places: Iterable[int]) -> Text:
+    """Return a line with single characters underlined."""
+    text = _text(line)
+    for place in places:
+        text.stylize("underline", place, place + 1)
+    return text
+
+
+def _text(text: str) -> Text:
+    """Return text as it is drawn: ours with its markup, others' without."""
+    return Text.from_markup(text, emoji=False) if isinstance(text, Markup) else Text(one_line(text))

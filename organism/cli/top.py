@@ -13,21 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-import msgspec
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
-
 from organism.amounts import BudgetState, format_usd
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.cli import exits
 from organism.cli.client import Client, RefusedError
-from organism.cli.operating import STATE_STYLE
+from organism.cli.operating import styled_state
+from organism.cli.output import print_json
 from organism.cli.pace import busiest, tightest, time_left_s, time_text
 from organism.cli.summary import bar, budget_lines, cost_text
-from organism.cli.terminal import Terminal
+from organism.cli.terminal import Drawn, Live, Table, Terminal, drawn, markup, underlined
 from organism.control.views import Done, Status, ThreadPage, ThreadSummary
 
 _REFRESH_S = 1.0
@@ -110,41 +104,47 @@ class Screen:
             self._sure = self._chosen
             self._note = f"end {self._chosen}? y to end it, any other key to leave it"
 
-    def render(self) -> RenderableType:
-        """Draw it."""
+    def parts(self) -> list[Drawn]:
+        """Return what is drawn, from the top."""
         status, whole = self._status, self._status.burn[0]
         counts = status.threads
-        lines: list[RenderableType] = [
-            Text.from_markup(
-                f"[bold]{escape(status.name)}[/] {status.mode}  {counts.open} open  [red]{counts.blocked} blocked[/]  "
-                f"[yellow]{counts.paused} paused[/]  {status.dead_letters} dead letters"
+        lines: list[Drawn] = [
+            markup(
+                "[bold]{}[/] {}  {} open  [red]{} blocked[/]  [yellow]{} paused[/]  {} dead letters",
+                status.name,
+                status.mode,
+                counts.open,
+                counts.blocked,
+                counts.paused,
+                status.dead_letters,
             ),
-            Text.from_markup(
-                f"{cost_text(status.usage)} in {status.usage.calls:,} calls  burning "
-                f"{format_usd(whole.cost_nanousd * 3600 // whole.seconds)}/h and "
-                f"{whole.tokens * 60 // whole.seconds:,} tokens/min"
+            markup(
+                "{} in {:,} calls  burning {}/h and {:,} tokens/min",
+                cost_text(status.usage),
+                status.usage.calls,
+                format_usd(whole.cost_nanousd * 3600 // whole.seconds),
+                whole.tokens * 60 // whole.seconds,
             ),
         ]
         for state in status.windows:
             left = time_text(time_left_s(state, status.burn))
-            lines += [Text.from_markup(f"{line}  [dim]{left} left[/]") for line in budget_lines([state], self._bar)]
+            lines += [markup("{}  [dim]{} left[/]", line, left) for line in budget_lines([state], self._bar)]
         lines.append(self._thread_table() if self._view == "thread" else self._burn_table())
         if self._note:
-            lines.append(Text(self._note, style="bold yellow"))
-        keys = "j/k choose  r raise 25 %  p pause/resume  t end  tab other view  q leave"
-        return Group(*lines, Text(keys, style="dim"))
+            lines.append(markup("[bold yellow]{}[/]", self._note))
+        lines.append(markup("[dim]j/k choose  r raise 25 %  p pause/resume  t end  tab other view  q leave[/]"))
+        return lines
 
     def _thread_table(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("", "thread", "state", "spent, held, limit", "cost", "calls", "left"):
-            table.add_column(heading, no_wrap=True)
+        headings = ("", "thread", "state", "spent, held, limit", "cost", "calls", "left")
+        table = Table(*headings, left=headings)
         for thread in self._threads:
             chosen = thread.thread_id == self._chosen
             spent = thread.budget.spent
             table.add_row(
                 ">" if chosen else "",
                 thread.thread_id,
-                Text(thread.state, style=STATE_STYLE.get(thread.state, "")),
+                styled_state(thread.state),
                 _bar(thread, self._bar),
                 format_usd(spent.cost_nanousd),
                 f"{spent.calls:,}",
@@ -154,14 +154,12 @@ class Screen:
         return table
 
     def _burn_table(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in (self._view, "calls", "tokens", "cost", "tokens/min", "cost/h"):
-            table.add_column(heading, justify="left" if heading == self._view else "right", no_wrap=True)
+        table = Table(self._view, "calls", "tokens", "cost", "tokens/min", "cost/h")
         for line in self._status.burn:
             kind, _, name = line.name.partition(":")
             if kind == self._view:
                 table.add_row(
-                    escape(name),
+                    name,
                     f"{line.calls:,}",
                     f"{line.tokens:,}",
                     format_usd(line.cost_nanousd),
@@ -174,16 +172,15 @@ class Screen:
 def watch(client: Client, *, as_json: bool) -> int:
     """Watch until q, or print once: as JSON, or where there is no terminal."""
     if as_json:
-        sys.stdout.write(msgspec.json.encode(client.ask(Status, "/v1/status")).decode() + "\n")
-        return exits.OK
+        return print_json(client.ask(Status, "/v1/status"))
     console = Terminal()
     screen = Screen(client, console.width)
     if not (sys.stdin.isatty() and console.is_terminal):
-        console.print(screen.render())
+        console.show(*screen.parts())
         return exits.OK
-    with _keys() as descriptor, Live(screen.render(), console=console, screen=True, auto_refresh=False) as live:
+    with _keys() as descriptor, Live(drawn(screen.parts()), console=console, screen=True, auto_refresh=False) as live:
         while not screen.ended:
-            live.update(screen.render(), refresh=True)
+            live.update(drawn(screen.parts()), refresh=True)
             if (key := _read_key(descriptor, _REFRESH_S)) is None:
                 screen.look()
             else:
@@ -191,17 +188,14 @@ def watch(client: Client, *, as_json: bool) -> int:
     return exits.OK
 
 
-def _bar(thread: ThreadSummary, width: int) -> Text:
+def _bar(thread: ThreadSummary, width: int) -> Drawn:
     """Draw the limit that is nearest, with marks where warnings are given."""
     nearest = tightest(thread.budget)
     if nearest is None:
-        return Text("no limit", style="dim")
+        return markup("[dim]no limit[/]")
     dimension, spent, held, limit = nearest
-    text = Text.from_markup(f"{bar(spent, held, limit, width)} [dim]{dimension}[/]")
-    for threshold in DEFAULT_THRESHOLDS:
-        place = threshold * width // 100
-        text.stylize("underline", place, place + 1)
-    return text
+    line = markup("{} [dim]{}[/]", bar(spent, held, limit, width), dimension)
+    return underlined(line, (threshold * width // 100 for threshold in DEFAULT_THRESHOLDS))
 
 
 @contextmanager

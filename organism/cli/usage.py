@@ -1,6 +1,5 @@
 """``organism usage report``: what a period or a thread has cost, as a page or as Markdown."""
 
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -10,6 +9,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.cli import exits
+from organism.cli.output import note, print_json, print_text
 from organism.cli.recorded import read_text
 from organism.errors import ConfigError
 from organism.exporters.report_html import render_html
@@ -59,18 +59,15 @@ def write_report(events: Iterator[AnyEvent], options: ReportOptions) -> int:
         used = (event for event in kept if isinstance(event, UsageEvent) and period.holds(event))
         drifts = drift(used, read_bill(read_text(options.bill)), period)
     if options.as_json:
-        document = msgspec.json.encode({"report": report, "drift": drifts}, enc_hook=_plain)
-        sys.stdout.write(document.decode() + "\n")
-        return exits.OK
+        return print_json({"report": report, "drift": drifts}, _plain)
     if options.output is None:
-        sys.stdout.write(render_markdown(report, drifts))
-        return exits.OK
+        return print_text(render_markdown(report, drifts).rstrip("\n"))
     render = render_markdown if options.output.suffix in (".md", ".markdown") else render_html
     try:
         options.output.write_text(render(report, drifts), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write: {error.strerror}", where=str(options.output)) from None
-    sys.stderr.write(f"{options.output}\n")
+    note(str(options.output))
     return exits.OK
 
 

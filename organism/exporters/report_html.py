@@ -1,9 +1,10 @@
 """A period's report as one HTML page without scripts, fonts or anything else from elsewhere. Pure."""
 
+import html
 from collections.abc import Sequence
-from html import escape
 
 from organism.exporters.report_tables import Table, cost, describe, headline, tables
+from organism.plain_text import one_line
 from organism.usage.drift import Drift
 from organism.usage.period import Cut, PeriodReport
 
@@ -37,12 +38,17 @@ _CHART_HEIGHT = 180
 _CHART_DAYS = 62
 
 
+def _escape(text: str) -> str:
+    """Return text as HTML has it, in one line and without what nobody sees."""
+    return html.escape(one_line(text))
+
+
 def render_html(report: PeriodReport, drifts: Sequence[Drift] | None = None) -> str:
     """Write a report as a page."""
-    tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in headline(report))
+    tiles = "".join(f"<div><dt>{_escape(name)}</dt><dd>{_escape(value)}</dd></div>" for name, value in headline(report))
     body = [
         "<h1>Usage</h1>",
-        f"<p>{escape(describe(report.period, report))}</p>",
+        f"<p>{_escape(describe(report.period, report))}</p>",
         f"<dl>{tiles}</dl>",
         _chart(report.by_day),
         *(_table(table) for table in tables(report, drifts)),
@@ -50,33 +56,33 @@ def render_html(report: PeriodReport, drifts: Sequence[Drift] | None = None) -> 
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Usage, {escape(describe(report.period, report))}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>Usage, {_escape(describe(report.period, report))}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th{_word(table, place)}>{escape(name)}</th>" for place, name in enumerate(table.head))
+    head = "".join(f"<th{_word(table, place)}>{_escape(name)}</th>" for place, name in enumerate(table.head))
     rows = "\n".join(
         f"<tr>{''.join(_cell(table, number, place, cell) for place, cell in enumerate(row))}</tr>"
         for number, row in enumerate(table.rows)
     )
-    note = f"<p>{escape(table.note)}</p>" if table.note else ""
+    note = f"<p>{_escape(table.note)}</p>" if table.note else ""
     return (
-        f'<h2>{escape(table.title)}</h2>{note}<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f'<h2>{_escape(table.title)}</h2>{note}<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>\n{rows}\n</tbody></table></div>"
     )
 
 
 def _cell(table: Table, number: int, place: int, text: str) -> str:
     if text.startswith("billed more") or text == "refused":
-        return f'<td class="alarm{" word" if place < table.words else ""}">{escape(text)}</td>'
+        return f'<td class="alarm{" word" if place < table.words else ""}">{_escape(text)}</td>'
     share = ""
     if place == 0 and table.weights:
         share = f'<span class="share" style="width:{table.weights[number]}%"></span>'
-    title = f' title="{escape(text)}"' if place < table.words else ""
-    return f"<td{_word(table, place)}{title}>{escape(text)}{share}</td>"
+    title = f' title="{_escape(text)}"' if place < table.words else ""
+    return f"<td{_word(table, place)}{title}>{_escape(text)}{share}</td>"
 
 
 def _word(table: Table, place: int) -> str:
@@ -96,12 +102,14 @@ def _chart(days: Sequence[Cut]) -> str:
         left, top = place * step, _CHART_HEIGHT - 20 - height
         bars.append(
             f'<rect x="{left + step * 0.1:.1f}" y="{top:.1f}" width="{step * 0.8:.1f}" height="{height:.1f}" rx="2">'
-            f"<title>{escape(day.name)}: {escape(cost(day.totals))}</title></rect>"
+            f"<title>{_escape(day.name)}: {_escape(cost(day.totals))}</title></rect>"
         )
         if place % max(1, len(shown) // 8) == 0:
-            bars.append(f'<text x="{left + step * 0.1:.1f}" y="{_CHART_HEIGHT - 4}">{escape(day.name[5:])}</text>')
+            bars.append(f'<text x="{left + step * 0.1:.1f}" y="{_CHART_HEIGHT - 4}">{_escape(day.name[5:])}</text>')
     base = f'<line x1="0" x2="{_CHART_WIDTH}" y1="{_CHART_HEIGHT - 20}" y2="{_CHART_HEIGHT - 20}"/>'
-    top_line = f'<text x="0" y="12">{escape(cost(max(shown, key=lambda d: d.totals.cost_nanousd).totals))} a day</text>'
+    top_line = (
+        f'<text x="0" y="12">{_escape(cost(max(shown, key=lambda d: d.totals.cost_nanousd).totals))} a day</text>'
+    )
     label = "Cost by day"
     return (
         f'<svg viewBox="0 0 {_CHART_WIDTH} {_CHART_HEIGHT}" role="img" aria-label="{label}">'

@@ -4,10 +4,15 @@ import re
 from collections.abc import Sequence
 
 from organism.exporters.report_tables import Table, describe, headline, tables
+from organism.plain_text import one_line
 from organism.usage.drift import Drift
 from organism.usage.period import PeriodReport
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
+_PUNCTUATION = re.compile(r"[\\`*_{}\[\]|#~^!]")
+"""What a backslash makes plain in every dialect of Markdown."""
+
+_MORE = re.compile(r"[<>&@]|(?<=:)/|(?<=www)\.|^[-+=](?=\s|$)")
+"""HTML, addresses, mentions, lists: some dialects find them behind a backslash too."""
 
 
 def render_markdown(report: PeriodReport, drifts: Sequence[Drift] | None = None) -> str:
@@ -20,12 +25,13 @@ def render_markdown(report: PeriodReport, drifts: Sequence[Drift] | None = None)
 
 def _table(table: Table) -> str:
     rules = ["---" if place < table.words else "---:" for place in range(len(table.head))]
-    rows = [table.head, tuple(rules), *(tuple(map(_escaped, row)) for row in table.rows)]
+    rows = [tuple(map(_escaped, table.head)), tuple(rules), *(tuple(map(_escaped, row)) for row in table.rows)]
     lines = [f"## {_escaped(table.title)}", ""]
-    lines += [table.note, ""] if table.note else []
+    lines += [_escaped(table.note), ""] if table.note else []
     return "\n".join((*lines, *(f"| {' | '.join(row)} |" for row in rows)))
 
 
 def _escaped(text: str) -> str:
-    """Keep names of agents and labels from becoming markup, or from ending their cell."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    """Keep names of agents and labels from becoming markup, HTML or links, or from ending their cell."""
+    referred = _MORE.sub(lambda found: f"&\0{ord(found[0])};", one_line(text))
+    return _PUNCTUATION.sub(r"\\\g<0>", referred).replace("\0", "#")

@@ -1,6 +1,10 @@
 """A report as people see it: one page that needs nothing else, and Markdown, from the same numbers."""
 
+import html
 import re
+
+import msgspec
+import pytest
 
 from organism.amounts import NANOUSD_PER_USD, TokenUsage
 from organism.exporters.report_html import render_html
@@ -74,8 +78,8 @@ def test_both_forms_tell_the_same() -> None:
 
     cells = re.findall(r"<td[^>]*>([^<]+)", page)
     assert len(cells) > 30
-    plain = markdown.replace("\\", "")
-    assert not [cell for cell in cells if cell.replace("&lt;", "<").replace("&gt;", ">") not in plain]
+    plain = html.unescape(markdown.replace("\\", ""))
+    assert not [cell for cell in cells if html.unescape(cell) not in plain]
     assert "billed more than recorded" in markdown
 
 
@@ -85,3 +89,35 @@ def test_dollars_are_readable_at_any_size() -> None:
     assert usd(-25_000_000) == "-$0.03"
     assert usd(1_500) == "$0.0000015"
     assert usd(0) == "$0.00"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "<img src=x onerror=alert(1)>",
+        "&lt;img&gt;",
+        "![x](http://evil/x.png)",
+        "[x](javascript:alert(1))",
+        "http://evil.example www.evil.example me@evil.example",
+        "a|b\n| forged | row |",
+        "`code` **bold** ~~gone~~ # head",
+        "\x1b[2J\u202eback\u2066",
+        "a\u2028b\x85c\x0bd",
+        '" onmouseover="alert(1)',
+        "' style='x",
+    ],
+)
+def test_label_is_text_in_every_form(label: str) -> None:
+    """HTML, links, pictures, mentions, rows and what a terminal obeys are letters in a page and in Markdown."""
+    named = [msgspec.structs.replace(event, labels={"tenant": label, f"<{label}>": "x"}) for event in events()]
+    found = report_period(named, Period())
+    page, markdown = render_html(found), render_markdown(found)
+
+    for text in (page, markdown):
+        assert not re.search(r"<(?:img|script|x)|onerror=alert\(1\)>", text)
+        assert all(one.isprintable() or one == "\n" for one in text)
+    assert 'onmouseover="' not in page
+    assert not re.search(r"(?<!\\)[`*~\[\]](?:code|bold|gone|x)", markdown)
+    assert not re.search(r"https?://evil|www\.evil|me@evil", markdown)
+    assert not any(line.startswith("| forged") for line in markdown.splitlines())
+    assert len(markdown.splitlines()) == len(render_markdown(report()).splitlines()) + 6

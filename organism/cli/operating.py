@@ -108,7 +108,7 @@ def show_status(client: Client, *, as_json: bool) -> int:
         "" if status.accepting else markup(" [red]takes no new threads[/]"),
     )
     if status.set_aside:
-        console.print(f"[red]{status.set_aside} events set aside[/]: organism exporters")
+        console.say("[red]{} events set aside[/]: organism exporters", status.set_aside)
     burn = status.burn[0]
     console.say(
         "{} and {:,} tokens in {} calls; last {} min: {}, {:,} tokens",

@@ -8,6 +8,7 @@ that is meant for us ends our own waiting, in our own task; it never comes out o
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,24 @@ def failure_of(callback: Callable[..., object], *args: object) -> BaseException 
     except BaseException as error:  # noqa: BLE001 - whatever a listener raises is its own
         return error
     return None
+
+
+_kept: list[object] = []
+
+
+def _keep_for_ever(task: object) -> None:
+    """Keep a task from ever being collected, at the interpreter's end too.
+
+    Collecting it closes its coroutine, and one that swallows even that, in a loop, would go round it for ever. What a
+    daemon thread holds is left alone: such a thread is never unwound.
+    """
+    if not _kept:
+        threading.Thread(target=_hold, args=(_kept,), name="organism-disowned", daemon=True).start()
+    _kept.append(task)
+
+
+def _hold(_tasks: list[object]) -> None:
+    threading.Event().wait()
 
 
 class ForeignTask:
@@ -117,6 +136,7 @@ class ForeignTask:
         ``asyncio.run`` waits at its end for every task that it knows of, however long.
         """
         self._task.cancel()
+        _keep_for_ever(self._task)
         asyncio._unregister_task(self._task)  # noqa: SLF001 - documented, for those who extend asyncio
         self._task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio.gather does
 

@@ -111,13 +111,25 @@ class LocalProvider:
     @asynccontextmanager
     async def _posted(self, path: str, body: Json) -> AsyncIterator[Received]:
         """Send a request to the child when it has a free slot; what breaks turns into what it means for money."""
-        async with self._free_slots:
+        async with self._slot():
             server = await self._ready()
             try:
                 async with server.posted(path, body) as response:
                     yield response
             except RejectedError as error:
                 raise _refusal(error) from None
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Hold a slot of the child's; a call whose time is up before it has one was never made, and owes nothing."""
+        try:
+            await self._free_slots.acquire()
+        except anyio.get_cancelled_exc_class():
+            raise RejectedError(self.name, f"its {self._slots} slots were taken all the time; give it more") from None
+        try:
+            yield
+        finally:
+            self._free_slots.release()
 
     async def warm_up(self) -> None:
         """Fetch the model and start the child; see :class:`organism.llm.provider.Provider`."""

@@ -1,5 +1,6 @@
 """The clock that dates what is stored: whatever the machine's clock does, periods of budgets open once and in order."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,15 +36,66 @@ def clocks() -> tuple[Machine, SteadyClock]:
     return machine, clock
 
 
-def test_a_clock_that_is_set_back_stands_still_until_time_has_caught_up() -> None:
-    """No instant comes twice, so no day's budget is opened twice."""
+def test_a_clock_that_is_set_back_a_little_stands_still_until_time_has_caught_up() -> None:
+    """No instant comes twice, so no day's budget is opened twice; and it stands for five minutes at most."""
     machine, clock = clocks()
-    machine.pass_s(1, leap=-3600)
+    machine.pass_s(1, leap=-300)
     assert clock.now_ns() == START
-    machine.pass_s(3000)
+    machine.pass_s(298)
     assert clock.now_ns() == START
-    machine.pass_s(700)
-    assert clock.now_ns() == machine.wall > START
+    machine.pass_s(2)
+    assert clock.now_ns() == machine.wall == START + 1 * S
+
+
+@pytest.mark.parametrize("back", [302, 3600, 86_400, 400 * 86_400, 50 * 365 * 86_400])
+def test_time_goes_on_evenly_when_the_clock_is_set_back_far(back: int) -> None:
+    """However far it is set back, what is due comes, and when the clock is right again nothing leaps."""
+    machine, clock = clocks()
+    machine.pass_s(1, leap=-back)
+    for passed in range(1, 2000, 10):
+        assert clock.now_ns() == START + passed * S
+        machine.pass_s(10)
+    machine.pass_s(0, leap=back)
+    assert clock.now_ns() == machine.wall == START + 2001 * S
+
+
+@pytest.mark.parametrize("behind", [302, 3600, 86_400, 30 * 86_400, 50 * 365 * 86_400])
+def test_a_start_with_a_clock_far_behind_goes_on_from_the_journal(
+    behind: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Time begins at the newest instant in the journal and goes on from there at once, and the log says so."""
+    machine, clock = clocks()
+    floor = START + behind * S
+    clock.not_before(floor)
+    for passed in range(0, 1000, 7):
+        assert clock.now_ns() == floor + passed * S
+        machine.pass_s(7)
+    assert capsys.readouterr().out.count("clock_behind") == 1
+
+
+@pytest.mark.parametrize("ahead_days", [401, 1000, 3650, 50 * 365])
+def test_a_start_with_a_clock_far_ahead_has_to_prove_it(ahead_days: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """A clock that is years ahead of the journal opens no window at once; after ten even minutes it is believed."""
+    machine, clock = clocks()
+    floor = START - ahead_days * 86_400 * S
+    clock.not_before(floor)
+    for passed in range(0, 600, 20):
+        assert clock.now_ns() == floor + passed * S
+        machine.pass_s(20)
+    machine.pass_s(20)
+    assert clock.now_ns() == machine.wall
+    assert capsys.readouterr().out.count("clock_far_ahead") == 1
+
+
+def test_a_clock_far_ahead_that_is_set_right_in_time_was_never_believed() -> None:
+    """Set right within ten minutes, a start with a wrong clock leaves no trace."""
+    machine, clock = clocks()
+    machine.wall += 3650 * 86_400 * S
+    clock.not_before(START)
+    machine.pass_s(100)
+    assert clock.now_ns() == START + 100 * S
+    machine.pass_s(1, leap=-3650 * 86_400)
+    assert clock.now_ns() == machine.wall == START + 101 * S
 
 
 def test_a_small_leap_ahead_is_followed_at_once() -> None:

@@ -68,6 +68,11 @@ class WaitingLines:
     def __len__(self) -> int:
         return sum(len(line) for line in self._lines.values())
 
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts at which somebody waits."""
+        return tuple(self._lines)
+
     def first_line(self, accounts: Iterable[str]) -> str | None:
         """Return the first of these accounts at which somebody waits."""
         if not self._lines:

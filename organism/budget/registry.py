@@ -327,6 +327,10 @@ class ThreadBudgetRegistry:
         answer = await self._lines.in_turn(parent, accounts, open_child, wait_s=self.wait_s)
         return open_child() if answer is None else answer
 
+    def serve_lines(self) -> None:
+        """Look again at all that waits in line: a window that refused may be over."""
+        self._lines.serve(*self._lines.accounts)
+
     def reserve_now(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
         accounts = self._book.accounts(spender)

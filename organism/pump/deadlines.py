@@ -11,9 +11,14 @@ from collections.abc import Callable
 import anyio
 import msgspec
 
+from organism.amounts import NS_PER_S
 from organism.bus.signal import Signal
 from organism.bus.threads import Thread
+from organism.clock import Clock
 from organism.pump.guard import guarded_call
+
+_CLOCK_LOOK_S = 30.0
+"""Seconds between two looks at the clock by what waits for an instant."""
 
 
 class Deadline(msgspec.Struct, eq=False, gc=False):
@@ -111,3 +116,19 @@ class Deadlines:
         deadline.due, deadline.passed = now + deadline.seconds, False
         self._put(deadline)
         return True
+
+
+async def until_due(due_ns: int, clock: Clock) -> None:
+    """Wait until an instant has come, or as long as it was away when the wait began, whichever is first.
+
+    In pieces: while the machine is suspended, or its clock set ahead, the event loop's clock does not go on.
+
+    Args:
+        due_ns: The instant, nanoseconds since the Unix epoch.
+        clock: Tells which it is now.
+    """
+    left_s = (due_ns - clock.now_ns()) / NS_PER_S
+    end_s = anyio.current_time() + left_s
+    while left_s > 0:
+        await anyio.sleep(min(left_s, _CLOCK_LOOK_S))
+        left_s = min((due_ns - clock.now_ns()) / NS_PER_S, end_s - anyio.current_time())

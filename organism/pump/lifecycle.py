@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.abc
 
-from organism.amounts import NS_PER_S
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import thread_of
 from organism.bus.lanes import Lane
@@ -20,6 +19,7 @@ from organism.errors import ConfigError, Shortfall, ThreadClosedError
 from organism.ids import THREAD_ID
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.pump.budget_warnings import BudgetWarnings
+from organism.pump.deadlines import until_due
 from organism.pump.delivery import Delivery, Hooks
 from organism.pump.ended import EndedThreads
 from organism.pump.in_force import InForce
@@ -206,7 +206,7 @@ class Lifecycle:
     async def _deliver_later(self, thread: Thread, envelope: Envelope) -> None:
         try:
             with thread.stoppable():
-                await anyio.sleep(max(0, (envelope.due_ns or 0) - self._clock.now_ns()) / NS_PER_S)
+                await until_due(envelope.due_ns or 0, self._clock)
                 await self._delivery.deliver(thread, envelope)
                 del thread.timed[envelope.id]
         finally:

@@ -29,6 +29,7 @@ async def keep_up(life: Lifecycle, registry: ThreadBudgetRegistry, clock: Clock,
         for thread in life.all():
             if thread.status != "dormant":
                 life.waiting.unpark(thread, partial(_is_over, now_ns, time_zone))
+        registry.serve_lines()
         if durable:
             registry.checkpoint(_CHECKPOINT_ENTRIES)
 

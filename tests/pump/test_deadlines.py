@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 
 import anyio
+import pytest
 
-from organism.pump.deadlines import Deadlines
+from organism.pump.deadlines import Deadlines, until_due
 from organism.testing import run
 
 
@@ -72,3 +73,40 @@ def test_those_that_end_together_are_all_called() -> None:
 
     _kept(main)
     assert called == list(range(10_000))
+
+
+class _Machine:
+    """A wall clock that is moved by hand beside the event loop's."""
+
+    def __init__(self) -> None:
+        self.leap_s = 0.0
+
+    def now_ns(self) -> int:
+        return round((1_800_000_000 + anyio.current_time() + self.leap_s) * 1e9)
+
+    def monotonic_ns(self) -> int:
+        return round(anyio.current_time() * 1e9)
+
+
+@pytest.mark.parametrize(
+    ("leap_s", "after_s"),
+    [(0, 1000), (-60, 1000), (-86_400, 1000), (600, 400), (86_400, 100), (10, 990)],
+)
+def test_what_is_due_comes_whatever_the_clock_does(leap_s: float, after_s: float) -> None:
+    """Set back, it comes after as long as it was away; set ahead, within half a minute of its instant."""
+
+    async def main() -> None:
+        machine = _Machine()
+        began = anyio.current_time()
+        due_ns = machine.now_ns() + 1000 * 10**9
+        async with anyio.create_task_group() as tasks:
+
+            async def leap() -> None:
+                await anyio.sleep(100)
+                machine.leap_s = leap_s
+
+            tasks.start_soon(leap)
+            await until_due(due_ns, machine)
+            assert after_s - 1 <= anyio.current_time() - began <= after_s + 30
+
+    run(main)

@@ -62,6 +62,12 @@ class AccountBook:
     def restore(self, thread_id: str, parent: str | None, carve: str | None, open_ns: int) -> None:
         """Know a thread again whose account a replayed ledger holds; its wall time stands still.
 
+        Args:
+            thread_id: The thread; its parent has been restored before it.
+            parent: The thread that spawned it.
+            carve: The hold its whole limit was carved from.
+            open_ns: Nanoseconds it has been open and not parked.
+
         Raises:
             UnknownAccountError: If the ledger does not hold it, or its parent's.
             LedgerStateError: If the hold that its limit was carved from is not open.

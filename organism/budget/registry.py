@@ -127,14 +127,7 @@ class ThreadBudgetRegistry:
         return None
 
     def restore_thread(self, thread_id: str, *, parent: str | None, carve: str | None, open_ns: int) -> None:
-        """Take up the budget of a thread whose account a replayed ledger holds; its wall time stands still.
-
-        Args:
-            thread_id: The thread; its parent has been restored before it.
-            parent: The thread that spawned it.
-            carve: The hold its whole limit was carved from.
-            open_ns: Nanoseconds it has been open and not parked.
-        """
+        """Take up a thread whose account a replayed ledger holds; see :meth:`AccountBook.restore`."""
         self._book.restore(thread_id, parent, carve, open_ns)
 
     def close_lost(self) -> tuple[BudgetState, ...]:

@@ -10,6 +10,7 @@ import msgspec
 
 from organism.errors import ConfigError
 from organism.formats.attachments import ImageRule
+from organism.formats.conversation import ANY_ID, IdRule
 
 XAI_TICKS_PER_USD = 10_000_000_000
 """xAI reports costs in ticks of a ten thousand millionth of a dollar."""
@@ -41,6 +42,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
             images are refused.
         embeds: Whether it serves embeddings.
         dimensions: What it calls the wanted length of a vector.
+        call_ids: Which ids of calls it takes.
+        vectors: In which form it gives vectors: base64 where it is known to, else as numbers, which all do.
         key_header: Where it takes its key: as a bearer, or in a header of its own.
         tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
     """
@@ -63,6 +66,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     images: tuple[ImageRule, ...] = ()
     embeds: bool = True
     dimensions: str = "dimensions"
+    call_ids: IdRule = ANY_ID
+    vectors: Literal["base64", "float"] = "float"
     key_header: Literal["authorization", "api-key"] = "authorization"
     tool_tokens: int = 600
 
@@ -92,6 +97,7 @@ VENDORS: dict[str, Vendor] = {
         key="OPENAI_API_KEY",
         prices_as="openai",
         cap="max_completion_tokens",
+        vectors="base64",
         images=_OPENAI_IMAGES,
     ),
     "azure": Vendor(
@@ -100,6 +106,7 @@ VENDORS: dict[str, Vendor] = {
         prices_as="azure",
         cap="max_completion_tokens",
         key_header="api-key",
+        vectors="base64",
         images=_OPENAI_IMAGES,
     ),
     "xai": Vendor(
@@ -135,6 +142,7 @@ VENDORS: dict[str, Vendor] = {
         prices_as="mistral",
         usage_on_request=False,
         seed="random_seed",
+        call_ids=IdRule(kept="A-Za-z0-9", most=9, exact=True),
         effort=False,
         dimensions="output_dimension",
         images=(ImageRule(most=4_160),),  # 64 x 64 patches and an end for each row; newer models have 55 x 55
@@ -153,7 +161,7 @@ VENDORS: dict[str, Vendor] = {
     ),
     "ollama": Vendor(base_url="http://127.0.0.1:11434/v1", key=None, prices_as="local"),
     "vllm": Vendor(base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local"),
-    "llamacpp": Vendor(base_url="http://127.0.0.1:8080/v1", key=None, prices_as="local"),
+    "llamacpp": Vendor(base_url="http://127.0.0.1:8080/v1", key=None, prices_as="local", vectors="base64"),
 }
 
 

@@ -14,6 +14,9 @@ from organism.usage.attempts import Operation
 Role = Literal["system", "user", "assistant"]
 """Results of tools are parts of a ``user`` turn: they too are what the model is told."""
 
+CacheTTL = Literal["5m", "1h"]
+"""For how long a provider is asked to keep what it has read."""
+
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 """How much a model is to think before it answers; an adapter takes the nearest its provider knows."""
 
@@ -111,11 +114,13 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         content: Plain text, or parts in their order.
         cache: Whether the provider is asked to keep the conversation up to here, for a cheaper next call. Providers
             that do so by themselves are asked nothing.
+        cache_ttl: For how long, where the provider lets one choose.
     """
 
     role: Role
     content: str | tuple[Part, ...]
     cache: bool = False
+    cache_ttl: CacheTTL = "5m"
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -136,12 +141,16 @@ class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
         description: What it does and when to use it.
         parameters: A JSON Schema of type ``object``.
         strict: Whether the provider is to enforce the schema to the letter, where it can.
+        cache: Whether the provider is asked to keep the tools up to here; see :class:`ChatMessage`.
+        cache_ttl: For how long, where the provider lets one choose.
     """
 
     name: str
     description: str
     parameters: dict[str, Any]
     strict: bool = False
+    cache: bool = False
+    cache_ttl: CacheTTL = "5m"
 
 
 class OneTool(msgspec.Struct, frozen=True):
@@ -205,6 +214,12 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     def granted(self, model: str, output_cap: int) -> "CompletionRequest":
         """Return the request as it is sent to a model, with the output cap that the budget leaves."""
         return msgspec.structs.replace(self, model=model, max_output_tokens=output_cap)
+
+    @property
+    def keeps_for_an_hour(self) -> bool:
+        """Whether the provider is asked to keep any of it for longer than usual, which costs more."""
+        marked: tuple[ChatMessage | Tool, ...] = (*self.messages, *self.tools)
+        return any(each.cache and each.cache_ttl == "1h" for each in marked)
 
     @property
     def asks_to_think(self) -> bool:

@@ -101,6 +101,16 @@ def flat_rates(
     )
 
 
+def kept_for_an_hour(rates: Rates) -> Rates:
+    """Return the prices of a call that asks for its input to be kept for an hour instead of five minutes.
+
+    Anthropic takes twice the price of plain input for that. What a call writes for five minutes beside it is charged
+    the same: the larger of the two. Source: "Prompt caching", Anthropic.
+    """
+    double = Rate(2 * rates.input.base, tuple(Tier(t.above_input, 2 * t.nanousd_per_mtok) for t in rates.input.tiers))
+    return msgspec.structs.replace(rates, cache_write=max(double, rates.cache_write, key=lambda rate: rate.dearest))
+
+
 FREE = flat_rates(input=0, output=0, source="local")
 """What a model on one's own machine costs."""
 

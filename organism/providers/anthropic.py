@@ -5,7 +5,7 @@ import importlib.util
 from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.anthropic_messages.answer import decode, decode_stream
-from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, encode
+from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, encode, untaken
 from organism.formats.attachments import AttachmentBounds, extra_tokens
 from organism.formats.event_stream import server_sent_data
 from organism.llm.answers import Completion
@@ -60,6 +60,8 @@ class AnthropicProvider:
 
     def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
+        if isinstance(request, CompletionRequest) and (what := untaken(request)) is not None:
+            raise UnsupportedError(self.name, what)
         published = IMAGES if self._own else ()
         return extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
 

@@ -4,7 +4,7 @@ import importlib.util
 from typing import Literal
 
 from organism.credentials import header_secret
-from organism.errors import ConfigError, MissingExtraError
+from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.attachments import AttachmentBounds, extra_tokens
 from organism.formats.event_stream import server_sent_data
 from organism.formats.openai_chat import answer as chat_answer
@@ -70,7 +70,14 @@ class OpenAIProvider:
     def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
         vendor = self.vendor
+        if isinstance(request, CompletionRequest) and (what := self._untaken(request)) is not None:
+            raise UnsupportedError(self.name, what)
         return extra_tokens(request, self.name, self._bounds, vendor.images, vendor.tool_tokens, embeds=vendor.embeds)
+
+    def _untaken(self, request: CompletionRequest) -> str | None:
+        if self._api == "responses":
+            return responses_request.untaken(request)
+        return chat_request.untaken(request, self.vendor)
 
     async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""

@@ -3,7 +3,8 @@
 from typing import Protocol
 
 from organism.llm.provider import Request
-from organism.pricing.rates import Rates
+from organism.llm.requests import CompletionRequest
+from organism.pricing.rates import Rates, kept_for_an_hour
 
 
 class Prices(Protocol):
@@ -20,4 +21,6 @@ def rates_for(prices: Prices, provider: str, model: str, request: Request) -> Ra
     Prices of input alone say nothing of a request that has output.
     """
     rates = prices.rates(provider, model)
+    if rates is not None and isinstance(request, CompletionRequest) and request.keeps_for_an_hour:
+        rates = kept_for_an_hour(rates)
     return None if rates is not None and rates.input_only and request.max_output_tokens else rates

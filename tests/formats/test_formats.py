@@ -202,7 +202,8 @@ async def test_reasoning_is_kept_apart_from_the_answer(kind: str, streamed: bool
 @pytest.mark.parametrize(("cap", "budget"), [(4000, 3000), (2500, 2499), (1000, None)])
 async def test_thinking_stays_within_the_cap(cap: int, budget: int | None) -> None:
     """However far the router has shrunk the cap, what is thought is part of it."""
-    request = msgspec.structs.replace(FULL, max_output_tokens=cap, reasoning_tokens=3000)
+    messages = (ChatMessage("user", "two and two?"),)
+    request = msgspec.structs.replace(FULL, messages=messages, max_output_tokens=cap, reasoning_tokens=3000)
 
     body = await sent("messages", request)
 

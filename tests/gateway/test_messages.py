@@ -138,13 +138,14 @@ async def test_everything_a_turn_may_hold_reaches_the_provider(served: Serve) ->
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "log"}},
         ]},
     ]  # fmt: skip
+    use: Any = {"type": "tool_use", "id": "c", "name": "read", "input": {}}
     system: list[Any] = [{"type": "text", "text": "Be brief.", **KEPT}, {"type": "text", "text": "Be kind."}]
     async with served() as gateway, claude(gateway) as client:
         await client.messages.create(
             model="main",
             max_tokens=9,
             system=system,
-            messages=[{"role": "user", "content": blocks}],
+            messages=[{"role": "assistant", "content": [use]}, {"role": "user", "content": blocks}],
             stop_sequences=["END"],
             metadata={"user_id": "u"},
             extra_body={"temperature": 0.5},
@@ -154,6 +155,11 @@ async def test_everything_a_turn_may_hold_reaches_the_provider(served: Serve) ->
         assert (sent["temperature"], sent["stop"]) == (0.5, ["END"])
         assert sent["messages"] == [
             {"role": "system", "content": "Be brief.\n\nBe kind."},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "read", "arguments": "{}"}}],
+            },
             {"role": "tool", "tool_call_id": "c", "content": "no such filelog"},
             {
                 "role": "user",
@@ -221,7 +227,7 @@ async def test_what_the_format_has_alone_survives_both_translations(served: Serv
         assert asked["content"] == [
             {"type": "text", "text": "of May"},
             {"type": "document", "title": "report", "source": turns[0]["content"][0]["source"]},
-            {"type": "text", "text": "read", **KEPT},
+            {"type": "text", "text": "read", "cache_control": {"type": "ephemeral", "ttl": "1h"}},
         ]
         assert [block["type"] for block in said["content"]] == ["thinking", "redacted_thinking", "text", "tool_use"]
         assert said["content"][0]["signature"] == "sealed"

@@ -19,9 +19,10 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheControl(Body, frozen=True, kw_only=True):
-    """A wish to keep the conversation up to here; for how long is left to the vendor's usual."""
+    """A wish to keep the conversation up to here."""
 
     type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] | None = None
 
 
 class Citations(Body, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """From a request of Anthropic's messages to a call: turns, tools, thinking and the form of the answer. Pure."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import msgspec
 
@@ -10,6 +10,7 @@ from organism.formats.anthropic_messages.server_errors import THREADS_UNSUPPORTE
 from organism.formats.faults import FaultError, bad_request
 from organism.formats.server_format import Json, convert
 from organism.llm.requests import (
+    CacheTTL,
     ChatMessage,
     CompletionRequest,
     Effort,
@@ -50,7 +51,8 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
         top_p=asked.top_p,
         stop=tuple(asked.stop_sequences),
         tools=tuple(
-            Tool(tool.name, tool.description or "", tool.input_schema, strict=bool(tool.strict)) for tool in asked.tools
+            Tool(tool.name, tool.description or "", tool.input_schema, strict=bool(tool.strict), **_mark(tool))
+            for tool in asked.tools
         ),
         tool_choice=OneTool(choice.name) if isinstance(choice, body.ToolChoice) else _CHOICES[type(choice)],
         parallel_tool_calls=False if choice.disable_parallel_tool_use else None,
@@ -116,7 +118,7 @@ def _instructions(system: str | list[body.Text]) -> Iterator[ChatMessage]:
         if block.text:
             words.append(block.text)
         if block.cache_control is not None and words:
-            yield ChatMessage("system", "\n\n".join(words), cache=True)
+            yield ChatMessage("system", "\n\n".join(words), **_mark(block))
             words = []
     if words:
         yield ChatMessage("system", "\n\n".join(words))
@@ -125,16 +127,29 @@ def _instructions(system: str | list[body.Text]) -> Iterator[ChatMessage]:
 def _turns(asked: body.MessagesBody) -> Iterator[ChatMessage]:
     """Translate turns. What was thought comes first in each, where vendors want it, wherever a stream has put it."""
     for place, turn in enumerate(asked.messages):
-        kept = asked.cache_control is not None and place == len(asked.messages) - 1
+        mark = _mark(asked) if place == len(asked.messages) - 1 else {}
         if isinstance(turn.content, str):
-            yield ChatMessage(turn.role, turn.content, cache=kept)
+            yield ChatMessage(turn.role, turn.content, **mark)
             continue
         parts: list[Part] = []
         for at, block in enumerate(turn.content):
             parts += _parts(block, f"messages[{place}].content[{at}]")
-            kept = kept or getattr(block, "cache_control", None) is not None
+            mark = _mark(block) or mark
         parts.sort(key=lambda part: not isinstance(part, Reasoning))
-        yield ChatMessage(turn.role, _plain(parts), cache=kept)
+        yield ChatMessage(turn.role, _plain(parts), **mark)
+
+
+class _Mark(TypedDict, total=False):
+    """The fields of a turn or a tool that ask to keep what stands up to it."""
+
+    cache: bool
+    cache_ttl: CacheTTL
+
+
+def _mark(marked: object) -> _Mark:
+    """Return the mark of a block, a tool or a whole request; nothing where it has none."""
+    wish = getattr(marked, "cache_control", None)
+    return {"cache": True, "cache_ttl": wish.ttl or "5m"} if isinstance(wish, body.CacheControl) else {}
 
 
 def _plain(parts: Sequence[Part]) -> str | tuple[Part, ...]:

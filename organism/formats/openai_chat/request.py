@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from organism.formats.attachments import file_text
+from organism.formats.conversation import mended
 from organism.formats.data_urls import data_url
 from organism.formats.json_reading import Json
 from organism.formats.vendors import Vendor
@@ -27,6 +28,11 @@ _REASONS = {"function_call": "tool_calls"}
 _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else, that fits this JSON Schema:\n"
 
 
+def untaken(request: CompletionRequest, vendor: Vendor) -> str | None:
+    """Return what a request asks for that the vendor has no word for; ``None`` when there is nothing."""
+    return "'reasoning_effort'" if not vendor.effort and request.reasoning_effort not in {None, "none"} else None
+
+
 def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
     """Write a request as the format's JSON object.
 
@@ -36,7 +42,7 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
         stream: Whether to ask for pieces, with usage in the last one.
     """
     body: Json = {"model": request.model, vendor.cap: request.max_output_tokens}
-    messages = list(_turns_of(request.messages, vendor))
+    messages = list(_turns_of(mended(request.messages, vendor.call_ids), vendor))
     options: Json = {
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -95,8 +101,9 @@ def _turns(message: ChatMessage, vendor: Vendor) -> Iterator[Json]:
 
 
 def _assistant(message: ChatMessage, vendor: Vendor) -> Json:
-    turn: Json = {"role": "assistant", "content": message.text or None}
     calls = [piece for piece in message.parts if isinstance(piece, ToolCall)]
+    # Only beside calls may there be no content: a turn of thoughts that are not given back has an empty one.
+    turn: Json = {"role": "assistant", "content": message.text or (None if calls else "")}
     if calls:
         turn["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

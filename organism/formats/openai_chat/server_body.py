@@ -21,7 +21,7 @@ class CacheControl(Body, frozen=True, kw_only=True):
     """A wish to keep the conversation up to here, as some clients write it for models that are told to."""
 
     type: Literal["ephemeral"]
-    ttl: str | None = None
+    ttl: Literal["5m", "1h"] | None = None
 
 
 class TextPart(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):

@@ -1,12 +1,14 @@
 """From a request of chat completions to a call: turns, tools and the form of the answer. Pure."""
 
 from collections.abc import Iterator
+from typing import TypedDict
 
 from organism.formats.data_urls import unpack
 from organism.formats.faults import bad_request
 from organism.formats.openai_chat import server_body as body
 from organism.formats.server_format import Asked, Json, convert
 from organism.llm.requests import (
+    CacheTTL,
     ChatMessage,
     CompletionRequest,
     FilePart,
@@ -56,30 +58,42 @@ def _turns(
 ) -> Iterator[ChatMessage]:
     """Translate turns; results of tools that follow each other are parts of one."""
     results: list[Part] = []
+    mark: _Mark = {}
     for place, message in enumerate(messages):
         if isinstance(message, body.ToolResult):
             words = message.content if isinstance(message.content, str) else "".join(p.text for p in message.content)
             results.append(ToolResult(message.tool_call_id, words))
+            mark = _mark(message.content) or mark
             continue
         if results:
-            yield ChatMessage("user", tuple(results))
-            results = []
+            yield ChatMessage("user", tuple(results), **mark)
+            results, mark = [], {}
         match message:
             case body.User():
                 parts = message.content if isinstance(message.content, str) else _parts(message.content, place)
-                yield ChatMessage("user", parts, cache=_cached(message.content))
+                yield ChatMessage("user", parts, **_mark(message.content))
             case body.Assistant():
                 yield ChatMessage("assistant", _said(message))
             case _:
                 plain = message.content
                 words = plain if isinstance(plain, str) else "".join(part.text for part in plain)
-                yield ChatMessage("system", words, cache=_cached(plain))
+                yield ChatMessage("system", words, **_mark(plain))
     if results:
-        yield ChatMessage("user", tuple(results))
+        yield ChatMessage("user", tuple(results), **mark)
 
 
-def _cached(content: object) -> bool:
-    return isinstance(content, list) and any(getattr(part, "cache_control", None) is not None for part in content)
+class _Mark(TypedDict, total=False):
+    """The fields of a turn that ask to keep the conversation up to it."""
+
+    cache: bool
+    cache_ttl: CacheTTL
+
+
+def _mark(content: object) -> _Mark:
+    """Return the mark on the parts of a turn, as some clients write it for models that are told to keep."""
+    parts = content if isinstance(content, list) else ()
+    wishes = [part.cache_control for part in parts if getattr(part, "cache_control", None) is not None]
+    return {"cache": True, "cache_ttl": wishes[-1].ttl or "5m"} if wishes else {}
 
 
 def _parts(parts: list[body.TextPart | body.ImagePart | body.FilePart], message: int) -> tuple[Part, ...]:

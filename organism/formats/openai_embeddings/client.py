@@ -1,7 +1,7 @@
 """The embeddings format, spoken by OpenAI, by servers compatible with it, and by llama.cpp. Pure.
 
-Vectors are asked for as base64, as OpenAI's own SDK does: four bytes a number instead of up to twenty. Servers that
-know nothing of that send numbers, which are read as well.
+Vectors are asked for as base64 where the vendor is known to give them so: four bytes a number instead of up to twenty.
+Others are asked for nothing, because some refuse to be asked; numbers and base64 are read from anybody.
 """
 
 import math
@@ -19,7 +19,9 @@ from organism.llm.embeddings import BYTES_PER_NUMBER, EmbeddingRequest, Embeddin
 def encode(request: EmbeddingRequest, vendor: Vendor) -> Json:
     """Write a request as the format's JSON object."""
     inputs = [each if isinstance(each, str) else list(each) for each in request.inputs]
-    body: Json = {"model": request.model, "input": inputs, "encoding_format": "base64"}
+    body: Json = {"model": request.model, "input": inputs}
+    if vendor.vectors == "base64":
+        body["encoding_format"] = "base64"
     return body if request.dimensions is None else body | {vendor.dimensions: request.dimensions}
 
 

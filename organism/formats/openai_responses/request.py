@@ -6,6 +6,7 @@ Nothing is stored at the provider: each request carries its whole conversation, 
 from collections.abc import Iterator
 
 from organism.formats.attachments import file_text
+from organism.formats.conversation import ANY_ID, mended
 from organism.formats.data_urls import data_url
 from organism.formats.json_reading import Json
 from organism.llm.requests import (
@@ -26,8 +27,15 @@ _REASONS = {"max_output_tokens": "length"}
 _SEALED = "reasoning.encrypted_content"
 
 
+def untaken(request: CompletionRequest) -> str | None:
+    """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
+    if request.stop:
+        return "'stop'"
+    return None if request.seed is None else "'seed'"
+
+
 def encode(request: CompletionRequest, *, stream: bool) -> Json:
-    """Write a request as the format's JSON object. It knows neither a seed nor texts that end the answer.
+    """Write a request as the format's JSON object. What it has no words for: :func:`untaken`.
 
     Args:
         request: What to ask.
@@ -45,7 +53,7 @@ def encode(request: CompletionRequest, *, stream: bool) -> Json:
     }
     body: Json = {
         "model": request.model,
-        "input": [item for turn in request.messages for item in _items(turn)],
+        "input": [item for turn in mended(request.messages, ANY_ID) for item in _items(turn)],
         "max_output_tokens": request.max_output_tokens,
         "store": False,
     }

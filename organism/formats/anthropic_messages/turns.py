@@ -1,0 +1,158 @@
+"""Turns of a conversation as Anthropic's messages take them, wherever the conversation was begun. Pure.
+
+The API refuses empty texts, thoughts without its own seal, results that do not follow their call, a conversation
+without turns, one that begins with the model's, and one that ends in white space of the model's. Other vendors bring
+all of that forth. Source: the reference of ``POST /v1/messages`` and its errors.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from organism.formats.attachments import file_text
+from organism.formats.conversation import IdRule, mended
+from organism.formats.json_reading import Json
+from organism.llm.requests import ChatMessage, FilePart, ImagePart, Part, Reasoning, TextPart, ToolCall, ToolResult
+
+_IDS = IdRule()
+_BEGIN = "(The conversation begins.)"
+_NOTHING = "(empty)"
+
+
+def conversation_of(messages: Iterable[ChatMessage]) -> tuple[list[Json], list[Json]]:
+    """Write instructions as blocks and the other turns as turns; instructions alone are what the model is told."""
+    sound = mended(messages, _IDS)
+    system = [block for turn in sound if turn.role == "system" for block in _blocks(turn)]
+    turns: list[Json] = []
+    for turn in sound:
+        if turn.role != "system":
+            _add(turns, turn)
+    if not turns:
+        return [], [{"role": "user", "content": system or [{"type": "text", "text": _BEGIN}]}]
+    if turns[0]["role"] != "user":
+        turns.insert(0, {"role": "user", "content": _BEGIN})
+    _trim_end(turns[-1])
+    return system, turns
+
+
+def cache_mark(ttl: Literal["5m", "1h"]) -> Json:
+    """Write the wish to keep what stands up to here; five minutes are the vendor's own usual time."""
+    return {"cache_control": {"type": "ephemeral"} | ({"ttl": ttl} if ttl != "5m" else {})}
+
+
+def acts_without_thought(turns: list[Json]) -> bool:
+    """Whether the model is in the middle of calling tools, and what it thought before is not there.
+
+    With a budget to think, the API takes no call of its own that does not begin with its thought: such as one that
+    another vendor's model has made.
+    """
+    if len(turns) < 2 or _first_kind(turns[-1]) != "tool_result":  # noqa: PLR2004
+        return False
+    return _first_kind(turns[-2]) not in {"thinking", "redacted_thinking"}
+
+
+def _first_kind(turn: Json) -> object:
+    content = turn["content"]
+    return content[0].get("type") if isinstance(content, list) and content else None
+
+
+def _add(turns: list[Json], turn: ChatMessage) -> None:
+    """Add a turn, to the one before where both are of the same role: not every server joins them itself."""
+    if isinstance(turn.content, str) and not turn.cache and not (turns and turns[-1]["role"] == turn.role):
+        if turn.content.strip():
+            turns.append({"role": turn.role, "content": turn.content})
+        return
+    blocks = list(_blocks(turn))
+    if not blocks:
+        return
+    if not turns or turns[-1]["role"] != turn.role:
+        turns.append({"role": turn.role, "content": blocks})
+        return
+    before = turns[-1]["content"]
+    turns[-1]["content"] = (
+        [{"type": "text", "text": before}] if isinstance(before, str) else list(_items(before))
+    ) + blocks
+
+
+def _items(content: object) -> Iterable[Json]:
+    return content if isinstance(content, list) else ()
+
+
+def _trim_end(turn: Json) -> None:
+    """Take white space off the end of an answer that is to be gone on with."""
+    if turn["role"] != "assistant":
+        return
+    content = turn["content"]
+    if isinstance(content, str):
+        turn["content"] = content.rstrip()
+    elif isinstance(content, list) and content[-1].get("type") == "text":
+        content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
+
+
+def _blocks(turn: ChatMessage) -> Iterator[Json]:
+    """Write a turn's parts; the mark to keep the conversation goes to the last one."""
+    blocks = [block for piece in turn.parts if (block := _block(piece)) is not None]
+    if turn.cache and blocks:
+        place = max((at for at, block in enumerate(blocks) if block["type"] not in _UNMARKED), default=None)
+        if place is not None:
+            blocks[place] = blocks[place] | cache_mark(turn.cache_ttl)
+    yield from blocks
+
+
+_UNMARKED = frozenset({"thinking", "redacted_thinking"})
+"""Kinds of blocks that take no mark."""
+
+
+def _block(piece: Part) -> Json | None:
+    """Write a part; ``None`` for what is nothing here: empty text, and thoughts that Anthropic has not sealed."""
+    match piece:
+        case TextPart(text=text):
+            return {"type": "text", "text": text} if text.strip() else None
+        case ImagePart() | FilePart():
+            return _attachment(piece)
+        case ToolCall():
+            return {"type": "tool_use", "id": piece.id, "name": piece.name, "input": _object(piece.arguments)}
+        case ToolResult():
+            return _result(piece)
+        case Reasoning():
+            return _thought(piece)
+
+
+def _thought(piece: Reasoning) -> Json | None:
+    """Write a thought that Anthropic has sealed itself; an id is another vendor's."""
+    if not piece.signature or piece.id:
+        return None
+    if piece.redacted:
+        return {"type": "redacted_thinking", "data": piece.signature}
+    return {"type": "thinking", "thinking": piece.text, "signature": piece.signature}
+
+
+def _result(piece: ToolResult) -> Json:
+    inner: object = piece.content
+    if not isinstance(piece.content, str):
+        inner = [block for each in piece.content if (block := _block(each)) is not None]
+    elif not piece.content.strip():
+        inner = None
+    result: Json = {"type": "tool_result", "tool_use_id": piece.call_id, "content": inner or _NOTHING}
+    return result | ({"is_error": True} if piece.is_error else {})
+
+
+def _attachment(piece: ImagePart | FilePart) -> Json:
+    if isinstance(piece, FilePart) and (words := file_text(piece)) is not None:
+        return {"type": "text", "text": words or _NOTHING}
+    source: Json = {"type": "base64", "media_type": piece.media_type, "data": b64encode(piece.data).decode()}
+    if piece.url:
+        source = {"type": "url", "url": piece.url}
+    if isinstance(piece, ImagePart):
+        return {"type": "image", "source": source}
+    return {"type": "document", "title": piece.name, "source": source}
+
+
+def _object(arguments: str) -> Json:
+    """Write arguments as the object this format wants; what a model has garbled is kept as text."""
+    try:
+        value = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {"arguments": arguments}

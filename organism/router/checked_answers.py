@@ -17,6 +17,8 @@ from organism.llm.provider import Answer, Request
 from organism.router.checked_requests import is_finite, sound
 
 _OURS = "organism.errors"
+_NAME_MAX = 256
+_FAULT_MAX = 500
 
 
 def checked_answer(answer: object, request: Request, provider: str) -> Answer:
@@ -30,7 +32,7 @@ def checked_answer(answer: object, request: Request, provider: str) -> Answer:
         discarded(answer)
         raise UncertainError(provider, f"its adapter returned {shown(answer)}, which is no {kind.__name__}")
     try:
-        believed = _believed(answer)
+        believed = _short(_believed(answer))
         if isinstance(believed, Embeddings):
             return _checked_vectors(believed, request)
         return sound(believed, Completion)[0]
@@ -78,7 +80,16 @@ def _believed(answer: Answer) -> Answer:
     fault = fault or _usage_fault(answer.usage) or _cost_fault(answer.cost_nanousd)
     if not isinstance(fault, str):
         return answer
-    return replace(answer, usage=None, usage_error=encodable(fault), cost_nanousd=None)
+    return replace(answer, usage=None, usage_error=encodable(fault[:_FAULT_MAX]), cost_nanousd=None)
+
+
+def _short(answer: Answer) -> Answer:
+    """Return an answer whose names are no longer than names: they go into every event, and into labels of metrics."""
+    if len(answer.model) > _NAME_MAX:
+        answer = replace(answer, model=answer.model[:_NAME_MAX])
+    if isinstance(answer, Completion) and len(answer.finish_reason) > _NAME_MAX:
+        answer = replace(answer, finish_reason=answer.finish_reason[:_NAME_MAX])
+    return answer
 
 
 def _usage_fault(usage: object) -> str | None:

@@ -20,9 +20,10 @@ from organism.messages import as_text
 from organism.router.call import RouterSettings
 from organism.router.circuit import CircuitSettings
 from organism.router.embedding import Embeddings
+from organism.router.plan import ModelPlan, Route
 from organism.router.provider import Completion, CompletionRequest, TextSink
 from organism.router.provider_settings import ProviderSettings
-from organism.testing import VirtualClock, run
+from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.usage.events import UsageEvent
 
 USAGE = TokenUsage(input=5, output=1)
@@ -427,6 +428,95 @@ def test_random_junk_leaves_books_right(seed: int) -> None:
     assert len(seen.events) == 2
     assert seen.held == Amounts()
     assert seen.spent.tokens == sum(event.usage.total for event in seen.events if event.outcome != "released")
+
+
+VECTORS = {
+    "None": None,
+    "a completion": ok(),
+    "no vectors": Embeddings(packed=(), model="m", usage=USAGE),
+    "one too many": Embeddings(packed=(b"0123", b"0123"), model="m", usage=USAGE),
+    "numbers": Embeddings(packed=([1.0, 2.0],), model="m", usage=USAGE),  # type: ignore[arg-type]
+    "half a number": Embeddings(packed=(b"012",), model="m", usage=USAGE),
+    "an empty vector": Embeddings(packed=(b"",), model="m", usage=USAGE),
+    "a set": Embeddings(packed={b"0123"}, model="m", usage=USAGE),  # type: ignore[arg-type]
+    "model None": Embeddings(packed=(b"0123",), model=None, usage=USAGE),  # type: ignore[arg-type]
+}
+
+
+class Embedding(Stranger):
+    """An adapter whose embeddings are what it is told."""
+
+    def extra_tokens(self, _request: Any) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("what", VECTORS)
+def test_vectors_that_are_none_are_charged_whole(what: str) -> None:
+    """The same holds for embeddings: what is not one vector for each text is no answer."""
+
+    async def main() -> None:
+        events: list[Any] = []
+
+        @agent()
+        async def caller(message: Text, ctx: Context) -> None:
+            with pytest.raises(UncertainError):
+                await ctx.llm.embed(["a text"])
+
+        organism = Organism(
+            [caller],
+            models={"m": "p/m"},
+            providers={"p": Embedding(returning(VECTORS[what]))},  # type: ignore[dict-item]
+            limits=Limits(tokens=50_000),
+            clock=VirtualClock(),
+        )
+        organism.usage.on_event(events.append, UsageEvent)
+        async with organism:
+            await organism.run("go")
+        assert [event.outcome for event in events] == ["worst_case"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("first", [returning(None), raising(SystemExit), swallowing(), handing_over_none])
+def test_hedge_answers_where_the_first_adapter_does_not(first: Any) -> None:
+    """A second provider that is asked beside a bad one answers; both are charged, and nothing stays held."""
+
+    async def slow(on_text: Any) -> Any:
+        await anyio.sleep(10)
+        return await first(on_text)
+
+    async def main() -> None:
+        events: list[Any] = []
+
+        @agent(timeout_s=999)
+        async def caller(message: Text, ctx: Context) -> Text:
+            return Text((await ctx.llm.complete("bad", max_output_tokens=20)).text)
+
+        routes = (Route("p", "m"), Route("q", "m"))
+        organism = Organism(
+            [caller],
+            models={"m": ModelPlan(name="m", routes=routes, hedge_after_s=1)},
+            providers={"p": Stranger(slow), "q": ScriptedProvider(["fine"], name="q", latency_s=30)},  # type: ignore[dict-item]
+            limits=Limits(tokens=50_000),
+            clock=VirtualClock(),
+            router=RouterSettings(deadline_s=60, drain_s=2),
+        )
+        organism.usage.on_event(events.append, UsageEvent)
+        async with organism:
+            result = await organism.run("go")
+        assert as_text(result.outputs[-1]) == "fine"
+        assert sorted(event.outcome for event in events) == ["settled", "worst_case"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("name", ["model", "finish_reason"])
+def test_names_in_an_answer_are_no_longer_than_names(name: str) -> None:
+    """A megabyte where a name belongs does not go into every event."""
+    seen = made_with(Stranger(returning(ok(**{name: "x" * 1_000_000}))))
+
+    assert seen.error == ""
+    assert len(seen.events[0].response_model or "") <= 256
 
 
 def test_circuit_and_places_survive_a_provider_that_only_fails() -> None:

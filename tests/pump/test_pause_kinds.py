@@ -8,7 +8,7 @@ import pytest
 
 from organism import Context, Gathered, Limits, Organism, Text, agent
 from organism.bus.approvals import Decision
-from organism.testing import ScriptedProvider, VirtualClock, run
+from organism.testing import CrashingJournal, ScriptedProvider, VirtualClock, run
 from organism.usage.events import DeadLetterEvent
 
 LONG = 10_000.0
@@ -188,3 +188,40 @@ def test_whatever_waits_goes_on_after_a_pause_as_if_none_had_been(kind: str, how
         assert got[1] == expected[1]
     if not (kind == "delay" and how != "thread"):  # a thread that waits for an instant has something left to go on
         assert got[2] <= expected[2] + 30
+
+
+@pytest.mark.parametrize("at", [0.1, 2.0, 6.0])
+@pytest.mark.parametrize("how", ["thread", "agents"])
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pause_outlasts_the_process_and_goes_on_after_it(kind: str, how: str, end: str, at: float) -> None:
+    """Paused, then killed or stopped, then started and resumed much later: nothing is lost or given up on."""
+    stop, go_on = (pause_thread, resume_thread) if how == "thread" else (pause_agents, resume_agents)
+
+    async def disturbed() -> tuple[list[str], int]:
+        runs.clear()
+        fails.clear()
+        letters: list[Any] = []
+        journal = CrashingJournal()
+        kept = journal.kept
+        async with made(journal=journal) as organism:
+            organism.usage.on_event(letters.append, DeadLetterEvent)
+            thread = await organism.open_thread(kind, thread_id="t")
+            await anyio.sleep(at)
+            if organism.pump.result(thread) is None:
+                await stop(organism, thread)
+                await anyio.sleep(1)
+            if end == "killed":
+                journal.kept = type(kept)(capacity=1)  # what is written from here on is lost
+        async with made(journal=CrashingJournal(kept)) as organism:
+            organism.usage.on_event(letters.append, DeadLetterEvent)
+            await anyio.sleep(LONG)
+            if organism.pump.result(thread) is None:
+                await go_on(organism, thread)
+            return await finished(organism, thread, letters)
+
+    expected, got = run(undisturbed, kind), run(disturbed)
+
+    assert got[0] == expected[0]
+    if not (kind == "delay" and how != "thread"):
+        assert got[1] <= expected[2] + 30

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from organism import Context, Gathered, Limits, Organism, Text, agent
+from organism import Bounds, Context, Gathered, Limits, Organism, Text, agent
 from organism.bus.approvals import Decision
 from organism.testing import CrashingJournal, ScriptedProvider, VirtualClock, run
 from organism.usage.events import DeadLetterEvent
@@ -175,7 +175,9 @@ def test_whatever_waits_goes_on_after_a_pause_as_if_none_had_been(kind: str, how
             await anyio.sleep(at)
             if organism.pump.result(thread) is None:
                 await stop(organism, thread)
+                begun = len(runs)
                 await anyio.sleep(LONG)
+                assert how == "child" or len(runs) == begun  # nothing is begun or tried again meanwhile
                 if organism.pump.result(thread) is None:
                     await go_on(organism, thread)
             texts, seconds = await finished(organism, thread, letters)
@@ -225,3 +227,25 @@ def test_a_pause_outlasts_the_process_and_goes_on_after_it(kind: str, how: str, 
     assert got[0] == expected[0]
     if not (kind == "delay" and how != "thread"):
         assert got[1] <= expected[2] + 30
+
+
+def test_a_stop_while_a_paused_thread_s_handler_runs_is_no_failure_of_it() -> None:
+    """A handler that runs when its thread is paused and the process stopped has not failed: it had no time left."""
+
+    async def main() -> None:
+        runs.clear()
+        letters: list[Any] = []
+        journal = CrashingJournal()
+        for life in range(2):
+            async with made(journal=journal, bounds=Bounds(attempts=1)) as organism:
+                organism.usage.on_event(letters.append, DeadLetterEvent)
+                if life == 0:
+                    await organism.open_thread("work", thread_id="t")
+                    await anyio.sleep(1)
+                    await organism.control.pause_thread("t")
+                else:
+                    await organism.control.resume_thread("t")
+                    assert await finished(organism, "t", letters) == (["done"], 6)
+            journal = CrashingJournal(journal.kept)
+
+    run(main)

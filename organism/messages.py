@@ -7,7 +7,7 @@ fields, unknown types and numbers that are not finite are refused, and there is 
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -246,6 +246,25 @@ def _reader(message_type: type[Message]) -> msgspec.json.Decoder[Any]:
         return msgspec.json.Decoder(message_type)
     except Exception as error:  # noqa: BLE001 - annotations are a stranger's code
         raise PayloadError(f"{name} cannot be sent: {describe(error)}") from None
+
+
+def own_copy(message: M) -> M:
+    """Return a message that its handler may do anything to: what it holds in lists is nobody else's.
+
+    Else a list that a handler changes would change for others, and could not be written any more when it is due.
+    """
+    kind = type(message)
+    return message if _is_flat(kind) else cast("M", _reader(kind).decode(_encode(message)))
+
+
+@lru_cache(maxsize=1024)
+def _is_flat(message_type: type[Message]) -> bool:
+    """Whether messages of a type hold nothing that could be changed."""
+    from msgspec import inspect as kinds
+
+    flat = (kinds.StrType, kinds.IntType, kinds.FloatType, kinds.BoolType, kinds.NoneType, kinds.LiteralType)
+    info = kinds.type_info(message_type)
+    return isinstance(info, kinds.StructType) and all(isinstance(field.type, flat) for field in info.fields)
 
 
 NESTED_MAX = 100

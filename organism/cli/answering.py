@@ -37,7 +37,7 @@ def list_letters(client: Client, *, content: bool, as_json: bool) -> int:
     for letter in found:
         way = "[bold]{}[/] {} -> {} [red]{}[/]"
         console.say(way, letter.message_id, letter.sender, letter.recipient, letter.reason)
-        console.say("    {}", letter.detail)
+        console.say("    {}", f"{letter.detail} ({letter.where})" if letter.where else letter.detail)
         if letter.text is not None:
             console.quote(letter.text)
     if not found:

@@ -59,6 +59,7 @@ def check_file(path: Path, environment: dict[str, str], *, as_json: bool = False
         console.show(_table(("MCP server", "is"), servers))
     if keys := describe_keys(config):
         console.show(_table(("gateway key", "spends from", "labels"), keys))
+    console.say("plain functions run on at most {} worker threads", config.bounds.worker_threads)
     console.say_as_it_is(describe_graph(config))
     if missing := unpriced_routes(config):
         console.say("[yellow]![/] {}", unpriced_in_words(config, missing))
@@ -78,6 +79,7 @@ def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:
         "models": routes,
         "providers": [row[0] for row in describe_providers(config)],
         "unpriced": unpriced_routes(config),
+        "worker_threads": config.bounds.worker_threads,
     }
 
 

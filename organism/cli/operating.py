@@ -107,6 +107,10 @@ def show_status(client: Client, *, as_json: bool) -> int:
         status.dead_letters,
         "" if status.accepting else markup(" [red]takes no new threads[/]"),
     )
+    if status.given_up:
+        hung = ", ".join(f"{agent} ({count})" for agent, count in sorted(status.given_up.items()))
+        busy, of = status.busy_threads, status.worker_threads
+        console.say("[red]{} of {} worker threads busy[/]; given up on and not returned: {}", busy, of, hung)
     if status.set_aside:
         console.say("[red]{} events set aside[/]: organism exporters", status.set_aside)
     burn = status.burn[0]

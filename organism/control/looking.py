@@ -130,6 +130,9 @@ class Looking:
             usage=rooms.usage.total,
             burn=self._recent.burn(now_ns),
             set_aside=set_aside,
+            worker_threads=statistics.workers.threads,
+            busy_threads=statistics.workers.busy,
+            given_up=statistics.workers.given_up,
         )
 
     def threads(
@@ -298,6 +301,7 @@ def _letter(letter: DeadLetter, *, content: bool) -> Letter:
         message_type=type_name(envelope.payload),
         created_ns=envelope.created_ns,
         reason=letter.reason,
+        where=letter.where,
         detail=letter.detail if content else headline(letter.detail),
         text=as_text(envelope.payload) if content else None,
     )

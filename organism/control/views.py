@@ -170,6 +170,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         usage: Sums since the start of this process.
         burn: How fast it is going, the whole first.
         set_aside: Events that an exporter's other side will not take.
+        worker_threads: How many plain functions may be at work at once.
+        busy_threads: How many are, those included that were given up on.
+        given_up: Plain functions that were given up on and have not returned, by agent.
     """
 
     name: str
@@ -186,6 +189,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     usage: UsageTotals
     burn: tuple[Burn, ...]
     set_aside: int = 0
+    worker_threads: int = 0
+    busy_threads: int = 0
+    given_up: dict[str, int] = {}
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -197,7 +203,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter, without what it says unless asked for."""
+    """A dead letter, without what it says unless asked for; ``where`` is ``file:line`` of the code that failed."""
 
     message_id: str
     thread_id: str
@@ -207,6 +213,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     reason: str
     detail: str
+    where: str | None = None
     text: str | None = None
 
 

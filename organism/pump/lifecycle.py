@@ -6,6 +6,7 @@ once.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -22,6 +23,7 @@ from organism.pump.budget_warnings import BudgetWarnings
 from organism.pump.deadlines import until_due
 from organism.pump.delivery import Delivery, Hooks
 from organism.pump.ended import EndedThreads
+from organism.pump.guard import guarded
 from organism.pump.in_force import InForce
 from organism.pump.leash import Leash
 from organism.pump.standstill import Standstill
@@ -205,12 +207,18 @@ class Lifecycle:
 
     async def _deliver_later(self, thread: Thread, envelope: Envelope) -> None:
         try:
-            with thread.stoppable():
-                await until_due(envelope.due_ns or 0, self._clock)
-                await self._delivery.deliver(thread, envelope)
-                del thread.timed[envelope.id]
+            due = partial(self._deliver_due, thread, envelope)
+            done = await guarded(due, "delivering a message that is due", message_id=envelope.id)
+            if not done and thread.timed.pop(envelope.id, None) is not None:
+                self._delivery.give_up(thread, envelope, "not_deliverable", "a defect of organism; see its log")
         finally:
             self.look(thread)
+
+    async def _deliver_due(self, thread: Thread, envelope: Envelope) -> None:
+        with thread.stoppable():
+            await until_due(envelope.due_ns or 0, self._clock)
+            await self._delivery.deliver(thread, envelope)
+            del thread.timed[envelope.id]
 
     def look(self, thread: Thread) -> None:
         """A lane has come to rest: is the thread over, or does it wait for budget?"""
@@ -240,7 +248,7 @@ class Lifecycle:
             reason = thread.gave_up if failed else None
             thread.status = "closing"
             if thread.scopes or self._router.busy(thread.id):
-                self._running.start_soon(self._end, thread, outcome, reason)
+                self._end_soon(thread, outcome, reason)
             else:
                 self._finish(thread, outcome, reason)  # there is nothing to wait for, and so no need of a task
 
@@ -266,7 +274,7 @@ class Lifecycle:
         """Let a thread that the journal has kept go on from where it was."""
         if thread.status == "closing":
             outcome, reason = thread.ending or ("completed", None)
-            self._running.start_soon(self._end, thread, outcome, reason)
+            self._end_soon(thread, outcome, reason)
             return
         for envelope in thread.timed.values():
             self._running.start_soon(self._deliver_later, thread, envelope)
@@ -322,10 +330,14 @@ class Lifecycle:
             thread.status = "closing"
             thread.ending = (outcome, reason)
             self.keeper.thread(thread)
-            self._running.start_soon(self._end, thread, outcome, reason)
+            self._end_soon(thread, outcome, reason)
         while thread.result is None:
             await thread.changed.wait()
         return thread.result
+
+    def _end_soon(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
+        ending = partial(self._end, thread, outcome, reason)
+        self._running.start_soon(partial(guarded, ending, "ending a thread", thread_id=thread.id))
 
     async def _end(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
         """Bring a closing thread to its end: children, tasks, open calls, budget, and one final event."""

@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any, cast
 
 import anyio
+from msgspec.structs import replace
 
 from organism.agents.agent import Agent, Output, is_async
 from organism.agents.context import Context
 from organism.bus.lanes import Lane
 from organism.bus.threads import Thread
 from organism.error_text import defined_at
-from organism.messages import Envelope, Message
+from organism.messages import Envelope, Message, own_copy
 from organism.pump.deadlines import Deadline
 from organism.pump.endings import Done, Ending, Failed, HandlerTimeoutError, Parked, Stopped
 from organism.pump.handler_runtime import HandlerRuntime
@@ -73,7 +74,8 @@ class Run:
         self._runner = runner
         self._thread = thread
         self._lane = lane
-        self._envelope = envelope
+        payload = own_copy(envelope.payload)
+        self._envelope = envelope if payload is envelope.payload else replace(envelope, payload=payload)
 
     async def __call__(self, leash: Leash, work: Work) -> Ending:
         """Run the handler to an end that the pump can act on.

@@ -10,6 +10,7 @@ from organism.budget.scopes import has_windows, is_over
 from organism.bus.approvals import Waits
 from organism.clock import Clock
 from organism.errors import Shortfall
+from organism.pump.guard import guarded_call
 from organism.pump.lifecycle import Lifecycle
 
 _LOOK_S = 30.0
@@ -25,13 +26,17 @@ async def keep_up(life: Lifecycle, registry: ThreadBudgetRegistry, clock: Clock,
         return
     while True:
         await anyio.sleep(_LOOK_S)
-        now_ns, time_zone = clock.now_ns(), registry.plan.time_zone
-        for thread in life.all():
-            if thread.status != "dormant":
-                life.waiting.unpark(thread, partial(_is_over, now_ns, time_zone))
-        registry.serve_lines()
-        if durable:
-            registry.checkpoint(_CHECKPOINT_ENTRIES)
+        guarded_call(partial(_look, life, registry, clock, durable), "looking after periods and the ledger")
+
+
+def _look(life: Lifecycle, registry: ThreadBudgetRegistry, clock: Clock, durable: bool) -> None:
+    now_ns, time_zone = clock.now_ns(), registry.plan.time_zone
+    for thread in life.all():
+        if thread.status != "dormant":
+            life.waiting.unpark(thread, partial(_is_over, now_ns, time_zone))
+    registry.serve_lines()
+    if durable:
+        registry.checkpoint(_CHECKPOINT_ENTRIES)
 
 
 def _is_over(now_ns: int, time_zone: tzinfo, waits: Waits) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from organism import Bounds, Context, Limits, Message, Organism, Text, To, agent
 from organism.agents.agent import Agent
@@ -510,6 +511,36 @@ def test_a_message_is_a_copy_of_its_sender_s() -> None:
             assert (await it.run("x")).outputs == (Text("['as sent']"),)
 
     run(main)
+
+
+def test_what_a_handler_does_to_its_message_is_seen_by_nobody_else() -> None:
+    """Each recipient, each run and the dead letter have the message as it was sent, whatever a handler puts into it."""
+    seen: list[Any] = []
+
+    @agent(name="a", next=("b", "c"))
+    async def a(message: Text, ctx: Context) -> Box:
+        return Box(["as sent"])
+
+    def spoiling(name: str) -> Agent:
+        async def handler(message: Box, ctx: Context) -> None:
+            seen.append(list(message.items))
+            ctx.envelope.payload.items.append(object())  # type: ignore[attr-defined]
+            message.items.append(object())
+            raise ValueError("again")
+
+        return Agent(name=name, handler=handler, accepts=(Box,))
+
+    async def main() -> None:
+        async with organism_of(a, spoiling("b"), spoiling("c")) as it:
+            await it.run("x", to="a")
+            assert {letter.envelope.payload for letter in map(shown_letter, it.dead_letters())} == {"['as sent']"}
+
+    run(main)
+    assert seen == [["as sent"]] * 4
+
+
+def shown_letter(letter: Any) -> Any:
+    return replace(letter, envelope=replace(letter.envelope, payload=str(letter.envelope.payload.items)))
 
 
 def test_an_object_with_an_async_call_is_an_async_handler() -> None:

@@ -52,6 +52,9 @@ _NAMED = {
 _ESCAPES = frozenset("\\%&+")
 """A text without any of these holds nothing in another writing than its own, but in base64 and hexadecimal."""
 
+_MUCH_MIN = 12
+"""So many first characters of a secret, and half of it, are as good as the secret: somebody has cut it and gone on."""
+
 _TRUNCATED_MIN = 6
 """So many first characters of a secret, at the very end of a text, are a secret that was cut off there."""
 
@@ -107,11 +110,24 @@ class Redactor:
         return tuple(re.compile("".join(map(_writings, form))) for form in special)
 
     def _without_beginnings(self, text: str) -> str:
-        """Mask what is the beginning of a secret at the end of a text, which was cut there."""
+        """Mask what is the beginning of a secret: at the end of a text, which was cut there, or much of it anywhere."""
         for secret in self._secrets:
-            first = text.rfind(secret[:_TRUNCATED_MIN], -len(secret)) if len(secret) >= LENGTH_MIN else -1
+            if len(secret) < LENGTH_MIN:
+                continue
+            much = secret[: max(_MUCH_MIN, len(secret) // 2)]
+            while len(much) < len(secret) and (first := text.find(much)) >= 0:
+                end = first + next(
+                    (
+                        place
+                        for place, (one, other) in enumerate(zip(text[first:], secret, strict=False))
+                        if one != other
+                    ),
+                    min(len(text) - first, len(secret)),
+                )
+                text = text[:first] + MASK + text[end:]
+            first = text.rfind(secret[:_TRUNCATED_MIN], -len(secret))
             if first >= 0 and secret.startswith(text[first:]):
-                return text[:first] + MASK
+                text = text[:first] + MASK
         return text
 
 

@@ -18,6 +18,7 @@ from organism.agents.tool_names import TOOL_NAME, tool_names
 from organism.error_text import describe, shown
 from organism.errors import AskError, ConfigError, DeliveryError, OrganismError
 from organism.llm.requests import ImagePart, TextPart, Tool, ToolCall, ToolResult
+from organism.redaction import redact
 
 Content = str | tuple[TextPart | ImagePart, ...]
 
@@ -224,7 +225,15 @@ async def run_tool(tool: AgentTool, call: ToolCall, work: Work, ctx: Context) ->
     if scope.cancelled_caught:
         longest_s = timeout_s * _PROGRESS_TIMES if scope.deadline > begun + timeout_s else timeout_s
         output = ToolOutput(f"it took longer than {longest_s:g} s", is_error=True)
-    return ToolResult(call.id, cut(output.content, tool.rules.result_bytes), output.is_error)
+    content = _without_secrets(output.content) if output.is_error else output.content
+    return ToolResult(call.id, cut(content, tool.rules.result_bytes), output.is_error)
+
+
+def _without_secrets(content: Content) -> Content:
+    """Clean an error's text: it goes to a model, and so to another company."""
+    if isinstance(content, str):
+        return redact(content)
+    return tuple(TextPart(redact(part.text)) if isinstance(part, TextPart) else part for part in content)
 
 
 async def _guarded(tool: AgentTool, work: Work, ctx: Context, progress: Progress) -> ToolOutput:

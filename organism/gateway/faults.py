@@ -2,6 +2,7 @@
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, Dimension
 from organism.bus.threads import ThreadPausedError
+from organism.error_text import cleaned
 from organism.errors import (
     BudgetExhaustedError,
     OrganismError,
@@ -33,7 +34,7 @@ def fault_of(error: OrganismError) -> Fault:
         return _exhausted(error)
     if isinstance(error, ProviderError):
         return _upstream(error)
-    message = str(error)
+    message = cleaned(str(error))
     if isinstance(error, ThreadClosedError):
         message = (
             f"thread {error.thread_id!r} has ended, or is not this key's; name another in the header "

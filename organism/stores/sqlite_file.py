@@ -18,7 +18,7 @@ from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
 from organism.stores.head import Head, first_fault, missing, read_head
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.stores.sqlite_errors import damaged, explained, transaction
-from organism.stores.sqlite_place import make_private, refuse_emptied
+from organism.stores.sqlite_place import identity_of, make_private, refuse_emptied
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, decode_event
 
@@ -62,6 +62,7 @@ class SqliteFile:
         self._lock = Lock()
         self._connection: apsw.Connection | None = None
         self._hash = GENESIS
+        self._identity: tuple[int, int] | None = None
         with explained(path):
             self._connect(check=True)
 
@@ -78,6 +79,8 @@ class SqliteFile:
         return self._connection or self._connect(check=False)
 
     def _connect(self, *, check: bool) -> apsw.Connection:
+        if self._identity is not None:
+            self._refuse_removed()  # opened anew after an error: never a fresh file in the place of one that is gone
         make_private(self.path)
         refuse_emptied(self.path)
         db = apsw.Connection(str(self.path), vfs=self._vfs)
@@ -93,6 +96,7 @@ class SqliteFile:
             db.close(True)
             raise
         self._connection = db
+        self._identity = identity_of(self.path)
         self._hash = bytes(found[0][0]) if found else GENESIS
         return db
 
@@ -151,6 +155,7 @@ class SqliteFile:
             JournalBrokenError: If the file cannot be trusted any more.
         """
         with self._lock, explained(self.path):
+            self._refuse_removed()
             last = self._last_batch()
             if last >= number:
                 self._expect(last, number)
@@ -160,6 +165,18 @@ class SqliteFile:
                 self._insert(batch, rows)
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'batch'", (number,))
             self._hash = rows[-1][-1] if rows else self._hash
+
+    def _refuse_removed(self) -> None:
+        """Notice that the file was removed or replaced: what is written then goes where nobody finds it again.
+
+        Raises:
+            JournalBrokenError: If so.
+        """
+        if self._vfs is None and identity_of(self.path) != self._identity:
+            raise JournalBrokenError(
+                f"the journal {self.path} was removed or replaced while it was in use, so nothing can be kept; "
+                "put it back if you can, and start organism again"
+            )
 
     def before_commit(self, reached: Callable[[], None]) -> None:
         """Call back between the last write of a transaction and its commit; must not raise."""

@@ -35,3 +35,12 @@ def refuse_emptied(path: Path) -> None:
 
 _PAGE_MIN = 512
 """Bytes of SQLite's smallest page; a file is never smaller unless it is empty."""
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at a path from every other; ``None`` if there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

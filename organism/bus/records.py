@@ -5,7 +5,7 @@ begins with its kind, so that whoever reads it back knows what it is. Those that
 garbage collector's sight: what can be said in JSON is in no circle. Pure.
 """
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,8 +13,10 @@ from organism.amounts import BudgetState
 from organism.bus.approvals import Approval, Waits
 from organism.bus.dead_letters import Reason
 from organism.bus.threads import MessageKey, Origin, ThreadStatus
-from organism.errors import Shortfall
+from organism.errors import ConfigError, Shortfall
 from organism.messages import Envelope, ThreadOutcome
+
+T = TypeVar("T")
 
 THREAD: Final = "thread"
 MESSAGE: Final = "msg"
@@ -36,6 +38,26 @@ BEGAN: Final = "began"
 def key(kind: str, *names: str) -> str:
     """Return the key of a piece; what comes with every message writes it out, which spares 100 ns."""
     return f"{kind}:{names[0]}" if len(names) == 1 else ":".join((kind, *names))
+
+
+def checked(value: T, kind: type[T], what: str) -> T:
+    """Return a value from outside that the journal is to keep, if it is what a start reads it as.
+
+    Nothing is accepted that could not be taken up again: this is asked before anything is changed.
+
+    Args:
+        value: The value; its structs may have been made with anything in their fields.
+        kind: What it is to be.
+        what: What to call it in the error.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    try:
+        msgspec.convert(msgspec.to_builtins(value, str_keys=False), kind)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{what} cannot be kept: {error}") from None
+    return value
 
 
 class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):

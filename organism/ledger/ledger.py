@@ -18,7 +18,7 @@ from copy import copy
 
 import msgspec
 
-from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
+from organism.amounts import AMOUNT_MAX, ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
 from organism.ledger.entries import (
     AccountClosed,
@@ -279,6 +279,7 @@ class Ledger:
             UnknownAccountError: If one of the accounts is not open; then none is touched.
             LedgerStateError: If spend would fall below zero.
         """
+        _require_amounts(accounts[0], "adjust", amounts)
         for account in accounts:
             _require_natural(account, "adjust", self.balance(account).spent + amounts)
         self._write(
@@ -324,5 +325,17 @@ class Ledger:
 
 def _require_natural(hold_id: str, verb: str, amounts: Amounts) -> None:
     """Refuse what would turn a charge into a gift."""
+    _require_amounts(hold_id, verb, amounts)
     if amounts.tokens < 0 or amounts.cost_nanousd < 0 or amounts.calls < 0:
         raise LedgerStateError(hold_id, verb, f"asked to carry a negative amount ({amounts})")
+
+
+def _require_amounts(hold_id: str, verb: str, amounts: Amounts) -> None:
+    """Refuse what no later start would read as an amount.
+
+    A truth value or a fraction is taken by Python's arithmetic without a word, and then refused by whoever reads the
+    entry: the journal could never be opened again.
+    """
+    for amount in (amounts.tokens, amounts.cost_nanousd, amounts.calls):
+        if type(amount) is not int or amount > AMOUNT_MAX:
+            raise LedgerStateError(hold_id, verb, f"asked to carry what is no amount of 64 bits ({amount!r})")

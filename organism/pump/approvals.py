@@ -3,6 +3,7 @@
 import msgspec
 
 from organism.bus.approvals import Approval, Decision, UnknownApprovalError, decision_key
+from organism.bus.records import checked
 from organism.pump.keeper import Keeper
 from organism.pump.lifecycle import Lifecycle
 from organism.usage.events import ApprovalDecided
@@ -49,6 +50,7 @@ class Approvals:
         if approval is None:
             raise UnknownApprovalError(approval_id)
         thread = self._life.get(approval.thread_id)
+        checked(decision, Decision, "the answer")
         name, value = decision_key(approval_id), msgspec.json.encode(decision)
         thread.steps.setdefault(approval.message_id, {})[name] = value
         self._keeper.step(thread, approval.message_id, name, value)

@@ -20,6 +20,7 @@ from organism.agents.agent import Agent
 from organism.amounts import BudgetState, Limits
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.requests import LimitsRequest, grant_limits
+from organism.bus.records import checked
 from organism.bus.routing import check, check_work
 from organism.bus.threads import MessageKey, NoMailboxError, Origin, Question, Thread, ThreadView, view
 from organism.clock import Clock
@@ -222,13 +223,14 @@ class Pump:
         """
         if not self.accepting:
             raise StoppedError
+        labels = checked(labels or {}, dict[str, str], "labels")
         granted = grant_limits(limits, self.registry.plan.thread, may_raise=may_raise)
         message, size = weighed(message, self._in_force.bounds)
         check(None, to, message, self.agents, reply=False)
         thread_id = thread_id or self._ids.next("th")
         self._life.check_id(thread_id)
         thread = Thread(
-            id=thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels or {}, origin=self.origin(trace)
+            id=thread_id, root=thread_id, parent=None, depth=0, entry=to, labels=labels, origin=self.origin(trace)
         )
         envelope = self._envelopes.first(thread, to, message, size)
         self._delivery.check_room(envelope)
@@ -289,7 +291,7 @@ class Pump:
         if (ended := self._life.ended.result(thread_id)) is not None:
             return ended
         thread = self._life.get(thread_id, closing=True)
-        return await self._life.close(thread, "terminated", reason)
+        return await self._life.close(thread, "terminated", checked(reason, str, "the reason"))
 
     def set_limits(self, account: str, limits: Limits) -> BudgetState:
         """Give an account new limits and let go on what waited for it.

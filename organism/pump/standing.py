@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from organism.amounts import Limits
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.bus.records import checked
 from organism.bus.threads import Origin, Thread, ThreadPausedError
 from organism.errors import StoppedError, ThreadClosedError
 from organism.llm.answers import Completion
@@ -102,13 +103,14 @@ class StandingThreads:
         if self._life.has_closed(thread_id):
             raise ThreadClosedError(thread_id)
         self._life.check_id(thread_id)
+        labels = checked(labels or {}, dict[str, str], "labels")
         thread = Thread(
             id=thread_id,
             root=thread_id,
             parent=None,
             depth=0,
             entry=entry,
-            labels=labels or {},
+            labels=labels,
             origin=replace(self._door.origin(trace), standing=True),
         )
         self._registry.open_thread(thread_id, limits=limits)

@@ -57,3 +57,12 @@ def missing(db: apsw.Connection) -> dict[str, str]:
 def first_fault(db: apsw.Connection, check: str) -> str | None:
     """Return the first thing that a check of SQLite's own finds wrong, or ``None``."""
     return next((str(row[0]) for row in db.execute(f"PRAGMA {check}") if row[0] != "ok"), None)
+
+
+def newest_ns(db: apsw.Connection) -> int:
+    """Return the newest instant: time never goes back, and what is newest is never forgotten."""
+    newest = (
+        "SELECT time_ns FROM entries ORDER BY seq DESC LIMIT 1",
+        "SELECT time_ns FROM events ORDER BY id DESC LIMIT 1",
+    )
+    return max((time_ns for query in newest for (time_ns,) in db.execute(query)), default=0)

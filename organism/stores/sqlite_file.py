@@ -15,7 +15,7 @@ import structlog
 
 from organism.journal import JournalBrokenError, JournalError, Piece, Stored, StoredEntry
 from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
-from organism.stores.head import Head, first_fault, missing, read_head
+from organism.stores.head import Head, first_fault, missing, newest_ns, read_head
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.stores.sqlite_errors import damaged, explained, transaction
 from organism.stores.sqlite_place import identity_of, make_private, refuse_emptied
@@ -259,7 +259,7 @@ class SqliteFile:
             Whether there may be more of it.
         """
         with self._lock, explained(self.path), transaction(self._db):
-            db, now_ns = self._db, _last_time_ns(self._db)
+            db, now_ns = self._db, newest_ns(self._db)
             db.execute(
                 "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE time_ns < ? ORDER BY id LIMIT ?)",
                 (now_ns - retention.events_ns, rows),
@@ -311,7 +311,7 @@ class SqliteFile:
                 pieces=tuple(Piece(key, thread_id, body.encode()) for key, thread_id, body, _ in pieces),
                 # Not the newest that is there: an id whose event was taken out must not be given again.
                 last_event=_one(db, "SELECT max(event, (SELECT coalesce(max(id), 0) FROM events)) FROM head"),
-                last_time_ns=_last_time_ns(db),
+                last_time_ns=newest_ns(db),
             )
 
     def _check_head(self, db: apsw.Connection) -> None:
@@ -339,7 +339,7 @@ class SqliteFile:
         with self._lock, explained(self.path):
             db = self._db
             found = _rows(db, "SELECT until_ns, value, checksum FROM remembered WHERE key = ?", key)
-            if not found or (found[0][0] is not None and found[0][0] < _last_time_ns(db)):
+            if not found or (found[0][0] is not None and found[0][0] < newest_ns(db)):
                 return None
             _, value, crc = found[0]
             if value and checksum(key, value) != crc:
@@ -357,11 +357,27 @@ class SqliteFile:
             oldest = _one(db, "SELECT coalesce(min(id), 1) FROM events")
             check_kept(after, oldest - 1, f"{oldest:016d}")
             query = "SELECT id, body, checksum FROM events WHERE id > ? ORDER BY id LIMIT ?"
-            found = _rows(db, query, int(after or 0), limit)
-            for number, body, crc in found:
-                if checksum(str(number), body) != crc:
-                    raise damaged(self.path, f"event {number} is not what was written")
-            return [decode_event(body) for (_, body, _) in found]
+            last = int(after or 0)
+            while found := _rows(db, query, last, limit):
+                last = found[-1][0]
+                # A page of nothing but events that cannot be read must not look like the end.
+                if read := [event for row in found if (event := self._read_event(*row)) is not None]:
+                    return read
+            return []
+
+    def _read_event(self, number: int, body: str, crc: int) -> AnyEvent | None:
+        """Return an event; ``None`` if it is what was written, but no event that this program knows.
+
+        Raises:
+            JournalBrokenError: If it is not what was written.
+        """
+        if checksum(str(number), body) != crc:
+            raise damaged(self.path, f"event {number} is not what was written")
+        try:
+            return decode_event(body)
+        except msgspec.MsgspecError as error:
+            _log.error("event_unreadable", id=f"{number:016d}", error=str(error))
+            return None
 
     def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
         """Return ledger entries; see :class:`organism.journal.EntryLog`."""
@@ -376,12 +392,3 @@ def _rows(db: apsw.Connection, query: str, *values: int | str) -> list[tuple[Any
 
 def _one(db: apsw.Connection, query: str) -> int:
     return int(_rows(db, query)[0][0])
-
-
-def _last_time_ns(db: apsw.Connection) -> int:
-    """Return the newest instant: time never goes back, and what is newest is never forgotten."""
-    newest = (
-        "SELECT time_ns FROM entries ORDER BY seq DESC LIMIT 1",
-        "SELECT time_ns FROM events ORDER BY id DESC LIMIT 1",
-    )
-    return max((time_ns for query in newest for (time_ns,) in _rows(db, query)), default=0)

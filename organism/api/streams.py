@@ -26,16 +26,18 @@ class Wanted(msgspec.Struct, frozen=True):
     Attributes:
         types: Names of kinds; all when there are none.
         thread: Only of this thread and its descendants.
-        content: Also what agents say, which exists only live, and what errors say, who may quote it.
+        content: Also what agents say, which exists only live.
+        errors: Also what errors say, which may quote it: the words of a provider are for its operator.
     """
 
     types: frozenset[str]
     thread: str | None
     content: bool = False
+    errors: bool = False
 
     def shown(self, event: AnyEvent, source: str) -> CloudEvent:
         """Return an event as the reader may see it."""
-        return envelope(event if self.content else with_headline(event), source)
+        return envelope(event if self.errors else with_headline(event), source)
 
     def covers(self, event: AnyEvent) -> bool:
         """Whether the reader wants this one."""

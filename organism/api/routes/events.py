@@ -8,7 +8,7 @@ from litestar.params import FromQuery, QueryParameter, SkipValidation
 from litestar.response import Stream
 
 from organism.api.injected import ReaderOf
-from organism.api.scopes import may_read_content, needs
+from organism.api.scopes import caller_of, may_read_content, needs
 from organism.api.streams import EventPage, Wanted
 
 _TypeNames = Annotated[list[str] | None, QueryParameter(name="type", max_items=32)]
@@ -21,7 +21,8 @@ async def _wanted(
     thread: FromQuery[str | None] = None,
     content: FromQuery[bool] = False,
 ) -> Wanted:
-    return Wanted(frozenset(types or ()), thread, may_read_content(request, asked=content))
+    errors = "operate" in caller_of(request).scopes
+    return Wanted(frozenset(types or ()), thread, may_read_content(request, asked=content), errors)
 
 
 _WANTED = {"wanted": Provide(_wanted)}
@@ -33,7 +34,7 @@ async def follow_events(
 ) -> Stream:
     """Follow events as server-sent events; ``Last-Event-ID`` or ``after`` goes on where a reader has stopped.
 
-    What agents and errors say only with ``content=true``.
+    What agents say only with ``content=true``; what errors say only for who may operate.
     """
     lines = await reader.follow(request.headers.get("last-event-id", after), wanted)
     return Stream(lines, media_type="text/event-stream")
@@ -49,7 +50,7 @@ async def read_events(
 ) -> EventPage:
     """Read stored events after an id; without any, wait for one for so many seconds.
 
-    What errors say only with ``content=true``.
+    What errors say only for who may operate.
     """
     return await reader.page(after, limit, wait_seconds, wanted)
 

@@ -81,10 +81,10 @@ def _answering(gateway: exchange.Gateway, format_: Format) -> Any:
 def _counting(gateway: exchange.Gateway, format_: Format) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body, status_code=200)
     async def count(request: Request[Any, Any, Any]) -> Response[Json]:
-        """Say how much input a request would hold: no less than it takes, at no cost to anybody."""
+        """Say about how much input a request has, at no cost to anybody."""
         try:
             asked = gateway.read(format_, await request.body())
-            return Response({"input_tokens": gateway.calls.input_bound(asked.request)})
+            return Response({"input_tokens": gateway.calls.input_count(asked.request)})
         except FaultError as error:
             fault = error.fault
         except OrganismError as error:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from organism.budget.calibration import Calibration, Guess
-from organism.budget.estimate import input_tokens_strict
+from organism.budget.estimate import input_tokens_likely, input_tokens_strict
 from organism.llm.provider import Provider, Request
 from organism.pricing.names import undated
 from organism.router.call import Estimate
@@ -53,6 +53,11 @@ class InputEstimator:
             return InputEstimate(input_tokens_strict(request.texts()) + extra)
         guess = self._calibration.guess(_family(route), request.texts())
         return InputEstimate(guess.tokens + extra, None if extra else guess)
+
+    def likely(self, route: Route, request: Request) -> int:
+        """Return about how many tokens a request's input has where it goes, at most its estimate; raises the same."""
+        upper = self.estimate(route, request).tokens
+        return min(upper, input_tokens_likely(request.texts()) + self._extra_tokens(route.provider, request))
 
     def _extra_tokens(self, provider: str, request: Request) -> int:
         try:

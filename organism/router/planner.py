@@ -1,6 +1,6 @@
 """With which model is a call made, and in which order are its routes tried? Looks at budgets, prices and providers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -86,10 +86,17 @@ class Planner:
             UnboundedError: Nothing bounds the request on any route.
             UnsupportedError: No route serves requests of its kind.
         """
+        return self._most(model, lambda route: self._estimator.estimate(route, request).tokens)
+
+    def input_count(self, model: str, request: Request) -> int:
+        """Return about how many tokens of input a request has, on the route where they are most; raises the same."""
+        return self._most(model, lambda route: self._estimator.likely(route, request))
+
+    def _most(self, model: str, tokens_on: Callable[[Route], int]) -> int:
         most, refusal = -1, None
         for route in self._model(model).routes:
             try:
-                most = max(most, self._estimator.estimate(route, request).tokens)
+                most = max(most, tokens_on(route))
             except (UnboundedError, UnsupportedError) as error:
                 refusal = error
         if most < 0 and refusal is not None:

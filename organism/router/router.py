@@ -177,8 +177,7 @@ class LLMRouter:
         Raises:
             ConfigError: The request cannot be sent as it is; nothing was sent or charged.
             BudgetExhaustedError: A limit refused the call; nothing was sent or charged.
-            UnpricedError: A USD limit is in force and the model has no price; nothing was sent or charged.
-            UnboundedError: Nothing bounds what an image or a file costs; nothing was sent or charged.
+            UnpricedError, UnboundedError: No hold covers it for sure (no price, an image); nothing was sent or charged.
             RejectedError: The provider refused; nothing was charged.
             UncertainError: No usable answer came, and the whole hold was charged.
             UnknownAccountError: The thread has no budget, because it is closed.
@@ -194,11 +193,12 @@ class LLMRouter:
         return _expect(Embeddings, await self._answer(call, None))
 
     def input_bound(self, model: str, request: Request) -> int:
-        """Return the tokens of input a call would hold; see :meth:`organism.router.planner.Planner.input_bound`.
-
-        Nothing is held, sent or charged. With ``estimate: strict`` no call takes more.
-        """
+        """Return the tokens of input a call would hold; see :meth:`organism.router.planner.Planner.input_bound`."""
         return self._setup.planner.input_bound(model, request)
+
+    def input_count(self, model: str, request: Request) -> int:
+        """Return about how many tokens of input a call has; nothing is held, sent or charged."""
+        return self._setup.planner.input_count(model, request)
 
     async def _answer(self, call: Call, on_text: DeltaSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""

@@ -384,7 +384,7 @@ async def test_stream_that_breaks_off_says_so(served: Serve) -> None:
 
 
 async def test_tokens_are_counted_at_no_cost(served: Serve) -> None:
-    """A count is what a call would hold: never less than it takes; nobody is asked, and nobody pays."""
+    """A count is close to what the call takes, so that clients cut nothing that fits; nobody is asked, nobody pays."""
     request: Any = {"model": "main", "system": "Be brief.", "messages": HI, "tools": [WEATHER]}
     async with served() as gateway, claude(gateway) as client:
         count = await client.messages.count_tokens(**request)

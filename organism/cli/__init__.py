@@ -311,8 +311,10 @@ def export_ledger(*, file: File = _FILE, state: Path | None = None, form: Litera
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    from organism.cli.leaving import allow
     from organism.cli.output import write_anything, write_bug
 
+    allow()
     write_anything()
     sys.excepthook = write_bug
     sys.exit(call(sys.argv[1:]))

@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,6 +17,7 @@ from organism.app import Organism
 from organism.cli import exits
 from organism.cli.gateway import gateway_settings
 from organism.cli.journal import journal_of
+from organism.cli.leaving import leave_soon
 from organism.cli.reloading import Reloader
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.cli.trust import refuse_foreign_file, refuse_network
@@ -123,6 +125,7 @@ async def _serve(
             await _until_stopped(organism, log)
         server.stop()
     log.info("stopped", **_totals(organism))
+    leave_soon(exits.OK, partial(remove_address, state))
 
 
 async def _until_stopped(organism: Organism, log: structlog.typing.FilteringBoundLogger) -> None:

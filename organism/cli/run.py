@@ -16,6 +16,7 @@ from organism.budget.holds import Mode
 from organism.bus.approvals import Approval, ApprovalNeededError, Decision
 from organism.cli import exits
 from organism.cli.journal import journal_of
+from organism.cli.leaving import leave_soon
 from organism.cli.live import LiveView
 from organism.cli.output import note, print_json, show_cursor
 from organism.cli.state import owned, state_folder
@@ -101,10 +102,23 @@ def _run_owned(begin: Begin, only: Container[str], options: RunOptions, environm
     """Run on the journal of the state folder, which is ours as long as this takes."""
     loaded = load_config(options.file, environment)
     if options.ephemeral:
-        return anyio.run(_run, begin, loaded, None, only, options, environment)
+        return anyio.run(_run_and_leave, begin, loaded, None, only, options, environment)
     state = state_folder(options.file, options.state)
     with owned(state):
-        return anyio.run(_run, begin, loaded, journal_of(loaded, state), only, options, environment)
+        return anyio.run(_run_and_leave, begin, loaded, journal_of(loaded, state), only, options, environment)
+
+
+async def _run_and_leave(
+    begin: Begin,
+    loaded: LoadedConfig,
+    journal: Store | None,
+    only: Container[str],
+    options: RunOptions,
+    environment: dict[str, str],
+) -> int:
+    code = await _run(begin, loaded, journal, only, options, environment)
+    leave_soon(code)
+    return code
 
 
 async def _run(

@@ -30,7 +30,8 @@ def decide(client: Client, approval: str, *, allowed: bool, note: str, as_json: 
 
 def list_letters(client: Client, *, content: bool, as_json: bool) -> int:
     """Print dead letters."""
-    found = client.ask(list[Letter], "/v1/dead-letters", content=content or None)
+    # What the errors say is for the operator in any case; what the messages say only if asked for.
+    found = client.ask(list[Letter], "/v1/dead-letters", content=content or not as_json or None)
     if as_json:
         return print_json(found)
     console = Terminal()
@@ -38,7 +39,7 @@ def list_letters(client: Client, *, content: bool, as_json: bool) -> int:
         way = "[bold]{}[/] {} -> {} [red]{}[/]"
         console.say(way, letter.message_id, letter.sender, letter.recipient, letter.reason)
         console.say("    {}", f"{letter.detail} ({letter.where})" if letter.where else letter.detail)
-        if letter.text is not None:
+        if content and letter.text is not None:
             console.quote(letter.text)
     if not found:
         console.say("no dead letters")

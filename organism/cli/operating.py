@@ -62,7 +62,8 @@ def list_threads(client: Client, *, ended: bool, label: str | None, as_json: boo
 
 def show_thread(client: Client, thread: str, *, content: bool, as_json: bool) -> int:
     """Print a thread with its budgets and messages."""
-    detail = client.ask(ThreadDetail, f"/v1/threads/{thread}", content=content or None)
+    # Why it ended is for the operator in any case; what its messages say only if asked for.
+    detail = client.ask(ThreadDetail, f"/v1/threads/{thread}", content=content or not as_json or None)
     if as_json:
         return print_json(detail)
     console = Terminal()
@@ -83,7 +84,7 @@ def show_thread(client: Client, thread: str, *, content: bool, as_json: bool) ->
         else:
             way = "[bold cyan]{}[/] [dim]->[/] [cyan]{}[/] [dim]{}{}[/]"
             console.say(way, hop.sender, hop.recipient, hop.message_type, cost)
-        if hop.text is not None:
+        if content and hop.text is not None:
             console.say("    {}", hop.text)
     return exits.OK
 

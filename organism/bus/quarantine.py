@@ -35,6 +35,11 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
     time_ns: int
 
 
+def set_aside(pieces: Pieces) -> list[SetAside]:
+    """Return what earlier starts have set aside, oldest first."""
+    return [kept for _, kept in pieces.read(_KIND, SetAside)]
+
+
 class Quarantine:
     """Keeps what was set aside, oldest first.
 

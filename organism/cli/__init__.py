@@ -296,6 +296,19 @@ def verify_ledger(
     return verify(file, state, anchor, as_json=json)
 
 
+@ledger.command(name="quarantine")
+def show_quarantine(*, file: File = _FILE, state: Path | None = None, json: bool = False) -> int:
+    """List what was kept in the journal and could not be taken up by a start, with the reason.
+
+    Args:
+        state: The state folder; a daemon that owns it has to be stopped first.
+        json: Print JSON, with what was in each piece.
+    """
+    from organism.cli.ledger import show_quarantine as show
+
+    return show(file, state, as_json=json)
+
+
 @ledger.command(name="export")
 def export_ledger(*, file: File = _FILE, state: Path | None = None, form: Literal["jsonl", "csv"] = "jsonl") -> int:
     """Print every entry.

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from organism.amounts import DIMENSIONS, NS_PER_S, Amounts, Limits, format_amount, format_usd
 from organism.budget.scopes import thread_account
 from organism.budget.thresholds import limit_of
+from organism.bus.quarantine import set_aside
 from organism.cli import exits
 from organism.cli.client import Client, UnreachableError
 from organism.cli.journal import JOURNAL_FILE
@@ -20,7 +21,7 @@ from organism.cli.output import print_csv, print_json, print_json_text, print_li
 from organism.cli.state import owned, state_folder
 from organism.cli.terminal import Table, Terminal
 from organism.errors import ConfigError
-from organism.journal import StoredEntry
+from organism.journal import Pieces, StoredEntry
 from organism.ledger.entries import decode_entry
 from organism.ledger.explain import HoldStory, Story, explain
 from organism.ledger.verify import Anchor, verify
@@ -67,6 +68,28 @@ def verify_ledger(file: Path, state: Path | None, anchor: str | None, *, as_json
         if verdict.head:
             print_line(f"anchor {verdict.head}")
     return exits.OK if verdict.fault_seq is None else exits.FAILED
+
+
+def show_quarantine(file: Path, state: Path | None, *, as_json: bool) -> int:
+    """List what no start could take up: its place in the journal, its thread and the reason.
+
+    Raises:
+        ConfigError: If there is no journal, or a process owns it.
+    """
+    with kept_journal(state_folder(file, state)) as journal:
+        pieces = set_aside(Pieces(journal.load().pieces))
+    if as_json:
+        return print_json(pieces)
+    console = Terminal()
+    words = ("thread", "since", "why")
+    table = Table("piece", *words, left=words, fold=True)
+    for one in pieces:
+        table.add_row(one.key, one.thread_id or "-", _instant(one.time_ns), one.reason)
+    if pieces:
+        console.show(table)
+    else:
+        console.say("nothing is set aside")
+    return exits.OK
 
 
 def export_ledger(file: Path, state: Path | None, form: ExportFormat) -> int:

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from organism.amounts import Limits
-from organism.cli.ledger import verify_ledger
+from organism.bus.quarantine import SetAside
+from organism.cli.ledger import show_quarantine, verify_ledger
 from organism.errors import ConfigError
-from organism.journal import JournalBrokenError
+from organism.journal import JournalBrokenError, Keep
 from organism.ledger.ledger import Ledger
 from organism.ledger.verify import Anchor
 from organism.stores.batch import batch_of, checksum
@@ -124,3 +125,21 @@ def test_what_is_no_anchor_is_refused(text: str) -> None:
     """A mistyped anchor is an error of its own, not a ledger that looks wrong."""
     with pytest.raises(ConfigError, match="no anchor"):
         Anchor.parse(text)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_was_set_aside_is_listed_with_its_reason(
+    as_json: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody can look at what no start could take up: where it was, of which thread, and why."""
+    state = tmp_path / "state"
+    journal(state)
+    show_quarantine(state / "organism.yaml", state, as_json=as_json)
+    assert ("[]" if as_json else "nothing is set aside") in capsys.readouterr().out
+    aside = SetAside(key="msg:m", thread_id="t", body="{}", reason="nobody waits", time_ns=1)
+    with closing(SqliteFile(state / "journal.db")) as file:
+        file.write(batch_of([Keep("aside:msg:m", "", aside)]), 3)
+    show_quarantine(state / "organism.yaml", state, as_json=as_json)
+    said = capsys.readouterr().out
+    assert "msg:m" in said
+    assert "nobody waits" in said

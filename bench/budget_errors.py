@@ -149,7 +149,7 @@ async def measure(estimate: Estimate, samples_min: int, workload: Workload) -> E
                 under_way[:] = [wanted]
                 if not await _call(router, registry, f"t{thread}", wanted, found):
                     break
-            final = registry.cleanup_thread(f"t{thread}")
+            final = registry.cleanup_thread(f"t{thread}").state
             found.limits += final.limits.tokens or 0
             found.overspent += max(0, final.spent.tokens - (final.limits.tokens or 0))
     return found

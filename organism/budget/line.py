@@ -53,11 +53,12 @@ class WaitingLines:
         is_open: Whether a thread still has a budget.
 
     Attributes:
-        on_room: Told of accounts to which room has come back, when all in line who fit have been served.
+        on_room: Told of accounts to which room has come back, when all in line who fit have been served; ``None`` while
+            nobody wants to know.
     """
 
     def __init__(self, is_open: Callable[[str], bool]) -> None:
-        self.on_room: Callable[[Iterable[str]], object] = lambda _accounts: None
+        self.on_room: Callable[[Iterable[str]], object] | None = None
         self._is_open = is_open
         self._lines: dict[str, deque[Waiter[Any]]] = {}
         self._tickets = 0
@@ -141,7 +142,8 @@ class WaitingLines:
                 self._leave(waiter)
                 waiter.answer = answer
                 waiter.answered.set()
-        self.on_room(accounts)
+        if self.on_room is not None:
+            self.on_room(accounts)
 
     def _move(self, waiter: Waiter[Any], account: str) -> None:
         """Stand at another account, behind those who came earlier and before those who came later."""

@@ -290,8 +290,10 @@ class ThreadBudgetRegistry:
             UnknownAccountError: If the thread has no budget.
         """
         accounts = self._book.accounts(spender)
-        if self.mode != "enforce":
-            return self._teller.admit(spender, ask, call, accounts)
+        if self.mode != "enforce" or not self._lines:
+            answer = self._teller.admit(spender, ask, call, accounts)
+            if isinstance(answer, HeldCall) or not answer.held:
+                return answer
         return await self._lines.in_turn(
             spender.thread_id,
             accounts,
@@ -301,8 +303,8 @@ class ThreadBudgetRegistry:
             undo=lambda held: self.release(held.hold_id),
         )
 
-    def on_room(self, listener: Callable[[Iterable[str]], object]) -> None:
-        """Tell somebody of accounts to which room has come back, in the same step; it must not raise."""
+    def on_room(self, listener: Callable[[Iterable[str]], object] | None) -> None:
+        """Tell somebody of accounts to which room has come back, in the same step, or nobody; it must not raise."""
         self._lines.on_room = listener
 
     async def carve_in_turn(self, parent: str, open_child: Callable[[], T | Shortfall]) -> T | Shortfall:

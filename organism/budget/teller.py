@@ -123,13 +123,12 @@ class Teller:
 
     def fire_elapsed(self, spender: Spender) -> tuple[BudgetWarning, ...]:
         """Note the thresholds of limits in seconds that time alone has reached before a call, and return them."""
+        warnings: tuple[BudgetWarning, ...] = ()
         accounts = self._book.thread(spender.thread_id).accounts
-        timed = [name for name in accounts if self._ledger.balance(name).limits.elapsed_ns is not None]
-        return tuple(
-            warning
-            for account in timed
-            for warning in self.fire_reached(account, spender.agent if account == accounts[0] else "")
-        )
+        for account in accounts:
+            if self._ledger.balance(account).limits.elapsed_ns is not None:
+                warnings += self.fire_reached(account, spender.agent if account == accounts[0] else "")
+        return warnings
 
     def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> tuple[BudgetWarning, ...]:
         """Give an account new limits, and return the thresholds that lowering them has reached.

@@ -1,6 +1,5 @@
 """What the bus keeps of each open thread: its messages in lanes, its questions, its children, its outputs."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, Protocol
@@ -162,7 +161,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     gave_up: str | None = None
     blocked_by: Waits | None = None
     halting: bool = False
-    waits: "Counter[str] | None" = None
+    waits: dict[str, int] | None = None
     time_stands: bool = False
     frozen_s: float = 0.0
     frozen_since: float | None = None

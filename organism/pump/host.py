@@ -42,7 +42,7 @@ class Host(Protocol):
         ...
 
     def waiting(self, thread: Thread, envelope: Envelope) -> AbstractContextManager[None]:
-        """Note that the handler of a message waits for another agent or a child, and lend its worker thread out."""
+        """Note that the handler of a message does nothing but wait for another agent or a child."""
         ...
 
     async def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: "Birth") -> Thread:

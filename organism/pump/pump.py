@@ -8,8 +8,8 @@ Architecture invariant: the pump never reads a payload and never talks to a prov
 all the pump knows of it is that a message may have to wait.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -369,11 +369,9 @@ class Pump:
         await self._delivery.deliver(thread, envelope)
         return question
 
-    @contextmanager
-    def waiting(self, thread: Thread, envelope: Envelope) -> Iterator[None]:
-        """Note that the handler of a message waits for another agent or a child, and lend its worker thread out."""
-        with self.worker_pool.lending(), self._life.standstill.waiting(thread, envelope.id):
-            yield
+    def waiting(self, thread: Thread, envelope: Envelope) -> AbstractContextManager[None]:
+        """Note that the handler of a message does nothing but wait for another agent or a child."""
+        return self._life.standstill.waiting(thread, envelope.id)
 
     async def spawn_child(self, parent: Thread, agent: Agent, asker: Envelope, index: int, birth: Birth) -> Thread:
         """Open a child thread of a handler, or find the one its earlier run has opened."""

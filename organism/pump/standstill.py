@@ -4,9 +4,7 @@ Deadlines stand still while anything of a thread is paused, since a handler may 
 questions and children. Its wall time stands still only when nothing else of it is left to go on.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import anyio
 
@@ -49,23 +47,9 @@ class Standstill:
         lanes = (other.lanes.get(agent) for other in self._threads.values() if other.status == "paused")
         return any(lane is not None and (lane.queue or lane.aside) for lane in lanes)
 
-    @contextmanager
-    def waiting(self, thread: Thread, message_id: str) -> Iterator[None]:
-        """Note inside this block that the handler of a message waits, and has nothing else to do as far as is known."""
-        waits = thread.waits = thread.waits or Counter()
-        waits[message_id] += 1
-        self._note_frozen(thread)
-        try:
-            yield
-        finally:
-            waits[message_id] -= 1
-            if not waits[message_id]:
-                del waits[message_id]
-            self._note_frozen(thread)
-
-    def _note_frozen(self, thread: Thread) -> None:
-        if thread.frozen_since is not None and thread.id in self._threads:
-            self.note(thread)
+    def waiting(self, thread: Thread, message_id: str) -> "_Waiting":
+        """Note inside a block that the handler of a message waits, and has nothing else to do as far as is known."""
+        return _Waiting(self, thread, message_id)
 
     def note(self, thread: Thread) -> None:
         """Something of a thread was paused or goes on, or has come to rest meanwhile; so may those above it."""
@@ -111,3 +95,30 @@ class Standstill:
         ):
             return True
         return any(self._goes_on(self._threads[child]) for child in thread.children)
+
+
+class _Waiting:
+    """The block in which a handler waits; no generator, for each question has one."""
+
+    __slots__ = ("_message_id", "_standstill", "_thread")
+
+    def __init__(self, standstill: Standstill, thread: Thread, message_id: str) -> None:
+        self._standstill = standstill
+        self._thread = thread
+        self._message_id = message_id
+
+    def __enter__(self) -> None:
+        waits = self._thread.waits
+        if waits is None:
+            waits = self._thread.waits = {}
+        waits[self._message_id] = waits.get(self._message_id, 0) + 1
+        if self._thread.frozen_since is not None:
+            self._standstill.note(self._thread)
+
+    def __exit__(self, *exc: object) -> None:
+        waits = self._thread.waits or {}
+        left = waits.pop(self._message_id) - 1
+        if left:
+            waits[self._message_id] = left
+        if self._thread.frozen_since is not None and self._thread.result is None:
+            self._standstill.note(self._thread)

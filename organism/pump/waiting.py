@@ -37,7 +37,6 @@ class WaitingMessages:
         self._keeper = keeper
         self._start_lane = start_lane
         self._held_up: dict[str, None] = {}  # threads with messages whose room others hold, in the order of waiting
-        registry.on_room(self._room_came_back)
 
     def unpark(self, thread: Thread, which: Callable[[Waits], bool] = lambda _waits: True) -> None:
         """Let messages of a thread go on, and in threads above it who waits for the same.
@@ -79,11 +78,13 @@ class WaitingMessages:
         """A message has stepped aside; if it waits for what others hold, it goes on when they give it back."""
         if any(_held_up(each) for lane in thread.lanes.values() for each in lane.waiting):
             self._held_up[thread.id] = None
+            self._registry.on_room(self._room_came_back)
             self._look_for_room({})  # it may have come back since the refusal
 
     def _room_came_back(self, accounts: Iterable[str]) -> None:
-        if self._held_up:
-            self._look_for_room({}, frozenset(accounts))
+        self._look_for_room({}, frozenset(accounts))
+        if not self._held_up:
+            self._registry.on_room(None)  # it is asked at each settled call
 
     def _look_for_room(self, taken: dict[tuple[str, str], int], accounts: frozenset[str] | None = None) -> None:
         """Let those go on that fit now, first come, first served."""

@@ -568,3 +568,41 @@ def test_an_object_with_an_async_call_is_an_async_handler() -> None:
                 assert (await it.run("x", to=each.name)).outputs == (Text(each.name),)
 
     run(main)
+
+
+class BrokenIds(SequentialIds):
+    """A part of organism that fails when it is asked for one message's id, as a defect would."""
+
+    broken = False
+
+    def next(self, prefix: str) -> str:
+        if self.broken:
+            self.broken = False
+            raise ZeroDivisionError("a defect")
+        return super().next(prefix)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 1.0])
+def test_a_defect_of_the_pump_costs_the_message_it_shows_on(delay_s: float) -> None:
+    """When code of organism's own fails after a run, that message is a dead letter, and all else goes on."""
+    ids = BrokenIds()
+
+    @agent(name="a", next="b")
+    async def a(message: Text, ctx: Context) -> None:
+        ids.broken = message.text == "bad"
+        ctx.send("b", Text("on"), delay_s=delay_s)
+
+    @agent(name="b")
+    async def b(message: Text, ctx: Context) -> Text:
+        return Text("fine")
+
+    async def main() -> None:
+        it = Organism([a, b], clock=VirtualClock(), ids=ids)
+        async with it:
+            assert (await it.run("bad", to="a")).outcome == "failed"
+            (letter,) = it.dead_letters()
+            assert "a defect of organism: ZeroDivisionError" in letter.detail
+            assert (await it.run("good", to="b")).outputs == (Text("fine"),)
+            assert it.statistics().threads == 0
+
+    run(main)

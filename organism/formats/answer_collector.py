@@ -1,62 +1,89 @@
 """An answer while its pieces come in, whatever format they come in. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from organism.amounts import TokenUsage
-from organism.formats.counts import UsageError, merged
+from organism.formats.counts import Counted, Counting, UsageError, counted
 from organism.formats.json_reading import Json
+from organism.formats.reasons import FinishReason, gravest, is_whole, reason_of
+from organism.formats.tool_calls import Piece, Place, ToolCallCollector
+from organism.formats.usage_history import UsageHistory
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, DeltaSink, ReasoningDelta, ToolCallDelta
-from organism.llm.requests import Reasoning, ToolCall
+from organism.llm.deltas import Delta, DeltaSink, ReasoningDelta
+from organism.llm.requests import CompletionRequest, Reasoning, ToolCall
+
+BROKE_OFF = "the answer broke off in the middle"
 
 
 class _Thought(msgspec.Struct):
     """Reasoning while it is written."""
 
+    number: int
     pieces: list[str] = []
     signature: str = ""
     id: str = ""
     redacted: bool = False
+    extra: Json = {}
 
 
-class _Call(msgspec.Struct):
-    """A call of a tool while its arguments are written."""
-
-    id: str = ""
-    name: str = ""
-    arguments: list[str] = []
-    shown: bool = False
-
-
-class Answer:
+class AnswerCollector:
     """Collects the pieces of one answer.
 
     Args:
-        model: The model asked; the provider may name another.
+        request: What was asked.
         on_text: Told each piece.
+        usage: Where what is said of usage is noted; shared by the answers of one exchange.
     """
 
-    def __init__(self, model: str, on_text: DeltaSink | None = None) -> None:
-        self.model = model
-        self.finish_reason: str | None = None
+    def __init__(
+        self, request: CompletionRequest, on_text: DeltaSink | None = None, usage: UsageHistory | None = None
+    ) -> None:
+        self.model = request.model
+        self.service_tier = ""
+        self.is_ended = False
+        """Whether the format's own end of an answer has come."""
+        self.is_counted_out = False
+        """Whether usage has come alone after all pieces, which is how many streams end."""
+        self.usage = usage if usage is not None else UsageHistory()
         self._on_text = on_text
         self._text: list[str] = []
-        self._thoughts: dict[int, _Thought] = {}
-        self._calls: dict[int, _Call] = {}
-        self._usage: Json | None = None
-        self._grown = False
+        self._refusal: list[str] = []
+        self._thoughts: dict[Place, _Thought] = {}
+        taken = (part.id for turn in request.messages for part in turn.parts if isinstance(part, ToolCall))
+        self._calls = ToolCallCollector({tool.name for tool in request.tools}, frozenset(taken))
+        self._words: list[str] = []
+        self._kept: Json = {}
 
     @property
-    def begun(self) -> bool:
+    def is_begun(self) -> bool:
         """Whether any of the answer has come, so that it may be billed."""
-        return bool(self._text or self._thoughts or self._calls)
+        return bool(self._text or self._thoughts or self._calls or self._words)
 
     @property
-    def counted(self) -> bool:
-        """Whether the provider has counted anything."""
-        return bool(self._usage)
+    def is_complete(self) -> bool:
+        """Whether it has ended in order: it says so, or why, or has been counted after its last piece.
+
+        Some servers never say why they end, some leave out the end itself. Both together, and no usage, is a stream
+        that broke off.
+        """
+        return self.is_ended or self.is_counted_out or bool(self._words)
+
+    @property
+    def text(self) -> str:
+        """The visible text so far."""
+        return "".join(self._text)
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether any call of a tool has begun."""
+        return len(self._calls) > 0
+
+    @property
+    def generated(self) -> str:
+        """Everything that has been written so far."""
+        thoughts = ("".join(thought.pieces) for thought in self._thoughts.values())
+        return "\n".join(filter(None, (*thoughts, self.text, self._calls.text)))
 
     def write(self, piece: str) -> None:
         """Add visible text."""
@@ -64,85 +91,141 @@ class Answer:
             self._text.append(piece)
             self._grow(piece)
 
+    def hush(self) -> None:
+        """Tell nobody of the pieces that follow: they have been handed over already."""
+        self._on_text = None
+
+    def write_whole(self, text: str) -> None:
+        """Take the whole text, of which some may have come in pieces: write what has not."""
+        said = self.text
+        if text.startswith(said):
+            self.write(text[len(said) :])
+
+    def refuse(self, piece: str) -> None:
+        """Add to what the model says in place of an answer: a person must see it, and a program know what it is."""
+        if piece:
+            self._refusal.append(piece)
+            self.write(piece)
+
+    def refuse_whole(self, text: str) -> None:
+        """Take the whole refusal, of which some may have come in pieces."""
+        said = "".join(self._refusal)
+        if text.startswith(said):
+            self.refuse(text[len(said) :])
+
     def _grow(self, piece: Delta = "") -> None:
         """Note that there is more of the answer, and hand it on; what cannot be shown yet is a sign of life."""
-        self._grown = True
+        self.usage.grow()
+        self.is_counted_out = False
         if self._on_text is not None:
             self._on_text(piece)
 
     def think(
-        self, piece: str, place: int = 0, *, signature: str = "", thought_id: str = "", redacted: bool = False
+        self,
+        piece: str,
+        place: Place = 0,
+        *,
+        signature: str = "",
+        thought_id: str = "",
+        redacted: bool = False,
+        extra: Json | None = None,
     ) -> None:
         """Add to the reasoning at a place; each piece may bring more of it."""
         if not (piece or signature or thought_id):
             return
-        self._grow(ReasoningDelta(piece, place, signature, thought_id, redacted))
-        thought = self._thoughts.setdefault(place, _Thought())
+        if (thought := self._thoughts.get(place)) is None:
+            thought = self._thoughts[place] = _Thought(number=len(self._thoughts))
+        self._grow(ReasoningDelta(piece, thought.number, signature, thought_id, redacted))
         thought.pieces.append(piece)
         thought.signature += signature
         thought.id = thought.id or thought_id
         thought.redacted = thought.redacted or redacted
+        thought.extra = {**thought.extra, **(extra or {})}
 
-    def call(self, place: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
-        """Add to the call of a tool at a place; each piece may bring more of it."""
-        call = self._calls.setdefault(place, _Call())
-        call.id = call.id or call_id
-        call.name = call.name or name
-        call.arguments.append(arguments)
-        # A call is shown from its first argument on: by then its name is whole, and its id, if it has one, is known.
-        # What has been shown must not change any more.
-        if not (arguments and call.name):
+    def keep(self, extra: Json) -> None:
+        """Keep a vendor's own fields of the message, which must come back with it."""
+        self._kept = {**self._kept, **extra}
+
+    def call(self, *pieces: Piece) -> None:
+        """Add to calls of tools; what one event brings is added together."""
+        shown = list(self._calls.add(pieces))
+        for delta in shown:
+            self._grow(delta)
+        if pieces and not shown:
             self._grow()
-            return
-        if not call.shown:
-            call.shown, call.id, arguments = True, call.id or f"call_{place}", "".join(call.arguments)
-        self._grow(ToolCallDelta(call.id, call.name, arguments, place))
 
-    def count(self, usage: object) -> None:
-        """Note what the provider says of usage; see :func:`organism.formats.counts.merged`."""
-        if isinstance(usage, dict):
-            self._usage = merged(self._usage, usage)
-            self._grown = False
+    def end(self, word: object) -> None:
+        """Note why the provider says that the answer has ended; an empty word says nothing."""
+        if isinstance(word, str) and reason_of(word) is not None:
+            self._words.append(word)
+
+    def reason(self, calls: Iterable[ToolCall]) -> FinishReason:
+        """Say why it ended: what was cut, filtered or refused stays so, whatever else was said."""
+        reason = gravest(reason for word in self._words if (reason := reason_of(word)) is not None) or "stop"
+        if self._refusal and is_whole(reason):
+            return "content_filter"
+        if is_whole(reason):
+            called = any(True for _ in calls)
+            if reason == "tool_calls" and not called and not self._text:
+                return "error"  # the calls it speaks of are nowhere
+            return "tool_calls" if called else "stop"
+        return reason
 
     def completion(
-        self,
-        usage_of: Callable[[Json], TokenUsage],
-        cost_of: Callable[[Json], int | None] = lambda _usage: None,
-        reasons: dict[str, str] | None = None,
+        self, counting: Counting, cost_of: Callable[[Json], int | None] = lambda _usage: None, *, unused: str = ""
     ) -> Completion:
         """Make it a completion; usage that cannot be believed is named, not used.
 
-        Usage that came before the last of the answer did not count it, and is as good as none.
-
         Args:
-            usage_of: Reads the provider's usage.
+            counting: How the provider is known to count.
             cost_of: Reads what the provider says it has cost.
-            reasons: The port's words for the provider's reasons to end.
+            unused: What else the provider has written, and billed.
         """
-        usage, cost, fault = None, None, None
-        if self._usage is not None:
+        cut = any(not is_whole(reason) for word in self._words if (reason := reason_of(word)) is not None)
+        calls = self._calls.finished(cut=cut)
+        said, note = self.usage.merged()
+        read: Counted | None = None
+        cost, fault = None, None
+        if said:
             try:
-                usage, cost = usage_of(self._usage), cost_of(self._usage)
+                read, cost = counted(said, counting), cost_of(said)
             except UsageError as error:
-                usage, cost, fault = None, None, str(error)
-            if self._grown and fault is None:
-                usage, cost = None, None
-        calls = tuple(
-            ToolCall(call.id or f"call_{place}", call.name, "".join(call.arguments) or "{}")
-            for place, call in sorted(self._calls.items())
-        )
-        thoughts = tuple(
-            Reasoning("".join(thought.pieces), thought.signature, thought.id, thought.redacted)
-            for _, thought in sorted(self._thoughts.items())
-        )
-        reason = self.finish_reason or "stop"
-        return Completion(
-            text="".join(self._text),
+                read, cost, fault = None, None, str(error)
+        reason = self.reason(calls)
+        words = [word for word in self._words if word != reason]
+        answer = Completion(
+            text=self.text,
             model=self.model,
-            finish_reason="tool_calls" if calls and reason == "stop" else (reasons or {}).get(reason, reason),
-            usage=usage,
+            finish_reason=reason,
+            usage=None,
             usage_error=fault,
             tool_calls=calls,
-            reasoning=thoughts,
+            reasoning=tuple(self._reasoning()),
             cost_nanousd=cost,
+            refusal="".join(self._refusal),
+            provider_reason=words[-1][:64] if words else "",
+            unused=unused,
+            service_tier=self.service_tier[:64],
+        )
+        return answer if read is None else self._with_usage(answer, read, note)
+
+    def _reasoning(self) -> Iterator[Reasoning]:
+        for thought in self._thoughts.values():
+            yield Reasoning("".join(thought.pieces), thought.signature, thought.id, thought.redacted, thought.extra)
+        if self._kept:
+            yield Reasoning("", extra=self._kept)
+
+    def _with_usage(self, answer: Completion, read: Counted, note: str) -> Completion:
+        """Add usage. What was counted before the last of the answer had come is no more than a lower bound."""
+        missing, notes = set(read.missing), [note, read.note]
+        if not answer.generated:
+            missing.discard("output")
+        elif not self.usage.is_late:
+            missing.add("output")
+            notes.append("counted before the end of the answer")
+        return msgspec.structs.replace(
+            answer,
+            usage=read.usage,
+            usage_missing=tuple(sorted(missing)),
+            usage_note="; ".join(filter(None, notes)),
         )

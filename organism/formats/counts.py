@@ -1,150 +1,338 @@
 """How providers count tokens and money, translated into disjoint buckets. Pure.
 
+Servers give the same counts under either family's names (``prompt``/``completion`` or ``input``/``output``), as numbers
+with a point, as text, as null; with what was cached inside the prompt or beside it, and reasoning inside the completion
+or beside it. Where a count can be read in two ways, the reading that explains the provider's own total holds, else the
+vendor's documented one, else the larger; whatever was not plain is noted. What is missing, and a zero that cannot be,
+is unknown and never zero: the side is named, and what there is of it is a lower bound.
+
 Numbers from a provider are untrusted: each is checked before any arithmetic, and what is no sane count is named in an
 error instead of being used.
 """
 
-from decimal import Decimal
-from typing import cast
+import math
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Literal
 
-from organism.amounts import TokenUsage, nanousd
+import msgspec
+
+from organism.amounts import TokenUsage, UsageSide, nanousd
 from organism.formats.json_reading import Json, part
 from organism.formats.vendors import Vendor
 
 TOKENS_MAX = 10_000_000
 """More tokens than that in one bucket of one call is no count."""
 
+_UNKNOWN = -1
+"""What some servers write for what they have not counted."""
+
+Path = tuple[str, ...]
+
+_PROMPT: tuple[Path, ...] = (("prompt_tokens",), ("input_tokens",))
+_COMPLETION: tuple[Path, ...] = (("completion_tokens",), ("output_tokens",))
+_TOTAL: tuple[Path, ...] = (("total_tokens",),)
+_CACHED: tuple[Path, ...] = (
+    ("prompt_tokens_details", "cached_tokens"),  # OpenAI's chat completions
+    ("input_tokens_details", "cached_tokens"),  # OpenAI's responses
+    ("cache_read_input_tokens",),  # Anthropic
+    ("prompt_cache_hit_tokens",),  # DeepSeek
+    ("cached_tokens",),  # Moonshot
+)
+_WRITTEN: tuple[Path, ...] = (
+    ("prompt_tokens_details", "cache_write_tokens"),  # OpenRouter
+    ("prompt_tokens_details", "cache_creation_tokens"),  # LiteLLM
+    ("input_tokens_details", "cache_write_tokens"),
+    ("cache_creation_input_tokens",),  # Anthropic
+)
+_REASONING: tuple[Path, ...] = (
+    ("completion_tokens_details", "reasoning_tokens"),  # OpenAI's chat completions
+    ("output_tokens_details", "reasoning_tokens"),  # OpenAI's responses
+    ("output_tokens_details", "thinking_tokens"),  # Anthropic, which calls its count approximate
+    ("reasoning_tokens",),  # Perplexity
+)
+_FEES: tuple[Path, ...] = (("citation_tokens",),)
+"""Tokens that are billed as input and stand in no other count: what Perplexity's models have read."""
+
 
 class UsageError(ValueError):
     """A provider's usage is not a count of tokens, or its cost not an amount of money."""
 
 
-def count(usage: Json, *path: str) -> int:
-    """Return a token count; a missing or null one is 0.
+class Counting(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server is known to count.
 
-    Raises:
-        UsageError: If it is there and not a sane natural number.
+    Attributes:
+        cached_inside: Whether what was cached is part of the prompt; ``None`` when nothing documents it.
+        reasoning_inside: Whether reasoning is part of the completion, likewise.
     """
-    value = part(usage, *path)
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= TOKENS_MAX:
-        raise UsageError(f"usage field {'.'.join(path)} is {str(value)[:40]!r}")
-    return value
+
+    cached_inside: bool | None = None
+    reasoning_inside: bool | None = None
 
 
-def chat_usage(usage: Json, vendor: Vendor) -> TokenUsage:
-    """Read the usage of chat completions.
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's usage, read.
 
-    What ``total_tokens`` has above its parts is taken for reasoning that is named nowhere else: some vendors count it
-    there alone.
-
-    Source: the ``usage`` object of OpenAI's chat completions, and the vendor's departures from it.
-
-    Raises:
-        UsageError: If a count is insane, or a part is larger than the whole.
+    Attributes:
+        usage: In disjoint buckets.
+        missing: The sides of which that is no more than a lower bound.
+        note: How it was read where that was not plain; empty where it was.
     """
-    prompt, completion = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
-    cached, written = count(usage, *vendor.cached), count(usage, *vendor.cache_write)
-    reasoning = count(usage, "completion_tokens_details", "reasoning_tokens")
-    plain = prompt - cached - written if vendor.cached_inside else prompt
-    visible = completion - reasoning if vendor.reasoning_inside else completion
-    if plain < 0 or visible < 0:
-        raise UsageError(
-            f"usage has {cached} cached and {written} written of {prompt} prompt tokens, "
-            f"{reasoning} reasoning of {completion} completion tokens"
-        )
-    unnamed = max(0, count(usage, "total_tokens") - plain - cached - written - visible - reasoning)
-    return TokenUsage(
-        input=plain, cached_input=cached, cache_write=written, output=visible, reasoning=reasoning + unnamed
-    )
+
+    usage: TokenUsage
+    missing: tuple[UsageSide, ...] = ()
+    note: str = ""
 
 
-def responses_usage(usage: Json) -> TokenUsage:
-    """Read the usage of responses: cached tokens are part of the input, reasoning is part of the output.
+class _Counts(msgspec.Struct, frozen=True):
+    """The numbers as they stand there; ``None`` for what is not."""
 
-    Source: the ``usage`` object of OpenAI's responses.
-
-    Raises:
-        UsageError: If a count is insane, or a part is larger than the whole.
-    """
-    read, written = count(usage, "input_tokens"), count(usage, "output_tokens")
-    cached = count(usage, "input_tokens_details", "cached_tokens")
-    reasoning = count(usage, "output_tokens_details", "reasoning_tokens")
-    if cached > read or reasoning > written:
-        raise UsageError(f"usage has {cached} cached of {read} input, {reasoning} reasoning of {written} output tokens")
-    unnamed = max(0, count(usage, "total_tokens") - read - written)
-    return TokenUsage(
-        input=read - cached, cached_input=cached, output=written - reasoning, reasoning=reasoning + unnamed
-    )
+    prompt: int | None
+    completion: int | None
+    total: int | None
+    cached: int
+    written: int
+    reasoning: int
+    extra: int
 
 
-def messages_usage(usage: Json) -> TokenUsage:
-    """Read the usage of messages: cached tokens come beside the input, thinking is part of the output.
+Side = Literal["inside", "beside"]
 
-    Source: the ``usage`` object of Anthropic's messages, which calls its count of thinking approximate.
+
+class _Reading(msgspec.Struct, frozen=True):
+    """One way to read the numbers."""
+
+    usage: TokenUsage
+    cache: Side
+    reasoning: Side
+
+
+def counting_of(vendor: Vendor) -> Counting:
+    """Return how a vendor counts; of a server of unknown make nothing is known."""
+    if not vendor.counts_known:
+        return Counting()
+    return Counting(cached_inside=vendor.cached_inside, reasoning_inside=vendor.reasoning_inside)
+
+
+MESSAGES_COUNTING = Counting(cached_inside=False, reasoning_inside=True)
+"""Source: the ``usage`` object of Anthropic's messages: cached tokens come beside the input, thinking in the output."""
+
+
+def counted(usage: Json, counting: Counting) -> Counted | None:
+    """Read a usage object; ``None`` if nothing in it is a count.
 
     Raises:
         UsageError: If a count is insane.
     """
-    written = count(usage, "output_tokens")
-    thinking = min(written, count(usage, "output_tokens_details", "thinking_tokens"))
-    return TokenUsage(
-        input=count(usage, "input_tokens"),
-        cached_input=count(usage, "cache_read_input_tokens"),
-        cache_write=count(usage, "cache_creation_input_tokens"),
-        output=written - thinking,
-        reasoning=thinking,
+    seen = _Counts(
+        _largest(usage, _PROMPT),
+        _largest(usage, _COMPLETION),
+        _largest(usage, _TOTAL),
+        *(_detail(usage, paths) for paths in (_CACHED, _WRITTEN, _REASONING, _FEES)),
     )
+    counts, notes = _completed(seen)
+    if not any((counts.prompt, counts.completion, counts.cached, counts.written, counts.reasoning)):
+        return None
+    reading = _chosen(counts, counting, notes)
+    read = reading.usage
+    if counts.extra:
+        read += TokenUsage(input=counts.extra)
+        notes.append(f"{counts.extra} tokens of citations counted as input")
+    sides: tuple[tuple[UsageSide, int], ...] = (("input", read.input_total), ("output", read.output_total))
+    missing = tuple(side for side, count in sides if not count)
+    notes += [f"no count of the {side}" for side in missing]
+    return Counted(usage=read, missing=missing, note="; ".join(notes))
 
 
-def embedding_usage(usage: Json) -> TokenUsage:
-    """Read the usage of embeddings: all of it is input, and where the total is larger than the prompt it holds.
+def input_counted(usage: Json) -> TokenUsage | None:
+    """Read the usage of what puts nothing out: all of it is input, and where the total is larger it holds.
 
     Source: the ``usage`` object of OpenAI's embeddings.
 
     Raises:
         UsageError: If a count is insane.
     """
-    return TokenUsage(input=max(count(usage, "prompt_tokens"), count(usage, "total_tokens")))
+    tokens = max(_largest(usage, _PROMPT) or 0, _largest(usage, _TOTAL) or 0)
+    return TokenUsage(input=tokens) if tokens else None
+
+
+def _completed(seen: _Counts) -> tuple[_Counts, list[str]]:
+    """Work out a side that is left out from the total, where there is one."""
+    notes: list[str] = []
+    prompt, completion, total = seen.prompt or None, seen.completion or None, seen.total or 0
+    if prompt is None and not seen.cached + seen.written and completion is not None:
+        # A prompt of nothing cannot be. Reasoning that stands beside the completion is in the total as well.
+        rest = total - completion
+        beside = seen.reasoning if rest >= seen.reasoning > 0 else 0
+        if rest - beside > 0:
+            prompt = rest - beside
+            notes.append("the input is what the total leaves")
+    elif completion is None and prompt is not None and total > prompt:
+        completion = total - prompt
+        notes.append("the output is what the total leaves")
+    elif completion is None and prompt is None and total:
+        completion = total
+        notes.append("nothing but a total, counted as output")
+    return msgspec.structs.replace(seen, prompt=prompt, completion=completion), notes
+
+
+def _chosen(counts: _Counts, counting: Counting, notes: list[str]) -> _Reading:
+    """Choose between the ways to read the numbers, and note why if it was not plain."""
+    readings = list(_readings(counts))
+    total = counts.total or 0
+    documented = [reading for reading in readings if _is_documented(reading, counts, counting)] or readings
+    exact = [reading for reading in readings if reading.usage.total == total]
+    if exact:
+        chosen = next((reading for reading in documented if reading in exact), exact[0])
+        if _is_odd(chosen, counts, counting):
+            notes.append(f"by the total, {_words(chosen, counts)}")
+        return chosen
+    # What is less than the total is explained by it too, if something is left that nothing names.
+    within = [reading for reading in documented if reading.usage.total < total] or documented
+    chosen = max(within, key=lambda reading: reading.usage.total)
+    if len({reading.usage.total for reading in documented}) > 1:
+        notes.append(f"of two readings the larger, {_words(chosen, counts)}")
+    elif _is_odd(chosen, counts, counting):
+        notes.append(_words(chosen, counts))
+    if (rest := total - chosen.usage.total) > 0:
+        notes.append(f"{rest} tokens of the total that nothing names, counted as reasoning")
+        return msgspec.structs.replace(chosen, usage=chosen.usage + TokenUsage(reasoning=rest))
+    if total:
+        notes.append(f"the total of {total} is less than its parts")
+    return chosen
+
+
+def _readings(counts: _Counts) -> Iterator[_Reading]:
+    """Yield the ways to read the numbers in which no part is larger than its whole."""
+    prompt, completion = counts.prompt or 0, counts.completion or 0
+    kept = counts.cached + counts.written
+    for cache in ("inside", "beside"):
+        plain = prompt - kept if cache == "inside" else prompt
+        for reasoning in ("inside", "beside"):
+            visible = completion - counts.reasoning if reasoning == "inside" else completion
+            if plain >= 0 and visible >= 0:
+                usage = TokenUsage(
+                    input=plain,
+                    cached_input=counts.cached,
+                    cache_write=counts.written,
+                    output=visible,
+                    reasoning=counts.reasoning,
+                )
+                yield _Reading(usage, cache, reasoning)
+
+
+def _is_documented(reading: _Reading, counts: _Counts, counting: Counting) -> bool:
+    """Whether a reading is as the vendor's reference has it; what is not there can be read either way."""
+    cache = (not counts.cached + counts.written) or counting.cached_inside in {None, reading.cache == "inside"}
+    return cache and (not counts.reasoning or counting.reasoning_inside in {None, reading.reasoning == "inside"})
+
+
+def _is_odd(reading: _Reading, counts: _Counts, counting: Counting) -> bool:
+    """Whether a reading is not what a reader of the vendor's reference, or else of OpenAI's, would expect."""
+    kept = counts.cached + counts.written
+    cache = bool(kept) and (reading.cache == "inside") is not (counting.cached_inside in {None, True})
+    thoughts = bool(counts.reasoning) and (reading.reasoning == "inside") is not (
+        counting.reasoning_inside in {None, True}
+    )
+    return cache or thoughts
+
+
+def _words(reading: _Reading, counts: _Counts) -> str:
+    cache = f"cached tokens {reading.cache} the input" if counts.cached + counts.written else ""
+    thoughts = f"reasoning {reading.reasoning} the output" if counts.reasoning else ""
+    return ", ".join(filter(None, (cache, thoughts))) or "as it stands there"
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _largest(usage: Json, paths: tuple[Path, ...]) -> int | None:
+    """Return a count that may stand under several names; relays that give both leave one of them at zero."""
+    return max((count for path in paths if (count := _count(usage, path)) is not None), default=None)
+
+
+def _detail(usage: Json, paths: tuple[Path, ...]) -> int:
+    """Return a count that is part of another; one that cannot be read says nothing, for its whole is there."""
+    found = [0]
+    for path in paths:
+        try:
+            found.append(_count(usage, path) or 0)
+        except UsageError:
+            if isinstance(value := part(usage, *path), int | float) and not isinstance(value, bool) and value > 0:
+                raise
+    return max(found)
+
+
+def _count(usage: Json, path: Path) -> int | None:
+    """Return a token count; ``None`` for one that is missing, null, empty or said to be unknown.
+
+    Raises:
+        UsageError: If it is there and not a sane natural number.
+    """
+    value = part(usage, *path)
+    number = _number(value)
+    if number is None:
+        if is_readable(value):
+            return None
+        raise UsageError(f"usage field {'.'.join(path)} is {str(value)[:40]!r}")
+    return number
+
+
+def is_readable(value: object) -> bool:
+    """Whether a field has a count in it, or says that it has none."""
+    return value in (None, "", _UNKNOWN, str(_UNKNOWN)) or _number(value) is not None
+
+
+def _number(value: object) -> int | None:
+    """Read a natural number, also as text or with a point; of a part of a token the whole one is counted."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if not text.isascii() or not text.replace(".", "", 1).isdecimal() or len(text) > len(str(TOKENS_MAX)) + 3:
+            return None
+        value = float(text) if "." in text else int(text)
+    if not 0 <= value <= TOKENS_MAX:  # this is where what is not a number at all ends, too
+        return None
+    return math.ceil(value)
+
+
+# -- money ------------------------------------------------------------------------------------------------------------
+
+_COSTS: tuple[tuple[Path, int], ...] = (
+    (("cost", "total_cost"), 1),  # Perplexity, fees for searches and requests included
+    (("cost_in_usd_ticks",), 10_000_000_000),  # xAI
+    (("estimated_cost",), 1),  # DeepInfra
+    (("cost",), 1),  # OpenRouter, and relays that follow it
+)
+"""Where servers say what a call has cost, and in which parts of a dollar."""
 
 
 def reported_cost(usage: Json, vendor: Vendor) -> int | None:
-    """Return what the vendor says the call has cost, in nano-USD; ``None`` when it does not say.
+    """Return what the server says the call has cost, in nano-USD; ``None`` when it does not say.
 
-    A call on the user's own key elsewhere (OpenRouter's ``is_byok``) costs more than the vendor's part of it.
+    A call on the user's own key elsewhere (OpenRouter's ``is_byok``) costs what stands under ``cost_details`` beside
+    the vendor's part of it; where that does not stand there, nothing is known.
 
     Raises:
         UsageError: If it is no sane amount of money.
     """
-    value = part(usage, *vendor.cost) if vendor.cost else None
-    if value is None or usage.get("is_byok") is True:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"usage field {'.'.join(vendor.cost)} is {str(value)[:40]!r}")
+    places = ((vendor.cost, vendor.cost_unit_per_usd),) if vendor.cost else () if vendor.counts_known else _COSTS
+    for path, unit in places:
+        value = part(usage, *path)
+        if value is None or isinstance(value, dict):
+            continue
+        cost = _money(value, path, unit)
+        if usage.get("is_byok") is True:
+            upstream = part(usage, "cost_details", "upstream_inference_cost")
+            return None if upstream is None else cost + _money(upstream, ("cost_details",), unit)
+        return cost
+    return None
+
+
+def _money(value: object, path: Path, unit: int) -> int:
     try:
-        return nanousd(Decimal(repr(value)) / vendor.cost_unit_per_usd)
-    except ValueError as error:
-        raise UsageError(f"usage field {'.'.join(vendor.cost)} is {error}") from None
-
-
-def merged(known: Json | None, news: Json) -> Json:
-    """Join what a stream has said of its usage so far with what it says now.
-
-    Counts of a stream are cumulative: adding them up would charge twice. They cannot fall either, so of two counts of
-    the same thing the larger one holds; a null says nothing.
-    """
-    whole = dict(known or {})
-    for field, value in news.items():
-        before = whole.get(field)
-        if isinstance(value, dict):
-            whole[field] = merged(cast("Json", before) if isinstance(before, dict) else None, value)
-        elif _natural(before) and _natural(value):
-            whole[field] = max(cast("int", before), cast("int", value))
-        elif value is not None:
-            whole[field] = value
-    return whole
-
-
-def _natural(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        return nanousd(Decimal(str(value)[:40]) / unit)
+    except (ValueError, InvalidOperation) as error:
+        raise UsageError(f"usage field {'.'.join(path)} is {error}") from None

@@ -67,3 +67,33 @@ def part(value: object, *path: str | int) -> object:
 def text_of(value: object) -> str:
     """Return text that can be stored and sent on: lone surrogates, which no encoding knows, are replaced."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def values_in(text: str) -> list[object] | None:
+    """Read JSON values that stand one after the other, a line each; ``None`` if there is anything else.
+
+    One event of a stream is one value by every reference; servers that forget the blank line between events make
+    several lines of data one event.
+    """
+    try:
+        return [loads(text)]
+    except ValueError:
+        pass
+    found: list[object] = []
+    for line in text.split("\n"):
+        if not (plain := line.strip()):
+            continue
+        try:
+            found.append(plain if plain == "[DONE]" else loads(plain))
+        except ValueError:
+            return None
+    return found
+
+
+def whole_number(value: object) -> int | None:
+    """Read a place or an index, which may be written as text or with a point; ``None`` if it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value[:9])
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

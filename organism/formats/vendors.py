@@ -1,10 +1,10 @@
 """What is peculiar to each vendor of a server that speaks OpenAI's formats: one table. Pure.
 
 Sources: each vendor's public API reference. Where a vendor's numbers do not add up, the rest of ``total_tokens`` counts
-as reasoning: see :func:`organism.formats.counts.chat_usage`.
+as reasoning: see :mod:`organism.formats.counts`.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -30,6 +30,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         cache_write: Where its usage says how many were written to one.
         cached_inside: Whether those are part of the prompt's tokens.
         reasoning_inside: Whether reasoning is part of the completion's tokens.
+        counts_known: Whether the two above are documented; where not, the total says, or the larger reading holds.
         usage_on_request: Whether a stream carries usage only when ``stream_options`` asks; otherwise it always does,
             and the option may be refused.
         cost: Where its usage says what the call has cost; empty when it does not.
@@ -37,7 +38,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         answers_in: ``schema``: it holds an answer to a JSON Schema; ``object``: only to being JSON.
         seed: What it calls the seed.
         effort: Whether it takes ``reasoning_effort``.
-        reasoning_back: Whether it wants to see its reasoning again together with the results of tools.
+        reasoning_back: When it wants to see the text of its reasoning again.
+        takes_back: Fields of its own, of calls and messages, that it wants back as they were.
+        call_without_seal: What a call is given that has come from elsewhere, for a server that wants a seal on each.
         images: The most tokens of an image, longest names of models first. Nothing there: nothing is published, and
             images are refused.
         embeds: Whether it serves embeddings.
@@ -56,13 +59,16 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     cache_write: tuple[str, ...] = ("prompt_tokens_details", "cache_write_tokens")
     cached_inside: bool = True
     reasoning_inside: bool = True
+    counts_known: bool = True
     usage_on_request: bool = True
     cost: tuple[str, ...] = ()
     cost_unit_per_usd: int = 1
     answers_in: Literal["schema", "object"] = "schema"
     seed: str = "seed"
     effort: bool = True
-    reasoning_back: bool = False
+    reasoning_back: Literal["never", "with calls", "always"] = "never"
+    takes_back: tuple[str, ...] = ()
+    call_without_seal: dict[str, Any] = {}
     images: tuple[ImageRule, ...] = ()
     embeds: bool = True
     dimensions: str = "dimensions"
@@ -88,8 +94,13 @@ _OPENAI_IMAGES = (
 )
 """Source: "Images and vision", the guide to OpenAI's API, with its limits, sizing behaviour and multipliers."""
 
-COMPATIBLE = Vendor(base_url=None, key=None, prices_as=None)
-"""A server of unknown make: what most of them do."""
+_SEALED = ("extra_content", "reasoning_details")
+
+COMPATIBLE = Vendor(
+    base_url=None, key=None, prices_as=None, counts_known=False, reasoning_back="with calls", takes_back=_SEALED
+)
+"""A server of unknown make: what most of them do. It is given back what it has given, beside calls of tools the text of
+reasoning too: Moonshot's, Zhipu's and DeepSeek's models think on with it, or refuse to go on without."""
 
 VENDORS: dict[str, Vendor] = {
     "openai": Vendor(
@@ -133,7 +144,7 @@ VENDORS: dict[str, Vendor] = {
         cached=("prompt_cache_hit_tokens",),
         answers_in="object",
         effort=False,
-        reasoning_back=True,
+        reasoning_back="always",
         embeds=False,
     ),
     "mistral": Vendor(
@@ -148,13 +159,20 @@ VENDORS: dict[str, Vendor] = {
         images=(ImageRule(most=4_160),),  # 64 x 64 patches and an end for each row; newer models have 55 x 55
     ),
     "openrouter": Vendor(
-        base_url="https://openrouter.ai/api/v1", key="OPENROUTER_API_KEY", prices_as="openrouter", cost=("cost",)
+        base_url="https://openrouter.ai/api/v1",
+        key="OPENROUTER_API_KEY",
+        prices_as="openrouter",
+        cost=("cost",),
+        takes_back=_SEALED,
     ),
     "gemini": Vendor(
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         key="GEMINI_API_KEY",
         prices_as="google",
         reasoning_inside=False,
+        takes_back=("extra_content",),
+        # Source: "Thought signatures", the guide to Gemini's API: what to send with a call from elsewhere.
+        call_without_seal={"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}},
         # 258 for each tile. An image of at most 3,072 x 3,072 pixels is cut into tiles of two thirds of its shorter
         # side, from 256 to 768 pixels: 24 of them for 3,072 x 385. Gemini 3 takes at most 2,240.
         images=(ImageRule(most=6_192),),

@@ -48,6 +48,8 @@ class Streamed:
         self._coming: list[Delta] = []
         self._more = anyio.Event()
         self._sending = anyio.Lock()
+        self._alive_s = 0.0
+        """When the client must hear something, on the event loop's clock."""
 
     def add(self, delta: Delta) -> None:
         """Take a piece; an empty text is a sign of life, which begins the answer."""
@@ -57,12 +59,14 @@ class Streamed:
     async def carry(self) -> None:
         """Send pieces as they come, and signs of life while none do, until cancelled."""
         while True:
-            with anyio.move_on_after(ALIVE_EVERY_S if self._begun else BEGIN_AFTER_S):
+            wait_s = max(0.0, self._alive_s - anyio.current_time()) if self._begun else BEGIN_AFTER_S
+            with anyio.move_on_after(wait_s):
                 await self._more.wait()
-            silent = not self._more.is_set()
             self._more = anyio.Event()
+            # Not by whether something came: a provider's signs of life have nothing in them for the client.
+            silent = self._begun and anyio.current_time() >= self._alive_s
             async with self._sending:
-                await self._flush(self._writer.alive() if silent and self._begun else b"")
+                await self._flush(self._writer.alive() if silent else b"")
 
     async def end(self, answer: Completion) -> None:
         """Send the rest of an answer and its end."""
@@ -93,6 +97,7 @@ class Streamed:
             begin = self._writer.begin()
         data = begin + self._written(coming) + data
         if data or not more:
+            self._alive_s = anyio.current_time() + ALIVE_EVERY_S
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     def _written(self, deltas: list[Delta]) -> bytes:

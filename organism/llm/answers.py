@@ -12,14 +12,20 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     Attributes:
         text: The visible answer; lone surrogates already replaced.
         model: The model the provider says it used, which may differ from the one asked for.
-        finish_reason: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or the provider's own word.
+        finish_reason: ``stop`` and ``tool_calls`` are whole; ``length``, ``pause_turn``, ``content_filter`` (refused,
+            too) and ``error`` are not. See :mod:`organism.formats.reasons`.
         usage: The provider's own count in disjoint buckets; ``None`` when it sent none or an insane one.
         usage_missing: The sides of :attr:`usage` that the provider has left out, or has counted before the end of the
             answer: what is there of them is a lower bound, and the router estimates the rest.
+        usage_note: How the usage was read where that was not plain; empty where it was.
         usage_error: Why :attr:`usage` is ``None`` although the provider sent something: the offending field and value.
         tool_calls: The tools it wants run before it goes on.
         reasoning: What it thought, as far as it is shown.
         cost_nanousd: What the provider says the call has cost; ``None`` when it does not say.
+        refusal: What the model said in place of an answer, where its provider tells the two apart; in :attr:`text` too.
+        provider_reason: The provider's own word for why it ended, where it has another.
+        unused: What it has written beside the answer, such as a choice that nobody asked for.
+        service_tier: At which tier the provider says it has served the call; empty when it does not say.
     """
 
     text: str
@@ -27,10 +33,20 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     finish_reason: str
     usage: TokenUsage | None
     usage_missing: tuple[UsageSide, ...] = ()
+    usage_note: str = ""
     usage_error: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: tuple[Reasoning, ...] = ()
     cost_nanousd: int | None = None
+    refusal: str = ""
+    provider_reason: str = ""
+    unused: str = ""
+    service_tier: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is all that was to be said: not cut, filtered, refused, paused or broken."""
+        return self.finish_reason in {"stop", "tool_calls"}
 
     @property
     def turn(self) -> ChatMessage:
@@ -43,4 +59,4 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     @property
     def generated(self) -> str:
         """Everything the model is seen to have written: what to count when the provider has not."""
-        return "\n".join(text for text in texts_of(self.turn.parts) if text)
+        return "\n".join(text for text in (*texts_of(self.turn.parts), self.unused) if text)

@@ -1,6 +1,7 @@
 """The pieces in which an answer arrives, and what they add up to. Pure."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -36,12 +37,14 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
         name: The tool, likewise.
         arguments: JSON text to append.
         place: Which call it belongs to; numbered as thoughts are.
+        extra: Fields of the provider's own, as far as they are known with the first piece.
     """
 
     id: str
     name: str
     arguments: str = ""
     place: int = 0
+    extra: dict[str, Any] = {}
 
 
 Delta = str | ReasoningDelta | ToolCallDelta
@@ -126,7 +129,8 @@ def _rest_of_thoughts(
                 yield ReasoningDelta(rest, places[number])
         else:
             place = number + (places[-1] + 1 - len(places) if places else 0)
-            yield ReasoningDelta(thought.text, place, thought.signature, thought.id, thought.redacted)
+            if thought.text or thought.signature:
+                yield ReasoningDelta(thought.text, place, thought.signature, thought.id, thought.redacted)
 
 
 def _rest_of_calls(calls: tuple[ToolCall, ...], written: list[str], places: list[int]) -> Iterator[ToolCallDelta]:
@@ -136,4 +140,4 @@ def _rest_of_calls(calls: tuple[ToolCall, ...], written: list[str], places: list
                 yield ToolCallDelta(call.id, call.name, rest, places[number])
         else:
             place = number + (places[-1] + 1 - len(places) if places else 0)
-            yield ToolCallDelta(call.id, call.name, call.arguments, place)
+            yield ToolCallDelta(call.id, call.name, call.arguments, place, call.extra)

@@ -59,18 +59,20 @@ class FilePart(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
     url: str = ""
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
+class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", omit_defaults=True):
     """A model's wish to have a tool run.
 
     Attributes:
-        id: The provider's name for it; the result repeats it.
+        id: The provider's name for it, unique in its conversation; the result repeats it.
         name: The tool.
         arguments: A JSON object as text, just as the model wrote it: it may not be valid.
+        extra: Fields of the provider's own, by the names they have in its format, which it wants back unchanged.
     """
 
     id: str
     name: str
     arguments: str
+    extra: dict[str, Any] = {}
 
 
 class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", omit_defaults=True):
@@ -95,12 +97,14 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True
         signature: The provider's seal on it, or its unreadable content.
         id: The provider's name for it.
         redacted: Whether there is nothing but the unreadable content.
+        extra: Fields of the provider's own, by the names they have in its format, which it wants back unchanged.
     """
 
     text: str
     signature: str = ""
     id: str = ""
     redacted: bool = False
+    extra: dict[str, Any] = {}
 
 
 Part = TextPart | ImagePart | FilePart | ToolCall | ToolResult | Reasoning
@@ -257,10 +261,10 @@ def texts_of(parts: tuple[Part, ...]) -> Iterator[str]:
         match part:
             case TextPart(text=text):
                 yield text
-            case Reasoning(text=text, signature=signature):
-                yield text + signature
-            case ToolCall(id=call_id, name=name, arguments=arguments):
-                yield f"{call_id} {name} {arguments}"
+            case Reasoning(text=text, signature=signature, extra=extra):
+                yield text + signature + (_json(extra) if extra else "")
+            case ToolCall(id=call_id, name=name, arguments=arguments, extra=extra):
+                yield f"{call_id} {name} {arguments}" + (_json(extra) if extra else "")
             case ToolResult(call_id=call_id, content=str(text)):
                 yield f"{call_id} {text}"
             case ToolResult(call_id=call_id, content=content):

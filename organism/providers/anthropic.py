@@ -4,10 +4,10 @@ import importlib.util
 
 from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
-from organism.formats.anthropic_messages.answer import decode, decode_stream
+from organism.formats.answer_decoder import AnswerDecoder
+from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, encode, untaken
 from organism.formats.attachments import AttachmentBounds, extra_tokens
-from organism.formats.event_stream import server_sent_data
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
@@ -68,10 +68,9 @@ class AnthropicProvider:
     async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = encode(request, stream=on_text is not None, holds_to_schemas=self._own)
+        decoder = AnswerDecoder(self.name, MessagesReader(request, on_text))
         async with self._server.posted("/v1/messages", body) as response:
-            if on_text is None:
-                return decode(await response.read(), self.name, request.model)
-            return await decode_stream(server_sent_data(response.lines()), self.name, request.model, on_text)
+            return await response.answer(decoder)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Refuse: the format has no embeddings.

@@ -5,8 +5,8 @@ No vendor's SDK is used: they are told where to go and what to send by variables
 have to be switched off again. What is sent here is what the configuration says.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ import anyio.to_thread
 import msgspec
 
 from organism.errors import ProviderError, RejectedError
+from organism.formats.answer_decoder import AnswerDecoder
 from organism.formats.json_reading import Json
 from organism.formats.refusals import refused_or_uncertain
+from organism.llm.answers import Completion
 from organism.providers.addresses import Address
 from organism.providers.failures import unsent_or_uncertain
 from organism.tracing import current_trace
@@ -65,6 +67,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
 
 
+_COUNTED_AFTER_S = 1.0
+"""So long a server that has ended an answer without counting it may take to count."""
+
+
 class Received:
     """An answer with a status of success, whose body comes in; decompressed and bounded."""
 
@@ -73,7 +79,7 @@ class Received:
         self._most = most
         self.headers: Mapping[str, str] = response.headers
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes.
 
         Raises:
@@ -89,14 +95,29 @@ class Received:
                 raise OversizeError(f"an answer of more than {self._most:,} bytes")
             yield chunk
 
-    async def lines(self) -> AsyncIterator[str]:
-        """Yield the lines of a body that is text; raises as :meth:`chunks` does."""
-        rest = b""
-        async for chunk in self.chunks():
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                yield line.removesuffix(b"\r").decode("utf-8", "replace")
-        yield rest.decode("utf-8", "replace")
+    async def answer(self, decoder: AnswerDecoder) -> Completion:
+        """Return the answer that the body is; raises as its decoder does, and as :meth:`chunks` does.
+
+        An answer that has said all is taken as it is, whatever becomes of the connection afterwards. One that has ended
+        without being counted is listened to for a moment more: some servers count after the end.
+        """
+        chunks = self.chunks()
+        async with aclosing(chunks):
+            try:
+                async for chunk in chunks:
+                    decoder.feed(chunk)
+                    if decoder.is_ended:
+                        break
+                if decoder.is_ended and not decoder.is_counted:
+                    with anyio.move_on_after(_COUNTED_AFTER_S):
+                        async for chunk in chunks:
+                            decoder.feed(chunk)
+            except ProviderError:
+                raise
+            except Exception:
+                if not decoder.is_complete:
+                    raise
+        return decoder.finish()
 
     async def read(self) -> bytes:
         """Return the whole body; raises as :meth:`chunks` does."""

@@ -19,11 +19,11 @@ import anyio
 import anyio.abc
 
 from organism.errors import ConfigError, MissingExtraError, RejectedError, UnsupportedError
+from organism.formats.answer_decoder import AnswerDecoder
 from organism.formats.attachments import AttachmentBounds, extra_tokens
-from organism.formats.event_stream import server_sent_data
 from organism.formats.json_reading import Json
-from organism.formats.openai_chat import answer as chat_answer
 from organism.formats.openai_chat import request as chat_request
+from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_embeddings import client as embeddings
 from organism.formats.vendors import VENDORS
 from organism.llm.answers import Completion
@@ -97,11 +97,9 @@ class LocalProvider:
     async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = chat_request.encode(request, _VENDOR, stream=on_text is not None)
+        decoder = AnswerDecoder(self.name, ChatReader(request, _VENDOR, on_text))
         async with self._posted("/chat/completions", body) as response:
-            if on_text is None:
-                return chat_answer.decode(await response.read(), _VENDOR, self.name, request.model)
-            events = server_sent_data(response.lines())
-            return await chat_answer.decode_stream(events, _VENDOR, self.name, request.model, on_text)
+            return await response.answer(decoder)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Make one attempt; see :class:`organism.llm.provider.Provider`. llama.cpp takes 512 tokens a text."""

@@ -5,13 +5,13 @@ from typing import Literal
 
 from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
+from organism.formats.answer_decoder import AnswerDecoder
 from organism.formats.attachments import AttachmentBounds, extra_tokens
-from organism.formats.event_stream import server_sent_data
-from organism.formats.openai_chat import answer as chat_answer
 from organism.formats.openai_chat import request as chat_request
+from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_embeddings import client as embeddings
-from organism.formats.openai_responses import answer as responses_answer
 from organism.formats.openai_responses import request as responses_request
+from organism.formats.openai_responses.answer import ResponsesReader
 from organism.formats.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
@@ -92,19 +92,15 @@ class OpenAIProvider:
 
     async def _chat(self, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         body = chat_request.encode(request, self.vendor, stream=on_text is not None)
+        decoder = AnswerDecoder(self.name, ChatReader(request, self.vendor, on_text))
         async with self._server.posted("/chat/completions", body) as response:
-            if on_text is None:
-                return chat_answer.decode(await response.read(), self.vendor, self.name, request.model)
-            events = server_sent_data(response.lines())
-            return await chat_answer.decode_stream(events, self.vendor, self.name, request.model, on_text)
+            return await response.answer(decoder)
 
     async def _respond(self, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         body = responses_request.encode(request, stream=on_text is not None)
+        decoder = AnswerDecoder(self.name, ResponsesReader(request, self.vendor, on_text))
         async with self._server.posted("/responses", body) as response:
-            if on_text is None:
-                return responses_answer.decode(await response.read(), self.vendor, self.name, request.model)
-            events = server_sent_data(response.lines())
-            return await responses_answer.decode_stream(events, self.vendor, self.name, request.model, on_text)
+            return await response.answer(decoder)
 
     async def warm_up(self) -> None:
         """Load what takes long; see :class:`organism.llm.provider.Provider`."""

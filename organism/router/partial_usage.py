@@ -41,13 +41,13 @@ def missing_sides(answer: Answer, request: Request) -> frozenset[UsageSide]:
 
 
 def is_hidden(answer: Answer, request: Request) -> bool:
-    """Whether more may have been generated than the answer shows: it was cut at its cap, or the model has thought."""
+    """Whether more may have been generated than the answer shows: it is not whole, or the model has thought."""
     if not isinstance(answer, Completion):
         return False
     return (
         request.asks_to_think
         or bool(answer.reasoning)
-        or answer.finish_reason == "length"
+        or not answer.is_complete
         or thinks_unasked(request.model)
         or thinks_unasked(answer.model)
     )

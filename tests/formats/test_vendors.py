@@ -122,7 +122,7 @@ async def test_cost_is_read_where_a_vendor_reports_it(vendor: str, usage: str, c
     assert answer.cost_nanousd == cost
 
 
-@pytest.mark.parametrize("bad", ["-0.1", "NaN", "1e400", '"0.1"', "true", "99999999999"])
+@pytest.mark.parametrize("bad", ["-0.1", "NaN", "1e400", '"free"', "true", "99999999999"])
 async def test_insane_cost_is_disputed(bad: str) -> None:
     """A cost that is no sane amount of money makes the whole report unbelievable."""
     _, answer = await exchange("openrouter", f'{{"prompt_tokens": 5, "completion_tokens": 2, "cost": {bad}}}')

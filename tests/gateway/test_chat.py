@@ -78,8 +78,9 @@ async def test_tools_go_there_and_back(served: Serve) -> None:
 
         stream = await create(model="main", messages=HI, tools=[WEATHER], stream=True)
         deltas = [chunk.choices[0].delta async for chunk in stream]
-        (streamed,) = [each for delta in deltas for each in delta.tool_calls or ()]
+        streamed, *rest = [each for delta in deltas for each in delta.tool_calls or ()]
         assert (streamed.index, streamed.id, streamed.function.name) == (0, "call_1", "weather")
+        assert "".join(each.function.arguments for each in (streamed, *rest)) == '{"city": "Oslo"}'
 
         result = {"role": "tool", "tool_call_id": "call_1", "content": "raining"}
         said = message.model_dump(exclude_none=False)

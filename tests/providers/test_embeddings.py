@@ -109,7 +109,9 @@ async def test_a_batch_as_large_as_they_come_is_an_answer() -> None:
         ({"prompt_tokens": 7, "total_tokens": 9}, 9, None),
         ({"total_tokens": 7}, 7, None),
         ({"prompt_tokens": 0, "total_tokens": 0}, None, None),
-        ({"prompt_tokens": -1}, None, "prompt_tokens"),
+        ({"prompt_tokens": -1}, None, None),
+        ({"prompt_tokens": -2}, None, "prompt_tokens"),
+        ({"prompt_tokens": "7", "total_tokens": 7.0}, 7, None),
         ("7", None, None),
     ],
 )

@@ -65,11 +65,11 @@ async def test_usage_that_is_not_there_is_not_zero(kind: str, usage: str, stream
 
 @pytest.mark.parametrize("kind", ["chat", "messages"])
 async def test_usage_from_before_the_answer_counts_none_of_it(kind: str) -> None:
-    """A count that came first and never again says nothing of what followed."""
+    """A count of the output that came first and never again is no more than a lower bound of what followed."""
     answer = await ask(kind, HTTPStep(text="a b c", usage_first_only=True), streamed=True)
 
     assert isinstance(answer, Completion)
-    assert answer.usage is None
+    assert "output" in answer.usage_missing
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,8 @@ async def test_usage_from_before_the_answer_counts_none_of_it(kind: str) -> None
         ((chunk("a"), chunk(usage=counts(5, 2), finish='"stop"'), chunk(usage=counts(5, 2))), (5, 2)),
         ((chunk("a", counts(5, 7)), chunk(usage=counts(5, 2), finish='"stop"')), (5, 7)),
         ((chunk("a", counts(5, 7)), chunk(usage='{"prompt_tokens": null}', finish='"stop"')), (5, 7)),
-        ((chunk("a"), chunk(usage=counts(0, 0), finish='"stop"')), (0, 0)),
     ],
-    ids=["cumulative", "twice", "decreasing", "null later", "zero"],
+    ids=["cumulative", "twice", "decreasing", "null later"],
 )
 async def test_usage_told_more_than_once_is_counted_once(steps: tuple[str, ...], expected: tuple[int, int]) -> None:
     """Counts of a stream are cumulative: they are not added up, and the largest holds since none can fall."""
@@ -91,7 +90,7 @@ async def test_usage_told_more_than_once_is_counted_once(steps: tuple[str, ...],
     assert answer.usage == TokenUsage(input=expected[0], output=expected[1])
 
 
-@pytest.mark.parametrize("bad", ["-1", "NaN", "1e400", "9" * 5000, "1.0", "true", '"3"', str(2**63), '{"a": {"b": 1}}'])
+@pytest.mark.parametrize("bad", ["-2", "NaN", "1e400", "9" * 5000, "true", '"many"', str(2**63), '{"a": {"b": 1}}'])
 async def test_insane_count_later_on_is_not_hidden_by_a_sane_one(bad: str) -> None:
     """A provider that contradicts itself with nonsense is disputed."""
     steps = (chunk("a", counts(5, 1)), chunk(usage=f'{{"prompt_tokens": {bad}}}', finish='"stop"'))

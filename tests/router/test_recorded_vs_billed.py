@@ -154,7 +154,7 @@ async def test_stream_that_ends_anywhere_is_charged(kind: str, fault: str) -> No
 
 @pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
 @pytest.mark.parametrize("how", ["whole", "stream"])
-@pytest.mark.parametrize("bad", ["-1", "NaN", "1e400", "9" * 5000, "1.0", "true", '"3"', str(2**63), "[[1]]"])
+@pytest.mark.parametrize("bad", ["-2", "NaN", "1e400", "9" * 5000, "true", '"3x"', str(2**63), "[[1]]"])
 async def test_insane_usage_is_disputed_and_charged_the_hold(kind: str, how: str, bad: str) -> None:
     """A number that cannot be one reaches no arithmetic; the hold is charged and the reason is recorded."""
     read, written = ("prompt", "completion") if kind == "chat" else ("input", "output")

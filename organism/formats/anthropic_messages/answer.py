@@ -1,117 +1,155 @@
-"""Answers of Anthropic's messages, read: whole, and as a stream of events. Pure."""
+"""Answers of Anthropic's messages, read: whole, and as a stream of events. Pure.
 
-from collections.abc import AsyncIterator
+Source: the reference of ``POST /v1/messages`` and of its streams. Usage comes twice there: with the first event and,
+cumulative, with the last delta.
+"""
 
 import msgspec
 
-from organism.errors import UncertainError
-from organism.formats.answer_collector import Answer
-from organism.formats.attachments import ImageRule
-from organism.formats.counts import messages_usage
-from organism.formats.json_reading import Json, part, text_of
-from organism.formats.refusals import parse_answer
+from organism.formats.answer_collector import AnswerCollector
+from organism.formats.counts import MESSAGES_COUNTING
+from organism.formats.json_reading import Json, part, text_of, whole_number
+from organism.formats.tool_calls import Piece
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
-
-THINKING_MIN_TOKENS = 1024
-"""Anthropic takes no smaller budget for thinking."""
-
-TOOL_TOKENS = 1000
-"""Anthropic publishes up to 804 tokens of its own instructions when there are tools."""
-
-IMAGES = (ImageRule(most=4_784, patch=28, patch_permille=1_046),)
-"""What Anthropic publishes: a token for each 28 x 28 pixels, by its older rule one for each 750; at most 4,784 with its
-newest models, to which larger images are made smaller, and 1,568 with older ones. Source: "Images and vision"."""
-
-_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
-_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
-_EFFORTS = {"minimal": "low"}
-_SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else"
-_KEEP: Json = {"cache_control": {"type": "ephemeral"}}
+from organism.llm.requests import CompletionRequest
 
 
-def decode(raw: bytes, provider: str, asked: str) -> Completion:
-    """Read a whole answer.
+class MessagesReader:
+    """Reads one answer.
 
-    Raises:
-        UncertainError: If it is not an answer in this format.
+    Args:
+        request: What was asked.
+        on_text: Told each piece.
     """
-    body = parse_answer(raw, provider)
-    content = body.get("content")
-    if not isinstance(content, list):
-        raise UncertainError(provider, "an answer without content")
-    answer = Answer(text_of(body.get("model")) or asked)
-    for place, block in enumerate(content):
-        _read_block(answer, place, block)
-    answer.finish_reason = text_of(body.get("stop_reason")) or "end_turn"
-    answer.count(body.get("usage"))
-    return answer.completion(messages_usage, reasons=_REASONS)
 
+    def __init__(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> None:
+        self._answer = AnswerCollector(request, on_text)
+        self._blocks: list[str] = []
+        self._open: dict[int, int] = {}
+        self.is_started = False
 
-async def decode_stream(events: AsyncIterator[str], provider: str, asked: str, on_text: DeltaSink) -> Completion:
-    """Read an answer in pieces, handing each to ``on_text``.
+    @property
+    def is_begun(self) -> bool:
+        """Whether any of the answer has come."""
+        return self._answer.is_begun
 
-    Usage comes twice: with the first event and, cumulative, with the last delta.
+    @property
+    def is_ended(self) -> bool:
+        """Whether ``message_stop`` has come."""
+        return self._answer.is_ended
 
-    Raises:
-        UncertainError: If the stream breaks off before its end, or is not in this format.
-    """
-    answer = Answer(asked, on_text)
-    async for data in events:
-        event = parse_answer(data, provider, begun=answer.begun, started=answer.counted)
-        place = event.get("index")
-        index = place if isinstance(place, int) else 0
-        match event.get("type"):
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended in order."""
+        return self._answer.is_complete
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether usage has come."""
+        return bool(self._answer.usage)
+
+    @property
+    def is_void(self) -> bool:
+        """Never: the format has no word for it but an error."""
+        return False
+
+    def end(self) -> None:
+        """Take the mark that the stream is over, which is none of this format's, but is written by some."""
+        self._answer.is_ended = self._answer.is_ended or self.is_begun
+
+    def whole(self, value: Json) -> None:
+        """Take a whole answer."""
+        message = value.get("message")
+        if value.get("type") not in {"message", None}:
+            self.event(value)
+        elif isinstance(message, dict):
+            self.whole(message)
+        elif isinstance(value.get("content"), list | str):
+            self._read_head(value)
+            self._answer.is_ended = True
+
+    def event(self, value: Json) -> None:
+        """Take an event; see :meth:`organism.formats.answer_decoder.AnswerReader.event`."""
+        match value.get("type"):
             case "message_start":
-                answer.model = text_of(part(event, "message", "model")) or asked
-                answer.count(part(event, "message", "usage"))
+                self.is_started = True
+                message = value.get("message")
+                self._read_head(message if isinstance(message, dict) else value)
             case "content_block_start":
-                _read_block(answer, index, event.get("content_block"), begins=True)
+                self._open_block(value.get("index"), value.get("content_block"))
             case "content_block_delta":
-                _read_delta(answer, index, event.get("delta"))
+                self._add_delta(value.get("index"), value.get("delta"))
             case "message_delta":
-                answer.finish_reason = text_of(part(event, "delta", "stop_reason")) or answer.finish_reason
-                answer.count(event.get("usage"))
+                self._answer.end(part(value, "delta", "stop_reason") or value.get("stop_reason"))
+                for usage in (value.get("usage"), part(value, "delta", "usage")):
+                    self._answer.usage.add(usage)
             case "message_stop":
-                break
+                self._answer.usage.add(value.get("usage"))
+                self._answer.is_ended = True
+            case "message" | None:
+                self.whole(value)
             case _:
                 pass
-    if answer.finish_reason is None:
-        raise UncertainError(provider, "the answer broke off in the middle")
-    return answer.completion(messages_usage, reasons=_REASONS)
+
+    def _read_head(self, message: Json) -> None:
+        """Read a message: all of one, or the beginning of a stream's, in which blocks may stand already."""
+        self._answer.model = text_of(message.get("model")) or self._answer.model
+        content = message.get("content")
+        if isinstance(content, str):
+            self._answer.write(text_of(content))
+        for block in content if isinstance(content, list) else ():
+            self._open_block(None, block)
+        self._answer.end(message.get("stop_reason"))
+        usage = message.get("usage")
+        self._answer.service_tier = text_of(part(usage, "service_tier")) or self._answer.service_tier
+        self._answer.usage.add(usage)
+
+    def _open_block(self, index: object, block: object) -> None:
+        """Begin a block. Servers that number nothing, or all alike, begin a new one with each all the same."""
+        place = len(self._blocks)
+        number = whole_number(index)
+        self._open[place if number is None else number] = place
+        kind = text_of(part(block, "type"))
+        self._blocks.append(kind)
+        match kind:
+            case "text":
+                self._answer.write(text_of(part(block, "text")))
+            case "tool_use":
+                given = part(block, "input")
+                call_id, name = text_of(part(block, "id")), text_of(part(block, "name"))
+                self._answer.call(Piece(place=place, id=call_id, name=name, arguments=_written(given), begins=True))
+            case "thinking":
+                self._answer.think(text_of(part(block, "thinking")), place, signature=text_of(part(block, "signature")))
+            case "redacted_thinking":
+                self._answer.think("", place, signature=text_of(part(block, "data")), redacted=True)
+            case _:
+                pass
+
+    def _add_delta(self, index: object, delta: object) -> None:
+        number = whole_number(index)
+        place = self._open.get(-1 if number is None else number, len(self._blocks) - 1)
+        match part(delta, "type"):
+            case "input_json_delta":
+                self._answer.call(Piece(place=place, arguments=_written(part(delta, "partial_json"))))
+            case "thinking_delta":
+                self._answer.think(text_of(part(delta, "thinking")), place)
+            case "signature_delta":
+                self._answer.think("", place, signature=text_of(part(delta, "signature")))
+            case "citations_delta":
+                pass  # what they cite stands in the text
+            case _:
+                if isinstance(pieces := part(delta, "partial_json"), str | dict):
+                    self._answer.call(Piece(place=place, arguments=pieces))
+                self._answer.write(text_of(part(delta, "text")))
+
+    def completion(self) -> Completion:
+        """Return the answer."""
+        return self._answer.completion(MESSAGES_COUNTING)
 
 
-def _read_block(answer: Answer, place: int, block: object, *, begins: bool = False) -> None:
-    """Add a block; one that only begins has no arguments yet."""
-    match part(block, "type"):
-        case "text":
-            answer.write(text_of(part(block, "text")))
-        case "tool_use":
-            arguments = "" if begins else msgspec.json.encode(part(block, "input")).decode()
-            answer.call(
-                place, call_id=text_of(part(block, "id")), name=text_of(part(block, "name")), arguments=arguments
-            )
-        case "thinking":
-            answer.think(text_of(part(block, "thinking")), place, signature=text_of(part(block, "signature")))
-        case "redacted_thinking":
-            answer.think("", place, signature=text_of(part(block, "data")), redacted=True)
-        case _:
-            pass
-
-
-def _read_delta(answer: Answer, place: int, delta: object) -> None:
-    match part(delta, "type"):
-        case "input_json_delta":
-            answer.call(place, arguments=text_of(part(delta, "partial_json")))
-        case "thinking_delta":
-            answer.think(text_of(part(delta, "thinking")), place)
-        case "signature_delta":
-            answer.think("", place, signature=text_of(part(delta, "signature")))
-        case _:
-            answer.write(text_of(part(delta, "text")))
+def _written(given: object) -> object:
+    """Return arguments as they stand in a block: an empty object says that pieces of them follow, or that none do."""
+    if not given:
+        return None
+    return given if isinstance(given, str) else msgspec.json.encode(given).decode()

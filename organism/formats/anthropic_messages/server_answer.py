@@ -7,12 +7,23 @@ import msgspec
 
 from organism.amounts import TokenUsage
 from organism.formats.anthropic_messages.server_errors import error_body
+from organism.formats.call_ids import id_with_extra
 from organism.formats.faults import Fault
 from organism.formats.server_format import Asked, Json, Meta, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
+from organism.llm.requests import ToolCall
 
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+    "pause_turn": "pause_turn",
+    "error": "max_tokens",  # of the words that clients of this format know, the one for what goes on
+}
+_OWN = frozenset({"model_context_window_exceeded"})
+"""Words of the vendor's own that say more than those above."""
 
 
 def answered(meta: Meta, answer: Completion) -> Json:
@@ -80,7 +91,8 @@ class MessagesWriter:
         if (index := self._calls.get(delta.place)) is not None:
             # Of a call whose block has ended, where a provider goes back to it: readers go by the index.
             return self._more(more, index)
-        data = self._in(("call", delta.place), {"type": "tool_use", "id": delta.id, "name": delta.name, "input": {}})
+        told = id_with_extra(ToolCall(delta.id, delta.name, "", delta.extra))
+        data = self._in(("call", delta.place), {"type": "tool_use", "id": told, "name": delta.name, "input": {}})
         self._calls[delta.place] = self._blocks - 1
         return data + (self._more(more) if delta.arguments else b"")
 
@@ -117,20 +129,22 @@ def _message(meta: Meta, model: str) -> Json:
 
 
 def _reason(answer: Completion) -> str:
-    return _REASONS.get(answer.finish_reason, "end_turn")
+    if not answer.is_complete and answer.provider_reason in _OWN:
+        return answer.provider_reason
+    return _REASONS.get(answer.finish_reason, "max_tokens")
 
 
 def _thoughts(answer: Completion) -> Iterator[Json]:
     for thought in answer.reasoning:
         if thought.redacted:
             yield {"type": "redacted_thinking", "data": thought.signature}
-        else:
+        elif thought.text or thought.signature:
             yield {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
 
 
 def _calls(answer: Completion) -> Iterator[Json]:
     for call in answer.tool_calls:
-        yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _object(call.arguments)}
+        yield {"type": "tool_use", "id": id_with_extra(call), "name": call.name, "input": _object(call.arguments)}
 
 
 def _object(arguments: str) -> Json:

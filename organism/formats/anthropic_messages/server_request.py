@@ -7,6 +7,7 @@ import msgspec
 
 from organism.formats.anthropic_messages import server_body as body
 from organism.formats.anthropic_messages.server_errors import THREADS_UNSUPPORTED
+from organism.formats.call_ids import split_id
 from organism.formats.faults import FaultError, bad_request
 from organism.formats.server_format import Json, convert
 from organism.llm.requests import (
@@ -172,9 +173,10 @@ def _parts(block: body.Block, at: str) -> Iterator[Part]:
         case body.Document():
             yield from _document(block, at)
         case body.ToolUse(id=call_id, name=name, input=given):
-            yield ToolCall(call_id, name, msgspec.json.encode(given).decode())
+            own_id, extra = split_id(call_id)
+            yield ToolCall(own_id, name, msgspec.json.encode(given).decode(), extra)
         case body.ToolResult(tool_use_id=call_id, is_error=is_error):
-            yield ToolResult(call_id, _result(block.content or "", at), bool(is_error))
+            yield ToolResult(split_id(call_id)[0], _result(block.content or "", at), bool(is_error))
         case body.Thinking(thinking=thinking, signature=signature):
             yield Reasoning(thinking, signature)
         case body.RedactedThinking(data=data):

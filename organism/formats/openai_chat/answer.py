@@ -1,92 +1,231 @@
-"""Answers of chat completions, read: whole, and as a stream of chunks. Pure."""
+"""Answers of chat completions, read: whole, and as a stream of chunks. Pure.
 
-from collections.abc import AsyncIterator
+Sources: the references of chat completions of OpenAI and of each vendor in :mod:`organism.formats.vendors`; what is
+understood beyond them, and where it was seen, stands in docs/PROVIDERS.md.
+"""
 
-from organism.errors import ProviderError, RejectedError, UncertainError
-from organism.formats.answer_collector import Answer
-from organism.formats.counts import chat_usage, reported_cost
-from organism.formats.json_reading import Json, part, text_of
-from organism.formats.refusals import parse_answer
+from collections.abc import Iterator
+
+from organism.formats.answer_collector import AnswerCollector
+from organism.formats.counts import counting_of, reported_cost
+from organism.formats.json_reading import Json, part, text_of, whole_number
+from organism.formats.openai_chat.reasoning_details import KEPT_FIELDS, is_sealed, kept_of, seal_of, words_of_detail
+from organism.formats.tool_calls import Piece
+from organism.formats.usage_history import UsageHistory
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink
+from organism.llm.deltas import Delta, DeltaSink
+from organism.llm.requests import CompletionRequest
 
-_DONE = "[DONE]"
-_REASONS = {"function_call": "tool_calls"}
-_SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else, that fits this JSON Schema:\n"
+OLD_CALL = "function_call"
+"""The field of the one call there could be before there were tools."""
 
 
-def decode(raw: bytes, vendor: Vendor, provider: str, asked: str) -> Completion:
-    """Read a whole answer.
+class ChatReader:
+    """Reads one answer.
 
-    Raises:
-        UncertainError: If it is not an answer in this format.
+    Args:
+        request: What was asked.
+        vendor: What is peculiar to the server.
+        on_text: Told each piece.
     """
-    body = parse_answer(raw, provider)
-    choice = part(body, "choices", 0)
-    if not isinstance(choice, dict):
-        raise _without_choices(body, provider)
-    answer = Answer(text_of(body.get("model")) or asked)
-    _read(answer, part(choice, "message"))
-    answer.finish_reason = text_of(choice.get("finish_reason")) or "stop"
-    answer.count(body.get("usage"))
-    return _completion(answer, vendor)
+
+    def __init__(self, request: CompletionRequest, vendor: Vendor, on_text: DeltaSink | None = None) -> None:
+        self._request = request
+        self._vendor = vendor
+        self._on_text = on_text
+        self._usage = UsageHistory()
+        self._answer = AnswerCollector(request, on_text, self._usage)
+        self._choices: dict[int, AnswerCollector] = {0: self._answer}
+        self._streamed: set[int] = set()
+        self._is_void = False
+        self.is_started = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether any of the answer has come."""
+        return any(answer.is_begun for answer in self._choices.values())
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether ``[DONE]`` has come."""
+        return self._answer.is_ended
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended in order."""
+        return self.is_ended or self._answer.is_counted_out or self._chosen().is_complete
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it says of itself that nobody has served it, as relays do with null choices and no count."""
+        return self._is_void and not self.is_started and not self._usage
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether usage has come."""
+        return bool(self._usage)
+
+    def end(self) -> None:
+        """Take ``[DONE]``: an end in order, if there was anything before it."""
+        self._answer.is_ended = self.is_begun or self.is_started
+
+    def whole(self, value: Json) -> None:
+        """Take a whole answer, which says all that it says at once."""
+        self.event(value)
+        self._answer.is_ended = self._answer.is_ended or self.is_started
+
+    def event(self, value: Json) -> None:
+        """Take a chunk; see :meth:`organism.formats.answer_decoder.AnswerReader.event`."""
+        if model := text_of(value.get("model")):
+            self._answer.model = model
+        self._answer.service_tier = text_of(value.get("service_tier")) or self._answer.service_tier
+        choices = value.get("choices")
+        self._is_void = self._is_void or ("choices" in value and not choices and not value.get("id"))
+        found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+        for place, choice in enumerate(found):
+            self.is_started = True
+            index = whole_number(choice.get("index"))
+            self._read_choice(place if index is None else index, choice)
+        usage = value.get("usage")
+        self._usage.add(usage)
+        # What Groq writes beside the answer of a stream.
+        self._usage.add(part(value, "x_groq", "usage"))
+        if isinstance(usage, dict) and any(usage.values()) and not found and self.is_started:
+            self._answer.is_counted_out = True
+
+    def _read_choice(self, index: int, choice: Json) -> None:
+        answer = self._choices.get(index)
+        if answer is None:
+            # Nobody asked for another choice; it is read, because it is billed, but told to nobody.
+            answer = self._choices[index] = AnswerCollector(self._request, self._hear_nothing, self._usage)
+        delta, message = choice.get("delta"), choice.get("message")
+        if isinstance(delta, dict) and any(delta.values()):
+            self._streamed.add(index)
+            _read(answer, delta)
+        elif delta is None:
+            answer.write(text_of(choice.get("text")))  # as completions were before there was chat
+        if isinstance(message, dict):
+            self._read_message(answer, message, choice, has_deltas=index in self._streamed)
+        answer.end(choice.get("finish_reason") or choice.get("native_finish_reason"))
+
+    def _hear_nothing(self, _piece: Delta) -> None:
+        if self._on_text is not None:
+            self._on_text("")
+
+    def _read_message(self, answer: AnswerCollector, message: Json, choice: Json, *, has_deltas: bool) -> None:
+        """Take a message where a piece of one belongs: the whole after its pieces, or in place of them."""
+        text, said = text_of(message.get("content")), answer.text
+        is_all = bool(said) and text.startswith(said) and (len(text) > len(said) or bool(choice.get("finish_reason")))
+        _read(answer, message, is_whole=True, repeats=answer.is_begun and (has_deltas or is_all))
+
+    def _chosen(self) -> AnswerCollector:
+        """Return the first choice, or the first there is."""
+        has_first = self._answer.is_begun or not any(answer.is_begun for answer in self._choices.values())
+        return self._answer if has_first else next(each for each in self._choices.values() if each.is_begun)
+
+    def completion(self) -> Completion:
+        """Return the answer."""
+        chosen = self._chosen()
+        chosen.model, chosen.service_tier = self._answer.model, self._answer.service_tier
+        if not self.is_started:
+            chosen.end("error")  # counted, but without a choice
+        others = [each for each in self._choices.values() if each is not chosen]
+        vendor = self._vendor
+        unused = "\n".join(each.generated for each in others if each.is_begun)
+        answer = chosen.completion(counting_of(vendor), lambda usage: reported_cost(usage, vendor), unused=unused)
+        if chosen is not self._answer and self._on_text is not None and answer.text:
+            self._on_text(answer.text)
+        return answer
 
 
-async def decode_stream(
-    events: AsyncIterator[str], vendor: Vendor, provider: str, asked: str, on_text: DeltaSink
-) -> Completion:
-    """Read an answer in pieces, handing each to ``on_text``.
+def _read(answer: AnswerCollector, message: Json, *, is_whole: bool = False, repeats: bool = False) -> None:
+    """Add a message, or a piece of one: both have the same fields.
 
-    Raises:
-        UncertainError: If the stream breaks off before its end, or is not in this format.
+    Args:
+        answer: Collects them.
+        message: The message.
+        is_whole: Whether it is all of the message.
+        repeats: Whether pieces of it have come before.
     """
-    answer = Answer(asked, on_text)
-    chunk: Json | None = None
-    async for data in events:
-        if data == _DONE:
-            break
-        chunk = parse_answer(data, provider, begun=answer.begun)
-        answer.model = text_of(chunk.get("model")) or answer.model
-        _read(answer, part(chunk, "choices", 0, "delta"))
-        answer.finish_reason = text_of(part(chunk, "choices", 0, "finish_reason")) or answer.finish_reason
-        answer.count(chunk.get("usage"))
-    if answer.finish_reason is None:
-        if not answer.begun and not answer.counted and chunk is not None:
-            raise _without_choices(chunk, provider)
-        raise UncertainError(provider, "the answer broke off in the middle")
-    return _completion(answer, vendor)
+    for words in _thoughts(message):
+        if not (repeats and answer.is_begun):
+            answer.think(words)
+    if not repeats:
+        _read_details(answer, message.get("reasoning_details"))
+    content = message.get("content")
+    text = text_of(content) + "".join(_texts(content))
+    (answer.write_whole if is_whole and repeats else answer.write)(text)
+    refusal = text_of(message.get("refusal"))
+    (answer.refuse_whole if is_whole and repeats else answer.refuse)(refusal)
+    if kept := {name: message[name] for name in KEPT_FIELDS if message.get(name)}:
+        answer.keep(kept)
+    calls = message.get("tool_calls")
+    listed = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    pieces = [_piece(call, repeats=repeats) for call in listed]
+    if is_whole and not answer.has_calls:
+        pieces = [_begun(piece) for piece in pieces]
+    if isinstance(old := message.get(OLD_CALL), dict) and not pieces:
+        name, arguments = text_of(old.get("name")), old.get("arguments")
+        if name or arguments:
+            pieces = [Piece(place=OLD_CALL, name=name, arguments=arguments, repeats=repeats)]
+    answer.call(*pieces)
 
 
-def _without_choices(body: Json, provider: str) -> ProviderError:
-    """Say what an answer of nothing means: a relay writes null choices when nobody served it, and counts nothing."""
-    if "choices" in body and body["choices"] is None and not body.get("usage"):
-        return RejectedError(provider, "an answer without choices: nobody behind it has served it", meaning="failed")
-    return UncertainError(provider, "an answer without choices, or one that broke off in the middle")
+def _begun(piece: Piece) -> Piece:
+    return Piece(id=piece.id, name=piece.name, arguments=piece.arguments, extra=piece.extra, begins=True)
 
 
-def _read(answer: Answer, message: object) -> None:
-    """Add a message, or a piece of one: both have the same fields."""
-    content = part(message, "content")
-    for piece in content if isinstance(content, list) else ():  # thinking among the text, as Mistral has it
-        answer.write(text_of(part(piece, "text")))
-        answer.think(text_of(part(piece, "thinking", 0, "text")))
-    answer.write(text_of(content))
-    answer.think(text_of(part(message, "reasoning_content")) or text_of(part(message, "reasoning")))
-    calls = part(message, "tool_calls")
-    for place, call in enumerate(calls if isinstance(calls, list) else ()):
-        index = part(call, "index")
-        answer.call(
-            index if isinstance(index, int) else place,
-            call_id=text_of(part(call, "id")),
-            name=text_of(part(call, "function", "name")),
-            arguments=text_of(part(call, "function", "arguments")),
-        )
-
-
-def _completion(answer: Answer, vendor: Vendor) -> Completion:
-    return answer.completion(
-        lambda usage: chat_usage(usage, vendor),
-        lambda usage: reported_cost(usage, vendor),
-        _REASONS,
+def _piece(call: Json, *, repeats: bool) -> Piece:
+    """Read a piece of a call; some servers leave the object around name and arguments out."""
+    function = call.get("function")
+    said = function if isinstance(function, dict) else call
+    return Piece(
+        place=whole_number(call.get("index")),
+        id=text_of(call.get("id")),
+        name=text_of(said.get("name")),
+        arguments=said.get("arguments"),
+        extra={name: call[name] for name in KEPT_FIELDS if call.get(name)},
+        repeats=repeats,
     )
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Yield the texts of content that is written as parts."""
+    for piece in content if isinstance(content, list) else ():
+        if isinstance(piece, str):
+            yield text_of(piece)
+        elif part(piece, "type") in {None, "text", "output_text"}:
+            yield text_of(part(piece, "text"))
+
+
+def _thoughts(message: Json) -> Iterator[str]:
+    """Yield what was thought: under one of its names, of which many servers write several, or in the text (Mistral)."""
+    content = message.get("content")
+    for piece in content if isinstance(content, list) else ():
+        thinking = part(piece, "thinking")
+        yield text_of(thinking) + "".join(_texts(thinking))
+    names = ("reasoning_content", "reasoning", "thinking")
+    said = next((words for name in names if (words := text_of(message.get(name)))), "")
+    details = message.get("reasoning_details")
+    if not any(part(each, "text") or part(each, "summary") for each in (details if isinstance(details, list) else ())):
+        yield said
+
+
+def _read_details(answer: AnswerCollector, details: object) -> None:
+    """Add reasoning as OpenRouter writes it: typed, sealed, and to be sent back as it was.
+
+    Source: "Reasoning tokens", the guide to OpenRouter's API. Pieces of one detail share its type and index.
+    """
+    for number, detail in enumerate(details if isinstance(details, list) else ()):
+        if not isinstance(detail, dict):
+            continue
+        index = whole_number(detail.get("index"))
+        answer.think(
+            words_of_detail(detail),
+            f"{detail.get('type')}:{number if index is None else index}",
+            signature=seal_of(detail),
+            thought_id=text_of(detail.get("id")),
+            redacted=is_sealed(detail),
+            extra=kept_of(detail),
+        )

@@ -8,6 +8,7 @@ from organism.formats.attachments import file_text
 from organism.formats.conversation import mended
 from organism.formats.data_urls import data_url
 from organism.formats.json_reading import Json
+from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
 from organism.formats.vendors import Vendor
 from organism.llm.requests import (
     ChatMessage,
@@ -105,14 +106,32 @@ def _assistant(message: ChatMessage, vendor: Vendor) -> Json:
     # Only beside calls may there be no content: a turn of thoughts that are not given back has an empty one.
     turn: Json = {"role": "assistant", "content": message.text or (None if calls else "")}
     if calls:
-        turn["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in calls
-        ]
-    thoughts = "".join(piece.text for piece in message.parts if isinstance(piece, Reasoning))
-    if thoughts and vendor.reasoning_back:
-        turn["reasoning_content"] = thoughts
-    return turn
+        written = [_call(call, vendor) for call in calls]
+        if not any(call.extra for call in calls):
+            written[0] |= vendor.call_without_seal
+        turn["tool_calls"] = written
+    return turn | _thoughts_back(message, vendor, beside_calls=bool(calls))
+
+
+def _call(call: ToolCall, vendor: Vendor) -> Json:
+    kept = {name: value for name, value in call.extra.items() if name in vendor.takes_back}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {**kept, "id": call.id, "type": "function", "function": function}
+
+
+def _thoughts_back(message: ChatMessage, vendor: Vendor, *, beside_calls: bool) -> Json:
+    """Give back what a vendor wants of what its model thought; each in the field that it came in."""
+    thoughts = [piece for piece in message.parts if isinstance(piece, Reasoning)]
+    back: Json = {}
+    for thought in thoughts:
+        back |= {name: thought.extra[name] for name in KEPT_FIELDS & thought.extra.keys() if name in vendor.takes_back}
+    own = [thought for thought in thoughts if FIELD in thought.extra]
+    if own and FIELD in vendor.takes_back:
+        return back | {FIELD: write_details(own)}
+    words = "".join(thought.text for thought in thoughts)
+    if words and (vendor.reasoning_back == "always" or (vendor.reasoning_back == "with calls" and beside_calls)):
+        back["reasoning_content"] = words
+    return back
 
 
 def _part(piece: Part) -> Json:

@@ -2,6 +2,7 @@
 
 from organism.amounts import TokenUsage
 from organism.formats.faults import Fault
+from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
 from organism.formats.openai_errors import error_body
 from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
@@ -9,19 +10,22 @@ from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
 from organism.llm.requests import ToolCall
 
 _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
+_NOT_WHOLE = "length"
+"""The word, among those that clients of this format know, for an answer that was paused or broke: it goes on."""
 _DONE = b"data: [DONE]\n\n"
 
 
 def answered(meta: Meta, answer: Completion) -> Json:
     """Write a whole answer."""
-    message: Json = {"role": "assistant", "content": answer.text or None, "refusal": None}
+    message: Json = {"role": "assistant", "content": answer.text or None, "refusal": answer.refusal or None}
     if answer.tool_calls:
         message["tool_calls"] = [_call(call) for call in answer.tool_calls]
     else:
         message["content"] = answer.text
     if thoughts := "".join(thought.text for thought in answer.reasoning):
         message["reasoning_content"] = thoughts
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _reason(answer)}
+    message |= _kept(answer)
+    choice = {"index": 0, "message": message, "logprobs": None, **_reason(answer)}
     return {
         "id": f"chatcmpl-{meta.id}",
         "object": "chat.completion",
@@ -38,6 +42,7 @@ class ChatWriter:
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._usage = asked.usage
         self._places: dict[int, int] = {}
+        self._sealed: set[int] = set()
         self._head: Json = {
             "id": f"chatcmpl-{meta.id}",
             "object": "chat.completion.chunk",
@@ -64,8 +69,16 @@ class ChatWriter:
         return COMMENT
 
     def end(self, answer: Completion) -> bytes:
-        """Write why it ended, and usage."""
-        data = self._chunk({}, _reason(answer))
+        """Write what a client must give back of it, why it ended, and usage."""
+        beside = _kept(answer) | ({"refusal": answer.refusal} if answer.refusal else {})
+        late = [
+            {"index": index, **call.extra}
+            for index, call in enumerate(answer.tool_calls)
+            if call.extra and index not in self._sealed
+        ]
+        beside |= {"tool_calls": late} if late else {}
+        data = self._chunk(beside) if beside else b""
+        data += self._chunk({}, **_reason(answer))
         if self._usage:
             data += event(self._head | {"choices": [], "usage": _usage(answer.usage)})
         return data + _DONE
@@ -74,8 +87,8 @@ class ChatWriter:
         """Write that there will be no more."""
         return event(error_body(fault))
 
-    def _chunk(self, delta: Json, reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+    def _chunk(self, delta: Json, **ends: str) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None, **ends}
         last = {"usage": None} if self._usage else {}
         return event(self._head | {"choices": [choice]} | last)
 
@@ -83,15 +96,30 @@ class ChatWriter:
         if (index := self._places.get(delta.place)) is not None:
             return {"index": index, "function": {"arguments": delta.arguments}}
         index = self._places[delta.place] = len(self._places)
-        return {"index": index, **_call(ToolCall(delta.id, delta.name, delta.arguments))}
+        if delta.extra:
+            self._sealed.add(index)
+        return {"index": index, **_call(ToolCall(delta.id, delta.name, delta.arguments, delta.extra))}
 
 
 def _call(call: ToolCall) -> Json:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {**call.extra, "id": call.id, "type": "function", "function": function}
 
 
-def _reason(answer: Completion) -> str:
-    return answer.finish_reason if answer.finish_reason in _REASONS else "stop"
+def _kept(answer: Completion) -> Json:
+    """Write what a client must give back of what was thought: its seals, and a vendor's own fields."""
+    kept: Json = {}
+    for thought in answer.reasoning:
+        kept |= {name: thought.extra[name] for name in KEPT_FIELDS & thought.extra.keys()}
+    details = write_details(thought for thought in answer.reasoning if KEPT_FIELDS.isdisjoint(thought.extra))
+    return kept | ({FIELD: details} if details else {})
+
+
+def _reason(answer: Completion) -> dict[str, str]:
+    """Say why it ended, in the vendor's words and, for what is not whole, in the provider's own beside them."""
+    reason = answer.finish_reason if answer.finish_reason in _REASONS else _NOT_WHOLE
+    own = {} if answer.is_complete or not answer.provider_reason else {"native_finish_reason": answer.provider_reason}
+    return {"finish_reason": reason, **own}
 
 
 def _usage(usage: TokenUsage | None) -> Json | None:

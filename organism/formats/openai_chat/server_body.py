@@ -98,6 +98,7 @@ class Call(Body, frozen=True, kw_only=True):
     function: Function
     type: Literal["function"] = "function"
     index: int | None = None
+    extra_content: dict[str, Any] | None = None
 
 
 class Assistant(Body, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
@@ -107,6 +108,9 @@ class Assistant(Body, frozen=True, kw_only=True, tag_field="role", tag="assistan
     refusal: str | None = None
     tool_calls: list[Call] | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
+    extra_content: dict[str, Any] | None = None
     name: str | None = None
     annotations: list[Any] | None = None
     audio: None = None

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import TypedDict
 
+from organism.formats.call_ids import split_id
 from organism.formats.data_urls import unpack
 from organism.formats.faults import bad_request
 from organism.formats.openai_chat import server_body as body
+from organism.formats.openai_chat.reasoning_details import read_details
 from organism.formats.server_format import Asked, Json, convert
 from organism.llm.requests import (
     CacheTTL,
@@ -62,7 +64,7 @@ def _turns(
     for place, message in enumerate(messages):
         if isinstance(message, body.ToolResult):
             words = message.content if isinstance(message.content, str) else "".join(p.text for p in message.content)
-            results.append(ToolResult(message.tool_call_id, words))
+            results.append(ToolResult(split_id(message.tool_call_id)[0], words))
             mark = _mark(message.content) or mark
             continue
         if results:
@@ -119,12 +121,27 @@ def _said(message: body.Assistant) -> str | tuple[Part, ...]:
     content = message.content or message.refusal or ""
     if isinstance(content, list):
         content = "".join(part.text if isinstance(part, body.TextPart) else part.refusal for part in content)
-    if not message.tool_calls and not message.reasoning_content:
+    thoughts = tuple(_thoughts(message))
+    if not message.tool_calls and not thoughts:
         return content
-    thoughts = (Reasoning(message.reasoning_content),) if message.reasoning_content else ()
     words = (TextPart(content),) if content else ()
-    calls = (ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ())
-    return (*thoughts, *words, *calls)
+    return (*thoughts, *words, *map(_call, message.tool_calls or ()))
+
+
+def _thoughts(message: body.Assistant) -> Iterator[Reasoning]:
+    """Translate what was thought: with its seals where the client has kept them, else its text."""
+    if message.reasoning_details:
+        yield from read_details(message.reasoning_details)
+    elif words := message.reasoning_content or message.reasoning:
+        yield Reasoning(words)
+    if message.extra_content:
+        yield Reasoning("", extra={"extra_content": message.extra_content})
+
+
+def _call(call: body.Call) -> ToolCall:
+    call_id, extra = split_id(call.id)
+    extra |= {"extra_content": call.extra_content} if call.extra_content else {}
+    return ToolCall(call_id, call.function.name, call.function.arguments, extra)
 
 
 def _tool(tool: body.FunctionTool) -> Tool:

@@ -9,8 +9,8 @@ from base64 import b64decode
 from typing import cast
 
 from organism.errors import UncertainError
-from organism.formats.counts import UsageError, embedding_usage, reported_cost
-from organism.formats.json_reading import Json, part, text_of
+from organism.formats.counts import UsageError, input_counted, reported_cost
+from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.refusals import parse_answer
 from organism.formats.vendors import Vendor
 from organism.llm.embeddings import BYTES_PER_NUMBER, EmbeddingRequest, Embeddings, pack
@@ -37,23 +37,23 @@ def decode(raw: bytes, vendor: Vendor, provider: str, request: EmbeddingRequest)
         raise UncertainError(provider, "an answer without data")
     packed: dict[int, bytes] = {}
     for place, item in enumerate(data):
-        index = part(item, "index")
+        index = whole_number(part(item, "index"))
         try:
-            packed[index if isinstance(index, int) else place] = _packed(part(item, "embedding"))
+            packed[place if index is None else index] = _packed(part(item, "embedding"))
         except ValueError as error:
             raise UncertainError(provider, f"an answer with a vector that is none: {error}") from None
     if sorted(packed) != list(range(len(request.inputs))):
         raise UncertainError(provider, f"an answer with {len(data)} vectors for {len(request.inputs)} inputs")
-    usage, cost, fault = None, None, None
-    if isinstance(counted := body.get("usage"), dict):
+    read, cost, fault = None, None, None
+    if isinstance(said := body.get("usage"), dict):
         try:
-            usage, cost = embedding_usage(counted), reported_cost(counted, vendor)
+            read, cost = input_counted(said), reported_cost(said, vendor)
         except UsageError as error:
             fault = str(error)
     return Embeddings(
         packed=tuple(packed[place] for place in sorted(packed)),
         model=text_of(body.get("model")) or request.model,
-        usage=usage if usage is not None and usage.total else None,
+        usage=read,
         usage_error=fault,
         cost_nanousd=cost,
     )

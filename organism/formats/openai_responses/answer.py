@@ -1,92 +1,207 @@
-"""Answers of OpenAI's responses, read: whole, and as a stream of events. Pure."""
+"""Answers of OpenAI's responses, read: whole, and as a stream of events. Pure.
 
-from collections.abc import AsyncIterator
+By the reference the last event has the whole answer once more. Servers that speak the format besides OpenAI leave items
+out of it, or all of them, or send no such event; so items are kept as they come, and the last event completes them.
+"""
 
-from organism.errors import UncertainError
-from organism.formats.answer_collector import Answer
-from organism.formats.counts import reported_cost, responses_usage
+from organism.formats.answer_collector import AnswerCollector
+from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of
-from organism.formats.refusals import parse_answer, refused_in
+from organism.formats.openai_responses.items import (
+    WRITTEN,
+    ResponseItems,
+    call_arguments,
+    is_refusal,
+    message_text,
+    thought_text,
+)
+from organism.formats.tool_calls import Piece
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
+from organism.llm.requests import CompletionRequest
 
-_REASONS = {"max_output_tokens": "length"}
-_SEALED = "reasoning.encrypted_content"
+_LAST = frozenset(
+    {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
+)
+_HEADS = frozenset({"response.created", "response.queued", "response.in_progress"})
+_WRITES = {
+    "output_text": "message",
+    "refusal": "message",
+    "function_call_arguments": "function_call",
+    "reasoning_summary_text": "reasoning",
+    "reasoning_text": "reasoning",
+    "reasoning": "reasoning",
+}
+"""The items that pieces are written of, by the names of the events that bring them."""
+
+_HEARD = "organism:heard"
 
 
-def decode(raw: bytes, vendor: Vendor, provider: str, asked: str) -> Completion:
-    """Read a whole answer.
+class ResponsesReader:
+    """Reads one answer.
 
-    Raises:
-        UncertainError: If it is not an answer in this format, or says that it failed.
+    Args:
+        request: What was asked.
+        vendor: What is peculiar to the server.
+        on_text: Told each piece.
     """
-    return _completion(parse_answer(raw, provider), vendor, provider, asked)
+
+    def __init__(self, request: CompletionRequest, vendor: Vendor, on_text: DeltaSink | None = None) -> None:
+        self._vendor = vendor
+        self._on_text = on_text
+        self._answer = AnswerCollector(request, on_text)
+        self._items = ResponseItems()
+        self.is_started = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether any of the answer has come."""
+        return bool(self._items)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the last event has come, or the mark that the stream is over."""
+        return self._answer.is_ended
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended in order."""
+        return self._answer.is_complete
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether usage has come."""
+        return bool(self._answer.usage)
+
+    @property
+    def is_void(self) -> bool:
+        """Never: the format has no word for it but an error."""
+        return False
+
+    def end(self) -> None:
+        """Take the mark that the stream is over, which is none of this format's, but is written by some."""
+        self._answer.is_ended = self._answer.is_ended or self.is_begun
+
+    def whole(self, value: Json) -> None:
+        """Take a whole answer."""
+        if isinstance(value.get("response"), dict) or str(value.get("type")).startswith("response."):
+            self.event(value)
+            return
+        if isinstance(value.get("output"), list) or value.get("status") or isinstance(value.get("output_text"), str):
+            self._finish(value)
+
+    def event(self, value: Json) -> None:
+        """Take an event; see :meth:`organism.formats.answer_decoder.AnswerReader.event`."""
+        kind = text_of(value.get("type"))
+        self._note_head(part(value, "response"))
+        if kind in _HEADS:
+            self.is_started = True
+        elif kind in _LAST:
+            response = value.get("response")
+            self._finish(response if isinstance(response, dict) else value, kind.rpartition(".")[2])
+        elif kind in {"response.output_item.added", "response.output_item.done"}:
+            self._put_item(value, is_done=kind.endswith("done"))
+        elif kind.endswith(".delta"):
+            self._add_delta(kind, value)
+        elif kind.endswith(".done"):
+            self._add_whole(kind, value)
+        elif not kind and ("output" in value or "status" in value):
+            self._finish(value)
+        self._answer.usage.add(value.get("usage"))
+
+    def _note_head(self, response: object) -> None:
+        self._answer.model = text_of(part(response, "model")) or self._answer.model
+        self._answer.service_tier = text_of(part(response, "service_tier")) or self._answer.service_tier
+
+    # -- pieces -------------------------------------------------------------------------------------------------------
+
+    def _put_item(self, value: Json, *, is_done: bool) -> None:
+        item = value.get("item")
+        if isinstance(item, dict):
+            known = self._items.put(value, item, is_done=is_done)
+            self._hear(known, message_text(known))
+
+    def _add_delta(self, kind: str, value: Json) -> None:
+        delta = value.get("delta")
+        piece = text_of(delta) or text_of(part(delta, "text"))
+        written = _WRITES.get(kind.removeprefix("response.").removesuffix(".delta"))
+        if written is not None:
+            item = self._items.written(value, written)
+            item[WRITTEN] = text_of(item.get(WRITTEN)) + piece
+            item["refusal"] = item.get("refusal") or "refusal" in kind
+        if written == "message":
+            self._hear(item, text_of(item[WRITTEN]))
+        else:
+            self._pass("")
+
+    def _add_whole(self, kind: str, value: Json) -> None:
+        """Take what says a piece's whole once more: for servers that have said it in no other way."""
+        written = _WRITES.get(kind.removeprefix("response.").removesuffix(".done"))
+        if written is None:
+            return
+        item = self._items.written(value, written)
+        whole = value.get("arguments") if written == "function_call" else value.get("text") or value.get("refusal")
+        if written == "function_call" and not item.get("name"):
+            item["name"] = text_of(value.get("name"))
+        if isinstance(whole, dict) or (isinstance(whole, str) and len(whole) > len(text_of(item.get(WRITTEN)))):
+            item[WRITTEN] = whole
+            item["refusal"] = item.get("refusal") or "refusal" in kind
+            self._hear(item, text_of(whole) if written == "message" else "")
+
+    def _hear(self, item: Json, text: str) -> None:
+        """Hand over what of a message's text has not been handed over; for anything else, a sign of life."""
+        said = text_of(item.get(_HEARD))
+        if text.startswith(said):
+            item[_HEARD] = text
+            self._pass(text[len(said) :])
+
+    def _pass(self, piece: str) -> None:
+        self._answer.usage.grow()
+        if self._on_text is not None:
+            self._on_text(piece)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _finish(self, response: Json, status: str = "") -> None:
+        """Take the whole answer, or what of it the server repeats at the end."""
+        self.is_started = True
+        self._note_head(response)
+        output = response.get("output")
+        told = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+        if not told and not self._items and (text := text_of(response.get("output_text"))):
+            told = [{"type": "message", "content": text}]
+        self._items.complete(told)
+        self._answer.usage.add(response.get("usage"))
+        status = text_of(response.get("status")) or status
+        if not self._items and not isinstance(output, list):
+            return
+        self._answer.end(part(response, "incomplete_details", "reason") or ("" if status == "completed" else status))
+        self._answer.is_ended = status not in {"in_progress", "queued"}
+
+    def completion(self) -> Completion:
+        """Return the answer: what was handed over piece by piece is not handed over again."""
+        late = self._answer.usage.is_late
+        for item in self._items:
+            self._hear(item, message_text(item))
+        self._answer.hush()
+        for place, item in enumerate(self._items):
+            _read_item(self._answer, place, item)
+        self._answer.usage.is_late = late
+        vendor = self._vendor
+        return self._answer.completion(counting_of(vendor), lambda usage: reported_cost(usage, vendor))
 
 
-async def decode_stream(
-    events: AsyncIterator[str], vendor: Vendor, provider: str, asked: str, on_text: DeltaSink
-) -> Completion:
-    """Read an answer in pieces, handing each to ``on_text``; its last event has the whole answer once more.
-
-    Raises:
-        UncertainError: If the stream breaks off before its end, or is not in this format.
-    """
-    begun, started = False, False
-    async for data in events:
-        event = parse_answer(data, provider, begun=begun, started=started)
-        started, begun = True, begun or str(event.get("type")).endswith(".delta")
-        match event.get("type"):
-            case "response.output_text.delta":
-                if piece := text_of(event.get("delta")):
-                    on_text(piece)
-            case "response.reasoning_summary_text.delta" | "response.function_call_arguments.delta":
-                on_text("")  # a sign of life
-            case "response.failed" if not begun and (
-                refused := refused_in(event.get("response"), provider, started=True)
-            ):
-                raise refused
-            case "response.completed" | "response.incomplete" | "response.failed":
-                whole = event.get("response")
-                return _completion(whole if isinstance(whole, dict) else {}, vendor, provider, asked)
-            case _:
-                pass
-    raise UncertainError(provider, "the answer broke off in the middle")
-
-
-def _completion(body: Json, vendor: Vendor, provider: str, asked: str) -> Completion:
-    output = body.get("output")
-    if body.get("status") == "failed" or not isinstance(output, list):
-        raise UncertainError(provider, f"no answer: {part(body, 'error', 'message') or 'an answer without output'}")
-    answer = Answer(text_of(body.get("model")) or asked)
-    for place, item in enumerate(output):
-        _read_item(answer, place, item)
-    answer.finish_reason = text_of(part(body, "incomplete_details", "reason")) or "stop"
-    answer.count(body.get("usage"))
-    return answer.completion(responses_usage, lambda usage: reported_cost(usage, vendor), _REASONS)
-
-
-def _read_item(answer: Answer, place: int, item: object) -> None:
-    match part(item, "type"):
+def _read_item(answer: AnswerCollector, place: int, item: Json) -> None:
+    match item.get("type"):
         case "message":
-            content = part(item, "content")
-            for piece in content if isinstance(content, list) else ():
-                answer.write(text_of(part(piece, "text")) or text_of(part(piece, "refusal")))
+            (answer.refuse if is_refusal(item) else answer.write)(message_text(item))
         case "function_call":
-            answer.call(
-                place,
-                call_id=text_of(part(item, "call_id")),
-                name=text_of(part(item, "name")),
-                arguments=text_of(part(item, "arguments")),
-            )
+            call_id = text_of(item.get("call_id")) or text_of(item.get("id"))
+            name, arguments = text_of(item.get("name")), call_arguments(item)
+            answer.call(Piece(id=call_id, name=name, arguments=arguments, begins=True))
         case "reasoning":
-            summary, content = part(item, "summary"), part(item, "content")
-            pieces = [*(summary if isinstance(summary, list) else ()), *(content if isinstance(content, list) else ())]
-            answer.think(
-                "".join(text_of(part(piece, "text")) for piece in pieces),
-                place,
-                signature=text_of(part(item, "encrypted_content")),
-                thought_id=text_of(part(item, "id")),
-            )
+            seal, thought_id = text_of(item.get("encrypted_content")), text_of(item.get("id"))
+            answer.think(thought_text(item), place, signature=seal, thought_id=thought_id)
         case _:
             pass

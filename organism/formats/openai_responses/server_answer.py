@@ -1,17 +1,29 @@
 """Answers of OpenAI's responses, written whole. What a model thought stands before what it said. Pure."""
 
 from organism.amounts import TokenUsage
+from organism.formats.call_ids import id_with_extra
 from organism.formats.server_format import Asked, Json, Meta
 from organism.llm.answers import Completion
 from organism.llm.requests import Reasoning, ToolCall
 
-_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_INCOMPLETE = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+    "pause_turn": "max_output_tokens",
+    "error": "max_output_tokens",  # of the two words there are, the one for what goes on
+}
+
+REDACTED = "rs_redacted_"
+"""So begin ids of reasoning of which there is nothing but unreadable content, for which the format has no mark."""
 
 
 def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
     """Write a whole answer."""
-    thoughts = enumerate(answer.reasoning)
-    output = [thought_item(thought.id or f"rs_{meta.id}_{place}", thought) for place, thought in thoughts]
+    thoughts = [thought for thought in answer.reasoning if thought.text or thought.signature]
+    output = [
+        thought_item(thought_name(meta, place, thought.id, redacted=thought.redacted), thought)
+        for place, thought in enumerate(thoughts)
+    ]
     if answer.text or not answer.tool_calls:
         output.append(message_item(f"msg_{meta.id}", answer.text))
     output += [call_item(f"fc_{meta.id}_{place}", call) for place, call in enumerate(answer.tool_calls)]
@@ -79,6 +91,11 @@ def output_text(text: str) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
+def thought_name(meta: Meta, place: int, own: str, *, redacted: bool) -> str:
+    """Return the id of a thought: the provider's own, or one that says whether there is anything to read in it."""
+    return own or f"{REDACTED if redacted else 'rs_'}{meta.id}_{place}"
+
+
 def thought_item(name: str, thought: Reasoning) -> Json:
     """Write what the model thought as an item of that id."""
     summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
@@ -92,7 +109,7 @@ def call_item(name: str, call: ToolCall) -> Json:
         "id": name,
         "type": "function_call",
         "status": "completed",
-        "call_id": call.id,
+        "call_id": id_with_extra(call),
         "name": call.name,
         "arguments": call.arguments,
     }

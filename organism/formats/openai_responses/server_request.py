@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
+from organism.formats.call_ids import split_id
 from organism.formats.data_urls import unpack
 from organism.formats.faults import bad_request
 from organism.formats.openai_responses import server_body as body
+from organism.formats.openai_responses.server_answer import REDACTED
 from organism.formats.server_format import Asked, Json, convert
 from organism.llm.requests import (
     ChatMessage,
@@ -127,15 +129,18 @@ def _parts(item: body.Item, at: str) -> Iterable[Part]:
         case body.Message(content=list(content)):
             return [_part(part, f"{at}.content[{place}]") for place, part in enumerate(content)]
         case body.FunctionCall():
-            return (ToolCall(item.call_id, item.name, item.arguments),)
+            call_id, extra = split_id(item.call_id)
+            return (ToolCall(call_id, item.name, item.arguments, extra),)
         case body.FunctionCallOutput(output=str(text)):
-            return (ToolResult(item.call_id, text),)
+            return (ToolResult(split_id(item.call_id)[0], text),)
         case body.FunctionCallOutput(output=list(output)):
             inner = [_part(part, f"{at}.output[{place}]") for place, part in enumerate(output)]
-            return (ToolResult(item.call_id, tuple(p for p in inner if isinstance(p, TextPart | ImagePart))),)
+            return (
+                ToolResult(split_id(item.call_id)[0], tuple(p for p in inner if isinstance(p, TextPart | ImagePart))),
+            )
         case body.ReasoningItem():
             words = "".join(piece.text for piece in (*item.summary, *item.content))
-            return (Reasoning(words, item.encrypted_content, item.id),)
+            return (Reasoning(words, item.encrypted_content, item.id, item.id.startswith(REDACTED)),)
         case _:
             raise TypeError(item)
 

@@ -14,6 +14,7 @@ from organism.formats.openai_responses.server_answer import (
     output_text,
     response,
     thought_item,
+    thought_name,
 )
 from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
@@ -110,7 +111,7 @@ class ResponsesWriter:
             case str():
                 return f"msg_{self._meta.id}"
             case ReasoningDelta():
-                return delta.id or f"rs_{self._meta.id}_{delta.place}"
+                return thought_name(self._meta, delta.place, delta.id, redacted=delta.redacted)
             case ToolCallDelta():
                 return f"fc_{self._meta.id}_{delta.place}"
 
@@ -122,8 +123,8 @@ class ResponsesWriter:
                 return message_item(item.name, text)
             case ReasoningDelta():
                 return thought_item(item.name, Reasoning(text, item.signature))
-            case ToolCallDelta(id=call_id, name=name):
-                return call_item(item.name, ToolCall(call_id, name, text))
+            case ToolCallDelta(id=call_id, name=name, extra=extra):
+                return call_item(item.name, ToolCall(call_id, name, text, extra))
 
     def _more(self, item: _Item, piece: str, name: str, **fields: object) -> bytes:
         item.text.append(piece)

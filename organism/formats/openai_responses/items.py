@@ -1,0 +1,146 @@
+"""Items of one of OpenAI's responses while they come, each told of up to four times. Pure.
+
+An item begins (``output_item.added``), is written (``.delta``), is said whole (``.done``, ``output_item.done``) and
+stands in the response at the end. A server may leave out any of these, and the indices and ids that tie them together.
+"""
+
+from collections.abc import Iterator
+
+from organism.formats.json_reading import Json, part, text_of, whole_number
+from organism.formats.tool_calls import object_text
+
+WRITTEN = "organism:written"
+"""Under this name an item has what has been written of it; no field of the format has a colon."""
+
+_DONE = "organism:done"
+
+
+class ResponseItems:
+    """Collects items in the order in which they begin."""
+
+    def __init__(self) -> None:
+        self._items: list[Json] = []
+        self._places: dict[int, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def __iter__(self) -> Iterator[Json]:
+        return iter(self._items)
+
+    def written(self, event: Json, kind: str) -> Json:
+        """Return the item of a kind that an event has a piece of, begun if nothing has begun it."""
+        index, named = whole_number(event.get("output_index")), text_of(event.get("item_id"))
+        if index is not None and (place := self._places.get(index)) is not None:
+            if self._items[place].get("type") == kind:
+                return self._items[place]
+        elif index is None or named:
+            same = [item for item in self._items if item.get("type") == kind]
+            own = [item for item in same if named and item.get("id") == named]
+            if own or (same and index is None):
+                return (own or same)[-1]
+        return self._begin(index, {"type": kind, "id": named})
+
+    def put(self, event: Json, item: Json, *, is_done: bool) -> Json:
+        """Take an item that has begun, or is said whole; return all that is known of it."""
+        index = whole_number(event.get("output_index"))
+        place = self._places.get(index) if index is not None else None
+        if place is None or _differ(self._items[place], item):
+            same = [at for at, known in enumerate(self._items) if is_same(known, item)]
+            place = same[0] if same else None
+        if place is None:
+            known = self._begin(index, item)
+        else:
+            known = self._items[place] = _merged(self._items[place], item)
+        if is_done:
+            known[_DONE] = True
+        return known
+
+    def complete(self, output: list[Json]) -> None:
+        """Take the items of the whole response: in their order, and after them what it leaves out."""
+        rest = list(self._items)
+        whole: list[Json] = []
+        for index, item in enumerate(output):
+            known = next((each for each in rest if is_same(each, item)), None)
+            place = self._places.get(index)
+            if known is None and place is not None and not _differ(self._items[place], item, alike=True):
+                known = next((each for each in rest if each is self._items[place]), None)
+            rest = [each for each in rest if each is not known]
+            whole.append(item if known is None else _merged(known, item))
+        self._items = [*whole, *rest]
+        self._places = {}
+
+    def _begin(self, index: int | None, item: Json) -> Json:
+        begun = dict(item)
+        self._items.append(begun)
+        if index is not None:
+            self._places[index] = len(self._items) - 1
+        return begun
+
+
+def _merged(known: Json, item: Json) -> Json:
+    """Join what is known of an item with what is said of it now; an empty field says nothing."""
+    return {**item, **{name: each for name, each in known.items() if not item.get(name)}}
+
+
+def _differ(known: Json, item: Json, *, alike: bool = False) -> bool:
+    """Whether an item cannot be the one at its index: by its type or its call, or because that one is done already.
+
+    Args:
+        known: The item at that index.
+        item: The item.
+        alike: Whether one that is done may nevertheless be said once more.
+    """
+    if is_same(known, item):
+        return False
+    calls = [each.get("call_id") for each in (known, item)]
+    return known.get("type") != item.get("type") or all(calls) or (bool(known.get(_DONE)) and not alike)
+
+
+def is_same(known: Json, item: Json) -> bool:
+    """Whether two items are one: by the call they are, by their id, else by their text."""
+    if known.get("type") != item.get("type"):
+        return False
+    for name in ("call_id", "id"):
+        if known.get(name) and item.get(name):
+            if known[name] == item[name]:
+                return True
+            if name == "call_id":
+                return False
+    return bool(text := message_text(item)) and text == message_text(known)
+
+
+def message_text(item: Json) -> str:
+    """Return the words of a message, refusals among them; nothing for items of other kinds."""
+    if item.get("type") != "message":
+        return ""
+    content = item.get("content")
+    if isinstance(content, str):
+        return text_of(content)
+    pieces = content if isinstance(content, list) else ()
+    texts = [text_of(part(piece, "text")) or text_of(part(piece, "refusal")) for piece in pieces]
+    return "".join(texts) or text_of(item.get(WRITTEN))
+
+
+def is_refusal(item: Json) -> bool:
+    """Whether a message is nothing but a refusal."""
+    content = item.get("content")
+    kinds = {part(piece, "type") for piece in content} if isinstance(content, list) and content else set()
+    return kinds == {"refusal"} if kinds else bool(item.get("refusal"))
+
+
+def call_arguments(item: Json) -> object:
+    """Return the arguments of a call: the whole, or what was written of it if that says more."""
+    whole, written = item.get("arguments"), item.get(WRITTEN)
+    if not written or (isinstance(whole, dict) and whole):
+        return whole
+    says_all = isinstance(whole, str) and whole.strip() not in {"", "{}"}
+    if says_all and (object_text(str(whole)) or not object_text(str(written))):
+        return whole
+    return written
+
+
+def thought_text(item: Json) -> str:
+    """Return what was thought, as far as it is shown."""
+    lists = [each for name in ("summary", "content") if isinstance(each := item.get(name), list)]
+    return "".join(text_of(part(piece, "text")) for each in lists for piece in each) or text_of(item.get(WRITTEN))

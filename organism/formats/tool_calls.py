@@ -1,0 +1,297 @@
+"""Calls of tools while a model writes them, told apart however a server marks them. Pure.
+
+By OpenAI's reference the pieces of one call share an ``index``, its first piece has an id and a name, and the pieces of
+its arguments, in order, are the text of one JSON object. Servers in use leave the index out, write it as null or as
+text, or always write 0 (Gemini, Ollama); repeat id and name in each piece; leave ids out or give one id to several
+calls; write arguments as an object (llama.cpp's and Ollama's relays), as null, or whole once more at the end.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+import msgspec
+
+from organism.formats.json_reading import Json, loads, text_of
+from organism.llm.deltas import ToolCallDelta
+from organism.llm.requests import ToolCall
+
+_MARKS = re.compile(r'\\.|\\|["{}\[\]]', re.DOTALL)
+_SAID_MOST = 4
+"""Nobody says the same arguments more often."""
+
+HELD_BACK = 256
+"""Arguments up to this many characters are shown when they are whole, longer ones as they come."""
+
+Place = int | str
+"""Where a format says that a call stands; calls made in the old way, which has room for one, stand under its name."""
+
+
+class _Nesting:
+    """Follows how deep in JSON a text is, so that each piece is looked at once, however many there are."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_text = False
+        self._escaped = False
+        self.opened = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether an object has begun and ended."""
+        return self.opened and self._depth == 0 and not self._in_text
+
+    def feed(self, piece: str) -> None:
+        """Follow more of the text."""
+        piece = piece[1:] if self._escaped and piece else piece
+        self._escaped = False
+        for mark in _MARKS.findall(piece):
+            if mark == '"':
+                self._in_text = not self._in_text
+            elif mark[0] == "\\":
+                self._escaped = len(mark) == 1
+            elif not self._in_text:
+                self.opened = True
+                self._depth += 1 if mark in "{[" else -1
+
+
+class _Call:
+    """A call while it is written."""
+
+    def __init__(self, place: Place | None, number: int) -> None:
+        self.place = place
+        self.number = number
+        self.id = ""
+        self.name = ""
+        self.pieces: list[str] = []
+        self.extra: Json = {}
+        self.told_id: str | None = None
+        self.shown = 0
+        self.is_shown_whole = False
+        self._nesting = _Nesting()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are an object that has ended: then no more of them follow."""
+        return self._nesting.closed
+
+    def write(self, words: str) -> None:
+        """Add to the arguments."""
+        self.pieces.append(words)
+        self._nesting.feed(words)
+
+    def rewrite(self, words: str) -> None:
+        """Put the whole arguments in place of what has come of them, unless they are what has come."""
+        if self.is_whole and _is_equal(words, "".join(self.pieces)):
+            return
+        self.pieces = []
+        self._nesting = _Nesting()
+        self.write(words)
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """What one piece of an answer says of a call.
+
+    Attributes:
+        place: Where the call stands, if it says so.
+        id: The call's id, if it says so.
+        name: The tool's name, or a piece of it.
+        arguments: Text of the arguments, or the object itself.
+        extra: The vendor's own fields, which must come back with the result.
+        begins: Whether the format says that a call begins here, so that it is none of those before.
+        repeats: Whether the whole arguments stand here, whatever has come of them before.
+    """
+
+    place: Place | None = None
+    id: str = ""
+    name: str = ""
+    arguments: object = None
+    extra: Json = {}
+    begins: bool = False
+    repeats: bool = False
+
+
+class ToolCallCollector:
+    """Collects calls in the order in which they begin.
+
+    Args:
+        tools: Names of the tools that the model was offered.
+        taken: Ids of calls that the conversation has had already.
+    """
+
+    def __init__(self, tools: Collection[str] = (), taken: Collection[str] = ()) -> None:
+        self._tools = frozenset(tools)
+        self._taken = set(taken)
+        self._calls: list[_Call] = []
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def text(self) -> str:
+        """All that has been written of calls."""
+        return "\n".join(f"{call.name} {''.join(call.pieces)}" for call in self._calls)
+
+    def add(self, pieces: Iterable[Piece]) -> Iterator[ToolCallDelta]:
+        """Add the pieces that one event brings: what stands side by side in it, with names, are different calls.
+
+        Yields:
+            What can be shown of them.
+        """
+        touched: list[_Call] = []
+        for piece in pieces:
+            call = self._call_of(piece)
+            if call is None or (call in touched and piece.name and not piece.id):
+                call = _Call(piece.place, len(self._calls))
+                self._calls.append(call)
+            touched.append(call)
+            self._write(call, piece)
+            yield from self._shown(call)
+
+    def _shown(self, call: _Call) -> Iterator[ToolCallDelta]:
+        """Yield what can be shown of a call while it is written: what has been shown must not change any more.
+
+        By its first arguments the name of a call is whole, and its id, if it has one, is known. Arguments that are no
+        object yet, or an empty one, may still turn out otherwise. Short ones are shown whole: many clients read each
+        piece as a call.
+        """
+        if not call.name or not call.pieces or call.is_shown_whole:
+            return
+        if call.told_id is None:
+            text = "".join(call.pieces)
+            is_due = call.is_whole or len(text) >= HELD_BACK
+            if not is_due or not text.lstrip().startswith("{") or text.strip() == "{}":
+                return
+            call.told_id = self._unique(call.id, call.number)
+        else:
+            text = "".join(call.pieces[call.shown :])
+        call.shown, call.is_shown_whole = len(call.pieces), call.is_whole
+        yield ToolCallDelta(call.told_id, call.name, text, call.number, call.extra)
+
+    def _write(self, call: _Call, piece: Piece) -> None:
+        call.id = call.id or piece.id
+        call.name = self._name(call, piece.name)
+        call.extra = {**call.extra, **piece.extra}
+        words = _words(piece.arguments)
+        if words and (piece.repeats or not isinstance(piece.arguments, str)):
+            # Whole each time: what has come before is the beginning of it, or the same.
+            call.rewrite(words)
+        elif words and not (call.is_whole and piece.name and words == "".join(call.pieces)):
+            call.write(words)
+
+    def _call_of(self, piece: Piece) -> _Call | None:
+        """Return the call that a piece goes on with; ``None`` if it begins one."""
+        if piece.begins or not self._calls:
+            return None
+        here = [call for call in self._calls if piece.place is not None and call.place == piece.place]
+        call = here[-1] if here else None
+        if piece.id and (call is None or call.id not in {"", piece.id}):
+            # Another id at the same place: servers that number nothing begin each call so.
+            named = [each for each in self._calls if each.id == piece.id and None in {each.place, piece.place}]
+            call = named[-1] if named else None
+        elif call is None and piece.place is None:
+            call = self._calls[-1]
+        return None if call is None or self._begins_anew(call, piece) else call
+
+    def _begins_anew(self, call: _Call, piece: Piece) -> bool:
+        """Whether a piece that has the marks of a call is nevertheless the beginning of another."""
+        words = _words(piece.arguments)
+        if piece.repeats or not piece.name:
+            return False
+        if call.is_whole:
+            # A call that is there already, said once more, is that call; with other arguments it is another.
+            same = piece.name == call.name and words in {"", "".join(call.pieces)}
+            return not same
+        begun = bool(call.pieces) or call.name in self._tools
+        return begun and piece.name != call.name and piece.name in self._tools
+
+    def _name(self, call: _Call, piece: str) -> str:
+        """Join the pieces of a name; one that is repeated, or is there already, is not written twice."""
+        if not piece or call.name == piece:
+            return call.name or piece
+        if call.name in self._tools or (call.name and call.pieces):
+            return call.name
+        return piece if piece.startswith(call.name) else call.name + piece
+
+    def finished(self, *, cut: bool = False) -> tuple[ToolCall, ...]:
+        """Return the calls, each with an id that no other of the conversation has.
+
+        Args:
+            cut: Whether the answer was cut short: a call without arguments may have lost them then, and is not taken
+                for one that has none.
+        """
+        calls = []
+        for call in self._calls:
+            arguments = settled_arguments(call.pieces)
+            if not arguments.strip() and not cut:
+                arguments = "{}"
+            call_id = call.told_id if call.told_id is not None else self._unique(call.id, call.number)
+            calls.append(ToolCall(call_id, call.name, arguments, call.extra))
+        return tuple(calls)
+
+    def _unique(self, given: str, number: int) -> str:
+        wanted = given or f"call_{number}"
+        named, again = wanted, 1
+        while named in self._taken:
+            again += 1
+            named = f"{wanted}_{again}"
+        self._taken.add(named)
+        return named
+
+
+def _words(arguments: object) -> str:
+    """Write arguments as text, which they already are in most servers' answers."""
+    if arguments is None or isinstance(arguments, bool):
+        return ""
+    return text_of(arguments) if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+
+
+def object_text(text: str) -> str | None:
+    """Return the text of a JSON object; ``None`` if it is none. Text of text of an object is unwrapped."""
+    try:
+        value = loads(text)
+        if isinstance(value, str):
+            text, value = value, loads(value)
+    except ValueError:
+        return None
+    return text if isinstance(value, dict) else None
+
+
+def settled_arguments(pieces: list[str]) -> str:
+    """Join pieces of arguments; what a server has written twice, or put an empty object before, is mended.
+
+    What cannot be read stays as it is: the tool must be told that its arguments are garbled, and not be called with
+    none.
+    """
+    text = "".join(pieces)
+    if (whole := object_text(text)) is not None:
+        return whole
+    if text.strip() in {"", "null", "None"}:
+        return ""
+    objects = objects_in(text)
+    said = [each for each in objects if loads(each)] or objects[:1]
+    return said[0] if said and all(_is_equal(each, said[0]) for each in said) else text
+
+
+def _is_equal(one: str, other: str) -> bool:
+    try:
+        return loads(one) == loads(other)
+    except ValueError:
+        return False
+
+
+def objects_in(text: str) -> list[str]:
+    """Return the JSON objects that a text is made of; nothing if there is anything else in it."""
+    decoder = json.JSONDecoder(parse_constant=str)
+    found: list[str] = []
+    at = 0
+    while at < len(text):
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict) or len(found) == _SAID_MOST:
+            return []
+        found.append(text[at:end])
+        at = end + len(text[end:]) - len(text[end:].lstrip())
+    return found

@@ -1,0 +1,112 @@
+"""What one answer's stream has said of its usage, from the first word of it to the last. Pure.
+
+Most streams count once, at the end. Others count in each chunk, growing; or each chunk for itself; or once more after
+the end; or the prompt at the start, as a guess, and in parts at the end (Anthropic's format, relays of it).
+"""
+
+from typing import cast
+
+from organism.formats.counts import is_readable
+from organism.formats.json_reading import Json
+
+_INPUT = frozenset({"prompt_tokens", "input_tokens"})
+_CACHE = frozenset(
+    {"cache_read_input_tokens", "cache_creation_input_tokens", "prompt_cache_hit_tokens", "cached_tokens"}
+)
+_OUTPUT = ("completion_tokens", "output_tokens")
+_REPEATS_FEW = 2
+
+
+class UsageHistory:
+    """Takes usage objects in their order, and says what they come to."""
+
+    def __init__(self) -> None:
+        self._known: Json = {}
+        self._outputs: dict[str, list[tuple[float, bool]]] = {}
+        self._grown = False
+        self.is_late = True
+        """Whether nothing of the answer has come since its output was last counted."""
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def grow(self) -> None:
+        """Note that more of the answer has come."""
+        self._grown = True
+        self.is_late = False
+
+    def add(self, usage: object) -> None:
+        """Take what is said now; what says nothing is passed over."""
+        if not isinstance(usage, dict) or not usage:
+            return
+        news = cast("Json", usage)
+        for field in _OUTPUT:
+            if (count := _positive(news.get(field))) is not None:
+                self._outputs.setdefault(field, []).append((count, self._grown))
+                self.is_late = True
+        self._grown = False
+        self._known = _joined(self._known, news) if self._known else dict(news)
+
+    def merged(self) -> tuple[Json, str]:
+        """Return all that was said as one usage object, and a note where it had to be worked out."""
+        whole, note = dict(self._known), ""
+        for field, counts in self._outputs.items():
+            total, each_alone = _sum_of(counts)
+            whole[field] = total
+            if each_alone:
+                note = "counts of the output for each chunk, added up"
+                whole.pop("total_tokens", None)
+        return whole, note
+
+
+def _sum_of(counts: list[tuple[float, bool]]) -> tuple[object, bool]:
+    """Return how much a series of counts comes to, and whether each of them stood for itself.
+
+    Counts of a whole cannot fall, and grow when more has been written. The last may be the whole nevertheless.
+    """
+    numbers = [count for count, _ in counts]
+    falls = any(grown and count < before for (count, grown), (before, _) in zip(counts[1:], counts, strict=False))
+    stands = len(counts) > _REPEATS_FEW and len(set(numbers)) == 1 and all(grown for _, grown in counts)
+    if (falls or stands) and numbers[-1] < sum(numbers[:-1]):
+        return sum(numbers), True
+    return max(numbers), False
+
+
+def _joined(known: Json, news: Json) -> Json:
+    """Join usage with what is said later: it holds, but a null says nothing, and neither does a prompt of zero."""
+    whole = dict(known)
+    counts_input = any(_positive(news.get(field)) for field in _INPUT | _CACHE)
+    keeps_input = not counts_input or _shrinks(known, news)
+    for field, value in news.items():
+        before = whole.get(field)
+        if value is None or (field in _INPUT | _CACHE and keeps_input and is_readable(value)):
+            if before is None:
+                whole[field] = value
+        elif isinstance(value, dict) and field not in _INPUT:
+            whole[field] = _joined(cast("Json", before), value) if isinstance(before, dict) else value
+        elif field not in _INPUT | _CACHE and _positive(before) is not None and _positive(value) is None:
+            pass  # a count that is there is not taken back by a zero
+        else:
+            whole[field] = value
+    return whole
+
+
+def _shrinks(known: Json, news: Json) -> bool:
+    """Whether the prompt has become so much less that the rest must stand in a count that is left out."""
+    if any(_positive(each.get(field)) for each in (known, news) for field in _CACHE):
+        return False
+    return any(
+        (before := _positive(known.get(field))) is not None and (now := _positive(news.get(field))) is not None
+        and now * 2 < before
+        for field in _INPUT
+    )  # fmt: skip
+
+
+def _positive(value: object) -> float | None:
+    """Return a number above zero, also from text; ``None`` for anything else."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = float(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return None
+    return value

@@ -173,7 +173,8 @@ class ToolCallCollector:
         call.name = self._name(call, piece.name)
         call.extra = {**call.extra, **piece.extra}
         words = _words(piece.arguments)
-        if words and (piece.repeats or not isinstance(piece.arguments, str)):
+        is_empty = call.is_whole and "".join(call.pieces).strip() == "{}"
+        if words and (piece.repeats or is_empty or not isinstance(piece.arguments, str)):
             # Whole each time: what has come before is the beginning of it, or the same.
             call.rewrite(words)
         elif words and not (call.is_whole and piece.name and words == "".join(call.pieces)):

@@ -1,0 +1,197 @@
+"""Calls of tools are told apart, and given ids of their own, however a server marks them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from organism.formats.tool_calls import HELD_BACK, Piece, ToolCallCollector
+
+OSLO, ROME = '{"city": "Oslo"}', '{"city": "Rome"}'
+
+
+def collected(events: list[list[Piece]], **options: Any) -> list[tuple[str, str, str]]:
+    calls = ToolCallCollector({"weather", "moon"}, **options)
+    shown: dict[int, str] = {}
+    for pieces in events:
+        for delta in calls.add(pieces):
+            shown[delta.place] = shown.get(delta.place, "") + delta.arguments
+    finished = calls.finished()
+    assert all(finished[place].arguments.startswith(text) for place, text in shown.items())
+    return [(call.id, call.name, call.arguments) for call in finished]
+
+
+TWO = [("a", "weather", OSLO), ("b", "weather", ROME)]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="weather", arguments=OSLO)],
+                [Piece(place=0, id="b", name="weather", arguments=ROME)],
+            ],
+            id="index always 0",
+        ),
+        pytest.param(
+            [[Piece(id="a", name="weather", arguments=OSLO)], [Piece(id="b", name="weather", arguments=ROME)]],
+            id="no index",
+        ),
+        pytest.param(
+            [[Piece(id="a", name="weather", arguments=OSLO), Piece(id="b", name="weather", arguments=ROME)]],
+            id="no index, one event",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="weather", arguments='{"ci')],
+                [Piece(place=0, arguments='ty": "Oslo"}')],
+                [Piece(place=0, id="b", name="weather", arguments='{"ci')],
+                [Piece(place=0, arguments='ty": "Rome"}')],
+            ],
+            id="index always 0, in pieces",
+        ),
+        pytest.param(
+            [
+                [Piece(id="a", name="weather", arguments='{"ci')],
+                [Piece(arguments='ty": "Oslo"}')],
+                [Piece(id="b", name="weather")],
+                [Piece(arguments=ROME)],
+            ],
+            id="no index, in pieces",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="weather", arguments='{"ci')],
+                [Piece(place=0, id="a", name="weather", arguments='ty": "Oslo"}')],
+                [Piece(place=1, id="b", name="weather", arguments=ROME)],
+            ],
+            id="id and name again",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="weather"), Piece(place=1, id="b", name="weather")],
+                [Piece(place=1, arguments=ROME)],
+                [Piece(place=0, arguments=OSLO)],
+            ],
+            id="in turns",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="weather", arguments={"city": "Oslo"})],
+                [Piece(place=1, id="b", name="weather", arguments={"city": "Rome"})],
+            ],
+            id="objects",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="weather", arguments="{}")],
+                [Piece(place=0, arguments=OSLO)],
+                [Piece(place=1, id="b", name="weather", arguments=ROME)],
+            ],
+            id="an empty object first",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="weather", arguments=OSLO)],
+                [Piece(place=0, id="a", name="weather", arguments=OSLO)],
+                [Piece(place=1, id="b", name="weather", arguments=ROME)],
+            ],
+            id="said twice",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="wea")],
+                [Piece(place=0, name="ther")],
+                [Piece(place=0, arguments=OSLO)],
+                [Piece(place=1, id="b", name="weather", arguments=ROME)],
+            ],
+            id="name in pieces",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="a", name="weather", arguments=json.dumps(OSLO))],
+                [Piece(place=1, id="b", name="weather", arguments=ROME)],
+            ],
+            id="text of text",
+        ),
+    ],
+)
+def test_calls_are_told_apart(events: list[list[Piece]]) -> None:
+    """Two calls are two calls with their own arguments, however their pieces are marked."""
+    told = collected(events)
+    assert [(i, n, json.loads(a)) for i, n, a in told] == [(i, n, json.loads(a)) for i, n, a in TWO]
+
+
+@pytest.mark.parametrize(
+    ("events", "taken"),
+    [
+        pytest.param(
+            [[Piece(name="weather", arguments=OSLO)], [Piece(name="weather", arguments=ROME)]], (), id="no ids"
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="x", name="weather", arguments=OSLO)],
+                [Piece(place=1, id="x", name="weather", arguments=ROME)],
+            ],
+            (),
+            id="one id for both",
+        ),
+        pytest.param(
+            [
+                [Piece(place=0, id="call_0", name="weather", arguments=OSLO)],
+                [Piece(place=1, name="weather", arguments=ROME)],
+            ],
+            ("call_0", "call_1"),
+            id="ids of earlier turns",
+        ),
+        pytest.param(
+            [[Piece(id="x", name="weather", arguments=OSLO)], [Piece(id="x", name="weather", arguments=ROME)]],
+            ("x", "x_2"),
+            id="one id, no index",
+        ),
+        pytest.param(
+            [[Piece(name="weather", arguments="{}"), Piece(name="weather", arguments="{}")]],
+            (),
+            id="alike in one event",
+        ),
+    ],
+)
+def test_ids_are_unique_in_their_conversation(events: list[list[Piece]], taken: tuple[str, ...]) -> None:
+    """Each call has an id that no other has, of this answer or an earlier one, so each result finds its call."""
+    told = collected(events, taken=taken)
+    assert len(told) == 2
+    assert len({each for each, _, _ in told} - set(taken)) == 2
+
+
+@pytest.mark.parametrize("arguments", ["", None, "null", "{}", " "])
+def test_call_without_arguments_has_an_empty_object(arguments: object) -> None:
+    """A tool that takes nothing is called with nothing."""
+    assert collected([[Piece(place=0, id="a", name="moon", arguments=arguments)]]) in (
+        [("a", "moon", "{}")],
+        [("a", "moon", arguments)],
+    )
+
+
+def test_call_that_was_cut_off_is_not_called_with_nothing() -> None:
+    """A call whose arguments were lost at the cap does not look like one that has none."""
+    calls = ToolCallCollector({"moon"})
+    list(calls.add([Piece(place=0, id="a", name="moon")]))
+    assert calls.finished(cut=True)[0].arguments == ""
+
+
+def test_garbled_arguments_stay_garbled() -> None:
+    """What cannot be read reaches the tool as it is, to be refused there, and is not replaced by an empty object."""
+    assert collected([[Piece(place=0, id="a", name="moon", arguments='{"day": ')]]) == [("a", "moon", '{"day": ')]
+
+
+def test_long_arguments_are_shown_while_they_are_written() -> None:
+    """A file that a model writes for minutes reaches the client while it is written."""
+    calls = ToolCallCollector({"moon"})
+    shown = [
+        delta
+        for _ in range(50)
+        for delta in calls.add([Piece(place=0, id="a", name="moon", arguments='{"a": "' + "x" * 20)])
+    ]
+    assert len(shown) > 10
+    assert len(shown[0].arguments) >= HELD_BACK

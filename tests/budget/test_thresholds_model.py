@@ -1,0 +1,126 @@
+"""Thresholds and carved children against a reference model of a few lines, over random sequences of what happens."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from organism.amounts import Amounts, Limits
+from organism.budget.holds import HeldCall, Spender
+from organism.budget.policy import Ask
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import BudgetPlan
+from organism.ledger.entries import AnyEntry, ThresholdFired
+from organism.ledger.ledger import Cost, Ledger
+from organism.messages import BudgetWarning
+from organism.testing import ManualClock
+
+THRESHOLDS = ((75, 90, 95), (50, 75, 95), (30, 60), (10, 20, 30, 99))
+CARVED = 40
+
+
+class ThresholdsAgainstModel(RuleBasedStateMachine):
+    """The model knows of each thread what it has spent, its limit, and what stands as told under it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[AnyEntry] = []
+        plan = BudgetPlan(thread=Limits(tokens=100), wrap_up_percent=0)
+        self.registry = ThreadBudgetRegistry(plan, Ledger(self.entries.append), ManualClock(), wait_s=0)
+        self.registry.open_thread("t")
+        self.thresholds = THRESHOLDS[0]
+        self.spent, self.limit, self.fired = {"t": 0}, {"t": 100}, {"t": set[int]()}
+        self.told: list[tuple[str, int]] = []
+        self.expected: list[tuple[str, int]] = []
+
+    def expect(self, thread: str) -> None:
+        """Note what a thread has reached above all that it was told."""
+        reached = [each for each in self.thresholds if self.spent[thread] * 100 >= self.limit[thread] * each]
+        for threshold in reached if self.limit[thread] else ():
+            if threshold > max(self.fired[thread], default=0):
+                self.fired[thread].add(threshold)
+                self.expected.append((f"thread:{thread}", threshold))
+
+    def heard(self, warnings: tuple[BudgetWarning, ...]) -> None:
+        self.told += [(warning.account, warning.threshold) for warning in warnings]
+
+    @rule(thread=st.sampled_from(["t", "shared", "carved"]), tokens=st.integers(2, 60), over=st.integers(0, 30))
+    def spend(self, thread: str, tokens: int, over: int) -> None:
+        if thread not in self.spent:
+            return
+        spender = Spender(thread, "a", "m")
+        held = self.registry.reserve_now(spender, Ask(input_tokens=tokens - 1, output_cap=1))
+        if not isinstance(held, HeldCall):
+            return
+        self.heard(self.registry.settle(held, Amounts(tokens + over, 0, 1), Cost(), "a").warnings)
+        for payer in ("shared", "t") if thread == "shared" else (thread,):
+            self.spent[payer] += tokens + over
+            self.expect(payer)
+
+    @rule(kind=st.sampled_from(["shared", "carved"]))
+    def open_child(self, kind: str) -> None:
+        if kind in self.spent:
+            return
+        refused = self.registry.open_thread(kind, parent="t", limits=Limits(tokens=CARVED), child_budget=kind)  # type: ignore[arg-type]
+        if refused is None:
+            self.spent[kind], self.limit[kind], self.fired[kind] = 0, CARVED, set()
+
+    @rule(kind=st.sampled_from(["shared", "carved"]))
+    def close_child(self, kind: str) -> None:
+        if kind not in self.spent:
+            return
+        closed = self.registry.cleanup_thread(kind)
+        self.heard(closed.warnings)
+        assert closed.state.spent.tokens == self.spent[kind]
+        if kind == "carved":
+            self.spent["t"] += self.spent[kind]
+            self.expect("t")
+        del self.spent[kind], self.limit[kind], self.fired[kind]
+
+    @rule(tokens=st.integers(-40, 60))
+    def correct(self, tokens: int) -> None:
+        if self.spent["t"] + tokens < 0:
+            return
+        self.heard(self.registry.adjust("thread:t", Amounts(tokens=tokens), "an invoice")[1])
+        self.spent["t"] += tokens
+        self.expect("t")
+
+    @rule(tokens=st.integers(0, 300))
+    def change_limit(self, tokens: int) -> None:
+        self.heard(self.registry.set_limits("thread:t", Limits(tokens=tokens)))
+        self.limit["t"] = tokens
+        self.fired["t"] = {
+            each for each in self.fired["t"] if each in self.thresholds and self.spent["t"] * 100 >= tokens * each
+        }
+        if not tokens:
+            self.fired["t"] = set()
+        self.expect("t")
+
+    @rule(thresholds=st.sampled_from(THRESHOLDS))
+    def change_thresholds(self, thresholds: tuple[int, ...]) -> None:
+        self.registry.replan(self.registry.plan, thresholds)
+        self.heard(self.registry.fire_reached())
+        self.thresholds = thresholds
+        for thread in self.spent:
+            self.expect(thread)
+
+    @rule()
+    def switch_off_and_on(self) -> None:
+        self.registry.mode = "off"
+        assert self.registry.fire_reached() == ()
+        self.registry.mode = "enforce"
+        self.heard(self.registry.fire_reached())
+
+    @invariant()
+    def what_is_told_is_the_model_s_and_in_the_ledger(self) -> None:
+        assert self.told == self.expected
+        kept = [(entry.account, entry.threshold) for entry in self.entries if isinstance(entry, ThresholdFired)]
+        assert kept == self.told
+
+    @invariant()
+    def what_is_held_is_what_was_carved(self) -> None:
+        assert self.registry.budget("t").held.tokens == (CARVED if "carved" in self.spent else 0)
+        assert self.registry.budget("t").spent.tokens == self.spent["t"]
+
+
+ThresholdsAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestThresholdsAgainstModel = ThresholdsAgainstModel.TestCase

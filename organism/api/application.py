@@ -4,7 +4,7 @@ Routes with an entrance of their own, such as those that speak another protocol,
 :class:`~organism.api.groups.Group`: the routes, and the rules of who may use them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -131,12 +131,37 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Grou
 def build_api(control: Control, tokens: TokenBook, options: Options | None = None) -> ASGIApp:
     """Make the whole API: the application and the gate in front of it."""
     options = options or Options()
+    application = build_application(control, tokens, options.groups)
     rules = [Rule(path, None) for path in _OPEN_PATHS]
     rules += [Rule("/*", bearer(tokens.find)), *(rule for group in options.groups for rule in group.rules)]
     return Gate(
-        build_application(control, tokens, options.groups),  # type: ignore[arg-type]
+        application,  # type: ignore[arg-type]
         rules,
         hosts=(*LOOPBACK_HOSTS, *options.hosts),
         now_ns=control.rooms.clock.monotonic_ns,
         failures_per_minute=options.failures_per_minute,
+        unserved=_unserved(application, options.groups),
+    )
+
+
+def _unserved(application: Litestar, groups: Iterable[Group]) -> Callable[[str], Rule | None]:
+    """Return what finds the rule for paths of no route, where a group has one."""
+    rule = next((group.unserved for group in groups if group.unserved is not None), None)
+    served = [route.path.strip("/").split("/") for route in application.routes]
+
+    def unserved(path: str) -> Rule | None:
+        if rule is None:
+            return None
+        asked = path.strip("/").split("/")
+        return None if any(_fits(asked, pattern) for pattern in served) else rule
+
+    return unserved
+
+
+def _fits(asked: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path is one of a route's; a parameter of the kind ``path`` takes all that follows."""
+    if pattern[-1].endswith(":path}"):
+        return list(asked[: len(pattern) - 1]) == list(pattern[:-1])
+    return len(asked) == len(pattern) and all(
+        part == wanted or wanted.startswith("{") for part, wanted in zip(asked, pattern, strict=True)
     )

@@ -121,6 +121,7 @@ class Gate:
         rules: Who may use which paths; what no rule covers is refused.
         hosts: Host names, without port, that requests may mean.
         now_ns: A steady clock.
+        unserved: Returns the rule by which it is said that nothing is served at a path; ``None`` where something is.
         failures_per_minute: Bad tokens from one address, before it is told to wait.
     """
 
@@ -132,11 +133,13 @@ class Gate:
         hosts: Iterable[str] = LOOPBACK_HOSTS,
         now_ns: Callable[[], int],
         failures_per_minute: int = FAILURES_PER_MINUTE,
+        unserved: Callable[[str], Rule | None] = lambda _path: None,
     ) -> None:
         self._app = app
         self._rules = sorted(rules, key=lambda rule: (rule.paths.endswith("*"), -len(rule.paths)))
         self._hosts = frozenset(hosts)
         self._now_ns = now_ns
+        self._unserved = unserved
         self._failures_max = failures_per_minute
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
 
@@ -147,8 +150,11 @@ class Gate:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = scope["organism.request_id"] = secrets.token_hex(8)
         guarded = _with_safe_headers(send, request_id)
-        rule = next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
-        problem = self._refuse(scope, headers, rule)
+        unserved = self._unserved(scope["path"])
+        rule = unserved or next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
+        problem = self._misdirected(scope, headers) or (
+            _no_such_path(scope["path"]) if unserved is not None else self._refuse(scope, headers, rule)
+        )
         if problem is None:
             # What everybody may ask for needs no body. Waiting for one would let a stranger hold a connection.
             body = await _whole_body(receive, rule.bounds) if rule.authenticate is not None else b""
@@ -158,7 +164,8 @@ class Gate:
             problem = body
         await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)
 
-    def _refuse(self, scope: Scope, headers: Headers, rule: Rule) -> Problem | None:
+    def _misdirected(self, scope: Scope, headers: Headers) -> Problem | None:
+        """Refuse what does not mean this host, or comes from a page of another."""
         if _head_size(scope) > HEAD_MAX:
             detail = f"send at most {HEAD_MAX} bytes of request line and headers"
             return Problem(status=431, code="head_too_large", title="headers too large", detail=detail)
@@ -170,6 +177,9 @@ class Gate:
             origin is not None and origin.partition("://")[2].lower() != host.lower()
         ):
             return Problem(status=403, code="cross_site", title="cross-site request", detail="call from a program")
+        return None
+
+    def _refuse(self, scope: Scope, headers: Headers, rule: Rule) -> Problem | None:
         if rule.authenticate is not None:
             caller = rule.authenticate(headers)
             if caller is None:
@@ -201,6 +211,10 @@ class Gate:
             title="no valid token",
             detail="send 'Authorization: Bearer TOKEN' with the token from the daemon's state directory",
         )
+
+
+def _no_such_path(path: str) -> Problem:
+    return Problem(status=404, code="no_such_route", title="no such path", detail=f"nothing is served at {path[:100]}")
 
 
 def _head_size(scope: Scope) -> int:

@@ -65,7 +65,8 @@ def gateway_group(gateway: exchange.Gateway, tokens: TokenBook) -> Group:
     rules.append(_rule(COUNT, messages.error, known))
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
     rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
-    return Group(tuple(routers), tuple(rules))
+    unserved = Rule("/*", None, _say(error_body))
+    return Group(tuple(routers), tuple(rules), unserved)
 
 
 def _answering(gateway: exchange.Gateway, format_: Format) -> Any:
@@ -121,10 +122,11 @@ def _models(gateway: exchange.Gateway, created_s: int) -> Router:
 
 
 def _rule(path: str, write: Callable[[Fault], Json], known: Any) -> Rule:
-    def say(problem: Problem) -> tuple[bytes, str]:
-        return msgspec.json.encode(write(_fault_of(problem))), "application/json"
+    return Rule(path, known, _say(write), BOUNDS)
 
-    return Rule(path, known, say, BOUNDS)
+
+def _say(write: Callable[[Fault], Json]) -> Callable[[Problem], tuple[bytes, str]]:
+    return lambda problem: (msgspec.json.encode(write(_fault_of(problem))), "application/json")
 
 
 def _handlers(write: Callable[[Fault], Json]) -> Handlers:

@@ -265,3 +265,35 @@ async def test_waiting_for_a_place_counts_towards_a_call_s_deadline(served: Serv
 
     assert 200 in statuses
     assert max(took) < 2.5, "five calls one after another would take 3.5 s"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/chat/completions",
+        "/v1/v1/chat/completions",
+        "/v1/files",
+        "/v1/batches/batch_1",
+        "/v1/threads/t/unheard-of",
+        "/api/tags",
+        "/favicon.ico",
+        "/v1/messages/batches",
+    ],
+)
+@pytest.mark.parametrize("secret", [KEY, "nobody's", None])
+async def test_path_of_no_route_is_404_whatever_the_key(served: Serve, path: str, secret: str | None) -> None:
+    """A program with a wrong address is told so, in the shape it can read; a 401 would send people after their key."""
+    async with served() as gateway:
+        headers = {"authorization": f"Bearer {secret}"} if secret is not None else {}
+        url = str(gateway.http.base_url).rstrip("/") + path
+        async with httpx2.AsyncClient() as stranger:
+            answers = [await stranger.get(url, headers=headers), await stranger.post(url, headers=headers, json={})]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        assert all(path in answer.json()["error"]["message"] for answer in answers)
+
+
+async def test_key_of_the_gateway_opens_nothing_of_the_api(served: Serve) -> None:
+    """What the operator alone may see or do stays refused to whoever has a key for calls."""
+    async with served() as gateway:
+        for path in ("/v1/threads", "/v1/status", "/v1/budgets", "/v1/tokens", "/v1/events"):
+            assert (await gateway.http.get(path)).status_code == 401

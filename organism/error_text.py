@@ -6,6 +6,7 @@ such as a header that could not be sent: this is the border at which secrets are
 because half a secret is not found any more.
 """
 
+import os
 import sys
 import sysconfig
 import traceback
@@ -27,7 +28,7 @@ _MEMBERS_MAX = 5
 _FRAMES_MAX = 5000
 _STACK_MAX = 50
 
-_OURS = str(Path(__file__).parent)
+_OURS = f"{Path(__file__).parent}{os.sep}"
 _INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 

@@ -6,13 +6,17 @@ message is handled are contained: there, and only there, both become an ordinary
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Generator
-from types import TracebackType
+from pathlib import Path
+from types import CoroutineType, TracebackType
 from typing import Any
 
 from organism.error_text import describe
 from organism.errors import OrganismError
 from organism.tracing import current_work
+
+_OURS = f"{Path(__file__).parent.parent}{os.sep}"
 
 Factory = Callable[..., "asyncio.Future[Any]"]
 
@@ -48,11 +52,16 @@ class ContainedTasks:
             self._loop.set_task_factory(self._before)
 
     def _make(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Future[Any]":
-        if current_work() is not None and isinstance(coro, Coroutine):
+        if current_work() is not None and isinstance(coro, CoroutineType) and not _is_ours(coro):
             coro = _Contained(coro)
         if self._before is not None:
             return self._before(loop, coro, **options)
         return asyncio.Task(coro, loop=loop, **options)
+
+
+def _is_ours(coro: "CoroutineType[Any, Any, Any]") -> bool:
+    """Whether it is a task of the router's and the like, which guard what they call themselves."""
+    return coro.cr_code.co_filename.startswith(_OURS)
 
 
 class _Contained(Coroutine[Any, Any, Any]):

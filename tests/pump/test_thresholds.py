@@ -12,7 +12,7 @@ from organism import agent as make_agent
 from organism.amounts import Amounts, TokenUsage
 from organism.control.swapping import switch
 from organism.stores.sqlite import SqliteJournal
-from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
+from organism.testing import CrashingJournal, ScriptedAnswer, ScriptedProvider, VirtualClock, run
 from organism.usage.events import ThresholdCrossed
 
 Told = list[tuple[str, int]]
@@ -318,3 +318,37 @@ def test_the_last_word_is_left_to_a_thread_whose_final_warning_no_call_of_its_ow
 
     assert [threshold for _, threshold in scenery.events] == [75, 90, 95]
     assert len(scenery.provider.bill) == 1
+
+
+@pytest.mark.parametrize("scopes", [{}, {"windows": {"day": Limits(tokens=1000)}}], ids=["thread", "day"])
+def test_a_call_that_a_start_charges_whole_warns_once_through_crashes(scopes: dict[str, Any]) -> None:
+    """A process that dies during a call, and the one that takes it up too: its thresholds are told by one of them."""
+
+    async def main() -> tuple[Told, Told]:
+        events: Told = []
+        messages: Told = []
+        kept = None
+        for life in range(4):
+            journal = CrashingJournal(kept)
+            scenery = Scenery(plan(**scopes), journal=journal)
+            scenery.provider._latency_s = 0 if life else 1000
+            async with scenery.organism:
+                if not life:
+                    await scenery.organism.open_thread("keep", thread_id="t")
+                    await scenery.organism.send("t", "spend 800")
+                await anyio.sleep(5)
+                kept = journal.kept
+                events += scenery.events
+                messages += scenery.messages
+                if life < 3:
+                    journal.kept = type(kept)(capacity=1)  # what is written from here on is lost
+        return events, messages
+
+    events, messages = run(main)
+
+    first = [account for account in ("thread:t", "organism@day:2026-01-01") if account in dict(events)]
+    assert len(first) == 1 + bool(scopes)
+    for account in first:
+        told = [threshold for name, threshold in events if name == account]
+        assert told == sorted(set(told))
+        assert [threshold for name, threshold in messages if name == account] == told

@@ -1,5 +1,7 @@
 import pytest
 
+pytest.register_assert_rewrite("organism.testing.store_contract")  # before whatever test imports it first
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let whoever has time kill more daemons than a usual run does."""

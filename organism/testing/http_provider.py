@@ -51,6 +51,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
         compress: Send the body compressed, whatever was asked for.
         keep: Keep the connection for another request; what follows on it may then be cut before its first byte, as by
             a server that closed it as idle.
+        raw: Sent as it is instead of everything, head and all.
     """
 
     text: str = "ok"
@@ -68,6 +69,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     billed: bool | None = None
     compress: Literal["gzip", "deflate"] | None = None
     keep: bool = False
+    raw: bytes | None = None
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -230,6 +232,9 @@ def _packed(step: HTTPStep, pieces: list[bytes]) -> list[bytes]:
 
 def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[bytes]:
     """Yield the bytes of a response: its head with the first piece, then piece by piece."""
+    if step.raw is not None:
+        yield step.raw
+        return
     if step.body is not None or step.status != 200:  # noqa: PLR2004
         error = json.dumps({"type": "error", "error": {"type": "scripted", "message": "as scripted"}})
         body = error if step.body is None else step.body

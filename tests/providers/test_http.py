@@ -6,6 +6,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
+from organism.amounts import TokenUsage
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.llm.answers import Completion
 from organism.llm.provider import Provider
@@ -167,6 +168,57 @@ async def test_kept_connection_that_ends_after_work_is_uncertain(connect: Connec
 
 
 # -- answers of other kinds -------------------------------------------------------------------------------------------
+
+
+ANSWER = (
+    b'{"id": "c", "model": "m", "choices": [{"message": {"role": "assistant", "content": "fine"},'
+    b' "finish_reason": "stop"}],'
+    b' "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}'
+)
+LENGTH = b"content-length: %d\r\n" % len(ANSWER)
+CHUNKED = b"%x;ext=1\r\n%b\r\n0\r\nx-trailer: 1\r\n\r\n" % (len(ANSWER), ANSWER)
+ODD = {
+    "no reason": b"HTTP/1.1 200\r\n" + LENGTH + b"\r\n" + ANSWER,
+    "201": b"HTTP/1.1 201 Created\r\n" + LENGTH + b"\r\n" + ANSWER,
+    "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n" + ANSWER,
+    "no length": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + ANSWER,
+    "lines without returns": b"HTTP/1.1 200 OK\nconnection: close\n\n" + ANSWER,
+    "103 first": b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + ANSWER,
+    "extensions and trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n" + CHUNKED,
+    "length beside chunks": b"HTTP/1.1 200 OK\r\n" + LENGTH + b"transfer-encoding: chunked\r\n\r\n" + CHUNKED,
+    "length twice": b"HTTP/1.1 200 OK\r\n" + LENGTH * 2 + b"\r\n" + ANSWER,
+    "folded and foreign headers": b"HTTP/1.1 200 OK\r\nx-a: b\r\n c\r\nx-b: \xe9\r\nx-c:\r\n"
+    + LENGTH
+    + b"\r\n"
+    + ANSWER,
+    "another type": b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n" + LENGTH + b"\r\n" + ANSWER,
+    "a mark before": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\xef\xbb\xbf" + ANSWER,
+    "white space before": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\n\n   \n" + ANSWER,
+}
+
+
+@pytest.mark.parametrize("raw", ODD.values(), ids=ODD.keys())
+async def test_whatever_http_allows_is_read(raw: bytes) -> None:
+    """Answers that are odd but right, as proxies and home-made servers write them, are answers."""
+    async with ScriptedHTTPProvider([HTTPStep(raw=raw)]) as server:
+        adapter = OpenAIProvider("p", "k", f"{server.url}/v1")
+        answer = await ask(adapter)
+        await adapter.aclose()
+
+    assert isinstance(answer, Completion), answer
+    assert (answer.text, answer.usage) == ("fine", TokenUsage(input=3, output=1))
+
+
+async def test_words_of_a_refusal_that_breaks_off_are_kept() -> None:
+    """A status that has come says what it says, however little of its body follows."""
+    raw = b'HTTP/1.1 503 X\r\ncontent-length: 9999\r\n\r\n{"error": {"message": "overl'
+    async with ScriptedHTTPProvider([HTTPStep(raw=raw)]) as server:
+        adapter = OpenAIProvider("p", "k", f"{server.url}/v1")
+        error = await ask(adapter)
+        await adapter.aclose()
+
+    assert isinstance(error, RejectedError)
+    assert (error.status, error.meaning, "overl" in str(error)) == (503, "overloaded", True)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

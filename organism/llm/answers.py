@@ -22,6 +22,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         tool_calls: The tools it wants run before it goes on.
         reasoning: What it thought, as far as it is shown.
         cost_nanousd: What the provider says the call has cost; ``None`` when it does not say.
+        is_cost_assumed: Whether nothing documents that the server bills by :attr:`cost_nanousd`: it holds where it is
+            more than the tokens cost by their prices.
         refusal: What the model said in place of an answer, where its provider tells the two apart; in :attr:`text` too.
         provider_reason: The provider's own word for why it ended, where it has another.
         unused: What it has written beside the answer, such as a choice that nobody asked for.
@@ -38,6 +40,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: tuple[Reasoning, ...] = ()
     cost_nanousd: int | None = None
+    is_cost_assumed: bool = False
     refusal: str = ""
     provider_reason: str = ""
     unused: str = ""

@@ -30,6 +30,7 @@ from organism.llm.deltas import Delta, DeltaSink, ReasoningDelta, ToolCallDelta
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
 from organism.pricing.rates import Rates, cost_nanousd
+from organism.pricing.service_tiers import at_tier
 from organism.router.adapters import Adapters
 from organism.router.checked_answers import checked_answer, checked_failure
 from organism.router.circuit import Health
@@ -250,9 +251,12 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         if answer.usage is None and is_hidden(answer, self.request):
             return self._whole_hold("estimated", "no usage, and more may have been generated than shows", answer.model)
         rates = self._rates_of_answer(answer, prices)
+        if rates is not None and isinstance(answer, Completion) and answer.service_tier:
+            rates = at_tier(rates, answer.service_tier, answer.model)
         usage = completed_usage(answer, self.request, missing, self.record.input_tokens, self.held.output_cap)
         cost, source = (cost_nanousd(rates, usage), rates.source) if rates is not None else (None, None)
-        if answer.cost_nanousd is not None and (not missing or answer.cost_nanousd > (cost or 0)):
+        is_bill = not missing and not (isinstance(answer, Completion) and answer.is_cost_assumed)
+        if answer.cost_nanousd is not None and (is_bill or answer.cost_nanousd > (cost or 0)):
             cost, source, rates = answer.cost_nanousd, PROVIDER_SAYS, None
         if cost is not None and self._beyond_belief(usage, cost):
             return self._whole_hold("disputed", f"usage of {usage.total} tokens is beyond belief", answer.model)

@@ -6,6 +6,8 @@ understood beyond them, and where it was seen, stands in docs/PROVIDERS.md.
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from organism.formats.answer_collector import AnswerCollector
 from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of, whole_number
@@ -134,6 +136,8 @@ class ChatReader:
         vendor = self._vendor
         unused = "\n".join(each.generated for each in others if each.is_begun)
         answer = chosen.completion(counting_of(vendor), lambda usage: reported_cost(usage, vendor), unused=unused)
+        if answer.cost_nanousd is not None and not vendor.cost:
+            answer = replace(answer, is_cost_assumed=True)
         if chosen is not self._answer and self._on_text is not None and answer.text:
             self._on_text(answer.text)
         return answer

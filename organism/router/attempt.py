@@ -213,6 +213,12 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         return f"no sign of an answer within {self.first_token_s:g} s"
 
     @property
+    def listener_failure(self) -> Exception:
+        """What its caller is told of its own ``on_text``; an order to end, raised there, is no order to its caller."""
+        error = self.listener_error
+        return error if isinstance(error, Exception) else RuntimeError(f"on_text failed: {shown(error)}")
+
+    @property
     def health(self) -> Health:
         """What the attempt says of its provider: refusing a request is an answer, even if the answer is "not now"."""
         match self.result:

@@ -19,7 +19,6 @@ from organism.errors import ConfigError, UnboundedError, UnsupportedError
 from organism.foreign import discarded, encodable
 from organism.llm.embeddings import EmbeddingRequest
 from organism.llm.provider import Request
-from organism.llm.requests import CompletionRequest
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -40,18 +39,20 @@ class CheckedRequest(msgspec.Struct, frozen=True):
     digest: str
 
 
-def checked_request(request: Request) -> CheckedRequest:
+def checked_request(request: Request, kind: type[Request]) -> CheckedRequest:
     """Check a request.
 
+    Args:
+        request: What a caller has made.
+        kind: What it is to be.
+
     Raises:
-        ConfigError: A field has a type or a number that no provider takes; the error's path names the field.
+        ConfigError: It is something else, or a field has a type or a number that no provider takes; the error's path
+            names the field.
     """
-    if not isinstance(request, CompletionRequest | EmbeddingRequest):
-        raise ConfigError(
-            f"a call is asked for with a CompletionRequest or an EmbeddingRequest, not {type(request).__name__}"
-        )
+    if not isinstance(request, kind):
+        raise ConfigError(f"this call takes a request of type {kind.__name__}, not {type(request).__name__}")
     _check_numbers(request)
-    kind: type[Request] = CompletionRequest if isinstance(request, CompletionRequest) else EmbeddingRequest
     try:
         plain, raw = sound(request, kind)
         return CheckedRequest(plain, sha256(raw).hexdigest())

@@ -1,8 +1,5 @@
 """How many calls of one thread may be under way at a time; the others wait in the order they came."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-
 import anyio
 import anyio.abc
 
@@ -33,25 +30,21 @@ class ThreadConcurrency:
         """The thread has ended."""
         self._threads.pop(thread_id, None)
 
-    @asynccontextmanager
-    async def place(self, thread_id: str, model: str, deadline_s: float) -> AsyncIterator[None]:
-        """Hold one of the thread's places; they are made on first use.
+    async def take(self, thread_id: str, model: str, deadline_s: float) -> anyio.Semaphore:
+        """Wait for one of the thread's places, made on first use; returns what it must be released to.
 
         Raises:
             RejectedError: If none is free before the call's deadline.
         """
         if (places := self._threads.get(thread_id)) is None:
             places = self._threads[thread_id] = anyio.Semaphore(self._most, fast_acquire=True)
-        await self._wait(places, model, deadline_s)
         try:
-            yield
-        finally:
-            places.release()
+            places.acquire_nowait()  # as a rule; a cancel scope costs more
+        except anyio.WouldBlock:
+            await self._wait(places, model, deadline_s)
+        return places
 
     async def _wait(self, places: anyio.Semaphore, model: str, deadline_s: float) -> None:
-        with suppress(anyio.WouldBlock):
-            places.acquire_nowait()  # as a rule; a cancel scope costs more
-            return
         with anyio.CancelScope(deadline=deadline_s):
             await places.acquire()
             return

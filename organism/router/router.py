@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, cast
 
 import anyio
 import anyio.abc
@@ -33,8 +33,9 @@ from organism.journal import Journal
 from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
-from organism.llm.embeddings import Embeddings
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
+from organism.llm.requests import CompletionRequest
 from organism.messages import BudgetWarning
 from organism.router.adapters import Adapters
 from organism.router.announcer import Announcer
@@ -56,8 +57,6 @@ from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
 
 _log = structlog.get_logger("organism.router")
-
-A = TypeVar("A", Completion, Embeddings)
 
 WarningSink = Callable[[Spender, BudgetWarning], None]
 """Delivers a warning to the agent whose call crossed a threshold; must not block."""
@@ -182,7 +181,7 @@ class LLMRouter:
             UncertainError: No usable answer came, and the whole hold was charged.
             UnknownAccountError: The thread has no budget, because it is closed.
         """
-        return _expect(Completion, await self._answer(call, on_text))
+        return cast("Completion", await self._answer(call, CompletionRequest, on_text))
 
     async def embed(self, call: Call) -> Embeddings:
         """Make vectors of texts, under the same rules as :meth:`complete`; raises the same.
@@ -190,7 +189,7 @@ class LLMRouter:
         Raises:
             UnsupportedError: No provider of the model embeds; nothing was sent or charged.
         """
-        return _expect(Embeddings, await self._answer(call, None))
+        return cast("Embeddings", await self._answer(call, EmbeddingRequest, None))
 
     def input_bound(self, model: str, request: Request) -> int:
         """Return the tokens of input a call would hold; see :meth:`organism.router.planner.Planner.input_bound`."""
@@ -200,11 +199,11 @@ class LLMRouter:
         """Return about how many tokens of input a call has; nothing is held, sent or charged."""
         return self._setup.planner.input_count(model, request)
 
-    async def _answer(self, call: Call, on_text: DeltaSink | None) -> Answer:
+    async def _answer(self, call: Call, kind: type[Request], on_text: DeltaSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""
         if on_text is not None and not callable(on_text):
             raise ConfigError(f"it must be a function of a piece of the answer, not {shown(on_text)}", path="on_text")
-        checked = checked_request(call.request)
+        checked = checked_request(call.request, kind)
         call = replace(call, request=checked.request, digest=checked.digest)
         paid = self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)
         if paid is not None:
@@ -213,9 +212,12 @@ class LLMRouter:
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
         deadline_s = (anyio.current_time() if call.asked_s is None else call.asked_s) + self.settings.deadline_s
         with observed:
-            async with self._in_flight.place(call.spender.thread_id, call.spender.model, deadline_s):
+            place = await self._in_flight.take(call.spender.thread_id, call.spender.model, deadline_s)
+            try:
                 course = Course(call, call_id, self._plan(call, call_id), self._setup.settings, deadline_s)
                 return observed.answered(await self._attempts(course, observed, on_text))
+            finally:
+                place.release()
 
     def _plan(self, call: Call, call_id: str) -> Planned:
         planned = self._setup.planner.plan(call)
@@ -306,7 +308,7 @@ class LLMRouter:
         try:
             await attempt.done.wait()
             if attempt.listener_error is not None:
-                raise _raisable(attempt.listener_error)
+                raise attempt.listener_failure
         except BaseException:
             attempt.drain(setup.settings.drain_s)
             raise
@@ -386,15 +388,3 @@ class LLMRouter:
         """Free what is kept for a thread that has ended."""
         self._in_flight.forget(thread_id)
         self.memo.forget_thread(thread_id)
-
-
-def _expect(kind: type[A], answer: Answer) -> A:
-    """Return an answer that is of the kind that its request asks for."""
-    if not isinstance(answer, kind):
-        raise TypeError(f"a request for {kind.__name__} has been answered with {type(answer).__name__}")
-    return answer
-
-
-def _raisable(error: BaseException) -> Exception:
-    """Return what a caller is told of its own ``on_text``; an order to end, raised there, is no order to its caller."""
-    return error if isinstance(error, Exception) else RuntimeError(f"on_text failed with {describe(error)}")

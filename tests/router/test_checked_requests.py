@@ -113,6 +113,24 @@ def test_request_that_cannot_be_sent_is_refused_and_costs_nothing(
     run(main)
 
 
+@pytest.mark.parametrize(
+    ("asked", "made"),
+    [(EmbeddingRequest(model="", inputs=("x",)), "complete"), (request(), "embed"), (None, "complete")],
+)
+def test_request_of_the_other_kind_is_refused_and_costs_nothing(make_router: MakeRouter, asked: Any, made: str) -> None:
+    """Texts to embed are no conversation: who mixes them up is told before anything is paid."""
+
+    async def main() -> None:
+        provider = ScriptedProvider(name="p")
+        async with make_router(provider) as it:
+            call = Call(spender=Spender("t", "writer", "main"), root_thread_id="t", request=asked)
+            with pytest.raises(ConfigError, match="type"):
+                await getattr(it.router, made)(call)
+            assert it.of(UsageEvent) == []
+
+    run(main)
+
+
 LONE = "file \udcff"
 
 REPLACED: dict[str, Any] = {

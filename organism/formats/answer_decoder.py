@@ -92,8 +92,8 @@ class AnswerDecoder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended in order."""
-        return self._reader.is_complete
+        """Whether it has ended in order, or is whole JSON, however many bytes were announced."""
+        return self._reader.is_complete or (self._body is not None and _is_json(b"".join(self._body)))
 
     @property
     def is_counted(self) -> bool:
@@ -194,6 +194,14 @@ class AnswerDecoder:
         for carrier in _carriers(value):
             if (error := refused_in(carrier, self._provider, begun=begun, started=started)) is not None:
                 raise error
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        loads(body.lstrip(_BLANK))
+    except ValueError:
+        return False
+    return True
 
 
 def _carriers(value: object) -> Iterator[object]:

@@ -70,6 +70,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 _COUNTED_AFTER_S = 1.0
 """So long a server that has ended an answer without counting it may take to count."""
 
+_END_AFTER_S = 0.05
+"""So long one that has said and counted all may take to end the body."""
+
 
 class Received:
     """An answer with a status of success, whose body comes in; decompressed and bounded."""
@@ -108,10 +111,12 @@ class Received:
                     decoder.feed(chunk)
                     if decoder.is_ended:
                         break
-                if decoder.is_ended and not decoder.is_counted:
-                    with anyio.move_on_after(_COUNTED_AFTER_S):
+                if decoder.is_ended:
+                    # To the end of the body, as a rule a few bytes: a connection is kept only behind a whole answer.
+                    with anyio.move_on_after(_END_AFTER_S if decoder.is_counted else _COUNTED_AFTER_S):
                         async for chunk in chunks:
-                            decoder.feed(chunk)
+                            if not decoder.is_counted:
+                                decoder.feed(chunk)
             except ProviderError:
                 raise
             except Exception:

@@ -108,11 +108,12 @@ async def test_encoding_that_cannot_be_read_is_named(connect: Connect, name: str
 KEPT = HTTPStep(text="one", keep=True)
 
 
-async def test_connection_is_used_again(connect: Connect) -> None:
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_connection_is_used_again(connect: Connect, streamed: bool) -> None:
     """Where the server keeps a connection, the next call saves the handshakes."""
     async with ScriptedHTTPProvider([KEPT]) as server:
         adapter = connect(server.url)
-        answers = [await ask(adapter) for _ in range(3)]
+        answers = [await ask(adapter, streamed=streamed) for _ in range(3)]
         await adapter.aclose()
 
     assert all(isinstance(answer, Completion) for answer in answers)
@@ -192,6 +193,7 @@ ODD = {
     + b"\r\n"
     + ANSWER,
     "another type": b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n" + LENGTH + b"\r\n" + ANSWER,
+    "more announced than comes": b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n" + ANSWER,
     "a mark before": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\xef\xbb\xbf" + ANSWER,
     "white space before": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\n\n   \n" + ANSWER,
 }

@@ -92,8 +92,13 @@ class AnswerDecoder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended in order, or is whole JSON, however many bytes were announced."""
-        return self._reader.is_complete or (self._body is not None and _is_json(b"".join(self._body)))
+        """Whether it has ended in order."""
+        return self._reader.is_complete
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all of it has come: its end, or JSON that is whole, however many bytes were announced."""
+        return self.is_complete or (self._body is not None and _is_json(b"".join(self._body)))
 
     @property
     def is_counted(self) -> bool:

@@ -120,7 +120,7 @@ class Received:
             except ProviderError:
                 raise
             except Exception:
-                if not decoder.is_complete:
+                if not decoder.has_all:
                     raise
         return decoder.finish()
 

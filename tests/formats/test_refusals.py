@@ -4,8 +4,16 @@ import json
 
 import pytest
 
-from organism.errors import RejectedError, UncertainError
+from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.formats.answer_decoder import AnswerDecoder
+from organism.formats.anthropic_messages.answer import MessagesReader
+from organism.formats.openai_chat.answer import ChatReader
+from organism.formats.openai_responses.answer import ResponsesReader
 from organism.formats.refusals import parse_answer, refused_in, refused_or_uncertain
+from organism.formats.vendors import COMPATIBLE
+from organism.llm.requests import ChatMessage, CompletionRequest
+
+ASKED = CompletionRequest(model="m", messages=(ChatMessage("user", "go"),), max_output_tokens=9)
 
 JSON = dict[str, object]
 
@@ -323,3 +331,18 @@ def test_no_body_is_too_odd_to_be_read(body: bytes) -> None:
 
     assert isinstance(error, RejectedError)
     assert len(str(error)) < 700
+
+
+@pytest.mark.parametrize("kind", ["chat", "messages", "responses"])
+def test_answer_of_nothing_is_no_answer(kind: str) -> None:
+    """A relay that nobody served behind writes null where an answer would be: whole, it is none, and costs nothing."""
+    reader = {
+        "chat": lambda: ChatReader(ASKED, COMPATIBLE),
+        "messages": lambda: MessagesReader(ASKED),
+        "responses": lambda: ResponsesReader(ASKED, COMPATIBLE),
+    }[kind]()
+    decoder = AnswerDecoder("p", reader)
+    decoder.feed(b'{"id": null, "choices": null, "content": null, "output": null, "model": null}')
+
+    with pytest.raises(ProviderError):
+        decoder.finish()

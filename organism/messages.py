@@ -24,10 +24,17 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True)
     """The base of every payload. Subclass it with the fields your agents exchange."""
 
 
-class Text(Message, frozen=True, gc=False):
-    """Plain text: what a user sends, and what an LLM agent reads and writes."""
+class Text(Message, frozen=True, gc=False, omit_defaults=True):
+    """Plain text: what a user sends, and what an LLM agent reads and writes.
+
+    Attributes:
+        text: The words.
+        incomplete: Why they are not all that was to be said, where a model was cut off (``length``), was filtered or
+            refused (``content_filter``), paused (``pause_turn``) or broke (``error``); empty where they are.
+    """
 
     text: str
+    incomplete: str = ""
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -126,7 +126,7 @@ class LLMAgent:
             completion = await send(self._request((*loop.messages, ChatMessage("user", _ASK_AGAIN))))
             if not completion.text.strip():
                 raise AnswerError(f"agent {ctx.agent!r}: the model {completion.model!r} gave two empty answers")
-        return Text(completion.text.strip())
+        return Text(completion.text.strip(), "" if completion.is_complete else completion.finish_reason)
 
     def _request(self, messages: tuple[ChatMessage, ...]) -> CompletionRequest:
         return CompletionRequest(

@@ -1,8 +1,11 @@
 """The agent that is a model: what it is shown, what it remembers, and what it does with an empty answer."""
 
+import pytest
+
 from organism import AgentFailed, Context, Limits, LLMSettings, Organism, Text, ThreadResult, agent, llm_agent
 from organism.agents.notes import note_for
 from organism.messages import BudgetWarning
+from organism.providers.scripted import ScriptedAnswer
 from organism.testing import ScriptedProvider, VirtualClock, run
 
 
@@ -69,3 +72,22 @@ def test_notes_say_in_words_what_happened() -> None:
     assert "facts could not do its part: too slow" in note_for(
         AgentFailed(agent="facts", message_id="m", reason="too slow")
     )
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "content_filter", "pause_turn", "error"])
+def test_answer_that_is_not_whole_is_marked(reason: str) -> None:
+    """What was cut, refused, paused or broke reaches its reader with its words, and says that it is not all."""
+    provider = ScriptedProvider([ScriptedAnswer(text="half a sent", finish_reason=reason)])
+
+    async def scenario() -> ThreadResult:
+        organism = Organism(
+            [llm_agent("writer")],
+            models={"main": "scripted/m"},
+            providers={"scripted": provider},
+            limits=Limits(tokens=100_000),
+            clock=VirtualClock(),
+        )
+        async with organism:
+            return await organism.run("go")
+
+    assert run(scenario).outputs == (Text("half a sent", "" if reason == "stop" else reason),)

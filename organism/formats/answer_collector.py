@@ -11,7 +11,7 @@ from organism.formats.tool_calls import Piece, Place, ToolCallCollector
 from organism.formats.usage_history import UsageHistory
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, DeltaSink, ReasoningDelta
-from organism.llm.requests import CompletionRequest, Reasoning, ToolCall
+from organism.llm.requests import CompletionRequest, Reasoning, ToolCall, VendorItem
 
 BROKE_OFF = "the answer broke off in the middle"
 
@@ -54,11 +54,12 @@ class AnswerCollector:
         self._calls = ToolCallCollector({tool.name for tool in request.tools}, frozenset(taken))
         self._words: list[str] = []
         self._kept: Json = {}
+        self._items: list[VendorItem] = []
 
     @property
     def is_begun(self) -> bool:
         """Whether any of the answer has come, so that it may be billed."""
-        return bool(self._text or self._thoughts or self._calls or self._words)
+        return bool(self._text or self._thoughts or self._calls or self._words or self._items)
 
     @property
     def is_complete(self) -> bool:
@@ -146,6 +147,11 @@ class AnswerCollector:
         """Keep a vendor's own fields of the message, which must come back with it."""
         self._kept = {**self._kept, **extra}
 
+    def take(self, item: VendorItem) -> None:
+        """Add what only servers of the same format understand."""
+        self._items.append(item)
+        self._grow()
+
     def call(self, *pieces: Piece) -> None:
         """Add to calls of tools; what one event brings is added together."""
         shown = list(self._calls.add(pieces))
@@ -206,6 +212,7 @@ class AnswerCollector:
             provider_reason=words[-1][:64] if words else "",
             unused=unused,
             service_tier=self.service_tier[:64],
+            vendor_items=tuple(self._items),
         )
         return answer if read is None else self._with_usage(answer, read, note)
 

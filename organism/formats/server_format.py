@@ -28,12 +28,14 @@ class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         stream: Whether the answer is to come in pieces.
         usage: Whether a stream is to end with usage, where the format leaves that to the client.
         echo: Fields of the request that the format repeats in its answer.
+        keeps: Whether the answer is to be kept, for later requests to refer to.
     """
 
     request: R
     stream: bool = False
     usage: bool = False
     echo: Json = {}
+    keeps: bool = False
 
 
 Asked = AskedFor[CompletionRequest]

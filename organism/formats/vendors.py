@@ -38,6 +38,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         answers_in: ``schema``: it holds an answer to a JSON Schema; ``object``: only to being JSON.
         seed: What it calls the seed.
         effort: Whether it takes ``reasoning_effort``.
+        top_k: Whether it takes ``top_k``, which is no word of OpenAI's.
         reasoning_back: When it wants to see the text of its reasoning again.
         takes_back: Fields of its own, of calls and messages, that it wants back as they were.
         call_without_seal: What a call is given that has come from elsewhere, for a server that wants a seal on each.
@@ -66,6 +67,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     answers_in: Literal["schema", "object"] = "schema"
     seed: str = "seed"
     effort: bool = True
+    top_k: bool = False
     reasoning_back: Literal["never", "with calls", "always"] = "never"
     takes_back: tuple[str, ...] = ()
     call_without_seal: dict[str, Any] = {}
@@ -97,7 +99,13 @@ _OPENAI_IMAGES = (
 _SEALED = ("extra_content", "reasoning_details")
 
 COMPATIBLE = Vendor(
-    base_url=None, key=None, prices_as=None, counts_known=False, reasoning_back="with calls", takes_back=_SEALED
+    base_url=None,
+    key=None,
+    prices_as=None,
+    counts_known=False,
+    reasoning_back="with calls",
+    takes_back=_SEALED,
+    top_k=True,
 )
 """A server of unknown make: what most of them do. It is given back what it has given, beside calls of tools the text of
 reasoning too: Moonshot's, Zhipu's and DeepSeek's models think on with it, or refuse to go on without."""
@@ -162,6 +170,7 @@ VENDORS: dict[str, Vendor] = {
         base_url="https://openrouter.ai/api/v1",
         key="OPENROUTER_API_KEY",
         prices_as="openrouter",
+        top_k=True,
         cost=("cost",),
         takes_back=_SEALED,
     ),
@@ -177,9 +186,9 @@ VENDORS: dict[str, Vendor] = {
         # side, from 256 to 768 pixels: 24 of them for 3,072 x 385. Gemini 3 takes at most 2,240.
         images=(ImageRule(most=6_192),),
     ),
-    "ollama": Vendor(base_url="http://127.0.0.1:11434/v1", key=None, prices_as="local"),
-    "vllm": Vendor(base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local"),
-    "llamacpp": Vendor(base_url="http://127.0.0.1:8080/v1", key=None, prices_as="local", vectors="base64"),
+    "ollama": Vendor(base_url="http://127.0.0.1:11434/v1", key=None, prices_as="local", top_k=True),
+    "vllm": Vendor(base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local", top_k=True),
+    "llamacpp": Vendor(base_url="http://127.0.0.1:8080/v1", key=None, prices_as="local", vectors="base64", top_k=True),
 }
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from organism.amounts import TokenUsage, UsageSide
-from organism.llm.requests import ChatMessage, Reasoning, TextPart, ToolCall, texts_of
+from organism.llm.requests import ChatMessage, Reasoning, TextPart, ToolCall, VendorItem, texts_of
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="completion"):
@@ -27,6 +27,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         refusal: What the model said in place of an answer, where its provider tells the two apart; in :attr:`text` too.
         provider_reason: The provider's own word for why it ended, where it has another.
         unused: What it has written beside the answer, such as a choice that nobody asked for.
+        vendor_items: What its format has for it beside all that, such as a search that the vendor has run; a
+            conversation in the same format has them again.
         service_tier: At which tier the provider says it has served the call; empty when it does not say.
     """
 
@@ -45,6 +47,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     provider_reason: str = ""
     unused: str = ""
     service_tier: str = ""
+    vendor_items: tuple[VendorItem, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -54,10 +57,10 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     @property
     def turn(self) -> ChatMessage:
         """The answer as the turn that goes back to the provider with the next one."""
-        if not self.tool_calls and not self.reasoning:
+        if not self.tool_calls and not self.reasoning and not self.vendor_items:
             return ChatMessage("assistant", self.text)
         words = (TextPart(self.text),) if self.text else ()
-        return ChatMessage("assistant", (*self.reasoning, *words, *self.tool_calls))
+        return ChatMessage("assistant", (*self.reasoning, *self.vendor_items, *words, *self.tool_calls))
 
     @property
     def generated(self) -> str:

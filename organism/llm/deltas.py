@@ -8,7 +8,7 @@ import msgspec
 from organism.error_text import shown
 from organism.errors import ConfigError
 from organism.llm.answers import Completion
-from organism.llm.requests import Reasoning, ToolCall
+from organism.llm.requests import Reasoning, ToolCall, VendorItem
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,7 +47,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
     extra: dict[str, Any] = {}
 
 
-Delta = str | ReasoningDelta | ToolCallDelta
+Delta = str | ReasoningDelta | ToolCallDelta | VendorItem
 """A piece of an answer; text as it is. An empty text is a sign of life: the provider works, and has nothing to show."""
 
 DeltaSink = Callable[[Delta], object]
@@ -79,6 +79,7 @@ class DeltaRecord:
         self._text: list[str] = []
         self._thoughts: dict[int, list[str]] = {}
         self._calls: dict[int, tuple[ToolCallDelta, list[str]]] = {}
+        self._items = 0
 
     def add(self, delta: Delta) -> None:
         """Append a piece."""
@@ -89,6 +90,8 @@ class DeltaRecord:
                 self._thoughts.setdefault(delta.place, []).append(delta.text)
             case ToolCallDelta():
                 self._calls.setdefault(delta.place, (delta, []))[1].append(delta.arguments)
+            case VendorItem():
+                self._items += 1
 
     def rest_of(self, answer: Completion) -> list[Delta] | None:
         """Return the pieces that complete the answer; ``None`` if what came is not the beginning of it.
@@ -110,6 +113,7 @@ class DeltaRecord:
             return None
         return [
             *_rest_of_thoughts(answer.reasoning, thoughts, sorted(self._thoughts)),
+            *answer.vendor_items[self._items :],
             *filter(None, [answer.text[len(text) :]]),
             *_rest_of_calls(answer.tool_calls, [written for _, written in calls], sorted(self._calls)),
         ]

@@ -21,6 +21,10 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 """How much a model is to think before it answers; an adapter takes the nearest its provider knows."""
 
 
+Verbosity = Literal["low", "medium", "high"]
+"""How much a model is to say."""
+
+
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
     """Words among other parts."""
 
@@ -107,7 +111,24 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True
     extra: dict[str, Any] = {}
 
 
-Part = TextPart | ImagePart | FilePart | ToolCall | ToolResult | Reasoning
+class VendorItem(msgspec.Struct, frozen=True, tag="vendor_item"):
+    """What only servers of one format understand: a tool that the vendor runs, or an item of the conversation.
+
+    Attributes:
+        value: Just as it stands in that format.
+        format: Which it is; providers that speak another refuse it by the type that it names.
+    """
+
+    value: dict[str, Any]
+    format: Literal["responses"] = "responses"
+
+    @property
+    def kind(self) -> str:
+        """Its type, as its format names it."""
+        return str(self.value.get("type"))
+
+
+Part = TextPart | ImagePart | FilePart | ToolCall | ToolResult | Reasoning | VendorItem
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -147,6 +168,8 @@ class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
         strict: Whether the provider is to enforce the schema to the letter, where it can.
         cache: Whether the provider is asked to keep the tools up to here; see :class:`ChatMessage`.
         cache_ttl: For how long, where the provider lets one choose.
+        native: How the tool is written where its format has more for it than a function, such as a grammar for what is
+            written in place of an object, or the family it is of; elsewhere it is a function all the same.
     """
 
     name: str
@@ -155,6 +178,7 @@ class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
     strict: bool = False
     cache: bool = False
     cache_ttl: CacheTTL = "5m"
+    native: VendorItem | None = None
 
 
 class OneTool(msgspec.Struct, frozen=True):
@@ -197,6 +221,13 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         response_format: The form of the answer; ``None`` for free text.
         reasoning_effort: How much to think; ``None`` leaves the provider's default.
         reasoning_tokens: The most tokens to think with, within the output cap, where a provider lets one set it.
+        verbosity: How much to say; ``None`` leaves the provider's default.
+        top_k: From how many tokens each is chosen; ``None`` for any.
+        presence_penalty: How much a token that was written is to be avoided.
+        frequency_penalty: The same, for each time that it was.
+        logit_bias: How much more or less likely tokens are to be, by their numbers.
+        vendor_tools: Tools that no other format has a word for.
+        vendor_fields: Fields of the request that no other format has a word for; as hints, left out elsewhere.
     """
 
     operation: ClassVar[Operation] = "chat"
@@ -214,6 +245,13 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     response_format: ResponseFormat | None = None
     reasoning_effort: Effort | None = None
     reasoning_tokens: int | None = None
+    verbosity: Verbosity | None = None
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] = {}
+    vendor_tools: tuple[VendorItem, ...] = ()
+    vendor_fields: VendorItem | None = None
 
     def granted(self, model: str, output_cap: int) -> "CompletionRequest":
         """Return the request as it is sent to a model, with the output cap that the budget leaves."""
@@ -243,7 +281,9 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         for message in self.messages:
             yield "\n".join(texts_of(message.parts))
         for tool in self.tools:
-            yield f"{tool.name}\n{tool.description}\n{_json(tool.parameters)}"
+            native = "" if tool.native is None else _json(tool.native.value)
+            yield max(f"{tool.name}\n{tool.description}\n{_json(tool.parameters)}", native, key=len)
+        yield from (_json(item.value) for item in self.vendor_tools)
         if self.response_format is not None:
             yield f"{self.response_format.name}\n{_json(self.response_format.schema)}"
 
@@ -269,6 +309,8 @@ def texts_of(parts: tuple[Part, ...]) -> Iterator[str]:
                 yield f"{call_id} {text}"
             case ToolResult(call_id=call_id, content=content):
                 yield " ".join((call_id, *(piece.text for piece in content if isinstance(piece, TextPart))))
+            case VendorItem(value=value):
+                yield _json(value)
             case _:
                 pass  # images and files: see CompletionRequest.attachments
 

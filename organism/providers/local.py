@@ -89,6 +89,8 @@ class LocalProvider:
 
     def extra_tokens(self, request: Request) -> int:
         """Bound what the model's own template adds for tools; it reads no images."""
+        if isinstance(request, CompletionRequest) and (what := chat_request.untaken(request, _VENDOR)) is not None:
+            raise UnsupportedError(self.name, what)
         pieces = () if isinstance(request, EmbeddingRequest) else request.attachments()
         if any(isinstance(piece, ImagePart) for piece in pieces):
             raise UnsupportedError(self.name, "images")

@@ -12,6 +12,7 @@ from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_embeddings import client as embeddings
 from organism.formats.openai_responses import request as responses_request
 from organism.formats.openai_responses.answer import ResponsesReader
+from organism.formats.openai_responses.native_tools import server_tool_tokens
 from organism.formats.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
@@ -72,7 +73,10 @@ class OpenAIProvider:
         vendor = self.vendor
         if isinstance(request, CompletionRequest) and (what := self._untaken(request)) is not None:
             raise UnsupportedError(self.name, what)
-        return extra_tokens(request, self.name, self._bounds, vendor.images, vendor.tool_tokens, embeds=vendor.embeds)
+        more = server_tool_tokens(request) if isinstance(request, CompletionRequest) else 0
+        return more + extra_tokens(
+            request, self.name, self._bounds, vendor.images, vendor.tool_tokens, embeds=vendor.embeds
+        )
 
     def _untaken(self, request: CompletionRequest) -> str | None:
         if self._api == "responses":

@@ -123,8 +123,9 @@ def _check_numbers(request: Request) -> None:
     _check_whole("max_output_tokens", request.max_output_tokens, 1, CALL_TOKENS_MAX)
     _check_whole("reasoning_tokens", request.reasoning_tokens, 0, CALL_TOKENS_MAX, optional=True)
     _check_whole("seed", request.seed, _SEED_MIN, _SEED_MAX, optional=True)
-    _check_finite("temperature", request.temperature)
-    _check_finite("top_p", request.top_p)
+    _check_whole("top_k", request.top_k, 0, CALL_TOKENS_MAX, optional=True)
+    for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty"):
+        _check_finite(name, getattr(request, name))
 
 
 def _check_whole(name: str, value: object, least: int, most: int, *, optional: bool = False) -> None:

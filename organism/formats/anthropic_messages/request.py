@@ -7,6 +7,7 @@ import msgspec
 from organism.formats.anthropic_messages.turns import acts_without_thought, cache_mark, conversation_of
 from organism.formats.attachments import ImageRule
 from organism.formats.json_reading import Json
+from organism.formats.vendor_items import foreign_to
 from organism.llm.requests import CompletionRequest, OneTool
 
 THINKING_MIN_TOKENS = 1024
@@ -26,7 +27,10 @@ _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else"
 
 def untaken(request: CompletionRequest) -> str | None:
     """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
-    return None if request.seed is None else "'seed'"
+    for name in ("seed", "verbosity", "presence_penalty", "frequency_penalty", "logit_bias"):
+        if getattr(request, name):
+            return repr(name)
+    return foreign_to(request, "messages") if request.seed is None else "'seed'"
 
 
 def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool = True) -> Json:
@@ -45,6 +49,7 @@ def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool =
         "system": system[0]["text"] if len(system) == 1 and "cache_control" not in system[0] else system or None,
         "temperature": request.temperature,
         "top_p": request.top_p,
+        "top_k": request.top_k,
         "stop_sequences": list(request.stop) or None,
         "stream": stream or None,
         **_tools(request, holds_to_schemas),

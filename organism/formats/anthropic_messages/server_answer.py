@@ -12,7 +12,7 @@ from organism.formats.faults import Fault
 from organism.formats.server_format import Asked, Json, Meta, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
-from organism.llm.requests import ToolCall
+from organism.llm.requests import ToolCall, VendorItem
 
 _REASONS = {
     "stop": "end_turn",
@@ -63,6 +63,8 @@ class MessagesWriter:
                 return self._thought(delta)
             case ToolCallDelta():
                 return self._call(delta)
+            case VendorItem():  # of another format; nobody can have asked for one in this
+                return b""
 
     def alive(self) -> bytes:
         """Write a ping."""

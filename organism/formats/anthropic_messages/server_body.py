@@ -211,8 +211,8 @@ class MessagesBody(Body, frozen=True, kw_only=True):
     cache_control: CacheControl | None = None
     context_management: ContextManagement = ContextManagement()
     speed: Literal["standard"] = "standard"
+    top_k: int | None = None
     # What would change what the answer is or costs, and cannot be honoured.
-    top_k: Any = None
     container: Any = None
     mcp_servers: Any = None
     inference_geo: Any = None
@@ -225,7 +225,6 @@ class MessagesBody(Body, frozen=True, kw_only=True):
 
 
 REFUSED = (
-    "top_k",
     "container",
     "mcp_servers",
     "inference_geo",

@@ -50,6 +50,7 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
         max_output_tokens=asked.max_tokens or default_cap,
         temperature=asked.temperature,
         top_p=asked.top_p,
+        top_k=asked.top_k,
         stop=tuple(asked.stop_sequences),
         tools=tuple(
             Tool(tool.name, tool.description or "", tool.input_schema, strict=bool(tool.strict), **_mark(tool))

@@ -13,7 +13,17 @@ from typing import Literal
 from organism.formats.attachments import file_text
 from organism.formats.conversation import IdRule, mended
 from organism.formats.json_reading import Json
-from organism.llm.requests import ChatMessage, FilePart, ImagePart, Part, Reasoning, TextPart, ToolCall, ToolResult
+from organism.llm.requests import (
+    ChatMessage,
+    FilePart,
+    ImagePart,
+    Part,
+    Reasoning,
+    TextPart,
+    ToolCall,
+    ToolResult,
+    VendorItem,
+)
 
 _IDS = IdRule()
 _BEGIN = "(The conversation begins.)"
@@ -117,6 +127,8 @@ def _block(piece: Part) -> Json | None:
             return _result(piece)
         case Reasoning():
             return _thought(piece)
+        case VendorItem():
+            raise TypeError(piece)  # refused before anything is held
 
 
 def _thought(piece: Reasoning) -> Json | None:

@@ -9,6 +9,7 @@ from organism.formats.conversation import mended
 from organism.formats.data_urls import data_url
 from organism.formats.json_reading import Json
 from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
+from organism.formats.vendor_items import foreign_to
 from organism.formats.vendors import Vendor
 from organism.llm.requests import (
     ChatMessage,
@@ -31,7 +32,11 @@ _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else, that fits thi
 
 def untaken(request: CompletionRequest, vendor: Vendor) -> str | None:
     """Return what a request asks for that the vendor has no word for; ``None`` when there is nothing."""
-    return "'reasoning_effort'" if not vendor.effort and request.reasoning_effort not in {None, "none"} else None
+    if not vendor.effort and request.reasoning_effort not in {None, "none"}:
+        return "'reasoning_effort'"
+    if request.top_k is not None and not vendor.top_k:
+        return "'top_k'"
+    return foreign_to(request, "chat")
 
 
 def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
@@ -50,6 +55,11 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
         "stop": list(request.stop) or None,
         vendor.seed: request.seed,
         "reasoning_effort": request.reasoning_effort if vendor.effort else None,
+        "verbosity": request.verbosity,
+        "top_k": request.top_k,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        "logit_bias": request.logit_bias or None,
         **_tools(request),
     }
     if (form := request.response_format) is not None:

@@ -7,7 +7,7 @@ from organism.formats.openai_errors import error_body
 from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
-from organism.llm.requests import ToolCall
+from organism.llm.requests import ToolCall, VendorItem
 
 _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 _NOT_WHOLE = "length"
@@ -63,6 +63,8 @@ class ChatWriter:
                 return self._chunk({"reasoning_content": text}) if text else b""
             case ToolCallDelta():
                 return self._chunk({"tool_calls": [self._call(delta)]})
+            case VendorItem():  # of another format; nobody can have asked for one in this
+                return b""
 
     def alive(self) -> bytes:
         """Write a comment."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from organism.llm.requests import Effort
+from organism.llm.requests import Effort, Verbosity
 
 Cap = Annotated[int, Meta(ge=1, le=10_000_000)]
 
@@ -89,6 +89,7 @@ class Function(Body, frozen=True, kw_only=True):
 
     name: str
     arguments: str
+    parsed_arguments: Any = None
 
 
 class Call(Body, frozen=True, kw_only=True):
@@ -113,6 +114,7 @@ class Assistant(Body, frozen=True, kw_only=True, tag_field="role", tag="assistan
     extra_content: dict[str, Any] | None = None
     name: str | None = None
     annotations: list[Any] | None = None
+    parsed: Any = None
     audio: None = None
     function_call: None = None
 
@@ -203,20 +205,22 @@ class ChatBody(Body, frozen=True, kw_only=True):
     parallel_tool_calls: bool | None = None
     response_format: PlainForm | ObjectForm | SchemaForm = PlainForm()
     reasoning_effort: Effort | None = None
+    verbosity: Verbosity | None = None
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] = {}
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     # Only as far as they ask for what happens anyway.
     n: Literal[1] = 1
     logprobs: bool = False
     top_logprobs: Literal[0] = 0
-    store: bool = False
-    presence_penalty: float = 0
-    frequency_penalty: float = 0
-    logit_bias: dict[str, Any] = {}
     modalities: list[Literal["text"]] = []
     service_tier: Literal["auto", "default"] = "auto"
-    verbosity: Literal["medium"] = "medium"
     # Names, labels and hints, which change neither the answer nor its price.
+    store: bool = False
+    client_metadata: dict[str, Any] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
     safety_identifier: str | None = None

@@ -33,9 +33,10 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
     asked = convert(raw, body.ChatBody)
-    for name in ("logprobs", "store", "presence_penalty", "frequency_penalty", "logit_bias"):
-        if getattr(asked, name):
-            raise bad_request(f"{name}: this gateway cannot honour it", name, "unsupported_parameter")
+    if asked.logprobs:
+        raise bad_request(
+            "logprobs: this gateway does not pass them on; leave it out", "logprobs", "unsupported_parameter"
+        )
     caps = [cap for cap in (asked.max_completion_tokens, asked.max_tokens) if cap is not None]
     stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
     request = CompletionRequest(
@@ -51,6 +52,11 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         parallel_tool_calls=asked.parallel_tool_calls,
         response_format=_form(asked.response_format),
         reasoning_effort=asked.reasoning_effort,
+        verbosity=asked.verbosity,
+        top_k=asked.top_k,
+        presence_penalty=asked.presence_penalty or None,
+        frequency_penalty=asked.frequency_penalty or None,
+        logit_bias=asked.logit_bias,
     )
     return Asked(request=request, stream=asked.stream, usage=asked.stream_options.include_usage)
 

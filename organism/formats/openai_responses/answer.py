@@ -15,11 +15,12 @@ from organism.formats.openai_responses.items import (
     message_text,
     thought_text,
 )
+from organism.formats.openai_responses.native_tools import CallNames, arguments_of_text
 from organism.formats.tool_calls import Piece
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
-from organism.llm.requests import CompletionRequest
+from organism.llm.requests import CompletionRequest, VendorItem
 
 _LAST = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
@@ -29,6 +30,7 @@ _WRITES = {
     "output_text": "message",
     "refusal": "message",
     "function_call_arguments": "function_call",
+    "custom_tool_call_input": "custom_tool_call",
     "reasoning_summary_text": "reasoning",
     "reasoning_text": "reasoning",
     "reasoning": "reasoning",
@@ -52,6 +54,8 @@ class ResponsesReader:
         self._on_text = on_text
         self._answer = AnswerCollector(request, on_text)
         self._items = ResponseItems()
+        self._names = CallNames(request.tools)
+        self._takes_items = bool(request.vendor_tools)
         self.is_started = False
 
     @property
@@ -186,22 +190,26 @@ class ResponsesReader:
             self._hear(item, message_text(item))
         self._answer.hush()
         for place, item in enumerate(self._items):
-            _read_item(self._answer, place, item)
+            self._read_item(place, item)
         self._answer.usage.is_late = late
         vendor = self._vendor
         return self._answer.completion(counting_of(vendor), lambda usage: reported_cost(usage, vendor))
 
-
-def _read_item(answer: AnswerCollector, place: int, item: Json) -> None:
-    match item.get("type"):
-        case "message":
-            (answer.refuse if is_refusal(item) else answer.write)(message_text(item))
-        case "function_call":
-            call_id = text_of(item.get("call_id")) or text_of(item.get("id"))
-            name, arguments = text_of(item.get("name")), call_arguments(item)
-            answer.call(Piece(id=call_id, name=name, arguments=arguments, begins=True))
-        case "reasoning":
-            seal, thought_id = text_of(item.get("encrypted_content")), text_of(item.get("id"))
-            answer.think(thought_text(item), place, signature=seal, thought_id=thought_id)
-        case _:
-            pass
+    def _read_item(self, place: int, item: Json) -> None:
+        answer = self._answer
+        match item.get("type"):
+            case "message":
+                (answer.refuse if is_refusal(item) else answer.write)(message_text(item))
+            case "function_call" | "custom_tool_call" as kind:
+                call_id = text_of(item.get("call_id")) or text_of(item.get("id"))
+                name = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
+                text = text_of(item.get("input")) or text_of(item.get(WRITTEN))
+                arguments = call_arguments(item) if kind == "function_call" else arguments_of_text(text)
+                answer.call(Piece(id=call_id, name=name, arguments=arguments, begins=True))
+            case "reasoning":
+                seal, thought_id = text_of(item.get("encrypted_content")), text_of(item.get("id"))
+                answer.think(thought_text(item), place, signature=seal, thought_id=thought_id)
+            case str() if self._takes_items:
+                answer.take(VendorItem({name: value for name, value in item.items() if ":" not in name}))
+            case _:
+                pass

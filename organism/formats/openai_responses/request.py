@@ -9,6 +9,8 @@ from organism.formats.attachments import file_text
 from organism.formats.conversation import ANY_ID, mended
 from organism.formats.data_urls import data_url
 from organism.formats.json_reading import Json
+from organism.formats.openai_responses.native_tools import CallNames, write_tools
+from organism.formats.vendor_items import foreign_to
 from organism.llm.requests import (
     ChatMessage,
     CompletionRequest,
@@ -21,6 +23,7 @@ from organism.llm.requests import (
     TextPart,
     ToolCall,
     ToolResult,
+    VendorItem,
 )
 
 _REASONS = {"max_output_tokens": "length"}
@@ -29,9 +32,10 @@ _SEALED = "reasoning.encrypted_content"
 
 def untaken(request: CompletionRequest) -> str | None:
     """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
-    if request.stop:
-        return "'stop'"
-    return None if request.seed is None else "'seed'"
+    for name in ("stop", "seed", "top_k", "presence_penalty", "frequency_penalty", "logit_bias"):
+        if getattr(request, name):
+            return repr(name)
+    return foreign_to(request, "responses") if request.seed is None else "'seed'"
 
 
 def encode(request: CompletionRequest, *, stream: bool) -> Json:
@@ -41,26 +45,32 @@ def encode(request: CompletionRequest, *, stream: bool) -> Json:
         request: What to ask.
         stream: Whether to ask for pieces.
     """
+    fields = {} if request.vendor_fields is None else dict(request.vendor_fields.value)
     thinks = request.reasoning_effort not in {None, "none"}
+    include = [*fields.pop("include", ()), *([_SEALED] if thinks else ())]
+    reasoning = fields.pop("reasoning", {}) | ({"effort": effort} if (effort := request.reasoning_effort) else {})
+    names = CallNames(request.tools)
+    called: dict[str, str] = {}
     options: Json = {
         "temperature": request.temperature,
         "top_p": request.top_p,
         "stream": stream or None,
-        "reasoning": {"effort": request.reasoning_effort} if request.reasoning_effort is not None else None,
-        "include": [_SEALED] if thinks else None,
-        "text": {"format": _form(request.response_format)} if request.response_format is not None else None,
-        **_tools(request),
+        "reasoning": reasoning or None,
+        "include": list(dict.fromkeys(include)) or None,
+        "text": _text(request) or None,
+        **_tools(request, names),
+        **fields,
     }
     body: Json = {
         "model": request.model,
-        "input": [item for turn in mended(request.messages, ANY_ID) for item in _items(turn)],
+        "input": [item for turn in mended(request.messages, ANY_ID) for item in _items(turn, names, called)],
         "max_output_tokens": request.max_output_tokens,
         "store": False,
     }
     return body | {name: value for name, value in options.items() if value is not None}
 
 
-def _items(turn: ChatMessage) -> Iterator[Json]:
+def _items(turn: ChatMessage, names: CallNames, called: dict[str, str]) -> Iterator[Json]:
     """Write one turn as items; calls, results and thoughts are items of their own in this format."""
     if isinstance(turn.content, str):
         yield {"type": "message", "role": turn.role, "content": turn.content}
@@ -69,15 +79,14 @@ def _items(turn: ChatMessage) -> Iterator[Json]:
     for piece in turn.content:
         match piece:
             case ToolCall():
-                yield {
-                    "type": "function_call",
-                    "call_id": piece.id,
-                    "name": piece.name,
-                    "arguments": piece.arguments,
-                }
+                called[piece.id] = piece.name
+                yield names.write(piece, piece.id)
             case ToolResult():
                 inner = piece.content if isinstance(piece.content, str) else [_part(each) for each in piece.content]
-                yield {"type": "function_call_output", "call_id": piece.call_id, "output": inner}
+                kind = names.write_result(called.get(piece.call_id, ""))
+                yield {"type": kind, "call_id": piece.call_id, "output": inner}
+            case VendorItem(value=value):
+                yield value
             case Reasoning():
                 if piece.id and piece.signature:  # anything else cannot be verified, and is refused
                     yield {
@@ -115,22 +124,21 @@ def _part(piece: Part) -> Json:
             raise TypeError(piece)
 
 
-def _tools(request: CompletionRequest) -> Json:
-    if not request.tools:
+def _text(request: CompletionRequest) -> Json:
+    form = {} if request.response_format is None else {"format": _form(request.response_format)}
+    return form | ({} if request.verbosity is None else {"verbosity": request.verbosity})
+
+
+def _tools(request: CompletionRequest, names: CallNames) -> Json:
+    if not request.tools and not request.vendor_tools:
         return {}
-    choice = request.tool_choice
+    choice: object = request.tool_choice
+    if isinstance(choice, OneTool):
+        kind = "custom" if names.is_custom(choice.name) else "function"
+        choice = {"type": kind, "name": names.own_name(choice.name)}
     return {
-        "tools": [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": tool.parameters,
-                "strict": tool.strict,
-            }
-            for tool in request.tools
-        ],
-        "tool_choice": {"type": "function", "name": choice.name} if isinstance(choice, OneTool) else choice,
+        "tools": write_tools(request),
+        "tool_choice": choice,
         "parallel_tool_calls": request.parallel_tool_calls,
     }
 

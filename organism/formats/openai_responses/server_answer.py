@@ -2,6 +2,7 @@
 
 from organism.amounts import TokenUsage
 from organism.formats.call_ids import id_with_extra
+from organism.formats.openai_responses.native_tools import CallNames
 from organism.formats.server_format import Asked, Json, Meta
 from organism.llm.answers import Completion
 from organism.llm.requests import Reasoning, ToolCall
@@ -24,9 +25,11 @@ def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
         thought_item(thought_name(meta, place, thought.id, redacted=thought.redacted), thought)
         for place, thought in enumerate(thoughts)
     ]
-    if answer.text or not answer.tool_calls:
+    output += [item.value for item in answer.vendor_items]
+    if answer.text or not (answer.tool_calls or answer.vendor_items):
         output.append(message_item(f"msg_{meta.id}", answer.text))
-    output += [call_item(f"fc_{meta.id}_{place}", call) for place, call in enumerate(answer.tool_calls)]
+    names = CallNames(asked.request.tools)
+    output += [call_item(f"fc_{meta.id}_{place}", call, names) for place, call in enumerate(answer.tool_calls)]
     return finished(asked, meta, answer, output)
 
 
@@ -56,7 +59,7 @@ def response(asked: Asked, meta: Meta, status: str) -> Json:
         "model": asked.request.model,
         "output": [],
         "previous_response_id": None,
-        "store": False,
+        "store": asked.keeps,
         "truncation": "disabled",
         "usage": None,
         **plain,
@@ -103,16 +106,9 @@ def thought_item(name: str, thought: Reasoning) -> Json:
     return {"id": name, "type": "reasoning", "summary": summary, **sealed}
 
 
-def call_item(name: str, call: ToolCall) -> Json:
-    """Write the call of a tool as an item of that id."""
-    return {
-        "id": name,
-        "type": "function_call",
-        "status": "completed",
-        "call_id": id_with_extra(call),
-        "name": call.name,
-        "arguments": call.arguments,
-    }
+def call_item(name: str, call: ToolCall, names: CallNames) -> Json:
+    """Write the call of a tool as an item of that id, in the words of the tool."""
+    return {"id": name, "status": "completed", **names.write(call, id_with_extra(call))}
 
 
 def _usage(usage: TokenUsage | None) -> Json | None:

@@ -1,7 +1,8 @@
 """The request of OpenAI's responses, field by field: what is honoured, what is harmless. All else is refused.
 
-Nothing is kept between requests: each carries its whole conversation, so what refers to an earlier answer, a stored
-prompt or a file at the vendor is refused, and so are tools that only the vendor runs.
+A request carries its whole conversation, put together by the gateway where it refers to earlier answers. What refers
+to a stored prompt, a conversation or a file at the vendor is refused. Tools and items that only servers of this format
+understand are passed on to those as they are.
 
 Source: the reference of ``POST /v1/responses``. Pure.
 """
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from organism.formats.openai_chat.server_body import Body, Cap
-from organism.llm.requests import Effort
+from organism.llm.requests import Effort, Verbosity
 
 Status = Literal["in_progress", "completed", "incomplete"]
 
@@ -44,6 +45,7 @@ class OutputText(Body, frozen=True, kw_only=True, tag_field="type", tag="output_
     text: str
     annotations: list[Any] = []
     logprobs: list[Any] = []
+    parsed: Any = None
 
 
 class OutputRefusal(Body, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
@@ -71,6 +73,19 @@ class FunctionCall(Body, frozen=True, kw_only=True, tag_field="type", tag="funct
     call_id: str
     name: str
     arguments: str
+    namespace: str = ""
+    parsed_arguments: Any = None
+    id: str | None = None
+    status: Status | None = None
+
+
+class CustomCall(Body, frozen=True, kw_only=True, tag_field="type", tag="custom_tool_call"):
+    """The call of a tool that is given free text."""
+
+    call_id: str
+    name: str
+    input: str
+    namespace: str = ""
     id: str | None = None
     status: Status | None = None
 
@@ -82,6 +97,18 @@ class FunctionCallOutput(Body, frozen=True, kw_only=True, tag_field="type", tag=
     output: str | list[InputText | InputImage]
     id: str | None = None
     status: Status | None = None
+
+
+class CustomCallOutput(FunctionCallOutput, frozen=True, kw_only=True, tag="custom_tool_call_output"):
+    """What came of a call with free text."""
+
+    name: str | None = None
+
+
+class Native(Body, frozen=True, kw_only=True, tag_field="type", tag="native"):
+    """An item, a tool or a choice that only servers of this format understand; no client writes this type."""
+
+    value: dict[str, Any]
 
 
 class Summary(Body, frozen=True, kw_only=True):
@@ -101,7 +128,26 @@ class ReasoningItem(Body, frozen=True, kw_only=True, tag_field="type", tag="reas
     status: Status | None = None
 
 
-Item = Message | FunctionCall | FunctionCallOutput | ReasoningItem
+Item = Message | FunctionCall | CustomCall | FunctionCallOutput | CustomCallOutput | ReasoningItem | Native
+
+NATIVE_ITEMS = frozenset(
+    {
+        "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "compaction", "computer_call",
+        "computer_call_output", "file_search_call", "image_generation_call", "local_shell_call",
+        "local_shell_call_output", "mcp_approval_request", "mcp_approval_response", "mcp_call", "mcp_list_tools",
+        "shell_call", "shell_call_output", "tool_search_call", "tool_search_output", "web_search_call",
+    }
+)  # fmt: skip
+"""Items that come with tools of the vendor's."""
+
+NATIVE_TOOLS = frozenset(
+    {
+        "apply_patch", "code_interpreter", "computer", "computer_use", "computer_use_preview", "file_search",
+        "image_generation", "local_shell", "mcp", "shell", "tool_search", "web_search", "web_search_2025_08_26",
+        "web_search_preview", "web_search_preview_2025_03_11",
+    }
+)  # fmt: skip
+"""Tools of the vendor's, run by it or, by rules that its models have learnt, by the client."""
 
 
 class FunctionTool(Body, frozen=True, kw_only=True, tag_field="type", tag="function"):
@@ -111,13 +157,45 @@ class FunctionTool(Body, frozen=True, kw_only=True, tag_field="type", tag="funct
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    defer_loading: bool | None = None
+    output_schema: dict[str, Any] | None = None
+    allowed_callers: list[str] | None = None
 
 
-class NamedChoice(Body, frozen=True, kw_only=True):
-    """The choice of one tool."""
+class CustomTool(Body, frozen=True, kw_only=True, tag_field="type", tag="custom"):
+    """A tool that is given free text, by a grammar if it has one."""
 
-    type: Literal["function"]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    description: str | None = None
+    format: dict[str, Any] | None = None
+    defer_loading: bool | None = None
+    allowed_callers: list[str] | None = None
+
+
+class Namespace(Body, frozen=True, kw_only=True, tag_field="type", tag="namespace"):
+    """Tools of one family."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    tools: list[FunctionTool | CustomTool]
+    description: str | None = None
+
+
+class NamedChoice(Body, frozen=True, kw_only=True, tag_field="type", tag="function"):
+    """The choice of one function."""
+
     name: str
+    namespace: str = ""
+
+
+class CustomChoice(NamedChoice, frozen=True, kw_only=True, tag="custom"):
+    """The choice of one tool that is given free text."""
+
+
+class AllowedChoice(Body, frozen=True, kw_only=True, tag_field="type", tag="allowed_tools"):
+    """The choice among some of the tools."""
+
+    tools: list[dict[str, Any]]
+    mode: Literal["auto", "required"] = "auto"
 
 
 class PlainForm(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
@@ -141,15 +219,17 @@ class TextOptions(Body, frozen=True, kw_only=True):
     """The form of the answer."""
 
     format: PlainForm | ObjectForm | SchemaForm = PlainForm()
-    verbosity: Literal["medium"] = "medium"
+    verbosity: Verbosity | None = None
 
 
 class ReasoningOptions(Body, frozen=True, kw_only=True):
-    """How much to think; whether a summary of it is given is the provider's choice."""
+    """How much to think, and whether a summary of it is wanted; which of it is read again is the provider's choice."""
 
     effort: Effort | None = None
     summary: str | None = None
     generate_summary: str | None = None
+    context: str | None = None
+    mode: str | None = None
 
 
 class StreamOptions(Body, frozen=True, kw_only=True):
@@ -167,22 +247,26 @@ class ResponsesBody(Body, frozen=True, kw_only=True):
     max_output_tokens: Cap | None = None
     temperature: float | None = None
     top_p: float | None = None
-    tools: list[FunctionTool] = []
-    tool_choice: Literal["auto", "none", "required"] | NamedChoice = "auto"
+    tools: list[FunctionTool | CustomTool | Namespace | Native] = []
+    tool_choice: Literal["auto", "none", "required"] | NamedChoice | CustomChoice | AllowedChoice | Native = "auto"
     parallel_tool_calls: bool | None = None
     text: TextOptions = TextOptions()
     reasoning: ReasoningOptions = ReasoningOptions()
     stream: bool = False
     # Only as far as they ask for what happens anyway.
-    store: bool = False
     background: bool = False
-    truncation: Literal["disabled"] = "disabled"
     top_logprobs: Literal[0] = 0
     service_tier: Literal["auto", "default"] = "auto"
-    include: list[Literal["reasoning.encrypted_content"]] = []
+    # Read by the gateway before the rest, which then finds the whole conversation in its input.
+    store: bool = True
+    previous_response_id: str | None = None
     # Names, labels, hints and bounds of what does not happen here, which change neither the answer nor its price.
     stream_options: StreamOptions = StreamOptions()
+    include: list[str] = []
     max_tool_calls: int | None = None
+    truncation: Literal["auto", "disabled"] = "disabled"
+    context_management: list[dict[str, Any]] = []
+    client_metadata: dict[str, Any] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
     safety_identifier: str | None = None

@@ -1,12 +1,21 @@
 """From a request of OpenAI's responses to a call: items, tools and the form of the answer. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+
+import msgspec
 
 from organism.formats.call_ids import split_id
 from organism.formats.data_urls import unpack
 from organism.formats.faults import bad_request
 from organism.formats.openai_responses import server_body as body
+from organism.formats.openai_responses.native_tools import (
+    CallNames,
+    arguments_of_text,
+    custom_tool,
+    function_tool,
+)
 from organism.formats.openai_responses.server_answer import REDACTED
+from organism.formats.openai_responses.server_items import typed
 from organism.formats.server_format import Asked, Json, convert
 from organism.llm.requests import (
     ChatMessage,
@@ -21,7 +30,9 @@ from organism.llm.requests import (
     TextPart,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
+    VendorItem,
 )
 
 _REPEATED = (
@@ -29,6 +40,7 @@ _REPEATED = (
     "max_output_tokens",
     "metadata",
     "parallel_tool_calls",
+    "previous_response_id",
     "reasoning",
     "temperature",
     "text",
@@ -46,39 +58,77 @@ def read_request(raw: Json, default_cap: int) -> Asked:
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
-    asked = convert({**raw, "input": _typed(raw.get("input"))}, body.ResponsesBody)
-    for name in ("store", "background"):
-        if getattr(asked, name):
-            raise bad_request(f"{name}: nothing is kept here between requests", name, "unsupported_parameter")
+    asked = convert(typed(raw), body.ResponsesBody)
+    if asked.background:
+        raise bad_request(
+            "background: an answer is given while its client waits; leave it out", "background", "unsupported_parameter"
+        )
     said = [] if asked.instructions is None else [ChatMessage("system", asked.instructions)]
-    choice = asked.tool_choice
+    tools = [each for tool in asked.tools for each in _tools(tool)]
+    names = CallNames(each for each in tools if isinstance(each, Tool))
+    choice = _choice(asked.tool_choice, names)
+    tools = [each for each in tools if _is_allowed(each, asked.tool_choice, names)]
     request = CompletionRequest(
         model=asked.model,
-        messages=(*said, *_turns(asked.input)),
+        messages=(*said, *_turns(asked.input, names)),
         max_output_tokens=default_cap if asked.max_output_tokens is None else asked.max_output_tokens,
         temperature=asked.temperature,
         top_p=asked.top_p,
-        tools=tuple(_tool(tool) for tool in asked.tools),
-        tool_choice=choice if isinstance(choice, str) else OneTool(choice.name),
+        tools=tuple(each for each in tools if isinstance(each, Tool)),
+        tool_choice=choice,
         parallel_tool_calls=asked.parallel_tool_calls,
         response_format=_form(asked.text.format),
         reasoning_effort=asked.reasoning.effort,
+        verbosity=asked.text.verbosity,
+        vendor_tools=tuple(each for each in tools if isinstance(each, VendorItem)),
+        vendor_fields=_fields(asked),
     )
     echo = {name: raw[name] for name in _REPEATED if raw.get(name) is not None}
-    return Asked(request=request, stream=asked.stream, echo=echo)
+    return Asked(request=request, stream=asked.stream, echo=echo, keeps=asked.store)
 
 
-def _typed(items: object) -> object:
-    """Name the type of turns that leave it out, as the short form of a turn does."""
-    if not isinstance(items, list):
-        return items
-    return [
-        {"type": "message", **item} if isinstance(item, dict) and "role" in item and "type" not in item else item
-        for item in items
-    ]
+def _choice(choice: object, names: CallNames) -> ToolChoice:
+    match choice:
+        case "auto" | "none" | "required":
+            return choice
+        case body.NamedChoice(name=name, namespace=namespace):
+            return OneTool(names.known(name, namespace))
+        case body.AllowedChoice(mode=mode):
+            return mode
+        case _:
+            return "auto"
 
 
-def _turns(said: str | list[body.Item]) -> Iterator[ChatMessage]:
+def _is_allowed(tool: Tool | VendorItem, choice: object, names: CallNames) -> bool:
+    """Whether a tool is among those that a choice leaves: the others are as good as not there."""
+    if not isinstance(choice, body.AllowedChoice):
+        return True
+    for each in choice.tools:
+        name = each.get("name") or each.get("server_label")
+        if isinstance(tool, Tool) and isinstance(name, str):
+            if tool.name == names.known(name, str(each.get("namespace") or "")):
+                return True
+        elif isinstance(tool, VendorItem) and each.get("type") == tool.kind:
+            return True
+    return False
+
+
+def _fields(asked: body.ResponsesBody) -> VendorItem | None:
+    """Return what other formats have no word for, and what is only a hint to them."""
+    summary = asked.reasoning.summary or asked.reasoning.generate_summary
+    tool_calls = asked.max_tool_calls if any(isinstance(tool, body.Native) for tool in asked.tools) else None
+    fields: Json = {
+        "include": [each for each in asked.include if each != "reasoning.encrypted_content"] or None,
+        "max_tool_calls": tool_calls,
+        "prompt_cache_key": asked.prompt_cache_key,
+        "reasoning": None if summary is None else {"summary": summary},
+        "tool_choice": asked.tool_choice.value if isinstance(asked.tool_choice, body.Native) else None,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    return VendorItem(given) if given else None
+
+
+def _turns(said: str | list[body.Item], names: CallNames) -> Iterator[ChatMessage]:
     """Translate items; those of one role that follow each other are one turn."""
     if isinstance(said, str):
         yield ChatMessage("user", said)
@@ -91,7 +141,7 @@ def _turns(said: str | list[body.Item]) -> Iterator[ChatMessage]:
             yield _turn(whose, turn)
             turn = []
         whose = role
-        turn += _parts(item, f"input[{place}]")
+        turn += _parts(item, f"input[{place}]", names)
         if _cached(item):
             yield ChatMessage(whose, tuple(turn), cache=True)
             turn = []
@@ -113,6 +163,8 @@ def _role(item: body.Item) -> Role:
             return "system"
         case body.Message(role="user") | body.FunctionCallOutput():
             return "user"
+        case body.Native(value=value) if str(value.get("type")).endswith(("_output", "_response")):
+            return "user"
         case _:
             return "assistant"
 
@@ -122,25 +174,27 @@ def _cached(item: body.Item) -> bool:
     return any(isinstance(part, body.InputText) and part.prompt_cache_breakpoint is not None for part in content)
 
 
-def _parts(item: body.Item, at: str) -> Iterable[Part]:
+def _parts(item: body.Item, at: str, names: CallNames) -> Iterator[Part]:
     match item:
         case body.Message(content=str(text)):
-            return (TextPart(text),)
+            yield TextPart(text)
         case body.Message(content=list(content)):
-            return [_part(part, f"{at}.content[{place}]") for place, part in enumerate(content)]
-        case body.FunctionCall():
+            yield from (_part(part, f"{at}.content[{place}]") for place, part in enumerate(content))
+        case body.FunctionCall() | body.CustomCall():
             call_id, extra = split_id(item.call_id)
-            return (ToolCall(call_id, item.name, item.arguments, extra),)
+            given = item.arguments if isinstance(item, body.FunctionCall) else arguments_of_text(item.input)
+            yield ToolCall(call_id, names.known(item.name, item.namespace), given, extra)
         case body.FunctionCallOutput(output=str(text)):
-            return (ToolResult(split_id(item.call_id)[0], text),)
+            yield ToolResult(split_id(item.call_id)[0], text)
         case body.FunctionCallOutput(output=list(output)):
             inner = [_part(part, f"{at}.output[{place}]") for place, part in enumerate(output)]
-            return (
-                ToolResult(split_id(item.call_id)[0], tuple(p for p in inner if isinstance(p, TextPart | ImagePart))),
-            )
+            parts = tuple(part for part in inner if isinstance(part, TextPart | ImagePart))
+            yield ToolResult(split_id(item.call_id)[0], parts)
         case body.ReasoningItem():
             words = "".join(piece.text for piece in (*item.summary, *item.content))
-            return (Reasoning(words, item.encrypted_content, item.id, item.id.startswith(REDACTED)),)
+            yield Reasoning(words, item.encrypted_content, item.id, item.id.startswith(REDACTED))
+        case body.Native(value=value):
+            yield VendorItem(value)
         case _:
             raise TypeError(item)
 
@@ -163,9 +217,23 @@ def _part(part: body.Content, at: str) -> Part:
             raise bad_request(f"{at}: give the file as file_data or file_url", at)
 
 
-def _tool(tool: body.FunctionTool) -> Tool:
-    parameters = tool.parameters or {"type": "object", "properties": {}}
-    return Tool(tool.name, tool.description or "", parameters, strict=bool(tool.strict))
+def _tools(tool: body.FunctionTool | body.CustomTool | body.Namespace | body.Native) -> Iterator[Tool | VendorItem]:
+    match tool:
+        case body.FunctionTool():
+            yield function_tool(_raw(tool))
+        case body.CustomTool():
+            yield custom_tool(_raw(tool))
+        case body.Namespace():
+            space = {"type": "namespace", "name": tool.name, "description": tool.description or ""}
+            for each in tool.tools:
+                make = function_tool if isinstance(each, body.FunctionTool) else custom_tool
+                yield make(_raw(each), space)
+        case body.Native(value=value):
+            yield VendorItem(value)
+
+
+def _raw(tool: body.FunctionTool | body.CustomTool) -> Json:
+    return {name: value for name, value in msgspec.to_builtins(tool).items() if value is not None}
 
 
 def _form(form: body.PlainForm | body.ObjectForm | body.SchemaForm) -> ResponseFormat | None:

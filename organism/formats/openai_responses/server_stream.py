@@ -7,6 +7,7 @@ import msgspec
 
 from organism.formats.faults import Fault
 from organism.formats.openai_errors import error_body
+from organism.formats.openai_responses.native_tools import CallNames, text_of_arguments
 from organism.formats.openai_responses.server_answer import (
     call_item,
     finished,
@@ -19,7 +20,7 @@ from organism.formats.openai_responses.server_answer import (
 from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
-from organism.llm.requests import Reasoning, ToolCall
+from organism.llm.requests import Reasoning, ToolCall, VendorItem
 
 
 class _Item(msgspec.Struct, kw_only=True):
@@ -49,6 +50,8 @@ class ResponsesWriter:
         self._number = 0
         self._items: dict[tuple[type, int], _Item] = {}
         self._open: _Item | None = None
+        self._names = CallNames(asked.request.tools)
+        self._natives = 0
 
     def begin(self) -> bytes:
         """Begin the response."""
@@ -57,10 +60,15 @@ class ResponsesWriter:
 
     def delta(self, delta: Delta) -> bytes:
         """Write a piece, after the beginning of its item where it is the first of it."""
+        if isinstance(delta, VendorItem):
+            return self._native(delta)
         data, item = self._item(delta)
         match delta:
             case str():
                 return data + self._more(item, delta, "response.output_text.delta", content_index=0, logprobs=[])
+            case ToolCallDelta(name=name, arguments=text) if self._names.is_custom(name):
+                item.text.append(text)  # told when it is whole: it is the text within that counts
+                return data
             case ToolCallDelta(arguments=arguments):
                 return data + self._more(item, arguments, "response.function_call_arguments.delta")
             case ReasoningDelta(text=text):
@@ -77,7 +85,7 @@ class ResponsesWriter:
     def end(self, answer: Completion) -> bytes:
         """Write the end of the last item, and the whole response once more."""
         data = b""
-        if not answer.text and not answer.tool_calls:
+        if not answer.text and not answer.tool_calls and not answer.vendor_items:
             data, _ = self._item("")
         data += self._stop()
         whole = finished(self._asked, self._meta, answer, [self._written(item) for item in self._items.values()])
@@ -89,7 +97,16 @@ class ResponsesWriter:
         flat = {"code": fault.code, "message": fault.message, "param": fault.param}
         return self._event("error", **flat, error=error)
 
-    def _item(self, delta: Delta) -> tuple[bytes, _Item]:
+    def _native(self, item: VendorItem) -> bytes:
+        """Write an item that only servers of this format understand."""
+        data = self._stop()
+        place = len(self._items)
+        self._items[VendorItem, self._natives] = _Item(index=place, name=str(item.value.get("id")), first=item)
+        self._natives += 1
+        data += self._event("response.output_item.added", output_index=place, item=item.value)
+        return data + self._event("response.output_item.done", output_index=place, item=item.value)
+
+    def _item(self, delta: str | ReasoningDelta | ToolCallDelta) -> tuple[bytes, _Item]:
         """Return the item that a piece belongs to, and what begins it if it is new."""
         place = 0 if isinstance(delta, str) else delta.place
         if (item := self._items.get((type(delta), place))) is not None:
@@ -106,7 +123,7 @@ class ResponsesWriter:
             data += self._event("response.content_part.added", **_at(item), content_index=0, part=part)
         return data, item
 
-    def _name(self, delta: Delta) -> str:
+    def _name(self, delta: str | ReasoningDelta | ToolCallDelta) -> str:
         match delta:
             case str():
                 return f"msg_{self._meta.id}"
@@ -124,7 +141,9 @@ class ResponsesWriter:
             case ReasoningDelta():
                 return thought_item(item.name, Reasoning(text, item.signature))
             case ToolCallDelta(id=call_id, name=name, extra=extra):
-                return call_item(item.name, ToolCall(call_id, name, text, extra))
+                return call_item(item.name, ToolCall(call_id, name, text, extra), self._names)
+            case VendorItem(value=value):
+                return value
 
     def _more(self, item: _Item, piece: str, name: str, **fields: object) -> bytes:
         item.text.append(piece)
@@ -147,6 +166,10 @@ class ResponsesWriter:
             case ReasoningDelta() if text:
                 done = self._event("response.reasoning_summary_text.done", **at, summary_index=0, text=text)
                 data = done + self._part(item, "done", text)
+            case ToolCallDelta(name=name) if self._names.is_custom(name):
+                given = text_of_arguments(text)
+                data = self._event("response.custom_tool_call_input.delta", **at, delta=given)
+                data += self._event("response.custom_tool_call_input.done", **at, input=given)
             case ToolCallDelta():
                 data = self._event("response.function_call_arguments.done", **at, arguments=text)
             case _:

@@ -18,6 +18,7 @@ from organism.bus.approvals import Decision
 from organism.bus.quarantine import Quarantine
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.identity import Identity
+from organism.control.kept_answers import KeptAnswers
 from organism.control.looking import Looking
 from organism.control.orders import PYTHON, Order, Receipts, UnknownLetterError, audit_row
 from organism.control.owners import Owners
@@ -61,6 +62,7 @@ class Control:
         self._accounts = Accounts(rooms.budgets, rooms.ledger)
         self._receipts = Receipts(rooms.journal, rooms.clock.now_ns)
         self.owners = Owners(rooms.journal)
+        self.kept_answers = KeptAnswers(rooms.journal, rooms.clock.now_ns)
         self._pauses = KeptPauses(rooms.journal, rooms.pump.pauses)
         self.cursors = Cursors(rooms.journal)
         self.quarantine = Quarantine(rooms.journal, rooms.clock.now_ns)
@@ -81,6 +83,7 @@ class Control:
         self.cursors.restore(pieces)
         self._receipts.restore(pieces)
         self.owners.restore(pieces)
+        self.kept_answers.restore(pieces)
         self._pauses.restore(pieces)
         self._recent.restore(pieces, self.rooms.messages, self.rooms.pump.threads())
         self.quarantine.restore(pieces)

@@ -4,7 +4,7 @@ A format decides nothing. It refuses, by name, each field that it cannot honour 
 the answer is or costs.
 """
 
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 
@@ -79,7 +79,13 @@ class EventWriter(Protocol):
 
 
 class Format(Protocol):
-    """A vendor's format."""
+    """A vendor's format.
+
+    Attributes:
+        keeps_answers: Whether its requests may refer to answers given before.
+    """
+
+    keeps_answers: ClassVar[bool]
 
     def read(self, body: Json, default_cap: int) -> AskedFor[Any]:
         """Read a request.

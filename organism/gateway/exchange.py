@@ -17,10 +17,12 @@ from organism.formats.faults import Fault, FaultError, bad_request
 from organism.formats.server_format import Asked, AskedFor, Format, Json, Meta
 from organism.gateway.calls import Calls
 from organism.gateway.charging import Charging, Payer
+from organism.gateway.conversations import Conversations, Turn
 from organism.gateway.faults import fault_of, unknown_model
 from organism.gateway.headers import THREAD, Headers, encoded, fault_headers
 from organism.gateway.settings import Settings
 from organism.gateway.streaming import Streamed
+from organism.llm.provider import Answer
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -48,6 +50,7 @@ class Gateway:
     def __init__(self, control: Control, settings: Settings) -> None:
         self.settings = settings
         self.charging = Charging(control, settings)
+        self.conversations = Conversations(control.kept_answers)
         self.calls = Calls(control, inject_note=settings.inject_note)
         self._rooms = control.rooms
 
@@ -66,26 +69,41 @@ class Gateway:
         return self.settings.models or tuple(self._rooms.pump.router.models)
 
     def read(self, format_: Format, body: bytes) -> AskedFor[Any]:
-        """Return what a request asks for.
+        """Return what a request asks for that refers to no other.
 
         Raises:
             FaultError: It cannot be honoured, or asks for a model that is not offered.
         """
-        asked = format_.read(parsed(body), self.settings.max_output_tokens)
+        return self._read(format_, parsed(body))
+
+    def _read(self, format_: Format, raw: Json) -> AskedFor[Any]:
+        asked = format_.read(raw, self.settings.max_output_tokens)
         if asked.request.model not in (offered := self.offered):
             raise unknown_model(asked.request.model, offered)
         return asked
 
-    async def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer]:
-        """Return what a request asks for and who pays.
+    async def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer, Turn | None]:
+        """Return what a request asks for, who pays, and what of it is to be kept with its answer.
 
         Raises:
             FaultError: It cannot be honoured.
             OrganismError: Its thread cannot pay.
         """
-        asked = self.read(format_, request.body)
-        headers = request.headers
-        return asked, await self.charging.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
+        raw, turn = parsed(request.body), None
+        if format_.keeps_answers:
+            raw, turn = await self.conversations.made_whole(request.caller.name, raw)
+        asked, headers = self._read(format_, raw), request.headers
+        payer = await self.charging.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
+        return asked, payer, turn if asked.keeps else None
+
+    async def keep(self, by: str, turn: Turn, response: Json) -> None:
+        """Keep an answer and return when that is durable: a client may refer to it as soon as it has it."""
+        self.conversations.keep(by, turn, response)
+        await self.commit()
+
+    async def commit(self) -> None:
+        """Return when what was done is durable."""
+        await self._rooms.journal.commit()
 
     def meta(self) -> Meta:
         """Name an answer that is begun now."""
@@ -107,13 +125,14 @@ class Exchange:
         self._format = format_
         self._request = request
         self._id = ""
+        self._turn: Turn | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         self._id = str(scope.get("organism.request_id", ""))
         payer: Payer | None = None
         try:
-            asked, payer = await self._gateway.understood(self._format, self._request)
+            asked, payer, self._turn = await self._gateway.understood(self._format, self._request)
             answer = self._stream if asked.stream else self._whole
             await _while_connected(receive, partial(answer, asked, payer, send))
         except (FaultError, OrganismError) as error:
@@ -123,21 +142,32 @@ class Exchange:
 
     async def _whole(self, asked: AskedFor[Any], payer: Payer, send: Send) -> None:
         answer = await self._gateway.calls.answer(payer, asked.request)
-        body = self._format.whole(asked, self._gateway.meta(), answer)
+        body = await self._kept(asked, self._gateway.meta(), answer)
         await _send_json(send, 200, body, self._headers(payer))
 
     async def _stream(self, asked: Asked, payer: Payer, send: Send) -> None:
-        writer = self._format.writer(asked, self._gateway.meta())
+        meta = self._gateway.meta()
+        writer = self._format.writer(asked, meta)
         streamed = Streamed(writer, send, lambda: self._headers(payer))
 
         async def answer() -> None:
             try:
-                await streamed.end(await self._gateway.calls.complete(payer, asked.request, streamed.add))
+                completion = await self._gateway.calls.complete(payer, asked.request, streamed.add)
+                if self._turn is not None:
+                    await self._kept(asked, meta, completion)
+                await streamed.end(completion)
             except (FaultError, OrganismError) as error:
                 if not await streamed.fail(self._fault(error)):
                     raise
 
         await _beside(streamed.carry, answer)
+
+    async def _kept(self, asked: AskedFor[Any], meta: Meta, answer: Answer) -> Json:
+        """Return an answer as it is written, kept if it is to be."""
+        body = self._format.whole(asked, meta, answer)
+        if self._turn is not None:
+            await self._gateway.keep(self._request.caller.name, self._turn, body)
+        return body
 
     def _headers(self, payer: Payer) -> Headers:
         """Say who pays, what is left, and which request this was, under the name that Anthropic's clients look for."""

@@ -25,6 +25,7 @@ from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Format, Json
 from organism.gateway import exchange
 from organism.gateway.faults import fault_of, unknown_model
+from organism.gateway.kept_routes import kept_handlers
 from organism.gateway.keys import authenticate
 
 MESSAGES = "/v1/messages"
@@ -53,7 +54,7 @@ def gateway_group(gateway: exchange.Gateway, tokens: TokenBook) -> Group:
 
     known = authenticate(gateway.charging.key_of, token_of)
     routers = [
-        Router(path, route_handlers=[_answering(gateway, format_)], exception_handlers=_handlers(format_.error))
+        Router(path, route_handlers=_handlers_of(gateway, format_), exception_handlers=_handlers(format_.error))
         for path, format_ in FORMATS.items()
     ]
     messages = FORMATS[MESSAGES]
@@ -67,6 +68,10 @@ def gateway_group(gateway: exchange.Gateway, tokens: TokenBook) -> Group:
     rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
     unserved = Rule("/*", None, _say(error_body))
     return Group(tuple(routers), tuple(rules), unserved)
+
+
+def _handlers_of(gateway: exchange.Gateway, format_: Format) -> list[Any]:
+    return [_answering(gateway, format_), *(kept_handlers(gateway) if format_.keeps_answers else ())]
 
 
 def _answering(gateway: exchange.Gateway, format_: Format) -> Any:
@@ -110,9 +115,10 @@ def _models(gateway: exchange.Gateway, created_s: int) -> Router:
         page = {"has_more": False, "first_id": first, "last_id": last}
         return {"object": "list", "data": [model(name) for name in offered]} | page
 
-    @get("/{name:str}", opt=needs("send"), include_in_schema=False)
+    @get("/{name:path}", opt=needs("send"), include_in_schema=False)
     async def show_model(name: FromPath[str]) -> Response[Json]:
-        """Show one of them."""
+        """Show one of them; names may have slashes in them."""
+        name = name.removeprefix("/")
         if name not in (offered := gateway.offered):
             fault = unknown_model(name, offered).fault
             return Response(error_body(fault), status_code=fault.status)

@@ -297,7 +297,6 @@ async def test_clients_of_tomorrow_are_served(served: Serve) -> None:
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
         ({"tools": [WEATHER, {"type": "code_execution_20260120", "name": "code_execution"}]}, "tools[1].type"),
         ({"tools": [{"name": "no schema"}]}, "tools[0].name"),
-        ({"top_k": 5}, "top_k"),
         ({"speed": "fast"}, "speed"),
         ({"container": "c"}, "container"),
         ({"mcp_servers": [{"type": "url", "url": "https://example.org"}]}, "mcp_servers"),

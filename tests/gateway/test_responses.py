@@ -1,4 +1,4 @@
-"""Responses through the gateway, by OpenAI's own SDK: the same call in the newer format, with nothing kept between."""
+"""Responses through the gateway, by OpenAI's own SDK: the same call in the newer format."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -37,7 +37,7 @@ async def test_answer_repeats_what_was_asked_and_counts_what_was_charged(served:
         assert (answer.instructions, answer.temperature, answer.max_output_tokens) == ("be brief", 0.5, 9)
         assert (answer.usage.input_tokens, answer.usage.output_tokens) == (4, 3)
         assert gateway.organism.usage.total.usage.total == gateway.provider.billed.total == 7
-        assert answer.store is False
+        assert answer.store is True
 
 
 async def test_stream_builds_up_the_same_response(served: Serve) -> None:
@@ -128,25 +128,22 @@ async def test_everything_that_is_asked_reaches_a_provider_of_the_same_format(se
         assert sent["tools"] == [WEATHER]
         assert sent["tool_choice"] == {"type": "function", "name": "weather"}
         assert sent["text"]["format"]["schema"] == schema
-        assert sent["reasoning"] == {"effort": "high"}
+        assert sent["reasoning"] == {"effort": "high", "summary": "auto"}
 
 
 @pytest.mark.parametrize(
     ("options", "param"),
     [
-        ({"store": True}, "store"),
         ({"background": True}, "background"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        ({"truncation": "auto"}, "truncation"),
         ({"top_logprobs": 2}, "top_logprobs"),
-        ({"include": ["message.output_text.logprobs"]}, "include[0]"),
         ({"service_tier": "flex"}, "service_tier"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"tools": [{"type": "telepathy"}]}, "tools[0].type"),
+        ({"tool_choice": {"type": "telepathy"}}, "tool_choice.type"),
+        ({"text": {"verbosity": "endless"}}, "text.verbosity"),
         ({"input": []}, "input"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
+        ({"input": [{"type": "telepathy_call", "id": "msg_1"}]}, "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]},
          "input[0].content[0].file_id"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0]"),
@@ -163,10 +160,11 @@ async def test_what_cannot_be_honoured_is_refused_by_name(served: Serve, options
         assert gateway.provider.requests == []
 
 
-async def test_nothing_can_be_fetched_later(served: Serve) -> None:
-    """Asking for a stored response is answered with 404: the key is right, there only is nothing."""
+async def test_what_was_not_to_be_stored_cannot_be_fetched_later(served: Serve) -> None:
+    """Asking for a response that was not to be stored is answered with 404: the key is right, there only is nothing."""
     async with served() as gateway:
-        answer = await gateway.client.responses.create(model="main", input="hi")
+        answer = await gateway.client.responses.create(model="main", input="hi", store=False)
+        assert answer.store is False
         with pytest.raises(openai.NotFoundError):
             await gateway.client.responses.retrieve(answer.id)
         with pytest.raises(openai.NotFoundError):

@@ -3,6 +3,8 @@
 Source: the reference of ``POST /v1/messages``.
 """
 
+from typing import ClassVar
+
 from organism.formats.anthropic_messages.server_answer import MessagesWriter, answered
 from organism.formats.anthropic_messages.server_errors import error_body
 from organism.formats.anthropic_messages.server_request import read_request
@@ -13,6 +15,8 @@ from organism.llm.answers import Completion
 
 class MessagesFormat:
     """Messages."""
+
+    keeps_answers: ClassVar[bool] = False
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.Format.read`."""

@@ -3,6 +3,8 @@
 Source: the reference of ``POST /v1/chat/completions``.
 """
 
+from typing import ClassVar
+
 from organism.formats.faults import Fault
 from organism.formats.openai_chat.server_answer import ChatWriter, answered
 from organism.formats.openai_chat.server_request import read_request
@@ -13,6 +15,8 @@ from organism.llm.answers import Completion
 
 class ChatFormat:
     """Chat completions."""
+
+    keeps_answers: ClassVar[bool] = False
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.Format.read`."""

@@ -4,7 +4,7 @@ Source: the reference of ``POST /v1/embeddings``.
 """
 
 from base64 import b64encode
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, ClassVar, Literal, NoReturn
 
 import msgspec
 
@@ -31,6 +31,8 @@ class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class EmbeddingsFormat:
     """Embeddings."""
+
+    keeps_answers: ClassVar[bool] = False
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.Format.read`."""

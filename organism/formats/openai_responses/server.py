@@ -3,6 +3,8 @@
 Source: the reference of ``POST /v1/responses``.
 """
 
+from typing import ClassVar
+
 from organism.formats.faults import Fault
 from organism.formats.openai_errors import error_body
 from organism.formats.openai_responses.server_answer import answered
@@ -14,6 +16,8 @@ from organism.llm.answers import Completion
 
 class ResponsesFormat:
     """Responses."""
+
+    keeps_answers: ClassVar[bool] = True
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.Format.read`."""

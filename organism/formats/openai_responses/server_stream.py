@@ -124,13 +124,15 @@ class ResponsesWriter:
         return data, item
 
     def _name(self, delta: str | ReasoningDelta | ToolCallDelta) -> str:
+        """Return the id of an item: the same as in the answer written whole, under which it is kept."""
+        place = sum(kind is type(delta) for kind, _ in self._items)
         match delta:
             case str():
                 return f"msg_{self._meta.id}"
             case ReasoningDelta():
-                return thought_name(self._meta, delta.place, delta.id, redacted=delta.redacted)
+                return thought_name(self._meta, place, delta.id, redacted=delta.redacted)
             case ToolCallDelta():
-                return f"fc_{self._meta.id}_{delta.place}"
+                return f"fc_{self._meta.id}_{place}"
 
     def _written(self, item: _Item) -> Json:
         """Return an item as it is so far."""

@@ -1,0 +1,132 @@
+"""Answers that a caller may refer to later, kept in the journal, bounded for each caller by number, size and age.
+
+What is kept may be large and is looked up by its id, so no start reads it; that it is there, whose it is and how large,
+is live state, so that the bounds hold across starts.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.journal import Drop, Journal, Keep, Pieces, Remember
+
+_KIND = "kept-answer"
+_PREFIX = f"{_KIND}:"
+
+KEPT_DAYS = 30
+"""As long as OpenAI keeps them."""
+
+ANSWERS_MAX = 1_000
+"""So many of one caller are kept; the one that nobody has referred to for the longest time goes first."""
+
+BYTES_MAX = 32 * 1024 * 1024
+"""So many bytes of one caller are kept, requests included."""
+
+_KEPT_NS = KEPT_DAYS * 24 * 3600 * NS_PER_S
+
+
+class KeptAnswer(msgspec.Struct, frozen=True, tag=True):
+    """What is known of a kept answer without reading it.
+
+    Attributes:
+        by: Whose it is.
+        size: Its bytes.
+        time_ns: When it was kept.
+        items: The ids of what is in it.
+    """
+
+    by: str
+    size: int
+    time_ns: int
+    items: tuple[str, ...] = ()
+
+
+class KeptAnswers:
+    """Keeps answers for their callers; nobody finds another's.
+
+    Args:
+        journal: Where they are kept.
+        now_ns: The present instant.
+    """
+
+    def __init__(self, journal: Journal, now_ns: Callable[[], int]) -> None:
+        self._journal = journal
+        self._now_ns = now_ns
+        self._answers: dict[str, OrderedDict[str, KeptAnswer]] = {}
+        self._bytes: dict[str, int] = {}
+        self._item_places: dict[tuple[str, str], str] = {}
+
+    def restore(self, pieces: Pieces) -> None:
+        """Take over what an earlier run has kept."""
+        for piece, kept in pieces.read(_KIND, KeptAnswer):
+            self._know(piece.key.removeprefix(_PREFIX), kept)
+
+    def keep(self, by: str, answer_id: str, items: Sequence[str], value: str) -> bool:
+        """Keep an answer; durable with the next commit. Returns whether there is room for it.
+
+        Args:
+            by: Whose it is.
+            answer_id: Its id, unique among all.
+            items: The ids of what is in it.
+            value: What is kept.
+        """
+        size = len(value.encode())
+        if size > BYTES_MAX or not self._journal.has_room:
+            return False
+        kept = KeptAnswer(by, size, self._now_ns(), tuple(items))
+        self._know(answer_id, kept)
+        until_ns = kept.time_ns + _KEPT_NS
+        self._journal.append(Remember(key=_PREFIX + answer_id, value=value, time_ns=kept.time_ns, until_ns=until_ns))
+        self._journal.append(Keep(_PREFIX + answer_id, "", kept))
+        for gone in list(self._beyond_bounds(by)):
+            self.drop(by, gone)
+        return True
+
+    async def find(self, by: str, answer_id: str) -> str | None:
+        """Return what is kept under an id; ``None`` if nothing is, or it is another's.
+
+        Raises:
+            JournalError: If it cannot be read.
+        """
+        mine = self._answers.get(by, OrderedDict())
+        kept = mine.get(answer_id)
+        if kept is None or self._is_old(kept):
+            return None
+        mine.move_to_end(answer_id)
+        return await self._journal.remembered(_PREFIX + answer_id) or None
+
+    def place_of(self, by: str, item_id: str) -> str | None:
+        """Return the id of the newest answer that has an item of that id."""
+        return self._item_places.get((by, item_id))
+
+    def drop(self, by: str, answer_id: str) -> bool:
+        """Forget an answer; durable with the next commit. Returns whether it was there."""
+        kept = self._answers.get(by, OrderedDict()).pop(answer_id, None)
+        if kept is None:
+            return False
+        self._bytes[by] -= kept.size
+        for item in kept.items:
+            if self._item_places.get((by, item)) == answer_id:
+                del self._item_places[by, item]
+        now_ns = self._now_ns()
+        self._journal.append(Remember(key=_PREFIX + answer_id, time_ns=now_ns, until_ns=now_ns))
+        self._journal.append(Drop(_PREFIX + answer_id, ""))
+        return True
+
+    def _know(self, answer_id: str, kept: KeptAnswer) -> None:
+        self._answers.setdefault(kept.by, OrderedDict())[answer_id] = kept
+        self._bytes[kept.by] = self._bytes.get(kept.by, 0) + kept.size
+        self._item_places.update({(kept.by, item): answer_id for item in kept.items})
+
+    def _beyond_bounds(self, by: str) -> Iterator[str]:
+        """Yield what must go: what is too old, then what was used least lately until the rest fits."""
+        count, size = len(self._answers[by]), self._bytes[by]
+        for answer_id, kept in self._answers[by].items():
+            if count > ANSWERS_MAX or size > BYTES_MAX or self._is_old(kept):
+                count, size = count - 1, size - kept.size
+                yield answer_id
+
+    def _is_old(self, kept: KeptAnswer) -> bool:
+        return self._now_ns() - kept.time_ns > _KEPT_NS

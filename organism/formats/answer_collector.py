@@ -1,6 +1,7 @@
 """An answer while its pieces come in, whatever format they come in. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -10,7 +11,7 @@ from organism.formats.reasons import FinishReason, gravest, is_whole, reason_of
 from organism.formats.tool_calls import Piece, Place, ToolCallCollector
 from organism.formats.usage_history import UsageHistory
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, DeltaSink, ReasoningDelta
+from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, UsageDelta
 from organism.llm.requests import CompletionRequest, Reasoning, ToolCall, VendorItem
 
 BROKE_OFF = "the answer broke off in the middle"
@@ -37,7 +38,7 @@ class AnswerCollector:
     """
 
     def __init__(
-        self, request: CompletionRequest, on_text: DeltaSink | None = None, usage: UsageHistory | None = None
+        self, request: CompletionRequest, on_text: ProviderSink | None = None, usage: UsageHistory | None = None
     ) -> None:
         self.model = request.model
         self.service_tier = ""
@@ -142,6 +143,15 @@ class AnswerCollector:
         thought.id = thought.id or thought_id
         thought.redacted = thought.redacted or redacted
         thought.extra = {**thought.extra, **(extra or {})}
+
+    def show_usage(self, counting: Counting) -> None:
+        """Hand on what has been counted so far, for the case that the answer is cut short."""
+        said, _ = self.usage.merged()
+        if self._on_text is None or not said:
+            return
+        with suppress(UsageError):  # it is said again at the end, and told then
+            if (read := counted(said, counting)) is not None:
+                self._on_text(UsageDelta(read.usage))
 
     def keep(self, extra: Json) -> None:
         """Keep a vendor's own fields of the message, which must come back with it."""

@@ -48,6 +48,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         dimensions: What it calls the wanted length of a vector.
         call_ids: Which ids of calls it takes.
         vectors: In which form it gives vectors: base64 where it is known to, else as numbers, which all do.
+        stops_when_closed: Whether it is known to stop working, and billing, when a stream is closed.
         key_header: Where it takes its key: as a bearer, or in a header of its own.
         tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
     """
@@ -77,6 +78,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     call_ids: IdRule = ANY_ID
     vectors: Literal["base64", "float"] = "float"
     key_header: Literal["authorization", "api-key"] = "authorization"
+    stops_when_closed: bool = False
     tool_tokens: int = 600
 
 
@@ -112,6 +114,7 @@ reasoning too: Moonshot's, Zhipu's and DeepSeek's models think on with it, or re
 
 VENDORS: dict[str, Vendor] = {
     "openai": Vendor(
+        stops_when_closed=True,
         base_url="https://api.openai.com/v1",
         key="OPENAI_API_KEY",
         prices_as="openai",
@@ -120,6 +123,7 @@ VENDORS: dict[str, Vendor] = {
         images=_OPENAI_IMAGES,
     ),
     "azure": Vendor(
+        stops_when_closed=True,
         base_url=None,
         key="AZURE_OPENAI_API_KEY",
         prices_as="azure",
@@ -167,6 +171,7 @@ VENDORS: dict[str, Vendor] = {
         images=(ImageRule(most=4_160),),  # 64 x 64 patches and an end for each row; newer models have 55 x 55
     ),
     "openrouter": Vendor(
+        stops_when_closed=True,
         base_url="https://openrouter.ai/api/v1",
         key="OPENROUTER_API_KEY",
         prices_as="openrouter",
@@ -186,9 +191,20 @@ VENDORS: dict[str, Vendor] = {
         # side, from 256 to 768 pixels: 24 of them for 3,072 x 385. Gemini 3 takes at most 2,240.
         images=(ImageRule(most=6_192),),
     ),
-    "ollama": Vendor(base_url="http://127.0.0.1:11434/v1", key=None, prices_as="local", top_k=True),
-    "vllm": Vendor(base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local", top_k=True),
-    "llamacpp": Vendor(base_url="http://127.0.0.1:8080/v1", key=None, prices_as="local", vectors="base64", top_k=True),
+    "ollama": Vendor(
+        stops_when_closed=True, base_url="http://127.0.0.1:11434/v1", key=None, prices_as="local", top_k=True
+    ),
+    "vllm": Vendor(
+        stops_when_closed=True, base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local", top_k=True
+    ),
+    "llamacpp": Vendor(
+        stops_when_closed=True,
+        base_url="http://127.0.0.1:8080/v1",
+        key=None,
+        prices_as="local",
+        vectors="base64",
+        top_k=True,
+    ),
 }
 
 

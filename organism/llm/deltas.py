@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from organism.amounts import TokenUsage
 from organism.error_text import shown
 from organism.errors import ConfigError
 from organism.llm.answers import Completion
@@ -53,6 +54,20 @@ Delta = str | ReasoningDelta | ToolCallDelta | VendorItem
 DeltaSink = Callable[[Delta], object]
 """Called with each piece as it arrives. Must not block, nor return something to await; what it raises is the caller's
 own error: it ends the call for its caller, and the attempt is charged what it really costs."""
+
+
+class UsageDelta(msgspec.Struct, frozen=True):
+    """What a provider has counted before the end of an answer: a lower bound, and all there is if it is cut short.
+
+    Attributes:
+        usage: The count so far.
+    """
+
+    usage: TokenUsage
+
+
+ProviderSink = Callable[[Delta | UsageDelta], object]
+"""What an adapter hands pieces to: to the router, which passes on what its caller can use."""
 
 
 def text_only(on_text: Callable[[str], object] | None) -> DeltaSink | None:

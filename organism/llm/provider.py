@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink
+from organism.llm.deltas import ProviderSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.requests import CompletionRequest
 
@@ -49,14 +49,18 @@ class Provider(Protocol):
         """
         ...
 
-    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt.
 
         The router bounds the time by cancelling; an adapter needs no deadline of its own. With ``on_text`` the
         answer is streamed and each piece of it handed over as it arrives: text as it is, thoughts and calls of tools
         as :mod:`organism.llm.deltas` has them. An adapter that has nothing to show of them hands over an empty text
         instead: a sign of life, which keeps the attempt from being given up as silent. What carries no part of the
-        answer (pings, comments, single bytes) is no sign of life.
+        answer (pings, comments, single bytes) is no sign of life. What the provider counts before the end it hands over
+        as a :class:`~organism.llm.deltas.UsageDelta`.
+
+        An adapter may have an attribute ``stops_when_closed``: whether its provider stops working, and billing, when a
+        streamed answer is no longer listened to. A cancelled call is then closed at once and charged what was seen.
 
         Raises:
             RejectedError: No work was done and nothing was billed.

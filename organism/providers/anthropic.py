@@ -9,7 +9,7 @@ from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, encode, untaken
 from organism.formats.attachments import AttachmentBounds, extra_tokens
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink
+from organism.llm.deltas import ProviderSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
@@ -58,6 +58,11 @@ class AnthropicProvider:
         self._server = HTTPServer(name, address, headers, connection)
         self._bounds = bounds or AttachmentBounds()
 
+    @property
+    def stops_when_closed(self) -> bool:
+        """Whether a closed stream is billed no further: in this format it is, as far as is known of its servers."""
+        return True
+
     def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
         if isinstance(request, CompletionRequest) and (what := untaken(request)) is not None:
@@ -65,7 +70,7 @@ class AnthropicProvider:
         published = IMAGES if self._own else ()
         return extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
 
-    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = encode(request, stream=on_text is not None, holds_to_schemas=self._own)
         decoder = AnswerDecoder(self.name, MessagesReader(request, on_text))

@@ -27,7 +27,7 @@ from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_embeddings import client as embeddings
 from organism.formats.vendors import VENDORS
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink
+from organism.llm.deltas import ProviderSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, ImagePart
@@ -96,7 +96,7 @@ class LocalProvider:
             raise UnsupportedError(self.name, "images")
         return extra_tokens(request, self.name, AttachmentBounds(), tool_tokens=_VENDOR.tool_tokens)
 
-    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = chat_request.encode(request, _VENDOR, stream=on_text is not None)
         decoder = AnswerDecoder(self.name, ChatReader(request, _VENDOR, on_text))

@@ -15,7 +15,7 @@ from organism.formats.openai_responses.answer import ResponsesReader
 from organism.formats.openai_responses.native_tools import server_tool_tokens
 from organism.formats.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink
+from organism.llm.deltas import ProviderSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
@@ -68,6 +68,11 @@ class OpenAIProvider:
         self._api = api
         self._bounds = bounds or AttachmentBounds()
 
+    @property
+    def stops_when_closed(self) -> bool:
+        """Whether the server is known to stop working, and billing, when a stream is closed."""
+        return self.vendor.stops_when_closed
+
     def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
         vendor = self.vendor
@@ -83,7 +88,7 @@ class OpenAIProvider:
             return responses_request.untaken(request)
         return chat_request.untaken(request, self.vendor)
 
-    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         if self._api == "responses":
             return await self._respond(request, on_text)
@@ -94,13 +99,13 @@ class OpenAIProvider:
         async with self._server.posted("/embeddings", embeddings.encode(request, self.vendor)) as response:
             return embeddings.decode(await response.read(), self.vendor, self.name, request)
 
-    async def _chat(self, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
+    async def _chat(self, request: CompletionRequest, on_text: ProviderSink | None) -> Completion:
         body = chat_request.encode(request, self.vendor, stream=on_text is not None)
         decoder = AnswerDecoder(self.name, ChatReader(request, self.vendor, on_text))
         async with self._server.posted("/chat/completions", body) as response:
             return await response.answer(decoder)
 
-    async def _respond(self, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
+    async def _respond(self, request: CompletionRequest, on_text: ProviderSink | None) -> Completion:
         body = responses_request.encode(request, stream=on_text is not None)
         decoder = AnswerDecoder(self.name, ResponsesReader(request, self.vendor, on_text))
         async with self._server.posted("/responses", body) as response:

@@ -15,7 +15,7 @@ import msgspec
 from organism.amounts import TokenUsage
 from organism.errors import OrganismError, ProviderError, RejectedError
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink, ReasoningDelta
+from organism.llm.deltas import ProviderSink, ReasoningDelta
 from organism.llm.embeddings import EmbeddingRequest, Embeddings, pack
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, Reasoning, ToolCall
@@ -113,7 +113,7 @@ class ScriptedProvider:
             return request.tokens
         return ATTACHMENT_TOKENS * sum(1 for _ in request.attachments())
 
-    async def complete(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`.
 
         Raises:
@@ -181,7 +181,7 @@ class ScriptedProvider:
             raise ScriptExhaustedError(self._answer_count)
         return ScriptedAnswer(text=found) if isinstance(found, str) else found
 
-    async def _speak(self, words: list[str], latency_s: float, on_text: DeltaSink | None) -> None:
+    async def _speak(self, words: list[str], latency_s: float, on_text: ProviderSink | None) -> None:
         """Take the time the answer takes, handing over a word at a time if somebody listens."""
         if on_text is None or not words:
             await anyio.sleep(latency_s)

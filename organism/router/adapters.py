@@ -106,3 +106,11 @@ def _warm_up_of(provider: Provider) -> Callable[[], object] | None:
     except BaseException:  # noqa: BLE001 - a stranger's `__getattr__` may raise anything
         return None
     return found if callable(found) else None
+
+
+def stops_when_closed(provider: object) -> bool:
+    """Whether an adapter says that its provider stops working, and billing, when a stream is closed."""
+    try:
+        return getattr(provider, "stops_when_closed", False) is True
+    except BaseException:  # noqa: BLE001 - a stranger's attribute may raise anything
+        return False

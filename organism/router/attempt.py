@@ -26,14 +26,15 @@ from organism.foreign import ForeignTask, encodable, failure_of
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, DeltaSink, ReasoningDelta, ToolCallDelta
+from organism.llm.deltas import Delta, DeltaSink, ProviderSink, ReasoningDelta, ToolCallDelta, UsageDelta
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.pricing.service_tiers import at_tier
-from organism.router.adapters import Adapters
+from organism.router.adapters import Adapters, stops_when_closed
 from organism.router.checked_answers import checked_answer, checked_failure
 from organism.router.circuit import Health
+from organism.router.cut_short import CutShort
 from organism.router.gate import Passage
 from organism.router.partial_usage import completed_usage, is_hidden, missing_sides
 from organism.router.plan import Route
@@ -103,6 +104,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         done: Set once its caller need not wait any more: it is resolved, or the caller's own ``on_text`` has failed.
         result: The answer, or why there is none.
         abandoned: Whether its caller has gone.
+        cut_short: What has come, where the provider stops working when its stream is closed.
         listener_error: What ``on_text`` has failed with: the caller's own error, and none of the provider's.
     """
 
@@ -125,19 +127,26 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     result: Answer | ProviderError | None = None
     abandoned: bool = False
     listener_error: BaseException | None = None
+    cut_short: CutShort | None = None
+    _closing: bool = False
     _latest: float = math.inf
     _heard: bool = False
     _over: bool = False
     _thread: int = 0
 
     def drain(self, within_s: float) -> None:
-        """Let go of the caller: read on silently for the real usage, but not for long."""
+        """Let go of the caller: read on silently for the real usage, but not for long.
+
+        Where what has come tells what was billed, and closing the stream ends the bill, it is closed at once.
+        """
         self.on_text = None
         self.abandoned = True
+        if self.cut_short is not None and self.cut_short.is_countable:
+            self._closing, within_s = True, 0.0
         self._latest = min(self._latest, anyio.current_time() + within_s)
         self.scope.deadline = min(self.scope.deadline, self._latest)
 
-    def pass_on(self, piece: Delta) -> None:
+    def pass_on(self, piece: Delta | UsageDelta) -> None:
         """Take a piece of the answer, which is a sign of life, and hand it to whoever still listens.
 
         Raises:
@@ -148,6 +157,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         if get_ident() != self._thread:
             raise RuntimeError("on_text must be called in the event loop's own thread")
         if self._over:
+            return
+        if self.cut_short is not None:
+            self.cut_short.add(piece)
+        if isinstance(piece, UsageDelta):
             return
         self._heard = True
         self._allow(self.between_tokens_s)
@@ -171,6 +184,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         begun_s = anyio.current_time()
         self._thread = get_ident()
         sink = self.pass_on if self.on_text is not None else None
+        if sink is not None and stops_when_closed(provider):
+            self.cut_short = CutShort(self.request)
         longest_s = self.timeout_s if sink is None else self.stream_timeout_s
         self._latest = min(self._latest, begun_s + longest_s, self.deadline_s)
         self._allow(self.first_token_s if sink is not None else None)
@@ -183,7 +198,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._over = True
         self.result = self._result_of(work, self._what_was_late(begun_s) if not in_time else None)
 
-    def _ask(self, provider: Provider, sink: DeltaSink | None) -> Awaitable[Answer]:
+    def _ask(self, provider: Provider, sink: ProviderSink | None) -> Awaitable[Answer]:
         if isinstance(self.request, EmbeddingRequest):
             return provider.embed(self.request)
         return provider.complete(self.request, sink)
@@ -246,9 +261,23 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
                 except Exception as error:  # noqa: BLE001 - whatever is odd about an answer, its hold covers it
                     return self._whole_hold("disputed", f"its cost cannot be worked out: {describe(error)}")
             case ProviderError() as error:
-                return self._whole_hold("worst_case", str(error))
+                return self._charge_cut() if self._closing else self._whole_hold("worst_case", str(error))
             case None:
                 return self._whole_hold("worst_case", "the exchange was cut off")
+
+    def _charge_cut(self) -> Charge:
+        """Charge what has come of an answer that was closed when its caller went."""
+        if self.cut_short is None:
+            raise AssertionError("nothing is closed that cannot be counted")
+        usage = self.cut_short.usage(self.record.input_tokens, self.held.output_cap)
+        return Charge(
+            outcome="estimated",
+            usage=usage,
+            cost_nanousd=cost_nanousd(self.rates, usage) if self.rates is not None else None,
+            price_source=self.rates.source if self.rates is not None else None,
+            error="closed by its caller in the middle of the answer",
+            rates=self.rates,
+        )
 
     def _charge_answer(self, answer: Answer, prices: Prices) -> Charge:
         if answer.usage_error is not None:
@@ -299,7 +328,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         )
 
 
-def _checked(piece: Delta) -> Delta:
+def _checked(piece: Delta | UsageDelta) -> Delta | UsageDelta:
     """Return a piece whose texts every encoding takes.
 
     Raises:
@@ -312,5 +341,7 @@ def _checked(piece: Delta) -> Delta:
             return replace(piece, text=encodable(text), signature=encodable(seal), id=encodable(name))
         case ToolCallDelta(id=str(call_id), name=str(name), arguments=str(written), place=int()):
             return replace(piece, id=encodable(call_id), name=encodable(name), arguments=encodable(written))
+        case UsageDelta(usage=TokenUsage()):
+            return piece
         case _:
             raise TypeError(f"on_text takes a piece of the answer, not {shown(piece)}")

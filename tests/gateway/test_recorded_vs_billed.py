@@ -10,7 +10,7 @@ import pytest
 
 from organism.router.call import RouterSettings
 from organism.router.circuit import CircuitSettings
-from organism.router.provider_settings import ProviderSettings
+from organism.router.provider_settings import ProviderSettings, Timeouts
 from organism.testing import HTTPStep
 from tests.gateway.conftest import KEY
 from tests.router.test_recorded_vs_billed import FAULTS
@@ -39,7 +39,8 @@ async def vectors(gateway: Any, _client: anthropic.AsyncAnthropic) -> None:
 async def test_recorded_is_at_least_billed_call_by_call(served: Serve, ask: Ask) -> None:
     """Each of the faults in turn, by the official SDKs: no call is free that is billed, and nothing stays held."""
     steps = [*FAULTS, HTTPStep(text="and it goes on")]
-    never_rests = {"double": ProviderSettings(circuit=CircuitSettings(failures=1000))}
+    circuit = CircuitSettings(failures=1000)
+    never_rests = {"double": ProviderSettings(circuit=circuit, timeouts=Timeouts(call_s=0.3))}
     settings = RouterSettings(timeout_s=0.3, attempts=1, providers=never_rests)
     async with served(steps, router=settings) as gateway:
         url = str(gateway.http.base_url).rstrip("/")

@@ -15,6 +15,7 @@ from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.router.call import RouterSettings
 from organism.router.provider import ToolCall
+from organism.router.provider_settings import ProviderSettings, Timeouts
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.usage.events import UsageEvent
 
@@ -112,7 +113,11 @@ async def one_call(kind: str, how: str, step: HTTPStep, timeout_s: float = 0.3) 
             providers={"p": adapter},
             limits=Limits(tokens=100_000, cost_nanousd=10_000_000_000),
             prices=book,
-            router=RouterSettings(timeout_s=timeout_s, attempts=1),
+            router=RouterSettings(
+                timeout_s=timeout_s,
+                attempts=1,
+                providers={"p": ProviderSettings(timeouts=Timeouts(call_s=timeout_s))},
+            ),
         )
         events: list[UsageEvent] = []
         organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]

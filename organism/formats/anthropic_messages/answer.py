@@ -11,7 +11,7 @@ from organism.formats.counts import MESSAGES_COUNTING
 from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.tool_calls import Piece
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink
+from organism.llm.deltas import ProviderSink
 from organism.llm.requests import CompletionRequest
 
 
@@ -23,7 +23,7 @@ class MessagesReader:
         on_text: Told each piece.
     """
 
-    def __init__(self, request: CompletionRequest, on_text: DeltaSink | None = None) -> None:
+    def __init__(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> None:
         self._answer = AnswerCollector(request, on_text)
         self._blocks: list[str] = []
         self._open: dict[int, int] = {}
@@ -76,6 +76,7 @@ class MessagesReader:
                 self.is_started = True
                 message = value.get("message")
                 self._read_head(message if isinstance(message, dict) else value)
+                self._answer.show_usage(MESSAGES_COUNTING)
             case "content_block_start":
                 self._open_block(value.get("index"), value.get("content_block"))
             case "content_block_delta":

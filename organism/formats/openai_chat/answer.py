@@ -16,7 +16,7 @@ from organism.formats.tool_calls import Piece
 from organism.formats.usage_history import UsageHistory
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, DeltaSink
+from organism.llm.deltas import Delta, ProviderSink, UsageDelta
 from organism.llm.requests import CompletionRequest
 
 OLD_CALL = "function_call"
@@ -32,7 +32,7 @@ class ChatReader:
         on_text: Told each piece.
     """
 
-    def __init__(self, request: CompletionRequest, vendor: Vendor, on_text: DeltaSink | None = None) -> None:
+    def __init__(self, request: CompletionRequest, vendor: Vendor, on_text: ProviderSink | None = None) -> None:
         self._request = request
         self._vendor = vendor
         self._on_text = on_text
@@ -111,7 +111,7 @@ class ChatReader:
             self._read_message(answer, message, choice, has_deltas=index in self._streamed)
         answer.end(choice.get("finish_reason") or choice.get("native_finish_reason"))
 
-    def _hear_nothing(self, _piece: Delta) -> None:
+    def _hear_nothing(self, _piece: Delta | UsageDelta) -> None:
         if self._on_text is not None:
             self._on_text("")
 

@@ -19,7 +19,7 @@ from organism.formats.openai_responses.native_tools import CallNames, arguments_
 from organism.formats.tool_calls import Piece
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink
+from organism.llm.deltas import ProviderSink
 from organism.llm.requests import CompletionRequest, VendorItem
 
 _LAST = frozenset(
@@ -49,7 +49,7 @@ class ResponsesReader:
         on_text: Told each piece.
     """
 
-    def __init__(self, request: CompletionRequest, vendor: Vendor, on_text: DeltaSink | None = None) -> None:
+    def __init__(self, request: CompletionRequest, vendor: Vendor, on_text: ProviderSink | None = None) -> None:
         self._vendor = vendor
         self._on_text = on_text
         self._answer = AnswerCollector(request, on_text)

@@ -68,6 +68,7 @@ def build_provider(
                     section.base_url,
                     bounds=_bounds(section),
                     connection=connection_of(loaded.folder, section, environment),
+                    structured_outputs=section.structured_outputs,
                 )
             case ScriptedProviderSection():
                 from organism.providers.scripted import ScriptedProvider

@@ -132,6 +132,11 @@ class LlamaCppProviderSection(OpenAIProviderSection, frozen=True, kw_only=True, 
 class AnthropicProviderSection(ServerSection, frozen=True, kw_only=True, tag_field="type", tag="anthropic"):
     """Anthropic, or any server that speaks its messages; needs the extra 'anthropic'."""
 
+    structured_outputs: Annotated[
+        bool | None,
+        Meta(description="whether it holds answers to JSON Schemas; only Anthropic's own is taken to unless given"),
+    ] = None
+
 
 class ScriptedProviderSection(ServedSection, frozen=True, kw_only=True, tag_field="type", tag="scripted"):
     """A double that answers from a list, for trying things out without a model."""

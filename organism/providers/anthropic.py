@@ -30,6 +30,8 @@ class AnthropicProvider:
         base_url: The server, as people paste it; Anthropic's own unless given.
         bounds: What the user vouches for of images and files.
         connection: How the server is reached.
+        structured_outputs: Whether the user vouches that the server holds answers and calls to JSON Schemas;
+            Anthropic's own does, another is asked in words, unless given.
 
     Raises:
         MissingExtraError: If the HTTP client is not installed.
@@ -44,6 +46,7 @@ class AnthropicProvider:
         *,
         bounds: AttachmentBounds | None = None,
         connection: Connection | None = None,
+        structured_outputs: bool | None = None,
     ) -> None:
         if importlib.util.find_spec("httpx2") is None:
             raise MissingExtraError("provider type 'anthropic'", "anthropic")
@@ -52,7 +55,9 @@ class AnthropicProvider:
             address = address_of(base_url or BASE_URL, "messages")
         except AddressError as error:
             raise ConfigError(f"base_url: {error}") from None
-        self._own = base_url is None or is_own(base_url, "messages", BASE_URL)
+        self._own = self._holds_to_schemas = base_url is None or is_own(base_url, "messages", BASE_URL)
+        if structured_outputs is not None:
+            self._holds_to_schemas = structured_outputs
         self._api_key = key = header_secret(f"the API key of provider {name!r}", api_key)
         headers = {"x-api-key": key, "anthropic-version": _VERSION}
         self._server = HTTPServer(name, address, headers, connection)
@@ -72,7 +77,7 @@ class AnthropicProvider:
 
     async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
-        body = encode(request, stream=on_text is not None, holds_to_schemas=self._own)
+        body = encode(request, stream=on_text is not None, holds_to_schemas=self._holds_to_schemas)
         decoder = AnswerDecoder(self.name, MessagesReader(request, on_text))
         async with self._server.posted("/v1/messages", body) as response:
             return await response.answer(decoder)

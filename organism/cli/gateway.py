@@ -2,12 +2,14 @@
 
 from hashlib import sha256
 
+from msgspec.structs import replace
+
 from organism.amounts import Limits
-from organism.config.build import thread_limits
-from organism.config.load import LoadedConfig
+from organism.config.build import budget_plan, thread_limits
+from organism.config.load import THREAD_TOKENS, LoadedConfig
 from organism.config.schema_gateway import GatewayKeySection
 from organism.config.schema_limits import ThreadLimitsSection
-from organism.gateway.settings import Key, Settings
+from organism.gateway.settings import DEFAULT_TOKENS, Key, Settings
 
 
 def gateway_settings(loaded: LoadedConfig) -> Settings | None:
@@ -23,11 +25,21 @@ def gateway_settings(loaded: LoadedConfig) -> Settings | None:
         models=tuple(section.models),
         keys=_keys(loaded, section.keys),
         tokens=section.tokens,
-        limits=_limits(section.limits),
+        limits=_limits(section.limits) or _default_limits(loaded),
         max_output_tokens=section.max_output_tokens,
         inject_note=section.inject_note,
         threads=section.threads,
     )
+
+
+def _default_limits(loaded: LoadedConfig) -> Limits | None:
+    """Return the limits of a thread where the gateway has none: a session of a program is no conversation of agents.
+
+    A coding agent sends 30,000 tokens with each of its calls, so the usual default would end it after three.
+    """
+    if any(path in loaded.lines for path in THREAD_TOKENS):
+        return None
+    return replace(budget_plan(loaded.config).thread, tokens=DEFAULT_TOKENS)
 
 
 def _keys(loaded: LoadedConfig, sections: dict[str, GatewayKeySection]) -> tuple[Key, ...]:

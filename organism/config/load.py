@@ -213,6 +213,14 @@ def _check_unpriced(loaded: LoadedConfig) -> None:
             loaded.fail("what is assumed holds always; leave 'since' out", *at, "since")
 
 
+THREAD_TOKENS: tuple[Path_, ...] = (
+    ("max_tokens_per_thread",),
+    ("limits", "max_tokens_per_thread"),
+    ("limits", "thread", "tokens"),
+)
+"""Where the tokens of a thread may be written."""
+
+
 def _check_limits(loaded: LoadedConfig) -> None:
     config = loaded.config
     keys = config.gateway.keys if config.gateway is not None else {}
@@ -222,11 +230,7 @@ def _check_limits(loaded: LoadedConfig) -> None:
         _known(loaded, name, config.llm.models, "model", "limits", "models", name)
     for name in config.limits.providers:
         _known(loaded, name, config.llm.providers, "provider", "limits", "providers", name)
-    given: list[Path_] = [
-        path
-        for path in (("max_tokens_per_thread",), ("limits", "max_tokens_per_thread"), ("limits", "thread", "tokens"))
-        if path in loaded.lines
-    ]
+    given: list[Path_] = [path for path in THREAD_TOKENS if path in loaded.lines]
     if len(given) > 1:
         first = ".".join(map(str, given[0]))
         loaded.fail(f"says again what {first!r} on line {loaded.lines[given[0]]} says; keep one", *given[1])

@@ -33,7 +33,8 @@ class GatewaySection(Section, frozen=True, kw_only=True):
     keys: Annotated[dict[str, GatewayKeySection], Meta(description="API keys by name")] = {}
     tokens: Annotated[bool, Meta(description="whether the daemon's tokens with the scope 'send' are keys too")] = True
     limits: Annotated[
-        ThreadLimitsSection | None, Meta(description="of each thread it opens; limits.thread unless given")
+        ThreadLimitsSection | None,
+        Meta(description="of each thread it opens; limits.thread unless given, with 5,000,000 tokens by default"),
     ] = None
     max_output_tokens: Annotated[Positive, Meta(description="the cap of an answer whose request has none")] = 4096
     inject_note: Annotated[

@@ -7,6 +7,9 @@ from organism.amounts import Limits
 DEFAULT_OUTPUT_TOKENS = 4096
 """The cap of an answer whose request has none; what is left of the budget caps it too."""
 
+DEFAULT_TOKENS = 5_000_000
+"""The limit of a thread that the gateway opens where no configuration says one: some hours of a coding agent."""
+
 DEFAULT_THREADS = 1000
 """So many open threads one key may have named itself, unless more are allowed."""
 

@@ -289,6 +289,8 @@ class LLMRouter:
         self, setup: Setup, call: Call, attempt: Attempt, on_text: DeltaSink | None
     ) -> Answer | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
+        # From here on: a thread whose handler has left this call behind must not close its budget over the hold.
+        self._open.setdefault(call.spender.thread_id, set()).add(attempt)
         try:
             await attempt.passage.enter(attempt.record.input_tokens + attempt.held.output_cap, attempt.deadline_s)
             self._registry.dispatch(attempt.held.hold_id)
@@ -298,12 +300,12 @@ class LLMRouter:
         except BaseException as error:
             self._registry.release(attempt.held.hold_id)  # nothing has left yet
             attempt.passage.leave(tokens=0)
+            self._forget(attempt)
             if isinstance(error, RejectedError):
                 return error
             raise
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
-        self._open.setdefault(call.spender.thread_id, set()).add(attempt)
         self._tasks.start_soon(self._perform, setup, call, attempt)
         try:
             await attempt.done.wait()

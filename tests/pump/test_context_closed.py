@@ -14,6 +14,9 @@ import pytest
 from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.agents.agent import Agent
 from organism.errors import ConfigError, ContextClosedError
+from organism.router.call import RouterSettings
+from organism.router.provider_settings import ProviderSettings
+from organism.router.rate_limit import RateLimits
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, SequentialIds, VirtualClock, run
 
@@ -166,6 +169,77 @@ def test_a_call_that_is_under_way_when_its_handler_ends_is_cut_short(
             await asyncio.wait(tasks) if tasks else await anyio.sleep(1)
             await asyncio.wait(tasks, timeout=60)
             assert isinstance(tasks[0].exception(), ContextClosedError)
+
+    run(main)
+
+
+def call_for(model: str) -> Callable[[Context], Awaitable[Any]]:
+    return lambda ctx: ctx.llm.complete("late", model=model, max_output_tokens=20)
+
+
+STAGES = {
+    "provider's place": call_for("busy"),
+    "rate limit": call_for("slow"),
+    "commit": call_for("m"),
+    "exchange": call_for("hanging"),
+    "thread's place": call_for("m"),
+    "budget": call_for("m"),
+}
+
+
+class HangingProvider(ScriptedProvider):
+    """Answers after five seconds."""
+
+    async def complete(self, request: Any, on_text: Any = None) -> Any:
+        await anyio.sleep(5)
+        return await super().complete(request, on_text)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_call_left_behind_at_any_stage_lets_its_thread_end(stage: str, tmp_path: Path) -> None:
+    """Wherever a model call waits when its handler ends, its hold is resolved before the thread's budget is closed."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    @agent(name="a")
+    async def a(message: Text, ctx: Context) -> Text:
+        loop = asyncio.get_running_loop()
+        before = {"provider's place": ["busy"], "rate limit": ["slow"]}.get(stage, [])
+        before += ["hanging"] * {"thread's place": 8, "budget": 2}.get(stage, 0)
+        tasks.extend(loop.create_task(call_for(model)(ctx)) for model in before)  # type: ignore[arg-type]
+        await anyio.sleep(0.01)
+        tasks.append(loop.create_task(STAGES[stage](ctx)))  # type: ignore[arg-type]
+        for _ in range(3 if stage == "commit" else 50):
+            await asyncio.sleep(0)
+        return Text("on")
+
+    async def main() -> None:
+        names = {"m": "s", "busy": "one", "slow": "limited", "hanging": "hanging"}
+        it = Organism(
+            [a, b],
+            models={model: f"{provider}/x" for model, provider in names.items()},
+            providers={name: HangingProvider(["hi"] * 20, name=name) for name in names.values()},
+            limits=Limits(tokens=150 if stage == "budget" else 50_000),
+            clock=VirtualClock(),
+            ids=SequentialIds(),
+            provider_kinds=dict.fromkeys(names.values(), "local"),
+            journal=SqliteJournal(tmp_path / "j.db"),
+            bounds=Bounds(attempts=1),
+            router=RouterSettings(
+                providers={
+                    "one": ProviderSettings(concurrency=1),
+                    "limited": ProviderSettings(rates=RateLimits(requests=1)),
+                }
+            ),
+        )
+        async with it:
+            with anyio.fail_after(300):
+                result = await it.run("x", to="a")
+            assert result.outcome == "completed"
+            assert result.budget.held.tokens == 0
+            await asyncio.wait(tasks)
+            assert {type(task.exception()) for task in tasks} == {ContextClosedError}
+            assert it.statistics().threads == 0
+            assert (await it.run("x", to="b")).outcome == "completed"
 
     run(main)
 

@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from organism.amounts import NS_PER_S
+from organism.api.encodings import PLAIN, OversizeError, UnreadableError, unpacked
 from organism.api.problems import MEDIA_TYPE, Problem
 from organism.api.structure import deeper_than, more_values_than
 from organism.api.tokens import Caller
@@ -157,8 +158,10 @@ class Gate:
         )
         if problem is None:
             # What everybody may ask for needs no body. Waiting for one would let a stranger hold a connection.
-            body = await _whole_body(receive, rule.bounds) if rule.authenticate is not None else b""
+            body = await _whole_body(receive, rule.bounds, headers) if rule.authenticate is not None else b""
             if not isinstance(body, Problem):
+                if headers.get("content-encoding", "") not in PLAIN:
+                    scope = _as_plain(scope)
                 await self._app(scope, _replay(body, receive), guarded)
                 return
             problem = body
@@ -246,8 +249,8 @@ def _unwanted_body(headers: Headers) -> Problem | None:
     return Problem(status=413, code="no_body_here", title="no body is taken here", detail=detail)
 
 
-async def _whole_body(receive: Receive, bounds: Bounds) -> bytes | Problem:
-    """Receive a body within its bounds of size, time and depth."""
+async def _whole_body(receive: Receive, bounds: Bounds, headers: Headers) -> bytes | Problem:
+    """Receive a body within its bounds of size, time and depth; one that is compressed is bounded unpacked."""
     received = bytearray()
     with anyio.move_on_after(bounds.receive_s):
         while True:
@@ -259,10 +262,21 @@ async def _whole_body(receive: Receive, bounds: Bounds) -> bytes | Problem:
                 return _too_large(bounds)
             if not message.get("more_body", False):
                 break
-        body = bytes(received)
+        try:
+            body = unpacked(bytes(received), headers.get("content-encoding", ""), bounds.body)
+        except OversizeError:
+            return _too_large(bounds)
+        except UnreadableError as error:
+            return Problem(status=415, code="unreadable_encoding", title="not to be read", detail=str(error))
         return _bad_structure(body, bounds) or body
     detail = f"send a request within {bounds.receive_s:g} s"
     return Problem(status=408, code="too_slow", title="too slow", detail=detail)
+
+
+def _as_plain(scope: Scope) -> Scope:
+    """Return a request without what was said of how its body came, which is unpacked."""
+    gone = {b"content-encoding", b"content-length"}
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name.lower() not in gone]}
 
 
 def _bad_structure(body: bytes, bounds: Bounds) -> Problem | None:

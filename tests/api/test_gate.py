@@ -1,6 +1,7 @@
 """Whom the API lets in: the checklist of a service that spends money, walked over every route."""
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
@@ -73,9 +74,7 @@ def routes(control: Control) -> set[tuple[str, str, str | None]]:
     for route in application.routes:
         for handler in getattr(route, "route_handlers", ()):
             for method in handler.http_methods:
-                path = route.path
-                for name in ("thread_id", "account", "agent", "message_id", "name", "path"):
-                    path = path.replace(f"{{{name}:str}}", "t")
+                path = re.sub(r"\{\w+:\w+\}", "t", route.path)
                 found.add((method, path, handler.opt.get("scope")))
     return found
 
@@ -89,7 +88,7 @@ async def test_every_route_refuses_every_bad_credential(organism: Organism) -> N
     async with organism:
         known = {(method, path) for method, path, _ in routes(organism.control)}
         assert len(known) >= 25
-        assert {path for _, path in known} >= {"/v1/chat/completions", "/v1/models", "/v1/models/t"}
+        assert {path for _, path in known} >= {"/v1/chat/completions", "/v1/models", "/v1/models/t", "/v1/responses/t"}
         nowhere = {("GET", path) for path in ("/nope", "/V1/threads", "/healthz/x", "//v1/threads")}
         tricks = {("TRACE", "/v1/threads"), ("HEAD", "/v1/threads"), ("GET", "/v1/threads/")}
         tricks |= {("GET", "/v1/%74hreads")}

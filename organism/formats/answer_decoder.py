@@ -15,6 +15,9 @@ from organism.formats.refusals import error_in, refused_in
 from organism.llm.answers import Completion
 
 _DONE = "[DONE]"
+_TYPES = ("response.", "message_", "content_block_")
+"""How types of events begin where the formats that have types name their events by them."""
+
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 """What may stand before JSON: blanks, with which relays keep a connection alive, and a byte order mark."""
 
@@ -167,11 +170,11 @@ class AnswerDecoder:
         for value in values:
             if event.name == "error" and error_in(value) is None:
                 value = {"error": value}  # noqa: PLW2901 - the name of the event says what it is
-            self._raise_if_error(value)
+            self._raise_if_error(_typed(value, event.name) if isinstance(value, dict) else value)
             if value == _DONE:
                 self._reader.end()
             elif isinstance(value, dict):
-                self._reader.event(value)
+                self._reader.event(_typed(value, event.name))
 
     def _take_whole(self, body: bytes) -> None:
         try:
@@ -199,6 +202,11 @@ class AnswerDecoder:
         for carrier in _carriers(value):
             if (error := refused_in(carrier, self._provider, begun=begun, started=started)) is not None:
                 raise error
+
+
+def _typed(value: Json, name: str) -> Json:
+    """Return an event with its type: where it does not say it itself, its name in the stream does."""
+    return {**value, "type": name} if not value.get("type") and name.startswith(_TYPES) else value
 
 
 def _is_json(body: bytes) -> bool:

@@ -24,8 +24,8 @@ from organism.formats.vendors import Vendor
 TOKENS_MAX = 10_000_000
 """More tokens than that in one bucket of one call is no count."""
 
-_UNKNOWN = -1
-"""What some servers write for what they have not counted."""
+_UNKNOWN = (None, "", -1, "-1", "-1.0")
+"""What servers write for what they have not counted."""
 
 Path = tuple[str, ...]
 
@@ -139,8 +139,11 @@ def counted(usage: Json, counting: Counting) -> Counted | None:
     if counts.extra:
         read += TokenUsage(input=counts.extra)
         notes.append(f"{counts.extra} tokens of citations counted as input")
-    sides: tuple[tuple[UsageSide, int], ...] = (("input", read.input_total), ("output", read.output_total))
-    missing = tuple(side for side, count in sides if not count)
+    # A part that is counted alone, what was cached or reasoned, says nothing of its whole; nobody counts a prompt as
+    # nothing but where what was cached stands beside it.
+    has_input = bool(read.input_total) and (counts.prompt is not None or counting.cached_inside is False)
+    sides: tuple[tuple[UsageSide, bool], ...] = (("input", has_input), ("output", counts.completion is not None))
+    missing = tuple(side for side, is_counted in sides if not is_counted)
     notes += [f"no count of the {side}" for side in missing]
     return Counted(usage=read, missing=missing, note="; ".join(notes))
 
@@ -189,10 +192,11 @@ def _chosen(counts: _Counts, counting: Counting, notes: list[str]) -> _Reading:
             notes.append(f"by the total, {_words(chosen, counts)}")
         return chosen
     # What is less than the total is explained by it too, if something is left that nothing names.
-    within = [reading for reading in documented if reading.usage.total < total] or documented
-    chosen = max(within, key=lambda reading: reading.usage.total)
+    within = [reading for reading in documented if reading.usage.total < total]
+    # What nothing names counts as reasoning, which costs most: the more is left, the dearer.
+    chosen = min(within, key=_total) if within else max(documented, key=_total)
     if len({reading.usage.total for reading in documented}) > 1:
-        notes.append(f"of two readings the larger, {_words(chosen, counts)}")
+        notes.append(f"of two readings the {'dearer' if within else 'larger'}, {_words(chosen, counts)}")
     elif _is_odd(chosen, counts, counting):
         notes.append(_words(chosen, counts))
     if (rest := total - chosen.usage.total) > 0:
@@ -201,6 +205,10 @@ def _chosen(counts: _Counts, counting: Counting, notes: list[str]) -> _Reading:
     if total:
         notes.append(f"the total of {total} is less than its parts")
     return chosen
+
+
+def _total(reading: _Reading) -> int:
+    return reading.usage.total
 
 
 def _readings(counts: _Counts) -> Iterator[_Reading]:
@@ -281,7 +289,7 @@ def _count(usage: Json, path: Path) -> int | None:
 
 def is_readable(value: object) -> bool:
     """Whether a field has a count in it, or says that it has none."""
-    return value in (None, "", _UNKNOWN, str(_UNKNOWN)) or _number(value) is not None
+    return value in _UNKNOWN or _number(value) is not None
 
 
 def _number(value: object) -> int | None:

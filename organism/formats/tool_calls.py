@@ -38,7 +38,7 @@ class _Nesting:
 
     @property
     def closed(self) -> bool:
-        """Whether an object has begun and ended."""
+        """Whether an object, or the text of one, has begun and ended."""
         return self.opened and self._depth == 0 and not self._in_text
 
     def feed(self, piece: str) -> None:
@@ -48,6 +48,7 @@ class _Nesting:
         for mark in _MARKS.findall(piece):
             if mark == '"':
                 self._in_text = not self._in_text
+                self.opened = True  # text at the top is the text of an object
             elif mark[0] == "\\":
                 self._escaped = len(mark) == 1
             elif not self._in_text:
@@ -68,6 +69,8 @@ class _Call:
         self.told_id: str | None = None
         self.shown = 0
         self.is_shown_whole = False
+        self.is_named_again = False
+        """Whether its name was said again when it was whole: what is written next is of another call of that name."""
         self._nesting = _Nesting()
 
     @property
@@ -141,6 +144,8 @@ class ToolCallCollector:
         touched: list[_Call] = []
         for piece in pieces:
             call = self._call_of(piece)
+            if call is not None and call.is_named_again and _words(piece.arguments) and not piece.repeats:
+                piece, call = msgspec.structs.replace(piece, name=call.name), None  # noqa: PLW2901 - its name came before
             if call is None or (call in touched and piece.name and not piece.id):
                 call = _Call(piece.place, len(self._calls))
                 self._calls.append(call)
@@ -169,6 +174,7 @@ class ToolCallCollector:
         yield ToolCallDelta(call.told_id, call.name, text, call.number, call.extra)
 
     def _write(self, call: _Call, piece: Piece) -> None:
+        call.is_named_again = call.is_whole and piece.name == call.name and not _words(piece.arguments)
         call.id = call.id or piece.id
         call.name = self._name(call, piece.name)
         call.extra = {**call.extra, **piece.extra}
@@ -210,6 +216,8 @@ class ToolCallCollector:
         """Join the pieces of a name; one that is repeated, or is there already, is not written twice."""
         if not piece or call.name == piece:
             return call.name or piece
+        if not call.pieces and call.name + piece in self._tools:
+            return call.name + piece
         if call.name in self._tools or (call.name and call.pieces):
             return call.name
         return piece if piece.startswith(call.name) else call.name + piece

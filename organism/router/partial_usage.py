@@ -47,6 +47,7 @@ def is_hidden(answer: Answer, request: Request) -> bool:
     return (
         request.asks_to_think
         or bool(answer.reasoning)
+        or bool(answer.usage and answer.usage.reasoning)
         or not answer.is_complete
         or thinks_unasked(request.model)
         or thinks_unasked(answer.model)

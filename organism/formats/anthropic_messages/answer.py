@@ -131,6 +131,8 @@ class MessagesReader:
         number = whole_number(index)
         place = self._open.get(-1 if number is None else number, len(self._blocks) - 1)
         match part(delta, "type"):
+            case "input_json_delta" if self._is_of_server(place):
+                pass  # what the server's own tools are given
             case "input_json_delta":
                 self._answer.call(Piece(place=place, arguments=_written(part(delta, "partial_json"))))
             case "thinking_delta":
@@ -140,9 +142,14 @@ class MessagesReader:
             case "citations_delta":
                 pass  # what they cite stands in the text
             case _:
-                if isinstance(pieces := part(delta, "partial_json"), str | dict):
+                pieces = part(delta, "partial_json")
+                if isinstance(pieces, str | dict) and not self._is_of_server(place):
                     self._answer.call(Piece(place=place, arguments=pieces))
                 self._answer.write(text_of(part(delta, "text")))
+
+    def _is_of_server(self, place: int) -> bool:
+        """Whether a block is none of those whose JSON is a call of ours: the server runs tools itself, too."""
+        return 0 <= place < len(self._blocks) and self._blocks[place] != "tool_use"
 
     def completion(self) -> Completion:
         """Return the answer."""

@@ -41,6 +41,7 @@ class ChatReader:
         self._choices: dict[int, AnswerCollector] = {0: self._answer}
         self._streamed: set[int] = set()
         self._is_void = False
+        self._is_first_seen = False
         self.is_started = False
 
     @property
@@ -55,8 +56,9 @@ class ChatReader:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended in order."""
-        return self.is_ended or self._answer.is_counted_out or self._chosen().is_complete
+        """Whether it has ended in order; that a choice nobody asked for has ended says nothing of the first."""
+        awaited = self._answer if self._is_first_seen else self._chosen()
+        return self.is_ended or self._answer.is_counted_out or awaited.is_complete
 
     @property
     def is_void(self) -> bool:
@@ -73,9 +75,10 @@ class ChatReader:
         self._answer.is_ended = self.is_begun or self.is_started
 
     def whole(self, value: Json) -> None:
-        """Take a whole answer, which says all that it says at once."""
+        """Take a whole answer, which says all that it says at once; a single chunk, of those a line each, does not."""
         self.event(value)
-        self._answer.is_ended = self._answer.is_ended or self.is_started
+        is_all = not _is_chunk(value) or self.is_counted
+        self._answer.is_ended = self._answer.is_ended or (self.is_started and is_all)
 
     def event(self, value: Json) -> None:
         """Take a chunk; see :meth:`organism.formats.answer_decoder.AnswerReader.event`."""
@@ -98,6 +101,7 @@ class ChatReader:
 
     def _read_choice(self, index: int, choice: Json) -> None:
         answer = self._choices.get(index)
+        self._is_first_seen = self._is_first_seen or answer is self._answer
         if answer is None:
             # Nobody asked for another choice; it is read, because it is billed, but told to nobody.
             answer = self._choices[index] = AnswerCollector(self._request, self._hear_nothing, self._usage)
@@ -143,6 +147,10 @@ class ChatReader:
         return answer
 
 
+def _is_chunk(value: Json) -> bool:
+    return value.get("object") == "chat.completion.chunk" or part(value, "choices", 0, "delta") is not None
+
+
 def _read(answer: AnswerCollector, message: Json, *, is_whole: bool = False, repeats: bool = False) -> None:
     """Add a message, or a piece of one: both have the same fields.
 
@@ -168,16 +176,12 @@ def _read(answer: AnswerCollector, message: Json, *, is_whole: bool = False, rep
     listed = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     pieces = [_piece(call, repeats=repeats) for call in listed]
     if is_whole and not answer.has_calls:
-        pieces = [_begun(piece) for piece in pieces]
+        pieces = [replace(piece, begins=True) for piece in pieces]
     if isinstance(old := message.get(OLD_CALL), dict) and not pieces:
         name, arguments = text_of(old.get("name")), old.get("arguments")
         if name or arguments:
             pieces = [Piece(place=OLD_CALL, name=name, arguments=arguments, repeats=repeats)]
     answer.call(*pieces)
-
-
-def _begun(piece: Piece) -> Piece:
-    return Piece(id=piece.id, name=piece.name, arguments=piece.arguments, extra=piece.extra, begins=True)
 
 
 def _piece(call: Json, *, repeats: bool) -> Piece:

@@ -1,0 +1,97 @@
+"""Answers in all oddities of the wire at once lose nothing, and are charged no less than they are billed."""
+
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from organism.formats.answer_decoder import AnswerReader
+from organism.formats.anthropic_messages.answer import MessagesReader
+from organism.formats.openai_chat.answer import ChatReader
+from organism.formats.openai_responses.answer import ResponsesReader
+from organism.formats.vendors import COMPATIBLE, VENDORS
+from organism.llm.deltas import Delta, DeltaSink
+from tests.formats.dialects import chat, messages, responses
+from tests.formats.dialects.judge import Heard, charged, cut_faults, faults_of, read
+from tests.formats.dialects.truth import Draft, Truth, some_truth
+from tests.formats.dialects.wire import Body, sent
+
+pytestmark = pytest.mark.anyio
+
+ReaderOf = Callable[[Truth, DeltaSink | None, bool], AnswerReader]
+
+
+def chat_reader(truth: Truth, sink: DeltaSink | None, known: bool) -> AnswerReader:
+    return ChatReader(truth.request, VENDORS["openai"] if known else COMPATIBLE, sink)
+
+
+def messages_reader(truth: Truth, sink: DeltaSink | None, _known: bool) -> AnswerReader:
+    return MessagesReader(truth.request, sink)
+
+
+def responses_reader(truth: Truth, sink: DeltaSink | None, known: bool) -> AnswerReader:
+    return ResponsesReader(truth.request, VENDORS["openai"] if known else COMPATIBLE, sink)
+
+
+FORMATS = {
+    "chat": (chat.drafted, chat_reader),
+    "responses": (responses.drafted, responses_reader),
+    "messages": (messages.drafted, messages_reader),
+}
+
+
+class Story:
+    """One answer: drafted, sent, read.
+
+    Args:
+        name: Of its format.
+        seed: Where its chance begins.
+    """
+
+    def __init__(self, name: str, seed: str) -> None:
+        self.chance = random.Random(seed)
+        drafted, self._reader = FORMATS[name]
+        self.known = self.chance.random() < 0.3
+        self.draft: Draft = drafted(some_truth(self.chance), self.chance, streamed=self.chance.random() < 0.8, known=self.known)  # fmt: skip
+        self.body = sent(self.draft)
+
+    async def heard(self, body: Body) -> Heard:
+        pieces: list[Delta] | None = [] if self.chance.random() < 0.7 else None
+        reader = self._reader(self.draft.truth, None if pieces is None else pieces.append, self.known)
+        result = await read(body, reader)
+        return Heard(result, charged(result, self.draft.truth.request), pieces)
+
+    def told(self, faults: list[str], body: Body) -> str:
+        told = (*faults, str(self.draft.oddities), body.shape, repr(self.draft.truth), body.text[:6000])
+        return "\n  ".join(told)
+
+
+async def whole(story: Story) -> str:
+    faults = faults_of(story.draft, await story.heard(story.body))
+    return story.told(faults, story.body) if faults else ""
+
+
+async def broken_off(story: Story) -> str:
+    body = story.body.cut(story.chance.random())
+    faults = cut_faults(story.draft, await story.heard(body))
+    return story.told(faults, body) if faults else ""
+
+
+@pytest.mark.parametrize("judged", [whole, broken_off])
+@pytest.mark.parametrize("name", FORMATS)
+async def test_no_word_no_call_and_no_token_is_lost(
+    name: str, judged: Callable[[Story], Awaitable[str]], pytestconfig: pytest.Config
+) -> None:
+    """However an answer is written, its words, calls, reason and bill are read; what broke off is never whole."""
+    first = pytestconfig.getoption("seed")
+    seeds = [f"{name} {first} {number}" for number in range(pytestconfig.getoption("answers"))]
+    wrong: dict[str, str] = {}
+    blamed: Counter[str] = Counter()
+    for seed in seeds:
+        story = Story(name, seed)
+        if told := await judged(story):
+            wrong[seed] = told
+            blamed.update(story.draft.oddities)
+    shown = "\n\n".join(f"{seed}: {told}" for seed, told in list(wrong.items())[:5])
+    assert not wrong, f"{len(wrong)} of {len(seeds)} read wrong; oddities: {blamed.most_common(12)}\n{shown}"

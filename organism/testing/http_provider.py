@@ -10,9 +10,9 @@ import json
 import socket
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import cycle
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 import anyio
@@ -41,6 +41,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
         status: The HTTP status; the answer is only sent with 200.
         body: Sent as it is instead of an answer; text as UTF-8.
         headers: Sent beside the usual ones.
+        shape: Writes the answer in place of the format's reference: its body, and headers beside the usual ones.
         usage: The usage as JSON text, sent as it is; ``""`` sends none; ``None`` sends the true one.
         usage_first_only: Whether a stream has its usage at the beginning and never again.
         fault: What goes wrong.
@@ -60,6 +61,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     body: str | bytes | None = None
     headers: dict[str, str] = {}
+    shape: Callable[[Said], tuple[bytes, dict[str, str]]] | None = None
     usage: str | None = None
     usage_first_only: bool = False
     fault: Fault | None = None
@@ -248,6 +250,10 @@ def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[byt
         usage_text=step.usage,
         first_only=step.usage_first_only,
     )
+    if step.shape is not None:
+        body, headers = step.shape(said)
+        yield _head(step, "application/json", headers) + body
+        return
     wanted = format_of(request.path, request.body)
     if not request.body.get("stream"):
         head, whole = _head(step, "application/json"), wanted.whole(said).encode()
@@ -258,8 +264,8 @@ def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[byt
             yield event.encode()
 
 
-def _head(step: HTTPStep, content_type: str) -> bytes:
-    headers = {"content-type": content_type, "connection": "close", **step.headers}
+def _head(step: HTTPStep, content_type: str, more: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    headers = {"content-type": content_type, "connection": "close", **more, **step.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {step.status} Scripted\r\n{lines}\r\n".encode()
 

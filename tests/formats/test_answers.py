@@ -3,7 +3,6 @@
 # ruff: noqa: E501 - a stream on a line each is a table
 
 import json
-import random
 from typing import Any
 
 import pytest
@@ -207,34 +206,67 @@ def test_counts_are_read_as_the_total_explains_them(name: str) -> None:
         assert answer.usage_note
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_oddities_crossed_at_random_lose_nothing(seed: int) -> None:
-    """Whatever oddities come together, no word and no call is lost, and no less is counted than was billed."""
-    chance = random.Random(seed)
-    words = [f"w{number}{chance.choice(['', ' ', 'ü', chr(0x2028)])}" for number in range(chance.randint(1, 6))]
-    events: list[Any] = [chunk({"role": "assistant", "content": chance.choice([None, ""])})] if chance.random() < 0.5 else []  # fmt: skip
-    for word in words:
-        events.append(chunk({"content": word}) | chance.choice([{}, {"usage": None}, {"error": None}, {"model": None}]))
-        if chance.random() < 0.2:
-            events.append(chance.choice([chunk({}), chunk(), {"choices": [{"index": 1, "delta": {"content": "NO"}}]}]))
-    wanted = [f"c{number}" for number in range(chance.randint(0, 3))]
-    index = chance.choice([lambda n: n, lambda _n: 0, lambda _n: None])
-    for number, name in enumerate(wanted):
-        arguments: Any = {"n": number} if chance.random() < 0.3 else json.dumps({"n": number})
-        events.append(chunk({"tool_calls": [{"index": index(number), "id": name, "function": {"name": "f", "arguments": arguments}}]}))  # fmt: skip
-    events.append(chunk({}, chance.choice(["stop", "tool_calls", None, ""])))
-    usage = chance.choice([USAGE, {"prompt_tokens": "20", "completion_tokens": 5.0}, {"input_tokens": 20, "output_tokens": 5}])  # fmt: skip
-    events.append(chance.choice([chunk(usage=usage), chunk({}, usage=usage)]))
-    end, mark = chance.choice(["\n", "\r\n", "\r"]), chance.choice([b"", b"\xef\xbb\xbf"])
-    body = end.join(f"data: {json.dumps(event, ensure_ascii=chance.random() < 0.5)}{end}" for event in events)
-    raw = mark + f"{body}{end}data: [DONE]{end}{end}".encode()
+PARTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "reasoning, and no output": ({"prompt_tokens": 20, "completion_tokens": None, "completion_tokens_details": {"reasoning_tokens": 3}}, ("output",)),
+    "reasoning, and an output of 0": ({"prompt_tokens": 20, "completion_tokens": 0, "completion_tokens_details": {"reasoning_tokens": 3}}, ("output",)),
+    "cached, and no input": ({"completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}, ("input",)),
+    "cached, and an input of 0": ({"prompt_tokens": 0, "completion_tokens": 5, "cache_read_input_tokens": 8}, ("input",)),
+    "an output of -1 with a point": ({"prompt_tokens": 20, "completion_tokens": "-1.0"}, ("output",)),
+    "both": ({**USAGE, "prompt_tokens_details": {"cached_tokens": 8}}, ()),
+}  # fmt: skip
 
-    pieces: list[Delta] = []
-    answer = read("chat", raw, pieces, chance.choice([1, 3, 17, 4096]))
 
-    assert answer.text == "".join(words) == "".join(piece for piece in pieces if isinstance(piece, str))
-    assert [json.loads(call.arguments) for call in answer.tool_calls] == [{"n": n} for n in range(len(wanted))]
-    assert len({call.id for call in answer.tool_calls}) == len(wanted)
+@pytest.mark.parametrize("name", PARTS)
+def test_counted_part_says_nothing_of_its_whole(name: str) -> None:
+    """Where only what was cached or reasoned is counted, the rest is unknown, and not nothing."""
+    usage, missing = PARTS[name]
+    answer = read("chat", json.dumps({**whole({"content": "a"}), "usage": usage}).encode())
     assert answer.usage is not None
-    assert answer.usage.total >= 25
-    assert answer.finish_reason == ("tool_calls" if wanted else "stop")
+    assert answer.usage_missing == missing
+
+
+def test_rest_of_a_total_is_read_as_the_dearer() -> None:
+    """Of readings that leave different rests of one total, the one holds that leaves more to reasoning."""
+    usage = {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 200, "cache_read_input_tokens": 40}
+    answer = read("chat", json.dumps({**whole({"content": "a"}), "usage": usage}).encode())
+    assert answer.usage == TokenUsage(input=60, cached_input=40, output=5, reasoning=95)
+
+
+FIRST = chunk({"role": "assistant", "content": ""}, id="c", object="chat.completion.chunk")
+SERVER_TOOL = ({"type": "content_block_start", "index": 0, "content_block": {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}}, {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"query": "q"}'}})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        json.dumps(FIRST).encode(),
+        json.dumps({"choices": [{"index": 0, "delta": {"content": "half"}}]}).encode(),
+        json.dumps({**FIRST, "choices": [{"index": 0, "message": {"role": "assistant", "content": None}}]}).encode(),
+        sse(FIRST, {"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "stop"}]}, done=False),
+        sse(chunk({"content": "half"}), {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}, done=False),
+    ],
+)
+def test_beginning_of_an_answer_is_not_the_whole(raw: bytes) -> None:
+    """Neither one chunk of those a line each, nor the end of a choice that nobody asked for, ends an answer."""
+    with pytest.raises(UncertainError):
+        read("chat", raw, [])
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_tools_that_the_server_runs_are_no_calls(typed: bool) -> None:
+    """What a server's own tools are given makes no call, and the answer goes on behind it."""
+    events = [*SERVER_TOOL, {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "a"}}, {"type": "message_stop"}]  # fmt: skip
+    if not typed:
+        del events[1]["delta"]["type"]  # type: ignore[attr-defined]
+    answer = read("messages", sse(*events, done=False))
+    assert (answer.text, answer.tool_calls) == ("a", ())
+
+
+@pytest.mark.parametrize("kind", ["messages", "responses"])
+def test_events_may_say_their_type_in_their_name_alone(kind: str) -> None:
+    """An event whose data has no type is what the stream names it."""
+    raw = {
+        "messages": 'event: content_block_delta\ndata: {"delta": {"text": "a"}}\n\nevent: message_stop\ndata: {}\n\n',
+        "responses": 'event: response.output_text.delta\ndata: {"delta": "a"}\n\nevent: response.completed\ndata: {"response": {"status": "completed", "output": []}}\n\n',
+    }[kind].encode()
+    assert read(kind, raw, []).text == "a"

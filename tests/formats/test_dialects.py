@@ -9,11 +9,13 @@ import pytest
 from organism.formats.answer_decoder import AnswerReader
 from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.openai_chat.answer import ChatReader
+from organism.formats.openai_embeddings.client import decode
 from organism.formats.openai_responses.answer import ResponsesReader
 from organism.formats.vendors import COMPATIBLE, VENDORS
 from organism.llm.deltas import Delta, DeltaSink
-from tests.formats.dialects import chat, messages, responses
-from tests.formats.dialects.judge import Heard, charged, cut_faults, faults_of, read
+from organism.llm.embeddings import EmbeddingRequest
+from tests.formats.dialects import chat, embeddings, messages, responses
+from tests.formats.dialects.judge import Heard, bill_faults, charged, cut_faults, faults_of, read, received
 from tests.formats.dialects.truth import Draft, Truth, some_truth
 from tests.formats.dialects.wire import Body, sent
 
@@ -53,7 +55,8 @@ class Story:
         self.chance = random.Random(seed)
         drafted, self._reader = FORMATS[name]
         self.known = self.chance.random() < 0.3
-        self.draft: Draft = drafted(some_truth(self.chance), self.chance, streamed=self.chance.random() < 0.8, known=self.known)  # fmt: skip
+        truth, streamed = some_truth(self.chance), self.chance.random() < 0.8
+        self.draft: Draft = drafted(truth, self.chance, streamed=streamed, known=self.known)
         self.body = sent(self.draft)
 
     async def heard(self, body: Body) -> Heard:
@@ -67,8 +70,25 @@ class Story:
         return "\n  ".join(told)
 
 
+class VectorStory(Story):
+    """Vectors: drafted, sent, read."""
+
+    def __init__(self, _name: str, seed: str) -> None:
+        self.chance = random.Random(seed)
+        self.vectors = embeddings.some_vectors(self.chance)
+        self.draft = embeddings.drafted(self.vectors, self.chance)
+        self.body = sent(self.draft)
+
+    async def faults(self) -> list[str]:
+        request = EmbeddingRequest(model="m", inputs=tuple("x" for _ in self.vectors.numbers))
+        answer = decode(await received(self.body).read(), COMPATIBLE, "p", request)
+        faults = bill_faults(self.draft, charged(answer, request))
+        return faults if answer.vectors == self.vectors.numbers else [*faults, f"vectors {answer.vectors}"]
+
+
 async def whole(story: Story) -> str:
-    faults = faults_of(story.draft, await story.heard(story.body))
+    is_vectors = isinstance(story, VectorStory)
+    faults = await story.faults() if is_vectors else faults_of(story.draft, await story.heard(story.body))
     return story.told(faults, story.body) if faults else ""
 
 
@@ -78,8 +98,10 @@ async def broken_off(story: Story) -> str:
     return story.told(faults, body) if faults else ""
 
 
-@pytest.mark.parametrize("judged", [whole, broken_off])
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    ("name", "judged"),
+    [*((name, judged) for name in FORMATS for judged in (whole, broken_off)), ("embeddings", whole)],
+)
 async def test_no_word_no_call_and_no_token_is_lost(
     name: str, judged: Callable[[Story], Awaitable[str]], pytestconfig: pytest.Config
 ) -> None:
@@ -89,7 +111,7 @@ async def test_no_word_no_call_and_no_token_is_lost(
     wrong: dict[str, str] = {}
     blamed: Counter[str] = Counter()
     for seed in seeds:
-        story = Story(name, seed)
+        story = (VectorStory if name == "embeddings" else Story)(name, seed)
         if told := await judged(story):
             wrong[seed] = told
             blamed.update(story.draft.oddities)

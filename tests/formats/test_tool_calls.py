@@ -1,5 +1,7 @@
 """Calls of tools are told apart, and given ids of their own, however a server marks them."""
 
+# ruff: noqa: E501 - pieces on a line each are a table
+
 import json
 from typing import Any
 
@@ -22,6 +24,40 @@ def collected(events: list[list[Piece]], **options: Any) -> list[tuple[str, str,
 
 
 TWO = [("a", "weather", OSLO), ("b", "weather", ROME)]
+
+
+ONE_NAME = [
+    pytest.param([Piece(name="moon"), Piece(arguments='{"n": 1}'), Piece(name="moon"), Piece(arguments='{"n": 2}')], id="no index, no ids"),
+    pytest.param([Piece(place=0, name="moon", arguments=""), Piece(place=0, arguments='{"n": 1}'), Piece(place=0, name="moon", arguments=""), Piece(place=0, arguments='{"n"'), Piece(place=0, arguments=": 2}")], id="index always 0, in pieces"),
+    pytest.param([Piece(id="x", name="moon"), Piece(id="x", arguments='{"n": 1}'), Piece(id="x", name="moon"), Piece(id="x", arguments='{"n": 2}')], id="one id for both"),
+    pytest.param([Piece(name="moon", arguments='"{\\"n\\": 1}"'), Piece(name="moon", arguments='"{\\"n\\": 2}"')], id="text of text"),
+    pytest.param([Piece(name="moon", arguments={"n": 1}), Piece(name="moon", arguments={"n": 2})], id="objects"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pieces", ONE_NAME)
+def test_calls_of_one_name_are_told_apart_without_numbers(pieces: list[Piece]) -> None:
+    """Two calls of one tool stay two where nothing but their own text tells where one ends."""
+    found = collected([[piece] for piece in pieces])
+    assert [(name, json.loads(arguments)) for _, name, arguments in found] == [("moon", {"n": 1}), ("moon", {"n": 2})]
+    assert len({call_id for call_id, _, _ in found}) == 2
+
+
+def test_name_said_again_at_the_end_begins_no_other_call() -> None:
+    """A server that repeats a call's name with its last piece has made one call."""
+    pieces = [Piece(place=0, name="moon", arguments='{"n": 1}'), Piece(place=0, name="moon", arguments="")]
+    assert [name for _, name, _ in collected([[piece] for piece in pieces])] == ["moon"]
+
+
+@pytest.mark.parametrize(
+    "names", [("get", "_weather"), ("ge", "t_weather"), ("get_", "weather"), ("g", "et", "_weather")]
+)
+def test_name_in_pieces_may_begin_like_another_tool(names: tuple[str, ...]) -> None:
+    """A tool whose name begins with another's is called by its whole name."""
+    calls = ToolCallCollector({"get", "get_weather"})
+    for name in (*names, ""):
+        list(calls.add([Piece(place=0, name=name, arguments=None if name else OSLO)]))
+    assert [(call.name, call.arguments) for call in calls.finished()] == [("get_weather", OSLO)]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from organism.testing.kill_points import KILL_AT
 from organism.usage.events import DeadLetterEvent
 from tests.killing.crew import WORDS
 from tests.killing.lives import KILLED, Life, Midwife
+from tests.killing.shapes import REFUSALS, doubtful, shaped
 
 PATIENCE_S = 60.0
 """Seconds after which something that must happen is said not to have happened."""
@@ -140,8 +141,14 @@ class Cell:
             HTTPStep(text=text, usage=""),
             HTTPStep(text=text, delay_s=0.1),
             HTTPStep(text=text, delay_s=0.4),
+            self.chance.choice(REFUSALS),
+            self.chance.choice(doubtful(text)),
         ]
-        return HTTPStep(text=text) if self._quiet or self.chance.random() < 0.6 else self.chance.choice(odd)
+        if self._quiet or self.chance.random() < 0.6:
+            # As the reference has it, or as somebody else's server does: it means the same.
+            shape = shaped(self.chance.getrandbits(32)) if self.chance.random() < 0.6 else None
+            return HTTPStep(text=text, shape=shape)
+        return self.chance.choice(odd)
 
     async def _kill_soon(self, life: Life) -> None:
         await anyio.sleep(0.05)

@@ -72,7 +72,9 @@ def written(draft: Draft, family: str, *, known: bool) -> Written:
 def _both_families(result: Written, draft: Draft, names: tuple[str, str]) -> None:
     """Relays that give both families leave one at zero, or null: LiteLLM, Vercel's gateway."""
     assert result.usage is not None
-    for own, other in zip(names, ("input", "output") if names[0] == "prompt" else ("prompt", "completion"), strict=True):
+    for own, other in zip(
+        names, ("input", "output") if names[0] == "prompt" else ("prompt", "completion"), strict=True
+    ):
         value = result.usage[f"{own}_tokens"]
         result.usage[f"{other}_tokens"] = draft.chance.choice((value, 0, None))
 

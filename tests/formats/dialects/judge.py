@@ -67,7 +67,7 @@ class _Stream(httpx2.AsyncByteStream):
 
 
 class _NoPrices:
-    def rates(self, provider: str, model: str) -> Rates | None:
+    def rates(self, provider: str, model: str) -> Rates | None:  # noqa: ARG002 - what the protocol asks for
         return None
 
 
@@ -137,7 +137,9 @@ def _call_faults(draft: Draft, answer: Completion) -> list[str]:
     if not answer.is_complete:  # a call without arguments may have lost them, and is not taken for one without
         found = [(name, {} if value == "" else value) for name, value in found]
     faults = [f"calls {answer.tool_calls}, not {wanted}"] if found != wanted else []
-    if len({call.id for call in answer.tool_calls}) != len(answer.tool_calls) or not all(c.id for c in answer.tool_calls):
+    if len({call.id for call in answer.tool_calls}) != len(answer.tool_calls) or not all(
+        c.id for c in answer.tool_calls
+    ):
         faults.append(f"ids {[call.id for call in answer.tool_calls]}")
     return faults
 

@@ -1,5 +1,7 @@
 """Anthropic's messages, as their servers and relays of them write them."""
 
+# ruff: noqa: E501 - an oddity on a line each is a table
+
 import json
 import random
 from collections.abc import Iterator
@@ -115,7 +117,9 @@ def _count(draft: Draft) -> None:
     chance, usage = draft.chance, _usage(draft)
     start, end = draft.events[0]["message"], draft.events[-2]
     first = {**usage, "output_tokens": chance.choice((0, 1, 1, 3)) if usage["output_tokens"] > 3 else 1}
-    match chance.choice(("usual", "usual", "twice", "zeros", "only at the end", "split at the end", "with the stop", "none")):
+    match chance.choice(
+        ("usual", "usual", "twice", "zeros", "only at the end", "split at the end", "with the stop", "none")
+    ):
         case "usual":
             start["usage"], end["usage"] = _odd(first, chance), {"output_tokens": usage["output_tokens"]}
         case "twice":
@@ -250,7 +254,11 @@ def _empty_deltas(draft: Draft) -> None:
 def _foreign_blocks(draft: Draft) -> None:
     """Blocks of tools that the server runs itself, which are no calls: web search, code execution."""
     most = len(_of(draft, "content_block_start"))
-    block = {"type": "web_search_tool_result", "tool_use_id": "srv", "content": [{"type": "web_search_result", "title": "t"}]}
+    block = {
+        "type": "web_search_tool_result",
+        "tool_use_id": "srv",
+        "content": [{"type": "web_search_result", "title": "t"}],
+    }
     used = {"type": "server_tool_use", "id": "srv", "name": "web_search", "input": {}}
     more = [
         {"type": "content_block_start", "index": most + 7, "content_block": used},
@@ -272,7 +280,9 @@ def _no_ids(draft: Draft) -> None:
 def _as_one_event(draft: Draft) -> None:
     word = next((e["delta"]["stop_reason"] for e in draft.events if e["type"] == "message_delta"), None)
     whole = _message(draft, word) | {"usage": _usage(draft)}
-    draft.events = [whole if draft.names == "alone" or draft.chance.random() < 0.5 else {"type": "message_start", "message": whole}]
+    draft.events = [
+        whole if draft.names == "alone" or draft.chance.random() < 0.5 else {"type": "message_start", "message": whole}
+    ]
     if draft.events[0]["type"] == "message_start":
         draft.events.append({"type": "message_stop"})
     draft.is_counted = draft.is_plain = True
@@ -294,11 +304,12 @@ def _in_order(draft: Draft) -> bool:
     return draft.truth.ended in {"stop", "tool_calls"}
 
 
+# fmt: off
 STREAM: tuple[Oddity, ...] = (
     Oddity(name="whole in the start", seen_with="relays of Bedrock", change=_in_the_start),
-    Oddity(name="arguments in the start", seen_with="Ollama, LiteLLM", change=_arguments_in_the_start, when=_calls, not_with=("whole in the start",)),  # fmt: skip
-    Oddity(name="arguments twice", seen_with="LiteLLM", change=_arguments_twice, when=_calls, not_with=("whole in the start", "arguments in the start")),  # fmt: skip
-    Oddity(name="null input", seen_with="vLLM", change=_null_input, when=_calls, not_with=("whole in the start", "arguments in the start", "arguments twice")),  # fmt: skip
+    Oddity(name="arguments in the start", seen_with="Ollama, LiteLLM", change=_arguments_in_the_start, when=_calls, not_with=("whole in the start",)),
+    Oddity(name="arguments twice", seen_with="LiteLLM", change=_arguments_twice, when=_calls, not_with=("whole in the start", "arguments in the start")),
+    Oddity(name="null input", seen_with="vLLM", change=_null_input, when=_calls, not_with=("whole in the start", "arguments in the start", "arguments twice")),
     Oddity(name="empty deltas", seen_with="Anthropic", change=_empty_deltas),
     Oddity(name="blocks of the server's tools", seen_with="Anthropic", change=_foreign_blocks),
     Oddity(name="index from 3", seen_with="relays that leave blocks out", change=_index_from),
@@ -313,11 +324,12 @@ STREAM: tuple[Oddity, ...] = (
     Oddity(name="no message_stop", seen_with="LiteLLM", change=_no_message_stop, not_with=("no reason",)),
     Oddity(name="pings", seen_with="Anthropic", change=_pings),
     Oddity(name="[DONE]", seen_with="relays", change=_done),
-    Oddity(name="whole as one event", seen_with="relays without streams", change=_as_one_event, when=lambda d: d.chance.random() < 0.3, not_with=("no ids", "no message_stop", "pings", "no message_start")),  # fmt: skip
+    Oddity(name="whole as one event", seen_with="relays without streams", change=_as_one_event, when=lambda d: d.chance.random() < 0.3, not_with=("no ids", "no message_stop", "pings", "no message_start")),
 )
 WHOLE: tuple[Oddity, ...] = (
     Oddity(name="no ids", seen_with="relays of Gemini", change=_no_ids, when=_calls),
     Oddity(name="no reason", seen_with="vLLM", change=_no_reason, when=_in_order),
-    Oddity(name="content as text", seen_with="relays", change=_as_text, when=lambda d: not d.truth.calls and not d.truth.thoughts),  # fmt: skip
+    Oddity(name="content as text", seen_with="relays", change=_as_text, when=lambda d: not d.truth.calls and not d.truth.thoughts),
     Oddity(name="no type", seen_with="relays", change=_no_type),
 )
+# fmt: on

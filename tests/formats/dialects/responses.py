@@ -1,5 +1,7 @@
 """OpenAI's responses, as their servers and relays of them write them."""
 
+# ruff: noqa: E501 - an oddity on a line each is a table
+
 import copy
 import json
 import random
@@ -148,7 +150,10 @@ def _index_as_text(draft: Draft) -> None:
 
 
 def _arguments_as_object(draft: Draft) -> None:
-    for items in ([event["item"] for event in draft.events if event.get("type") == "response.output_item.done"], _last(draft)):
+    for items in (
+        [event["item"] for event in draft.events if event.get("type") == "response.output_item.done"],
+        _last(draft),
+    ):
         for item in items:
             if item["type"] == "function_call":
                 item["arguments"] = json.loads(item["arguments"])
@@ -206,6 +211,7 @@ def _calls(draft: Draft) -> bool:
 
 
 _NOT_ONE = ("only item.done", "only the last event", "only deltas")
+# fmt: off
 STREAM: tuple[Oddity, ...] = (
     Oddity(name="arguments as an object", seen_with="relays", change=_arguments_as_object, when=_calls),
     Oddity(name="no call_id", seen_with="relays of Ollama", change=_call_ids_from_ids, when=_calls),
@@ -213,13 +219,13 @@ STREAM: tuple[Oddity, ...] = (
     Oddity(name="only the last event", seen_with="relays without streams", change=_only_last, not_with=_NOT_ONE),
     Oddity(name="only deltas", seen_with="vLLM", change=_only_deltas, not_with=_NOT_ONE),
     Oddity(name="no output at the end", seen_with="Azure, relays", change=_no_output_last, not_with=_NOT_ONE[1:]),
-    Oddity(name="no output_index", seen_with="relays", change=_no_index, not_with=("no output at the end", "only deltas", "no call_id")),  # fmt: skip
+    Oddity(name="no output_index", seen_with="relays", change=_no_index, not_with=("no output at the end", "only deltas", "no call_id")),
     Oddity(name="no item_id", seen_with="relays", change=_no_item_ids, not_with=("no output_index",)),
-    Oddity(name="other ids each time", seen_with="Copilot", change=_other_item_ids, not_with=("no output_index", "no item_id", "no call_id")),  # fmt: skip
+    Oddity(name="other ids each time", seen_with="Copilot", change=_other_item_ids, not_with=("no output_index", "no item_id", "no call_id")),
     Oddity(name="index as text", seen_with="relays", change=_index_as_text),
     Oddity(name="no heads", seen_with="relays", change=_no_heads),
     Oddity(name="usage beside the response", seen_with="relays", change=_usage_beside),
-    Oddity(name="no status", seen_with="relays", change=_no_status, when=lambda d: d.truth.ended in {"stop", "tool_calls"}),  # fmt: skip
+    Oddity(name="no status", seen_with="relays", change=_no_status, when=lambda d: d.truth.ended in {"stop", "tool_calls"}),
     Oddity(name="events nobody knows", seen_with="OpenAI", change=_strangers),
     Oddity(name="[DONE]", seen_with="relays", change=_done),
 )
@@ -228,5 +234,6 @@ WHOLE: tuple[Oddity, ...] = (
     Oddity(name="no call_id", seen_with="relays of Ollama", change=_call_ids_from_ids, when=_calls),
     Oddity(name="content as text", seen_with="relays", change=_content_as_text, when=lambda d: not d.truth.is_refusal),
     Oddity(name="items of the server's tools", seen_with="OpenAI", change=_server_items),
-    Oddity(name="no status", seen_with="relays", change=_no_status, when=lambda d: d.truth.ended in {"stop", "tool_calls"}),  # fmt: skip
+    Oddity(name="no status", seen_with="relays", change=_no_status, when=lambda d: d.truth.ended in {"stop", "tool_calls"}),
 )
+# fmt: on

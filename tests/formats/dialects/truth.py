@@ -15,12 +15,14 @@ TOOLS = ("get", "get_weather", "set", "f")
 """One of them is the beginning of another, which a name written in pieces must not be mistaken for."""
 
 WORDS = (
-    "word", "two words", " ", "\n\n", "ü", "漢字", "🙂🙃", "\u2028", "\u2029", "\u0085", "\r\n", "data: x", "[DONE]", "{}",
-    '{"a": 1}', "null", "0", "\\", '"', "</think>", "event: error", "e\u0301", "\t", "tool_calls", ": ping",
+    "word", "two words", " ", "\n\n", "ü", "漢字", "🙂🙃", "\u2028", "\u2029", "\u0085", "\r\n", "data: x", "[DONE]",
+    "{}",
+    '{"a": 1}', "null", "0", "\\", '"', "</think>",
+    "event: error", "e\u0301", "\t", "tool_calls", ": ping",
 )  # fmt: skip
 ARGUMENTS: tuple[Json, ...] = (
-    {}, {"n": 1}, {"a": "}{"}, {"a": '"\\'}, {"deep": {"x": [1, {"y": None}]}}, {"text": "漢\u2028🙂\n"}, {"q": "[DONE]"},
-    {"n": 2}, {"n": 1, "m": 1.5}, {"long": "x" * 600},
+    {}, {"n": 1}, {"a": "}{"}, {"a": '"\\'}, {"deep": {"x": [1, {"y": None}]}}, {"text": "漢\u2028🙂\n"},
+    {"q": "[DONE]"}, {"n": 2}, {"n": 1, "m": 1.5}, {"long": "x" * 600},
 )  # fmt: skip
 
 ENDS: dict[str, tuple[str, ...]] = {

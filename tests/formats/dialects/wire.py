@@ -8,7 +8,7 @@ import msgspec
 
 from tests.formats.dialects.truth import Draft, Json
 
-KEEP_ALIVE = (": OPENROUTER PROCESSING", ":", ": ping", "retry: 3000", "id: 7", "event: ping\ndata: {\"type\": \"ping\"}")
+KEEP_ALIVE = (": OPENROUTER PROCESSING", ":", ": ping", "retry: 3000", "id: 7", 'event: ping\ndata: {"type": "ping"}')
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -66,7 +66,9 @@ def sent(draft: Draft) -> Body:
         case _:
             pass
     size = chance.choice((1, 3, 17, 400, 10**6))
-    return Body([raw[at : at + size] for at in range(0, len(raw), size)], headers, f"{shape}, {headers}, by {size}", text)
+    return Body(
+        [raw[at : at + size] for at in range(0, len(raw), size)], headers, f"{shape}, {headers}, by {size}", text
+    )
 
 
 def _events(draft: Draft, *, is_ascii: bool) -> tuple[str, str]:

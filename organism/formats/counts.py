@@ -140,8 +140,9 @@ def counted(usage: Json, counting: Counting) -> Counted | None:
         read += TokenUsage(input=counts.extra)
         notes.append(f"{counts.extra} tokens of citations counted as input")
     # A part that is counted alone, what was cached or reasoned, says nothing of its whole; nobody counts a prompt as
-    # nothing but where what was cached stands beside it.
-    has_input = bool(read.input_total) and (counts.prompt is not None or counting.cached_inside is False)
+    # nothing but where what was cached stands beside it, and then says so: a field left out is unknown there too.
+    beside = counting.cached_inside is False and seen.prompt is not None
+    has_input = bool(read.input_total) and (counts.prompt is not None or beside)
     sides: tuple[tuple[UsageSide, bool], ...] = (("input", has_input), ("output", counts.completion is not None))
     missing = tuple(side for side, is_counted in sides if not is_counted)
     notes += [f"no count of the {side}" for side in missing]

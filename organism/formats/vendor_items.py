@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from organism.llm.requests import CompletionRequest, VendorItem
 
+_SPOKEN = {"responses": "'api: responses'", "messages": "'type: anthropic'"}
+"""What a provider's section says that speaks a format."""
+
 
 def foreign_to(request: CompletionRequest, speaks: str) -> str | None:
     """Return what a request has that only servers of another format understand; ``None`` when there is nothing.
@@ -14,12 +17,12 @@ def foreign_to(request: CompletionRequest, speaks: str) -> str | None:
     """
     for item in request.vendor_tools:
         if item.format != speaks:
-            return (
-                f"tools of type {item.kind!r} (take them out, or ask a model of a provider with 'api: {item.format}')"
-            )
+            where = f"ask a model of a provider with {_SPOKEN[item.format]}"
+            return f"tools of type {item.kind!r} (take them out, or {where})"
     for item in _items(request):
         if item.format != speaks:
-            return f"items of type {item.kind!r} (go on with a provider with 'api: {item.format}', or take them out)"
+            where = f"go on with a provider with {_SPOKEN[item.format]}"
+            return f"items of type {item.kind!r} (take them out, or {where})"
     return None
 
 

@@ -120,7 +120,7 @@ class VendorItem(msgspec.Struct, frozen=True, tag="vendor_item"):
     """
 
     value: dict[str, Any]
-    format: Literal["responses"] = "responses"
+    format: Literal["responses", "messages"] = "responses"
 
     @property
     def kind(self) -> str:

@@ -73,7 +73,8 @@ class AnthropicProvider:
         if isinstance(request, CompletionRequest) and (what := untaken(request)) is not None:
             raise UnsupportedError(self.name, what)
         published = IMAGES if self._own else ()
-        return extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
+        more = TOOL_TOKENS * len(request.vendor_tools) if isinstance(request, CompletionRequest) else 0
+        return more + extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
 
     async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""

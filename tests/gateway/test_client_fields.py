@@ -282,3 +282,45 @@ async def test_the_choice_among_tools_is_kept(served: Serve, choice: Any, sent: 
         assert body["tool_choice"] == sent
         allowed = isinstance(choice, dict) and choice["type"] == "allowed_tools"
         assert body["tools"] == ([FUNCTION] if allowed else [FUNCTION, PATCH, WEB])
+
+
+LEARNT: list[dict[str, Any]] = [
+    {"type": "bash_20250124", "name": "bash"}, {"type": "bash_20241022", "name": "bash"},
+    {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool", "max_characters": 10_000},
+    {"type": "text_editor_20250124", "name": "str_replace_editor"}, {"type": "memory_20250818", "name": "memory"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", LEARNT, ids=lambda tool: tool["type"])
+async def test_tools_that_anthropics_models_have_learnt_work_there(served: Serve, tool: Any) -> None:
+    """A tool that the client runs goes to a server of messages as it is, is called, and its result goes back."""
+    script = [HTTPStep(text="", tool_calls=(ToolCall("toolu_1", tool["name"], '{"command":"ls"}'),)), "done"]
+    async with served(script, upstream=messages) as gateway:
+        turns: list[Any] = [{"role": "user", "content": "go"}]
+        body = {"model": "main", "max_tokens": 99, "tools": [tool, {"name": "own", "input_schema": {}}]}
+        answer = (await gateway.http.post("/v1/messages", json={**body, "messages": turns})).json()
+        assert answer["content"][-1]["input"] == {"command": "ls"}
+        result = {"type": "tool_result", "tool_use_id": answer["content"][-1]["id"], "content": "a"}
+        turns += [{"role": "assistant", "content": answer["content"]}, {"role": "user", "content": [result]}]
+        assert (await gateway.http.post("/v1/messages", json={**body, "messages": turns})).status_code == 200
+
+        for request in gateway.provider.requests:
+            assert tool in request.body["tools"]
+            assert len(request.body["tools"]) == 2
+
+
+@pytest.mark.parametrize("tool", LEARNT, ids=lambda tool: tool["type"])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_tools_that_anthropics_models_have_learnt_are_refused_elsewhere(
+    served: Serve, api: Any, tool: Any
+) -> None:
+    """No other model knows how to call them: the refusal names the kind and what to do."""
+    async with served(api=api) as gateway:
+        turns = [{"role": "user", "content": "go"}]
+        body = {"model": "main", "max_tokens": 99, "tools": [tool], "messages": turns}
+        refused = await gateway.http.post("/v1/messages", json=body)
+
+        assert refused.status_code == 400
+        assert tool["type"] in refused.text
+        assert "type: anthropic" in refused.text
+        assert gateway.provider.requests == []

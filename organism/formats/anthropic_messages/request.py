@@ -89,7 +89,7 @@ def _thinking(request: CompletionRequest, turns: list[Json]) -> Json:
 
 
 def _tools(request: CompletionRequest, holds_to_schemas: bool) -> Json:
-    if not request.tools:
+    if not request.tools and not request.vendor_tools:
         return {}
     choice = request.tool_choice
     wire: Json = {"type": "tool", "name": choice.name} if isinstance(choice, OneTool) else {"type": _CHOICES[choice]}
@@ -101,4 +101,4 @@ def _tools(request: CompletionRequest, holds_to_schemas: bool) -> Json:
         | (cache_mark(tool.cache_ttl) if tool.cache else {})
         for tool in request.tools
     ]
-    return {"tools": tools, "tool_choice": wire}
+    return {"tools": [*tools, *(item.value for item in request.vendor_tools)], "tool_choice": wire}

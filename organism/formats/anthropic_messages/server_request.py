@@ -26,10 +26,13 @@ from organism.llm.requests import (
     ToolCall,
     ToolChoice,
     ToolResult,
+    VendorItem,
 )
 
 _CHOICES: dict[type, ToolChoice] = {body.AutoChoice: "auto", body.AnyChoice: "required", body.NoChoice: "none"}
 _PDF = "application/pdf"
+_RUN_BY_CLIENTS = ("bash_", "text_editor_", "memory_")
+"""How types of tools begin that have no schema of their own, and are called and answered like any others."""
 
 
 def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
@@ -38,7 +41,7 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
-    _refuse_foreign_tools(raw)
+    raw, native = _native_tools_apart(raw)
     # What a tool was given may hold null, and goes back to the provider just as it was.
     asked = convert(raw, body.MessagesBody, conversation=())
     _refuse_fields(asked)
@@ -51,6 +54,7 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
         temperature=asked.temperature,
         top_p=asked.top_p,
         top_k=asked.top_k,
+        vendor_tools=native,
         stop=tuple(asked.stop_sequences),
         tools=tuple(
             Tool(tool.name, tool.description or "", tool.input_schema, strict=bool(tool.strict), **_mark(tool))
@@ -68,15 +72,24 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
 # -- what cannot be honoured ------------------------------------------------------------------------------------------
 
 
-def _refuse_foreign_tools(raw: Json) -> None:
-    """Refuse tools that are not the client's own: what runs at the vendor costs beyond tokens.
+def _native_tools_apart(raw: Json) -> tuple[Json, tuple[VendorItem, ...]]:
+    """Return a request without the tools that clients run by rules which Anthropic's models have learnt, and these.
+
+    What runs at the vendor costs beyond tokens.
 
     Raises:
-        FaultError: If there is one.
+        FaultError: If there is a tool of the vendor's of another kind.
     """
     tools = raw.get("tools")
+    own: list[Any] = []
+    native: list[VendorItem] = []
     for place, tool in enumerate(tools if isinstance(tools, list) else ()):
         kind = tool.get("type") if isinstance(tool, dict) else None
+        if isinstance(kind, str) and kind.startswith(_RUN_BY_CLIENTS):
+            kept = {name: value for name, value in tool.items() if name != "cache_control"}
+            native.append(VendorItem(kept, "messages"))
+            continue
+        own.append(tool)
         if kind not in {None, "custom"}:
             param = f"tools[{place}].type"
             raise _unsupported(
@@ -84,6 +97,7 @@ def _refuse_foreign_tools(raw: Json) -> None:
                 f"{str(kind)[:40]!r} is a tool of the vendor's, with a price and a prompt that are not known here; "
                 f"this gateway serves tools that have a name and an 'input_schema' of their own",
             )
+    return (raw | {"tools": own}, tuple(native)) if native else (raw, ())
 
 
 def _refuse_fields(asked: body.MessagesBody) -> None:

@@ -57,7 +57,14 @@ def whole(message: Any, finish: Any = "stop", **more: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": USAGE, **more}
 
 
+def named(*events: dict[str, Any]) -> bytes:
+    """Write events whose type stands only in their name, as some relays do."""
+    bare = [(event["type"], {name: each for name, each in event.items() if name != "type"}) for event in events]
+    return "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in bare).encode()
+
+
 COUNTED = chunk(usage=USAGE)
+LAST = {"type": "response.completed", "response": {"status": "completed", "output": [], "usage": {"input_tokens": 20, "output_tokens": 5}}}  # fmt: skip
 TEXT = {
     "chat": {
         "stream": sse(chunk({"content": "one "}), chunk({"content": "two"}), chunk({}, "stop"), COUNTED),
@@ -80,10 +87,16 @@ TEXT = {
         "only in the last event": sse({"type": "response.completed", "response": {"status": "completed", "output": [{"type": "message", "content": [{"type": "output_text", "text": "one two"}]}], "usage": {"input_tokens": 20, "output_tokens": 5}}}, done=False),
         "no last event": sse({"type": "response.output_text.delta", "delta": "one "}, {"type": "response.output_text.delta", "delta": "two"}, {"type": "response.in_progress", "response": {}, "usage": {"input_tokens": 20, "output_tokens": 5}}),
         "whole": json.dumps({"status": "completed", "output": [{"type": "message", "content": [{"type": "output_text", "text": "one two"}]}], "usage": {"input_tokens": 20, "output_tokens": 5}}).encode(),
+        "only in its part": sse({"type": "response.content_part.added", "item_id": "m", "output_index": 0, "content_index": 0, "part": {"type": "output_text", "text": ""}}, {"type": "response.content_part.done", "item_id": "m", "output_index": 0, "content_index": 0, "part": {"type": "output_text", "text": "one two"}}, LAST),
+        "only in two parts": sse(*({"type": "response.content_part.done", "item_id": "m", "output_index": 0, "content_index": place, "part": {"type": "output_text", "text": text}} for place, text in enumerate(("one ", "two"))), LAST),
+        "only when two parts are done": sse(*({"type": "response.output_text.done", "item_id": "m", "output_index": 0, "content_index": place, "text": text} for place, text in enumerate(("one ", "two"))), LAST),
+        "one id for two messages": sse(*({"type": "response.output_text.delta", "item_id": "m", "output_index": place, "delta": text} for place, text in enumerate(("one ", "two"))), {"type": "response.completed", "response": {"output": [{"type": "message", "id": "m", "content": [{"type": "output_text", "text": text}]} for text in ("one ", "two")], "usage": {"input_tokens": 20, "output_tokens": 5}}}),
+        "type only in the event's name": named({"type": "response.created", "response": {}}, {"type": "response.output_text.delta", "output_index": 0, "delta": "one "}, {"type": "response.output_text.delta", "output_index": 0, "delta": "two"}, LAST),
         "said four times": sse({"type": "response.output_text.delta", "output_index": 0, "delta": "one two"}, {"type": "response.output_text.done", "output_index": 0, "text": "one two"}, {"type": "response.output_item.done", "output_index": 0, "item": {"type": "message", "id": "x", "content": [{"type": "output_text", "text": "one two"}]}}, {"type": "response.completed", "response": {"status": "completed", "output": [{"type": "message", "id": "y", "content": [{"type": "output_text", "text": "one two"}]}], "usage": {"input_tokens": 20, "output_tokens": 5}}}, done=False),
     },
     "messages": {
         "stream": sse({"type": "message_start", "message": {"usage": {"input_tokens": 20, "output_tokens": 1}}}, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}, {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "one two"}}, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}, {"type": "message_stop"}, done=False),
+        "type only in the event's name": named({"type": "message_start", "message": {"usage": {"input_tokens": 20, "output_tokens": 1}}}, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}, {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "one two"}}, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}, {"type": "message_stop"}),
         "no start, no reason": sse({"type": "content_block_delta", "delta": {"text": "one two"}}, {"type": "message_delta", "usage": {"input_tokens": 20, "output_tokens": 5}}, {"type": "message_stop"}, done=False),
         "whole": json.dumps({"content": [{"type": "text", "text": "one two"}], "stop_reason": "end_turn", "usage": {"input_tokens": 20, "output_tokens": 5}}).encode(),
         "whole as an event": sse({"type": "message", "content": [{"type": "text", "text": "one two"}], "stop_reason": "end_turn", "usage": {"input_tokens": 20, "output_tokens": 5}}),
@@ -122,6 +135,19 @@ def test_calls_are_read_in_any_shape(name: str) -> None:
     answer = read("chat", CALLS[name], [])
     assert [(call.name, json.loads(call.arguments)) for call in answer.tool_calls] == [("f", {"a": 1})]
     assert answer.finish_reason == "tool_calls"
+
+
+def test_piece_of_a_call_at_a_wrong_index_goes_where_its_id_says() -> None:
+    """Thoughts stand at index 0 and a server counts only calls: the call is made once, not once more without a name."""
+    thought, call = {"type": "reasoning", "id": "r"}, {"type": "function_call", "id": "i", "call_id": "c", "name": "f"}
+    added = {"type": "response.output_item.added"}
+    raw = sse(
+        {**added, "output_index": 0, "item": thought},
+        {**added, "output_index": 1, "item": call},
+        {"type": "response.function_call_arguments.delta", "item_id": "i", "output_index": 0, "delta": '{"a": 1}'},
+        LAST,
+    )
+    assert [(call.name, call.arguments) for call in read("responses", raw, []).tool_calls] == [("f", '{"a": 1}')]
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,16 @@ out of it, or all of them, or send no such event; so items are kept as they come
 
 from organism.formats.answer_collector import AnswerCollector
 from organism.formats.counts import counting_of, reported_cost
-from organism.formats.json_reading import Json, part, text_of
+from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.openai_responses.items import (
     WRITTEN,
     ResponseItems,
     call_arguments,
     is_refusal,
     message_text,
+    part_of,
     thought_text,
+    write,
 )
 from organism.formats.openai_responses.native_tools import CallNames, arguments_of_text
 from organism.formats.tool_calls import Piece
@@ -36,6 +38,9 @@ _WRITES = {
     "reasoning": "reasoning",
 }
 """The items that pieces are written of, by the names of the events that bring them."""
+
+_PARTS = {"output_text": "output_text", "text": "output_text", "refusal": "refusal", "reasoning_text": "reasoning_text"}
+"""What parts of items are written by, by their types."""
 
 _HEARD = "organism:heard"
 
@@ -106,6 +111,8 @@ class ResponsesReader:
             self._finish(response if isinstance(response, dict) else value, kind.rpartition(".")[2])
         elif kind in {"response.output_item.added", "response.output_item.done"}:
             self._put_item(value, is_done=kind.endswith("done"))
+        elif kind in {"response.content_part.added", "response.content_part.done"}:
+            self._add_part(value)
         elif kind.endswith(".delta"):
             self._add_delta(kind, value)
         elif kind.endswith(".done"):
@@ -132,12 +139,20 @@ class ResponsesReader:
         written = _WRITES.get(kind.removeprefix("response.").removesuffix(".delta"))
         if written is not None:
             item = self._items.written(value, written)
-            item[WRITTEN] = text_of(item.get(WRITTEN)) + piece
+            place = _place(value)
+            write(item, place, part_of(item, place) + piece)
             item["refusal"] = item.get("refusal") or "refusal" in kind
         if written == "message":
             self._hear(item, text_of(item[WRITTEN]))
         else:
             self._pass("")
+
+    def _add_part(self, value: Json) -> None:
+        """Take a part of a message, which is empty when it begins; one that is whole says what its pieces said."""
+        kind = text_of(part(value, "part", "type"))
+        words = text_of(part(value, "part", "text")) or text_of(part(value, "part", "refusal"))
+        if words and kind in _PARTS:
+            self._add_whole(f"response.{_PARTS[kind]}.done", {**value, "text": words})
 
     def _add_whole(self, kind: str, value: Json) -> None:
         """Take what says a piece's whole once more: for servers that have said it in no other way."""
@@ -148,10 +163,13 @@ class ResponsesReader:
         whole = value.get("arguments") if written == "function_call" else value.get("text") or value.get("refusal")
         if written == "function_call" and not item.get("name"):
             item["name"] = text_of(value.get("name"))
-        if isinstance(whole, dict) or (isinstance(whole, str) and len(whole) > len(text_of(item.get(WRITTEN)))):
+        place = _place(value)
+        if isinstance(whole, dict):
             item[WRITTEN] = whole
+        elif isinstance(whole, str) and len(whole) > len(part_of(item, place)):
+            write(item, place, whole)
             item["refusal"] = item.get("refusal") or "refusal" in kind
-            self._hear(item, text_of(whole) if written == "message" else "")
+        self._hear(item, text_of(item.get(WRITTEN)) if written == "message" else "")
 
     def _hear(self, item: Json, text: str) -> None:
         """Hand over what of a message's text has not been handed over; for anything else, a sign of life."""
@@ -213,3 +231,9 @@ class ResponsesReader:
                 answer.take(VendorItem({name: value for name, value in item.items() if ":" not in name}))
             case _:
                 pass
+
+
+def _place(event: Json) -> int:
+    """Return which part of its item an event writes: messages and thoughts have several."""
+    names = ("content_index", "summary_index")
+    return next((number for name in names if (number := whole_number(event.get(name))) is not None), 0)

@@ -5,6 +5,7 @@ stands in the response at the end. A server may leave out any of these, and the 
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.tool_calls import object_text
@@ -12,6 +13,7 @@ from organism.formats.tool_calls import object_text
 WRITTEN = "organism:written"
 """Under this name an item has what has been written of it; no field of the format has a colon."""
 
+_PARTS = "organism:parts"
 _DONE = "organism:done"
 
 
@@ -31,14 +33,17 @@ class ResponseItems:
     def written(self, event: Json, kind: str) -> Json:
         """Return the item of a kind that an event has a piece of, begun if nothing has begun it."""
         index, named = whole_number(event.get("output_index")), text_of(event.get("item_id"))
-        if index is not None and (place := self._places.get(index)) is not None:
-            if self._items[place].get("type") == kind:
-                return self._items[place]
-        elif index is None or named:
-            same = [item for item in self._items if item.get("type") == kind]
-            own = [item for item in same if named and item.get("id") == named]
-            if own or (same and index is None):
-                return (own or same)[-1]
+        place = self._places.get(index) if index is not None else None
+        if place is not None and self._items[place].get("type") == kind:
+            return self._items[place]
+        same = [item for item in self._items if item.get("type") == kind]
+        own = [item for item in same if named and item.get("id") == named]
+        if index is not None and place is None:
+            # Nothing stands at this index yet: what stands at another is not it, even if one id is given to all.
+            elsewhere = {id(self._items[taken]) for taken in self._places.values()}
+            own = [item for item in own if id(item) not in elsewhere]
+        if own or (same and index is None):
+            return (own or same)[-1]
         return self._begin(index, {"type": kind, "id": named})
 
     def put(self, event: Json, item: Json, *, is_done: bool) -> Json:
@@ -76,6 +81,22 @@ class ResponseItems:
         if index is not None:
             self._places[index] = len(self._items) - 1
         return begun
+
+
+def part_of(item: Json, place: int) -> str:
+    """Return what has been written of one part of an item."""
+    return _parts(item).get(place, "")
+
+
+def write(item: Json, place: int, text: str) -> None:
+    """Put the text of one part of an item in its place."""
+    parts = {**_parts(item), place: text}
+    item[_PARTS] = parts
+    item[WRITTEN] = "".join(parts[each] for each in sorted(parts))
+
+
+def _parts(item: Json) -> dict[int, str]:
+    return cast("dict[int, str]", item.get(_PARTS) or {})
 
 
 def _merged(known: Json, item: Json) -> Json:

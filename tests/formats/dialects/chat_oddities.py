@@ -177,7 +177,8 @@ def _null_in_pieces(draft: Draft) -> None:
         piece.setdefault("id", None)
         piece.setdefault("type", None)
         function.setdefault("name", None)
-        function["arguments"] = function.get("arguments") or None
+        if function.get("arguments", "") == "":
+            function["arguments"] = None
 
 
 def _calls_whole(draft: Draft) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from organism.errors import RejectedError
 from organism.formats.answer_decoder import AnswerReader
 from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.openai_chat.answer import ChatReader
@@ -16,6 +17,7 @@ from organism.llm.deltas import Delta, DeltaSink
 from organism.llm.embeddings import EmbeddingRequest
 from tests.formats.dialects import chat, embeddings, messages, responses
 from tests.formats.dialects.judge import Heard, bill_faults, charged, cut_faults, faults_of, read, received
+from tests.formats.dialects.refusals import broke, refused
 from tests.formats.dialects.truth import Draft, Truth, some_truth
 from tests.formats.dialects.wire import Body, sent
 
@@ -70,6 +72,17 @@ class Story:
         return "\n  ".join(told)
 
 
+class Refusal(Story):
+    """An error in the place of an answer, or behind some of it."""
+
+    def __init__(self, name: str, seed: str) -> None:
+        super().__init__(name, seed)
+        self.is_first = not (self.chance.random() < 0.4 and broke(self.draft))
+        if self.is_first:
+            refused(self.draft, name)
+        self.body = sent(self.draft)
+
+
 class VectorStory(Story):
     """Vectors: drafted, sent, read."""
 
@@ -92,6 +105,16 @@ async def whole(story: Story) -> str:
     return story.told(faults, story.body) if faults else ""
 
 
+async def refusal(story: Story) -> str:
+    heard = await story.heard(story.body)
+    if not isinstance(story, Refusal) or not story.is_first:
+        faults = cut_faults(story.draft, heard)
+    else:
+        is_free = isinstance(heard.result, RejectedError) and heard.charge.outcome == "released"
+        faults = [] if is_free else [f"not refused: {heard.result!r}"]
+    return story.told(faults, story.body) if faults else ""
+
+
 async def broken_off(story: Story) -> str:
     body = story.body.cut(story.chance.random())
     faults = cut_faults(story.draft, await story.heard(body))
@@ -100,7 +123,7 @@ async def broken_off(story: Story) -> str:
 
 @pytest.mark.parametrize(
     ("name", "judged"),
-    [*((name, judged) for name in FORMATS for judged in (whole, broken_off)), ("embeddings", whole)],
+    [*((name, judged) for name in FORMATS for judged in (whole, broken_off, refusal)), ("embeddings", whole)],
 )
 async def test_no_word_no_call_and_no_token_is_lost(
     name: str, judged: Callable[[Story], Awaitable[str]], pytestconfig: pytest.Config
@@ -111,7 +134,8 @@ async def test_no_word_no_call_and_no_token_is_lost(
     wrong: dict[str, str] = {}
     blamed: Counter[str] = Counter()
     for seed in seeds:
-        story = (VectorStory if name == "embeddings" else Story)(name, seed)
+        kind = VectorStory if name == "embeddings" else Refusal if judged is refusal else Story
+        story = kind(name, seed)
         if told := await judged(story):
             wrong[seed] = told
             blamed.update(story.draft.oddities)

@@ -18,6 +18,7 @@ from organism.cli import exits
 from organism.cli.gateway import gateway_settings
 from organism.cli.journal import journal_of
 from organism.cli.leaving import leave_soon
+from organism.cli.own_tasks import hide_own_tasks
 from organism.cli.reloading import Reloader
 from organism.cli.state import owned, remove_address, state_folder, write_address
 from organism.cli.trust import refuse_foreign_file, refuse_network
@@ -95,6 +96,7 @@ async def _serve(
     from organism.gateway.exchange import Gateway
     from organism.gateway.routes import gateway_group
 
+    hide_own_tasks()
     log = structlog.get_logger("organism.daemon")
     tokens = TokenBook.open(state, organism.clock.now_ns)
     exported = exports(loaded, organism.clock.now_ns)

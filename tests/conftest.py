@@ -8,7 +8,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", default=200, type=int, help="how often tests/killing kills a daemon")
     parser.addoption("--chaos-messages", default=500, type=int, help="how many messages a run of chaos sends")
     parser.addoption("--soak-seconds", default=60, type=float, help="how long tests/soak loads a daemon")
-    parser.addoption("--answers", default=400, type=int, help="how many answers of each format are read at random")
+    parser.addoption("--answers", default=300, type=int, help="how many answers of each format are read at random")
     parser.addoption("--seed", default=1, type=int, help="where chance begins")
 
 

@@ -278,6 +278,20 @@ def test_beginning_of_an_answer_is_not_the_whole(raw: bytes) -> None:
         read("chat", raw, [])
 
 
+@pytest.mark.parametrize(
+    ("texts", "whole_text"),
+    [
+        (("ha", "haha", "hahaha"), "hahaha"),
+        (("h", "a", "haha"), "hahaha"),
+        (("one", " two", "one two three"), "one twoone two three"),
+    ],
+)
+def test_messages_are_pieces_once_one_has_not_gone_on(texts: tuple[str, ...], whole_text: str) -> None:
+    """Messages that grow say all each time; after one that does not, none is left out for what it begins with."""
+    events = [{"choices": [{"index": 0, "message": {"content": text}}]} for text in texts]
+    assert read("chat", sse(*events, chunk({}, "stop"))).text == whole_text
+
+
 @pytest.mark.parametrize("typed", [True, False])
 def test_tools_that_the_server_runs_are_no_calls(typed: bool) -> None:
     """What a server's own tools are given makes no call, and the answer goes on behind it."""

@@ -40,6 +40,7 @@ class ChatReader:
         self._answer = AnswerCollector(request, on_text, self._usage)
         self._choices: dict[int, AnswerCollector] = {0: self._answer}
         self._streamed: set[int] = set()
+        self._pieced: set[int] = set()
         self._is_void = False
         self._is_first_seen = False
         self.is_started = False
@@ -112,18 +113,25 @@ class ChatReader:
         elif delta is None:
             answer.write(text_of(choice.get("text")))  # as completions were before there was chat
         if isinstance(message, dict):
-            self._read_message(answer, message, choice, has_deltas=index in self._streamed)
+            self._read_message(answer, message, choice, index)
         answer.end(choice.get("finish_reason") or choice.get("native_finish_reason"))
 
     def _hear_nothing(self, _piece: Delta | UsageDelta) -> None:
         if self._on_text is not None:
             self._on_text("")
 
-    def _read_message(self, answer: AnswerCollector, message: Json, choice: Json, *, has_deltas: bool) -> None:
-        """Take a message where a piece of one belongs: the whole after its pieces, or in place of them."""
+    def _read_message(self, answer: AnswerCollector, message: Json, choice: Json, index: int) -> None:
+        """Take a message where a piece of one belongs: the whole after its pieces, or in place of them.
+
+        A server whose messages have once not gone on from all before writes pieces, whatever a later one begins with.
+        """
         text, said = text_of(message.get("content")), answer.text
-        is_all = bool(said) and text.startswith(said) and (len(text) > len(said) or bool(choice.get("finish_reason")))
-        _read(answer, message, is_whole=True, repeats=answer.is_begun and (has_deltas or is_all))
+        goes_on = bool(said) and text.startswith(said)
+        if said and text and not goes_on:
+            self._pieced.add(index)
+        grows = len(text) > len(said) and index not in self._pieced
+        is_all = goes_on and (grows or bool(choice.get("finish_reason")))
+        _read(answer, message, is_whole=True, repeats=answer.is_begun and (index in self._streamed or is_all))
 
     def _chosen(self) -> AnswerCollector:
         """Return the first choice, or the first there is."""

@@ -35,6 +35,8 @@ def _nulls(draft: Draft) -> None:
 
 def _null_fields(draft: Draft) -> None:
     for event in draft.events:
+        if "end" in event:
+            continue
         event.setdefault("usage", None)
         event |= {"error": None, "system_fingerprint": None, "service_tier": None}
 

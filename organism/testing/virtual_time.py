@@ -55,8 +55,10 @@ class _JumpingSelector(selectors.BaseSelector):
             return ready
         if timeout is None or self.threads_busy():
             ready = self._real.select(_IO_PATIENCE_S)
-            if not ready:
+            if not ready and timeout is None:
                 raise RuntimeError("deadlock: every task waits, and nothing is due that could wake one")
+            if not ready:
+                self.jump(timeout or 0.0)  # a worker thread that is busy for so long waits for the event loop itself
             return ready
         if len(self.get_map()) > 1:
             # Besides the loop's own, a socket is open: what was sent on it may be a moment late on a busy machine.

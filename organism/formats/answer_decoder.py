@@ -11,12 +11,15 @@ from organism.errors import RejectedError, UncertainError
 from organism.formats.answer_collector import BROKE_OFF
 from organism.formats.event_stream import EventStreamParser, ServerSentEvent
 from organism.formats.json_reading import Json, loads, values_in
-from organism.formats.refusals import error_in, refused_in
+from organism.formats.refusals import error_in, refused_in, refused_text
 from organism.llm.answers import Completion
 
 _DONE = "[DONE]"
 _TYPES = ("response.", "message_", "content_block_")
 """How types of events begin where the formats that have types name their events by them."""
+
+_PAGE_MAX = 4096
+"""So much is kept of what is neither JSON nor an event stream: a page of something that stands before the server."""
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 """What may stand before JSON: blanks, with which relays keep a connection alive, and a byte order mark."""
@@ -87,6 +90,7 @@ class AnswerDecoder:
         self._head = bytearray()
         self._body: list[bytes] | None = None
         self._is_told = False
+        self._has_events = False
 
     @property
     def is_ended(self) -> bool:
@@ -115,7 +119,8 @@ class AnswerDecoder:
             RejectedError: It is an error instead, and nothing was worked on.
             UncertainError: It is an error after work that may be billed, or not in this format.
         """
-        if not self._is_told:
+        is_more = self._is_told
+        if not is_more:
             self._head += chunk
             seen = self._head.lstrip(_BLANK)
             if not seen:
@@ -127,7 +132,10 @@ class AnswerDecoder:
         if self._body is not None:
             self._body.append(chunk)
             return
+        if is_more and not self._has_events and len(self._head) < _PAGE_MAX:
+            self._head += chunk
         for event in self._events.feed(chunk):
+            self._has_events = True
             self._take(event)
 
     def finish(self) -> Completion:
@@ -149,6 +157,10 @@ class AnswerDecoder:
         if not self.is_complete:
             if self._reader.is_void:
                 raise RejectedError(self._provider, "an answer without content: nobody has served it", meaning="failed")
+            if self._body is None and not self._has_events:
+                refused = refused_text(bytes(self._head), self._provider)
+                if refused is not None:
+                    raise refused
             said = BROKE_OFF if self._reader.is_begun or self._reader.is_started else "an answer without content"
             raise UncertainError(self._provider, said)
         return self._reader.completion()

@@ -24,7 +24,7 @@ _BODY_MAX = 64 * 1024
 _CODES = frozenset({"type", "code", "status", "reason", "__type", "error_type", "error_code", "finish_reason"})
 _WORDS = frozenset(
     {"message", "msg", "detail", "error", "error_message", "errormessage", "error_description", "title", "description",
-     "faultstring", "raw", "reason"}
+     "faultstring", "raw", "reason", "status_msg"}
 )  # fmt: skip
 _STATUS = range(400, 600)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from organism.errors import Meaning, ProviderError, RejectedError, UncertainError
 from organism.formats.error_words import ErrorWords, words_in, words_of
-from organism.formats.json_reading import Json, json_object, loads
+from organism.formats.json_reading import Json, json_object, loads, part, whole_number
 from organism.formats.refusal_table import RULES, STATUSES
 from organism.formats.retry_after import retry_after_s
 
@@ -87,6 +87,16 @@ def refused_in(value: object, provider: str, *, begun: bool = False, started: bo
     return _error(provider, words, meaning, status, retry_after_s({}, str(error)[:4096]), "")
 
 
+def refused_text(text: bytes, provider: str) -> RejectedError | None:
+    """Say what a page or a line of text means that came with status 200 where an answer belongs.
+
+    ``None`` when its words do not say that nothing was worked on.
+    """
+    words = words_of(text)
+    meaning = next((rule.meaning for rule in RULES if rule.fits(words)), None)
+    return None if meaning is None else RejectedError(provider, words.text, meaning=meaning)
+
+
 def error_in(value: object) -> object:
     """Return the error that JSON carries instead of an answer; ``None`` when it carries none."""
     if isinstance(value, list):
@@ -98,6 +108,8 @@ def error_in(value: object) -> object:
         if value.get(name):
             return value
     if value.get("object") == "error" or value.get("type") == "error" or value.get("success") is False:
+        return value
+    if whole_number(part(value, "base_resp", "status_code")):  # MiniMax; 0 says that it is none
         return value
     said = any(isinstance(value.get(name), str | list) for name in ("detail", "message", "msg", "Message"))
     return value if said and _ANSWERS.isdisjoint(value) else None

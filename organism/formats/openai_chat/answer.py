@@ -64,7 +64,8 @@ class ChatReader:
     @property
     def is_void(self) -> bool:
         """Whether it says of itself that nobody has served it, as relays do with null choices and no count."""
-        return self._is_void and not self.is_started and not self._usage
+        counts, _ = self._usage.merged()
+        return self._is_void and not self.is_started and not any(whole_number(count) for count in counts.values())
 
     @property
     def is_counted(self) -> bool:

@@ -35,15 +35,15 @@ def decode(raw: bytes, vendor: Vendor, provider: str, request: EmbeddingRequest)
     data = body.get("data")
     if not isinstance(data, list):
         raise UncertainError(provider, "an answer without data")
+    places = _places(data)
+    if len(data) != len(request.inputs) or places is None:
+        raise UncertainError(provider, f"an answer with {len(data)} vectors for {len(request.inputs)} inputs")
     packed: dict[int, bytes] = {}
-    for place, item in enumerate(data):
-        index = whole_number(part(item, "index"))
+    for place, item in zip(places, data, strict=True):
         try:
-            packed[place if index is None else index] = _packed(part(item, "embedding"))
+            packed[place] = _packed(part(item, "embedding"))
         except ValueError as error:
             raise UncertainError(provider, f"an answer with a vector that is none: {error}") from None
-    if sorted(packed) != list(range(len(request.inputs))):
-        raise UncertainError(provider, f"an answer with {len(data)} vectors for {len(request.inputs)} inputs")
     read, cost, fault = None, None, None
     if isinstance(said := body.get("usage"), dict):
         try:
@@ -57,6 +57,21 @@ def decode(raw: bytes, vendor: Vendor, provider: str, request: EmbeddingRequest)
         usage_error=fault,
         cost_nanousd=cost,
     )
+
+
+def _places(data: list[object]) -> list[int] | None:
+    """Return which input each vector is for; ``None`` if that cannot be told.
+
+    Some servers write no index, or the same one each time, and mean the order; some count from one.
+    """
+    told = [whole_number(part(item, "index")) for item in data]
+    indices = [index for index in told if index is not None]
+    if len(set(told)) <= 1:
+        return list(range(len(data)))
+    first = min(indices)
+    if sorted(indices) != list(range(first, first + len(data))) or first not in {0, 1}:
+        return None
+    return [index - first for index in indices]
 
 
 def _packed(vector: object) -> bytes:

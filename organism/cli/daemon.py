@@ -69,9 +69,19 @@ def run_daemon(
         organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
         try:
             anyio.run(_serve, organism, file, loaded, folder, listener, environment, log_as)
+        except BaseExceptionGroup as group:
+            raise _sole_error(group) from group
         finally:
             remove_address(folder)
     return exits.OK
+
+
+def _sole_error(group: BaseExceptionGroup) -> BaseException:
+    """Return what a start or an end has failed with, out of the task groups that it has come through."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error
 
 
 def keep_no_core() -> None:

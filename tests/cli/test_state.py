@@ -266,3 +266,39 @@ def test_start_without_room_on_the_disk_is_refused_in_a_sentence(there: tuple[st
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     start(state)
+
+
+@pytest.mark.parametrize("wrong", ["loose", "link", "log is a link", "folder", "no database"])
+def test_a_journal_that_cannot_be_used_is_a_sentence(wrong: str, tmp_path: Path) -> None:
+    """A daemon that cannot open its journal says so in a line with what to do, and ends; nothing is followed."""
+    (tmp_path / "h.py").write_text("from organism import Text\nasync def h(message: Text, ctx): return None\n")
+    agents = "agents: {a: {handler: 'h:h'}}"
+    (tmp_path / "organism.yaml").write_text(f"name: c\nentry: a\npython_path: [.]\ndaemon: {{port: 0}}\n{agents}\n")
+    state, other = tmp_path / ".organism", tmp_path / "other"
+    state.mkdir(mode=0o700)
+    other.write_text("keep")
+    journal = state / "journal.db"
+    if wrong == "loose":
+        journal.touch()
+        journal.chmod(0o666)
+    elif wrong == "link":
+        journal.symlink_to(other)
+    elif wrong == "log is a link":
+        (state / "journal.db-wal").symlink_to(other)
+    elif wrong == "folder":
+        journal.mkdir()
+    else:
+        journal.touch(mode=0o600)
+        journal.write_text("no database " * 1000)
+    ended = subprocess.run(
+        [sys.executable, "-m", "organism", "daemon"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode in {1, 2}
+    assert ended.stderr.startswith("organism: ")
+    assert "Traceback" not in ended.stderr
+    assert other.read_text() == "keep"

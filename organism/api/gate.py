@@ -6,6 +6,7 @@ anonymous mode on loopback either, because a web page in a browser of the same m
 
 import re
 import secrets
+from codecs import BOM_UTF8
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
@@ -268,6 +269,8 @@ async def _whole_body(receive: Receive, bounds: Bounds, headers: Headers) -> byt
             return _too_large(bounds)
         except UnreadableError as error:
             return Problem(status=415, code="unreadable_encoding", title="not to be read", detail=str(error))
+        # What editors and shells of Windows begin files with is no part of JSON (RFC 8259, 8.1: it may be ignored).
+        body = body.removeprefix(BOM_UTF8)
         return _bad_structure(body, bounds) or body
     detail = f"send a request within {bounds.receive_s:g} s"
     return Problem(status=408, code="too_slow", title="too slow", detail=detail)

@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -33,10 +34,11 @@ async def post(gateway: Any, body: bytes, encoding: str) -> Any:
         ("gzip", gzip.compress), ("x-gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress),
         ("deflate", bare), ("identity", bytes), ("", bytes),
         ("gzip", lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])),
+        ("", lambda body: BOM_UTF8 + body), ("gzip", lambda body: gzip.compress(BOM_UTF8 + body)),
     ],
 )  # fmt: skip
 async def test_compressed_bodies_are_read(served: Serve, encoding: str, pack: Callable[[bytes], bytes]) -> None:
-    """A client may pack what it sends in the ways that every HTTP library knows."""
+    """A client may pack what it sends in the ways that every HTTP library knows; a byte order mark does no harm."""
     async with served() as gateway:
         answer = await post(gateway, pack(BODY), encoding)
 

@@ -24,7 +24,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True)
     """The base of every payload. Subclass it with the fields your agents exchange."""
 
 
-class Text(Message, frozen=True, gc=False, omit_defaults=True):
+class Text(Message, frozen=True, gc=False, repr_omit_defaults=True, omit_defaults=True):
     """Plain text: what a user sends, and what an LLM agent reads and writes.
 
     Attributes:

@@ -21,7 +21,7 @@ _CLOCK_LOOK_S = 30.0
 """Seconds between two looks at the clock by what waits for an instant."""
 
 
-class Deadline(msgspec.Struct, eq=False, gc=False):
+class Deadline(msgspec.Struct, eq=False):
     """One of them.
 
     Attributes:

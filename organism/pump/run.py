@@ -164,10 +164,13 @@ class Run:
         self._deadline = host.deadlines.set(timeout_s, self.cancel, self._thread)
 
     def _end_deadlines(self) -> None:
-        if self._deadline is not None:
-            self._runner.services.host.deadlines.call_off(self._deadline)
-        if self._leave_at is not None:
-            self._leave_at.cancel()
+        # Also lets go of both: they refer back to this run, and nothing is collected that is held in a circle for long.
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            self._runner.services.host.deadlines.call_off(deadline)
+        leave_at, self._leave_at = self._leave_at, None
+        if leave_at is not None:
+            leave_at.cancel()
 
     # -- plain functions ------------------------------------------------------------------------------------------
 

@@ -194,10 +194,10 @@ def test_missing_extra_is_named(folder: Path) -> None:
     """A package that is not installed is named with the command that installs it."""
     text = SCRIPTED.replace('{type: scripted, answers: ["one two three"]}', '{type: anthropic, api_key: "${env:K}"}')
     (folder / "organism.yaml").write_text(text)
-    # A finder that hides the SDK is what not having installed it looks like.
+    # A finder that hides the HTTP client is what not having installed it looks like.
     (folder / "sitecustomize.py").write_text(
         "import importlib.util\nreal = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *a: None if name == 'anthropic' else real(name, *a)\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'httpx2' else real(name, *a)\n"
     )
 
     result = organism(folder, "check", K="sk", PYTHONPATH=str(folder))

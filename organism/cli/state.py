@@ -37,8 +37,9 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def state_folder(file: Path, given: Path | None) -> Path:
-    """Return the state folder: the one given, or ``.organism`` beside the configuration."""
-    return given if given is not None else file.resolve().parent / DEFAULT_FOLDER
+    """Return the path of the state folder: of the one given, or of ``.organism`` beside the configuration."""
+    # Absolute, because a handler may change the working directory of the process.
+    return given.absolute() if given is not None else file.resolve().parent / DEFAULT_FOLDER
 
 
 @contextmanager

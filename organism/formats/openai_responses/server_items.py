@@ -34,6 +34,7 @@ def items_of(said: object) -> object:
 
 
 def _wrapped(value: Any, native: frozenset[str]) -> Any:
-    if not isinstance(value, dict) or value.get("type") not in native:
+    kind = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in native:
         return value
     return {"type": "native", "value": value}

@@ -152,8 +152,10 @@ class Gate:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = scope["organism.request_id"] = secrets.token_hex(8)
         guarded = _with_safe_headers(send, request_id)
-        unserved = self._unserved(scope["path"])
-        rule = unserved or next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
+        rule = next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
+        # A rule for one path stands for a route; only for the others is it asked whether there is any.
+        unserved = self._unserved(scope["path"]) if rule.paths.endswith("*") else None
+        rule = unserved or rule
         problem = self._misdirected(scope, headers) or (
             _no_such_path(scope["path"]) if unserved is not None else self._refuse(scope, headers, rule)
         )

@@ -142,21 +142,24 @@ def _rest_of_thoughts(
     thoughts: tuple[Reasoning, ...], written: list[str], places: list[int]
 ) -> Iterator[ReasoningDelta]:
     """Yield the rest of thoughts that are begun, and those of which nothing was shown whole, seals included."""
-    for number, thought in enumerate(thoughts):
-        if number < len(written):
-            if rest := thought.text[len(written[number]) :]:
-                yield ReasoningDelta(rest, places[number])
-        else:
-            place = number + (places[-1] + 1 - len(places) if places else 0)
-            if thought.text or thought.signature:
-                yield ReasoningDelta(thought.text, place, thought.signature, thought.id, thought.redacted)
+    for thought, place, so_far in zip(thoughts, *_placed(len(thoughts), written, places), strict=True):
+        if so_far is not None:
+            if rest := thought.text[len(so_far) :]:
+                yield ReasoningDelta(rest, place)
+        elif thought.text or thought.signature:
+            yield ReasoningDelta(thought.text, place, thought.signature, thought.id, thought.redacted)
 
 
 def _rest_of_calls(calls: tuple[ToolCall, ...], written: list[str], places: list[int]) -> Iterator[ToolCallDelta]:
-    for number, call in enumerate(calls):
-        if number < len(written):
-            if rest := call.arguments[len(written[number]) :]:
-                yield ToolCallDelta(call.id, call.name, rest, places[number])
-        else:
-            place = number + (places[-1] + 1 - len(places) if places else 0)
+    for call, place, so_far in zip(calls, *_placed(len(calls), written, places), strict=True):
+        if so_far is None:
             yield ToolCallDelta(call.id, call.name, call.arguments, place, call.extra)
+        elif rest := call.arguments[len(so_far) :]:
+            yield ToolCallDelta(call.id, call.name, rest, place)
+
+
+def _placed(count: int, written: list[str], places: list[int]) -> tuple[list[int], list[str | None]]:
+    """Give each of so many parts its place, behind those that have one, and what is written of it."""
+    new = count - len(places)
+    behind = places[-1] + 1 if places else 0
+    return [*places, *range(behind, behind + new)], [*written, *[None] * new]

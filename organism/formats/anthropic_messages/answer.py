@@ -9,13 +9,14 @@ import msgspec
 from organism.formats.answer_collector import AnswerCollector
 from organism.formats.counts import MESSAGES_COUNTING
 from organism.formats.json_reading import Json, part, text_of, whole_number
+from organism.formats.one_answer import OneAnswerReader
 from organism.formats.tool_calls import Piece
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
 from organism.llm.requests import CompletionRequest
 
 
-class MessagesReader:
+class MessagesReader(OneAnswerReader):
     """Reads one answer.
 
     Args:
@@ -24,39 +25,9 @@ class MessagesReader:
     """
 
     def __init__(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> None:
-        self._answer = AnswerCollector(request, on_text)
+        super().__init__(AnswerCollector(request, on_text))
         self._blocks: list[str] = []
         self._open: dict[int, int] = {}
-        self.is_started = False
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether any of the answer has come."""
-        return self._answer.is_begun
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether ``message_stop`` has come."""
-        return self._answer.is_ended
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it has ended in order."""
-        return self._answer.is_complete
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether usage has come."""
-        return bool(self._answer.usage)
-
-    @property
-    def is_void(self) -> bool:
-        """Never: the format has no word for it but an error."""
-        return False
-
-    def end(self) -> None:
-        """Take the mark that the stream is over, which is none of this format's, but is written by some."""
-        self._answer.is_ended = self._answer.is_ended or self.is_begun
 
     def whole(self, value: Json) -> None:
         """Take a whole answer."""

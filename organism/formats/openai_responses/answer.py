@@ -7,6 +7,7 @@ out of it, or all of them, or send no such event; so items are kept as they come
 from organism.formats.answer_collector import AnswerCollector
 from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of, whole_number
+from organism.formats.one_answer import OneAnswerReader
 from organism.formats.openai_responses.items import (
     WRITTEN,
     ResponseItems,
@@ -45,7 +46,7 @@ _PARTS = {"output_text": "output_text", "text": "output_text", "refusal": "refus
 _HEARD = "organism:heard"
 
 
-class ResponsesReader:
+class ResponsesReader(OneAnswerReader):
     """Reads one answer.
 
     Args:
@@ -57,40 +58,15 @@ class ResponsesReader:
     def __init__(self, request: CompletionRequest, vendor: Vendor, on_text: ProviderSink | None = None) -> None:
         self._vendor = vendor
         self._on_text = on_text
-        self._answer = AnswerCollector(request, on_text)
+        super().__init__(AnswerCollector(request, on_text))
         self._items = ResponseItems()
         self._names = CallNames(request.tools)
         self._takes_items = bool(request.vendor_tools)
-        self.is_started = False
 
     @property
     def is_begun(self) -> bool:
         """Whether any of the answer has come."""
         return bool(self._items)
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether the last event has come, or the mark that the stream is over."""
-        return self._answer.is_ended
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it has ended in order."""
-        return self._answer.is_complete
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether usage has come."""
-        return bool(self._answer.usage)
-
-    @property
-    def is_void(self) -> bool:
-        """Never: the format has no word for it but an error."""
-        return False
-
-    def end(self) -> None:
-        """Take the mark that the stream is over, which is none of this format's, but is written by some."""
-        self._answer.is_ended = self._answer.is_ended or self.is_begun
 
     def whole(self, value: Json) -> None:
         """Take a whole answer."""

@@ -22,8 +22,7 @@ async def main() -> None:
     )
     async with organism:
         result = await organism.run("the sea")
-    for output in result.outputs:
-        print(output.text)
+    print(result.text)
     print(f"{result.budget.spent.tokens} of {result.budget.limits.tokens} tokens, {result.outcome}")
 
 

@@ -7,6 +7,8 @@ The public names. Everything else may change between versions. Each is imported 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+__version__ = "0.2.0"
+
 if TYPE_CHECKING:
     from organism.agents.agent import Agent, To, agent
     from organism.agents.context import Context

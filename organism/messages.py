@@ -186,6 +186,11 @@ class ThreadResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     budget: BudgetState
     reason: str | None = None
 
+    @property
+    def text(self) -> str:
+        """What it said: the text of each :class:`Text` among its outputs, with an empty line between two."""
+        return "\n\n".join(output.text for output in self.outputs if isinstance(output, Text))
+
 
 class PayloadError(OrganismError):
     """A payload is not valid JSON of a known message type."""

@@ -49,6 +49,15 @@ def test_readme_python_runs() -> None:
     assert run_python("-c", block("python")) == "the tide comes in (7 tokens)\n"
 
 
+@pytest.mark.parametrize("page", ["tutorials/python"])
+def test_tutorials_run(page: str) -> None:
+    """The first program of a tutorial runs as it stands."""
+    program = re.search(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
+
+    assert program is not None
+    assert run_python("-c", program[1]).strip()
+
+
 def test_readme_commands_are_one_line_each() -> None:
     """One command runs the main job, one runs the tests."""
     assert len(block("run").splitlines()) == len(block("test").splitlines()) == 1
@@ -62,7 +71,7 @@ def test_examples_run(example: str) -> None:
 
 def test_relative_links_lead_somewhere() -> None:
     """No document links to a file that is not there."""
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *ROOT.glob("[CS]*.md"), *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 

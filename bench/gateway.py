@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.litellm import KEY, Proxy
-from organism.cli.state import read_address
+from organism.daemon.state_folder import read_address
 
 START_S = 60.0
 

@@ -177,7 +177,7 @@ def daemon(
         port: The port to listen on; 0 takes any.
         log_format: For people or for programs.
     """
-    from organism.cli.daemon import run_daemon
+    from organism.daemon.daemon import run_daemon
 
     return run_daemon(file, state, port, log_format, dict(os.environ))
 
@@ -324,8 +324,8 @@ def export_ledger(*, file: File = _FILE, state: Path | None = None, form: Litera
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from organism.cli.leaving import allow
     from organism.cli.output import write_anything, write_bug
+    from organism.daemon.process_exit import allow
 
     allow()
     write_anything()

@@ -8,7 +8,6 @@ from organism.app import Organism
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import limit_of
 from organism.cli import exits
-from organism.cli.gateway import gateway_settings
 from organism.cli.output import print_json, print_line
 from organism.cli.prices import unpriced_in_words, unpriced_routes
 from organism.cli.terminal import Table, Terminal
@@ -26,6 +25,7 @@ from organism.config.json_schema import SHIPPED
 from organism.config.load import DEFAULT_FILE, load_config
 from organism.config.schema import Config
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
+from organism.daemon.gateway_settings import gateway_settings
 from organism.errors import ConfigError
 from organism.providers.model_files import MODELS, ModelFile, find
 

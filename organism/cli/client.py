@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from organism.cli import exits
-from organism.cli.state import read_address, read_token, state_folder
+from organism.daemon.state_folder import read_address, read_token, state_folder
 from organism.errors import MissingExtraError, OrganismError
 from organism.usage.cloudevents import CloudEvent
 

@@ -16,10 +16,10 @@ from organism.budget.thresholds import limit_of
 from organism.bus.quarantine import set_aside
 from organism.cli import exits
 from organism.cli.client import Client, UnreachableError
-from organism.cli.journal import JOURNAL_FILE
 from organism.cli.output import print_csv, print_json, print_json_text, print_line, print_text
-from organism.cli.state import owned, state_folder
 from organism.cli.terminal import Table, Terminal
+from organism.daemon.journal_file import JOURNAL_FILE
+from organism.daemon.state_folder import owned, state_folder
 from organism.errors import ConfigError
 from organism.journal import Pieces, StoredEntry
 from organism.ledger.entries import decode_entry

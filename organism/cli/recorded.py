@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from organism.cli.client import Client, UnreachableError
-from organism.cli.journal import JOURNAL_FILE
-from organism.cli.state import state_folder
+from organism.daemon.journal_file import JOURNAL_FILE
+from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError
 from organism.usage.events import AnyEvent
 

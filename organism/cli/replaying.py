@@ -16,13 +16,13 @@ from organism.cli.client import Client, UnreachableError
 from organism.cli.ledger import kept_entries
 from organism.cli.output import print_json
 from organism.cli.prices import prices_of
-from organism.cli.state import state_folder
 from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock, utc
 from organism.config.build import budget_plan
 from organism.config.build_router import model_plans, override
 from organism.config.load import AnyEnvironment, load_config
 from organism.config.prices import Prices, load_prices
+from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.entries import decode_entry
 from organism.pricing.book import PriceBook, ProviderPrices

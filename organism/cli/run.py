@@ -15,15 +15,15 @@ from organism.app import Organism
 from organism.budget.holds import Mode
 from organism.bus.approvals import Approval, ApprovalNeededError, Decision
 from organism.cli import exits
-from organism.cli.journal import journal_of
-from organism.cli.leaving import leave_soon
 from organism.cli.live import LiveView
 from organism.cli.output import note, print_json, show_cursor
-from organism.cli.state import owned, state_folder
 from organism.cli.summary import print_report
 from organism.cli.terminal import Terminal
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema_llm import LocalProviderSection, ProviderSection
+from organism.daemon.journal_file import journal_of
+from organism.daemon.process_exit import leave_soon
+from organism.daemon.state_folder import owned, state_folder
 from organism.errors import BudgetExhaustedError, ConfigError, UnknownAccountError
 from organism.exporters.otel import otel_exporting
 from organism.messages import ThreadResult, as_message, as_text

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from organism import ConfigError, Context, Organism, Text, agent
-from organism.cli.journal import JOURNAL_FILE
 from organism.cli.recorded import recorded_events
 from organism.cli.usage import ReportOptions, write_report
+from organism.daemon.journal_file import JOURNAL_FILE
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider
 from organism.usage.events import AnyEvent

@@ -11,8 +11,8 @@ import pytest
 from organism import Context, Organism, Text, agent
 from organism.amounts import Limits
 from organism.cli import call
-from organism.cli.journal import JOURNAL_FILE
 from organism.clock import SystemClock, utc
+from organism.daemon.journal_file import JOURNAL_FILE
 from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
 from organism.stores.sqlite import SqliteJournal

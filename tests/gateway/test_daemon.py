@@ -13,7 +13,7 @@ import anyio
 import openai
 import pytest
 
-from organism.cli.state import read_address
+from organism.daemon.state_folder import read_address
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import audit_journal
 from tests.gateway.conftest import KEY, OTHER_KEY, UPSTREAM

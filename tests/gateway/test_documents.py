@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from organism import Limits
-from organism.cli.gateway import gateway_settings
 from organism.config.load import parse_config
+from organism.daemon.gateway_settings import gateway_settings
 from tests.gateway.conftest import KEY
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from organism import Limits
-from organism.cli.gateway import gateway_settings
 from organism.config.load import parse_config
+from organism.daemon.gateway_settings import gateway_settings
 from organism.gateway.settings import DEFAULT_TOKENS
 
 BASE = """\

@@ -16,7 +16,7 @@ import msgspec
 
 from organism.amounts import ZERO
 from organism.bus.records import ResultRecord
-from organism.cli.state import read_address
+from organism.daemon.state_folder import read_address
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import Audit, audit_journal
 from organism.testing.http_provider import Request

@@ -17,7 +17,7 @@ def warm_up() -> None:
 
     import organism.api.application
     import organism.api.server
-    import organism.cli.daemon
+    import organism.daemon.daemon
     import organism.exporters.prometheus
     import organism.pricing.shipped
     import organism.providers.openai

@@ -8,7 +8,7 @@ import anyio
 import httpx2
 import pytest
 
-from organism.cli.state import read_address
+from organism.daemon.state_folder import read_address
 from organism.testing import ScriptedHTTPProvider
 from organism.testing.audit import audit_journal
 from tests.killing.cell import CONFIG, PATIENCE_S

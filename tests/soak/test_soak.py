@@ -12,7 +12,7 @@ import httpx2
 import msgspec
 import pytest
 
-from organism.cli.state import read_address
+from organism.daemon.state_folder import read_address
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import audit_journal
 from organism.testing.http_provider import Request

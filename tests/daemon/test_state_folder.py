@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from organism.api.tokens import TokenBook
-from organism.cli.state import owned, read_address, read_token, remove_address, write_address
+from organism.daemon.state_folder import owned, read_address, read_token, remove_address, write_address
 from organism.errors import ConfigError, OrganismError
 from organism.stores.sqlite_file import SqliteFile
 
@@ -184,7 +184,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_state import start
-from organism.cli.state import read_token
+from organism.daemon.state_folder import read_token
 
 COUNTED = ("posix", "fcntl", "apsw", "_io")
 

@@ -15,17 +15,17 @@ from msgspec.structs import replace
 from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
 from organism.cli import exits
-from organism.cli.gateway import gateway_settings
-from organism.cli.journal import journal_of
-from organism.cli.leaving import leave_soon
-from organism.cli.own_tasks import hide_own_tasks
-from organism.cli.reloading import Reloader
-from organism.cli.state import owned, remove_address, state_folder, write_address
-from organism.cli.trust import refuse_foreign_file, refuse_network
 from organism.config.build import log_settings
 from organism.config.build_exporters import exports
 from organism.config.load import LoadedConfig, load_config
 from organism.control.orders import Order
+from organism.daemon.file_safety import refuse_foreign_file, refuse_network
+from organism.daemon.gateway_settings import gateway_settings
+from organism.daemon.journal_file import journal_of
+from organism.daemon.own_tasks import hide_own_tasks
+from organism.daemon.process_exit import leave_soon
+from organism.daemon.reloader import Reloader
+from organism.daemon.state_folder import owned, remove_address, state_folder, write_address
 from organism.errors import MissingExtraError, OrganismError
 from organism.exporters.conventions import genai_names
 from organism.exporters.delivery import Origin, exporting

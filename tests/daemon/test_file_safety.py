@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from organism import ConfigError
-from organism.cli.trust import refuse_foreign_file, refuse_network
+from organism.daemon.file_safety import refuse_foreign_file, refuse_network
 
 MOUNTS = r"""
 21 1 8:1 / / rw,relatime - ext4 /dev/root rw
@@ -66,10 +66,10 @@ def test_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     """Whoever owns it could change it at any time; root's own are fine for everybody."""
     file = tmp_path / "organism.yaml"
     file.write_text("")
-    monkeypatch.setattr("organism.cli.trust._ROOT", -1)
+    monkeypatch.setattr("organism.daemon.file_safety._ROOT", -1)
     with pytest.raises(ConfigError, match=f"belongs to user {os.geteuid()}.*chown {os.geteuid() + 1}"):
         refuse_foreign_file(file, user=os.geteuid() + 1)
-    monkeypatch.setattr("organism.cli.trust._ROOT", os.geteuid())
+    monkeypatch.setattr("organism.daemon.file_safety._ROOT", os.geteuid())
     refuse_foreign_file(file, user=os.geteuid() + 1)
 
 
@@ -83,7 +83,9 @@ def test_daemon_refuses_such_a_file_and_leaves_no_image_of_itself(tmp_path: Path
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "everybody can write it" in refused.stderr
 
-    script = "from organism.cli.daemon import keep_no_core; keep_no_core(); import resource as r; print(r.getrlimit(4))"
+    script = (
+        "from organism.daemon.daemon import keep_no_core; keep_no_core(); import resource as r; print(r.getrlimit(4))"
+    )
     limits = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert resource.RLIMIT_CORE == 4
     assert limits.stdout == "(0, 0)\n"

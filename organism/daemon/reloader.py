@@ -7,14 +7,14 @@ from pathlib import Path
 import anyio
 
 from organism.app import Organism
-from organism.cli.gateway import gateway_settings
-from organism.cli.trust import refuse_foreign_file
 from organism.config.build import build
 from organism.config.kept import Kept
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema import Config
 from organism.control.parts import Parts
 from organism.control.views import Reloaded
+from organism.daemon.file_safety import refuse_foreign_file
+from organism.daemon.gateway_settings import gateway_settings
 from organism.errors import ConfigError
 from organism.own_threads import OwnThreads
 

@@ -179,7 +179,8 @@ def daemon(
     """
     from organism.daemon.daemon import run_daemon
 
-    return run_daemon(file, state, port, log_format, dict(os.environ))
+    run_daemon(file, state, port, log_format, dict(os.environ))
+    return exits.OK
 
 
 @dashboards.command(name="export")

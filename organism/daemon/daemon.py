@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
-from organism.cli import exits
 from organism.config.build import log_settings
 from organism.config.build_exporters import exports
 from organism.config.load import LoadedConfig, load_config
@@ -40,8 +39,8 @@ _DRAIN_S = 30.0
 
 def run_daemon(
     file: Path, state: Path | None, port: int | None, log_format: Format | None, environment: dict[str, str]
-) -> int:
-    """Run the daemon and return the exit code.
+) -> None:
+    """Run the daemon until a signal or an order stops it.
 
     Raises:
         ConfigError: If the configuration is wrong, the port is taken or another daemon owns the state folder.
@@ -73,7 +72,6 @@ def run_daemon(
             raise _sole_error(group) from group
         finally:
             remove_address(folder)
-    return exits.OK
 
 
 def _sole_error(group: BaseExceptionGroup) -> BaseException:
@@ -137,7 +135,7 @@ async def _serve(
             await _until_stopped(organism, log)
         server.stop()
     log.info("stopped", **_totals(organism))
-    leave_soon(exits.OK, partial(remove_address, state))
+    leave_soon(0, partial(remove_address, state))
 
 
 async def _until_stopped(organism: Organism, log: structlog.typing.FilteringBoundLogger) -> None:

@@ -183,7 +183,7 @@ KILLED_AT = '''
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_state import start
+from test_state_folder import start
 from organism.daemon.state_folder import read_token
 
 COUNTED = ("posix", "fcntl", "apsw", "_io")

@@ -35,7 +35,7 @@ from organism.ledger.ledger import Ledger
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.pricing.rates import FREE, Rates
 from organism.router.call import Call, Estimate, RouterSettings
-from organism.router.plan import ModelPlan, Route
+from organism.router.planning.plan import ModelPlan, Route
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run

@@ -18,8 +18,8 @@ from typing import Literal
 import anyio
 
 from organism import Context, Limits, Organism, Text, agent
-from organism.exporters.otel import otel_exporting
-from organism.exporters.prometheus import PrometheusExporter
+from organism.telemetry.metrics.prometheus import PrometheusExporter
+from organism.telemetry.otel import otel_exporting
 from organism.testing import ScriptedProvider
 
 Variant = Literal["off", "prometheus", "all"]

@@ -14,7 +14,7 @@ import anyio
 from organism.bus.mailbox import Mailbox
 from organism.bus.threads import Lane
 from organism.clock import SteadyClock, SystemClock
-from organism.control.recent import Recent
+from organism.control.history import Recent
 from organism.ids import MessageId, RandomIds, ThreadId
 from organism.journal import Drop, Keep
 from organism.messages import Envelope, Text, encode

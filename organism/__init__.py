@@ -12,7 +12,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from organism.agents.agent import Agent, To, agent
     from organism.agents.context import Context
-    from organism.agents.llm import LLMSettings, llm_agent
+    from organism.agents.llm_agent import LLMSettings, llm_agent
     from organism.amounts import BudgetState, Limits, TokenUsage, nanousd
     from organism.app import Organism
     from organism.budget.registry import ThreadBudgetRegistry
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from organism.llm.provider import Provider
     from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, ThreadResult
     from organism.pump.bounds import Bounds
-    from organism.router.plan import ModelPlan, Route
+    from organism.router.planning.plan import ModelPlan, Route
     from organism.router.router import LLMRouter
     from organism.usage.events import UsageEvent
     from organism.usage.tracker import UsageTracker
@@ -75,15 +75,15 @@ _HOMES = {
     "Context": "organism.agents.context",
     "Gathered": "organism.messages",
     "LLMRouter": "organism.router.router",
-    "LLMSettings": "organism.agents.llm",
+    "LLMSettings": "organism.agents.llm_agent",
     "Limits": "organism.amounts",
     "Message": "organism.messages",
-    "ModelPlan": "organism.router.plan",
+    "ModelPlan": "organism.router.planning.plan",
     "Organism": "organism.app",
     "OrganismError": "organism.errors",
     "Provider": "organism.llm.provider",
     "ProviderError": "organism.errors",
-    "Route": "organism.router.plan",
+    "Route": "organism.router.planning.plan",
     "ScopedLimits": "organism.budget.scopes",
     "Text": "organism.messages",
     "ThreadBudgetRegistry": "organism.budget.registry",
@@ -93,7 +93,7 @@ _HOMES = {
     "UsageEvent": "organism.usage.events",
     "UsageTracker": "organism.usage.tracker",
     "agent": "organism.agents.agent",
-    "llm_agent": "organism.agents.llm",
+    "llm_agent": "organism.agents.llm_agent",
     "nanousd": "organism.amounts",
 }
 """Where each public name lives."""

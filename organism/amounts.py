@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from organism.error_root import ConfigError
-from organism.error_text import shown
+from organism.text.error_text import shown
 
 NANOUSD_PER_USD = 1_000_000_000
 NS_PER_S = 1_000_000_000

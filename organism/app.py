@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from organism.agents.agent import Agent
-from organism.agents.llm import TextListener
-from organism.agents.roster import check_names, known_messages, roster
-from organism.agents.serving import ToolServers
-from organism.agents.tools import ToolServer
+from organism.agents.agent_registry import check_names, known_messages, roster
+from organism.agents.llm_agent import TextListener
+from organism.agents.tool_server_tasks import ToolServers
+from organism.agents.tools.tool import ToolServer
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
@@ -43,7 +43,7 @@ from organism.pump.host import OnExhausted
 from organism.pump.pump import Pump
 from organism.pump.statistics import PumpStatistics
 from organism.router.call import RouterSettings
-from organism.router.plan import ModelPlan, check_plans, model_plan
+from organism.router.planning.plan import ModelPlan, check_plans, model_plan
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.usage.activity import ActivityFeed
@@ -202,7 +202,7 @@ class Organism:
         only: Container[str] | None = None,
     ) -> Self:
         """Make the organism of a checked configuration; see :meth:`from_yaml`."""
-        from organism.config.build import build
+        from organism.config.build.spec import build
 
         parts = msgspec.structs.asdict(build(loaded, environment, progress, on_text))
         clock = SystemClock()

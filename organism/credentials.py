@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from organism.error_root import ConfigError
-from organism.redaction import remember
+from organism.text.redaction import remember
 
 _AROUND = "\ufeff\u200b\u2060"
 """Marks that editors and web pages leave around a text, and nobody sees."""

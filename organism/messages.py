@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 
 from organism.amounts import BudgetState, Dimension
-from organism.error_text import describe, shown
 from organism.errors import ConfigError, OrganismError
 from organism.ids import USER, MessageId, ThreadId
+from organism.text.error_text import describe, shown
 
 WarningLevel = Literal["warning", "critical", "final"]
 """How near the limit is: the first threshold, one in between, the last one before refusals."""

@@ -49,7 +49,7 @@ WRITERS = {"cli/output.py", "cli/terminal.py"}
 
 OTHER_WRITERS = {
     "__main__.py",  # a file of our own
-    "exporters/logs.py",  # which cleans each line
+    "telemetry/logs.py",  # which cleans each line
     "providers/local_server.py",  # to the process that has started it
     "testing/kill_points.py",
 }

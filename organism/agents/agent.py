@@ -7,10 +7,10 @@ from typing import Protocol, TypeVar, Union, get_args, get_origin, get_type_hint
 
 import msgspec
 
-from organism.error_text import describe, shown
 from organism.errors import ConfigError
 from organism.ids import AGENT_NAME, USER
 from organism.messages import Message
+from organism.text.error_text import describe, shown
 
 
 class To(msgspec.Struct, frozen=True):

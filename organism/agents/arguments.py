@@ -7,8 +7,8 @@ pump's own tasks, or by the next start.
 import math
 from collections.abc import Sequence
 
-from organism.error_text import shown
 from organism.errors import ConfigError
+from organism.text.error_text import shown
 
 SECONDS_MAX = 10 * 365 * 86_400.0
 """Ten years: more nanoseconds than that since 1970 would soon leave 64 bits."""

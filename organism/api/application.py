@@ -1,7 +1,7 @@
 """The control API: routes by resource over one :class:`~organism.control.control.Control`, behind one gate.
 
 Routes with an entrance of their own, such as those that speak another protocol, come as a
-:class:`~organism.api.groups.Group`: the routes, and the rules of who may use them.
+:class:`~organism.api.mounts.Group`: the routes, and the rules of who may use them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,8 +19,8 @@ from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 from litestar.status_codes import HTTP_404_NOT_FOUND
 
-from organism.api.gate import BODY_MAX, FAILURES_PER_MINUTE, LOOPBACK_HOSTS, ASGIApp, Gate, Rule, bearer
-from organism.api.groups import Group
+from organism.api.auth_middleware import BODY_MAX, FAILURES_PER_MINUTE, LOOPBACK_HOSTS, ASGIApp, Gate, Rule, bearer
+from organism.api.mounts import Group
 from organism.api.problems import (
     MEDIA_TYPE,
     Problem,
@@ -32,7 +32,7 @@ from organism.api.problems import (
     say_unexpected,
     say_unreadable,
 )
-from organism.api.routes import agents, approvals, budgets, events, exporters, ledger, threads, tokens, whole
+from organism.api.routes import agents, approvals, budgets, events, exporters, ledger, system, threads, tokens
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
@@ -49,7 +49,7 @@ _ROUTES = (
     *approvals.ROUTES,
     *events.ROUTES,
     *exporters.ROUTES,
-    *whole.ROUTES,
+    *system.ROUTES,
     *tokens.ROUTES,
 )
 _OPEN_PATHS = ("/healthz", "/readyz")

@@ -10,8 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
 from organism.bus.approvals import UnknownApprovalError
-from organism.control.orders import AlreadyDoneError, KeyReusedError, UnknownLetterError
-from organism.error_text import cleaned
+from organism.control.idempotency import AlreadyDoneError, KeyReusedError, UnknownLetterError
 from organism.errors import (
     BoundExceededError,
     MailboxFullError,
@@ -23,6 +22,7 @@ from organism.errors import (
     UnknownRecipientError,
 )
 from organism.journal import JournalError
+from organism.text.error_text import cleaned
 from organism.usage.event_log import EventsGoneError
 
 MEDIA_TYPE = "application/problem+json"

@@ -7,7 +7,7 @@ import h11
 import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from organism.api.gate import CALLER
+from organism.api.auth_middleware import CALLER
 from organism.api.problems import MEDIA_TYPE, Problem
 
 CONNECTIONS_MAX = 128

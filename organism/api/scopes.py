@@ -7,10 +7,10 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from organism.api.gate import CALLER
+from organism.api.auth_middleware import CALLER
 from organism.api.problems import Problem, ProblemError
 from organism.api.tokens import Caller, Scope
-from organism.control.orders import Order
+from organism.control.idempotency import Order
 
 _KEY_MAX = 255
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from organism.api.application import Options, build_api
-from organism.api.gate import HEAD_MAX
+from organism.api.auth_middleware import HEAD_MAX
 from organism.api.tokens import TokenBook
 from organism.control.control import Control
 from organism.errors import ConfigError

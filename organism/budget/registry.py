@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
+from organism.budget.engine import Teller
 from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
-from organism.budget.line import WaitingLines
 from organism.budget.policy import Ask, check_correction
 from organism.budget.requests import grant_limits
+from organism.budget.reserve_queue import WaitingLines
 from organism.budget.scopes import BudgetPlan, thread_account
-from organism.budget.teller import Teller
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock

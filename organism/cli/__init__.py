@@ -66,7 +66,7 @@ def run(
         json: Print one JSON document and nothing else.
     """
     from organism.cli.run import RunOptions, run_task
-    from organism.exporters.logs import LogSettings, set_up
+    from organism.telemetry.logs import LogSettings, set_up
 
     set_up(LogSettings(level="error"))
     options = RunOptions(
@@ -106,7 +106,7 @@ def resume(
         json: Print one JSON document and nothing else.
     """
     from organism.cli.run import RunOptions, resume_task
-    from organism.exporters.logs import LogSettings, set_up
+    from organism.telemetry.logs import LogSettings, set_up
 
     set_up(LogSettings(level="error"))
     options = RunOptions(
@@ -191,7 +191,7 @@ def export_dashboards(folder: Path, *, json: Json = False) -> int:
         folder: Where to; made if it is not there.
     """
     from organism.cli.output import print_lines
-    from organism.exporters.dashboards import export
+    from organism.telemetry.dashboards import export
 
     return print_lines([str(path) for path in export(folder)], as_json=json)
 

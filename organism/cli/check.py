@@ -11,7 +11,7 @@ from organism.cli import exits
 from organism.cli.output import print_json, print_line
 from organism.cli.prices import unpriced_in_words, unpriced_routes
 from organism.cli.terminal import Table, Terminal
-from organism.config.build_exporters import exports
+from organism.config.build.exporters import exports
 from organism.config.describe import (
     describe_agents,
     describe_graph,
@@ -23,7 +23,7 @@ from organism.config.describe import (
 )
 from organism.config.json_schema import SHIPPED
 from organism.config.load import DEFAULT_FILE, load_config
-from organism.config.schema import Config
+from organism.config.schema.root import Config
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.daemon.gateway_settings import gateway_settings
 from organism.errors import ConfigError

@@ -9,7 +9,7 @@ import anyio
 from organism.amounts import BudgetState, format_amount
 from organism.cli.summary import budget_lines
 from organism.cli.terminal import Live, Markup, Terminal, drawn, markup
-from organism.plain_text import one_line
+from organism.text.plain_text import one_line
 from organism.usage.events import (
     AgentSaid,
     AgentStopped,

@@ -11,9 +11,9 @@ from types import TracebackType
 
 import msgspec
 
-from organism.error_text import cleaned
-from organism.plain_text import csv_lines, one_line, plain, visible_json
-from organism.redaction import redact
+from organism.text.error_text import cleaned
+from organism.text.plain_text import csv_lines, one_line, plain, visible_json
+from organism.text.redaction import redact
 
 _DONE = 0
 """The exit code of a command that has printed what it had to."""

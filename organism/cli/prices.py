@@ -10,10 +10,10 @@ from organism.cli import exits
 from organism.cli.output import complain, print_json
 from organism.cli.terminal import Table, Terminal, markup
 from organism.clock import SystemClock, utc
-from organism.config.build_providers import provider_kinds
-from organism.config.build_router import model_plans, otherwise, overrides
+from organism.config.build.providers import provider_kinds
+from organism.config.build.router import model_plans, otherwise, overrides
 from organism.config.load import AnyEnvironment, load_config
-from organism.config.schema import Config
+from organism.config.schema.root import Config
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pricing.rates import Rate, Rates
 from organism.pricing.shipped import kinds_of

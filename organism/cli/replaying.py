@@ -18,10 +18,10 @@ from organism.cli.output import print_json
 from organism.cli.prices import prices_of
 from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock, utc
-from organism.config.build import budget_plan
-from organism.config.build_router import model_plans, override
+from organism.config.build.router import model_plans, override
+from organism.config.build.spec import budget_plan
 from organism.config.load import AnyEnvironment, load_config
-from organism.config.prices import Prices, load_prices
+from organism.config.price_section import Prices, load_prices
 from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.entries import decode_entry

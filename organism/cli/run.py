@@ -20,13 +20,13 @@ from organism.cli.output import note, print_json, show_cursor
 from organism.cli.summary import print_report
 from organism.cli.terminal import Terminal
 from organism.config.load import LoadedConfig, load_config
-from organism.config.schema_llm import LocalProviderSection, ProviderSection
+from organism.config.schema.llm import LocalProviderSection, ProviderSection
 from organism.daemon.journal_file import journal_of
 from organism.daemon.process_exit import leave_soon
 from organism.daemon.state_folder import owned, state_folder
 from organism.errors import BudgetExhaustedError, ConfigError, UnknownAccountError
-from organism.exporters.otel import otel_exporting
 from organism.messages import ThreadResult, as_message, as_text
+from organism.telemetry.otel import otel_exporting
 from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report

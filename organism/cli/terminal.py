@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.table import Table as _RichTable
 from rich.text import Text
 
-from organism.plain_text import one_line, plain
+from organism.text.plain_text import one_line, plain
 
 __all__ = ["Live", "Markup", "Table", "Terminal", "drawn", "markup", "underlined"]
 

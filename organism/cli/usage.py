@@ -8,16 +8,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from organism.amounts import NS_PER_S
+from organism.billing.bill import read_bill
+from organism.billing.period import Period, report_period
+from organism.billing.reconciliation import drift
+from organism.billing.reports.html_report import render_html
+from organism.billing.reports.markdown_report import render_markdown
 from organism.cli import exits
 from organism.cli.output import note, print_json, print_text
 from organism.cli.recorded import read_text
 from organism.errors import ConfigError
-from organism.exporters.report_html import render_html
-from organism.exporters.report_markdown import render_markdown
-from organism.usage.bill import read_bill
-from organism.usage.drift import drift
 from organism.usage.events import AnyEvent, UsageEvent
-from organism.usage.period import Period, report_period
 
 
 class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):

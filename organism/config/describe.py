@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from organism.agents.peer_tool import ASK_TIMEOUT_S
-from organism.agents.tools import DEFAULT_TIMEOUT_S
+from organism.agents.tools.peer_tool import ASK_TIMEOUT_S
+from organism.agents.tools.tool import DEFAULT_TIMEOUT_S
 from organism.config.load import listed
-from organism.config.schema import Config
-from organism.config.schema_agents import (
+from organism.config.schema.agents import (
     AgentSection,
     AskToolSection,
     FunctionToolSection,
@@ -18,7 +17,8 @@ from organism.config.schema_agents import (
     SendToolSection,
     ToolSection,
 )
-from organism.config.schema_llm import LocalProviderSection, ProviderSection
+from organism.config.schema.llm import LocalProviderSection, ProviderSection
+from organism.config.schema.root import Config
 
 
 def describe_agents(config: Config) -> list[tuple[str, str, str, str]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from organism.config.schema import Config
-from organism.config.schema_agents import VARIANTS
-from organism.config.schema_values import Secret
+from organism.config.schema.agents import VARIANTS
+from organism.config.schema.root import Config
+from organism.config.schema.values import Secret
 
 SHIPPED = Path(__file__).with_name("organism.schema.json")
 

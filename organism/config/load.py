@@ -9,19 +9,19 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from organism.config.bind import Binder, did_you_mean
-from organism.config.nodes import Path_, Source, parse_tree, read_text
-from organism.config.prices import check_price, check_prices
-from organism.config.reach import check_reach
-from organism.config.schema import Config
-from organism.config.schema_agents import (
+from organism.config.price_section import check_price, check_prices
+from organism.config.provider_connections import check_reach
+from organism.config.schema.agents import (
     AskToolSection,
     LLMAgentSection,
     MCPToolSection,
     MCPURLSection,
     SendToolSection,
 )
-from organism.config.schema_llm import ModelSection, PriceSection
+from organism.config.schema.llm import ModelSection, PriceSection
+from organism.config.schema.root import Config
+from organism.config.yaml.bind import Binder, did_you_mean
+from organism.config.yaml.nodes import Path_, Source, parse_tree, read_text
 from organism.credentials import remember_environment
 from organism.ids import AGENT_NAME, THREAD_ID, USER
 

@@ -17,17 +17,17 @@ from organism.budget.requests import LimitsRequest
 from organism.bus.approvals import Decision
 from organism.bus.quarantine import Quarantine
 from organism.control.accounts import Accounts, LimitsChange, account_of
+from organism.control.components import Rooms
+from organism.control.history import Recent
+from organism.control.idempotency import PYTHON, Order, Receipts, UnknownLetterError, audit_row
 from organism.control.identity import Identity
-from organism.control.kept_answers import KeptAnswers
-from organism.control.looking import Looking
-from organism.control.orders import PYTHON, Order, Receipts, UnknownLetterError, audit_row
+from organism.control.organism_spec import Parts
 from organism.control.owners import Owners
-from organism.control.parts import Parts
-from organism.control.past import Past
-from organism.control.pauses import KeptPauses
-from organism.control.recent import Recent
-from organism.control.rooms import Rooms
-from organism.control.swapping import put_in_force, switch
+from organism.control.pausing import KeptPauses
+from organism.control.queries import Looking
+from organism.control.reload import put_in_force, switch
+from organism.control.restored_history import Past
+from organism.control.stored_answers import KeptAnswers
 from organism.control.views import Accepted, Corrected, Done, Reloaded, Status
 from organism.errors import ConfigError, StoppedError
 from organism.journal import Pieces, kept
@@ -350,7 +350,7 @@ class Control:
         return await self._do_slowly(order, "reload", "", self.reload, None)
 
     def put_in_force(self, parts: Parts) -> None:
-        """Put other parts in force, or change nothing; see :func:`organism.control.swapping.put_in_force`."""
+        """Put other parts in force, or change nothing; see :func:`organism.control.reload.put_in_force`."""
         put_in_force(self.rooms, parts)
         self._pauses.forget_gone()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from organism.control.orders import Order
+from organism.control.idempotency import Order
 from organism.errors import ConfigError, ThreadClosedError
 from organism.journal import Journal, Keep, Pieces
 from organism.usage.events import AnyEvent, ThreadClosed

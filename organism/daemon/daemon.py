@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
-from organism.config.build import log_settings
-from organism.config.build_exporters import exports
+from organism.billing.delivery import Origin, exporting
+from organism.config.build.exporters import exports
+from organism.config.build.spec import log_settings
 from organism.config.load import LoadedConfig, load_config
-from organism.control.orders import Order
+from organism.control.idempotency import Order
 from organism.daemon.file_safety import refuse_foreign_file, refuse_network
 from organism.daemon.gateway_settings import gateway_settings
 from organism.daemon.journal_file import journal_of
@@ -26,11 +27,10 @@ from organism.daemon.process_exit import leave_soon
 from organism.daemon.reloader import Reloader
 from organism.daemon.state_folder import owned, remove_address, state_folder, write_address
 from organism.errors import MissingExtraError, OrganismError
-from organism.exporters.conventions import genai_names
-from organism.exporters.delivery import Origin, exporting
-from organism.exporters.logs import Format, set_up
-from organism.exporters.otel import otel_exporting
-from organism.redaction import remember
+from organism.telemetry.conventions import genai_names
+from organism.telemetry.logs import Format, set_up
+from organism.telemetry.otel import otel_exporting
+from organism.text.redaction import remember
 from organism.usage.events import STORED, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
 from organism.usage.headlines import with_headline
 
@@ -100,9 +100,9 @@ async def _serve(
     from organism.api.routes.metrics import metrics_group
     from organism.api.routes.pages import DASHBOARD
     from organism.api.server import ControlServer, url_of
-    from organism.exporters.prometheus import PrometheusExporter
-    from organism.gateway.exchange import Gateway
+    from organism.gateway.request_handler import Gateway
     from organism.gateway.routes import gateway_group
+    from organism.telemetry.metrics.prometheus import PrometheusExporter
 
     hide_own_tasks()
     log = structlog.get_logger("organism.daemon")

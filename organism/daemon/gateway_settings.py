@@ -5,10 +5,10 @@ from hashlib import sha256
 from msgspec.structs import replace
 
 from organism.amounts import Limits
-from organism.config.build import budget_plan, thread_limits
+from organism.config.build.spec import budget_plan, thread_limits
 from organism.config.load import THREAD_TOKENS, LoadedConfig
-from organism.config.schema_gateway import GatewayKeySection
-from organism.config.schema_limits import ThreadLimitsSection
+from organism.config.schema.gateway import GatewayKeySection
+from organism.config.schema.limits import ThreadLimitsSection
 from organism.gateway.settings import DEFAULT_TOKENS, Key, Settings
 
 

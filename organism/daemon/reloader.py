@@ -7,11 +7,11 @@ from pathlib import Path
 import anyio
 
 from organism.app import Organism
-from organism.config.build import build
-from organism.config.kept import Kept
+from organism.config.build.spec import build
 from organism.config.load import LoadedConfig, load_config
-from organism.config.schema import Config
-from organism.control.parts import Parts
+from organism.config.reuse import Kept
+from organism.config.schema.root import Config
+from organism.control.organism_spec import Parts
 from organism.control.views import Reloaded
 from organism.daemon.file_safety import refuse_foreign_file
 from organism.daemon.gateway_settings import gateway_settings

@@ -43,7 +43,6 @@ import msgspec
 
 from organism.amounts import Dimension, format_amount
 from organism.error_root import ConfigError, MissingExtraError, OrganismError
-from organism.error_text import in_one_line
 from organism.errors.messages import (
     AskCycleError,
     AskError,
@@ -60,6 +59,7 @@ from organism.errors.messages import (
     UnknownRecipientError,
     WorkersBusyError,
 )
+from organism.text.error_text import in_one_line
 
 __all__ = [
     "AnswerError",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 
-from organism.formats.faults import Fault, bad_request
+from organism.formats.errors.faults import Fault, bad_request
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta
 from organism.llm.embeddings import EmbeddingRequest

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from organism.errors import ConfigError
-from organism.formats.attachments import ImageRule
 from organism.formats.conversation import ANY_ID, IdRule
+from organism.formats.media.attachments import ImageRule
 
 XAI_TICKS_PER_USD = 10_000_000_000
 """xAI reports costs in ticks of a ten thousand millionth of a dollar."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState
 from organism.budget.thresholds import amount_of, limit_of
-from organism.formats.faults import Fault
+from organism.formats.errors.faults import Fault
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 
-from organism.api.gate import Authenticate
+from organism.api.auth_middleware import Authenticate
 from organism.api.tokens import Caller
 from organism.gateway.settings import Key
 

@@ -10,23 +10,23 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from organism.api.gate import Bounds, Rule
-from organism.api.groups import Group
+from organism.api.auth_middleware import Bounds, Rule
+from organism.api.mounts import Group
 from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, needs
 from organism.api.tokens import Caller, TokenBook
 from organism.errors import OrganismError
 from organism.formats.anthropic_messages.server import MessagesFormat
-from organism.formats.faults import Fault, FaultError, Kind
+from organism.formats.errors.faults import Fault, FaultError, Kind
+from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_embeddings.server import EmbeddingsFormat
-from organism.formats.openai_errors import error_body
 from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Format, Json
-from organism.gateway import exchange
-from organism.gateway.faults import fault_of, unknown_model
-from organism.gateway.kept_routes import kept_handlers
+from organism.gateway import request_handler
+from organism.gateway.errors import fault_of, unknown_model
 from organism.gateway.keys import authenticate
+from organism.gateway.stored_answer_routes import kept_handlers
 
 MESSAGES = "/v1/messages"
 COUNT = f"{MESSAGES}/count_tokens"
@@ -46,7 +46,7 @@ _KINDS: dict[int, Kind] = {401: "key", 403: "permission", 404: "not_found", 413:
 Handlers = dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]
 
 
-def gateway_group(gateway: exchange.Gateway, tokens: TokenBook) -> Group:
+def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Group:
     """Return the gateway's routes, and how one gets to them."""
 
     def token_of(secret: str) -> Caller | None:
@@ -70,21 +70,21 @@ def gateway_group(gateway: exchange.Gateway, tokens: TokenBook) -> Group:
     return Group(tuple(routers), tuple(rules), unserved)
 
 
-def _handlers_of(gateway: exchange.Gateway, format_: Format) -> list[Any]:
+def _handlers_of(gateway: request_handler.Gateway, format_: Format) -> list[Any]:
     return [_answering(gateway, format_), *(kept_handlers(gateway) if format_.keeps_answers else ())]
 
 
-def _answering(gateway: exchange.Gateway, format_: Format) -> Any:
+def _answering(gateway: request_handler.Gateway, format_: Format) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
     async def answer(request: Request[Any, Any, Any]) -> ASGIApp:
         """Answer a call, or refuse it, in the words of its format."""
-        came = exchange.Request(caller_of(request), request.headers, await request.body())
-        return exchange.Exchange(gateway, format_, came)  # type: ignore[return-value]
+        came = request_handler.Request(caller_of(request), request.headers, await request.body())
+        return request_handler.Exchange(gateway, format_, came)  # type: ignore[return-value]
 
     return answer
 
 
-def _counting(gateway: exchange.Gateway, format_: Format) -> Any:
+def _counting(gateway: request_handler.Gateway, format_: Format) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body, status_code=200)
     async def count(request: Request[Any, Any, Any]) -> Response[Json]:
         """Say about how much input a request has, at no cost to anybody."""
@@ -100,7 +100,7 @@ def _counting(gateway: exchange.Gateway, format_: Format) -> Any:
     return count
 
 
-def _models(gateway: exchange.Gateway, created_s: int) -> Router:
+def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
     def model(name: str) -> Json:
         """Show a model in OpenAI's words and in Anthropic's, whose clients both ask here."""
         created_at = datetime.fromtimestamp(created_s, UTC).isoformat()

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import anyio
 
-from organism.api.gate import Send
-from organism.formats.faults import Fault
+from organism.api.auth_middleware import Send
+from organism.formats.errors.faults import Fault
 from organism.formats.server_format import EventWriter
 from organism.gateway.headers import Headers, encoded
 from organism.llm.answers import Completion

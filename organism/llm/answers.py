@@ -13,7 +13,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         text: The visible answer; lone surrogates already replaced.
         model: The model the provider says it used, which may differ from the one asked for.
         finish_reason: ``stop`` and ``tool_calls`` are whole; ``length``, ``pause_turn``, ``content_filter`` (refused,
-            too) and ``error`` are not. See :mod:`organism.formats.reasons`.
+            too) and ``error`` are not. See :mod:`organism.formats.answers.finish_reasons`.
         usage: The provider's own count in disjoint buckets; ``None`` when it sent none or an insane one.
         usage_missing: The sides of :attr:`usage` that the provider has left out, or has counted before the end of the
             answer: what is there of them is a lower bound, and the router estimates the rest.

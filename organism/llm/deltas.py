@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from organism.amounts import TokenUsage
-from organism.error_text import shown
 from organism.errors import ConfigError
 from organism.llm.answers import Completion
 from organism.llm.requests import Reasoning, ToolCall, VendorItem
+from organism.text.error_text import shown
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -4,10 +4,10 @@ import importlib.util
 
 from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
-from organism.formats.answer_decoder import AnswerDecoder
+from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, encode, untaken
-from organism.formats.attachments import AttachmentBounds, extra_tokens
+from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings

@@ -1,7 +1,7 @@
 """What a failure of the connection means for money. Pure."""
 
-from organism.error_text import describe
 from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.text.error_text import describe
 
 _NOT_SENT = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError", "LocalProtocolError"}

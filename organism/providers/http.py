@@ -15,9 +15,9 @@ import anyio.to_thread
 import msgspec
 
 from organism.errors import ProviderError, RejectedError
-from organism.formats.answer_decoder import AnswerDecoder
+from organism.formats.answers.decoder import AnswerDecoder
+from organism.formats.errors.refusals import refused_or_uncertain
 from organism.formats.json_reading import Json
-from organism.formats.refusals import refused_or_uncertain
 from organism.llm.answers import Completion
 from organism.providers.addresses import Address
 from organism.providers.failures import unsent_or_uncertain

@@ -19,9 +19,9 @@ import anyio
 import anyio.abc
 
 from organism.errors import ConfigError, MissingExtraError, RejectedError, UnsupportedError
-from organism.formats.answer_decoder import AnswerDecoder
-from organism.formats.attachments import AttachmentBounds, extra_tokens
+from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.json_reading import Json
+from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.formats.openai_chat import request as chat_request
 from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_embeddings import client as embeddings

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import CoroutineType, TracebackType
 from typing import Any
 
-from organism.error_text import describe
 from organism.errors import OrganismError
+from organism.text.error_text import describe
 from organism.tracing import current_work
 
 _OURS = f"{Path(__file__).parent.parent}{os.sep}"

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from organism.error_text import describe
 from organism.journal import JournalBrokenError
 from organism.pump.leash import meant_for_us
+from organism.text.error_text import describe
 
 _log = structlog.get_logger("organism.pump")
 

@@ -22,7 +22,6 @@ from organism.budget.holds import ChildBudget, Spender
 from organism.bus.approvals import Approval, Decision, Waits, approval_id, decision_key
 from organism.bus.lanes import Lane
 from organism.bus.threads import Thread
-from organism.error_text import describe
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, ConfigError, ContextClosedError
 from organism.llm.answers import Completion
 from organism.llm.deltas import text_only
@@ -35,6 +34,7 @@ from organism.pump.host import Birth, Services
 from organism.pump.outgoing import Outgoing, drafts_of, resolve, too_many
 from organism.pump.worker_pool import Level
 from organism.router.call import Call
+from organism.text.error_text import describe
 
 A = TypeVar("A", Completion, Embeddings)
 T = TypeVar("T")

@@ -4,9 +4,9 @@ from collections.abc import Awaitable
 
 from organism.bus.threads import Thread
 from organism.clock import Clock
-from organism.error_text import with_type
 from organism.messages import Envelope, type_name
 from organism.pump.endings import Ending, Failed, Parked, Stopped
+from organism.text.error_text import with_type
 from organism.tracing import Work
 from organism.usage.activity import ActivityFeed, HandlerRan, RunOutcome
 

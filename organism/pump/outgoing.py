@@ -7,11 +7,11 @@ import msgspec
 from organism.agents.agent import Agent, Output, To
 from organism.agents.runtime import Draft
 from organism.bus.routing import by_type, check
-from organism.error_text import shown
 from organism.errors import BoundExceededError
 from organism.ids import USER
 from organism.messages import Envelope, Message, PayloadError, sendable
 from organism.pump.bounds import Bounds
+from organism.text.error_text import shown
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -55,7 +55,7 @@ from organism.pump.statistics import PumpStatistics
 from organism.pump.supervisor import Supervisor
 from organism.pump.upkeep import keep_up
 from organism.pump.worker_pool import WorkerPool
-from organism.router.orphans import resolve_orphans
+from organism.router.orphaned_holds import resolve_orphans
 from organism.router.router import LLMRouter
 from organism.tracing import parse_trace
 from organism.usage.activity import ActivityFeed

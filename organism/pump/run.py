@@ -19,13 +19,13 @@ from organism.agents.agent import Agent, Output, is_async
 from organism.agents.context import Context
 from organism.bus.lanes import Lane
 from organism.bus.threads import Thread
-from organism.error_text import defined_at
 from organism.messages import Envelope, Message, own_copy
 from organism.pump.deadlines import Deadline
 from organism.pump.endings import Done, Ending, Failed, HandlerTimeoutError, Parked, Stopped
 from organism.pump.handler_runtime import HandlerRuntime
 from organism.pump.host import Services
 from organism.pump.leash import Leash, LeftBehindError, Waiting
+from organism.text.error_text import defined_at
 from organism.tracing import Work, work_on
 
 LEAVE_BEHIND_S = 5.0

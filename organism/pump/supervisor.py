@@ -14,7 +14,6 @@ from organism.bus.records import BEGAN
 from organism.bus.routing import takes_by_name
 from organism.bus.threads import Thread
 from organism.clock import Clock
-from organism.error_text import defined_at, describe, raised_at
 from organism.errors import BudgetExhaustedError, Shortfall, UnknownRecipientError
 from organism.journal import JournalError
 from organism.messages import Envelope, is_runtime
@@ -27,7 +26,8 @@ from organism.pump.leash import Leash, undisturbed
 from organism.pump.observed import observed
 from organism.pump.restart import BACKOFF_MAX_S, RestartIntensity, backoff_s, reason_for, worth_retrying
 from organism.pump.run import Run, Runner
-from organism.redaction import headline
+from organism.text.error_text import defined_at, describe, raised_at
+from organism.text.redaction import headline
 from organism.tracing import Work, trace_id_of
 from organism.usage.activity import ActivityFeed
 from organism.usage.events import AgentStopped, ApprovalRequested, Reported

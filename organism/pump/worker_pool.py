@@ -20,9 +20,9 @@ import anyio
 import msgspec
 import structlog
 
-from organism.error_text import running_at
 from organism.errors import WorkersBusyError
 from organism.pump.worker_thread import ThreadExecutor, ThreadJob
+from organism.text.error_text import running_at
 
 T = TypeVar("T")
 

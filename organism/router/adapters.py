@@ -7,11 +7,11 @@ from typing import Any
 import anyio
 import structlog
 
-from organism.error_text import describe
 from organism.errors import RejectedError
 from organism.foreign import ForeignTask, ForeignTasks
 from organism.llm.provider import Provider
-from organism.router.course import Course
+from organism.router.call_state import Course
+from organism.text.error_text import describe
 
 WARM_UP_MAX_S = 30.0
 """So many seconds of an adapter's warming up are not counted as a call's time."""

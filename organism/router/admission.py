@@ -28,16 +28,16 @@ from organism.errors import (
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
 from organism.pricing.rates import Rates
-from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt
 from organism.router.call import RouterSettings
-from organism.router.course import Course
-from organism.router.estimator import InputEstimator
-from organism.router.gate import Passage
-from organism.router.gates import Gates
-from organism.router.plan import Route
-from organism.router.prices import Prices, rates_for
-from organism.router.strategy import Itinerary
+from organism.router.call_events import Announcer
+from organism.router.call_state import Course
+from organism.router.limits.limiter import Passage
+from organism.router.planning.call_rates import Prices, rates_for
+from organism.router.planning.estimator import InputEstimator
+from organism.router.planning.plan import Route
+from organism.router.planning.provider_limiters import Gates
+from organism.router.planning.route_queue import Itinerary
 
 
 class Admission:

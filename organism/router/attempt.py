@@ -20,7 +20,6 @@ from msgspec.structs import replace
 from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.calibration import Guess
 from organism.budget.holds import HeldCall
-from organism.error_text import describe, shown
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.foreign import ForeignTask, encodable, failure_of
 from organism.ledger.entries import CallRecord
@@ -32,13 +31,14 @@ from organism.llm.provider import Answer, Provider, Request
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.pricing.service_tiers import at_tier
 from organism.router.adapters import Adapters, stops_when_closed
-from organism.router.checked_answers import checked_answer, checked_failure
-from organism.router.circuit import Health
-from organism.router.cut_short import CutShort
-from organism.router.gate import Passage
-from organism.router.partial_usage import completed_usage, is_hidden, missing_sides
-from organism.router.plan import Route
-from organism.router.prices import Prices, rates_for
+from organism.router.answers.answer_checks import checked_answer, checked_failure
+from organism.router.answers.interrupted import CutShort
+from organism.router.answers.partial_usage import completed_usage, is_hidden, missing_sides
+from organism.router.limits.circuit import Health
+from organism.router.limits.limiter import Passage
+from organism.router.planning.call_rates import Prices, rates_for
+from organism.router.planning.plan import Route
+from organism.text.error_text import describe, shown
 from organism.usage.attempts import Outcome
 
 _DOUBTFUL_FACTOR = 16

@@ -7,9 +7,9 @@ import msgspec
 
 from organism.budget.holds import Spender
 from organism.llm.provider import Request
-from organism.router.backoff import Backoff
-from organism.router.gate import ProviderHealth
-from organism.router.provider_settings import ProviderSettings
+from organism.router.limits.backoff import Backoff
+from organism.router.limits.limiter import ProviderHealth
+from organism.router.limits.provider_settings import ProviderSettings
 
 Estimate = Literal["tight", "strict"]
 """``tight``: close, may be overrun a little. ``strict``: counts bytes, a true bound for text."""

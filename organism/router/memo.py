@@ -49,7 +49,7 @@ class Memo:
             thread_id: The thread.
             message_id: The message whose handling asks.
             index: Which call of that handling it is.
-            digest: The request's; see :func:`organism.router.checked_requests.checked_request`.
+            digest: The request's; see :func:`organism.router.planning.request_checks.checked_request`.
         """
         if (messages := self._answers.get(thread_id)) is None:
             return None

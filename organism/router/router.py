@@ -20,7 +20,6 @@ from organism.budget.calibration import Calibration
 from organism.budget.holds import Settlement, Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
-from organism.error_text import describe, shown
 from organism.errors import (
     ConfigError,
     ProviderError,
@@ -38,21 +37,22 @@ from organism.llm.provider import Answer, Provider, Request
 from organism.llm.requests import CompletionRequest
 from organism.messages import BudgetWarning
 from organism.router.adapters import Adapters
-from organism.router.announcer import Announcer
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
-from organism.router.checked_requests import checked_request
-from organism.router.concurrency import ThreadConcurrency
-from organism.router.course import Course
-from organism.router.gate import ProviderGate
-from organism.router.gates import ReplacedError
+from organism.router.call_events import Announcer
+from organism.router.call_observer import ObservedCall
+from organism.router.call_state import Course
 from organism.router.hedge import Ended, first_answer
+from organism.router.limits.concurrency import ThreadConcurrency
+from organism.router.limits.limiter import ProviderGate
 from organism.router.memo import Memo
-from organism.router.observed import ObservedCall
-from organism.router.plan import ModelPlan
-from organism.router.planner import Planned
-from organism.router.prices import Prices
-from organism.router.setup import Setup, Surroundings
+from organism.router.planning.call_rates import Prices
+from organism.router.planning.plan import ModelPlan
+from organism.router.planning.planner import Planned
+from organism.router.planning.provider_limiters import ReplacedError
+from organism.router.planning.request_checks import checked_request
+from organism.router.router_config import Setup, Surroundings
+from organism.text.error_text import describe, shown
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
 
@@ -192,7 +192,7 @@ class LLMRouter:
         return cast("Embeddings", await self._answer(call, EmbeddingRequest, None))
 
     def input_bound(self, model: str, request: Request) -> int:
-        """Return the tokens of input a call would hold; see :meth:`organism.router.planner.Planner.input_bound`."""
+        """Return the tokens of input a call would hold; see :meth:`Planner.input_bound`."""
         return self._setup.planner.input_bound(model, request)
 
     def input_count(self, model: str, request: Request) -> int:

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 import structlog
 
-from organism.agents.tools import Content, Progress, ToolOutput, ToolServerError
+from organism.agents.tools.tool import Content, Progress, ToolOutput, ToolServerError
 from organism.errors import MissingExtraError
 from organism.llm.requests import TextPart, Tool
 from organism.tool_servers.stdio import Program
@@ -55,7 +55,7 @@ class MCPServer:
         self._opening: anyio.Event | None = None
 
     async def run(self) -> None:
-        """Keep the connection while it is wanted; see :class:`organism.agents.tools.ToolServer`.
+        """Keep the connection while it is wanted; see :class:`organism.agents.tools.tool.ToolServer`.
 
         One task opens and closes it, as the SDK demands; all others only use it.
         """

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from organism.formats.image_size import size_of_image
+from organism.formats.media.image_size import size_of_image
 from organism.llm.requests import ImagePart, TextPart
 
 Part = TextPart | ImagePart

@@ -1,12 +1,12 @@
 """Events without what strangers' errors say: for log lines, other systems, and callers who may only read. Pure.
 
 An error's text may quote the message or the prompt that it is about. Its headline (which error, from whom, with which
-status) is in our own words; see :func:`organism.redaction.headline`.
+status) is in our own words; see :func:`organism.text.redaction.headline`.
 """
 
 from msgspec.structs import replace
 
-from organism.redaction import headline
+from organism.text.redaction import headline
 from organism.usage.events import (
     AgentStopped,
     AnyEvent,

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 import structlog
 
-from organism.error_text import shown, with_type
 from organism.foreign import failure_of, name_of
+from organism.text.error_text import shown, with_type
 from organism.usage.events import AnyEvent, Event
 
 EventCallback = Callable[[AnyEvent], None]

@@ -12,8 +12,8 @@ from typing import Self, overload
 import anyio
 import msgspec
 
-from organism.error_text import shown
 from organism.errors import OrganismError
+from organism.text.error_text import shown
 from organism.usage.events import AnyEvent, ThreadClosed, UsageEvent
 from organism.usage.listeners import EventCallback, Listener, is_about, wanted_types
 from organism.usage.sums import Sums

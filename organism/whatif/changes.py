@@ -10,7 +10,7 @@ from organism.budget.holds import Mode
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.pricing.book import Override, ProviderPrices
-from organism.router.plan import ModelPlan
+from organism.router.planning.plan import ModelPlan
 
 EVERY_MODEL = "*"
 

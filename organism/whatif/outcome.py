@@ -9,7 +9,7 @@ from organism.amounts import ZERO, Amounts, Limits
 from organism.budget.holds import Mode
 from organism.errors import Shortfall
 from organism.messages import BudgetWarning
-from organism.router.plan import Degraded
+from organism.router.planning.plan import Degraded
 
 CALLS_MAX = 10_000
 """So many calls are listed; sums count all."""

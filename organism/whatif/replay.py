@@ -30,12 +30,12 @@ from organism.ledger.entries import (
     ThresholdFired,
 )
 from organism.ledger.ledger import Cost
-from organism.whatif.calls import Calls
 from organism.whatif.changes import EVERY_MODEL, Baseline, Changes
 from organism.whatif.outcome import CALLS_MAX, Compared, Replay, added_up, first_over, left_out
 from organism.whatif.recording import Carve, Recording, read
+from organism.whatif.replayed_calls import Calls
 from organism.whatif.repricing import names_for, target_of
-from organism.whatif.stage import Stage
+from organism.whatif.simulation import Stage
 
 
 def replay(entries: Iterable[AnyEntry], thread_id: str, changes: Changes, baseline: Baseline) -> Replay:

@@ -9,9 +9,9 @@ import pytest
 
 from organism import Agent, Limits, Organism, Text, ThreadResult, agent, llm_agent
 from organism.agents.context import Context
-from organism.agents.function_tool import function_tool
-from organism.agents.peer_tool import ask_tool
-from organism.agents.tools import AgentTool, ToolRules
+from organism.agents.tools.function_tool import function_tool
+from organism.agents.tools.peer_tool import ask_tool
+from organism.agents.tools.tool import AgentTool, ToolRules
 from organism.bus.approvals import Approval, ApprovalNeededError, Decision, UnknownApprovalError
 from organism.errors import BudgetExhaustedError
 from organism.messages import Message

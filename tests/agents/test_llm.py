@@ -3,7 +3,7 @@
 import pytest
 
 from organism import AgentFailed, Context, Limits, LLMSettings, Organism, Text, ThreadResult, agent, llm_agent
-from organism.agents.notes import note_for
+from organism.agents.budget_notes import note_for
 from organism.messages import BudgetWarning
 from organism.providers.scripted import ScriptedAnswer
 from organism.testing import ScriptedProvider, VirtualClock, run

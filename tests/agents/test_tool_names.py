@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from organism.agents.tool_names import tool_names
+from organism.agents.tools.tool_names import tool_names
 
 LONG = "read_the_item_by_its_identifier_api_v1_items_item_id_detail_full_"
 

@@ -10,10 +10,10 @@ from msgspec import Meta
 
 from organism import Agent, Limits, Message, Organism, Text, agent, llm_agent
 from organism.agents.context import Context
-from organism.agents.function_tool import function_tool
-from organism.agents.llm import LLMAgent, LLMSettings
-from organism.agents.peer_tool import ask_tool, message_for, send_tool
-from organism.agents.tools import ToolRules, cut
+from organism.agents.llm_agent import LLMAgent, LLMSettings
+from organism.agents.tools.function_tool import function_tool
+from organism.agents.tools.peer_tool import ask_tool, message_for, send_tool
+from organism.agents.tools.tool import ToolRules, cut
 from organism.errors import ConfigError
 from organism.messages import Gathered, ThreadResult
 from organism.router.provider import CompletionRequest, ImagePart, TextPart, ToolCall, ToolResult

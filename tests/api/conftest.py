@@ -9,15 +9,15 @@ import pytest
 
 from organism import Context, Organism, Text, agent
 from organism.api.application import Options
-from organism.api.groups import Group
+from organism.api.mounts import Group
 from organism.api.routes.metrics import metrics_group
 from organism.api.routes.pages import DASHBOARD
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
-from organism.exporters.prometheus import PrometheusExporter
-from organism.gateway.exchange import Gateway
+from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Settings
+from organism.telemetry.metrics.prometheus import PrometheusExporter
 from organism.testing import ScriptedProvider
 
 TOKEN = "the-first-token-of-the-tests-of-the-api"

@@ -12,21 +12,21 @@ import pytest
 import structlog
 
 from organism import Bounds, Context, Organism, Text, agent
+from organism.billing.delivery import Export, Origin, exporting
+from organism.billing.jsonl import JsonLines
+from organism.billing.period import Period, report_period
+from organism.billing.reports.html_report import render_html
+from organism.billing.reports.markdown_report import render_markdown
 from organism.credentials import header_secret
 from organism.errors import RejectedError, UncertainError
-from organism.exporters.delivery import Export, Origin, exporting
-from organism.exporters.jsonl import JsonLines
-from organism.exporters.logs import LogSettings, set_up
-from organism.exporters.report_html import render_html
-from organism.exporters.report_markdown import render_markdown
 from organism.llm.requests import CompletionRequest
 from organism.router.call import RouterSettings
-from organism.router.circuit import CircuitSettings
-from organism.router.provider_settings import ProviderSettings
+from organism.router.limits.circuit import CircuitSettings
+from organism.router.limits.provider_settings import ProviderSettings
 from organism.stores.sqlite import SqliteJournal
+from organism.telemetry.logs import LogSettings, set_up
 from organism.testing import ScriptedProvider
-from organism.usage.period import Period, report_period
-from tests.test_redaction import WRITINGS
+from tests.text.test_redaction import WRITINGS
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ import anyio.abc
 import httpx2
 import pytest
 
-from organism.api.gate import BODY_MAX, HEAD_MAX
+from organism.api.auth_middleware import BODY_MAX, HEAD_MAX
 from organism.api.protocol import CONNECTIONS_MAX
 
 pytestmark = pytest.mark.anyio

@@ -28,8 +28,8 @@ from organism.cli.summary import print_report
 from organism.cli.terminal import Terminal, markup
 from organism.cli.top import Screen
 from organism.errors import ConfigError, Shortfall
-from organism.exporters.logs import LogSettings, set_up
 from organism.ledger.explain import Note, Story
+from organism.telemetry.logs import LogSettings, set_up
 from organism.testing import ScriptedProvider
 from organism.usage.events import (
     AgentSaid,

@@ -10,19 +10,19 @@ import pytest
 from organism.amounts import Limits
 from organism.app import Organism
 from organism.budget.scopes import ScopedLimits
-from organism.config.build import budget_plan
-from organism.config.build_router import model_plans, otherwise, overrides, router_settings
+from organism.config.build.router import model_plans, otherwise, overrides, router_settings
+from organism.config.build.spec import budget_plan
 from organism.config.describe import describe_agents, describe_graph
 from organism.config.json_schema import SHIPPED, text
 from organism.config.load import LoadedConfig, load_config, parse_config
-from organism.config.schema_llm import OpenAIProviderSection
+from organism.config.schema.llm import OpenAIProviderSection
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.errors import ConfigError
-from organism.router.backoff import Backoff
-from organism.router.circuit import CircuitSettings
-from organism.router.plan import Degrade
-from organism.router.provider_settings import ProviderSettings, Timeouts
-from organism.router.rate_limit import RateLimits
+from organism.router.limits.backoff import Backoff
+from organism.router.limits.circuit import CircuitSettings
+from organism.router.limits.provider_settings import ProviderSettings, Timeouts
+from organism.router.limits.rate_limit import RateLimits
+from organism.router.planning.plan import Degrade
 
 GOOD = """\
 name: good

@@ -8,7 +8,7 @@ import pytest
 from organism import Organism
 from organism.agents.agent import Agent
 from organism.cli.check import check_file
-from organism.config.build import Parts, build
+from organism.config.build.spec import Parts, build
 from organism.config.load import parse_config
 from organism.errors import ConfigError
 

@@ -8,7 +8,7 @@ import pytest
 
 from organism import ConfigError, Limits, Organism, Text, agent
 from organism.agents.context import Context
-from organism.control.orders import RECEIPT_DAYS, AlreadyDoneError, Order, Receipt, Receipts, TooManyKeysError
+from organism.control.idempotency import RECEIPT_DAYS, AlreadyDoneError, Order, Receipt, Receipts, TooManyKeysError
 from organism.errors import OrganismError, ThreadClosedError
 from organism.journal import Journal, Keep, Pieces
 from organism.pump import ended

@@ -9,7 +9,7 @@ import pytest
 
 from organism.amounts import TokenUsage
 from organism.errors import RejectedError, UncertainError
-from organism.formats.answer_decoder import AnswerDecoder, AnswerReader
+from organism.formats.answers.decoder import AnswerDecoder, AnswerReader
 from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_responses.answer import ResponsesReader

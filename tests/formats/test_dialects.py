@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from organism.errors import RejectedError
-from organism.formats.answer_decoder import AnswerReader
+from organism.formats.answers.decoder import AnswerReader
 from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_embeddings.client import decode

@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from organism.amounts import TokenUsage
-from organism.config.build_providers import price_kind
+from organism.config.build.providers import price_kind
 from organism.config.load import parse_config
-from organism.config.schema_llm import OpenAIProviderSection, ProviderSection
+from organism.config.schema.llm import OpenAIProviderSection, ProviderSection
 from organism.errors import ConfigError, MissingExtraError
 from organism.formats.vendors import VENDORS
 from organism.providers.openai import OpenAIProvider
@@ -152,7 +152,7 @@ def test_every_vendor_with_prices_is_in_the_price_data() -> None:
 
 
 def config(provider: str, environment: dict[str, str]) -> Any:
-    from organism.config.build import build
+    from organism.config.build.spec import build
 
     text = (
         f"name: t\nentry: a\nllm:\n  providers:\n    p: {provider}\n  models: {{m: p/x}}\n"

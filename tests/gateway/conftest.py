@@ -14,8 +14,8 @@ from organism import Context, Limits, Organism, Text, agent
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
-from organism.formats.attachments import AttachmentBounds
-from organism.gateway.exchange import Gateway
+from organism.formats.media.attachments import AttachmentBounds
+from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Key, Settings
 from organism.providers.openai import API, OpenAIProvider

@@ -13,7 +13,7 @@ import pydantic
 import pytest
 
 from organism import Limits
-from organism.formats.attachments import AttachmentBounds
+from organism.formats.media.attachments import AttachmentBounds
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.local import LocalProvider
 from organism.router.provider import ToolCall

@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from organism.router.call import RouterSettings
-from organism.router.circuit import CircuitSettings
-from organism.router.provider_settings import ProviderSettings, Timeouts
+from organism.router.limits.circuit import CircuitSettings
+from organism.router.limits.provider_settings import ProviderSettings, Timeouts
 from organism.testing import HTTPStep
 from tests.gateway.conftest import KEY
 from tests.router.test_recorded_vs_billed import FAULTS

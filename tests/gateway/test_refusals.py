@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from organism import Limits
-from organism.router.backoff import Backoff
 from organism.router.call import RouterSettings
+from organism.router.limits.backoff import Backoff
 from organism.testing import HTTPStep
 from organism.usage.events import UsageEvent
 from tests.gateway.conftest import KEY, UPSTREAM

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from organism import Organism
 from organism.api.application import Options, build_api
 from organism.api.tokens import TokenBook
-from organism.gateway.exchange import Gateway
+from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Settings
 from organism.testing import ScriptedProvider

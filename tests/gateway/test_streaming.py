@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from organism.formats.anthropic_messages.server import MessagesFormat
-from organism.formats.faults import Fault
+from organism.formats.errors.faults import Fault
 from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Asked, Format, Meta

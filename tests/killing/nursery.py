@@ -18,9 +18,9 @@ def warm_up() -> None:
     import organism.api.application
     import organism.api.server
     import organism.daemon.daemon
-    import organism.exporters.prometheus
     import organism.pricing.shipped
     import organism.providers.openai
+    import organism.telemetry.metrics.prometheus
     import organism.testing.kill_points  # noqa: F401
 
     _ = openai.resources.chat.completions.AsyncCompletions  # the SDK imports it at its first use

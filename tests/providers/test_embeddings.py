@@ -8,7 +8,7 @@ import pytest
 
 from organism.amounts import TokenUsage
 from organism.errors import ProviderError, UncertainError, UnsupportedError
-from organism.formats.attachments import AttachmentBounds
+from organism.formats.media.attachments import AttachmentBounds
 from organism.formats.vendors import VENDORS
 from organism.llm.embeddings import EmbeddingRequest, Embeddings, pack
 from organism.providers.openai import OpenAIProvider

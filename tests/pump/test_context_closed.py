@@ -15,8 +15,8 @@ from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.agents.agent import Agent
 from organism.errors import ConfigError, ContextClosedError
 from organism.router.call import RouterSettings
-from organism.router.provider_settings import ProviderSettings
-from organism.router.rate_limit import RateLimits
+from organism.router.limits.provider_settings import ProviderSettings
+from organism.router.limits.rate_limit import RateLimits
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, SequentialIds, VirtualClock, run
 

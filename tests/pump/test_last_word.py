@@ -8,7 +8,7 @@ import pytest
 
 from organism import BudgetExhaustedError, BudgetPlan, BudgetWarning, Context, Limits, Organism, Text, agent, llm_agent
 from organism.agents.agent import Agent
-from organism.agents.llm import LLMSettings
+from organism.agents.llm_agent import LLMSettings
 from organism.errors import Shortfall
 from organism.pump.bounds import Bounds
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run

@@ -10,7 +10,7 @@ import pytest
 from organism import BudgetPlan, BudgetWarning, Context, Limits, Organism, ScopedLimits, Text
 from organism import agent as make_agent
 from organism.amounts import Amounts, TokenUsage
-from organism.control.swapping import switch
+from organism.control.reload import switch
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, ScriptedAnswer, ScriptedProvider, VirtualClock, run
 from organism.usage.events import ThresholdCrossed

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from organism import BudgetExhaustedError, Context, Limits, Organism, Text, agent, llm_agent
-from organism.agents.function_tool import function_tool
-from organism.agents.tools import ToolRules
+from organism.agents.tools.function_tool import function_tool
+from organism.agents.tools.tool import ToolRules
 from organism.bus.approvals import ApprovalNeededError, Decision
 from organism.llm.requests import ToolCall
 from organism.stores.sqlite import SqliteJournal

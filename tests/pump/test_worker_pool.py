@@ -15,7 +15,7 @@ import pytest
 
 from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.agents.agent import Agent
-from organism.agents.function_tool import function_tool
+from organism.agents.tools.function_tool import function_tool
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider
 

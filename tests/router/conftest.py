@@ -16,7 +16,7 @@ from organism.ledger.entries import AnyEntry
 from organism.ledger.ledger import Ledger
 from organism.pricing.rates import Rates, flat_rates
 from organism.router.call import Call, RouterSettings
-from organism.router.plan import ModelPlan, Route
+from organism.router.planning.plan import ModelPlan, Route
 from organism.router.provider import ChatMessage, Completion, CompletionRequest, Provider, TextSink
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal

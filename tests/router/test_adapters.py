@@ -18,11 +18,11 @@ from organism.amounts import Amounts, TokenUsage
 from organism.errors import OrganismError, RejectedError, UncertainError, UnsupportedError
 from organism.messages import as_text
 from organism.router.call import RouterSettings
-from organism.router.circuit import CircuitSettings
 from organism.router.embedding import Embeddings
-from organism.router.plan import ModelPlan, Route
+from organism.router.limits.circuit import CircuitSettings
+from organism.router.limits.provider_settings import ProviderSettings
+from organism.router.planning.plan import ModelPlan, Route
 from organism.router.provider import Completion, CompletionRequest, TextSink
-from organism.router.provider_settings import ProviderSettings
 from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.usage.events import UsageEvent
 

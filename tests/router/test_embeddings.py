@@ -23,7 +23,7 @@ from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.providers.scripted import scripted_vector
 from organism.router.call import Call, RouterSettings
-from organism.router.plan import ModelPlan, Route
+from organism.router.planning.plan import ModelPlan, Route
 from organism.stores.memory import MemoryJournal
 from organism.testing import (
     CrashingJournal,

@@ -15,8 +15,8 @@ from organism.errors import BudgetExhaustedError, OrganismError, RejectedError, 
 from organism.ledger.entries import AnyEntry, CallRecord
 from organism.ledger.ledger import Cost, Ledger
 from organism.router.call import RouterSettings
-from organism.router.provider_settings import ProviderSettings
-from organism.router.rate_limit import RateLimits
+from organism.router.limits.provider_settings import ProviderSettings
+from organism.router.limits.rate_limit import RateLimits
 from organism.testing import ManualClock, ScriptedAnswer, ScriptedProvider, run
 
 MakeRouter = Callable[..., Any]

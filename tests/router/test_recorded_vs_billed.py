@@ -14,8 +14,8 @@ from organism.pricing.rates import flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.router.call import RouterSettings
+from organism.router.limits.provider_settings import ProviderSettings, Timeouts
 from organism.router.provider import ToolCall
-from organism.router.provider_settings import ProviderSettings, Timeouts
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.usage.events import UsageEvent
 

@@ -20,11 +20,11 @@ from organism.errors import (
     UnpricedError,
 )
 from organism.pricing.rates import Rates, flat_rates
-from organism.router.backoff import Backoff
 from organism.router.call import RouterSettings
-from organism.router.plan import Degrade, ModelPlan, Route
-from organism.router.provider_settings import ProviderSettings, Timeouts
-from organism.router.rate_limit import RateLimits
+from organism.router.limits.backoff import Backoff
+from organism.router.limits.provider_settings import ProviderSettings, Timeouts
+from organism.router.limits.rate_limit import RateLimits
+from organism.router.planning.plan import Degrade, ModelPlan, Route
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
 from organism.usage.events import BudgetExceeded, LLMFailover, LLMRetry, ModelDegraded, UsageEvent
 

@@ -7,7 +7,7 @@ import pytest
 
 from organism import Limits, Organism, Text, agent
 from organism.agents.context import Context
-from organism.control import past
+from organism.control import restored_history
 from organism.journal import Stored
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, ScriptedProvider, run
@@ -63,7 +63,7 @@ async def live(one: Organism, threads: int) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sums, "_EVERY", 40)
-    monkeypatch.setattr(past, "_LOOKED_AT", 60)
+    monkeypatch.setattr(restored_history, "_LOOKED_AT", 60)
 
 
 @pytest.mark.usefixtures("small")

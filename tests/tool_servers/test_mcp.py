@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from organism import Organism, Text, llm_agent
-from organism.agents.tools import ServedTools, ToolOutput, ToolRules, ToolServerError, open_tools
+from organism.agents.tools.tool import ServedTools, ToolOutput, ToolRules, ToolServerError, open_tools
 from organism.errors import ConfigError, MissingExtraError
 from organism.router.provider import ImagePart, ToolCall, ToolResult
 from organism.testing import ScriptedAnswer, ScriptedProvider

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from organism import Organism, llm_agent
-from organism.agents.tools import ServedTools, ToolOutput, ToolRules, ToolServerError
+from organism.agents.tools.tool import ServedTools, ToolOutput, ToolRules, ToolServerError
 from organism.llm.requests import ToolCall, ToolResult
 from organism.testing import ScriptedAnswer, ScriptedProvider
 from organism.tool_servers.mcp import MCPServer

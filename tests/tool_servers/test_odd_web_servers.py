@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from organism.agents.tools import ToolOutput, ToolServerError
+from organism.agents.tools.tool import ToolOutput, ToolServerError
 from organism.tool_servers.mcp import MCPServer
 from organism.tool_servers.targets import WebAddress
 

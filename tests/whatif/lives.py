@@ -14,7 +14,7 @@ from organism.ledger.entries import AnyEntry, stored_entries
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pricing.rates import flat_rates
 from organism.router.call import RouterSettings
-from organism.router.plan import Degrade, ModelPlan, Route
+from organism.router.planning.plan import Degrade, ModelPlan, Route
 from organism.router.provider import CompletionRequest
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run

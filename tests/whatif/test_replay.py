@@ -15,7 +15,7 @@ from organism.ledger.entries import AccountClosed, AnyEntry, Reserved, Settled
 from organism.ledger.ledger import Ledger
 from organism.pricing.book import DatedRates
 from organism.pricing.rates import cost_nanousd, flat_rates
-from organism.router.plan import Degrade
+from organism.router.planning.plan import Degrade
 from organism.usage.events import ThresholdCrossed
 from organism.whatif.changes import Changes
 from organism.whatif.outcome import Replay

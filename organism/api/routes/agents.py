@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, delete, get, post
 from litestar.params import FromPath, FromQuery
 
-from organism.api.injected import ControlOf, OrderOf
+from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
 from organism.control.views import Accepted, AgentView, Done, Letter
 

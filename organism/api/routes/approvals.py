@@ -6,7 +6,7 @@ from litestar import Request, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from organism.api.bodies import DecisionBody
-from organism.api.injected import ControlOf, OrderOf
+from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
 from organism.bus.approvals import Approval, Decision
 from organism.control.views import Done

@@ -5,7 +5,7 @@ from litestar.params import FromPath, JSONBody
 
 from organism.amounts import BudgetState
 from organism.api.bodies import AdjustBody, LimitsBody, MoveBody
-from organism.api.injected import ControlOf, OrderOf
+from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import needs
 from organism.control.views import Corrected
 from organism.ledger.explain import Story

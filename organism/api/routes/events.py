@@ -7,7 +7,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromQuery, QueryParameter, SkipValidation
 from litestar.response import Stream
 
-from organism.api.injected import ReaderOf
+from organism.api.dependencies import ReaderOf
 from organism.api.scopes import caller_of, may_read_content, needs
 from organism.api.streams import EventPage, Wanted
 

@@ -3,7 +3,7 @@
 from litestar import get, post
 from litestar.params import FromPath
 
-from organism.api.injected import ControlOf
+from organism.api.dependencies import ControlOf
 from organism.api.scopes import needs
 from organism.control.views import Done
 from organism.usage.cursors import SetAside

@@ -5,7 +5,7 @@ from typing import Annotated
 from litestar import get
 from litestar.params import FromQuery, QueryParameter
 
-from organism.api.injected import ControlOf
+from organism.api.dependencies import ControlOf
 from organism.api.scopes import needs
 from organism.journal import StoredEntry
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Request, Response, get
 
-from organism.api.groups import Group
+from organism.api.mounts import Group
 from organism.api.scopes import needs
 
 Render = Callable[[str], tuple[str, bytes]]

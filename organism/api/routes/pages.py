@@ -5,8 +5,8 @@ from importlib.resources import files
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from organism.api.gate import Rule
-from organism.api.groups import Group
+from organism.api.auth_middleware import Rule
+from organism.api.mounts import Group
 from organism.api.scopes import OPEN
 
 _FILES = {

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, Quer
 
 from organism.amounts import BudgetState
 from organism.api.bodies import LimitsBody, OpenThreadBody, ReplayBody, SendBody, StateFilter
-from organism.api.injected import ControlOf, OrderOf
+from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
 from organism.control.views import Accepted, Done, ThreadDetail, ThreadPage
 from organism.whatif.outcome import Replay

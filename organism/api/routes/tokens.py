@@ -6,7 +6,7 @@ from litestar import Request, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from organism.api.bodies import TokenBody
-from organism.api.injected import ControlOf, OrderOf, TokensOf
+from organism.api.dependencies import ControlOf, OrderOf, TokensOf
 from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, needs
 from organism.api.tokens import NewToken, TokenView

@@ -6,10 +6,10 @@ cumulative, with the last delta.
 
 import msgspec
 
-from organism.formats.answer_collector import AnswerCollector
+from organism.formats.answers.collector import AnswerCollector
+from organism.formats.answers.single_answer import OneAnswerReader
 from organism.formats.counts import MESSAGES_COUNTING
 from organism.formats.json_reading import Json, part, text_of, whole_number
-from organism.formats.one_answer import OneAnswerReader
 from organism.formats.tool_calls import Piece
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
@@ -41,7 +41,7 @@ class MessagesReader(OneAnswerReader):
             self._answer.is_ended = True
 
     def event(self, value: Json) -> None:
-        """Take an event; see :meth:`organism.formats.answer_decoder.AnswerReader.event`."""
+        """Take an event; see :meth:`organism.formats.answers.decoder.AnswerReader.event`."""
         match value.get("type"):
             case "message_start":
                 self.is_started = True

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from organism.formats.anthropic_messages.turns import acts_without_thought, cache_mark, conversation_of
-from organism.formats.attachments import ImageRule
 from organism.formats.json_reading import Json
+from organism.formats.media.attachments import ImageRule
 from organism.formats.vendor_items import foreign_to
 from organism.llm.requests import CompletionRequest, OneTool
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from organism.formats.anthropic_messages.server_answer import MessagesWriter, answered
 from organism.formats.anthropic_messages.server_errors import error_body
 from organism.formats.anthropic_messages.server_request import read_request
-from organism.formats.faults import Fault
+from organism.formats.errors.faults import Fault
 from organism.formats.server_format import Asked, EventWriter, Json, Meta
 from organism.llm.answers import Completion
 

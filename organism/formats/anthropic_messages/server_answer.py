@@ -8,7 +8,7 @@ import msgspec
 from organism.amounts import TokenUsage
 from organism.formats.anthropic_messages.server_errors import error_body
 from organism.formats.call_ids import id_with_extra
-from organism.formats.faults import Fault
+from organism.formats.errors.faults import Fault
 from organism.formats.server_format import Asked, Json, Meta, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta

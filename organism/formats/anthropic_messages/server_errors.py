@@ -2,7 +2,7 @@
 
 import msgspec
 
-from organism.formats.faults import Fault, Kind
+from organism.formats.errors.faults import Fault, Kind
 
 _TYPES: dict[Kind, str] = {
     "request": "invalid_request_error",

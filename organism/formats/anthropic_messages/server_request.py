@@ -8,7 +8,7 @@ import msgspec
 from organism.formats.anthropic_messages import server_body as body
 from organism.formats.anthropic_messages.server_errors import THREADS_UNSUPPORTED
 from organism.formats.call_ids import split_id
-from organism.formats.faults import FaultError, bad_request
+from organism.formats.errors.faults import FaultError, bad_request
 from organism.formats.server_format import Json, convert
 from organism.llm.requests import (
     CacheTTL,

@@ -10,9 +10,9 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from organism.formats.attachments import file_text
 from organism.formats.conversation import IdRule, mended
 from organism.formats.json_reading import Json
+from organism.formats.media.attachments import file_text
 from organism.llm.requests import (
     ChatMessage,
     FilePart,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from organism.formats.answer_collector import AnswerCollector
+from organism.formats.answers.collector import AnswerCollector
 from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.openai_chat.reasoning_details import KEPT_FIELDS, is_sealed, kept_of, seal_of, words_of_detail
@@ -83,7 +83,7 @@ class ChatReader:
         self._answer.is_ended = self._answer.is_ended or (self.is_started and is_all)
 
     def event(self, value: Json) -> None:
-        """Take a chunk; see :meth:`organism.formats.answer_decoder.AnswerReader.event`."""
+        """Take a chunk; see :meth:`organism.formats.answers.decoder.AnswerReader.event`."""
         if model := text_of(value.get("model")):
             self._answer.model = model
         self._answer.service_tier = text_of(value.get("service_tier")) or self._answer.service_tier

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from organism.formats.attachments import file_text
 from organism.formats.conversation import mended
-from organism.formats.data_urls import data_url
 from organism.formats.json_reading import Json
+from organism.formats.media.attachments import file_text
+from organism.formats.media.data_urls import data_url
 from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
 from organism.formats.vendor_items import foreign_to
 from organism.formats.vendors import Vendor

@@ -5,10 +5,10 @@ Source: the reference of ``POST /v1/chat/completions``.
 
 from typing import ClassVar
 
-from organism.formats.faults import Fault
+from organism.formats.errors.faults import Fault
+from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_chat.server_answer import ChatWriter, answered
 from organism.formats.openai_chat.server_request import read_request
-from organism.formats.openai_errors import error_body
 from organism.formats.server_format import Asked, EventWriter, Json, Meta
 from organism.llm.answers import Completion
 

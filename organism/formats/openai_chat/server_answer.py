@@ -1,9 +1,9 @@
 """Answers of chat completions, written: whole, and as a stream of chunks. Pure."""
 
 from organism.amounts import TokenUsage
-from organism.formats.faults import Fault
+from organism.formats.errors.faults import Fault
+from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
-from organism.formats.openai_errors import error_body
 from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta

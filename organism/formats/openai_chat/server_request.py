@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TypedDict
 
 from organism.formats.call_ids import split_id
-from organism.formats.data_urls import unpack
-from organism.formats.faults import bad_request
+from organism.formats.errors.faults import bad_request
+from organism.formats.media.data_urls import unpack
 from organism.formats.openai_chat import server_body as body
 from organism.formats.openai_chat.reasoning_details import read_details
 from organism.formats.server_format import Asked, Json, convert

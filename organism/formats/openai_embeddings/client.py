@@ -10,8 +10,8 @@ from typing import cast
 
 from organism.errors import UncertainError
 from organism.formats.counts import UsageError, input_counted, reported_cost
+from organism.formats.errors.refusals import parse_answer
 from organism.formats.json_reading import Json, part, text_of, whole_number
-from organism.formats.refusals import parse_answer
 from organism.formats.vendors import Vendor
 from organism.llm.embeddings import BYTES_PER_NUMBER, EmbeddingRequest, Embeddings, pack
 

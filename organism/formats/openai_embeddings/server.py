@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal, NoReturn
 
 import msgspec
 
-from organism.formats.faults import Fault, bad_request
-from organism.formats.openai_errors import error_body
+from organism.formats.errors.faults import Fault, bad_request
+from organism.formats.errors.openai_errors import error_body
 from organism.formats.server_format import AskedFor, Json, Meta, convert
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 

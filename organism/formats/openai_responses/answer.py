@@ -4,10 +4,10 @@ By the reference the last event has the whole answer once more. Servers that spe
 out of it, or all of them, or send no such event; so items are kept as they come, and the last event completes them.
 """
 
-from organism.formats.answer_collector import AnswerCollector
+from organism.formats.answers.collector import AnswerCollector
+from organism.formats.answers.single_answer import OneAnswerReader
 from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of, whole_number
-from organism.formats.one_answer import OneAnswerReader
 from organism.formats.openai_responses.items import (
     WRITTEN,
     ResponseItems,
@@ -77,7 +77,7 @@ class ResponsesReader(OneAnswerReader):
             self._finish(value)
 
     def event(self, value: Json) -> None:
-        """Take an event; see :meth:`organism.formats.answer_decoder.AnswerReader.event`."""
+        """Take an event; see :meth:`organism.formats.answers.decoder.AnswerReader.event`."""
         kind = text_of(value.get("type"))
         self._note_head(part(value, "response"))
         if kind in _HEADS:

@@ -5,10 +5,10 @@ Nothing is stored at the provider: each request carries its whole conversation, 
 
 from collections.abc import Iterator
 
-from organism.formats.attachments import file_text
 from organism.formats.conversation import ANY_ID, mended
-from organism.formats.data_urls import data_url
 from organism.formats.json_reading import Json
+from organism.formats.media.attachments import file_text
+from organism.formats.media.data_urls import data_url
 from organism.formats.openai_responses.native_tools import CallNames, write_tools
 from organism.formats.vendor_items import foreign_to
 from organism.llm.requests import (

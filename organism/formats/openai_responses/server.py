@@ -5,8 +5,8 @@ Source: the reference of ``POST /v1/responses``.
 
 from typing import ClassVar
 
-from organism.formats.faults import Fault
-from organism.formats.openai_errors import error_body
+from organism.formats.errors.faults import Fault
+from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_responses.server_answer import answered
 from organism.formats.openai_responses.server_request import read_request
 from organism.formats.openai_responses.server_stream import ResponsesWriter

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from organism.formats.call_ids import split_id
-from organism.formats.data_urls import unpack
-from organism.formats.faults import bad_request
+from organism.formats.errors.faults import bad_request
+from organism.formats.media.data_urls import unpack
 from organism.formats.openai_responses import server_body as body
 from organism.formats.openai_responses.native_tools import (
     CallNames,

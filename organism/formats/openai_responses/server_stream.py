@@ -5,8 +5,8 @@ Items are written in the order in which their first pieces come; each ends when 
 
 import msgspec
 
-from organism.formats.faults import Fault
-from organism.formats.openai_errors import error_body
+from organism.formats.errors.faults import Fault
+from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_responses.native_tools import CallNames, text_of_arguments
 from organism.formats.openai_responses.server_answer import (
     call_item,

@@ -10,17 +10,17 @@ import msgspec
 from organism.amounts import Amounts, TokenUsage
 from organism.budget.holds import HeldCall
 from organism.errors import ProviderError, RejectedError, UncertainError
-from organism.formats.answer_decoder import AnswerDecoder, AnswerReader
+from organism.formats.answers.decoder import AnswerDecoder, AnswerReader
 from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ToolCallDelta
 from organism.llm.provider import Answer, Request
 from organism.pricing.rates import Rate, Rates, cost_nanousd
 from organism.providers.http import BODY_MAX, Received
+from organism.router.answers.answer_checks import checked_answer, checked_failure
 from organism.router.attempt import Attempt, Charge
-from organism.router.checked_answers import checked_answer, checked_failure
-from organism.router.gate import Passage
-from organism.router.plan import Route
+from organism.router.limits.limiter import Passage
+from organism.router.planning.plan import Route
 from tests.formats.dialects.truth import Draft, Json
 from tests.formats.dialects.wire import Body
 

@@ -1,0 +1,209 @@
+"""The agent that is a model with a system prompt: it reads a message, asks the model and sends the answer on."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from organism.agents.agent import Agent
+from organism.agents.budget_notes import nearest_limit, note_for
+from organism.agents.context import Context
+from organism.agents.llm_client import DEFAULT_OUTPUT_TOKENS
+from organism.agents.structured import complete_as
+from organism.agents.tools.function_tool import function_tool
+from organism.agents.tools.tool import AgentTool, ServedTools, ToolSource, open_tools
+from organism.agents.tools.tool_loop import DEFAULT_ROUNDS, ToolLoop
+from organism.budget.estimate import input_tokens_tight
+from organism.errors import AnswerError
+from organism.foreign import failure_of
+from organism.llm.answers import Completion
+from organism.llm.provider import TextSink
+from organism.llm.requests import ChatMessage, CompletionRequest, Effort
+from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, as_text
+from organism.usage.listeners import Failures, check_callback
+
+_HISTORY = "history"
+_NOTES = "notes"
+_ASK_AGAIN = "Your answer was empty. Answer in words."
+
+
+TextListener = Callable[[str, str, str], None]
+"""Told the thread, the agent and each piece of an answer while it is written."""
+
+
+class LLMSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an LLM agent is made of.
+
+    Attributes:
+        model: A model of the configuration; ``None`` takes the only one.
+        system: Its instructions.
+        max_output_tokens: Cap of an answer.
+        memory_tokens: How much of its own conversation in this thread it is shown again; 0 for none.
+        temperature: Sampling temperature.
+        stop: Texts that end an answer.
+        seed: Makes sampling repeatable where the provider supports it.
+        reasoning_effort: How much the model is to think; ``None`` leaves the provider's default.
+        tools: What the model may have run before it answers.
+        tool_rounds: The most model calls for one message; the last one must answer.
+        response_type: What its answers are, instead of :class:`Text`.
+        cache: Whether the provider is asked to keep instructions and conversation for a cheaper next call.
+    """
+
+    model: str | None = None
+    system: str = ""
+    max_output_tokens: int = DEFAULT_OUTPUT_TOKENS
+    memory_tokens: int = 2000
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    reasoning_effort: Effort | None = None
+    tools: tuple[ToolSource, ...] = ()
+    tool_rounds: int = DEFAULT_ROUNDS
+    response_type: type[Message] | None = None
+    cache: bool = False
+
+
+class LLMAgent:
+    """Handles any message by asking a model; keeps its conversation and pending notes in the thread's state.
+
+    Args:
+        settings: What it is made of.
+        on_text: Follows answers while they are written; what it raises is logged and harms nobody.
+
+    Raises:
+        TypeError: If that is no plain function.
+    """
+
+    def __init__(self, settings: LLMSettings, on_text: TextListener | None = None) -> None:
+        self.settings = settings
+        if on_text is not None:
+            check_callback(on_text)
+        self._on_text = on_text
+        self._failures = Failures(on_text, "text_listener_failed")
+
+    async def handle(self, message: Message, ctx: Context) -> Message | None:
+        """Answer a message; keep a runtime message as a note for the next prompt.
+
+        Raises:
+            AnswerError: If the model twice answers nothing, or nothing of the type that is wanted.
+        """
+        if isinstance(message, BudgetWarning | AgentFailed):
+            about = message.account if isinstance(message, BudgetWarning) else message.agent
+            ctx.state.setdefault(_NOTES, {})[about] = note_for(message)  # the newest word on each matter is enough
+            return None
+        began = ctx.state_at_first
+        question = self._question(as_text(message), began)
+        answer = await self._answer((*self._before(began), question), ctx)
+        self._remember(ctx.state, question, answer)
+        if began is ctx.state:  # else there may be notes that this prompt did not have
+            ctx.state.pop(_NOTES, None)
+        return answer
+
+    def _before(self, state: dict[str, Any]) -> tuple[ChatMessage, ...]:
+        """What the model is shown before the question: its instructions and what it remembers."""
+        system = self.settings.system
+        instructions = (ChatMessage("system", system, cache=self.settings.cache),) if system else ()
+        return (*instructions, *_history(state))
+
+    def _question(self, text: str, state: dict[str, Any]) -> ChatMessage:
+        notes: dict[str, str] = state.get(_NOTES, {})
+        return ChatMessage("user", "\n\n".join((text, *notes.values())), cache=self.settings.cache)
+
+    async def _answer(self, prompt: tuple[ChatMessage, ...], ctx: Context) -> Message:
+        """Ask, by way of tools if there are any; what comes back must be words, or of the type that is wanted."""
+
+        async def send(request: CompletionRequest) -> Completion:
+            return await ctx.llm.send(self.settings.model, request, self._sink(ctx))
+
+        tools = await open_tools(self.settings.tools)
+        loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, lambda: nearest_limit(ctx.budgets))
+        request = self._request(prompt)
+        if (wanted := self.settings.response_type) is not None:
+            return (await complete_as(loop.answer, request, wanted)).parsed
+        completion = await loop.answer(request)
+        if not completion.text.strip():
+            completion = await send(self._request((*loop.messages, ChatMessage("user", _ASK_AGAIN))))
+            if not completion.text.strip():
+                raise AnswerError(f"agent {ctx.agent!r}: the model {completion.model!r} gave two empty answers")
+        return Text(completion.text.strip(), "" if completion.is_complete else completion.finish_reason)
+
+    def _request(self, messages: tuple[ChatMessage, ...]) -> CompletionRequest:
+        return CompletionRequest(
+            model="",
+            messages=messages,
+            max_output_tokens=self.settings.max_output_tokens,
+            temperature=self.settings.temperature,
+            stop=self.settings.stop,
+            seed=self.settings.seed,
+            reasoning_effort=self.settings.reasoning_effort,
+        )
+
+    def _sink(self, ctx: Context) -> TextSink | None:
+        if (listener := self._on_text) is None:
+            return None
+
+        def pass_on(piece: str) -> None:
+            if (failure := failure_of(listener, ctx.thread_id, ctx.agent, piece)) is not None:
+                self._failures.add(failure)
+
+        return pass_on
+
+    def _remember(self, state: dict[str, Any], question: ChatMessage, answer: Message) -> None:
+        """Keep the newest turns that fit the memory; question and answer stay together."""
+        said = ChatMessage("assistant", as_text(answer))
+        history = (*_history(state), replace(question, cache=False), said)
+        while history and input_tokens_tight(turn.text for turn in history) > self.settings.memory_tokens:
+            history = history[2:]
+        state[_HISTORY] = msgspec.to_builtins(history)
+
+
+def _history(state: dict[str, Any]) -> tuple[ChatMessage, ...]:
+    """Read what is remembered; the state may have been JSON in the meantime."""
+    return msgspec.convert(state.get(_HISTORY, ()), tuple[ChatMessage, ...])
+
+
+def llm_agent(  # noqa: PLR0913 - the keys of an agent in organism.yaml; all but the name have defaults
+    name: str,
+    *,
+    model: str | None = None,
+    system: str = "",
+    next: str | tuple[str, ...] = (),  # noqa: A002 - the word of organism.yaml
+    tools: Sequence[Callable[..., Any] | ToolSource] = (),
+    accepts: tuple[type[Message], ...] = (Text, Gathered),
+    settings: LLMSettings | None = None,
+    on_text: TextListener | None = None,
+) -> Agent:
+    """Make an agent of a model and a system prompt.
+
+    Args:
+        name: The agent's name.
+        model: A model of the organism; the only one unless given.
+        system: Its instructions.
+        next: Where its answers go.
+        tools: What the model may have run: functions, or what :mod:`organism.agents.tools.tool` makes tools of.
+        accepts: The message types it takes.
+        settings: Everything else; ``model`` and ``system`` given here win.
+        on_text: Follows answers while they are written.
+    """
+    settings = settings or LLMSettings()
+    made = (tool if isinstance(tool, AgentTool | ServedTools) else function_tool(tool) for tool in tools)
+    whole = replace(
+        settings,
+        model=model or settings.model,
+        system=system or settings.system,
+        tools=(*settings.tools, *made),
+    )
+    return Agent(
+        name=name,
+        handler=LLMAgent(whole, on_text).handle,
+        accepts=accepts,
+        next=(next,) if isinstance(next, str) else tuple(next),
+        peers=recipients_of(whole.tools) or None,
+        notes=True,
+    )
+
+
+def recipients_of(tools: tuple[ToolSource, ...]) -> tuple[str, ...]:
+    """Return the agents that tools write to."""
+    return tuple(tool.recipient for tool in tools if isinstance(tool, AgentTool) and tool.recipient is not None)

@@ -1,0 +1,110 @@
+"""Another agent as a tool: the model hands work over by a typed message, and may wait for the reply."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import msgspec
+
+from organism.agents.context import Context
+from organism.agents.structured import object_schema
+from organism.agents.tools.tool import AgentTool, Progress, ToolOutput, ToolRules, Work
+from organism.errors import ConfigError
+from organism.llm.requests import Tool
+from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, as_text
+
+ASK_TIMEOUT_S = 60.0
+"""An agent takes longer than a function: it may itself call a model."""
+
+
+def ask_tool(
+    recipient: str, message_type: type[Message] = Text, *, description: str = "", rules: ToolRules | None = None
+) -> AgentTool:
+    """Make a tool that asks an agent and waits for its reply, on this thread and its budget.
+
+    Args:
+        recipient: The agent; its asker must have it among its peers.
+        message_type: The message the model fills in.
+        description: What the agent is good for.
+        rules: Bounds.
+    """
+
+    def call(arguments: str, ctx: Context) -> Work:
+        message = _message(arguments, message_type)
+        if isinstance(message, ToolOutput):
+            return partial(_say, message)
+        return partial(_reply, ctx.asking(recipient, message, timeout_s=limits.timeout_s))
+
+    limits = rules or ToolRules(timeout_s=ASK_TIMEOUT_S)
+    purpose = f"Give the agent {recipient!r} a task and get its answer."
+    return _tool(f"ask_{recipient}", recipient, message_type, f"{purpose} {description}", limits, call)
+
+
+def send_tool(
+    recipient: str, message_type: type[Message] = Text, *, description: str = "", rules: ToolRules | None = None
+) -> AgentTool:
+    """Make a tool that sends an agent a message and goes on; the message leaves when the handler finishes.
+
+    Args:
+        recipient: The agent; its sender must have it among its peers.
+        message_type: The message the model fills in.
+        description: What the agent is good for.
+        rules: Bounds.
+    """
+
+    def call(arguments: str, ctx: Context) -> Work:
+        message = _message(arguments, message_type)
+        if isinstance(message, ToolOutput):
+            return partial(_say, message)
+        ctx.send(recipient, message)
+        return partial(_say, ToolOutput("sent"))
+
+    purpose = f"Send the agent {recipient!r} a message; no answer comes back."
+    return _tool(f"send_{recipient}", recipient, message_type, f"{purpose} {description}", rules or ToolRules(), call)
+
+
+async def _reply(ask: Callable[[], Awaitable[Message]], _progress: Progress) -> ToolOutput:
+    return ToolOutput(as_text(await ask()))
+
+
+async def _say(output: ToolOutput, _progress: Progress) -> ToolOutput:
+    return output
+
+
+def message_for(accepts: tuple[type[Message], ...]) -> type[Message]:
+    """Choose the type of message a model is to fill in for an agent that accepts these.
+
+    Raises:
+        ConfigError: If it accepts nothing that one could write to it.
+    """
+    if Text in accepts or Message in accepts:
+        return Text
+    for accepted in accepts:
+        if accepted is not Gathered and accepted not in RUNTIME_MESSAGES:
+            return accepted
+    raise ConfigError("it accepts no message that another agent could write")
+
+
+def _tool(
+    name: str,
+    recipient: str,
+    message_type: type[Message],
+    description: str,
+    rules: ToolRules,
+    call: Callable[[str, Context], Work],
+) -> AgentTool:
+    schema = object_schema(message_type)
+    # The tag says which type it is, which is settled here and no business of the model.
+    tag = message_type.__struct_config__.tag_field
+    fields = {field: kind for field, kind in schema.get("properties", {}).items() if field != tag}
+    required = [field for field in schema.get("required", ()) if field != tag]
+    shown = {**schema, "properties": fields, "required": required}
+    spec = Tool(name, description.strip(), shown)
+    return AgentTool(spec=spec, call=call, rules=rules, recipient=recipient)
+
+
+def _message(arguments: str, message_type: type[Message]) -> Message | ToolOutput:
+    try:
+        given = msgspec.json.decode(arguments, type=dict[str, object])
+        return msgspec.convert(given, message_type)
+    except msgspec.MsgspecError as error:
+        return ToolOutput(f"wrong arguments: {error}", is_error=True)

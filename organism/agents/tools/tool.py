@@ -1,0 +1,276 @@
+"""Tools of an LLM agent: what the model is shown, what runs when it asks, and the bounds on both.
+
+Architecture invariant: whatever a tool does wrong becomes text for the model, which may do something about it. Only
+what is not the tool's fault (no budget, a stopping organism) ends the handler.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Literal, Protocol
+
+import anyio
+import msgspec
+
+from organism.agents.context import Context
+from organism.agents.tools.tool_names import TOOL_NAME, tool_names
+from organism.errors import AskError, ConfigError, DeliveryError, OrganismError
+from organism.llm.requests import ImagePart, TextPart, Tool, ToolCall, ToolResult
+from organism.text.error_text import describe, shown
+from organism.text.redaction import redact
+
+Content = str | tuple[TextPart | ImagePart, ...]
+
+Permission = Literal["allow", "ask", "deny"]
+"""``allow``: it runs when the model asks. ``ask``: a person is asked each time, and the thread waits for the answer.
+``deny``: it never runs, and the model is told so."""
+
+DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_RESULT_BYTES = 16_384
+"""About 4,000 tokens of English: each result is input of every following call."""
+
+_PROGRESS_TIMES = 10
+"""A tool that goes on telling of its progress may take so many times its timeout, and no longer."""
+
+_ERROR_CHARACTERS = 500
+
+
+class ToolOutput(msgspec.Struct, frozen=True):
+    """What came of running a tool.
+
+    Attributes:
+        content: Text, or text and images.
+        is_error: Whether it failed; the text then says how.
+    """
+
+    content: Content
+    is_error: bool = False
+
+
+class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds on one tool.
+
+    Attributes:
+        timeout_s: Seconds one run may take without a sign of progress; with such signs ten times as long.
+        result_bytes: The most of a result that the model is shown.
+        approval: Whether it may run.
+    """
+
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    result_bytes: int = DEFAULT_RESULT_BYTES
+    approval: Permission = "allow"
+
+
+Progress = Callable[[], None]
+"""Called by a run each time it is known to go on."""
+
+Work = Callable[[Progress], Awaitable[ToolOutput]]
+"""A run of a tool that has its place among all that the handler does, and has not begun."""
+
+
+class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One tool.
+
+    Attributes:
+        spec: What the model is shown.
+        call: Prepares a run of it on arguments that are a JSON object as text.
+        rules: Bounds.
+        recipient: The agent it writes to, who must be among the peers of whoever uses it.
+        replayed: Whether a second run of the handler runs it again, because all it does goes through the context, in
+            an order that must stay the same. Such tools run one after another.
+    """
+
+    spec: Tool
+    call: Callable[[str, Context], Work]
+    rules: ToolRules = ToolRules()
+    recipient: str | None = None
+    replayed: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no provider takes.
+
+        Raises:
+            ConfigError: If so.
+        """
+        if not TOOL_NAME.fullmatch(self.spec.name):
+            raise ConfigError(
+                f"{self.spec.name!r} cannot be a tool's name: use letters, digits, '-' and '_', at most 64 in all"
+            )
+
+
+class ToolServerError(OrganismError):
+    """A server of tools cannot be reached.
+
+    Attributes:
+        server: Its name in the configuration.
+    """
+
+    retryable = True
+
+    def __init__(self, server: str, reason: str) -> None:
+        self.server = server
+        super().__init__(f"the tool server {server!r} cannot be used: {reason}")
+
+
+class ToolServer(Protocol):
+    """A foreign system that offers tools."""
+
+    @property
+    def name(self) -> str:
+        """The server's name in the configuration."""
+        ...
+
+    async def run(self) -> None:
+        """Keep the connection while it is wanted; the organism runs this as a task, and ends it by cancellation."""
+        ...
+
+    async def tools(self) -> tuple[Tool, ...]:
+        """Return what it offers, under its own names.
+
+        Raises:
+            ToolServerError: It cannot be reached.
+        """
+        ...
+
+    async def call(self, tool: str, arguments: str, progress: Progress) -> ToolOutput:
+        """Run a tool under the server's own name for it; failures come back as output."""
+        ...
+
+
+class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Tools of a server, looked up when they are first needed.
+
+    Attributes:
+        server: The server.
+        only: Which of its tools, by its own names; ``None`` for all.
+        rules: Bounds on each.
+    """
+
+    server: ToolServer
+    only: tuple[str, ...] | None = None
+    rules: ToolRules = ToolRules()
+
+    async def offered(self) -> tuple[Tool, ...]:
+        """Ask the server what it offers, under its own names.
+
+        Raises:
+            ToolServerError: The server cannot be reached, or lacks a tool that is named.
+        """
+        offered = {tool.name: tool for tool in await self.server.tools()}
+        missing = [name for name in self.only or () if name not in offered]
+        if missing:
+            there = ", ".join(sorted(offered)) or "none"
+            raise ToolServerError(self.server.name, f"it has no tool {missing[0]!r}; there are: {there}")
+        return tuple(offered[name] for name in (self.only if self.only is not None else offered))
+
+    def tool(self, offered: Tool, name: str) -> AgentTool:
+        """Make a tool of one that is offered; the model calls it by the name given, the server by its own."""
+
+        def call(arguments: str, _ctx: Context) -> Work:
+            return partial(self.server.call, offered.name, arguments)
+
+        return AgentTool(spec=msgspec.structs.replace(offered, name=name), call=call, rules=self.rules)
+
+
+ToolSource = AgentTool | ServedTools
+
+
+async def open_tools(sources: tuple[ToolSource, ...]) -> dict[str, AgentTool]:
+    """Return all tools by name; those of servers are called by the server's name and their own.
+
+    Raises:
+        ConfigError: Two share a name.
+        ToolServerError: A server cannot be reached.
+    """
+    found: list[AgentTool | tuple[ServedTools, Tool]] = []
+    for source in sources:
+        if isinstance(source, ServedTools):
+            found += [(source, tool) for tool in await source.offered()]
+        else:
+            found.append(source)
+    served = [one for one in found if isinstance(one, tuple)]
+    own = [one.spec.name for one in found if isinstance(one, AgentTool)]
+    names = iter(tool_names([(source.server.name, tool.name) for source, tool in served], own))
+    tools: dict[str, AgentTool] = {}
+    for one in found:
+        tool = one[0].tool(one[1], next(names)) if isinstance(one, tuple) else one
+        if tools.setdefault(tool.spec.name, tool) is not tool:
+            raise ConfigError(f"two tools of an agent are called {tool.spec.name!r}")
+    return tools
+
+
+async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult | None:
+    """Return what the model is told when the tool may not run; ``None`` when it may, if need be after asking."""
+    if tool.rules.approval == "ask":
+        decision = await ctx.approval(call.name, call.arguments)
+        if not decision.allowed:
+            why = f": {decision.note}" if decision.note else ""
+            return ToolResult(call.id, f"a person has not allowed {call.name!r}{why}", is_error=True)
+    if tool.rules.approval == "deny":
+        return ToolResult(call.id, f"{call.name!r} is not allowed here; go on without it", is_error=True)
+    return None
+
+
+async def run_tool(tool: AgentTool, call: ToolCall, work: Work, ctx: Context) -> ToolResult:
+    """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model."""
+    begun = anyio.current_time()
+    timeout_s = tool.rules.timeout_s
+    with anyio.CancelScope(deadline=begun + timeout_s) as scope:
+
+        def progress() -> None:
+            scope.deadline = min(begun + timeout_s * _PROGRESS_TIMES, anyio.current_time() + timeout_s)
+
+        output = await _guarded(tool, work, ctx, progress)
+    if scope.cancelled_caught:
+        longest_s = timeout_s * _PROGRESS_TIMES if scope.deadline > begun + timeout_s else timeout_s
+        output = ToolOutput(f"it took longer than {longest_s:g} s", is_error=True)
+    content = _without_secrets(output.content) if output.is_error else output.content
+    return ToolResult(call.id, cut(content, tool.rules.result_bytes), output.is_error)
+
+
+def _without_secrets(content: Content) -> Content:
+    """Clean an error's text: it goes to a model, and so to another company."""
+    if isinstance(content, str):
+        return redact(content)
+    return tuple(TextPart(redact(part.text)) if isinstance(part, TextPart) else part for part in content)
+
+
+async def _guarded(tool: AgentTool, work: Work, ctx: Context, progress: Progress) -> ToolOutput:
+    try:
+        output: object = await work(progress)  # a tool of a stranger may give anything
+    except (AskError, DeliveryError) as error:
+        return ToolOutput(str(error), is_error=True)
+    except OrganismError:
+        raise
+    except BaseException as error:
+        # A tool's own failure is the model's to deal with, also a `sys.exit()` or the cancellation of a task it awaits;
+        # but for a cancellation of ours, which comes from a scope around us.
+        if isinstance(error, GeneratorExit) or (
+            isinstance(error, asyncio.CancelledError) and anyio.current_effective_deadline() == -math.inf
+        ):
+            raise
+        ctx.log.warning("tool_failed", tool=tool.spec.name, error=type(error).__name__)
+        return ToolOutput(describe(error)[:_ERROR_CHARACTERS], is_error=True)
+    if not isinstance(output, ToolOutput):
+        return ToolOutput(f"the tool gave {shown(output)} instead of a ToolOutput", is_error=True)
+    return output
+
+
+def cut(content: Content, most_bytes: int) -> Content:
+    """Bound what a model is shown: text is cut at its end, an image that does not fit is left out; both are said."""
+    if isinstance(content, str):
+        raw = content.encode("utf-8", "replace")
+        if len(raw) <= most_bytes:
+            return raw.decode()
+        return f"{raw[:most_bytes].decode('utf-8', 'ignore')}\n[cut here: {len(raw):,} bytes in all]"
+    kept: list[TextPart | ImagePart] = []
+    for part in content:
+        size = len(part.data) if isinstance(part, ImagePart) else len(part.text.encode("utf-8", "replace"))
+        if isinstance(part, ImagePart) and size > most_bytes:
+            part = TextPart(f"[an image of {size:,} bytes left out]")  # noqa: PLW2901 - what stands in its place
+        elif isinstance(part, TextPart):
+            part = TextPart(str(cut(part.text, most_bytes)))  # noqa: PLW2901
+        most_bytes = max(0, most_bytes - size)
+        kept.append(part)
+    return tuple(kept)

@@ -1,0 +1,124 @@
+"""The loop of a model and its tools: ask, run what it wants run, tell it what came of it, ask again."""
+
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+
+import anyio
+import msgspec
+from msgspec.structs import replace
+
+from organism.agents.budget_notes import note_for
+from organism.agents.context import Context
+from organism.agents.tools.tool import AgentTool, Work, refused, run_tool
+from organism.errors import AnswerError, DeliveryError
+from organism.llm.answers import Completion
+from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart, ToolCall, ToolResult
+from organism.messages import BudgetWarning
+
+Send = Callable[[CompletionRequest], Awaitable[Completion]]
+
+DEFAULT_ROUNDS = 8
+"""So many calls of the model for one message; the last one must answer."""
+
+
+class ToolLoop:
+    """Takes a request to an answer by way of tools.
+
+    Args:
+        send: Makes a model call; each is charged and, when the handler is run again, not paid twice.
+        tools: The tools by name.
+        ctx: The context they run in.
+        rounds: The most model calls; in the last one no tool may be asked for.
+        warn: Looks whether the budget runs low; the model is told with the results of its tools.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        tools: dict[str, AgentTool],
+        ctx: Context,
+        rounds: int = DEFAULT_ROUNDS,
+        warn: Callable[[], BudgetWarning | None] = lambda: None,
+    ) -> None:
+        self._send = send
+        self._tools = tools
+        self._ctx = ctx
+        self._rounds = rounds
+        self._warn = warn
+        self._warned = 0
+        self.messages: tuple[ChatMessage, ...] = ()
+        """The conversation so far, calls and results included, without the last answer."""
+
+    async def answer(self, request: CompletionRequest) -> Completion:
+        """Ask until the model asks for nothing more.
+
+        Raises:
+            AnswerError: The model asks for tools when it may not.
+        """
+        self.messages = request.messages
+        run = 0
+        if not self._tools:
+            return await self._send(request)
+        specs = tuple(tool.spec for tool in self._tools.values())
+        for number in range(1, self._rounds + 1):
+            choice = request.tool_choice if number < self._rounds else "none"
+            answer = await self._send(replace(request, messages=self.messages, tools=specs, tool_choice=choice))
+            if not answer.tool_calls:
+                return answer
+            results = await self._run(answer.tool_calls, run)
+            run += len(results)
+            told: tuple[Part, ...] = (*results, *await self._warning(number))
+            self.messages = (*self.messages, answer.turn, ChatMessage("user", told))
+        raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
+
+    async def _warning(self, number: int) -> tuple[TextPart, ...]:
+        """Say it once when the budget has come nearer to its end; kept, so that a second run says just the same."""
+
+        async def look() -> list[BudgetWarning]:
+            warning = self._warn()
+            return [] if warning is None else [warning]
+
+        near = await self._ctx.once(f"warning:{number}", look, list[BudgetWarning])
+        news = [warning for warning in near if warning.threshold > self._warned]
+        self._warned = max((self._warned, *(warning.threshold for warning in news)))
+        return tuple(TextPart(note_for(warning)) for warning in news)
+
+    async def _run(self, calls: tuple[ToolCall, ...], run_before: int) -> tuple[ToolResult, ...]:
+        """Run tools side by side, and after them one by one those that a second run of the handler runs again.
+
+        What must be asked of a person is asked first. All is prepared in the order of the calls, so that a second run
+        finds what it has asked for in the same places; what is done by then is not done again.
+        """
+        results: dict[int, ToolResult] = {}
+        ready: list[tuple[int, AgentTool, Work]] = []
+        for place, call in enumerate(calls):
+            tool = self._tools.get(call.name)
+            if tool is None:
+                there = ", ".join(self._tools)
+                results[place] = ToolResult(call.id, f"there is no tool {call.name!r}; there are: {there}", True)
+            elif (refusal := await refused(tool, call, self._ctx)) is not None:
+                results[place] = refusal
+            else:
+                try:
+                    ready.append((place, tool, tool.call(call.arguments, self._ctx)))
+                except DeliveryError as error:
+                    results[place] = ToolResult(call.id, str(error), is_error=True)
+
+        async def run_once(place: int, tool: AgentTool, work: Work) -> None:
+            call = calls[place]
+            key = f"tool:{run_before + place}:{_digest(call)}"
+            results[place] = await self._ctx.once(key, lambda: run_tool(tool, call, work, self._ctx), ToolResult)
+
+        async with anyio.create_task_group() as tasks:
+            for place, tool, work in ready:
+                if not tool.replayed:
+                    tasks.start_soon(run_once, place, tool, work)
+        for place, tool, work in ready:
+            if tool.replayed:
+                results[place] = await run_tool(tool, calls[place], work, self._ctx)
+        return tuple(results[place] for place in range(len(calls)))
+
+
+def _digest(call: ToolCall) -> str:
+    """Tell calls apart, so that a model that wants something else in a second run does not get the old result."""
+    return sha256(msgspec.json.encode(call)).hexdigest()[:16]

@@ -1,0 +1,344 @@
+"""Who may talk to the daemon: a token on every request, and only requests that mean this host.
+
+The gate stands in front of the whole application: nothing is routed, parsed or looked up before it. There is no
+anonymous mode on loopback either, because a web page in a browser of the same machine can send requests there too.
+"""
+
+import re
+import secrets
+from codecs import BOM_UTF8
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+import anyio
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.api.encodings import PLAIN, OversizeError, UnreadableError, unpacked
+from organism.api.json_limits import deeper_than, more_values_than
+from organism.api.problems import MEDIA_TYPE, Problem
+from organism.api.tokens import Caller
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Mapping[str, str]
+Authenticate = Callable[[Headers], Caller | None]
+"""Says who makes a request, from its headers; ``None`` for nobody known."""
+
+CALLER = "organism.caller"
+"""Where a request's scope says who makes it; not there for what everybody may ask for."""
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+HEAD_MAX = 16_384
+"""Bytes of a request's line and headers together."""
+
+BODY_MAX = 1_048_576
+DEPTH_MAX = 32
+VALUES_MAX = 500_000
+"""Values and names in JSON: each takes dozens of times the bytes it is written in, and time in which nobody else is
+served. A long conversation has some thousands."""
+
+RECEIVE_S = 10.0
+FAILURES_PER_MINUTE = 5
+_ADDRESSES_MAX = 10_000
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?)(?::([0-9]{1,5}))?")
+"""A host and a port, and nothing else: in ``127.0.0.1:1@evil.example`` a browser sees a user's name and a host."""
+
+_PORT_MAX = 65_535
+_METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
+
+_CONTENT_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SAFE_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", _CONTENT_POLICY),
+)
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a request may be, and how long it may take to come.
+
+    Attributes:
+        body: Bytes of its body.
+        depth: Levels of nested JSON.
+        values: Values and names in it.
+        receive_s: Seconds until all of it is there.
+    """
+
+    body: int = BODY_MAX
+    depth: int = DEPTH_MAX
+    values: int = VALUES_MAX
+    receive_s: float = RECEIVE_S
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Who may use some paths.
+
+    Attributes:
+        paths: A path, or with a star at its end everything that begins so; of several that fit an exact one counts,
+            or else the longest.
+        authenticate: Says who makes a request; ``None`` lets everybody in: for what holds no secret.
+        say: Turns a refusal into the body and media type that callers of these paths expect.
+        bounds: How large requests may be.
+    """
+
+    paths: str
+    authenticate: Authenticate | None
+    say: Callable[[Problem], tuple[bytes, str]] = lambda problem: (msgspec.json.encode(problem), MEDIA_TYPE)
+    bounds: Bounds = Bounds()
+
+    def covers(self, path: str) -> bool:
+        """Whether the rule is about this path."""
+        return path.startswith(self.paths[:-1]) if self.paths.endswith("*") else path == self.paths
+
+
+_NO_RULE = Rule("*", lambda _headers: None)
+"""For paths that no rule covers: nobody may use them."""
+
+
+def bearer(find: Callable[[str], Caller | None]) -> Authenticate:
+    """Return the usual way of saying who one is: ``Authorization: Bearer TOKEN``."""
+
+    def authenticate(headers: Headers) -> Caller | None:
+        kind, _, presented = headers.get("authorization", "").partition(" ")
+        return find(presented.strip()) if kind.lower() == "bearer" and presented.strip() else None
+
+    return authenticate
+
+
+class Gate:
+    """Lets through what carries a token and means this host, and hands the whole body on at once.
+
+    Args:
+        app: The application behind it; finds the caller in its scope under :data:`CALLER`.
+        rules: Who may use which paths; what no rule covers is refused.
+        hosts: Host names, without port, that requests may mean.
+        now_ns: A steady clock.
+        unserved: Returns the rule by which it is said that nothing is served at a path; ``None`` where something is.
+        failures_per_minute: Bad tokens from one address, before it is told to wait.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        rules: Iterable[Rule],
+        *,
+        hosts: Iterable[str] = LOOPBACK_HOSTS,
+        now_ns: Callable[[], int],
+        failures_per_minute: int = FAILURES_PER_MINUTE,
+        unserved: Callable[[str], Rule | None] = lambda _path: None,
+    ) -> None:
+        self._app = app
+        self._rules = sorted(rules, key=lambda rule: (rule.paths.endswith("*"), -len(rule.paths)))
+        self._hosts = frozenset(hosts)
+        self._now_ns = now_ns
+        self._unserved = unserved
+        self._failures_max = failures_per_minute
+        self._failures: OrderedDict[str, deque[int]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an ASGI request, or hand it on."""
+        if scope["type"] != "http":
+            raise ValueError(f"only requests come through the gate, no {scope['type']}")
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = scope["organism.request_id"] = secrets.token_hex(8)
+        guarded = _with_safe_headers(send, request_id)
+        rule = next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
+        # A rule for one path stands for a route; only for the others is it asked whether there is any.
+        unserved = self._unserved(scope["path"]) if rule.paths.endswith("*") else None
+        rule = unserved or rule
+        problem = self._misdirected(scope, headers) or (
+            _no_such_path(scope["path"]) if unserved is not None else self._refuse(scope, headers, rule)
+        )
+        if problem is None:
+            # What everybody may ask for needs no body. Waiting for one would let a stranger hold a connection.
+            body = await _whole_body(receive, rule.bounds, headers) if rule.authenticate is not None else b""
+            if not isinstance(body, Problem):
+                if headers.get("content-encoding", "") not in PLAIN:
+                    scope = _as_plain(scope)
+                await self._app(scope, _replay(body, receive), guarded)
+                return
+            problem = body
+        await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)
+
+    def _misdirected(self, scope: Scope, headers: Headers) -> Problem | None:
+        """Refuse what does not mean this host, or comes from a page of another."""
+        if _head_size(scope) > HEAD_MAX:
+            detail = f"send at most {HEAD_MAX} bytes of request line and headers"
+            return Problem(status=431, code="head_too_large", title="headers too large", detail=detail)
+        host = headers.get("host", "")
+        if _name_of(host) not in self._hosts:
+            return Problem(status=421, code="wrong_host", title="this is not that host", detail="use the daemon's URL")
+        origin = headers.get("origin")
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") or (
+            origin is not None and origin.partition("://")[2].lower() != host.lower()
+        ):
+            return Problem(status=403, code="cross_site", title="cross-site request", detail="call from a program")
+        return None
+
+    def _refuse(self, scope: Scope, headers: Headers, rule: Rule) -> Problem | None:
+        if rule.authenticate is not None:
+            caller = rule.authenticate(headers)
+            if caller is None:
+                return self._failed(str((scope.get("client") or ("", 0))[0]))
+            scope[CALLER] = caller
+            return _bad_form(scope["method"], headers, rule.bounds)
+        return _unwanted_body(headers)
+
+    def _failed(self, address: str) -> Problem:
+        """Refuse a bad token. A good one is never made to wait, so that nobody can lock out the operator."""
+        now_ns = self._now_ns()
+        failures = self._failures.setdefault(address, deque())
+        self._failures.move_to_end(address)
+        if len(self._failures) > _ADDRESSES_MAX:
+            self._failures.popitem(last=False)
+        while failures and now_ns - failures[0] > 60 * NS_PER_S:
+            failures.popleft()
+        if len(failures) >= self._failures_max:
+            return Problem(
+                status=429,
+                code="too_many_failures",
+                title="too many bad tokens",
+                detail="wait a minute, then try again",
+            )
+        failures.append(now_ns)
+        return Problem(
+            status=401,
+            code="unauthorized",
+            title="no valid token",
+            detail="send 'Authorization: Bearer TOKEN' with the token from the daemon's state directory",
+        )
+
+
+def _no_such_path(path: str) -> Problem:
+    return Problem(status=404, code="no_such_route", title="no such path", detail=f"nothing is served at {path[:100]}")
+
+
+def _head_size(scope: Scope) -> int:
+    """Return about how many bytes a request's line and headers were, with what separates them."""
+    line = len(scope["method"]) + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    return line + sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])
+
+
+def _bad_form(method: str, headers: Headers, bounds: Bounds) -> Problem | None:
+    length = headers.get("content-length", "0")
+    if not _LENGTH.fullmatch(length) or int(length) > bounds.body:
+        return _too_large(bounds)
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if method in _METHODS_WITH_EFFECT and _has_body(headers) and kind != "application/json":
+        return Problem(
+            status=415, code="not_json", title="not JSON", detail="send the body as 'Content-Type: application/json'"
+        )
+    return None
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0").strip("0") != "" or "transfer-encoding" in headers
+
+
+def _unwanted_body(headers: Headers) -> Problem | None:
+    if not _has_body(headers):
+        return None
+    detail = "send no body here"
+    return Problem(status=413, code="no_body_here", title="no body is taken here", detail=detail)
+
+
+async def _whole_body(receive: Receive, bounds: Bounds, headers: Headers) -> bytes | Problem:
+    """Receive a body within its bounds of size, time and depth; one that is compressed is bounded unpacked."""
+    received = bytearray()
+    with anyio.move_on_after(bounds.receive_s):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return bytes(received)
+            received += message.get("body", b"")
+            if len(received) > bounds.body:
+                return _too_large(bounds)
+            if not message.get("more_body", False):
+                break
+        try:
+            body = unpacked(bytes(received), headers.get("content-encoding", ""), bounds.body)
+        except OversizeError:
+            return _too_large(bounds)
+        except UnreadableError as error:
+            return Problem(status=415, code="unreadable_encoding", title="not to be read", detail=str(error))
+        # What editors and shells of Windows begin files with is no part of JSON (RFC 8259, 8.1: it may be ignored).
+        body = body.removeprefix(BOM_UTF8)
+        return _bad_structure(body, bounds) or body
+    detail = f"send a request within {bounds.receive_s:g} s"
+    return Problem(status=408, code="too_slow", title="too slow", detail=detail)
+
+
+def _as_plain(scope: Scope) -> Scope:
+    """Return a request without what was said of how its body came, which is unpacked."""
+    gone = {b"content-encoding", b"content-length"}
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name.lower() not in gone]}
+
+
+def _bad_structure(body: bytes, bounds: Bounds) -> Problem | None:
+    """Refuse JSON that would take much more memory and time than its bytes."""
+    if more_values_than(body, bounds.values):
+        detail = f"send at most {bounds.values:,} values at a time"
+        return Problem(status=413, code="too_many_values", title="too many values", detail=detail)
+    if deeper_than(body, bounds.depth):
+        detail = f"nest at most {bounds.depth} levels"
+        return Problem(status=400, code="too_deep", title="nested too deep", detail=detail)
+    return None
+
+
+def _too_large(bounds: Bounds) -> Problem:
+    return Problem(status=413, code="too_large", title="body too large", detail=f"send at most {bounds.body} bytes")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the application the body that was received, and then what happens to the connection."""
+    given = False
+
+    async def replayed() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def _with_safe_headers(send: Send, request_id: str) -> Send:
+    async def guarded(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            own = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"cache-control"]
+            message["headers"] = [*own, *_SAFE_HEADERS, (b"x-request-id", request_id.encode())]
+        await send(message)
+
+    return guarded
+
+
+async def _answer(send: Send, problem: Problem, say: Callable[[Problem], tuple[bytes, str]]) -> None:
+    body, media_type = say(problem)
+    headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
+    if problem.status == 401:  # noqa: PLR2004
+        headers.append((b"www-authenticate", b"Bearer"))
+    if problem.status == 429:  # noqa: PLR2004
+        headers.append((b"retry-after", b"60"))
+    if problem.status in (408, 413):
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _name_of(authority: str) -> str:
+    """Strip the port: of ``[::1]:80`` remains ``[::1]``; nothing of what is no host."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or int(found[2] or 0) > _PORT_MAX:
+        return ""
+    return found[1].lower()

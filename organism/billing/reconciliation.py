@@ -1,0 +1,93 @@
+"""What a provider has billed beside what was recorded: the drift between the two, by day and model. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta, tzinfo
+
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.billing.bill import BillLine
+from organism.billing.period import Period
+from organism.usage.events import UsageEvent
+
+_Key = tuple[date, str | None]
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """One day, of one model if the bill tells it.
+
+    Attributes:
+        billed_nanousd: What the provider bills.
+        recorded_nanousd: What was charged here.
+    """
+
+    day: date
+    model: str | None
+    billed_nanousd: int
+    recorded_nanousd: int
+
+    @property
+    def difference_nanousd(self) -> int:
+        """Recorded above billed; negative when the provider bills more, which recording promises not to happen."""
+        return self.recorded_nanousd - self.billed_nanousd
+
+
+def drift(used: Iterable[UsageEvent], bill: Sequence[BillLine], period: Period) -> tuple[Drift, ...]:
+    """Compare a bill with usage events, on the days and for the models that the bill names.
+
+    Days begin where the bill says, else where the period says. Days that are not whole in the period are left out,
+    and days on which nothing was billed or recorded.
+    """
+    zone = next((line.zone for line in bill if line.zone is not None), period.time_zone)
+    billed: dict[_Key, int] = {}
+    for line in bill:
+        if _holds_day(period, line.day, zone):
+            billed[line.day, line.model] = billed.get((line.day, line.model), 0) + line.cost_nanousd
+    families = {(day, _family(model)): (day, model) for day, model in sorted(billed, key=_order) if model is not None}
+    recorded: dict[_Key, int] = {}
+    for event in used:
+        day = datetime.fromtimestamp(event.time_ns // NS_PER_S, zone).date()
+        key = _billed_as(event, day, billed, families)
+        if key is not None:
+            recorded[key] = recorded.get(key, 0) + (event.cost_nanousd or 0)
+    return tuple(
+        Drift(day=key[0], model=key[1], billed_nanousd=billed[key], recorded_nanousd=recorded.get(key, 0))
+        for key in sorted(billed, key=_order)
+        if billed[key] or recorded.get(key)
+    )
+
+
+def _order(key: _Key) -> tuple[date, str]:
+    return key[0], key[1] or ""
+
+
+def _holds_day(period: Period, day: date, zone: tzinfo) -> bool:
+    """Whether all of a day is part of the period: of a part, the bill does not tell the cost."""
+    begins = int(datetime.combine(day, time(), zone).timestamp()) * NS_PER_S
+    ends = int(datetime.combine(day + timedelta(days=1), time(), zone).timestamp()) * NS_PER_S
+    after = period.since_ns is None or begins >= period.since_ns
+    return after and (period.until_ns is None or ends <= period.until_ns)
+
+
+def _billed_as(
+    event: UsageEvent, day: date, billed: Mapping[_Key, int], families: Mapping[tuple[date, str], _Key]
+) -> _Key | None:
+    """Find the line that an event is part of: by the model's very name, then by what the name means, then of all."""
+    names = [name for name in (event.request_model, event.response_model) if name]
+    for name in (*names, None):
+        if (day, name) in billed:
+            return day, name
+    return next((key for name in names if (key := families.get((day, _family(name)))) is not None), None)
+
+
+def _family(model: str) -> str:
+    """Reduce a model's name to what it means: ``claude-haiku-4-5-20251001`` and ``Claude Haiku 4.5`` are one.
+
+    Left out are dates, what stands in brackets, the vendor before a point or a slash, and the order of the words.
+    """
+    name = re.sub(r"\(.*?\)", " ", model.lower().rpartition("/")[2])
+    name = re.sub(r"^(?:[a-z]+\.)+(?=[a-z])|-v\d+(:\d+)?$", "", name)
+    name = re.sub(r"(?<!\d)20\d\d-?(?:0\d|1[0-2])-?(?:[0-2]\d|3[01])(?!\d)|\blatest\b", " ", name)
+    words = re.findall(r"[a-z0-9]+", name)
+    return " ".join(sorted(word for word in words if word.isalpha()) + [w for w in words if not w.isalpha()])

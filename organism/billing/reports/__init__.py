@@ -1,0 +1,1 @@
+"""Usage reports as HTML and as Markdown."""

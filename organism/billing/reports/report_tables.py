@@ -1,0 +1,193 @@
+"""A period's report as titled tables of text, which HTML and Markdown only have to draw. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
+
+import msgspec
+
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, format_usd
+from organism.billing.forecast import Forecast
+from organism.billing.period import Cut, Period, PeriodReport, Warned
+from organism.billing.reconciliation import Drift
+from organism.usage.totals import UsageTotals
+
+ROWS_MAX = 50
+"""Rows of one table; of what goes beyond, the sum is in the totals."""
+
+_CENT_NANOUSD = 10_000_000
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One table.
+
+    Attributes:
+        note: A sentence below the title.
+        head: Names of the columns.
+        rows: Cells; as many in each row as there are columns.
+        words: How many columns from the left are words; the others are numbers.
+        weights: For a table that shows shares, each row's part of the largest row, from 0 to 100.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    words: int = 1
+    weights: tuple[int, ...] = ()
+
+
+def headline(report: PeriodReport) -> tuple[tuple[str, str], ...]:
+    """Return the few numbers that matter, each with its name."""
+    totals = report.totals
+    return (
+        ("cost", cost(totals)),
+        ("tokens", f"{totals.usage.total:,}"),
+        ("model calls", f"{totals.calls:,}"),
+        ("threads", f"{report.threads:,}"),
+        ("warnings", f"{sum(w.count for w in report.warned if w.level != 'refused'):,}"),
+        ("refusals", f"{sum(w.count for w in report.warned if w.level == 'refused'):,}"),
+    )
+
+
+def describe(period: Period, report: PeriodReport) -> str:
+    """Say in one line what a report is about."""
+    zone = period.time_zone
+    since = _instant(report.first_ns if period.since_ns is None else period.since_ns, zone)
+    until = _instant(report.last_ns if period.until_ns is None else period.until_ns, zone)
+    about = f"thread {period.thread_id} and its descendants, " if period.thread_id is not None else ""
+    return f"{about}{since} to {until} ({zone})" if report.last_ns else f"{about}no events"
+
+
+def tables(report: PeriodReport, drifts: Sequence[Drift] | None) -> tuple[Table, ...]:
+    """Return every table that has something to say."""
+    zone = report.period.time_zone
+    found = [
+        _forecast_table(report.forecasts, zone),
+        _cut_table("By agent", "agent", report.by_agent),
+        _cut_table("By model", "model", report.by_model),
+        _cut_table("By provider", "provider and model", report.by_provider),
+        *(_cut_table(f"By label {key}", key, cuts) for key, cuts in report.by_label.items()),
+        _warned_table(report.warned),
+        _waste_table(report),
+        _drift_table(drifts or ()),
+        _cut_table("By day", "day", report.by_day, newest_last=True),
+    ]
+    return tuple(table for table in found if table.rows)
+
+
+def cost(totals: UsageTotals) -> str:
+    """Write a sum's cost; ``~`` says that calls without a price are missing from it."""
+    return f"{'~' if totals.unpriced_calls else ''}{usd(totals.cost_nanousd)}"
+
+
+def usd(cost_nanousd: int) -> str:
+    """Write dollars: whole cents from one cent on, below it as many digits as it takes."""
+    if abs(cost_nanousd) < _CENT_NANOUSD:
+        return format_usd(cost_nanousd)
+    sign = "-" if cost_nanousd < 0 else ""
+    cents = (abs(cost_nanousd) + _CENT_NANOUSD // 2) // _CENT_NANOUSD
+    return f"{sign}${cents // 100:,}.{cents % 100:02d}"
+
+
+def _cut_table(title: str, name: str, cuts: Sequence[Cut], *, newest_last: bool = False) -> Table:
+    kept = cuts[-ROWS_MAX:] if newest_last else cuts[:ROWS_MAX]
+    left_out = len(cuts) - len(kept)
+    largest = max((cut.totals.cost_nanousd for cut in kept), default=0)
+    return Table(
+        title=title,
+        note=f"{left_out:,} more are left out." if left_out else "",
+        head=(name, "cost", "tokens in", "of them cached", "tokens out", "calls", "p95 latency"),
+        rows=tuple(
+            (
+                cut.name,
+                cost(cut.totals),
+                f"{cut.totals.usage.input_total:,}",
+                f"{cut.totals.usage.cached_input:,}",
+                f"{cut.totals.usage.output_total:,}",
+                f"{cut.totals.calls:,}",
+                f"{cut.totals.latency.p95_ns / NS_PER_S:,.2f} s",
+            )
+            for cut in kept
+        ),
+        weights=tuple(cut.totals.cost_nanousd * 100 // largest if largest else 0 for cut in kept),
+    )
+
+
+def _warned_table(warned: Sequence[Warned]) -> Table:
+    kept = sorted(warned, key=lambda w: (w.level != "refused", -w.count, w.agent))[:ROWS_MAX]
+    left_out = len(warned) - len(kept)
+    return Table(
+        title="Who met a limit",
+        note=f"{left_out:,} more are left out." if left_out else "",
+        head=("agent", "limit", "of", "reached", "times"),
+        rows=tuple((w.agent, w.scope, w.dimension, w.level, f"{w.count:,}") for w in kept),
+        words=4,
+    )
+
+
+def _waste_table(report: PeriodReport) -> Table:
+    whole = report.totals.cost_nanousd
+    return Table(
+        title="Paid without use",
+        note="A call can be in several rows.",
+        head=("what", "cost", "of all", "tokens", "calls"),
+        rows=tuple(
+            (
+                waste.kind,
+                cost(waste.totals),
+                f"{waste.totals.cost_nanousd * 100 / whole:.1f} %" if whole else "",
+                f"{waste.totals.usage.total:,}",
+                f"{waste.totals.calls:,}",
+            )
+            for waste in report.waste
+            if waste.totals.calls
+        ),
+    )
+
+
+def _forecast_table(forecasts: Iterable[Forecast], zone: tzinfo) -> Table:
+    return Table(
+        title="Forecast",
+        note="If the rest of each window goes as the window so far has gone.",
+        head=("window", "cost so far", "cost at its end", "limit", "limit reached", "tokens at its end"),
+        rows=tuple(
+            (
+                f"{forecast.window} {forecast.name}",
+                usd(forecast.spent_nanousd),
+                usd(forecast.projected_nanousd),
+                "none" if forecast.limit_nanousd is None else usd(forecast.limit_nanousd),
+                "" if forecast.exhausted_ns is None else _instant(forecast.exhausted_ns, zone),
+                f"{forecast.projected_tokens:,}",
+            )
+            for forecast in forecasts
+        ),
+    )
+
+
+def _drift_table(drifts: Sequence[Drift]) -> Table:
+    return Table(
+        title="Against the bill",
+        note="Recorded above billed is expected: what was in doubt is charged in full. Below it, something is wrong.",
+        head=("day", "model", "billed", "recorded", "difference", "of billed", ""),
+        rows=tuple(
+            (
+                drift.day.isoformat(),
+                drift.model or "all",
+                usd(drift.billed_nanousd),
+                usd(drift.recorded_nanousd),
+                usd(drift.difference_nanousd),
+                f"{drift.difference_nanousd * 100 / drift.billed_nanousd:+.1f} %" if drift.billed_nanousd else "",
+                "billed more than recorded" if drift.difference_nanousd < -_TOLERANCE_NANOUSD else "",
+            )
+            for drift in drifts[-ROWS_MAX:]
+        ),
+        words=2,
+    )
+
+
+_TOLERANCE_NANOUSD = NANOUSD_PER_USD // 200
+"""Half a cent: bills are rounded."""
+
+
+def _instant(time_ns: int, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(time_ns // NS_PER_S, zone):%Y-%m-%d %H:%M}"

@@ -1,0 +1,121 @@
+"""From the sections of tools and their servers to tools. Only the other builders call this."""
+
+from collections.abc import Mapping
+
+from organism.agents.tools.function_tool import function_tool
+from organism.agents.loading import load
+from organism.agents.tools.peer_tool import ASK_TIMEOUT_S, ask_tool, message_for, send_tool
+from organism.agents.tools.tool import DEFAULT_TIMEOUT_S, ServedTools, ToolRules, ToolServer, ToolSource
+from organism.config.reuse import Kept, kept_server
+from organism.config.load import LoadedConfig
+from organism.config.schema.agents import (
+    AskToolSection,
+    FunctionToolSection,
+    LLMAgentSection,
+    MCPCommandSection,
+    MCPServerSection,
+    MCPToolSection,
+    MCPURLSection,
+    SendToolSection,
+    ToolSection,
+)
+from organism.errors import ConfigError
+from organism.messages import Message
+from organism.tool_servers.mcp import MCPServer
+from organism.tool_servers.targets import Command, WebAddress
+
+Accepts = Mapping[str, tuple[type[Message], ...]]
+
+
+def build_tools(
+    loaded: LoadedConfig, agent: str, accepts: Accepts, servers: Mapping[str, ToolServer]
+) -> tuple[ToolSource, ...]:
+    """Make the tools of an agent.
+
+    Args:
+        loaded: The configuration.
+        agent: Whose tools.
+        accepts: What each agent accepts.
+        servers: The servers of tools.
+
+    Raises:
+        ConfigError: If a function does not import or cannot be used, or an agent takes nothing a model could write.
+    """
+    section = loaded.config.agents[agent]
+    if not isinstance(section, LLMAgentSection):
+        return ()
+    sources: list[ToolSource] = []
+    for place, written in enumerate(section.tools):
+        tool = FunctionToolSection(function=written) if isinstance(written, str) else written
+        try:
+            sources.append(_tool(tool, accepts, servers))
+        except ConfigError as error:
+            loaded.fail(error.reason, "agents", agent, "tools", place)
+    return tuple(sources)
+
+
+def _tool(section: ToolSection, accepts: Accepts, servers: Mapping[str, ToolServer]) -> ToolSource:
+    match section:
+        case FunctionToolSection(function=path, name=name):
+            function = load(path)
+            if not callable(function):
+                raise ConfigError(f"{path!r} is no function")
+            return function_tool(function, name=name, rules=_rules(section))
+        case AskToolSection(ask=recipient, description=description):
+            rules = _rules(section, ASK_TIMEOUT_S)
+            return ask_tool(recipient, message_for(accepts[recipient]), description=description, rules=rules)
+        case SendToolSection(send=recipient, description=description):
+            rules = _rules(section)
+            return send_tool(recipient, message_for(accepts[recipient]), description=description, rules=rules)
+        case MCPToolSection(mcp=server, only=only):
+            return ServedTools(
+                server=servers[server], only=None if only is None else tuple(only), rules=_rules(section)
+            )
+        case _:
+            raise TypeError(section)
+
+
+def _rules(section: ToolSection, timeout_s: float = DEFAULT_TIMEOUT_S) -> ToolRules:
+    return ToolRules(
+        timeout_s=timeout_s if section.timeout_seconds is None else float(section.timeout_seconds),
+        result_bytes=section.result_bytes,
+        approval=section.approval,
+    )
+
+
+def build_tool_servers(
+    loaded: LoadedConfig, environment: Mapping[str, str], kept: Kept | None
+) -> dict[str, ToolServer]:
+    """Make the servers of tools; nothing is started or connected to yet.
+
+    Raises:
+        ConfigError: If a package is not installed, a variable is not set or a folder is not there.
+    """
+    servers: dict[str, ToolServer] = {}
+    for name, section in loaded.config.mcp.items():
+        target = _target(loaded, name, section, environment)
+        try:
+            servers[name] = kept_server(kept, loaded.config, name) or MCPServer(
+                name, target, start_timeout_s=float(section.start_seconds)
+            )
+        except ConfigError as error:
+            loaded.fail(error.reason, "mcp", name)
+    return servers
+
+
+def _target(
+    loaded: LoadedConfig, name: str, section: MCPServerSection, environment: Mapping[str, str]
+) -> Command | WebAddress:
+    match section:
+        case MCPURLSection(url=url, token=token):
+            return WebAddress(url, None if token is None else token.reveal())
+        case MCPCommandSection(command=command, env=variables):
+            for place, variable in enumerate(variables):
+                if variable not in environment:
+                    loaded.fail(f"the environment variable {variable} is not set", "mcp", name, "env", place)
+            folder = loaded.folder / section.folder
+            if not folder.is_dir():
+                loaded.fail(f"there is no folder {str(folder)!r}", "mcp", name, "folder")
+            return Command(tuple(command), {variable: environment[variable] for variable in variables}, folder)
+        case _:
+            raise TypeError(section)

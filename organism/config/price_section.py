@@ -1,0 +1,85 @@
+"""What is written under ``prices:``: checked, and read from a file that may hold nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn, Protocol, cast
+
+import msgspec
+
+from organism.config.schema.llm import PriceSection
+from organism.config.schema.root import Config
+from organism.config.yaml.bind import Binder
+from organism.config.yaml.nodes import Path_, Source, parse_tree, read_text
+from organism.pricing.written import USD_MAX
+
+Prices = Mapping[str, PriceSection | list[PriceSection] | str]
+"""Prices by ``provider/model`` or model, as they are written."""
+
+
+_KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
+
+
+class Fail(Protocol):
+    """Raises a :class:`ConfigError` about the value at a path."""
+
+    def __call__(self, reason: str, *path: str | int) -> NoReturn:
+        """Raise it."""
+        ...
+
+
+def check_prices(prices: Prices, fail: Fail) -> None:
+    """Refuse prices that lead in a circle, that are beyond belief, or of which two hold on one day.
+
+    Raises:
+        ConfigError: At the first of them.
+    """
+    for name, written in prices.items():
+        seen = [name]
+        while isinstance(target := prices.get(seen[-1]), str):
+            if target in seen:
+                fail(f"prices refer to each other in a circle: {' -> '.join([*seen, target])}", "prices", name)
+            seen.append(target)
+        if written == []:
+            fail("the list is empty; it needs at least one price", "prices", name)
+        sections = written if isinstance(written, list) else [written] if isinstance(written, PriceSection) else []
+        for place, section in enumerate(sections):
+            at: Path_ = ("prices", name, place) if isinstance(written, list) else ("prices", name)
+            check_price(section, at, fail)
+            if any(section.since == other.since for other in sections[:place]):
+                fail(f"has two prices for {section.since or 'always'}; give each its own 'since'", *at)
+
+
+def check_price(section: PriceSection, at: Path_, fail: Fail) -> None:
+    """Refuse a price that is beyond belief, and tiers that are out of order or change nothing.
+
+    Raises:
+        ConfigError: At the first of them.
+    """
+    above = [tier.above_input_tokens for tier in section.tiers]
+    if sorted(set(above)) != above:
+        fail("tiers stand shortest first, each once", *at, "tiers")
+    for place, part in enumerate((section, *section.tiers)):
+        where = at if part is section else (*at, "tiers", place - 1)
+        given = {kind: usd for kind in _KINDS if (usd := getattr(part, kind)) is not None}
+        if not given:
+            fail(f"changes no price; give one of: {', '.join(_KINDS)}", *where)
+        for kind, usd in given.items():
+            if usd > USD_MAX:
+                fail(f"{usd} dollars per million tokens is beyond belief", *where, kind)
+
+
+def load_prices(path: Path) -> Prices:
+    """Read the prices of a file: an organism.yaml, or one that has nothing but ``prices:``.
+
+    Raises:
+        ConfigError: If it cannot be read, has no prices, or they are wrong anywhere.
+    """
+    source = Source(str(path))
+    root = parse_tree(read_text(path), source)
+    if (node := root.entries.get("prices")) is None:
+        source.fail("there are no prices in it; they stand under 'prices:', as in an organism.yaml", root.line)
+    binder = Binder(source, {}, Config)
+    (shape,) = (field.type for field in msgspec.structs.fields(Config) if field.name == "prices")
+    prices = cast("Prices", binder.bind(node, msgspec.inspect.type_info(shape), ("prices",)))
+    check_prices(prices, lambda reason, *at: source.fail_near(reason, at, binder.lines))
+    return prices

@@ -1,0 +1,150 @@
+"""How a provider's server is reached: its address, a proxy, whom to believe, what to send beside the key.
+
+Proxies and certificates come from the section, or from the variables that other programs go by too.
+"""
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from organism.config.price_section import Fail
+from organism.config.schema.llm import AnthropicProviderSection, OpenAIProviderSection, ServerSection
+from organism.config.schema.root import Config
+from organism.errors import ConfigError
+from organism.formats.vendors import vendor_of
+from organism.providers.addresses import AddressError, Speaks, address_of, is_own
+from organism.providers.anthropic import BASE_URL
+from organism.providers.http import Connection, tls_context
+
+_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
+_PROXIES = frozenset({"http", "https", "socks5", "socks5h"})
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"})
+
+
+def check_reach(config: Config, fail: Fail) -> None:
+    """Check how each server is reached.
+
+    Raises:
+        ConfigError: With file and line.
+    """
+    for name, section in config.llm.providers.items():
+        if not isinstance(section, ServerSection):
+            continue
+        at = ("llm", "providers", name)
+        if section.base_url is not None:
+            try:
+                address_of(section.base_url, speaks(section))
+            except AddressError as error:
+                fail(str(error), *at, "base_url")
+        if section.proxy is not None and not _is_proxy(section.proxy):
+            # Not shown: it may hold a password.
+            fail("this is no address of a proxy; write one such as http://proxy.example.com:3128, or 'none'",
+                        *at, "proxy")  # fmt: skip
+        for header, value in section.headers.items():
+            if not _HEADER.fullmatch(header) or header.lower() in _OURS:
+                fail(f"{header!r} is no header that can be added", *at, "headers", header)
+            if not value.isprintable() or not value.isascii():
+                fail("no header can carry this value", *at, "headers", header)
+
+
+def speaks(section: ServerSection) -> Speaks:
+    """Return the format of a server's conversations."""
+    return section.api if isinstance(section, OpenAIProviderSection) else "messages"
+
+
+def is_vendors_own(section: OpenAIProviderSection | AnthropicProviderSection) -> bool:
+    """Whether a section leads to the vendor itself: without an address, or with the vendor's own, however pasted."""
+    if section.base_url is None:
+        return True
+    if isinstance(section, AnthropicProviderSection):
+        return is_own(section.base_url, "messages", BASE_URL)
+    own = vendor_of(str(section.__struct_config__.tag)).base_url
+    return own is None or is_own(section.base_url, section.api, own)
+
+
+def connection_of(folder: Path, section: ServerSection, environment: Mapping[str, str]) -> Connection:
+    """Return how a server is reached.
+
+    Raises:
+        ConfigError: If certificates cannot be read, or a variable of the environment names what cannot be used.
+    """
+    url = section.base_url or (
+        BASE_URL
+        if isinstance(section, AnthropicProviderSection)
+        else vendor_of(str(section.__struct_config__.tag)).base_url
+    )
+    proxy = section.proxy or _proxy_of(url or "", environment)
+    if proxy is not None and proxy.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise ConfigError("a SOCKS proxy needs one more package: pip install socksio")
+    return Connection(
+        connect_timeout_s=float(section.timeouts.connect_seconds),
+        proxy=None if proxy == "none" else proxy,
+        ca_file=_ca_of(folder, section, environment),
+        headers=section.headers,
+    )
+
+
+def _ca_of(folder: Path, section: ServerSection, environment: Mapping[str, str]) -> str | None:
+    """Return whom to believe: what the section names, or the first variable that names anybody."""
+    named = {name: environment[name] for name in _CA_VARIABLES if environment.get(name)}
+    if section.ca_file is not None:
+        named = {"ca_file": str(folder / Path(section.ca_file).expanduser())}
+    for name, path in named.items():
+        try:
+            tls_context(path)
+        except OSError as error:
+            raise ConfigError(f"{name} names no certificates that can be read: {error.strerror or error}") from None
+        return path
+    return None
+
+
+def _proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
+    """Return the proxy that the environment names for an address; ``None`` to go there directly.
+
+    As other programs do: small letters before capitals, the scheme's own variable before the one for all, and none for
+    hosts that ``NO_PROXY`` names.
+    """
+    parts = urlsplit(url.strip())
+    named = {name.lower().removesuffix("_proxy"): value for name, value in sorted(environment.items()) if value
+             and name.lower().endswith("_proxy")}  # fmt: skip
+    if _goes_directly(parts.hostname or "", parts.port, named.get("no", "")):
+        return None
+    proxy = named.get(parts.scheme.lower()) or named.get("all")
+    if proxy is None:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if not _is_proxy(proxy):
+        raise ConfigError(f"{parts.scheme.upper()}_PROXY or ALL_PROXY is no address of a proxy")
+    return proxy
+
+
+def _goes_directly(host: str, port: int | None, listed: str) -> bool:
+    """Whether ``NO_PROXY`` names a host: itself, a domain above it, its network, or everything."""
+    for entry in re.split(r"[,\s]+", listed.strip().lower()):
+        name, _, wanted = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+        if entry == "*":
+            return True
+        if not name or (wanted and wanted != str(port)):
+            continue
+        try:
+            if ip_address(host) in ip_network(name, strict=False):
+                return True
+        except ValueError:  # a name, or an address of the other family
+            bare = name.strip("[]").removeprefix("*").removeprefix(".")
+            if host == bare or host.endswith(f".{bare}"):
+                return True
+    return False
+
+
+def _is_proxy(written: str) -> bool:
+    if written == "none":
+        return True
+    try:
+        parts = urlsplit(written)
+        return parts.scheme in _PROXIES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

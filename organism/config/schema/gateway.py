@@ -1,0 +1,45 @@
+"""The part of organism.yaml about programs from outside that speak to the daemon as to a model provider."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from organism.config.schema.limits import ThreadLimitsSection
+from organism.config.schema.values import Positive, Secret, Section
+
+
+class GatewayKeySection(Section, frozen=True, kw_only=True):
+    """An API key; its name is what calls are charged as, in the place of an agent."""
+
+    key: Annotated[Secret | None, Meta(description="${env:NAME}; the key itself")] = None
+    sha256: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None,
+        Meta(description="instead of the key its hash, in hexadecimal"),
+    ] = None
+    thread: Annotated[
+        str | None, Meta(description="the thread that pays where a request names none; one of its own unless given")
+    ] = None
+    limits: Annotated[
+        ThreadLimitsSection | None,
+        Meta(description="of each thread opened for it; the gateway's where these are lower or it says nothing"),
+    ] = None
+    labels: Annotated[dict[str, str], Meta(description="of each thread opened for it")] = {}
+
+
+class GatewaySection(Section, frozen=True, kw_only=True):
+    """The gateway: programs that speak to OpenAI or Anthropic may speak to the daemon instead, and a thread pays."""
+
+    models: Annotated[list[str], Meta(description="of llm.models, those that are offered; all unless given")] = []
+    keys: Annotated[dict[str, GatewayKeySection], Meta(description="API keys by name")] = {}
+    tokens: Annotated[bool, Meta(description="whether the daemon's tokens with the scope 'send' are keys too")] = True
+    limits: Annotated[
+        ThreadLimitsSection | None,
+        Meta(description="of each thread it opens; limits.thread unless given, with 5,000,000 tokens by default"),
+    ] = None
+    max_output_tokens: Annotated[Positive, Meta(description="the cap of an answer whose request has none")] = 4096
+    inject_note: Annotated[
+        bool, Meta(description="whether the model is told in a system note that a threshold was crossed")
+    ] = False
+    threads: Annotated[
+        Positive, Meta(description="open threads of one key; then the one that was idle longest, for an hour, ends")
+    ] = 1000

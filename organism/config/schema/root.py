@@ -1,0 +1,104 @@
+"""The shape of organism.yaml: one frozen struct per section; the field docs become the editor's JSON Schema.
+
+Nothing here reads files or environment; values are as written, with units in the field's name or its description.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from organism.config.schema.agents import AgentSection, MCPServerSection
+from organism.config.schema.exporters import ExporterSection
+from organism.config.schema.gateway import GatewaySection
+from organism.config.schema.limits import AllLimitsSection
+from organism.config.schema.llm import LLMSection, PriceSection
+from organism.config.schema.values import Count, LogLevel, Positive, Section
+
+
+class BoundsSection(Section, frozen=True, kw_only=True):
+    """Structural bounds, each with a finite default."""
+
+    mailbox_messages: Annotated[Positive, Meta(description="messages that may wait for one agent")] = 1000
+    mailbox_bytes: Annotated[Positive, Meta(description="bytes that may wait for one agent")] = 16_000_000
+    message_bytes: Annotated[Positive, Meta(description="bytes of one message")] = 1_000_000
+    hops: Annotated[Positive, Meta(description="handlers in a row")] = 50
+    fan_out: Annotated[Positive, Meta(description="messages one run of a handler may send")] = 64
+    depth: Annotated[Positive, Meta(description="child threads within child threads")] = 8
+    descendants: Annotated[Positive, Meta(description="child threads below one root")] = 1000
+    calls_in_flight: Annotated[Positive, Meta(description="calls of one thread at a time")] = 8
+    attempts: Annotated[Positive, Meta(description="runs of a handler on one message")] = 5
+    worker_threads: Annotated[
+        Positive, Meta(le=1000, description="plain functions, as handlers or tools, that may be at work at once")
+    ] = 40
+    restarts: Annotated[Count, Meta(description="failed messages after which an agent is stopped")] = 3
+    restart_seconds: Annotated[Positive, Meta(description="within so many seconds")] = 60
+
+
+class DaemonSection(Section, frozen=True, kw_only=True):
+    """Where the daemon listens."""
+
+    host: Annotated[str, Meta(description="an address of this machine")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="0 takes any free port")] = 8420
+    hosts: Annotated[list[str], Meta(description="host names a reverse proxy serves it under, without port")] = []
+
+
+class JournalSection(Section, frozen=True, kw_only=True):
+    """How long the journal keeps what is over; open threads and balances are always kept."""
+
+    events_days: Annotated[Positive, Meta(description="days that usage and other events are kept")] = 90
+    entries_days: Annotated[Positive, Meta(description="days that ledger entries are kept")] = 400
+
+
+class LogRoomsSection(Section, frozen=True, kw_only=True):
+    """The least that single rooms log."""
+
+    agent: Annotated[LogLevel | None, Meta(description="what agents log themselves, with ctx.log")] = None
+    daemon: Annotated[LogLevel | None, Meta(description="starting and stopping")] = None
+    event: Annotated[LogLevel | None, Meta(description="one line per event, at level info")] = None
+    journal: Annotated[LogLevel | None, Meta(description="failures of the storage")] = None
+    pump: Annotated[LogLevel | None, Meta(description="failures of handlers, dead letters")] = None
+    usage: Annotated[LogLevel | None, Meta(description="failures of those who listen to events")] = None
+    libraries: Annotated[LogLevel | None, Meta(description="everything else; warning unless given")] = None
+
+
+class LoggingSection(Section, frozen=True, kw_only=True):
+    """What the daemon logs."""
+
+    format: Annotated[Literal["console", "json"], Meta(description="for people or for programs")] = "console"
+    level: Annotated[LogLevel, Meta(description="the least that is logged")] = "info"
+    rooms: Annotated[LogRoomsSection, Meta(description="other levels for single rooms")] = LogRoomsSection()
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    name: Annotated[str, Meta(description="the organism's name")]
+    entry: Annotated[str, Meta(description="the agent that messages go to")]
+    mode: Annotated[
+        Literal["off", "audit", "enforce"], Meta(description="off only records, audit also says, enforce refuses")
+    ] = "enforce"
+    thresholds: Annotated[list[int], Meta(description="per cent of a limit at which to warn, ascending")] = (
+        msgspec.field(default_factory=lambda: [75, 90, 95])
+    )
+    on_exhausted: Annotated[Literal["park", "fail"], Meta(description="what a refusal means for a message")] = "park"
+    python_path: Annotated[list[str], Meta(description="folders, from this file, that handlers are imported from")] = []
+    max_tokens_per_thread: Annotated[
+        Count | Literal["unlimited"] | None, Meta(description="short for limits.thread.tokens")
+    ] = None
+    limits: Annotated[AllLimitsSection, Meta(description="ceilings")] = AllLimitsSection()
+    llm: Annotated[LLMSection, Meta(description="models and how they are called")] = LLMSection()
+    prices: Annotated[
+        dict[str, PriceSection | list[PriceSection] | str],
+        Meta(description="by 'provider/model' or model: a price, prices by date, or the model that costs the same"),
+    ] = {}
+    mcp: Annotated[dict[str, MCPServerSection], Meta(description="MCP servers that agents name as tools")] = {}
+    agents: Annotated[dict[str, AgentSection], Meta(description="by name")]
+    bounds: Annotated[BoundsSection, Meta(description="structural bounds")] = BoundsSection()
+    journal: Annotated[JournalSection, Meta(description="what is kept for how long")] = JournalSection()
+    daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()
+    gateway: Annotated[
+        GatewaySection | None, Meta(description="lets programs that speak to OpenAI spend budgets; off unless given")
+    ] = None
+    exporters: Annotated[dict[str, ExporterSection], Meta(description="where events go beside the API")] = {}
+    logging: Annotated[LoggingSection, Meta(description="what is logged")] = LoggingSection()

@@ -1,0 +1,1 @@
+"""YAML to types, with the file and the line in every error."""

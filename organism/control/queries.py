@@ -1,0 +1,307 @@
+"""What an operator sees: every question about a running organism that has no effect."""
+
+from importlib.metadata import version
+
+import anyio
+from msgspec.structs import replace
+
+from organism.amounts import BudgetState
+from organism.budget.scopes import thread_of
+from organism.bus.approvals import Approval
+from organism.bus.dead_letters import DeadLetter
+from organism.bus.threads import ThreadView
+from organism.control.accounts import Accounts, account_of
+from organism.control.breakdown import Breakdown
+from organism.control.components import Rooms
+from organism.control.history import Recent
+from organism.control.views import (
+    AgentView,
+    By,
+    Letter,
+    Status,
+    ThreadCounts,
+    ThreadDetail,
+    ThreadPage,
+    ThreadState,
+    ThreadSummary,
+    Usage,
+)
+from organism.errors import ThreadClosedError, UnknownAccountError
+from organism.journal import StoredEntry
+from organism.ledger.entries import stored_entries
+from organism.ledger.explain import Story, explain
+from organism.messages import as_text, type_name
+from organism.own_threads import OwnThreads
+from organism.text.redaction import headline
+from organism.usage.events import UsageEvent
+from organism.usage.totals import UsageTotals
+from organism.whatif.changes import Baseline, Changes
+from organism.whatif.outcome import Replay
+from organism.whatif.replay import replay
+
+PAGE_MAX = 500
+
+
+class Looking:
+    """Answers questions.
+
+    Args:
+        rooms: Where the answers are.
+        accounts: Looks accounts up.
+        recent: What has happened lately.
+    """
+
+    def __init__(self, rooms: Rooms, accounts: Accounts, recent: Recent) -> None:
+        self._rooms = rooms
+        self._accounts = accounts
+        self._recent = recent
+        self.breakdown = Breakdown(lambda: rooms.budgets.plan.time_zone)
+        self._one_replay = anyio.Lock()
+        self._replaying = OwnThreads()
+        self._started_ns = rooms.clock.now_ns()
+        rooms.usage.on_event(self.breakdown.on_event, UsageEvent)
+
+    async def story(self, name: str) -> Story:
+        """Tell where a thread's budget has gone, from the ledger's entries.
+
+        Raises:
+            UnknownAccountError: If the ledger knows no such thread.
+        """
+        account = account_of(name)
+        story = explain([entry async for entry in stored_entries(self._rooms.journal)], thread_of(account) or account)
+        if not story.holds and not story.notes:
+            raise UnknownAccountError(account)
+        return story
+
+    async def entries(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return the ledger's entries as they are stored, those with numbers above ``after``, at most ``limit``."""
+        return await self._rooms.journal.entries_after(after, limit)
+
+    async def replay(self, thread_id: str, changes: Changes) -> Replay:
+        """Decide a thread's recorded calls anew under what is otherwise; see :mod:`organism.whatif.replay`.
+
+        Beside the loop, and one at a time: a long ledger takes seconds, and a place in memory.
+
+        Raises:
+            UnknownAccountError: If the ledger knows no such thread.
+            ConfigError: If a changed model or price is not known, or no call of the thread used it.
+        """
+        rooms = self._rooms
+        baseline = Baseline(
+            prices=rooms.prices,
+            plan=rooms.budgets.plan,
+            models=rooms.router.models,
+            thresholds=rooms.budgets.thresholds,
+            output_min=rooms.router.settings.output_min,
+            wait_s=rooms.budgets.wait_s,
+            parks=rooms.pump.on_exhausted == "park",
+        )
+        async with self._one_replay:
+            entries = [entry async for entry in stored_entries(rooms.journal)]
+            return await self._replaying.run(replay, entries, thread_id, changes, baseline)
+
+    def status(self, source: str, set_aside: int = 0) -> Status:
+        """Return the organism at this instant.
+
+        Args:
+            source: What its events call it.
+            set_aside: How many events exporters have set aside.
+        """
+        rooms = self._rooms
+        statistics = rooms.pump.statistics()
+        states = [thread.status for thread in rooms.pump.threads()]
+        now_ns = rooms.clock.now_ns()
+        return Status(
+            name=rooms.name,
+            version=version("organism"),
+            source=source,
+            mode=rooms.budgets.mode,
+            durable=rooms.journal.durable,
+            started_ns=self._started_ns,
+            now_ns=now_ns,
+            accepting=statistics.accepting,
+            threads=ThreadCounts(
+                open=states.count("open") + states.count("closing"),
+                blocked=states.count("blocked"),
+                paused=states.count("paused"),
+            ),
+            dead_letters=len(rooms.pump.letters.list()),
+            windows=self._accounts.windows(now_ns),
+            usage=rooms.usage.total,
+            burn=self._recent.burn(now_ns),
+            set_aside=set_aside,
+            worker_threads=statistics.workers.threads,
+            busy_threads=statistics.workers.busy,
+            given_up=statistics.workers.given_up,
+        )
+
+    def threads(
+        self,
+        *,
+        states: frozenset[ThreadState] = frozenset(),
+        label: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> ThreadPage:
+        """Return open threads and those that ended last, newest first.
+
+        Args:
+            states: Only threads in one of these states; all that are not ended when none is named.
+            label: Only threads with this label, as ``name=value`` or only ``name``.
+            after: Go on after this thread.
+            limit: How many at most.
+        """
+        wanted = states or frozenset({"open", "blocked", "paused", "closing", "dormant"})
+        found = [self._summary(view) for view in self._rooms.pump.threads()]
+        closed = [_ended(thread, content=False) for thread in self._recent.closed()] if states else []
+        found = [*closed, *found]
+        found = [thread for thread in found if thread.state in wanted and _labelled(thread, label)]
+        found.reverse()
+        ids = [thread.thread_id for thread in found]
+        start = ids.index(after) + 1 if after in ids else 0
+        page = found[start : start + max(1, min(limit, PAGE_MAX))]
+        more = start + len(page) < len(found)
+        return ThreadPage(tuple(page), page[-1].thread_id if more else None)
+
+    async def thread(self, thread_id: str, *, content: bool = False) -> ThreadDetail:
+        """Return a thread with its budgets, its descendants and its messages.
+
+        One that has just ended is waited for until that is durable: after a crash before then it would be open again.
+
+        Raises:
+            ThreadClosedError: If it is not open and has not ended lately.
+            JournalError: If its end cannot be kept.
+        """
+        if (detail := self._detail(thread_id, content=content)) is None:
+            await self._rooms.journal.commit()
+            detail = self._detail(thread_id, content=content)
+        if detail is None:
+            raise ThreadClosedError(thread_id)
+        return detail
+
+    def _detail(self, thread_id: str, *, content: bool) -> ThreadDetail | None:
+        views = {view.thread_id: view for view in self._rooms.pump.threads()}
+        hops = self._recent.hops(thread_id, content=content)
+        if thread_id not in views:
+            closed = self._recent.find_closed(thread_id)
+            if closed is None:
+                return None
+            below = (t for t in self._recent.closed() if t.root_thread_id == thread_id and t is not closed)
+            return ThreadDetail(
+                _ended(closed, content=content),
+                (closed.budget,),
+                tuple(_ended(thread, content=content) for thread in below),
+                hops,
+            )
+        below_ids = [thread_id]
+        for name in below_ids:
+            below_ids += [child for child in views[name].children if child in views]
+        tree = tuple(self._summary(views[name]) for name in below_ids[1:])
+        return ThreadDetail(self._summary(views[thread_id]), self._rooms.budgets.budgets(thread_id), tree, hops)
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Return every account."""
+        return self._accounts.all(self._rooms.clock.now_ns())
+
+    def budget(self, account: str) -> BudgetState:
+        """Return an account; a plain name is a thread's.
+
+        Raises:
+            UnknownAccountError: If there is none of that name.
+        """
+        return self._accounts.state(account_of(account), self._rooms.clock.now_ns())
+
+    def usage(self, by: By = "agent") -> Usage:
+        """Return sums since the start of this process, broken down."""
+        tracker = self._rooms.usage
+        groups: dict[str, UsageTotals]
+        match by:
+            case "agent":
+                groups = tracker.by_agent()
+            case "model":
+                groups = tracker.by_model()
+            case "thread":
+                groups = tracker.by_thread()
+            case "day":
+                groups = self.breakdown.by_day()
+            case "label":
+                groups = self.breakdown.by_label()
+        return Usage(tracker.total, by, groups)
+
+    def agents(self, *, content: bool = False) -> tuple[AgentView, ...]:
+        """Return every agent with what waits for it; what its last error said only if asked for."""
+        statistics = self._rooms.pump.statistics()
+        usage = self._rooms.usage.by_agent()
+        views = []
+        for name, agent in self._rooms.pump.agents.items():
+            mailbox = statistics.mailboxes[name]
+            failed = statistics.stopped_agents.get(name)
+            views.append(
+                AgentView(
+                    name=name,
+                    description=agent.description,
+                    state="failed" if failed else "paused" if name in statistics.paused_agents else "running",
+                    reason=_reason(failed, content=content),
+                    next=agent.next,
+                    mailbox=mailbox.messages,
+                    mailbox_max=mailbox.messages_max,
+                    bytes=mailbox.size,
+                    usage=usage.get(name),
+                )
+            )
+        return tuple(views)
+
+    def approvals(self, *, content: bool = False) -> tuple[Approval, ...]:
+        """Return what people are asked, oldest first; the words of it only if asked for."""
+        waiting = self._rooms.pump.approvals.waiting()
+        return waiting if content else tuple(replace(approval, detail="") for approval in waiting)
+
+    def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
+        """Return the dead letters, oldest first; what they say only if asked for."""
+        return tuple(_letter(letter, content=content) for letter in self._rooms.pump.letters.list())
+
+    def _summary(self, view: ThreadView) -> ThreadSummary:
+        return ThreadSummary(
+            thread_id=view.thread_id,
+            root_thread_id=view.root_thread_id,
+            parent_thread_id=view.parent_thread_id,
+            state=view.status,
+            budget=self._rooms.budgets.budget(view.thread_id),
+            opened_ns=self._recent.opened_ns(view.thread_id),
+            labels=view.labels,
+            queued=view.queued,
+            parked=view.parked,
+            children=view.children,
+            blocked_by=view.blocked_by,
+        )
+
+
+def _labelled(thread: ThreadSummary, label: str | None) -> bool:
+    if label is None:
+        return True
+    name, equals, value = label.partition("=")
+    return name in thread.labels and (not equals or thread.labels[name] == value)
+
+
+def _reason(reason: str | None, *, content: bool) -> str | None:
+    return reason if content or reason is None else headline(reason)
+
+
+def _ended(thread: ThreadSummary, *, content: bool) -> ThreadSummary:
+    return replace(thread, reason=_reason(thread.reason, content=content))
+
+
+def _letter(letter: DeadLetter, *, content: bool) -> Letter:
+    envelope = letter.envelope
+    return Letter(
+        message_id=envelope.id,
+        thread_id=envelope.thread_id,
+        sender=envelope.sender,
+        recipient=envelope.recipient,
+        message_type=type_name(envelope.payload),
+        created_ns=envelope.created_ns,
+        reason=letter.reason,
+        where=letter.where,
+        detail=letter.detail if content else headline(letter.detail),
+        text=as_text(envelope.payload) if content else None,
+    )

@@ -1,0 +1,72 @@
+"""What people look at of the time before this process: sums that were kept, and the last events read again.
+
+A start reads no more of what has happened than it can show: the sums are taken over, events since they were kept are
+added to them, and of older events only the last few thousand are read, for the lists of what happened lately.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from organism.bus.threads import ThreadView
+from organism.control.breakdown import Breakdown
+from organism.control.history import Recent
+from organism.journal import Pieces
+from organism.usage.event_log import EventLog, EventsGoneError, stored_events
+from organism.usage.events import AnyEvent
+from organism.usage.sums import KeptSums
+from organism.usage.tracker import UsageTracker
+
+_LOOKED_AT = 4_000
+"""So many of the last events are read: those of the thousand threads that ended last, as a rule."""
+
+
+class Past(msgspec.Struct, frozen=True):
+    """Takes up what an earlier process has left for people to look at.
+
+    Attributes:
+        log: The stored events.
+        sums: The sums that were kept.
+        usage: Where those by agent, model and thread go.
+        breakdown: Where those by day and label go.
+        recent: Where the last events go.
+        open_threads: Returns a look at the open threads.
+    """
+
+    log: EventLog
+    sums: KeptSums
+    usage: UsageTracker
+    breakdown: Breakdown
+    recent: Recent
+    open_threads: Callable[[], tuple[ThreadView, ...]]
+
+    async def take_up(self, pieces: Pieces, last_event: int) -> None:
+        """Take over the sums and read the last events.
+
+        Args:
+            pieces: What the journal has kept.
+            last_event: The number of the newest event.
+        """
+        self.sums.restore(pieces)
+        self.usage.restored({view.thread_id for view in self.open_threads()})
+        summed = self.sums.upto
+        async for event in stored_events(self.log, await self._start(min(summed, last_event - _LOOKED_AT))):
+            self._take(event, fresh=int(event.id) > summed)
+        self.sums.upto = last_event
+
+    async def _start(self, number: int) -> str:
+        """Return the id to read on from; empty for the oldest that is kept, where older ones are gone."""
+        if number <= 0:
+            return ""
+        after = f"{number:016d}"
+        try:
+            await self.log.events_after(after, 1)
+        except EventsGoneError:
+            return ""
+        return after
+
+    def _take(self, event: AnyEvent, *, fresh: bool) -> None:
+        self.recent.recall(event)
+        if fresh:
+            self.usage.restore(event)
+            self.breakdown.on_event(event)

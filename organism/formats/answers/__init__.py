@@ -1,0 +1,1 @@
+"""What vendors' answers have in common: event streams, decoding, collecting, finish reasons."""

@@ -1,0 +1,248 @@
+"""An answer while its pieces come in, whatever format they come in. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+import msgspec
+
+from organism.formats.answers.finish_reasons import FinishReason, gravest, is_whole, reason_of
+from organism.formats.counts import Counted, Counting, UsageError, counted
+from organism.formats.json_reading import Json
+from organism.formats.tool_calls import Piece, Place, ToolCallCollector
+from organism.formats.usage_history import UsageHistory
+from organism.llm.answers import Completion
+from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, UsageDelta
+from organism.llm.requests import CompletionRequest, Reasoning, ToolCall, VendorItem
+
+BROKE_OFF = "the answer broke off in the middle"
+
+
+class _Thought(msgspec.Struct):
+    """Reasoning while it is written."""
+
+    number: int
+    pieces: list[str] = []
+    signature: str = ""
+    id: str = ""
+    redacted: bool = False
+    extra: Json = {}
+
+
+class AnswerCollector:
+    """Collects the pieces of one answer.
+
+    Args:
+        request: What was asked.
+        on_text: Told each piece.
+        usage: Where what is said of usage is noted; shared by the answers of one exchange.
+    """
+
+    def __init__(
+        self, request: CompletionRequest, on_text: ProviderSink | None = None, usage: UsageHistory | None = None
+    ) -> None:
+        self.model = request.model
+        self.service_tier = ""
+        self.is_ended = False
+        """Whether the format's own end of an answer has come."""
+        self.is_counted_out = False
+        """Whether usage has come alone after all pieces, which is how many streams end."""
+        self.usage = usage if usage is not None else UsageHistory()
+        self._on_text = on_text
+        self._text: list[str] = []
+        self._refusal: list[str] = []
+        self._thoughts: dict[Place, _Thought] = {}
+        taken = (part.id for turn in request.messages for part in turn.parts if isinstance(part, ToolCall))
+        self._calls = ToolCallCollector({tool.name for tool in request.tools}, frozenset(taken))
+        self._words: list[str] = []
+        self._kept: Json = {}
+        self._items: list[VendorItem] = []
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether any of the answer has come, so that it may be billed."""
+        return bool(self._text or self._thoughts or self._calls or self._words or self._items)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended in order: it says so, or why, or has been counted after its last piece.
+
+        Some servers never say why they end, some leave out the end itself. Both together, and no usage, is a stream
+        that broke off.
+        """
+        return self.is_ended or self.is_counted_out or bool(self._words)
+
+    @property
+    def text(self) -> str:
+        """The visible text so far."""
+        return "".join(self._text)
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether any call of a tool has begun."""
+        return len(self._calls) > 0
+
+    @property
+    def generated(self) -> str:
+        """Everything that has been written so far."""
+        thoughts = ("".join(thought.pieces) for thought in self._thoughts.values())
+        return "\n".join(filter(None, (*thoughts, self.text, self._calls.text)))
+
+    def write(self, piece: str) -> None:
+        """Add visible text."""
+        if piece:
+            self._text.append(piece)
+            self._grow(piece)
+
+    def hush(self) -> None:
+        """Tell nobody of the pieces that follow: they have been handed over already."""
+        self._on_text = None
+
+    def write_whole(self, text: str) -> None:
+        """Take the whole text, of which some may have come in pieces: write what has not."""
+        said = self.text
+        if text.startswith(said):
+            self.write(text[len(said) :])
+
+    def refuse(self, piece: str) -> None:
+        """Add to what the model says in place of an answer: a person must see it, and a program know what it is."""
+        if piece:
+            self._refusal.append(piece)
+            self.write(piece)
+
+    def refuse_whole(self, text: str) -> None:
+        """Take the whole refusal, of which some may have come in pieces."""
+        said = "".join(self._refusal)
+        if text.startswith(said):
+            self.refuse(text[len(said) :])
+
+    def _grow(self, piece: Delta = "") -> None:
+        """Note that there is more of the answer, and hand it on; what cannot be shown yet is a sign of life."""
+        self.usage.grow()
+        self.is_counted_out = False
+        if self._on_text is not None:
+            self._on_text(piece)
+
+    def think(
+        self,
+        piece: str,
+        place: Place = 0,
+        *,
+        signature: str = "",
+        thought_id: str = "",
+        redacted: bool = False,
+        extra: Json | None = None,
+    ) -> None:
+        """Add to the reasoning at a place; each piece may bring more of it."""
+        if not (piece or signature or thought_id):
+            return
+        if (thought := self._thoughts.get(place)) is None:
+            thought = self._thoughts[place] = _Thought(number=len(self._thoughts))
+        self._grow(ReasoningDelta(piece, thought.number, signature, thought_id, redacted))
+        thought.pieces.append(piece)
+        thought.signature += signature
+        thought.id = thought.id or thought_id
+        thought.redacted = thought.redacted or redacted
+        thought.extra = {**thought.extra, **(extra or {})}
+
+    def show_usage(self, counting: Counting) -> None:
+        """Hand on what has been counted so far, for the case that the answer is cut short."""
+        said, _ = self.usage.merged()
+        if self._on_text is None or not said:
+            return
+        with suppress(UsageError):  # it is said again at the end, and told then
+            if (read := counted(said, counting)) is not None:
+                self._on_text(UsageDelta(read.usage))
+
+    def keep(self, extra: Json) -> None:
+        """Keep a vendor's own fields of the message, which must come back with it."""
+        self._kept = {**self._kept, **extra}
+
+    def take(self, item: VendorItem) -> None:
+        """Add what only servers of the same format understand."""
+        self._items.append(item)
+        self._grow()
+
+    def call(self, *pieces: Piece) -> None:
+        """Add to calls of tools; what one event brings is added together."""
+        shown = list(self._calls.add(pieces))
+        for delta in shown:
+            self._grow(delta)
+        if pieces and not shown:
+            self._grow()
+
+    def end(self, word: object) -> None:
+        """Note why the provider says that the answer has ended; an empty word says nothing."""
+        if isinstance(word, str) and reason_of(word) is not None:
+            self._words.append(word)
+
+    def reason(self, calls: Iterable[ToolCall]) -> FinishReason:
+        """Say why it ended: what was cut, filtered or refused stays so, whatever else was said."""
+        reason = gravest(reason for word in self._words if (reason := reason_of(word)) is not None) or "stop"
+        if self._refusal and is_whole(reason):
+            return "content_filter"
+        if is_whole(reason):
+            called = any(True for _ in calls)
+            if reason == "tool_calls" and not called and not self._text:
+                return "error"  # the calls it speaks of are nowhere
+            return "tool_calls" if called else "stop"
+        return reason
+
+    def completion(
+        self, counting: Counting, cost_of: Callable[[Json], int | None] = lambda _usage: None, *, unused: str = ""
+    ) -> Completion:
+        """Make it a completion; usage that cannot be believed is named, not used.
+
+        Args:
+            counting: How the provider is known to count.
+            cost_of: Reads what the provider says it has cost.
+            unused: What else the provider has written, and billed.
+        """
+        cut = any(not is_whole(reason) for word in self._words if (reason := reason_of(word)) is not None)
+        calls = self._calls.finished(cut=cut)
+        said, note = self.usage.merged()
+        read: Counted | None = None
+        cost, fault = None, None
+        if said:
+            try:
+                read, cost = counted(said, counting), cost_of(said)
+            except UsageError as error:
+                read, cost, fault = None, None, str(error)
+        reason = self.reason(calls)
+        words = [word for word in self._words if word != reason]
+        answer = Completion(
+            text=self.text,
+            model=self.model,
+            finish_reason=reason,
+            usage=None,
+            usage_error=fault,
+            tool_calls=calls,
+            reasoning=tuple(self._reasoning()),
+            cost_nanousd=cost,
+            refusal="".join(self._refusal),
+            provider_reason=words[-1][:64] if words else "",
+            unused=unused,
+            service_tier=self.service_tier[:64],
+            vendor_items=tuple(self._items),
+        )
+        return answer if read is None else self._with_usage(answer, read, note)
+
+    def _reasoning(self) -> Iterator[Reasoning]:
+        for thought in self._thoughts.values():
+            yield Reasoning("".join(thought.pieces), thought.signature, thought.id, thought.redacted, thought.extra)
+        if self._kept:
+            yield Reasoning("", extra=self._kept)
+
+    def _with_usage(self, answer: Completion, read: Counted, note: str) -> Completion:
+        """Add usage. What was counted before the last of the answer had come is no more than a lower bound."""
+        missing, notes = set(read.missing), [note, read.note]
+        if not answer.generated:
+            missing.discard("output")
+        elif not self.usage.is_late:
+            missing.add("output")
+            notes.append("counted before the end of the answer")
+        return msgspec.structs.replace(
+            answer,
+            usage=read.usage,
+            usage_missing=tuple(sorted(missing)),
+            usage_note="; ".join(filter(None, notes)),
+        )

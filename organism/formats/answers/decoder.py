@@ -1,0 +1,242 @@
+"""From the bytes of a provider's answer to the answer, in whatever shape it comes. Pure.
+
+A stream may be asked for and JSON come, or the reverse: some relays know only one of them. So what comes is told by how
+it begins, not by what was asked: JSON begins with a bracket, which no line of an event stream does.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from organism.errors import RejectedError, UncertainError
+from organism.formats.answers.collector import BROKE_OFF
+from organism.formats.answers.event_stream import EventStreamParser, ServerSentEvent
+from organism.formats.errors.refusals import error_in, refused_in, refused_text
+from organism.formats.json_reading import Json, loads, values_in
+from organism.llm.answers import Completion
+
+_DONE = "[DONE]"
+_TYPES = ("response.", "message_", "content_block_")
+"""How types of events begin where the formats that have types name their events by them."""
+
+_PAGE_MAX = 4096
+"""So much is kept of what is neither JSON nor an event stream: a page of something that stands before the server."""
+
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+"""What may stand before JSON: blanks, with which relays keep a connection alive, and a byte order mark."""
+
+
+class AnswerReader(Protocol):
+    """Reads the events, or the whole, of one answer in one vendor's format."""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether any of the answer has come."""
+        ...
+
+    @property
+    def is_started(self) -> bool:
+        """Whether its head has come, so that the provider may have begun to work."""
+        ...
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the format's own end of an answer has come."""
+        ...
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended in order, even if some of its end is missing."""
+        ...
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether usage has come."""
+        ...
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it says of itself that nobody has served it."""
+        ...
+
+    def event(self, value: Json) -> None:
+        """Take one event of a stream."""
+        ...
+
+    def whole(self, value: Json) -> None:
+        """Take a whole answer."""
+        ...
+
+    def end(self) -> None:
+        """Take the mark that a stream is over."""
+        ...
+
+    def completion(self) -> Completion:
+        """Return what has come as one answer."""
+        ...
+
+
+class AnswerDecoder:
+    """Takes the bytes of one answer as they come.
+
+    Args:
+        provider: Its name in the configuration, for errors.
+        reader: Of the format.
+    """
+
+    def __init__(self, provider: str, reader: AnswerReader) -> None:
+        self._provider = provider
+        self._reader = reader
+        self._events = EventStreamParser()
+        self._head = bytearray()
+        self._body: list[bytes] | None = None
+        self._is_told = False
+        self._has_events = False
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the answer has said that it is over."""
+        return self._reader.is_ended
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended in order."""
+        return self._reader.is_complete
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all of it has come: its end, or JSON that is whole, however many bytes were announced."""
+        return self.is_complete or (self._body is not None and _is_json(b"".join(self._body)))
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its usage has come."""
+        return self._reader.is_counted
+
+    def feed(self, chunk: bytes) -> None:
+        """Take more of the answer.
+
+        Raises:
+            RejectedError: It is an error instead, and nothing was worked on.
+            UncertainError: It is an error after work that may be billed, or not in this format.
+        """
+        is_more = self._is_told
+        if not is_more:
+            self._head += chunk
+            seen = self._head.lstrip(_BLANK)
+            if not seen:
+                return
+            self._is_told = True
+            chunk = bytes(self._head)
+            if seen.startswith((b"{", b"[")):
+                self._body = []
+        if self._body is not None:
+            self._body.append(chunk)
+            return
+        if is_more and not self._has_events and len(self._head) < _PAGE_MAX:
+            self._head += chunk
+        for event in self._events.feed(chunk):
+            self._has_events = True
+            self._take(event)
+
+    def finish(self) -> Completion:
+        """Return the answer when no more bytes come.
+
+        Raises:
+            RejectedError: It is an error instead, and nothing was worked on.
+            UncertainError: It broke off, or is not in this format.
+        """
+        if self._body is not None:
+            self._take_whole(b"".join(self._body).lstrip(_BLANK))
+        elif (last := self._events.end()) is not None:
+            try:
+                self._take(last)
+            except UncertainError:
+                # Cut in the middle of an event that needs not be there: the answer stands.
+                if not self.is_complete:
+                    raise
+        if not self.is_complete:
+            if self._reader.is_void:
+                raise RejectedError(self._provider, "an answer without content: nobody has served it", meaning="failed")
+            if self._body is None and not self._has_events:
+                refused = refused_text(bytes(self._head), self._provider)
+                if refused is not None:
+                    raise refused
+            said = BROKE_OFF if self._reader.is_begun or self._reader.is_started else "an answer without content"
+            raise UncertainError(self._provider, said)
+        return self._reader.completion()
+
+    def _take(self, event: ServerSentEvent) -> None:
+        data = event.data.strip()
+        if not data:
+            return
+        if data == _DONE:
+            self._reader.end()
+            return
+        values = values_in(data)
+        if values is None:
+            if event.name == "error":
+                self._raise_if_error({"error": data})
+            if data[:1] in "{[" and data[:6] != "[PING]":
+                raise UncertainError(self._provider, f"an event that is no JSON: {data[:80]}")
+            return  # words to keep the connection alive
+        for value in values:
+            if event.name == "error" and error_in(value) is None:
+                value = {"error": value}  # noqa: PLW2901 - the name of the event says what it is
+            self._raise_if_error(_typed(value, event.name) if isinstance(value, dict) else value)
+            if value == _DONE:
+                self._reader.end()
+            elif isinstance(value, dict):
+                self._reader.event(_typed(value, event.name))
+
+    def _take_whole(self, body: bytes) -> None:
+        try:
+            value: object = loads(body)
+            values = [value]
+        except ValueError as error:
+            # One JSON a line, as some servers stream.
+            found = values_in(body.decode("utf-8", "replace"))
+            if found is None or len(found) < 2:  # noqa: PLR2004 - one would have been read already
+                raise UncertainError(self._provider, f"an answer that is no JSON: {error}") from None
+            value, values = found, found
+        self._raise_if_error(value)
+        if isinstance(value, dict):
+            self._reader.whole(value)
+            return
+        if isinstance(value, list):
+            values = value
+        for each in values:
+            self._raise_if_error(each)
+            if isinstance(each, dict):
+                self._reader.event(each)
+
+    def _raise_if_error(self, value: object) -> None:
+        begun, started = self._reader.is_begun, self._reader.is_started
+        for carrier in _carriers(value):
+            if (error := refused_in(carrier, self._provider, begun=begun, started=started)) is not None:
+                raise error
+
+
+def _typed(value: Json, name: str) -> Json:
+    """Return an event with its type: where it does not say it itself, its name in the stream does."""
+    return {**value, "type": name} if not value.get("type") and name.startswith(_TYPES) else value
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        loads(body.lstrip(_BLANK))
+    except ValueError:
+        return False
+    return True
+
+
+def _carriers(value: object) -> Iterator[object]:
+    """Yield where an error may stand: in the value itself, in a choice of it, in a response that has failed."""
+    yield value
+    if not isinstance(value, dict):
+        return
+    if value.get("type") == "response.failed":
+        yield value.get("response")
+    choices = value.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and isinstance(choice.get("error"), dict) and choice["error"]:
+            yield {"error": choice["error"]}

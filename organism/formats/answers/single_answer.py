@@ -1,0 +1,44 @@
+"""What readers of formats with typed events have in common: one answer, which says itself when it has ended. Pure."""
+
+from organism.formats.answers.collector import AnswerCollector
+
+
+class OneAnswerReader:
+    """The part of an :class:`~organism.formats.answers.decoder.AnswerReader` that looks at what has been collected.
+
+    Args:
+        answer: Where the pieces are collected.
+    """
+
+    def __init__(self, answer: AnswerCollector) -> None:
+        self._answer = answer
+        self.is_started = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether any of the answer has come."""
+        return self._answer.is_begun
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the format's last event has come, or the mark that the stream is over."""
+        return self._answer.is_ended
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended in order."""
+        return self._answer.is_complete
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether usage has come."""
+        return bool(self._answer.usage)
+
+    @property
+    def is_void(self) -> bool:
+        """Never: the format has no word for it but an error."""
+        return False
+
+    def end(self) -> None:
+        """Take the mark that the stream is over, which is none of these formats', but is written by some."""
+        self._answer.is_ended = self._answer.is_ended or self.is_begun

@@ -1,0 +1,1 @@
+"""What vendors' errors and refusals mean, and how they are written."""

@@ -1,0 +1,30 @@
+"""Errors in the shape that OpenAI's clients expect, for both of its formats. Pure."""
+
+import msgspec
+
+from organism.formats.errors.faults import Fault, Kind
+
+_TYPES: dict[Kind, str] = {
+    "request": "invalid_request_error",
+    "key": "invalid_request_error",
+    "permission": "permission_error",
+    "not_found": "invalid_request_error",
+    "too_large": "invalid_request_error",
+    "budget": "insufficient_quota",
+    "rate": "rate_limit_error",
+    "upstream": "upstream_error",
+    "unavailable": "server_error",
+}
+
+
+def error_body(fault: Fault) -> dict[str, object]:
+    """Write an error; what only organism has to say is under a name of its own."""
+    error: dict[str, object] = {
+        "message": fault.message,
+        "type": _TYPES[fault.kind],
+        "code": fault.code,
+        "param": fault.param,
+    }
+    if fault.refusal is not None:
+        error["organism"] = msgspec.to_builtins(fault.refusal)
+    return {"error": error}

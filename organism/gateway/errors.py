@@ -1,0 +1,148 @@
+"""What an error of the organism means to a client of the gateway. Pure."""
+
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, Dimension
+from organism.bus.threads import ThreadPausedError
+from organism.errors import (
+    BudgetExhaustedError,
+    OrganismError,
+    ProviderError,
+    RejectedError,
+    Shortfall,
+    StoppedError,
+    ThreadClosedError,
+    TooLargeError,
+    UnboundedError,
+    UncertainError,
+    UnknownAccountError,
+    UnpricedError,
+    UnsupportedError,
+)
+from organism.formats.errors.faults import Fault, FaultError, Kind, Refusal
+from organism.journal import JournalError
+from organism.text.error_text import cleaned
+
+
+def unknown_model(model: str, models: tuple[str, ...]) -> FaultError:
+    """Return the error of a request for a model that is not offered."""
+    message = f"the model {model[:100]!r} is not offered here; there are: {', '.join(models) or 'none'}"
+    return FaultError(Fault(status=404, kind="not_found", code="model_not_found", message=message, param="model"))
+
+
+def fault_of(error: OrganismError) -> Fault:
+    """Say what an error of the organism means to a client."""
+    if isinstance(error, BudgetExhaustedError):
+        return _exhausted(error)
+    if isinstance(error, ProviderError):
+        return _upstream(error)
+    message = cleaned(str(error))
+    if isinstance(error, ThreadClosedError):
+        message = (
+            f"thread {error.thread_id!r} has ended, or is not this key's; name another in the header "
+            f"organism-thread, or have the operator give the key another"
+        )
+    status, kind, code = next((found for sort, found in _KNOWN.items() if isinstance(error, sort)), _BAD)
+    return Fault(status=status, kind=kind, code=code, message=message, retry=None if status < _FAILURES else False)
+
+
+_FAILURES = 500
+_BAD: tuple[int, Kind, str] = (400, "request", "invalid_request")
+_KNOWN: dict[type[OrganismError], tuple[int, Kind, str]] = {
+    ThreadClosedError: (403, "permission", "thread_not_open"),
+    UnknownAccountError: (403, "permission", "thread_not_open"),
+    ThreadPausedError: (403, "permission", "thread_paused"),
+    UnboundedError: (400, "request", "unbounded_input"),
+    UnpricedError: (503, "unavailable", "unpriced_model"),
+    StoppedError: (503, "unavailable", "stopping"),
+    JournalError: (503, "unavailable", "journal_unavailable"),
+}
+"""Everything else that organism raises on purpose is a mistake in the request."""
+
+
+HELD_AGAIN_S = 10.0
+"""Seconds after which a call may fit that is refused only for what other calls hold; it has waited in line for more."""
+
+_PAYMENT_REQUIRED = 402
+
+
+def _exhausted(error: BudgetExhaustedError) -> Fault:
+    """Say that there is no money, in the one way that makes most clients stop at once and show the sentence.
+
+    Most programs try again for minutes after a 429, whatever its headers say, and nearly none after a 402: measured
+    with the clients of docs/GATEWAY.md. So a 429 is only for what comes back by itself and soon.
+    """
+    short = error.shortfall
+    soon = short.held > 0 and short.needed <= short.limit - short.kept - short.spent
+    if soon:
+        remedy = "wait for the calls under way, or have the operator raise the limit"
+    else:
+        remedy = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
+    refusal = Refusal(
+        scope=short.account,
+        unit=_UNITS[short.dimension],
+        limit=short.limit,
+        used=short.spent,
+        held=short.held,
+        available=short.available,
+        needed=short.needed,
+        thread=error.thread_id,
+        remedy=remedy,
+    )
+    message = f"budget exhausted in thread {error.thread_id}: {short}; {remedy}"
+    if soon:
+        return Fault(
+            status=429, kind="rate", code="budget_held", message=message, retry_after_s=HELD_AGAIN_S, refusal=refusal
+        )
+    return Fault(
+        status=_PAYMENT_REQUIRED,
+        kind="budget",
+        code="insufficient_quota",
+        message=message,
+        retry=False,
+        refusal=refusal,
+    )
+
+
+_UNITS: dict[Dimension, str] = {"tokens": "tokens", "usd": "nanousd", "seconds": "nanoseconds", "calls": "calls"}
+
+
+def _raise_by(short: Shortfall) -> str:
+    """Return the option of a command that would let the call in: what it lacks, rounded up."""
+    lacks = max(1, short.needed - short.available)
+    match short.dimension:
+        case "usd":
+            return f"--usd {-(-lacks * 100 // NANOUSD_PER_USD) / 100:.2f}"
+        case "seconds":
+            return f"--seconds {-(-lacks // NS_PER_S)}"
+        case _:
+            return f"--{short.dimension} {lacks}"
+
+
+def _upstream(error: ProviderError) -> Fault:
+    """Pass a provider's meaning on; what it holds against our own key or configuration is no fault of the client's."""
+    status, kind, code, retry = _meaning(error)
+    message = str(error)
+    if code == "upstream_forbids":
+        # Not in its own words: they are about a key or an account that is not the client's.
+        message = f"provider {error.provider!r} refused organism itself; the operator can see why"
+    again_s = error.retry_after_s if isinstance(error, RejectedError) else None
+    return Fault(status=status, kind=kind, code=code, message=message, retry=retry, retry_after_s=again_s)
+
+
+def _meaning(error: ProviderError) -> tuple[int, Kind, str, bool | None]:
+    """Say what an error means to a client: by what the provider has said, and not by the status it came with."""
+    match error:
+        case UncertainError():  # it has been charged, and another try would be charged again
+            return (504 if error.status in (408, 504) else 502), "upstream", "upstream_uncertain", False
+        case RejectedError(meaning="context"):
+            return 400, "request", "context_length_exceeded", None
+        case (
+            TooLargeError() | UnsupportedError() | RejectedError(meaning="policy")
+            | RejectedError(meaning="request", status=int())
+        ):  # fmt: skip
+            return 400, "request", "upstream_refused", None
+        case RejectedError(meaning="rate"):
+            return 429, "rate", "rate_limit_exceeded", None
+        case RejectedError(rules_out=str()):
+            return 502, "upstream", "upstream_forbids", False
+        case _:
+            return 503, "unavailable", "upstream_unavailable", None

@@ -1,0 +1,148 @@
+"""Which thread pays for a request from outside: the one it names, the one its key is given, or one of the key's own."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import msgspec
+
+from organism.amounts import NS_PER_S, Limits
+from organism.api.tokens import Caller
+from organism.budget.requests import grant_limits
+from organism.control.control import Control
+from organism.control.idempotency import Order
+from organism.errors import ThreadClosedError
+from organism.formats.errors.faults import Fault, FaultError
+from organism.gateway.keys import KEY_PREFIX
+from organism.gateway.settings import Key, Settings
+from organism.ids import THREAD_ID
+from organism.usage.events import AnyEvent, ThreadClosed
+
+IDLE_S = 3600
+"""A thread that a key has named and not used for so many seconds makes room for another, if it must."""
+
+_OWN = ("key-", "token-")
+"""Begin the names of threads that belong to one key or token each, which nobody else may name."""
+
+
+class Payer(msgspec.Struct, frozen=True):
+    """Who pays.
+
+    Attributes:
+        thread_id: The thread.
+        spender: Who is named as the agent that asks.
+        trace: The ``traceparent`` of the request, if there is one.
+    """
+
+    thread_id: str
+    spender: str
+    trace: str | None = None
+
+
+class _Account(msgspec.Struct, frozen=True):
+    """What is known of a caller: as whom it spends, which thread is its own, and what its threads are opened with."""
+
+    spender: str
+    own: str
+    limits: Limits | None
+    labels: dict[str, str]
+
+
+class Charging:
+    """Finds the thread that pays, and opens it where it is not there yet.
+
+    Args:
+        control: The organism.
+        settings: The keys and their threads.
+    """
+
+    def __init__(self, control: Control, settings: Settings) -> None:
+        self._control = control
+        self._standing = control.rooms.pump.standing
+        self._now_ns = control.rooms.clock.monotonic_ns
+        self._since_ns = self._now_ns()
+        self._used: dict[str, int] = {}
+        control.owners.kept = self._is_kept
+        control.rooms.usage.on_event(self._forget, ThreadClosed)
+        self.put_in_force(settings)
+
+    def put_in_force(self, settings: Settings) -> None:
+        """Let other keys pay, or the same ones in another way."""
+        self._limits = settings.limits
+        self._threads_max = settings.threads
+        self._keys = {key.name: key for key in settings.keys}
+        self._keys_by_hash = {key.sha256: key for key in settings.keys}
+        self._given = _given(settings.keys)
+
+    def key_of(self, hashed: str) -> Key | None:
+        """Return the key of that hash, if it may be used now."""
+        return self._keys_by_hash.get(hashed)
+
+    async def payer(self, caller: Caller, named: str, trace: str | None = None) -> Payer:
+        """Return who pays for a request.
+
+        Args:
+            caller: Whose key it is.
+            named: The thread that the request names; empty if it names none.
+            trace: The ``traceparent`` of the request, if there is one.
+
+        Raises:
+            ThreadClosedError: The thread has ended, or is not the caller's.
+            ConfigError: The name cannot be a thread's.
+            FaultError: The caller has too many threads open, and none that has been idle for long.
+            StoppedError: The organism is stopping.
+        """
+        account = self._account_of(caller)
+        thread_id = named or account.own
+        order = Order(by=caller.name, owner_only=caller.owner_only)
+        if self._standing.is_open(thread_id):
+            if thread_id != account.own:
+                self._control.owners.check(thread_id, order)
+        else:
+            # Asked before the checks, so that nothing awaits between these and the opening.
+            await self._standing.look_up(thread_id)
+            if self._standing.is_open(thread_id):  # opened meanwhile, by another request of the same name
+                return await self.payer(caller, named, trace)
+            if thread_id != account.own:
+                self._check_new(thread_id, order)
+            self._standing.open(thread_id, account.spender, limits=account.limits, labels=account.labels, trace=trace)
+            self._control.owners.note(thread_id, order)
+        self._used[thread_id] = self._now_ns()
+        return Payer(thread_id, account.spender, trace)
+
+    def _account_of(self, caller: Caller) -> _Account:
+        key = self._keys.get(caller.name.removeprefix(KEY_PREFIX)) if caller.name.startswith(KEY_PREFIX) else None
+        if key is None:
+            return _Account(caller.name, _own("token", caller.name), self._limits, {})
+        limits = grant_limits(key.limits, self._limits or self._control.rooms.budgets.plan.thread, may_raise=False)
+        return _Account(key.name, key.thread or _own("key", key.name), limits, key.labels)
+
+    def _check_new(self, thread_id: str, order: Order) -> None:
+        """Refuse a name that is kept for somebody else, and one thread too many."""
+        if self._is_kept(thread_id):
+            raise ThreadClosedError(thread_id)
+        if len(mine := self._control.owners.of(order.by)) >= self._threads_max and not self._end_idle(mine):
+            message = f"this key has {self._threads_max:,} threads open, each used lately; have the operator end some"
+            raise FaultError(Fault(status=429, kind="rate", code="too_many_threads", message=message, retry=False))
+
+    def _is_kept(self, thread_id: str) -> bool:
+        """Whether a name is that of a key's or token's own thread, or of one that keys are given."""
+        return thread_id.startswith(_OWN) or thread_id in self._given
+
+    def _forget(self, event: AnyEvent) -> None:
+        self._used.pop(event.thread_id, None)
+
+    def _end_idle(self, threads: Iterable[str]) -> bool:
+        """End the thread that nobody has used for the longest time, if that is long; whether there was one."""
+        last_ns = self._now_ns() - IDLE_S * NS_PER_S
+        idle = [(self._used.get(name, self._since_ns), name) for name in threads if not self._is_kept(name)]
+        return any(self._standing.end_idle(name) for used_ns, name in sorted(idle) if used_ns < last_ns)
+
+
+def _own(kind: str, name: str) -> str:
+    """Name the thread of a key or token; one with a very long name has its hash instead."""
+    plain = f"{kind}-{name}"
+    return plain if THREAD_ID.fullmatch(plain) else f"{kind}-{sha256(name.encode()).hexdigest()[:40]}"
+
+
+def _given(keys: Iterable[Key]) -> frozenset[str]:
+    return frozenset(key.thread for key in keys if key.thread is not None)

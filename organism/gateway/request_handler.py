@@ -1,0 +1,228 @@
+"""One request and its answer, whatever the format: understood, paid for, made, and cut short when the client goes."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, cast
+
+import anyio
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import NS_PER_S
+from organism.api.auth_middleware import Receive, Scope, Send
+from organism.api.tokens import Caller
+from organism.control.control import Control
+from organism.errors import OrganismError
+from organism.formats.errors.faults import Fault, FaultError, bad_request
+from organism.formats.server_format import Asked, AskedFor, Format, Json, Meta
+from organism.gateway.errors import fault_of, unknown_model
+from organism.gateway.headers import THREAD, Headers, encoded, fault_headers
+from organism.gateway.model_calls import Calls
+from organism.gateway.payer import Charging, Payer
+from organism.gateway.settings import Settings
+from organism.gateway.stored_conversations import Conversations, Turn
+from organism.gateway.streaming import Streamed
+from organism.llm.provider import Answer
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What came in.
+
+    Attributes:
+        caller: Whose key it came with.
+        headers: Its headers, by lower-case names.
+        body: Its body.
+    """
+
+    caller: Caller
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Gateway:
+    """Answers requests in any format.
+
+    Args:
+        control: The organism.
+        settings: What is served, and who pays.
+    """
+
+    def __init__(self, control: Control, settings: Settings) -> None:
+        self.settings = settings
+        self.charging = Charging(control, settings)
+        self.conversations = Conversations(control.kept_answers)
+        self.calls = Calls(control, inject_note=settings.inject_note)
+        self._rooms = control.rooms
+
+    def put_in_force(self, settings: Settings) -> None:
+        """Serve by other settings from the next request on: a key that is gone opens nothing more.
+
+        Requests under way are answered by those they began with, and threads that are open keep their limits.
+        """
+        self.settings = settings
+        self.charging.put_in_force(settings)
+        self.calls.inject_note = settings.inject_note
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The models that may be asked for, as things are."""
+        return self.settings.models or tuple(self._rooms.pump.router.models)
+
+    def read(self, format_: Format, body: bytes) -> AskedFor[Any]:
+        """Return what a request asks for that refers to no other.
+
+        Raises:
+            FaultError: It cannot be honoured, or asks for a model that is not offered.
+        """
+        return self._read(format_, parsed(body))
+
+    def _read(self, format_: Format, raw: Json) -> AskedFor[Any]:
+        asked = format_.read(raw, self.settings.max_output_tokens)
+        if asked.request.model not in (offered := self.offered):
+            raise unknown_model(asked.request.model, offered)
+        return asked
+
+    async def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer, Turn | None]:
+        """Return what a request asks for, who pays, and what of it is to be kept with its answer.
+
+        Raises:
+            FaultError: It cannot be honoured.
+            OrganismError: Its thread cannot pay.
+        """
+        raw, turn = parsed(request.body), None
+        if format_.keeps_answers:
+            raw, turn = await self.conversations.made_whole(request.caller.name, raw)
+        asked, headers = self._read(format_, raw), request.headers
+        payer = await self.charging.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
+        return asked, payer, turn if asked.keeps else None
+
+    async def keep(self, by: str, turn: Turn, response: Json) -> None:
+        """Keep an answer and return when that is durable: a client may refer to it as soon as it has it."""
+        self.conversations.keep(by, turn, response)
+        await self.commit()
+
+    async def commit(self) -> None:
+        """Return when what was done is durable."""
+        await self._rooms.journal.commit()
+
+    def meta(self) -> Meta:
+        """Name an answer that is begun now."""
+        call_id = self._rooms.ids.next("gw").partition("_")[2]
+        return Meta(id=call_id, created_s=self._rooms.clock.now_ns() // NS_PER_S)
+
+
+class Exchange:
+    """Answers one request; an ASGI application for this one request alone.
+
+    Args:
+        gateway: What answers.
+        format_: How the client writes.
+        request: What came in.
+    """
+
+    def __init__(self, gateway: Gateway, format_: Format, request: Request) -> None:
+        self._gateway = gateway
+        self._format = format_
+        self._request = request
+        self._id = ""
+        self._turn: Turn | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        self._id = str(scope.get("organism.request_id", ""))
+        payer: Payer | None = None
+        try:
+            asked, payer, self._turn = await self._gateway.understood(self._format, self._request)
+            answer = self._stream if asked.stream else self._whole
+            await _while_connected(receive, partial(answer, asked, payer, send))
+        except (FaultError, OrganismError) as error:
+            fault = self._fault(error)
+            headers = self._headers(payer) if payer is not None else []
+            await _send_json(send, fault.status, self._format.error(fault), headers + fault_headers(fault))
+
+    async def _whole(self, asked: AskedFor[Any], payer: Payer, send: Send) -> None:
+        answer = await self._gateway.calls.answer(payer, asked.request)
+        body = await self._kept(asked, self._gateway.meta(), answer)
+        await _send_json(send, 200, body, self._headers(payer))
+
+    async def _stream(self, asked: Asked, payer: Payer, send: Send) -> None:
+        meta = self._gateway.meta()
+        writer = self._format.writer(asked, meta)
+        streamed = Streamed(writer, send, lambda: self._headers(payer))
+
+        async def answer() -> None:
+            try:
+                completion = await self._gateway.calls.complete(payer, asked.request, streamed.add)
+                if self._turn is not None:
+                    await self._kept(asked, meta, completion)
+                await streamed.end(completion)
+            except (FaultError, OrganismError) as error:
+                if not await streamed.fail(self._fault(error)):
+                    raise
+
+        await _beside(streamed.carry, answer)
+
+    async def _kept(self, asked: AskedFor[Any], meta: Meta, answer: Answer) -> Json:
+        """Return an answer as it is written, kept if it is to be."""
+        body = self._format.whole(asked, meta, answer)
+        if self._turn is not None:
+            await self._gateway.keep(self._request.caller.name, self._turn, body)
+        return body
+
+    def _headers(self, payer: Payer) -> Headers:
+        """Say who pays, what is left, and which request this was, under the name that Anthropic's clients look for."""
+        return self._gateway.calls.headers(payer) + encoded([("request-id", self._id)])
+
+    def _fault(self, error: FaultError | OrganismError) -> Fault:
+        fault = error.fault if isinstance(error, FaultError) else fault_of(error)
+        return replace(fault, request_id=self._id)
+
+
+def parsed(body: bytes) -> Json:
+    """Read a body.
+
+    Raises:
+        FaultError: If it is no JSON object.
+    """
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_request(f"the body is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise bad_request("the body must be a JSON object")
+    return cast("Json", value)
+
+
+async def _while_connected(receive: Receive, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do something and stop when the client goes: what its call costs is charged as an abandoned one is."""
+    with anyio.CancelScope() as working:
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            working.cancel()
+
+        await _beside(watch, work)
+
+
+async def _beside(
+    attend: Callable[[], Coroutine[Any, Any, None]], work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Do something while something else is attended to; what goes wrong is raised as it is, not in a group."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(attend)
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _send_json(send: Send, status: int, body: Json, headers: Headers) -> None:
+    data = msgspec.json.encode(body)
+    plain = encoded([("content-type", "application/json"), ("content-length", str(len(data)))])
+    await send({"type": "http.response.start", "status": status, "headers": plain + headers})
+    await send({"type": "http.response.body", "body": data, "more_body": False})

@@ -1,0 +1,1 @@
+"""Checks of answers, and the usage of answers that are incomplete."""

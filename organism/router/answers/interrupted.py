@@ -1,0 +1,71 @@
+"""What a streamed answer has cost that was closed in the middle, at a provider that stops working then. Pure.
+
+The input is known where the provider has counted it with its first event (Anthropic does), and else taken as held. The
+output is counted generously from what has come, and a little is added for what was on its way.
+"""
+
+from organism.amounts import TokenUsage
+from organism.budget.estimate import output_tokens_from_text
+from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta, UsageDelta
+from organism.llm.provider import Request
+from organism.llm.requests import CompletionRequest
+from organism.router.answers.partial_usage import thinks_unasked
+
+ON_ITS_WAY = 32
+"""Tokens that a provider may have made, and not delivered, when its stream is closed: a third of a second's."""
+
+
+class CutShort:
+    """Keeps what is needed to charge an answer that is cut short.
+
+    Args:
+        request: What was asked.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._text: list[str] = []
+        self._counted = TokenUsage()
+        self.is_begun = False
+
+    def add(self, piece: Delta | UsageDelta) -> None:
+        """Take note of what came."""
+        match piece:
+            case UsageDelta(usage=usage):
+                self.is_begun, self._counted = True, usage
+            case str(text) | ReasoningDelta(text=text) | ToolCallDelta(arguments=text):
+                self.is_begun = True
+                self._text.append(text)
+
+    @property
+    def is_countable(self) -> bool:
+        """Whether what came tells what was billed: it has begun, and there is no thinking that does not show.
+
+        Thinking that was asked for within a bound is counted at that bound.
+        """
+        request = self._request
+        return (
+            self.is_begun
+            and isinstance(request, CompletionRequest)
+            and not thinks_unasked(request.model)
+            and (not request.asks_to_think or request.reasoning_tokens is not None)
+        )
+
+    def usage(self, input_tokens: int, output_cap: int) -> TokenUsage:
+        """Return what to charge, at most the hold.
+
+        Args:
+            input_tokens: What was held for the input.
+            output_cap: The most the answer could have.
+        """
+        thoughts = (self._request.reasoning_tokens or 0) if isinstance(self._request, CompletionRequest) else 0
+        seen = output_tokens_from_text("".join(self._text)) + ON_ITS_WAY + thoughts
+        output = min(output_cap, max(seen, self._counted.output_total))
+        if not self._counted.input_total:
+            return TokenUsage(input=input_tokens, output=output)
+        return TokenUsage(
+            input=self._counted.input,
+            cached_input=self._counted.cached_input,
+            cache_write=self._counted.cache_write,
+            output=output,
+        )

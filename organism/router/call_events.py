@@ -1,0 +1,142 @@
+"""What is told of model calls: each fact about money, retries and providers becomes one event."""
+
+import msgspec
+
+from organism.amounts import ZERO, BudgetState
+from organism.budget.holds import Settlement
+from organism.errors import ProviderError, Shortfall
+from organism.ledger.entries import CallRecord
+from organism.messages import BudgetWarning
+from organism.router.attempt import Attempt, Charge
+from organism.router.call import Call
+from organism.router.call_state import Course
+from organism.router.planning.plan import Degraded
+from organism.tracing import current_trace, trace_id_of
+from organism.usage.events import (
+    BudgetExceeded,
+    LLMFailover,
+    LLMRetry,
+    ModelDegraded,
+    ThresholdCrossed,
+    UsageEvent,
+)
+from organism.usage.outbox import Outbox
+
+
+class Announcer:
+    """Turns what happens to calls into events.
+
+    Args:
+        outbox: Takes the events.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    def say_usage(
+        self,
+        record: CallRecord,
+        charge: Charge,
+        settled: Settlement | tuple[BudgetState, ...],
+        *,
+        latency_ns: int,
+        labels: dict[str, str],
+        abandoned: bool,
+    ) -> None:
+        """An attempt has been settled, or released, which leaves these accounts."""
+        whole = settled if isinstance(settled, Settlement) else Settlement(ZERO, (), settled)
+        self._outbox.emit(
+            UsageEvent(
+                thread_id=record.thread_id,
+                root_thread_id=record.root_thread_id,
+                agent=record.agent,
+                call_id=record.call_id,
+                attempt=record.attempt,
+                provider=record.provider,
+                model=record.model,
+                request_model=record.request_model,
+                response_model=charge.response_model,
+                usage=charge.usage,
+                cost_nanousd=0 if charge.outcome == "released" else charge.cost_nanousd,
+                price_source=charge.price_source,
+                latency_ns=latency_ns,
+                outcome=charge.outcome,
+                error=charge.error,
+                overrun=whole.overrun,
+                budgets=whole.budgets,
+                labels=labels,
+                trace_id=trace_id_of(current_trace()),
+                abandoned=abandoned,
+                operation=record.operation,
+            )
+        )
+
+    def say_warning(self, record: CallRecord, warning: BudgetWarning) -> None:
+        """Spend has reached a threshold."""
+        self._outbox.emit(
+            ThresholdCrossed(
+                thread_id=record.thread_id,
+                root_thread_id=record.root_thread_id,
+                agent=record.agent,
+                **msgspec.structs.asdict(warning),
+            )
+        )
+
+    def say_exceeded(self, call: Call, shortfall: Shortfall, *, enforced: bool) -> None:
+        """A limit has refused a call, or would have."""
+        self._outbox.emit(
+            BudgetExceeded(
+                thread_id=call.spender.thread_id,
+                root_thread_id=call.root_thread_id,
+                agent=call.spender.agent,
+                shortfall=shortfall,
+                enforced=enforced,
+            )
+        )
+
+    def say_retry(self, course: Course, attempt: Attempt, error: ProviderError, delay_s: float) -> None:
+        """An attempt has failed, and another follows."""
+        self._outbox.emit(
+            LLMRetry(
+                thread_id=course.call.spender.thread_id,
+                root_thread_id=course.call.root_thread_id,
+                agent=course.call.spender.agent,
+                call_id=course.call_id,
+                attempt=attempt.record.attempt,
+                provider=attempt.route.provider,
+                delay_s=delay_s,
+                next_provider=course.next_provider,
+                reason=str(error),
+            )
+        )
+
+    def say_failover(self, course: Course, from_provider: str, to_provider: str, reason: str) -> None:
+        """A call goes to another provider than it would have."""
+        self._outbox.emit(
+            LLMFailover(
+                thread_id=course.call.spender.thread_id,
+                root_thread_id=course.call.root_thread_id,
+                agent=course.call.spender.agent,
+                call_id=course.call_id,
+                model=course.plan.name,
+                from_provider=from_provider,
+                to_provider=to_provider,
+                reason=reason,
+            )
+        )
+
+    def say_degraded(self, call: Call, call_id: str, step: Degraded) -> None:
+        """A call is made with another model than was asked for, because of what has been spent."""
+        self._outbox.emit(
+            ModelDegraded(
+                thread_id=call.spender.thread_id,
+                root_thread_id=call.root_thread_id,
+                agent=call.spender.agent,
+                call_id=call_id,
+                model=step.model,
+                to_model=step.to_model,
+                account=step.account,
+                dimension=step.dimension,
+                threshold=step.threshold,
+            )
+        )

@@ -1,0 +1,92 @@
+"""One call on its course: which attempts were made, whether another may follow, and where it goes. Pure."""
+
+from organism.errors import ProviderError, RejectedError, TooLargeError, UncertainError
+from organism.router.call import Call, RouterSettings
+from organism.router.limits.backoff import delay_s
+from organism.router.planning.plan import Route
+from organism.router.planning.planner import Planned
+
+_OFTEN = "it has failed too often lately"
+
+
+class Course:
+    """What one call has behind it and before it.
+
+    Args:
+        call: What is asked, and who pays.
+        call_id: Names it in events.
+        planned: How it is to be made.
+        settings: How calls are made.
+        deadline_s: When it must be over, on the event loop's clock.
+    """
+
+    def __init__(self, call: Call, call_id: str, planned: Planned, settings: RouterSettings, deadline_s: float) -> None:
+        self.call = call
+        self.call_id = call_id
+        self.plan = planned.plan
+        self.itinerary = planned.itinerary
+        self.deadline_s = deadline_s
+        self.attempts = 0
+        self._settings = settings
+        self._wanted = self.itinerary.next()
+        self._reason = _OFTEN
+
+    def plan_anew(self, planned: Planned, settings: RouterSettings) -> None:
+        """Go on by another plan; what was tried, and when it must end, stays."""
+        planned.itinerary.go_on_from(self.itinerary)
+        self.plan = planned.plan
+        self.itinerary = planned.itinerary
+        self._settings = settings
+        self._wanted = self.itinerary.next()
+
+    def goes_to(self, route: Route) -> tuple[str, str] | None:
+        """An attempt goes there; returns which provider it would have gone to, and why it does not, if so."""
+        wanted, reason = self._wanted, self._reason
+        self._wanted, self._reason = route, _OFTEN
+        if wanted is None or wanted.provider == route.provider:
+            return None
+        return wanted.provider, reason
+
+    def avoids(self, routes: tuple[Route, ...], reason: str) -> bool:
+        """Leave routes out from here on; ``False`` if no other is left."""
+        self._reason = reason
+        return self.itinerary.rule_out(routes)
+
+    def goes_on(self, route: Route, error: ProviderError, *, now_s: float, chance: float) -> bool:
+        """Decide whether another attempt follows one that failed, and when.
+
+        What was refused for good is not tried again. What was charged without an answer is only tried again if the
+        settings say so. A provider or a model that cannot take this call at all (a key withdrawn, an account empty, a
+        model gone, a request too long) is left out, and the others are asked.
+
+        Args:
+            route: Where the attempt went.
+            error: How it failed.
+            now_s: When it failed.
+            chance: A random number from 0 up to 1.
+        """
+        self._reason = str(error)
+        if isinstance(error, TooLargeError):
+            return self.avoids(self.itinerary.through(route.provider), str(error))
+        if isinstance(error, RejectedError) and error.rules_out is not None:
+            useless = (route,) if error.rules_out == "route" else self.itinerary.through(route.provider)
+            return self.attempts < self._settings.attempts and self.avoids(useless, str(error))
+        again = isinstance(error, RejectedError) and error.again
+        if isinstance(error, UncertainError):
+            again = self._settings.retry_uncertain
+        if not again or self.attempts >= self._settings.attempts:
+            return False
+        asked_s = error.retry_after_s if isinstance(error, RejectedError) else None
+        failures = self.itinerary.failed(route.provider)
+        self.itinerary.rest(route.provider, now_s + delay_s(self._settings.backoff, failures, asked_s, chance))
+        return now_s + self.delay_s(now_s) < self.deadline_s
+
+    @property
+    def next_provider(self) -> str:
+        """Where the next attempt goes as things stand."""
+        route = self.itinerary.next()
+        return route.provider if route is not None else ""
+
+    def delay_s(self, now_s: float) -> float:
+        """Return the seconds until the next attempt as things stand."""
+        return self.itinerary.wait_s(self.next_provider, now_s)

@@ -1,0 +1,1 @@
+"""What limits the calls to one provider: circuit breaker, concurrency, rate, backoff."""

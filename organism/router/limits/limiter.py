@@ -1,0 +1,216 @@
+"""The way to one provider: its circuit, its places, its minute. What waits here waits in the order it came.
+
+An attempt takes a :class:`Passage` when its route is chosen, goes in when its budget is held, and leaves when it is
+settled, so an abandoned attempt that is still read to its end keeps its place. A passage that waits keeps its hold:
+its call is going to be made, and room that was promised to it must not be promised to another.
+"""
+
+from collections.abc import Callable
+
+import anyio
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.bus.signal import Signal
+from organism.clock import Clock
+from organism.errors import RejectedError, TooLargeError
+from organism.router.limits.circuit import Circuit, CircuitState, Health
+from organism.router.limits.provider_settings import ProviderSettings
+from organism.router.limits.rate_limit import RateLimiter
+
+
+class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """A look at one provider.
+
+    Attributes:
+        circuit: ``closed`` as a rule; ``open`` while it is given a rest; ``half_open`` while a probe may go or is out.
+        in_flight: Attempts under way, the abandoned ones too.
+        waiting: Attempts that wait for a place or for their minute.
+        attempts: All attempts that left, since the start.
+        failures: Those that failed, since the start.
+        recent_failures: Failures that the circuit still counts.
+        requests_last_minute: Attempts that left within the last minute.
+        tokens_last_minute: Their tokens: real ones of those that have ended, the worst case of the others.
+        last_failure: What failed last, in words.
+    """
+
+    circuit: CircuitState
+    in_flight: int
+    waiting: int
+    attempts: int
+    failures: int
+    recent_failures: int
+    requests_last_minute: int
+    tokens_last_minute: int
+    last_failure: str | None
+
+
+class ProviderGate:
+    """Lets attempts through to one provider.
+
+    Args:
+        provider: Its name in the configuration.
+        settings: How it is treated.
+        clock: Measures time.
+        on_probed: Told when a probe has ended, so that those who wait for it look again.
+    """
+
+    def __init__(
+        self, provider: str, settings: ProviderSettings, clock: Clock, on_probed: Callable[[], None] = lambda: None
+    ) -> None:
+        self.provider = provider
+        self.settings = settings
+        self._clock = clock
+        self._circuit = Circuit(settings.circuit)
+        self._rates = RateLimiter(settings.rates)
+        self._turn = anyio.Lock()
+        self._place_free = anyio.Event()
+        self._in_flight = 0
+        self._passages = 0
+        self._attempts = 0
+        self._failures = 0
+        self._last_failure: str | None = None
+        self._on_probed = on_probed
+        self._left = Signal()
+
+    @property
+    def load(self) -> int:
+        """Attempts under way or about to be."""
+        return self._passages
+
+    def treat(self, settings: ProviderSettings) -> None:
+        """Treat the provider differently from here on; what waits for a place looks again."""
+        if settings.circuit != self.settings.circuit:
+            self._circuit = Circuit(settings.circuit)
+        self._rates.limits = settings.rates
+        self.settings = settings
+        self._place_free.set()
+
+    async def wait_unused(self) -> None:
+        """Return when no attempt is under way or about to be."""
+        while self._passages:
+            await self._left.wait()
+
+    def free_in_s(self) -> float | None:
+        """Return in how many seconds the circuit lets an attempt through: 0 for now, ``None`` when a probe decides."""
+        wait = self._circuit.free_in_ns(self._clock.monotonic_ns())
+        return None if wait is None else wait / NS_PER_S
+
+    def take(self) -> "Passage":
+        """Take the way through the circuit, which must be free now; it must be left again."""
+        probe = self._circuit.enter(self._clock.monotonic_ns())
+        self._passages += 1
+        return Passage(self, probe=probe)
+
+    def health(self) -> ProviderHealth:
+        """Return a look at the provider."""
+        now_ns = self._clock.monotonic_ns()
+        requests, tokens = self._rates.used(now_ns)
+        turn = self._turn.statistics()
+        return ProviderHealth(
+            circuit=self._circuit.state(now_ns),
+            in_flight=self._in_flight,
+            waiting=turn.tasks_waiting + turn.locked,
+            attempts=self._attempts,
+            failures=self._failures,
+            recent_failures=self._circuit.failures(now_ns),
+            requests_last_minute=requests,
+            tokens_last_minute=tokens,
+            last_failure=self._last_failure,
+        )
+
+    # -- for passages ---------------------------------------------------------------------------------------------
+
+    async def enter(self, tokens: int, deadline_s: float) -> int:
+        """Wait for a place and for the minute; returns the instant of entering.
+
+        Raises:
+            TooLargeError: If the request does not fit into any minute.
+            RejectedError: If its turn does not come before the deadline.
+        """
+        if not self._rates.fits_ever(tokens):
+            raise TooLargeError(self.provider, tokens, self._rates.limits.tokens or 0)
+        if self._may_enter_at_once(tokens, deadline_s):
+            return self._let_in(tokens)
+        with anyio.CancelScope(deadline=deadline_s):
+            async with self._turn:
+                while self._full:
+                    self._place_free = anyio.Event()
+                    await self._place_free.wait()
+                # Time is what is waited for here, and nothing but time: no event could say when it has come.
+                while (wait_ns := self._rates.free_in_ns(tokens, self._clock.monotonic_ns())) > 0:  # noqa: ASYNC110
+                    await anyio.sleep(wait_ns / NS_PER_S)
+                return self._let_in(tokens)
+        raise RejectedError(
+            self.provider, "no turn before the call's deadline; raise 'concurrency' or what it takes per minute"
+        )
+
+    @property
+    def _full(self) -> bool:
+        return self.settings.concurrency is not None and self._in_flight >= self.settings.concurrency
+
+    def _may_enter_at_once(self, tokens: int, deadline_s: float) -> bool:
+        """Whether there is nothing to wait for, and nobody who waits: the rule, without the 15 µs of lock and scope."""
+        if self._turn.locked() or self._full or anyio.current_time() >= deadline_s:
+            return False
+        return not self._rates.free_in_ns(tokens, self._clock.monotonic_ns())
+
+    def _let_in(self, tokens: int) -> int:
+        """Count an attempt. Nothing may await until its passage knows: what is counted is given back by leaving."""
+        now_ns = self._clock.monotonic_ns()
+        self._rates.take(tokens, now_ns)
+        self._in_flight += 1
+        self._attempts += 1
+        return now_ns
+
+    def leave(self, passage: "Passage", health: Health, failure: str | None) -> None:
+        """Note that an attempt has ended, and let the next one in."""
+        now_ns = self._clock.monotonic_ns()
+        self._passages -= 1
+        if passage.entered_ns is not None:
+            self._in_flight -= 1
+        if health == "failed":
+            self._failures += 1
+            self._last_failure = failure
+        self._circuit.leave(health, now_ns, probe=passage.probe)
+        self._place_free.set()
+        self._left.notify()
+        if passage.probe:
+            self._on_probed()
+
+    def correct(self, by_tokens: int, entered_ns: int) -> None:
+        """Correct what a request was counted with."""
+        self._rates.correct(by_tokens, entered_ns)
+
+
+class Passage:
+    """One attempt's way through a gate. It is left exactly once; leaving again does nothing."""
+
+    __slots__ = ("_gate", "_left", "_tokens", "entered_ns", "probe")
+
+    def __init__(self, gate: ProviderGate, *, probe: bool) -> None:
+        self._gate = gate
+        self._left = False
+        self._tokens = 0
+        self.probe = probe
+        self.entered_ns: int | None = None
+
+    async def enter(self, tokens: int, deadline_s: float) -> None:
+        """Wait until the attempt may leave; see :meth:`ProviderGate.enter`."""
+        self.entered_ns = await self._gate.enter(tokens, deadline_s)
+        self._tokens = tokens
+
+    def leave(self, health: Health = "unknown", *, tokens: int | None = None, failure: str | None = None) -> None:
+        """End the attempt.
+
+        Args:
+            health: What it says of the provider.
+            tokens: What it really took, where that is known.
+            failure: What failed, in words.
+        """
+        if self._left:
+            return
+        self._left = True
+        if self.entered_ns is not None and tokens is not None:
+            self._gate.correct(tokens - self._tokens, self.entered_ns)
+        self._gate.leave(self, health, failure)

@@ -1,0 +1,63 @@
+"""May another request go to this provider within its minute? Requests and tokens, with the time passed in. Pure.
+
+A request counts with its worst case when it leaves and is corrected by its real usage, as providers themselves do.
+"""
+
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.router.limits.window import SlidingWindow
+
+_MINUTE_NS = 60 * NS_PER_S
+
+
+class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider takes within any minute; ``None`` for as much as comes.
+
+    Attributes:
+        requests: Attempts.
+        tokens: Tokens of input and output together.
+    """
+
+    requests: int | None = None
+    tokens: int | None = None
+
+
+class RateLimiter:
+    """Counts one provider's requests and tokens of the last minute.
+
+    Args:
+        limits: What it takes.
+    """
+
+    def __init__(self, limits: RateLimits) -> None:
+        self.limits = limits
+        self._requests = SlidingWindow(_MINUTE_NS)
+        self._tokens = SlidingWindow(_MINUTE_NS)
+
+    def fits_ever(self, tokens: int) -> bool:
+        """Whether a request of that size fits into an empty minute; if not, no waiting helps."""
+        limits = self.limits
+        return (limits.requests is None or limits.requests >= 1) and (limits.tokens is None or tokens <= limits.tokens)
+
+    def free_in_ns(self, tokens: int, now_ns: int) -> int:
+        """Return in how many nanoseconds a request of that size may leave; 0 for now."""
+        wait = 0
+        if self.limits.requests is not None:
+            wait = self._requests.free_in_ns(1, self.limits.requests, now_ns)
+        if self.limits.tokens is not None:
+            wait = max(wait, self._tokens.free_in_ns(tokens, self.limits.tokens, now_ns))
+        return wait
+
+    def take(self, tokens: int, now_ns: int) -> None:
+        """Count a request that leaves now."""
+        self._requests.add(1, now_ns)
+        self._tokens.add(tokens, now_ns)
+
+    def correct(self, by_tokens: int, taken_at_ns: int) -> None:
+        """Correct what a request was counted with, once its real usage is known."""
+        self._tokens.correct(by_tokens, taken_at_ns)
+
+    def used(self, now_ns: int) -> tuple[int, int]:
+        """Return requests and tokens of the last minute."""
+        return self._requests.total(now_ns), self._tokens.total(now_ns)

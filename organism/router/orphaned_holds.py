@@ -1,0 +1,64 @@
+"""Calls that were under way when the process ended: what left the machine is charged, what had not is given back.
+
+Nobody knows what became of a call that had been let out, so its whole hold is charged: recorded is at least billed.
+"""
+
+from collections.abc import Callable, Mapping
+
+from organism.amounts import TokenUsage
+from organism.budget.holds import HeldCall, Spender
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.ledger.entries import CallRecord, Hold
+from organism.messages import BudgetWarning
+from organism.router.attempt import Charge
+from organism.router.call_events import Announcer
+from organism.usage.outbox import Outbox
+
+_WHY = "the process ended while the call was under way"
+
+
+def resolve_orphans(
+    registry: ThreadBudgetRegistry,
+    outbox: Outbox,
+    labels_of: Callable[[str], Mapping[str, str]],
+    warn: Callable[[Spender, BudgetWarning], None],
+) -> int:
+    """Resolve every hold of a call that a replayed ledger still holds open, and return how many there were.
+
+    Args:
+        registry: The budgets.
+        outbox: Takes the events.
+        labels_of: The labels of a thread.
+        warn: Delivers the warnings of thresholds that this crosses.
+    """
+    announcer = Announcer(outbox)
+    resolved = 0
+    for hold in registry.open_holds():
+        if hold.call is None:
+            continue  # a carved child's limit: it is returned when the child ends
+        resolved += 1
+        if not hold.dispatched:
+            registry.release(hold.hold_id)
+            continue
+        record = hold.call
+        settlement = registry.settle(_held(hold, record), hold.amounts, _worst_case(hold, record).cost, record.agent)
+        labels = dict(labels_of(record.thread_id))
+        announcer.say_usage(record, _worst_case(hold, record), settlement, latency_ns=0, labels=labels, abandoned=True)
+        for warning in settlement.warnings:
+            announcer.say_warning(record, warning)
+            warn(Spender(record.thread_id, record.agent, record.model), warning)
+    return resolved
+
+
+def _held(hold: Hold, record: CallRecord) -> HeldCall:
+    return HeldCall(hold_id=hold.hold_id, accounts=hold.accounts, amounts=hold.amounts, output_cap=record.output_cap)
+
+
+def _worst_case(hold: Hold, record: CallRecord) -> Charge:
+    return Charge(
+        outcome="worst_case",
+        usage=TokenUsage(input=record.input_tokens, output=record.output_cap),
+        cost_nanousd=hold.amounts.cost_nanousd if record.price_source is not None else None,
+        price_source=record.price_source,
+        error=_WHY,
+    )

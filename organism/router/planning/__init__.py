@@ -1,0 +1,1 @@
+"""Where a call goes and what it may cost at most, decided before it is made."""

@@ -1,0 +1,134 @@
+"""With which model is a call made, and in which order are its routes tried? Looks at budgets, prices and providers."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import TokenUsage
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.errors import ConfigError, UnboundedError, UnsupportedError
+from organism.llm.provider import Request
+from organism.pricing.rates import Rates, cost_nanousd
+from organism.router.call import Call
+from organism.router.planning.call_rates import Prices, rates_for
+from organism.router.planning.estimator import InputEstimator
+from organism.router.planning.plan import Degraded, ModelPlan, Route, degraded
+from organism.router.planning.provider_limiters import Gates
+from organism.router.planning.route_queue import Candidate, Itinerary, preferred
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """How a call is to be made.
+
+    Attributes:
+        plan: The model it is made with.
+        itinerary: Where its attempts go.
+        degraded: How the model asked for became this one.
+    """
+
+    plan: ModelPlan
+    itinerary: Itinerary
+    degraded: tuple[Degraded, ...]
+
+
+class Planner:
+    """Plans calls.
+
+    Args:
+        models: The models agents may name.
+        prices: What they cost.
+        registry: The budgets.
+        gates: How busy providers are.
+        estimator: How large they are.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelPlan],
+        prices: Prices,
+        registry: ThreadBudgetRegistry,
+        gates: Gates,
+        estimator: InputEstimator,
+    ) -> None:
+        self._models = dict(models)
+        self._prices = prices
+        self._registry = registry
+        self._gates = gates
+        self._estimator = estimator
+        self._calls_made: dict[str, int] = {}
+
+    def plan(self, call: Call) -> Planned:
+        """Choose the model and the order of its routes.
+
+        Raises:
+            ConfigError: If no model has that name.
+            UnknownAccountError: If the thread has no budget.
+        """
+        plan = self._model(call.spender.model)
+        steps: list[Degraded] = []
+        while (step := self._degraded(call, plan)) is not None:
+            steps.append(step)
+            plan = self._model(step.to_model)
+        number = self._calls_made.get(plan.name, 0)
+        self._calls_made[plan.name] = number + 1
+        candidates = [
+            Candidate(route, self._gates[route.provider].load, self._cost_there(call, plan, route))
+            for route in plan.routes
+        ]
+        return Planned(plan, Itinerary(preferred(plan.strategy, candidates, number)), tuple(steps))
+
+    def input_bound(self, model: str, request: Request) -> int:
+        """Return the tokens of input that would be held for a request, on the route of a model where they are most.
+
+        Raises:
+            ConfigError: If no model has that name.
+            UnboundedError: Nothing bounds the request on any route.
+            UnsupportedError: No route serves requests of its kind.
+        """
+        return self._most(model, lambda route: self._estimator.estimate(route, request).tokens)
+
+    def input_count(self, model: str, request: Request) -> int:
+        """Return about how many tokens of input a request has, on the route where they are most; raises the same."""
+        return self._most(model, lambda route: self._estimator.likely(route, request))
+
+    def _most(self, model: str, tokens_on: Callable[[Route], int]) -> int:
+        most, refusal = -1, None
+        for route in self._model(model).routes:
+            try:
+                most = max(most, tokens_on(route))
+            except (UnboundedError, UnsupportedError) as error:
+                refusal = error
+        if most < 0 and refusal is not None:
+            raise refusal
+        return most
+
+    def _model(self, name: str) -> ModelPlan:
+        try:
+            return self._models[name]
+        except KeyError:
+            known = ", ".join(sorted(self._models)) or "none"
+            raise ConfigError(f"no model is called {name!r}; there are: {known}") from None
+
+    def _degraded(self, call: Call, plan: ModelPlan) -> Degraded | None:
+        """Return what takes a model's place, if any limit of the call is spent that far.
+
+        Only in mode ``enforce``: the other modes watch, and change nothing of what is done.
+        """
+        if plan.degrade is None or self._registry.mode != "enforce":
+            return None
+        return degraded(plan, self._registry.scopes_of(replace(call.spender, model=plan.name)))
+
+    def _rates(self, call: Call, route: Route) -> Rates | None:
+        return rates_for(self._prices, route.provider, route.model, call.request)
+
+    def _cost_there(self, call: Call, plan: ModelPlan, route: Route) -> int | None:
+        """Return what a call would cost on a route, as far as its strategy wants to know."""
+        rates = self._rates(call, route) if plan.strategy == "cheapest" else None
+        if rates is None:
+            return None
+        try:
+            tokens = self._estimator.estimate(route, call.request).tokens
+        except (UnboundedError, UnsupportedError):
+            return None
+        return cost_nanousd(rates, TokenUsage(input=tokens, output=call.request.max_output_tokens))

@@ -1,0 +1,75 @@
+"""What calls are made with: models, providers and how each is treated, prices. It is replaced whole, never in part."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from organism.budget.calibration import Calibration
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.clock import Clock
+from organism.ledger.entries import CallRecord
+from organism.llm.provider import Provider
+from organism.messages import BudgetWarning
+from organism.router.admission import Admission
+from organism.router.call import RouterSettings
+from organism.router.call_events import Announcer
+from organism.router.planning.call_rates import Prices
+from organism.router.planning.estimator import InputEstimator
+from organism.router.planning.plan import ModelPlan
+from organism.router.planning.planner import Planner
+from organism.router.planning.provider_limiters import Gates
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a setup rests on, and what outlives it.
+
+    Attributes:
+        registry: The budgets.
+        announcer: Tells of refusals and of changes of provider.
+        clock: Measures time.
+        calibration: What is known of how many tokens text takes with which model.
+        warn: Delivers a warning that a last call is still to be had.
+    """
+
+    registry: ThreadBudgetRegistry
+    announcer: Announcer
+    clock: Clock
+    calibration: Calibration
+    warn: Callable[[CallRecord, BudgetWarning], None]
+
+
+class Setup:
+    """One setup.
+
+    Args:
+        models: The models agents may name.
+        providers: The providers their routes name.
+        prices: What models cost.
+        settings: How calls are made.
+        around: What it rests on.
+        earlier: The setup whose place this one takes. A provider that is the same object there is still the same:
+            its places, its minute and its circuit go on.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelPlan],
+        providers: Mapping[str, Provider],
+        prices: Prices,
+        settings: RouterSettings,
+        around: Surroundings,
+        earlier: "Setup | None" = None,
+    ) -> None:
+        self.models = dict(models)
+        self.providers = dict(providers)
+        self.prices = prices
+        self.settings = settings
+        before = {} if earlier is None else earlier.providers
+        kept = frozenset(name for name, provider in providers.items() if before.get(name) is provider)
+        gates_before = None if earlier is None else earlier.gates
+        self.gates: Gates = Gates(providers, settings.providers, around.clock, gates_before, kept)
+        self.estimator = InputEstimator(settings.estimate, self.providers, around.calibration)
+        self.planner = Planner(self.models, prices, around.registry, self.gates, self.estimator)
+        self.admission = Admission(
+            around.registry, self.gates, prices, self.estimator, around.announcer, settings, around.warn
+        )

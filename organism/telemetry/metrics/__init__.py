@@ -1,0 +1,1 @@
+"""Metrics: instruments, what is counted, and its exporters."""

@@ -1,0 +1,159 @@
+"""What is read off a running organism each time somebody asks: depths, limits, what is open."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Protocol
+
+from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
+from organism.budget.holds import RegistryStatistics
+from organism.budget.thresholds import amount_of, limit_of
+from organism.ids import scope_label
+from organism.journal import Watched
+from organism.pump.statistics import PumpStatistics
+from organism.pump.worker_pool import WorkerStatistics
+from organism.router.call import RouterStatistics
+from organism.telemetry.metrics import instruments as i
+from organism.telemetry.metrics.metric_mapping import Measurement
+from organism.usage.activity import ActivityFeed
+from organism.usage.cursors import Cursors
+from organism.usage.tracker import TrackerStatistics, UsageTracker
+
+
+class _Budgets(Protocol):
+    @property
+    def thresholds(self) -> tuple[int, ...]: ...
+
+    def states(self) -> tuple[BudgetState, ...]: ...
+
+    def statistics(self) -> RegistryStatistics: ...
+
+
+class _Router(Protocol):
+    def statistics(self) -> RouterStatistics: ...
+
+
+class _Control(Protocol):
+    @property
+    def cursors(self) -> Cursors: ...
+
+
+class Observed(Protocol):
+    """A running organism, as exporters see it; ``organism.app.Organism`` is one."""
+
+    name: str
+    provider_kinds: dict[str, str]
+    usage: UsageTracker
+    activity: ActivityFeed
+
+    @property
+    def journal(self) -> Watched:
+        """Where it keeps what happens."""
+        ...
+
+    @property
+    def agents(self) -> Collection[str]:
+        """The names of its agents."""
+        ...
+
+    @property
+    def providers(self) -> Collection[str]:
+        """The names of its providers."""
+        ...
+
+    @property
+    def budgets(self) -> _Budgets:
+        """Its budgets."""
+        ...
+
+    @property
+    def router(self) -> _Router:
+        """Its door to the models."""
+        ...
+
+    @property
+    def control(self) -> _Control:
+        """What an operator does to it; it knows what exporters have set aside."""
+        ...
+
+    def statistics(self) -> PumpStatistics:
+        """Count what is open and what waits."""
+        ...
+
+
+def read(organism: Observed) -> Iterator[Measurement]:
+    """Yield a reading of every gauge, and of every counter that the organism itself keeps."""
+    yield from _pump(organism.statistics())
+    yield from _budgets(organism.budgets.states())
+    budgets, tracker = organism.budgets.statistics(), organism.usage.statistics()
+    yield Measurement(i.HOLDS_OPEN, budgets.open_holds)
+    yield Measurement(i.CALLS_WAITING, budgets.waiting)
+    journal = organism.journal.statistics()
+    yield Measurement(i.OUTBOX_LAG, journal.lag_ns / NS_PER_S)
+    yield Measurement(i.JOURNAL_PENDING, journal.pending)
+    yield from _router(organism.router.statistics())
+    yield from _tracker(tracker)
+    asides = Counter(aside.exporter for aside in organism.control.cursors.set_aside())
+    for exporter, events in asides.items():
+        yield Measurement(i.SET_ASIDE, events, (exporter,))
+
+
+def _router(router: RouterStatistics) -> Iterator[Measurement]:
+    yield Measurement(i.ATTEMPTS_OPEN, router.attempts_open)
+    for provider, health in router.providers.items():
+        yield Measurement(i.CIRCUIT_OPEN, int(health.circuit == "open"), (provider,))
+        yield Measurement(i.CALLS_QUEUED, health.waiting, (provider,))
+
+
+def _tracker(tracker: TrackerStatistics) -> Iterator[Measurement]:
+    yield Measurement(i.LISTENER_ERRORS, tracker.callback_errors)
+    yield Measurement(i.SUBSCRIBERS_CUT, tracker.cut_off)
+
+
+def _workers(workers: WorkerStatistics) -> Iterator[Measurement]:
+    given_up = sum(workers.given_up.values())
+    yield Measurement(i.WORKER_THREADS, max(0, workers.busy - given_up), ("busy",))
+    yield Measurement(i.WORKER_THREADS, workers.lent, ("lent",))
+    yield Measurement(i.WORKER_THREADS, given_up, ("given_up",))
+    yield Measurement(i.WORKER_THREADS_LIMIT, workers.threads)
+    yield Measurement(i.WORKER_THREADS_WAITING, workers.waiting)
+
+
+def _pump(pump: PumpStatistics) -> Iterator[Measurement]:
+    yield Measurement(i.THREADS_OPEN, pump.threads - pump.blocked, ("open",))
+    yield Measurement(i.THREADS_OPEN, pump.blocked, ("blocked",))
+    yield Measurement(i.AGENTS_STOPPED, len(pump.stopped_agents))
+    yield from _workers(pump.workers)
+    for agent, mailbox in pump.mailboxes.items():
+        yield Measurement(i.MESSAGES, mailbox.accepted, (agent,))
+        yield Measurement(i.MAILBOX_DEPTH, mailbox.messages, (agent,))
+        yield Measurement(i.MAILBOX_SIZE, mailbox.size, (agent,))
+        yield Measurement(i.SENDERS_WAITING, mailbox.senders_waiting, (agent,))
+
+
+def _budgets(states: tuple[BudgetState, ...]) -> Iterator[Measurement]:
+    """Yield one reading per scope: of a window the newest, of threads the sum of holds and the fullest."""
+    by_scope: dict[str, list[BudgetState]] = {}
+    for state in states:
+        by_scope.setdefault(scope_label(state.account), []).append(state)
+    for scope, all_states in by_scope.items():
+        one_each = scope == "thread" or scope.endswith("@thread")
+        kept = all_states if one_each else all_states[-1:]
+        yield Measurement(i.RESERVED_USD, sum(s.held.cost_nanousd for s in kept) / NANOUSD_PER_USD, (scope,))
+        yield Measurement(i.RESERVED_TOKENS, sum(s.held.tokens for s in kept), (scope,))
+        newest = kept[-1].limits
+        if newest.cost_nanousd is not None:
+            yield Measurement(i.LIMIT_USD, newest.cost_nanousd / NANOUSD_PER_USD, (scope,))
+        if newest.tokens is not None:
+            yield Measurement(i.LIMIT_TOKENS, newest.tokens, (scope,))
+        for dimension in DIMENSIONS:
+            parts = [part for state in kept if (part := _part(state, dimension)) is not None]
+            if parts:
+                yield Measurement(i.UTILIZATION, max(parts), (scope, dimension))
+
+
+def _part(state: BudgetState, dimension: Dimension) -> float | None:
+    limit = limit_of(state.limits, dimension)
+    if limit is None:
+        return None
+    used = amount_of(state.spent + state.held, state.elapsed_ns, dimension)
+    return used / limit if limit else float(used > 0)

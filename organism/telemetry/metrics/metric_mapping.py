@@ -1,0 +1,183 @@
+"""From events and activity to numbers. Pure: what each one counts as, whatever system the numbers go to."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S
+from organism.ids import scope_label
+from organism.journal import GroupWritten
+from organism.telemetry.conventions import Conventions
+from organism.telemetry.metrics import instruments as i
+from organism.telemetry.metrics.instruments import Instrument
+from organism.usage.activity import Activity, CallEnded, HandlerRan
+from organism.usage.events import (
+    AnyEvent,
+    ApprovalDecided,
+    ApprovalRequested,
+    BudgetAdjusted,
+    BudgetExceeded,
+    DeadLetterEvent,
+    LimitChanged,
+    LLMFailover,
+    LLMRetry,
+    ModelDegraded,
+    OperatorAction,
+    Reported,
+    ThreadBlocked,
+    ThreadClosed,
+    ThreadOpened,
+    ThreadResumed,
+    ThresholdCrossed,
+    UsageEvent,
+)
+
+
+class Measurement(msgspec.Struct, frozen=True, gc=False):
+    """One number for one instrument.
+
+    Attributes:
+        instrument: Which.
+        value: In the instrument's unit.
+        labels: One for each of the instrument's labels.
+        trace_id: The trace it came from, for an exemplar.
+    """
+
+    instrument: Instrument
+    value: float
+    labels: tuple[str, ...] = ()
+    trace_id: str | None = None
+
+
+def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measurement]:
+    """Yield what an event counts as."""
+    match event:
+        case UsageEvent():
+            yield from _usage(event)
+            yield from _genai(event, conventions)
+        case ThresholdCrossed(threshold=threshold, dimension=dimension):
+            yield Measurement(i.WARNINGS, 1, (str(threshold), dimension))
+        case BudgetExceeded(shortfall=shortfall, enforced=False):
+            # Refusals that were enforced are counted call by call, when the call ends.
+            yield Measurement(i.REFUSALS, 1, ("audit", shortfall.dimension))
+        case LLMRetry(agent=agent, provider=provider):
+            yield Measurement(i.RETRIES, 1, (agent, provider))
+        case LLMFailover(from_provider=provider, to_provider=to_provider):
+            yield Measurement(i.FAILOVERS, 1, (provider, to_provider))
+        case ModelDegraded(model=model, to_model=to_model):
+            yield Measurement(i.DEGRADED, 1, (model, to_model))
+        case ApprovalRequested() | ApprovalDecided() | OperatorAction():
+            yield from _people(event)
+        case ThreadOpened() | ThreadBlocked() | ThreadResumed() | ThreadClosed():
+            yield from _thread(event)
+        case DeadLetterEvent(reason=reason):
+            yield Measurement(i.DEAD_LETTERS, 1, (reason,))
+        case LimitChanged() | BudgetAdjusted():
+            yield from _operated(event)
+        case Reported(agent=agent, name=name, result=result):
+            yield Measurement(i.DECISIONS, 1, (agent, name, result), event.trace_id)
+        case _:
+            pass
+
+
+def measure_activity(activity: Activity) -> Iterator[Measurement]:
+    """Yield what an activity counts as."""
+    match activity:
+        case HandlerRan(agent=agent, trace=trace):
+            trace_id = None if trace is None else trace[3:35]
+            seconds = activity.duration_ns / NS_PER_S
+            yield Measurement(i.HANDLER_DURATION, seconds, (agent, activity.outcome), trace_id)
+            if activity.attempt == 1:
+                yield Measurement(i.PHASES, activity.queued_ns / NS_PER_S, (agent, "queued"))
+                yield Measurement(i.HOPS, activity.hops)
+            else:
+                yield Measurement(i.RESTARTS, 1, (agent,))
+        case CallEnded(agent=agent):
+            waited_ns = activity.duration_ns - activity.provider_ns
+            yield Measurement(i.PHASES, max(0, waited_ns) / NS_PER_S, (agent, "waiting"))
+            if activity.attempts:
+                yield Measurement(i.PHASES, activity.provider_ns / NS_PER_S, (agent, "provider"))
+            if activity.shortfall is not None:
+                yield Measurement(i.REFUSALS, 1, ("exhausted", activity.shortfall.dimension))
+        case GroupWritten(records=records, write_ns=write_ns):
+            yield Measurement(i.COMMIT_DURATION, write_ns / NS_PER_S)
+            yield Measurement(i.GROUP_RECORDS, records)
+
+
+def _people(event: ApprovalRequested | ApprovalDecided | OperatorAction) -> Iterator[Measurement]:
+    match event:
+        case ApprovalRequested(agent=agent):
+            yield Measurement(i.APPROVALS, 1, (agent, "requested"))
+        case ApprovalDecided(agent=agent, allowed=allowed):
+            yield Measurement(i.APPROVALS, 1, (agent, "allowed" if allowed else "denied"))
+        case OperatorAction(action=action):
+            yield Measurement(i.OPERATOR_ACTIONS, 1, (action,))
+
+
+def _thread(event: ThreadOpened | ThreadBlocked | ThreadResumed | ThreadClosed) -> Iterator[Measurement]:
+    match event:
+        case ThreadOpened():
+            yield Measurement(i.THREADS, 1, ("opened",), event.trace_id)
+        case ThreadBlocked():
+            yield Measurement(i.THREADS, 1, ("blocked",))
+        case ThreadResumed():
+            yield Measurement(i.THREADS, 1, ("resumed",))
+        case ThreadClosed(outcome=outcome):
+            yield Measurement(i.THREADS, 1, (outcome,))
+            yield Measurement(i.THREAD_DURATION, max(0, event.time_ns - event.opened_ns) / NS_PER_S, (outcome,))
+
+
+def _operated(event: LimitChanged | BudgetAdjusted) -> Iterator[Measurement]:
+    if isinstance(event, LimitChanged):
+        yield Measurement(i.LIMIT_CHANGES, 1)
+        return
+    # A counter never falls, so what was taken off is counted beside what was added.
+    usd, tokens = event.amounts.cost_nanousd / NANOUSD_PER_USD, event.amounts.tokens
+    for scope in dict.fromkeys(scope_label(budget.account) for budget in event.budgets):
+        for instrument, amount in ((i.ADJUSTED_USD, usd), (i.ADJUSTED_TOKENS, tokens)):
+            if amount:
+                yield Measurement(instrument, abs(amount), (scope, "added" if amount > 0 else "removed"))
+
+
+def _usage(event: UsageEvent) -> Iterator[Measurement]:
+    agent, model, provider, outcome = event.agent, event.model, event.provider, event.outcome
+    yield Measurement(i.ATTEMPTS, 1, (agent, model, provider, outcome), event.trace_id)
+    if outcome == "released":
+        return
+    usage, usd = event.usage, (event.cost_nanousd or 0) / NANOUSD_PER_USD
+    yield Measurement(i.COST_USD, usd, (agent, model, provider, outcome), event.trace_id)
+    # A child's call is charged to its ancestors too; per kind of scope it is still one call.
+    for scope in dict.fromkeys(scope_label(budget.account) for budget in event.budgets):
+        yield Measurement(i.SPENT_USD, usd, (scope, agent, model))
+        yield Measurement(i.SPENT_TOKENS, usage.total, (scope, agent, model))
+    for kind in ("input", "cached_input", "cache_write", "output", "reasoning"):
+        if tokens := getattr(usage, kind):
+            yield Measurement(i.TOKENS_USED, tokens, (agent, model, kind), event.trace_id)
+    if event.cost_nanousd is None:
+        yield Measurement(i.UNPRICED, 1, (model, provider))
+    if outcome != "settled":
+        yield Measurement(i.INCOMPLETE, 1, (provider, outcome))
+    if event.overrun.tokens:
+        yield Measurement(i.OVERRUN_TOKENS, event.overrun.tokens, (provider,))
+
+
+def _genai(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]:
+    """Yield what OpenTelemetry's conventions ask for; its input and output include cached and reasoning tokens."""
+    operation = (event.operation, conventions.provider(event.provider), event.request_model)
+    seconds, usage, trace_id = event.latency_ns / NS_PER_S, event.usage, event.trace_id
+    failed = (event.outcome if event.error is not None else "",)
+    if conventions.names == "old":
+        yield Measurement(i.OLD_DURATION, seconds, (*operation, *failed), trace_id)
+        if event.outcome != "released":
+            yield Measurement(i.OLD_TOKEN_USAGE, usage.input_total, (*operation, "input"), trace_id)
+            yield Measurement(i.OLD_TOKEN_USAGE, usage.output_total, (*operation, "output"), trace_id)
+        return
+    text = (*operation, "text")
+    yield Measurement(i.NEW_DURATION, seconds, (*operation, *failed), trace_id)
+    yield Measurement(i.NEW_INPUT, usage.input_total, text, trace_id)
+    yield Measurement(i.NEW_OUTPUT, usage.output_total, text, trace_id)
+    yield Measurement(i.NEW_CACHE_READ, usage.cached_input, text)
+    yield Measurement(i.NEW_CACHE_WRITE, usage.cache_write, text)
+    yield Measurement(i.NEW_REASONING, usage.reasoning, text)
+    yield Measurement(i.NEW_INPUT_SIZES, usage.input_total, text)
+    yield Measurement(i.NEW_OUTPUT_SIZES, usage.output_total, text)

@@ -1,0 +1,114 @@
+"""Metrics for Prometheus: what ``GET /metrics`` answers, in its text format or as OpenMetrics with exemplars."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from organism.telemetry.conventions import Conventions, GenAINames
+from organism.telemetry.metrics.cardinality import SERIES_MAX, SeriesBound
+from organism.telemetry.metrics.gauges import Observed, read
+from organism.telemetry.metrics.initial_values import zeros
+from organism.telemetry.metrics.instruments import Instrument, catalogue
+from organism.telemetry.metrics.metric_mapping import Measurement, measure_activity, measure_event
+from organism.usage.activity import Activity
+from organism.usage.events import STORED, AnyEvent
+
+
+class PrometheusExporter:
+    """Counts what a running organism does, and renders it when asked.
+
+    Args:
+        organism: Whose.
+        names: Which GenAI names to use.
+        series_max: Label sets per metric.
+    """
+
+    def __init__(self, organism: Observed, *, names: GenAINames = "old", series_max: int = SERIES_MAX) -> None:
+        from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+        from prometheus_client.gc_collector import GCCollector
+
+        self._organism = organism
+        self._conventions = Conventions(names, organism.provider_kinds)
+        self._bound = SeriesBound(series_max)
+        self._registry = CollectorRegistry()
+        self._metrics: dict[str, Any] = {}
+        self._children: dict[str, dict[tuple[str, ...], Any]] = {}
+        for instrument in catalogue(names):
+            if not instrument.kept:
+                self._metrics[instrument.name] = _metric(instrument, self._registry)
+                self._children[instrument.name] = {}
+        self._registry.register(_Readings(organism))
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._record(zeros(organism))
+        self._stops: tuple[Callable[[], None], ...] = (
+            organism.usage.on_event(self._on_event, *STORED),
+            organism.activity.observe(self._on_activity),
+        )
+
+    def render(self, accept: str = "") -> tuple[str, bytes]:
+        """Return the content type and the body that a scraper with this ``Accept`` header wants."""
+        from prometheus_client.exposition import choose_encoder
+
+        encode, content_type = choose_encoder(accept)
+        return content_type, encode(self._registry)
+
+    def close(self) -> None:
+        """Stop counting."""
+        for stop in self._stops:
+            stop()
+
+    def _on_event(self, event: AnyEvent) -> None:
+        self._record(measure_event(event, self._conventions))
+
+    def _on_activity(self, activity: Activity) -> None:
+        self._record(measure_activity(activity))
+
+    def _record(self, measurements: Iterable[Measurement]) -> None:
+        for measurement in measurements:
+            child = self._child(measurement.instrument, measurement.labels)
+            exemplar = None if measurement.trace_id is None else {"trace_id": measurement.trace_id}
+            if measurement.instrument.kind == "histogram":
+                child.observe(measurement.value, exemplar)
+            else:
+                child.inc(measurement.value, exemplar)
+
+    def _child(self, instrument: Instrument, labels: tuple[str, ...]) -> Any:
+        children = self._children[instrument.name]
+        child = children.get(labels)
+        if child is None:
+            labels = self._bound.admit(instrument, labels)
+            metric = self._metrics[instrument.name]
+            child = metric.labels(*labels) if labels else metric
+            children[labels] = child
+        return child
+
+
+def _metric(instrument: Instrument, registry: Any) -> Any:
+    from prometheus_client import Counter, Histogram
+
+    name, labels = instrument.prometheus_name, instrument.prometheus_labels
+    if instrument.kind == "histogram":
+        return Histogram(name, instrument.help, labels, registry=registry, buckets=instrument.bounds)
+    return Counter(name, instrument.help, labels, registry=registry)
+
+
+class _Readings:
+    """Reads the organism whenever Prometheus comes by; implements the collector protocol of its client."""
+
+    def __init__(self, organism: Observed) -> None:
+        self._organism = organism
+
+    def collect(self) -> Iterator[Any]:
+        """Yield one family per instrument."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        families: dict[str, Any] = {}
+        for reading in read(self._organism):
+            instrument = reading.instrument
+            family = families.get(instrument.name)
+            if family is None:
+                kind = CounterMetricFamily if instrument.kind == "counter" else GaugeMetricFamily
+                family = kind(instrument.prometheus_name, instrument.help, labels=instrument.prometheus_labels)
+                families[instrument.name] = family
+            family.add_metric(reading.labels, reading.value)
+        yield from families.values()

@@ -1,0 +1,182 @@
+"""The calls of a replay: each is admitted, refused or left to wait, and charged, as it would have been. Pure."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from organism.amounts import NS_PER_S, ZERO
+from organism.budget.holds import HeldCall
+from organism.errors import Shortfall
+from organism.ledger.ledger import Cost
+from organism.messages import BudgetWarning
+from organism.whatif.changes import Baseline
+from organism.whatif.outcome import Crossing, ReplayedCall, Stop
+from organism.whatif.recording import RecordedCall
+from organism.whatif.repricing import charge_of, target_of
+from organism.whatif.simulation import Placed, Stage
+
+
+class _Held(msgspec.Struct):
+    """A call that is made."""
+
+    grant: HeldCall
+    placed: Placed
+
+
+class _Waiting(msgspec.Struct):
+    """A call in line.
+
+    Attributes:
+        until_ns: When it is refused.
+        ended: Whether the record has come to its end meanwhile, so that it is over as soon as it is made.
+    """
+
+    recorded: RecordedCall
+    until_ns: int
+    ended: bool = False
+
+
+class Calls:
+    """Decides the recorded calls one by one.
+
+    Args:
+        stage: The balances.
+        baseline: How the organism is set up.
+
+    Attributes:
+        views: Each call as it was and as it would have been, by hold.
+        crossings: The thresholds that they cross.
+        stop: The first refusal that stands; no call is made after it.
+    """
+
+    def __init__(self, stage: Stage, baseline: Baseline) -> None:
+        self.views: dict[str, ReplayedCall] = {}
+        self.crossings: list[Crossing] = []
+        self.stop: Stop | None = None
+        self._stage = stage
+        self._baseline = baseline
+        self._held: dict[str, _Held] = {}
+        self._line: deque[_Waiting] = deque()
+
+    def take(self, recorded: RecordedCall) -> None:
+        """Decide about a call at the instant of its hold.
+
+        Raises:
+            ConfigError: If the model or the price that it is to have is not known.
+        """
+        self.views[recorded.hold_id] = _view(recorded)
+        if self.stop is None and (self._line or not self._admit(recorded)):
+            until_ns = self._stage.clock.now_ns() + int(self._baseline.wait_s * NS_PER_S)
+            self._line.append(_Waiting(recorded, until_ns))
+            self.views[recorded.hold_id].fate = "waiting"
+
+    def end(self, recorded: RecordedCall) -> None:
+        """Charge a call, or give its hold back, at the instant at which that was recorded."""
+        if (held := self._held.pop(recorded.hold_id, None)) is not None:
+            self._resolve(recorded, held)
+            self.serve()
+        for waiting in self._line:
+            waiting.ended |= waiting.recorded is recorded
+
+    def serve(self) -> None:
+        """Let those in line go whom nothing keeps out any more, in the order in which they came."""
+        while self._line and self.stop is None:
+            first = self._line.popleft()
+            if not self._admit(first.recorded, at_last=self._stage.clock.now_ns() > first.until_ns):
+                self._line.appendleft(first)
+                return
+            if first.ended:
+                self.end(first.recorded)
+
+    def finish(self, accounts: Iterable[str]) -> None:
+        """Refuse who still waits for one of these accounts, because it is being closed."""
+        names = set(accounts)
+        while self._line and self.stop is None and not names.isdisjoint(self._line[0].recorded.accounts):
+            first = self._line.popleft()
+            self._admit(first.recorded, at_last=True)
+            if first.ended:
+                self.end(first.recorded)
+
+    def warn(self, warnings: Iterable[BudgetWarning], number: int = 0) -> None:
+        """Note the thresholds that a call has crossed, or with no number a change of limits."""
+        self.crossings.extend(Crossing(number, warning) for warning in warnings)
+
+    def refuse(self, shortfall: Shortfall, *, number: int, seq: int, agent: str) -> None:
+        """Let nothing more be made: what agents would have done from here on, nobody knows."""
+        self.stop = Stop(number, seq, agent, shortfall, self._baseline.parks)
+        for waiting in self._line:
+            self.views[waiting.recorded.hold_id].fate = "not_made"
+        self._line.clear()
+
+    def _admit(self, recorded: RecordedCall, *, at_last: bool = False) -> bool:
+        """Make a call or refuse it; ``False`` if it has to wait for its siblings."""
+        view, placed = self.views[recorded.hold_id], self._stage.place(recorded)
+        view.to_route, view.degraded = placed.target.route, placed.degraded
+        answer = self._ask(recorded, placed)
+        if isinstance(answer, Shortfall):
+            view.shortfall = answer
+            if answer.held and not at_last:
+                return False
+            answer = self._last_call(recorded, placed, answer)
+        if isinstance(answer, Shortfall):
+            view.fate = "refused"
+            self.refuse(answer, number=view.number, seq=view.seq, agent=view.agent)
+            return True
+        view.fate = "last_call" if answer.wrap_up else "made"
+        view.output_cap = answer.output_cap
+        if not answer.wrap_up:
+            view.shortfall = answer.over
+        self._held[recorded.hold_id] = _Held(answer, placed)
+        return True
+
+    def _ask(self, recorded: RecordedCall, placed: Placed) -> HeldCall | Shortfall:
+        self._stage.ledger.hold_id = recorded.hold_id
+        return self._stage.teller.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
+
+    def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Shortfall) -> HeldCall | Shortfall:
+        """Give the final warning if it is due; the message is run again with it, and so the call is made after all.
+
+        A handler that is told of the refusal instead goes on as it likes: only what was recorded as a last call is one.
+        """
+        warnings = self._stage.teller.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
+        if not warnings:
+            return shortfall
+        self.warn(warnings, self.views[recorded.hold_id].number)
+        if not (self._baseline.parks or recorded.call.wrap_up):
+            return msgspec.structs.replace(shortfall, wrap_up=True)
+        return self._ask(recorded, placed)
+
+    def _resolve(self, recorded: RecordedCall, held: _Held) -> None:
+        view, grant = self.views[recorded.hold_id], held.grant
+        if recorded.settled is None:
+            self._stage.ledger.release(recorded.hold_id, self._stage.clock.now_ns())
+            return
+        charged = charge_of(recorded, held.placed.rates, grant.amounts, grant.output_cap)
+        view.replayed, view.replayed_priced = charged.amounts, charged.priced
+        if view.fate == "made" and charged.usage != recorded.settled.usage:
+            view.fate = "cut"
+        cost = Cost(recorded.settled.source, charged.priced, charged.usage)
+        agent = recorded.call.agent
+        _, warnings = self._stage.teller.charge(recorded.hold_id, grant.accounts, charged.amounts, cost, agent)
+        self.warn(warnings, view.number)
+
+
+def _view(recorded: RecordedCall) -> ReplayedCall:
+    """Return a call as it was; nothing is made of it yet."""
+    call, route = recorded.call, target_of(recorded).route
+    return ReplayedCall(
+        number=recorded.number,
+        seq=recorded.seq,
+        time_ns=recorded.time_ns,
+        thread_id=call.thread_id,
+        agent=call.agent,
+        call_id=call.call_id,
+        attempt=call.attempt,
+        route=route,
+        state=recorded.state,
+        recorded=recorded.charged,
+        recorded_priced=recorded.priced,
+        to_route=route,
+        replayed=ZERO,
+    )

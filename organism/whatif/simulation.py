@@ -1,0 +1,144 @@
+"""The balances of a replay, and where on them a recorded call is put. Pure: time and ids are those of the record."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from organism.amounts import BudgetState
+from organism.budget.account_book import AccountBook
+from organism.budget.engine import Teller
+from organism.budget.holds import Spender
+from organism.budget.policy import Ask
+from organism.budget.scopes import scoped_accounts
+from organism.ledger.ledger import Ledger
+from organism.pricing.rates import Rates
+from organism.router.planning.plan import Degraded, degraded
+from organism.whatif.changes import Baseline, Changes
+from organism.whatif.recording import RecordedCall
+from organism.whatif.repricing import Repricing, Target, target_of
+
+_KINDS = ("thread", "agent", "model", "provider", "organism")
+"""The order in which a call holds on its scopes, and so in which one of several that refuse is named."""
+
+
+class RecordedTime:
+    """A clock that shows the instant of the entry that is being replayed."""
+
+    def __init__(self) -> None:
+        self.time_ns = 0
+
+    def now_ns(self) -> int:
+        """Return the instant, nanoseconds since the Unix epoch."""
+        return self.time_ns
+
+    def monotonic_ns(self) -> int:
+        """Return the same: recorded instants never go back."""
+        return self.time_ns
+
+
+class ReplayedLedger(Ledger):
+    """A ledger in which a hold keeps the id that it was recorded with, so that it is found again at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold_id = ""
+
+    def new_id(self, prefix: str) -> str:  # noqa: ARG002 - it has its name already
+        """Return the id of the recorded hold."""
+        return self.hold_id
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded call where it would have gone.
+
+    Attributes:
+        spender: On whose behalf.
+        target: Where it goes.
+        rates: Its prices instead of the recorded ones; ``None`` if it keeps those.
+        accounts: What it holds on.
+        ask: Its worst case.
+        degraded: How its model was replaced because the budget runs low.
+    """
+
+    spender: Spender
+    target: Target
+    rates: Rates | None
+    accounts: tuple[str, ...]
+    ask: Ask
+    degraded: tuple[Degraded, ...]
+
+
+class Stage:
+    """The accounts of a replay.
+
+    Args:
+        changes: What is to be otherwise.
+        baseline: How the organism is set up.
+
+    Attributes:
+        clock: Shows the instant of the present entry.
+        ledger: The balances as they would have been.
+        book: What is known of its accounts.
+        teller: Decides about calls.
+    """
+
+    def __init__(self, changes: Changes, baseline: Baseline) -> None:
+        self._changes = changes
+        self._baseline = baseline
+        self._repricing = Repricing(changes, baseline)
+        self.clock = RecordedTime()
+        self.ledger = ReplayedLedger()
+        self.book = AccountBook(baseline.plan, self.ledger, self.clock, baseline.thresholds)
+        self.teller = Teller(self.book, self.ledger, self.clock, changes.mode)
+
+    def place(self, recorded: RecordedCall) -> Placed:
+        """Say where a call goes at this instant, at which price, and on which accounts.
+
+        Raises:
+            ConfigError: If a model or a price is not known.
+        """
+        call, target = recorded.call, self._repricing.target(recorded)
+        accounts = self._accounts(recorded, target)
+        steps: list[Degraded] = []
+        while (step := self._degraded(target, accounts)) is not None:
+            steps.append(step)
+            target = self._repricing.model(step.to_model, target.model)
+            accounts = self._accounts(recorded, target)
+        rates = self._repricing.rates(recorded, target)
+        return Placed(
+            spender=Spender(call.thread_id, call.agent, target.model, target.provider),
+            target=target,
+            rates=rates,
+            accounts=accounts,
+            ask=self._repricing.ask(recorded, rates),
+            degraded=tuple(steps),
+        )
+
+    def _degraded(self, target: Target, accounts: tuple[str, ...]) -> Degraded | None:
+        """Return what takes a model's place; in mode ``enforce`` only, as for calls that are made."""
+        plan = self._baseline.models.get(target.model)
+        return degraded(plan, self._states(accounts)) if plan and self._changes.mode == "enforce" else None
+
+    def _states(self, accounts: tuple[str, ...]) -> Iterator[BudgetState]:
+        return map(self.book.state, accounts)
+
+    def _accounts(self, recorded: RecordedCall, target: Target) -> tuple[str, ...]:
+        """Return what a call holds on: what it was recorded on, but for a model or provider it does not go to."""
+        went, call = target_of(recorded), recorded.call
+        left = {"model"} if target.model != went.model else set()
+        left |= {"provider"} if target.provider != went.provider else set()
+        if not left:
+            return recorded.accounts
+        accounts = [account for account in recorded.accounts if _kind(account) not in left]
+        spender = Spender(call.thread_id, call.agent, target.model, target.provider)
+        now_ns = self.clock.now_ns()
+        for account, limits in scoped_accounts(self._baseline.plan, call.root_thread_id, spender, now_ns):
+            if _kind(account) in left:
+                self.ledger.open(account, limits, now_ns)
+                accounts.append(account)
+        return tuple(sorted(accounts, key=lambda account: _KINDS.index(_kind(account))))
+
+
+def _kind(account: str) -> str:
+    """Return what an account limits, such as ``model``; the organism's own have no name before the ``@``."""
+    return account.partition("@")[0].partition(":")[0]

@@ -1,0 +1,123 @@
+"""A report as people see it: one page that needs nothing else, and Markdown, from the same numbers."""
+
+import html
+import re
+
+import msgspec
+import pytest
+
+from organism.amounts import NANOUSD_PER_USD, TokenUsage
+from organism.billing.period import Period, PeriodReport, report_period
+from organism.billing.reconciliation import BillLine, drift
+from organism.billing.reports.html_report import render_html
+from organism.billing.reports.markdown_report import render_markdown
+from organism.billing.reports.report_tables import usd
+from organism.usage.events import UsageEvent
+
+NASTY = "<script>|x|*y*</script>"
+DAY_NS = 86_400 * 1_000_000_000
+START_NS = 1_793_491_200 * 1_000_000_000
+
+
+def events() -> list[UsageEvent]:
+    return [
+        UsageEvent(
+            id=str(day),
+            time_ns=START_NS + day * DAY_NS,
+            thread_id="t",
+            root_thread_id="t",
+            agent="writer",
+            call_id=str(day),
+            attempt=1,
+            provider="p",
+            model="main",
+            request_model="m",
+            response_model="m",
+            usage=TokenUsage(input=1000, cached_input=500, output=100),
+            cost_nanousd=NANOUSD_PER_USD * (day + 1),
+            price_source="test",
+            latency_ns=1_500_000_000,
+            outcome="settled",
+            labels={"tenant": NASTY},
+        )
+        for day in range(3)
+    ]
+
+
+def report() -> PeriodReport:
+    return report_period(events(), Period())
+
+
+def test_page_needs_nothing_from_elsewhere() -> None:
+    """The page has its style and its chart inside, no script, and loads nothing."""
+    page = render_html(report())
+
+    assert page.startswith("<!doctype html>")
+    assert "<svg" in page
+    assert "$6.00" in page
+    assert not re.search(r"<script|<link|<img|https?://|@import|url\(", page)
+
+
+def test_names_from_outside_stay_text() -> None:
+    """A label cannot become markup, in either form."""
+    page, markdown = render_html(report()), render_markdown(report())
+
+    assert NASTY not in page
+    assert "&lt;script&gt;" in page
+    assert NASTY not in markdown
+    for line in markdown.splitlines():
+        if line.startswith("| "):
+            assert len(re.findall(r"(?<!\\)\|", line)) in (6, 7, 8)
+
+
+def test_both_forms_tell_the_same() -> None:
+    """Every number of the page's tables is in the Markdown."""
+    bill = [BillLine(Period().day_of(START_NS), "m", 2 * NANOUSD_PER_USD)]
+    drifts = drift(events(), bill, Period())
+    page, markdown = render_html(report(), drifts), render_markdown(report(), drifts)
+
+    cells = re.findall(r"<td[^>]*>([^<]+)", page)
+    assert len(cells) > 30
+    plain = html.unescape(markdown.replace("\\", ""))
+    assert not [cell for cell in cells if html.unescape(cell) not in plain]
+    assert "billed more than recorded" in markdown
+
+
+def test_dollars_are_readable_at_any_size() -> None:
+    """Large sums show cents, small ones show as many digits as they have."""
+    assert usd(1_234_567_890_000_000) == "$1,234,567.89"
+    assert usd(-25_000_000) == "-$0.03"
+    assert usd(1_500) == "$0.0000015"
+    assert usd(0) == "$0.00"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "<img src=x onerror=alert(1)>",
+        "&lt;img&gt;",
+        "![x](http://evil/x.png)",
+        "[x](javascript:alert(1))",
+        "http://evil.example www.evil.example me@evil.example",
+        "a|b\n| forged | row |",
+        "`code` **bold** ~~gone~~ # head",
+        "\x1b[2J\u202eback\u2066",
+        "a\u2028b\x85c\x0bd",
+        '" onmouseover="alert(1)',
+        "' style='x",
+    ],
+)
+def test_label_is_text_in_every_form(label: str) -> None:
+    """HTML, links, pictures, mentions, rows and what a terminal obeys are letters in a page and in Markdown."""
+    named = [msgspec.structs.replace(event, labels={"tenant": label, f"<{label}>": "x"}) for event in events()]
+    found = report_period(named, Period())
+    page, markdown = render_html(found), render_markdown(found)
+
+    for text in (page, markdown):
+        assert not re.search(r"<(?:img|script|x)|onerror=alert\(1\)>", text)
+        assert all(one.isprintable() or one == "\n" for one in text)
+    assert 'onmouseover="' not in page
+    assert not re.search(r"(?<!\\)[`*~\[\]](?:code|bold|gone|x)", markdown)
+    assert not re.search(r"https?://evil|www\.evil|me@evil", markdown)
+    assert not any(line.startswith("| forged") for line in markdown.splitlines())
+    assert len(markdown.splitlines()) == len(render_markdown(report()).splitlines()) + 6

@@ -1,0 +1,147 @@
+"""A streamed answer that its caller gives up: closed at once where that ends the bill, and charged what was billed."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from organism import Bounds, Context, Limits, Organism, Text, TokenUsage, agent
+from organism.errors import UnsupportedError
+from organism.llm.answers import Completion
+from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, ToolCallDelta, UsageDelta
+from organism.llm.provider import Request
+from organism.llm.requests import ChatMessage, CompletionRequest
+from organism.router.answers.interrupted import ON_ITS_WAY, CutShort
+from organism.testing import VirtualClock, run
+from organism.usage.events import UsageEvent
+
+CAP = 2_000
+WORDS = 600
+
+
+class Metered:
+    """Bills a token for each word that it sends, and its input with the first; stops when nobody listens, if it does.
+
+    Args:
+        stops: Whether it does.
+        counts: Whether it says at once what the input is.
+    """
+
+    def __init__(self, *, stops: object, counts: bool = True) -> None:
+        self.name = "metered"
+        self.stops_when_closed = stops
+        self.counts = counts
+        self.billed = 0
+        self.ended_s = 0.0
+
+    def extra_tokens(self, _request: Request) -> int:
+        return 0
+
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
+        self.billed = 7
+        try:
+            for _ in range(WORDS):
+                await anyio.sleep(0.1)
+                self.billed += 1
+                if on_text is not None:
+                    if self.counts:
+                        on_text(UsageDelta(TokenUsage(input=7, output=1)))
+                    on_text("word ")
+        finally:
+            self.ended_s = anyio.current_time()
+        usage = TokenUsage(input=7, output=WORDS)
+        return Completion(text="word " * WORDS, model=request.model, finish_reason="stop", usage=usage)
+
+    async def embed(self, _request: Any) -> Any:
+        raise UnsupportedError(self.name, "embeddings")
+
+    async def aclose(self) -> None:
+        return None
+
+
+@agent(timeout_s=3.05)
+async def impatient(message: Text, ctx: Context) -> Text:
+    """Ask for more than there is time for."""
+    on_text = (lambda _piece: None) if message.text == "stream" else None
+    return Text((await ctx.llm.complete("say words", max_output_tokens=CAP, on_text=on_text)).text)
+
+
+async def given_up(provider: Metered, how: str) -> UsageEvent:
+    events: list[UsageEvent] = []
+    organism = Organism(
+        [impatient],
+        models={"main": "metered/m"},
+        providers={"metered": provider},
+        limits=Limits(tokens=1_000_000),
+        bounds=Bounds(attempts=1),
+        clock=VirtualClock(),
+    )
+    async with organism:
+        organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]
+        await organism.open_thread(how)
+        await anyio.sleep(20)
+    return events[0]
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_closed_stream_is_charged_about_what_is_billed(counts: bool) -> None:
+    """Who presses Ctrl-C pays for what has come, not for the cap, and the provider works no longer for nobody."""
+    provider = Metered(stops=True, counts=counts)
+    event = run(given_up, provider, "stream")
+    assert 3.0 < provider.ended_s < 3.2
+    assert event.outcome == "estimated"
+    assert provider.billed <= event.usage.total <= provider.billed * 2 + ON_ITS_WAY + (0 if counts else 60)
+    assert event.usage.input == 7 or not counts
+
+
+@pytest.mark.parametrize(
+    ("provider", "how"),
+    [
+        pytest.param(Metered(stops=False), "stream", id="goes on when closed"),
+        pytest.param(Metered(stops="yes"), "stream", id="says something else"),
+        pytest.param(Metered(stops=True), "whole", id="not streamed"),
+    ],
+)
+def test_what_may_go_on_costing_is_drained_and_charged_whole(provider: Metered, how: str) -> None:
+    """Where closing does not end the bill, or nothing was seen, the answer is awaited a while, then the hold stands."""
+    event = run(given_up, provider, how)
+    assert provider.ended_s > 12
+    assert (event.outcome, event.usage.output) == ("worst_case", CAP)
+
+
+PIECES: list[Delta | UsageDelta] = ["word " * 50]
+
+
+@pytest.mark.parametrize(
+    ("options", "pieces", "countable"),
+    [
+        pytest.param({}, PIECES, True, id="words"),
+        pytest.param({}, [ToolCallDelta("c", "f", "{")], True, id="a call"),
+        pytest.param({}, [UsageDelta(TokenUsage(input=3))], True, id="a count alone"),
+        pytest.param({}, [], False, id="nothing yet"),
+        pytest.param({"reasoning_effort": "high"}, PIECES, False, id="thinking without a bound"),
+        pytest.param({"reasoning_tokens": 100}, [ReasoningDelta("hm")], True, id="thinking within a bound"),
+        pytest.param({"model": "gpt-5-mini"}, PIECES, False, id="a model that thinks unasked"),
+        pytest.param({"model": "deepseek-reasoner"}, PIECES, False, id="another"),
+    ],
+)
+def test_only_what_shows_is_counted(options: dict[str, Any], pieces: list[Delta | UsageDelta], countable: bool) -> None:
+    """Hidden thinking is billed and cannot be counted: such answers are never charged by what is seen."""
+    plain: dict[str, Any] = {"model": "m", "messages": (ChatMessage("user", "x"),), "max_output_tokens": CAP}
+    cut = CutShort(CompletionRequest(**plain | options))
+    for piece in pieces:
+        cut.add(piece)
+    assert cut.is_countable is countable
+
+
+def test_charge_stays_between_the_providers_own_count_and_the_hold() -> None:
+    """What the provider has counted is never fallen below, a bound of thinking is counted, the hold is never passed."""
+    request = CompletionRequest(
+        model="m", messages=(ChatMessage("user", "x"),), max_output_tokens=CAP, reasoning_tokens=300
+    )
+    cut = CutShort(request)
+    cut.add(UsageDelta(TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)))
+    cut.add("word")
+    assert cut.usage(50, CAP) == TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)
+    assert cut.usage(50, 900).output == 900
+    assert CutShort(request).usage(50, CAP) == TokenUsage(input=50, output=ON_ITS_WAY + 300)

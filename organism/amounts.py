@@ -4,9 +4,10 @@ Money is nano-USD: at $0.15 per million tokens one token costs 150 nano-USD, whi
 A float never reaches the ledger, so no rounding error and no NaN can either.
 """
 
+import math
 import re
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -33,6 +34,9 @@ UsageSide = Literal["input", "output"]
 _DOLLARS = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _USD_DIGITS_MAX = 9
 """Dollars of up to ten digits still fit 64 bits as nano-USD."""
+
+Dollars = str | int | float | Decimal
+"""Dollars as people write them."""
 
 Dimension = Literal["tokens", "usd", "seconds", "calls"]
 """What a limit can count. The order of :data:`DIMENSIONS` is the order in which refusals name them."""
@@ -89,6 +93,11 @@ class Amounts(msgspec.Struct, frozen=True, gc=False):
     cost_nanousd: int = 0
     calls: int = 0
 
+    @property
+    def usd(self) -> Decimal:
+        """The money in dollars, exactly."""
+        return Decimal(self.cost_nanousd) / NANOUSD_PER_USD
+
     def __add__(self, other: "Amounts") -> "Amounts":
         """Add unit by unit."""
         return Amounts(self.tokens + other.tokens, self.cost_nanousd + other.cost_nanousd, self.calls + other.calls)
@@ -109,13 +118,43 @@ class Amounts(msgspec.Struct, frozen=True, gc=False):
 ZERO = Amounts()
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class _ReadsPlainUnits(msgspec.StructMeta):
+    """Lets :class:`Limits` be made from dollars and seconds; what is stored and read back stays integers."""
+
+    def __call__(self, *, usd: Dollars | None = None, seconds: float | None = None, **exact: int | None) -> Any:
+        """Make limits.
+
+        Raises:
+            ConfigError: If one is no amount, or is given in two units.
+        """
+        if usd is not None:
+            _once("usd", "cost_nanousd", exact)["cost_nanousd"] = _limit_nanousd(usd)
+        if seconds is not None:
+            _once("seconds", "elapsed_ns", exact)["elapsed_ns"] = _limit_ns(seconds)
+        return super().__call__(**exact)
+
+
+def _once(plain: str, unit: str, exact: dict[str, int | None]) -> dict[str, int | None]:
+    """Refuse a limit that is given in two units.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    if exact.get(unit) is not None:
+        raise ConfigError(f"the same limit is given twice, as {plain} and as {unit}")
+    return exact
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False, metaclass=_ReadsPlainUnits):
     """Ceilings of one scope; ``None`` means that this unit is not limited there.
+
+    ``Limits(tokens=5000, usd="0.10", seconds=60, calls=20)``, in the units of organism.yaml. Dollars may be text, an
+    integer, a decimal, or a float, which is taken as the shortest decimal that it prints as.
 
     Attributes:
         tokens: All tokens, input and output.
-        cost_nanousd: Money in nano-USD.
-        elapsed_ns: Nanoseconds the thread has been open and not parked.
+        cost_nanousd: Money in nano-USD; may be given as ``usd``, in dollars.
+        elapsed_ns: Nanoseconds the thread has been open and not parked; may be given as ``seconds``.
         calls: Attempts sent to a provider and not rejected by it.
     """
 
@@ -123,6 +162,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_nanousd: int | None = None
     elapsed_ns: int | None = None
     calls: int | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            tokens: int | None = None,
+            usd: Dollars | None = None,
+            seconds: float | None = None,
+            calls: int | None = None,
+            cost_nanousd: int | None = None,
+            elapsed_ns: int | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         """Refuse what is no amount: half a token in the ledger would be found by the next start, not by this one.
@@ -141,6 +193,30 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def unlimited(self) -> bool:
         """Whether no unit is limited."""
         return self == UNLIMITED
+
+
+def _limit_nanousd(usd: object) -> int:
+    """Read the dollars of a limit.
+
+    Raises:
+        ConfigError: If they are none.
+    """
+    try:
+        return dollars_nanousd(usd)
+    except ValueError as error:
+        raise ConfigError(f"the limit usd is {shown(usd, 40)}: {error}") from None
+
+
+def _limit_ns(seconds: object) -> int:
+    """Read the seconds of a limit.
+
+    Raises:
+        ConfigError: If they are none.
+    """
+    most = AMOUNT_MAX // NS_PER_S
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= most:
+        raise ConfigError(f"the limit seconds is {shown(seconds, 40)}; it must be a number from 0 to {most:,}")
+    return math.ceil(seconds * NS_PER_S)
 
 
 UNLIMITED = Limits()
@@ -191,6 +267,17 @@ def nanousd(usd: str | int | Decimal) -> int:
     if cost_nanousd > AMOUNT_MAX:
         raise ValueError(f"more dollars than 64 bits of nano-USD can hold: {usd!r}")
     return cost_nanousd
+
+
+def dollars_nanousd(usd: object) -> int:
+    """Convert dollars as programs write them to nano-USD, rounding up; a float is the shortest decimal it prints as.
+
+    Raises:
+        ValueError: As :func:`nanousd`, or if it is nothing of the kind.
+    """
+    if isinstance(usd, bool) or not isinstance(usd, str | int | float | Decimal):
+        raise ValueError(f"not an amount of dollars: {shown(usd)}")  # noqa: TRY004 - one error for one mistake
+    return nanousd(Decimal(repr(usd)) if isinstance(usd, float) else usd)
 
 
 def format_usd(cost_nanousd: int) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import anyio
 import msgspec
 
 from organism.agents.agent import Agent
@@ -333,6 +334,15 @@ class Organism:
         """
         return await self.wait(await self.open_thread(message, to=to, limits=limits, labels=labels))
 
+    def run_sync(self, message: Message | str, *, to: str | None = None, limits: Limits | None = None) -> ThreadResult:
+        """Run one thread from a program without an event loop: start, :meth:`run`, stop. Once for each organism."""
+
+        async def run() -> ThreadResult:
+            async with self:
+                return await self.run(message, to=to, limits=limits)
+
+        return anyio.run(run)
+
     async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
         """End a thread and its children now.
 
@@ -365,19 +375,11 @@ class Organism:
         return self.pump.threads()
 
     def thread(self, thread_id: str) -> ThreadView:
-        """Return a look at one open thread.
-
-        Raises:
-            ThreadClosedError: If no such thread is open.
-        """
+        """Return a look at one open thread; raises :class:`ThreadClosedError` if it is none."""
         return self.pump.thread(thread_id)
 
     def thread_budgets(self, thread_id: str) -> tuple[BudgetState, ...]:
-        """Return every account that limits a thread, its own first.
-
-        Raises:
-            UnknownAccountError: If the thread is not open.
-        """
+        """Return every account that limits an open thread, its own first."""
         return self.budgets.budgets(thread_id)
 
     async def events_after(self, after: str, limit: int = 1000) -> list[AnyEvent]:

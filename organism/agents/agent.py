@@ -3,7 +3,7 @@
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar, Union, get_args, get_origin, get_type_hints, runtime_checkable
+from typing import Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints, overload, runtime_checkable
 
 import msgspec
 
@@ -26,6 +26,17 @@ Output = Message | To | Sequence["Message | To"] | None
 Handler = Callable[..., Awaitable[Output] | Output]
 """``handle(message, ctx)``; a plain function runs on a worker thread."""
 
+
+@runtime_checkable
+class HasHandle(Protocol):
+    """An object with a ``handle`` method; its other attributes are the agent's private state."""
+
+    handle: Handler
+
+
+HandlerFunction = TypeVar("HandlerFunction", bound=Callable[..., Any] | type | HasHandle)
+"""What an agent can be made of."""
+
 EVERYONE = "*"
 """In ``peers``: may write to every agent."""
 
@@ -33,13 +44,6 @@ DEFAULT_HANDLER_TIMEOUT_S = 120.0
 
 TIMEOUT_MAX_S = 366 * 86_400.0
 """A year: whatever takes longer does not handle a message."""
-
-
-@runtime_checkable
-class HasHandle(Protocol):
-    """An object with a ``handle`` method; its other attributes are the agent's private state."""
-
-    handle: Handler
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,27 +91,76 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
                 f"not {shown(timeout_s)}"
             )
 
+    def __call__(self, message: Message, ctx: Any) -> Any:
+        """Call the handler as it is, as a unit test does: no thread, no budget, no check of what it returns.
+
+        :func:`organism.testing.handle_message` is the same within an organism.
+        """
+        return self.handler(message, ctx)
+
+    def on(self, *types: type[Message]) -> Callable[[HandlerFunction], HandlerFunction]:
+        """Give messages of some types a function of their own, instead of a ladder of ``isinstance``.
+
+        ``@writer.on(BudgetWarning)`` above ``async def save(message: BudgetWarning, ctx: Context)``. The agent takes
+        these types from then on, and its own handler all others. Before an organism is made of it.
+
+        Raises:
+            ConfigError: If a type is no type of message, or one is async and the other a plain function.
+        """
+        if not types or not all(isinstance(each, type) and issubclass(each, Message) for each in types):
+            raise ConfigError(f"agent {self.name!r}: on() takes types of messages, not {shown(types)}")
+
+        def add(function: HandlerFunction) -> HandlerFunction:
+            handler = handler_of(function)
+            _check_handler(self.name, handler)
+            if is_async(handler) != is_async(self.handler):
+                raise ConfigError(
+                    f"agent {self.name!r}: its handlers are all async or all plain functions; {shown(handler)} differs"
+                )
+            msgspec.structs.force_setattr(self, "handler", _by_type(types, handler, self.handler))
+            own = () if self.accepts == (Message,) else self.accepts
+            msgspec.structs.force_setattr(
+                self, "accepts", tuple(dict.fromkeys((*own, *types))) if own else self.accepts
+            )
+            return function
+
+        return add
+
     def may_write_to(self, recipient: str) -> bool:
         """Whether the recipient is on its list of peers."""
         allowed = self.next if self.peers is None else self.peers
         return recipient in allowed or EVERYONE in allowed or recipient in self.next
 
 
-H = TypeVar("H")
+@overload
+def agent(target: HandlerFunction, /) -> Agent: ...
+
+
+@overload
+def agent(
+    name: str | None = None,
+    *,
+    next: str | Sequence[str] = (),
+    peers: Sequence[str] | None = None,
+    accepts: Sequence[type[Message]] | None = None,
+    gather: Sequence[str] = (),
+    timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S,
+) -> Callable[[HandlerFunction], Agent]: ...
 
 
 def agent(
-    name: str | None = None,
+    name: HandlerFunction | str | None = None,
     *,
     next: str | Sequence[str] = (),  # noqa: A002 - the word of organism.yaml
     peers: Sequence[str] | None = None,
     accepts: Sequence[type[Message]] | None = None,
     gather: Sequence[str] = (),
     timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S,
-) -> Callable[[Callable[..., Awaitable[Output] | Output] | type], Agent]:
-    """Make an agent of a function, or of a class with a ``handle`` method.
+) -> Agent | Callable[[HandlerFunction], Agent]:
+    """Make an agent of a function, of a class with a ``handle`` method, or of an object with one.
 
-    What it accepts is read from the annotation of the handler's first parameter, unless given.
+    Bare as ``@agent``, or with arguments as ``@agent(next="critic")``; ``agent("reader")(Reader(database))`` hands in
+    what a handler depends on. What it accepts is read from the annotation of the handler's first parameter.
 
     Args:
         name: Defaults to the function's or class's own name.
@@ -120,11 +173,13 @@ def agent(
     Raises:
         ConfigError: If the name is not allowed or the handler has no readable annotation.
     """
+    if not (name is None or isinstance(name, str)):
+        return agent()(name)
 
-    def make(target: Callable[..., Awaitable[Output] | Output] | type) -> Agent:
+    def make(target: HandlerFunction) -> Agent:
         handler = handler_of(target)
         return Agent(
-            name=name or target.__name__,
+            name=name or getattr(target, "__name__", None) or type(target).__name__,
             handler=handler,
             accepts=tuple(accepts) if accepts is not None else accepted_by(handler),
             next=(next,) if isinstance(next, str) else tuple(next),
@@ -176,6 +231,18 @@ def _check_handler(name: str, handler: object) -> None:
         raise ConfigError(f"the handler of agent {name!r} must take exactly (message, ctx)") from None
     except ValueError:
         return  # written in C, and says nothing of what it takes
+
+
+def _by_type(types: tuple[type[Message], ...], handler: Handler, otherwise: Handler) -> Handler:
+    """Make one handler of two, by the type of the message."""
+
+    def handle(message: Message, ctx: Any) -> Any:
+        return (handler if isinstance(message, types) else otherwise)(message, ctx)
+
+    async def handle_async(message: Message, ctx: Any) -> Any:
+        return await handle(message, ctx)
+
+    return handle_async if is_async(handler) else handle
 
 
 def is_async(function: object) -> bool:

@@ -1,9 +1,11 @@
 """Model calls of one message, as a handler makes them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeVar, overload
 
 from organism.agents import arguments
+from organism.agents.answer_stream import AnswerStream
 from organism.agents.runtime import Runtime
 from organism.agents.structured import ParsedCompletion, complete_as
 from organism.errors import ConfigError
@@ -91,12 +93,7 @@ class LLM:
             ProviderError: The provider refused or gave no usable answer.
             AnswerError: The answer is not of the type, nor the second one.
         """
-        turns = _turns(prompt)
-        if arguments.text(system, "the system prompt"):
-            turns = (ChatMessage("system", system), *turns)
-        request = CompletionRequest(
-            model="", messages=turns, max_output_tokens=max_output_tokens, temperature=temperature
-        )
+        request = _request(prompt, system, max_output_tokens, temperature)
         _check(model, request, on_text)
         if response_type is None:
             return await self._runtime.complete(model, request, on_text)
@@ -105,6 +102,24 @@ class LLM:
             return await self._runtime.complete(model, each, on_text)
 
         return await complete_as(send, request, response_type)
+
+    def stream(
+        self,
+        prompt: str | Sequence[ChatMessage],
+        *,
+        system: str = "",
+        model: str | None = None,
+        max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
+        temperature: float | None = None,
+    ) -> AnswerStream:
+        """Ask a model and read its answer while it is written: ``async for piece in ctx.llm.stream("...")``.
+
+        Raises:
+            ConfigError: An argument is wrong. While it is read, it raises what :meth:`complete` raises.
+        """
+        request = _request(prompt, system, max_output_tokens, temperature)
+        _check(model, request, None)
+        return AnswerStream(partial(self._runtime.complete, model, request))
 
     async def send(self, model: str | None, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
         """Make a call that is already spelled out; see :meth:`complete`."""
@@ -134,6 +149,18 @@ class LLM:
         if dimensions is not None:
             arguments.whole(dimensions, "dimensions", least=1, most=OUTPUT_TOKENS_MAX)
         return await self._runtime.embed(model, EmbeddingRequest(model="", inputs=tuple(texts), dimensions=dimensions))
+
+
+def _request(prompt: object, system: str, max_output_tokens: int, temperature: float | None) -> CompletionRequest:
+    """Make a request of what a handler has given.
+
+    Raises:
+        ConfigError: If a part of it is of a wrong type.
+    """
+    turns = _turns(prompt)
+    if arguments.text(system, "the system prompt"):
+        turns = (ChatMessage("system", system), *turns)
+    return CompletionRequest(model="", messages=turns, max_output_tokens=max_output_tokens, temperature=temperature)
 
 
 def _turns(prompt: object) -> tuple[ChatMessage, ...]:

@@ -24,7 +24,8 @@ async def strict(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
     Raises:
         ValidationException: If a body or a query does not fit its type as it is written.
     """
-    _check_query(connection, _scalars(handler))
+    # The framework gives each guard a copy of the handler that it makes for this request: no key for a cache.
+    _check_query(connection, _scalars(connection.route_handler))
     field = handler.parsed_data_field
     if field is None or not isinstance(connection, Request):
         return

@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from organism.amounts import UNLIMITED, Amounts, BudgetState, Limits
+from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
 from organism.budget.account_book import AccountBook
+from organism.budget.budget_hold import BudgetHold, worst_case
 from organism.budget.engine import Teller
 from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.policy import Ask, check_correction
@@ -18,7 +19,7 @@ from organism.budget.reserve_queue import WaitingLines
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
-from organism.clock import Clock
+from organism.clock import Clock, SteadyClock, SystemClock
 from organism.errors import LedgerStateError, Shortfall
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
@@ -31,25 +32,33 @@ T = TypeVar("T")
 class ThreadBudgetRegistry:
     """Grants and settles the calls of all threads against their limits.
 
+    An organism has one. A program of another kind may have one of its own: ``budgets.open_thread("job")``, then
+    ``async with budgets.hold("job", tokens=800, usd="0.02") as hold: ...; hold.settle(tokens=650, usd="0.015")``.
+
     Args:
-        plan: All limits.
-        ledger: Where holds and spend are kept.
-        clock: For instants and elapsed time.
+        plan: All limits; those of each thread where there are no others.
+        ledger: Where holds and spend are kept; one of its own, in memory, unless given.
+        clock: For instants and elapsed time; the system's unless given.
         mode: What to do where a limit is reached; takes effect with the next reserve.
         thresholds: Per cent of a limit at which to warn, ascending.
-        wait_s: Seconds a call waits in line for its siblings' holds; may be changed like the mode.
+        wait_s: Seconds a call waits in line for its siblings' holds.
+
+    What takes a thread or an account raises :class:`UnknownAccountError` where it has no open budget.
     """
 
     def __init__(
         self,
-        plan: BudgetPlan,
-        ledger: Ledger,
-        clock: Clock,
+        plan: BudgetPlan | Limits | None = None,
+        ledger: Ledger | None = None,
+        clock: Clock | None = None,
         *,
         mode: Mode = "enforce",
         thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS,
         wait_s: float = 30.0,
     ) -> None:
+        plan = plan if isinstance(plan, BudgetPlan) else BudgetPlan(thread=plan or UNLIMITED)
+        ledger = Ledger() if ledger is None else ledger
+        clock = SteadyClock(SystemClock()) if clock is None else clock
         self._book = AccountBook(plan, ledger, clock, thresholds)
         self._teller = Teller(self._book, ledger, clock, mode)
         self._ledger = ledger
@@ -101,7 +110,6 @@ class ThreadBudgetRegistry:
             Why its parent cannot give a carved child its limit; ``None`` when the budget is open.
 
         Raises:
-            UnknownAccountError: If the parent has no budget.
             ConfigError: If a child's limit is no amount, or one is missing that is to be carved.
             ValueError: If the thread has a budget already.
         """
@@ -143,35 +151,19 @@ class ThreadBudgetRegistry:
         return thread_id in self._book.threads
 
     def budget(self, thread_id: str) -> BudgetState:
-        """Return the thread's own account as it is now.
-
-        Raises:
-            UnknownAccountError: If it has none.
-        """
+        """Return the thread's own account as it is now."""
         return self._book.state(self._book.thread(thread_id).accounts[0])
 
     def budgets(self, thread_id: str) -> tuple[BudgetState, ...]:
-        """Return every account that limits the thread: its own, its ancestors', its agents' and models', the windows'.
-
-        Raises:
-            UnknownAccountError: If the thread has no budget.
-        """
+        """Return every account that limits the thread: its own first, then those it shares in."""
         return tuple(map(self._book.state, self._book.of_thread(thread_id)))
 
     def scopes_of(self, spender: Spender) -> tuple[BudgetState, ...]:
-        """Return every account that a call of this spender would hold on.
-
-        Raises:
-            UnknownAccountError: If the thread has no budget.
-        """
+        """Return every account that a call of this spender would hold on."""
         return tuple(self._book.state(account) for account in self._book.accounts(spender))
 
     def state(self, account: str) -> BudgetState:
-        """Return an account as it is now.
-
-        Raises:
-            UnknownAccountError: If it is not open.
-        """
+        """Return an account as it is now."""
         return self._book.state(account)
 
     def states(self) -> tuple[BudgetState, ...]:
@@ -196,9 +188,6 @@ class ThreadBudgetRegistry:
             account: Whose limits.
             limits: All of its limits from now on.
             configured: Whether the configuration says so, and not an operator.
-
-        Raises:
-            UnknownAccountError: If the account is not open.
         """
         warnings = self._teller.set_limits(account, limits, configured=configured)
         self._lines.serve(account)
@@ -217,9 +206,6 @@ class ThreadBudgetRegistry:
 
         Returns:
             The accounts that were corrected, and the thresholds that this has reached.
-
-        Raises:
-            UnknownAccountError: If the account is not open.
             ConfigError: If spend would fall below zero somewhere, or beyond what 64 bits hold.
         """
         accounts = self._book.corrected_with(account)
@@ -255,7 +241,6 @@ class ThreadBudgetRegistry:
         What a carved child has spent is charged to those above it, so this may reach thresholds of theirs.
 
         Raises:
-            UnknownAccountError: If it has none, because it was never opened or is closed already.
             LedgerStateError: If a call of it is still open.
         """
         budget = self._book.thread(thread_id)
@@ -285,9 +270,6 @@ class ThreadBudgetRegistry:
             ask: The worst case.
             call: What the ledger notes about the call; the granted output cap is filled in.
             until_s: When there is no use in waiting any more, on the event loop's clock; the answer is ``None`` then.
-
-        Raises:
-            UnknownAccountError: If the thread has no budget.
         """
         accounts = self._book.accounts(spender)
         if self.mode != "enforce" or not self._lines:
@@ -303,6 +285,27 @@ class ThreadBudgetRegistry:
             undo=lambda held: self.release(held.hold_id),
         )
 
+    def hold(
+        self, thread_id: str, *, tokens: int = 0, usd: Dollars = 0, agent: str = "", model: str = ""
+    ) -> BudgetHold:
+        """Make a hold for ``async with``: see :class:`~organism.budget.budget_hold.BudgetHold`.
+
+        Args:
+            thread_id: Who pays.
+            tokens: The most it may take.
+            usd: The most it may cost, in dollars.
+            agent: Whose limits count too, if there are any.
+            model: Likewise.
+
+        Raises:
+            ValueError: If that is no amount.
+        """
+        return BudgetHold(
+            Spender(thread_id, agent, model),
+            worst_case(tokens, usd),
+            (self.reserve, self.dispatch, self.settle, self.release),
+        )
+
     def on_room(self, listener: Callable[[Iterable[str]], object] | None) -> None:
         """Tell somebody of accounts to which room has come back, in the same step, or nobody; it must not raise."""
         self._lines.on_room = listener
@@ -314,9 +317,6 @@ class ThreadBudgetRegistry:
             parent: The thread that spawns it.
             open_child: Opens it by :meth:`open_thread` and sets it going, or says who has no room. All in one step: a
                 hold without its thread would be given back by nobody after a crash.
-
-        Raises:
-            UnknownAccountError: If the parent has no budget.
         """
         accounts = self._book.thread(parent).accounts
         answer = await self._lines.in_turn(parent, accounts, open_child, wait_s=self.wait_s)

@@ -4,6 +4,7 @@ from organism.ids import SequentialIds
 from organism.providers.scripted import BilledCall, ScriptedAnswer, ScriptedProvider
 from organism.testing.crashing_journal import CrashingJournal
 from organism.testing.faulty_disk import FaultyDisk
+from organism.testing.handling import Handled, handle_message
 from organism.testing.http_provider import HTTPStep, ScriptedHTTPProvider
 from organism.testing.virtual_time import ManualClock, VirtualClock, run
 
@@ -12,11 +13,13 @@ __all__ = [
     "CrashingJournal",
     "FaultyDisk",
     "HTTPStep",
+    "Handled",
     "ManualClock",
     "ScriptedAnswer",
     "ScriptedHTTPProvider",
     "ScriptedProvider",
     "SequentialIds",
     "VirtualClock",
+    "handle_message",
     "run",
 ]

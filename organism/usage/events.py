@@ -5,11 +5,12 @@ other. Consumers treat two events of the same ``id`` as one.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Literal, get_args
 
 import msgspec
 
-from organism.amounts import Amounts, BudgetState, Dimension, Limits, TokenUsage
+from organism.amounts import NANOUSD_PER_USD, Amounts, BudgetState, Dimension, Limits, TokenUsage
 from organism.errors import Shortfall
 from organism.messages import ThreadOutcome
 from organism.usage.attempts import Operation, Outcome
@@ -75,6 +76,21 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     trace_id: str | None = None
     abandoned: bool = False
     operation: Operation = "chat"
+
+    @property
+    def total_tokens(self) -> int:
+        """All tokens charged."""
+        return self.usage.total
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The cost in dollars, exactly; ``None`` when no price is known."""
+        return None if self.cost_nanousd is None else Decimal(self.cost_nanousd) / NANOUSD_PER_USD
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds from dispatch to resolution."""
+        return self.latency_ns / 1e6
 
 
 class ThresholdCrossed(Event, frozen=True, kw_only=True):
@@ -207,11 +223,9 @@ class ModelDegraded(Event, frozen=True, kw_only=True):
     """A call is made with another model than was asked for, because a limit has been spent to a threshold.
 
     Attributes:
-        call_id: The call.
         model: The model asked for, by its name in the configuration.
         to_model: The model that takes its place.
         account: The scope whose spend has reached the threshold.
-        dimension: The unit.
         threshold: Per cent of the limit.
     """
 
@@ -239,14 +253,7 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
 
 
 class ApprovalDecided(Event, frozen=True, kw_only=True):
-    """A person has answered.
-
-    Attributes:
-        agent: Who had asked.
-        approval_id: What was answered.
-        what: What was to be done.
-        allowed: Whether it may be.
-    """
+    """A person has answered what an agent asked: whether it may be done is ``allowed``."""
 
     agent: str
     approval_id: str
@@ -317,10 +324,8 @@ class Reported(Event, frozen=True, kw_only=True):
     """An agent has told the outcome of a decision of its own, such as a review or a gate.
 
     Attributes:
-        agent: Who decided.
         name: What was decided on, such as ``review``.
         result: How, such as ``passed``.
-        trace_id: The trace it belongs to, if there is one.
     """
 
     agent: str

@@ -1,0 +1,26 @@
+"""What a model may have run before it answers: functions, other agents, and the tools of servers."""
+
+from organism.agents.tools.function_tool import function_tool
+from organism.agents.tools.peer_tool import ask_tool, send_tool
+from organism.agents.tools.tool import (
+    AgentTool,
+    ServedTools,
+    ToolOutput,
+    ToolRules,
+    ToolServer,
+    ToolServerError,
+    ToolSource,
+)
+
+__all__ = [
+    "AgentTool",
+    "ServedTools",
+    "ToolOutput",
+    "ToolRules",
+    "ToolServer",
+    "ToolServerError",
+    "ToolSource",
+    "ask_tool",
+    "function_tool",
+    "send_tool",
+]

@@ -1,0 +1,49 @@
+"""Limits in the units of people."""
+
+import math
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from organism import ConfigError, Limits
+
+
+@pytest.mark.parametrize("usd", ["0.10", 0.1, Decimal("0.1")])
+def test_dollars_are_exact_however_they_are_written(usd: str | float | Decimal) -> None:
+    """Text, decimal and float of the same dollars are the same limit, to the nano-dollar."""
+    assert Limits(usd=usd) == Limits(cost_nanousd=100_000_000)
+
+
+def test_limits_read_as_in_the_file() -> None:
+    """All four units go together, and what is stored is exact and reads back as it was."""
+    limits = Limits(tokens=5000, usd=2, seconds=1.5, calls=3)
+
+    assert limits == Limits(tokens=5000, cost_nanousd=2_000_000_000, elapsed_ns=1_500_000_000, calls=3)
+    assert msgspec.json.decode(msgspec.json.encode(limits), type=Limits) == limits
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"usd": "a lot"},
+        {"usd": "1e3"},
+        {"usd": True},
+        {"usd": math.nan},
+        {"usd": math.inf},
+        {"usd": []},
+        {"usd": -1},
+        {"usd": 1, "cost_nanousd": 1},
+        {"seconds": -1},
+        {"seconds": math.inf},
+        {"seconds": "60"},
+        {"seconds": 1, "elapsed_ns": 1},
+        {"tokens": 1.5},
+        {"calls": True},
+    ],
+)
+def test_what_is_no_limit_is_refused_where_it_is_written(wrong: dict[str, Any]) -> None:
+    """A limit that was written wrongly is money that was not meant."""
+    with pytest.raises(ConfigError, match="limit"):
+        Limits(**wrong)

@@ -1,0 +1,1 @@
+"""From the checked file to the objects an organism is made of."""

@@ -7,8 +7,8 @@ from organism.agents.llm_agent import LLMAgent, LLMSettings, TextListener, recip
 from organism.agents.loading import load, load_message_type, make_importable
 from organism.agents.tools.tool import ToolServer, ToolSource
 from organism.config.build.tools import build_tools
-from organism.config.reuse import Kept, kept_agent
 from organism.config.load import LoadedConfig, listed
+from organism.config.reuse import Kept, kept_agent
 from organism.config.schema.agents import AgentSection, LLMAgentSection, PythonAgentSection
 from organism.errors import ConfigError
 from organism.messages import Gathered, Message, MessageRegistry, Text

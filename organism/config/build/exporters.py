@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from organism.config.load import LoadedConfig
-from organism.config.schema.exporters import JsonLinesExporterSection, WebhookExporterSection
+from organism.billing.billing_formats import SHAPES
 from organism.billing.delivery import Export
 from organism.billing.jsonl import JsonLines
-from organism.billing.billing_formats import SHAPES
 from organism.billing.signatures import keys_of
 from organism.billing.webhook import Webhook, as_cloudevents
+from organism.config.load import LoadedConfig
+from organism.config.schema.exporters import JsonLinesExporterSection, WebhookExporterSection
 from organism.usage.events import STORED
 
 _KINDS = {str(kind.__struct_config__.tag) for kind in STORED}

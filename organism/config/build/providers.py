@@ -5,7 +5,6 @@ from pathlib import Path
 
 from organism.config.load import LoadedConfig
 from organism.config.provider_connections import connection_of, is_vendors_own
-from organism.config.schema.root import Config
 from organism.config.schema.llm import (
     AnthropicProviderSection,
     LocalProviderSection,
@@ -14,6 +13,7 @@ from organism.config.schema.llm import (
     ScriptedProviderSection,
     ServerSection,
 )
+from organism.config.schema.root import Config
 from organism.credentials import header_secret
 from organism.errors import ConfigError
 from organism.formats.media.attachments import AttachmentBounds

@@ -5,17 +5,17 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from organism.config.schema.root import Config
 from organism.config.schema.llm import LocalProviderSection, ModelSection, PriceSection, ProviderSection
+from organism.config.schema.root import Config
 from organism.pricing.book import Override
 from organism.pricing.rates import Rates
 from organism.pricing.written import WrittenPrice, override_of, rates_of
-from organism.router.limits.backoff import Backoff
 from organism.router.call import RouterSettings
+from organism.router.limits.backoff import Backoff
 from organism.router.limits.circuit import CircuitSettings
-from organism.router.planning.plan import Degrade, ModelPlan, model_plan
 from organism.router.limits.provider_settings import ProviderSettings, Timeouts
 from organism.router.limits.rate_limit import RateLimits
+from organism.router.planning.plan import Degrade, ModelPlan, model_plan
 
 
 def router_settings(config: Config) -> RouterSettings:

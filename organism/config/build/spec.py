@@ -10,13 +10,13 @@ from organism.config.build.agents import build_agents, response_types
 from organism.config.build.providers import Progress, build_provider, provider_kinds
 from organism.config.build.router import model_plans, otherwise, overrides, router_settings
 from organism.config.build.tools import build_tool_servers
-from organism.config.reuse import Kept, kept_provider
 from organism.config.load import LoadedConfig, time_zone
-from organism.config.schema.root import Config
+from organism.config.reuse import Kept, kept_provider
 from organism.config.schema.limits import LimitsSection, ScopedLimitsSection, ThreadLimitsSection
+from organism.config.schema.root import Config
 from organism.control.organism_spec import Parts
-from organism.telemetry.logs import LogSettings
 from organism.pump.bounds import Bounds
+from organism.telemetry.logs import LogSettings
 
 
 def build(

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from organism.agents.tools.function_tool import function_tool
 from organism.agents.loading import load
+from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.peer_tool import ASK_TIMEOUT_S, ask_tool, message_for, send_tool
 from organism.agents.tools.tool import DEFAULT_TIMEOUT_S, ServedTools, ToolRules, ToolServer, ToolSource
-from organism.config.reuse import Kept, kept_server
 from organism.config.load import LoadedConfig
+from organism.config.reuse import Kept, kept_server
 from organism.config.schema.agents import (
     AskToolSection,
     FunctionToolSection,

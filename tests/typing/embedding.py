@@ -1,6 +1,19 @@
 """What users write, as type checkers see it: read by mypy --strict and by pyright, and never run."""
 
-from organism import BudgetWarning, Context, Limits, Organism, Text, ThreadResult, agent
+from decimal import Decimal
+
+from organism import (
+    BudgetWarning,
+    Context,
+    Limits,
+    Organism,
+    Text,
+    ThreadBudgetRegistry,
+    ThreadResult,
+    TokenUsage,
+    UsageEvent,
+    agent,
+)
 
 
 @agent(next="writer")
@@ -9,12 +22,42 @@ async def planner(message: Text, ctx: Context) -> Text:
     return Text(answer.text)
 
 
-@agent()
-def writer(message: Text | BudgetWarning, ctx: Context) -> Text | None:
-    return None if isinstance(message, BudgetWarning) else message
+@agent
+def writer(message: Text, ctx: Context) -> Text:
+    return message
+
+
+@writer.on(BudgetWarning)
+def be_short(message: BudgetWarning, ctx: Context) -> None:
+    ctx.state["short"] = message.threshold
+
+
+@agent
+async def reader(message: Text, ctx: Context) -> Text:
+    pieces: list[str] = [piece async for piece in ctx.llm.stream(message.text)]
+    return Text("".join(pieces))
 
 
 async def run() -> str:
     async with Organism([planner, writer], limits=Limits(tokens=500)) as organism:
         result: ThreadResult = await organism.run("Write about tides")
         return result.text
+
+
+def run_in_a_script() -> str:
+    return Organism([writer], limits=Limits(tokens=500, usd="0.10", seconds=60, calls=3)).run_sync("go").text
+
+
+async def hold() -> Decimal:
+    budgets = ThreadBudgetRegistry(Limits(usd=5))
+    budgets.open_thread("job")
+    async with budgets.hold("job", tokens=800, usd="0.02") as held:
+        held.settle(TokenUsage(input=500, output=150), usd="0.015")
+    return budgets.budget("job").spent.usd
+
+
+async def follow(organism: Organism) -> None:
+    organism.usage.subscribe(lambda event: print(event.id), UsageEvent)
+    async for event in organism.usage.subscribe(UsageEvent):
+        if isinstance(event, UsageEvent):
+            print(event.total_tokens, event.cost_usd, event.latency_ms)

@@ -14,7 +14,7 @@ _SPARSE = 400
 """Bytes to an entry in a table: a dictionary that is well filled takes 40 to 100."""
 
 
-def remove(table: dict[K, V], key: K) -> V:
+def pop_and_shrink(table: dict[K, V], key: K) -> V:
     """Take an entry out of a table and return it.
 
     Python's dictionaries keep the size they once had until as much again has been put in. Here one that has become

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from organism.tables import DigestSet, remove
+from organism.tables import DigestSet, pop_and_shrink
 
 
 def test_a_table_that_empties_gives_its_memory_back_and_keeps_what_is_left_in_order() -> None:
@@ -12,7 +12,7 @@ def test_a_table_that_empties_gives_its_memory_back_and_keeps_what_is_left_in_or
     table = {number: str(number) for number in range(100_000)}
     full = sys.getsizeof(table)
     for number in range(99_990):
-        assert remove(table, number) == str(number)
+        assert pop_and_shrink(table, number) == str(number)
     assert list(table.items()) == [(number, str(number)) for number in range(99_990, 100_000)]
     assert sys.getsizeof(table) < full / 100
 
@@ -20,9 +20,9 @@ def test_a_table_that_empties_gives_its_memory_back_and_keeps_what_is_left_in_or
 def test_what_is_not_there_cannot_be_removed() -> None:
     """Removing an entry twice is an error, and changes nothing."""
     table = {"a": 1, "b": 2}
-    remove(table, "a")
+    pop_and_shrink(table, "a")
     with pytest.raises(KeyError):
-        remove(table, "a")
+        pop_and_shrink(table, "a")
     assert table == {"b": 2}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from organism.amounts import BudgetState, Dimension, Limits
 from organism.budget.holds import Spender
-from organism.budget.policy import Room
+from organism.budget.policy import Headroom
 from organism.budget.scopes import (
     BudgetPlan,
     is_over,
@@ -117,7 +117,7 @@ class AccountBook:
             accounts.append(account)
         return tuple(accounts)
 
-    def rooms(self, accounts: tuple[str, ...], *, whole: str | None = None) -> list[Room]:
+    def headrooms(self, accounts: tuple[str, ...], *, whole: str | None = None) -> list[Headroom]:
         """Return what each account has.
 
         Args:
@@ -127,15 +127,15 @@ class AccountBook:
         Raises:
             UnknownAccountError: If one of them is not open.
         """
-        rooms = []
+        headrooms = []
         for account in accounts:
             balance = self._ledger.balance(account)
             limits = balance.limits
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
             kept_percent = self.plan.wrap_up_percent if account != whole and keeps_a_slice(account) else 0
-            rooms.append(Room(account, limits, balance.spent, balance.held, elapsed_ns, kept_percent))
-        return rooms
+            headrooms.append(Headroom(account, limits, balance.spent, balance.held, elapsed_ns, kept_percent))
+        return headrooms
 
     def entitled(self, spender: Spender) -> str | None:
         """Return the account whose slice for a last call this spender may take: its thread's, if it has been warned.

@@ -18,7 +18,7 @@ from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
 
 
-class Teller:
+class BudgetEngine:
     """Admits and charges calls on the accounts that it is told.
 
     Args:
@@ -71,11 +71,11 @@ class Teller:
         """Ask the policy; an agent that has been given the final warning may take the slice kept for a last call."""
         if self.mode == "off":
             return everything(ask), ""
-        verdict = decide(self._book.rooms(accounts), ask)
+        verdict = decide(self._book.headrooms(accounts), ask)
         if isinstance(verdict, Grant) and verdict.output_cap == ask.output_cap:
             return verdict, ""
         if (own := self._book.entitled(spender)) is not None:
-            last = decide(self._book.rooms(accounts, whole=own), ask)
+            last = decide(self._book.headrooms(accounts, whole=own), ask)
             if isinstance(last, Grant) and (isinstance(verdict, Shortfall) or last.output_cap > verdict.output_cap):
                 return last, own
         return verdict, ""
@@ -91,7 +91,7 @@ class Teller:
         own = thread_of(shortfall.account) == spender.thread_id
         if self.mode != "enforce" or not own or not shortfall.kept or shortfall.held:
             return ()
-        if isinstance(decide(self._book.rooms(accounts, whole=shortfall.account), ask), Shortfall):
+        if isinstance(decide(self._book.headrooms(accounts, whole=shortfall.account), ask), Shortfall):
             return ()
         return self._book.fire_final(shortfall, spender.agent)
 
@@ -147,7 +147,7 @@ class Teller:
         Raises:
             ConfigError: If an ancestor limits what the child does not.
         """
-        wanted = carve(self._book.rooms(accounts), limits)
+        wanted = carve(self._book.headrooms(accounts), limits)
         if isinstance(wanted, Shortfall):
             if self.mode == "enforce":
                 return wanted

@@ -45,7 +45,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         return Amounts(self.input_tokens + output_tokens, cost_nanousd, 1)
 
 
-class Room(msgspec.Struct, frozen=True, gc=False):
+class Headroom(msgspec.Struct, frozen=True, gc=False):
     """What one scope has: the input of the decision.
 
     Attributes:
@@ -78,7 +78,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     time_left_ns: int | None = None
 
 
-def decide(rooms: Iterable[Room], ask: Ask) -> Grant | Shortfall:
+def decide(headrooms: Iterable[Headroom], ask: Ask) -> Grant | Shortfall:
     """Grant the longest answer that fits every scope, or name the scope that leaves the least.
 
     Of several scopes that refuse, the one that allows the shortest answer is named; of equals, the first given, and
@@ -87,14 +87,14 @@ def decide(rooms: Iterable[Room], ask: Ask) -> Grant | Shortfall:
     cap = ask.output_cap
     tightest: Shortfall | None = None
     time_left_ns: int | None = None
-    for room in rooms:
-        allowed, dimension = _longest_output(room, ask, cap)
+    for scope in headrooms:
+        allowed, dimension = _longest_output(scope, ask, cap)
         if dimension is not None:
             cap, floor = allowed, min(ask.output_min, ask.output_cap)
             if cap < floor:
-                tightest = _shortfall(room, dimension, ask.amounts(floor))
-        if (until_ns := room.limits.elapsed_ns) is not None:
-            left_ns = until_ns - room.elapsed_ns
+                tightest = _shortfall(scope, dimension, ask.amounts(floor))
+        if (until_ns := scope.limits.elapsed_ns) is not None:
+            left_ns = until_ns - scope.elapsed_ns
             time_left_ns = left_ns if time_left_ns is None else min(time_left_ns, left_ns)
     if tightest is not None:
         return tightest
@@ -106,27 +106,27 @@ def everything(ask: Ask) -> Grant:
     return Grant(ask.output_cap, ask.amounts(ask.output_cap))
 
 
-def carve(rooms: Iterable[Room], limits: Limits) -> Amounts | Shortfall:
+def carve(headrooms: Iterable[Headroom], limits: Limits) -> Amounts | Shortfall:
     """Return what a carved child takes from its ancestors: its whole limits, or the scope that cannot give them.
 
     Raises:
         ConfigError: If an ancestor limits what the child does not, so that there is no amount to take.
     """
-    for room in rooms:
+    for scope in headrooms:
         for dimension in ADDITIVE:
-            limit = limit_of(room.limits, dimension)
+            limit = limit_of(scope.limits, dimension)
             if limit is None:
                 continue
             needed = limit_of(limits, dimension)
             if needed is None:
                 raise ConfigError(
-                    f"{room.account} limits {dimension}, so a carved child of it needs its own limit of {dimension}; "
+                    f"{scope.account} limits {dimension}, so a carved child of it needs its own limit of {dimension}; "
                     "give it one, or spawn it with budget='shared'"
                 )
-            spent, held = amount_of(room.spent, 0, dimension), amount_of(room.held, 0, dimension)
-            kept = amount_of(room.kept, 0, dimension)
+            spent, held = amount_of(scope.spent, 0, dimension), amount_of(scope.held, 0, dimension)
+            kept = amount_of(scope.kept, 0, dimension)
             if spent + held + kept + needed > limit:
-                return Shortfall(room.account, dimension, limit, spent, held, needed, kept)
+                return Shortfall(scope.account, dimension, limit, spent, held, needed, kept)
     return whole(limits)
 
 
@@ -150,41 +150,41 @@ def check_correction(account: str, spent: Amounts, by: Amounts) -> None:
             raise ConfigError(f"{account} would have spent more than 64 bits hold", path=unit)
 
 
-def _longest_output(room: Room, ask: Ask, cap: int) -> tuple[int, Dimension | None]:
+def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension | None]:
     """Return how many output tokens a scope leaves of a cap, and the unit that leaves the least; ``None``: all of them.
 
     Negative when not even the input fits. Plain numbers instead of :class:`Amounts`, since it is asked for every scope
     of every call: 0.5 µs instead of 1.2.
     """
-    limits, spent, held = room.limits, room.spent, room.held
+    limits, spent, held = scope.limits, scope.spent, scope.held
     tightest: Dimension | None = None
     if limits.tokens is not None:
-        kept = limits.tokens * room.kept_percent // 100
+        kept = limits.tokens * scope.kept_percent // 100
         left = limits.tokens - kept - spent.tokens - held.tokens - ask.input_tokens
         if left < cap:
             cap, tightest = left, "tokens"
     if limits.cost_nanousd is not None:
-        kept = limits.cost_nanousd * room.kept_percent // 100
+        kept = limits.cost_nanousd * scope.kept_percent // 100
         left = (limits.cost_nanousd - kept - spent.cost_nanousd - held.cost_nanousd - ask.request_cost) * _PER_MTOK
         left -= ask.input_tokens * ask.input_rate
         allowed = -1 if left < 0 else left // ask.output_rate if ask.output_rate else cap
         if allowed < cap:
             cap, tightest = allowed, "usd"
-    if limits.elapsed_ns is not None and room.elapsed_ns >= limits.elapsed_ns and cap > -1:
+    if limits.elapsed_ns is not None and scope.elapsed_ns >= limits.elapsed_ns and cap > -1:
         cap, tightest = -1, "seconds"
     if limits.calls is not None and spent.calls + held.calls >= limits.calls and cap > -1:
         cap, tightest = -1, "calls"
     return cap, tightest
 
 
-def _shortfall(room: Room, dimension: Dimension, needed: Amounts) -> Shortfall:
-    limit = limit_of(room.limits, dimension)
+def _shortfall(scope: Headroom, dimension: Dimension, needed: Amounts) -> Shortfall:
+    limit = limit_of(scope.limits, dimension)
     return Shortfall(
-        account=room.account,
+        account=scope.account,
         dimension=dimension,
         limit=0 if limit is None else limit,
-        spent=amount_of(room.spent, room.elapsed_ns, dimension),
-        held=amount_of(room.held, 0, dimension),
+        spent=amount_of(scope.spent, scope.elapsed_ns, dimension),
+        held=amount_of(scope.held, 0, dimension),
         needed=amount_of(needed, 1, dimension),
-        kept=amount_of(room.kept, 0, dimension),
+        kept=amount_of(scope.kept, 0, dimension),
     )

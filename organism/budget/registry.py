@@ -11,11 +11,11 @@ from typing import TypeVar
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
 from organism.budget.account_book import AccountBook
 from organism.budget.budget_hold import BudgetHold, worst_case
-from organism.budget.engine import Teller
+from organism.budget.engine import BudgetEngine
 from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.policy import Ask, check_correction
 from organism.budget.requests import grant_limits
-from organism.budget.reserve_queue import WaitingLines
+from organism.budget.reserve_queue import ReserveQueue
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
@@ -24,7 +24,7 @@ from organism.errors import LedgerStateError, Shortfall
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
-from organism.tables import remove
+from organism.tables import pop_and_shrink
 
 T = TypeVar("T")
 
@@ -60,20 +60,20 @@ class ThreadBudgetRegistry:
         ledger = Ledger() if ledger is None else ledger
         clock = SteadyClock(SystemClock()) if clock is None else clock
         self._book = AccountBook(plan, ledger, clock, thresholds)
-        self._teller = Teller(self._book, ledger, clock, mode)
+        self._engine = BudgetEngine(self._book, ledger, clock, mode)
         self._ledger = ledger
         self._clock = clock
         self.wait_s = wait_s
-        self._lines = WaitingLines(self.has_budget)
+        self._queue = ReserveQueue(self.has_budget)
 
     @property
     def mode(self) -> Mode:
         """What is done where a limit is reached; setting it takes effect with the next reserve."""
-        return self._teller.mode
+        return self._engine.mode
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
-        self._teller.mode = mode
+        self._engine.mode = mode
 
     @property
     def plan(self) -> BudgetPlan:
@@ -124,7 +124,7 @@ class ThreadBudgetRegistry:
             above = self._book.thread(parent)
             most = self._book.seconds_left(above) if child_budget == "carved" else UNLIMITED
             limits = grant_limits(limits, most, may_raise=False)
-            carved = self._teller.carve(above.accounts, limits) if child_budget == "carved" else None
+            carved = self._engine.carve(above.accounts, limits) if child_budget == "carved" else None
             if isinstance(carved, Shortfall):
                 return carved
             chain = (own,) if carved is not None else (own, *above.accounts)
@@ -189,8 +189,8 @@ class ThreadBudgetRegistry:
             limits: All of its limits from now on.
             configured: Whether the configuration says so, and not an operator.
         """
-        warnings = self._teller.set_limits(account, limits, configured=configured)
-        self._lines.serve(account)
+        warnings = self._engine.set_limits(account, limits, configured=configured)
+        self._queue.serve(account)
         return warnings
 
     def adjust(self, account: str, amounts: Amounts, reason: str) -> tuple[tuple[str, ...], tuple[BudgetWarning, ...]]:
@@ -212,8 +212,8 @@ class ThreadBudgetRegistry:
         for name in accounts:
             check_correction(name, self._ledger.balance(name).spent, amounts)
         self._ledger.adjust(accounts, amounts, reason, self._clock.now_ns())
-        warnings = tuple(warning for name in accounts for warning in self._teller.fire_reached(name))
-        self._lines.serve(*accounts)
+        warnings = tuple(warning for name in accounts for warning in self._engine.fire_reached(name))
+        self._queue.serve(*accounts)
         return accounts, warnings
 
     def departed(self) -> dict[str, Limits]:
@@ -225,11 +225,11 @@ class ThreadBudgetRegistry:
 
         For when another rule holds than before: other thresholds, another mode, another configuration at a start.
         """
-        return tuple(warning for account in self._book.present() for warning in self._teller.fire_reached(account))
+        return tuple(warning for account in self._book.present() for warning in self._engine.fire_reached(account))
 
     def fire_elapsed(self, spender: Spender) -> tuple[BudgetWarning, ...]:
         """Note the thresholds of limits in seconds that time alone has reached before a call, and return them."""
-        return self._teller.fire_elapsed(spender)
+        return self._engine.fire_elapsed(spender)
 
     def threads_on(self, account: str) -> tuple[str, ...]:
         """Return the threads whose calls count on an account, the oldest first."""
@@ -247,7 +247,7 @@ class ThreadBudgetRegistry:
         now_ns = self._clock.now_ns()
         final = self._book.state(budget.accounts[0])
         self._ledger.close(budget.accounts[0], now_ns)
-        remove(self._book.threads, thread_id)
+        pop_and_shrink(self._book.threads, thread_id)
         if budget.parent is None:
             for account in budget.scoped:
                 if account.endswith(f"@{budget.accounts[0]}"):
@@ -272,14 +272,14 @@ class ThreadBudgetRegistry:
             until_s: When there is no use in waiting any more, on the event loop's clock; the answer is ``None`` then.
         """
         accounts = self._book.accounts(spender)
-        if self.mode != "enforce" or not self._lines:
-            answer = self._teller.admit(spender, ask, call, accounts)
+        if self.mode != "enforce" or not self._queue:
+            answer = self._engine.admit(spender, ask, call, accounts)
             if isinstance(answer, HeldCall) or not answer.held:
                 return answer
-        return await self._lines.in_turn(
+        return await self._queue.in_turn(
             spender.thread_id,
             accounts,
-            lambda: self._teller.admit(spender, ask, call, self._book.accounts(spender)),
+            lambda: self._engine.admit(spender, ask, call, self._book.accounts(spender)),
             wait_s=self.wait_s,
             until_s=until_s,
             undo=lambda held: self.release(held.hold_id),
@@ -306,9 +306,9 @@ class ThreadBudgetRegistry:
             (self.reserve, self.dispatch, self.settle, self.release),
         )
 
-    def on_room(self, listener: Callable[[Iterable[str]], object] | None) -> None:
+    def on_headroom(self, listener: Callable[[Iterable[str]], object] | None) -> None:
         """Tell somebody of accounts to which room has come back, in the same step, or nobody; it must not raise."""
-        self._lines.on_room = listener
+        self._queue.on_headroom = listener
 
     async def carve_in_turn(self, parent: str, open_child: Callable[[], T | Shortfall]) -> T | Shortfall:
         """Open a child thread; where others hold what is to be carved out for it, wait in line with their calls.
@@ -319,19 +319,19 @@ class ThreadBudgetRegistry:
                 hold without its thread would be given back by nobody after a crash.
         """
         accounts = self._book.thread(parent).accounts
-        answer = await self._lines.in_turn(parent, accounts, open_child, wait_s=self.wait_s)
+        answer = await self._queue.in_turn(parent, accounts, open_child, wait_s=self.wait_s)
         return open_child() if answer is None else answer
 
     def serve_lines(self) -> None:
         """Look again at all that waits in line: a window that refused may be over."""
-        self._lines.serve(*self._lines.accounts)
+        self._queue.serve(*self._queue.accounts)
 
     def reserve_now(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
         accounts = self._book.accounts(spender)
-        if self.mode == "enforce" and (self._lines.first_line(accounts) or self._book.entitled(spender)):
+        if self.mode == "enforce" and (self._queue.first_queue(accounts) or self._book.entitled(spender)):
             return None
-        answer = self._teller.admit(spender, ask, call, accounts)
+        answer = self._engine.admit(spender, ask, call, accounts)
         return answer if isinstance(answer, HeldCall) else None
 
     def dispatch(self, hold_id: str) -> None:
@@ -341,9 +341,9 @@ class ThreadBudgetRegistry:
     def last_warning(self, spender: Spender, ask: Ask, shortfall: Shortfall) -> tuple[BudgetWarning, ...]:
         """Return the final warning, after those below it, if only what is kept for a last call refuses a call.
 
-        See :meth:`Teller.last_warning`.
+        See :meth:`BudgetEngine.last_warning`.
         """
-        return self._teller.last_warning(spender, ask, shortfall, self._book.accounts(spender))
+        return self._engine.last_warning(spender, ask, shortfall, self._book.accounts(spender))
 
     def settle(self, held: HeldCall, actual: Amounts, cost: Cost, agent: str = "") -> Settlement:
         """Charge a call's real cost to all its scopes, report thresholds it crossed, and serve the line.
@@ -357,8 +357,8 @@ class ThreadBudgetRegistry:
         Raises:
             LedgerStateError: If the hold is resolved already.
         """
-        overrun, warnings = self._teller.charge(held.hold_id, held.accounts, actual, cost, agent)
-        self._lines.serve(*held.accounts)
+        overrun, warnings = self._engine.charge(held.hold_id, held.accounts, actual, cost, agent)
+        self._queue.serve(*held.accounts)
         return Settlement(overrun, warnings, tuple(map(self._book.state, held.accounts)))
 
     def release(self, hold_id: str) -> tuple[BudgetState, ...]:
@@ -368,7 +368,7 @@ class ThreadBudgetRegistry:
             LedgerStateError: If the hold is resolved already.
         """
         hold = self._ledger.release(hold_id, self._clock.now_ns())
-        self._lines.serve(*hold.accounts)
+        self._queue.serve(*hold.accounts)
         return tuple(map(self._book.state, hold.accounts))
 
     def first_report(self, shortfall: Shortfall, thread_id: str) -> bool:
@@ -386,7 +386,7 @@ class ThreadBudgetRegistry:
 
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
-        return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._lines))
+        return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._queue))
 
     def _return_carve(self, hold_id: str, final: BudgetState) -> tuple[BudgetWarning, ...]:
         """Charge a carved child's spend to its ancestors and give them the rest of its limit back."""
@@ -394,6 +394,6 @@ class ThreadBudgetRegistry:
         if hold is None:
             raise LedgerStateError(hold_id, "return", "not open")
         cost = Cost("carved", priced=not final.unpriced_calls)
-        _, warnings = self._teller.charge(hold_id, hold.accounts, final.spent, cost)
-        self._lines.serve(*hold.accounts)
+        _, warnings = self._engine.charge(hold_id, hold.accounts, final.spent, cost)
+        self._queue.serve(*hold.accounts)
         return warnings

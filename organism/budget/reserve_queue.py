@@ -46,7 +46,7 @@ class Waiter(Generic[T]):
             return None
 
 
-class WaitingLines:
+class ReserveQueue:
     """The lines of all accounts. A waiter stands in one line at a time and keeps its place by its ticket.
 
     Args:
@@ -58,7 +58,7 @@ class WaitingLines:
     """
 
     def __init__(self, is_open: Callable[[str], bool]) -> None:
-        self.on_room: Callable[[Iterable[str]], object] | None = None
+        self.on_headroom: Callable[[Iterable[str]], object] | None = None
         self._is_open = is_open
         self._lines: dict[str, deque[Waiter[Any]]] = {}
         self._tickets = 0
@@ -74,7 +74,7 @@ class WaitingLines:
         """The accounts at which somebody waits."""
         return tuple(self._lines)
 
-    def first_line(self, accounts: Iterable[str]) -> str | None:
+    def first_queue(self, accounts: Iterable[str]) -> str | None:
         """Return the first of these accounts at which somebody waits."""
         if not self._lines:
             return None
@@ -100,7 +100,7 @@ class WaitingLines:
             until_s: When there is no use in it any more, on the event loop's clock; the answer is ``None`` then.
             undo: Gives back what was taken in the same instant in which whoever waited was cancelled.
         """
-        account = self.first_line(accounts)
+        account = self.first_queue(accounts)
         if account is None:
             answer = attempt()
             if not isinstance(answer, Shortfall) or not answer.held:
@@ -142,8 +142,8 @@ class WaitingLines:
                 self._leave(waiter)
                 waiter.answer = answer
                 waiter.answered.set()
-        if self.on_room is not None:
-            self.on_room(accounts)
+        if self.on_headroom is not None:
+            self.on_headroom(accounts)
 
     def _move(self, waiter: Waiter[Any], account: str) -> None:
         """Stand at another account, behind those who came earlier and before those who came later."""

@@ -23,7 +23,7 @@ from organism.daemon.state_folder import owned, state_folder
 from organism.errors import ConfigError
 from organism.journal import Pieces, StoredEntry
 from organism.ledger.entries import decode_entry
-from organism.ledger.explain import HoldStory, Story, explain
+from organism.ledger.explain import BudgetTrace, HoldTrace, explain
 from organism.ledger.verify import Anchor, verify
 from organism.stores.batch import chain_hash
 from organism.stores.head import Head
@@ -114,7 +114,7 @@ def explain_budget(thread_id: str, file: Path, state: Path | None, *, as_json: b
         RefusedError: If the daemon's ledger does not.
     """
     try:
-        story = Client.of(file, state).ask(Story, f"/v1/budgets/{quote(thread_id, safe='')}/story")
+        story = Client.of(file, state).ask(BudgetTrace, f"/v1/budgets/{quote(thread_id, safe='')}/story")
     except UnreachableError:
         with kept_entries(state_folder(file, state)) as entries:
             story = explain((decode_entry(stored.body.encode()) for stored in entries), thread_id)
@@ -127,7 +127,7 @@ def explain_budget(thread_id: str, file: Path, state: Path | None, *, as_json: b
     return exits.OK
 
 
-def print_story(console: Terminal, story: Story) -> None:
+def print_story(console: Terminal, story: BudgetTrace) -> None:
     """Show the story of a thread's budget."""
     words = ("agent", "call", "state", "held", "charged", "price")
     table = Table("entry", *words, left=words)
@@ -141,7 +141,7 @@ def print_story(console: Terminal, story: Story) -> None:
     console.say("charged {}; held {}", _amounts(story.charged), _amounts(story.open_held))
 
 
-def _hold_row(hold: HoldStory) -> tuple[str, ...]:
+def _hold_row(hold: HoldTrace) -> tuple[str, ...]:
     call = hold.call
     if call is None:
         return (str(hold.seq), "", "a child's limits", hold.state, _amounts(hold.held), _amounts(hold.charged), "")

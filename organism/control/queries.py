@@ -29,7 +29,7 @@ from organism.control.views import (
 from organism.errors import ThreadClosedError, UnknownAccountError
 from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
-from organism.ledger.explain import Story, explain
+from organism.ledger.explain import BudgetTrace, explain
 from organism.messages import as_text, type_name
 from organism.own_threads import OwnThreads
 from organism.text.redaction import headline
@@ -61,7 +61,7 @@ class Looking:
         self._started_ns = rooms.clock.now_ns()
         rooms.usage.on_event(self.breakdown.on_event, UsageEvent)
 
-    async def story(self, name: str) -> Story:
+    async def story(self, name: str) -> BudgetTrace:
         """Tell where a thread's budget has gone, from the ledger's entries.
 
         Raises:

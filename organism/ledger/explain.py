@@ -23,7 +23,7 @@ from organism.ledger.entries import (
 from organism.pricing.rates import Rates
 
 
-class HoldStory(msgspec.Struct, kw_only=True):
+class HoldTrace(msgspec.Struct, kw_only=True):
     """One hold from its reserve to its end.
 
     Attributes:
@@ -64,7 +64,7 @@ class Note(msgspec.Struct, frozen=True):
     shortfall: Shortfall | None = None
 
 
-class Story(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetTrace(msgspec.Struct, frozen=True, kw_only=True):
     """What the ledger tells of a thread.
 
     Attributes:
@@ -76,21 +76,21 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     thread_id: str
-    holds: tuple[HoldStory, ...]
+    holds: tuple[HoldTrace, ...]
     notes: tuple[Note, ...]
     charged: Amounts
     open_held: Amounts
 
 
-def explain(entries: Iterable[AnyEntry], thread_id: str) -> Story:
+def explain(entries: Iterable[AnyEntry], thread_id: str) -> BudgetTrace:
     """Tell the story of a thread's budget from the ledger's entries in order."""
     own = f"thread:{thread_id}"
-    holds: dict[str, HoldStory] = {}
+    holds: dict[str, HoldTrace] = {}
     notes: list[Note] = []
     for entry in entries:
         match entry:
             case Reserved(accounts=accounts, call=call) if own in accounts or (call and call.thread_id == thread_id):
-                holds[entry.hold_id] = HoldStory(
+                holds[entry.hold_id] = HoldTrace(
                     seq=entry.seq, time_ns=entry.time_ns, accounts=accounts, held=entry.amounts, call=call
                 )
             case Dispatched() | Overran() | Settled() | Released() if entry.hold_id in holds:
@@ -103,12 +103,12 @@ def explain(entries: Iterable[AnyEntry], thread_id: str) -> Story:
         charged += story.charged
         if story.state in ("held", "dispatched"):
             open_held += story.held
-    return Story(
+    return BudgetTrace(
         thread_id=thread_id, holds=tuple(holds.values()), notes=tuple(notes), charged=charged, open_held=open_held
     )
 
 
-def _go_on(story: HoldStory, entry: Dispatched | Overran | Settled | Released) -> None:
+def _go_on(story: HoldTrace, entry: Dispatched | Overran | Settled | Released) -> None:
     match entry:
         case Dispatched():
             story.state = "dispatched"

@@ -24,10 +24,10 @@ from organism.ledger.entries import (
     ShortfallReported,
     ThresholdFired,
 )
-from organism.tables import remove
+from organism.tables import pop_and_shrink
 
 
-class Books:
+class LedgerState:
     """Balances and open holds, as the entries so far have made them.
 
     Attributes:
@@ -51,16 +51,16 @@ class Books:
         FOLDS[type(entry)](self, entry)
 
 
-def _opened(books: Books, entry: AccountOpened) -> None:
-    books.balances[entry.account] = Balance(entry.account, entry.limits, entry.limits)
+def _opened(state: LedgerState, entry: AccountOpened) -> None:
+    state.balances[entry.account] = Balance(entry.account, entry.limits, entry.limits)
 
 
-def _closed(books: Books, entry: AccountClosed) -> None:
-    remove(books.balances, entry.account)
+def _closed(state: LedgerState, entry: AccountClosed) -> None:
+    pop_and_shrink(state.balances, entry.account)
 
 
-def _limits_set(books: Books, entry: LimitsSet) -> None:
-    balance = books.balances[entry.account]
+def _limits_set(state: LedgerState, entry: LimitsSet) -> None:
+    balance = state.balances[entry.account]
     balance.limits, balance.revision, balance.fired = entry.limits, entry.revision, frozenset(entry.carried)
     if entry.configured:
         balance.configured = entry.limits
@@ -68,74 +68,74 @@ def _limits_set(books: Books, entry: LimitsSet) -> None:
     balance.final_reserve_hold = ""
 
 
-def _reserved(books: Books, entry: Reserved) -> None:
+def _reserved(state: LedgerState, entry: Reserved) -> None:
     amounts, call = entry.amounts, entry.call
-    books.holds[entry.hold_id] = Hold(entry.hold_id, entry.accounts, amounts, call=call)
+    state.holds[entry.hold_id] = Hold(entry.hold_id, entry.accounts, amounts, call=call)
     for account in entry.accounts:
-        balance = books.balances[account]
+        balance = state.balances[account]
         balance.held += amounts
         balance.open_holds += 1
     if call is not None and call.wrap_up:
-        own = books.balances[call.wrap_up]
+        own = state.balances[call.wrap_up]
         own.wrapped_up, own.final_reserve_hold = True, entry.hold_id
 
 
-def _dispatched(books: Books, entry: Dispatched) -> None:
-    books.holds[entry.hold_id].dispatched = True
+def _dispatched(state: LedgerState, entry: Dispatched) -> None:
+    state.holds[entry.hold_id].dispatched = True
 
 
-def _settled(books: Books, entry: Settled) -> None:
-    for balance in _resolved(books, entry.hold_id):
+def _settled(state: LedgerState, entry: Settled) -> None:
+    for balance in _resolved(state, entry.hold_id):
         balance.spent += entry.amounts
         balance.unpriced_calls += not entry.priced
 
 
-def _released(books: Books, entry: Released) -> None:
+def _released(state: LedgerState, entry: Released) -> None:
     # What was not charged has not used the final reserve either. By the hold and not by the call's word alone: under
     # other limits, set meanwhile, another call may have taken it since.
-    for balance in _resolved(books, entry.hold_id):
+    for balance in _resolved(state, entry.hold_id):
         if balance.final_reserve_hold == entry.hold_id:
             balance.wrapped_up, balance.final_reserve_hold = False, ""
 
 
-def _resolved(books: Books, hold_id: str) -> list[Balance]:
+def _resolved(state: LedgerState, hold_id: str) -> list[Balance]:
     """Take a hold off all of its accounts, and return them."""
-    hold = books.holds.pop(hold_id)
-    balances = [books.balances[account] for account in hold.accounts]
+    hold = state.holds.pop(hold_id)
+    balances = [state.balances[account] for account in hold.accounts]
     for balance in balances:
         balance.held -= hold.amounts
         balance.open_holds -= 1
     return balances
 
 
-def _overran(books: Books, entry: Overran) -> None:
-    for account in books.holds[entry.hold_id].accounts:
-        books.balances[account].spent += entry.amounts
+def _overran(state: LedgerState, entry: Overran) -> None:
+    for account in state.holds[entry.hold_id].accounts:
+        state.balances[account].spent += entry.amounts
 
 
-def _fired(books: Books, entry: ThresholdFired) -> None:
-    balance = books.balances[entry.account]
+def _fired(state: LedgerState, entry: ThresholdFired) -> None:
+    balance = state.balances[entry.account]
     balance.fired |= {(entry.dimension, entry.threshold)}
     if entry.final:
         balance.final_to = entry.agent
 
 
-def _reported(books: Books, entry: ShortfallReported) -> None:
-    books.balances[entry.account].reported = True
+def _reported(state: LedgerState, entry: ShortfallReported) -> None:
+    state.balances[entry.account].reported = True
 
 
-def _adjusted(books: Books, entry: Adjusted) -> None:
+def _adjusted(state: LedgerState, entry: Adjusted) -> None:
     for account in entry.accounts:
-        books.balances[account].spent += entry.amounts
+        state.balances[account].spent += entry.amounts
 
 
-def _checkpoint(books: Books, entry: Checkpoint) -> None:
-    books.checkpoint_seq = entry.seq
-    books.balances = {balance.account: copy(balance) for balance in entry.balances}
-    books.holds = {hold.hold_id: copy(hold) for hold in entry.holds}
+def _checkpoint(state: LedgerState, entry: Checkpoint) -> None:
+    state.checkpoint_seq = entry.seq
+    state.balances = {balance.account: copy(balance) for balance in entry.balances}
+    state.holds = {hold.hold_id: copy(hold) for hold in entry.holds}
 
 
-FOLDS: dict[type[AnyEntry], Callable[[Books, Any], None]] = {
+FOLDS: dict[type[AnyEntry], Callable[[LedgerState, Any], None]] = {
     AccountOpened: _opened,
     AccountClosed: _closed,
     LimitsSet: _limits_set,

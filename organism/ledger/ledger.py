@@ -38,7 +38,7 @@ from organism.ledger.entries import (
     ShortfallReported,
     ThresholdFired,
 )
-from organism.ledger.fold import Books
+from organism.ledger.fold import LedgerState
 from organism.pricing.rates import Rates
 
 EntrySink = Callable[[AnyEntry], None]
@@ -63,7 +63,7 @@ class Ledger:
 
     def __init__(self, sink: EntrySink | None = None) -> None:
         self._sink = sink
-        self._books = Books()
+        self._state = LedgerState()
 
     @classmethod
     def replay(cls, entries: Iterable[AnyEntry], sink: EntrySink | None = None) -> "Ledger":
@@ -75,13 +75,13 @@ class Ledger:
     def restore(self, entries: Iterable[AnyEntry]) -> None:
         """Fold in entries that are written down already."""
         for entry in entries:
-            self._books.fold(entry)
+            self._state.fold(entry)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def has(self, account: str) -> bool:
         """Whether the account is open."""
-        return account in self._books.balances
+        return account in self._state.balances
 
     def balance(self, account: str) -> Balance:
         """Return the account's state; it changes with later commands.
@@ -90,39 +90,39 @@ class Ledger:
             UnknownAccountError: If it is not open.
         """
         try:
-            return self._books.balances[account]
+            return self._state.balances[account]
         except KeyError:
             raise UnknownAccountError(account) from None
 
     def hold(self, hold_id: str) -> Hold | None:
         """Return an open hold, or ``None`` once it is resolved."""
-        return self._books.holds.get(hold_id)
+        return self._state.holds.get(hold_id)
 
     def new_id(self, prefix: str) -> str:
         """Return an id for the next hold: the number of the entry that will take it, which no other hold ever has."""
-        return f"{prefix}_{self._books.seq + 1}"
+        return f"{prefix}_{self._state.seq + 1}"
 
     @property
     def accounts(self) -> tuple[str, ...]:
         """The open accounts, oldest first."""
-        return tuple(self._books.balances)
+        return tuple(self._state.balances)
 
     @property
     def open_holds(self) -> tuple[Hold, ...]:
         """The unresolved holds, oldest first."""
-        return tuple(self._books.holds.values())
+        return tuple(self._state.holds.values())
 
     @property
     def since_checkpoint(self) -> int:
         """How many entries a replay would have to fold."""
-        return self._books.seq - self._books.checkpoint_seq
+        return self._state.seq - self._state.checkpoint_seq
 
     # -- commands -------------------------------------------------------------------------------------------------
 
     def open(self, account: str, limits: Limits, time_ns: int) -> None:
         """Open an account; opening it again changes nothing."""
-        if account not in self._books.balances:
-            self._write(AccountOpened(seq=self._books.seq + 1, time_ns=time_ns, account=account, limits=limits))
+        if account not in self._state.balances:
+            self._write(AccountOpened(seq=self._state.seq + 1, time_ns=time_ns, account=account, limits=limits))
 
     def set_limits(
         self,
@@ -145,7 +145,7 @@ class Ledger:
         balance = self.balance(account)
         self._write(
             LimitsSet(
-                seq=self._books.seq + 1,
+                seq=self._state.seq + 1,
                 time_ns=time_ns,
                 account=account,
                 limits=limits,
@@ -165,18 +165,18 @@ class Ledger:
             LedgerStateError: If the hold exists, or an amount is negative.
             UnknownAccountError: If one of the accounts is not open; then none is touched.
         """
-        if hold_id in self._books.holds:
+        if hold_id in self._state.holds:
             raise LedgerStateError(hold_id, "reserve", "open already")
         _require_natural(hold_id, "reserve", amounts)
         for account in accounts:
-            if account not in self._books.balances:
+            if account not in self._state.balances:
                 raise UnknownAccountError(account)
         self._write(
             Reserved(
-                seq=self._books.seq + 1, time_ns=time_ns, hold_id=hold_id, accounts=accounts, amounts=amounts, call=call
+                seq=self._state.seq + 1, time_ns=time_ns, hold_id=hold_id, accounts=accounts, amounts=amounts, call=call
             )
         )
-        return self._books.holds[hold_id]
+        return self._state.holds[hold_id]
 
     def dispatch(self, hold_id: str, time_ns: int) -> None:
         """Mark that the call leaves the machine.
@@ -186,7 +186,7 @@ class Ledger:
         """
         if self._open_hold(hold_id, "dispatch").dispatched:
             raise LedgerStateError(hold_id, "dispatch", "dispatched already")
-        self._write(Dispatched(seq=self._books.seq + 1, time_ns=time_ns, hold_id=hold_id))
+        self._write(Dispatched(seq=self._state.seq + 1, time_ns=time_ns, hold_id=hold_id))
 
     def settle(self, hold_id: str, actual: Amounts, cost: Cost, time_ns: int) -> Amounts:
         """Charge what the call really cost and give back the rest of its hold.
@@ -209,10 +209,10 @@ class Ledger:
         overrun = ZERO
         if covered is not actual:
             overrun = actual - covered
-            self._write(Overran(seq=self._books.seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=overrun))
+            self._write(Overran(seq=self._state.seq + 1, time_ns=time_ns, hold_id=hold_id, amounts=overrun))
         self._write(
             Settled(
-                seq=self._books.seq + 1,
+                seq=self._state.seq + 1,
                 time_ns=time_ns,
                 hold_id=hold_id,
                 amounts=covered,
@@ -231,7 +231,7 @@ class Ledger:
             LedgerStateError: If the hold is not open.
         """
         hold = self._open_hold(hold_id, "release")
-        self._write(Released(seq=self._books.seq + 1, time_ns=time_ns, hold_id=hold_id))
+        self._write(Released(seq=self._state.seq + 1, time_ns=time_ns, hold_id=hold_id))
         return hold
 
     def fire(
@@ -243,7 +243,7 @@ class Ledger:
             return False
         self._write(
             ThresholdFired(
-                seq=self._books.seq + 1,
+                seq=self._state.seq + 1,
                 time_ns=time_ns,
                 account=account,
                 dimension=dimension,
@@ -262,7 +262,7 @@ class Ledger:
             return False
         self._write(
             ShortfallReported(
-                seq=self._books.seq + 1,
+                seq=self._state.seq + 1,
                 time_ns=time_ns,
                 account=balance.account,
                 revision=balance.revision,
@@ -283,20 +283,20 @@ class Ledger:
         for account in accounts:
             _require_natural(account, "adjust", self.balance(account).spent + amounts)
         self._write(
-            Adjusted(seq=self._books.seq + 1, time_ns=time_ns, accounts=accounts, amounts=amounts, reason=reason)
+            Adjusted(seq=self._state.seq + 1, time_ns=time_ns, accounts=accounts, amounts=amounts, reason=reason)
         )
 
     def checkpoint(self, time_ns: int) -> int:
         """Write down everything that is open, so that a replay may begin here; returns the entry's number."""
         self._write(
             Checkpoint(
-                seq=self._books.seq + 1,
+                seq=self._state.seq + 1,
                 time_ns=time_ns,
-                balances=tuple(copy(balance) for balance in self._books.balances.values()),
-                holds=tuple(copy(hold) for hold in self._books.holds.values()),
+                balances=tuple(copy(balance) for balance in self._state.balances.values()),
+                holds=tuple(copy(hold) for hold in self._state.holds.values()),
             )
         )
-        return self._books.seq
+        return self._state.seq
 
     def close(self, account: str, time_ns: int) -> Balance:
         """Close an account and return its final state.
@@ -308,16 +308,16 @@ class Ledger:
         balance = self.balance(account)
         if balance.open_holds:
             raise LedgerStateError(account, "close", f"carrying {balance.open_holds} open holds")
-        self._write(AccountClosed(seq=self._books.seq + 1, time_ns=time_ns, account=account, spent=balance.spent))
+        self._write(AccountClosed(seq=self._state.seq + 1, time_ns=time_ns, account=account, spent=balance.spent))
         return balance
 
     def _write(self, entry: AnyEntry) -> None:
-        self._books.fold(entry)
+        self._state.fold(entry)
         if self._sink is not None:
             self._sink(entry)
 
     def _open_hold(self, hold_id: str, verb: str) -> Hold:
-        hold = self._books.holds.get(hold_id)
+        hold = self._state.holds.get(hold_id)
         if hold is None:
             raise LedgerStateError(hold_id, verb, "not open: resolved already or never reserved")
         return hold

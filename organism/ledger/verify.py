@@ -21,7 +21,7 @@ _HELD_EVERY = 100
 """So many entries are read between two looks at everything that is held, which takes time for all open accounts."""
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class VerificationResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of verifying a ledger.
 
     Attributes:
@@ -76,7 +76,7 @@ class Anchor(msgspec.Struct, frozen=True):
         return f"{self.seq}:{self.hash.hex()}"
 
 
-class FaultError(OrganismError):
+class LedgerFaultError(OrganismError):
     """An entry cannot be right."""
 
 
@@ -85,7 +85,7 @@ def verify(
     chain_hash: Callable[[bytes, str], bytes],
     genesis: bytes,
     anchor: Anchor | None = None,
-) -> Verdict:
+) -> VerificationResult:
     """Check a ledger from its first stored entry to its last.
 
     Without an anchor, a ledger that was cut off or put back whole from an older copy is right in itself.
@@ -100,7 +100,7 @@ def verify(
     for entry in stored:
         try:
             reading.take(entry)
-        except (FaultError, OrganismError, msgspec.MsgspecError, KeyError) as error:
+        except (LedgerFaultError, OrganismError, msgspec.MsgspecError, KeyError) as error:
             reason = f"names {error} which is not open" if isinstance(error, KeyError) else str(error)
             return reading.verdict(entry.seq, reason)
     return reading.end()
@@ -125,7 +125,7 @@ class _Reading:
         self._check_chain(stored)
         entry = decode_entry(stored.body.encode())
         if entry.seq != stored.seq:
-            raise FaultError(f"is stored under number {stored.seq} but says {entry.seq}")
+            raise LedgerFaultError(f"is stored under number {stored.seq} but says {entry.seq}")
         # After old entries were forgotten, balances are known again from the next checkpoint on.
         if self._started or stored.seq == 1 or isinstance(entry, Checkpoint):
             self._check_legal(entry)
@@ -136,11 +136,11 @@ class _Reading:
     def _check_chain(self, stored: StoredEntry) -> None:
         forgotten = not self._count and stored.seq > 1
         if self._count and stored.seq != self._last_seq + 1:
-            raise FaultError(f"follows number {self._last_seq}: entries between them are missing")
+            raise LedgerFaultError(f"follows number {self._last_seq}: entries between them are missing")
         if not forgotten and self._chain_hash(self._last_hash, stored.body) != stored.hash:
-            raise FaultError("does not match its hash: it or the one before it was changed")
+            raise LedgerFaultError("does not match its hash: it or the one before it was changed")
         if self._anchor is not None and stored.seq == self._anchor.seq and stored.hash != self._anchor.hash:
-            raise FaultError("is not the one of the anchor: the ledger was put back or written anew")
+            raise LedgerFaultError("is not the one of the anchor: the ledger was put back or written anew")
         self._first = self._first or stored.seq
         self._count += 1
         self._last_seq, self._last_hash = stored.seq, stored.hash
@@ -148,9 +148,9 @@ class _Reading:
     def _check_legal(self, entry: AnyEntry) -> None:
         match entry:
             case Reserved(hold_id=hold_id) if self._ledger.hold(hold_id) is not None:
-                raise FaultError(f"reserves hold {hold_id} a second time")
+                raise LedgerFaultError(f"reserves hold {hold_id} a second time")
             case Settled(hold_id=hold_id) | Released(hold_id=hold_id) if self._ledger.hold(hold_id) is None:
-                raise FaultError(f"resolves hold {hold_id}, which is not open")
+                raise LedgerFaultError(f"resolves hold {hold_id}, which is not open")
             case Overran(hold_id=hold_id, amounts=amounts):
                 self._overrun[hold_id] = amounts
             case Settled():
@@ -164,37 +164,37 @@ class _Reading:
         """Compute a settlement's cost again from its own buckets and prices."""
         total = entry.amounts + self._overrun.pop(entry.hold_id, Amounts())
         if entry.usage is not None and entry.usage.total != total.tokens:
-            raise FaultError(f"charges {total.tokens} tokens for a usage of {entry.usage.total}")
+            raise LedgerFaultError(f"charges {total.tokens} tokens for a usage of {entry.usage.total}")
         if entry.usage is not None and entry.rates is not None:
             cost = cost_nanousd(entry.rates, entry.usage)
             if cost != total.cost_nanousd:
-                raise FaultError(f"charges {total.cost_nanousd} nano-USD where its prices make {cost}")
+                raise LedgerFaultError(f"charges {total.cost_nanousd} nano-USD where its prices make {cost}")
 
     def _check_checkpoint(self, entry: Checkpoint) -> None:
         known = {account: self._ledger.balance(account) for account in self._ledger.accounts}
         if {balance.account: balance for balance in entry.balances} != known:
-            raise FaultError("is a checkpoint of other balances than the entries before it make")
+            raise LedgerFaultError("is a checkpoint of other balances than the entries before it make")
 
     def _check_balances(self, entry: AnyEntry) -> None:
         """Nothing is negative, and what is held is what the open holds hold."""
         for account in _accounts_of(entry, self._ledger):
             balance = self._ledger.balance(account)
             if min(balance.spent.tokens, balance.spent.cost_nanousd, balance.spent.calls, balance.held.tokens) < 0:
-                raise FaultError(f"makes a balance of {account} negative")
+                raise LedgerFaultError(f"makes a balance of {account} negative")
         if not self._count % _HELD_EVERY:
             self._check_held()
 
     def _check_held(self) -> None:
         held = sum(hold.amounts.tokens * len(hold.accounts) for hold in self._ledger.open_holds)
         if held != sum(self._ledger.balance(account).held.tokens for account in self._ledger.accounts):
-            raise FaultError("leaves more or less held than the open holds hold")
+            raise LedgerFaultError("leaves more or less held than the open holds hold")
 
-    def end(self) -> Verdict:
+    def end(self) -> VerificationResult:
         """Look at everything once more after the last entry."""
         try:
             self._check_held()
             self._check_end()
-        except FaultError as error:
+        except LedgerFaultError as error:
             return self.verdict(self._last_seq, str(error))
         return self.verdict(None, None)
 
@@ -202,13 +202,17 @@ class _Reading:
         if self._anchor is None:
             return
         if self._last_seq < self._anchor.seq:
-            raise FaultError(f"is the last, but the anchor is of entry {self._anchor.seq}: the newest are missing")
+            raise LedgerFaultError(
+                f"is the last, but the anchor is of entry {self._anchor.seq}: the newest are missing"
+            )
         if self._first > self._anchor.seq:
-            raise FaultError(f"is checked, but the anchor's entry {self._anchor.seq} is older than all that are kept")
+            raise LedgerFaultError(
+                f"is checked, but the anchor's entry {self._anchor.seq} is older than all that are kept"
+            )
 
-    def verdict(self, fault_seq: int | None, fault: str | None) -> Verdict:
+    def verdict(self, fault_seq: int | None, fault: str | None) -> VerificationResult:
         """Sum up."""
-        return Verdict(
+        return VerificationResult(
             entries=self._count,
             first=self._first,
             last=self._last_seq,

@@ -31,7 +31,7 @@ from organism.pump.thread_events import thread_closed, thread_opened
 from organism.pump.waiting import WaitingMessages
 from organism.pump.workers import Workers
 from organism.router.router import LLMRouter
-from organism.tables import remove
+from organism.tables import pop_and_shrink
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadResumed
 from organism.usage.outbox import Outbox
 
@@ -356,7 +356,7 @@ class Lifecycle:
         closed = self._registry.cleanup_thread(thread.id)
         final = closed.state
         self._router.close_thread(thread.id)
-        remove(self._threads, thread.id)
+        pop_and_shrink(self._threads, thread.id)
         thread.result = ThreadResult(
             thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=final, reason=reason
         )

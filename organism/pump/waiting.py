@@ -78,13 +78,13 @@ class WaitingMessages:
         """A message has stepped aside; if it waits for what others hold, it goes on when they give it back."""
         if any(_held_up(each) for lane in thread.lanes.values() for each in lane.waiting):
             self._held_up[thread.id] = None
-            self._registry.on_room(self._room_came_back)
+            self._registry.on_headroom(self._room_came_back)
             self._look_for_room({})  # it may have come back since the refusal
 
     def _room_came_back(self, accounts: Iterable[str]) -> None:
         self._look_for_room({}, frozenset(accounts))
         if not self._held_up:
-            self._registry.on_room(None)  # it is asked at each settled call
+            self._registry.on_headroom(None)  # it is asked at each settled call
 
     def _look_for_room(self, taken: dict[tuple[str, str], int], accounts: frozenset[str] | None = None) -> None:
         """Let those go on that fit now, first come, first served."""

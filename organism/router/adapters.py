@@ -10,7 +10,7 @@ import structlog
 from organism.errors import RejectedError
 from organism.foreign import ForeignTask, ForeignTasks
 from organism.llm.provider import Provider
-from organism.router.call_state import Course
+from organism.router.call_state import CallState
 from organism.text.error_text import describe
 
 WARM_UP_MAX_S = 30.0
@@ -36,34 +36,34 @@ class Adapters:
         """Begin a call of a provider's adapter."""
         return self._tasks.start(call, f"a call of provider {provider!r}")
 
-    async def make_ready(self, course: Course, providers: Mapping[str, Provider]) -> None:
+    async def make_ready(self, state: CallState, providers: Mapping[str, Provider]) -> None:
         """Let the adapter that a call goes to next load what it needs, before anything is held for the call.
 
         Once for each adapter, and however long its first caller waits. What it loads (a client, certificates, a local
         model) is no part of the call: it takes nothing of the call's time, and costs nothing when it fails.
 
         Args:
-            course: The call; its deadline moves by the time that this takes.
+            state: The call; its deadline moves by the time that this takes.
             providers: All providers by name.
 
         Raises:
             RejectedError: It cannot be made ready, and no other provider serves the call.
         """
-        while (route := course.itinerary.next()) is not None:
+        while (route := state.queue.next()) is not None:
             name = route.provider
             if (task := self._warming(name, providers[name])) is None:
                 return
             begun_s = anyio.current_time()
             with anyio.CancelScope(deadline=begun_s + WARM_UP_MAX_S):
                 await task.wait()
-            course.deadline_s += min(anyio.current_time() - begun_s, WARM_UP_MAX_S)
-            if not task.done and course.itinerary.providers == {name}:
-                with anyio.CancelScope(deadline=course.deadline_s):  # there is no other: it takes the call's own
+            state.deadline_s += min(anyio.current_time() - begun_s, WARM_UP_MAX_S)
+            if not task.done and state.queue.providers == {name}:
+                with anyio.CancelScope(deadline=state.deadline_s):  # there is no other: it takes the call's own
                     await task.wait()
             if task.done and task.error is None:
                 return
             failure = "it takes too long to get ready" if task.error is None else describe(task.error)
-            if not course.avoids(course.itinerary.through(name), failure):
+            if not state.avoids(state.queue.through(name), failure):
                 raise task.error if isinstance(task.error, RejectedError) else RejectedError(name, failure)
 
     def _warming(self, name: str, provider: Provider) -> ForeignTask | None:

@@ -30,14 +30,14 @@ from organism.messages import BudgetWarning
 from organism.pricing.rates import Rates
 from organism.router.attempt import Attempt
 from organism.router.call import RouterSettings
-from organism.router.call_events import Announcer
-from organism.router.call_state import Course
-from organism.router.limits.limiter import Passage
-from organism.router.planning.call_rates import Prices, rates_for
+from organism.router.call_events import CallEvents
+from organism.router.call_state import CallState
+from organism.router.limits.limiter import Permit
+from organism.router.planning.call_rates import RateSource, rates_for
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Route
-from organism.router.planning.provider_limiters import Gates
-from organism.router.planning.route_queue import Itinerary
+from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.router.planning.route_queue import RouteQueue
 
 
 class Admission:
@@ -45,10 +45,10 @@ class Admission:
 
     Args:
         registry: The budgets.
-        gates: The ways to providers.
+        limiters: The ways to providers.
         prices: What models cost.
         estimator: How large requests are.
-        announcer: Tells of refusals and of changes of provider.
+        call_events: Tells of refusals and of changes of provider.
         settings: How calls are made.
         warn: Delivers a warning that a last call is still to be had.
     """
@@ -56,22 +56,22 @@ class Admission:
     def __init__(
         self,
         registry: ThreadBudgetRegistry,
-        gates: Gates,
-        prices: Prices,
+        limiters: ProviderLimiters,
+        prices: RateSource,
         estimator: InputEstimator,
-        announcer: Announcer,
+        call_events: CallEvents,
         settings: RouterSettings,
         warn: Callable[[CallRecord, BudgetWarning], None],
     ) -> None:
         self._registry = registry
-        self._gates = gates
+        self._limiters = limiters
         self._prices = prices
         self._estimator = estimator
-        self._announcer = announcer
+        self._call_events = call_events
         self._settings = settings
         self._warn = warn
 
-    async def next_attempt(self, course: Course) -> Attempt:
+    async def next_attempt(self, state: CallState) -> Attempt:
         """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
 
         A refusal that another provider may not share sends the call on to the next: its own limit, an unknown price, an
@@ -82,53 +82,53 @@ class Admission:
             RejectedError: No provider may be asked before the call's deadline, or none serves requests of this kind.
         """
         while True:
-            route, passage = await self._gates.take(course.itinerary, course.deadline_s)
+            route, permit = await self._limiters.take(state.queue, state.deadline_s)
             try:
-                attempt = await self._admit(course, route, passage)
+                attempt = await self._admit(state, route, permit)
             except (BudgetExhaustedError, UnboundedError, UnpricedError, UnsupportedError) as error:
-                passage.leave()
-                if not course.avoids(_routes_that_fail_alike(error, route, course.itinerary), str(error)):
+                permit.leave()
+                if not state.avoids(_routes_that_fail_alike(error, route, state.queue), str(error)):
                     raise
             except BaseException:
-                passage.leave()
+                permit.leave()
                 raise
             else:
-                if (change := course.goes_to(route)) is not None:
-                    self._announcer.say_failover(course, change[0], route.provider, change[1])
+                if (change := state.goes_to(route)) is not None:
+                    self._call_events.emit_failover(state, change[0], route.provider, change[1])
                 return attempt
 
-    async def hedge(self, course: Course) -> Attempt | None:
+    async def hedge(self, state: CallState) -> Attempt | None:
         """Hold a second attempt beside a slow one, on the next provider, if there is room for it at once.
 
         Nobody asked for it, so it waits in no line, and that it is refused is neither told nor a failure.
         """
-        if course.attempts >= self._settings.attempts:
+        if state.attempts >= self._settings.attempts:
             return None
-        route, passage = await self._gates.take(course.itinerary, course.deadline_s)
+        route, permit = await self._limiters.take(state.queue, state.deadline_s)
         try:
-            prepared = self._prepare(course, route)
+            prepared = self._prepare(state, route)
             held = self._registry.reserve_now(prepared.spender, prepared.ask, prepared.record)
         except (BudgetError, ConfigError, UnsupportedError):
             held = None
         if held is None:
-            passage.leave()
+            permit.leave()
             return None
-        return self._attempt(course, passage, prepared, held)
+        return self._attempt(state, permit, prepared, held)
 
-    async def _admit(self, course: Course, route: Route, passage: Passage) -> Attempt:
-        prepared = self._prepare(course, route)
+    async def _admit(self, state: CallState, route: Route, permit: Permit) -> Attempt:
+        prepared = self._prepare(state, route)
         for warning in self._registry.fire_elapsed(prepared.spender):
             self._warn(prepared.record, warning)
-        held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, course.deadline_s)
+        held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
         if held is None:
             raise RejectedError(route.provider, "not asked: the call's deadline came while it waited for budget")
         if isinstance(held, Shortfall):
-            raise BudgetExhaustedError(self._refuse(course, prepared, held), prepared.spender.thread_id)
+            raise BudgetExhaustedError(self._refuse(state, prepared, held), prepared.spender.thread_id)
         if held.over is not None and self._registry.first_report(held.over, prepared.spender.thread_id):
-            self._announcer.say_exceeded(course.call, held.over, enforced=False)
-        return self._attempt(course, passage, prepared, held)
+            self._call_events.emit_exceeded(state.call, held.over, enforced=False)
+        return self._attempt(state, permit, prepared, held)
 
-    def _prepare(self, course: Course, route: Route) -> "_Prepared":
+    def _prepare(self, state: CallState, route: Route) -> "_Prepared":
         """Work out the worst case of an attempt where it goes.
 
         Raises:
@@ -137,8 +137,8 @@ class Admission:
             ConfigError: If it could cost more than any call may.
             UnsupportedError: If the provider serves no requests of this kind.
         """
-        request = course.call.request
-        spender = replace(course.call.spender, model=course.plan.name, provider=route.provider)
+        request = state.call.request
+        spender = replace(state.call.spender, model=state.plan.name, provider=route.provider)
         rates = rates_for(self._prices, route.provider, route.model, request)
         if rates is None:
             self._refuse_unpriced(spender, route)
@@ -154,11 +154,11 @@ class Admission:
         _check_worst_case(ask, route)
         record = CallRecord(
             thread_id=spender.thread_id,
-            root_thread_id=course.call.root_thread_id,
+            root_thread_id=state.call.root_thread_id,
             agent=spender.agent,
-            message_id=course.call.message_id,
-            call_id=course.call_id,
-            attempt=course.attempts + 1,
+            message_id=state.call.message_id,
+            call_id=state.call_id,
+            attempt=state.attempts + 1,
             provider=route.provider,
             model=spender.model,
             request_model=route.model,
@@ -169,37 +169,37 @@ class Admission:
         )
         return _Prepared(route, spender, ask, record, rates, estimate.guess)
 
-    def _attempt(self, course: Course, passage: Passage, prepared: "_Prepared", held: HeldCall) -> Attempt:
-        course.attempts += 1
-        timeouts = self._gates[prepared.route.provider].settings.timeouts
+    def _attempt(self, state: CallState, permit: Permit, prepared: "_Prepared", held: HeldCall) -> Attempt:
+        state.attempts += 1
+        timeouts = self._limiters[prepared.route.provider].settings.timeouts
         timeout_s = self._settings.timeout_s if timeouts.call_s is None else timeouts.call_s
         left_s = math.inf if held.time_left_ns is None else held.time_left_ns / NS_PER_S
         return Attempt(
             record=prepared.record,
             route=prepared.route,
-            request=course.call.request.granted(prepared.route.model, held.output_cap),
+            request=state.call.request.granted(prepared.route.model, held.output_cap),
             guess=prepared.guess,
             held=held,
-            passage=passage,
+            permit=permit,
             rates=prepared.rates,
             timeout_s=min(timeout_s, left_s),
             stream_timeout_s=min(math.inf if timeouts.call_s is None else timeouts.call_s, left_s),
             first_token_s=timeouts.first_token_s,
             between_tokens_s=timeouts.between_tokens_s,
-            deadline_s=course.deadline_s,
+            deadline_s=state.deadline_s,
         )
 
-    def _refuse(self, course: Course, prepared: "_Prepared", shortfall: Shortfall) -> Shortfall:
+    def _refuse(self, state: CallState, prepared: "_Prepared", shortfall: Shortfall) -> Shortfall:
         """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
         warnings = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
         for warning in warnings:
             self._warn(prepared.record, warning)
         if warnings:
-            if course.call.raises:
-                self._announcer.say_exceeded(course.call, shortfall, enforced=True)
+            if state.call.raises:
+                self._call_events.emit_exceeded(state.call, shortfall, enforced=True)
             return replace(shortfall, wrap_up=True)
         if self._registry.first_report(shortfall, prepared.record.thread_id):
-            self._announcer.say_exceeded(course.call, shortfall, enforced=True)
+            self._call_events.emit_exceeded(state.call, shortfall, enforced=True)
         return shortfall
 
     def _refuse_unpriced(self, spender: Spender, route: Route) -> None:
@@ -235,10 +235,10 @@ def _check_worst_case(ask: Ask, route: Route) -> None:
 
 
 def _routes_that_fail_alike(
-    error: BudgetExhaustedError | UnboundedError | UnpricedError | UnsupportedError, route: Route, itinerary: Itinerary
+    error: BudgetExhaustedError | UnboundedError | UnpricedError | UnsupportedError, route: Route, queue: RouteQueue
 ) -> tuple[Route, ...]:
     """Return the routes that a refusal rules out: all of them, all through one provider, or one only."""
     if isinstance(error, UnpricedError):
         return (route,)
     alike_everywhere = isinstance(error, BudgetExhaustedError) and not of_provider(error.shortfall.account)
-    return itinerary.routes if alike_everywhere else itinerary.through(route.provider)
+    return queue.routes if alike_everywhere else queue.through(route.provider)

@@ -32,11 +32,11 @@ from organism.pricing.rates import Rates, cost_nanousd
 from organism.pricing.service_tiers import at_tier
 from organism.router.adapters import Adapters, stops_when_closed
 from organism.router.answers.answer_checks import checked_answer, checked_failure
-from organism.router.answers.interrupted import CutShort
+from organism.router.answers.interrupted import InterruptedStream
 from organism.router.answers.partial_usage import completed_usage, is_hidden, missing_sides
 from organism.router.limits.circuit import Health
-from organism.router.limits.limiter import Passage
-from organism.router.planning.call_rates import Prices, rates_for
+from organism.router.limits.limiter import Permit
+from organism.router.planning.call_rates import RateSource, rates_for
 from organism.router.planning.plan import Route
 from organism.text.error_text import describe, shown
 from organism.usage.attempts import Outcome
@@ -91,7 +91,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         request: What is sent, with the granted output cap.
         guess: What there is to learn from its usage, if there is anything.
         held: Its hold.
-        passage: Its way through the provider's gate.
+        permit: Its way through the provider's gate.
         rates: The model's prices; ``None`` when unknown.
         timeout_s: Seconds until it is given up, if its answer comes whole.
         stream_timeout_s: Seconds until it is given up, if its answer is streamed: as long as it goes on, unless said.
@@ -113,7 +113,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     request: Request
     guess: Guess | None
     held: HeldCall
-    passage: Passage
+    permit: Permit
     rates: Rates | None
     timeout_s: float
     stream_timeout_s: float = math.inf
@@ -127,7 +127,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     result: Answer | ProviderError | None = None
     abandoned: bool = False
     listener_error: BaseException | None = None
-    cut_short: CutShort | None = None
+    cut_short: InterruptedStream | None = None
     _closing: bool = False
     _latest: float = math.inf
     _heard: bool = False
@@ -185,7 +185,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._thread = get_ident()
         sink = self.pass_on if self.on_text is not None else None
         if sink is not None and stops_when_closed(provider):
-            self.cut_short = CutShort(self.request)
+            self.cut_short = InterruptedStream(self.request)
         longest_s = self.timeout_s if sink is None else self.stream_timeout_s
         self._latest = min(self._latest, begun_s + longest_s, self.deadline_s)
         self._allow(self.first_token_s if sink is not None else None)
@@ -246,7 +246,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             case _:
                 return "unknown"
 
-    def charge(self, prices: Prices) -> Charge:
+    def charge(self, prices: RateSource) -> Charge:
         """Decide what the attempt costs; the table of outcomes of the guarantees page.
 
         Args:
@@ -279,7 +279,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             rates=self.rates,
         )
 
-    def _charge_answer(self, answer: Answer, prices: Prices) -> Charge:
+    def _charge_answer(self, answer: Answer, prices: RateSource) -> Charge:
         if answer.usage_error is not None:
             return self._whole_hold("disputed", answer.usage_error, answer.model)
         missing = missing_sides(answer, self.request)
@@ -304,7 +304,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             rates=rates,
         )
 
-    def _rates_of_answer(self, answer: Answer, prices: Prices) -> Rates | None:
+    def _rates_of_answer(self, answer: Answer, prices: RateSource) -> Rates | None:
         """Return the prices of the model that answered; if nobody knows them, those of the model that was asked."""
         if answer.model == self.request.model:
             return self.rates

@@ -9,7 +9,7 @@ from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call
-from organism.router.call_state import Course
+from organism.router.call_state import CallState
 from organism.router.planning.plan import Degraded
 from organism.tracing import current_trace, trace_id_of
 from organism.usage.events import (
@@ -23,7 +23,7 @@ from organism.usage.events import (
 from organism.usage.outbox import Outbox
 
 
-class Announcer:
+class CallEvents:
     """Turns what happens to calls into events.
 
     Args:
@@ -33,7 +33,7 @@ class Announcer:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    def say_usage(
+    def emit_usage(
         self,
         record: CallRecord,
         charge: Charge,
@@ -71,7 +71,7 @@ class Announcer:
             )
         )
 
-    def say_warning(self, record: CallRecord, warning: BudgetWarning) -> None:
+    def emit_warning(self, record: CallRecord, warning: BudgetWarning) -> None:
         """Spend has reached a threshold."""
         self._outbox.emit(
             ThresholdCrossed(
@@ -82,7 +82,7 @@ class Announcer:
             )
         )
 
-    def say_exceeded(self, call: Call, shortfall: Shortfall, *, enforced: bool) -> None:
+    def emit_exceeded(self, call: Call, shortfall: Shortfall, *, enforced: bool) -> None:
         """A limit has refused a call, or would have."""
         self._outbox.emit(
             BudgetExceeded(
@@ -94,38 +94,38 @@ class Announcer:
             )
         )
 
-    def say_retry(self, course: Course, attempt: Attempt, error: ProviderError, delay_s: float) -> None:
+    def emit_retry(self, state: CallState, attempt: Attempt, error: ProviderError, delay_s: float) -> None:
         """An attempt has failed, and another follows."""
         self._outbox.emit(
             LLMRetry(
-                thread_id=course.call.spender.thread_id,
-                root_thread_id=course.call.root_thread_id,
-                agent=course.call.spender.agent,
-                call_id=course.call_id,
+                thread_id=state.call.spender.thread_id,
+                root_thread_id=state.call.root_thread_id,
+                agent=state.call.spender.agent,
+                call_id=state.call_id,
                 attempt=attempt.record.attempt,
                 provider=attempt.route.provider,
                 delay_s=delay_s,
-                next_provider=course.next_provider,
+                next_provider=state.next_provider,
                 reason=str(error),
             )
         )
 
-    def say_failover(self, course: Course, from_provider: str, to_provider: str, reason: str) -> None:
+    def emit_failover(self, state: CallState, from_provider: str, to_provider: str, reason: str) -> None:
         """A call goes to another provider than it would have."""
         self._outbox.emit(
             LLMFailover(
-                thread_id=course.call.spender.thread_id,
-                root_thread_id=course.call.root_thread_id,
-                agent=course.call.spender.agent,
-                call_id=course.call_id,
-                model=course.plan.name,
+                thread_id=state.call.spender.thread_id,
+                root_thread_id=state.call.root_thread_id,
+                agent=state.call.spender.agent,
+                call_id=state.call_id,
+                model=state.plan.name,
                 from_provider=from_provider,
                 to_provider=to_provider,
                 reason=reason,
             )
         )
 
-    def say_degraded(self, call: Call, call_id: str, step: Degraded) -> None:
+    def emit_degraded(self, call: Call, call_id: str, step: Degraded) -> None:
         """A call is made with another model than was asked for, because of what has been spent."""
         self._outbox.emit(
             ModelDegraded(

@@ -9,7 +9,7 @@ from organism.router.planning.planner import Planned
 _OFTEN = "it has failed too often lately"
 
 
-class Course:
+class CallState:
     """What one call has behind it and before it.
 
     Args:
@@ -24,20 +24,20 @@ class Course:
         self.call = call
         self.call_id = call_id
         self.plan = planned.plan
-        self.itinerary = planned.itinerary
+        self.queue = planned.queue
         self.deadline_s = deadline_s
         self.attempts = 0
         self._settings = settings
-        self._wanted = self.itinerary.next()
+        self._wanted = self.queue.next()
         self._reason = _OFTEN
 
-    def plan_anew(self, planned: Planned, settings: RouterSettings) -> None:
+    def replan(self, planned: Planned, settings: RouterSettings) -> None:
         """Go on by another plan; what was tried, and when it must end, stays."""
-        planned.itinerary.go_on_from(self.itinerary)
+        planned.queue.resume_from(self.queue)
         self.plan = planned.plan
-        self.itinerary = planned.itinerary
+        self.queue = planned.queue
         self._settings = settings
-        self._wanted = self.itinerary.next()
+        self._wanted = self.queue.next()
 
     def goes_to(self, route: Route) -> tuple[str, str] | None:
         """An attempt goes there; returns which provider it would have gone to, and why it does not, if so."""
@@ -50,7 +50,7 @@ class Course:
     def avoids(self, routes: tuple[Route, ...], reason: str) -> bool:
         """Leave routes out from here on; ``False`` if no other is left."""
         self._reason = reason
-        return self.itinerary.rule_out(routes)
+        return self.queue.rule_out(routes)
 
     def goes_on(self, route: Route, error: ProviderError, *, now_s: float, chance: float) -> bool:
         """Decide whether another attempt follows one that failed, and when.
@@ -67,9 +67,9 @@ class Course:
         """
         self._reason = str(error)
         if isinstance(error, TooLargeError):
-            return self.avoids(self.itinerary.through(route.provider), str(error))
+            return self.avoids(self.queue.through(route.provider), str(error))
         if isinstance(error, RejectedError) and error.rules_out is not None:
-            useless = (route,) if error.rules_out == "route" else self.itinerary.through(route.provider)
+            useless = (route,) if error.rules_out == "route" else self.queue.through(route.provider)
             return self.attempts < self._settings.attempts and self.avoids(useless, str(error))
         again = isinstance(error, RejectedError) and error.again
         if isinstance(error, UncertainError):
@@ -77,16 +77,16 @@ class Course:
         if not again or self.attempts >= self._settings.attempts:
             return False
         asked_s = error.retry_after_s if isinstance(error, RejectedError) else None
-        failures = self.itinerary.failed(route.provider)
-        self.itinerary.rest(route.provider, now_s + delay_s(self._settings.backoff, failures, asked_s, chance))
+        failures = self.queue.failed(route.provider)
+        self.queue.rest(route.provider, now_s + delay_s(self._settings.backoff, failures, asked_s, chance))
         return now_s + self.delay_s(now_s) < self.deadline_s
 
     @property
     def next_provider(self) -> str:
         """Where the next attempt goes as things stand."""
-        route = self.itinerary.next()
+        route = self.queue.next()
         return route.provider if route is not None else ""
 
     def delay_s(self, now_s: float) -> float:
         """Return the seconds until the next attempt as things stand."""
-        return self.itinerary.wait_s(self.next_provider, now_s)
+        return self.queue.wait_s(self.next_provider, now_s)

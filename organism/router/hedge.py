@@ -14,11 +14,11 @@ from organism.llm.provider import Answer
 from organism.router.attempt import Attempt
 
 Ended = tuple[Attempt, Answer | ProviderError]
-Lane = Callable[[DeltaSink | None], Awaitable[Ended | None]]
+MakeAttempt = Callable[[DeltaSink | None], Awaitable[Ended | None]]
 """Makes an attempt, sending text to a sink; ``None`` if there was nothing to attempt."""
 
 
-async def first_answer(first: Lane, hedge: Lane, after_s: float, on_text: DeltaSink | None) -> Ended:
+async def first_answer(first: MakeAttempt, hedge: MakeAttempt, after_s: float, on_text: DeltaSink | None) -> Ended:
     """Return how a hedged call ended: with an answer if either attempt gave one, else with the failure.
 
     A hedge that the budget refuses is not made, and that is no failure: nobody asked for it. An attempt that fails
@@ -50,7 +50,7 @@ class _Race:
         self._ended: list[Ended | None] = [None, None]
         self._error: Exception | None = None
 
-    async def run(self, lane: int, attempt: Lane) -> None:
+    async def run(self, lane: int, attempt: MakeAttempt) -> None:
         with self._scopes[lane]:
             try:
                 ended = self._ended[lane] = await attempt(self._sink(lane))

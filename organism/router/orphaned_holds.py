@@ -11,7 +11,7 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.ledger.entries import CallRecord, Hold
 from organism.messages import BudgetWarning
 from organism.router.attempt import Charge
-from organism.router.call_events import Announcer
+from organism.router.call_events import CallEvents
 from organism.usage.outbox import Outbox
 
 _WHY = "the process ended while the call was under way"
@@ -31,7 +31,7 @@ def resolve_orphans(
         labels_of: The labels of a thread.
         warn: Delivers the warnings of thresholds that this crosses.
     """
-    announcer = Announcer(outbox)
+    call_events = CallEvents(outbox)
     resolved = 0
     for hold in registry.open_holds():
         if hold.call is None:
@@ -43,9 +43,11 @@ def resolve_orphans(
         record = hold.call
         settlement = registry.settle(_held(hold, record), hold.amounts, _worst_case(hold, record).cost, record.agent)
         labels = dict(labels_of(record.thread_id))
-        announcer.say_usage(record, _worst_case(hold, record), settlement, latency_ns=0, labels=labels, abandoned=True)
+        call_events.emit_usage(
+            record, _worst_case(hold, record), settlement, latency_ns=0, labels=labels, abandoned=True
+        )
         for warning in settlement.warnings:
-            announcer.say_warning(record, warning)
+            call_events.emit_warning(record, warning)
             warn(Spender(record.thread_id, record.agent, record.model), warning)
     return resolved
 

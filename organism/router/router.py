@@ -39,19 +39,19 @@ from organism.messages import BudgetWarning
 from organism.router.adapters import Adapters
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, RouterSettings, RouterStatistics
-from organism.router.call_events import Announcer
+from organism.router.call_events import CallEvents
 from organism.router.call_observer import ObservedCall
-from organism.router.call_state import Course
+from organism.router.call_state import CallState
 from organism.router.hedge import Ended, first_answer
 from organism.router.limits.concurrency import ThreadConcurrency
-from organism.router.limits.limiter import ProviderGate
+from organism.router.limits.limiter import ProviderLimiter
 from organism.router.memo import Memo
-from organism.router.planning.call_rates import Prices
+from organism.router.planning.call_rates import RateSource
 from organism.router.planning.plan import ModelPlan
 from organism.router.planning.planner import Planned
 from organism.router.planning.provider_limiters import ReplacedError
 from organism.router.planning.request_checks import checked_request
-from organism.router.router_config import Setup, Surroundings
+from organism.router.router_config import RouterConfig, RouterServices
 from organism.text.error_text import describe, shown
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
@@ -86,7 +86,7 @@ class LLMRouter:
         models: Mapping[str, ModelPlan],
         providers: Mapping[str, Provider],
         registry: ThreadBudgetRegistry,
-        prices: Prices,
+        prices: RateSource,
         journal: Journal,
         outbox: Outbox,
         clock: Clock,
@@ -99,15 +99,15 @@ class LLMRouter:
         self.on_warning: WarningSink | None = None
         self._registry = registry
         self._journal = journal
-        self._announcer = Announcer(outbox)
+        self._call_events = CallEvents(outbox)
         self._clock = clock
         self._ids = ids
         self._activity = activity or ActivityFeed()
         self._chance = chance
-        self._around = Surroundings(
-            registry, self._announcer, clock, Calibration() if calibration is None else calibration, self._warn
+        self._services = RouterServices(
+            registry, self._call_events, clock, Calibration() if calibration is None else calibration, self._warn
         )
-        self._setup = Setup(models, providers, prices, settings or RouterSettings(), self._around)
+        self._config = RouterConfig(models, providers, prices, settings or RouterSettings(), self._services)
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
         self._in_flight = ThreadConcurrency(self.settings.calls_in_flight)
@@ -137,18 +137,18 @@ class LLMRouter:
     @property
     def models(self) -> Mapping[str, ModelPlan]:
         """The models agents may name."""
-        return self._setup.models
+        return self._config.models
 
     @property
     def settings(self) -> RouterSettings:
         """How calls are made."""
-        return self._setup.settings
+        return self._config.settings
 
     def replace(
         self,
         models: Mapping[str, ModelPlan],
         providers: Mapping[str, Provider],
-        prices: Prices,
+        prices: RateSource,
         settings: RouterSettings,
     ) -> None:
         """Make the next attempts with other models, providers, prices and settings, in one step.
@@ -159,12 +159,15 @@ class LLMRouter:
         """
         if self._tasks is None:
             raise StoppedError
-        before, self._setup = self._setup, Setup(models, providers, prices, settings, self._around, self._setup)
+        before, self._config = (
+            self._config,
+            RouterConfig(models, providers, prices, settings, self._services, self._config),
+        )
         self._in_flight.change(settings.calls_in_flight, self._tasks)
         kept = {id(provider) for provider in providers.values()}
         for name, provider in before.providers.items():
             if id(provider) not in kept:
-                self._tasks.start_soon(self._close_unused, before.gates[name], provider)
+                self._tasks.start_soon(self._close_unused, before.limiters[name], provider)
 
     async def complete(self, call: Call, on_text: DeltaSink | None = None) -> Completion:
         """Make a call and charge it to its thread, or return the answer that an earlier run has paid for.
@@ -193,11 +196,11 @@ class LLMRouter:
 
     def input_bound(self, model: str, request: Request) -> int:
         """Return the tokens of input a call would hold; see :meth:`Planner.input_bound`."""
-        return self._setup.planner.input_bound(model, request)
+        return self._config.planner.input_bound(model, request)
 
     def input_count(self, model: str, request: Request) -> int:
         """Return about how many tokens of input a call has; nothing is held, sent or charged."""
-        return self._setup.planner.input_count(model, request)
+        return self._config.planner.input_count(model, request)
 
     async def _answer(self, call: Call, kind: type[Request], on_text: DeltaSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""
@@ -214,35 +217,35 @@ class LLMRouter:
         with observed:
             place = await self._in_flight.take(call.spender.thread_id, call.spender.model, deadline_s)
             try:
-                course = Course(call, call_id, self._plan(call, call_id), self._setup.settings, deadline_s)
-                return observed.answered(await self._attempts(course, observed, on_text))
+                state = CallState(call, call_id, self._plan(call, call_id), self._config.settings, deadline_s)
+                return observed.answered(await self._attempts(state, observed, on_text))
             finally:
                 place.release()
 
     def _plan(self, call: Call, call_id: str) -> Planned:
-        planned = self._setup.planner.plan(call)
+        planned = self._config.planner.plan(call)
         for step in planned.degraded:
-            self._announcer.say_degraded(call, call_id, step)
+            self._call_events.emit_degraded(call, call_id, step)
         return planned
 
-    async def _attempts(self, course: Course, observed: ObservedCall, on_text: DeltaSink | None) -> Answer:
+    async def _attempts(self, state: CallState, observed: ObservedCall, on_text: DeltaSink | None) -> Answer:
         """Try until one attempt answers, or none may follow."""
-        setup = self._setup
+        config = self._config
         while True:
-            if setup is not self._setup:
-                setup = self._setup
-                course.plan_anew(self._plan(course.call, course.call_id), setup.settings)
+            if config is not self._config:
+                config = self._config
+                state.replan(self._plan(state.call, state.call_id), config.settings)
             try:
-                await self._adapters.make_ready(course, setup.providers)
-                attempt, result = await self._attempt(setup, course, observed, on_text)
+                await self._adapters.make_ready(state, config.providers)
+                attempt, result = await self._attempt(config, state, observed, on_text)
             except ReplacedError:
                 continue
             if isinstance(result, Answer):
                 return result
             now_s = anyio.current_time()
-            if not course.goes_on(attempt.route, result, now_s=now_s, chance=self._chance()):
+            if not state.goes_on(attempt.route, result, now_s=now_s, chance=self._chance()):
                 raise result
-            self._announcer.say_retry(course, attempt, result, course.delay_s(now_s))
+            self._call_events.emit_retry(state, attempt, result, state.delay_s(now_s))
 
     def busy(self, thread_id: str) -> bool:
         """Whether an attempt of the thread is open."""
@@ -251,7 +254,7 @@ class LLMRouter:
     async def wait_idle(self, thread_id: str) -> None:
         """Return when no attempt of the thread is open any more; abandoned ones get only their drain time."""
         for attempt in self._open.get(thread_id, ()):
-            attempt.drain(self._setup.settings.drain_s)
+            attempt.drain(self._config.settings.drain_s)
         while self._open.get(thread_id):
             await self._idle.setdefault(thread_id, anyio.Event()).wait()
 
@@ -260,96 +263,98 @@ class LLMRouter:
         return RouterStatistics(
             attempts_open=sum(len(attempts) for attempts in self._open.values()),
             threads=len(self._open),
-            providers=self._setup.gates.health(),
+            providers=self._config.limiters.health(),
         )
 
     # -- steps of a call ------------------------------------------------------------------------------------------
 
-    async def _attempt(self, setup: Setup, course: Course, observed: ObservedCall, on_text: DeltaSink | None) -> Ended:
+    async def _attempt(
+        self, config: RouterConfig, state: CallState, observed: ObservedCall, on_text: DeltaSink | None
+    ) -> Ended:
         """Make the next attempt, and where the model is hedged another beside it if it is slow."""
 
         async def run(attempt: Attempt, sink: DeltaSink | None) -> Ended:
             with observed.attempt(attempt):
-                return attempt, await self._run(setup, course.call, attempt, sink)
+                return attempt, await self._run(config, state.call, attempt, sink)
 
         async def hedge(sink: DeltaSink | None) -> Ended | None:
             try:
-                await self._adapters.make_ready(course, setup.providers)
-                second = await setup.admission.hedge(course)
+                await self._adapters.make_ready(state, config.providers)
+                second = await config.admission.hedge(state)
             except (ReplacedError, RejectedError):
                 return None
             return None if second is None else await run(second, sink)
 
-        first = partial(run, await setup.admission.next_attempt(course))
-        if course.plan.hedge_after_s is None:
+        first = partial(run, await config.admission.next_attempt(state))
+        if state.plan.hedge_after_s is None:
             return await first(on_text)
-        return await first_answer(first, hedge, course.plan.hedge_after_s, on_text)
+        return await first_answer(first, hedge, state.plan.hedge_after_s, on_text)
 
     async def _run(
-        self, setup: Setup, call: Call, attempt: Attempt, on_text: DeltaSink | None
+        self, config: RouterConfig, call: Call, attempt: Attempt, on_text: DeltaSink | None
     ) -> Answer | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
         # From here on: a thread whose handler has left this call behind must not close its budget over the hold.
         self._open.setdefault(call.spender.thread_id, set()).add(attempt)
         try:
-            await attempt.passage.enter(attempt.record.input_tokens + attempt.held.output_cap, attempt.deadline_s)
+            await attempt.permit.enter(attempt.record.input_tokens + attempt.held.output_cap, attempt.deadline_s)
             self._registry.dispatch(attempt.held.hold_id)
             await self._journal.commit()
             if self._tasks is None:
                 raise StoppedError
         except BaseException as error:
             self._registry.release(attempt.held.hold_id)  # nothing has left yet
-            attempt.passage.leave(tokens=0)
+            attempt.permit.leave(tokens=0)
             self._forget(attempt)
             if isinstance(error, RejectedError):
                 return error
             raise
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
-        self._tasks.start_soon(self._perform, setup, call, attempt)
+        self._tasks.start_soon(self._perform, config, call, attempt)
         try:
             await attempt.done.wait()
             if attempt.listener_error is not None:
                 raise attempt.listener_failure
         except BaseException:
-            attempt.drain(setup.settings.drain_s)
+            attempt.drain(config.settings.drain_s)
             raise
         if attempt.result is None:
             return UncertainError(attempt.route.provider, "the exchange was cut off")
         return attempt.result
 
-    async def _perform(self, setup: Setup, call: Call, attempt: Attempt) -> None:
+    async def _perform(self, config: RouterConfig, call: Call, attempt: Attempt) -> None:
         """Run an attempt to its settlement; there is no await between its end and the ledger.
 
         Nothing is raised: this is a task of the router, and with it would end the calls of everybody else.
         """
         try:
-            await attempt.exchange(setup.providers[attempt.route.provider], self._adapters)
+            await attempt.exchange(config.providers[attempt.route.provider], self._adapters)
         except BaseException as error:  # noqa: BLE001 - of an exchange that was killed, too, somebody waits for the end
             _log.error("exchange_cut_off", provider=attempt.route.provider, error=describe(error))
         charge: Charge | None = None
         try:
-            charge = self._resolve(setup, call, attempt)
+            charge = self._resolve(config, call, attempt)
             if charge.outcome == "settled":
-                setup.estimator.learn(attempt.route, attempt.guess, charge.usage.input_total)
+                config.estimator.learn(attempt.route, attempt.guess, charge.usage.input_total)
         except Exception as error:  # noqa: BLE001 - told of with its traceback
             _log.exception("attempt_not_settled", call_id=attempt.record.call_id, error=describe(error))
         finally:
             tokens, failure = (None, None) if charge is None else (charge.usage.total, charge.error)
-            attempt.passage.leave(attempt.health, tokens=tokens, failure=failure)
+            attempt.permit.leave(attempt.health, tokens=tokens, failure=failure)
             attempt.done.set()
             self._forget(attempt)
 
-    def _resolve(self, setup: Setup, call: Call, attempt: Attempt) -> Charge:
+    def _resolve(self, config: RouterConfig, call: Call, attempt: Attempt) -> Charge:
         """Charge or release, keep a paid answer, and tell: one step, with no await, so one commit."""
-        charge = attempt.charge(setup.prices)
+        charge = attempt.charge(config.prices)
         settled: Settlement | tuple[BudgetState, ...]
         if charge.outcome == "released":
             settled = self._registry.release(attempt.held.hold_id)
         else:
             settled = self._registry.settle(attempt.held, charge.amounts, charge.cost, call.spender.agent)
         latency_ns = self._clock.monotonic_ns() - attempt.started_ns
-        self._announcer.say_usage(
+        self._call_events.emit_usage(
             attempt.record,
             charge,
             settled,
@@ -364,7 +369,7 @@ class LLMRouter:
         return charge
 
     def _warn(self, record: CallRecord, warning: BudgetWarning) -> None:
-        self._announcer.say_warning(record, warning)
+        self._call_events.emit_warning(record, warning)
         if self.on_warning is not None:
             self.on_warning(Spender(record.thread_id, record.agent, record.model), warning)
 
@@ -381,10 +386,10 @@ class LLMRouter:
         """Free what an adapter holds; never raises, and does not wait for ever."""
         await self._adapters.close(name, provider)
 
-    async def _close_unused(self, gate: ProviderGate, provider: Provider) -> None:
+    async def _close_unused(self, limiter: ProviderLimiter, provider: Provider) -> None:
         """Close a provider that has been replaced when nothing is asked of it any more."""
-        await gate.wait_unused()
-        await self.close_provider(gate.provider, provider)
+        await limiter.wait_unused()
+        await self.close_provider(limiter.provider, provider)
 
     def close_thread(self, thread_id: str) -> None:
         """Free what is kept for a thread that has ended."""

@@ -12,33 +12,33 @@ from organism.llm.provider import Provider
 from organism.messages import BudgetWarning
 from organism.router.admission import Admission
 from organism.router.call import RouterSettings
-from organism.router.call_events import Announcer
-from organism.router.planning.call_rates import Prices
+from organism.router.call_events import CallEvents
+from organism.router.planning.call_rates import RateSource
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import ModelPlan
 from organism.router.planning.planner import Planner
-from organism.router.planning.provider_limiters import Gates
+from organism.router.planning.provider_limiters import ProviderLimiters
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class RouterServices(msgspec.Struct, frozen=True):
     """What a setup rests on, and what outlives it.
 
     Attributes:
         registry: The budgets.
-        announcer: Tells of refusals and of changes of provider.
+        call_events: Tells of refusals and of changes of provider.
         clock: Measures time.
         calibration: What is known of how many tokens text takes with which model.
         warn: Delivers a warning that a last call is still to be had.
     """
 
     registry: ThreadBudgetRegistry
-    announcer: Announcer
+    call_events: CallEvents
     clock: Clock
     calibration: Calibration
     warn: Callable[[CallRecord, BudgetWarning], None]
 
 
-class Setup:
+class RouterConfig:
     """One setup.
 
     Args:
@@ -46,7 +46,7 @@ class Setup:
         providers: The providers their routes name.
         prices: What models cost.
         settings: How calls are made.
-        around: What it rests on.
+        services: What it rests on.
         earlier: The setup whose place this one takes. A provider that is the same object there is still the same:
             its places, its minute and its circuit go on.
     """
@@ -55,10 +55,10 @@ class Setup:
         self,
         models: Mapping[str, ModelPlan],
         providers: Mapping[str, Provider],
-        prices: Prices,
+        prices: RateSource,
         settings: RouterSettings,
-        around: Surroundings,
-        earlier: "Setup | None" = None,
+        services: RouterServices,
+        earlier: "RouterConfig | None" = None,
     ) -> None:
         self.models = dict(models)
         self.providers = dict(providers)
@@ -66,10 +66,12 @@ class Setup:
         self.settings = settings
         before = {} if earlier is None else earlier.providers
         kept = frozenset(name for name, provider in providers.items() if before.get(name) is provider)
-        gates_before = None if earlier is None else earlier.gates
-        self.gates: Gates = Gates(providers, settings.providers, around.clock, gates_before, kept)
-        self.estimator = InputEstimator(settings.estimate, self.providers, around.calibration)
-        self.planner = Planner(self.models, prices, around.registry, self.gates, self.estimator)
+        limiters_before = None if earlier is None else earlier.limiters
+        self.limiters: ProviderLimiters = ProviderLimiters(
+            providers, settings.providers, services.clock, limiters_before, kept
+        )
+        self.estimator = InputEstimator(settings.estimate, self.providers, services.calibration)
+        self.planner = Planner(self.models, prices, services.registry, self.limiters, self.estimator)
         self.admission = Admission(
-            around.registry, self.gates, prices, self.estimator, around.announcer, settings, around.warn
+            services.registry, self.limiters, prices, self.estimator, services.call_events, settings, services.warn
         )

@@ -22,7 +22,7 @@ from organism.journal import (
 )
 from organism.ledger.entries import Entry
 from organism.stores.batch import to_json
-from organism.tables import DigestSet, remove
+from organism.tables import DigestSet, pop_and_shrink
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, Event
 
@@ -61,7 +61,7 @@ class MemoryJournal:
                 pieces.pop(record.key, None)
         elif type(record) is DropThread:
             if record.thread_id in self._pieces:
-                remove(self._pieces, record.thread_id)
+                pop_and_shrink(self._pieces, record.thread_id)
         elif type(record) is Remember:
             self._remember(record)
         elif isinstance(record, Entry):
@@ -87,7 +87,7 @@ class MemoryJournal:
             oldest = next(iter(self._values.values()))
             if oldest.until_ns is None or oldest.until_ns >= self._last_time_ns:
                 return
-            remove(self._values, oldest.key)
+            pop_and_shrink(self._values, oldest.key)
 
     async def remembered(self, key: str) -> str | None:
         """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`."""

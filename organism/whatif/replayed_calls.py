@@ -14,7 +14,7 @@ from organism.whatif.changes import Baseline
 from organism.whatif.outcome import Crossing, ReplayedCall, Stop
 from organism.whatif.recording import RecordedCall
 from organism.whatif.repricing import charge_of, target_of
-from organism.whatif.simulation import Placed, Stage
+from organism.whatif.simulation import Placed, Simulation
 
 
 class _Held(msgspec.Struct):
@@ -37,7 +37,7 @@ class _Waiting(msgspec.Struct):
     ended: bool = False
 
 
-class Calls:
+class ReplayedCalls:
     """Decides the recorded calls one by one.
 
     Args:
@@ -50,11 +50,11 @@ class Calls:
         stop: The first refusal that stands; no call is made after it.
     """
 
-    def __init__(self, stage: Stage, baseline: Baseline) -> None:
+    def __init__(self, simulation: Simulation, baseline: Baseline) -> None:
         self.views: dict[str, ReplayedCall] = {}
         self.crossings: list[Crossing] = []
         self.stop: Stop | None = None
-        self._stage = stage
+        self._simulation = simulation
         self._baseline = baseline
         self._held: dict[str, _Held] = {}
         self._line: deque[_Waiting] = deque()
@@ -67,7 +67,7 @@ class Calls:
         """
         self.views[recorded.hold_id] = _view(recorded)
         if self.stop is None and (self._line or not self._admit(recorded)):
-            until_ns = self._stage.clock.now_ns() + int(self._baseline.wait_s * NS_PER_S)
+            until_ns = self._simulation.clock.now_ns() + int(self._baseline.wait_s * NS_PER_S)
             self._line.append(_Waiting(recorded, until_ns))
             self.views[recorded.hold_id].fate = "waiting"
 
@@ -83,7 +83,7 @@ class Calls:
         """Let those in line go whom nothing keeps out any more, in the order in which they came."""
         while self._line and self.stop is None:
             first = self._line.popleft()
-            if not self._admit(first.recorded, at_last=self._stage.clock.now_ns() > first.until_ns):
+            if not self._admit(first.recorded, at_last=self._simulation.clock.now_ns() > first.until_ns):
                 self._line.appendleft(first)
                 return
             if first.ended:
@@ -111,7 +111,7 @@ class Calls:
 
     def _admit(self, recorded: RecordedCall, *, at_last: bool = False) -> bool:
         """Make a call or refuse it; ``False`` if it has to wait for its siblings."""
-        view, placed = self.views[recorded.hold_id], self._stage.place(recorded)
+        view, placed = self.views[recorded.hold_id], self._simulation.place(recorded)
         view.to_route, view.degraded = placed.target.route, placed.degraded
         answer = self._ask(recorded, placed)
         if isinstance(answer, Shortfall):
@@ -131,15 +131,15 @@ class Calls:
         return True
 
     def _ask(self, recorded: RecordedCall, placed: Placed) -> HeldCall | Shortfall:
-        self._stage.ledger.hold_id = recorded.hold_id
-        return self._stage.teller.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
+        self._simulation.ledger.hold_id = recorded.hold_id
+        return self._simulation.engine.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
 
     def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Shortfall) -> HeldCall | Shortfall:
         """Give the final warning if it is due; the message is run again with it, and so the call is made after all.
 
         A handler that is told of the refusal instead goes on as it likes: only what was recorded as a last call is one.
         """
-        warnings = self._stage.teller.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
+        warnings = self._simulation.engine.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
         if not warnings:
             return shortfall
         self.warn(warnings, self.views[recorded.hold_id].number)
@@ -150,7 +150,7 @@ class Calls:
     def _resolve(self, recorded: RecordedCall, held: _Held) -> None:
         view, grant = self.views[recorded.hold_id], held.grant
         if recorded.settled is None:
-            self._stage.ledger.release(recorded.hold_id, self._stage.clock.now_ns())
+            self._simulation.ledger.release(recorded.hold_id, self._simulation.clock.now_ns())
             return
         charged = charge_of(recorded, held.placed.rates, grant.amounts, grant.output_cap)
         view.replayed, view.replayed_priced = charged.amounts, charged.priced
@@ -158,7 +158,7 @@ class Calls:
             view.fate = "cut"
         cost = Cost(recorded.settled.source, charged.priced, charged.usage)
         agent = recorded.call.agent
-        _, warnings = self._stage.teller.charge(recorded.hold_id, grant.accounts, charged.amounts, cost, agent)
+        _, warnings = self._simulation.engine.charge(recorded.hold_id, grant.accounts, charged.amounts, cost, agent)
         self.warn(warnings, view.number)
 
 

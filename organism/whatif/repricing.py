@@ -14,7 +14,7 @@ from organism.whatif.changes import EVERY_MODEL, Baseline, Changes
 from organism.whatif.recording import RecordedCall
 
 
-class Target(msgspec.Struct, frozen=True):
+class ReplayTarget(msgspec.Struct, frozen=True):
     """Where a call goes: a model's name in the configuration, a provider's, and the model's name there."""
 
     model: str
@@ -42,10 +42,10 @@ class Repricing:
         self._changes = changes
         self._baseline = baseline
         self._prices = baseline.prices.with_overrides(changes.prices)
-        self._last: dict[Target, Rates] = {}
+        self._last: dict[ReplayTarget, Rates] = {}
         self._counts_money = changes.limits.get("usd") is not None
 
-    def target(self, recorded: RecordedCall) -> Target:
+    def target(self, recorded: RecordedCall) -> ReplayTarget:
         """Return where a call goes instead of where it went.
 
         Raises:
@@ -57,7 +57,7 @@ class Repricing:
                 return self.model(wanted, went.model)
         return went
 
-    def model(self, wanted: str, used: str) -> Target:
+    def model(self, wanted: str, used: str) -> ReplayTarget:
         """Return where a model is served: by its first route, or where ``provider/model`` says.
 
         Args:
@@ -68,7 +68,7 @@ class Repricing:
             ConfigError: If it is neither.
         """
         if (plan := self._baseline.models.get(wanted)) is not None:
-            return Target(wanted, plan.routes[0].provider, plan.routes[0].model)
+            return ReplayTarget(wanted, plan.routes[0].provider, plan.routes[0].model)
         provider, slash, served = wanted.partition("/")
         if not (provider and slash and served):
             known = ", ".join(sorted(self._baseline.models)) or "none"
@@ -77,9 +77,9 @@ class Repricing:
                 f"write one of them, or provider/model",
                 path="model",
             )
-        return Target(used, provider, served)
+        return ReplayTarget(used, provider, served)
 
-    def rates(self, recorded: RecordedCall, target: Target) -> Rates | None:
+    def rates(self, recorded: RecordedCall, target: ReplayTarget) -> Rates | None:
         """Return the prices that a call is to have instead of the recorded ones; ``None`` if it keeps those.
 
         Raises:
@@ -135,12 +135,12 @@ class Repricing:
             yield found
 
 
-def target_of(recorded: RecordedCall) -> Target:
+def target_of(recorded: RecordedCall) -> ReplayTarget:
     """Return where a call went."""
-    return Target(recorded.call.model, recorded.call.provider, recorded.call.request_model)
+    return ReplayTarget(recorded.call.model, recorded.call.provider, recorded.call.request_model)
 
 
-def names_for(went: Target) -> tuple[str, ...]:
+def names_for(went: ReplayTarget) -> tuple[str, ...]:
     """Return how a used model may be called, the closest first."""
     return went.route, went.request_model, went.model
 

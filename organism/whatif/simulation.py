@@ -6,7 +6,7 @@ import msgspec
 
 from organism.amounts import BudgetState
 from organism.budget.account_book import AccountBook
-from organism.budget.engine import Teller
+from organism.budget.engine import BudgetEngine
 from organism.budget.holds import Spender
 from organism.budget.policy import Ask
 from organism.budget.scopes import scoped_accounts
@@ -15,7 +15,7 @@ from organism.pricing.rates import Rates
 from organism.router.planning.plan import Degraded, degraded
 from organism.whatif.changes import Baseline, Changes
 from organism.whatif.recording import RecordedCall
-from organism.whatif.repricing import Repricing, Target, target_of
+from organism.whatif.repricing import ReplayTarget, Repricing, target_of
 
 _KINDS = ("thread", "agent", "model", "provider", "organism")
 """The order in which a call holds on its scopes, and so in which one of several that refuse is named."""
@@ -61,14 +61,14 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     spender: Spender
-    target: Target
+    target: ReplayTarget
     rates: Rates | None
     accounts: tuple[str, ...]
     ask: Ask
     degraded: tuple[Degraded, ...]
 
 
-class Stage:
+class Simulation:
     """The accounts of a replay.
 
     Args:
@@ -89,7 +89,7 @@ class Stage:
         self.clock = RecordedTime()
         self.ledger = ReplayedLedger()
         self.book = AccountBook(baseline.plan, self.ledger, self.clock, baseline.thresholds)
-        self.teller = Teller(self.book, self.ledger, self.clock, changes.mode)
+        self.engine = BudgetEngine(self.book, self.ledger, self.clock, changes.mode)
 
     def place(self, recorded: RecordedCall) -> Placed:
         """Say where a call goes at this instant, at which price, and on which accounts.
@@ -114,7 +114,7 @@ class Stage:
             degraded=tuple(steps),
         )
 
-    def _degraded(self, target: Target, accounts: tuple[str, ...]) -> Degraded | None:
+    def _degraded(self, target: ReplayTarget, accounts: tuple[str, ...]) -> Degraded | None:
         """Return what takes a model's place; in mode ``enforce`` only, as for calls that are made."""
         plan = self._baseline.models.get(target.model)
         return degraded(plan, self._states(accounts)) if plan and self._changes.mode == "enforce" else None
@@ -122,7 +122,7 @@ class Stage:
     def _states(self, accounts: tuple[str, ...]) -> Iterator[BudgetState]:
         return map(self.book.state, accounts)
 
-    def _accounts(self, recorded: RecordedCall, target: Target) -> tuple[str, ...]:
+    def _accounts(self, recorded: RecordedCall, target: ReplayTarget) -> tuple[str, ...]:
         """Return what a call holds on: what it was recorded on, but for a model or provider it does not go to."""
         went, call = target_of(recorded), recorded.call
         left = {"model"} if target.model != went.model else set()

@@ -3,12 +3,12 @@
 import pytest
 
 from organism.amounts import Amounts, Limits
-from organism.budget.policy import Ask, Grant, Room, decide
+from organism.budget.policy import Ask, Grant, Headroom, decide
 from organism.errors import Shortfall
 
 
-def room(account: str = "t", *, spent: int = 0, held: int = 0, elapsed_ns: int = 0, **limits: int) -> Room:
-    return Room(account, Limits(**limits), Amounts(spent, spent, spent), Amounts(held, held, held), elapsed_ns)
+def room(account: str = "t", *, spent: int = 0, held: int = 0, elapsed_ns: int = 0, **limits: int) -> Headroom:
+    return Headroom(account, Limits(**limits), Amounts(spent, spent, spent), Amounts(held, held, held), elapsed_ns)
 
 
 ASK = Ask(input_tokens=10, output_cap=20, output_min=5)
@@ -33,8 +33,8 @@ TABLE = [
     ((room(calls=1),), ASK, 20),
     ((room(calls=1, spent=1),), ASK, ("t", "calls")),
     ((room(calls=2, spent=1, held=1),), ASK, ("t", "calls")),
-    ((Room("t", Limits(elapsed_ns=100), Amounts(), Amounts(), 99),), ASK, 20),
-    ((Room("t", Limits(elapsed_ns=100), Amounts(), Amounts(), 100),), ASK, ("t", "seconds")),
+    ((Headroom("t", Limits(elapsed_ns=100), Amounts(), Amounts(), 99),), ASK, 20),
+    ((Headroom("t", Limits(elapsed_ns=100), Amounts(), Amounts(), 100),), ASK, ("t", "seconds")),
     ((room("a", tokens=100), room("b", tokens=25)), ASK, 15),  # the tightest scope decides
     ((room("a", tokens=12), room("b", tokens=11)), ASK, ("b", "tokens")),  # and is the one named
     ((room("a", tokens=12), room("b", tokens=12)), ASK, ("a", "tokens")),  # of equals, the first
@@ -43,10 +43,10 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("rooms", "ask", "expected"), TABLE)
-def test_decide(rooms: tuple[Room, ...], ask: Ask, expected: int | tuple[str, str]) -> None:
+@pytest.mark.parametrize(("headrooms", "ask", "expected"), TABLE)
+def test_decide(headrooms: tuple[Headroom, ...], ask: Ask, expected: int | tuple[str, str]) -> None:
     """Every row: what is granted fits all scopes, and a refusal names the tightest."""
-    verdict = decide(rooms, ask)
+    verdict = decide(headrooms, ask)
 
     if isinstance(expected, int):
         assert isinstance(verdict, Grant)
@@ -77,10 +77,10 @@ def test_a_call_has_the_time_that_the_nearest_end_leaves() -> None:
     """Of several limits in seconds the one that ends first counts, in whatever order they stand."""
     soon, late = room("soon", elapsed_ns=60), room("late", elapsed_ns=10)
     limited = [
-        Room(each.account, Limits(elapsed_ns=100), each.spent, each.held, each.elapsed_ns) for each in (soon, late)
+        Headroom(each.account, Limits(elapsed_ns=100), each.spent, each.held, each.elapsed_ns) for each in (soon, late)
     ]
 
-    for rooms in (limited, limited[::-1]):
-        verdict = decide(rooms, ASK)
+    for headrooms in (limited, limited[::-1]):
+        verdict = decide(headrooms, ASK)
         assert isinstance(verdict, Grant)
         assert verdict.time_left_ns == 40

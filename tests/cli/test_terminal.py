@@ -28,7 +28,7 @@ from organism.cli.summary import print_report
 from organism.cli.terminal import Terminal, markup
 from organism.cli.top import Screen
 from organism.errors import ConfigError, Shortfall
-from organism.ledger.explain import Note, Story
+from organism.ledger.explain import BudgetTrace, Note
 from organism.telemetry.logs import LogSettings, set_up
 from organism.testing import ScriptedProvider
 from organism.usage.events import (
@@ -237,7 +237,7 @@ def test_report_and_story_of_hostile_names_are_letters(capsys: pytest.CaptureFix
     print_report(Terminal(), report, 1000)
     check(capsys.readouterr().out)
     note = Note(seq=1, time_ns=0, account=EVIL, text=EVIL)
-    print_story(Terminal(), Story(thread_id="t", holds=(), notes=(note,), charged=Amounts(), open_held=Amounts()))
+    print_story(Terminal(), BudgetTrace(thread_id="t", holds=(), notes=(note,), charged=Amounts(), open_held=Amounts()))
     check(capsys.readouterr().out)
 
 

@@ -102,7 +102,7 @@ def test_an_anchor_shows_that_an_older_copy_was_put_back(tmp_path: Path, capsys:
     with closing(SqliteFile(state / "journal.db")) as file:
         fresh: list[msgspec.Struct] = []
         known = Ledger.replay((), fresh.append)
-        known._books.seq = file.head().seq
+        known._state.seq = file.head().seq
         known.open("thread:later", Limits(), 20)
         file.write(batch_of(fresh), 3)
     code, text = verdict(state, capsys, first)

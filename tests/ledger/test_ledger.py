@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from organism.amounts import Amounts, Limits
-from organism.budget.policy import Ask, Grant, Room, decide
+from organism.budget.policy import Ask, Grant, Headroom, decide
 from organism.errors import LedgerStateError, UnknownAccountError
 from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled
 from organism.ledger.ledger import Cost, Ledger
@@ -39,7 +39,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     @rule(target=holds, accounts=some_accounts, tokens=small, cap=st.integers(1, 40))
     def reserve(self, accounts: tuple[str, ...], tokens: int, cap: int) -> str:
         rooms = [
-            Room(account, balance.limits, balance.spent, balance.held)
+            Headroom(account, balance.limits, balance.spent, balance.held)
             for account in accounts
             for balance in [self.ledger.balance(account)]
         ]

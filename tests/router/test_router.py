@@ -324,7 +324,7 @@ async def test_waiting_call_that_is_cancelled_leaves_nothing_behind(make_router:
             await it.ask()
         assert it.registry.statistics().open_holds == 1
         assert it.router.statistics().providers["a"].waiting == 0
-        assert it.router._setup.gates["a"].load == 1, "it counts no more for who is least loaded"
+        assert it.router._config.limiters["a"].load == 1, "it counts no more for who is least loaded"
 
     assert len(a.requests) == 1
 

@@ -8,7 +8,7 @@ from organism.api.bodies import AdjustBody, LimitsBody, MoveBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import needs
 from organism.control.views import Corrected
-from organism.ledger.explain import Story
+from organism.ledger.explain import BudgetTrace
 
 
 @get("/v1/budgets", opt=needs("read"))
@@ -24,7 +24,7 @@ async def show_budget(account: FromPath[str], control: ControlOf) -> BudgetState
 
 
 @get("/v1/budgets/{account:str}/story", opt=needs("read"))
-async def tell_story(account: FromPath[str], control: ControlOf) -> Story:
+async def tell_story(account: FromPath[str], control: ControlOf) -> BudgetTrace:
     """Tell where a thread's budget has gone: every hold, what became of it, its price, and what was refused."""
     return await control.look.story(account)
 

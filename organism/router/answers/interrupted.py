@@ -15,7 +15,7 @@ ON_ITS_WAY = 32
 """Tokens that a provider may have made, and not delivered, when its stream is closed: a third of a second's."""
 
 
-class CutShort:
+class InterruptedStream:
     """Keeps what is needed to charge an answer that is cut short.
 
     Args:

@@ -1,6 +1,6 @@
 """The way to one provider: its circuit, its places, its minute. What waits here waits in the order it came.
 
-An attempt takes a :class:`Passage` when its route is chosen, goes in when its budget is held, and leaves when it is
+An attempt takes a :class:`Permit` when its route is chosen, goes in when its budget is held, and leaves when it is
 settled, so an abandoned attempt that is still read to its end keeps its place. A passage that waits keeps its hold:
 its call is going to be made, and room that was promised to it must not be promised to another.
 """
@@ -45,7 +45,7 @@ class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_failure: str | None
 
 
-class ProviderGate:
+class ProviderLimiter:
     """Lets attempts through to one provider.
 
     Args:
@@ -66,7 +66,7 @@ class ProviderGate:
         self._turn = anyio.Lock()
         self._place_free = anyio.Event()
         self._in_flight = 0
-        self._passages = 0
+        self._permits = 0
         self._attempts = 0
         self._failures = 0
         self._last_failure: str | None = None
@@ -76,7 +76,7 @@ class ProviderGate:
     @property
     def load(self) -> int:
         """Attempts under way or about to be."""
-        return self._passages
+        return self._permits
 
     def treat(self, settings: ProviderSettings) -> None:
         """Treat the provider differently from here on; what waits for a place looks again."""
@@ -88,7 +88,7 @@ class ProviderGate:
 
     async def wait_unused(self) -> None:
         """Return when no attempt is under way or about to be."""
-        while self._passages:
+        while self._permits:
             await self._left.wait()
 
     def free_in_s(self) -> float | None:
@@ -96,11 +96,11 @@ class ProviderGate:
         wait = self._circuit.free_in_ns(self._clock.monotonic_ns())
         return None if wait is None else wait / NS_PER_S
 
-    def take(self) -> "Passage":
+    def take(self) -> "Permit":
         """Take the way through the circuit, which must be free now; it must be left again."""
         probe = self._circuit.enter(self._clock.monotonic_ns())
-        self._passages += 1
-        return Passage(self, probe=probe)
+        self._permits += 1
+        return Permit(self, probe=probe)
 
     def health(self) -> ProviderHealth:
         """Return a look at the provider."""
@@ -163,19 +163,19 @@ class ProviderGate:
         self._attempts += 1
         return now_ns
 
-    def leave(self, passage: "Passage", health: Health, failure: str | None) -> None:
+    def leave(self, permit: "Permit", health: Health, failure: str | None) -> None:
         """Note that an attempt has ended, and let the next one in."""
         now_ns = self._clock.monotonic_ns()
-        self._passages -= 1
-        if passage.entered_ns is not None:
+        self._permits -= 1
+        if permit.entered_ns is not None:
             self._in_flight -= 1
         if health == "failed":
             self._failures += 1
             self._last_failure = failure
-        self._circuit.leave(health, now_ns, probe=passage.probe)
+        self._circuit.leave(health, now_ns, probe=permit.probe)
         self._place_free.set()
         self._left.notify()
-        if passage.probe:
+        if permit.probe:
             self._on_probed()
 
     def correct(self, by_tokens: int, entered_ns: int) -> None:
@@ -183,21 +183,21 @@ class ProviderGate:
         self._rates.correct(by_tokens, entered_ns)
 
 
-class Passage:
+class Permit:
     """One attempt's way through a gate. It is left exactly once; leaving again does nothing."""
 
-    __slots__ = ("_gate", "_left", "_tokens", "entered_ns", "probe")
+    __slots__ = ("_left", "_limiter", "_tokens", "entered_ns", "probe")
 
-    def __init__(self, gate: ProviderGate, *, probe: bool) -> None:
-        self._gate = gate
+    def __init__(self, limiter: ProviderLimiter, *, probe: bool) -> None:
+        self._limiter = limiter
         self._left = False
         self._tokens = 0
         self.probe = probe
         self.entered_ns: int | None = None
 
     async def enter(self, tokens: int, deadline_s: float) -> None:
-        """Wait until the attempt may leave; see :meth:`ProviderGate.enter`."""
-        self.entered_ns = await self._gate.enter(tokens, deadline_s)
+        """Wait until the attempt may leave; see :meth:`ProviderLimiter.enter`."""
+        self.entered_ns = await self._limiter.enter(tokens, deadline_s)
         self._tokens = tokens
 
     def leave(self, health: Health = "unknown", *, tokens: int | None = None, failure: str | None = None) -> None:
@@ -212,5 +212,5 @@ class Passage:
             return
         self._left = True
         if self.entered_ns is not None and tokens is not None:
-            self._gate.correct(tokens - self._tokens, self.entered_ns)
-        self._gate.leave(self, health, failure)
+            self._limiter.correct(tokens - self._tokens, self.entered_ns)
+        self._limiter.leave(self, health, failure)

@@ -7,7 +7,7 @@ from organism.llm.requests import CompletionRequest
 from organism.pricing.rates import Rates, kept_for_an_hour
 
 
-class Prices(Protocol):
+class RateSource(Protocol):
     """The prices of models."""
 
     def rates(self, provider: str, model: str) -> Rates | None:
@@ -15,7 +15,7 @@ class Prices(Protocol):
         ...
 
 
-def rates_for(prices: Prices, provider: str, model: str, request: Request) -> Rates | None:
+def rates_for(prices: RateSource, provider: str, model: str, request: Request) -> Rates | None:
     """Return the prices that a request to a provider's model is charged by, or ``None`` when they are unknown.
 
     Prices of input alone say nothing of a request that has output.

@@ -11,11 +11,11 @@ from organism.errors import ConfigError, UnboundedError, UnsupportedError
 from organism.llm.provider import Request
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.call import Call
-from organism.router.planning.call_rates import Prices, rates_for
+from organism.router.planning.call_rates import RateSource, rates_for
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Degraded, ModelPlan, Route, degraded
-from organism.router.planning.provider_limiters import Gates
-from organism.router.planning.route_queue import Candidate, Itinerary, preferred
+from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.router.planning.route_queue import Candidate, RouteQueue, preferred
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -23,12 +23,12 @@ class Planned(msgspec.Struct, frozen=True):
 
     Attributes:
         plan: The model it is made with.
-        itinerary: Where its attempts go.
+        queue: Where its attempts go.
         degraded: How the model asked for became this one.
     """
 
     plan: ModelPlan
-    itinerary: Itinerary
+    queue: RouteQueue
     degraded: tuple[Degraded, ...]
 
 
@@ -39,22 +39,22 @@ class Planner:
         models: The models agents may name.
         prices: What they cost.
         registry: The budgets.
-        gates: How busy providers are.
+        limiters: How busy providers are.
         estimator: How large they are.
     """
 
     def __init__(
         self,
         models: Mapping[str, ModelPlan],
-        prices: Prices,
+        prices: RateSource,
         registry: ThreadBudgetRegistry,
-        gates: Gates,
+        limiters: ProviderLimiters,
         estimator: InputEstimator,
     ) -> None:
         self._models = dict(models)
         self._prices = prices
         self._registry = registry
-        self._gates = gates
+        self._limiters = limiters
         self._estimator = estimator
         self._calls_made: dict[str, int] = {}
 
@@ -73,10 +73,10 @@ class Planner:
         number = self._calls_made.get(plan.name, 0)
         self._calls_made[plan.name] = number + 1
         candidates = [
-            Candidate(route, self._gates[route.provider].load, self._cost_there(call, plan, route))
+            Candidate(route, self._limiters[route.provider].load, self._cost_there(call, plan, route))
             for route in plan.routes
         ]
-        return Planned(plan, Itinerary(preferred(plan.strategy, candidates, number)), tuple(steps))
+        return Planned(plan, RouteQueue(preferred(plan.strategy, candidates, number)), tuple(steps))
 
     def input_bound(self, model: str, request: Request) -> int:
         """Return the tokens of input that would be held for a request, on the route of a model where they are most.

@@ -8,17 +8,17 @@ import anyio
 from organism.bus.signal import Signal
 from organism.clock import Clock
 from organism.errors import RejectedError
-from organism.router.limits.limiter import Passage, ProviderGate, ProviderHealth
+from organism.router.limits.limiter import Permit, ProviderHealth, ProviderLimiter
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import Route
-from organism.router.planning.route_queue import Itinerary
+from organism.router.planning.route_queue import RouteQueue
 
 
 class ReplacedError(Exception):
     """Other gates have taken the place of these: plan the next attempt anew. Never leaves the router."""
 
 
-class Gates:
+class ProviderLimiters:
     """The gates of all providers.
 
     Args:
@@ -39,14 +39,14 @@ class Gates:
     ) -> None:
         self._changed = Signal() if earlier is None else earlier.changed
         self._replaced = False
-        self._gates: dict[str, ProviderGate] = {}
+        self._limiters: dict[str, ProviderLimiter] = {}
         for name in providers:
             its = settings.get(name, ProviderSettings())
             if earlier is not None and name in kept:
-                self._gates[name] = earlier[name]
-                self._gates[name].treat(its)
+                self._limiters[name] = earlier[name]
+                self._limiters[name].treat(its)
             else:
-                self._gates[name] = ProviderGate(name, its, clock, self._changed.notify)
+                self._limiters[name] = ProviderLimiter(name, its, clock, self._changed.notify)
         if earlier is not None:
             earlier.retire()
 
@@ -60,14 +60,14 @@ class Gates:
         self._replaced = True
         self._changed.notify()
 
-    def __getitem__(self, provider: str) -> ProviderGate:
-        return self._gates[provider]
+    def __getitem__(self, provider: str) -> ProviderLimiter:
+        return self._limiters[provider]
 
     def health(self) -> dict[str, ProviderHealth]:
         """Return a look at every provider."""
-        return {name: gate.health() for name, gate in self._gates.items()}
+        return {name: limiter.health() for name, limiter in self._limiters.items()}
 
-    async def take(self, itinerary: Itinerary, deadline_s: float) -> tuple[Route, Passage]:
+    async def take(self, queue: RouteQueue, deadline_s: float) -> tuple[Route, Permit]:
         """Take the way to the next provider of an itinerary that may be asked; wait as long as none may.
 
         Waiting takes no budget, for nothing is held yet. It turns a short outage of the only provider into a pause
@@ -77,33 +77,33 @@ class Gates:
             RejectedError: If none may be asked before the deadline.
             ReplacedError: If other gates have taken the place of these.
         """
-        if (taken := self._take_now(itinerary)) is not None:
+        if (taken := self._take_now(queue)) is not None:
             return taken  # as a rule; a cancel scope costs more than the choice
         with anyio.CancelScope(deadline=deadline_s):
-            while (taken := self._take_now(itinerary)) is None:
-                await self._until_one_may_be_asked(itinerary)
+            while (taken := self._take_now(queue)) is None:
+                await self._until_one_may_be_asked(queue)
             return taken
         raise RejectedError(
-            ", ".join(sorted(itinerary.providers)),
+            ", ".join(sorted(queue.providers)),
             "not asked: it has failed too often lately, or is to be left alone, until after the call's deadline",
         )
 
-    def _take_now(self, itinerary: Itinerary) -> tuple[Route, Passage] | None:
+    def _take_now(self, queue: RouteQueue) -> tuple[Route, Permit] | None:
         if self._replaced:
             raise ReplacedError
-        route = itinerary.next(self._closed(itinerary))
-        if route is None or itinerary.wait_s(route.provider, anyio.current_time()) > 0:
+        route = queue.next(self._closed(queue))
+        if route is None or queue.wait_s(route.provider, anyio.current_time()) > 0:
             return None
-        itinerary.tried(route)
+        queue.tried(route)
         return route, self[route.provider].take()
 
-    async def _until_one_may_be_asked(self, itinerary: Itinerary) -> None:
-        route = itinerary.next(self._closed(itinerary))
+    async def _until_one_may_be_asked(self, queue: RouteQueue) -> None:
+        route = queue.next(self._closed(queue))
         if route is not None:
-            await self._wait(itinerary.wait_s(route.provider, anyio.current_time()))
+            await self._wait(queue.wait_s(route.provider, anyio.current_time()))
             return
         # What a probe under way will find is not known; its end is what wakes us.
-        waits = (self[provider].free_in_s() for provider in itinerary.providers)
+        waits = (self[provider].free_in_s() for provider in queue.providers)
         known = [wait for wait in waits if wait is not None]
         await self._wait(min(known) if known else None)
 
@@ -111,5 +111,5 @@ class Gates:
         with anyio.move_on_after(seconds):
             await self._changed.wait()
 
-    def _closed(self, itinerary: Itinerary) -> set[str]:
-        return {provider for provider in itinerary.providers if self[provider].free_in_s() != 0}
+    def _closed(self, queue: RouteQueue) -> set[str]:
+        return {provider for provider in queue.providers if self[provider].free_in_s() != 0}

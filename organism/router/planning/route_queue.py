@@ -45,7 +45,7 @@ def preferred(strategy: Strategy, candidates: Sequence[Candidate], call_number: 
     return tuple(candidate.route for candidate in picked)
 
 
-class Itinerary:
+class RouteQueue:
     """Where one call has been, and where it goes next.
 
     Each attempt goes one route on, and round again at the end. Routes that are closed for a while are passed over;
@@ -74,7 +74,7 @@ class Itinerary:
         """Return where the next attempt goes, or ``None`` when every provider left is closed."""
         return next((route for route in self._ahead if route.provider not in closed), None)
 
-    def go_on_from(self, earlier: "Itinerary") -> None:
+    def resume_from(self, earlier: "RouteQueue") -> None:
         """Take over how providers have failed this call, and until when they are to be left alone."""
         self._failures, self._not_before_s = earlier.setbacks
 

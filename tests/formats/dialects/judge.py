@@ -19,7 +19,7 @@ from organism.pricing.rates import Rate, Rates, cost_nanousd
 from organism.providers.http import BODY_MAX, Received
 from organism.router.answers.answer_checks import checked_answer, checked_failure
 from organism.router.attempt import Attempt, Charge
-from organism.router.limits.limiter import Passage
+from organism.router.limits.limiter import Permit
 from organism.router.planning.plan import Route
 from tests.formats.dialects.truth import Draft, Json
 from tests.formats.dialects.wire import Body
@@ -92,7 +92,7 @@ def charged(result: Answer | ProviderError, request: Request) -> Charge:
     )  # fmt: skip
     attempt = Attempt(
         record=record, route=Route("p", request.model), request=request, guess=None, held=HELD,
-        passage=cast("Passage", None), rates=RATES, timeout_s=1.0,
+        passage=cast("Permit", None), rates=RATES, timeout_s=1.0,
     )  # fmt: skip
     attempt.result = (
         checked_failure(result, "p") if isinstance(result, ProviderError) else checked_answer(result, request, "p")

@@ -11,7 +11,7 @@ from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, ToolCallDelta, UsageDelta
 from organism.llm.provider import Request
 from organism.llm.requests import ChatMessage, CompletionRequest
-from organism.router.answers.interrupted import ON_ITS_WAY, CutShort
+from organism.router.answers.interrupted import ON_ITS_WAY, InterruptedStream
 from organism.testing import VirtualClock, run
 from organism.usage.events import UsageEvent
 
@@ -128,7 +128,7 @@ PIECES: list[Delta | UsageDelta] = ["word " * 50]
 def test_only_what_shows_is_counted(options: dict[str, Any], pieces: list[Delta | UsageDelta], countable: bool) -> None:
     """Hidden thinking is billed and cannot be counted: such answers are never charged by what is seen."""
     plain: dict[str, Any] = {"model": "m", "messages": (ChatMessage("user", "x"),), "max_output_tokens": CAP}
-    cut = CutShort(CompletionRequest(**plain | options))
+    cut = InterruptedStream(CompletionRequest(**plain | options))
     for piece in pieces:
         cut.add(piece)
     assert cut.is_countable is countable
@@ -139,9 +139,9 @@ def test_charge_stays_between_the_providers_own_count_and_the_hold() -> None:
     request = CompletionRequest(
         model="m", messages=(ChatMessage("user", "x"),), max_output_tokens=CAP, reasoning_tokens=300
     )
-    cut = CutShort(request)
+    cut = InterruptedStream(request)
     cut.add(UsageDelta(TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)))
     cut.add("word")
     assert cut.usage(50, CAP) == TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)
     assert cut.usage(50, 900).output == 900
-    assert CutShort(request).usage(50, CAP) == TokenUsage(input=50, output=ON_ITS_WAY + 300)
+    assert InterruptedStream(request).usage(50, CAP) == TokenUsage(input=50, output=ON_ITS_WAY + 300)

@@ -1,7 +1,7 @@
 """In which order routes are tried."""
 
 from organism.router.planning.plan import Route
-from organism.router.planning.route_queue import Candidate, Itinerary, preferred
+from organism.router.planning.route_queue import Candidate, RouteQueue, preferred
 
 A, B, C = Route("a", "m"), Route("b", "m"), Route("c", "m")
 
@@ -32,34 +32,34 @@ def test_cheapest_never_takes_unknown_for_free() -> None:
 
 def test_attempts_go_on_and_round_and_pass_over_what_is_closed() -> None:
     """A call comes to every provider in turn, but not to one that is given a rest."""
-    itinerary = Itinerary((A, B, C))
+    queue = RouteQueue((A, B, C))
     been = []
     for closed in (set(), {"b"}, set(), set()):
-        route = itinerary.next(closed)
+        route = queue.next(closed)
         assert route is not None
-        itinerary.tried(route)
+        queue.tried(route)
         been.append(route)
 
     assert been == [A, C, A, B]
-    assert itinerary.next({"a", "b", "c"}) is None
+    assert queue.next({"a", "b", "c"}) is None
 
 
 def test_what_is_ruled_out_is_not_come_back_to() -> None:
     """A provider that cannot take the call is left out, unless nothing else is left."""
-    itinerary = Itinerary((A, B))
-    itinerary.tried(A)
+    queue = RouteQueue((A, B))
+    queue.tried(A)
 
-    assert itinerary.rule_out(itinerary.through("b"))
-    assert itinerary.routes == (A,)
-    assert not itinerary.rule_out((A,))
-    assert itinerary.next() == A
+    assert queue.rule_out(queue.through("b"))
+    assert queue.routes == (A,)
+    assert not queue.rule_out((A,))
+    assert queue.next() == A
 
 
 def test_a_provider_rests_alone() -> None:
     """A pause for one provider is no pause for the others."""
-    itinerary = Itinerary((A, B))
-    itinerary.rest("a", 10.0)
+    queue = RouteQueue((A, B))
+    queue.rest("a", 10.0)
 
-    assert itinerary.wait_s("a", 4.0) == 6.0
-    assert itinerary.wait_s("a", 11.0) == 0.0
-    assert itinerary.wait_s("b", 4.0) == 0.0
+    assert queue.wait_s("a", 4.0) == 6.0
+    assert queue.wait_s("a", 11.0) == 0.0
+    assert queue.wait_s("b", 4.0) == 0.0

@@ -4,6 +4,7 @@ A format decides nothing. It refuses, by name, each field that it cannot honour 
 the answer is or costs.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
@@ -83,9 +84,11 @@ class Format(Protocol):
 
     Attributes:
         keeps_answers: Whether its requests may refer to answers given before.
+        header_fields: The fields that its clients may give as headers, as lists with commas, by the headers' names.
     """
 
     keeps_answers: ClassVar[bool]
+    header_fields: ClassVar[Mapping[str, str]]
 
     def read(self, body: Json, default_cap: int) -> AskedFor[Any]:
         """Read a request.
@@ -110,6 +113,15 @@ class Format(Protocol):
     def error(self, fault: Fault) -> Json:
         """Write an error as the vendor's own clients expect it."""
         ...
+
+
+def with_headers(format_: Format, raw: Json, headers: Mapping[str, str]) -> Json:
+    """Return a request with what its headers say in place of fields."""
+    for header, field in format_.header_fields.items():
+        said = [each.strip() for each in headers.get(header, "").split(",") if each.strip()]
+        if said and not raw.get(field):
+            raw = {**raw, field: said}
+    return raw
 
 
 CONVERSATION = ("messages", "input", "system")
@@ -143,6 +155,21 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: without_nulls(each) for name, each in value.items() if each is not None}
     return [without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+NATIVE = "native"
+"""The type under which a request holds what only servers of its format understand, while it is read; no client's."""
+
+
+def wrapped(value: Json, at: str) -> Json:
+    """Return a part of a request as one that is passed on as it is, and not looked into.
+
+    Raises:
+        FaultError: If its client has written it so itself, so that nobody has looked at what is in it.
+    """
+    if value.get("type") == NATIVE:
+        raise bad_request(f"{at}.type: there is no type {NATIVE!r}", f"{at}.type", "unsupported_value")
+    return {"type": NATIVE, "value": value}
 
 
 _NOT_AMONG = "Invalid enum value "

@@ -1,10 +1,11 @@
 """What a request has for servers of one format, and what others say to it. Pure."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from organism.llm.requests import CompletionRequest, VendorItem
+from organism.llm.requests import CompletionRequest, FilePart, Tool, ToolResult, VendorItem
 
-_SPOKEN = {"responses": "'api: responses'", "messages": "'type: anthropic'"}
+_SPOKEN = {"responses": "'api: responses'", "messages": "'type: anthropic'", "chat": "'api: chat'"}
 """What a provider's section says that speaks a format."""
 
 
@@ -23,10 +24,38 @@ def foreign_to(request: CompletionRequest, speaks: str) -> str | None:
         if item.format != speaks:
             where = f"go on with a provider with {_SPOKEN[item.format]}"
             return f"items of type {item.kind!r} (take them out, or {where})"
+    if speaks != "messages" and any(isinstance(piece, FilePart) and piece.cited for piece in request.attachments()):
+        where = f"ask a model of a provider with {_SPOKEN['messages']}"
+        return f"citations of documents (leave 'citations' out, or {where})"
     return None
 
 
 def _items(request: CompletionRequest) -> Iterator[VendorItem]:
     for turn in request.messages:
-        if not isinstance(turn.content, str):
-            yield from (part for part in turn.content if isinstance(part, VendorItem))
+        for part in () if isinstance(turn.content, str) else turn.content:
+            if isinstance(part, VendorItem):
+                yield part
+            elif isinstance(part, ToolResult) and not isinstance(part.content, str):
+                yield from (piece for piece in part.content if isinstance(piece, VendorItem))
+
+
+def fields_for(request: CompletionRequest, speaks: str) -> dict[str, Any]:
+    """Return the fields of a request that only servers of one format have a word for; a copy, to be added to."""
+    fields = request.vendor_fields
+    return {} if fields is None or fields.format != speaks else dict(fields.value)
+
+
+def native_of(tool: Tool, speaks: str) -> dict[str, Any]:
+    """Return a tool as it stands in one format, where it has more there than a function; else nothing."""
+    return {} if tool.native is None or tool.native.format != speaks else tool.native.value
+
+
+def sampling_untaken(request: CompletionRequest, *names: str) -> str | None:
+    """Return which of some fields a request has, quoted, for a server that has no word for them; ``None`` for none."""
+    asked = {
+        "seed": request.seed is not None,
+        "n": request.choices > 1,
+        "logprobs": request.logprobs is not None,
+        "service_tier": request.service_tier not in {None, "default"},
+    }
+    return next((repr(name) for name in names if asked[name]), None)

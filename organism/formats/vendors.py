@@ -50,6 +50,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         vectors: In which form it gives vectors: base64 where it is known to, else as numbers, which all do.
         stops_when_closed: Whether it is known to stop working, and billing, when a stream is closed.
         key_header: Where it takes its key: as a bearer, or in a header of its own.
+        tiers: Whether it takes ``service_tier``.
+        custom_tools: Whether it takes tools that are given free text.
+        cache_keys: Whether it takes ``prompt_cache_key`` and its like, which tell conversations apart in its cache.
         tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
     """
 
@@ -79,6 +82,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     vectors: Literal["base64", "float"] = "float"
     key_header: Literal["authorization", "api-key"] = "authorization"
     stops_when_closed: bool = False
+    tiers: bool = False
+    custom_tools: bool = False
+    cache_keys: bool = False
     tool_tokens: int = 600
 
 
@@ -108,6 +114,7 @@ COMPATIBLE = Vendor(
     reasoning_back="with calls",
     takes_back=_SEALED,
     top_k=True,
+    tiers=True,
 )
 """A server of unknown make: what most of them do. It is given back what it has given, beside calls of tools the text of
 reasoning too: Moonshot's, Zhipu's and DeepSeek's models think on with it, or refuse to go on without."""
@@ -115,6 +122,9 @@ reasoning too: Moonshot's, Zhipu's and DeepSeek's models think on with it, or re
 VENDORS: dict[str, Vendor] = {
     "openai": Vendor(
         stops_when_closed=True,
+        tiers=True,
+        custom_tools=True,
+        cache_keys=True,
         base_url="https://api.openai.com/v1",
         key="OPENAI_API_KEY",
         prices_as="openai",
@@ -124,6 +134,8 @@ VENDORS: dict[str, Vendor] = {
     ),
     "azure": Vendor(
         stops_when_closed=True,
+        tiers=True,
+        custom_tools=True,
         base_url=None,
         key="AZURE_OPENAI_API_KEY",
         prices_as="azure",
@@ -175,6 +187,7 @@ VENDORS: dict[str, Vendor] = {
         base_url="https://openrouter.ai/api/v1",
         key="OPENROUTER_API_KEY",
         prices_as="openrouter",
+        tiers=True,
         top_k=True,
         cost=("cost",),
         takes_back=_SEALED,

@@ -14,7 +14,7 @@ from organism.api.tokens import Caller
 from organism.control.control import Control
 from organism.errors import OrganismError
 from organism.formats.errors.faults import Fault, FaultError, bad_request
-from organism.formats.server_format import Asked, AskedFor, Format, Json, Meta
+from organism.formats.server_format import Asked, AskedFor, Format, Json, Meta, with_headers
 from organism.gateway.errors import fault_of, unknown_model
 from organism.gateway.headers import THREAD, Headers, encoded, fault_headers
 from organism.gateway.model_calls import Calls
@@ -89,7 +89,7 @@ class Gateway:
             FaultError: It cannot be honoured.
             OrganismError: Its thread cannot pay.
         """
-        raw, turn = parsed(request.body), None
+        raw, turn = with_headers(format_, parsed(request.body), request.headers), None
         if format_.keeps_answers:
             raw, turn = await self.conversations.made_whole(request.caller.name, raw)
         asked, headers = self._read(format_, raw), request.headers

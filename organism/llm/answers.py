@@ -1,9 +1,11 @@
 """What a model answers to a conversation. Pure."""
 
+from typing import Any
+
 import msgspec
 
 from organism.amounts import TokenUsage, UsageSide
-from organism.llm.requests import ChatMessage, Reasoning, TextPart, ToolCall, VendorItem, texts_of
+from organism.llm.requests import ChatMessage, Part, Reasoning, TextPart, ToolCall, VendorItem, texts_of
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="completion"):
@@ -30,6 +32,13 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         vendor_items: What its format has for it beside all that, such as a search that the vendor has run; a
             conversation in the same format has them again.
         service_tier: At which tier the provider says it has served the call; empty when it does not say.
+        parts: All of it in the provider's order, where that tells more than the fields above one after another: where
+            items of the vendor's stand between words, or words say what they rest on. Else empty.
+        tool_uses: How often the vendor has run tools of its own that it takes a fee for; see
+            :mod:`organism.llm.server_tools`.
+        logprobs: How likely each token of the text was, in OpenAI's words; where that was asked for.
+        alternatives: The other answers, where several were asked for; what they cost is in :attr:`usage`.
+        vendor_fields: What else the provider has said in its format, that only clients of the same have a word for.
     """
 
     text: str
@@ -48,6 +57,11 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     unused: str = ""
     service_tier: str = ""
     vendor_items: tuple[VendorItem, ...] = ()
+    parts: tuple[Part, ...] = ()
+    tool_uses: dict[str, int] = {}
+    logprobs: tuple[dict[str, Any], ...] = ()
+    alternatives: tuple["Completion", ...] = ()
+    vendor_fields: VendorItem | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -57,6 +71,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     @property
     def turn(self) -> ChatMessage:
         """The answer as the turn that goes back to the provider with the next one."""
+        if self.parts:
+            return ChatMessage("assistant", self.parts)
         if not self.tool_calls and not self.reasoning and not self.vendor_items:
             return ChatMessage("assistant", self.text)
         words = (TextPart(self.text),) if self.text else ()
@@ -65,4 +81,5 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     @property
     def generated(self) -> str:
         """Everything the model is seen to have written: what to count when the provider has not."""
-        return "\n".join(text for text in (*texts_of(self.turn.parts), self.unused) if text)
+        others = (each.generated for each in self.alternatives)
+        return "\n".join(text for text in (*texts_of(self.turn.parts), *others, self.unused) if text)

@@ -8,7 +8,8 @@ import msgspec
 from organism.amounts import TokenUsage
 from organism.errors import ConfigError
 from organism.llm.answers import Completion
-from organism.llm.requests import Reasoning, ToolCall, VendorItem
+from organism.llm.citations import Citation
+from organism.llm.requests import Reasoning, TextPart, ToolCall, VendorItem
 from organism.text.error_text import shown
 
 
@@ -48,7 +49,27 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
     extra: dict[str, Any] = {}
 
 
-Delta = str | ReasoningDelta | ToolCallDelta | VendorItem
+class RefusalDelta(str):
+    """More of what a model says in place of an answer: text for whoever does not tell the two apart."""
+
+    __slots__ = ()
+
+
+class TextBreak(msgspec.Struct, frozen=True):
+    """Another block of text begins: what its words rest on is none of those before."""
+
+
+class CitationDelta(msgspec.Struct, frozen=True):
+    """What the words of the last block of text rest on.
+
+    Attributes:
+        citation: One source.
+    """
+
+    citation: Citation
+
+
+Delta = str | ReasoningDelta | ToolCallDelta | VendorItem | TextBreak | CitationDelta
 """A piece of an answer; text as it is. An empty text is a sign of life: the provider works, and has nothing to show."""
 
 DeltaSink = Callable[[Delta], object]
@@ -95,9 +116,12 @@ class DeltaRecord:
         self._thoughts: dict[int, list[str]] = {}
         self._calls: dict[int, tuple[ToolCallDelta, list[str]]] = {}
         self._items = 0
+        self._citations = 0
+        self._is_empty = True
 
     def add(self, delta: Delta) -> None:
         """Append a piece."""
+        self._is_empty = self._is_empty and delta == ""
         match delta:
             case str():
                 self._text.append(delta)
@@ -107,12 +131,18 @@ class DeltaRecord:
                 self._calls.setdefault(delta.place, (delta, []))[1].append(delta.arguments)
             case VendorItem():
                 self._items += 1
+            case CitationDelta():
+                self._citations += 1
+            case TextBreak():
+                pass
 
     def rest_of(self, answer: Completion) -> list[Delta] | None:
         """Return the pieces that complete the answer; ``None`` if what came is not the beginning of it.
 
         It is not when a provider broke off in the middle and another attempt has answered anew.
         """
+        if self._is_empty:
+            return list(deltas_of(answer))
         text = "".join(self._text)
         thoughts = ["".join(pieces) for _, pieces in sorted(self._thoughts.items())]
         calls = [(first, "".join(pieces)) for _, (first, pieces) in sorted(self._calls.items())]
@@ -129,9 +159,48 @@ class DeltaRecord:
         return [
             *_rest_of_thoughts(answer.reasoning, thoughts, sorted(self._thoughts)),
             *answer.vendor_items[self._items :],
-            *filter(None, [answer.text[len(text) :]]),
+            *_rest_of_text(answer, len(text)),
+            *[CitationDelta(each) for each in _citations(answer)[self._citations :]],
             *_rest_of_calls(answer.tool_calls, [written for _, written in calls], sorted(self._calls)),
         ]
+
+
+def deltas_of(answer: Completion) -> Iterator[Delta]:
+    """Yield a whole answer as pieces, in the order of its parts."""
+    thoughts = calls = 0
+    has_text = False
+    for part in answer.turn.parts:
+        match part:
+            case Reasoning():
+                if part.text or part.signature:
+                    yield ReasoningDelta(part.text, thoughts, part.signature, part.id, part.redacted)
+                thoughts += 1
+            case ToolCall():
+                yield ToolCallDelta(part.id, part.name, part.arguments, calls, part.extra)
+                calls += 1
+            case TextPart() if part.text:
+                if has_text:
+                    yield TextBreak()
+                has_text = True
+                yield _said(answer, part.text, part.text)
+                yield from map(CitationDelta, part.citations)
+            case VendorItem():
+                yield part
+            case _:
+                pass
+
+
+def _rest_of_text(answer: Completion, written: int) -> Iterator[Delta]:
+    if rest := answer.text[written:]:
+        yield _said(answer, rest, answer.text)
+
+
+def _said(answer: Completion, words: str, whole: str) -> str:
+    return RefusalDelta(words) if whole == answer.refusal else words
+
+
+def _citations(answer: Completion) -> list[Citation]:
+    return [cited for part in answer.parts if isinstance(part, TextPart) for cited in part.citations]
 
 
 def _continues(call: ToolCall, first: ToolCallDelta, written: str) -> bool:

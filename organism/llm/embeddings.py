@@ -27,6 +27,8 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
     operation: ClassVar[Operation] = "embeddings"
     max_output_tokens: ClassVar[int] = 0
+    output_at_most: ClassVar[int] = 0
+    choices: ClassVar[int] = 1
     asks_to_think: ClassVar[bool] = False
 
     model: str

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from organism.llm.citations import Citation
 from organism.usage.attempts import Operation
 
 Role = Literal["system", "user", "assistant"]
@@ -17,18 +18,23 @@ Role = Literal["system", "user", "assistant"]
 CacheTTL = Literal["5m", "1h"]
 """For how long a provider is asked to keep what it has read."""
 
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """How much a model is to think before it answers; an adapter takes the nearest its provider knows."""
-
 
 Verbosity = Literal["low", "medium", "high"]
 """How much a model is to say."""
 
 
-class TextPart(msgspec.Struct, frozen=True, tag="text"):
-    """Words among other parts."""
+class TextPart(msgspec.Struct, frozen=True, tag="text", omit_defaults=True):
+    """Words among other parts.
+
+    Attributes:
+        text: The words.
+        citations: What they rest on, where their provider says so.
+    """
 
     text: str
+    citations: tuple[Citation, ...] = ()
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image", omit_defaults=True):
@@ -55,12 +61,35 @@ class FilePart(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
         data: The bytes; empty with an address.
         name: What it is called.
         url: Where the provider finds it; empty with bytes.
+        cited: Whether the answer is to say where in it its words come from.
     """
 
     media_type: str
     data: bytes = b""
     name: str = "file"
     url: str = ""
+    cited: bool = False
+
+
+VendorFormat = Literal["responses", "messages", "chat"]
+"""The formats that have words of their own."""
+
+
+class VendorItem(msgspec.Struct, frozen=True, tag="vendor_item"):
+    """What only servers of one format understand: a tool that the vendor runs, or an item of the conversation.
+
+    Attributes:
+        value: Just as it stands in that format.
+        format: Which it is; providers that speak another refuse it by the type that it names.
+    """
+
+    value: dict[str, Any]
+    format: VendorFormat = "responses"
+
+    @property
+    def kind(self) -> str:
+        """Its type, as its format names it."""
+        return str(self.value.get("type"))
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", omit_defaults=True):
@@ -89,7 +118,7 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", omit_defaults=T
     """
 
     call_id: str
-    content: str | tuple[TextPart | ImagePart, ...]
+    content: str | tuple[TextPart | ImagePart | VendorItem, ...]
     is_error: bool = False
 
 
@@ -109,23 +138,6 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True
     id: str = ""
     redacted: bool = False
     extra: dict[str, Any] = {}
-
-
-class VendorItem(msgspec.Struct, frozen=True, tag="vendor_item"):
-    """What only servers of one format understand: a tool that the vendor runs, or an item of the conversation.
-
-    Attributes:
-        value: Just as it stands in that format.
-        format: Which it is; providers that speak another refuse it by the type that it names.
-    """
-
-    value: dict[str, Any]
-    format: Literal["responses", "messages"] = "responses"
-
-    @property
-    def kind(self) -> str:
-        """Its type, as its format names it."""
-        return str(self.value.get("type"))
 
 
 Part = TextPart | ImagePart | FilePart | ToolCall | ToolResult | Reasoning | VendorItem
@@ -226,6 +238,9 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         presence_penalty: How much a token that was written is to be avoided.
         frequency_penalty: The same, for each time that it was.
         logit_bias: How much more or less likely tokens are to be, by their numbers.
+        logprobs: How many other tokens are to be told beside each, with how likely they were; ``None`` for nothing.
+        choices: How many answers are wanted; each may have as many tokens as the cap says.
+        service_tier: How fast it is to be served, in the provider's words; ``None`` leaves it to the account.
         vendor_tools: Tools that no other format has a word for.
         vendor_fields: Fields of the request that no other format has a word for; as hints, left out elsewhere.
     """
@@ -250,18 +265,26 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] = {}
+    logprobs: int | None = None
+    choices: int = 1
+    service_tier: str | None = None
     vendor_tools: tuple[VendorItem, ...] = ()
     vendor_fields: VendorItem | None = None
 
     def granted(self, model: str, output_cap: int) -> "CompletionRequest":
-        """Return the request as it is sent to a model, with the output cap that the budget leaves."""
-        return msgspec.structs.replace(self, model=model, max_output_tokens=output_cap)
+        """Return the request as it is sent to a model, with the output cap that the budget leaves for all answers."""
+        return msgspec.structs.replace(self, model=model, max_output_tokens=max(1, output_cap // self.choices))
+
+    @property
+    def output_at_most(self) -> int:
+        """The most tokens that may be generated, all answers together."""
+        return self.max_output_tokens * self.choices
 
     @property
     def keeps_for_an_hour(self) -> bool:
         """Whether the provider is asked to keep any of it for longer than usual, which costs more."""
         marked: tuple[ChatMessage | Tool, ...] = (*self.messages, *self.tools)
-        return any(each.cache and each.cache_ttl == "1h" for each in marked)
+        return any(each.cache and each.cache_ttl == "1h" for each in marked) or any(map(_hour, self.vendor_tools))
 
     @property
     def asks_to_think(self) -> bool:
@@ -295,20 +318,25 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
                 yield from (piece for piece in inner if isinstance(piece, ImagePart | FilePart))
 
 
+def _hour(tool: VendorItem) -> bool:
+    mark = tool.value.get("cache_control")
+    return isinstance(mark, dict) and mark.get("ttl") == "1h"
+
+
 def texts_of(parts: tuple[Part, ...]) -> Iterator[str]:
     """Yield the text that each part becomes for a model, images and files left out."""
     for part in parts:
         match part:
-            case TextPart(text=text):
-                yield text
+            case TextPart(text=text, citations=cited):
+                yield text + "".join(_json(each.native) for each in cited if each.native)
             case Reasoning(text=text, signature=signature, extra=extra):
                 yield text + signature + (_json(extra) if extra else "")
             case ToolCall(id=call_id, name=name, arguments=arguments, extra=extra):
                 yield f"{call_id} {name} {arguments}" + (_json(extra) if extra else "")
             case ToolResult(call_id=call_id, content=str(text)):
                 yield f"{call_id} {text}"
-            case ToolResult(call_id=call_id, content=content):
-                yield " ".join((call_id, *(piece.text for piece in content if isinstance(piece, TextPart))))
+            case ToolResult(call_id=call_id, content=tuple(content)):
+                yield " ".join((call_id, *texts_of(content)))
             case VendorItem(value=value):
                 yield _json(value)
             case _:

@@ -6,19 +6,21 @@ from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.anthropic_messages.answer import MessagesReader
-from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, encode, untaken
+from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, betas_of, encode, untaken
 from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
+from organism.llm.server_tools import server_tool_tokens
 from organism.providers.addresses import AddressError, address_of, is_own
 from organism.providers.http import Connection, HTTPServer
 
 BASE_URL = "https://api.anthropic.com"
 
 _VERSION = "2023-06-01"
+_BETA = "anthropic-beta"
 
 
 class AnthropicProvider:
@@ -73,14 +75,15 @@ class AnthropicProvider:
         if isinstance(request, CompletionRequest) and (what := untaken(request)) is not None:
             raise UnsupportedError(self.name, what)
         published = IMAGES if self._own else ()
-        more = TOOL_TOKENS * len(request.vendor_tools) if isinstance(request, CompletionRequest) else 0
+        more = server_tool_tokens(request) if isinstance(request, CompletionRequest) else 0
         return more + extra_tokens(request, self.name, self._bounds, published, TOOL_TOKENS, embeds=False)
 
     async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = encode(request, stream=on_text is not None, holds_to_schemas=self._holds_to_schemas)
         decoder = AnswerDecoder(self.name, MessagesReader(request, on_text))
-        async with self._server.posted("/v1/messages", body) as response:
+        betas = ",".join(betas_of(request))
+        async with self._server.posted("/v1/messages", body, {_BETA: betas} if betas else None) as response:
             return await response.answer(decoder)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:

@@ -156,12 +156,13 @@ class HTTPServer:
         self._single: httpx2.AsyncHTTPTransport | None = None
 
     @asynccontextmanager
-    async def posted(self, path: str, body: Json) -> AsyncIterator[Received]:
+    async def posted(self, path: str, body: Json, headers: Mapping[str, str] | None = None) -> AsyncIterator[Received]:
         """Post a body and yield the answer; whatever breaks within the block turns into what it means for money.
 
         Args:
             path: Below the server's address, such as ``/chat/completions``.
             body: What to send, as it is.
+            headers: Sent with this request beside the usual ones; what the configuration sends too is joined to it.
 
         Raises:
             RejectedError: No work was done and nothing was billed.
@@ -169,7 +170,7 @@ class HTTPServer:
         """
         url = self._address.url(path)
         try:
-            response = await self._send(url, _json(body))
+            response = await self._send(url, _json(body), self._joined(headers or {}))
             try:
                 if response.status_code not in _OK:
                     raise await self._refusal(response)
@@ -196,7 +197,11 @@ class HTTPServer:
             if transport is not None:
                 await transport.aclose()
 
-    async def _send(self, url: str, content: bytes) -> "httpx2.Response":
+    def _joined(self, headers: Mapping[str, str]) -> dict[str, str]:
+        usual = self._headers
+        return usual | {name: ", ".join(filter(None, (usual.get(name), value))) for name, value in headers.items()}
+
+    async def _send(self, url: str, content: bytes, headers: Mapping[str, str]) -> "httpx2.Response":
         """Send a request, once more on a connection of its own if a kept one had already been closed by the server.
 
         A server closes a connection that is idle for too long. When that crosses with a request, the request meets a
@@ -211,19 +216,19 @@ class HTTPServer:
         if self._kept is None:
             self._kept = self._pool()
         try:
-            return await self._kept.handle_async_request(self._request(url, content, watch))
+            return await self._kept.handle_async_request(self._request(url, content, headers, watch))
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
             if watch.connected or watch.answered or anyio.current_time() - began_s > _RACE_S:
                 raise
         if self._single is None:
             self._single = self._transport(httpx2.Limits(max_connections=None, max_keepalive_connections=0))
-        return await self._single.handle_async_request(self._request(url, content, _Watch()))
+        return await self._single.handle_async_request(self._request(url, content, headers, _Watch()))
 
-    def _request(self, url: str, content: bytes, watch: "_Watch") -> "httpx2.Request":
+    def _request(self, url: str, content: bytes, usual: Mapping[str, str], watch: "_Watch") -> "httpx2.Request":
         import httpx2
 
         trace = current_trace()
-        headers = self._headers if trace is None else self._headers | {"traceparent": trace}
+        headers = dict(usual) if trace is None else {**usual, "traceparent": trace}
         # The router bounds the time of a whole attempt: only connecting has a timeout of its own.
         timeout = {"connect": self._connection.connect_timeout_s, "read": None, "write": None, "pool": None}
         extensions = {"timeout": timeout, "trace": watch.note}

@@ -12,13 +12,13 @@ from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_embeddings import client as embeddings
 from organism.formats.openai_responses import request as responses_request
 from organism.formats.openai_responses.answer import ResponsesReader
-from organism.formats.openai_responses.native_tools import server_tool_tokens
 from organism.formats.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
+from organism.llm.server_tools import server_tool_tokens
 from organism.providers.addresses import Address, AddressError, address_of, is_own
 from organism.providers.http import Connection, HTTPServer
 

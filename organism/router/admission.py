@@ -33,7 +33,7 @@ from organism.router.call import RouterSettings
 from organism.router.call_events import CallEvents
 from organism.router.call_state import CallState
 from organism.router.limits.limiter import Permit
-from organism.router.planning.call_rates import RateSource, rates_for
+from organism.router.planning.call_rates import RateSource, held_rates, rates_for
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Route
 from organism.router.planning.provider_limiters import ProviderLimiters
@@ -143,13 +143,14 @@ class Admission:
         if rates is None:
             self._refuse_unpriced(spender, route)
         estimate = self._estimator.estimate(route, request)
+        held = held_rates(rates, request) if rates is not None else None
         ask = Ask(
             input_tokens=estimate.tokens,
-            output_cap=request.max_output_tokens,
-            output_min=self._settings.output_min,
-            input_rate=rates.dearest_input() if rates is not None else 0,
-            output_rate=rates.dearest_output() if rates is not None else 0,
-            request_cost=rates.request if rates is not None else 0,
+            output_cap=request.output_at_most,
+            output_min=max(self._settings.output_min, request.choices),
+            input_rate=held.dearest_input() if held is not None else 0,
+            output_rate=held.dearest_output() if held is not None else 0,
+            request_cost=held.request if held is not None else 0,
         )
         _check_worst_case(ask, route)
         record = CallRecord(

@@ -25,19 +25,30 @@ from organism.foreign import ForeignTask, encodable, failure_of
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, DeltaSink, ProviderSink, ReasoningDelta, ToolCallDelta, UsageDelta
+from organism.llm.deltas import (
+    CitationDelta,
+    Delta,
+    DeltaSink,
+    ProviderSink,
+    ReasoningDelta,
+    RefusalDelta,
+    TextBreak,
+    ToolCallDelta,
+    UsageDelta,
+)
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
+from organism.llm.requests import VendorItem
 from organism.pricing.rates import Rates, cost_nanousd
-from organism.pricing.service_tiers import at_tier
 from organism.router.adapters import Adapters, stops_when_closed
 from organism.router.answers.answer_checks import checked_answer, checked_failure
 from organism.router.answers.interrupted import InterruptedStream
 from organism.router.answers.partial_usage import completed_usage, is_hidden, missing_sides
 from organism.router.limits.circuit import Health
 from organism.router.limits.limiter import Permit
-from organism.router.planning.call_rates import RateSource, rates_for
+from organism.router.planning.call_rates import RateSource, charged_rates, held_rates, rates_for
 from organism.router.planning.plan import Route
+from organism.router.planning.request_checks import sound
 from organism.text.error_text import describe, shown
 from organism.usage.attempts import Outcome
 
@@ -92,7 +103,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         guess: What there is to learn from its usage, if there is anything.
         held: Its hold.
         permit: Its way through the provider's gate.
-        rates: The model's prices; ``None`` when unknown.
+        rates: The model's usual prices; ``None`` when unknown.
         timeout_s: Seconds until it is given up, if its answer comes whole.
         stream_timeout_s: Seconds until it is given up, if its answer is streamed: as long as it goes on, unless said.
         first_token_s: Seconds until a streamed answer must show a sign of life; ``None`` for no such limit.
@@ -270,13 +281,15 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         if self.cut_short is None:
             raise AssertionError("nothing is closed that cannot be counted")
         usage = self.cut_short.usage(self.record.input_tokens, self.held.output_cap)
+        # How often tools of the vendor's were used is told at the end alone: as often as they might be.
+        rates = held_rates(self.rates, self.request) if self.rates is not None else None
         return Charge(
             outcome="estimated",
             usage=usage,
-            cost_nanousd=cost_nanousd(self.rates, usage) if self.rates is not None else None,
-            price_source=self.rates.source if self.rates is not None else None,
+            cost_nanousd=cost_nanousd(rates, usage) if rates is not None else None,
+            price_source=rates.source if rates is not None else None,
             error="closed by its caller in the middle of the answer",
-            rates=self.rates,
+            rates=rates,
         )
 
     def _charge_answer(self, answer: Answer, prices: RateSource) -> Charge:
@@ -286,8 +299,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         if answer.usage is None and is_hidden(answer, self.request):
             return self._whole_hold("estimated", "no usage, and more may have been generated than shows", answer.model)
         rates = self._rates_of_answer(answer, prices)
-        if rates is not None and isinstance(answer, Completion) and answer.service_tier:
-            rates = at_tier(rates, answer.service_tier, answer.model)
+        if rates is not None:
+            rates = charged_rates(rates, self.request, answer)
         usage = completed_usage(answer, self.request, missing, self.record.input_tokens, self.held.output_cap)
         cost, source = (cost_nanousd(rates, usage), rates.source) if rates is not None else (None, None)
         is_bill = not missing and not (isinstance(answer, Completion) and answer.is_cost_assumed)
@@ -335,13 +348,17 @@ def _checked(piece: Delta | UsageDelta) -> Delta | UsageDelta:
         TypeError: If it is none: an adapter is a stranger's.
     """
     match piece:
+        case RefusalDelta():
+            return RefusalDelta(encodable(str(piece)))
         case str():
             return encodable(piece)
         case ReasoningDelta(text=str(text), signature=str(seal), id=str(name), place=int()):
             return replace(piece, text=encodable(text), signature=encodable(seal), id=encodable(name))
         case ToolCallDelta(id=str(call_id), name=str(name), arguments=str(written), place=int()):
             return replace(piece, id=encodable(call_id), name=encodable(name), arguments=encodable(written))
-        case UsageDelta(usage=TokenUsage()):
+        case UsageDelta(usage=TokenUsage()) | TextBreak():
             return piece
+        case VendorItem() | CitationDelta():
+            return sound(piece, type(piece))[0]
         case _:
             raise TypeError(f"on_text takes a piece of the answer, not {shown(piece)}")

@@ -84,8 +84,7 @@ async def serve(
             [writer],
             models={"main": "double/m", "other": "double/o"},
             providers={"double": adapter},
-            provider_kinds={"double": "local"},
-            **{"limits": Limits(tokens=100_000), **options},  # type: ignore[arg-type]
+            **{"provider_kinds": {"double": "local"}, "limits": Limits(tokens=100_000), **options},  # type: ignore[arg-type]
         )
         settings = Settings(
             **{

@@ -241,7 +241,7 @@ async def test_what_the_format_has_alone_survives_both_translations(served: Serv
         ({"type": "disabled"}, None, ({"type": "disabled"}, None)),
         ({"type": "adaptive"}, None, ({"type": "adaptive"}, "high")),
         ({"type": "adaptive"}, "low", ({"type": "adaptive"}, "low")),
-        ({"type": "adaptive"}, "max", ({"type": "adaptive"}, "xhigh")),
+        ({"type": "adaptive"}, "max", ({"type": "adaptive"}, "max")),
     ],
 )
 async def test_thinking_is_asked_for_as_the_client_did(
@@ -294,21 +294,22 @@ async def test_clients_of_tomorrow_are_served(served: Serve) -> None:
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
-        ({"tools": [WEATHER, {"type": "code_execution_20260120", "name": "code_execution"}]}, "tools[1].type"),
+        ({"tools": [{"type": "advisor_20260301", "name": "advisor", "model": "m"}]}, "tools[0].type"),
+        ({"tools": [WEATHER, {"type": "computer_toolset_20260801"}]}, "tools[1].type"),
+        ({"tools": [{"type": "telepathy_20280101", "name": "t"}]}, "tools[0].type"),
         ({"tools": [{"name": "no schema"}]}, "tools[0].name"),
         ({"speed": "fast"}, "speed"),
-        ({"container": "c"}, "container"),
-        ({"mcp_servers": [{"type": "url", "url": "https://example.org"}]}, "mcp_servers"),
+        ({"inference_geo": "us"}, "inference_geo"),
+        ({"billing_policy": {"type": "billing_policy", "bill_to": "user_profile"}}, "billing_policy.bill_to"),
+        ({"compaction": {"type": "summarize"}}, "compaction"),
         ({"fallbacks": [{"model": "dear"}]}, "fallbacks"),
         ({"thread": {"type": "create"}}, "thread"),
-        ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, "context_management.edits[0].type"),
-        ({"output_config": {"task_budget": {"total": 1}}}, "output_config.task_budget"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "native", "value": {}}]}]}, "messages[0].content[0].type"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "search_result", "content": []}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "compaction", "content": "x"}]}]},
             "messages[0].content[0].type",
         ),
         (

@@ -5,13 +5,15 @@ from contextlib import suppress
 
 import msgspec
 
+from organism.formats.answer_order import AnswerOrder
 from organism.formats.answers.finish_reasons import FinishReason, gravest, is_whole, reason_of
 from organism.formats.counts import Counted, Counting, UsageError, counted
 from organism.formats.json_reading import Json
 from organism.formats.tool_calls import Piece, Place, ToolCallCollector
 from organism.formats.usage_history import UsageHistory
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, UsageDelta
+from organism.llm.citations import Citation
+from organism.llm.deltas import CitationDelta, Delta, ProviderSink, ReasoningDelta, RefusalDelta, TextBreak, UsageDelta
 from organism.llm.requests import CompletionRequest, Reasoning, ToolCall, VendorItem
 
 BROKE_OFF = "the answer broke off in the middle"
@@ -56,6 +58,13 @@ class AnswerCollector:
         self._words: list[str] = []
         self._kept: Json = {}
         self._items: list[VendorItem] = []
+        self._order = AnswerOrder()
+        self.logprobs: list[Json] = []
+        """How likely each token was, in OpenAI's words."""
+        self.tool_uses: dict[str, int] = {}
+        """How often the vendor has run tools of its own that it takes a fee for."""
+        self.vendor_fields: VendorItem | None = None
+        """What else it has said in its format."""
 
     @property
     def is_begun(self) -> bool:
@@ -90,8 +99,28 @@ class AnswerCollector:
     def write(self, piece: str) -> None:
         """Add visible text."""
         if piece:
-            self._text.append(piece)
-            self._grow(piece)
+            self._write(piece, piece)
+
+    def _write(self, piece: str, shown: Delta) -> None:
+        self._text.append(piece)
+        self._order.write(piece)
+        self._grow(shown)
+
+    def begin_block(self) -> None:
+        """Note that a block of text begins, which may follow another."""
+        self._order.end_block()
+        if self._text:
+            self._show(TextBreak())
+
+    def cite(self, *citations: Citation) -> None:
+        """Say what the words that came last rest on."""
+        for citation in citations:
+            if self._order.cite(citation):
+                self._show(CitationDelta(citation))
+
+    def _show(self, piece: Delta) -> None:
+        if self._on_text is not None:
+            self._on_text(piece)
 
     def hush(self) -> None:
         """Tell nobody of the pieces that follow: they have been handed over already."""
@@ -107,7 +136,7 @@ class AnswerCollector:
         """Add to what the model says in place of an answer: a person must see it, and a program know what it is."""
         if piece:
             self._refusal.append(piece)
-            self.write(piece)
+            self._write(piece, RefusalDelta(piece))
 
     def refuse_whole(self, text: str) -> None:
         """Take the whole refusal, of which some may have come in pieces."""
@@ -137,6 +166,7 @@ class AnswerCollector:
             return
         if (thought := self._thoughts.get(place)) is None:
             thought = self._thoughts[place] = _Thought(number=len(self._thoughts))
+            self._order.note("thought")
         self._grow(ReasoningDelta(piece, thought.number, signature, thought_id, redacted))
         thought.pieces.append(piece)
         thought.signature += signature
@@ -160,11 +190,14 @@ class AnswerCollector:
     def take(self, item: VendorItem) -> None:
         """Add what only servers of the same format understand."""
         self._items.append(item)
-        self._grow()
+        self._order.note("item")
+        self._grow(item)
 
     def call(self, *pieces: Piece) -> None:
         """Add to calls of tools; what one event brings is added together."""
+        before = len(self._calls)
         shown = list(self._calls.add(pieces))
+        self._order.note("call", len(self._calls) - before)
         for delta in shown:
             self._grow(delta)
         if pieces and not shown:
@@ -209,6 +242,7 @@ class AnswerCollector:
                 read, cost, fault = None, None, str(error)
         reason = self.reason(calls)
         words = [word for word in self._words if word != reason]
+        thoughts = tuple(self._reasoning())
         answer = Completion(
             text=self.text,
             model=self.model,
@@ -216,13 +250,17 @@ class AnswerCollector:
             usage=None,
             usage_error=fault,
             tool_calls=calls,
-            reasoning=tuple(self._reasoning()),
+            reasoning=thoughts,
             cost_nanousd=cost,
             refusal="".join(self._refusal),
             provider_reason=words[-1][:64] if words else "",
             unused=unused,
             service_tier=self.service_tier[:64],
             vendor_items=tuple(self._items),
+            parts=self._order.parts(thoughts, self._items, calls),
+            tool_uses=self.tool_uses,
+            logprobs=tuple(self.logprobs),
+            vendor_fields=self.vendor_fields,
         )
         return answer if read is None else self._with_usage(answer, read, note)
 

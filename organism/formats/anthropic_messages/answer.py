@@ -5,15 +5,26 @@ cumulative, with the last delta.
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from organism.formats.answers.collector import AnswerCollector
 from organism.formats.answers.single_answer import OneAnswerReader
+from organism.formats.anthropic_messages.answer_blocks import (
+    NativeBlock,
+    citation_of,
+    citations_in,
+    counted_uses,
+    note_use,
+)
 from organism.formats.counts import MESSAGES_COUNTING
 from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.tool_calls import Piece
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
-from organism.llm.requests import CompletionRequest
+from organism.llm.requests import CompletionRequest, VendorItem
+
+_FIELDS = ("container", "context_management", "stop_sequence", "stop_details")
+"""What a message says of itself beside its blocks, its reason and its usage."""
 
 
 class MessagesReader(OneAnswerReader):
@@ -28,6 +39,9 @@ class MessagesReader(OneAnswerReader):
         super().__init__(AnswerCollector(request, on_text))
         self._blocks: list[str] = []
         self._open: dict[int, int] = {}
+        self._takes_items = bool(request.vendor_tools)
+        self._native: dict[int, NativeBlock] = {}
+        self._fields: Json = {}
 
     def whole(self, value: Json) -> None:
         """Take a whole answer."""
@@ -52,8 +66,12 @@ class MessagesReader(OneAnswerReader):
                 self._open_block(value.get("index"), value.get("content_block"))
             case "content_block_delta":
                 self._add_delta(value.get("index"), value.get("delta"))
+            case "content_block_stop":
+                self._close_block(value.get("index"))
             case "message_delta":
                 self._answer.end(part(value, "delta", "stop_reason") or value.get("stop_reason"))
+                self._note_fields(value)
+                self._note_fields(value.get("delta"))
                 for usage in (value.get("usage"), part(value, "delta", "usage")):
                     self._answer.usage.add(usage)
             case "message_stop":
@@ -72,6 +90,8 @@ class MessagesReader(OneAnswerReader):
             self._answer.write(text_of(content))
         for block in content if isinstance(content, list) else ():
             self._open_block(None, block)
+            self._close_block(len(self._blocks) - 1)
+        self._note_fields(message)
         self._answer.end(message.get("stop_reason"))
         usage = message.get("usage")
         self._answer.service_tier = text_of(part(usage, "service_tier")) or self._answer.service_tier
@@ -86,7 +106,9 @@ class MessagesReader(OneAnswerReader):
         self._blocks.append(kind)
         match kind:
             case "text":
+                self._answer.begin_block()
                 self._answer.write(text_of(part(block, "text")))
+                self._answer.cite(*citations_in(part(block, "citations")))
             case "tool_use":
                 given = part(block, "input")
                 call_id, name = text_of(part(block, "id")), text_of(part(block, "name"))
@@ -95,15 +117,32 @@ class MessagesReader(OneAnswerReader):
                 self._answer.think(text_of(part(block, "thinking")), place, signature=text_of(part(block, "signature")))
             case "redacted_thinking":
                 self._answer.think("", place, signature=text_of(part(block, "data")), redacted=True)
+            case _ if isinstance(block, dict):
+                note_use(self._answer.tool_uses, block)
+                self._native[place] = NativeBlock(block)
             case _:
                 pass
+
+    def _close_block(self, index: object) -> None:
+        """End a block: one that only this format has a word for is whole now."""
+        number = whole_number(index)
+        block = self._native.pop(self._open.get(-1 if number is None else number, len(self._blocks) - 1), None)
+        if block is not None and self._takes_items:
+            self._answer.take(block.item)
+
+    def _note_fields(self, message: object) -> None:
+        """Keep what is said of the whole answer that only clients of this format understand."""
+        for name in _FIELDS:
+            if value := part(message, name):
+                self._fields[name] = value
 
     def _add_delta(self, index: object, delta: object) -> None:
         number = whole_number(index)
         place = self._open.get(-1 if number is None else number, len(self._blocks) - 1)
         match part(delta, "type"):
             case "input_json_delta" if self._is_of_server(place):
-                pass  # what the server's own tools are given
+                if (block := self._native.get(place)) is not None:  # what the server's own tools are given
+                    block.written += text_of(part(delta, "partial_json"))
             case "input_json_delta":
                 self._answer.call(Piece(place=place, arguments=_written(part(delta, "partial_json"))))
             case "thinking_delta":
@@ -111,7 +150,9 @@ class MessagesReader(OneAnswerReader):
             case "signature_delta":
                 self._answer.think("", place, signature=text_of(part(delta, "signature")))
             case "citations_delta":
-                pass  # what they cite stands in the text
+                cited = part(delta, "citation")
+                if isinstance(cited, dict):
+                    self._answer.cite(citation_of(cited))
             case _:
                 pieces = part(delta, "partial_json")
                 if isinstance(pieces, str | dict) and not self._is_of_server(place):
@@ -124,7 +165,16 @@ class MessagesReader(OneAnswerReader):
 
     def completion(self) -> Completion:
         """Return the answer."""
-        return self._answer.completion(MESSAGES_COUNTING)
+        for place in list(self._native):  # of a server that does not say where blocks end
+            if self._takes_items:
+                self._answer.take(self._native[place].item)
+        self._native.clear()
+        answer = self._answer
+        usage, _ = answer.usage.merged()
+        answer.tool_uses = counted_uses(answer.tool_uses, usage)
+        completion = answer.completion(MESSAGES_COUNTING)
+        fields = VendorItem(self._fields, "messages") if self._fields else None
+        return replace(completion, vendor_fields=fields)
 
 
 def _written(given: object) -> object:

@@ -7,8 +7,9 @@ import msgspec
 from organism.formats.anthropic_messages.turns import acts_without_thought, cache_mark, conversation_of
 from organism.formats.json_reading import Json
 from organism.formats.media.attachments import ImageRule
-from organism.formats.vendor_items import foreign_to
-from organism.llm.requests import CompletionRequest, OneTool
+from organism.formats.vendor_items import fields_for, foreign_to, native_of, sampling_untaken
+from organism.llm.requests import CompletionRequest, OneTool, Tool, VendorItem
+from organism.llm.server_tools import USES_MAX
 
 THINKING_MIN_TOKENS = 1024
 """Anthropic takes no smaller budget for thinking."""
@@ -20,6 +21,10 @@ IMAGES = (ImageRule(most=4_784, patch=28, patch_permille=1_046),)
 """What Anthropic publishes: a token for each 28 x 28 pixels, by its older rule one for each 750; at most 4,784 with its
 newest models, to which larger images are made smaller, and 1,568 with older ones. Source: "Images and vision"."""
 
+BETAS = "betas"
+"""What a request has switched on beside its fields: a header of the API, and a parameter of its SDKs."""
+
+_BILLED_BY_USE = ("web_search_", "web_fetch_")
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _EFFORTS = {"minimal": "low"}
 _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else"
@@ -27,10 +32,10 @@ _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else"
 
 def untaken(request: CompletionRequest) -> str | None:
     """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
-    for name in ("seed", "verbosity", "presence_penalty", "frequency_penalty", "logit_bias"):
+    for name in ("verbosity", "presence_penalty", "frequency_penalty", "logit_bias"):
         if getattr(request, name):
             return repr(name)
-    return foreign_to(request, "messages") if request.seed is None else "'seed'"
+    return sampling_untaken(request, "seed", "n", "logprobs", "service_tier") or foreign_to(request, "messages")
 
 
 def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool = True) -> Json:
@@ -44,6 +49,7 @@ def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool =
     system, turns = conversation_of(request.messages)
     system += [{"type": "text", "text": words} for words in _form_in_words(request, holds_to_schemas)]
     body: Json = {"model": request.model, "messages": turns, "max_tokens": request.max_output_tokens}
+    fields = {name: value for name, value in fields_for(request, "messages").items() if name != BETAS}
     options: Json = {
         # A lone text is written as text: some compatible servers know no other form.
         "system": system[0]["text"] if len(system) == 1 and "cache_control" not in system[0] else system or None,
@@ -53,15 +59,15 @@ def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool =
         "stop_sequences": list(request.stop) or None,
         "stream": stream or None,
         **_tools(request, holds_to_schemas),
-        **_thinking(request, turns),
+        "thinking": _thinking(request, turns, fields.pop("thinking", {})) or None,
     }
-    config: Json = {}
+    config: Json = fields.pop("output_config", {})
     if request.reasoning_effort not in {None, "none"}:
         config["effort"] = _EFFORTS.get(str(request.reasoning_effort), request.reasoning_effort)
     if request.response_format is not None and request.response_format.schema is not None and holds_to_schemas:
         config["format"] = {"type": "json_schema", "schema": request.response_format.schema}
     options["output_config"] = config or None
-    return body | {name: value for name, value in options.items() if value is not None}
+    return body | fields | {name: value for name, value in options.items() if value is not None}
 
 
 def _form_in_words(request: CompletionRequest, holds_to_schemas: bool) -> Iterator[str]:
@@ -72,20 +78,26 @@ def _form_in_words(request: CompletionRequest, holds_to_schemas: bool) -> Iterat
         yield f"{_SCHEMA_IN_WORDS}, that fits this JSON Schema:\n{msgspec.json.encode(form.schema).decode()}"
 
 
-def _thinking(request: CompletionRequest, turns: list[Json]) -> Json:
-    """Ask for thinking within the output cap, which the router may have shrunk."""
+def _thinking(request: CompletionRequest, turns: list[Json], shown: Json) -> Json:
+    """Ask for thinking within the output cap, which the router may have shrunk.
+
+    Args:
+        request: What to ask.
+        turns: The conversation, as it is sent.
+        shown: What of the thoughts is wanted to be seen.
+    """
     if request.reasoning_tokens is not None:
         budget = min(request.reasoning_tokens, request.max_output_tokens - 1)
         if budget < THINKING_MIN_TOKENS or acts_without_thought(turns):
             return {}
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+        return {"type": "enabled", "budget_tokens": budget, **shown}
     match request.reasoning_effort:
         case None:
             return {}
         case "none":
-            return {"thinking": {"type": "disabled"}}
+            return {"type": "disabled"}
         case _:
-            return {"thinking": {"type": "adaptive"}}
+            return {"type": "adaptive", **shown}
 
 
 def _tools(request: CompletionRequest, holds_to_schemas: bool) -> Json:
@@ -95,10 +107,26 @@ def _tools(request: CompletionRequest, holds_to_schemas: bool) -> Json:
     wire: Json = {"type": "tool", "name": choice.name} if isinstance(choice, OneTool) else {"type": _CHOICES[choice]}
     if request.parallel_tool_calls is False and choice != "none":
         wire["disable_parallel_tool_use"] = True
-    tools = [
-        {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+    tools = [_tool(tool, holds_to_schemas) for tool in request.tools]
+    return {"tools": [*tools, *map(_bounded, request.vendor_tools)], "tool_choice": wire}
+
+
+def _tool(tool: Tool, holds_to_schemas: bool) -> Json:
+    return (
+        native_of(tool, "messages")
+        | {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
         | ({"strict": True} if tool.strict and holds_to_schemas else {})
         | (cache_mark(tool.cache_ttl) if tool.cache else {})
-        for tool in request.tools
-    ]
-    return {"tools": [*tools, *(item.value for item in request.vendor_tools)], "tool_choice": wire}
+    )
+
+
+def _bounded(item: VendorItem) -> Json:
+    """Write a tool that the vendor runs, with how often it may: the hold relies on it."""
+    if item.kind.startswith(_BILLED_BY_USE) and item.value.get("max_uses") is None:
+        return {**item.value, "max_uses": USES_MAX}
+    return item.value
+
+
+def betas_of(request: CompletionRequest) -> list[str]:
+    """Return what the request's header switches on."""
+    return list(fields_for(request, "messages").get(BETAS, ()))

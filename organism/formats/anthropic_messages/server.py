@@ -3,6 +3,7 @@
 Source: the reference of ``POST /v1/messages``.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from organism.formats.anthropic_messages.server_answer import MessagesWriter, answered
@@ -17,6 +18,7 @@ class MessagesFormat:
     """Messages."""
 
     keeps_answers: ClassVar[bool] = False
+    header_fields: ClassVar[Mapping[str, str]] = {"anthropic-beta": "betas"}
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.Format.read`."""

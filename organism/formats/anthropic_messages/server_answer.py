@@ -1,6 +1,5 @@
 """Answers of Anthropic's messages, written: whole, and as a stream of events. Pure."""
 
-from collections.abc import Iterator
 from typing import cast
 
 import msgspec
@@ -11,8 +10,9 @@ from organism.formats.call_ids import id_with_extra
 from organism.formats.errors.faults import Fault
 from organism.formats.server_format import Asked, Json, Meta, event
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
-from organism.llm.requests import ToolCall, VendorItem
+from organism.llm.citations import Citation
+from organism.llm.deltas import CitationDelta, Delta, ReasoningDelta, TextBreak, ToolCallDelta
+from organism.llm.requests import Part, Reasoning, TextPart, ToolCall, VendorItem
 
 _REASONS = {
     "stop": "end_turn",
@@ -22,17 +22,21 @@ _REASONS = {
     "pause_turn": "pause_turn",
     "error": "max_tokens",  # of the words that clients of this format know, the one for what goes on
 }
+_TIERS = frozenset({"standard", "priority", "batch"})
 _OWN = frozenset({"model_context_window_exceeded"})
 """Words of the vendor's own that say more than those above."""
 
 
 def answered(meta: Meta, answer: Completion) -> Json:
     """Write a whole answer."""
-    words: list[Json] = [{"type": "text", "text": answer.text}] if answer.text or not answer.tool_calls else []
+    content = [block for part in answer.turn.parts if (block := _block(part)) is not None]
+    if not content or not (answer.text or answer.tool_calls or answer.vendor_items):
+        content.append({"type": "text", "text": ""})
     return _message(meta, answer.model) | {
-        "content": [*_thoughts(answer), *words, *_calls(answer)],
-        "stop_reason": _reason(answer),
-        "usage": _usage(answer.usage),
+        "content": content,
+        "usage": _usage(answer),
+        **_ends(answer),
+        **_beside(answer),
     }
 
 
@@ -44,27 +48,30 @@ class MessagesWriter:
         self._blocks = 0
         self._open: _Block | None = None
         self._calls: dict[int, int] = {}
+        self._texts = 0
 
     def begin(self) -> bytes:
         """Begin the message."""
-        message = self._message | {"content": [], "stop_reason": None, "usage": _usage(None)}
+        message = self._message | {"content": [], "stop_reason": None, "usage": _usage_of(None)}
         return _event({"type": "message_start", "message": message}) + self.alive()
 
     def delta(self, delta: Delta) -> bytes:
         """Write a piece, after the beginning of its block where it is the first of it."""
         match delta:
-            case str():
-                return self._in(("text", 0), {"type": "text", "text": ""}) + self._more(
-                    {"type": "text_delta", "text": delta}
-                )
-            case ReasoningDelta(redacted=True):
-                return self._in(("redacted", delta.place), {"type": "redacted_thinking", "data": delta.signature})
+            case str(text):
+                begun = {"type": "text", "text": ""}
+                return self._in(("text", self._texts), begun) + self._more({"type": "text_delta", "text": text})
             case ReasoningDelta():
                 return self._thought(delta)
             case ToolCallDelta():
                 return self._call(delta)
-            case VendorItem():  # of another format; nobody can have asked for one in this
-                return b""
+            case VendorItem():
+                return self._native(delta)
+            case CitationDelta(citation=citation):
+                return self._cite(citation)
+            case TextBreak():
+                self._texts += 1
+        return b""
 
     def alive(self) -> bytes:
         """Write a ping."""
@@ -72,15 +79,37 @@ class MessagesWriter:
 
     def end(self, answer: Completion) -> bytes:
         """Write why it ended, and usage."""
-        delta = {"stop_reason": _reason(answer), "stop_sequence": None}
-        data = self._stop() + _event({"type": "message_delta", "delta": delta, "usage": _usage(answer.usage)})
+        beside = _beside(answer)
+        delta = _ends(answer) | {name: beside.pop(name) for name in ("container",) if name in beside}
+        data = self._stop() + _event({"type": "message_delta", "delta": delta, "usage": _usage(answer), **beside})
         return data + _event({"type": "message_stop"})
 
     def fail(self, fault: Fault) -> bytes:
         """Write that there will be no more."""
         return _event(error_body(fault))
 
+    def _native(self, item: VendorItem) -> bytes:
+        """Write a block of this format's own; one of another nobody can have asked for in this."""
+        if item.format != "messages":
+            return b""
+        given = item.value.get("input")
+        begun = {**item.value, "input": {}} if isinstance(given, dict) else item.value
+        data = self._in(("native", self._blocks), begun)
+        if given and begun is not item.value:
+            written = msgspec.json.encode(given).decode()
+            data += self._more({"type": "input_json_delta", "partial_json": written})
+        return data + self._stop()
+
+    def _cite(self, citation: Citation) -> bytes:
+        """Write what the words of the open block rest on."""
+        cited = citation_in_words(citation)
+        if cited is None or self._open != ("text", self._texts):
+            return b""
+        return self._more({"type": "citations_delta", "citation": cited})
+
     def _thought(self, delta: ReasoningDelta) -> bytes:
+        if delta.redacted:
+            return self._in(("redacted", delta.place), {"type": "redacted_thinking", "data": delta.signature})
         data = self._in(("thinking", delta.place), {"type": "thinking", "thinking": "", "signature": ""})
         if delta.text:
             data += self._more({"type": "thinking_delta", "thinking": delta.text})
@@ -136,17 +165,54 @@ def _reason(answer: Completion) -> str:
     return _REASONS.get(answer.finish_reason, "max_tokens")
 
 
-def _thoughts(answer: Completion) -> Iterator[Json]:
-    for thought in answer.reasoning:
-        if thought.redacted:
-            yield {"type": "redacted_thinking", "data": thought.signature}
-        elif thought.text or thought.signature:
-            yield {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+def _ends(answer: Completion) -> Json:
+    """Say why it ended; where a text of the client's has ended it, which."""
+    fields = answer.vendor_fields
+    said = fields.value.get("stop_sequence") if fields is not None and fields.format == "messages" else None
+    if isinstance(said, str) and answer.is_complete:
+        return {"stop_reason": "stop_sequence", "stop_sequence": said}
+    return {"stop_reason": _reason(answer), "stop_sequence": None}
 
 
-def _calls(answer: Completion) -> Iterator[Json]:
-    for call in answer.tool_calls:
-        yield {"type": "tool_use", "id": id_with_extra(call), "name": call.name, "input": _object(call.arguments)}
+def _beside(answer: Completion) -> Json:
+    """Return what the provider has said beside the answer in this format."""
+    fields = answer.vendor_fields
+    if fields is None or fields.format != "messages":
+        return {}
+    return {name: value for name, value in fields.value.items() if name != "stop_sequence"}
+
+
+def _block(part: Part) -> Json | None:
+    match part:
+        case TextPart(text=text, citations=citations):
+            cited = [words for each in citations if (words := citation_in_words(each)) is not None]
+            return {"type": "text", "text": text} | ({"citations": cited} if cited else {}) if text else None
+        case Reasoning(redacted=True, signature=data):
+            return {"type": "redacted_thinking", "data": data}
+        case Reasoning(text=text, signature=signature):
+            return {"type": "thinking", "thinking": text, "signature": signature} if text or signature else None
+        case ToolCall():
+            given = _object(part.arguments)
+            return {"type": "tool_use", "id": id_with_extra(part), "name": part.name, "input": given}
+        case VendorItem(value=value, format="messages"):
+            return value
+        case _:
+            return None
+
+
+def citation_in_words(citation: Citation) -> Json | None:
+    """Write what words rest on: as it came in this format, else as a page of the web; ``None`` for anything else."""
+    if citation.format == "messages":
+        return citation.native
+    if not citation.url:
+        return None
+    return {
+        "type": "web_search_result_location",
+        "url": citation.url,
+        "title": citation.title or None,
+        "cited_text": citation.quoted,
+        "encrypted_index": "",
+    }
 
 
 def _object(arguments: str) -> Json:
@@ -158,7 +224,19 @@ def _object(arguments: str) -> Json:
     return cast("Json", value) if isinstance(value, dict) else {"arguments": arguments}
 
 
-def _usage(usage: TokenUsage | None) -> Json:
+def _usage(answer: Completion) -> Json:
+    """Write what was used, tools that the vendor has run among it."""
+    used = {
+        f"{tool.removeprefix('messages:')}_requests": count
+        for tool, count in answer.tool_uses.items()
+        if tool in {"messages:web_search", "messages:web_fetch"}
+    }
+    told = {"server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 0, **used}} if used else {}
+    tier = {"service_tier": answer.service_tier} if answer.service_tier in _TIERS else {}
+    return _usage_of(answer.usage) | told | tier
+
+
+def _usage_of(usage: TokenUsage | None) -> Json:
     """Write usage. The format has no word for a provider that has counted nothing: that shows as zeros."""
     counted = usage or TokenUsage()
     return {

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from organism.formats.server_format import NATIVE
+
 Cap = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
@@ -52,9 +54,10 @@ class TextSource(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
 
 
 class Text(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
-    """Words; citations of an earlier answer are what its words said already."""
+    """Words, and what words of an earlier answer rest on."""
 
     text: str
+    citations: Annotated[list[dict[str, Any]], Meta(max_length=10_000)] | None = None
     cache_control: CacheControl | None = None
 
 
@@ -75,11 +78,17 @@ class Document(Body, frozen=True, kw_only=True, tag_field="type", tag="document"
     cache_control: CacheControl | None = None
 
 
+class Native(Body, frozen=True, kw_only=True, tag_field="type", tag=NATIVE):
+    """A block that only servers of this format understand."""
+
+    value: dict[str, Any]
+
+
 class ToolResult(Body, frozen=True, kw_only=True, tag_field="type", tag="tool_result"):
     """What came of a call."""
 
     tool_use_id: str
-    content: str | list[Text | Image | Document] | None = None
+    content: str | list[Text | Image | Document | Native] | None = None
     is_error: bool | None = None
     cache_control: CacheControl | None = None
 
@@ -106,7 +115,7 @@ class RedactedThinking(Body, frozen=True, kw_only=True, tag_field="type", tag="r
     data: str
 
 
-Block = Text | Image | Document | ToolResult | ToolUse | Thinking | RedactedThinking
+Block = Text | Image | Document | ToolResult | ToolUse | Thinking | RedactedThinking | Native
 
 
 class Turn(Body, frozen=True, kw_only=True):
@@ -117,13 +126,17 @@ class Turn(Body, frozen=True, kw_only=True):
 
 
 class Tool(Body, frozen=True, kw_only=True):
-    """A tool the model may ask for; whatever else clients say of it concerns how calls are streamed and found."""
+    """A tool the model may ask for; what is said of how it is found and called is for servers of this format."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
     input_schema: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
     cache_control: CacheControl | None = None
+    defer_loading: bool | None = None
+    allowed_callers: list[str] | None = None
+    input_examples: list[dict[str, Any]] | None = None
+    eager_input_streaming: bool | None = None
 
 
 class AutoChoice(Body, frozen=True, kw_only=True, tag_field="type", tag="auto"):
@@ -155,10 +168,15 @@ class ThinkingOn(Body, frozen=True, kw_only=True, tag_field="type", tag="enabled
     """It is to think, with at most so many tokens."""
 
     budget_tokens: Annotated[int, Meta(ge=1)]
+    display: str | None = None
+    block_binding: str | None = None
 
 
 class ThinkingAdaptive(Body, frozen=True, kw_only=True, tag_field="type", tag="adaptive"):
     """It is to think as much as it finds right."""
+
+    display: str | None = None
+    block_binding: str | None = None
 
 
 class ThinkingOff(Body, frozen=True, kw_only=True, tag_field="type", tag="disabled"):
@@ -177,19 +195,20 @@ class OutputConfig(Body, frozen=True, kw_only=True):
 
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: SchemaForm | None = None
-    task_budget: Any = None
-
-
-class Edit(Body, frozen=True, kw_only=True):
-    """A way to shorten the conversation at the vendor."""
-
-    type: str
+    task_budget: dict[str, Any] | None = None
 
 
 class ContextManagement(Body, frozen=True, kw_only=True):
-    """How the conversation is to be shortened there."""
+    """How the conversation is to be shortened at the vendor."""
 
-    edits: list[Edit] = []
+    edits: list[dict[str, Any]] = []
+
+
+class BillingPolicy(Body, frozen=True, kw_only=True):
+    """Who is to pay the vendor."""
+
+    type: str = ""
+    bill_to: Literal["self"] = "self"
 
 
 class MessagesBody(Body, frozen=True, kw_only=True):
@@ -212,25 +231,25 @@ class MessagesBody(Body, frozen=True, kw_only=True):
     context_management: ContextManagement = ContextManagement()
     speed: Literal["standard"] = "standard"
     top_k: int | None = None
+    # For servers of this format alone; others need none of it.
+    container: str | dict[str, Any] | None = None
+    mcp_servers: list[dict[str, Any]] = []
+    service_tier: Literal["auto", "standard_only"] = "auto"
+    betas: list[str] = []
+    # Only as far as they ask for what happens anyway.
+    inference_geo: Literal["global"] | None = None
+    billing_policy: BillingPolicy | None = None
     # What would change what the answer is or costs, and cannot be honoured.
-    container: Any = None
-    mcp_servers: Any = None
-    inference_geo: Any = None
     compaction: Any = None
     fallbacks: Any = None
     fallback_credit_token: Any = None
-    billing_policy: Any = None
     # A conversation that the vendor would keep between requests.
     thread: Any = None
 
 
-REFUSED = (
-    "container",
-    "mcp_servers",
-    "inference_geo",
-    "compaction",
-    "fallbacks",
-    "fallback_credit_token",
-    "billing_policy",
-)
-"""Fields that are refused whatever is in them, unless that is nothing."""
+REFUSED = {
+    "compaction": "conversations are not shortened here; send one that fits",
+    "fallbacks": "which model takes over is said by the routes of the model in organism.yaml; leave it out",
+    "fallback_credit_token": "it belongs to fallbacks, which are not asked for here; leave it out",
+}
+"""Fields that are refused whatever is in them, unless that is nothing, and why."""

@@ -6,7 +6,10 @@ from typing import Any, TypedDict, cast
 import msgspec
 
 from organism.formats.anthropic_messages import server_body as body
+from organism.formats.anthropic_messages.answer_blocks import citation_of
+from organism.formats.anthropic_messages.server_blocks import native_apart
 from organism.formats.anthropic_messages.server_errors import THREADS_UNSUPPORTED
+from organism.formats.anthropic_messages.server_fields import fields_of, native_words
 from organism.formats.call_ids import split_id
 from organism.formats.errors.faults import FaultError, bad_request
 from organism.formats.server_format import Json, convert
@@ -31,8 +34,6 @@ from organism.llm.requests import (
 
 _CHOICES: dict[type, ToolChoice] = {body.AutoChoice: "auto", body.AnyChoice: "required", body.NoChoice: "none"}
 _PDF = "application/pdf"
-_RUN_BY_CLIENTS = ("bash_", "text_editor_", "memory_")
-"""How types of tools begin that have no schema of their own, and are called and answered like any others."""
 
 
 def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
@@ -41,7 +42,7 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
-    raw, native = _native_tools_apart(raw)
+    raw, native = native_apart(raw)
     # What a tool was given may hold null, and goes back to the provider just as it was.
     asked = convert(raw, body.MessagesBody, conversation=())
     _refuse_fields(asked)
@@ -55,9 +56,17 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
         top_p=asked.top_p,
         top_k=asked.top_k,
         vendor_tools=native,
+        vendor_fields=fields_of(asked),
         stop=tuple(asked.stop_sequences),
         tools=tuple(
-            Tool(tool.name, tool.description or "", tool.input_schema, strict=bool(tool.strict), **_mark(tool))
+            Tool(
+                tool.name,
+                tool.description or "",
+                tool.input_schema,
+                strict=bool(tool.strict),
+                native=native_words(tool),
+                **_mark(tool),
+            )
             for tool in asked.tools
         ),
         tool_choice=OneTool(choice.name) if isinstance(choice, body.ToolChoice) else _CHOICES[type(choice)],
@@ -72,51 +81,18 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
 # -- what cannot be honoured ------------------------------------------------------------------------------------------
 
 
-def _native_tools_apart(raw: Json) -> tuple[Json, tuple[VendorItem, ...]]:
-    """Return a request without the tools that clients run by rules which Anthropic's models have learnt, and these.
-
-    What runs at the vendor costs beyond tokens.
-
-    Raises:
-        FaultError: If there is a tool of the vendor's of another kind.
-    """
-    tools = raw.get("tools")
-    own: list[Any] = []
-    native: list[VendorItem] = []
-    for place, tool in enumerate(tools if isinstance(tools, list) else ()):
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if isinstance(kind, str) and kind.startswith(_RUN_BY_CLIENTS):
-            kept = {name: value for name, value in tool.items() if name != "cache_control"}
-            native.append(VendorItem(kept, "messages"))
-            continue
-        own.append(tool)
-        if kind not in {None, "custom"}:
-            param = f"tools[{place}].type"
-            raise _unsupported(
-                param,
-                f"{str(kind)[:40]!r} is a tool of the vendor's, with a price and a prompt that are not known here; "
-                f"this gateway serves tools that have a name and an 'input_schema' of their own",
-            )
-    return (raw | {"tools": own}, tuple(native)) if native else (raw, ())
-
-
 def _refuse_fields(asked: body.MessagesBody) -> None:
     """Refuse what would change what the answer is or costs.
 
     Raises:
         FaultError: If something would.
     """
-    for name in body.REFUSED:
+    for name, why in body.REFUSED.items():
         if getattr(asked, name):
-            raise _unsupported(name)
+            raise _unsupported(name, why)
     if asked.thread:
         message = "thread: nothing is kept here between requests; send the whole conversation"
         raise bad_request(message, "thread", THREADS_UNSUPPORTED)
-    if asked.output_config.task_budget is not None:
-        raise _unsupported("output_config.task_budget")
-    for place, edit in enumerate(asked.context_management.edits):
-        if not edit.type.startswith("clear_thinking"):  # old thoughts are dropped by the vendor anyway
-            raise _unsupported(f"context_management.edits[{place}].type")
 
 
 def _unsupported(param: str, why: str = "this gateway cannot honour it") -> FaultError:
@@ -150,8 +126,9 @@ def _turns(asked: body.MessagesBody) -> Iterator[ChatMessage]:
         parts: list[Part] = []
         for at, block in enumerate(turn.content):
             parts += _parts(block, f"messages[{place}].content[{at}]")
-            mark = _mark(block) or mark
-        parts.sort(key=lambda part: not isinstance(part, Reasoning))
+            mark = _mark(block) or _native_mark(block) or mark
+        if not any(isinstance(part, VendorItem) for part in parts):
+            parts.sort(key=lambda part: not isinstance(part, Reasoning))
         yield ChatMessage(turn.role, _plain(parts), **mark)
 
 
@@ -168,10 +145,16 @@ def _mark(marked: object) -> _Mark:
     return {"cache": True, "cache_ttl": wish.ttl or "5m"} if isinstance(wish, body.CacheControl) else {}
 
 
+def _native_mark(block: object) -> _Mark:
+    """Return the mark of a block that is passed on as it is; it stands at the turn's end, like any other."""
+    wish = block.value.get("cache_control") if isinstance(block, body.Native) else None
+    return {"cache": True, "cache_ttl": "1h" if wish.get("ttl") == "1h" else "5m"} if isinstance(wish, dict) else {}
+
+
 def _plain(parts: Sequence[Part]) -> str | tuple[Part, ...]:
     """Write a lone text as text, which is what every provider knows best."""
     match parts:
-        case [TextPart(text=text)]:
+        case [TextPart(text=text, citations=())]:
             return text
         case _:
             return tuple(parts)
@@ -179,14 +162,16 @@ def _plain(parts: Sequence[Part]) -> str | tuple[Part, ...]:
 
 def _parts(block: body.Block, at: str) -> Iterator[Part]:
     match block:
-        case body.Text(text=text):
-            yield TextPart(text)
+        case body.Text(text=text, citations=cited):
+            yield TextPart(text, tuple(map(citation_of, cited or ())))
+        case body.Native(value=value):
+            yield VendorItem({name: each for name, each in value.items() if name != "cache_control"}, "messages")
         case body.Image(source=body.URLSource(url=url)):
             yield ImagePart(url=url)
         case body.Image(source=body.Base64Source(media_type=media_type, data=data)):
             yield ImagePart(media_type, data)
         case body.Document():
-            yield from _document(block, at)
+            yield from _document(block)
         case body.ToolUse(id=call_id, name=name, input=given):
             own_id, extra = split_id(call_id)
             yield ToolCall(own_id, name, msgspec.json.encode(given).decode(), extra)
@@ -198,7 +183,10 @@ def _parts(block: body.Block, at: str) -> Iterator[Part]:
             yield Reasoning("", data, redacted=True)
 
 
-def _result(content: str | Sequence[Any], at: str) -> str | tuple[TextPart | ImagePart, ...]:
+_Result = str | tuple[TextPart | ImagePart | VendorItem, ...]
+
+
+def _result(content: str | Sequence[Any], at: str) -> _Result:
     """Translate what came of a call; a document in it must be text.
 
     Raises:
@@ -212,27 +200,26 @@ def _result(content: str | Sequence[Any], at: str) -> str | tuple[TextPart | Ima
             if isinstance(part, FilePart) and not part.media_type.startswith("text/"):
                 raise _unsupported(f"{at}.content[{place}]", "a document in a result must be text here")
             parts.append(TextPart(part.data.decode("utf-8", "replace")) if isinstance(part, FilePart) else part)
-    return cast("str | tuple[TextPart | ImagePart, ...]", _plain(parts))
+    return cast("_Result", _plain(parts))
 
 
-def _document(document: body.Document, at: str) -> Iterator[Part]:
-    if document.citations is not None and document.citations.enabled:
-        raise _unsupported(f"{at}.citations")
+def _document(document: body.Document) -> Iterator[Part]:
+    cited = document.citations is not None and document.citations.enabled
     if document.context:
         yield TextPart(document.context)
     name = document.title or "file"
     match document.source:
         case body.URLSource(url=url):
-            yield FilePart(_PDF, name=name, url=url)
+            yield FilePart(_PDF, name=name, url=url, cited=cited)
         case body.TextSource(data=text):
-            yield FilePart("text/plain", text.encode("utf-8", "replace"), name=name)
+            yield FilePart("text/plain", text.encode("utf-8", "replace"), name=name, cited=cited)
         case body.Base64Source(media_type=media_type, data=data):
-            yield FilePart(media_type, data, name=name)
+            yield FilePart(media_type, data, name=name, cited=cited)
 
 
 def _effort(asked: body.MessagesBody) -> Effort | None:
     """Say how much is to be thought: as much as is said, as much as is usual, or not at all."""
-    effort: Effort | None = "xhigh" if asked.output_config.effort == "max" else asked.output_config.effort
+    effort: Effort | None = asked.output_config.effort
     match asked.thinking:
         case body.ThinkingOff():
             return "none"

@@ -117,8 +117,8 @@ _UNMARKED = frozenset({"thinking", "redacted_thinking"})
 def _block(piece: Part) -> Json | None:
     """Write a part; ``None`` for what is nothing here: empty text, and thoughts that Anthropic has not sealed."""
     match piece:
-        case TextPart(text=text):
-            return {"type": "text", "text": text} if text.strip() else None
+        case TextPart():
+            return _text(piece) if piece.text.strip() else None
         case ImagePart() | FilePart():
             return _attachment(piece)
         case ToolCall():
@@ -127,8 +127,14 @@ def _block(piece: Part) -> Json | None:
             return _result(piece)
         case Reasoning():
             return _thought(piece)
-        case VendorItem():
-            raise TypeError(piece)  # refused before anything is held
+        case VendorItem(value=value):  # of this format: any other is refused before anything is held
+            return value
+
+
+def _text(piece: TextPart) -> Json:
+    """Write words, with what they rest on where this format has said so itself."""
+    cited = [each.native for each in piece.citations if each.format == "messages"]
+    return {"type": "text", "text": piece.text} | ({"citations": cited} if cited else {})
 
 
 def _thought(piece: Reasoning) -> Json | None:
@@ -152,13 +158,21 @@ def _result(piece: ToolResult) -> Json:
 
 def _attachment(piece: ImagePart | FilePart) -> Json:
     if isinstance(piece, FilePart) and (words := file_text(piece)) is not None:
-        return {"type": "text", "text": words or _NOTHING}
+        return _cited(piece, words) if piece.cited else {"type": "text", "text": words or _NOTHING}
     source: Json = {"type": "base64", "media_type": piece.media_type, "data": b64encode(piece.data).decode()}
     if piece.url:
         source = {"type": "url", "url": piece.url}
     if isinstance(piece, ImagePart):
         return {"type": "image", "source": source}
-    return {"type": "document", "title": piece.name, "source": source}
+    document: Json = {"type": "document", "title": piece.name, "source": source}
+    return document | ({"citations": {"enabled": True}} if piece.cited else {})
+
+
+def _cited(piece: FilePart, words: str) -> Json:
+    """Write a document of plain text as one: what an answer cites is counted in its characters."""
+    data = piece.data.decode("utf-8", "replace") or words
+    source = {"type": "text", "media_type": "text/plain", "data": data}
+    return {"type": "document", "title": piece.name, "source": source, "citations": {"enabled": True}}
 
 
 def _object(arguments: str) -> Json:

@@ -82,7 +82,8 @@ def extra_tokens(
         if not embeds:
             raise UnsupportedError(provider, request.operation)
         return request.tokens
-    total = tool_tokens if request.tools or request.response_format is not None else 0
+    has_tools = request.tools or request.vendor_tools
+    total = tool_tokens if has_tools or request.response_format is not None else 0
     for piece in request.attachments():
         match piece:
             case ImagePart():

@@ -5,12 +5,14 @@ understood beyond them, and where it was seen, stands in docs/PROVIDERS.md.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 from msgspec.structs import replace
 
 from organism.formats.answers.collector import AnswerCollector
 from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of, whole_number
+from organism.formats.openai_chat.answer_extras import CustomCalls, citations_in, logprobs_in
 from organism.formats.openai_chat.reasoning_details import KEPT_FIELDS, is_sealed, kept_of, seal_of, words_of_detail
 from organism.formats.tool_calls import Piece
 from organism.formats.usage_history import UsageHistory
@@ -43,12 +45,13 @@ class ChatReader:
         self._pieced: set[int] = set()
         self._is_void = False
         self._is_first_seen = False
+        self._custom = CustomCalls()
         self.is_started = False
 
     @property
     def is_begun(self) -> bool:
         """Whether any of the answer has come."""
-        return any(answer.is_begun for answer in self._choices.values())
+        return bool(self._custom) or any(answer.is_begun for answer in self._choices.values())
 
     @property
     def is_ended(self) -> bool:
@@ -108,14 +111,26 @@ class ChatReader:
             # Nobody asked for another choice; it is read, because it is billed, but told to nobody.
             answer = self._choices[index] = AnswerCollector(self._request, self._hear_nothing, self._usage)
         delta, message = choice.get("delta"), choice.get("message")
+        answer.logprobs += logprobs_in(choice)
         if isinstance(delta, dict) and any(delta.values()):
             self._streamed.add(index)
-            _read(answer, delta)
+            _read(answer, self._without_custom(answer, delta, is_whole=False))
         elif delta is None:
             answer.write(text_of(choice.get("text")))  # as completions were before there was chat
         if isinstance(message, dict):
             self._read_message(answer, message, choice, index)
         answer.end(choice.get("finish_reason") or choice.get("native_finish_reason"))
+
+    def _without_custom(self, answer: AnswerCollector, message: Json, *, is_whole: bool) -> Json:
+        """Return a message, or a piece of one, without calls of tools that are given free text; these are kept."""
+        calls = message.get("tool_calls")
+        custom = [each for each in calls if isinstance(part(each, "custom"), dict)] if isinstance(calls, list) else []
+        if not custom or answer is not self._answer:
+            return message
+        for call in custom:
+            self._custom.add(call, is_whole=is_whole)
+        self._hear_nothing("")
+        return {**message, "tool_calls": [each for each in cast("list[Json]", calls) if each not in custom]}
 
     def _hear_nothing(self, _piece: Delta | UsageDelta) -> None:
         if self._on_text is not None:
@@ -132,6 +147,7 @@ class ChatReader:
             self._pieced.add(index)
         grows = len(text) > len(said) and index not in self._pieced
         is_all = goes_on and (grows or bool(choice.get("finish_reason")))
+        message = self._without_custom(answer, message, is_whole=True)
         _read(answer, message, is_whole=True, repeats=answer.is_begun and (index in self._streamed or is_all))
 
     def _chosen(self) -> AnswerCollector:
@@ -141,14 +157,21 @@ class ChatReader:
 
     def completion(self) -> Completion:
         """Return the answer."""
+        self._custom.finish(self._answer)
         chosen = self._chosen()
         chosen.model, chosen.service_tier = self._answer.model, self._answer.service_tier
         if not self.is_started:
             chosen.end("error")  # counted, but without a choice
-        others = [each for each in self._choices.values() if each is not chosen]
+        wanted = self._request.choices - 1
+        others = [each for _, each in sorted(self._choices.items()) if each is not chosen]
         vendor = self._vendor
-        unused = "\n".join(each.generated for each in others if each.is_begun)
+        unused = "\n".join(each.generated for each in others[wanted:] if each.is_begun)
+        if any(item.format == "chat" for item in self._request.vendor_tools):
+            chosen.tool_uses["chat:web_search"] = 1
         answer = chosen.completion(counting_of(vendor), lambda usage: reported_cost(usage, vendor), unused=unused)
+        if wanted:
+            alternatives = tuple(each.completion(counting_of(vendor)) for each in others[:wanted])
+            answer = replace(answer, alternatives=tuple(replace(each, usage=None) for each in alternatives))
         if answer.cost_nanousd is not None and not vendor.cost:
             answer = replace(answer, is_cost_assumed=True)
         if chosen is not self._answer and self._on_text is not None and answer.text:
@@ -177,6 +200,7 @@ def _read(answer: AnswerCollector, message: Json, *, is_whole: bool = False, rep
     content = message.get("content")
     text = text_of(content) + "".join(_texts(content))
     (answer.write_whole if is_whole and repeats else answer.write)(text)
+    answer.cite(*citations_in(message))
     refusal = text_of(message.get("refusal"))
     (answer.refuse_whole if is_whole and repeats else answer.refuse)(refusal)
     if kept := {name: message[name] for name in KEPT_FIELDS if message.get(name)}:

@@ -8,8 +8,9 @@ from organism.formats.conversation import mended
 from organism.formats.json_reading import Json
 from organism.formats.media.attachments import file_text
 from organism.formats.media.data_urls import data_url
+from organism.formats.native_tools import CallNames, text_of_arguments
 from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
-from organism.formats.vendor_items import foreign_to
+from organism.formats.vendor_items import fields_for, foreign_to, native_of, sampling_untaken
 from organism.formats.vendors import Vendor
 from organism.llm.requests import (
     ChatMessage,
@@ -21,6 +22,7 @@ from organism.llm.requests import (
     Reasoning,
     ResponseFormat,
     TextPart,
+    Tool,
     ToolCall,
     ToolResult,
 )
@@ -36,6 +38,8 @@ def untaken(request: CompletionRequest, vendor: Vendor) -> str | None:
         return "'reasoning_effort'"
     if request.top_k is not None and not vendor.top_k:
         return "'top_k'"
+    if not vendor.tiers and (name := sampling_untaken(request, "service_tier")) is not None:
+        return name
     return foreign_to(request, "chat")
 
 
@@ -48,7 +52,9 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
         stream: Whether to ask for pieces, with usage in the last one.
     """
     body: Json = {"model": request.model, vendor.cap: request.max_output_tokens}
-    messages = list(_turns_of(mended(request.messages, vendor.call_ids), vendor))
+    own = request.tools if vendor.custom_tools else ()  # families of tools are no word of this format
+    names = CallNames(tool for tool in own if native_of(tool, "responses").get("type") == "custom")
+    messages = list(_turns_of(mended(request.messages, vendor.call_ids), vendor, names))
     options: Json = {
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -60,7 +66,13 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
         "logit_bias": request.logit_bias or None,
-        **_tools(request),
+        "n": request.choices if request.choices > 1 else None,
+        "logprobs": True if request.logprobs is not None else None,
+        "top_logprobs": request.logprobs or None,
+        "service_tier": request.service_tier if vendor.tiers else None,
+        **(fields_for(request, "chat") if vendor.cache_keys else {}),
+        **_search(request),
+        **_tools(request, names),
     }
     if (form := request.response_format) is not None:
         options["response_format"] = _form(form, vendor)
@@ -73,7 +85,13 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
     return body | {"messages": messages} | {name: value for name, value in options.items() if value is not None}
 
 
-def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor) -> Iterator[Json]:
+def _search(request: CompletionRequest) -> Json:
+    """Write the wish to search the web, which is a field in this format and a tool in all others."""
+    tool = next((item.value for item in request.vendor_tools if item.format == "chat"), None)
+    return {} if tool is None else {"web_search_options": {name: tool[name] for name in tool if name != "type"}}
+
+
+def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor, names: CallNames) -> Iterator[Json]:
     """Write all turns; instructions that follow each other are one: templates of many models take no second."""
     instructions: list[str] = []
     for message in messages:
@@ -82,7 +100,7 @@ def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor) -> Iterator[Json]
             continue
         yield from _instructions(instructions)
         instructions = []
-        yield from _turns(message, vendor)
+        yield from _turns(message, vendor, names)
     yield from _instructions(instructions)
 
 
@@ -91,12 +109,12 @@ def _instructions(texts: list[str]) -> Iterator[Json]:
         yield {"role": "system", "content": "\n\n".join(texts)}
 
 
-def _turns(message: ChatMessage, vendor: Vendor) -> Iterator[Json]:
+def _turns(message: ChatMessage, vendor: Vendor, names: CallNames) -> Iterator[Json]:
     """Write one turn; results of tools are turns of their own in this format."""
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
     elif message.role == "assistant":
-        yield _assistant(message, vendor)
+        yield _assistant(message, vendor, names)
     else:
         rest: list[Part] = []
         for piece in message.content:
@@ -111,19 +129,22 @@ def _turns(message: ChatMessage, vendor: Vendor) -> Iterator[Json]:
             yield {"role": "user", "content": [_part(piece) for piece in rest]}
 
 
-def _assistant(message: ChatMessage, vendor: Vendor) -> Json:
+def _assistant(message: ChatMessage, vendor: Vendor, names: CallNames) -> Json:
     calls = [piece for piece in message.parts if isinstance(piece, ToolCall)]
     # Only beside calls may there be no content: a turn of thoughts that are not given back has an empty one.
     turn: Json = {"role": "assistant", "content": message.text or (None if calls else "")}
     if calls:
-        written = [_call(call, vendor) for call in calls]
+        written = [_call(call, vendor, names) for call in calls]
         if not any(call.extra for call in calls):
             written[0] |= vendor.call_without_seal
         turn["tool_calls"] = written
     return turn | _thoughts_back(message, vendor, beside_calls=bool(calls))
 
 
-def _call(call: ToolCall, vendor: Vendor) -> Json:
+def _call(call: ToolCall, vendor: Vendor, names: CallNames) -> Json:
+    if names.is_custom(call.name):
+        given = {"name": names.own_name(call.name), "input": text_of_arguments(call.arguments)}
+        return {"id": call.id, "type": "custom", "custom": given}
     kept = {name: value for name, value in call.extra.items() if name in vendor.takes_back}
     function = {"name": call.name, "arguments": call.arguments}
     return {**kept, "id": call.id, "type": "function", "function": function}
@@ -160,24 +181,33 @@ def _part(piece: Part) -> Json:
             raise TypeError(piece)
 
 
-def _tools(request: CompletionRequest) -> Json:
+def _tools(request: CompletionRequest, names: CallNames) -> Json:
     if not request.tools:
         return {}
-    choice = request.tool_choice
+    choice: object = request.tool_choice
+    if isinstance(choice, OneTool):
+        kind = "custom" if names.is_custom(choice.name) else "function"
+        choice = {"type": kind, kind: {"name": names.own_name(choice.name) if kind == "custom" else choice.name}}
     return {
-        "tools": [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-                | ({"strict": True} if tool.strict else {}),
-            }
-            for tool in request.tools
-        ],
-        "tool_choice": {"type": "function", "function": {"name": choice.name}}
-        if isinstance(choice, OneTool)
-        else choice,
+        "tools": [_custom(tool) if names.is_custom(tool.name) else _function(tool) for tool in request.tools],
+        "tool_choice": choice,
         "parallel_tool_calls": request.parallel_tool_calls,
     }
+
+
+def _function(tool: Tool) -> Json:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function | ({"strict": True} if tool.strict else {})}
+
+
+def _custom(tool: Tool) -> Json:
+    """Write a tool that is given free text; its grammar stands one object deeper than in responses."""
+    own = native_of(tool, "responses")
+    custom = {name: own[name] for name in ("name", "description") if own.get(name)}
+    form = own.get("format")
+    if isinstance(form, dict) and form.get("type") == "grammar":
+        form = {"type": "grammar", "grammar": {name: value for name, value in form.items() if name != "type"}}
+    return {"type": "custom", "custom": custom | ({"format": form} if form else {})}
 
 
 def _form(form: ResponseFormat, vendor: Vendor) -> Json:

@@ -3,6 +3,7 @@
 Source: the reference of ``POST /v1/chat/completions``.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from organism.formats.errors.faults import Fault
@@ -17,6 +18,7 @@ class ChatFormat:
     """Chat completions."""
 
     keeps_answers: ClassVar[bool] = False
+    header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.Format.read`."""
@@ -24,8 +26,7 @@ class ChatFormat:
 
     def whole(self, asked: Asked, meta: Meta, answer: Completion) -> Json:
         """Write an answer; see :meth:`organism.formats.server_format.Format.whole`."""
-        del asked
-        return answered(meta, answer)
+        return answered(asked, meta, answer)
 
     def writer(self, asked: Asked, meta: Meta) -> EventWriter:
         """Return what writes an answer in pieces."""

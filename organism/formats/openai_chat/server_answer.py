@@ -1,12 +1,14 @@
 """Answers of chat completions, written: whole, and as a stream of chunks. Pure."""
 
 from organism.amounts import TokenUsage
+from organism.formats.answer_citations import chat_annotations_of
 from organism.formats.errors.faults import Fault
 from organism.formats.errors.openai_errors import error_body
+from organism.formats.native_tools import CallNames, text_of_arguments
 from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
 from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
+from organism.llm.deltas import CitationDelta, Delta, ReasoningDelta, TextBreak, ToolCallDelta
 from organism.llm.requests import ToolCall, VendorItem
 
 _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
@@ -15,25 +17,41 @@ _NOT_WHOLE = "length"
 _DONE = b"data: [DONE]\n\n"
 
 
-def answered(meta: Meta, answer: Completion) -> Json:
-    """Write a whole answer."""
-    message: Json = {"role": "assistant", "content": answer.text or None, "refusal": answer.refusal or None}
-    if answer.tool_calls:
-        message["tool_calls"] = [_call(call) for call in answer.tool_calls]
-    else:
-        message["content"] = answer.text
-    if thoughts := "".join(thought.text for thought in answer.reasoning):
-        message["reasoning_content"] = thoughts
-    message |= _kept(answer)
-    choice = {"index": 0, "message": message, "logprobs": None, **_reason(answer)}
+def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
+    """Write a whole answer: as many choices as there are."""
+    names = CallNames(asked.request.tools)
+    choices = (answer, *answer.alternatives)
     return {
         "id": f"chatcmpl-{meta.id}",
         "object": "chat.completion",
         "created": meta.created_s,
         "model": answer.model,
-        "choices": [choice],
+        "choices": [_choice(place, choice, names) for place, choice in enumerate(choices)],
         "usage": _usage(answer.usage),
+        **_tier(answer),
     }
+
+
+def _choice(place: int, answer: Completion, names: CallNames) -> Json:
+    message: Json = {"role": "assistant", "content": answer.text or None, "refusal": answer.refusal or None}
+    if answer.tool_calls:
+        message["tool_calls"] = [_call(call, names) for call in answer.tool_calls]
+    else:
+        message["content"] = answer.text
+    if thoughts := "".join(thought.text for thought in answer.reasoning):
+        message["reasoning_content"] = thoughts
+    if annotations := chat_annotations_of(answer.parts):
+        message["annotations"] = annotations
+    message |= _kept(answer)
+    return {"index": place, "message": message, "logprobs": _logprobs(answer), **_reason(answer)}
+
+
+def _logprobs(answer: Completion) -> Json | None:
+    return {"content": list(answer.logprobs), "refusal": None} if answer.logprobs else None
+
+
+def _tier(answer: Completion) -> Json:
+    return {"service_tier": answer.service_tier} if answer.service_tier else {}
 
 
 class ChatWriter:
@@ -41,6 +59,7 @@ class ChatWriter:
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._usage = asked.usage
+        self._names = CallNames(asked.request.tools)
         self._places: dict[int, int] = {}
         self._sealed: set[int] = set()
         self._head: Json = {
@@ -57,13 +76,13 @@ class ChatWriter:
     def delta(self, delta: Delta) -> bytes:
         """Write a piece; the first of a call says which tool it is for."""
         match delta:
-            case str():
-                return self._chunk({"content": delta})
+            case str(text):
+                return self._chunk({"content": text})
             case ReasoningDelta(text=text):
                 return self._chunk({"reasoning_content": text}) if text else b""
             case ToolCallDelta():
-                return self._chunk({"tool_calls": [self._call(delta)]})
-            case VendorItem():  # of another format; nobody can have asked for one in this
+                return self._call(delta)
+            case VendorItem() | TextBreak() | CitationDelta():  # what there is a word for is told at the end
                 return b""
 
     def alive(self) -> bytes:
@@ -79,31 +98,62 @@ class ChatWriter:
             if call.extra and index not in self._sealed
         ]
         beside |= {"tool_calls": late} if late else {}
-        data = self._chunk(beside) if beside else b""
+        if annotations := chat_annotations_of(answer.parts):
+            beside["annotations"] = annotations
+        data = self._custom_calls(answer)
+        if beside or answer.logprobs:
+            data += self._chunk(beside, logprobs=_logprobs(answer))
         data += self._chunk({}, **_reason(answer))
+        for place, each in enumerate(answer.alternatives, 1):
+            data += self._whole(place, each)
         if self._usage:
-            data += event(self._head | {"choices": [], "usage": _usage(answer.usage)})
+            data += event(self._head | {"choices": [], "usage": _usage(answer.usage)} | _tier(answer))
         return data + _DONE
 
     def fail(self, fault: Fault) -> bytes:
         """Write that there will be no more."""
         return event(error_body(fault))
 
-    def _chunk(self, delta: Json, **ends: str) -> bytes:
+    def _whole(self, place: int, answer: Completion) -> bytes:
+        """Write another choice, whole: it was not followed while it came."""
+        choice = _choice(place, answer, self._names)
+        message = choice.pop("message")
+        for at, call in enumerate(message.get("tool_calls", ())):
+            call["index"] = at
+        delta = {name: value for name, value in message.items() if value is not None}
+        return self._chunk(delta, **choice | {"finish_reason": None}) + self._chunk({}, index=place, **_reason(answer))
+
+    def _custom_calls(self, answer: Completion) -> bytes:
+        """Write the calls of tools that are given free text: it is the text within that counts."""
+        data = b""
+        for call in answer.tool_calls:
+            if self._names.is_custom(call.name):
+                index = len(self._places)
+                self._places[-1 - index] = index
+                data += self._chunk({"tool_calls": [{"index": index, **_call(call, self._names)}]})
+        return data
+
+    def _chunk(self, delta: Json, **ends: object) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None, **ends}
         last = {"usage": None} if self._usage else {}
         return event(self._head | {"choices": [choice]} | last)
 
-    def _call(self, delta: ToolCallDelta) -> Json:
+    def _call(self, delta: ToolCallDelta) -> bytes:
+        if self._names.is_custom(delta.name):
+            return b""
         if (index := self._places.get(delta.place)) is not None:
-            return {"index": index, "function": {"arguments": delta.arguments}}
+            return self._chunk({"tool_calls": [{"index": index, "function": {"arguments": delta.arguments}}]})
         index = self._places[delta.place] = len(self._places)
         if delta.extra:
             self._sealed.add(index)
-        return {"index": index, **_call(ToolCall(delta.id, delta.name, delta.arguments, delta.extra))}
+        call = ToolCall(delta.id, delta.name, delta.arguments, delta.extra)
+        return self._chunk({"tool_calls": [{"index": index, **_call(call, self._names)}]})
 
 
-def _call(call: ToolCall) -> Json:
+def _call(call: ToolCall, names: CallNames) -> Json:
+    if names.is_custom(call.name):
+        custom = {"name": names.own_name(call.name), "input": text_of_arguments(call.arguments)}
+        return {**call.extra, "id": call.id, "type": "custom", "custom": custom}
     function = {"name": call.name, "arguments": call.arguments}
     return {**call.extra, "id": call.id, "type": "function", "function": function}
 

@@ -13,6 +13,10 @@ from organism.llm.requests import Effort, Verbosity
 Cap = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
+"""How fast to serve; for any other the price is not known."""
+
+
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all parts of the request have in common: a field that is not named here is refused."""
 
@@ -92,12 +96,20 @@ class Function(Body, frozen=True, kw_only=True):
     parsed_arguments: Any = None
 
 
+class Custom(Body, frozen=True, kw_only=True):
+    """The call of a tool that is given free text."""
+
+    name: str
+    input: str
+
+
 class Call(Body, frozen=True, kw_only=True):
-    """A call as the model asked for it."""
+    """A call as the model asked for it: of a function, or of a tool that is given free text."""
 
     id: str
-    function: Function
-    type: Literal["function"] = "function"
+    function: Function | None = None
+    custom: Custom | None = None
+    type: Literal["function", "custom"] = "function"
     index: int | None = None
     extra_content: dict[str, Any] | None = None
 
@@ -139,11 +151,41 @@ class FunctionTool(Body, frozen=True, kw_only=True):
     strict: bool | None = None
 
 
-class Tool(Body, frozen=True, kw_only=True):
+class Tool(Body, frozen=True, kw_only=True, tag_field="type", tag="function"):
     """A tool the model may ask for."""
 
-    type: Literal["function"]
     function: FunctionTool
+
+
+class Grammar(Body, frozen=True, kw_only=True):
+    """What a text must follow."""
+
+    definition: str
+    syntax: Literal["lark", "regex"]
+
+
+class GrammarForm(Body, frozen=True, kw_only=True, tag_field="type", tag="grammar"):
+    """Text that follows a grammar."""
+
+    grammar: Grammar
+
+
+class FreeForm(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    """Any text."""
+
+
+class FreeTool(Body, frozen=True, kw_only=True):
+    """What a tool is that is given text."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    description: str | None = None
+    format: FreeForm | GrammarForm | None = None
+
+
+class CustomTool(Body, frozen=True, kw_only=True, tag_field="type", tag="custom"):
+    """A tool that is given free text, by a grammar if it has one."""
+
+    custom: FreeTool
 
 
 class Named(Body, frozen=True, kw_only=True):
@@ -152,11 +194,29 @@ class Named(Body, frozen=True, kw_only=True):
     name: str
 
 
-class NamedChoice(Body, frozen=True, kw_only=True):
-    """The choice of one tool."""
+class NamedChoice(Body, frozen=True, kw_only=True, tag_field="type", tag="function"):
+    """The choice of one function."""
 
-    type: Literal["function"]
     function: Named
+
+
+class CustomChoice(Body, frozen=True, kw_only=True, tag_field="type", tag="custom"):
+    """The choice of one tool that is given free text."""
+
+    custom: Named
+
+
+class Allowed(Body, frozen=True, kw_only=True):
+    """Some of the tools, and whether one must be called."""
+
+    tools: list[NamedChoice | CustomChoice]
+    mode: Literal["auto", "required"] = "auto"
+
+
+class AllowedChoice(Body, frozen=True, kw_only=True, tag_field="type", tag="allowed_tools"):
+    """The choice among some of the tools."""
+
+    allowed_tools: Allowed
 
 
 class JsonSchema(Body, frozen=True, kw_only=True):
@@ -200,8 +260,8 @@ class ChatBody(Body, frozen=True, kw_only=True):
     top_p: float | None = None
     stop: str | list[str] | None = None
     seed: int | None = None
-    tools: list[Tool] = []
-    tool_choice: Literal["auto", "none", "required"] | NamedChoice = "auto"
+    tools: list[Tool | CustomTool] = []
+    tool_choice: Literal["auto", "none", "required"] | NamedChoice | CustomChoice | AllowedChoice = "auto"
     parallel_tool_calls: bool | None = None
     response_format: PlainForm | ObjectForm | SchemaForm = PlainForm()
     reasoning_effort: Effort | None = None
@@ -212,12 +272,13 @@ class ChatBody(Body, frozen=True, kw_only=True):
     logit_bias: dict[str, float] = {}
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    # Only as far as they ask for what happens anyway.
-    n: Literal[1] = 1
+    n: Annotated[int, Meta(ge=1, le=128)] = 1
     logprobs: bool = False
-    top_logprobs: Literal[0] = 0
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] = 0
+    service_tier: ServiceTier = "auto"
+    web_search_options: dict[str, Any] | None = None
+    # Only as far as they ask for what happens anyway.
     modalities: list[Literal["text"]] = []
-    service_tier: Literal["auto", "default"] = "auto"
     # Names, labels and hints, which change neither the answer nor its price.
     store: bool = False
     client_metadata: dict[str, Any] | None = None
@@ -226,4 +287,5 @@ class ChatBody(Body, frozen=True, kw_only=True):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
     prediction: Any = None

@@ -6,6 +6,7 @@ from typing import TypedDict
 from organism.formats.call_ids import split_id
 from organism.formats.errors.faults import bad_request
 from organism.formats.media.data_urls import unpack
+from organism.formats.native_tools import arguments_of_text, custom_tool
 from organism.formats.openai_chat import server_body as body
 from organism.formats.openai_chat.reasoning_details import read_details
 from organism.formats.server_format import Asked, Json, convert
@@ -22,7 +23,9 @@ from organism.llm.requests import (
     TextPart,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
+    VendorItem,
 )
 
 
@@ -33,10 +36,8 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
     asked = convert(raw, body.ChatBody)
-    if asked.logprobs:
-        raise bad_request(
-            "logprobs: this gateway does not pass them on; leave it out", "logprobs", "unsupported_parameter"
-        )
+    if asked.top_logprobs and not asked.logprobs:
+        raise bad_request("top_logprobs: they are told with 'logprobs: true' alone; add it", "top_logprobs")
     caps = [cap for cap in (asked.max_completion_tokens, asked.max_tokens) if cap is not None]
     stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
     request = CompletionRequest(
@@ -47,8 +48,8 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         top_p=asked.top_p,
         stop=tuple(stop),
         seed=asked.seed,
-        tools=tuple(_tool(tool.function) for tool in asked.tools),
-        tool_choice=asked.tool_choice if isinstance(asked.tool_choice, str) else _one(asked.tool_choice),
+        tools=tuple(tool for each in asked.tools if _is_allowed(tool := _tool(each), asked.tool_choice)),
+        tool_choice=_choice(asked.tool_choice),
         parallel_tool_calls=asked.parallel_tool_calls,
         response_format=_form(asked.response_format),
         reasoning_effort=asked.reasoning_effort,
@@ -57,6 +58,11 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         presence_penalty=asked.presence_penalty or None,
         frequency_penalty=asked.frequency_penalty or None,
         logit_bias=asked.logit_bias,
+        logprobs=asked.top_logprobs if asked.logprobs else None,
+        choices=asked.n,
+        service_tier=tier_of(asked.service_tier),
+        vendor_tools=_searches(asked.web_search_options),
+        vendor_fields=_fields(asked),
     )
     return Asked(request=request, stream=asked.stream, usage=asked.stream_options.include_usage)
 
@@ -81,7 +87,7 @@ def _turns(
                 parts = message.content if isinstance(message.content, str) else _parts(message.content, place)
                 yield ChatMessage("user", parts, **_mark(message.content))
             case body.Assistant():
-                yield ChatMessage("assistant", _said(message))
+                yield ChatMessage("assistant", _said(message, f"messages[{place}]"))
             case _:
                 plain = message.content
                 words = plain if isinstance(plain, str) else "".join(part.text for part in plain)
@@ -123,7 +129,7 @@ def _parts(parts: list[body.TextPart | body.ImagePart | body.FilePart], message:
     return tuple(found)
 
 
-def _said(message: body.Assistant) -> str | tuple[Part, ...]:
+def _said(message: body.Assistant, at: str) -> str | tuple[Part, ...]:
     content = message.content or message.refusal or ""
     if isinstance(content, list):
         content = "".join(part.text if isinstance(part, body.TextPart) else part.refusal for part in content)
@@ -131,7 +137,8 @@ def _said(message: body.Assistant) -> str | tuple[Part, ...]:
     if not message.tool_calls and not thoughts:
         return content
     words = (TextPart(content),) if content else ()
-    return (*thoughts, *words, *map(_call, message.tool_calls or ()))
+    calls = (_call(call, f"{at}.tool_calls[{place}]") for place, call in enumerate(message.tool_calls or ()))
+    return (*thoughts, *words, *calls)
 
 
 def _thoughts(message: body.Assistant) -> Iterator[Reasoning]:
@@ -144,19 +151,78 @@ def _thoughts(message: body.Assistant) -> Iterator[Reasoning]:
         yield Reasoning("", extra={"extra_content": message.extra_content})
 
 
-def _call(call: body.Call) -> ToolCall:
+def _call(call: body.Call, at: str) -> ToolCall:
+    """Translate a call; free text is the one argument of a function.
+
+    Raises:
+        FaultError: If it calls nothing.
+    """
     call_id, extra = split_id(call.id)
     extra |= {"extra_content": call.extra_content} if call.extra_content else {}
+    if call.custom is not None:
+        return ToolCall(call_id, call.custom.name, arguments_of_text(call.custom.input), extra)
+    if call.function is None:
+        raise bad_request(f"{at}: a call has a 'function' or is 'custom'", at)
     return ToolCall(call_id, call.function.name, call.function.arguments, extra)
 
 
-def _tool(tool: body.FunctionTool) -> Tool:
-    parameters = tool.parameters or {"type": "object", "properties": {}}
-    return Tool(tool.name, tool.description or "", parameters, strict=bool(tool.strict))
+def _tool(tool: body.Tool | body.CustomTool) -> Tool:
+    if isinstance(tool, body.CustomTool):
+        own = tool.custom
+        native: Json = {"type": "custom", "name": own.name}
+        native |= {"description": own.description} if own.description else {}
+        match own.format:
+            case body.GrammarForm(grammar=grammar):
+                native["format"] = {"type": "grammar", "syntax": grammar.syntax, "definition": grammar.definition}
+            case body.FreeForm():
+                native["format"] = {"type": "text"}
+        return custom_tool(native)
+    function = tool.function
+    parameters = function.parameters or {"type": "object", "properties": {}}
+    return Tool(function.name, function.description or "", parameters, strict=bool(function.strict))
 
 
-def _one(choice: body.NamedChoice) -> OneTool:
-    return OneTool(choice.function.name)
+def _choice(choice: object) -> ToolChoice:
+    match choice:
+        case "auto" | "none" | "required":
+            return choice
+        case body.NamedChoice(function=named) | body.CustomChoice(custom=named):
+            return OneTool(named.name)
+        case body.AllowedChoice(allowed_tools=allowed):
+            return allowed.mode
+        case _:
+            return "auto"
+
+
+def _is_allowed(tool: Tool, choice: object) -> bool:
+    """Whether a tool is among those that a choice leaves: the others are as good as not there."""
+    if not isinstance(choice, body.AllowedChoice):
+        return True
+    named = (
+        each.function if isinstance(each, body.NamedChoice) else each.custom for each in choice.allowed_tools.tools
+    )
+    return any(each.name == tool.name for each in named)
+
+
+def tier_of(tier: str) -> str | None:
+    """Return how fast a call is to be served; ``None`` where that is left to the account."""
+    return {"auto": None, "fast": "priority"}.get(tier, tier)
+
+
+def _searches(options: Json | None) -> tuple[VendorItem, ...]:
+    """Return the tool that the wish to search the web is, in a format that has no other word for it."""
+    return () if options is None else (VendorItem({"type": "web_search", **options}, "chat"),)
+
+
+def _fields(asked: body.ChatBody) -> VendorItem | None:
+    """Return hints that only servers of this format have a word for."""
+    hints = {
+        "prompt_cache_key": asked.prompt_cache_key,
+        "prompt_cache_retention": asked.prompt_cache_retention,
+        "safety_identifier": asked.safety_identifier,
+    }
+    given = {name: value for name, value in hints.items() if value is not None}
+    return VendorItem(given, "chat") if given else None
 
 
 def _form(form: body.PlainForm | body.ObjectForm | body.SchemaForm) -> ResponseFormat | None:

@@ -4,6 +4,7 @@ Source: the reference of ``POST /v1/embeddings``.
 """
 
 from base64 import b64encode
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, NoReturn
 
 import msgspec
@@ -33,6 +34,7 @@ class EmbeddingsFormat:
     """Embeddings."""
 
     keeps_answers: ClassVar[bool] = False
+    header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.Format.read`."""

@@ -8,6 +8,7 @@ from organism.formats.answers.collector import AnswerCollector
 from organism.formats.answers.single_answer import OneAnswerReader
 from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of, whole_number
+from organism.formats.native_tools import CallNames, arguments_of_text
 from organism.formats.openai_responses.items import (
     WRITTEN,
     ResponseItems,
@@ -18,7 +19,6 @@ from organism.formats.openai_responses.items import (
     thought_text,
     write,
 )
-from organism.formats.openai_responses.native_tools import CallNames, arguments_of_text
 from organism.formats.tool_calls import Piece
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion

@@ -9,8 +9,8 @@ from organism.formats.conversation import ANY_ID, mended
 from organism.formats.json_reading import Json
 from organism.formats.media.attachments import file_text
 from organism.formats.media.data_urls import data_url
-from organism.formats.openai_responses.native_tools import CallNames, write_tools
-from organism.formats.vendor_items import foreign_to
+from organism.formats.native_tools import CallNames, write_tools
+from organism.formats.vendor_items import fields_for, foreign_to, sampling_untaken
 from organism.llm.requests import (
     ChatMessage,
     CompletionRequest,
@@ -25,17 +25,19 @@ from organism.llm.requests import (
     ToolResult,
     VendorItem,
 )
+from organism.llm.server_tools import USES_MAX, needs_calls_max
 
 _REASONS = {"max_output_tokens": "length"}
 _SEALED = "reasoning.encrypted_content"
+_LOGPROBS = "message.output_text.logprobs"
 
 
 def untaken(request: CompletionRequest) -> str | None:
     """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
-    for name in ("stop", "seed", "top_k", "presence_penalty", "frequency_penalty", "logit_bias"):
+    for name in ("stop", "top_k", "presence_penalty", "frequency_penalty", "logit_bias"):
         if getattr(request, name):
             return repr(name)
-    return foreign_to(request, "responses") if request.seed is None else "'seed'"
+    return sampling_untaken(request, "seed", "n") or foreign_to(request, "responses")
 
 
 def encode(request: CompletionRequest, *, stream: bool) -> Json:
@@ -45,9 +47,13 @@ def encode(request: CompletionRequest, *, stream: bool) -> Json:
         request: What to ask.
         stream: Whether to ask for pieces.
     """
-    fields = {} if request.vendor_fields is None else dict(request.vendor_fields.value)
+    fields = fields_for(request, "responses")
     thinks = request.reasoning_effort not in {None, "none"}
     include = [*fields.pop("include", ()), *([_SEALED] if thinks else ())]
+    if request.logprobs is not None:
+        include.append(_LOGPROBS)
+    if needs_calls_max(request):
+        fields["max_tool_calls"] = USES_MAX
     reasoning = fields.pop("reasoning", {}) | ({"effort": effort} if (effort := request.reasoning_effort) else {})
     names = CallNames(request.tools)
     called: dict[str, str] = {}
@@ -58,6 +64,8 @@ def encode(request: CompletionRequest, *, stream: bool) -> Json:
         "reasoning": reasoning or None,
         "include": list(dict.fromkeys(include)) or None,
         "text": _text(request) or None,
+        "top_logprobs": request.logprobs or None,
+        "service_tier": request.service_tier,
         **_tools(request, names),
         **fields,
     }
@@ -95,12 +103,18 @@ def _items(turn: ChatMessage, names: CallNames, called: dict[str, str]) -> Itera
                         "summary": [],
                         "encrypted_content": piece.signature,
                     }
-            case TextPart(text=text) if turn.role == "assistant":
-                yield {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+            case TextPart() if turn.role == "assistant":
+                yield {"type": "message", "role": "assistant", "content": [_said(piece)]}
             case _:
                 rest.append(_part(piece))
     if rest:
         yield {"type": "message", "role": turn.role, "content": rest}
+
+
+def _said(piece: TextPart) -> Json:
+    """Write words of the model's, with what they rest on where this format has said so itself."""
+    cited = [each.native for each in piece.citations if each.format == "responses"]
+    return {"type": "output_text", "text": piece.text} | ({"annotations": cited} if cited else {})
 
 
 def _part(piece: Part) -> Json:

@@ -3,6 +3,7 @@
 Source: the reference of ``POST /v1/responses``.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from organism.formats.errors.faults import Fault
@@ -18,6 +19,7 @@ class ResponsesFormat:
     """Responses."""
 
     keeps_answers: ClassVar[bool] = True
+    header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.Format.read`."""

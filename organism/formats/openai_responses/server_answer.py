@@ -1,11 +1,17 @@
 """Answers of OpenAI's responses, written whole. What a model thought stands before what it said. Pure."""
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import cast
+
 from organism.amounts import TokenUsage
+from organism.formats.answer_citations import annotations_of
+from organism.formats.answers.finish_reasons import is_whole, reason_of
 from organism.formats.call_ids import id_with_extra
-from organism.formats.openai_responses.native_tools import CallNames
+from organism.formats.native_tools import CallNames
 from organism.formats.server_format import Asked, Json, Meta
 from organism.llm.answers import Completion
-from organism.llm.requests import Reasoning, ToolCall
+from organism.llm.requests import Part, Reasoning, TextPart, ToolCall, VendorItem
 
 _INCOMPLETE = {
     "length": "max_output_tokens",
@@ -19,18 +25,46 @@ REDACTED = "rs_redacted_"
 
 
 def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
-    """Write a whole answer."""
-    thoughts = [thought for thought in answer.reasoning if thought.text or thought.signature]
-    output = [
-        thought_item(thought_name(meta, place, thought.id, redacted=thought.redacted), thought)
-        for place, thought in enumerate(thoughts)
-    ]
-    output += [item.value for item in answer.vendor_items]
-    if answer.text or not (answer.tool_calls or answer.vendor_items):
-        output.append(message_item(f"msg_{meta.id}", answer.text))
+    """Write a whole answer: its items in their order, each under the id that a stream gives it too."""
     names = CallNames(asked.request.tools)
-    output += [call_item(f"fc_{meta.id}_{place}", call, names) for place, call in enumerate(answer.tool_calls)]
-    return finished(asked, meta, answer, output)
+    output: list[Json] = []
+    texts = thoughts = calls = 0
+    for kind, group in groupby(_told(answer), key=type):
+        parts = list(group)
+        if kind is TextPart:
+            output.append(message_item(message_name(meta, texts), _content(answer, cast("list[TextPart]", parts))))
+            texts += 1
+            continue
+        for part in parts:
+            match part:
+                case Reasoning():
+                    name = thought_name(meta, thoughts, part.id, redacted=part.redacted)
+                    output.append(thought_item(name, part))
+                    thoughts += 1
+                case ToolCall():
+                    output.append(call_item(f"fc_{meta.id}_{calls}", part, names))
+                    calls += 1
+                case VendorItem(value=value):
+                    output.append(value)
+    return finished(asked, meta, answer, output or [message_item(message_name(meta, 0), output_text(answer.text))])
+
+
+def _told(answer: Completion) -> Iterator[Part]:
+    """Yield the parts of an answer of which there is anything to tell."""
+    for part in answer.turn.parts:
+        match part:
+            case TextPart(text="") | Reasoning(text="", signature="") | VendorItem(format="messages" | "chat"):
+                pass
+            case _:
+                yield part
+
+
+def _content(answer: Completion, parts: list[TextPart]) -> Json:
+    text = "".join(part.text for part in parts)
+    if text == answer.refusal:
+        return refusal_part(text)
+    logprobs = answer.logprobs if text == answer.text else ()
+    return output_text(text, annotations_of(parts), logprobs)
 
 
 def response(asked: Asked, meta: Meta, status: str) -> Json:
@@ -69,29 +103,41 @@ def response(asked: Asked, meta: Meta, status: str) -> Json:
 
 def finished(asked: Asked, meta: Meta, answer: Completion, output: list[Json]) -> Json:
     """Write a response that has ended, with its output."""
-    reason = _INCOMPLETE.get(answer.finish_reason)
+    reason = None if _is_whole_refusal(answer) else _INCOMPLETE.get(answer.finish_reason)
     return response(asked, meta, "completed" if reason is None else "incomplete") | {
         "incomplete_details": None if reason is None else {"reason": reason},
         "model": answer.model,
         "output": output,
         "usage": _usage(answer.usage),
+        **({"service_tier": answer.service_tier} if answer.service_tier else {}),
     }
 
 
-def message_item(name: str, text: str) -> Json:
-    """Write what the model says as an item of that id."""
-    return {
-        "id": name,
-        "type": "message",
-        "status": "completed",
-        "role": "assistant",
-        "content": [output_text(text)],
-    }
+def _is_whole_refusal(answer: Completion) -> bool:
+    """Whether a model has said no, and nothing has cut it: the format has a part for that, and calls it completed."""
+    return (
+        bool(answer.refusal) and answer.refusal == answer.text and is_whole(reason_of(answer.provider_reason) or "stop")
+    )
 
 
-def output_text(text: str) -> Json:
-    """Write the one part that a message has."""
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def message_name(meta: Meta, place: int) -> str:
+    """Return the id of what the model says; it may say something more than once, with calls between."""
+    return f"msg_{meta.id}" + (f"_{place}" if place else "")
+
+
+def message_item(name: str, content: Json) -> Json:
+    """Write what the model says as an item of that id, with the one part that it has."""
+    return {"id": name, "type": "message", "status": "completed", "role": "assistant", "content": [content]}
+
+
+def output_text(text: str, annotations: Sequence[Json] = (), logprobs: Sequence[Json] = ()) -> Json:
+    """Write an answer in words, and what they rest on."""
+    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": list(logprobs)}
+
+
+def refusal_part(text: str) -> Json:
+    """Write what is said in place of an answer."""
+    return {"type": "refusal", "refusal": text}
 
 
 def thought_name(meta: Meta, place: int, own: str, *, redacted: bool) -> str:

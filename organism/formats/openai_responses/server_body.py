@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from organism.formats.openai_chat.server_body import Body, Cap
+from organism.formats.openai_chat.server_body import Body, Cap, ServiceTier
+from organism.formats.server_format import NATIVE
 from organism.llm.requests import Effort, Verbosity
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -105,7 +106,7 @@ class CustomCallOutput(FunctionCallOutput, frozen=True, kw_only=True, tag="custo
     name: str | None = None
 
 
-class Native(Body, frozen=True, kw_only=True, tag_field="type", tag="native"):
+class Native(Body, frozen=True, kw_only=True, tag_field="type", tag=NATIVE):
     """An item, a tool or a choice that only servers of this format understand; no client writes this type."""
 
     value: dict[str, Any]
@@ -253,10 +254,10 @@ class ResponsesBody(Body, frozen=True, kw_only=True):
     text: TextOptions = TextOptions()
     reasoning: ReasoningOptions = ReasoningOptions()
     stream: bool = False
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] = 0
+    service_tier: ServiceTier = "auto"
     # Only as far as they ask for what happens anyway.
     background: bool = False
-    top_logprobs: Literal[0] = 0
-    service_tier: Literal["auto", "default"] = "auto"
     # Read by the gateway before the rest, which then finds the whole conversation in its input.
     store: bool = True
     previous_response_id: str | None = None

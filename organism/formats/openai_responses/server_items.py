@@ -3,7 +3,7 @@
 from typing import Any
 
 from organism.formats.openai_responses.server_body import NATIVE_ITEMS, NATIVE_TOOLS
-from organism.formats.server_format import Json
+from organism.formats.server_format import NATIVE, Json, wrapped
 
 
 def typed(raw: Json) -> Json:
@@ -16,10 +16,12 @@ def typed(raw: Json) -> Json:
     if isinstance(items, list) and isinstance(tools, list):
         added = [item for item in items if isinstance(item, dict) and item.get("type") == "additional_tools"]
         tools = [*tools, *(tool for item in added if isinstance(item.get("tools"), list) for tool in item["tools"])]
-        items = [_wrapped(item, NATIVE_ITEMS) for item in items if item not in added]
+        items = [
+            _wrapped(item, NATIVE_ITEMS, f"input[{place}]") for place, item in enumerate(items) if item not in added
+        ]
     if isinstance(tools, list):
-        tools = [_wrapped(tool, NATIVE_TOOLS) for tool in tools]
-    choice = _wrapped(raw.get("tool_choice"), NATIVE_TOOLS)
+        tools = [_wrapped(tool, NATIVE_TOOLS, f"tools[{place}]") for place, tool in enumerate(tools)]
+    choice = _wrapped(raw.get("tool_choice"), NATIVE_TOOLS, "tool_choice")
     return {**raw, "input": items, "tools": tools, "tool_choice": choice}
 
 
@@ -33,8 +35,8 @@ def items_of(said: object) -> object:
     ]
 
 
-def _wrapped(value: Any, native: frozenset[str]) -> Any:
+def _wrapped(value: Any, native: frozenset[str], at: str) -> Any:
     kind = value.get("type") if isinstance(value, dict) else None
-    if not isinstance(kind, str) or kind not in native:
+    if not isinstance(kind, str) or (kind not in native and kind != NATIVE):
         return value
-    return {"type": "native", "value": value}
+    return wrapped(value, at)

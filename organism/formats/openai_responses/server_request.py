@@ -7,16 +7,19 @@ import msgspec
 from organism.formats.call_ids import split_id
 from organism.formats.errors.faults import bad_request
 from organism.formats.media.data_urls import unpack
-from organism.formats.openai_responses import server_body as body
-from organism.formats.openai_responses.native_tools import (
+from organism.formats.native_tools import (
     CallNames,
     arguments_of_text,
     custom_tool,
     function_tool,
 )
+from organism.formats.openai_chat.server_request import tier_of
+from organism.formats.openai_responses import server_body as body
+from organism.formats.openai_responses.annotations import annotation_read
 from organism.formats.openai_responses.server_answer import REDACTED
 from organism.formats.openai_responses.server_items import typed
 from organism.formats.server_format import Asked, Json, convert
+from organism.llm.citations import Citation
 from organism.llm.requests import (
     ChatMessage,
     CompletionRequest,
@@ -34,6 +37,10 @@ from organism.llm.requests import (
     ToolResult,
     VendorItem,
 )
+
+_LOGPROBS = "message.output_text.logprobs"
+_ASKED_OTHERWISE = frozenset({"reasoning.encrypted_content", _LOGPROBS})
+"""What a client may include that every format has words for, or that always comes."""
 
 _REPEATED = (
     "instructions",
@@ -80,6 +87,8 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         response_format=_form(asked.text.format),
         reasoning_effort=asked.reasoning.effort,
         verbosity=asked.text.verbosity,
+        logprobs=asked.top_logprobs if asked.top_logprobs or _LOGPROBS in asked.include else None,
+        service_tier=tier_of(asked.service_tier),
         vendor_tools=tuple(each for each in tools if isinstance(each, VendorItem)),
         vendor_fields=_fields(asked),
     )
@@ -118,7 +127,7 @@ def _fields(asked: body.ResponsesBody) -> VendorItem | None:
     summary = asked.reasoning.summary or asked.reasoning.generate_summary
     tool_calls = asked.max_tool_calls if any(isinstance(tool, body.Native) for tool in asked.tools) else None
     fields: Json = {
-        "include": [each for each in asked.include if each != "reasoning.encrypted_content"] or None,
+        "include": [each for each in asked.include if each not in _ASKED_OTHERWISE] or None,
         "max_tool_calls": tool_calls,
         "prompt_cache_key": asked.prompt_cache_key,
         "reasoning": None if summary is None else {"summary": summary},
@@ -151,7 +160,7 @@ def _turns(said: str | list[body.Item], names: CallNames) -> Iterator[ChatMessag
 
 def _turn(role: Role, parts: list[Part]) -> ChatMessage:
     match parts:
-        case [TextPart(text=text)]:
+        case [TextPart(text=text, citations=())]:
             return ChatMessage(role, text)
         case _:
             return ChatMessage(role, tuple(parts))
@@ -202,7 +211,7 @@ def _parts(item: body.Item, at: str, names: CallNames) -> Iterator[Part]:
 def _part(part: body.Content, at: str) -> Part:
     match part:
         case body.InputText(text=text) | body.OutputText(text=text) | body.OutputRefusal(refusal=text):
-            return TextPart(text)
+            return TextPart(text, _citations(part))
         case body.InputImage(image_url=url) if url.startswith("data:"):
             kind, data = unpack(url, f"{at}.image_url")
             return ImagePart(kind, data, detail=part.detail)
@@ -215,6 +224,12 @@ def _part(part: body.Content, at: str) -> Part:
             return FilePart("application/octet-stream", name=part.filename, url=url)
         case body.InputFile():
             raise bad_request(f"{at}: give the file as file_data or file_url", at)
+
+
+def _citations(part: body.Content) -> tuple[Citation, ...]:
+    """Return what words of the model's rest on, as they said when they came."""
+    listed = part.annotations if isinstance(part, body.OutputText) else ()
+    return tuple(annotation_read(each) for each in listed if isinstance(each, dict))
 
 
 def _tools(tool: body.FunctionTool | body.CustomTool | body.Namespace | body.Native) -> Iterator[Tool | VendorItem]:

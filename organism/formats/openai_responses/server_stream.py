@@ -5,21 +5,25 @@ Items are written in the order in which their first pieces come; each ends when 
 
 import msgspec
 
+from organism.formats.answer_citations import annotation_of
 from organism.formats.errors.faults import Fault
 from organism.formats.errors.openai_errors import error_body
-from organism.formats.openai_responses.native_tools import CallNames, text_of_arguments
+from organism.formats.native_tools import CallNames, text_of_arguments
 from organism.formats.openai_responses.server_answer import (
     call_item,
     finished,
     message_item,
+    message_name,
     output_text,
+    refusal_part,
     response,
     thought_item,
     thought_name,
 )
 from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
+from organism.llm.citations import Citation
+from organism.llm.deltas import CitationDelta, Delta, ReasoningDelta, RefusalDelta, TextBreak, ToolCallDelta
 from organism.llm.requests import Reasoning, ToolCall, VendorItem
 
 
@@ -32,6 +36,9 @@ class _Item(msgspec.Struct, kw_only=True):
         first: Its first piece.
         text: What it says, thinks or asks for so far.
         signature: The seal of a thought, likewise.
+        citations: What its words rest on, with where those begin and end.
+        logprobs: How likely its tokens were.
+        block: Where the last block of its text begins.
     """
 
     index: int
@@ -39,6 +46,9 @@ class _Item(msgspec.Struct, kw_only=True):
     first: Delta
     text: list[str] = []
     signature: str = ""
+    citations: list[Json] = []
+    logprobs: list[Json] = []
+    block: int = 0
 
 
 class ResponsesWriter:
@@ -52,6 +62,7 @@ class ResponsesWriter:
         self._open: _Item | None = None
         self._names = CallNames(asked.request.tools)
         self._natives = 0
+        self._texts = 0
 
     def begin(self) -> bytes:
         """Begin the response."""
@@ -60,23 +71,31 @@ class ResponsesWriter:
 
     def delta(self, delta: Delta) -> bytes:
         """Write a piece, after the beginning of its item where it is the first of it."""
-        if isinstance(delta, VendorItem):
-            return self._native(delta)
+        match delta:
+            case VendorItem():
+                return self._native(delta)
+            case CitationDelta(citation=citation):
+                return self._cite(citation)
+            case TextBreak():
+                if self._open is not None:
+                    self._open.block = len("".join(self._open.text))
+                return b""
         data, item = self._item(delta)
         match delta:
+            case RefusalDelta():
+                data += self._more(item, delta, "response.refusal.delta", content_index=0)
             case str():
-                return data + self._more(item, delta, "response.output_text.delta", content_index=0, logprobs=[])
+                data += self._more(item, delta, "response.output_text.delta", content_index=0, logprobs=[])
             case ToolCallDelta(name=name, arguments=text) if self._names.is_custom(name):
                 item.text.append(text)  # told when it is whole: it is the text within that counts
-                return data
             case ToolCallDelta(arguments=arguments):
-                return data + self._more(item, arguments, "response.function_call_arguments.delta")
+                data += self._more(item, arguments, "response.function_call_arguments.delta")
             case ReasoningDelta(text=text):
                 item.signature += delta.signature
-                if not text:
-                    return data
-                begin = b"" if item.text else self._part(item, "added", "")
-                return data + begin + self._more(item, text, "response.reasoning_summary_text.delta", summary_index=0)
+                if text:
+                    data += b"" if item.text else self._part(item, "added", "")
+                    data += self._more(item, text, "response.reasoning_summary_text.delta", summary_index=0)
+        return data
 
     def alive(self) -> bytes:
         """Write a comment."""
@@ -85,8 +104,10 @@ class ResponsesWriter:
     def end(self, answer: Completion) -> bytes:
         """Write the end of the last item, and the whole response once more."""
         data = b""
-        if not answer.text and not answer.tool_calls and not answer.vendor_items:
+        if not answer.text and not answer.tool_calls and not self._natives:
             data, _ = self._item("")
+        if self._open is not None and "".join(self._open.text) == answer.text and _is_said(self._open):
+            self._open.logprobs = list(answer.logprobs)
         data += self._stop()
         whole = finished(self._asked, self._meta, answer, [self._written(item) for item in self._items.values()])
         return data + self._event(f"response.{whole['status']}", response=whole)
@@ -98,7 +119,9 @@ class ResponsesWriter:
         return self._event("error", **flat, error=error)
 
     def _native(self, item: VendorItem) -> bytes:
-        """Write an item that only servers of this format understand."""
+        """Write an item that only servers of this format understand; one of another nobody can have asked for."""
+        if item.format != "responses":
+            return b""
         data = self._stop()
         place = len(self._items)
         self._items[VendorItem, self._natives] = _Item(index=place, name=str(item.value.get("id")), first=item)
@@ -106,29 +129,52 @@ class ResponsesWriter:
         data += self._event("response.output_item.added", output_index=place, item=item.value)
         return data + self._event("response.output_item.done", output_index=place, item=item.value)
 
-    def _item(self, delta: str | ReasoningDelta | ToolCallDelta) -> tuple[bytes, _Item]:
+    def _cite(self, citation: Citation) -> bytes:
+        """Write what the last words rest on, while their item is open."""
+        item = self._open
+        if item is None or not _is_said(item):
+            return b""
+        start, end = citation.start, citation.end or len("".join(item.text)) - item.block
+        annotation = annotation_of(citation, item.block + start, item.block + end)
+        if annotation is None:
+            return b""
+        place = len(item.citations)
+        item.citations.append(annotation)
+        at = {**_at(item), "content_index": 0, "annotation_index": place}
+        return self._event("response.output_text.annotation.added", **at, annotation=annotation)
+
+    def _place(self, delta: "_Followed") -> int:
+        """Return which of its kind an item is; words after anything else are an item of their own."""
+        if not isinstance(delta, str):
+            return delta.place
+        if (self._texts and self._open is None) or (self._open is not None and not _is_said(self._open)):
+            return self._texts
+        return max(0, self._texts - 1)
+
+    def _item(self, delta: "_Followed") -> tuple[bytes, _Item]:
         """Return the item that a piece belongs to, and what begins it if it is new."""
-        place = 0 if isinstance(delta, str) else delta.place
+        place = self._place(delta)
         if (item := self._items.get((type(delta), place))) is not None:
             return b"", item
         data = self._stop()
         item = _Item(index=len(self._items), name=self._name(delta), first=delta)
         self._items[type(delta), place] = self._open = item
         begun = self._written(item) | {"status": "in_progress"}
-        if isinstance(delta, str):
+        if _is_said(item):
+            self._texts += 1
             begun["content"] = []
         data += self._event("response.output_item.added", output_index=item.index, item=begun)
-        if isinstance(delta, str):
-            part = output_text("")
+        if _is_said(item):
+            part = refusal_part("") if isinstance(delta, RefusalDelta) else output_text("")
             data += self._event("response.content_part.added", **_at(item), content_index=0, part=part)
         return data, item
 
-    def _name(self, delta: str | ReasoningDelta | ToolCallDelta) -> str:
+    def _name(self, delta: "_Followed") -> str:
         """Return the id of an item: the same as in the answer written whole, under which it is kept."""
         place = sum(kind is type(delta) for kind, _ in self._items)
         match delta:
             case str():
-                return f"msg_{self._meta.id}"
+                return message_name(self._meta, self._texts)
             case ReasoningDelta():
                 return thought_name(self._meta, place, delta.id, redacted=delta.redacted)
             case ToolCallDelta():
@@ -138,14 +184,18 @@ class ResponsesWriter:
         """Return an item as it is so far."""
         text = "".join(item.text)
         match item.first:
+            case RefusalDelta():
+                return message_item(item.name, refusal_part(text))
             case str():
-                return message_item(item.name, text)
+                return message_item(item.name, output_text(text, item.citations, item.logprobs))
             case ReasoningDelta():
                 return thought_item(item.name, Reasoning(text, item.signature))
             case ToolCallDelta(id=call_id, name=name, extra=extra):
                 return call_item(item.name, ToolCall(call_id, name, text, extra), self._names)
             case VendorItem(value=value):
                 return value
+            case _:
+                raise TypeError(item)
 
     def _more(self, item: _Item, piece: str, name: str, **fields: object) -> bytes:
         item.text.append(piece)
@@ -162,9 +212,15 @@ class ResponsesWriter:
             return b""
         text, at, data = "".join(item.text), _at(item), b""
         match item.first:
+            case RefusalDelta():
+                where = {**at, "content_index": 0}
+                data = self._event("response.refusal.done", **where, refusal=text)
+                data += self._event("response.content_part.done", **where, part=refusal_part(text))
             case str():
-                done = self._event("response.output_text.done", **at, content_index=0, text=text, logprobs=[])
-                data = done + self._event("response.content_part.done", **at, content_index=0, part=output_text(text))
+                part = output_text(text, item.citations, item.logprobs)
+                where = {**at, "content_index": 0}
+                data = self._event("response.output_text.done", **where, text=text, logprobs=item.logprobs)
+                data += self._event("response.content_part.done", **where, part=part)
             case ReasoningDelta() if text:
                 done = self._event("response.reasoning_summary_text.done", **at, summary_index=0, text=text)
                 data = done + self._part(item, "done", text)
@@ -181,6 +237,15 @@ class ResponsesWriter:
     def _event(self, name: str, **fields: object) -> bytes:
         number, self._number = self._number, self._number + 1
         return event({"type": name, "sequence_number": number, **fields}, name)
+
+
+_Followed = str | ReasoningDelta | ToolCallDelta
+"""The pieces of which items are built up."""
+
+
+def _is_said(item: _Item) -> bool:
+    """Whether an item is what the model says."""
+    return isinstance(item.first, str)
 
 
 def _at(item: _Item) -> Json:

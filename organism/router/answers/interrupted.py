@@ -8,7 +8,7 @@ from organism.amounts import TokenUsage
 from organism.budget.estimate import output_tokens_from_text
 from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta, UsageDelta
 from organism.llm.provider import Request
-from organism.llm.requests import CompletionRequest
+from organism.llm.requests import CompletionRequest, VendorItem
 from organism.router.answers.partial_usage import thinks_unasked
 
 ON_ITS_WAY = 32
@@ -36,6 +36,9 @@ class InterruptedStream:
             case str(text) | ReasoningDelta(text=text) | ToolCallDelta(arguments=text):
                 self.is_begun = True
                 self._text.append(text)
+            case VendorItem(value=value):  # what a tool of the vendor's was given is output, what it gave is not
+                self.is_begun = True
+                self._text.append(str(value.get("input") or value.get("action") or ""))
 
     @property
     def is_countable(self) -> bool:

@@ -2,9 +2,13 @@
 
 from typing import Protocol
 
-from organism.llm.provider import Request
+from organism.llm.answers import Completion
+from organism.llm.provider import Answer, Request
 from organism.llm.requests import CompletionRequest
+from organism.llm.server_tools import uses_at_most
 from organism.pricing.rates import Rates, kept_for_an_hour
+from organism.pricing.service_tiers import at_tier
+from organism.pricing.tool_fees import with_fees
 
 
 class RateSource(Protocol):
@@ -24,3 +28,17 @@ def rates_for(prices: RateSource, provider: str, model: str, request: Request) -
     if rates is not None and isinstance(request, CompletionRequest) and request.keeps_for_an_hour:
         rates = kept_for_an_hour(rates)
     return None if rates is not None and rates.input_only and request.max_output_tokens else rates
+
+
+def held_rates(rates: Rates, request: Request) -> Rates:
+    """Return the prices at which a call is held: as it has asked to be served, with all the tools it may use."""
+    if not isinstance(request, CompletionRequest):
+        return rates
+    return with_fees(at_tier(rates, request.service_tier or "", request.model), uses_at_most(request))
+
+
+def charged_rates(rates: Rates, request: Request, answer: Answer) -> Rates:
+    """Return the prices at which an answer is charged: as its provider has served it, with the tools it has used."""
+    if not isinstance(answer, Completion) or not isinstance(request, CompletionRequest):
+        return rates
+    return with_fees(at_tier(rates, answer.service_tier or request.service_tier or "", answer.model), answer.tool_uses)

@@ -131,4 +131,4 @@ class Planner:
             tokens = self._estimator.estimate(route, call.request).tokens
         except (UnboundedError, UnsupportedError):
             return None
-        return cost_nanousd(rates, TokenUsage(input=tokens, output=call.request.max_output_tokens))
+        return cost_nanousd(rates, TokenUsage(input=tokens, output=call.request.output_at_most))

@@ -23,6 +23,12 @@ from organism.text.error_text import describe, shown
 T = TypeVar("T", bound=msgspec.Struct)
 
 _AS_THEY_ARE = (bytes, bytearray, memoryview, datetime, date, time, timedelta, Decimal)
+CHOICES_MAX = 128
+"""More answers to one request no vendor gives."""
+
+LOGPROBS_MAX = 20
+"""Nor more other tokens beside each."""
+
 _SEED_MIN, _SEED_MAX = -(2**63), 2**64 - 1
 _REMEDY = "give the adapter an extra_tokens() that returns a whole number of tokens"
 
@@ -123,6 +129,9 @@ def _check_numbers(request: Request) -> None:
     _check_whole("max_output_tokens", request.max_output_tokens, 1, CALL_TOKENS_MAX)
     _check_whole("reasoning_tokens", request.reasoning_tokens, 0, CALL_TOKENS_MAX, optional=True)
     _check_whole("seed", request.seed, _SEED_MIN, _SEED_MAX, optional=True)
+    _check_whole("choices", request.choices, 1, CHOICES_MAX)
+    _check_whole("logprobs", request.logprobs, 0, LOGPROBS_MAX, optional=True)
+    _check_whole("max_output_tokens of all choices", request.output_at_most, 1, CALL_TOKENS_MAX)
     _check_whole("top_k", request.top_k, 0, CALL_TOKENS_MAX, optional=True)
     for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty"):
         _check_finite(name, getattr(request, name))

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from organism.formats.json_reading import loads
+from organism.formats.vendor_items import native_of
 from organism.llm.requests import CompletionRequest, Tool, ToolCall, VendorItem
 
 Json = dict[str, Any]
@@ -28,13 +29,6 @@ _TEXT_SCHEMA: Json = {
     "required": [_TEXT],
     "additionalProperties": False,
 }
-
-_RUN_BY_CLIENTS = frozenset(
-    {"tool_search", "apply_patch", "shell", "local_shell", "computer", "computer_use_preview", "function", "custom"}
-)
-SERVER_TOOL_TOKENS = 8_000
-"""Held for what one tool that the vendor runs puts before the model: OpenAI publishes it for one search, and bounds
-nothing else. What comes beyond is charged when it is known."""
 
 
 def custom_tool(raw: Json, namespace: Json | None = None) -> Tool:
@@ -67,8 +61,8 @@ def write_tools(request: CompletionRequest) -> list[Json]:
     written: list[Json] = []
     spaces: dict[str, Json] = {}
     for tool in request.tools:
-        native = None if tool.native is None else tool.native.value
-        if native is None:
+        native = native_of(tool, "responses")
+        if not native:
             written.append({
                 "type": "function",
                 "name": tool.name,
@@ -94,7 +88,9 @@ class CallNames:
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
-        self._native: Mapping[str, Json] = {tool.name: tool.native.value for tool in tools if tool.native is not None}
+        self._native: Mapping[str, Json] = {
+            tool.name: native for tool in tools if (native := native_of(tool, "responses"))
+        }
         self._spaces: dict[tuple[str, str], str] = {}
         for name, native in self._native.items():
             if native.get("type") == "namespace":
@@ -151,11 +147,6 @@ def text_of_arguments(arguments: str) -> str:
         return arguments
     text = value.get(_TEXT) if isinstance(value, dict) else None
     return text if isinstance(text, str) else arguments
-
-
-def server_tool_tokens(request: CompletionRequest) -> int:
-    """Return how much is held for what tools that the vendor runs put before the model."""
-    return SERVER_TOOL_TOKENS * sum(item.kind not in _RUN_BY_CLIENTS for item in request.vendor_tools)
 
 
 def _full_name(name: str, namespace: Json | None) -> str:

@@ -1,0 +1,71 @@
+"""Blocks of Anthropic's messages that no other format has a word for, and what words in it rest on, read. Pure."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from organism.formats.json_reading import Json, loads, part, text_of, whole_number
+from organism.llm.citations import Citation
+from organism.llm.requests import VendorItem
+
+_CODE = frozenset({"code_execution", "bash_code_execution", "text_editor_code_execution"})
+_USED = {"web_search": "messages:web_search", "web_fetch": "messages:web_fetch"}
+
+
+class NativeBlock(msgspec.Struct):
+    """A block while it is written.
+
+    Attributes:
+        value: As it has begun.
+        written: What was written of the JSON it is given.
+    """
+
+    value: Json
+    written: str = ""
+
+    @property
+    def item(self) -> VendorItem:
+        """The block, whole."""
+        value = self.value
+        if self.written:
+            try:
+                given = loads(self.written)
+            except ValueError:
+                given = None
+            value = {**value, "input": given if isinstance(given, dict) else {}}
+        return VendorItem(value, "messages")
+
+
+def note_use(uses: dict[str, int], block: Json) -> None:
+    """Count what a block says of tools that the vendor runs: a container once, however often it is used."""
+    if block.get("type") != "server_tool_use":
+        return
+    name = text_of(block.get("name"))
+    if name in _CODE:
+        uses["messages:code_execution"] = 1
+    elif name in _USED:
+        uses[_USED[name]] = uses.get(_USED[name], 0) + 1
+
+
+def counted_uses(uses: dict[str, int], usage: Json) -> dict[str, int]:
+    """Return how often tools were used: as the usage says, where it says it."""
+    said = usage.get("server_tool_use")
+    told = {
+        fee: count for name, fee in _USED.items() if (count := whole_number(part(said, f"{name}_requests"))) is not None
+    }
+    return {fee: count for fee, count in {**uses, **told}.items() if count > 0}
+
+
+def citations_in(value: object) -> Iterator[Citation]:
+    """Yield what a block of text rests on."""
+    for each in value if isinstance(value, list) else ():
+        if isinstance(each, dict):
+            yield citation_of(each)
+
+
+def citation_of(value: Json) -> Citation:
+    """Translate one source."""
+    title = text_of(value.get("title")) or text_of(value.get("document_title"))
+    url = text_of(value.get("url")) or text_of(value.get("source"))
+    quoted = text_of(value.get("cited_text"))
+    return Citation(url=url, title=title, quoted=quoted, native=value, format="messages")

@@ -1,0 +1,96 @@
+"""Tools and blocks that only servers of Anthropic's messages understand, told apart from all others. Pure.
+
+They are passed on as they are. Which there are, and why some are refused, is one table.
+
+Source: the reference of ``POST /v1/messages``, "tools" and "content".
+"""
+
+from typing import Any
+
+from organism.formats.errors.faults import bad_request
+from organism.formats.server_format import NATIVE, Json, wrapped
+from organism.llm.requests import VendorItem
+
+NATIVE_TOOLS = (
+    "bash_", "text_editor_", "memory_", "computer_2", "web_search_", "web_fetch_", "code_execution_",
+    "tool_search_tool_", "mcp_toolset",
+)  # fmt: skip
+"""How types of tools begin that the vendor runs, or has taught its models to call."""
+
+REFUSED_TOOLS = {
+    "advisor_": "it asks a second model, at a price that is not known here",
+    "browser_toolset_": "how much its tools put before the model is not published; give the tools one by one",
+    "computer_toolset_": "how much its tools put before the model is not published; use 'computer_20251124'",
+}
+"""How types of tools begin that are refused, and why."""
+
+NATIVE_BLOCKS = frozenset(
+    {
+        "bash_code_execution_tool_result", "code_execution_tool_result", "container_upload", "mcp_tool_listing",
+        "mcp_tool_result", "mcp_tool_use", "search_result", "server_tool_use", "text_editor_code_execution_tool_result",
+        "tool_addition", "tool_reference", "tool_removal", "tool_search_tool_result", "web_fetch_tool_result",
+        "web_search_tool_result",
+    }
+)  # fmt: skip
+"""Blocks that come with tools of the vendor's, or only its models can read."""
+
+REFUSED_BLOCKS = {
+    "advisor_tool_result": "it belongs to a tool that is refused; take it out",
+    "compaction": "conversations are not shortened here; send the messages that it stands for",
+    "fallback": "no other model takes over here; take it out",
+}
+"""Blocks that are refused, and why."""
+
+
+def native_apart(raw: Json) -> tuple[Json, tuple[VendorItem, ...]]:
+    """Return a request with its native blocks wrapped and without its native tools, and these.
+
+    Raises:
+        FaultError: If there is a tool or a block that cannot be honoured.
+    """
+    own: list[Any] = []
+    native: list[VendorItem] = []
+    given = raw.get("tools")
+    for place, tool in enumerate(given if isinstance(given, list) else ()):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if not isinstance(kind, str) or kind == "custom":
+            own.append(tool)
+        elif kind.startswith(NATIVE_TOOLS):
+            native.append(VendorItem(tool, "messages"))
+        else:
+            _refuse_tool(kind, f"tools[{place}].type")
+    turns = raw.get("messages")
+    if isinstance(turns, list):
+        turns = [_wrapped(turn, f"messages[{place}]") for place, turn in enumerate(turns)]
+    return {**raw, "messages": turns, **({"tools": own} if native else {})}, tuple(native)
+
+
+def _refuse_tool(kind: str, param: str) -> None:
+    why = next((why for start, why in REFUSED_TOOLS.items() if kind.startswith(start)), None)
+    if why is None:
+        there = ", ".join(f"{start}*" if start.endswith("_") else start for start in NATIVE_TOOLS)
+        why = f"this gateway does not know it; beside tools with an 'input_schema' it knows {there}"
+    raise bad_request(f"{param}: {kind[:40]!r} is a tool of the vendor's, and {why}", param, "unsupported_parameter")
+
+
+def _wrapped(turn: Any, at: str) -> Any:
+    """Return a turn whose native blocks, also those within results of tools, are wrapped."""
+    content = turn.get("content") if isinstance(turn, dict) else None
+    if not isinstance(content, list):
+        return turn
+    return {**turn, "content": [_block(block, f"{at}.content[{place}]") for place, block in enumerate(content)]}
+
+
+def _block(block: Any, at: str) -> Any:
+    kind = block.get("type") if isinstance(block, dict) else None
+    if not isinstance(kind, str):
+        return block
+    if kind == "tool_result":
+        return _wrapped(block, at)
+    if (why := REFUSED_BLOCKS.get(kind)) is not None:
+        raise bad_request(f"{at}.type: {kind!r}: {why}", f"{at}.type", "unsupported_parameter")
+    source = block.get("source") if kind == "document" else None
+    is_native = kind in NATIVE_BLOCKS or (isinstance(source, dict) and source.get("type") == "content")
+    if is_native or kind == NATIVE:
+        return wrapped(block, at)
+    return block

@@ -1,0 +1,67 @@
+"""What messages of chat completions have beside text, thoughts and calls of functions, read. Pure.
+
+Source: the reference of ``POST /v1/chat/completions``: ``annotations``, ``logprobs``, calls of custom tools.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from organism.formats.answers.collector import AnswerCollector
+from organism.formats.json_reading import Json, part, text_of, whole_number
+from organism.formats.native_tools import arguments_of_text
+from organism.formats.tool_calls import Piece
+from organism.llm.citations import Citation
+
+
+def citations_in(message: Json) -> Iterator[Citation]:
+    """Yield what a message, or a piece of one, rests on; of what has no address only this format has a word."""
+    listed = message.get("annotations")
+    for each in listed if isinstance(listed, list) else ():
+        if not isinstance(each, dict):
+            continue
+        said = each.get("url_citation")
+        url = text_of(part(said, "url"))
+        start, end = (whole_number(part(said, name)) or 0 for name in ("start_index", "end_index"))
+        title, quoted = text_of(part(said, "title")), text_of(part(said, "content"))
+        yield Citation(url, title, max(0, start), max(0, end), quoted, each, "chat")
+
+
+def logprobs_in(choice: Json) -> list[Json]:
+    """Return how likely the tokens of a choice, or of a piece of one, were."""
+    listed = part(choice, "logprobs", "content")
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+class _CustomCall(msgspec.Struct):
+    """The call of a tool that is given free text, while it is written."""
+
+    id: str = ""
+    name: str = ""
+    text: str = ""
+
+
+class CustomCalls:
+    """Collects calls of tools that are given free text: what they are given is known when it is whole."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, _CustomCall] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, call: Json, *, is_whole: bool) -> None:
+        """Take a call, or a piece of one."""
+        place = whole_number(call.get("index"))
+        known = self._calls.setdefault(len(self._calls) if place is None else place, _CustomCall())
+        custom = call.get("custom")
+        known.id = known.id or text_of(call.get("id"))
+        known.name = known.name or text_of(part(custom, "name"))
+        given = text_of(part(custom, "input"))
+        known.text = given if is_whole and given else known.text + given
+
+    def finish(self, answer: AnswerCollector) -> None:
+        """Add the calls to an answer."""
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            answer.call(Piece(id=call.id, name=call.name, arguments=arguments_of_text(call.text), begins=True))

@@ -1,0 +1,136 @@
+"""Tools that the vendor of a model runs itself: how often at most, and how much they put before the model. Pure.
+
+How often a tool may be used is bounded by the request, where its client has said no number by :data:`USES_MAX`: that
+is sent to the vendor, because the hold relies on it.
+
+Sources: the references of the tools of OpenAI's responses and of Anthropic's messages.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from organism.llm.requests import CompletionRequest, VendorItem
+
+USES_MAX = 10
+"""So often a tool may be used for one answer, unless its client says a number."""
+
+SEARCH_TOKENS = 8_000
+"""Held for what one search puts before the model: OpenAI publishes it, and Anthropic's come to no more as a rule."""
+
+FETCH_TOKENS = 25_000
+"""The same for a page that is fetched: a large one, by Anthropic's guide, unless the request says how much of it."""
+
+LEARNT_TOKENS = 1_000
+"""The same for a tool that clients run by rules which the vendor's models have learnt."""
+
+_COMPUTER_TOKENS = 1_500
+_CONTAINERS = ("1g", "4g", "16g", "64g")
+
+
+class ServerTool(msgspec.Struct, frozen=True):
+    """A tool of a request that the vendor runs, or has taught its models.
+
+    Attributes:
+        fee: Its name in the table of fees; empty where a use costs nothing beside tokens.
+        uses: How often it may be used for one answer.
+        tokens: How many tokens all its uses are held at.
+    """
+
+    fee: str
+    uses: int
+    tokens: int
+
+
+def server_tools(request: CompletionRequest) -> Iterator[ServerTool]:
+    """Yield what a request's vendor runs for it, or has taught its models to call."""
+    for item in request.vendor_tools:
+        match item.format:
+            case "messages":
+                yield _of_messages(item)
+            case "responses":
+                yield _of_responses(item, _calls_max(request))
+            case "chat":
+                yield ServerTool("chat:web_search", 1, SEARCH_TOKENS)
+
+
+def uses_at_most(request: CompletionRequest) -> dict[str, int]:
+    """Return how often tools with a fee may be used for a request's answer."""
+    found: dict[str, int] = {}
+    for tool in server_tools(request):
+        if tool.fee:
+            found[tool.fee] = found.get(tool.fee, 0) + tool.uses
+    return found
+
+
+def server_tool_tokens(request: CompletionRequest) -> int:
+    """Return how many tokens are held for what the tools of the vendor's put before the model."""
+    return sum(tool.tokens for tool in server_tools(request))
+
+
+def needs_calls_max(request: CompletionRequest) -> bool:
+    """Whether a request of responses must be told how many calls of tools there may be, for its hold to be enough."""
+    return any(tool.fee for tool in server_tools(request)) and _said(request.vendor_fields, "max_tool_calls") is None
+
+
+def _calls_max(request: CompletionRequest) -> int:
+    said = _said(request.vendor_fields, "max_tool_calls")
+    return USES_MAX if said is None else said
+
+
+def _said(item: VendorItem | None, name: str) -> int | None:
+    return None if item is None else _count(item.value.get(name))
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _of_messages(item: VendorItem) -> ServerTool:
+    kind = item.kind
+    said = _count(item.value.get("max_uses"))
+    uses = USES_MAX if said is None else said
+    if kind.startswith("web_search_"):
+        return ServerTool("messages:web_search", uses, uses * SEARCH_TOKENS)
+    if kind.startswith("web_fetch_"):
+        most = _count(item.value.get("max_content_tokens"))
+        return ServerTool("messages:web_fetch", uses, uses * (FETCH_TOKENS if most is None else most))
+    if kind.startswith("code_execution_"):
+        return ServerTool("messages:code_execution", 1, SEARCH_TOKENS)
+    if kind == "mcp_toolset":
+        return ServerTool("", uses, SEARCH_TOKENS)
+    if kind.startswith("computer_"):
+        return ServerTool("", 0, _COMPUTER_TOKENS)
+    return ServerTool("", 0, LEARNT_TOKENS)
+
+
+_RUN_BY_CLIENTS = frozenset(
+    {"tool_search", "apply_patch", "local_shell", "computer", "computer_use", "computer_use_preview", "function",
+     "custom"}
+)  # fmt: skip
+
+
+def _of_responses(item: VendorItem, calls: int) -> ServerTool:
+    kind = item.kind
+    if kind in _RUN_BY_CLIENTS or (kind == "shell" and not container_of(item.value)):
+        return ServerTool("", 0, 0)
+    if container := container_of(item.value):
+        return ServerTool(f"responses:{container}", 1, SEARCH_TOKENS)
+    name = "web_search_preview" if kind.startswith("web_search_preview") else kind
+    name = "web_search" if kind.startswith("web_search_2") else name
+    fee = "" if kind == "mcp" else f"responses:{name}"
+    return ServerTool(fee, calls, SEARCH_TOKENS)
+
+
+def container_of(tool: dict[str, Any]) -> str:
+    """Return under which name the container of a tool is paid; empty where it has none."""
+    kind = tool.get("type")
+    place = tool.get("container") if kind == "code_interpreter" else tool.get("environment")
+    if kind not in {"code_interpreter", "shell"} or (kind == "shell" and not isinstance(place, dict)):
+        return ""
+    said = place if isinstance(place, dict) else {}
+    if kind == "shell" and said.get("type") == "local":
+        return ""
+    memory = said.get("memory_limit")
+    return f"container_{memory if memory in _CONTAINERS else _CONTAINERS[0]}"

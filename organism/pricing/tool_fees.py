@@ -1,0 +1,47 @@
+"""What vendors take for each use of a tool that they run themselves, beside the tokens. Pure.
+
+A fee goes into what a request costs beside its tokens, so that whoever computes a cost once more finds the same: with
+all uses that a call may make before it is made, with those that it has made afterwards.
+
+Sources: "Pricing" of OpenAI's API, "Built-in tools" (a search 10 dollars a thousand, the older one 25 with models that
+do not think, file search 2.50, a container 0.03 to 1.92 dollars by its memory; pictures by the tokens of a model of
+their own, of which the dearest comes to less than 0.30 dollars each), and "Pricing" of Anthropic's, "Tool use"
+(a search 10 dollars a thousand, fetching nothing, a container 0.05 dollars an hour: a call is charged one hour).
+"""
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from organism.pricing.rates import Rates
+
+FEES_NANOUSD: dict[str, int] = {
+    "messages:web_search": 10_000_000,
+    "messages:web_fetch": 0,
+    "messages:code_execution": 50_000_000,
+    "responses:web_search": 10_000_000,
+    "responses:web_search_preview": 25_000_000,
+    "responses:file_search": 2_500_000,
+    "responses:image_generation": 300_000_000,
+    "responses:container_1g": 30_000_000,
+    "responses:container_4g": 120_000_000,
+    "responses:container_16g": 480_000_000,
+    "responses:container_64g": 1_920_000_000,
+    "chat:web_search": 50_000_000,
+}
+"""The fee of one use, by the format in which the tool is asked for and its name there."""
+
+_ON_ONES_OWN = "local"
+
+
+def with_fees(rates: Rates, uses: Mapping[str, int]) -> Rates:
+    """Return the prices of a call whose vendor runs tools for it.
+
+    Args:
+        rates: The model's prices; on one's own machine nobody takes a fee.
+        uses: How often each tool is used, by its name among the fees.
+    """
+    if not uses or rates.source == _ON_ONES_OWN:
+        return rates
+    fees = sum(FEES_NANOUSD.get(tool, 0) * max(0, count) for tool, count in uses.items())
+    return replace(rates, request=rates.request + fees, source=f"{rates.source}, fees") if fees else rates

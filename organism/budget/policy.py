@@ -101,6 +101,12 @@ def decide(headrooms: Iterable[Headroom], ask: Ask) -> Grant | Shortfall:
     return Grant(cap, ask.amounts(cap), time_left_ns)
 
 
+def fits(scope: Headroom, ask: Ask) -> bool:
+    """Whether one scope has room for the shortest answer that is still of use."""
+    allowed, _ = _longest_output(scope, ask, ask.output_cap)
+    return allowed >= min(ask.output_min, ask.output_cap)
+
+
 def everything(ask: Ask) -> Grant:
     """Grant all that is asked for, as modes that refuse nothing do."""
     return Grant(ask.output_cap, ask.amounts(ask.output_cap))

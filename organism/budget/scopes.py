@@ -8,7 +8,7 @@ simply is another account; nothing is ever set back to zero.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal, cast
 
 import msgspec
@@ -95,6 +95,19 @@ def is_over(account: str, now_ns: int, time_zone: tzinfo) -> bool:
     over = account.rpartition("@")[2]
     window = over.partition(":")[0]
     return window in ("day", "month") and over != period(cast("Window", window), now_ns, time_zone)
+
+
+def window_end_ns(account: str, time_zone: tzinfo) -> int | None:
+    """Return the first instant after the day or month that an account counts; ``None`` if it counts neither."""
+    window, _, began = account.rpartition("@")[2].partition(":")
+    match window:
+        case "day":
+            after = date.fromisoformat(began) + timedelta(days=1)
+        case "month":
+            after = (date.fromisoformat(f"{began}-01") + timedelta(days=31)).replace(day=1)
+        case _:
+            return None
+    return int(datetime(after.year, after.month, after.day, tzinfo=time_zone).timestamp()) * NS_PER_S
 
 
 def agent_of(account: str) -> str | None:

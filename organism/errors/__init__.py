@@ -82,6 +82,7 @@ __all__ = [
     "PeerError",
     "ProviderError",
     "RejectedError",
+    "Relief",
     "ReservedMessageError",
     "Shortfall",
     "StoppedError",
@@ -138,6 +139,17 @@ class Shortfall(msgspec.Struct, frozen=True):
         )
 
 
+class Relief(msgspec.Struct, frozen=True):
+    """When a call that was refused fits by itself, though nobody raises a limit.
+
+    Attributes:
+        at_ns: The first instant after the days and months that refuse it, since the Unix epoch; ``None``: as soon as
+            calls under way are settled below what they hold.
+    """
+
+    at_ns: int | None = None
+
+
 class BudgetError(OrganismError):
     """Something about a budget."""
 
@@ -148,11 +160,13 @@ class BudgetExhaustedError(BudgetError):
     Attributes:
         shortfall: The tightest scope and every number.
         thread_id: The thread whose call it was.
+        relief: When the same call fits by itself; ``None``: never, unless a limit is raised.
     """
 
-    def __init__(self, shortfall: Shortfall, thread_id: str) -> None:
+    def __init__(self, shortfall: Shortfall, thread_id: str, relief: Relief | None = None) -> None:
         self.shortfall = shortfall
         self.thread_id = thread_id
+        self.relief = relief
         super().__init__(f"budget exhausted in thread {thread_id}: {shortfall}; raise the limit to go on")
 
 

@@ -1,13 +1,13 @@
 """What an error of the organism means to a client of the gateway. Pure."""
 
-from organism.amounts import NANOUSD_PER_USD, NS_PER_S, Dimension
+from datetime import datetime
+
 from organism.bus.threads import ThreadPausedError
 from organism.errors import (
     BudgetExhaustedError,
     OrganismError,
     ProviderError,
     RejectedError,
-    Shortfall,
     StoppedError,
     ThreadClosedError,
     TooLargeError,
@@ -17,7 +17,8 @@ from organism.errors import (
     UnpricedError,
     UnsupportedError,
 )
-from organism.formats.errors.faults import Fault, FaultError, Kind, Refusal
+from organism.formats.errors.faults import Fault, FaultError, Kind
+from organism.gateway.exhausted import exhausted
 from organism.journal import JournalError
 from organism.text.error_text import cleaned
 
@@ -28,10 +29,15 @@ def unknown_model(model: str, models: tuple[str, ...]) -> FaultError:
     return FaultError(Fault(status=404, kind="not_found", code="model_not_found", message=message, param="model"))
 
 
-def fault_of(error: OrganismError) -> Fault:
-    """Say what an error of the organism means to a client."""
+def fault_of(error: OrganismError, now: datetime) -> Fault:
+    """Say what an error of the organism means to a client.
+
+    Args:
+        error: The error.
+        now: The present instant, in the time zone in which days and months begin.
+    """
     if isinstance(error, BudgetExhaustedError):
-        return _exhausted(error)
+        return exhausted(error, now)
     if isinstance(error, ProviderError):
         return _upstream(error)
     message = cleaned(str(error))
@@ -56,65 +62,6 @@ _KNOWN: dict[type[OrganismError], tuple[int, Kind, str]] = {
     JournalError: (503, "unavailable", "journal_unavailable"),
 }
 """Everything else that organism raises on purpose is a mistake in the request."""
-
-
-HELD_AGAIN_S = 10.0
-"""Seconds after which a call may fit that is refused only for what other calls hold; it has waited in line for more."""
-
-_PAYMENT_REQUIRED = 402
-
-
-def _exhausted(error: BudgetExhaustedError) -> Fault:
-    """Say that there is no money, in the one way that makes most clients stop at once and show the sentence.
-
-    Most programs try again for minutes after a 429, whatever its headers say, and nearly none after a 402: measured
-    with the clients of docs/GATEWAY.md. So a 429 is only for what comes back by itself and soon.
-    """
-    short = error.shortfall
-    soon = short.held > 0 and short.needed <= short.limit - short.kept - short.spent
-    if soon:
-        remedy = "wait for the calls under way, or have the operator raise the limit"
-    else:
-        remedy = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
-    refusal = Refusal(
-        scope=short.account,
-        unit=_UNITS[short.dimension],
-        limit=short.limit,
-        used=short.spent,
-        held=short.held,
-        available=short.available,
-        needed=short.needed,
-        thread=error.thread_id,
-        remedy=remedy,
-    )
-    message = f"budget exhausted in thread {error.thread_id}: {short}; {remedy}"
-    if soon:
-        return Fault(
-            status=429, kind="rate", code="budget_held", message=message, retry_after_s=HELD_AGAIN_S, refusal=refusal
-        )
-    return Fault(
-        status=_PAYMENT_REQUIRED,
-        kind="budget",
-        code="insufficient_quota",
-        message=message,
-        retry=False,
-        refusal=refusal,
-    )
-
-
-_UNITS: dict[Dimension, str] = {"tokens": "tokens", "usd": "nanousd", "seconds": "nanoseconds", "calls": "calls"}
-
-
-def _raise_by(short: Shortfall) -> str:
-    """Return the option of a command that would let the call in: what it lacks, rounded up."""
-    lacks = max(1, short.needed - short.available)
-    match short.dimension:
-        case "usd":
-            return f"--usd {-(-lacks * 100 // NANOUSD_PER_USD) / 100:.2f}"
-        case "seconds":
-            return f"--seconds {-(-lacks // NS_PER_S)}"
-        case _:
-            return f"--{short.dimension} {lacks}"
 
 
 def _upstream(error: ProviderError) -> Fault:

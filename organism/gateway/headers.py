@@ -50,12 +50,14 @@ def _texts(left: dict[str, int]) -> Iterator[tuple[str, str]]:
 
 
 def fault_headers(fault: Fault) -> Headers:
-    """Say whether it is worth trying again, in the words of the official clients."""
+    """Say whether and when it is worth trying again, in the words of the official clients."""
     headers = []
     if fault.retry is not None:
         headers.append(("x-should-retry", "true" if fault.retry else "false"))
     if fault.retry_after_s is not None:
         headers.append(("retry-after", str(-int(-fault.retry_after_s // 1))))
+    if fault.refusal is not None and fault.refusal.resets_at is not None:
+        headers.append(("organism-budget-resets-at", fault.refusal.resets_at))
     return encoded(headers)
 
 

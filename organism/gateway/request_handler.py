@@ -1,6 +1,7 @@
 """One request and its answer, whatever the format: understood, paid for, made, and cut short when the client goes."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, cast
 
@@ -101,6 +102,13 @@ class Gateway:
         self.conversations.keep(by, turn, response)
         await self.commit()
 
+    def fault(self, error: FaultError | OrganismError) -> Fault:
+        """Say what an error means to a client."""
+        if isinstance(error, FaultError):
+            return error.fault
+        zone = self._rooms.budgets.plan.time_zone
+        return fault_of(error, datetime.fromtimestamp(self._rooms.clock.now_ns() / NS_PER_S, zone))
+
     async def commit(self) -> None:
         """Return when what was done is durable."""
         await self._rooms.journal.commit()
@@ -174,8 +182,7 @@ class Exchange:
         return self._gateway.calls.headers(payer) + encoded([("request-id", self._id)])
 
     def _fault(self, error: FaultError | OrganismError) -> Fault:
-        fault = error.fault if isinstance(error, FaultError) else fault_of(error)
-        return replace(fault, request_id=self._id)
+        return replace(self._gateway.fault(error), request_id=self._id)
 
 
 def parsed(body: bytes) -> Json:

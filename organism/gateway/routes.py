@@ -24,7 +24,7 @@ from organism.formats.openai_embeddings.server import EmbeddingsFormat
 from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Format, Json
 from organism.gateway import request_handler
-from organism.gateway.errors import fault_of, unknown_model
+from organism.gateway.errors import unknown_model
 from organism.gateway.keys import authenticate
 from organism.gateway.stored_answer_routes import kept_handlers
 
@@ -91,10 +91,8 @@ def _counting(gateway: request_handler.Gateway, format_: Format) -> Any:
         try:
             asked = gateway.read(format_, await request.body())
             return Response({"input_tokens": gateway.calls.input_count(asked.request)})
-        except FaultError as error:
-            fault = error.fault
-        except OrganismError as error:
-            fault = fault_of(error)
+        except (FaultError, OrganismError) as error:
+            fault = gateway.fault(error)
         return Response(format_.error(fault), status_code=fault.status)
 
     return count

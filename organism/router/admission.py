@@ -14,6 +14,7 @@ from organism.budget.calibration import Guess
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.relief import comes_sooner, relief
 from organism.budget.scopes import of_provider
 from organism.errors import (
     BudgetError,
@@ -78,16 +79,20 @@ class Admission:
         image that nothing bounds there, a kind of request that it does not serve.
 
         Raises:
-            BudgetError: Why no attempt may be made; of several reasons the last.
+            BudgetError: Why no attempt may be made: the refusal that passes soonest by itself, else the last reason.
             RejectedError: No provider may be asked before the call's deadline, or none serves requests of this kind.
         """
+        soonest: BudgetExhaustedError | None = None
         while True:
             route, permit = await self._limiters.take(state.queue, state.deadline_s)
             try:
                 attempt = await self._admit(state, route, permit)
             except (BudgetExhaustedError, UnboundedError, UnpricedError, UnsupportedError) as error:
                 permit.leave()
+                soonest = _sooner(soonest, error)
                 if not state.avoids(_routes_that_fail_alike(error, route, state.queue), str(error)):
+                    if soonest is not None:
+                        raise soonest from None
                     raise
             except BaseException:
                 permit.leave()
@@ -123,7 +128,9 @@ class Admission:
         if held is None:
             raise RejectedError(route.provider, "not asked: the call's deadline came while it waited for budget")
         if isinstance(held, Shortfall):
-            raise BudgetExhaustedError(self._refuse(state, prepared, held), prepared.spender.thread_id)
+            states = self._registry.scopes_of(prepared.spender)
+            passes = relief(states, prepared.ask, self._registry.plan)
+            raise BudgetExhaustedError(self._refuse(state, prepared, held), prepared.spender.thread_id, passes)
         if held.over is not None and self._registry.first_report(held.over, prepared.spender.thread_id):
             self._call_events.emit_exceeded(state.call, held.over, enforced=False)
         return self._attempt(state, permit, prepared, held)
@@ -233,6 +240,13 @@ def _check_worst_case(ask: Ask, route: Route) -> None:
             f"a call of up to {tokens:,} tokens to {where} could cost "
             f"more than {format_usd(CALL_NANOUSD_MAX)}, the most a call may; ask for fewer, or correct the price"
         )
+
+
+def _sooner(soonest: BudgetExhaustedError | None, error: Exception) -> BudgetExhaustedError | None:
+    """Return the refusal that passes soonest by itself, of those of a call's providers; ``None`` if none does."""
+    if not isinstance(error, BudgetExhaustedError):
+        return soonest
+    return error if comes_sooner(error.relief, None if soonest is None else soonest.relief) else soonest
 
 
 def _routes_that_fail_alike(

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from organism.amounts import Limits
 from organism.budget.holds import Spender
 from organism.budget.policy import Ask
-from organism.budget.scopes import BudgetPlan, ScopedLimits
+from organism.budget.scopes import BudgetPlan, Per, ScopedLimits
 from organism.errors import (
     BudgetExhaustedError,
     ProviderError,
@@ -484,6 +484,31 @@ async def test_exhausted_provider_limit_sends_calls_to_the_next_provider(make_ro
         assert it.registry.state("provider:a@thread:t").spent.calls == 2
         assert it.of(BudgetExceeded)[0].shortfall.account == "provider:a@thread:t"
         assert "provider:a" in it.of(LLMFailover)[0].reason
+
+
+SOONEST: list[tuple[Per, Per, str]] = [
+    ("day", "thread", "provider:a@day:"),
+    ("thread", "day", "provider:b@day:"),
+    ("month", "day", "provider:b@day:"),
+    ("day", "month", "provider:a@day:"),
+    ("thread", "thread", "provider:b@thread:t"),
+]
+
+
+@in_virtual_time
+async def test_refusal_that_passes_soonest_is_told_of_all_routes(make_router: MakeRouter) -> None:
+    """Where each provider is at its own limit, the caller hears of the one that is free again first."""
+    for per_a, per_b, named in SOONEST:
+        a, b = provider("a"), provider("b")
+        providers = {"a": ScopedLimits(Limits(calls=1), per_a), "b": ScopedLimits(Limits(calls=1), per_b)}
+        async with make_router(a, b, limits=BudgetPlan(thread=Limits(), providers=providers)) as it:
+            await it.ask()
+            await it.ask()
+            with pytest.raises(BudgetExhaustedError) as refused:
+                await it.ask()
+
+        assert refused.value.shortfall.account.startswith(named)
+        assert (refused.value.relief is None) == (per_a == per_b == "thread")
 
 
 @in_virtual_time

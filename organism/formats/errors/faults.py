@@ -21,6 +21,9 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         needed: What this call asked for.
         thread: The thread that was to pay.
         remedy: What to do about it.
+        resets_at: When the call fits by itself because a day or month is over, with date, time and offset; ``None``
+            if that never comes.
+        retry_after: Seconds until it may fit by itself, whatever it waits for; ``None`` if nothing comes back.
     """
 
     scope: str
@@ -32,6 +35,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     needed: int
     thread: str
     remedy: str
+    resets_at: str | None = None
+    retry_after: int | None = None
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

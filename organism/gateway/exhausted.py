@@ -1,0 +1,91 @@
+"""A refusal by a budget, as a client hears it: every number, what to do, and when it passes by itself. Pure."""
+
+from datetime import datetime, timedelta
+
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, Dimension
+from organism.errors import BudgetExhaustedError, Relief, Shortfall
+from organism.formats.errors.faults import Fault, Refusal
+
+HELD_AGAIN_S = 10
+"""Seconds after which a call may fit that is refused only for what other calls hold; it has waited in line for more."""
+
+SOON_S = 60
+"""Seconds that clients wait for by themselves: the official SDKs obey a longer ``Retry-After`` no more, and go on
+trying every few seconds instead."""
+
+_PAYMENT_REQUIRED = 402
+_UNITS: dict[Dimension, str] = {"tokens": "tokens", "usd": "nanousd", "seconds": "nanoseconds", "calls": "calls"}
+
+
+def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
+    """Say that there is no money, in the one way that makes most clients stop at once and show the sentence.
+
+    Most programs try again for minutes after a 429, whatever its headers say, and nearly none after a 402: measured
+    with the clients of docs/GATEWAY.md. So a 429 is only for what comes back by itself and soon. What comes back later
+    says when, with a 402 all the same.
+
+    Args:
+        error: The refusal.
+        now: The present instant, in the time zone in which days and months begin.
+    """
+    short = error.shortfall
+    resets = _resets(error.relief, now)
+    again_s = _seconds_until(resets, now) if resets is not None else HELD_AGAIN_S if error.relief is not None else None
+    raised = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
+    if resets is not None:
+        left = timedelta(seconds=again_s or 0)
+        remedy = f"it fits again from {resets.isoformat(' ', 'seconds')} on, in {left}; to go on before, {raised}"
+    elif error.relief is not None:
+        remedy = f"wait for the calls under way, which hold it, or {raised}"
+    else:
+        remedy = raised
+    refusal = Refusal(
+        scope=short.account,
+        unit=_UNITS[short.dimension],
+        limit=short.limit,
+        used=short.spent,
+        held=short.held,
+        available=short.available,
+        needed=short.needed,
+        thread=error.thread_id,
+        remedy=remedy,
+        resets_at=None if resets is None else resets.isoformat(),
+        retry_after=again_s,
+    )
+    soon = again_s is not None and again_s <= SOON_S
+    return Fault(
+        status=429 if soon else _PAYMENT_REQUIRED,
+        kind="rate" if soon else "budget",
+        code="insufficient_quota" if not soon else "budget_held" if resets is None else "budget_resets",
+        message=f"budget exhausted in thread {error.thread_id}: {short}; {remedy}",
+        retry=None if soon else False,
+        retry_after_s=again_s,
+        refusal=refusal,
+    )
+
+
+def _resets(relief: Relief | None, now: datetime) -> datetime | None:
+    if relief is None or relief.at_ns is None:
+        return None
+    return datetime.fromtimestamp(relief.at_ns // NS_PER_S, now.tzinfo)
+
+
+def _seconds_until(then: datetime, now: datetime) -> int:
+    """Return whole seconds, rounded up, at least one; by instants, since a day may have 23 or 25 hours."""
+    return max(1, -int(-(then.timestamp() - now.timestamp()) // 1))
+
+
+def _raise_by(short: Shortfall) -> str:
+    """Return the option of a command that would let the call in: what it lacks, rounded up."""
+    wanted = short.spent + short.held + short.needed
+    if short.kept:  # of a higher limit more is kept, in the same proportion
+        wanted = -(-wanted * short.limit // (short.limit - short.kept)) + 1
+    lacks = max(1, wanted - short.limit)
+    match short.dimension:
+        case "usd":
+            cents = -(-lacks * 100 // NANOUSD_PER_USD)
+            return f"--usd {cents // 100}.{cents % 100:02d}"
+        case "seconds":
+            return f"--seconds {-(-lacks // NS_PER_S)}"
+        case _:
+            return f"--{short.dimension} {lacks}"

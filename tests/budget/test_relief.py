@@ -1,0 +1,98 @@
+"""When a refused call fits by itself."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from organism.amounts import Amounts, BudgetState, Limits
+from organism.budget.policy import Ask
+from organism.budget.relief import comes_sooner, relief
+from organism.budget.scopes import BudgetPlan, period, window_end_ns
+from organism.errors import Relief
+
+ASK = Ask(input_tokens=50, output_cap=50, output_min=10, output_rate=1_000_000)
+DAY_END = int(datetime(2026, 11, 25, tzinfo=UTC).timestamp()) * 10**9
+MONTH_END = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 10**9
+FREE = Limits()
+
+
+def state(account: str, limits: Limits, *, spent: int = 0, held: int = 0, calls: int = 0) -> BudgetState:
+    return BudgetState(account, limits, Amounts(spent, spent, calls), Amounts(held, held, calls and 1))
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        pytest.param([state("thread:t", Limits(tokens=100), spent=60)], None, id="thread spent"),
+        pytest.param([state("thread:t", Limits(tokens=100), held=60)], Relief(), id="thread held"),
+        pytest.param([state("thread:t", Limits(tokens=60), held=60)], None, id="held, and only the slice would do"),
+        pytest.param([state("agent:a@thread:t", Limits(calls=1), calls=1)], None, id="calls of an agent per thread"),
+        pytest.param([state("organism@day:2026-11-24", Limits(tokens=100), spent=60)], Relief(DAY_END), id="day"),
+        pytest.param([state("agent:a@day:2026-11-24", Limits(calls=1), calls=1)], Relief(DAY_END), id="agent per day"),
+        pytest.param([state("model:m@month:2026-11", Limits(tokens=70), spent=60)], Relief(MONTH_END), id="model"),
+        pytest.param([state("provider:p@day:2026-11-24", Limits(tokens=70), held=60)], Relief(), id="provider, held"),
+        pytest.param([state("organism@day:2026-11-24", Limits(tokens=59))], None, id="too large for any day"),
+        pytest.param([state("organism@day:2026-11-24", Limits(calls=0))], None, id="a day of nothing"),
+        pytest.param(
+            [state("organism@day:2026-11-24", Limits(tokens=100), spent=60),
+             state("organism@month:2026-11", Limits(tokens=100), spent=60)],
+            Relief(MONTH_END), id="day and month",
+        ),
+        pytest.param(
+            [state("thread:t", Limits(tokens=100), spent=60),
+             state("organism@day:2026-11-24", Limits(tokens=100), spent=90)],
+            None, id="the day refuses more, the thread for ever",
+        ),
+        pytest.param(
+            [state("thread:t", Limits(tokens=100), held=60),
+             state("organism@day:2026-11-24", Limits(tokens=100), spent=60)],
+            Relief(DAY_END), id="held and day",
+        ),
+        pytest.param(
+            [state("thread:t", Limits(tokens=100, cost_nanousd=9), held=60)], None, id="held, and no money"
+        ),
+        pytest.param([state("thread:t", FREE), state("organism@day:2026-11-24", FREE)], Relief(), id="room came back"),
+    ],
+)  # fmt: skip
+def test_relief_is_when_the_last_scope_in_the_way_lets_the_call_in(
+    states: list[BudgetState], expected: Relief | None
+) -> None:
+    """All that refuses counts, not only the scope that is named; what never comes back by itself says so."""
+    assert relief(states, ASK, BudgetPlan()) == expected
+
+
+@pytest.mark.parametrize(
+    ("account", "zone", "end"),
+    [
+        ("organism@day:2026-11-24", "UTC", "2026-11-25T00:00:00+00:00"),
+        ("agent:a@day:2026-12-31", "Europe/Berlin", "2027-01-01T00:00:00+01:00"),
+        ("model:m@month:2026-12", "America/New_York", "2027-01-01T00:00:00-05:00"),
+        ("organism@month:2028-02", "Asia/Kathmandu", "2028-03-01T00:00:00+05:45"),
+        ("organism@day:2026-03-29", "Europe/Berlin", "2026-03-30T00:00:00+02:00"),
+        ("organism@day:2026-10-25", "Europe/Berlin", "2026-10-26T00:00:00+01:00"),
+        ("provider:a:b@c@day:2026-04-23", "Africa/Cairo", "2026-04-24T01:00:00+03:00"),
+    ],
+)
+def test_window_ends_where_the_next_one_begins(account: str, zone: str, end: str) -> None:
+    """Long and short days, leap years and time zones included: one nanosecond before, the old window is in force."""
+    where = ZoneInfo(zone)
+    end_ns = window_end_ns(account, where)
+    assert end_ns is not None
+    assert datetime.fromtimestamp(end_ns // 10**9, where).isoformat() == end
+    window = "day" if "@day:" in account else "month"
+    assert account.endswith(period(window, end_ns - 1, where))
+    assert not account.endswith(period(window, end_ns, where))
+
+
+@pytest.mark.parametrize("account", ["thread:day:2026-11-24", "agent:a@thread:t", "thread:x@y", "provider:p@thread:t"])
+def test_account_that_counts_no_window_has_no_end(account: str) -> None:
+    """A thread's name cannot make its account look like a day's."""
+    assert window_end_ns(account, UTC) is None
+
+
+def test_what_comes_never_comes_last() -> None:
+    """Of several refusals the one that passes soonest is told: calls under way before days before months."""
+    order: list[Relief | None] = [Relief(), Relief(DAY_END), Relief(MONTH_END), None]
+    for place, one in enumerate(order):
+        assert [comes_sooner(one, other) for other in order] == [place < at for at in range(4)]

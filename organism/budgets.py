@@ -6,6 +6,7 @@ from organism.budget.holds import Mode, Settlement
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, ScopedLimits
+from organism.llm_router import llm_router
 
 __all__ = [
     "Amounts",
@@ -19,4 +20,5 @@ __all__ = [
     "Settlement",
     "ThreadBudgetRegistry",
     "TokenUsage",
+    "llm_router",
 ]

@@ -16,7 +16,7 @@ PUBLIC = {
     ),
     "organism.budgets": (
         "Amounts BudgetHold BudgetPlan BudgetState Limits LimitsRequest Mode ScopedLimits Settlement "
-        "ThreadBudgetRegistry TokenUsage"
+        "ThreadBudgetRegistry TokenUsage llm_router"
     ),
     "organism.events": (
         "AgentSaid AgentStopped AnyEvent ApprovalDecided ApprovalRequested BudgetAdjusted BudgetExceeded "

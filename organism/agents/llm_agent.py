@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from organism.agents.agent import Agent
 from organism.agents.budget_notes import nearest_limit, note_for
 from organism.agents.context import Context
-from organism.agents.llm_client import DEFAULT_OUTPUT_TOKENS
 from organism.agents.structured import complete_as
 from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.tool import AgentTool, ServedTools, ToolSource, open_tools
@@ -19,7 +18,7 @@ from organism.errors import AnswerError
 from organism.foreign import failure_of
 from organism.llm.answers import Completion
 from organism.llm.provider import TextSink
-from organism.llm.requests import ChatMessage, CompletionRequest, Effort
+from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest, Effort
 from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, as_text
 from organism.usage.listeners import Failures, check_callback
 

@@ -12,13 +12,10 @@ from organism.errors import ConfigError
 from organism.llm.answers import Completion
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import TextSink
-from organism.llm.requests import ChatMessage, CompletionRequest
+from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest
 from organism.text.error_text import shown
 
 T = TypeVar("T")
-
-DEFAULT_OUTPUT_TOKENS = 512
-"""The cap of an answer when the caller names none."""
 
 OUTPUT_TOKENS_MAX = 2**31 - 1
 """No model answers with more; a thousand such caps added up are still far from 64 bits."""

@@ -142,6 +142,9 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True
 
 Part = TextPart | ImagePart | FilePart | ToolCall | ToolResult | Reasoning | VendorItem
 
+DEFAULT_OUTPUT_TOKENS = 512
+"""The cap of an answer when the caller names none."""
+
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """One turn of the conversation sent to a model.

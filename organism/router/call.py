@@ -1,12 +1,14 @@
 """What the router takes and shows: a call, how calls are made, and a look at what is under way."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Required, TypedDict, Unpack
 
 import msgspec
 
 from organism.budget.holds import Spender
+from organism.errors import ConfigError
 from organism.llm.provider import Request
+from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest
 from organism.router.limits.backoff import Backoff
 from organism.router.limits.limiter import ProviderHealth
 from organism.router.limits.provider_settings import ProviderSettings
@@ -71,6 +73,43 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     asked_s: float | None = None
     raises: bool = False
     digest: str = ""
+
+
+class CallOptions(TypedDict, total=False):
+    """What goes with a prompt in :meth:`LLMRouter.complete`; ``model`` and ``thread_id`` must be there.
+
+    ``metadata`` becomes labels of the call's usage event; ``agent`` is whose limits count and who is named in it.
+    """
+
+    model: Required[str]
+    thread_id: Required[str]
+    agent: str
+    metadata: Mapping[str, str]
+    max_output_tokens: int
+    temperature: float
+
+
+def direct_call(prompt: str | Sequence[ChatMessage], **about: Unpack[CallOptions]) -> Call:
+    """Spell out a call of a program that is no agent.
+
+    Raises:
+        ConfigError: If it is not said which model is asked or who pays.
+    """
+    if missing := [name for name in ("model", "thread_id") if not about.get(name)]:
+        raise ConfigError(f"a call needs {' and '.join(missing)}", path=missing[0])
+    messages = (ChatMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+    return Call(
+        spender=Spender(about["thread_id"], about.get("agent", ""), about["model"]),
+        root_thread_id=about["thread_id"],
+        request=CompletionRequest(
+            model="",
+            messages=messages,
+            max_output_tokens=about.get("max_output_tokens", DEFAULT_OUTPUT_TOKENS),
+            temperature=about.get("temperature"),
+        ),
+        labels=dict(about.get("metadata", {})),
+        raises=True,
+    )
 
 
 class RouterStatistics(msgspec.Struct, frozen=True):

@@ -5,10 +5,10 @@ that each hold it takes is resolved exactly once, whatever happens to the task t
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, Unpack, cast, overload
 
 import anyio
 import anyio.abc
@@ -34,11 +34,11 @@ from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
-from organism.llm.requests import CompletionRequest
+from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.messages import BudgetWarning
 from organism.router.adapters import Adapters
 from organism.router.attempt import Attempt, Charge
-from organism.router.call import Call, RouterSettings, RouterStatistics
+from organism.router.call import Call, CallOptions, RouterSettings, RouterStatistics, direct_call
 from organism.router.call_events import CallEvents
 from organism.router.call_observer import ObservedCall
 from organism.router.call_state import CallState
@@ -159,22 +159,31 @@ class LLMRouter:
         """
         if self._tasks is None:
             raise StoppedError
-        before, self._config = (
-            self._config,
-            RouterConfig(models, providers, prices, settings, self._services, self._config),
-        )
+        before = self._config
+        self._config = RouterConfig(models, providers, prices, settings, self._services, before)
         self._in_flight.change(settings.calls_in_flight, self._tasks)
         kept = {id(provider) for provider in providers.values()}
         for name, provider in before.providers.items():
             if id(provider) not in kept:
                 self._tasks.start_soon(self._close_unused, before.limiters[name], provider)
 
-    async def complete(self, call: Call, on_text: DeltaSink | None = None) -> Completion:
+    @overload
+    async def complete(self, call: Call, on_text: DeltaSink | None = None) -> Completion: ...
+
+    @overload
+    async def complete(
+        self, call: str | Sequence[ChatMessage], on_text: DeltaSink | None = None, **about: Unpack[CallOptions]
+    ) -> Completion: ...
+
+    async def complete(
+        self, call: Call | str | Sequence[ChatMessage], on_text: DeltaSink | None = None, **about: Any
+    ) -> Completion:
         """Make a call and charge it to its thread, or return the answer that an earlier run has paid for.
 
         Args:
-            call: What to ask, and who pays.
+            call: What to ask: text or a conversation, with ``model=`` and ``thread_id=``; or all of it spelled out.
             on_text: Called with each piece of the answer as it arrives.
+            about: Who pays and what else is asked for; see :class:`~organism.router.call.CallOptions`.
 
         Raises:
             ConfigError: The request cannot be sent as it is; nothing was sent or charged.
@@ -184,6 +193,7 @@ class LLMRouter:
             UncertainError: No usable answer came, and the whole hold was charged.
             UnknownAccountError: The thread has no budget, because it is closed.
         """
+        call = call if isinstance(call, Call) else direct_call(call, **about)
         return cast("Completion", await self._answer(call, CompletionRequest, on_text))
 
     async def embed(self, call: Call) -> Embeddings:
@@ -193,10 +203,6 @@ class LLMRouter:
             UnsupportedError: No provider of the model embeds; nothing was sent or charged.
         """
         return cast("Embeddings", await self._answer(call, EmbeddingRequest, None))
-
-    def input_bound(self, model: str, request: Request) -> int:
-        """Return the tokens of input a call would hold; see :meth:`Planner.input_bound`."""
-        return self._config.planner.input_bound(model, request)
 
     def input_count(self, model: str, request: Request) -> int:
         """Return about how many tokens of input a call has; nothing is held, sent or charged."""
@@ -355,12 +361,7 @@ class LLMRouter:
             settled = self._registry.settle(attempt.held, charge.amounts, charge.cost, call.spender.agent)
         latency_ns = self._clock.monotonic_ns() - attempt.started_ns
         self._call_events.emit_usage(
-            attempt.record,
-            charge,
-            settled,
-            latency_ns=latency_ns,
-            labels=call.labels,
-            abandoned=attempt.abandoned,
+            attempt.record, charge, settled, latency_ns=latency_ns, labels=call.labels, abandoned=attempt.abandoned
         )
         if isinstance(attempt.result, Answer) and call.message_id:
             self.memo.keep(call.spender.thread_id, call.message_id, call.index, call.digest, attempt.result)

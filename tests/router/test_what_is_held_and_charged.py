@@ -104,7 +104,7 @@ def test_input_is_bounded_without_a_call() -> None:
         )
         async with organism:
             plain, pictured = with_parts(), with_parts(IMAGE)
-            bound = organism.router.input_bound
+            bound = organism.router.input_count
             assert bound("m", pictured) - bound("m", plain) >= 50
             with pytest.raises(UnboundedError):
                 bound("unbounded", pictured)

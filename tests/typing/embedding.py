@@ -7,13 +7,16 @@ from organism import (
     Context,
     Limits,
     Organism,
+    Provider,
     Text,
     ThreadBudgetRegistry,
     ThreadResult,
     TokenUsage,
     UsageEvent,
+    UsageTracker,
     agent,
 )
+from organism.budgets import llm_router
 
 
 @agent(next="writer")
@@ -61,3 +64,11 @@ async def follow(organism: Organism) -> None:
     async for event in organism.usage.subscribe(UsageEvent):
         if isinstance(event, UsageEvent):
             print(event.total_tokens, event.cost_usd, event.latency_ms)
+
+
+async def call(provider: Provider) -> str:
+    budgets, usage = ThreadBudgetRegistry(Limits(usd=5)), UsageTracker()
+    budgets.open_thread("job")
+    async with llm_router({"main": "p/gpt-5-mini"}, {"p": provider}, budgets, usage=usage) as router:
+        answer = await router.complete("Write", model="main", thread_id="job", metadata={"team": "blue"})
+    return answer.text

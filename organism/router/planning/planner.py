@@ -78,18 +78,14 @@ class Planner:
         ]
         return Planned(plan, RouteQueue(preferred(plan.strategy, candidates, number)), tuple(steps))
 
-    def input_bound(self, model: str, request: Request) -> int:
-        """Return the tokens of input that would be held for a request, on the route of a model where they are most.
+    def input_count(self, model: str, request: Request) -> int:
+        """Return about how many tokens of input a request has, on the route of a model where they are most.
 
         Raises:
             ConfigError: If no model has that name.
             UnboundedError: Nothing bounds the request on any route.
             UnsupportedError: No route serves requests of its kind.
         """
-        return self._most(model, lambda route: self._estimator.estimate(route, request).tokens)
-
-    def input_count(self, model: str, request: Request) -> int:
-        """Return about how many tokens of input a request has, on the route where they are most; raises the same."""
         return self._most(model, lambda route: self._estimator.likely(route, request))
 
     def _most(self, model: str, tokens_on: Callable[[Route], int]) -> int:

@@ -11,14 +11,14 @@ from contextvars import copy_context
 
 import anyio
 
-from organism.bus.mailbox import Mailbox
-from organism.bus.threads import Lane
 from organism.clock import SteadyClock, SystemClock
 from organism.control.history import Recent
 from organism.ids import MessageId, RandomIds, ThreadId
 from organism.journal import Drop, Keep
 from organism.messages import Envelope, Text, encode
 from organism.stores.memory import MemoryJournal
+from organism.threads.mailbox import MailboxBound
+from organism.threads.thread import Lane
 from organism.tracing import Work, work_on
 
 TIMES = 20_000
@@ -44,7 +44,7 @@ class Hop:
 
     def __init__(self) -> None:
         self._ids, self._clock = RandomIds(), SteadyClock(SystemClock())
-        self._lane, self._mailbox = Lane("pong"), Mailbox(1000, 1 << 20)
+        self._lane, self._mailbox = Lane("pong"), MailboxBound(1000, 1 << 20)
         self._journal, self._recent = MemoryJournal(), Recent()
         self._context = copy_context()
         self._text = Text("go")

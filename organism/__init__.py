@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from organism.llm.answers import Completion
     from organism.llm.provider import Provider
     from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, ThreadResult
-    from organism.pump.bounds import Bounds
     from organism.router.planning.plan import ModelPlan, Route
     from organism.router.router import LLMRouter
+    from organism.runtime.bounds import Bounds
     from organism.usage.events import UsageEvent
     from organism.usage.tracker import UsageTracker
 
@@ -65,7 +65,7 @@ __all__ = [
 _HOMES = {
     "Agent": "organism.agents.agent",
     "AgentFailed": "organism.messages",
-    "Bounds": "organism.pump.bounds",
+    "Bounds": "organism.runtime.bounds",
     "BudgetExhaustedError": "organism.errors",
     "BudgetPlan": "organism.budget.scopes",
     "BudgetState": "organism.amounts",

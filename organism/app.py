@@ -26,9 +26,6 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
-from organism.bus.approvals import ApprovalNeededError
-from organism.bus.dead_letters import DeadLetter
-from organism.bus.threads import ThreadView
 from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError
@@ -39,14 +36,17 @@ from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
 from organism.messages import Message, ThreadResult, as_message
 from organism.pricing.book import PriceBook, ProviderPrices
-from organism.pump.bounds import Bounds
-from organism.pump.host import OnExhausted
-from organism.pump.pump import Pump
-from organism.pump.statistics import PumpStatistics
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import ModelPlan, check_plans, model_plan
 from organism.router.router import LLMRouter
+from organism.runtime.bounds import Bounds
+from organism.runtime.handlers.run_services import OnExhausted
+from organism.runtime.pump import Pump
+from organism.runtime.statistics import PumpStatistics
 from organism.stores.memory import MemoryJournal
+from organism.threads.approvals import ApprovalNeededError
+from organism.threads.dead_letters import DeadLetter
+from organism.threads.thread import ThreadView
 from organism.usage.activity import ActivityFeed
 from organism.usage.event_log import Store
 from organism.usage.events import AnyEvent
@@ -230,7 +230,7 @@ class Organism:
             await self._take_up(stored, pieces)
             self.control.restore(pieces)
             await self.journal.commit()
-            self.pump.take_up(self._only)
+            self.pump.resume_threads(self._only)
             self._stack = stack.pop_all()
         return self
 
@@ -238,11 +238,11 @@ class Organism:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
         self.ledger.restore(map(decode_entry, stored.entries))
         self.outbox.go_on_after(stored.last_event)
-        self.pump.restore(pieces, self.messages, stored.last_time_ns, self._only)
+        self.pump.recover_threads(pieces, self.messages, stored.last_time_ns, self._only)
         await self.control.past.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
         if self._only is None:  # others' threads wait for what they have always waited for
-            self.pump.allowances.replan(self.budgets.plan, self.budgets.thresholds)
+            self.pump.budget_changes.replan(self.budgets.plan, self.budgets.thresholds)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -392,7 +392,7 @@ class Organism:
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """Return the newest dead letters."""
-        return self.pump.letters.list()
+        return self.pump.dead_letters.list()
 
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""

@@ -17,11 +17,11 @@ from organism.agents.llm_client import LLM
 from organism.agents.runtime import Draft, Runtime
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget
-from organism.bus.approvals import Decision, is_decision_key
-from organism.bus.records import BEGAN
 from organism.errors import AskError, AskFailedError, ConfigError
 from organism.messages import Envelope, Message, ThreadResult, nests_too_deep
 from organism.text.error_text import describe, shown
+from organism.threads.approvals import Decision, is_decision_key
+from organism.threads.records import BEGAN
 
 T = TypeVar("T")
 

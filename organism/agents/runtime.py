@@ -7,12 +7,12 @@ import msgspec
 
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget
-from organism.bus.approvals import Decision
 from organism.llm.answers import Completion
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import TextSink
 from organism.llm.requests import CompletionRequest
 from organism.messages import Message, ThreadResult
+from organism.threads.approvals import Decision
 
 T = TypeVar("T")
 

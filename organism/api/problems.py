@@ -9,7 +9,6 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
-from organism.bus.approvals import UnknownApprovalError
 from organism.control.idempotency import AlreadyDoneError, KeyReusedError, UnknownLetterError
 from organism.errors import (
     BoundExceededError,
@@ -23,6 +22,7 @@ from organism.errors import (
 )
 from organism.journal import JournalError
 from organism.text.error_text import cleaned
+from organism.threads.approvals import UnknownApprovalError
 from organism.usage.event_log import EventsGoneError
 
 MEDIA_TYPE = "application/problem+json"

@@ -1,11 +1,11 @@
 """What waits for a person, from the command line: approvals to answer, and messages that were given up on."""
 
-from organism.bus.approvals import Approval
 from organism.cli import exits
 from organism.cli.client import Client
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
 from organism.control.views import Accepted, Done, Letter
+from organism.threads.approvals import Approval
 
 
 def list_approvals(client: Client, *, as_json: bool) -> int:

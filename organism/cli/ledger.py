@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from organism.amounts import DIMENSIONS, NS_PER_S, Amounts, Limits, format_amount, format_usd
 from organism.budget.scopes import thread_account
 from organism.budget.thresholds import limit_of
-from organism.bus.quarantine import set_aside
 from organism.cli import exits
 from organism.cli.client import Client, UnreachableError
 from organism.cli.output import print_csv, print_json, print_json_text, print_line, print_text
@@ -28,6 +27,7 @@ from organism.ledger.verify import Anchor, verify
 from organism.stores.batch import chain_hash
 from organism.stores.head import Head
 from organism.stores.sqlite_file import GENESIS, SqliteFile
+from organism.threads.quarantine import set_aside
 
 _PAGE = 10_000
 _ENTRIES_PATH = "/v1/ledger/entries"

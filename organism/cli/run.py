@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from organism.amounts import BudgetState, Limits
 from organism.app import Organism
 from organism.budget.holds import Mode
-from organism.bus.approvals import Approval, ApprovalNeededError, Decision
 from organism.cli import exits
 from organism.cli.live import LiveView
 from organism.cli.output import note, print_json, show_cursor
@@ -27,6 +26,7 @@ from organism.daemon.state_folder import owned, state_folder
 from organism.errors import BudgetExhaustedError, ConfigError, UnknownAccountError
 from organism.messages import ThreadResult, as_message, as_text
 from organism.telemetry.otel import otel_exporting
+from organism.threads.approvals import Approval, ApprovalNeededError, Decision
 from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report

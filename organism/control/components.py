@@ -12,8 +12,8 @@ from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
 from organism.messages import MessageRegistry
 from organism.pricing.book import ProviderPrices
-from organism.pump.pump import Pump
 from organism.router.router import LLMRouter
+from organism.runtime.pump import Pump
 from organism.usage.event_log import Store
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker

@@ -14,8 +14,6 @@ import msgspec
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
-from organism.bus.approvals import Decision
-from organism.bus.quarantine import Quarantine
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.components import Rooms
 from organism.control.history import Recent
@@ -32,6 +30,8 @@ from organism.control.views import Accepted, Corrected, Done, Reloaded, Status
 from organism.errors import ConfigError, StoppedError
 from organism.journal import Pieces, kept
 from organism.messages import Message, as_message, as_text, type_name
+from organism.threads.approvals import Decision
+from organism.threads.quarantine import Quarantine
 from organism.usage.cursors import Cursors
 from organism.usage.events import STORED, ThreadClosed
 from organism.usage.sums import KeptSums
@@ -63,7 +63,7 @@ class Control:
         self._receipts = Receipts(rooms.journal, rooms.clock.now_ns)
         self.owners = Owners(rooms.journal)
         self.kept_answers = KeptAnswers(rooms.journal, rooms.clock.now_ns)
-        self._pauses = KeptPauses(rooms.journal, rooms.pump.pauses)
+        self._pauses = KeptPauses(rooms.journal, rooms.pump.pausing)
         self.cursors = Cursors(rooms.journal)
         self.quarantine = Quarantine(rooms.journal, rooms.clock.now_ns)
         self.look = Looking(rooms, self._accounts, self._recent)
@@ -169,7 +169,7 @@ class Control:
         Raises:
             ThreadClosedError: If it is not open.
         """
-        return await self._steer(order, "thread.pause", thread_id, self.rooms.pump.pauses.pause_thread)
+        return await self._steer(order, "thread.pause", thread_id, self.rooms.pump.pausing.pause_thread)
 
     async def resume_thread(self, thread_id: str, *, order: Order = PYTHON) -> Done:
         """Let a paused thread and its descendants go on.
@@ -177,7 +177,7 @@ class Control:
         Raises:
             ThreadClosedError: If it is not open.
         """
-        return await self._steer(order, "thread.resume", thread_id, self.rooms.pump.pauses.resume_thread)
+        return await self._steer(order, "thread.resume", thread_id, self.rooms.pump.pausing.resume_thread)
 
     async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> Done:
         """Answer what a message asks a person; see :meth:`organism.agents.context.Context.approval`.
@@ -228,7 +228,7 @@ class Control:
 
         def step() -> Corrected:
             before = self.rooms.budgets.state(name).spent
-            states = self.rooms.pump.allowances.adjust(name, amounts, f"{order.by}: {reason}")
+            states = self.rooms.pump.budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
             after = {"spent": states[0].spent, "reason": reason}
             self._audit(order, "budget.adjust", name, before={"spent": before}, after=after)
             return Corrected(states)
@@ -281,10 +281,10 @@ class Control:
         """
 
         def step() -> Accepted:
-            letter = next((one for one in self.rooms.pump.letters.list() if one.envelope.id == message_id), None)
+            letter = next((one for one in self.rooms.pump.dead_letters.list() if one.envelope.id == message_id), None)
             if letter is None:
                 raise UnknownLetterError(message_id)
-            thread_id = self.rooms.pump.letters.retry(letter)
+            thread_id = self.rooms.pump.dead_letters.retry(letter)
             self._audit(order, "letter.retry", message_id, after={"thread_id": thread_id})
             return Accepted(thread_id)
 
@@ -298,7 +298,7 @@ class Control:
         """
 
         def step() -> Done:
-            if not self.rooms.pump.letters.discard(message_id):
+            if not self.rooms.pump.dead_letters.discard(message_id):
                 raise UnknownLetterError(message_id)
             self._audit(order, "letter.discard", message_id)
             return Done((message_id,))

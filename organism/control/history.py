@@ -14,12 +14,12 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
-from organism.bus.records import MESSAGE
-from organism.bus.threads import ThreadView
 from organism.control.views import Burn, Hop, ThreadSummary
 from organism.ids import USER
 from organism.journal import Pieces
 from organism.messages import RUNTIME_MESSAGES, Envelope, MessageRegistry, PayloadError, as_text, type_name
+from organism.threads.records import MESSAGE
+from organism.threads.thread import ThreadView
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 
 HOPS_KEPT = 5_000

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from organism.bus.records import THREAD
 from organism.errors import ConfigError
 from organism.ids import IdSource
 from organism.journal import Journal, Keep, Pieces
+from organism.threads.records import THREAD
 
 _KEY = "instance"
 

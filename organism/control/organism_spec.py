@@ -10,10 +10,10 @@ from organism.llm.provider import Provider
 from organism.messages import Message
 from organism.pricing.book import Override
 from organism.pricing.rates import Rates
-from organism.pump.bounds import Bounds
-from organism.pump.host import OnExhausted
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import ModelPlan
+from organism.runtime.bounds import Bounds
+from organism.runtime.handlers.run_services import OnExhausted
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):

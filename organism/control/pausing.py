@@ -9,7 +9,7 @@ import msgspec
 
 from organism.errors import UnknownRecipientError
 from organism.journal import Drop, Journal, Keep, Pieces
-from organism.pump.pauses import Pauses
+from organism.runtime.orders.pausing import Pausing
 
 _KIND = "paused_agent"
 _PREFIX = f"{_KIND}:"
@@ -29,7 +29,7 @@ class KeptPauses:
         pauses: What does it.
     """
 
-    def __init__(self, journal: Journal, pauses: Pauses) -> None:
+    def __init__(self, journal: Journal, pauses: Pausing) -> None:
         self._journal = journal
         self._pauses = pauses
         self._kept: set[str] = set()
@@ -49,14 +49,14 @@ class KeptPauses:
             self._drop(agent)
 
     def pause_agent(self, agent: str) -> tuple[str, ...]:
-        """Have an agent take no more messages, and return its name; see :meth:`Pauses.pause_agent`."""
+        """Have an agent take no more messages, and return its name; see :meth:`Pausing.pause_agent`."""
         self._pauses.pause_agent(agent)
         self._kept.add(agent)
         self._journal.append(Keep(_PREFIX + agent, "", PausedAgent(agent)))
         return (agent,)
 
     def resume_agent(self, agent: str) -> tuple[str, ...]:
-        """Let an agent take messages again, and return its name; see :meth:`Pauses.resume_agent`."""
+        """Let an agent take messages again, and return its name; see :meth:`Pausing.resume_agent`."""
         self._pauses.resume_agent(agent)
         self._drop(agent)
         return (agent,)

@@ -7,9 +7,6 @@ from msgspec.structs import replace
 
 from organism.amounts import BudgetState
 from organism.budget.scopes import thread_of
-from organism.bus.approvals import Approval
-from organism.bus.dead_letters import DeadLetter
-from organism.bus.threads import ThreadView
 from organism.control.accounts import Accounts, account_of
 from organism.control.breakdown import Breakdown
 from organism.control.components import Rooms
@@ -33,6 +30,9 @@ from organism.ledger.explain import BudgetTrace, explain
 from organism.messages import as_text, type_name
 from organism.own_threads import OwnThreads
 from organism.text.redaction import headline
+from organism.threads.approvals import Approval
+from organism.threads.dead_letters import DeadLetter
+from organism.threads.thread import ThreadView
 from organism.usage.events import UsageEvent
 from organism.usage.totals import UsageTotals
 from organism.whatif.changes import Baseline, Changes
@@ -125,7 +125,7 @@ class Looking:
                 blocked=states.count("blocked"),
                 paused=states.count("paused"),
             ),
-            dead_letters=len(rooms.pump.letters.list()),
+            dead_letters=len(rooms.pump.dead_letters.list()),
             windows=self._accounts.windows(now_ns),
             usage=rooms.usage.total,
             burn=self._recent.burn(now_ns),
@@ -258,7 +258,7 @@ class Looking:
 
     def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
         """Return the dead letters, oldest first; what they say only if asked for."""
-        return tuple(_letter(letter, content=content) for letter in self._rooms.pump.letters.list())
+        return tuple(_letter(letter, content=content) for letter in self._rooms.pump.dead_letters.list())
 
     def _summary(self, view: ThreadView) -> ThreadSummary:
         return ThreadSummary(

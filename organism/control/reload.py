@@ -40,9 +40,9 @@ def put_in_force(rooms: Rooms, parts: Parts) -> None:
     rooms.prices = prices
     rooms.router.replace(parts.models, parts.providers, prices, parts.router)
     rooms.budgets.wait_s = parts.wait_s
-    rooms.pump.allowances.replan(parts.limits, parts.thresholds)
+    rooms.pump.budget_changes.replan(parts.limits, parts.thresholds)
     rooms.pump.on_exhausted = parts.on_exhausted
-    runs = rooms.pump.replacing.replace(agents, parts.bounds)
+    runs = rooms.pump.reload.replace(agents, parts.bounds)
     rooms.tool_servers.replace(parts.tool_servers, unused=runs.wait_none)
     switch(rooms, parts.mode)
 
@@ -53,6 +53,6 @@ def switch(rooms: Rooms, mode: Mode) -> None:
     Mode ``off`` warns of nothing, so what was reached meanwhile is told when another takes its place.
     """
     rooms.budgets.mode = mode
-    rooms.pump.allowances.tell_reached()
+    rooms.pump.budget_changes.tell_reached()
     if mode != "enforce":
-        rooms.pump.pauses.release_blocked()
+        rooms.pump.pausing.release_blocked()

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from organism.bus.threads import ThreadView
 from organism.control.breakdown import Breakdown
 from organism.control.history import Recent
 from organism.journal import Pieces
+from organism.threads.thread import ThreadView
 from organism.usage.event_log import EventLog, EventsGoneError, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.sums import KeptSums

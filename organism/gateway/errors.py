@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from organism.bus.threads import ThreadPausedError
 from organism.errors import (
     BudgetExhaustedError,
     OrganismError,
@@ -21,6 +20,7 @@ from organism.formats.errors.faults import Fault, FaultError, Kind
 from organism.gateway.exhausted import exhausted
 from organism.journal import JournalError
 from organism.text.error_text import cleaned
+from organism.threads.thread import ThreadPausedError
 
 
 def unknown_model(model: str, models: tuple[str, ...]) -> FaultError:

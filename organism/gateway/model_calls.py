@@ -40,9 +40,9 @@ class Calls:
         A call that is refused only because of what is kept for a last one is that last one.
 
         Raises:
-            OrganismError: See :meth:`organism.pump.standing.StandingThreads.complete`.
+            OrganismError: See :meth:`organism.runtime.orders.external_threads.ExternalThreads.complete`.
         """
-        standing = self._rooms.pump.standing
+        standing = self._rooms.pump.external_threads
         warning = self._news(payer)
         who, trace = (payer.thread_id, payer.spender), payer.trace
         asked_s = anyio.current_time()  # both tries are one call, with one deadline
@@ -62,7 +62,7 @@ class Calls:
         """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""
         if not isinstance(request, EmbeddingRequest):
             return await self.complete(payer, request, None)
-        embeddings = await self._rooms.pump.standing.embed(payer.thread_id, payer.spender, request, payer.trace)
+        embeddings = await self._rooms.pump.external_threads.embed(payer.thread_id, payer.spender, request, payer.trace)
         await self._rooms.journal.commit()
         return embeddings
 

@@ -57,7 +57,7 @@ class Charging:
 
     def __init__(self, control: Control, settings: Settings) -> None:
         self._control = control
-        self._standing = control.rooms.pump.standing
+        self._standing = control.rooms.pump.external_threads
         self._now_ns = control.rooms.clock.monotonic_ns
         self._since_ns = self._now_ns()
         self._used: dict[str, int] = {}

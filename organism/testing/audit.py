@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from organism.amounts import ZERO, Amounts
-from organism.bus.records import CLOSED, MESSAGE, THREAD, ResultRecord
 from organism.journal import Piece
 from organism.ledger.entries import decode_entry
 from organism.stores.batch import chain_hash
 from organism.stores.sqlite_file import GENESIS, SqliteFile
 from organism.testing.books import Books, Line
+from organism.threads.records import CLOSED, MESSAGE, THREAD, ResultRecord
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 
 _PAGE = 1000

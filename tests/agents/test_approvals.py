@@ -12,12 +12,12 @@ from organism.agents.context import Context
 from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.peer_tool import ask_tool
 from organism.agents.tools.tool import AgentTool, ToolRules
-from organism.bus.approvals import Approval, ApprovalNeededError, Decision, UnknownApprovalError
 from organism.errors import BudgetExhaustedError
 from organism.messages import Message
 from organism.router.provider import ToolCall, ToolResult
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
+from organism.threads.approvals import Approval, ApprovalNeededError, Decision, UnknownApprovalError
 from organism.usage.events import ApprovalDecided, ApprovalRequested
 
 ASK = ToolRules(approval="ask")

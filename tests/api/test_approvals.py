@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from organism import Context, Organism, Text, agent
-from organism.bus.approvals import ApprovalNeededError
+from organism.threads.approvals import ApprovalNeededError
 from organism.usage.events import OperatorAction
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from organism.amounts import Limits
-from organism.bus.quarantine import SetAside
 from organism.cli.ledger import show_quarantine, verify_ledger
 from organism.errors import ConfigError
 from organism.journal import JournalBrokenError, Keep
@@ -18,6 +17,7 @@ from organism.ledger.verify import Anchor
 from organism.stores.batch import batch_of, checksum
 from organism.stores.sqlite_file import SqliteFile
 from organism.testing.store_contract import event, keep, live_a_little
+from organism.threads.quarantine import SetAside
 
 
 def journal(state: Path) -> None:

@@ -16,12 +16,12 @@ from organism.control.organism_spec import Parts
 from organism.control.reload import put_in_force
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.messages import Message
-from organism.pump.bounds import Bounds
 from organism.router.call import RouterSettings
 from organism.router.limits.circuit import CircuitSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import model_plan
 from organism.router.provider import Completion, CompletionRequest, Provider, TextSink, Tool
+from organism.runtime.bounds import Bounds
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
 from organism.testing.audit import audit_journal

@@ -11,11 +11,11 @@ from organism.agents.context import Context
 from organism.control.idempotency import RECEIPT_DAYS, AlreadyDoneError, Order, Receipt, Receipts, TooManyKeysError
 from organism.errors import OrganismError, ThreadClosedError
 from organism.journal import Journal, Keep, Pieces
-from organism.pump import ended
 from organism.stores import memory
 from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import run
+from organism.threads import ended_threads
 from organism.usage.event_log import Store
 from organism.usage.events import ThreadClosed
 
@@ -53,13 +53,13 @@ async def terminated(one: Organism) -> None:
 
 
 async def stood(one: Organism) -> None:
-    one.pump.standing.open("job", "key")
+    one.pump.external_threads.open("job", "key")
     await one.terminate("job")
 
 
 async def idle(one: Organism) -> None:
-    one.pump.standing.open("job", "key")
-    assert one.pump.standing.end_idle("job")
+    one.pump.external_threads.open("job", "key")
+    assert one.pump.external_threads.end_idle("job")
 
 
 ENDINGS: tuple[Callable[[Organism], Awaitable[None]], ...] = (
@@ -81,8 +81,8 @@ async def open_by_order(one: Organism) -> None:
 
 
 async def open_standing(one: Organism) -> None:
-    await one.pump.standing.look_up("job")
-    one.pump.standing.open("job", "key")
+    await one.pump.external_threads.look_up("job")
+    one.pump.external_threads.open("job", "key")
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
@@ -98,8 +98,8 @@ def test_the_id_of_a_thread_that_ended_is_never_opened_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However it ended, however many have ended since, and after any number of restarts."""
-    monkeypatch.setattr(ended, "_CLOSED_IDS_KEPT", 3)
-    monkeypatch.setattr(ended, "_RESULTS_KEPT", 3)
+    monkeypatch.setattr(ended_threads, "_CLOSED_IDS_KEPT", 3)
+    monkeypatch.setattr(ended_threads, "_RESULTS_KEPT", 3)
     in_memory = MemoryJournal()
 
     def organism() -> Organism:

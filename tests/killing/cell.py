@@ -15,12 +15,12 @@ import httpx2
 import msgspec
 
 from organism.amounts import ZERO
-from organism.bus.records import ResultRecord
 from organism.daemon.state_folder import read_address
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import Audit, audit_journal
 from organism.testing.http_provider import Request
 from organism.testing.kill_points import KILL_AT
+from organism.threads.records import ResultRecord
 from organism.usage.events import BudgetExceeded, DeadLetterEvent, ThreadBlocked
 from tests.killing.crew import WORDS
 from tests.killing.lives import KILLED, Life, Midwife

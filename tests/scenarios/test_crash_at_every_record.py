@@ -12,13 +12,13 @@ import pytest
 from organism import AgentFailed, Bounds, BudgetExhaustedError, Context, Limits, Message, Organism, Text, To, agent
 from organism.agents.agent import Agent
 from organism.amounts import ZERO, Amounts
-from organism.bus.records import STOPPED
 from organism.journal import JournalBrokenError
 from organism.ledger.entries import AccountClosed, AccountOpened, Overran, Released, Reserved, Settled, decode_entry
 from organism.messages import Gathered
 from organism.router.call import RouterSettings
 from organism.stores.memory import MemoryJournal
 from organism.testing import CrashingJournal, ScriptedProvider, SequentialIds, VirtualClock, run
+from organism.threads.records import STOPPED
 from organism.usage.events import AnyEvent, ThreadClosed, ThresholdCrossed, UsageEvent
 
 CAP = 20

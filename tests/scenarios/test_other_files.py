@@ -7,11 +7,11 @@ import pytest
 
 from organism import BudgetExhaustedError, Limits, Organism, Text, agent
 from organism.agents.context import Context
-from organism.bus.approvals import ApprovalNeededError, Decision
 from organism.control.identity import ForeignJournalError, Instance
 from organism.journal import Keep
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, run
+from organism.threads.approvals import ApprovalNeededError, Decision
 
 
 @agent(peers=["worker"])

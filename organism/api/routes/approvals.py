@@ -8,8 +8,8 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from organism.api.bodies import DecisionBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
-from organism.bus.approvals import Approval, Decision
 from organism.control.views import Done
+from organism.threads.approvals import Approval, Decision
 
 
 @get("/v1/approvals", opt=needs("read"))

@@ -15,7 +15,7 @@ from organism.config.reuse import Kept, kept_provider
 from organism.config.schema.limits import LimitsSection, ScopedLimitsSection, ThreadLimitsSection
 from organism.config.schema.root import Config
 from organism.control.organism_spec import Parts
-from organism.pump.bounds import Bounds
+from organism.runtime.bounds import Bounds
 from organism.telemetry.logs import LogSettings
 
 

@@ -11,12 +11,12 @@ import anyio
 import msgspec
 
 from organism.amounts import NS_PER_S
-from organism.bus.signal import Signal
 from organism.clock import Clock
 from organism.errors import RejectedError, TooLargeError
 from organism.router.limits.circuit import Circuit, CircuitState, Health
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.limits.rate_limit import RateLimiter
+from organism.wakeups import Wakeup
 
 
 class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class ProviderLimiter:
         self._failures = 0
         self._last_failure: str | None = None
         self._on_probed = on_probed
-        self._left = Signal()
+        self._left = Wakeup()
 
     @property
     def load(self) -> int:

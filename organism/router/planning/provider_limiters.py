@@ -5,13 +5,13 @@ from typing import Self
 
 import anyio
 
-from organism.bus.signal import Signal
 from organism.clock import Clock
 from organism.errors import RejectedError
 from organism.router.limits.limiter import Permit, ProviderHealth, ProviderLimiter
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import Route
 from organism.router.planning.route_queue import RouteQueue
+from organism.wakeups import Wakeup
 
 
 class ReplacedError(Exception):
@@ -37,7 +37,7 @@ class ProviderLimiters:
         earlier: Self | None = None,
         kept: Container[str] = (),
     ) -> None:
-        self._changed = Signal() if earlier is None else earlier.changed
+        self._changed = Wakeup() if earlier is None else earlier.changed
         self._replaced = False
         self._limiters: dict[str, ProviderLimiter] = {}
         for name in providers:
@@ -51,7 +51,7 @@ class ProviderLimiters:
             earlier.retire()
 
     @property
-    def changed(self) -> Signal:
+    def changed(self) -> Wakeup:
         """Wakes whoever waits for a provider."""
         return self._changed
 

@@ -9,9 +9,9 @@ from organism.budget.holds import RegistryStatistics
 from organism.budget.thresholds import amount_of, limit_of
 from organism.ids import scope_label
 from organism.journal import Watched
-from organism.pump.statistics import PumpStatistics
-from organism.pump.worker_pool import WorkerStatistics
 from organism.router.call import RouterStatistics
+from organism.runtime.statistics import PumpStatistics
+from organism.runtime.workers.worker_pool import WorkerStatistics
 from organism.telemetry.metrics import instruments as i
 from organism.telemetry.metrics.metric_mapping import Measurement
 from organism.usage.activity import ActivityFeed

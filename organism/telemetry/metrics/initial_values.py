@@ -9,11 +9,11 @@ from itertools import product
 from typing import get_args
 
 from organism.amounts import DIMENSIONS
-from organism.bus.dead_letters import Reason
 from organism.messages import ThreadOutcome
 from organism.telemetry.metrics import instruments as i
 from organism.telemetry.metrics.gauges import Observed
 from organism.telemetry.metrics.metric_mapping import Measurement
+from organism.threads.dead_letters import Reason
 
 
 def zeros(organism: Observed) -> Iterator[Measurement]:

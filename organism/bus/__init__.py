@@ -1,1 +1,0 @@
-"""Where messages wait and whom they are for: routes, bounded mailboxes, thread records, dead letters."""

@@ -1,1 +1,0 @@
-"""The loop that takes messages from mailboxes to handlers, and what happens when a handler fails."""

@@ -1,0 +1,84 @@
+"""Thresholds that were crossed, told: as an event, and as a message to the agents that can do something about it.
+
+A call tells of what it crossed through the router, to its own agent. What is crossed without a call (a carved child's
+return, a correction, a lowered limit, new thresholds, another mode) is told here. Both go to the same agents.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from organism.budget.holds import Spender
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import agent_of, thread_of
+from organism.messages import BudgetWarning
+from organism.runtime.delivery import Delivery
+from organism.threads.thread import Thread
+from organism.usage.events import ThresholdCrossed
+from organism.usage.outbox import Outbox
+
+
+class BudgetWarnings:
+    """Tells of thresholds.
+
+    Args:
+        registry: Knows which threads spend from an account.
+        find: Finds an open thread.
+        delivery: Takes warnings to agents.
+        outbox: Takes the events.
+    """
+
+    def __init__(
+        self,
+        registry: ThreadBudgetRegistry,
+        find: Callable[[str], Thread | None],
+        delivery: Delivery,
+        outbox: Outbox,
+    ) -> None:
+        self._registry = registry
+        self._find = find
+        self._delivery = delivery
+        self._outbox = outbox
+
+    def tell_call(self, spender: Spender, warning: BudgetWarning) -> None:
+        """Deliver a warning of what a call has crossed: to its agent, and to those of the thread whose limit it is."""
+        owner = thread_of(warning.account)
+        spending = self._find(spender.thread_id)
+        if spending is not None and _takes_messages(spending):
+            above = owner is not None and owner != spending.id
+            self._delivery.warn(spending, (spender.agent,), warning, listeners=not above)
+        if owner is not None and owner != spender.thread_id:
+            self._tell_thread(owner, warning)
+
+    def tell(self, warnings: Iterable[BudgetWarning]) -> None:
+        """Tell of what was crossed without a call, in the step that crossed it."""
+        for warning in warnings:
+            owner = self._find(thread_of(warning.account) or warning.account.partition("@thread:")[2])
+            event = ThresholdCrossed(
+                thread_id="" if owner is None else owner.id,
+                root_thread_id="" if owner is None else owner.root,
+                agent="" if owner is None else next(self._concerned(owner, warning), ""),
+                **msgspec.structs.asdict(warning),
+            )
+            self._outbox.emit(event)
+            for thread_id in self._registry.threads_on(warning.account):
+                self._tell_thread(thread_id, warning)
+
+    def _tell_thread(self, thread_id: str, warning: BudgetWarning) -> None:
+        thread = self._find(thread_id)
+        if thread is None or not _takes_messages(thread):
+            return
+        listeners = thread_of(warning.account) in (None, thread_id)
+        self._delivery.warn(thread, tuple(self._concerned(thread, warning)), warning, listeners=listeners)
+
+    def _concerned(self, thread: Thread, warning: BudgetWarning) -> Iterator[str]:
+        """Yield the agents of a thread that spend: the one that is limited, else those with something to do."""
+        if (limited := agent_of(warning.account)) is not None:
+            yield from (limited,) if limited in thread.lanes else ()
+            return
+        at_work = [lane.agent for lane in thread.lanes.values() if lane.queue]
+        yield from at_work or [thread.entry]
+
+
+def _takes_messages(thread: Thread) -> bool:
+    return thread.status != "closing" and not thread.standing

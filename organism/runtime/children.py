@@ -1,0 +1,108 @@
+"""Child threads: opened by handlers, each with a budget of its own or a share of its parent's."""
+
+from collections.abc import Callable
+from functools import partial
+
+from msgspec.structs import replace
+
+from organism.agents.agent import Agent
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.errors import BoundExceededError, BudgetExhaustedError, Shortfall
+from organism.ids import IdSource
+from organism.runtime.active_config import ActiveConfig
+from organism.runtime.handlers.envelopes import EnvelopeFactory
+from organism.runtime.handlers.output_routing import copied_and_sized
+from organism.runtime.handlers.run_services import SpawnRequest
+from organism.runtime.lifecycle import Lifecycle
+from organism.threads.routing import check_work
+from organism.threads.thread import MessageKey, Origin, Thread
+from organism.tracing import current_trace
+
+
+class Children:
+    """Opens child threads.
+
+    Args:
+        life: Holds the threads.
+        registry: Gives them their budgets.
+        envelopes: Wraps their first messages.
+        active: The agents and bounds.
+        ids: Names them.
+        origin: Says when and out of what a thread begins, which a message spawns in this place.
+    """
+
+    def __init__(
+        self,
+        life: Lifecycle,
+        registry: ThreadBudgetRegistry,
+        envelopes: EnvelopeFactory,
+        active: ActiveConfig,
+        ids: IdSource,
+        origin: Callable[[str | None, MessageKey | None], Origin],
+    ) -> None:
+        self._life = life
+        self._registry = registry
+        self._envelopes = envelopes
+        self._active = active
+        self._ids = ids
+        self._origin = origin
+
+    async def spawn(self, parent: Thread, agent: Agent, key: MessageKey, request: SpawnRequest) -> Thread:
+        """Open a child thread of a handler, or find the one its earlier run has opened.
+
+        Where siblings hold what is to be carved out for it, it waits in line for them as a call does.
+
+        Args:
+            parent: The thread of the handler.
+            agent: Whose handler.
+            key: Its message, and as which of its questions it spawns.
+            request: How the child begins.
+
+        Raises:
+            BudgetExhaustedError: If its parent cannot give it the budget that is to be carved out.
+            BoundExceededError: If it would be nested too deep, or is one too many.
+            DeliveryError: If its first message cannot be accepted.
+        """
+        if (known := parent.spawned.get(key)) is not None:
+            return known
+        if parent.depth + 1 > (depth := self._active.bounds.depth):
+            raise BoundExceededError("depth", depth, "child threads are nested too deep")
+        message, size = copied_and_sized(request.message, self._active.bounds)
+        check_work(agent, request.recipient, message, self._active.agents)
+        request, origin = replace(request, message=message), self._origin(current_trace(), key)
+        begin = partial(self._begin, parent, key, request, size, origin)
+        child = begin() if request.budget == "shared" else await self._registry.carve_in_turn(parent.id, begin)
+        if isinstance(child, Shortfall):
+            raise BudgetExhaustedError(child, parent.id)
+        return child
+
+    def _begin(
+        self, parent: Thread, key: MessageKey, request: SpawnRequest, size: int, origin: Origin
+    ) -> Thread | Shortfall:
+        """Open a child with its budget and its first message, in one step, or say who has no room for its budget."""
+        root, bounds = self._life.get(parent.root), self._active.bounds
+        if root.descendants + 1 > bounds.descendants:
+            raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")
+        child_id = self._ids.next("th")
+        refusal = self._registry.open_thread(
+            child_id, limits=request.limits, parent=parent.id, child_budget=request.budget
+        )
+        if refusal is not None:
+            return refusal
+        child = Thread(
+            id=child_id,
+            root=parent.root,
+            parent=parent.id,
+            depth=parent.depth + 1,
+            entry=request.recipient,
+            labels=parent.labels,
+            origin=origin,
+        )
+        root.descendants += 1
+        self._life.state_writer.save_thread(root)
+        parent.children.add(child_id)
+        parent.spawned[key] = child
+        self._life.begin(child, self._envelopes.first(child, request.recipient, request.message, size))
+        if parent.status == "paused":
+            self._life.pause(child)  # it waits with the rest of its tree, whose handler has still been at work
+        return child

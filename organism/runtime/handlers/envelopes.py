@@ -1,0 +1,90 @@
+"""Makes envelopes: gives every message its id, its instant, and what is known of where it comes from."""
+
+from collections.abc import Sequence
+
+from organism.clock import Clock
+from organism.ids import USER, IdSource, MessageId, ThreadId
+from organism.messages import Envelope, Gathered, Message
+from organism.runtime.handlers.output_routing import RoutedMessage
+from organism.threads.thread import Thread
+from organism.tracing import current_trace
+
+
+class EnvelopeFactory:
+    """Wraps messages.
+
+    Args:
+        clock: Stamps them.
+        ids: Makes their ids.
+    """
+
+    def __init__(self, clock: Clock, ids: IdSource) -> None:
+        self._clock = clock
+        self._ids = ids
+
+    def first(self, thread: Thread, recipient: str, message: Message, size: int, sender: str = USER) -> Envelope:
+        """Wrap a message that no handler of this thread has caused."""
+        return Envelope(
+            id=MessageId(self._ids.next("msg")),
+            thread_id=ThreadId(thread.id),
+            sender=sender,
+            recipient=recipient,
+            payload=message,
+            created_ns=self._clock.now_ns(),
+            size=size,
+            trace=thread.origin.trace,
+        )
+
+    def caused(self, cause: Envelope, sender: str, outgoing: RoutedMessage, trace: str | None) -> Envelope:
+        """Wrap a message that the handling of another has caused; the trace context is that of the handling."""
+        return Envelope(
+            id=MessageId(self._ids.next("msg")),
+            thread_id=cause.thread_id,
+            sender=sender,
+            recipient=outgoing.recipient,
+            payload=outgoing.message,
+            created_ns=self._clock.now_ns(),
+            causation_id=cause.id,
+            hops=cause.hops + 1,
+            return_path=outgoing.return_path,
+            size=outgoing.size,
+            trace=trace,
+        )
+
+    def question(self, asker: Envelope, sender: str, outgoing: RoutedMessage, index: int) -> Envelope:
+        """Wrap a question: its reply carries its id, and it remembers who waits and for which of their questions."""
+        name = MessageId(self._ids.next("msg"))
+        return Envelope(
+            id=name,
+            thread_id=asker.thread_id,
+            sender=sender,
+            recipient=outgoing.recipient,
+            payload=outgoing.message,
+            created_ns=self._clock.now_ns(),
+            causation_id=asker.id,
+            hops=asker.hops + 1,
+            return_path=outgoing.return_path,
+            reply_to=name,
+            question=index,
+            asking=(*asker.asking, sender),
+            size=outgoing.size,
+            trace=current_trace(),
+        )
+
+    def joined(self, recipient: str, taken: Sequence[Envelope], payload: Gathered, size: int) -> Envelope:
+        """Wrap what several senders have contributed, in the place of their messages."""
+        last = taken[-1]
+        return Envelope(
+            id=MessageId(self._ids.next("msg")),
+            thread_id=last.thread_id,
+            sender=last.sender,
+            recipient=recipient,
+            payload=payload,
+            created_ns=self._clock.now_ns(),
+            causation_id=last.id,
+            hops=max(envelope.hops for envelope in taken),
+            return_path=last.return_path,
+            joined=True,
+            size=size,
+            trace=last.trace,
+        )

@@ -1,0 +1,397 @@
+"""What stands behind the context of one run of a handler, from its begin to its end and not beyond.
+
+A handler may leave tasks and functions behind that still have its context. Once the run is over each of their calls is
+refused before it does anything: what it would send goes nowhere, what it would keep is kept for a message that is done,
+and a piece in the journal that belongs to nothing is found by the next start. Calls they are inside of are cancelled.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
+
+import anyio
+import msgspec
+from msgspec.structs import replace
+
+from organism.agents.agent import Agent, Output
+from organism.agents.runtime import Draft
+from organism.amounts import BudgetState, Limits
+from organism.budget.holds import ChildBudget, Spender
+from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, ConfigError, ContextClosedError
+from organism.llm.answers import Completion
+from organism.llm.deltas import text_only
+from organism.llm.embeddings import EmbeddingRequest, Embeddings
+from organism.llm.provider import Request, TextSink
+from organism.llm.requests import CompletionRequest
+from organism.messages import Envelope, Message, ThreadResult, nests_too_deep
+from organism.router.call import Call
+from organism.runtime.handlers.handler_outcome import HandlerOutputError, HandlerReturned
+from organism.runtime.handlers.output_routing import RoutedMessage, drafts_of, route, too_many
+from organism.runtime.handlers.run_services import RunServices, SpawnRequest
+from organism.runtime.workers.worker_pool import Level
+from organism.text.error_text import describe
+from organism.threads.approvals import Approval, Decision, WaitReason, approval_id, decision_key
+from organism.threads.lanes import Lane
+from organism.threads.thread import Thread
+
+A = TypeVar("A", Completion, Embeddings)
+T = TypeVar("T")
+
+REPORTS_MAX = 100
+"""Reports of one run: each is an event."""
+
+STEPS_MAX = 10_000
+"""Pieces of work one message may have kept: each is a piece in the journal."""
+
+STATE_BYTES_MAX = 16_000_000
+"""Bytes of an agent's dictionary for one thread as JSON: it is written anew with each message that changes it."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class HandlerRuntime:
+    """The :class:`~organism.agents.runtime.Runtime` of one run.
+
+    Args:
+        services: What all runs share.
+        agent: Whose handler.
+        thread: Whose message.
+        lane: Where it waits.
+        envelope: The message.
+        task: The worker's, in which the handler runs.
+
+    Attributes:
+        cut: Cuts the run short.
+        parked: Why the message is to wait, once that is so.
+        closed: Whether the run is over.
+    """
+
+    # Most runs neither call, ask nor wait, so these are set only where they do.
+    _calls = 0
+    _questions = 0
+    _approvals = 0
+    _callers: "list[asyncio.Task[Any]] | None" = None
+    _outgoing: tuple[RoutedMessage, ...] = ()
+    _reports: tuple[tuple[str, str], ...] = ()
+    _state: dict[str, Any] | None = None
+    parked: WaitReason | None = None
+    closed = False
+
+    def __init__(
+        self,
+        services: RunServices,
+        agent: Agent,
+        thread: Thread,
+        lane: Lane,
+        envelope: Envelope,
+        task: "asyncio.Task[Any]",
+    ) -> None:
+        self._services = services
+        self._host = services.host
+        self._agent = agent
+        self._agents_at_first = services.active.agents
+        self._thread = thread
+        self._lane = lane
+        self._envelope = envelope
+        self._task = task
+        self.cut: Callable[[], None] = _nothing
+
+    # -- its end --------------------------------------------------------------------------------------------------
+
+    def done(self, output: Output, trace: str | None) -> HandlerReturned:
+        """Take what the handler has returned, and check all that it leaves.
+
+        Raises:
+            OrganismError: If something of it cannot be sent or kept; then nothing is.
+        """
+        if output is not None:
+            for draft in drafts_of(output, self._services.active.bounds):
+                self.send(draft)
+        state = self._lane.stored if self._state is None else encode_state(self._agent.name, self._state)
+        return HandlerReturned(self._outgoing, state, self._reports, trace)
+
+    def close(self) -> None:
+        """End it: whoever still has the context can do nothing more with it."""
+        self.closed = True
+        if self._callers:
+            for task in self._callers:
+                if task is not self._task:
+                    task.cancel()
+
+    def check(self) -> None:
+        """Refuse a call once the run is over.
+
+        Raises:
+            ContextClosedError: If so.
+        """
+        if self.closed:
+            raise ContextClosedError(self._agent.name, self._envelope.id)
+
+    def _inside(self, call: str) -> "_Caller":
+        """Mark the task as being inside a call until it leaves the block.
+
+        Raises:
+            ContextClosedError: If the run is over.
+            ConfigError: If it is called from another event loop: it would wait there for what happens here.
+        """
+        self.check()
+        task = asyncio.current_task()
+        if task is None or task.get_loop() is not self._task.get_loop():
+            raise ConfigError(
+                f"{call} belongs into the organism's own event loop; from a plain function call "
+                f"anyio.from_thread.run({call}, ...)"
+            )
+        return _Caller(self, task)
+
+    def enter_call(self, task: "asyncio.Task[Any]") -> None:
+        """A task has gone into a call."""
+        if self._callers is None:
+            self._callers = []
+        self._callers.append(task)
+
+    def leave_call(self, task: "asyncio.Task[Any]", *, cancelled: bool) -> None:
+        """A task comes out of a call.
+
+        Raises:
+            ContextClosedError: If it was cancelled because the run is over.
+        """
+        if self._callers:
+            self._callers.remove(task)
+        if cancelled and self.closed and task is not self._task:
+            task.uncancel()
+            raise ContextClosedError(self._agent.name, self._envelope.id)
+
+    # -- what leaves when it has ended ----------------------------------------------------------------------------
+
+    def send(self, draft: Draft) -> None:
+        """Check a message and keep it until the handler has finished.
+
+        Raises:
+            DeliveryError: If it may not or cannot be delivered, or it is one too many.
+            PayloadError: If it cannot be written.
+        """
+        self.check()
+        active = self._services.active
+        agents = active.agents if self._agent.name in active.agents else self._agents_at_first
+        outgoing = (*self._outgoing, *route(self._agent, self._envelope, draft, agents, active.bounds))
+        if len(outgoing) > active.bounds.fan_out:
+            raise too_many(len(outgoing), active.bounds)
+        self._outgoing = outgoing
+
+    def report(self, name: str, result: str) -> None:
+        """Keep the outcome of a decision until the handler has finished.
+
+        Raises:
+            ConfigError: If it is one too many.
+        """
+        self.check()
+        if len(self._reports) >= REPORTS_MAX:
+            raise ConfigError(f"one run of a handler makes at most {REPORTS_MAX} reports")
+        self._reports = (*self._reports, (name, result))
+
+    # -- model calls ----------------------------------------------------------------------------------------------
+
+    async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+        """Make a model call, or return the answer that an earlier run of this handler has paid for."""
+        with self._inside("ctx.llm.complete"):
+            return await self._paid(self._host.router.complete(self._call(model, request), text_only(on_text)))
+
+    async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
+        """Have vectors made of texts, likewise."""
+        with self._inside("ctx.llm.embed"):
+            return await self._paid(self._host.router.embed(self._call(model, request)))
+
+    def _call(self, model: str | None, request: Request) -> Call:
+        """Number a call: a second run of the handler finds its answer under the same number."""
+        index, self._calls = self._calls, self._calls + 1
+        model = self._host.model_for(model)
+        return Call(
+            spender=Spender(self._thread.id, self._agent.name, model),
+            root_thread_id=self._thread.root,
+            request=replace(request, model=model),
+            labels=self._thread.labels,
+            message_id=self._envelope.id,
+            index=index,
+            raises=self._host.on_exhausted == "fail",
+        )
+
+    async def _paid(self, answer: Awaitable[A]) -> A:
+        """Wait for an answer; a refusal ends this run, or is the handler's own affair."""
+        try:
+            return await answer
+        except BudgetExhaustedError as error:
+            if self._host.on_exhausted == "fail":
+                raise
+            await self._park(error.shortfall)
+
+    # -- questions and children -----------------------------------------------------------------------------------
+
+    def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
+        """Number a question; what comes back sends it, or takes up the one that an earlier run has sent."""
+        self.check()
+        index, self._questions = self._questions, self._questions + 1
+        return partial(self._ask, index, recipient, message, timeout_s)
+
+    async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
+        with (
+            self._inside("ctx.ask"),
+            self._host.worker_pool.lending(),
+            self._host.waiting(self._thread, self._envelope),
+        ):
+            question = self._thread.asked_before((self._envelope.id, index))
+            if question is None:
+                question = await self._host.put_question(
+                    self._thread, self._agent, self._envelope, index, recipient, message
+                )
+            timer = self._host.timers.start(timeout_s, question.wake, self._thread)
+            try:
+                while question.open and question.parked is None and not timer.passed:
+                    await question.answered.wait()
+            finally:
+                self._host.timers.cancel(timer)
+            if question.reply is not None:
+                return question.reply
+            if question.failure is not None:
+                raise AskFailedError(recipient, question.failure)
+            if question.parked is not None:
+                await self._park(question.parked)
+            raise AskTimeoutError(recipient, timeout_s)
+
+    async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
+        """Open a child thread, or take up the one that an earlier run of this handler has opened."""
+        with (
+            self._inside("ctx.spawn"),
+            self._host.worker_pool.lending(),
+            self._host.waiting(self._thread, self._envelope),
+        ):
+            index, self._questions = self._questions, self._questions + 1
+            request = SpawnRequest(recipient, message, limits, budget)
+            try:
+                child = await self._host.spawn_child(self._thread, self._agent, self._envelope, index, request)
+            except BudgetExhaustedError as error:
+                if self._host.on_exhausted == "fail":
+                    raise
+                await self._park(error.shortfall)
+            while child.result is None:
+                if child.blocked_by is not None:
+                    await self._park(child.blocked_by)
+                await child.changed.wait()
+            return child.result
+
+    # -- people ---------------------------------------------------------------------------------------------------
+
+    async def approval(self, what: str, detail: str) -> Decision:
+        """Return what a person has said, or wait for it."""
+        with self._inside("ctx.approval"):
+            index, self._approvals = self._approvals, self._approvals + 1
+            name = approval_id(self._envelope.id, index, what, detail)
+            said = self.kept(decision_key(name))
+            if said is None:
+                await self._park(
+                    Approval(
+                        id=name,
+                        thread_id=self._thread.id,
+                        root_thread_id=self._thread.root,
+                        agent=self._agent.name,
+                        message_id=self._envelope.id,
+                        what=what,
+                        detail=detail,
+                        asked_ns=self._services.clock.now_ns(),
+                    )
+                )
+            return msgspec.json.decode(said, type=Decision)
+
+    async def _park(self, waits: WaitReason) -> NoReturn:
+        """End this run from inside: the handler is cancelled, which no ``except Exception`` of its own can hold up."""
+        self.check()
+        self.parked = waits
+        self.cut()
+        await anyio.sleep_forever()
+        raise AssertionError("sleeping for ever ends only by cancellation")
+
+    # -- what is kept ---------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return the agent's own dictionary for the thread: this run's copy of what the last one has left."""
+        self.check()
+        if self._state is None:
+            self._state = msgspec.json.decode(self._lane.stored)
+        return self._state
+
+    def kept(self, key: str) -> bytes | None:
+        """Return what an earlier run of this handler, or a person, has left for this one."""
+        self.check()
+        return self._thread.steps.get(self._envelope.id, {}).get(key)
+
+    def keep(self, key: str, value: bytes) -> None:
+        """Keep a value until the message is done.
+
+        Raises:
+            ConfigError: If it is too large, or one too many.
+        """
+        self.check()
+        most = self._services.active.bounds.message_bytes
+        if len(value) > most:
+            raise ConfigError(f"what the work {key!r} gave has {len(value):,} bytes; 'message_bytes' is {most:,}")
+        steps = self._thread.steps.setdefault(self._envelope.id, {})
+        if len(steps) >= STEPS_MAX:
+            raise ConfigError(f"a message has at most {STEPS_MAX:,} pieces of work kept")
+        steps[key] = value
+        self._services.state_writer.save_step(self._thread, self._envelope.id, key, value)
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Return every account that limits the thread."""
+        self.check()
+        return self._host.registry.budgets(self._thread.id)
+
+    # -- worker threads -------------------------------------------------------------------------------------------
+
+    async def on_thread(self, function: Callable[[], T], begun: Callable[[], None] = _nothing) -> T:
+        """Call a plain function on a worker thread.
+
+        Args:
+            function: The function.
+            begun: Called when it has a thread.
+        """
+        level: Level = (self._thread.depth, len(self._envelope.asking))
+        with self._inside("ctx.on_thread"):
+            return await self._host.worker_pool.run(
+                function, agent=self._agent.name, message_id=self._envelope.id, level=level, begun=begun
+            )
+
+
+class _Caller:
+    """A task inside a call of a context. If the run ends first, the task is told instead of being cancelled."""
+
+    __slots__ = ("_runtime", "_task")
+
+    def __init__(self, runtime: HandlerRuntime, task: "asyncio.Task[Any]") -> None:
+        self._runtime = runtime
+        self._task = task
+
+    def __enter__(self) -> None:
+        self._runtime.enter_call(self._task)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._runtime.leave_call(self._task, cancelled=exc_type is asyncio.CancelledError)
+
+
+def encode_state(agent: str, state: object) -> bytes:
+    """Write an agent's state as JSON.
+
+    Raises:
+        HandlerOutputError: If it is too large, or holds what JSON cannot say.
+    """
+    try:
+        raw = msgspec.json.encode(state)
+    except Exception as error:  # noqa: BLE001 - it may hold a stranger's objects
+        raise HandlerOutputError(agent, f"ctx.state must hold only what JSON can say: {describe(error)}") from None
+    if len(raw) > STATE_BYTES_MAX or nests_too_deep(raw):
+        raise HandlerOutputError(agent, f"ctx.state is larger than {STATE_BYTES_MAX:,} bytes, or nested too deep")
+    return raw

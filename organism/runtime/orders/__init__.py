@@ -1,0 +1,1 @@
+"""What an operator does to threads while they run."""

@@ -1,0 +1,112 @@
+"""What operators do to budgets while threads run: give other limits, correct spend. What waited for them goes on."""
+
+from collections.abc import Iterable
+
+from organism.amounts import Amounts, BudgetState, Limits
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import BudgetPlan, thread_of
+from organism.errors import Shortfall
+from organism.runtime.lifecycle import Lifecycle
+from organism.usage.events import BudgetAdjusted, LimitChanged
+from organism.usage.outbox import Outbox
+
+
+class BudgetChanges:
+    """Changes budgets.
+
+    Args:
+        registry: The budgets.
+        life: Holds the threads.
+        outbox: Takes the events.
+    """
+
+    def __init__(self, registry: ThreadBudgetRegistry, life: Lifecycle, outbox: Outbox) -> None:
+        self._registry = registry
+        self._life = life
+        self._outbox = outbox
+
+    def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> BudgetState:
+        """Give an account new limits and let go on what waited for it.
+
+        Args:
+            account: Whose limits.
+            limits: All of its limits from now on.
+            configured: Whether the configuration says so, and not an operator.
+
+        Raises:
+            UnknownAccountError: If the account is not open.
+        """
+        before = self._registry.state(account)
+        warnings = self._registry.set_limits(account, limits, configured=configured)
+        after = self._registry.state(account)
+        thread_id, root = self._owners(account)
+        self._outbox.emit(
+            LimitChanged(
+                thread_id=thread_id,
+                root_thread_id=root,
+                account=account,
+                before=before.limits,
+                after=limits,
+                revision=after.revision,
+            )
+        )
+        self._life.warnings.tell(warnings)
+        self._let_go_on((account,))
+        return after
+
+    def adjust(self, account: str, amounts: Amounts, reason: str) -> tuple[BudgetState, ...]:
+        """Correct what an account has spent, and let go on what there is room for again.
+
+        Args:
+            account: Whose spend; a thread's counts on all above it that it shares with, and on the organism's windows.
+            amounts: What is added; may be negative.
+            reason: Why, and on whose word.
+
+        Returns:
+            The accounts that were corrected, as they are now.
+
+        Raises:
+            UnknownAccountError: If the account is not open.
+            ConfigError: If spend would fall below zero somewhere, or beyond what 64 bits hold.
+        """
+        accounts, warnings = self._registry.adjust(account, amounts, reason)
+        states = tuple(map(self._registry.state, accounts))
+        thread_id, root = self._owners(account)
+        self._outbox.emit(
+            BudgetAdjusted(
+                thread_id=thread_id,
+                root_thread_id=root,
+                account=account,
+                amounts=amounts,
+                reason=reason,
+                budgets=states,
+            )
+        )
+        self._life.warnings.tell(warnings)
+        self._let_go_on(accounts)
+        return states
+
+    def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
+        """Put other limits and thresholds in force, on open accounts of windows, agents, models and providers too.
+
+        Open threads keep theirs: they were promised to whoever opened them, and are changed one by one. An account
+        that an operator has changed keeps that, unless the plan says something else of it than before.
+        """
+        self._registry.replan(plan, thresholds)
+        for account, limits in self._registry.departed().items():
+            self.set_limits(account, limits, configured=True)
+        self.tell_reached()
+
+    def tell_reached(self) -> None:
+        """Tell of every threshold that is reached and was not told: other ones may be in force, or another mode."""
+        self._life.warnings.tell(self._registry.fire_reached())
+
+    def _owners(self, account: str) -> tuple[str, str]:
+        """Return the thread whose own account this is, and the one at the top of its tree; empty for other scopes."""
+        thread = self._life.find(thread_of(account) or "")
+        return (thread.id, thread.root) if thread is not None else ("", "")
+
+    def _let_go_on(self, accounts: Iterable[str]) -> None:
+        changed = frozenset(accounts)
+        for thread in self._life.all():
+            self._life.parked.unpark(thread, lambda waits: isinstance(waits, Shortfall) and waits.account in changed)

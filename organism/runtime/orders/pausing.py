@@ -1,0 +1,99 @@
+"""What operators have told to wait: threads, and agents in all threads.
+
+Pausing is gentle: a handler that runs finishes its message, and what it sends is delivered; the next one of its lane
+waits. Messages are still accepted, so the outside notices nothing but the wait. Nothing fails because of it: deadlines
+of handlers and questions stand still, what failed is tried again afterwards, and full mailboxes are waited for.
+"""
+
+from organism.errors import Shortfall, UnknownRecipientError
+from organism.runtime.lifecycle import Lifecycle
+from organism.runtime.supervisor import Supervisor
+from organism.threads.thread import Thread
+
+
+class Pausing:
+    """Pauses and resumes.
+
+    Args:
+        life: Holds the threads.
+        supervisor: Takes lanes through their messages, and knows which agents stand still.
+    """
+
+    def __init__(self, life: Lifecycle, supervisor: Supervisor) -> None:
+        self._life = life
+        self._supervisor = supervisor
+
+    def pause_thread(self, thread_id: str) -> tuple[str, ...]:
+        """Pause a thread and its descendants; return the ids of those that were not paused before.
+
+        Raises:
+            ThreadClosedError: If it is not open.
+        """
+        changed = [thread for thread in self._tree(thread_id) if thread.status in ("open", "blocked")]
+        for thread in changed:
+            self._life.pause(thread)
+        return tuple(thread.id for thread in changed)
+
+    def resume_thread(self, thread_id: str) -> tuple[str, ...]:
+        """Let a thread and its descendants go on; return the ids of those that were paused.
+
+        Raises:
+            ThreadClosedError: If it is not open.
+        """
+        changed = [thread for thread in self._tree(thread_id) if thread.status == "paused"]
+        for thread in changed:
+            self._life.unpause(thread)
+        return tuple(thread.id for thread in changed)
+
+    def release_blocked(self) -> None:
+        """Let everything go on that waits for budget: for when limits refuse no more."""
+        for thread in self._life.all():
+            self._life.parked.unpark(thread, lambda waits: isinstance(waits, Shortfall))
+
+    def pause_agent(self, agent: str) -> None:
+        """Have an agent take no more messages, in any thread.
+
+        Raises:
+            UnknownRecipientError: If there is no such agent.
+        """
+        self._check(agent)
+        self._supervisor.paused.add(agent)
+        self._note(agent)
+
+    def resume_agent(self, agent: str) -> None:
+        """Let an agent take messages again, whether it was paused or had stopped after too many failures.
+
+        Raises:
+            UnknownRecipientError: If there is no such agent.
+        """
+        self._check(agent)
+        self._supervisor.paused.discard(agent)
+        self._supervisor.stopped.pop(agent, None)
+        for thread in self._life.all():
+            lane = thread.lanes.get(agent)
+            if lane is not None and lane.runnable:
+                self._life.start_lane(thread, lane)
+        self._note(agent)
+
+    @property
+    def paused_agents(self) -> frozenset[str]:
+        """The agents that stand still by order."""
+        return frozenset(self._supervisor.paused)
+
+    def _note(self, agent: str) -> None:
+        """Let the time of all threads stand still or run on that have something for an agent."""
+        for thread in self._life.all():
+            if agent in thread.lanes and thread.status in ("open", "blocked", "paused"):
+                self._life.paused_time.note(thread)
+
+    def _check(self, agent: str) -> None:
+        names = self._supervisor.names
+        if agent not in names:
+            raise UnknownRecipientError(agent, names)
+
+    def _tree(self, thread_id: str) -> list[Thread]:
+        """Return a thread and its open descendants, itself first."""
+        found = [self._life.get(thread_id)]
+        for thread in found:
+            found += [child for name in sorted(thread.children) if (child := self._life.find(name)) is not None]
+        return found

@@ -1,0 +1,72 @@
+"""Other agents and bounds, put in force while threads run: in one step, and no message is lost.
+
+What waits is handled by the new agents, and handlers that run finish with what they began with. What waits for an
+agent that is gone becomes a dead letter, as it would after a restart; the supervisor sees to that when its turn comes.
+"""
+
+from collections.abc import Mapping
+
+from organism.agents.agent import Agent
+from organism.errors import UnknownRecipientError
+from organism.runtime.active_config import ActiveConfig, InFlightCounter
+from organism.runtime.bounds import Bounds
+from organism.runtime.delivery import Delivery
+from organism.runtime.lifecycle import Lifecycle
+from organism.runtime.supervisor import Supervisor
+from organism.threads.thread import Thread
+
+
+class AgentReload:
+    """Replaces agents and bounds.
+
+    Args:
+        active: What is replaced.
+        life: The open threads.
+        delivery: Their messages.
+        supervisor: Knows which agents stand still.
+    """
+
+    def __init__(self, active: ActiveConfig, life: Lifecycle, delivery: Delivery, supervisor: Supervisor) -> None:
+        self._active = active
+        self._life = life
+        self._delivery = delivery
+        self._supervisor = supervisor
+
+    def replace(self, agents: Mapping[str, Agent], bounds: Bounds) -> InFlightCounter:
+        """Put them in force; nothing awaits in here.
+
+        Returns:
+            The runs that are under way with the agents before.
+        """
+        before = self._active.runs
+        self._active.replace(agents, bounds)
+        self._supervisor.forget_gone()
+        self._delivery.fit_mailboxes()
+        for thread in self._life.all():
+            if thread.status in ("open", "blocked", "paused"):
+                self._sort(thread)
+        return before
+
+    def _sort(self, thread: Thread) -> None:
+        """Put everything that waits in a thread where it belongs now, and let it go on."""
+        agents = self._active.agents
+        gone = [lane for lane in thread.lanes.values() if lane.agent not in agents]
+        for lane in gone:
+            for envelope in lane.arriving or ():
+                why = UnknownRecipientError(lane.agent, tuple(agents))
+                self._delivery.give_up(thread, envelope, "not_deliverable", str(why))
+            lane.arriving = None
+        for lane in tuple(thread.lanes.values()):
+            joining = [envelope for waiting in (lane.joining or {}).values() for envelope in waiting]
+            lane.joining = None
+            for envelope in sorted(joining, key=lambda envelope: envelope.created_ns):
+                self._delivery.place(thread, envelope)  # the companions it waits for may be others now, or none
+        waits = [each.waits for lane in gone for each in lane.waiting]
+        if waits:
+            self._life.parked.unpark(thread, lambda why: why in waits)
+        if thread.status != "open":
+            return
+        for lane in tuple(thread.lanes.values()):
+            if lane.runnable:
+                self._life.start_lane(thread, lane)
+        self._life.settle(thread)

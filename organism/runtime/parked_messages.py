@@ -1,0 +1,126 @@
+"""Messages that have stepped aside, for budget or a person: what lets them go on, those first that waited first.
+
+A message whose room was only held by others goes on by itself when these give it back, as a call in line does. It has
+left the line, which nobody stands in for ever, and its handler has been put away; so it is looked for here.
+"""
+
+from collections.abc import Callable, Container, Iterable, Mapping
+
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.thresholds import amount_of, limit_of
+from organism.errors import Shortfall, UnknownAccountError
+from organism.threads.approvals import WaitReason
+from organism.threads.lanes import Lane, ParkedMessage
+from organism.threads.state_writer import ThreadStateWriter
+from organism.threads.thread import Thread
+
+
+class ParkedMessages:
+    """Lets messages go on that wait.
+
+    Args:
+        threads: The open threads, by id.
+        registry: Their budgets; tells here of room that has come back.
+        state_writer: Keeps in the journal what waits.
+        start_lane: Sets a lane to work.
+    """
+
+    def __init__(
+        self,
+        threads: Mapping[str, Thread],
+        registry: ThreadBudgetRegistry,
+        state_writer: ThreadStateWriter,
+        start_lane: Callable[[Thread, Lane], None],
+    ) -> None:
+        self._threads = threads
+        self._registry = registry
+        self._state_writer = state_writer
+        self._start_lane = start_lane
+        self._held_up: dict[str, None] = {}  # threads with messages whose room others hold, in the order of waiting
+
+    def unpark(self, thread: Thread, which: Callable[[WaitReason], bool] = lambda _waits: True) -> None:
+        """Let messages of a thread go on, and in threads above it who waits for the same.
+
+        Args:
+            thread: The thread.
+            which: What they wait for; anything unless given.
+        """
+        for question in thread.questions.values():
+            if question.parked is not None and which(question.parked):
+                question.parked = None
+        if thread.blocked_by is not None and which(thread.blocked_by):
+            thread.blocked_by = None  # what waits for this thread looks at it
+        self._unpark_where(thread, lambda each: which(each.waits))
+        if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
+            self.unpark(parent, which)
+
+    def unpark_message(self, thread: Thread, message_id: str) -> None:
+        """Let a message go on that waited for what another waits for: that has come, or never will."""
+        self._unpark_where(thread, lambda each: each.envelope.id == message_id)
+
+    def _unpark_where(self, thread: Thread, which: Callable[[ParkedMessage], bool]) -> None:
+        for lane in tuple(thread.lanes.values()):
+            for envelope in lane.unpark(which) if lane.aside else ():
+                self._state_writer.delete_parked(envelope)
+            if lane.runnable:
+                self._start_lane(thread, lane)
+        thread.note_change()
+
+    # -- room that others hold ------------------------------------------------------------------------------------
+
+    def goes_on_by_itself(self, thread: Thread) -> bool:
+        """Whether children of a thread will give back what one of its messages waits for."""
+        if not any(_held_up(each) for lane in thread.lanes.values() for each in lane.waiting):
+            return False
+        return any(self._threads[child].status != "blocked" for child in thread.children)
+
+    def note(self, thread: Thread) -> None:
+        """A message has stepped aside; if it waits for what others hold, it goes on when they give it back."""
+        if any(_held_up(each) for lane in thread.lanes.values() for each in lane.waiting):
+            self._held_up[thread.id] = None
+            self._registry.on_headroom(self._room_came_back)
+            self._look_for_room({})  # it may have come back since the refusal
+
+    def _room_came_back(self, accounts: Iterable[str]) -> None:
+        self._look_for_room({}, frozenset(accounts))
+        if not self._held_up:
+            self._registry.on_headroom(None)  # it is asked at each settled call
+
+    def _look_for_room(self, taken: dict[tuple[str, str], int], accounts: frozenset[str] | None = None) -> None:
+        """Let those go on that fit now, first come, first served."""
+        for thread_id in tuple(self._held_up):
+            thread = self._threads.get(thread_id)
+            waiting = [] if thread is None else [each for lane in thread.lanes.values() for each in lane.waiting]
+            held_up = [each for each in waiting if _held_up(each)]
+            fit = {each.envelope.id for each in held_up if self._fits(each.waits, taken, accounts)}
+            if len(fit) == len(held_up):
+                del self._held_up[thread_id]
+            if fit and thread is not None:
+                self.unpark_messages(thread, fit)
+
+    def unpark_messages(self, thread: Thread, ids: Container[str]) -> None:
+        """Let some messages go on, and whoever has asked them or waits above for the same."""
+        waits = [each.waits for lane in thread.lanes.values() for each in lane.waiting if each.envelope.id in ids]
+        self.unpark(thread, lambda why: any(why is each or why == each for each in waits))
+
+    def _fits(self, waits: WaitReason, taken: dict[tuple[str, str], int], accounts: frozenset[str] | None) -> bool:
+        """Whether there is room for what was refused, beside what was let go on before in the same step."""
+        if not isinstance(waits, Shortfall) or (accounts is not None and waits.account not in accounts):
+            return False
+        try:
+            state, unit = self._registry.state(waits.account), waits.dimension
+        except UnknownAccountError:
+            return True  # it is found out anew what limits the call
+        place = (waits.account, unit)
+        needed = taken.get(place, 0) + waits.needed
+        used = amount_of(state.spent, state.elapsed_ns, unit) + amount_of(state.held, 0, unit) + waits.kept
+        limit = limit_of(state.limits, unit)
+        if limit is not None and used + needed > limit:
+            return False
+        taken[place] = needed
+        return True
+
+
+def _held_up(waiting: ParkedMessage) -> bool:
+    """Whether a message waits for room that others hold."""
+    return isinstance(waiting.waits, Shortfall) and waiting.waits.held > 0

@@ -1,0 +1,124 @@
+"""What stands still while an operator has paused something: deadlines of handlers, and the wall time of threads.
+
+Deadlines stand still while anything of a thread is paused, since a handler may wait for just that, through however many
+questions and children. Its wall time stands still only when nothing else of it is left to go on.
+"""
+
+from collections.abc import Mapping
+
+import anyio
+
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.router.router import LLMRouter
+from organism.runtime.active_config import ActiveConfig
+from organism.threads.state_writer import ThreadStateWriter
+from organism.threads.thread import Thread
+
+
+class PausedTime:
+    """Lets time stand still.
+
+    Args:
+        threads: The open threads, by id.
+        registry: Holds their wall time.
+        router: Knows their open calls.
+        state_writer: Keeps in the journal whether their time runs.
+        active: Knows which agents are paused.
+    """
+
+    def __init__(
+        self,
+        threads: Mapping[str, Thread],
+        registry: ThreadBudgetRegistry,
+        router: LLMRouter,
+        state_writer: ThreadStateWriter,
+        active: ActiveConfig,
+    ) -> None:
+        self._threads = threads
+        self._registry = registry
+        self._router = router
+        self._state_writer = state_writer
+        self._active = active
+
+    def holds_up(self, thread: Thread, agent: str) -> bool:
+        """Whether an agent's mailbox has no room for a thread's message because of something that is paused."""
+        if thread.status == "paused" or agent in self._active.paused:
+            return True
+        lanes = (other.lanes.get(agent) for other in self._threads.values() if other.status == "paused")
+        return any(lane is not None and (lane.queue or lane.aside) for lane in lanes)
+
+    def waiting(self, thread: Thread, message_id: str) -> "_Waiting":
+        """Note inside a block that the handler of a message waits, and has nothing else to do as far as is known."""
+        return _Waiting(self, thread, message_id)
+
+    def note(self, thread: Thread) -> None:
+        """Something of a thread was paused or goes on, or has come to rest meanwhile; so may those above it."""
+        frozen, now_s = self._frozen(thread), anyio.current_time()
+        if frozen and thread.frozen_since is None:
+            thread.frozen_since = now_s
+        elif not frozen and thread.frozen_since is not None:
+            thread.frozen_s, thread.frozen_since = thread.frozen_until(now_s), None
+        self._keep_time(thread)
+        parent = self._threads.get(thread.parent or "")
+        if parent is not None and (frozen or parent.frozen_since is not None):
+            self.note(parent)
+
+    def _frozen(self, thread: Thread) -> bool:
+        paused = self._active.paused
+        if thread.status == "paused" or (
+            paused and any(lane.queue and lane.agent in paused for lane in thread.lanes.values())
+        ):
+            return True
+        return any(self._threads[child].frozen_since is not None for child in thread.children)
+
+    def _keep_time(self, thread: Thread) -> None:
+        """Let the wall time of a thread run or stand still; that of a standing one runs by its calls only."""
+        if thread.status not in ("open", "paused") or thread.standing:
+            return
+        stands = thread.frozen_since is not None and not self._goes_on(thread)
+        turn = self._registry.pause_time if stands else self._registry.resume_time
+        turn(thread.id)
+        if thread.status == "open" and stands != thread.time_stands:
+            thread.time_stands = stands
+            self._state_writer.save_thread(thread)
+            thread.note_change()
+
+    def _goes_on(self, thread: Thread) -> bool:
+        """Whether anything of a thread is at work or will be, although something of it is paused."""
+        if thread.running > len(thread.waits or ()) or self._router.busy(thread.id):
+            return True
+        if thread.status != "open":
+            return False
+        paused = self._active.paused
+        if thread.timed or any(
+            lane.queue and not lane.running and lane.agent not in paused for lane in thread.lanes.values()
+        ):
+            return True
+        return any(self._goes_on(self._threads[child]) for child in thread.children)
+
+
+class _Waiting:
+    """The block in which a handler waits; no generator, for each question has one."""
+
+    __slots__ = ("_message_id", "_paused_time", "_thread")
+
+    def __init__(self, paused_time: PausedTime, thread: Thread, message_id: str) -> None:
+        self._paused_time = paused_time
+        self._thread = thread
+        self._message_id = message_id
+
+    def __enter__(self) -> None:
+        waits = self._thread.waits
+        if waits is None:
+            waits = self._thread.waits = {}
+        waits[self._message_id] = waits.get(self._message_id, 0) + 1
+        if self._thread.frozen_since is not None:
+            self._paused_time.note(self._thread)
+
+    def __exit__(self, *exc: object) -> None:
+        waits = self._thread.waits or {}
+        left = waits.pop(self._message_id) - 1
+        if left:
+            waits[self._message_id] = left
+        if self._thread.frozen_since is not None and self._thread.result is None:
+            self._paused_time.note(self._thread)

@@ -1,0 +1,301 @@
+"""From the pieces a journal has kept back to threads as they stood: messages in order, questions, children, state.
+
+It only rebuilds; nothing runs until the pump takes the threads up. Doing it again from the same pieces gives the same.
+"""
+
+from collections.abc import Container
+from typing import Any
+
+import msgspec
+import structlog
+
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.errors import DeliveryError, UnknownRecipientError
+from organism.journal import Piece, Pieces
+from organism.messages import Envelope, EnvelopeHead, Message, MessageRegistry, PayloadError, Text, ThreadResult
+from organism.router.memo import PAID, Memo, PaidAnswer
+from organism.runtime.delivery import Delivery
+from organism.runtime.lifecycle import Lifecycle
+from organism.threads.dead_letters import DeadLetter
+from organism.threads.lanes import Lane
+from organism.threads.records import (
+    ANSWER,
+    CHILD,
+    CLOSED,
+    DEAD,
+    MESSAGE,
+    OUTPUT,
+    PARKED,
+    STATE,
+    STEP,
+    STOPPED,
+    THREAD,
+    TRIED,
+    AnswerRecord,
+    DeadHead,
+    OutputRecord,
+    ParkedRecord,
+    ResultRecord,
+    StateRecord,
+    StepRecord,
+    ThreadRecord,
+    TriedRecord,
+)
+from organism.threads.state_writer import ThreadStateWriter
+from organism.threads.thread import Origin, Question, Thread
+
+_decode = msgspec.json.decode
+_log = structlog.get_logger("organism.pump")
+
+
+class OrphanError(DeliveryError):
+    """A piece was kept for a message that does not wait any more.
+
+    Attributes:
+        message_id: The message.
+    """
+
+    def __init__(self, message_id: str) -> None:
+        self.message_id = message_id
+        super().__init__(f"no message {message_id!r} of its thread waits")
+
+
+class RecoveryTarget(msgspec.Struct, frozen=True):
+    """What restored threads are put into.
+
+    Attributes:
+        life: The open threads.
+        delivery: Their messages.
+        state_writer: The journal, for what changes by restoring.
+        registry: Their budgets; the ledger has been replayed.
+        memo: Their paid answers.
+        messages: The message types.
+        last_time_ns: Until when the threads have been open.
+        only: The roots of those that go on in this process; all when not given.
+    """
+
+    life: Lifecycle
+    delivery: Delivery
+    state_writer: ThreadStateWriter
+    registry: ThreadBudgetRegistry
+    memo: Memo
+    messages: MessageRegistry
+    last_time_ns: int
+    only: Container[str] | None = None
+
+    def goes_on(self, thread: Thread) -> bool:
+        """Whether a thread is to go on in this process; the others are to be as they were when it ends."""
+        return self.only is None or thread.root in self.only
+
+
+def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
+    """Rebuild every thread, none of them running.
+
+    What cannot be read or has no place any more costs itself and no more: it is refused, and told of later. The order
+    below is that of who must be there first: threads before their messages, messages before what was kept for them.
+    """
+    records = [(piece, record) for piece, record in pieces.read(THREAD, ThreadRecord)]
+    for piece, record in sorted(records, key=lambda read: read[1].depth):
+        with pieces.placing(piece):
+            _restore_thread(record, to)
+    for piece, closed in pieces.read(CLOSED, ResultRecord):
+        with pieces.placing(piece):
+            to.life.ended.remember(closed.thread_id, _result(closed, to.messages))
+    for piece, result in pieces.read(CHILD, ResultRecord):
+        with pieces.placing(piece):
+            _restore_child_result(_thread(to, piece), result, to.messages)
+    for piece, kept in pieces.read(STATE, StateRecord):
+        with pieces.placing(piece):
+            _restore_state(_thread(to, piece).lane(kept.agent), kept)
+    for piece in pieces.of(MESSAGE):
+        with pieces.placing(piece):
+            _restore_message(_thread(to, piece), piece.body, to)
+    for piece, answer in pieces.read(ANSWER, AnswerRecord):
+        with pieces.placing(piece):
+            _restore_answer(_thread(to, piece), answer, to.messages)
+    for piece, output in pieces.read(OUTPUT, OutputRecord):
+        with pieces.placing(piece):
+            _thread(to, piece).outputs.append(_message(output.payload, to.messages))
+    for piece, step in pieces.read(STEP, StepRecord):
+        with pieces.placing(piece):
+            _restore_step(_thread(to, piece), step)
+    for piece, paid in pieces.read(PAID.rstrip(":"), PaidAnswer):
+        with pieces.placing(piece):
+            to.memo.restore(_thread(to, piece).id, paid)
+    for piece in pieces.of(DEAD):
+        with pieces.placing(piece):
+            _restore_dead(piece.body, to)
+    _restore_heads(pieces, to, {record.thread_id for _, record in records if record.status == "open"})
+    _mark_incomplete(pieces, to)
+
+
+def _thread(to: RecoveryTarget, piece: Piece) -> Thread:
+    return to.life.get(piece.thread_id, closing=True)
+
+
+def _mark_incomplete(pieces: Pieces, to: RecoveryTarget) -> None:
+    """Let no thread whose message could not be taken up pass for one that has done all it was to do."""
+    for unplaced in pieces.refused:
+        thread = to.life.find(unplaced.piece.thread_id)
+        if thread is not None and unplaced.piece.key.startswith(f"{MESSAGE}:"):
+            thread.gave_up = f"a message of it was set aside at the start: {unplaced.reason}"
+            to.state_writer.save_thread(thread)
+
+
+def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
+    parent = to.life.get(record.parent, closing=True) if record.parent is not None else None
+    thread = Thread(
+        id=record.thread_id,
+        root=record.root,
+        parent=record.parent,
+        depth=record.depth,
+        entry=record.entry,
+        labels=record.labels,
+        origin=record.origin,
+    )
+    thread.status = "dormant" if record.status == "open" else record.status
+    thread.blocked_by = record.blocked_by or record.asks
+    thread.gave_up = record.gave_up
+    thread.ending = record.ending
+    thread.descendants = record.descendants
+    since = record.running_since_ns
+    ran_ns = max(0, to.last_time_ns - since) if since is not None else 0
+    to.registry.restore_thread(thread.id, parent=thread.parent, carve=record.carve, open_ns=record.open_ns + ran_ns)
+    to.life.register(thread)
+    if parent is not None and thread.origin.spawned_by is not None:
+        parent.children.add(thread.id)
+        parent.spawned[thread.origin.spawned_by] = thread
+
+
+def _restore_child_result(parent: Thread, record: ResultRecord, messages: MessageRegistry) -> None:
+    """Stand in for a child that has ended, for the handler that waits for its result."""
+    if record.spawned_by is None:
+        return
+    child = Thread(
+        id=record.thread_id,
+        root=record.root,
+        parent=parent.id,
+        depth=parent.depth + 1,
+        entry="",
+        labels=parent.labels,
+        origin=Origin(opened_ns=record.closed_ns, spawned_by=record.spawned_by),
+    )
+    child.status = "closing"
+    child.result = _result(record, messages)
+    parent.spawned[record.spawned_by] = child
+
+
+def _restore_state(lane: Lane, kept: StateRecord) -> None:
+    """Give an agent its dictionary back; it is read before it is believed, since each run of its handler reads it."""
+    _decode(kept.state, type=dict[str, Any])
+    lane.stored = bytes(kept.state)
+
+
+def _restore_step(thread: Thread, step: StepRecord) -> None:
+    """Give a message that is not done yet what it has done already.
+
+    Raises:
+        DeliveryError: If no such message waits: what was done for it is no use to any other.
+    """
+    if not _waits(thread, step.message_id):
+        raise OrphanError(step.message_id)
+    thread.steps.setdefault(step.message_id, {})[step.name] = bytes(step.value)
+
+
+def _waits(thread: Thread, message_id: str) -> bool:
+    if message_id in thread.timed:
+        return True
+    for lane in thread.lanes.values():
+        joining = (envelope for companions in (lane.joining or {}).values() for envelope in companions)
+        if any(envelope.id == message_id for envelope in (*lane.queue, *joining)):
+            return True
+    return False
+
+
+def _restore_message(thread: Thread, body: bytes, to: RecoveryTarget) -> None:
+    envelope = _envelope(body, to.messages)
+    if envelope.recipient not in to.delivery.mailboxes:
+        if not to.goes_on(thread):
+            thread.lane(envelope.recipient).put(envelope)
+            return
+        gone = UnknownRecipientError(envelope.recipient, tuple(to.delivery.mailboxes))
+        to.delivery.give_up(thread, envelope, "not_deliverable", str(gone))
+        return
+    if envelope.question is not None and envelope.causation_id is not None:
+        thread.know(Question(envelope.id, envelope.recipient, (envelope.causation_id, envelope.question)))
+    if envelope.due_ns is not None:
+        thread.timed[envelope.id] = envelope
+        return
+    to.delivery.mailboxes[envelope.recipient].acquire(envelope.size)
+    to.delivery.place(thread, envelope)
+
+
+def _restore_answer(thread: Thread, record: AnswerRecord, messages: MessageRegistry) -> None:
+    question = Question(record.question_id, record.recipient, record.asked)
+    question.reply = None if bytes(record.reply) == b"null" else _message(record.reply, messages)
+    question.failure = record.failure
+    thread.know(question)
+
+
+def _restore_dead(body: bytes, to: RecoveryTarget) -> None:
+    head = _decode(body, type=DeadHead)
+    envelope = _envelope(bytes(head.envelope), to.messages)
+    to.delivery.dead_letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns, head.where))
+
+
+def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -> None:
+    """Give the first message of each lane what is known of it: whether it waits, and how often it was tried.
+
+    A message that may have been in a handler's hands when the process died has had one attempt more, so that a
+    message which kills the process cannot do so for ever.
+    """
+    parked = {record.message_id: record.waits for _, record in pieces.read(PARKED, ParkedRecord)}
+    tried = {record.message_id: record.attempts for _, record in pieces.read(TRIED, TriedRecord)}
+    died = STOPPED not in pieces
+    for thread in to.life.all():
+        if thread.status == "blocked" and not any(
+            envelope.id in parked for lane in thread.lanes.values() for envelope in lane.queue
+        ):
+            thread.status, thread.blocked_by = "dormant", None  # why it waits is lost; its message will find out again
+        for lane in thread.lanes.values():
+            if not lane.queue:
+                continue
+            known: dict[str, int] = {envelope.id: tried[envelope.id] for envelope in lane.queue if envelope.id in tried}
+            lane.tries = known or None
+            for envelope in tuple(lane.queue):
+                if (waits := parked.get(envelope.id)) is not None:
+                    lane.step_aside(envelope, waits)
+                    if (question := thread.questions.get(envelope.reply_to or "")) is not None:
+                        question.parked = waits  # its asker waits for budget too, not for a reply
+            lane.hurry_notes()
+            if died and thread.id in were_running and lane.queue:
+                lane.count_try(lane.queue[0])
+                to.state_writer.save_attempts(lane, lane.queue[0])
+
+
+def _envelope(body: bytes, messages: MessageRegistry) -> Envelope:
+    """Read an envelope; a payload of a type that is gone becomes text, so that somebody can still look at it."""
+    try:
+        return messages.decode_envelope(body)
+    except PayloadError as error:
+        head = _decode(body, type=EnvelopeHead)
+        _log.warning("payload_unknown", thread_id=head.thread_id, message_id=head.id, error=str(error))
+        raw = _decode(body, type=dict[str, msgspec.Raw])["payload"]
+        return Envelope(payload=Text(bytes(raw).decode()), **msgspec.structs.asdict(head))
+
+
+def _message(raw: msgspec.Raw, messages: MessageRegistry) -> Message:
+    try:
+        return messages.decode(bytes(raw))
+    except PayloadError:
+        return Text(bytes(raw).decode())
+
+
+def _result(record: ResultRecord, messages: MessageRegistry) -> ThreadResult:
+    return ThreadResult(
+        thread_id=record.thread_id,
+        outcome=record.outcome,
+        outputs=tuple(_message(output, messages) for output in record.outputs),
+        budget=record.budget,
+        reason=record.reason,
+    )

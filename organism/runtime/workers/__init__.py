@@ -1,0 +1,1 @@
+"""The tasks and OS threads that handlers run on."""

@@ -1,0 +1,51 @@
+"""What the pump's own tasks do with an exception that nobody has caught: tell of it loudly, and go on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from organism.journal import JournalBrokenError
+from organism.runtime.workers.cancel_scope import cancelled_from_outside
+from organism.text.error_text import describe
+
+_log = structlog.get_logger("organism.pump")
+
+
+def stops_task(error: BaseException) -> bool:
+    """Whether an exception is meant to end the task: its cancellation, the event loop's end, or the journal's."""
+    if isinstance(error, asyncio.CancelledError):
+        return cancelled_from_outside()
+    return isinstance(error, GeneratorExit | JournalBrokenError)
+
+
+async def guarded(step: Callable[[], Awaitable[None]], what: str, **about: str) -> bool:
+    """Do a step that must not end the tasks beside it, and return whether it was done.
+
+    Args:
+        step: The step.
+        what: What it does, for the log.
+        about: What it is about.
+    """
+    try:
+        await step()
+    except BaseException as error:
+        if stops_task(error):
+            raise
+        _log.critical("pump_failed", while_doing=what, error=describe(error), exc_info=error, **about)
+        if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) is not None:
+            task.uncancel()
+        return False
+    return True
+
+
+def guarded_call(call: Callable[[], object], what: str, **about: str) -> bool:
+    """Call something that must not end the task it is called in, and return whether it went well."""
+    try:
+        call()
+    except Exception as error:
+        if stops_task(error):
+            raise
+        _log.critical("pump_failed", while_doing=what, error=describe(error), exc_info=error, **about)
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The state of a conversation, and how it is kept."""

@@ -1,0 +1,306 @@
+"""What the bus keeps of each open thread: its messages in lanes, its questions, its children, its outputs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, Protocol
+
+import anyio
+import msgspec
+
+from organism.errors import DeliveryError, Shortfall
+from organism.messages import Envelope, Message, ThreadOutcome, ThreadResult
+from organism.threads.approvals import Approval, WaitReason
+from organism.threads.lanes import Lane
+from organism.wakeups import Wakeup
+
+ThreadStatus = Literal["open", "blocked", "paused", "closing", "dormant"]
+"""``open``: something of it can run. ``blocked``: it waits for budget. ``paused``: an operator has stopped it for a
+while. ``closing``: it takes nothing new. ``dormant``: the journal keeps it, but this process does not run it."""
+
+MessageKey = tuple[str, int]
+"""A message and the number of a question (or child) within its handler: the same in every run of the handler."""
+
+
+class ThreadPausedError(DeliveryError):
+    """An operator has paused the thread.
+
+    Attributes:
+        thread_id: The thread.
+    """
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"thread {thread_id!r} is paused; an operator can let it go on")
+
+
+class NoMailboxError(DeliveryError):
+    """The thread stands for calls from outside: no agent belongs to it, so no message can be for one.
+
+    Attributes:
+        thread_id: The thread.
+    """
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"thread {thread_id!r} is for model calls from outside and takes no messages; open another")
+
+
+class Question(msgspec.Struct, eq=False, gc=False):
+    """A question on its way: who waits, and what came of it.
+
+    Attributes:
+        id: Its message.
+        recipient: Who is asked.
+        key: Who asks: the message being handled, and which of its handler's questions this is.
+        answered: Given when something has come of it.
+        reply: The answer.
+        failure: Why there is none and will be none.
+        parked: The question waits for budget or a person, and so must its asker.
+    """
+
+    id: str
+    recipient: str
+    key: MessageKey
+    answered: Wakeup = msgspec.field(default_factory=Wakeup)
+    reply: Message | None = None
+    failure: str | None = None
+    parked: WaitReason | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing has come of it yet."""
+        return self.reply is None and self.failure is None
+
+    def wake(self) -> None:
+        """Let the asker look."""
+        self.answered.notify()
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """When a thread began, what began it, and which trace it belongs to.
+
+    Attributes:
+        opened_ns: Nanoseconds since the Unix epoch.
+        trace: The thread's own trace context, if there is one.
+        parent_trace: The context it is nested in: from outside, or of the handler that spawned it.
+        spawned_by: The message of its parent whose handler opened it, and as which of its questions.
+        standing: Whether no message began it: it was opened for calls from outside, and stands until an order ends it.
+    """
+
+    opened_ns: int
+    trace: str | None = None
+    parent_trace: str | None = None
+    spawned_by: MessageKey | None = None
+    standing: bool = False
+
+
+class Cancellable(Protocol):
+    """What ends soon after it is told to."""
+
+    def cancel(self) -> None:
+        """Tell it to end."""
+        ...
+
+
+class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
+    """One open conversation.
+
+    Attributes:
+        id: Its name.
+        root: The thread at the top of its tree.
+        parent: The thread that spawned it.
+        depth: How many are above it.
+        entry: The agent its first message went to.
+        labels: Kept on every usage event of it.
+        origin: How it began.
+        status: What it does.
+        ending: How and why it is being ended by order.
+        result: How it ended; ``None`` while it is open.
+        lanes: Its messages, by agent.
+        running: How many of its lanes somebody works on, or is about to.
+        questions: Those on their way, by id.
+        asked: The same and those that were answered, by the message that is being handled and their number.
+        children: The open threads it has spawned.
+        spawned: Threads that handlers of messages not done yet have spawned.
+        descendants: How many were ever spawned below it; counted at the root.
+        steps: What handlers have done already for messages that are not done, as JSON, by message and name.
+        timed: Messages that are due later, by id.
+        outputs: What it has sent to the user.
+        gave_up: Why the last message was given up on.
+        blocked_by: What it waits for while it is blocked.
+        halting: Whether the process is ending, and its handlers with it; the thread stays as it is.
+        waits: How many other agents and children handlers wait for, by their message; ``None`` before the first.
+        time_stands: Whether its wall time stands still although it is open, because all that is left waits for
+            something that an operator has paused.
+        frozen_s: Seconds that something of it was paused, until the last time that this ended.
+        frozen_since: Since when something of it is paused, on the event loop's clock; ``None`` while nothing is.
+        scopes: What is to be cancelled to end it: runs of handlers, and waits.
+        changed: Given whenever something of this changes.
+    """
+
+    id: str
+    root: str
+    parent: str | None
+    depth: int
+    entry: str
+    labels: dict[str, str]
+    origin: Origin
+    status: ThreadStatus = "open"
+    ending: tuple[ThreadOutcome, str | None] | None = None
+    result: ThreadResult | None = None
+    lanes: dict[str, Lane] = {}
+    running: int = 0
+    questions: dict[str, Question] = {}
+    asked: dict[str, dict[int, Question]] = {}
+    children: set[str] = set()
+    spawned: "dict[MessageKey, Thread]" = {}
+    descendants: int = 0
+    steps: dict[str, dict[str, bytes]] = {}
+    timed: dict[str, Envelope] = {}
+    outputs: list[Message] = []
+    gave_up: str | None = None
+    blocked_by: WaitReason | None = None
+    halting: bool = False
+    waits: dict[str, int] | None = None
+    time_stands: bool = False
+    frozen_s: float = 0.0
+    frozen_since: float | None = None
+    scopes: set[Cancellable] = set()
+    changed: Wakeup = msgspec.field(default_factory=Wakeup)
+
+    def lane(self, agent: str) -> Lane:
+        """Return the lane of an agent, made on first use and kept for its state."""
+        lane = self.lanes.get(agent)
+        if lane is None:
+            lane = self.lanes[agent] = Lane(agent)
+        return lane
+
+    def asked_before(self, key: MessageKey) -> Question | None:
+        """Return the question that an earlier run of the same handler has asked at that place."""
+        return self.asked.get(key[0], {}).get(key[1])
+
+    def know(self, question: Question) -> None:
+        """Take a question down by its id and by who asked it."""
+        message_id, index = question.key
+        self.asked.setdefault(message_id, {})[index] = question
+        self.questions[question.id] = question
+
+    @property
+    def stopping(self) -> bool:
+        """Whether its handlers are to end where they are, by its end or by that of the process."""
+        return self.halting or self.status in ("closing", "dormant")
+
+    def frozen_until(self, now_s: float) -> float:
+        """Return how many seconds something of it has been paused: no deadline of a handler runs meanwhile."""
+        return self.frozen_s + (now_s - self.frozen_since if self.frozen_since is not None else 0.0)
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Wait inside this block for something that the end of the thread shall cut short."""
+        with anyio.CancelScope() as scope:
+            self.scopes.add(scope)
+            if self.stopping:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self.scopes.discard(scope)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything of it runs, can run or will be due."""
+        if self.running or self.timed:
+            return True
+        for lane in self.lanes.values():  # noqa: SIM110 - `any` costs three times as much, at each message
+            if lane.arriving or lane.runnable:
+                return True
+        return False
+
+    @property
+    def standing(self) -> bool:
+        """Whether it is there for calls from outside: nothing but an order ends it."""
+        return self.origin.standing
+
+    @property
+    def at_work(self) -> bool:
+        """Whether its time runs: always while it is open, but of a standing thread only during calls."""
+        if self.standing:
+            return self.called and self.status in ("open", "closing")
+        return self.status in ("open", "closing") and not self.time_stands
+
+    @property
+    def called(self) -> bool:
+        """Whether it is a standing thread and a call from outside is under way on it."""
+        return self.standing and bool(self.scopes)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has ended, or nothing of it goes on before somebody does something about it."""
+        if self.result is not None or self.status in ("blocked", "paused") or self.time_stands:
+            return True
+        return self.standing and self.status == "open" and not self.at_work
+
+    @property
+    def parked(self) -> WaitReason | None:
+        """Why one of its messages waits, if one does."""
+        return next((lane.parked for lane in self.lanes.values() if lane.aside), None)
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """What its own messages ask a person; whoever waits for one of them waits for the same."""
+        return tuple(
+            each.waits
+            for lane in self.lanes.values()
+            for each in lane.waiting
+            if isinstance(each.waits, Approval) and each.envelope.id == each.waits.message_id
+        )
+
+    def note_change(self) -> None:
+        """Wake whoever waits for the thread to change."""
+        self.changed.notify()
+
+
+class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
+    """A look at one thread.
+
+    Attributes:
+        queued: Messages that wait or run, by agent.
+        parked: Agents whose message waits for budget or a person.
+        children: Open child threads.
+        blocked_by: The scope that refused, and every number; ``None`` while it waits for a person.
+        approvals: What a person is asked.
+        opened_ns: When it was opened, nanoseconds since the Unix epoch.
+    """
+
+    thread_id: str
+    root_thread_id: str
+    parent_thread_id: str | None
+    status: ThreadStatus
+    labels: dict[str, str]
+    queued: dict[str, int]
+    parked: tuple[str, ...]
+    children: tuple[str, ...]
+    blocked_by: Shortfall | None
+    approvals: tuple[Approval, ...] = ()
+    opened_ns: int = 0
+
+
+def view(thread: Thread) -> ThreadView:
+    """Take a look at a thread."""
+    return ThreadView(
+        thread_id=thread.id,
+        root_thread_id=thread.root,
+        parent_thread_id=thread.parent,
+        status=thread.status,
+        labels=thread.labels,
+        queued={
+            lane.agent: len(lane.queue) + len(lane.waiting)
+            for lane in thread.lanes.values()
+            if lane.queue or lane.aside
+        },
+        parked=tuple(lane.agent for lane in thread.lanes.values() if lane.aside),
+        children=tuple(sorted(thread.children)),
+        blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Shortfall) else None,
+        approvals=thread.approvals,
+        opened_ns=thread.origin.opened_ns,
+    )

@@ -1,0 +1,179 @@
+"""The clients: what is installed, how each is run without a terminal, and what it can do."""
+
+from typing import Literal
+
+import msgspec
+
+CELLS = ("simple", "stream", "tools", "structured", "parallel", "images", "warned", "spent", "cancel", "ledger")
+AGENT = frozenset({"simple", "stream", "tools", "parallel", "images", "warned", "spent", "cancel", "ledger"})
+LIBRARY = frozenset(CELLS)
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True):
+    """A client.
+
+    Attributes:
+        name: Its name here and in docs/CLIENTS.md.
+        registry: Where its packages are.
+        packages: What is installed; the first is the one whose version is told.
+        shelf: The folder that it shares with others of the same packages; its own name unless given.
+        command: The line of shell that runs it with ``$PROMPT``; by default a program of ``programs``.
+        program: The rest of a program that begins with the lines of the documentation; it is given the cell's name.
+        also: Other commands, for cells that need them.
+        environment: What a machine without a terminal and without the internet needs beside.
+        cells: What it can do.
+        edits: Whether its tools change files; the results of others come back.
+        seconds: How long one run may take.
+    """
+
+    name: str
+    registry: Literal["npm", "pip"]
+    packages: tuple[str, ...]
+    shelf: str = ""
+    command: str = ""
+    program: str = ""
+    also: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    cells: frozenset[str] = LIBRARY
+    edits: bool = True
+    seconds: float = 60.0
+
+    @property
+    def folder(self) -> str:
+        """The folder it is installed in, beside others."""
+        return f"{self.registry}/{self.shelf or self.name}"
+
+
+SCHEMA = (
+    '{"type":"object","properties":{"city":{"type":"string"},"degrees":{"type":"integer"}},'
+    '"required":["city","degrees"],"additionalProperties":false}'
+)
+STEP = 'def step(number: int) -> str:\n    """Do a step."""\n    return f"result-{number * 7}"'
+_CLAUDE = "claude --model claude-sonnet-4-5 --dangerously-skip-permissions"
+_CODEX = "codex exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox"
+
+
+def _libraries(program: str, packages: tuple[str, ...], *names: str, shelf: str = "") -> tuple[Client, ...]:
+    """Return the clients that are one program over one set of packages, set up in several ways."""
+    registry: Literal["npm", "pip"] = "npm" if program.endswith(".mjs") else "pip"
+    return tuple(
+        Client(name=name, registry=registry, packages=packages, shelf=shelf or names[0], program=program, edits=False)
+        for name in names
+    )
+
+
+CLIENTS = (
+    Client(
+        name="claude-code",
+        registry="npm",
+        packages=("@anthropic-ai/claude-code",),
+        command=f'{_CLAUDE} -p "$PROMPT"',
+        also={"structured": f'{_CLAUDE} --json-schema "$SCHEMA" --output-format json -p "$PROMPT"'},
+        environment={"IS_SANDBOX": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+    ),
+    Client(
+        name="codex",
+        registry="npm",
+        packages=("@openai/codex",),
+        command=f'{_CODEX} "$PROMPT"',
+        also={
+            "structured": f'printf %s "$SCHEMA" > s.json && {_CODEX} --output-schema s.json "$PROMPT"',
+            "images": f'{_CODEX} -i picture.png -- "$PROMPT"',
+        },
+    ),
+    Client(
+        name="opencode",
+        registry="npm",
+        packages=("opencode-ai",),
+        command='opencode run --auto "$PROMPT"',
+        also={"images": 'opencode run --auto "$PROMPT" -f picture.png'},
+        environment={"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"},
+        cells=AGENT,
+        seconds=120,
+    ),
+    Client(
+        name="cline",
+        registry="npm",
+        packages=("cline",),
+        command='cline "$PROMPT"',
+        cells=AGENT,
+        seconds=120,
+    ),
+    Client(
+        name="continue",
+        registry="npm",
+        packages=("@continuedev/cli",),
+        command='cn --auto -p "$PROMPT"',
+        environment={"CONTINUE_TELEMETRY_ENABLED": "0"},
+        cells=AGENT - {"images"},
+        seconds=150,
+    ),
+    Client(
+        name="qwen-code",
+        registry="npm",
+        packages=("@qwen-code/qwen-code",),
+        command='qwen -y --auth-type openai "$PROMPT"',
+        also={"structured": 'qwen -y --auth-type openai --json-schema "$SCHEMA" "$PROMPT"'},
+        environment={"QWEN_SANDBOX": "false"},
+        seconds=150,
+    ),
+    Client(
+        name="pi",
+        registry="npm",
+        packages=("@mariozechner/pi-coding-agent",),
+        command='pi --provider organism --model gpt-4o -p "$PROMPT"',
+        also={"images": 'pi --provider organism --model gpt-4o -p @picture.png "$PROMPT"'},
+        environment={"PI_OFFLINE": "1"},
+        cells=AGENT,
+    ),
+    Client(
+        name="aider",
+        registry="pip",
+        packages=("aider-chat",),
+        command='aider --yes-always --no-git --no-check-update --analytics-disable --message "$PROMPT" notes.txt',
+        environment={"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        cells=AGENT - {"parallel", "images"},
+        seconds=150,
+    ),
+    Client(
+        name="llm",
+        registry="pip",
+        packages=("llm",),
+        command='llm -m organism "$PROMPT"',
+        also={
+            "tools": 'llm -m organism --chain-limit 9 --functions "$STEP" "$PROMPT"',
+            "parallel": 'llm -m organism --functions "$STEP" "$PROMPT"',
+            "structured": 'llm -m organism --schema "$SCHEMA" "$PROMPT"',
+            "images": 'llm -m organism -a picture.png "$PROMPT"',
+        },
+        edits=False,
+    ),
+    Client(
+        name="mini-swe-agent",
+        registry="pip",
+        packages=("mini-swe-agent",),
+        command='mini --yolo --exit-immediately -t "$PROMPT"',
+        environment={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "MSWEA_SILENT_STARTUP": "1"},
+        cells=AGENT - {"images", "cancel"},  # it does not stream
+        seconds=150,
+    ),
+    *_libraries("with_openai_chat.py", ("openai",), "openai"),
+    *_libraries("with_openai_responses.py", ("openai",), "openai-responses", shelf="openai"),
+    *_libraries("with_anthropic_messages.py", ("anthropic",), "anthropic"),
+    *_libraries("with_openai_agents.py", ("openai-agents",), "openai-agents", "openai-agents-chat"),
+    *_libraries(
+        "with_pydantic_ai.py",
+        ("pydantic-ai-slim[openai,anthropic]",),
+        "pydantic-ai",
+        "pydantic-ai-responses",
+        "pydantic-ai-anthropic",
+    ),
+    *_libraries(
+        "with_langchain.py",
+        ("langchain", "langgraph", "langchain-openai", "langchain-anthropic"),
+        "langchain",
+        "langchain-responses",
+        "langchain-anthropic",
+    ),
+    *_libraries("with_agent_framework.py", ("agent-framework-openai",), "agent-framework", "agent-framework-chat"),
+)

@@ -48,7 +48,6 @@ WRITERS = {"cli/output.py", "cli/terminal.py"}
 """The only modules of the command line that write."""
 
 OTHER_WRITERS = {
-    "__main__.py",  # a file of our own
     "telemetry/logs.py",  # which cleans each line
     "providers/local_server.py",  # to the process that has started it
     "testing/kill_points.py",
@@ -76,7 +75,7 @@ def test_only_two_modules_print(path: Path) -> None:
             assert not dotted(node.func).endswith(".print"), f"{name}:{node.lineno}: use Terminal.say or Terminal.show"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "organism" / "cli").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "organism" / "cli").rglob("*.py")), ids=lambda path: path.name)
 def test_templates_of_what_is_drawn_are_written_in_the_code(path: Path) -> None:
     """Markup is never put together from values: those go into a template's places, where they are only text."""
     if path.name == "terminal.py":

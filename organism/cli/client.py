@@ -1,4 +1,4 @@
-"""Talks to the running daemon: questions, orders, events."""
+"""HTTP client of the running daemon: questions, orders, events."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from organism.cli import exits
-from organism.daemon.state_folder import read_address, read_token, state_folder
+from organism.cli import exit_codes
+from organism.daemon.state_folder import read_address, read_token
 from organism.errors import MissingExtraError, OrganismError
 from organism.usage.cloudevents import CloudEvent
 
@@ -39,7 +39,7 @@ class Page(msgspec.Struct, frozen=True):
 class UnreachableError(OrganismError):
     """No daemon answers."""
 
-    exit_code = exits.UNREACHABLE
+    exit_code = exit_codes.UNREACHABLE
 
     def __init__(self, state: Path) -> None:
         super().__init__(f"no daemon answers for {state}; start one with 'organism daemon', or name its --state")
@@ -67,7 +67,7 @@ class RefusedError(OrganismError):
 
 
 class Client:
-    """Talks to the daemon of a state folder.
+    """HTTP client of the daemon that owns a state folder.
 
     Args:
         url: Its API.
@@ -84,14 +84,13 @@ class Client:
         self._state = state
 
     @classmethod
-    def of(cls, file: Path, state: Path | None) -> "Client":
-        """Find the daemon that was started with the same arguments.
+    def of(cls, folder: Path) -> "Client":
+        """Find the daemon of a state folder.
 
         Raises:
             UnreachableError: If none has said where it is.
             ConfigError: If its token cannot be read.
         """
-        folder = state_folder(file, state)
         address = read_address(folder)
         if address is None:
             raise UnreachableError(folder)

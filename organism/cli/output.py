@@ -1,19 +1,15 @@
 """Where commands write, but for what is drawn: lines and JSON to standard output, complaints to standard error.
 
 Only this module and :mod:`organism.cli.terminal` write at all, so that what comes from outside is harmless wherever it
-is printed. A test holds every other module to it.
+is printed. A test holds every other module to it. Heavy modules are imported where they are used: the overview of
+``organism --help`` is printed here.
 """
 
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
-import msgspec
-
-from organism.text.error_text import cleaned
 from organism.text.plain_text import csv_lines, one_line, plain, visible_json
-from organism.text.redaction import redact
 
 _DONE = 0
 """The exit code of a command that has printed what it had to."""
@@ -31,6 +27,8 @@ def print_text(text: str) -> int:
 
 def print_json(value: object, enc_hook: Callable[[object], object] | None = None) -> int:
     """Print a value as one line of JSON; what a terminal could obey is written as an escape in it."""
+    import msgspec
+
     return _print(visible_json(msgspec.json.encode(value, enc_hook=enc_hook).decode()))
 
 
@@ -58,6 +56,8 @@ def print_lines(lines: list[str], *, as_json: bool) -> int:
 
 def note(text: str) -> None:
     """Say something in a line that is no result, on standard error."""
+    from organism.text.error_text import cleaned
+
     sys.stderr.write(f"{one_line(cleaned(text))}\n")
 
 
@@ -88,6 +88,10 @@ def write_anything() -> None:
 
 def write_bug(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     """Write the traceback of what nobody has thought of: as Python does, but harmless, and without secrets."""
+    import traceback
+
+    from organism.text.redaction import redact
+
     sys.stderr.write(plain(redact("".join(traceback.format_exception(error)))))
 
 

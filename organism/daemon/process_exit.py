@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import structlog
-
 GRACE_S = 5.0
 """So long what is left behind may take to end by itself."""
 
@@ -41,6 +39,8 @@ def leave_soon(code: int, last: Callable[[], object] = lambda: None) -> None:
 
 
 def _leave(code: int, last: Callable[[], object]) -> None:
+    import structlog  # heavy, and most processes end before
+
     time.sleep(GRACE_S)
     with suppress(Exception):
         last()

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,8 +11,9 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from organism.__main__ import HELP, HELP_COLUMNS
-from organism.cli import app, exits
+from organism.cli import exit_codes
+from organism.cli.app import call, command_tree
+from organism.cli.commands import SYNONYMS, Command, every_command
 
 ROOT = Path(__file__).parent.parent.parent
 OPERATING = (ROOT / "docs" / "OPERATING.md").read_text(encoding="utf-8")
@@ -25,54 +25,111 @@ NO_JSON = {
 
 
 def commands(tree: App, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Callable[..., int]]]:
-    """Yield every command that does something, with its whole name."""
+    """Yield every command that does something, with its whole name; aliases are left out."""
+    aliases = {alias for command in every_command() for alias in command.aliases} if not path else set()
     for name in tree:
+        if name in aliases:
+            continue
         if not name.startswith("-"):
             if (command := tree[name].default_command) is not None:
                 yield " ".join((*path, name)), command
             yield from commands(tree[name], (*path, name))
 
 
-COMMANDS = dict(commands(app))
+COMMANDS = dict(commands(command_tree()))
 
 
-def organism(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command where there is no daemon."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
-    return subprocess.run(
-        [sys.executable, "-m", "organism", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**kept, "COLUMNS": str(HELP_COLUMNS), "NO_COLOR": "1", **environment},
-    )
+def test_overview_names_every_command_and_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing, --help, -h and help show one page: each command with its other names, as narrow as the terminal is."""
+    monkeypatch.setenv("COLUMNS", "60")
+    pages = []
+    for arguments in ([], ["--help"], ["-h"], ["help"]):
+        assert call(arguments) == exit_codes.OK
+        pages.append(capsys.readouterr().out)
+    assert set(pages) == {pages[0]}
+    assert max(map(len, pages[0].splitlines())) <= 60
+    for command in every_command():
+        assert re.search(
+            rf"^  {', '.join((command.name, *command.aliases))}  +{command.summary[:10]}", pages[0], re.MULTILINE
+        )
 
 
-def test_page_of_help_is_what_the_commands_make_of_it(tmp_path: Path) -> None:
-    """The page that lies ready says what the command line would: remake it as the message says if this fails."""
-    make = "import sys; sys.argv = ['organism', '--help']; from organism.cli import main; main()"
-    kept = {**os.environ, "COLUMNS": str(HELP_COLUMNS), "NO_COLOR": "1"}
-    made = subprocess.run(
-        [sys.executable, "-c", make], capture_output=True, text=True, timeout=60, check=True, env=kept
-    )
-    how = f'COLUMNS={HELP_COLUMNS} NO_COLOR=1 python -c "{make}" > organism/cli/help.txt'
-    assert made.stdout == HELP.read_text(encoding="utf-8"), how
-    assert organism("--help", folder=tmp_path).stdout == organism(folder=tmp_path).stdout == made.stdout
-    narrow = organism("--help", folder=tmp_path, COLUMNS="60").stdout
-    assert max(map(len, narrow.splitlines())) <= 60
-
-
-def test_help_is_there_before_the_command_line_is_imported(tmp_path: Path) -> None:
-    """It takes a fifth of the 150 ms it may: nothing heavy is imported for it."""
+def test_overview_is_there_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    """It may take 150 ms: neither the library that reads command lines nor the one that draws is imported for it."""
     command = [sys.executable, "-X", "importtime", "-m", "organism", "--help"]
-    environment = {**os.environ, "COLUMNS": "100"}
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=environment)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in result.stderr.splitlines()}
     assert "organism" in imported
-    assert not {"cyclopts", "rich", "msgspec", "structlog", "anyio"} & imported
+    assert not {"cyclopts", "rich", "msgspec", "structlog", "anyio", "asyncio", "inspect"} & imported
+
+
+@pytest.mark.parametrize("command", every_command(), ids=lambda command: command.name)
+def test_summary_is_what_the_command_says_of_itself(command: Command) -> None:
+    """The overview and a command's own page tell the same, though the overview imports none of them."""
+    found = command_tree()[command.name]
+    if found.default_command is not None and not command.target.endswith(":app"):
+        assert (inspect.getdoc(found.default_command) or "").partition("\n")[0] == command.summary
+    else:
+        assert found.help == command.summary
+
+
+@pytest.mark.parametrize("command", [one for one in every_command() if one.aliases], ids=lambda command: command.name)
+def test_alias_calls_its_command(command: Command) -> None:
+    """The names that users try first work: validate, logs, kill."""
+    for alias in command.aliases:
+        assert command_tree()[alias] is command_tree()[command.name]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("statsu", "status"),
+        ("thread2", "thread"),
+        ("vaildate", "validate"),
+        *((tried, command) for command, names in SYNONYMS.items() for tried in names),
+    ],
+)
+def test_mistyped_or_foreign_name_leads_to_the_command(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no command is answered in one line with the command that was probably meant."""
+    assert call([typed, "--json"]) == exit_codes.USAGE
+    said = capsys.readouterr().err
+    assert said.startswith(f"organism: unknown command '{typed}'; did you mean '{meant}'")
+    assert said.count("\n") == 1
+
+
+def test_synonyms_are_no_commands() -> None:
+    """A suggestion is made only for what calls nothing, and always of a command that there is."""
+    names = {name for command in every_command() for name in (command.name, *command.aliases)}
+    tried = [name for names_tried in SYNONYMS.values() for name in names_tried]
+    assert not names & set(tried)
+    assert set(SYNONYMS) <= names
+    assert len(tried) == len(set(tried))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "requires an argument. See: organism run --help"),
+        (["run", "x", "--nope"], "Unknown option: --nope"),
+        (["mode", "of"], '"of"'),
+        (["budget", "rase", "x"], 'Did you mean "raise"?'),
+        (["budget", "raise", "x", "--tokens", "1e3"], "no whole number"),
+        (["token", "make", "x", "--scope", "nope"], "organism token make --help"),
+    ],
+)
+def test_wrong_command_line_is_one_line_that_names_the_page(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing, unknown or unreadable argument is told in one line, with code 2 and nothing done."""
+    assert call(arguments) == exit_codes.USAGE
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("organism: ")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -92,32 +149,35 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in NO_JSON])
-def test_every_command_ends_with_a_code_of_its_own_where_there_is_nothing(name: str, tmp_path: Path) -> None:
+def test_every_command_ends_with_a_code_of_its_own_where_there_is_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """No daemon, no file, no state: each does its work or says in one line what is missing, with a documented code."""
     parameters = inspect.signature(COMMANDS[name]).parameters.values()
     places = [one for one in parameters if one.default is one.empty and one.kind is not one.KEYWORD_ONLY]
     given = ["audit"] if name == "mode" else ["x" for _ in places]
-    result = organism(*name.split(), *given, *OPTIONS.get(name, ()), "--json", folder=tmp_path)
-    assert result.returncode in {exits.OK, exits.FAILED, exits.USAGE, exits.UNREACHABLE}, result.stderr
-    assert "Traceback" not in result.stderr
-    if result.stdout:
-        json.loads(result.stdout)
-    if result.returncode != exits.OK:
-        assert result.stderr.startswith("organism: "), result.stderr
-        assert result.stderr.count("\n") == 1
+    monkeypatch.chdir(tmp_path)
+    code = call([*name.split(), *given, *OPTIONS.get(name, ()), "--json"])
+    out, error = capsys.readouterr()
+    assert code in {exit_codes.OK, exit_codes.FAILED, exit_codes.USAGE, exit_codes.UNREACHABLE}, error
+    if out:
+        json.loads(out)
+    if code != exit_codes.OK:
+        assert error.startswith("organism: "), error
+        assert error.count("\n") == 1
 
 
 def test_exit_codes_are_documented_as_they_are() -> None:
     """Every code of the code is in the sentence of the documents, and no other."""
     sentence = OPERATING[OPERATING.index("Exit codes: ") :].partition(".")[0]
     documented = {int(code) for code in re.findall(r"\b(\d+) [a-z]", sentence)}
-    assert documented == {value for name, value in vars(exits).items() if name.isupper()}
+    assert documented == {value for name, value in vars(exit_codes).items() if name.isupper()}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_of_each_shell_knows_every_command(shell: str) -> None:
     """The script that --install-completion installs offers the commands, those within others too."""
-    script = app.generate_completion(shell=shell)
+    script = command_tree().generate_completion(shell=shell)
     words = {word for name in COMMANDS for word in name.split()}
     assert {word for word in words if word not in script} == set()
 

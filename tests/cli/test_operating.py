@@ -250,7 +250,7 @@ def test_help_is_there_at_once() -> None:
     """The list of commands loads neither the organism nor its libraries: that is what makes it quick."""
     heavy = ("anyio", "structlog", "litestar", "httpx2", "yaml", "organism.app", "organism.runtime.pump")
     program = (
-        "import sys, organism.cli as cli; code = cli.call(['--help']);"
+        "import sys, organism.cli.app as cli; code = cli.call(['--help']);"
         f"print('loaded:', [name for name in {heavy!r} if name in sys.modules], code)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -2,15 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
 from organism import ConfigError, Context, Organism, Text, agent
-from organism.cli.recorded import recorded_events
-from organism.cli.usage import ReportOptions, write_report
+from organism.cli.app import call
+from organism.cli.event_sources import recorded_events
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider
@@ -44,33 +43,34 @@ def state(tmp_path: Path) -> Path:
 
 def test_journal_lines_and_envelopes_tell_the_same(state: Path) -> None:
     """The same report comes of a state folder, of its journal, of events as lines and of CloudEvents."""
-    kept: list[AnyEvent] = list(recorded_events(None, Path("organism.yaml"), state))
+    kept: list[AnyEvent] = list(recorded_events(None, state))
     lines, envelopes = state / "lines", state / "envelopes"
     lines.write_bytes(b"\n".join(msgspec.json.encode(event) for event in kept))
     envelopes.write_bytes(b"\n".join(msgspec.json.encode({"specversion": "1.0", "data": event}) for event in kept))
 
     pages = []
     for source in (state / JOURNAL_FILE, lines, envelopes):
-        assert write_report(recorded_events(source, Path(), None), ReportOptions(output=state / "report.md")) == 0
+        assert call(["usage", "report", str(source), "--output", str(state / "report.md")]) == 0
         pages.append((state / "report.md").read_text())
     assert "**3** model calls" in pages[0]
     assert pages[0] == pages[1] == pages[2]
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"time_zone": "Europe/Berlin"}, {"since": "2020-01-01"}, {"thread": "t"}, {"bill": True}]
+    "options", [{}, {"time-zone": "Europe/Berlin"}, {"since": "2020-01-01"}, {"thread": "t"}, {"bill": "bill.csv"}]
 )
-def test_report_as_json_is_json(state: Path, options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_as_json_is_json(
+    state: Path, options: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every form of a report can be read by a program, its time zone by name."""
-    if "bill" in options:
-        options = {"bill": state / "bill.csv"}
-        options["bill"].write_text("date,model,cost\n2026-11-10,m,1\n")
-    kept = recorded_events(None, Path("organism.yaml"), state)
+    monkeypatch.chdir(state)
+    (state / "bill.csv").write_text("date,model,cost\n2026-11-10,m,1\n")
+    given = [f"--{name}={value}" for name, value in options.items()]
 
-    assert write_report(kept, ReportOptions(as_json=True, **options)) == 0
+    assert call(["usage", "report", "--state", str(state), "--json", *given]) == 0
 
     told = json.loads(capsys.readouterr().out)
-    assert told["report"]["period"]["time_zone"] == options.get("time_zone", "UTC")
+    assert told["report"]["period"]["time_zone"] == options.get("time-zone", "UTC")
     assert (told["drift"] is not None) == ("bill" in options)
 
 
@@ -83,4 +83,4 @@ def test_nothing_recorded_is_said(tmp_path: Path) -> None:
         (tmp_path / "other", "not an event"),
     ):
         with pytest.raises(ConfigError, match=complaint):
-            list(recorded_events(source, tmp_path / "organism.yaml", tmp_path))
+            list(recorded_events(source, tmp_path))

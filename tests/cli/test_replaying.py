@@ -10,7 +10,7 @@ import pytest
 
 from organism import Context, Organism, Text, agent
 from organism.amounts import Limits
-from organism.cli import call
+from organism.cli.app import call
 from organism.clock import SystemClock, utc
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.pricing.book import PriceBook

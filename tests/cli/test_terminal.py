@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ from organism import Bounds, Context, Organism, Text, agent
 from organism.amounts import Amounts, BudgetState, Limits, TokenUsage
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
-from organism.api.tokens import TokenBook
-from organism.cli import answering, asking, exits, operating, output
+from organism.api.tokens import TokenBook, load_or_make_token
+from organism.cli import exit_codes, output
+from organism.cli.app import call
 from organism.cli.client import Client
-from organism.cli.ledger import print_story
-from organism.cli.live import LiveView
-from organism.cli.summary import print_report
+from organism.cli.commands.remote.budget import print_trace
+from organism.cli.commands.remote.top import Screen
+from organism.cli.run_view import LiveView, print_report
 from organism.cli.terminal import Terminal, markup
-from organism.cli.top import Screen
+from organism.daemon.state_folder import write_address
 from organism.errors import ConfigError, Shortfall
 from organism.ledger.explain import BudgetTrace, Note
 from organism.telemetry.logs import LogSettings, set_up
@@ -47,7 +48,6 @@ from organism.usage.events import (
 )
 from organism.usage.report import build_report
 
-TOKEN = "a-token-of-the-tests-of-the-terminal"
 EVIL = (
     "a\x1b[2J\x1b]52;c;cm0=\x07\x9b31m\u202eb\u2066c\u200bd\x7f\n"
     "FORGED 1\r\nFORGED 2\rFORGED 3\u2028FORGED 4\x85FORGED 5\x0bFORGED 6\x0cFORGED 7\u2029FORGED 8 "
@@ -75,8 +75,8 @@ async def head(message: Text, ctx: Context) -> Text:
 
 
 @pytest.fixture
-async def client(tmp_path: Path) -> Any:
-    """Serve an organism whose every text is hostile, and give a client of it as commands use."""
+async def state(tmp_path: Path) -> Any:
+    """Serve an organism whose every text is hostile, and give the state folder in which commands find it."""
     organism = Organism(
         [head],
         models={"main": "s/m"},
@@ -86,15 +86,15 @@ async def client(tmp_path: Path) -> Any:
     )
     handlers, level = logging.root.handlers[:], logging.root.level
     set_up(LogSettings(level="error"))  # as commands do
-    tokens = TokenBook(organism.clock.now_ns)
-    tokens.know("owner", TOKEN, ("admin",))
+    secret = load_or_make_token(tmp_path)
+    tokens = TokenBook.open(tmp_path, organism.clock.now_ns)
     with bind("127.0.0.1", 0) as listener:
         server = ControlServer(organism.control, tokens, listener, Options())
         async with anyio.create_task_group() as tasks:
             async with organism:
                 tasks.start_soon(server.serve)
                 async with httpx2.AsyncClient(
-                    base_url=url_of(listener), headers={"authorization": f"Bearer {TOKEN}"}
+                    base_url=url_of(listener), headers={"authorization": f"Bearer {secret}"}
                 ) as api:
                     for kind in ("ask", "wait", "fail"):
                         body = {"text": f"{kind} {EVIL}", "thread_id": kind, "labels": {"tenant": EVIL[:200]}}
@@ -102,73 +102,56 @@ async def client(tmp_path: Path) -> Any:
                 with anyio.fail_after(10):
                     while not (organism.approvals.waiting() and organism.dead_letters()):  # noqa: ASYNC110
                         await anyio.sleep(0.01)
-                yield Client(url_of(listener), TOKEN, tmp_path)
+                write_address(tmp_path, url_of(listener))
+                yield tmp_path
             server.stop()
     structlog.reset_defaults()
     logging.root.handlers[:], logging.root.level = handlers, level
 
 
-Command = Callable[[Client], int]
-COMMANDS: dict[str, Command] = {
-    "threads": lambda client: operating.list_threads(client, ended=True, label=None, as_json=False),
-    "thread": lambda client: operating.show_thread(client, "wait", content=True, as_json=False),
-    "thread that ended": lambda client: operating.show_thread(client, "fail", content=True, as_json=False),
-    "usage by label": lambda client: operating.show_usage(client, "label", "table"),
-    "approvals": lambda client: answering.list_approvals(client, as_json=False),
-    "dead letters": lambda client: answering.list_letters(client, content=True, as_json=False),
-}
-
-
-async def printed(capsys: pytest.CaptureFixture[str], command: Command, client: Client) -> str:
-    await anyio.to_thread.run_sync(command, client)
+async def printed(capsys: pytest.CaptureFixture[str], state: Path, *command: str) -> str:
+    assert await anyio.to_thread.run_sync(call, [*command, "--state", str(state)]) == 0
     return capsys.readouterr().out
 
 
 @pytest.mark.anyio
-async def test_no_command_prints_what_a_terminal_obeys(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_no_command_prints_what_a_terminal_obeys(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Labels, answers, errors, and what a person is asked come out as letters, one line each or quoted."""
-    for name in ("threads", "thread", "approvals", "dead letters"):
-        text = await printed(capsys, COMMANDS[name], client)
-        assert all(one.isprintable() or one in "\n\t" for one in text), name
-        assert "FORGED" in text, name
+    for command in ("threads --all", "thread wait --content", "approvals", "dead-letters --content"):
+        text = await printed(capsys, state, *command.split())
+        assert all(one.isprintable() or one in "\n\t" for one in text), command
+        assert "FORGED" in text, command
         assert not [
             line for line in text.splitlines() if line.lstrip().startswith("FORGED") and not line.startswith("    | ")
-        ], name
-    for name in ("thread that ended", "usage by label"):
-        text = await printed(capsys, COMMANDS[name], client)
-        assert all(one.isprintable() or one in "\n\t" for one in text), name
+        ], command
+    for command in ("thread fail --content", "usage --by label", "status", "agents", "budget show"):
+        text = await printed(capsys, state, *command.split())
+        assert all(one.isprintable() or one in "\n\t" for one in text), command
 
 
 @pytest.mark.anyio
-async def test_json_of_every_command_is_harmless_and_true(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_json_of_every_command_is_harmless_and_true(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """JSON says exactly what there is, with escapes where a terminal could obey."""
-    commands: list[Command] = [
-        lambda client: operating.list_threads(client, ended=True, label=None, as_json=True),
-        lambda client: operating.show_thread(client, "wait", content=True, as_json=True),
-        lambda client: answering.list_approvals(client, as_json=True),
-        lambda client: answering.list_letters(client, content=True, as_json=True),
-    ]
-    for command in commands:
-        text = await printed(capsys, command, client)
+    for command in ("threads --all", "thread wait --content", "approvals", "dead-letters --content"):
+        text = await printed(capsys, state, *command.split(), "--json")
         assert text.rstrip("\n").isprintable()
         assert "\x1b[2J" in str(json.loads(text)).encode().decode("unicode_escape", "replace")
-    wanted = asking.Wanted(thread=None, types=(), after=None, content=True, envelope=False)
-    text = await printed(capsys, lambda client: asking.print_events(client, wanted), client)
+    text = await printed(capsys, state, "events")
     assert [json.loads(line) for line in text.splitlines()]
     assert all(line.isprintable() for line in text.split("\n"))
 
 
 @pytest.mark.anyio
-async def test_top_draws_hostile_names_as_letters(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_top_draws_hostile_names_as_letters(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The screen of the live view holds what is chosen, refused and named, and obeys none of it."""
 
-    def draw(client: Client) -> int:
-        screen = Screen(client, 120)
+    def draw() -> None:
+        screen = Screen(Client.of(state), 120)
         screen._note = EVIL
         Terminal().show(*screen.parts())
-        return exits.OK
 
-    check(await printed(capsys, draw, client))
+    await anyio.to_thread.run_sync(draw)
+    check(capsys.readouterr().out)
 
 
 EVENTS: list[AnyEvent] = [
@@ -237,13 +220,13 @@ def test_report_and_story_of_hostile_names_are_letters(capsys: pytest.CaptureFix
     print_report(Terminal(), report, 1000)
     check(capsys.readouterr().out)
     note = Note(seq=1, time_ns=0, account=EVIL, text=EVIL)
-    print_story(Terminal(), BudgetTrace(thread_id="t", holds=(), notes=(note,), charged=Amounts(), open_held=Amounts()))
+    print_trace(Terminal(), BudgetTrace(thread_id="t", holds=(), notes=(note,), charged=Amounts(), open_held=Amounts()))
     check(capsys.readouterr().out)
 
 
 def test_error_is_one_line_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     """What ends a command is said in one line of letters, whoever has written its words."""
-    assert exits.explain(ConfigError(EVIL + " Bearer abcdefghijkl")) == exits.USAGE
+    assert exit_codes.explain(ConfigError(EVIL + " Bearer abcdefghijkl")) == exit_codes.USAGE
     text = capsys.readouterr().err
     assert len(text.splitlines()) == 1
     assert "abcdefghijkl" not in text

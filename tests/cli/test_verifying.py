@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from organism.amounts import Limits
-from organism.cli.ledger import show_quarantine, verify_ledger
+from organism.cli.app import call
 from organism.errors import ConfigError
 from organism.journal import JournalBrokenError, Keep
 from organism.ledger.ledger import Ledger
@@ -30,7 +30,7 @@ def journal(state: Path) -> None:
 
 
 def verdict(state: Path, capsys: pytest.CaptureFixture[str], anchor: str | None = None) -> tuple[int, str]:
-    code = verify_ledger(state / "organism.yaml", state, anchor, as_json=False)
+    code = call(["ledger", "verify", "--state", str(state), *(["--anchor", anchor] if anchor else [])])
     return code, capsys.readouterr().out
 
 
@@ -134,12 +134,13 @@ def test_what_was_set_aside_is_listed_with_its_reason(
     """Somebody can look at what no start could take up: where it was, of which thread, and why."""
     state = tmp_path / "state"
     journal(state)
-    show_quarantine(state / "organism.yaml", state, as_json=as_json)
+    command = ["ledger", "quarantine", "--state", str(state), *(["--json"] if as_json else [])]
+    assert call(command) == 0
     assert ("[]" if as_json else "nothing is set aside") in capsys.readouterr().out
     aside = SetAside(key="msg:m", thread_id="t", body="{}", reason="nobody waits", time_ns=1)
     with closing(SqliteFile(state / "journal.db")) as file:
         file.write(batch_of([Keep("aside:msg:m", "", aside)]), 3)
-    show_quarantine(state / "organism.yaml", state, as_json=as_json)
+    assert call(command) == 0
     said = capsys.readouterr().out
     assert "msg:m" in said
     assert "nobody waits" in said

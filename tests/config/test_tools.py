@@ -7,7 +7,7 @@ import pytest
 
 from organism import Organism
 from organism.agents.agent import Agent
-from organism.cli.check import check_file
+from organism.cli.app import call
 from organism.config.build.spec import Parts, build
 from organism.config.load import parse_config
 from organism.errors import ConfigError
@@ -136,10 +136,11 @@ def test_check_shows_tools_and_servers(
 ) -> None:
     """``organism check`` says which agent may use what, without starting a server."""
     monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TOKEN", "t0ken")
     path = folder / "organism.yaml"
     path.write_text(YAML, encoding="utf-8")
 
-    assert check_file(path, {"TOKEN": "t0ken"}) == 0
+    assert call(["check", "--file", str(path)]) == 0
     shown = capsys.readouterr().out
 
     for words in (

@@ -45,7 +45,7 @@ def reap(*_: object) -> None:
 
 def become(order: dict[str, object]) -> None:
     """Turn this fresh child into the command that was ordered."""
-    from organism.cli import call
+    from organism.cli.app import call
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.chdir(str(order["folder"]))

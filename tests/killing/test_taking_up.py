@@ -9,7 +9,7 @@ import pytest
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.amounts import Amounts
-from organism.cli import exits
+from organism.cli import exit_codes
 from organism.journal import Keep
 from organism.ledger.ledger import Cost, Ledger
 from organism.stores.batch import batch_of
@@ -76,7 +76,7 @@ async def test_message_that_kills_its_process_is_given_up(tmp_path: Path) -> Non
         with anyio.fail_after(PATIENCE_S):
             assert await life.wait() == KILLED
         (thread_id,) = audit_journal(tmp_path / ".organism" / "journal.db").alive
-        for code in (KILLED, KILLED, exits.FAILED):
+        for code in (KILLED, KILLED, exit_codes.FAILED):
             life = await midwife.start(tmp_path, "resume", thread_id)
             with anyio.fail_after(PATIENCE_S):
                 assert await life.wait() == code

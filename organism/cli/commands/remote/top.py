@@ -1,4 +1,4 @@
-"""``organism top``: budgets as they are used up, with a hand on them.
+"""``organism top``: budgets as they are used up, and keys to act on them.
 
 Keys: up/down or j/k choose a thread, r raises its limits by a quarter, p pauses or resumes it, t ends it after a y,
 tab shows threads, agents or models, q leaves.
@@ -15,12 +15,13 @@ from typing import Literal
 
 from organism.amounts import BudgetState, format_usd
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
-from organism.cli import exits
+from organism.cli import exit_codes
+from organism.cli.budget_bars import bar, budget_lines
+from organism.cli.burn_rate import busiest, tightest, time_left_s, time_text
 from organism.cli.client import Client, RefusedError
-from organism.cli.operating import styled_state
+from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
-from organism.cli.pace import busiest, tightest, time_left_s, time_text
-from organism.cli.summary import bar, budget_lines, cost_text
+from organism.cli.tables import cost_text, styled_state
 from organism.cli.terminal import Drawn, Live, Table, Terminal, drawn, markup, underlined
 from organism.control.views import Done, Status, ThreadPage, ThreadSummary
 
@@ -169,15 +170,19 @@ class Screen:
         return table
 
 
-def watch(client: Client, *, as_json: bool) -> int:
-    """Watch until q, or print once: as JSON, or where there is no terminal."""
-    if as_json:
+def top(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Watch budgets live, and raise, pause or end threads from the keyboard.
+
+    Where there is no terminal, and with --json, it prints once and ends.
+    """
+    client = daemon.client()
+    if json:
         return print_json(client.ask(Status, "/v1/status"))
     console = Terminal()
     screen = Screen(client, console.width)
     if not (sys.stdin.isatty() and console.is_terminal):
         console.show(*screen.parts())
-        return exits.OK
+        return exit_codes.OK
     with _keys() as descriptor, Live(drawn(screen.parts()), console=console, screen=True, auto_refresh=False) as live:
         while not screen.ended:
             live.update(drawn(screen.parts()), refresh=True)
@@ -185,7 +190,7 @@ def watch(client: Client, *, as_json: bool) -> int:
                 screen.look()
             else:
                 screen.press(key)
-    return exits.OK
+    return exit_codes.OK
 
 
 def _bar(thread: ThreadSummary, width: int) -> Drawn:

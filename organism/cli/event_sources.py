@@ -1,4 +1,4 @@
-"""Events that have been recorded: in a file of lines, in a journal, or in the journal of a daemon that runs."""
+"""Where recorded events come from: a file of lines, a journal, or the running daemon."""
 
 import sys
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ import msgspec
 
 from organism.cli.client import Client, UnreachableError
 from organism.daemon.journal_file import JOURNAL_FILE
-from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError
 from organism.usage.events import AnyEvent
 
@@ -23,23 +22,21 @@ class _Enveloped(msgspec.Struct):
     data: AnyEvent
 
 
-def recorded_events(source: Path | None, file: Path, state: Path | None) -> Iterator[AnyEvent]:
+def recorded_events(source: Path | None, folder: Path) -> Iterator[AnyEvent]:
     """Return recorded events, oldest first.
 
     Args:
         source: A file of events as ``organism events`` prints them or as CloudEvents, one a line; ``-`` for standard
             input; or a journal. Without it, the state folder is asked: its daemon if one runs, else its journal.
-        file: The configuration, beside which the state folder is.
-        state: The state folder, if it is elsewhere.
+        folder: The state folder.
 
     Raises:
         ConfigError: If there is nothing, or it cannot be read.
         JournalError: If a journal is in use or damaged.
     """
     if source is None:
-        folder = state_folder(file, state)
         try:
-            return _of_daemon(Client.of(file, state))
+            return _of_daemon(Client.of(folder))
         except UnreachableError:
             return _of_journal(folder / JOURNAL_FILE)
     if str(source) != "-" and _is_journal(source):

@@ -1,22 +1,24 @@
-"""``organism run``: one task from start to end, shown while it happens."""
+"""``organism run`` and ``organism resume``: one task from start to end, shown while it happens."""
 
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Annotated
 
 import anyio
 import msgspec
+from cyclopts import Parameter
 from msgspec.structs import replace
 
-from organism.amounts import BudgetState, Limits
+from organism.amounts import BudgetState, nanousd
 from organism.app import Organism
 from organism.budget.holds import Mode
-from organism.cli import exits
-from organism.cli.live import LiveView
+from organism.cli import exit_codes
+from organism.cli.options import DEFAULT_FILE, File, ModeName, Whole
 from organism.cli.output import note, print_json, show_cursor
-from organism.cli.summary import print_report
+from organism.cli.run_view import LiveView, print_report
 from organism.cli.terminal import Terminal
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema.llm import LocalProviderSection, ProviderSection
@@ -25,11 +27,19 @@ from organism.daemon.process_exit import leave_soon
 from organism.daemon.state_folder import owned, state_folder
 from organism.errors import BudgetExhaustedError, ConfigError, UnknownAccountError
 from organism.messages import ThreadResult, as_message, as_text
+from organism.telemetry.logs import LogSettings, set_up
 from organism.telemetry.otel import otel_exporting
 from organism.threads.approvals import Approval, ApprovalNeededError, Decision
 from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report
+
+BudgetTokens = Annotated[Whole | None, Parameter(name="--budget-tokens", help="Tokens the run may use.")]
+BudgetUSD = Annotated[str | None, Parameter(name="--budget-usd", help="Dollars the run may cost.")]
+OneJson = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
+
+Begin = Callable[[Organism], Awaitable[str]]
+"""Starts or resumes a thread and returns its id."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,59 +47,101 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: The state folder; beside the configuration unless given.
+        limits: The limits that are given, by the name of their field.
         ephemeral: Whether nothing is kept.
-        decisions: What is allowed and what is not, by the id of the approval.
     """
 
     file: Path
     state: Path | None
-    ephemeral: bool
-    to: str | None
-    budget_tokens: int | None
-    budget_nanousd: int | None
+    limits: dict[str, int]
     mode: Mode | None
     json: bool
-    decisions: dict[str, bool] = {}
+    ephemeral: bool = False
 
 
-Begin = Callable[[Organism], Awaitable[str]]
-"""Sets a thread going, or on, and returns its id."""
+def run(
+    text: str,
+    *,
+    file: File = DEFAULT_FILE,
+    to: str | None = None,
+    budget_tokens: BudgetTokens = None,
+    budget_usd: BudgetUSD = None,
+    mode: ModeName | None = None,
+    state: Path | None = None,
+    ephemeral: bool = False,
+    json: OneJson = False,
+) -> int:
+    """Run one task and show what happens, then what it cost.
 
-
-def run_task(text: str, options: RunOptions, environment: dict[str, str]) -> int:
-    """Run a task and return the exit code.
-
-    Raises:
-        OrganismError: If the configuration or the task is wrong.
+    Args:
+        text: The task.
+        to: The agent that gets it; the entry agent unless given.
+        mode: What a reached limit does.
+        state: Where the run is kept, so that it can be resumed; .organism beside the configuration unless given.
+        ephemeral: Keep nothing: neither the run nor what it adds to the limits per day and month.
     """
+    limits = _given_limits(budget_tokens, budget_usd)
+    options = RunOptions(file=file, state=state, limits=limits, mode=mode, json=json, ephemeral=ephemeral)
     message = as_message(text)
 
     async def begin(organism: Organism) -> str:
-        limits = _limits(organism.budgets.plan.thread, options)
-        trace = environment.get("TRACEPARENT")
-        return await organism.open_thread(message, to=options.to, limits=limits, trace=trace)
+        own = replace(organism.budgets.plan.thread, **limits) if limits else None
+        return await organism.open_thread(message, to=to, limits=own, trace=os.environ.get("TRACEPARENT"))
 
-    return _run_owned(begin, (), options, environment)
+    return _run_owned(begin, (), options)
 
 
-def resume_task(thread_id: str, options: RunOptions, environment: dict[str, str]) -> int:
-    """Go on with a thread that has stopped, was killed or waits for budget, and return the exit code.
+def resume(
+    thread: str,
+    *,
+    file: File = DEFAULT_FILE,
+    budget_tokens: BudgetTokens = None,
+    budget_usd: BudgetUSD = None,
+    allow: list[str] | None = None,
+    deny: list[str] | None = None,
+    mode: ModeName | None = None,
+    state: Path | None = None,
+    json: OneJson = False,
+) -> int:
+    """Continue a run that was stopped or killed, or that waits for budget or approval.
 
-    Raises:
-        OrganismError: If there is no such thread, or the configuration is wrong.
+    What it has paid for is not paid again.
+
+    Args:
+        thread: The run's thread, as it was printed.
+        allow: An approval that it waits for, allowed; may be repeated.
+        deny: An approval that it waits for, denied; may be repeated.
+        mode: What a reached limit does.
+        state: Where the run is kept.
     """
+    limits = _given_limits(budget_tokens, budget_usd)
+    options = RunOptions(file=file, state=state, limits=limits, mode=mode, json=json)
+    decisions = {**dict.fromkeys(allow or (), True), **dict.fromkeys(deny or (), False)}
 
     async def begin(organism: Organism) -> str:
-        _check_known(organism, thread_id)
-        if _budgets(organism, thread_id):
-            before = organism.budgets.budget(thread_id).limits
-            if (limits := _limits(before, options)) is not None:
-                await organism.set_limits(thread_id, limits)
-        for approval, allowed in options.decisions.items():
+        _check_known(organism, thread)
+        if limits and _budgets(organism, thread):
+            await organism.set_limits(thread, replace(organism.budgets.budget(thread).limits, **limits))
+        for approval, allowed in decisions.items():
             await organism.approvals.decide(approval, Decision(allowed))
-        return thread_id
+        return thread
 
-    return _run_owned(begin, (thread_id,), options, environment)
+    return _run_owned(begin, (thread,), options)
+
+
+def _given_limits(tokens: int | None, usd: str | None) -> dict[str, int]:
+    """Return the limits that the command line names, by the name of their field in :class:`Limits`.
+
+    Raises:
+        ConfigError: If one is negative or not an amount.
+    """
+    if tokens is not None and tokens < 0:
+        raise ConfigError("--budget-tokens must not be negative")
+    given = {} if tokens is None else {"tokens": tokens}
+    try:
+        return given if usd is None else given | {"cost_nanousd": nanousd(usd)}
+    except ValueError as error:
+        raise ConfigError(f"--budget-usd: {error}") from None
 
 
 def _check_known(organism: Organism, thread_id: str) -> None:
@@ -98,8 +150,10 @@ def _check_known(organism: Organism, thread_id: str) -> None:
         raise ConfigError(f"there is no run {thread_id!r} to go on with; there are: {open_threads}")
 
 
-def _run_owned(begin: Begin, only: Container[str], options: RunOptions, environment: dict[str, str]) -> int:
-    """Run on the journal of the state folder, which is ours as long as this takes."""
+def _run_owned(begin: Begin, only: Container[str], options: RunOptions) -> int:
+    """Run on the journal of the state folder, which this process owns as long as this takes."""
+    set_up(LogSettings(level="error"))
+    environment = dict(os.environ)
     loaded = load_config(options.file, environment)
     if options.ephemeral:
         return anyio.run(_run_and_leave, begin, loaded, None, only, options, environment)
@@ -160,7 +214,7 @@ async def _finish(
     organism: Organism, thread_id: str, interrupted: anyio.Event, view: LiveView
 ) -> tuple[int, ThreadResult | None]:
     """Wait for the end of the thread, for its budget to run out, or for Ctrl-C."""
-    code, result = exits.INTERRUPTED, None
+    code, result = exit_codes.INTERRUPTED, None
     async with anyio.create_task_group() as tasks:
 
         async def watch() -> None:
@@ -174,11 +228,11 @@ async def _finish(
         try:
             result = await organism.wait(thread_id)
             if not interrupted.is_set():
-                code = exits.OK if result.outcome == "completed" else exits.FAILED
+                code = exit_codes.OK if result.outcome == "completed" else exit_codes.FAILED
         except BudgetExhaustedError:
-            code = exits.EXHAUSTED
+            code = exit_codes.EXHAUSTED
         except ApprovalNeededError:
-            code = exits.FAILED
+            code = exit_codes.FAILED
         tasks.cancel_scope.cancel()
     return code, result
 
@@ -203,24 +257,13 @@ async def _interruptible() -> AsyncIterator[anyio.Event]:
                     if interrupted.is_set():
                         show_cursor()
                         note("stopped at once")
-                        os._exit(exits.INTERRUPTED)
+                        os._exit(exit_codes.INTERRUPTED)
                     note("stopping once the calls under way are paid for; Ctrl-C again stops at once")
                     interrupted.set()
 
         tasks.start_soon(receive)
         yield interrupted
         tasks.cancel_scope.cancel()
-
-
-def _limits(limits: Limits, options: RunOptions) -> Limits | None:
-    """Lay the command line's limits over those in force; ``None`` when it names none."""
-    if options.budget_tokens is None and options.budget_nanousd is None:
-        return None
-    if options.budget_tokens is not None:
-        limits = replace(limits, tokens=options.budget_tokens)
-    if options.budget_nanousd is not None:
-        limits = replace(limits, cost_nanousd=options.budget_nanousd)
-    return limits
 
 
 def _context_tokens(providers: Iterable[ProviderSection]) -> int | None:

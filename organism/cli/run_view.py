@@ -1,4 +1,4 @@
-"""What ``organism run`` shows while it runs: who says what, and the budgets as they fill."""
+"""What ``organism run`` shows: who says what and the budgets as they fill, then the report of the run."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -6,9 +6,10 @@ from typing import Self
 
 import anyio
 
-from organism.amounts import BudgetState, format_amount
-from organism.cli.summary import budget_lines
-from organism.cli.terminal import Live, Markup, Terminal, drawn, markup
+from organism.amounts import NS_PER_S, BudgetState, format_amount
+from organism.cli.budget_bars import budget_lines
+from organism.cli.tables import cost_text, token_cells
+from organism.cli.terminal import Live, Markup, Table, Terminal, drawn, markup
 from organism.text.plain_text import one_line
 from organism.usage.events import (
     AgentSaid,
@@ -24,6 +25,7 @@ from organism.usage.events import (
     ThresholdCrossed,
     UsageEvent,
 )
+from organism.usage.report import RunReport
 
 _TAIL = 90
 """So many characters of an answer being written are shown, on one line per agent."""
@@ -134,3 +136,54 @@ class LiveView:
             for agent, text in self._writing.items()
         ]
         return writing + budget_lines(self._budgets())
+
+
+def print_report(console: Terminal, report: RunReport, context_tokens: int | None) -> None:
+    """Print everything there is to know about a run after its answer."""
+    console.say("")
+    console.show(_agents_table(report))
+    usage = report.totals.usage
+    if report.agents:
+        longest = f"{report.largest_prompt_tokens:,} tokens"
+        if context_tokens:
+            longest += f" of {context_tokens:,} ({report.largest_prompt_tokens * 100 // context_tokens} %)"
+        console.say(
+            "average {:,} tokens per agent · largest {} · output {} % of input · longest prompt {}",
+            report.average_agent_tokens,
+            report.largest_agent,
+            report.output_percent or 0,
+            longest,
+        )
+    console.show(*budget_lines(report.budgets))
+    for crossed in report.thresholds:
+        percent = min(crossed.threshold, crossed.spent * 100 // crossed.limit)
+        console.say(
+            "[yellow]![/] {} reached {} % of {} ({} of {})",
+            crossed.agent,
+            percent,
+            crossed.account,
+            format_amount(crossed.dimension, crossed.spent),
+            format_amount(crossed.dimension, crossed.limit),
+        )
+    for letter in report.dead_letters:
+        console.say("[red]x[/] {}", letter)
+    console.say(
+        "[bold]{}[/] in {:.1f} s: {:,} tokens, {}, {} calls{}",
+        report.outcome,
+        report.duration_ns / NS_PER_S,
+        usage.total,
+        cost_text(report.totals),
+        report.totals.calls,
+        markup(" - {}", report.reason) if report.reason else "",
+    )
+
+
+def _agents_table(report: RunReport) -> Table:
+    table = Table("agent", "calls", "input", "output", "total", "share", "cost")
+    for line in report.agents:
+        table.add_row(
+            line.agent, *token_cells(line.totals), f"{line.share_permille / 10:.1f} %", cost_text(line.totals)
+        )
+    table.add_section()
+    table.add_row("all", *token_cells(report.totals), "", cost_text(report.totals), style="bold")
+    return table

@@ -1,4 +1,4 @@
-"""``organism replay``: what a recorded thread would have cost and where it would have stopped, were it otherwise."""
+"""``organism replay``: a recorded thread recalculated with other limits, models or prices."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,24 +11,24 @@ import msgspec
 from organism.amounts import DIMENSIONS, NS_PER_S, Dimension, format_amount, format_usd, nanousd
 from organism.budget.holds import Mode
 from organism.budget.thresholds import limit_of
-from organism.cli import exits
-from organism.cli.client import Client, UnreachableError
-from organism.cli.ledger import kept_entries
+from organism.cli import exit_codes
+from organism.cli.client import UnreachableError
+from organism.cli.commands.prices import prices_of
+from organism.cli.ledger_sources import kept_entries
+from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_json
-from organism.cli.prices import prices_of
 from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock, utc
 from organism.config.build.router import model_plans, override
 from organism.config.build.spec import budget_plan
 from organism.config.load import AnyEnvironment, load_config
 from organism.config.price_section import Prices, load_prices
-from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.entries import decode_entry
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.whatif.changes import EVERY_MODEL, Baseline, Changes
 from organism.whatif.outcome import Compared, Replay, Sum
-from organism.whatif.replay import replay
+from organism.whatif.replay import replay as replay_entries
 
 _LIFTED = "unlimited"
 _WORDS = frozenset({"", "agent", "went to", "outcome", "fate"})
@@ -37,6 +37,49 @@ _FATES = {
     "last_call": "refused, but made as the last call, from the slice kept for one",
     "waiting": "waits for its siblings where the record ends",
 }
+
+
+def replay(
+    thread: str,
+    *,
+    daemon: DaemonOptions = DAEMON,
+    mode: ModeName | None = None,
+    limit: list[str] | None = None,
+    model: list[str] | None = None,
+    prices: str | None = None,
+    calls: bool = False,
+    json: Json = False,
+) -> int:
+    """Recalculate a recorded thread with other limits, models or prices.
+
+    It shows what the thread would have cost, and where it would have warned, degraded and stopped. A running daemon
+    uses its own thresholds, models and prices; without one the journal of the state folder and the configuration are
+    read.
+
+    Args:
+        thread: The thread's id.
+        mode: What a reached limit does; enforce with --limit, else audit, which refuses nothing and says where.
+        limit: The thread's own limits, such as tokens=5000,usd=0.10,calls=9,seconds=60 or usd=unlimited.
+        model: The model of every call, or OLD=NEW; one of the configuration, or provider/model. May be repeated.
+        prices: A file with prices: as in an organism.yaml, which win; or a day such as 2026-01-31, whose prices hold.
+        calls: Also every call, as it was and as it would have been.
+    """
+    wanted = _wanted(mode, limit or (), model or (), prices)
+    try:
+        path = f"/v1/threads/{quote(thread, safe='')}/replay"
+        found = daemon.client().order(Replay, "POST", path, wanted.body())
+    except UnreachableError:
+        baseline = _baseline(daemon.file)
+        with kept_entries(daemon.folder) as kept:
+            entries = [decode_entry(stored.body.encode()) for stored in kept]
+        try:
+            found = replay_entries(entries, thread, wanted.changes(), baseline)
+        except UnknownAccountError:
+            raise ConfigError(f"the ledger knows no thread {thread!r}") from None
+    if json:
+        return print_json(found)
+    _print(Terminal(), found, every_call=calls)
+    return exit_codes.OK
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +117,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def wanted(mode: Mode | None, limits: Iterable[str], models: Iterable[str], prices: str | None) -> Wanted:
+def _wanted(mode: Mode | None, limits: Iterable[str], models: Iterable[str], prices: str | None) -> Wanted:
     """Read what is to be otherwise.
 
     Args:
@@ -97,34 +140,6 @@ def wanted(mode: Mode | None, limits: Iterable[str], models: Iterable[str], pric
         source=file.name if file is not None else "",
         day=day,
     )
-
-
-def replay_thread(thread_id: str, what: Wanted, file: Path, state: Path | None, *, form: str) -> int:
-    """Replay a thread and print what comes of it: ``table``, ``calls`` for every call as well, or ``json``.
-
-    A daemon that runs is asked, and goes by its own thresholds, models and prices; without one the journal is read,
-    and the configuration.
-
-    Raises:
-        ConfigError: If the ledger knows no such thread, or a model or a price is not known.
-        RefusedError: If the daemon says so.
-    """
-    try:
-        path = f"/v1/threads/{quote(thread_id, safe='')}/replay"
-        found = Client.of(file, state).order(Replay, "POST", path, what.body())
-    except UnreachableError:
-        baseline = _baseline(file)
-        with kept_entries(state_folder(file, state)) as kept:
-            entries = [decode_entry(stored.body.encode()) for stored in kept]
-        try:
-            found = replay(entries, thread_id, what.changes(), baseline)
-        except UnknownAccountError:
-            raise ConfigError(f"the ledger knows no thread {thread_id!r}") from None
-    if form == "json":
-        print_json(found)
-    else:
-        _print(Terminal(), found, every_call=form == "calls")
-    return exits.OK
 
 
 def _baseline(file: Path) -> Baseline:

@@ -1,12 +1,13 @@
 """``organism prices``: what models cost, where that is known from, and which models of an organism have no price."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
+from cyclopts import App
 
 from organism.amounts import format_usd
-from organism.cli import exits
+from organism.cli import exit_codes
+from organism.cli.options import DEFAULT_FILE, File, Json
 from organism.cli.output import complain, print_json
 from organism.cli.terminal import Table, Terminal, markup
 from organism.clock import SystemClock, utc
@@ -17,6 +18,8 @@ from organism.config.schema.root import Config
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pricing.rates import Rate, Rates
 from organism.pricing.shipped import kinds_of
+
+app = App(name="prices")
 
 _HEADINGS = ("input", "cached", "written", "output", "reasoning", "from")
 
@@ -35,31 +38,30 @@ class Priced(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str = ""
 
 
-def print_prices(model: str, file: Path, *, as_json: bool) -> int:
-    """Print what a model costs: one of the configuration's, a provider's, or one of that name anywhere.
+@app.default
+def show_prices(model: str, *, file: File = DEFAULT_FILE, json: Json = False) -> int:
+    """Show what a model costs, and where the price is known from.
+
+    Without a configuration only the shipped prices are known.
 
     Args:
-        model: A model of the configuration, ``provider/model``, or a model's name.
-        file: The configuration; without one only the shipped prices are known.
-        as_json: Print JSON.
-
-    Raises:
-        ConfigError: If the configuration is wrong.
+        model: A model of the configuration, provider/model, or a model's name anywhere.
     """
     config = load_config(file, AnyEnvironment()).config if file.exists() else None
     found = tuple(_found(model, config))
     known = any(priced.rates is not None for priced in found)
-    if as_json:
+    if json:
         print_json(found)
     elif found:
         _print_table(found, "served by")
     if not known:
         complain(f"no price is known for {model!r}; give it one under 'prices:' in {file}")
-    return exits.OK if known else exits.FAILED
+    return exit_codes.OK if known else exit_codes.FAILED
 
 
-def check_prices(file: Path, *, as_json: bool) -> int:
-    """Print what each route of each model costs; fails if one is unknown and calls to it may be refused for that."""
+@app.command(name="check")
+def check_prices(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
+    """Show what every model of the configuration costs; fails if calls may be refused because a price is unknown."""
     config = load_config(file, AnyEnvironment()).config
     prices = prices_of(config)
     found = tuple(
@@ -68,13 +70,13 @@ def check_prices(file: Path, *, as_json: bool) -> int:
         for route in plan.routes
     )
     missing = unpriced_routes(config)
-    if as_json:
+    if json:
         print_json(found)
     else:
         _print_table(found, "model", "served by")
         if missing:
             Terminal().say("[yellow]![/] {}", unpriced_in_words(config, missing))
-    return exits.FAILED if missing and config.llm.unpriced == "refuse" else exits.OK
+    return exit_codes.FAILED if missing and config.llm.unpriced == "refuse" else exit_codes.OK
 
 
 def _print_table(found: tuple[Priced, ...], *headings: str) -> None:

@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 def explain(error: Exception) -> int:
-    """Say an error that is somebody's to mend in one line, and return its exit code; any other is raised again.
+    """Print an error that somebody can correct in one line, and return its exit code; any other is raised again.
 
     Raises:
         Exception: The error, if it is none of organism's own: that is a bug, and its traceback is wanted.

@@ -1,0 +1,67 @@
+"""Budgets drawn as bars, and how their scopes and shares are written."""
+
+from collections.abc import Iterable
+
+from organism.amounts import BudgetState, Dimension, format_amount
+from organism.budget.thresholds import amount_of, limit_of
+from organism.cli.terminal import Markup, markup
+
+_FULL_PERCENT = 90
+_HIGH_PERCENT = 75
+
+
+def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[Markup]:
+    """Draw a bar for each limit of each account; accounts without a limit need none."""
+    dimensions: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
+    limited = [
+        (state, dimension, limit)
+        for state in states
+        for dimension in dimensions
+        if (limit := limit_of(state.limits, dimension)) is not None
+    ]
+    labels = [f"{scope_name(state.account)} {dimension}" for state, dimension, _ in limited]
+    column = max(map(len, labels), default=0)
+    lines = []
+    for label, (state, dimension, limit) in zip(labels, limited, strict=True):
+        spent = amount_of(state.spent, state.elapsed_ns, dimension)
+        held = amount_of(state.held, 0, dimension)
+        drawn = bar(spent, held, limit, width)
+        lines.append(markup("{:<{column}} {} {}", label, drawn, share_text(dimension, spent, limit), column=column))
+    return lines
+
+
+def share_text(dimension: Dimension, spent: int, limit: int) -> str:
+    """Say how much of a limit is used, its unit once: ``3 of 4 calls``, ``$0.10 of $1.00``."""
+    used = f"{spent:,}" if dimension in ("tokens", "calls") else format_amount(dimension, spent)
+    return f"{used} of {format_amount(dimension, limit)}"
+
+
+def scope_name(account: str) -> str:
+    """Name an account's scope for people: ``thread``, ``writer``, ``model main per day``, ``day``."""
+    scope, _, over = account.partition("@")
+    kind, _, name = scope.partition(":")
+    period = over.partition(":")[0]
+    if kind == "thread":
+        return "thread"
+    if kind == "organism":
+        return period
+    per = "" if period == "thread" else f" per {period}"
+    return (name if kind == "agent" else f"{kind} {name}") + per
+
+
+def bar(spent: int, held: int, limit: int, width: int) -> Markup:
+    """Draw spent, held and free as a bar."""
+    if limit <= 0:
+        return markup("[dim]{}[/]", "-" * width)
+    full = min(width, spent * width // limit)
+    open_holds = min(width - full, -(-held * width // limit))
+    percent = spent * 100 // limit
+    color = "red" if percent >= _FULL_PERCENT else "yellow" if percent >= _HIGH_PERCENT else "green"
+    return markup(
+        "[{color}]{}[/][{color} dim]{}[/][dim]{}[/] {:>3} %",
+        "█" * full,
+        "░" * open_holds,
+        "·" * (width - full - open_holds),
+        percent,
+        color=color,
+    )

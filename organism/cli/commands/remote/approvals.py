@@ -1,0 +1,54 @@
+"""``organism approvals``: what agents want to do and a person must allow."""
+
+from cyclopts import App
+
+from organism.cli import exit_codes
+from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.output import print_answer, print_json
+from organism.cli.terminal import Terminal
+from organism.control.views import Done
+from organism.threads.approvals import Approval
+
+app = App(name="approvals")
+
+
+@app.default
+def list_approvals(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """List what agents ask to do, with everything there is to decide by."""
+    found = daemon.client().ask(list[Approval], "/v1/approvals", content=True)
+    if json:
+        return print_json(found)
+    console = Terminal()
+    for approval in found:
+        console.say("[bold]{}[/] {} asks to use {}", approval.id, approval.agent, approval.what, one_piece=True)
+        console.quote(approval.detail)
+    if not found:
+        console.say("nothing waits for a person")
+    return exit_codes.OK
+
+
+@app.command
+def allow(approval: str, *, note: str = "", daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Allow it; the message that waits is handled.
+
+    Args:
+        approval: The approval's id.
+        note: A remark for the log and the agent.
+    """
+    return _decide(daemon, approval, allowed=True, note=note, as_json=json)
+
+
+@app.command
+def deny(approval: str, *, note: str = "", daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Deny it; the agent is told, and continues without.
+
+    Args:
+        approval: The approval's id.
+        note: Why, or what to do instead; the agent reads it.
+    """
+    return _decide(daemon, approval, allowed=False, note=note, as_json=json)
+
+
+def _decide(daemon: DaemonOptions, approval: str, *, allowed: bool, note: str, as_json: bool) -> int:
+    done = daemon.client().order(Done, "POST", f"/v1/approvals/{approval}", {"allowed": allowed, "note": note})
+    return print_answer(done, "allowed" if allowed else "denied", as_json=as_json)

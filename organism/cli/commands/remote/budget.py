@@ -1,0 +1,198 @@
+"""``organism budget``: limits and spend of accounts, and how an operator changes them."""
+
+import sys
+from typing import Annotated
+from urllib.parse import quote
+
+import msgspec
+from cyclopts import App, Parameter
+
+from organism.amounts import DIMENSIONS, Amounts, BudgetState, Limits, format_amount, format_usd
+from organism.budget.scopes import thread_account
+from organism.budget.thresholds import limit_of
+from organism.cli import exit_codes
+from organism.cli.budget_bars import budget_lines
+from organism.cli.client import UnreachableError
+from organism.cli.ledger_sources import kept_entries
+from organism.cli.options import DAEMON, NO_STEP, DaemonOptions, Json, Step, Whole
+from organism.cli.output import agreed, note, print_json
+from organism.cli.tables import instant_text
+from organism.cli.terminal import Table, Terminal, markup
+from organism.control.views import Corrected
+from organism.errors import ConfigError
+from organism.ledger.entries import decode_entry
+from organism.ledger.explain import BudgetTrace, HoldTrace
+from organism.ledger.explain import explain as explain_holds
+
+app = App(name="budget")
+
+Account = Annotated[str, Parameter(help="A thread's id, or an account such as organism@day:2026-11-24.")]
+
+
+@app.command
+def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Show a budget, or all of them."""
+    client = daemon.client()
+    states = (
+        client.ask(list[BudgetState], "/v1/budgets")
+        if account is None
+        else [client.ask(BudgetState, f"/v1/budgets/{account}")]
+    )
+    if json:
+        return print_json(states if account is None else states[0])
+    console = Terminal()
+    for state in states:
+        console.say("[bold]{}[/] [dim]revision {}[/]", state.account, state.revision)
+        for line in budget_lines([state]) or [markup("  no limit")]:
+            console.say("  {}", line)
+    return exit_codes.OK
+
+
+@app.command
+def explain(thread: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Explain where a thread's budget has gone: every hold, its outcome, its price, and what was refused.
+
+    Without a daemon the journal of the state folder is read.
+
+    Args:
+        thread: The thread's id.
+    """
+    try:
+        story = daemon.client().ask(BudgetTrace, f"/v1/budgets/{quote(thread, safe='')}/story")
+    except UnreachableError:
+        with kept_entries(daemon.folder) as entries:
+            story = explain_holds((decode_entry(stored.body.encode()) for stored in entries), thread)
+    if not story.holds and not story.notes:
+        raise ConfigError(f"the ledger knows no thread {thread!r}")
+    if json:
+        return print_json(story)
+    print_trace(Terminal(), story)
+    return exit_codes.OK
+
+
+@app.command(name="raise")
+def raise_budget(account: Account, *, by: Step = NO_STEP, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Raise a budget's limits; calls that wait for it continue."""
+    return _move(daemon, account, by, as_json=json)
+
+
+@app.command
+def lower(account: Account, *, by: Step = NO_STEP, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Lower a budget's limits, never below zero."""
+    return _move(daemon, account, by.down(), as_json=json)
+
+
+def _move(daemon: DaemonOptions, account: str, by: Step, *, as_json: bool) -> int:
+    state = daemon.client().order(BudgetState, "POST", f"/v1/budgets/{account}/move", msgspec.to_builtins(by))
+    if as_json:
+        return print_json(state)
+    Terminal().show(*budget_lines([state]))
+    return exit_codes.OK
+
+
+@app.command
+def adjust(
+    account: Account,
+    *,
+    reason: str,
+    usd: str | None = None,
+    tokens: Whole = 0,
+    calls: Whole = 0,
+    yes: bool = False,
+    daemon: DaemonOptions = DAEMON,
+    json: Json = False,
+) -> int:
+    """Correct what a budget has spent, after a provider's invoice or a refund.
+
+    A thread's correction counts on the threads above it and on the organism's day and month too. Calls that fit
+    afterwards continue.
+
+    Args:
+        reason: Why, such as the number of the invoice; recorded with the correction.
+        usd: So many dollars more, or with a minus less, such as --usd=-0.50.
+        tokens: So many tokens more or less.
+        calls: So many calls more or less.
+        yes: Do not ask.
+    """
+    by = {"tokens": tokens, "usd": usd, "calls": calls, "reason": reason}
+    question = f"correct what {account} has spent by {_correction_text(tokens, usd, calls)} ({reason})"
+    client = daemon.client()
+    if not yes and not _agreed(question):
+        note("nothing was changed")
+        return exit_codes.FAILED
+    corrected = client.order(Corrected, "POST", f"/v1/budgets/{account}/adjust", by)
+    if json:
+        return print_json(corrected)
+    console = Terminal()
+    for state in corrected.budgets:
+        spent = state.spent
+        cost = ("~" if state.unpriced_calls else "") + format_usd(spent.cost_nanousd)
+        console.say("{} has spent {:,} tokens, {}, {:,} calls", state.account, spent.tokens, cost, spent.calls)
+    return exit_codes.OK
+
+
+def _correction_text(tokens: int, usd: str | None, calls: int) -> str:
+    parts = (
+        f"{usd} dollars" if usd is not None else "",
+        f"{tokens:+,} tokens" if tokens else "",
+        f"{calls:+,} calls" if calls else "",
+    )
+    return ", ".join(part for part in parts if part) or "nothing"
+
+
+def _agreed(what: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError(f"nobody can be asked whether to {what}; say --yes", where="--yes")
+    return agreed(what)
+
+
+def print_trace(console: Terminal, story: BudgetTrace) -> None:
+    """Show the story of a thread's budget."""
+    words = ("agent", "call", "state", "held", "charged", "price")
+    table = Table("entry", *words, left=words)
+    for hold in story.holds:
+        table.add_row(*_hold_row(hold))
+    console.show(table)
+    for entry in story.notes:
+        detail = f": {entry.shortfall}" if entry.shortfall is not None else _limits_text(entry.limits)
+        where = "" if entry.account == thread_account(story.thread_id) else f"{entry.account} "
+        console.say("{:>6} {} {}", entry.seq, instant_text(entry.time_ns), f"{where}{entry.text}{detail}")
+    console.say("charged {}; held {}", _amounts_text(story.charged), _amounts_text(story.open_held))
+
+
+def _hold_row(hold: HoldTrace) -> tuple[str, ...]:
+    call = hold.call
+    if call is None:
+        return (
+            str(hold.seq),
+            "",
+            "a child's limits",
+            hold.state,
+            _amounts_text(hold.held),
+            _amounts_text(hold.charged),
+            "",
+        )
+    name = f"{call.provider}/{call.request_model} #{call.attempt}" + (" (last call)" if call.wrap_up else "")
+    over = f", {hold.overrun.tokens} above the hold" if hold.overrun.tokens else ""
+    price = (hold.rates.source if hold.rates is not None else call.price_source) if hold.priced else "unknown"
+    return (
+        str(hold.seq),
+        call.agent,
+        name,
+        hold.state,
+        _amounts_text(hold.held),
+        _amounts_text(hold.charged) + over,
+        price or "unknown",
+    )
+
+
+def _limits_text(limits: Limits | None) -> str:
+    """Write limits, unit by unit; nothing for a note that is about something else."""
+    if limits is None:
+        return ""
+    given = ((dimension, limit_of(limits, dimension)) for dimension in DIMENSIONS)
+    return ": " + (", ".join(format_amount(unit, limit) for unit, limit in given if limit is not None) or "unlimited")
+
+
+def _amounts_text(amounts: Amounts) -> str:
+    return f"{format_amount('tokens', amounts.tokens)}, {format_usd(amounts.cost_nanousd)}"

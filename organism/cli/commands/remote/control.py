@@ -1,0 +1,74 @@
+"""``organism mode``, ``reload``, ``drain``, ``stop`` and ``dashboard``: orders to the daemon as a whole."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from organism.api.tokens import NewToken
+from organism.cli.client import RefusedError
+from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
+from organism.cli.output import print_answer
+from organism.control.views import Reloaded, Status
+
+
+def mode(mode: ModeName, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Change what a reached limit does, until the daemon restarts.
+
+    Args:
+        mode: off only records spend, audit also reports what would be refused, enforce refuses.
+    """
+    status = daemon.client().order(Status, "PUT", "/v1/mode", {"mode": mode})
+    return print_answer(status, f"mode {status.mode}", as_json=json)
+
+
+def reload(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Apply the changed configuration: all of it, or nothing.
+
+    The daemon reads the file again and checks it whole before anything changes.
+    """
+    done = daemon.client().order(Reloaded, "POST", "/v1/reload")
+    return print_answer(done, "\n".join(done.changes) or "nothing has changed", as_json=json)
+
+
+def drain(
+    *,
+    daemon: DaemonOptions = DAEMON,
+    undo: Annotated[bool, Parameter(help="Accept new threads again.")] = False,
+    json: Json = False,
+) -> int:
+    """Accept no new threads; open threads continue, and the daemon keeps running."""
+    client = daemon.client()
+    if undo:
+        return print_answer(client.order(Status, "DELETE", "/v1/drain"), "takes new threads", as_json=json)
+    status = client.order(Status, "POST", "/v1/drain", {"within_seconds": 0})
+    left = status.threads.open + status.threads.blocked + status.threads.paused
+    return print_answer(status, f"takes no new threads; {left} are left", as_json=json)
+
+
+def stop(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Stop the daemon: open threads get 30 s, calls in flight are settled.
+
+    Returns when it has stopped.
+    """
+    client = daemon.client()
+    stream = client.follow(types=["none"])
+    next(stream)
+    status = client.order(Status, "POST", "/v1/stop")
+    try:
+        for _ in stream:
+            pass
+    except RefusedError:
+        pass  # its connections are cut at its end
+    return print_answer(status, "stopped", as_json=json)
+
+
+def dashboard(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Print a link that opens the dashboard.
+
+    The link holds a session of some hours, so keep it to yourself.
+    """
+    client = daemon.client()
+    session = client.order(NewToken, "POST", "/v1/sessions")
+    # What follows the # never leaves the browser.
+    link = f"{client.url}/#session={session.secret}"
+    return print_answer({"url": link, "expires_ns": session.expires_ns}, link, as_json=json)

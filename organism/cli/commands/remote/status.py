@@ -1,0 +1,92 @@
+"""``organism status`` and ``organism agents``: the daemon at this instant."""
+
+from collections.abc import Sequence
+
+from organism.amounts import format_usd
+from organism.cli import exit_codes
+from organism.cli.budget_bars import budget_lines
+from organism.cli.burn_rate import busiest, time_left_s, time_text
+from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.output import print_json
+from organism.cli.tables import (
+    USAGE_HEADINGS,
+    cost_text,
+    state_table,
+    styled_state,
+    thread_row,
+    thread_table,
+    usage_row,
+)
+from organism.cli.terminal import Terminal, markup
+from organism.control.views import AgentView, Status, ThreadPage, ThreadSummary
+
+_BUSIEST = 10
+
+
+def status(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """Show budgets, the busiest threads and stopped agents."""
+    client = daemon.client()
+    found = client.ask(Status, "/v1/status")
+    if json:
+        return print_json(found)
+    threads = client.ask(ThreadPage, "/v1/threads", limit=500).threads
+    agents = client.ask(list[AgentView], "/v1/agents", content=True)
+    console = Terminal()
+    _print_head(console, found)
+    console.show(*budget_lines(found.windows))
+    _print_busiest(console, threads, found)
+    for agent in agents:
+        if agent.state != "running":
+            console.say("agent {} {} {}", agent.name, styled_state(agent.state), agent.reason or "")
+    return exit_codes.OK
+
+
+def _print_head(console: Terminal, status: Status) -> None:
+    console.say(
+        "[bold]{}[/] mode {}, up {}, {} open, {} blocked, {} paused, {} dead letters{}",
+        status.name,
+        status.mode,
+        time_text((status.now_ns - status.started_ns) // 10**9),
+        status.threads.open,
+        status.threads.blocked,
+        status.threads.paused,
+        status.dead_letters,
+        "" if status.accepting else markup(" [red]takes no new threads[/]"),
+    )
+    if status.given_up:
+        hung = ", ".join(f"{agent} ({count})" for agent, count in sorted(status.given_up.items()))
+        busy, of = status.busy_threads, status.worker_threads
+        console.say("[red]{} of {} worker threads busy[/]; given up on and not returned: {}", busy, of, hung)
+    if status.set_aside:
+        console.say("[red]{} events set aside[/]: organism exporters", status.set_aside)
+    burn = status.burn[0]
+    console.say(
+        "{} and {:,} tokens in {} calls; last {} min: {}, {:,} tokens",
+        cost_text(status.usage),
+        status.usage.usage.total,
+        status.usage.calls,
+        burn.seconds // 60,
+        format_usd(burn.cost_nanousd),
+        burn.tokens,
+    )
+
+
+def _print_busiest(console: Terminal, threads: Sequence[ThreadSummary], status: Status) -> None:
+    table = thread_table("busiest", "left at this pace")
+    for thread in busiest(threads, status.burn)[:_BUSIEST]:
+        table.add_row(*thread_row(thread), time_text(time_left_s(thread.budget, status.burn)))
+    if table.row_count:
+        console.show(table)
+
+
+def agents(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+    """List agents with their state, mailbox and usage."""
+    found = daemon.client().ask(list[AgentView], "/v1/agents")
+    if json:
+        return print_json(found)
+    table = state_table("agent", "state", "waits", *USAGE_HEADINGS)
+    for agent in found:
+        row = usage_row(agent.usage) if agent.usage is not None else ("",) * len(USAGE_HEADINGS)
+        table.add_row(agent.name, styled_state(agent.state), f"{agent.mailbox} of {agent.mailbox_max:,}", *row)
+    Terminal().show(table)
+    return exit_codes.OK

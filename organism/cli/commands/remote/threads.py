@@ -1,0 +1,125 @@
+"""``organism threads``, ``thread``, ``pause``, ``unpause`` and ``terminate``."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from organism.amounts import BudgetState, format_usd
+from organism.cli import exit_codes
+from organism.cli.budget_bars import budget_lines
+from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.output import print_answer, print_json
+from organism.cli.tables import labels_text, styled_state, thread_row, thread_table
+from organism.cli.terminal import Terminal, markup
+from organism.control.views import Done, ThreadDetail, ThreadPage, ThreadSummary
+
+_OPEN = ("open", "blocked", "paused", "closing")
+_ENDED = ("completed", "failed", "terminated")
+
+Agent = Annotated[bool, Parameter(help="NAME is an agent, not a thread.")]
+
+
+def threads(
+    *,
+    daemon: DaemonOptions = DAEMON,
+    all: Annotated[bool, Parameter(help="Also threads that have ended.")] = False,  # noqa: A002
+    label: str | None = None,
+    json: Json = False,
+) -> int:
+    """List threads, newest first.
+
+    Args:
+        label: Only threads with this label: name=value, or name.
+    """
+    client = daemon.client()
+    states = [*_OPEN, *_ENDED] if all else None
+    after: str | None = None
+    found: list[ThreadSummary] = []
+    while True:
+        page = client.ask(ThreadPage, "/v1/threads", state=states, label=label, after=after, limit=500)
+        found += page.threads
+        if (after := page.next) is None:
+            break
+    if json:
+        return print_json(found)
+    table = thread_table("thread", "labels")
+    for one in found:
+        table.add_row(*thread_row(one), labels_text(one))
+    Terminal().show(table if found else markup("no threads"))
+    return exit_codes.OK
+
+
+def thread(thread: str, *, daemon: DaemonOptions = DAEMON, content: bool = False, json: Json = False) -> int:
+    """Show a thread: its budgets, its messages with the cost of each, its child threads.
+
+    Args:
+        thread: The thread's id.
+        content: Also what the messages say.
+    """
+    # Why it ended is for the operator in any case; what its messages say only if asked for.
+    detail = daemon.client().ask(ThreadDetail, f"/v1/threads/{thread}", content=content or not json or None)
+    if json:
+        return print_json(detail)
+    _print_thread(detail, content=content)
+    return exit_codes.OK
+
+
+def _print_thread(detail: ThreadDetail, *, content: bool) -> None:
+    console = Terminal()
+    summary = detail.thread
+    console.say("[bold]{}[/] {} {}", summary.thread_id, styled_state(summary.state), labels_text(summary))
+    if summary.blocked_by is not None:
+        console.say("[red]waits for budget:[/] {}", summary.blocked_by)
+    if summary.reason:
+        console.say("[yellow]{}[/]", summary.reason)
+    console.show(*budget_lines(detail.budgets))
+    for child in detail.tree:
+        cost = format_usd(child.budget.spent.cost_nanousd)
+        console.say("  child {} {} {}", child.thread_id, styled_state(child.state), cost)
+    for hop in detail.messages:
+        cost = markup("  {}, {:,} tokens", format_usd(hop.cost_nanousd), hop.tokens) if hop.calls else ""
+        if hop.recalled:
+            console.say("[bold cyan]{}[/] [dim]before the daemon restarted{}[/]", hop.sender, cost)
+        else:
+            way = "[bold cyan]{}[/] [dim]->[/] [cyan]{}[/] [dim]{}{}[/]"
+            console.say(way, hop.sender, hop.recipient, hop.message_type, cost)
+        if content and hop.text is not None:
+            console.say("    {}", hop.text)
+
+
+def terminate(
+    thread: str, *, daemon: DaemonOptions = DAEMON, reason: str = "terminated by order", json: Json = False
+) -> int:
+    """End a thread and its children now; calls in flight are charged.
+
+    Args:
+        thread: The thread's id.
+        reason: Why; recorded in the thread's last event.
+    """
+    state = daemon.client().order(BudgetState, "DELETE", f"/v1/threads/{thread}", reason=reason)
+    return print_answer(state, f"{thread} ended: {format_usd(state.spent.cost_nanousd)}", as_json=json)
+
+
+def pause(name: str, *, daemon: DaemonOptions = DAEMON, agent: Agent = False, json: Json = False) -> int:
+    """Pause a thread and its children, or an agent everywhere.
+
+    Handlers and calls that run are finished; nothing more is started.
+
+    Args:
+        name: The thread's id or the agent's name.
+    """
+    return _pause_or_resume(daemon, "pause", name, agent=agent, as_json=json)
+
+
+def unpause(name: str, *, daemon: DaemonOptions = DAEMON, agent: Agent = False, json: Json = False) -> int:
+    """Let a paused thread continue, or an agent that is paused or has failed.
+
+    Args:
+        name: The thread's id or the agent's name.
+    """
+    return _pause_or_resume(daemon, "resume", name, agent=agent, as_json=json)
+
+
+def _pause_or_resume(daemon: DaemonOptions, verb: str, name: str, *, agent: bool, as_json: bool) -> int:
+    done = daemon.client().order(Done, "POST", f"/v1/{'agents' if agent else 'threads'}/{name}/{verb}")
+    return print_answer(done, "\n".join(done.changed) or "nothing to change", as_json=as_json)

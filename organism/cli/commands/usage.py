@@ -1,0 +1,142 @@
+"""``organism usage``: what was used since the daemon started, and reports of a period or a thread."""
+
+from datetime import datetime, timedelta, tzinfo
+from itertools import starmap
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from cyclopts import App, Parameter
+
+from organism.amounts import NS_PER_S, TokenUsage
+from organism.billing.bill import read_bill
+from organism.billing.period import Period, report_period
+from organism.billing.reconciliation import drift
+from organism.billing.reports.html_report import render_html
+from organism.billing.reports.markdown_report import render_markdown
+from organism.cli import exit_codes
+from organism.cli.event_sources import read_text, recorded_events
+from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.output import note, print_csv, print_json, print_text
+from organism.cli.tables import USAGE_HEADINGS, state_table, usage_row
+from organism.cli.terminal import Terminal
+from organism.control.views import Usage
+from organism.errors import ConfigError
+from organism.usage.events import UsageEvent
+from organism.usage.totals import UsageTotals
+
+app = App(name="usage")
+
+
+@app.default
+def show_usage(
+    *,
+    daemon: DaemonOptions = DAEMON,
+    by: Literal["agent", "model", "day", "thread", "label"] = "agent",
+    json: Json = False,
+    csv: bool = False,
+) -> int:
+    """Show usage and cost since the daemon started.
+
+    Args:
+        by: Broken down by this.
+        csv: Print CSV.
+    """
+    usage = daemon.client().ask(Usage, "/v1/usage", by=by)
+    if json:
+        return print_json(usage)
+    if csv:
+        head = [by, "calls", *TokenUsage.__struct_fields__, "cost_nanousd", "unpriced_calls"]
+        return print_csv([head, *starmap(_csv_row, usage.groups.items())])
+    table = state_table(by, *USAGE_HEADINGS)
+    for name, totals in sorted(usage.groups.items(), key=lambda item: -item[1].cost_nanousd):
+        table.add_row(name, *usage_row(totals))
+    table.add_section()
+    table.add_row("all", *usage_row(usage.total), style="bold")
+    Terminal().show(table)
+    return exit_codes.OK
+
+
+@app.command
+def report(
+    events: Path | None = None,
+    *,
+    daemon: DaemonOptions = DAEMON,
+    since: str | None = None,
+    until: str | None = None,
+    thread: str | None = None,
+    time_zone: str = "UTC",
+    bill: Path | None = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    json: Json = False,
+) -> int:
+    """Report cost and tokens of a period or a thread, by day, agent, model and label, as an HTML page or Markdown.
+
+    Args:
+        events: Events as 'organism events' prints them, or - for standard input, or a journal; those of the state
+            folder unless given.
+        since: The first day, or an instant.
+        until: The last day, which is part of the report, or an instant, which is not.
+        thread: Only this thread and its children.
+        time_zone: Where days begin.
+        bill: A provider's bill as CSV, to compare with.
+        output: Where to: an .html page, or .md; Markdown on standard output unless given.
+    """
+    recorded = list(recorded_events(events, daemon.folder))
+    zone = _zone(time_zone)
+    period = Period(
+        since_ns=_instant(since, zone, "--since", whole_day=False),
+        until_ns=_instant(until, zone, "--until", whole_day=True),
+        thread_id=thread,
+        time_zone=zone,
+    )
+    made = report_period(recorded, period)
+    drifts = None
+    if bill is not None:
+        used = (event for event in recorded if isinstance(event, UsageEvent) and period.holds(event))
+        drifts = drift(used, read_bill(read_text(bill)), period)
+    if json:
+        return print_json({"report": made, "drift": drifts}, _plain)
+    if output is None:
+        return print_text(render_markdown(made, drifts).rstrip("\n"))
+    render = render_markdown if output.suffix in (".md", ".markdown") else render_html
+    try:
+        output.write_text(render(made, drifts), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write: {error.strerror}", where=str(output)) from None
+    note(str(output))
+    return exit_codes.OK
+
+
+def _csv_row(name: str, totals: UsageTotals) -> tuple[object, ...]:
+    tokens = msgspec.structs.astuple(totals.usage)
+    return (name, totals.calls, *tokens, totals.cost_nanousd, totals.unpriced_calls)
+
+
+def _plain(value: object) -> str:
+    """Write what JSON has no word for: a time zone by its name, ``UTC`` or ``Europe/Berlin``."""
+    if isinstance(value, tzinfo):
+        return str(value)
+    raise NotImplementedError(f"a report has no words for a {type(value).__name__}")
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"--time-zone: no time zone is called {name!r}; try UTC or Europe/Berlin") from None
+
+
+def _instant(text: str | None, zone: ZoneInfo, option: str, *, whole_day: bool) -> int | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} must be a day or an instant such as 2026-11-24 or 2026-11-24T18:00") from None
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=zone)
+    if whole_day and "T" not in text and " " not in text.strip():
+        instant += timedelta(days=1)
+    return int(instant.timestamp()) * NS_PER_S

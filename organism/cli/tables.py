@@ -1,0 +1,80 @@
+"""Rows and cells that several commands show: threads, usage, states."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from organism.amounts import NS_PER_S, format_usd
+from organism.cli.terminal import Markup, Table, markup
+from organism.control.views import ThreadSummary
+from organism.usage.totals import UsageTotals
+
+USAGE_HEADINGS = ("calls", "input", "output", "total", "cost", "p95")
+"""Headings of :func:`usage_row`."""
+
+_STATE_STYLE = {
+    "open": "green",
+    "running": "green",
+    "blocked": "red",
+    "failed": "red",
+    "paused": "yellow",
+    "terminated": "yellow",
+}
+
+
+def thread_table(first: str, last: str) -> Table:
+    """Return a table for rows of :func:`thread_row`, with a last column of the caller's."""
+    return state_table(first, "state", "tokens", "cost", "calls", "waits", last)
+
+
+def state_table(*headings: str) -> Table:
+    """Return a table whose first column is never broken, and whose states and labels are words."""
+    return Table(*headings, left=("state", "waits", "labels"), title_column=True)
+
+
+def word_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    """Return a table of words whose cells are broken rather than shortened."""
+    table = Table(*headings, left=headings, fold=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def thread_row(thread: ThreadSummary) -> tuple[str, ...]:
+    """Return what a list of threads shows of one: id, state, tokens, cost, calls, and how many messages wait where."""
+    spent = thread.budget.spent
+    cost = ("~" if thread.budget.unpriced_calls else "") + format_usd(spent.cost_nanousd)
+    waits = ", ".join(f"{agent} {count}" for agent, count in thread.queued.items())
+    return thread.thread_id, styled_state(thread.state), f"{spent.tokens:,}", cost, f"{spent.calls:,}", waits
+
+
+def usage_row(totals: UsageTotals) -> tuple[str, ...]:
+    """Return calls, tokens by direction, cost and the 95th percentile of latency."""
+    tokens = token_cells(totals)
+    return (*tokens, cost_text(totals), f"{totals.latency.p95_ns / 10**9:.2f} s")
+
+
+def token_cells(totals: UsageTotals) -> tuple[str, ...]:
+    """Return calls, and tokens read, written and in all."""
+    usage = totals.usage
+    return f"{totals.calls:,}", f"{usage.input_total:,}", f"{usage.output_total:,}", f"{usage.total:,}"
+
+
+def cost_text(totals: UsageTotals) -> str:
+    """Write a cost; ``~`` marks a lower bound, because the price of some calls is unknown."""
+    return ("~" if totals.unpriced_calls else "") + format_usd(totals.cost_nanousd)
+
+
+def labels_text(thread: ThreadSummary) -> str:
+    """Write a thread's labels as they are typed: ``name=value name=value``."""
+    return " ".join(f"{name}={value}" for name, value in thread.labels.items())
+
+
+def styled_state(state: str) -> Markup:
+    """Return a state in its colour."""
+    style = _STATE_STYLE.get(state)
+    return markup("[{style}]{}[/]", state, style=style) if style else markup("{}", state)
+
+
+def instant_text(time_ns: int) -> str:
+    """Write a time in UTC to the second."""
+    return datetime.fromtimestamp(time_ns // NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")

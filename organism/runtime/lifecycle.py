@@ -32,6 +32,7 @@ from organism.threads.ended_threads import EndedThreads
 from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
 from organism.threads.thread_events import thread_closed, thread_opened
+from organism.threads.thread_state import ThreadEvent
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadResumed
 from organism.usage.outbox import Outbox
 
@@ -232,7 +233,7 @@ class Lifecycle:
         if (waits := thread.parked) is not None:
             if self.parked.goes_on_by_itself(thread):
                 return
-            thread.status = "blocked"
+            thread.move("block")
             thread.blocked_by = waits
             self._registry.pause_time(thread.id)
             self.state_writer.save_thread(thread)
@@ -246,14 +247,14 @@ class Lifecycle:
             failed = thread.gave_up is not None and not thread.outputs
             outcome: ThreadOutcome = "failed" if failed else "completed"
             reason = thread.gave_up if failed else None
-            thread.status = "closing"
+            thread.move("close")
             if thread.scopes or self._router.busy(thread.id):
                 self._end_soon(thread, outcome, reason)
             else:
                 self._finish(thread, outcome, reason)  # there is nothing to wait for, and so no need of a task
 
     def _reopen(self, thread: Thread) -> None:
-        thread.status = "open"
+        thread.move("unblock")
         thread.blocked_by = None
         self._registry.resume_time(thread.id)
         self.state_writer.save_thread(thread)
@@ -261,14 +262,14 @@ class Lifecycle:
 
     def pause(self, thread: Thread) -> None:
         """Start nothing more of a thread; its wall time stands still once what runs of it is done, or only waits."""
-        thread.status = "paused"
+        thread.move("pause")
         self.state_writer.save_thread(thread)
         self.paused_time.note(thread)
         self.settle(thread)
 
     def unpause(self, thread: Thread) -> None:
         """Let a paused thread go on, or wait for budget as it did before."""
-        self._open(thread)
+        self._open(thread, "resume")
 
     def resume(self, thread: Thread) -> None:
         """Let a thread that the journal has kept go on from where it was."""
@@ -279,7 +280,7 @@ class Lifecycle:
         for envelope in thread.timed.values():
             self._running.start_soon(self._deliver_later, thread, envelope)
         if thread.status == "dormant":
-            self._open(thread)
+            self._open(thread, "recover")
         for lane in thread.lanes.values():
             if lane.runnable:
                 self.start_lane(thread, lane)
@@ -288,8 +289,8 @@ class Lifecycle:
         """From now on threads that wait may go on: all that the journal has kept is there."""
         self._restored = True
 
-    def _open(self, thread: Thread) -> None:
-        thread.status = "open"
+    def _open(self, thread: Thread, event: ThreadEvent) -> None:
+        thread.move(event)
         if not thread.standing or thread.called:
             self._registry.resume_time(thread.id)
         thread.time_stands = False
@@ -304,7 +305,7 @@ class Lifecycle:
         """Stop all handlers where they are, wait for open calls to settle, and keep every thread as it stands."""
         for thread in self.all():
             if thread.status == "open":
-                thread.status = "dormant"
+                thread.move("halt")
             thread.halting = True
             for scope in list(thread.scopes):
                 scope.cancel()
@@ -320,14 +321,14 @@ class Lifecycle:
         """End a thread as completed at once, if nothing of it goes on; whether it was."""
         if thread.status != "open" or thread.at_work or self._router.busy(thread.id):
             return False
-        thread.status = "closing"
+        thread.move("close")
         self._finish(thread, "completed", reason)
         return True
 
     async def close(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> ThreadResult:
         """End a thread by order; one that is ending already keeps its outcome."""
         if thread.status != "closing":
-            thread.status = "closing"
+            thread.move("close")
             thread.ending = (outcome, reason)
             self.state_writer.save_thread(thread)
             self._end_soon(thread, outcome, reason)

@@ -43,6 +43,7 @@ from organism.threads.records import (
 )
 from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import Origin, Question, Thread
+from organism.threads.thread_state import RECOVERED_AS
 
 _decode = msgspec.json.decode
 _log = structlog.get_logger("organism.pump")
@@ -152,8 +153,8 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
         entry=record.entry,
         labels=record.labels,
         origin=record.origin,
+        status=RECOVERED_AS[record.status],
     )
-    thread.status = "dormant" if record.status == "open" else record.status
     thread.blocked_by = record.blocked_by or record.asks
     thread.gave_up = record.gave_up
     thread.ending = record.ending
@@ -179,8 +180,8 @@ def _restore_child_result(parent: Thread, record: ResultRecord, messages: Messag
         entry="",
         labels=parent.labels,
         origin=Origin(opened_ns=record.closed_ns, spawned_by=record.spawned_by),
+        status="closing",
     )
-    child.status = "closing"
     child.result = _result(record, messages)
     parent.spawned[record.spawned_by] = child
 
@@ -256,7 +257,8 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
         if thread.status == "blocked" and not any(
             envelope.id in parked for lane in thread.lanes.values() for envelope in lane.queue
         ):
-            thread.status, thread.blocked_by = "dormant", None  # why it waits is lost; its message will find out again
+            thread.move("lose_wait")  # its message will find out again
+            thread.blocked_by = None
         for lane in thread.lanes.values():
             if not lane.queue:
                 continue

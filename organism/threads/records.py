@@ -14,7 +14,8 @@ from organism.errors import ConfigError, Shortfall
 from organism.messages import Envelope, ThreadOutcome
 from organism.threads.approvals import Approval, WaitReason
 from organism.threads.dead_letters import Reason
-from organism.threads.thread import MessageKey, Origin, ThreadStatus
+from organism.threads.thread import MessageKey, Origin
+from organism.threads.thread_state import ThreadStatus
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Protocol
 
 import anyio
 import msgspec
@@ -11,11 +11,8 @@ from organism.errors import DeliveryError, Shortfall
 from organism.messages import Envelope, Message, ThreadOutcome, ThreadResult
 from organism.threads.approvals import Approval, WaitReason
 from organism.threads.lanes import Lane
+from organism.threads.thread_state import STOPPING, ThreadEvent, ThreadStatus, next_status
 from organism.wakeups import Wakeup
-
-ThreadStatus = Literal["open", "blocked", "paused", "closing", "dormant"]
-"""``open``: something of it can run. ``blocked``: it waits for budget. ``paused``: an operator has stopped it for a
-while. ``closing``: it takes nothing new. ``dormant``: the journal keeps it, but this process does not run it."""
 
 MessageKey = tuple[str, int]
 """A message and the number of a question (or child) within its handler: the same in every run of the handler."""
@@ -185,10 +182,18 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         self.asked.setdefault(message_id, {})[index] = question
         self.questions[question.id] = question
 
+    def move(self, event: ThreadEvent) -> None:
+        """Change the state: the only place that does, so that nothing goes round the table.
+
+        Raises:
+            IllegalTransitionError: If the state does not allow it.
+        """
+        self.status = next_status(self.id, self.status, event)
+
     @property
     def stopping(self) -> bool:
         """Whether its handlers are to end where they are, by its end or by that of the process."""
-        return self.halting or self.status in ("closing", "dormant")
+        return self.halting or self.status in STOPPING
 
     def frozen_until(self, now_s: float) -> float:
         """Return how many seconds something of it has been paused: no deadline of a handler runs meanwhile."""

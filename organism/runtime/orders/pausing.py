@@ -9,6 +9,7 @@ from organism.errors import Shortfall, UnknownRecipientError
 from organism.runtime.lifecycle import Lifecycle
 from organism.runtime.supervisor import Supervisor
 from organism.threads.thread import Thread
+from organism.threads.thread_state import LIVE
 
 
 class Pausing:
@@ -83,7 +84,7 @@ class Pausing:
     def _note(self, agent: str) -> None:
         """Let the time of all threads stand still or run on that have something for an agent."""
         for thread in self._life.all():
-            if agent in thread.lanes and thread.status in ("open", "blocked", "paused"):
+            if agent in thread.lanes and thread.status in LIVE:
                 self._life.paused_time.note(thread)
 
     def _check(self, agent: str) -> None:

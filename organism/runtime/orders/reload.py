@@ -14,6 +14,7 @@ from organism.runtime.delivery import Delivery
 from organism.runtime.lifecycle import Lifecycle
 from organism.runtime.supervisor import Supervisor
 from organism.threads.thread import Thread
+from organism.threads.thread_state import LIVE
 
 
 class AgentReload:
@@ -43,7 +44,7 @@ class AgentReload:
         self._supervisor.forget_gone()
         self._delivery.fit_mailboxes()
         for thread in self._life.all():
-            if thread.status in ("open", "blocked", "paused"):
+            if thread.status in LIVE:
                 self._sort(thread)
         return before
 

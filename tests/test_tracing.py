@@ -53,7 +53,7 @@ async def test_incoming_trace_reaches_events_and_the_provider() -> None:
         provider = OpenAIProvider("scripted", "key", server.url)
         organism = Organism([writer], models={"main": "scripted/m"}, providers={"scripted": provider})
         heard: list[object] = []
-        organism.usage.on_event(heard.append)
+        organism.usage.subscribe(heard.append)
         async with organism:
             result = await organism.wait(await organism.open_thread("go", trace=TRACE))
     assert result.outcome == "completed", result.reason
@@ -89,7 +89,7 @@ def test_work_is_over_when_its_message_is() -> None:
 
     async def main() -> None:
         organism = Organism([first, second])
-        organism.usage.on_event(lambda _event: seen.update(closing=current_work()), ThreadClosed)
+        organism.usage.subscribe(lambda _event: seen.update(closing=current_work()), ThreadClosed)
         async with organism:
             await organism.run("go")
 

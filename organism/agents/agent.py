@@ -31,7 +31,10 @@ Handler = Callable[..., Awaitable[Output] | Output]
 class HasHandle(Protocol):
     """An object with a ``handle`` method; its other attributes are the agent's private state."""
 
-    handle: Handler
+    @property
+    def handle(self) -> Handler:
+        """What it does with a message."""
+        ...
 
 
 HandlerFunction = TypeVar("HandlerFunction", bound=Callable[..., Any] | type | HasHandle)

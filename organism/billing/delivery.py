@@ -149,7 +149,7 @@ async def run_export(export: Export, origin: Origin, sinks: ForeignTasks) -> Non
         sinks: Where the sink runs.
     """
     news = [anyio.Event()]
-    end = origin.usage.on_event(lambda _event: news[0].set(), *STORED)
+    end = origin.usage.subscribe(lambda _event: news[0].set(), *STORED)
 
     def wake() -> None:
         news[0].set()

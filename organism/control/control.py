@@ -70,10 +70,10 @@ class Control:
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.stop_ordered = anyio.Event()
         self.identity = Identity(rooms.journal, rooms.ids, rooms.name)
-        rooms.usage.on_event(self._recent.on_event, *Recent.KINDS)
-        rooms.usage.on_event(self.owners.on_event, ThreadClosed)
+        rooms.usage.subscribe(self._recent.on_event, *Recent.KINDS)
+        rooms.usage.subscribe(self.owners.on_event, ThreadClosed)
         self.sums = KeptSums(rooms.journal, (*rooms.usage.sums, *self.look.breakdown.sums))
-        rooms.usage.on_event(self.sums.on_event, *STORED)
+        rooms.usage.subscribe(self.sums.on_event, *STORED)
         self.past = Past(rooms.journal, self.sums, rooms.usage, self.look.breakdown, self._recent, rooms.pump.threads)
         rooms.outbox.carried = self._recent.on_carried
 

@@ -59,7 +59,7 @@ class Looking:
         self._one_replay = anyio.Lock()
         self._replaying = OwnThreads()
         self._started_ns = rooms.clock.now_ns()
-        rooms.usage.on_event(self.breakdown.on_event, UsageEvent)
+        rooms.usage.subscribe(self.breakdown.on_event, UsageEvent)
 
     async def story(self, name: str) -> BudgetTrace:
         """Tell where a thread's budget has gone, from the ledger's entries.

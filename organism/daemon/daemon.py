@@ -108,7 +108,7 @@ async def _serve(
     log = structlog.get_logger("organism.daemon")
     tokens = TokenBook.open(state, organism.clock.now_ns)
     exported = exports(loaded, organism.clock.now_ns)
-    organism.usage.on_event(_log_event, *STORED)
+    organism.usage.subscribe(_log_event, *STORED)
     prometheus = PrometheusExporter(organism, names=genai_names(environment))
     hosts = tuple(loaded.config.daemon.hosts)
     control = organism.control

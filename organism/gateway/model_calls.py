@@ -32,7 +32,7 @@ class Calls:
         self._rooms = control.rooms
         self.inject_note = inject_note
         self._told: dict[str, set[tuple[str, int, str, int]]] = {}
-        control.rooms.usage.on_event(self._forget, ThreadClosed)
+        control.rooms.usage.subscribe(self._forget, ThreadClosed)
 
     async def complete(self, payer: Payer, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         """Make a call and return its answer once the charge is durable.

@@ -62,7 +62,7 @@ class Charging:
         self._since_ns = self._now_ns()
         self._used: dict[str, int] = {}
         control.owners.kept = self._is_kept
-        control.rooms.usage.on_event(self._forget, ThreadClosed)
+        control.rooms.usage.subscribe(self._forget, ThreadClosed)
         self.put_in_force(settings)
 
     def put_in_force(self, settings: Settings) -> None:

@@ -121,7 +121,7 @@ class OTelExporter:
             organism.activity.wants_content = settings.content
             self._stops += [
                 organism.activity.observe(writer.on_activity),
-                organism.usage.on_event(writer.on_event, *STORED),
+                organism.usage.subscribe(writer.on_event, *STORED),
                 writer.flush,
             ]
         if settings.metrics != "none":
@@ -131,7 +131,7 @@ class OTelExporter:
             meters = MetricWriter(self._meter_provider, organism, conventions)
             self._stops += [
                 organism.activity.observe(meters.on_activity),
-                organism.usage.on_event(meters.on_event, *STORED),
+                organism.usage.subscribe(meters.on_event, *STORED),
             ]
 
     def close(self) -> None:

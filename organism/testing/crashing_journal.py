@@ -12,7 +12,7 @@ from typing import Self
 import anyio
 import msgspec
 
-from organism.journal import GroupWritten, JournalBrokenError, JournalStatistics, Stored, Then
+from organism.journal import GroupWritten, JournalBrokenError, JournalStatistics, Stored, StoredEntry, Then
 from organism.stores.memory import MemoryJournal
 from organism.usage.events import AnyEvent
 
@@ -102,6 +102,10 @@ class CrashingJournal:
     async def events_after(self, after: str, limit: int) -> list[AnyEvent]:
         """Return kept events; see :class:`organism.usage.event_log.EventLog`."""
         return await self.kept.events_after(after, limit)
+
+    async def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
+        """See :class:`organism.journal.EntryLog`."""
+        return await self.kept.entries_after(after, limit)
 
     async def remembered(self, key: str) -> str | None:
         """Return what was remembered; see :meth:`organism.journal.Journal.remembered`."""

@@ -100,10 +100,10 @@ class _ShufflingLoop(asyncio.SelectorEventLoop):
         # asyncio keeps what can run now in a private deque; there is no public way to influence its order.
         ready = self._ready  # type: ignore[attr-defined]
         if len(ready) > 1:
-            handles = list(ready)
+            # Taken out one by one: a worker thread may add one at any moment, and clearing the deque would lose it.
+            handles = [ready.popleft() for _ in range(len(ready))]
             self._random.shuffle(handles)
-            ready.clear()
-            ready.extend(handles)
+            ready.extendleft(reversed(handles))
         super()._run_once()  # type: ignore[misc]
 
 

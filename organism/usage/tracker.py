@@ -4,10 +4,11 @@ Publishing never waits and never fails: a callback that raises is counted and lo
 cut off with an error of its own. The ledger does not depend on anybody listening.
 """
 
+import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Callable, Container
 from types import TracebackType
-from typing import Self, overload
+from typing import Self, TypeVar, overload
 
 import anyio
 import msgspec
@@ -18,6 +19,8 @@ from organism.usage.events import AnyEvent, ThreadClosed, UsageEvent
 from organism.usage.listeners import EventCallback, Listener, is_about, wanted_types
 from organism.usage.sums import Sums
 from organism.usage.totals import UsageTotals
+
+E = TypeVar("E", bound=AnyEvent)
 
 DEFAULT_CAPACITY = 10_000
 """Events a subscriber may be behind before it is cut off."""
@@ -161,17 +164,22 @@ class UsageTracker:
 
     @overload
     def subscribe(
-        self, *wanted: type[AnyEvent], thread_id: str | None = None, capacity: int = DEFAULT_CAPACITY
-    ) -> Subscription: ...
+        self, callback: Callable[[E], object], kind: type[E], /, *, thread_id: str | None = None
+    ) -> Listener: ...
 
     @overload
     def subscribe(
         self, callback: EventCallback, /, *wanted: type[AnyEvent], thread_id: str | None = None
     ) -> Listener: ...
 
+    @overload
+    def subscribe(
+        self, *wanted: type[AnyEvent], thread_id: str | None = None, capacity: int = DEFAULT_CAPACITY
+    ) -> Subscription: ...
+
     def subscribe(
         self,
-        *wanted: type[AnyEvent] | EventCallback,
+        *wanted: type[AnyEvent] | Callable[..., object],
         thread_id: str | None = None,
         capacity: int = DEFAULT_CAPACITY,
     ) -> Subscription | Listener:
@@ -223,19 +231,9 @@ class UsageTracker:
             self._wanted.clear()
 
     def on_event(self, callback: EventCallback, *types: type[AnyEvent]) -> Listener:
-        """Have a function called with every event of these kinds; what it raises is logged and harms nobody.
-
-        Args:
-            callback: The function; it must not block.
-            types: The kinds of events wanted; all when none is named.
-
-        Returns:
-            What ends it when it is called.
-
-        Raises:
-            TypeError: If it is no plain function of an event, or one of the types is no kind of event.
-        """
-        return self._listen(Listener(callback, wanted_types(types), None, self._end))
+        """Call a function with every event: the name that :meth:`subscribe` had for it until 0.2."""
+        warnings.warn("on_event is now subscribe", DeprecationWarning, stacklevel=2)
+        return self.subscribe(callback, *types)
 
     def _listen(self, listener: Listener) -> Listener:
         self._listeners.append(listener)

@@ -71,7 +71,7 @@ def test_tool_waits_for_a_person(decision: Decision, runs: int, said: str) -> No
 
     async def main() -> ThreadResult:
         async with organism(provider, llm_agent("a", tools=[wipe.tool])) as running:
-            running.usage.on_event(events.append)
+            running.usage.subscribe(events.append)
             thread = await running.open_thread("go")
             approval = await asked(running, thread)
             assert (approval.what, approval.detail, approval.agent) == ("wipe", "{}", "a")

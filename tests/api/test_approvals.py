@@ -36,7 +36,7 @@ async def test_person_sees_what_is_asked_and_answers(served: Served) -> None:
     async with served(Organism([careful])) as (organism, client):
         thread = await waiting(organism)
         audit: list[OperatorAction] = []
-        organism.usage.on_event(audit.append, OperatorAction)
+        organism.usage.subscribe(audit.append, OperatorAction)
         (asked,) = (await client.get("/v1/approvals", params={"content": "true"})).json()
         assert (asked["what"], asked["detail"], asked["agent"]) == ("send", "Dear all", "careful")
 

@@ -456,7 +456,7 @@ def test_nothing_is_lost_whenever_parts_are_swapped(seed: int, tmp_path: Path) -
     async def scenario() -> list[str]:
         seen: list[Any] = []
         it = organism(team(), provider(), journal=SqliteJournal(path))
-        it.usage.on_event(seen.append)
+        it.usage.subscribe(seen.append)
         async with it:
             opened = []
             for _ in range(25):

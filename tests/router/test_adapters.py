@@ -105,7 +105,7 @@ def made_with(stranger: Stranger, *, streamed: bool = False, seconds: float = DE
             clock=VirtualClock(),
             router=settings,
         )
-        organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]
+        organism.usage.subscribe(events.append, UsageEvent)  # type: ignore[arg-type]
         async with organism:
             result = await organism.run("go")
         assert as_text(result.outputs[-1]) == "fine", "the next call is none the worse"
@@ -469,7 +469,7 @@ def test_vectors_that_are_none_are_charged_whole(what: str) -> None:
             limits=Limits(tokens=50_000),
             clock=VirtualClock(),
         )
-        organism.usage.on_event(events.append, UsageEvent)
+        organism.usage.subscribe(events.append, UsageEvent)
         async with organism:
             await organism.run("go")
         assert [event.outcome for event in events] == ["worst_case"]
@@ -501,7 +501,7 @@ def test_hedge_answers_where_the_first_adapter_does_not(first: Any) -> None:
             clock=VirtualClock(),
             router=RouterSettings(deadline_s=60, drain_s=2),
         )
-        organism.usage.on_event(events.append, UsageEvent)
+        organism.usage.subscribe(events.append, UsageEvent)
         async with organism:
             result = await organism.run("go")
         assert as_text(result.outputs[-1]) == "fine"

@@ -120,7 +120,7 @@ async def one_call(kind: str, how: str, step: HTTPStep, timeout_s: float = 0.3) 
             ),
         )
         events: list[UsageEvent] = []
-        organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]
+        organism.usage.subscribe(events.append, UsageEvent)  # type: ignore[arg-type]
         with anyio.fail_after(20):
             async with organism:
                 result = await organism.run(how)

@@ -48,7 +48,7 @@ def call(answer: ScriptedAnswer, request: CompletionRequest) -> Made:
 
         provider = ScriptedProvider(script)
         organism = Organism([caller], models={"m": "p/m"}, providers={"p": provider})
-        organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]
+        organism.usage.subscribe(events.append, UsageEvent)  # type: ignore[arg-type]
         async with organism:
             await organism.run("go")
         return Made(held[0], events[0], provider.billed)

@@ -34,7 +34,7 @@ def test_thread_has_only_so_many_descendants() -> None:
 
         organism = make(root, leaf, bounds=Bounds(descendants=4, attempts=1))
         letters: list[Any] = []
-        organism.usage.on_event(letters.append, DeadLetterEvent)
+        organism.usage.subscribe(letters.append, DeadLetterEvent)
         async with organism:
             result = await organism.run("go")
 

@@ -36,7 +36,7 @@ class Scenery:
             clock=VirtualClock(),
             **options,
         )
-        self.organism.usage.on_event(self._note, ThresholdCrossed)
+        self.organism.usage.subscribe(self._note, ThresholdCrossed)
 
     def _note(self, event: Any) -> None:
         self.events.append((event.account, event.threshold))

@@ -36,7 +36,7 @@ def test_llm_agent_reads_the_final_warning_and_wraps_up_from_the_slice() -> None
         writer = llm_agent("writer", settings=LLMSettings(max_output_tokens=100, memory_tokens=0))
         organism = make(writer, provider=provider, limits=BudgetPlan(thread=Limits(tokens=1000), wrap_up_percent=30))
         told: list[ThresholdCrossed] = []
-        organism.usage.on_event(told.append, ThresholdCrossed)  # type: ignore[arg-type]
+        organism.usage.subscribe(told.append, ThresholdCrossed)  # type: ignore[arg-type]
         async with organism:
             thread = await organism.open_thread("go " * 10)
             for _ in range(20):
@@ -137,7 +137,7 @@ def test_message_that_waits_for_the_day_goes_on_with_the_next_one() -> None:
             writer, provider=provider, limits=BudgetPlan(thread=Limits(), windows={"day": Limits(tokens=68)})
         )
         told: list[object] = []
-        organism.usage.on_event(told.append, ThreadBlocked, ThreadResumed)
+        organism.usage.subscribe(told.append, ThreadBlocked, ThreadResumed)
         async with organism:
             await organism.run("go")
             thread = await organism.open_thread("go")
@@ -177,7 +177,7 @@ def test_handler_that_lets_the_refusal_pass_is_run_again_with_the_warning(attemp
         plan = BudgetPlan(thread=Limits(tokens=1000), wrap_up_percent=10)
         organism = make(worker, provider=provider, limits=plan, on_exhausted="fail", bounds=Bounds(attempts=attempts))
         told: list[Any] = []
-        organism.usage.on_event(told.append, BudgetExceeded, DeadLetterEvent)
+        organism.usage.subscribe(told.append, BudgetExceeded, DeadLetterEvent)
         async with organism:
             result = await organism.run("go")
 

@@ -277,7 +277,7 @@ def test_a_carve_that_siblings_hold_up_goes_on_when_they_return_theirs(
     async def main() -> None:
         events: list[Any] = []
         organism = team(wait_s=wait_s, on_exhausted=on_exhausted)
-        organism.usage.on_event(events.append, ThreadBlocked)
+        organism.usage.subscribe(events.append, ThreadBlocked)
         async with organism:
             thread = await organism.open_thread(str(children))
             result = await organism.wait(thread)

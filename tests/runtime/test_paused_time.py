@@ -170,7 +170,7 @@ def test_whatever_waits_goes_on_after_a_pause_as_if_none_had_been(kind: str, how
         fails.clear()
         letters: list[Any] = []
         async with made() as organism:
-            organism.usage.on_event(letters.append, DeadLetterEvent)
+            organism.usage.subscribe(letters.append, DeadLetterEvent)
             thread = await organism.open_thread(kind, thread_id="t")
             await anyio.sleep(at)
             if organism.pump.result(thread) is None:
@@ -207,7 +207,7 @@ def test_a_pause_outlasts_the_process_and_goes_on_after_it(kind: str, how: str, 
         journal = CrashingJournal()
         kept = journal.kept
         async with made(journal=journal) as organism:
-            organism.usage.on_event(letters.append, DeadLetterEvent)
+            organism.usage.subscribe(letters.append, DeadLetterEvent)
             thread = await organism.open_thread(kind, thread_id="t")
             await anyio.sleep(at)
             if organism.pump.result(thread) is None:
@@ -216,7 +216,7 @@ def test_a_pause_outlasts_the_process_and_goes_on_after_it(kind: str, how: str, 
             if end == "killed":
                 journal.kept = type(kept)(capacity=1)  # what is written from here on is lost
         async with made(journal=CrashingJournal(kept)) as organism:
-            organism.usage.on_event(letters.append, DeadLetterEvent)
+            organism.usage.subscribe(letters.append, DeadLetterEvent)
             await anyio.sleep(LONG)
             if organism.pump.result(thread) is None:
                 await go_on(organism, thread)
@@ -238,7 +238,7 @@ def test_a_stop_while_a_paused_thread_s_handler_runs_is_no_failure_of_it() -> No
         journal = CrashingJournal()
         for life in range(2):
             async with made(journal=journal, bounds=Bounds(attempts=1)) as organism:
-                organism.usage.on_event(letters.append, DeadLetterEvent)
+                organism.usage.subscribe(letters.append, DeadLetterEvent)
                 if life == 0:
                     await organism.open_thread("work", thread_id="t")
                     await anyio.sleep(1)

@@ -633,7 +633,7 @@ async def test_exhausted_thread_parks_and_goes_on_without_paying_twice() -> None
 
     organism = make(spender, provider=provider, limits=Limits(calls=4))
     blocked: list[ThreadBlocked] = []
-    organism.usage.on_event(blocked.append, ThreadBlocked)  # type: ignore[arg-type]
+    organism.usage.subscribe(blocked.append, ThreadBlocked)  # type: ignore[arg-type]
     async with organism:
         with pytest.raises(BudgetExhaustedError, match="0 calls left of 4 calls") as caught:
             await organism.run("go")
@@ -755,7 +755,7 @@ async def test_child_threads_share_or_carve_and_stay_within_depth() -> None:
 
     organism = make(boss, llm_agent("writer"), nest, limits=Limits(calls=5), bounds=Bounds(depth=3, attempts=1))
     closed: list[ThreadClosed] = []
-    organism.usage.on_event(closed.append, ThreadClosed)  # type: ignore[arg-type]
+    organism.usage.subscribe(closed.append, ThreadClosed)  # type: ignore[arg-type]
     async with organism:
         await organism.run("go")
         deep = await organism.run("go", to="nest")
@@ -791,8 +791,8 @@ async def test_each_thread_closes_once_with_the_ledger_s_totals() -> None:
     organism = make(llm_agent("a", next="b"), llm_agent("b"))
     closed: list[ThreadClosed] = []
     usage: list[UsageEvent] = []
-    organism.usage.on_event(closed.append, ThreadClosed)  # type: ignore[arg-type]
-    organism.usage.on_event(usage.append, UsageEvent)  # type: ignore[arg-type]
+    organism.usage.subscribe(closed.append, ThreadClosed)  # type: ignore[arg-type]
+    organism.usage.subscribe(usage.append, UsageEvent)  # type: ignore[arg-type]
     async with organism:
         threads = [await organism.open_thread("go") for _ in range(20)]
         for thread in threads:
@@ -825,7 +825,7 @@ async def test_terminate_is_idempotent_and_leaves_nothing() -> None:
 
     organism = make(boss, slow, provider=ScriptedProvider(["x y z"], latency_s=2))
     closed: list[ThreadClosed] = []
-    organism.usage.on_event(closed.append, ThreadClosed)  # type: ignore[arg-type]
+    organism.usage.subscribe(closed.append, ThreadClosed)  # type: ignore[arg-type]
     async with organism:
         thread = await organism.open_thread("go")
         await anyio.sleep(1)

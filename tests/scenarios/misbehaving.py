@@ -346,8 +346,8 @@ def listen_badly(organism: Organism) -> None:
         remove()
 
     for listener in (raises, exits, is_awaitable):
-        organism.usage.on_event(listener)  # type: ignore[arg-type]
-    remove = organism.usage.on_event(unsubscribes)
+        organism.usage.subscribe(listener)  # type: ignore[arg-type]
+    remove = organism.usage.subscribe(unsubscribes)
 
 
 async def meddle(organism: Organism, thread_id: str, chance: random.Random) -> None:

@@ -189,7 +189,7 @@ async def test_metrics_ledger_events_and_spans_agree(otlp: Any, tmp_path: Path) 
     """What Prometheus has scraped, what the ledger holds, what the events sum to and what the spans say is the same."""
     organism = loaded_organism(tmp_path)
     heard: list[UsageEvent] = []
-    organism.usage.on_event(heard.append, UsageEvent)
+    organism.usage.subscribe(heard.append, UsageEvent)
     async with otel_exporting(organism, os.environ), organism, scraped(organism, tmp_path) as prometheus:
         await work(organism, 60)
         (month,) = [state for state in organism.budgets.states() if state.account.startswith("organism@month")]

@@ -91,7 +91,7 @@ async def test_attempts_are_events_of_their_call(otlp: Any) -> None:
     busy = ScriptedAnswer(error=RejectedError("scripted", "busy", again=True, retry_after_s=0))
     heard: list[str] = []
     async with traced([busy, "one two"]) as organism:
-        organism.usage.on_event(lambda event: heard.append(event.id))
+        organism.usage.subscribe(lambda event: heard.append(event.id))
         await organism.run("go", to="left")
 
     (call,) = otlp.named("chat m")

@@ -93,8 +93,8 @@ def test_callback_that_raises_harms_nobody() -> None:
     def broken(_event: object) -> None:
         raise ValueError("listener's bug")
 
-    tracker.on_event(broken)
-    stop = tracker.on_event(heard.append)
+    tracker.subscribe(broken)
+    stop = tracker.subscribe(heard.append)
     tracker.publish(used())
     stop()
     tracker.publish(used())
@@ -107,11 +107,11 @@ def test_it_is_known_which_kinds_of_events_somebody_listens_to() -> None:
     """An event that is made only for listeners is made while one of them wants its kind, and not a moment longer."""
     tracker = UsageTracker()
     assert not tracker.heard(AgentSaid)
-    tracker.on_event(lambda _event: None, *STORED)
+    tracker.subscribe(lambda _event: None, *STORED)
     assert tracker.heard(UsageEvent)
     assert not tracker.heard(AgentSaid)
 
-    stop = tracker.on_event(lambda _event: None)
+    stop = tracker.subscribe(lambda _event: None)
     assert tracker.heard(AgentSaid)
     stop()
     assert not tracker.heard(AgentSaid)

@@ -161,7 +161,7 @@ def lived(
             ids=SequentialIds(),
             **options,
         )
-        organism.usage.on_event(events.append)
+        organism.usage.subscribe(events.append)
         refused = None
         async with organism:
             if before:

@@ -189,8 +189,8 @@ async def _run(
     if options.mode is not None:
         organism.budgets.mode = options.mode
     events: list[AnyEvent] = []
-    organism.usage.on_event(events.append)
-    unfollow = organism.usage.on_event(view.on_event)
+    organism.usage.subscribe(events.append)
+    unfollow = organism.usage.subscribe(view.on_event)
     async with otel_exporting(organism, environment), organism:
         earlier = [event async for event in stored_events(organism.journal)] if only else []
         thread_id = await begin(organism)

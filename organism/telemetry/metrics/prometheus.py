@@ -41,7 +41,7 @@ class PrometheusExporter:
             collector(registry=self._registry)
         self._record(zeros(organism))
         self._stops: tuple[Callable[[], None], ...] = (
-            organism.usage.on_event(self._on_event, *STORED),
+            organism.usage.subscribe(self._on_event, *STORED),
             organism.activity.observe(self._on_activity),
         )
 

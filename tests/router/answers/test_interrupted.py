@@ -77,7 +77,7 @@ async def given_up(provider: Metered, how: str) -> UsageEvent:
         clock=VirtualClock(),
     )
     async with organism:
-        organism.usage.on_event(events.append, UsageEvent)  # type: ignore[arg-type]
+        organism.usage.subscribe(events.append, UsageEvent)  # type: ignore[arg-type]
         await organism.open_thread(how)
         await anyio.sleep(20)
     return events[0]

@@ -236,7 +236,7 @@ def test_failure_of_on_text_is_its_callers_and_not_the_providers(what: str) -> N
         provider = ScriptedProvider([ScriptedAnswer(text="one two three", latency_s=3)], name="p")
         organism = Organism([caller], models={"m": "p/m"}, providers={"p": provider}, clock=VirtualClock())
         events: list[Any] = []
-        organism.usage.on_event(events.append, UsageEvent)
+        organism.usage.subscribe(events.append, UsageEvent)
         async with organism:
             result = await organism.run("go")
             await anyio.sleep(10)

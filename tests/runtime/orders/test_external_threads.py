@@ -93,7 +93,7 @@ def test_it_stands_until_an_order_ends_it_and_is_told_once() -> None:
 
     async def scenario() -> None:
         async with make(latency_s=60) as organism:
-            organism.usage.on_event(lambda event: closed.append(event) if isinstance(event, ThreadClosed) else None)
+            organism.usage.subscribe(lambda event: closed.append(event) if isinstance(event, ThreadClosed) else None)
             standing = organism.pump.external_threads
             standing.open("tap", "key", labels={"team": "blue"})
             await anyio.sleep(3600)

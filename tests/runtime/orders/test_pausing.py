@@ -97,7 +97,7 @@ def test_blocked_thread_that_is_paused_waits_for_both() -> None:
         models, providers = {"main": "s/m"}, {"s": ScriptedProvider(["yes"])}
         blocked: list[AnyEvent] = []
         async with Organism([caller], models=models, providers=providers, limits=Limits(calls=0)) as organism:
-            organism.usage.on_event(blocked.append, ThreadBlocked)
+            organism.usage.subscribe(blocked.append, ThreadBlocked)
             thread = await organism.open_thread("a")
             await anyio.sleep(1)
             assert organism.thread(thread).status == "blocked"

@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Container
 from types import TracebackType
-from typing import Self, TypeVar, overload
+from typing import Self, TypeVar, cast, overload
 
 import anyio
 import msgspec
@@ -203,7 +203,9 @@ class UsageTracker:
         if not (thread_id is None or isinstance(thread_id, str)):
             raise TypeError(f"thread_id is the id of a thread, not {shown(thread_id)}")
         if wanted and not isinstance(wanted[0], type) and callable(wanted[0]):
-            return self._listen(Listener(wanted[0], wanted_types(wanted[1:]), thread_id, self._end))
+            return self._listen(
+                Listener(cast("EventCallback", wanted[0]), wanted_types(wanted[1:]), thread_id, self._end)
+            )
         types = wanted_types(wanted)
         if isinstance(capacity, bool) or not isinstance(capacity, int):
             raise TypeError(f"capacity is a number of events, not {shown(capacity)}")

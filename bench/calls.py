@@ -1,64 +1,17 @@
-"""W6: what a call costs on its way to a provider: the SDK, pydantic-ai, LiteLLM's proxy, organism and its gateway.
-
-The provider is a stub in a process of its own that answers at once, so that all the time is on our side.
-"""
+"""W6: what a call costs on its way to a provider: the SDK, pydantic-ai, organism; of what is between, see "gateway"."""
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 
-from bench.gateway import gateway
-from bench.litellm import KEY, Proxy, proxy
-from bench.stopwatch import Figures, Stopwatch, cpu_s_of, percentile
+from bench.stopwatch import Figures, Stopwatch, percentile
+from bench.stub import stub
 from organism import Context, Limits, Organism, Text, agent
 from organism.amounts import TokenUsage
 from organism.llm.answers import Completion
 from organism.llm.provider import Provider
-
-STUB = """
-import asyncio, json, os
-ANSWER = json.dumps({"id": "c", "object": "chat.completion", "created": 1, "model": "stub", "choices": [{"index": 0,
-    "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}).encode()
-CHUNK = json.dumps({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "stub", "choices": [
-    {"index": 0, "delta": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}).encode()
-def response(kind, body):
-    return b"HTTP/1.1 200 OK\\r\\ncontent-type: " + kind + b"\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(body) + body
-WHOLE = response(b"application/json", ANSWER)
-STREAM = response(b"text/event-stream", b"data: " + CHUNK + b"\\n\\ndata: [DONE]\\n\\n")
-async def serve(reader, writer):
-    try:
-        while True:
-            head = await reader.readuntil(b"\\r\\n\\r\\n")
-            lines = head.lower().split(b"\\r\\n")
-            length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length")), 0)
-            body = json.loads(await reader.readexactly(length) or b"{}")
-            writer.write(STREAM if body.get("stream") else WHOLE)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
-async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-asyncio.run(main())
-"""
-
-
-@contextmanager
-def stub() -> Iterator[str]:
-    """Run the stub and give its address."""
-    with subprocess.Popen([sys.executable, "-c", STUB], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
-        finally:
-            process.terminate()
 
 
 async def _many(call: Callable[[], Awaitable[object]], count: int, at_once: int) -> Figures:
@@ -112,36 +65,6 @@ def raw_sdk(count: int, at_once: int = 1) -> Figures:
 
     with stub() as address:
         return asyncio.run(main(address))
-
-
-def litellm_proxy(count: int, at_once: int = 1) -> Figures:
-    """The official SDK through LiteLLM's proxy; its time of the processor is that of both processes."""
-    with stub() as address, proxy(address) as running:
-        return asyncio.run(_through(running, count, at_once))
-
-
-def our_gateway(count: int, at_once: int = 1) -> Figures:
-    """The official SDK through a daemon's gateway; its time of the processor is that of both processes."""
-    with stub() as address, gateway(address) as running:
-        return asyncio.run(_through(running, count, at_once))
-
-
-async def _through(running: Proxy, count: int, at_once: int) -> Figures:
-    import openai
-
-    async with openai.AsyncOpenAI(api_key=KEY, base_url=running.url, max_retries=0) as client:
-
-        async def call() -> object:
-            return await client.chat.completions.create(
-                model="stub", messages=[{"role": "user", "content": "hello"}], max_completion_tokens=16
-            )
-
-        await _many(call, 20 * at_once, at_once)
-        before = cpu_s_of(running.pid)
-        figures = await _many(call, count, at_once)
-        calls = max(1, count // at_once) * at_once + 20  # with those that warm up, which cost the same here
-        proxy_us = (cpu_s_of(running.pid) - before) / calls * 1e6
-        return figures | {"cpu_us": figures["cpu_us"] + proxy_us, "proxy_us": proxy_us}
 
 
 def pydantic_ai(count: int, at_once: int = 1) -> Figures:
@@ -208,6 +131,4 @@ async def _held_and_settled(provider: Provider, count: int, at_once: int) -> Fig
 bare_sdk_together = partial(bare_sdk, at_once=50)
 raw_sdk_together = partial(raw_sdk, at_once=50)
 pydantic_ai_together = partial(pydantic_ai, at_once=50)
-litellm_proxy_together = partial(litellm_proxy, at_once=50)
-our_gateway_together = partial(our_gateway, at_once=50)
 ours_together = partial(ours, at_once=50)

@@ -1,4 +1,4 @@
-"""Our own gateway for W6: a daemon in a process of its own, with a budget and a journal on disk, as it is run."""
+"""Our own gateway, to be measured: a daemon in a process of its own, with a budget and a journal on disk."""
 
 import json
 import os
@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +57,10 @@ def _address(state: Path, process: subprocess.Popen[bytes], log: Path) -> str:
     until = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < until:
         if (found := read_address(state)) is not None:
-            return f"{found.url}/v1"
+            try:
+                with urllib.request.urlopen(f"{found.url}/readyz", timeout=1):  # noqa: S310 - on this machine
+                    return f"{found.url}/v1"
+            except (OSError, urllib.error.URLError):
+                pass  # it has an address, and does not listen there yet
         time.sleep(0.05)
     raise RuntimeError(f"the daemon did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")

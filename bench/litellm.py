@@ -1,4 +1,4 @@
-"""LiteLLM's proxy for W6, in a virtual environment of its own: it pins what others need newer.
+"""LiteLLM's proxy, in a virtual environment of its own: it pins what others need newer.
 
 ``python -m bench.litellm`` makes that environment, once, outside of the repository. Without it the side is left out.
 """

@@ -3,11 +3,10 @@
 import asyncio
 from typing import Any
 
-import h11
 import msgspec
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from organism.api.auth_middleware import CALLER
+from organism.api.auth_middleware import CALLER, HEAD_MAX
 from organism.api.problems import MEDIA_TYPE, Problem
 
 CONNECTIONS_MAX = 128
@@ -15,17 +14,21 @@ HEAD_S = 10.0
 UNREAD_S = 60.0
 """So long a client may leave what it is sent where it is; one that reads, however slowly, takes some of it in time."""
 
-_CLOSING = [("connection", "close"), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+_WAITING_MAX = 32
+"""So many requests of one connection may wait for the answer before theirs; they are in memory, unlike unread bytes."""
+
+_CLOSING = b"connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
 
 
-class PatientProtocol(H11Protocol):
+class PatientProtocol(HttpToolsProtocol):
     """One connection.
 
-    uvicorn bounds how long a connection may idle between requests, but not how slowly a request may come, and it lets
-    idle connections keep others out, and it waits for ever for a client to read. So: a request whose line and headers
-    are not there in time ends its connection; so does an answer that nobody takes; and where all connections are taken,
-    one makes room: only requests under way whose caller is known can keep others out. A stranger's request ends soon by
-    itself (the gate waits for no body of theirs), but its answer may be left unread, and there may be many.
+    uvicorn bounds how long a connection may idle between requests, but not how slowly a request may come nor how long
+    its head may grow, it lets idle connections keep others out, and it waits for ever for a client to read. So: a
+    request whose line and headers are not there in time, or too long, ends its connection; so does an answer that
+    nobody takes; and where all connections are taken, one makes room: only requests under way whose caller is known can
+    keep others out. A stranger's request ends soon by itself (the gate waits for no body of theirs), but its answer may
+    be left unread, and there may be many.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
@@ -33,6 +36,9 @@ class PatientProtocol(H11Protocol):
     idle_since = 0.0
     known = False
     """Whether a request of this connection was let in by a token."""
+
+    _outside = 0
+    """Bytes that have come since the last head, piece of a body or end of one: of a line that goes on and on."""
 
     def connection_made(self, transport: Any) -> None:
         """Take a place, and begin to wait for a request."""
@@ -44,12 +50,42 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, and stop waiting once they are a request."""
-        was_idle = self.idle
+        if self.transport.is_closing():
+            return
+        was_idle, self._outside = self.idle, self._outside + len(data)
         super().data_received(data)
+        if self._outside > HEAD_MAX:
+            self.send_400_response(f"more than {HEAD_MAX} bytes of headers")
         if not self.idle:
             self._stop_waiting()
         elif was_idle and self._head_timer is None:
             self._await_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what follows a body (trailers) comes when the request has long been handed on."""
+        if self.cycle is None or self.cycle.scope is not self.scope:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request on.
+
+        Raises:
+            ValueError: Too many wait for their turn; the parser turns it into an error of its own.
+        """
+        self._outside = 0
+        if len(self.pipeline) >= _WAITING_MAX:
+            raise ValueError("too many requests at a time")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._outside = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request."""
+        self._outside = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Be idle from here on."""
@@ -108,17 +144,15 @@ class PatientProtocol(H11Protocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer outside of any request, and end the connection."""
-        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            self.transport.close()  # in the middle of another answer, or after the last one, there is no room for this
-            return
+        if not self.idle:
+            if self.cycle.response_started:
+                self.transport.close()  # in the middle of another answer there is no room for this
+                return
+            self.cycle.disconnected = True  # what is under way has been answered by this
+            self.cycle.message_event.set()
         body = msgspec.json.encode(problem)
-        headers = [*_CLOSING, ("content-type", MEDIA_TYPE), ("content-length", str(len(body)))]
-        for event in (
-            h11.Response(status_code=problem.status, headers=headers, reason=b""),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event))
+        kind = b"content-type: %b\r\ncontent-length: %d\r\n\r\n" % (MEDIA_TYPE.encode(), len(body))
+        self.transport.write(STATUS_LINE[problem.status] + _CLOSING + kind + body)
         self.transport.close()
 
     def _await_head(self) -> None:

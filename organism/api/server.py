@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from organism.api.application import Options, build_api
-from organism.api.auth_middleware import HEAD_MAX
 from organism.api.tokens import TokenBook
 from organism.control.control import Control
 from organism.errors import ConfigError
@@ -76,7 +75,6 @@ class ControlServer:
                 timeout_keep_alive=30,
                 ws="none",
                 proxy_headers=False,
-                h11_max_incomplete_event_size=HEAD_MAX,
             )
         )
 

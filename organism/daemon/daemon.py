@@ -35,6 +35,7 @@ from organism.usage.events import STORED, AnyEvent, BudgetExceeded, ThreadBlocke
 from organism.usage.headlines import with_headline
 
 _DRAIN_S = 30.0
+_NEEDED = ("httptools", "litestar", "prometheus_client", "uvicorn")
 
 
 def run_daemon(
@@ -46,7 +47,7 @@ def run_daemon(
         ConfigError: If the configuration is wrong, the port is taken or another daemon owns the state folder.
         MissingExtraError: If the daemon's packages are not installed.
     """
-    if any(importlib.util.find_spec(package) is None for package in ("litestar", "prometheus_client", "uvicorn")):
+    if any(importlib.util.find_spec(package) is None for package in _NEEDED):
         raise MissingExtraError("the daemon", "daemon")
     from organism.api.server import bind
 
@@ -67,7 +68,8 @@ def run_daemon(
         log_as(loaded)
         organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
         try:
-            anyio.run(_serve, organism, file, loaded, folder, listener, environment, log_as)
+            options = {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
+            anyio.run(_serve, organism, file, loaded, folder, listener, environment, log_as, backend_options=options)
         except BaseExceptionGroup as group:
             raise _sole_error(group) from group
         finally:

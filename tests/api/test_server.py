@@ -104,8 +104,17 @@ async def test_client_that_does_not_read_is_left(served: Served, monkeypatch: py
     """A program that was stopped in the middle of an answer keeps neither its connection nor the answer's memory."""
     monkeypatch.setattr("organism.api.protocol.UNREAD_S", 0.1)
     async with served() as (_, client), await connect(client) as stopped:
+        await stopped.send(request("/v1/schema/openapi.json") * 30)
         with anyio.fail_after(20), pytest.raises(anyio.BrokenResourceError):
-            await stopped.send(request("/v1/schema/openapi.json") * 100_000)
+            await drip(stopped, b"\r\n" * 30_000)
+        assert (await client.get("/v1/status")).status_code == 200
+
+
+async def test_requests_of_one_connection_do_not_pile_up(served: Served) -> None:
+    """Whoever sends requests by the thousand before reading an answer is cut off, and they are not kept in memory."""
+    async with served() as (_, client), await connect(client) as hasty:
+        with anyio.fail_after(20), pytest.raises(anyio.BrokenResourceError):
+            await hasty.send(request("/v1/schema/openapi.json") * 100_000)
         assert (await client.get("/v1/status")).status_code == 200
 
 
@@ -125,6 +134,27 @@ async def test_head_above_its_bound_is_refused_however_it_comes(served: Served, 
             head = request("/v1/status", *lines)[:-2]
             with pytest.raises(anyio.BrokenResourceError):
                 await drip(stream, head + b"x" * 100_000)
+
+
+CHUNKS = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "blank lines": ("", "\r\n"),
+    "a method": ("", "X"),
+    "a path": ("GET /v1/status?", "x"),
+    "a header": ("GET /v1/status HTTP/1.1\r\nHost: localhost\r\nX-Large: ", "x"),
+    "headers": ("GET /v1/status HTTP/1.1\r\nHost: localhost\r\n", "X: y\r\n"),
+    "an extension of a chunk": (f"POST /v1/threads HTTP/1.1\r\nHost: localhost\r\n{CHUNKS}1;x=", "y"),
+    "a trailer": (f"POST /v1/threads HTTP/1.1\r\nHost: localhost\r\n{CHUNKS}0\r\nX-Large: ", "x"),
+    "trailers": (f"POST /v1/threads HTTP/1.1\r\nHost: localhost\r\n{CHUNKS}0\r\n", "X: y\r\n"),
+}
+
+
+@pytest.mark.parametrize(("begun", "more"), ENDLESS.values(), ids=ENDLESS)
+async def test_what_is_no_body_is_bounded(served: Served, begun: str, more: str) -> None:
+    """Lines that go on and on end their connection, wherever in a request they stand."""
+    async with served() as (_, client), await connect(client) as stream:
+        with anyio.fail_after(20), pytest.raises(anyio.BrokenResourceError):
+            await drip(stream, (begun + more * (4 * HEAD_MAX // len(more))).encode())
 
 
 async def test_what_is_no_http_is_refused_in_the_shape_of_every_refusal(served: Served) -> None:

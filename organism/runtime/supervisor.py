@@ -190,7 +190,11 @@ class Supervisor:
             return True
         if isinstance(ending, HandlerStopped):
             return True
-        return await self._failed(thread, lane, envelope, ending.error, runner.agent)
+        try:
+            return await self._failed(thread, lane, envelope, ending.error, runner.agent)
+        finally:
+            # A handler may raise one and the same error again and again: it would keep the frames of every run so far.
+            ending.error.__traceback__ = None
 
     async def _carry_in(self, thread: Thread, full: tuple[str, ...]) -> None:
         with thread.stoppable():

@@ -278,4 +278,6 @@ class AccountBook:
         """
         budget = self.thread(thread_id)
         yield from budget.accounts
-        yield from sorted(budget.scoped)
+        if budget.scoped:
+            now_ns, zone = self._clock.now_ns(), self.plan.time_zone
+            yield from sorted(account for account in budget.scoped if not is_over(account, now_ns, zone))

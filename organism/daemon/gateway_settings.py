@@ -28,6 +28,7 @@ def gateway_settings(loaded: LoadedConfig) -> Settings | None:
         limits=_limits(section.limits) or _default_limits(loaded),
         max_output_tokens=section.max_output_tokens,
         inject_note=section.inject_note,
+        warn=section.warn,
         threads=section.threads,
     )
 

@@ -1,20 +1,19 @@
 """The call itself: made on the thread that pays, told of what runs low, answered when what it cost is durable."""
 
 import anyio
-from msgspec.structs import replace
 
-from organism.agents.budget_notes import nearest_limit, note_for
+from organism.agents.budget_notes import note_for
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
+from organism.gateway.budget_notices import PersonsLine, Told, with_note, without_lines
 from organism.gateway.headers import THREAD, Headers, budget_headers, encoded
 from organism.gateway.payer import Payer
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest
 from organism.llm.provider import Answer, Request
-from organism.llm.requests import ChatMessage, CompletionRequest
+from organism.llm.requests import CompletionRequest
 from organism.messages import BudgetWarning
-from organism.usage.events import AnyEvent, ThreadClosed
 
 
 class Calls:
@@ -23,16 +22,19 @@ class Calls:
     Args:
         control: The organism.
         inject_note: Whether models are told of thresholds.
+        warns_in_text: Whether people are told of them in answers.
 
     Attributes:
         inject_note: The same; may be changed.
+        warns_in_text: The same; may be changed.
     """
 
-    def __init__(self, control: Control, *, inject_note: bool) -> None:
+    def __init__(self, control: Control, *, inject_note: bool, warns_in_text: bool) -> None:
         self._rooms = control.rooms
         self.inject_note = inject_note
-        self._told: dict[str, set[tuple[str, int, str, int]]] = {}
-        control.rooms.usage.subscribe(self._forget, ThreadClosed)
+        self.warns_in_text = warns_in_text
+        self._models = Told(control.rooms)
+        self._people = Told(control.rooms)
 
     async def complete(self, payer: Payer, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         """Make a call and return its answer once the charge is durable.
@@ -43,20 +45,27 @@ class Calls:
             OrganismError: See :meth:`organism.runtime.orders.external_threads.ExternalThreads.complete`.
         """
         standing = self._rooms.pump.external_threads
-        warning = self._news(payer)
+        request = without_lines(request)
+        warning = self._models.news(payer) if self.inject_note else None
+        noted, tells = self._noted(request, warning)
         who, trace = (payer.thread_id, payer.spender), payer.trace
         asked_s = anyio.current_time()  # both tries are one call, with one deadline
         try:
-            answer = await standing.complete(*who, self._noted(request, warning), on_text, trace, asked_s)
+            answer = await standing.complete(*who, noted, on_text, trace, asked_s)
         except BudgetExhaustedError as error:
             if not error.shortfall.wrap_up:
                 raise
             warning = self._last_warning(error.shortfall)
-            answer = await standing.complete(*who, self._noted(request, warning), on_text, trace, asked_s)
-        if warning is not None and self.inject_note:  # before anything else can happen, such as the thread's end
-            self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
+            noted, tells = self._noted(request, warning)
+            answer = await standing.complete(*who, noted, on_text, trace, asked_s)
+        if warning is not None and tells:  # before anything else can happen, such as the thread's end
+            self._models.note(payer, warning)
         await self._rooms.journal.commit()
         return answer
+
+    def persons_line(self, payer: Payer, request: CompletionRequest) -> PersonsLine | None:
+        """Return what puts a line for the person into the answer of a call; ``None`` if that is not wished."""
+        return PersonsLine(self._people, payer, request) if self.warns_in_text else None
 
     async def answer(self, payer: Payer, request: Request) -> Answer:
         """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""
@@ -78,21 +87,10 @@ class Calls:
         except UnknownAccountError:  # it has ended meanwhile
             return encoded([(THREAD, payer.thread_id)])
 
-    def _noted(self, request: CompletionRequest, warning: BudgetWarning | None) -> CompletionRequest:
+    def _noted(self, request: CompletionRequest, warning: BudgetWarning | None) -> tuple[CompletionRequest, bool]:
         """Put a warning after everything else, so that what a provider has cached before it stays cached."""
-        if warning is None or not self.inject_note:
-            return request
-        return replace(request, messages=(*request.messages, ChatMessage("system", note_for(warning))))
-
-    def _news(self, payer: Payer) -> BudgetWarning | None:
-        """Return the warning of the limit that is nearest to its end, unless the thread's model has been told."""
-        if not self.inject_note:
-            return None
-        budgets = self._rooms.budgets
-        warning = nearest_limit(budgets.budgets(payer.thread_id), budgets.thresholds)
-        if warning is None or self._mark(warning) in self._told.get(payer.thread_id, ()):
-            return None
-        return warning
+        noted = None if warning is None or not self.inject_note else with_note(request, note_for(warning))
+        return (request, False) if noted is None else (noted, True)
 
     def _last_warning(self, shortfall: Shortfall) -> BudgetWarning:
         return BudgetWarning(
@@ -103,11 +101,3 @@ class Calls:
             limit=shortfall.limit,
             spent=shortfall.spent,
         )
-
-    def _mark(self, warning: BudgetWarning) -> tuple[str, int, str, int]:
-        """Name a warning: under a new limit it is another one."""
-        revision = self._rooms.budgets.state(warning.account).revision
-        return warning.account, revision, warning.dimension, warning.threshold
-
-    def _forget(self, event: AnyEvent) -> None:
-        self._told.pop(event.thread_id, None)

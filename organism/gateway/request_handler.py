@@ -23,6 +23,7 @@ from organism.gateway.payer import Charging, Payer
 from organism.gateway.settings import Settings
 from organism.gateway.stored_conversations import Conversations, Turn
 from organism.gateway.streaming import Streamed
+from organism.llm.answers import Completion
 from organism.llm.provider import Answer
 
 
@@ -52,7 +53,7 @@ class Gateway:
         self.settings = settings
         self.charging = Charging(control, settings)
         self.conversations = Conversations(control.kept_answers)
-        self.calls = Calls(control, inject_note=settings.inject_note)
+        self.calls = Calls(control, inject_note=settings.inject_note, warns_in_text=settings.warn == "text")
         self._rooms = control.rooms
 
     def put_in_force(self, settings: Settings) -> None:
@@ -63,6 +64,7 @@ class Gateway:
         self.settings = settings
         self.charging.put_in_force(settings)
         self.calls.inject_note = settings.inject_note
+        self.calls.warns_in_text = settings.warn == "text"
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -150,7 +152,10 @@ class Exchange:
 
     async def _whole(self, asked: AskedFor[Any], payer: Payer, send: Send) -> None:
         answer = await self._gateway.calls.answer(payer, asked.request)
-        body = await self._kept(asked, self._gateway.meta(), answer)
+        meta = self._gateway.meta()
+        body = await self._kept(asked, meta, answer)
+        if isinstance(answer, Completion) and (line := self._gateway.calls.persons_line(payer, asked.request)):
+            body = self._format.whole(asked, meta, line.put_into(answer))
         await _send_json(send, 200, body, self._headers(payer))
 
     async def _stream(self, asked: Asked, payer: Payer, send: Send) -> None:
@@ -158,12 +163,15 @@ class Exchange:
         writer = self._format.writer(asked, meta)
         streamed = Streamed(writer, send, lambda: self._headers(payer))
 
+        line = self._gateway.calls.persons_line(payer, asked.request)
+        sink = streamed.add if line is None else line.beside(streamed.add)
+
         async def answer() -> None:
             try:
-                completion = await self._gateway.calls.complete(payer, asked.request, streamed.add)
+                completion = await self._gateway.calls.complete(payer, asked.request, sink)
                 if self._turn is not None:
                     await self._kept(asked, meta, completion)
-                await streamed.end(completion)
+                await streamed.end(completion if line is None else line.put_into(completion))
             except (FaultError, OrganismError) as error:
                 if not await streamed.fail(self._fault(error)):
                     raise

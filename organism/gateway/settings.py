@@ -1,5 +1,7 @@
 """What the gateway is told by whoever sets it up."""
 
+from typing import Literal
+
 import msgspec
 
 from organism.amounts import Limits
@@ -12,6 +14,10 @@ DEFAULT_TOKENS = 5_000_000
 
 DEFAULT_THREADS = 1000
 """So many open threads one key may have named itself, unless more are allowed."""
+
+
+Warn = Literal["headers", "text"]
+"""Where a person is told of what runs low."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tokens: Whether tokens with the scope ``send`` are keys too.
         limits: Of each thread it opens; those of all threads unless given.
         max_output_tokens: The cap of an answer whose request has none.
-        inject_note: Whether the model is told, in a system note, that a threshold was crossed.
+        inject_note: Whether the model is told, in a note at the end of a request, that a threshold was crossed.
+        warn: Whether a person is told of it in headers only, or in a line of an answer too.
         threads: How many open threads a key may have named itself.
     """
 
@@ -51,4 +58,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | None = None
     max_output_tokens: int = DEFAULT_OUTPUT_TOKENS
     inject_note: bool = False
+    warn: Warn = "headers"
     threads: int = DEFAULT_THREADS

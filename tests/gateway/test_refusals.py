@@ -72,7 +72,7 @@ async def test_what_is_left_and_what_runs_low_stands_in_headers(served: Serve) -
 
 
 async def test_the_model_is_told_once_if_that_is_wished(served: Serve) -> None:
-    """After a threshold the next request has a system note, each threshold is told once, and its tokens are paid."""
+    """After a threshold the next request ends in a note, each threshold is told once, and its tokens are paid."""
     async with served(limits=Limits(calls=8), gateway={"inject_note": True}) as gateway:
         for _ in range(8):
             await gateway.client.chat.completions.create(model="main", messages=HI)
@@ -80,11 +80,11 @@ async def test_the_model_is_told_once_if_that_is_wished(served: Serve) -> None:
         await gateway.client.chat.completions.create(model="main", messages=HI)
 
         notes = [
-            [turn["content"] for turn in request.body["messages"] if turn["role"] == "system"]
+            [turn["content"] for turn in request.body["messages"] if "[Note: " in turn["content"]]
             for request in gateway.provider.requests
         ]
         assert [len(each) for each in notes] == [0, 0, 0, 0, 0, 0, 1, 0, 1]
-        assert notes[6][0].startswith("[Note: 75 % of the budget is used; 2 calls left.")
+        assert notes[6][0].startswith("hi there\n\n[Note: 75 % of the budget is used; 2 calls left.")
         assert gateway.organism.usage.total.usage.total == gateway.provider.billed.total
 
 
@@ -101,7 +101,7 @@ async def test_the_last_call_is_made_from_what_is_kept_for_it(served: Serve) -> 
 
         assert last.choices[0].message.content == "that is all"
         note = gateway.provider.requests[-1].body["messages"][-1]
-        assert note["role"] == "system"
+        assert note["role"] == "user"
         assert "Give your final answer now" in note["content"]
         assert gateway.organism.budgets.budget("key-ci").spent.tokens <= 2000
 

@@ -1,6 +1,6 @@
 """The part of organism.yaml about programs from outside that speak to the daemon as to a model provider."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -38,8 +38,12 @@ class GatewaySection(Section, frozen=True, kw_only=True):
     ] = None
     max_output_tokens: Annotated[Positive, Meta(description="the cap of an answer whose request has none")] = 4096
     inject_note: Annotated[
-        bool, Meta(description="whether the model is told in a system note that a threshold was crossed")
+        bool, Meta(description="whether the model is told in a note at the end that a threshold was crossed")
     ] = False
+    warn: Annotated[
+        Literal["headers", "text"],
+        Meta(description="where a person is told that a threshold was crossed; text: once in a line of an answer too"),
+    ] = "headers"
     threads: Annotated[
         Positive, Meta(description="open threads of one key; then the one that was idle longest, for an hour, ends")
     ] = 1000

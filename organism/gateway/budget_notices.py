@@ -1,0 +1,180 @@
+"""What runs low, said in the conversation itself: to the person in a line of the answer, to the model in a note.
+
+The person's line stands in the answer that the client gets and nowhere else: what is kept of an answer is without it,
+and what a client sends back of it is taken out before the model reads it. The model's note stands behind everything
+else of one request and in none after it. So neither changes the beginning of a conversation, which is what providers
+have in their caches.
+"""
+
+import re
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from organism.agents.budget_notes import nearest_limit
+from organism.amounts import format_amount
+from organism.control.components import Rooms
+from organism.gateway.payer import Payer
+from organism.llm.answers import Completion
+from organism.llm.deltas import Delta, DeltaSink, RefusalDelta, ToolCallDelta
+from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart
+from organism.messages import BudgetWarning
+from organism.usage.events import AnyEvent, ThreadClosed
+
+_LINE = re.compile(r"\n\n\[organism: [^\]\n]{1,500}\]")
+_MARK = "[organism: "
+_NO_PROSE = ("{", "[", "<", "```json")
+"""Begin answers that programs read: requests do not always say that they want JSON."""
+
+
+class Told:
+    """Who has been told of which threshold, each once.
+
+    Args:
+        rooms: The organism's.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._budgets = rooms.budgets
+        self._told: dict[str, set[tuple[str, int, str, int]]] = {}
+        rooms.usage.subscribe(self._forget, ThreadClosed)
+
+    def news(self, payer: Payer) -> BudgetWarning | None:
+        """Return the warning of the limit that is nearest to its end, unless it was told before."""
+        if not self._budgets.has_budget(payer.thread_id):
+            return None
+        warning = nearest_limit(self._budgets.budgets(payer.thread_id), self._budgets.thresholds)
+        if warning is None or self._mark(warning) in self._told.get(payer.thread_id, ()):
+            return None
+        return warning
+
+    def note(self, payer: Payer, warning: BudgetWarning) -> None:
+        """Know that it has been told."""
+        self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
+
+    def _mark(self, warning: BudgetWarning) -> tuple[str, int, str, int]:
+        """Name a warning: under a new limit it is another one."""
+        return warning.account, self._budgets.state(warning.account).revision, warning.dimension, warning.threshold
+
+    def _forget(self, event: AnyEvent) -> None:
+        self._told.pop(event.thread_id, None)
+
+
+class PersonsLine:
+    """The line for the person in one answer, if there is something to say and the answer is one that people read.
+
+    Args:
+        told: Who has been told of what.
+        payer: Who pays.
+        request: What was asked.
+    """
+
+    def __init__(self, told: Told, payer: Payer, request: CompletionRequest) -> None:
+        self._told = told
+        self._payer = payer
+        self._takes_any = _is_read_by_people(request)
+        self._streams = False
+        self._written: list[str] = []
+        self._line = ""
+        self._at = 0
+
+    def beside(self, sink: DeltaSink) -> DeltaSink:
+        """Return a sink that writes the line behind the words that come before the call of a tool."""
+        self._streams = True
+        if not self._takes_any:
+            return sink
+
+        def write(delta: Delta) -> object:
+            if isinstance(delta, ToolCallDelta) and not self._line and self._take("".join(self._written)):
+                sink(self._line)
+            elif isinstance(delta, str) and not isinstance(delta, RefusalDelta):
+                self._written.append(delta)
+            return sink(delta)
+
+        return write
+
+    def put_into(self, answer: Completion) -> Completion:
+        """Return an answer with the line in it: where it stands already, or else at the end of its words."""
+        if not self._line and not (self._has_place(answer) and self._take(answer.text)):
+            return answer
+        text = answer.text[: self._at] + self._line + answer.text[self._at :]
+        return replace(answer, text=text, parts=tuple(self._parts(answer.parts)))
+
+    def _has_place(self, answer: Completion) -> bool:
+        """Whether it may stand at the end of an answer's words; no words come after calls that are sent."""
+        is_plain = not (answer.refusal or answer.alternatives or answer.logprobs)
+        is_behind_calls = self._streams and bool(answer.tool_calls)
+        is_said = answer.finish_reason in {"stop", "length", "tool_calls"}
+        return self._takes_any and is_plain and is_said and not is_behind_calls
+
+    def _take(self, words: str) -> bool:
+        """Take what there is to say, so that no other answer says it too; ``False`` if it has no place here."""
+        if not words.strip() or words.lstrip().startswith(_NO_PROSE):
+            return False
+        warning = self._told.news(self._payer)
+        if warning is None:
+            return False
+        self._told.note(self._payer, warning)
+        self._line, self._at = line_for(warning), len(words)
+        return True
+
+    def _parts(self, parts: tuple[Part, ...]) -> Iterator[Part]:
+        at = self._at  # counted from the beginning of the next words; negative behind the line
+        for part in parts:
+            if not isinstance(part, TextPart):
+                yield part
+                continue
+            if 0 <= at <= len(part.text):
+                part = replace(part, text=part.text[:at] + self._line + part.text[at:])  # noqa: PLW2901
+                at = -1
+            elif at > 0:
+                at -= len(part.text)
+            yield part
+
+
+def line_for(warning: BudgetWarning) -> str:
+    """Say a warning to a person: every number, and the command that raises the limit."""
+    unit = warning.dimension
+    used = warning.spent * 100 // warning.limit
+    left, limit = format_amount(unit, warning.remaining), format_amount(unit, warning.limit)
+    words = f"{used} % of {warning.account} is used, {left} left of {limit}"
+    words += f"; to go on for longer: organism budget raise {warning.account} --{unit} N"
+    return f"\n\n{_MARK}{words.replace(']', ')')[:500]}]"
+
+
+def without_lines(request: CompletionRequest) -> CompletionRequest:
+    """Return a request without the lines for people that a client has sent back in what the model has said."""
+    if not any(turn.role == "assistant" and _MARK in turn.text for turn in request.messages):
+        return request
+    return replace(request, messages=tuple(map(_turn_without_lines, request.messages)))
+
+
+def with_note(request: CompletionRequest, note: str) -> CompletionRequest | None:
+    """Return a request that tells the model something behind everything else; ``None`` if that has no place there.
+
+    It is a user's words: instructions at the end are moved to the beginning by some vendors, which empties their
+    caches, and refused by the templates of many models. An answer that is to be gone on with stays the last.
+    """
+    *before, last = request.messages
+    if last.role == "assistant":
+        return None
+    if last.role == "system" or last.cache:  # the mark stays where the client has set it
+        return replace(request, messages=(*request.messages, ChatMessage("user", note)))
+    content = f"{last.content}\n\n{note}" if isinstance(last.content, str) else (*last.content, TextPart(note))
+    return replace(request, messages=(*before, replace(last, content=content)))
+
+
+def _turn_without_lines(turn: ChatMessage) -> ChatMessage:
+    if turn.role != "assistant":
+        return turn
+    if isinstance(turn.content, str):
+        return replace(turn, content=_LINE.sub("", turn.content))
+    parts = [
+        replace(part, text=_LINE.sub("", part.text)) if isinstance(part, TextPart) else part for part in turn.content
+    ]
+    return replace(turn, content=tuple(parts))
+
+
+def _is_read_by_people(request: CompletionRequest) -> bool:
+    """Whether an answer may have a line that no model wrote: not one of a given form, nor one gone on with."""
+    return request.response_format is None and request.messages[-1].role != "assistant"

@@ -18,6 +18,13 @@ async def fail(_ctx: Context) -> None:
     raise ValueError("a mistake")
 
 
+MISTAKE = ValueError("one and the same")
+
+
+async def fail_again(_ctx: Context) -> None:
+    raise MISTAKE
+
+
 async def swallow(_ctx: Context) -> None:
     try:
         await anyio.sleep(60)
@@ -46,7 +53,7 @@ def count(kind: type) -> int:
     return sum(type(each) is kind for each in gc.get_objects())
 
 
-@pytest.mark.parametrize("what", [wait, call, ask, spawn, fail, swallow])
+@pytest.mark.parametrize("what", [wait, call, ask, spawn, fail, fail_again, swallow])
 def test_nothing_is_left_of_runs_and_threads_that_are_over(what: Any) -> None:
     """However a run ends, it is gone with its thread and its deadlines: memory does not grow with what has been."""
 

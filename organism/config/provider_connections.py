@@ -84,6 +84,7 @@ def connection_of(folder: Path, section: ServerSection, environment: Mapping[str
         connect_timeout_s=float(section.timeouts.connect_seconds),
         proxy=None if proxy == "none" else proxy,
         ca_file=_ca_of(folder, section, environment),
+        stops_when_closed=section.stops_when_closed,
         headers=section.headers,
     )
 

@@ -63,12 +63,13 @@ class AnthropicProvider:
         self._api_key = key = header_secret(f"the API key of provider {name!r}", api_key)
         headers = {"x-api-key": key, "anthropic-version": _VERSION}
         self._server = HTTPServer(name, address, headers, connection)
+        self._stops = connection.stops_when_closed if connection is not None else None
         self._bounds = bounds or AttachmentBounds()
 
     @property
     def stops_when_closed(self) -> bool:
         """Whether a closed stream is billed no further: in this format it is, as far as is known of its servers."""
-        return True
+        return self._stops is not False
 
     def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""

@@ -59,12 +59,15 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         proxy: The address of a proxy; ``None`` to go there directly.
         ca_file: A file or folder of certificates to believe instead of the system's; ``None`` for the system's.
         headers: Sent with each request beside the usual ones, which they replace.
+        stops_when_closed: Whether the user vouches that a stream that is closed is billed no further; what is known of
+            the vendor unless given.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     proxy: str | None = None
     ca_file: str | None = None
     headers: Mapping[str, str] = {}
+    stops_when_closed: bool | None = None
 
 
 _COUNTED_AFTER_S = 1.0

@@ -65,13 +65,14 @@ class OpenAIProvider:
         bearer = not own_header or key.startswith(_TOKEN)
         headers = {"authorization": f"Bearer {key}"} if bearer else {"api-key": key}
         self._server = HTTPServer(name, address, headers, connection)
+        self._stops = connection.stops_when_closed if connection is not None else None
         self._api = api
         self._bounds = bounds or AttachmentBounds()
 
     @property
     def stops_when_closed(self) -> bool:
         """Whether the server is known to stop working, and billing, when a stream is closed."""
-        return self.vendor.stops_when_closed
+        return self.vendor.stops_when_closed if self._stops is None else self._stops
 
     def extra_tokens(self, request: Request) -> int:
         """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""

@@ -139,7 +139,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     abandoned: bool = False
     listener_error: BaseException | None = None
     cut_short: InterruptedStream | None = None
-    _closing: bool = False
+    _begun_s: float = 0.0
+    _closed_after_s: float | None = None
     _latest: float = math.inf
     _heard: bool = False
     _over: bool = False
@@ -153,7 +154,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self.on_text = None
         self.abandoned = True
         if self.cut_short is not None and self.cut_short.is_countable:
-            self._closing, within_s = True, 0.0
+            self._closed_after_s, within_s = anyio.current_time() - self._begun_s, 0.0
         self._latest = min(self._latest, anyio.current_time() + within_s)
         self.scope.deadline = min(self.scope.deadline, self._latest)
 
@@ -192,7 +193,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             provider: Whom to ask.
             adapters: Where its adapter runs, and stays if it does not end in time.
         """
-        begun_s = anyio.current_time()
+        self._begun_s = begun_s = anyio.current_time()
         self._thread = get_ident()
         sink = self.pass_on if self.on_text is not None else None
         if sink is not None and stops_when_closed(provider):
@@ -272,15 +273,19 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
                 except Exception as error:  # noqa: BLE001 - whatever is odd about an answer, its hold covers it
                     return self._whole_hold("disputed", f"its cost cannot be worked out: {describe(error)}")
             case ProviderError() as error:
-                return self._charge_cut() if self._closing else self._whole_hold("worst_case", str(error))
+                return (
+                    self._charge_cut()
+                    if self._closed_after_s is not None
+                    else self._whole_hold("worst_case", str(error))
+                )
             case None:
                 return self._whole_hold("worst_case", "the exchange was cut off")
 
     def _charge_cut(self) -> Charge:
         """Charge what has come of an answer that was closed when its caller went."""
-        if self.cut_short is None:
+        if self.cut_short is None or self._closed_after_s is None:
             raise AssertionError("nothing is closed that cannot be counted")
-        usage = self.cut_short.usage(self.record.input_tokens, self.held.output_cap)
+        usage = self.cut_short.usage(self.record.input_tokens, self.held.output_cap, self._closed_after_s)
         # How often tools of the vendor's were used is told at the end alone: as often as they might be.
         rates = held_rates(self.rates, self.request) if self.rates is not None else None
         return Charge(

@@ -29,9 +29,10 @@ entry: nobody
 limits: {{thread: {{tokens: 100000000}}}}
 llm:
   providers:
-    openai: {{type: openai, base_url: "{upstream}/v1", api_key: "${{env:UPSTREAM_KEY}}", image_tokens: 2000}}
+    openai: {{type: openai, base_url: "{upstream}/v1", api_key: "${{env:UPSTREAM_KEY}}", image_tokens: 2000,
+      stops_when_closed: true}}
     responses: {{type: openai, api: responses, base_url: "{upstream}/v1", api_key: "${{env:UPSTREAM_KEY}}",
-      image_tokens: 2000, prices_as: openai}}
+      image_tokens: 2000, prices_as: openai, stops_when_closed: true}}
     anthropic: {{type: anthropic, base_url: "{upstream}", api_key: "${{env:UPSTREAM_KEY}}", image_tokens: 2000,
       structured_outputs: true}}
   models:

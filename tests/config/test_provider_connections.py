@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from organism.app import Organism
+from organism.config.build.providers import build_provider
 from organism.config.load import parse_config
 from organism.config.provider_connections import connection_of, is_vendors_own
 from organism.config.schema.llm import AnthropicProviderSection, OpenAIProviderSection, ServerSection
 from organism.errors import ConfigError
 from organism.providers.http import Connection
+from organism.router.adapters import stops_when_closed
 
 TEXT = """name: o
 entry: a
@@ -137,3 +139,26 @@ def test_what_cannot_be_used_is_found_before_the_first_call(
 def test_vendors_own_address_may_be_written_out(section: OpenAIProviderSection, own: bool) -> None:
     """Its key and its prices hold for a vendor whether or not its address is written."""
     assert is_vendors_own(section) == own
+
+
+@pytest.mark.parametrize(
+    ("provider", "stops"),
+    [
+        ("{type: openai}", True),
+        ("{type: openai, base_url: 'https://llm.example.com/v1'}", False),
+        ("{type: openai, base_url: 'https://llm.example.com/v1', stops_when_closed: true}", True),
+        ("{type: openai, api: responses, base_url: 'https://llm.example.com/v1', stops_when_closed: true}", True),
+        ("{type: groq}", False),
+        ("{type: groq, stops_when_closed: true}", True),
+        ("{type: vllm}", True),
+        ("{type: vllm, stops_when_closed: false}", False),
+        ("{type: anthropic}", True),
+        ("{type: anthropic, stops_when_closed: false}", False),
+    ],
+)
+def test_users_know_better_whether_a_closed_stream_is_billed_on(provider: str, stops: bool) -> None:
+    """What the file says of a server decides how Ctrl-C is charged; else what is known of the vendor."""
+    loaded = parse_config(TEXT.format(provider=provider), "organism.yaml", Path(), {})
+    keys = dict.fromkeys(("OPENAI_API_KEY", "GROQ_API_KEY", "ANTHROPIC_API_KEY"), "k")
+    built = build_provider(loaded, "p", loaded.config.llm.providers["p"], keys, lambda _text: None)
+    assert stops_when_closed(built) is stops

@@ -74,6 +74,12 @@ class ServerSection(ServedSection, frozen=True, kw_only=True):
         Meta(description="certificates to believe instead of the system's; SSL_CERT_FILE and the like unless given"),
     ] = None
     headers: Annotated[dict[str, str], Meta(description="sent with each request; a value may be ${env:NAME}")] = {}
+    stops_when_closed: Annotated[
+        bool | None,
+        Meta(
+            description="whether a stream that is closed is billed no further; known of some vendors, else not assumed"
+        ),
+    ] = None
     prices_as: Annotated[str | None, Meta(description="the provider's id in genai-prices, such as x-ai")] = None
     image_tokens: Annotated[
         Positive | None, Meta(description="the most tokens of an image; as published unless given")

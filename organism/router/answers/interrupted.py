@@ -1,8 +1,11 @@
 """What a streamed answer has cost that was closed in the middle, at a provider that stops working then. Pure.
 
 The input is known where the provider has counted it with its first event (Anthropic does), and else taken as held. The
-output is counted generously from what has come, and a little is added for what was on its way.
+output is counted generously from what has come, and a little is added for what was on its way. Thinking that does not
+show, or only in summary, is billed too: it is bounded by the time there was for it.
 """
+
+import math
 
 from organism.amounts import TokenUsage
 from organism.budget.estimate import output_tokens_from_text
@@ -13,6 +16,9 @@ from organism.router.answers.partial_usage import thinks_unasked
 
 ON_ITS_WAY = 32
 """Tokens that a provider may have made, and not delivered, when its stream is closed: a third of a second's."""
+
+HIDDEN_PER_S = 500
+"""Tokens a second that a model thinks unseen, at most: twice what the fastest of vendors write that hide thoughts."""
 
 
 class InterruptedStream:
@@ -42,27 +48,26 @@ class InterruptedStream:
 
     @property
     def is_countable(self) -> bool:
-        """Whether what came tells what was billed: it has begun, and there is no thinking that does not show.
+        """Whether what came tells what was billed: the answer has begun, so that the server writes and sees the end."""
+        return self.is_begun and isinstance(self._request, CompletionRequest)
 
-        Thinking that was asked for within a bound is counted at that bound.
-        """
+    def _hidden_tokens(self, elapsed_s: float) -> int:
+        """Bound the thinking that does not show: by the time there was for it, and by the bound that was asked for."""
         request = self._request
-        return (
-            self.is_begun
-            and isinstance(request, CompletionRequest)
-            and not thinks_unasked(request.model)
-            and (not request.asks_to_think or request.reasoning_tokens is not None)
-        )
+        if not isinstance(request, CompletionRequest) or not (request.asks_to_think or thinks_unasked(request.model)):
+            return 0
+        thought = math.ceil(elapsed_s * HIDDEN_PER_S)
+        return thought if request.reasoning_tokens is None else min(thought, request.reasoning_tokens)
 
-    def usage(self, input_tokens: int, output_cap: int) -> TokenUsage:
+    def usage(self, input_tokens: int, output_cap: int, elapsed_s: float) -> TokenUsage:
         """Return what to charge, at most the hold.
 
         Args:
             input_tokens: What was held for the input.
             output_cap: The most the answer could have.
+            elapsed_s: Seconds from the request until it was closed.
         """
-        thoughts = (self._request.reasoning_tokens or 0) if isinstance(self._request, CompletionRequest) else 0
-        seen = output_tokens_from_text("".join(self._text)) + ON_ITS_WAY + thoughts
+        seen = output_tokens_from_text("".join(self._text)) + ON_ITS_WAY + self._hidden_tokens(elapsed_s)
         output = min(output_cap, max(seen, self._counted.output_total))
         if not self._counted.input_total:
             return TokenUsage(input=input_tokens, output=output)

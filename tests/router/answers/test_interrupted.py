@@ -11,7 +11,7 @@ from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, ToolCallDelta, UsageDelta
 from organism.llm.provider import Request
 from organism.llm.requests import ChatMessage, CompletionRequest
-from organism.router.answers.interrupted import ON_ITS_WAY, InterruptedStream
+from organism.router.answers.interrupted import HIDDEN_PER_S, ON_ITS_WAY, InterruptedStream
 from organism.testing import VirtualClock, run
 from organism.usage.events import UsageEvent
 
@@ -113,25 +113,33 @@ PIECES: list[Delta | UsageDelta] = ["word " * 50]
 
 
 @pytest.mark.parametrize(
-    ("options", "pieces", "countable"),
+    ("options", "pieces", "hidden"),
     [
-        pytest.param({}, PIECES, True, id="words"),
-        pytest.param({}, [ToolCallDelta("c", "f", "{")], True, id="a call"),
-        pytest.param({}, [UsageDelta(TokenUsage(input=3))], True, id="a count alone"),
-        pytest.param({}, [], False, id="nothing yet"),
-        pytest.param({"reasoning_effort": "high"}, PIECES, False, id="thinking without a bound"),
-        pytest.param({"reasoning_tokens": 100}, [ReasoningDelta("hm")], True, id="thinking within a bound"),
-        pytest.param({"model": "gpt-5-mini"}, PIECES, False, id="a model that thinks unasked"),
-        pytest.param({"model": "deepseek-reasoner"}, PIECES, False, id="another"),
+        pytest.param({}, PIECES, 0, id="words"),
+        pytest.param({}, [ToolCallDelta("c", "f", "{")], 0, id="a call"),
+        pytest.param({}, [UsageDelta(TokenUsage(input=3))], 0, id="a count alone"),
+        pytest.param({}, [], None, id="nothing yet"),
+        pytest.param({"reasoning_effort": "none"}, PIECES, 0, id="no thinking"),
+        pytest.param({"reasoning_effort": "high"}, PIECES, 1_000, id="thinking without a bound"),
+        pytest.param({"reasoning_tokens": 100}, [ReasoningDelta("hm")], 100, id="thinking within a bound"),
+        pytest.param({"reasoning_tokens": 9_000}, [ReasoningDelta("hm")], 1_000, id="a bound that was not reached"),
+        pytest.param({"model": "gpt-5-mini"}, PIECES, 1_000, id="a model that thinks unasked"),
+        pytest.param({"model": "deepseek-reasoner"}, PIECES, 1_000, id="another"),
+        pytest.param({"model": "gpt-5-mini"}, [], None, id="a model that thinks and has said nothing"),
     ],
 )
-def test_only_what_shows_is_counted(options: dict[str, Any], pieces: list[Delta | UsageDelta], countable: bool) -> None:
-    """Hidden thinking is billed and cannot be counted: such answers are never charged by what is seen."""
-    plain: dict[str, Any] = {"model": "m", "messages": (ChatMessage("user", "x"),), "max_output_tokens": CAP}
-    cut = InterruptedStream(CompletionRequest(**plain | options))
+def test_hidden_thinking_is_bounded_by_the_time_there_was(
+    options: dict[str, Any], pieces: list[Delta | UsageDelta], hidden: int | None
+) -> None:
+    """Thinking that nobody sees is billed: two seconds of it at the utmost speed, or its own bound, are charged."""
+    plain: dict[str, Any] = {"model": "m", "messages": (ChatMessage("user", "x"),), "max_output_tokens": 50_000}
+    cut, shown = (InterruptedStream(CompletionRequest(**request)) for request in (plain | options, plain))
     for piece in pieces:
         cut.add(piece)
-    assert cut.is_countable is countable
+        shown.add(piece)
+    assert cut.is_countable is (hidden is not None)
+    extra = cut.usage(9, 50_000, 2.0).output - shown.usage(9, 50_000, 2.0).output
+    assert hidden is None or extra == hidden <= 2 * HIDDEN_PER_S
 
 
 def test_charge_stays_between_the_providers_own_count_and_the_hold() -> None:
@@ -142,6 +150,6 @@ def test_charge_stays_between_the_providers_own_count_and_the_hold() -> None:
     cut = InterruptedStream(request)
     cut.add(UsageDelta(TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)))
     cut.add("word")
-    assert cut.usage(50, CAP) == TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)
-    assert cut.usage(50, 900).output == 900
-    assert InterruptedStream(request).usage(50, CAP) == TokenUsage(input=50, output=ON_ITS_WAY + 300)
+    assert cut.usage(50, CAP, 9.0) == TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)
+    assert cut.usage(50, 900, 9.0).output == 900
+    assert InterruptedStream(request).usage(50, CAP, 9.0) == TokenUsage(input=50, output=ON_ITS_WAY + 300)

@@ -24,7 +24,7 @@ ANSWERS_MAX = 1_000
 BYTES_MAX = 32 * 1024 * 1024
 """So many bytes of one caller are kept, requests included."""
 
-_KEPT_NS = KEPT_DAYS * 24 * 3600 * NS_PER_S
+_DAY_NS = 24 * 3600 * NS_PER_S
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, tag=True):
@@ -57,11 +57,25 @@ class KeptAnswers:
         self._answers: dict[str, OrderedDict[str, KeptAnswer]] = {}
         self._bytes: dict[str, int] = {}
         self._item_places: dict[tuple[str, str], str] = {}
+        self._answers_max = ANSWERS_MAX
+        self._kept_ns = KEPT_DAYS * _DAY_NS
 
     def restore(self, pieces: Pieces) -> None:
-        """Take over what an earlier run has kept."""
+        """Take over what an earlier run has kept, as far as it may still be kept."""
         for piece, kept in pieces.read(_KIND, KeptAnswer):
             self._know(piece.key.removeprefix(_PREFIX), kept)
+        self._drop_beyond_bounds()
+
+    def bound(self, *, answers: int = ANSWERS_MAX, days: int = KEPT_DAYS) -> None:
+        """Keep no more than that from now on, and forget what is kept beyond; durable with the next commit.
+
+        Args:
+            answers: Of one caller; with 0 nothing is kept of anybody.
+            days: For so long at most.
+        """
+        self._answers_max = answers
+        self._kept_ns = days * _DAY_NS
+        self._drop_beyond_bounds()
 
     def keep(self, by: str, answer_id: str, items: Sequence[str], value: str) -> bool:
         """Keep an answer; durable with the next commit. Returns whether there is room for it.
@@ -73,15 +87,14 @@ class KeptAnswers:
             value: What is kept.
         """
         size = len(value.encode())
-        if size > BYTES_MAX or not self._journal.has_room:
+        if size > BYTES_MAX or not self._answers_max or not self._journal.has_room:
             return False
         kept = KeptAnswer(by, size, self._now_ns(), tuple(items))
         self._know(answer_id, kept)
-        until_ns = kept.time_ns + _KEPT_NS
+        until_ns = kept.time_ns + self._kept_ns
         self._journal.append(Remember(key=_PREFIX + answer_id, value=value, time_ns=kept.time_ns, until_ns=until_ns))
         self._journal.append(Keep(_PREFIX + answer_id, "", kept))
-        for gone in list(self._beyond_bounds(by)):
-            self.drop(by, gone)
+        self._drop_beyond_bounds(by)
         return True
 
     async def find(self, by: str, answer_id: str) -> str | None:
@@ -120,13 +133,19 @@ class KeptAnswers:
         self._bytes[kept.by] = self._bytes.get(kept.by, 0) + kept.size
         self._item_places.update({(kept.by, item): answer_id for item in kept.items})
 
+    def _drop_beyond_bounds(self, *callers: str) -> None:
+        """Forget what must go, of these callers or of all."""
+        for by in callers or tuple(self._answers):
+            for gone in list(self._beyond_bounds(by)):
+                self.drop(by, gone)
+
     def _beyond_bounds(self, by: str) -> Iterator[str]:
         """Yield what must go: what is too old, then what was used least lately until the rest fits."""
         count, size = len(self._answers[by]), self._bytes[by]
         for answer_id, kept in self._answers[by].items():
-            if count > ANSWERS_MAX or size > BYTES_MAX or self._is_old(kept):
+            if count > self._answers_max or size > BYTES_MAX or self._is_old(kept):
                 count, size = count - 1, size - kept.size
                 yield answer_id
 
     def _is_old(self, kept: KeptAnswer) -> bool:
-        return self._now_ns() - kept.time_ns > _KEPT_NS
+        return self._now_ns() - kept.time_ns > self._kept_ns

@@ -29,6 +29,8 @@ def gateway_settings(loaded: LoadedConfig) -> Settings | None:
         max_output_tokens=section.max_output_tokens,
         inject_note=section.inject_note,
         warn=section.warn,
+        keep_answers=section.keep_answers,
+        keep_days=section.keep_days,
         threads=section.threads,
     )
 

@@ -21,18 +21,16 @@ class Calls:
 
     Args:
         control: The organism.
-        inject_note: Whether models are told of thresholds.
-        warns_in_text: Whether people are told of them in answers.
 
     Attributes:
-        inject_note: The same; may be changed.
-        warns_in_text: The same; may be changed.
+        inject_note: Whether models are told of thresholds.
+        warns_in_text: Whether people are told of them in answers.
     """
 
-    def __init__(self, control: Control, *, inject_note: bool, warns_in_text: bool) -> None:
+    def __init__(self, control: Control) -> None:
         self._rooms = control.rooms
-        self.inject_note = inject_note
-        self.warns_in_text = warns_in_text
+        self.inject_note = False
+        self.warns_in_text = False
         self._models = Told(control.rooms)
         self._people = Told(control.rooms)
 

@@ -50,11 +50,11 @@ class Gateway:
     """
 
     def __init__(self, control: Control, settings: Settings) -> None:
-        self.settings = settings
         self.charging = Charging(control, settings)
         self.conversations = Conversations(control.kept_answers)
-        self.calls = Calls(control, inject_note=settings.inject_note, warns_in_text=settings.warn == "text")
+        self.calls = Calls(control)
         self._rooms = control.rooms
+        self.put_in_force(settings)
 
     def put_in_force(self, settings: Settings) -> None:
         """Serve by other settings from the next request on: a key that is gone opens nothing more.
@@ -65,6 +65,7 @@ class Gateway:
         self.charging.put_in_force(settings)
         self.calls.inject_note = settings.inject_note
         self.calls.warns_in_text = settings.warn == "text"
+        self.conversations.bound(settings.keep_answers, settings.keep_days)
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -83,7 +84,7 @@ class Gateway:
         asked = format_.read(raw, self.settings.max_output_tokens)
         if asked.request.model not in (offered := self.offered):
             raise unknown_model(asked.request.model, offered)
-        return asked
+        return asked if self.settings.keep_answers else replace(asked, keeps=False)
 
     async def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer, Turn | None]:
         """Return what a request asks for, who pays, and what of it is to be kept with its answer.

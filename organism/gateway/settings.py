@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         inject_note: Whether the model is told, in a note at the end of a request, that a threshold was crossed.
         warn: Whether a person is told of it in headers only, or in a line of an answer too.
         threads: How many open threads a key may have named itself.
+        keep_answers: How many answers of each key are kept for later requests to refer to; with 0 none.
+        keep_days: For how many days.
     """
 
     models: tuple[str, ...] = ()
@@ -60,3 +62,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inject_note: bool = False
     warn: Warn = "headers"
     threads: int = DEFAULT_THREADS
+    keep_answers: int = 1000
+    keep_days: int = 30

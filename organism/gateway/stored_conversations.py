@@ -40,6 +40,12 @@ class Conversations:
 
     def __init__(self, kept: KeptAnswers) -> None:
         self._kept = kept
+        self._keeps_any = True
+
+    def bound(self, answers: int, days: int) -> None:
+        """Keep so many answers of each caller, for so many days, and forget what is kept beyond that."""
+        self._keeps_any = answers > 0
+        self._kept.bound(answers=answers, days=days)
 
     async def made_whole(self, by: str, raw: Json) -> tuple[Json, Turn]:
         """Return a request with its whole conversation in it, and what of it is to be kept with its answer.
@@ -89,6 +95,15 @@ class Conversations:
         if not self._kept.drop(by, response_id):
             raise _missing(f"Response with id '{response_id[:100]}' not found.", "response_id", "response_not_found")
 
+    @property
+    def _hint(self) -> str:
+        """What a client needs to know that would find nothing whatever it asked for."""
+        return (
+            ""
+            if self._keeps_any
+            else " This gateway keeps no answers: send the whole conversation, with `store` false."
+        )
+
     async def _before(self, by: str, previous: str) -> Sequence[Any]:
         """Return all that was said up to an answer, and the answer."""
         turns: list[Turn] = []
@@ -96,9 +111,8 @@ class Conversations:
         while wanted is not None:
             turn = await self._turn(by, wanted)
             if turn is None:
-                raise _missing(
-                    f"Previous response with id '{wanted[:100]}' not found.", PREVIOUS, "previous_response_not_found"
-                )
+                message = f"Previous response with id '{wanted[:100]}' not found.{self._hint}"
+                raise _missing(message, PREVIOUS, "previous_response_not_found")
             turns.append(turn)
             wanted = turn.previous
         return [item for turn in reversed(turns) for item in (*turn.input, *turn.response["output"])]
@@ -115,7 +129,7 @@ class Conversations:
                 return each
         message = (
             f"Item with id '{str(wanted)[:100]}' not found. Items are not kept when `store` is set to false; "
-            f"send the item itself in place of the reference."
+            f"send the item itself in place of the reference.{self._hint}"
         )
         raise _missing(message, "input", "item_not_found")
 

@@ -64,11 +64,11 @@ def test_what_is_durable_is_found_after_a_restart_with_its_owner_and_its_items(k
     run(next_life)
 
 
-def test_the_number_of_answers_is_bounded_and_what_is_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_answers_is_bounded_and_what_is_in_use_stays() -> None:
     """The answer that nobody has gone on from for the longest time makes room; other callers' are not touched."""
-    monkeypatch.setattr(stored_answers, "ANSWERS_MAX", 3)
     journal = MemoryJournal()
     answers = KeptAnswers(journal, lambda: DAY_NS)
+    answers.bound(answers=3)
 
     async def live() -> None:
         answers.keep("other", "x", [], "x")
@@ -115,5 +115,34 @@ def test_answers_are_forgotten_when_their_time_is_over() -> None:
         answers.keep("ci", "b", [], "b")
         assert answers.place_of("ci", "m") is None
         assert [piece.key for piece in journal.load().pieces] == ["kept-answer:b"]
+
+    run(live)
+
+
+@pytest.mark.parametrize(
+    ("answers", "days", "left"),
+    [(1000, 30, "abc"), (2, 30, "bc"), (1, 30, "c"), (0, 30, ""), (1000, 2, "bc"), (1000, 1, "c"), (1, 2, "c")],
+)
+@pytest.mark.parametrize("after", ["reload", "start"])
+def test_narrower_bounds_forget_what_is_kept_already(answers: int, days: int, left: str, after: str) -> None:
+    """Whoever keeps less from now on has no more of what was said before either: at once, and in the journal."""
+    journal, now = MemoryJournal(), [DAY_NS]
+    kept = KeptAnswers(journal, lambda: now[0])
+
+    async def live() -> None:
+        for name in "abc":
+            kept.keep("ci", name, [f"of {name}"], name)
+            now[0] += DAY_NS
+        now[0] -= DAY_NS // 2
+        await journal.commit()
+        narrower = kept if after == "reload" else KeptAnswers(journal, lambda: now[0])
+        narrower.bound(answers=answers, days=days)
+        if after == "start":
+            narrower.restore(Pieces(journal.load().pieces))
+        there = await found(narrower, journal, *"abc")
+        assert "".join(each for each in there if each is not None) == left
+        assert {piece.key[-1] for piece in journal.load().pieces} == set(left)
+        assert [narrower.place_of("ci", f"of {name}") is not None for name in "abc"] == [name in left for name in "abc"]
+        assert narrower.keep("ci", "d", [], "d") == (answers > 0)
 
     run(live)

@@ -147,3 +147,21 @@ async def test_models_with_slashes_in_their_names_are_found(served: Serve) -> No
             shown: httpx2.Response = await gateway.http.get(f"/v1/models/{name}")
             assert (shown.status_code, shown.json()["id"]) == (200, name.replace("%2F", "/"))
         assert (await gateway.http.get("/v1/models/a/b")).status_code == 404
+
+
+async def test_operator_who_keeps_nothing_has_nothing(served: Serve) -> None:
+    """With ``keep_answers: 0`` no prompt and no answer is in the journal, and a client is told what to send instead."""
+    async with served(gateway={"keep_answers": 0}) as gateway:
+        answer = await gateway.client.responses.create(model="main", input="a secret plan")
+        assert answer.store is False
+        with pytest.raises(openai.NotFoundError) as missing:
+            await gateway.client.responses.create(model="main", input="go on", previous_response_id=answer.id)
+        with pytest.raises(openai.NotFoundError):
+            await gateway.client.responses.retrieve(answer.id)
+        reference = {"type": "item_reference", "id": answer.output[0].id}
+        with pytest.raises(openai.NotFoundError) as lost:
+            await gateway.client.responses.create(model="main", input=[reference])
+
+        assert "keeps no answers: send the whole conversation" in missing.value.message
+        assert "keeps no answers" in lost.value.message
+        assert len(gateway.provider.requests) == 1

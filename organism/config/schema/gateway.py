@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from organism.config.schema.limits import ThreadLimitsSection
-from organism.config.schema.values import Positive, Secret, Section
+from organism.config.schema.values import Count, Positive, Secret, Section
 
 
 class GatewayKeySection(Section, frozen=True, kw_only=True):
@@ -47,3 +47,8 @@ class GatewaySection(Section, frozen=True, kw_only=True):
     threads: Annotated[
         Positive, Meta(description="open threads of one key; then the one that was idle longest, for an hour, ends")
     ] = 1000
+    keep_answers: Annotated[
+        Count,
+        Meta(description="answers of one key, with their requests, kept for previous_response_id; with 0 none is kept"),
+    ] = 1000
+    keep_days: Annotated[Positive, Meta(description="days for which they are kept at most")] = 30

@@ -6,13 +6,13 @@ Nothing here waits: :class:`~organism.budget.registry.ThreadBudgetRegistry` lets
 
 from msgspec.structs import replace
 
-from organism.amounts import Amounts, Limits
+from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
 from organism.budget.holds import HeldCall, Mode, Spender
-from organism.budget.policy import Ask, Grant, carve, decide, everything, whole
+from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, whole
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
-from organism.errors import Shortfall
+from organism.errors import LedgerStateError, Shortfall
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -155,3 +155,35 @@ class BudgetEngine:
         hold_id = self._ledger.new_id("carve")
         self._ledger.reserve(hold_id, accounts, wanted, self._clock.now_ns())
         return hold_id
+
+    def return_carve(self, hold_id: str, final: BudgetState) -> tuple[tuple[str, ...], tuple[BudgetWarning, ...]]:
+        """Charge a carved child's spend to its ancestors and give them the rest of its limit back.
+
+        Args:
+            hold_id: What was carved for it.
+            final: How its own account stood at last.
+
+        Returns:
+            The ancestors' accounts, and the thresholds that this has reached.
+
+        Raises:
+            LedgerStateError: If it was given back before.
+        """
+        hold = self._ledger.hold(hold_id)
+        if hold is None:
+            raise LedgerStateError(hold_id, "return", "not open")
+        cost = Cost("carved", priced=not final.unpriced_calls)
+        _, warnings = self.charge(hold_id, hold.accounts, final.spent, cost)
+        return hold.accounts, warnings
+
+    def adjust(self, account: str, amounts: Amounts, reason: str) -> tuple[tuple[str, ...], tuple[BudgetWarning, ...]]:
+        """Correct what an account has spent, and return the accounts that were corrected and the thresholds reached.
+
+        Raises:
+            ConfigError: If spend would fall below zero somewhere, or beyond what 64 bits hold.
+        """
+        accounts = self._book.corrected_with(account)
+        for name in accounts:
+            check_correction(name, self._ledger.balance(name).spent, amounts)
+        self._ledger.adjust(accounts, amounts, reason, self._clock.now_ns())
+        return accounts, tuple(warning for name in accounts for warning in self.fire_reached(name))

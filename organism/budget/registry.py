@@ -13,14 +13,15 @@ from organism.budget.account_book import AccountBook
 from organism.budget.budget_hold import BudgetHold, worst_case
 from organism.budget.engine import BudgetEngine
 from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
-from organism.budget.policy import Ask, check_correction
+from organism.budget.policy import Ask
 from organism.budget.requests import grant_limits
+from organism.budget.reservations import Reservations
 from organism.budget.reserve_queue import ReserveQueue
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock, SteadyClock, SystemClock
-from organism.errors import LedgerStateError, Shortfall
+from organism.errors import Shortfall
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -42,6 +43,9 @@ class ThreadBudgetRegistry:
         mode: What to do where a limit is reached; takes effect with the next reserve.
         thresholds: Per cent of a limit at which to warn, ascending.
         wait_s: Seconds a call waits in line for its siblings' holds.
+
+    Attributes:
+        reservations: The calls that hold and have not left.
 
     What takes a thread or an account raises :class:`UnknownAccountError` where it has no open budget.
     """
@@ -65,6 +69,7 @@ class ThreadBudgetRegistry:
         self._clock = clock
         self.wait_s = wait_s
         self._queue = ReserveQueue(self.has_budget)
+        self.reservations = Reservations(self._engine, self._book, self._queue, ledger, clock)
 
     @property
     def mode(self) -> Mode:
@@ -88,6 +93,7 @@ class ThreadBudgetRegistry:
     def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
         """Put other limits and thresholds in force; open accounts keep theirs until they are given new ones."""
         self._book.replan(plan, thresholds)
+        self.reservations.replanned()
 
     def open_thread(
         self,
@@ -206,13 +212,11 @@ class ThreadBudgetRegistry:
 
         Returns:
             The accounts that were corrected, and the thresholds that this has reached.
+
+        Raises:
             ConfigError: If spend would fall below zero somewhere, or beyond what 64 bits hold.
         """
-        accounts = self._book.corrected_with(account)
-        for name in accounts:
-            check_correction(name, self._ledger.balance(name).spent, amounts)
-        self._ledger.adjust(accounts, amounts, reason, self._clock.now_ns())
-        warnings = tuple(warning for name in accounts for warning in self._engine.fire_reached(name))
+        accounts, warnings = self._engine.adjust(account, amounts, reason)
         self._queue.serve(*accounts)
         return accounts, warnings
 
@@ -252,7 +256,10 @@ class ThreadBudgetRegistry:
             for account in budget.scoped:
                 if account.endswith(f"@{budget.accounts[0]}"):
                     self._ledger.close(account, now_ns)
-        warnings = () if budget.carve is None else self._return_carve(budget.carve, final)
+        if budget.carve is None:
+            return ClosedBudget(final, ())
+        accounts, warnings = self._engine.return_carve(budget.carve, final)
+        self._queue.serve(*accounts)
         return ClosedBudget(final, warnings)
 
     # -- calls ----------------------------------------------------------------------------------------------------
@@ -271,19 +278,7 @@ class ThreadBudgetRegistry:
             call: What the ledger notes about the call; the granted output cap is filled in.
             until_s: When there is no use in waiting any more, on the event loop's clock; the answer is ``None`` then.
         """
-        accounts = self._book.accounts(spender)
-        if self.mode != "enforce" or not self._queue:
-            answer = self._engine.admit(spender, ask, call, accounts)
-            if isinstance(answer, HeldCall) or not answer.held:
-                return answer
-        return await self._queue.in_turn(
-            spender.thread_id,
-            accounts,
-            lambda: self._engine.admit(spender, ask, call, self._book.accounts(spender)),
-            wait_s=self.wait_s,
-            until_s=until_s,
-            undo=lambda held: self.release(held.hold_id),
-        )
+        return await self.reservations.reserve(spender, ask, call, self.wait_s, until_s)
 
     def hold(
         self, thread_id: str, *, tokens: int = 0, usd: Dollars = 0, agent: str = "", model: str = ""
@@ -324,18 +319,16 @@ class ThreadBudgetRegistry:
 
     def serve_lines(self) -> None:
         """Look again at all that waits in line: a window that refused may be over."""
+        self.reservations.catch_up()
         self._queue.serve(*self._queue.accounts)
 
     def reserve_now(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
-        accounts = self._book.accounts(spender)
-        if self.mode == "enforce" and (self._queue.first_queue(accounts) or self._book.entitled(spender)):
-            return None
-        answer = self._engine.admit(spender, ask, call, accounts)
-        return answer if isinstance(answer, HeldCall) else None
+        return self.reservations.reserve_now(spender, ask, call)
 
     def dispatch(self, hold_id: str) -> None:
         """Mark that the call leaves; see :meth:`Ledger.dispatch`."""
+        self.reservations.forget(hold_id)
         self._ledger.dispatch(hold_id, self._clock.now_ns())
 
     def last_warning(self, spender: Spender, ask: Ask, shortfall: Shortfall) -> tuple[BudgetWarning, ...]:
@@ -358,6 +351,7 @@ class ThreadBudgetRegistry:
             LedgerStateError: If the hold is resolved already.
         """
         overrun, warnings = self._engine.charge(held.hold_id, held.accounts, actual, cost, agent)
+        self.reservations.forget(held.hold_id)
         self._queue.serve(*held.accounts)
         return Settlement(overrun, warnings, tuple(map(self._book.state, held.accounts)))
 
@@ -367,9 +361,7 @@ class ThreadBudgetRegistry:
         Raises:
             LedgerStateError: If the hold is resolved already.
         """
-        hold = self._ledger.release(hold_id, self._clock.now_ns())
-        self._queue.serve(*hold.accounts)
-        return tuple(map(self._book.state, hold.accounts))
+        return tuple(map(self._book.state, self.reservations.release(hold_id)))
 
     def first_report(self, shortfall: Shortfall, thread_id: str) -> bool:
         """Whether this account runs short for the first time under its present limits; asking counts as reporting."""
@@ -387,13 +379,3 @@ class ThreadBudgetRegistry:
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
         return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._queue))
-
-    def _return_carve(self, hold_id: str, final: BudgetState) -> tuple[BudgetWarning, ...]:
-        """Charge a carved child's spend to its ancestors and give them the rest of its limit back."""
-        hold = self._ledger.hold(hold_id)
-        if hold is None:
-            raise LedgerStateError(hold_id, "return", "not open")
-        cost = Cost("carved", priced=not final.unpriced_calls)
-        _, warnings = self._engine.charge(hold_id, hold.accounts, final.spent, cost)
-        self._queue.serve(*hold.accounts)
-        return warnings

@@ -89,6 +89,7 @@ class ReserveQueue:
         wait_s: float,
         until_s: float = math.inf,
         undo: Callable[[T], object] = lambda _taken: None,
+        ticket: int | None = None,
     ) -> T | Shortfall | None:
         """Take something if there is room for it, behind those who wait already, or wait for those who hold it.
 
@@ -99,6 +100,7 @@ class ReserveQueue:
             wait_s: Seconds to wait.
             until_s: When there is no use in it any more, on the event loop's clock; the answer is ``None`` then.
             undo: Gives back what was taken in the same instant in which whoever waited was cancelled.
+            ticket: Its place in line; the last one unless given.
         """
         account = self.first_queue(accounts)
         if account is None:
@@ -106,9 +108,34 @@ class ReserveQueue:
             if not isinstance(answer, Shortfall) or not answer.held:
                 return answer
             account = answer.account
+        waiter = self.join(thread_id, attempt, account, self.next_ticket() if ticket is None else ticket)
+        return await self.answer_to(waiter, wait_s=wait_s, until_s=until_s, undo=undo)
+
+    def next_ticket(self) -> int:
+        """Return the place in line of what comes now: behind all that came before it."""
         self._tickets += 1
-        waiter = Waiter(thread_id, attempt, self._tickets)
+        return self._tickets
+
+    def join(self, thread_id: str, attempt: Callable[[], T | Shortfall], account: str, ticket: int) -> Waiter[T]:
+        """Stand at an account, by a ticket."""
+        waiter = Waiter(thread_id, attempt, ticket)
         self._move(waiter, account)
+        return waiter
+
+    def quit(self, waiter: Waiter[Any]) -> None:
+        """Step out of line, and let those behind be looked at."""
+        if (next_up := self._leave(waiter)) is not None:
+            self.serve(next_up)
+
+    async def answer_to(
+        self,
+        waiter: Waiter[T],
+        *,
+        wait_s: float,
+        until_s: float = math.inf,
+        undo: Callable[[T], object] = lambda _taken: None,
+    ) -> T | Shortfall | None:
+        """Wait for the answer to one in line; see :meth:`in_turn`."""
         try:
             with anyio.CancelScope(deadline=min(anyio.current_time() + wait_s, until_s)):
                 await waiter.answered.wait()
@@ -117,12 +144,11 @@ class ReserveQueue:
                 undo(waiter.answer)
             raise
         finally:
-            if (next_up := self._leave(waiter)) is not None:
-                self.serve(next_up)
+            self.quit(waiter)
         if waiter.error is not None:
             raise waiter.error
         if waiter.answer is None and anyio.current_time() < until_s:
-            return attempt()
+            return waiter.attempt()
         return waiter.answer
 
     def serve(self, *accounts: str) -> None:
@@ -133,17 +159,37 @@ class ReserveQueue:
                 if not self._is_open(waiter.thread_id):
                     self._leave(waiter)  # its thread was terminated; its task is being cancelled and needs no answer
                     continue
-                answer = waiter.try_again()
-                if isinstance(answer, Shortfall) and answer.held:
-                    if answer.account == account:
-                        break
-                    self._move(waiter, answer.account)
-                    continue
-                self._leave(waiter)
-                waiter.answer = answer
-                waiter.answered.set()
+                if self._decide(waiter) == account:
+                    break
         if self.on_headroom is not None:
             self.on_headroom(accounts)
+
+    def decide_anew(self, is_over: Callable[[str], bool], others: Iterable[Waiter[Any]] = ()) -> None:
+        """Try again all that waits at accounts that count no more, in the order in which it came.
+
+        Args:
+            is_over: Whether an account counts no more.
+            others: What stood in no line, because it had been given room on such an account.
+        """
+        waiters = [waiter for account, line in self._lines.items() if is_over(account) for waiter in line]
+        waiters = sorted((*waiters, *others), key=lambda waiter: waiter.ticket)
+        for waiter in waiters:
+            self._leave(waiter)
+        for waiter in waiters:
+            if self._is_open(waiter.thread_id):
+                self._decide(waiter)
+
+    def _decide(self, waiter: Waiter[Any]) -> str | None:
+        """Try for one in line; returns the account at which it stands now, ``None`` if it need not wait any more."""
+        answer = waiter.try_again()
+        if isinstance(answer, Shortfall) and answer.held:
+            if answer.account != waiter.account:
+                self._move(waiter, answer.account)
+            return answer.account
+        self._leave(waiter)
+        waiter.answer = answer
+        waiter.answered.set()
+        return None
 
     def _move(self, waiter: Waiter[Any], account: str) -> None:
         """Stand at another account, behind those who came earlier and before those who came later."""

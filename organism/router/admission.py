@@ -6,11 +6,9 @@ Each attempt is admitted anew, at the price and on every scope of where it reall
 import math
 from collections.abc import Callable
 
-import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import CALL_NANOUSD_MAX, NS_PER_S, format_usd
-from organism.budget.calibration import Guess
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
@@ -28,7 +26,6 @@ from organism.errors import (
 )
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
-from organism.pricing.rates import Rates
 from organism.router.attempt import Attempt
 from organism.router.call import RouterSettings
 from organism.router.call_events import CallEvents
@@ -37,8 +34,9 @@ from organism.router.limits.limiter import Permit
 from organism.router.planning.call_rates import RateSource, held_rates, rates_for
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Route
-from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError
 from organism.router.planning.route_queue import RouteQueue
+from organism.router.prepared_call import PreparedCall
 
 
 class Admission:
@@ -118,24 +116,74 @@ class Admission:
         if held is None:
             permit.leave()
             return None
-        return self._attempt(state, permit, prepared, held)
+        attempt = self._attempt(state, permit, prepared, held)
+        attempt.is_hedge = True
+        return attempt
+
+    async def enter(self, state: CallState, attempt: Attempt) -> None:
+        """Wait for an attempt's turn at its provider; it leaves with a hold on the day and month of that moment.
+
+        Where its day has ended meanwhile and the next one has no room now, it makes way and waits for its budget first.
+
+        Raises:
+            BudgetExhaustedError: The window that has begun refuses it.
+            ReplacedError: Likewise, and another provider may be asked.
+            RejectedError: If its turn does not come before the call's deadline.
+        """
+        while True:
+            counted = attempt.held.output_cap
+            await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.deadline_s)
+            held = self._registry.reservations.present_hold(attempt.held)
+            if held is attempt.held:
+                return
+            fits = held is not None and held.output_cap <= counted
+            if not fits:
+                attempt.permit.step_back()
+            attempt.grant(self._granted_again(state, attempt, held or await self._hold_again(attempt)))
+            if fits:
+                return
+
+    async def _hold_again(self, attempt: Attempt) -> HeldCall | Shortfall | None:
+        """Wait in line for the hold of an attempt whose day has ended; a hedge does not wait."""
+        wait_s = 0 if attempt.is_hedge else self._registry.wait_s
+        return await self._registry.reservations.hold_again(attempt.held, wait_s, attempt.deadline_s)
+
+    def _granted_again(self, state: CallState, attempt: Attempt, answer: HeldCall | Shortfall | None) -> HeldCall:
+        if attempt.is_hedge and isinstance(answer, Shortfall):
+            raise BudgetExhaustedError(answer, attempt.record.thread_id)
+        try:
+            return self._granted(state, attempt.prepared, answer)
+        except BudgetExhaustedError as error:
+            if state.avoids(_routes_that_fail_alike(error, attempt.route, state.queue), str(error)):
+                raise ReplacedError from error
+            raise
 
     async def _admit(self, state: CallState, route: Route, permit: Permit) -> Attempt:
         prepared = self._prepare(state, route)
         for warning in self._registry.fire_elapsed(prepared.spender):
             self._warn(prepared.record, warning)
-        held = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
-        if held is None:
-            raise RejectedError(route.provider, "not asked: the call's deadline came while it waited for budget")
-        if isinstance(held, Shortfall):
+        answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
+        return self._attempt(state, permit, prepared, self._granted(state, prepared, answer))
+
+    def _granted(self, state: CallState, prepared: PreparedCall, answer: HeldCall | Shortfall | None) -> HeldCall:
+        """Return what the budget has granted, and tell of what it would have refused.
+
+        Raises:
+            BudgetExhaustedError: If it has refused.
+            RejectedError: If the call's deadline came first.
+        """
+        if answer is None:
+            reason = "not asked: the call's deadline came while it waited for budget"
+            raise RejectedError(prepared.route.provider, reason)
+        if isinstance(answer, Shortfall):
             states = self._registry.scopes_of(prepared.spender)
             passes = relief(states, prepared.ask, self._registry.plan)
-            raise BudgetExhaustedError(self._refuse(state, prepared, held), prepared.spender.thread_id, passes)
-        if held.over is not None and self._registry.first_report(held.over, prepared.spender.thread_id):
-            self._call_events.emit_exceeded(state.call, held.over, enforced=False)
-        return self._attempt(state, permit, prepared, held)
+            raise BudgetExhaustedError(self._refuse(state, prepared, answer), prepared.spender.thread_id, passes)
+        if answer.over is not None and self._registry.first_report(answer.over, prepared.spender.thread_id):
+            self._call_events.emit_exceeded(state.call, answer.over, enforced=False)
+        return answer
 
-    def _prepare(self, state: CallState, route: Route) -> "_Prepared":
+    def _prepare(self, state: CallState, route: Route) -> PreparedCall:
         """Work out the worst case of an attempt where it goes.
 
         Raises:
@@ -175,21 +223,18 @@ class Admission:
             price_source=rates.source if rates is not None else None,
             operation=request.operation,
         )
-        return _Prepared(route, spender, ask, record, rates, estimate.guess)
+        return PreparedCall(route, spender, ask, record, rates, estimate.guess)
 
-    def _attempt(self, state: CallState, permit: Permit, prepared: "_Prepared", held: HeldCall) -> Attempt:
+    def _attempt(self, state: CallState, permit: Permit, prepared: PreparedCall, held: HeldCall) -> Attempt:
         state.attempts += 1
         timeouts = self._limiters[prepared.route.provider].settings.timeouts
         timeout_s = self._settings.timeout_s if timeouts.call_s is None else timeouts.call_s
         left_s = math.inf if held.time_left_ns is None else held.time_left_ns / NS_PER_S
         return Attempt(
-            record=prepared.record,
-            route=prepared.route,
+            prepared=prepared,
             request=state.call.request.granted(prepared.route.model, held.output_cap),
-            guess=prepared.guess,
             held=held,
             permit=permit,
-            rates=prepared.rates,
             timeout_s=min(timeout_s, left_s),
             stream_timeout_s=min(math.inf if timeouts.call_s is None else timeouts.call_s, left_s),
             first_token_s=timeouts.first_token_s,
@@ -197,7 +242,7 @@ class Admission:
             deadline_s=state.deadline_s,
         )
 
-    def _refuse(self, state: CallState, prepared: "_Prepared", shortfall: Shortfall) -> Shortfall:
+    def _refuse(self, state: CallState, prepared: PreparedCall, shortfall: Shortfall) -> Shortfall:
         """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
         warnings = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
         for warning in warnings:
@@ -215,17 +260,6 @@ class Admission:
             return
         if any(state.limits.cost_nanousd is not None for state in self._registry.scopes_of(spender)):
             raise UnpricedError(route.model, route.provider)
-
-
-class _Prepared(msgspec.Struct, frozen=True):
-    """An attempt before it is held."""
-
-    route: Route
-    spender: Spender
-    ask: Ask
-    record: CallRecord
-    rates: Rates | None
-    guess: Guess | None
 
 
 def _check_worst_case(ask: Ask, route: Route) -> None:

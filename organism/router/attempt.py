@@ -18,7 +18,6 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
-from organism.budget.calibration import Guess
 from organism.budget.holds import HeldCall
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.foreign import ForeignTask, encodable, failure_of
@@ -49,6 +48,7 @@ from organism.router.limits.limiter import Permit
 from organism.router.planning.call_rates import RateSource, charged_rates, held_rates, rates_for
 from organism.router.planning.plan import Route
 from organism.router.planning.request_checks import sound
+from organism.router.prepared_call import PreparedCall
 from organism.text.error_text import describe, shown
 from organism.usage.attempts import Outcome
 
@@ -97,13 +97,11 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     """One attempt while it runs.
 
     Attributes:
-        record: Which call it is for, as the ledger notes it.
-        route: Where it goes.
+        prepared: Where it goes, and what was worked out about it.
         request: What is sent, with the granted output cap.
-        guess: What there is to learn from its usage, if there is anything.
         held: Its hold.
         permit: Its way through the provider's gate.
-        rates: The model's usual prices; ``None`` when unknown.
+        is_hedge: Whether it was made beside a slow one.
         timeout_s: Seconds until it is given up, if its answer comes whole.
         stream_timeout_s: Seconds until it is given up, if its answer is streamed: as long as it goes on, unless said.
         first_token_s: Seconds until a streamed answer must show a sign of life; ``None`` for no such limit.
@@ -119,18 +117,16 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         listener_error: What ``on_text`` has failed with: the caller's own error, and none of the provider's.
     """
 
-    record: CallRecord
-    route: Route
+    prepared: PreparedCall
     request: Request
-    guess: Guess | None
     held: HeldCall
     permit: Permit
-    rates: Rates | None
     timeout_s: float
     stream_timeout_s: float = math.inf
     first_token_s: float | None = None
     between_tokens_s: float | None = None
     deadline_s: float = math.inf
+    is_hedge: bool = False
     started_ns: int = -1
     on_text: DeltaSink | None = None
     scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
@@ -145,6 +141,26 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     _heard: bool = False
     _over: bool = False
     _thread: int = 0
+
+    @property
+    def route(self) -> Route:
+        """Where it goes."""
+        return self.prepared.route
+
+    @property
+    def record(self) -> CallRecord:
+        """Which call it is for."""
+        return self.prepared.record
+
+    @property
+    def rates(self) -> Rates | None:
+        """The model's usual prices; ``None`` when unknown."""
+        return self.prepared.rates
+
+    def grant(self, held: HeldCall) -> None:
+        """Go with another hold than before, and ask for as much as it covers."""
+        self.held = held
+        self.request = self.request.granted(self.route.model, held.output_cap)
 
     def drain(self, within_s: float) -> None:
         """Let go of the caller: read on silently for the real usage, but not for long.

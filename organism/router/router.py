@@ -281,7 +281,7 @@ class LLMRouter:
 
         async def run(attempt: Attempt, sink: DeltaSink | None) -> Ended:
             with observed.attempt(attempt):
-                return attempt, await self._run(config, state.call, attempt, sink)
+                return attempt, await self._run(config, state, attempt, sink)
 
         async def hedge(sink: DeltaSink | None) -> Ended | None:
             try:
@@ -297,19 +297,19 @@ class LLMRouter:
         return await first_answer(first, hedge, state.plan.hedge_after_s, on_text)
 
     async def _run(
-        self, config: RouterConfig, call: Call, attempt: Attempt, on_text: DeltaSink | None
+        self, config: RouterConfig, state: CallState, attempt: Attempt, on_text: DeltaSink | None
     ) -> Answer | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
         # From here on: a thread whose handler has left this call behind must not close its budget over the hold.
-        self._open.setdefault(call.spender.thread_id, set()).add(attempt)
+        self._open.setdefault(attempt.record.thread_id, set()).add(attempt)
         try:
-            await attempt.permit.enter(attempt.record.input_tokens + attempt.held.output_cap, attempt.deadline_s)
+            await config.admission.enter(state, attempt)
             self._registry.dispatch(attempt.held.hold_id)
             await self._journal.commit()
             if self._tasks is None:
                 raise StoppedError
         except BaseException as error:
-            self._registry.release(attempt.held.hold_id)  # nothing has left yet
+            self._registry.reservations.give_up(attempt.held)  # nothing has left yet
             attempt.permit.leave(tokens=0)
             self._forget(attempt)
             if isinstance(error, RejectedError):
@@ -317,7 +317,7 @@ class LLMRouter:
             raise
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
-        self._tasks.start_soon(self._perform, config, call, attempt)
+        self._tasks.start_soon(self._perform, config, state.call, attempt)
         try:
             await attempt.done.wait()
             if attempt.listener_error is not None:
@@ -342,7 +342,7 @@ class LLMRouter:
         try:
             charge = self._resolve(config, call, attempt)
             if charge.outcome == "settled":
-                config.estimator.learn(attempt.route, attempt.guess, charge.usage.input_total)
+                config.estimator.learn(attempt.route, attempt.prepared.guess, charge.usage.input_total)
         except Exception as error:  # noqa: BLE001 - told of with its traceback
             _log.exception("attempt_not_settled", call_id=attempt.record.call_id, error=describe(error))
         finally:

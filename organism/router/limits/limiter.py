@@ -178,6 +178,13 @@ class ProviderLimiter:
         if permit.probe:
             self._on_probed()
 
+    def step_back(self, tokens: int, entered_ns: int) -> None:
+        """Take back that an attempt was let in: it does not leave now."""
+        self._rates.give_back(tokens, entered_ns)
+        self._in_flight -= 1
+        self._attempts -= 1
+        self._place_free.set()
+
     def correct(self, by_tokens: int, entered_ns: int) -> None:
         """Correct what a request was counted with."""
         self._rates.correct(by_tokens, entered_ns)
@@ -199,6 +206,12 @@ class Permit:
         """Wait until the attempt may leave; see :meth:`ProviderLimiter.enter`."""
         self.entered_ns = await self._limiter.enter(tokens, deadline_s)
         self._tokens = tokens
+
+    def step_back(self) -> None:
+        """Give the place back without having used it, and keep the way through the circuit: it enters again later."""
+        if self.entered_ns is not None:
+            self._limiter.step_back(self._tokens, self.entered_ns)
+            self.entered_ns = None
 
     def leave(self, health: Health = "unknown", *, tokens: int | None = None, failure: str | None = None) -> None:
         """End the attempt.

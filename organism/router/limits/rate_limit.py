@@ -58,6 +58,11 @@ class RateLimiter:
         """Correct what a request was counted with, once its real usage is known."""
         self._tokens.correct(by_tokens, taken_at_ns)
 
+    def give_back(self, tokens: int, taken_at_ns: int) -> None:
+        """Take back a request that was counted and does not leave."""
+        self._requests.correct(-1, taken_at_ns)
+        self._tokens.correct(-tokens, taken_at_ns)
+
     def used(self, now_ns: int) -> tuple[int, int]:
         """Return requests and tokens of the last minute."""
         return self._requests.total(now_ns), self._tokens.total(now_ns)

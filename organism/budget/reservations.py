@@ -1,0 +1,198 @@
+"""What calls hold, from their asking to their leaving: in line where others have the room, on the windows of the day.
+
+A call keeps its hold while it waits for its provider. When its day or month ends meanwhile, the hold is given back and
+taken anew on the window that begins: in one step, in the order in which all these calls came, and before any later call
+is decided there. So nothing is held twice, no call leaves on the account of a day that is over, and none loses its
+place to a later one. One that finds no room on the new window waits in line there, wherever else it waits.
+"""
+
+import math
+from functools import partial
+
+from organism.amounts import NS_PER_S
+from organism.budget.account_book import AccountBook
+from organism.budget.engine import BudgetEngine
+from organism.budget.holds import HeldCall, Spender
+from organism.budget.policy import Ask
+from organism.budget.reserve_queue import ReserveQueue, Waiter
+from organism.budget.scopes import is_over, period
+from organism.clock import Clock
+from organism.errors import Shortfall, UnknownAccountError
+from organism.ledger.entries import CallRecord
+from organism.ledger.ledger import Ledger
+
+_MINUTE_NS = 60 * NS_PER_S
+
+
+class _Reservation:
+    """A call that holds, or waits to hold again.
+
+    Attributes:
+        spender: On whose behalf.
+        ask: Its worst case.
+        record: What the ledger notes about it.
+        ticket: Its place in line.
+        held: Its first hold; out of date while there is a waiter.
+        waiter: Its new decision, made or awaited, once its window has ended.
+    """
+
+    __slots__ = ("ask", "held", "record", "spender", "ticket", "waiter")
+
+    def __init__(self, spender: Spender, ask: Ask, record: CallRecord, ticket: int, held: HeldCall) -> None:
+        self.spender = spender
+        self.ask = ask
+        self.record = record
+        self.ticket = ticket
+        self.held = held
+        self.waiter: Waiter[HeldCall] | None = None
+
+    @property
+    def present(self) -> HeldCall | None:
+        """Its hold as it is now; ``None`` while it waits for one, or if it was refused."""
+        if self.waiter is None:
+            return self.held
+        return self.waiter.answer if isinstance(self.waiter.answer, HeldCall) else None
+
+
+class Reservations:
+    """Holds for calls, knows them until they leave, and moves their holds when a window ends.
+
+    Args:
+        engine: Decides.
+        book: The accounts.
+        queue: The lines.
+        ledger: Where holds are kept.
+        clock: For instants.
+    """
+
+    def __init__(
+        self, engine: BudgetEngine, book: AccountBook, queue: ReserveQueue, ledger: Ledger, clock: Clock
+    ) -> None:
+        self._engine = engine
+        self._book = book
+        self._queue = queue
+        self._ledger = ledger
+        self._clock = clock
+        self._calls: dict[str, _Reservation] = {}
+        self._minute = -1
+        self._periods: tuple[str, ...] = ()
+
+    async def reserve(
+        self, spender: Spender, ask: Ask, record: CallRecord | None, wait_s: float, until_s: float
+    ) -> HeldCall | Shortfall | None:
+        """Hold a call; see :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`."""
+        self.catch_up()
+        accounts, ticket = self._book.accounts(spender), self._queue.next_ticket()
+        admit = partial(self._admit, spender, ask, record, ticket)
+        if self._engine.mode != "enforce" or not self._queue:
+            answer = admit()
+            if isinstance(answer, HeldCall) or not answer.held:
+                return answer
+        return await self._queue.in_turn(
+            spender.thread_id, accounts, admit, wait_s=wait_s, until_s=until_s, undo=self.give_up, ticket=ticket
+        )
+
+    def reserve_now(self, spender: Spender, ask: Ask, record: CallRecord | None) -> HeldCall | None:
+        """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
+        self.catch_up()
+        waits = self._queue.first_queue(self._book.accounts(spender)) is not None
+        if self._engine.mode == "enforce" and (waits or self._book.entitled(spender)):
+            return None
+        answer = self._admit(spender, ask, record, self._queue.next_ticket())
+        return answer if isinstance(answer, HeldCall) else None
+
+    def _admit(self, spender: Spender, ask: Ask, record: CallRecord | None, ticket: int) -> HeldCall | Shortfall:
+        """Hold a call on the accounts of this moment, or say which of them has no room."""
+        answer = self._engine.admit(spender, ask, record, self._book.accounts(spender))
+        # What is held without a record leaves in the same step, and whoever holds it knows it by the first hold's id.
+        if isinstance(answer, HeldCall) and record is not None and self._book.plan.scoped:
+            self._calls[answer.hold_id] = _Reservation(spender, ask, record, ticket, answer)
+        return answer
+
+    def release(self, hold_id: str) -> tuple[str, ...]:
+        """Give a hold back untouched, serve the line, and return its accounts.
+
+        Raises:
+            LedgerStateError: If the hold is resolved already.
+        """
+        hold = self._ledger.release(hold_id, self._clock.now_ns())
+        self.forget(hold_id)
+        self._queue.serve(*hold.accounts)
+        return hold.accounts
+
+    def forget(self, hold_id: str) -> None:
+        """Forget a call that leaves, or whose hold is given back."""
+        self._calls.pop(hold_id, None)
+
+    def present_hold(self, held: HeldCall) -> HeldCall | None:
+        """Return the hold with which a call may leave now: not the one it was given, if that was on a window now over.
+
+        Returns:
+            The hold; ``None`` if there is none: see :meth:`hold_again`.
+        """
+        self.catch_up()
+        call = self._calls.get(held.hold_id)
+        return held if call is None else self._taken(call, call.present)
+
+    async def hold_again(self, held: HeldCall, wait_s: float, until_s: float = math.inf) -> HeldCall | Shortfall | None:
+        """Wait in a call's place in line for its hold on the window that has begun.
+
+        Answers as :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`; what was refused holds nothing.
+        """
+        call = self._calls[held.hold_id]
+        if call.waiter is None:
+            return held
+        answer = await self._queue.answer_to(call.waiter, wait_s=wait_s, until_s=until_s)
+        return self._taken(call, answer) if isinstance(answer, HeldCall) else answer
+
+    def give_up(self, held: HeldCall) -> None:
+        """Give back what a call that has not left holds or waits for, on whichever window that is."""
+        call = self._calls.pop(held.hold_id, None)
+        present = held if call is None else call.present
+        if call is not None and call.waiter is not None:
+            self._queue.quit(call.waiter)
+        if present is not None:
+            self.release(present.hold_id)
+
+    def replanned(self) -> None:
+        """Look at once at what every call holds on: other limits are in force."""
+        self._minute, self._periods = -1, ()
+
+    def catch_up(self) -> None:
+        """Move the holds that are on windows now over; to be done before anything is decided."""
+        now_ns = self._clock.now_ns()
+        if now_ns // _MINUTE_NS == self._minute:
+            return  # days and months begin with a minute, wherever one is
+        self._minute, zone = now_ns // _MINUTE_NS, self._book.plan.time_zone
+        periods = (period("day", now_ns, zone), period("month", now_ns, zone))
+        if periods == self._periods:
+            return
+        self._periods = periods
+        moved = [call for call in self._calls.values() if self._is_elsewhere(call)]
+        freed: dict[str, None] = {}
+        for call in moved:
+            if (held := call.present) is not None:
+                freed.update(dict.fromkeys(self._ledger.release(held.hold_id, now_ns).accounts))
+            call.waiter = Waiter(call.spender.thread_id, partial(self._decide, call), call.ticket)
+        waiters = [call.waiter for call in moved if call.waiter is not None]
+        self._queue.decide_anew(partial(is_over, now_ns=now_ns, time_zone=zone), waiters)
+        self._queue.serve(*freed)
+
+    def _decide(self, call: _Reservation) -> HeldCall | Shortfall:
+        return self._engine.admit(call.spender, call.ask, call.record, self._book.accounts(call.spender))
+
+    def _is_elsewhere(self, call: _Reservation) -> bool:
+        """Whether a call holds on other accounts than those of this moment."""
+        held = call.present
+        try:
+            return held is not None and held.accounts != self._book.accounts(call.spender)
+        except UnknownAccountError:
+            return False  # its thread has ended, and whoever asked is being told
+
+    def _taken(self, call: _Reservation, present: HeldCall | None) -> HeldCall | None:
+        """Know a call by the hold that it has now."""
+        if present is not None and present is not call.held:
+            del self._calls[call.held.hold_id]
+            call.held, call.waiter = present, None
+            self._calls[present.hold_id] = call
+        return present

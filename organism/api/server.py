@@ -25,6 +25,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # before, the port would be given to a second daemon too
     except OSError as error:
         listener.close()
         raise ConfigError(

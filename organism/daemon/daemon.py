@@ -1,79 +1,200 @@
-"""``organism daemon``: run until stopped, controlled over a local HTTP API."""
+"""An organism with its HTTP API, its gateway, its dashboard and its exporters, in the event loop of a program."""
 
 import importlib.util
-import resource
-import signal
+import os
 import socket
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import anyio
-import structlog
-from msgspec.structs import replace
 
 from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
 from organism.billing.delivery import Origin, exporting
 from organism.config.build.exporters import exports
-from organism.config.build.spec import log_settings
 from organism.config.load import LoadedConfig, load_config
-from organism.control.idempotency import Order
 from organism.daemon.file_safety import refuse_foreign_file, refuse_network
 from organism.daemon.gateway_settings import gateway_settings
 from organism.daemon.journal_file import journal_of
-from organism.daemon.own_tasks import hide_own_tasks
-from organism.daemon.process_exit import leave_soon
 from organism.daemon.reloader import Reloader
 from organism.daemon.state_folder import owned, remove_address, state_folder, write_address
-from organism.errors import MissingExtraError, OrganismError
+from organism.errors import MissingExtraError
 from organism.telemetry.conventions import genai_names
-from organism.telemetry.logs import Format, set_up
 from organism.telemetry.otel import otel_exporting
 from organism.text.redaction import remember
-from organism.usage.events import STORED, AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
-from organism.usage.headlines import with_headline
+from organism.usage.events import STORED, AnyEvent
 
-_DRAIN_S = 30.0
-_NEEDED = ("httptools", "litestar", "prometheus_client", "uvicorn")
+if TYPE_CHECKING:
+    from organism.api.server import ControlServer
+
+_PACKAGES = ("httptools", "litestar", "prometheus_client", "uvicorn")
 
 
-def run_daemon(
-    file: Path, state: Path | None, port: int | None, log_format: Format | None, environment: dict[str, str]
-) -> None:
-    """Run the daemon until a signal or an order stops it.
+@dataclass(frozen=True, kw_only=True)
+class DaemonHooks:
+    """What a daemon calls in the program that runs it; none of these may fail.
 
-    Raises:
-        ConfigError: If the configuration is wrong, the port is taken or another daemon owns the state folder.
-        MissingExtraError: If the daemon's packages are not installed.
+    Attributes:
+        progress: Called with one line about what takes long, such as fetching a model.
+        on_loaded: Called with the configuration when it is loaded, and after each reload.
+        on_event: Called with each event that is recorded, from the first one of the start.
     """
-    if any(importlib.util.find_spec(package) is None for package in _NEEDED):
-        raise MissingExtraError("the daemon", "daemon")
-    from organism.api.server import bind
 
-    keep_no_core()
-    refuse_foreign_file(file)
-    loaded = load_config(file, environment)
-    config = loaded.config
-    folder = state_folder(file, state)
-    refuse_network(folder)
-    with owned(folder), bind(config.daemon.host, config.daemon.port if port is None else port) as listener:
-        token = load_or_make_token(folder)
-        remember(token)
+    progress: Callable[[str], None] = lambda _line: None
+    on_loaded: Callable[[LoadedConfig], None] = lambda _loaded: None
+    on_event: Callable[[AnyEvent], None] | None = None
 
-        def log_as(configured: LoadedConfig) -> None:
-            settings = log_settings(configured.config)
-            set_up(replace(settings, format=log_format or settings.format))
 
-        log_as(loaded)
-        organism = Organism.from_config(loaded, environment, progress=_log_progress, journal=journal_of(loaded, folder))
+_NO_HOOKS = DaemonHooks()
+
+
+class Daemon:
+    """What ``organism daemon`` runs, for a program that embeds it. Use it as an async context manager, once.
+
+    Inside, the organism of the file runs on the journal of its state folder, the API answers, and commands such as
+    ``organism status`` find it. It changes nothing of the process: no signal handler, no logging, no working directory.
+
+    Args:
+        file: The configuration.
+        state: The state folder; ``.organism`` beside the configuration unless given.
+        port: The port to listen on; 0 takes any, and the configuration says it unless given.
+        environment: Where ``${env:NAME}`` is looked up; the process's own unless given.
+        hooks: What is called in the program.
+
+    Attributes:
+        state: The state folder, absolute.
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        *,
+        state: str | Path | None = None,
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        hooks: DaemonHooks = _NO_HOOKS,
+    ) -> None:
+        self._file = Path(file)
+        self.state = state_folder(self._file, None if state is None else Path(state))
+        self._port = port
+        self._environment = dict(os.environ if environment is None else environment)
+        self._hooks = hooks
+        self._organism: Organism | None = None
+        self._url = ""
+        self._stack = AsyncExitStack()
+
+    @property
+    def organism(self) -> Organism:
+        """The organism that runs.
+
+        Raises:
+            RuntimeError: If the daemon has not been entered.
+        """
+        if self._organism is None:
+            raise RuntimeError("the daemon runs only inside 'async with'")
+        return self._organism
+
+    @property
+    def url(self) -> str:
+        """Where the API answers, such as ``http://127.0.0.1:8373``; empty before the daemon is entered."""
+        return self._url
+
+    async def wait_stop_ordered(self) -> None:
+        """Return when an operator has ordered the daemon to stop: whoever runs it then leaves the context."""
+        await self.organism.control.stop_ordered.wait()
+
+    async def __aenter__(self) -> Self:
+        """Load the configuration, own the state folder, open the journal, serve.
+
+        The file is read and its handlers are imported before this first waits.
+
+        Raises:
+            ConfigError: If the configuration is wrong, the port is taken or another process owns the state folder.
+            MissingExtraError: If the daemon's packages are not installed.
+            JournalError: If the journal cannot be used.
+        """
         try:
-            options = {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
-            anyio.run(_serve, organism, file, loaded, folder, listener, environment, log_as, backend_options=options)
+            async with AsyncExitStack() as stack:
+                await self._start(stack)
+                self._stack = stack.pop_all()
         except BaseExceptionGroup as group:
             raise _sole_error(group) from group
-        finally:
-            remove_address(folder)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop: settle open calls, close the journal, stop serving. Open threads go on with the next start."""
+        try:
+            await self._stack.__aexit__(exc_type, exc, traceback)
+        except BaseExceptionGroup as group:
+            if (error := _sole_error(group)) is not exc:
+                raise error from group
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
+            raise MissingExtraError("the daemon", "daemon")
+        from organism.api.server import bind, url_of
+
+        refuse_foreign_file(self._file)
+        loaded = load_config(self._file, self._environment)
+        refuse_network(self.state)
+        stack.enter_context(owned(self.state))
+        section = loaded.config.daemon
+        listener = stack.enter_context(closing(bind(section.host, section.port if self._port is None else self._port)))
+        remember(load_or_make_token(self.state))
+        self._hooks.on_loaded(loaded)
+        self._organism = organism = Organism.from_config(
+            loaded, self._environment, progress=self._hooks.progress, journal=journal_of(loaded, self.state)
+        )
+        if self._hooks.on_event is not None:
+            organism.usage.subscribe(self._hooks.on_event, *STORED)
+        server = self._server(organism, loaded, listener)
+        exported = exports(loaded, organism.clock.now_ns)
+        stack.callback(remove_address, self.state)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        # The server outlives the organism: followers are told of its end, and their streams end with it.
+        stack.callback(server.stop)
+        await stack.enter_async_context(otel_exporting(organism, self._environment))
+        await stack.enter_async_context(organism)
+        control = organism.control
+        origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
+        await stack.enter_async_context(exporting(exported, origin))
+        tasks.start_soon(server.serve)
+        self._url = url_of(listener)
+        write_address(self.state, self._url)
+
+    def _server(self, organism: Organism, loaded: LoadedConfig, listener: socket.socket) -> "ControlServer":
+        """Return the server of the API, the dashboard, the metrics and the gateway; set up what a reload changes."""
+        from organism.api.application import Options
+        from organism.api.routes.metrics import metrics_group
+        from organism.api.routes.pages import DASHBOARD
+        from organism.api.server import ControlServer
+        from organism.gateway.request_handler import Gateway
+        from organism.gateway.routes import gateway_group
+        from organism.telemetry.metrics.prometheus import PrometheusExporter
+
+        tokens = TokenBook.open(self.state, organism.clock.now_ns)
+        prometheus = PrometheusExporter(organism, names=genai_names(self._environment))
+        settings = gateway_settings(loaded)
+        gateway = Gateway(organism.control, settings) if settings is not None else None
+        groups = [DASHBOARD, metrics_group(prometheus.render)]
+        groups += [gateway_group(gateway, tokens)] if gateway is not None else []
+
+        def on_reloaded(fresh: LoadedConfig) -> None:
+            self._hooks.on_loaded(fresh)
+            if gateway is not None and (changed := gateway_settings(fresh)) is not None:
+                gateway.put_in_force(changed)
+
+        organism.control.reload = Reloader(
+            organism, self._file, loaded, self._environment, self._hooks.progress, on_reloaded
+        )
+        options = Options(hosts=tuple(loaded.config.daemon.hosts), groups=tuple(groups))
+        return ControlServer(organism.control, tokens, listener, options)
 
 
 def _sole_error(group: BaseExceptionGroup) -> BaseException:
@@ -82,142 +203,3 @@ def _sole_error(group: BaseExceptionGroup) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         (error,) = error.exceptions
     return error
-
-
-def keep_no_core() -> None:
-    """Leave no image of the process when it crashes: it would hold keys and what agents say."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-async def _serve(
-    organism: Organism,
-    file: Path,
-    loaded: LoadedConfig,
-    state: Path,
-    listener: socket.socket,
-    environment: dict[str, str],
-    log_as: Callable[[LoadedConfig], None],
-) -> None:
-    from organism.api.application import Options
-    from organism.api.routes.metrics import metrics_group
-    from organism.api.routes.pages import DASHBOARD
-    from organism.api.server import ControlServer, url_of
-    from organism.gateway.request_handler import Gateway
-    from organism.gateway.routes import gateway_group
-    from organism.telemetry.metrics.prometheus import PrometheusExporter
-
-    hide_own_tasks()
-    log = structlog.get_logger("organism.daemon")
-    tokens = TokenBook.open(state, organism.clock.now_ns)
-    exported = exports(loaded, organism.clock.now_ns)
-    organism.usage.subscribe(_log_event, *STORED)
-    prometheus = PrometheusExporter(organism, names=genai_names(environment))
-    hosts = tuple(loaded.config.daemon.hosts)
-    control = organism.control
-    settings = gateway_settings(loaded)
-    gateway = Gateway(control, settings) if settings is not None else None
-    groups = [DASHBOARD, metrics_group(prometheus.render)]
-    groups += [gateway_group(gateway, tokens)] if gateway is not None else []
-    options = Options(hosts=hosts, groups=tuple(groups))
-
-    def on_loaded(fresh: LoadedConfig) -> None:
-        log_as(fresh)
-        if gateway is not None and (changed := gateway_settings(fresh)) is not None:
-            gateway.put_in_force(changed)
-
-    control.reload = Reloader(organism, file, loaded, environment, _log_progress, on_loaded)
-    origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
-    async with anyio.create_task_group() as tasks:
-        server = ControlServer(control, tokens, listener, options)
-        # The server outlives the organism: followers are told of its end, and their streams end with it.
-        async with otel_exporting(organism, environment), organism, exporting(exported, origin):
-            tasks.start_soon(server.serve)
-            write_address(state, url_of(listener))
-            log.info("ready", url=url_of(listener), state=str(state), agents=len(organism.agents))
-            await _until_stopped(organism, log)
-        server.stop()
-    log.info("stopped", **_totals(organism))
-    leave_soon(0, partial(remove_address, state))
-
-
-async def _until_stopped(organism: Organism, log: structlog.typing.FilteringBoundLogger) -> None:
-    """Wait for a signal and then for open threads; a second signal ends the wait."""
-    async with anyio.create_task_group() as tasks:
-
-        async def drain() -> None:
-            await organism.drain(_DRAIN_S)
-            tasks.cancel_scope.cancel()
-
-        async def obey() -> None:
-            await organism.control.stop_ordered.wait()
-            if not draining:
-                begin("an order")
-
-        draining = False
-
-        def begin(because: str) -> None:
-            nonlocal draining
-            if draining:
-                log.warning("stopping_at_once", because=because)
-                tasks.cancel_scope.cancel()
-                return
-            draining = True
-            organism.control.stop_ordered.set()
-            log.info("draining", because=because, seconds=_DRAIN_S, threads=len(organism.threads()))
-            tasks.start_soon(drain)
-
-        tasks.start_soon(obey)
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    await _reload(organism, log)
-                else:
-                    begin(number.name)
-
-
-async def _reload(organism: Organism, log: structlog.typing.FilteringBoundLogger) -> None:
-    """Read the configuration again, as ``organism reload`` does; a mistake in it changes nothing but the log."""
-    try:
-        done = await organism.control.reload_configuration(order=Order(by="signal"))
-        log.info("reloaded", changes=list(done.changes))
-    except OrganismError as error:
-        log.error("not_reloaded", mistake=str(error))  # noqa: TRY400 - its sentence says what to do
-
-
-def _log_progress(line: str) -> None:
-    structlog.get_logger("organism.daemon").info("progress", doing=line)
-
-
-def _log_event(event: AnyEvent) -> None:
-    """Log an event in a line: names and numbers, never what agents say."""
-    log = structlog.get_logger("organism.event")
-    event = with_headline(event)
-    told: tuple[str, ...] = (
-        "agent",
-        "call_id",
-        "outcome",
-        "threshold",
-        "account",
-        "reason",
-        "trace_id",
-        "by",
-        "action",
-        "target",
-    )
-    told += ("what", "approval_id", "allowed")
-    fields = {name: value for name in told if (value := getattr(event, name, None)) is not None}
-    match event:
-        case UsageEvent(usage=usage):
-            fields |= {"model": event.model, "tokens": usage.total, "cost_nanousd": event.cost_nanousd}
-        case BudgetExceeded(shortfall=shortfall) | ThreadBlocked(shortfall=shortfall):
-            fields["refused"] = str(shortfall)
-        case ThreadClosed(budget=budget):
-            fields |= {"calls": budget.spent.calls, "tokens": budget.spent.tokens}
-        case _:
-            pass
-    log.info(str(type(event).__struct_config__.tag), event_id=event.id, thread_id=event.thread_id, **fields)
-
-
-def _totals(organism: Organism) -> dict[str, int]:
-    total = organism.usage.total
-    return {"calls": total.calls, "tokens": total.usage.total, "cost_nanousd": total.cost_nanousd}

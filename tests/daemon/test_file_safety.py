@@ -84,7 +84,7 @@ def test_daemon_refuses_such_a_file_and_leaves_no_image_of_itself(tmp_path: Path
     assert "everybody can write it" in refused.stderr
 
     script = (
-        "from organism.daemon.daemon import keep_no_core; keep_no_core(); import resource as r; print(r.getrlimit(4))"
+        "from organism.daemon.process import keep_no_core; keep_no_core(); import resource as r; print(r.getrlimit(4))"
     )
     limits = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert resource.RLIMIT_CORE == 4

@@ -102,7 +102,7 @@ class Midwife:
     async def _start_cold(self, folder: Path, *arguments: str, **environment: str) -> Life:
         with (folder / "stderr.log").open("ab") as log:
             process = await anyio.open_process(
-                [sys.executable, "-m", "organism", *arguments],
+                [sys.executable, str(Path(__file__).with_name("killable.py")), *arguments],
                 cwd=folder,
                 env={**os.environ, **environment},
                 stdin=None,

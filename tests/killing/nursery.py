@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+from killable import arm  # beside this program
+
 
 def warm_up() -> None:
     """Import what a daemon imports."""
@@ -17,7 +19,7 @@ def warm_up() -> None:
 
     import organism.api.application
     import organism.api.server
-    import organism.daemon.daemon
+    import organism.daemon.process
     import organism.pricing.shipped
     import organism.providers.openai
     import organism.telemetry.metrics.prometheus
@@ -50,6 +52,7 @@ def become(order: dict[str, object]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.chdir(str(order["folder"]))
     os.environ.update(order["environment"])  # type: ignore[call-overload]
+    arm()
     log = os.open("stderr.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(log, 1)

@@ -24,7 +24,7 @@ def daemon(
         port: The port to listen on; 0 takes any.
         log_format: For people or for programs.
     """
-    from organism.daemon.daemon import run_daemon  # heavy; the page of help does not need it
+    from organism.daemon.process import run_daemon  # heavy; the page of help does not need it
 
     run_daemon(file, state, port, log_format, dict(os.environ))
     return exit_codes.OK

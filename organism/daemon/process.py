@@ -1,0 +1,118 @@
+"""The process of ``organism daemon``: signals, logs, and an end in good order."""
+
+import importlib.util
+import resource
+import signal
+from functools import partial
+from pathlib import Path
+
+import anyio
+import structlog
+from msgspec.structs import replace
+
+from organism.app import Organism
+from organism.config.build.spec import log_settings
+from organism.config.load import LoadedConfig
+from organism.control.idempotency import Order
+from organism.daemon.daemon import Daemon, DaemonHooks
+from organism.daemon.event_log import log_event
+from organism.daemon.own_tasks import hide_own_tasks
+from organism.daemon.process_exit import leave_soon
+from organism.daemon.state_folder import remove_address
+from organism.errors import OrganismError
+from organism.telemetry.logs import Format, set_up
+
+_DRAIN_S = 30.0
+
+Log = structlog.typing.FilteringBoundLogger
+
+
+def run_daemon(
+    file: Path, state: Path | None, port: int | None, log_format: Format | None, environment: dict[str, str]
+) -> None:
+    """Run the daemon until a signal or an order stops it.
+
+    Raises:
+        ConfigError: If the configuration is wrong, the port is taken or another daemon owns the state folder.
+        MissingExtraError: If the daemon's packages are not installed.
+    """
+
+    def log_as(configured: LoadedConfig) -> None:
+        settings = log_settings(configured.config)
+        set_up(replace(settings, format=log_format or settings.format))
+
+    keep_no_core()
+    hooks = DaemonHooks(progress=_log_progress, on_loaded=log_as, on_event=log_event)
+    daemon = Daemon(file, state=state, port=port, environment=environment, hooks=hooks)
+    options = {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
+    anyio.run(_run, daemon, backend_options=options)
+
+
+def keep_no_core() -> None:
+    """Leave no image of the process when it crashes: it would hold keys and what agents say."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+async def _run(daemon: Daemon) -> None:
+    hide_own_tasks()
+    log: Log = structlog.get_logger("organism.daemon")
+    async with daemon:
+        organism = daemon.organism
+        log.info("ready", url=daemon.url, state=str(daemon.state), agents=len(organism.agents))
+        await _until_stopped(daemon, log)
+    log.info("stopped", **_totals(organism))
+    leave_soon(0, partial(remove_address, daemon.state))
+
+
+async def _until_stopped(daemon: Daemon, log: Log) -> None:
+    """Wait for a signal or an order and then for open threads; a second signal ends the wait."""
+    organism = daemon.organism
+    async with anyio.create_task_group() as tasks:
+
+        async def drain() -> None:
+            await organism.drain(_DRAIN_S)
+            tasks.cancel_scope.cancel()
+
+        async def obey() -> None:
+            await daemon.wait_stop_ordered()
+            if not draining:
+                begin("an order")
+
+        draining = False
+
+        def begin(because: str) -> None:
+            nonlocal draining
+            if draining:
+                log.warning("stopping_at_once", because=because)
+                tasks.cancel_scope.cancel()
+                return
+            draining = True
+            organism.control.stop_ordered.set()
+            log.info("draining", because=because, seconds=_DRAIN_S, threads=len(organism.threads()))
+            tasks.start_soon(drain)
+
+        tasks.start_soon(obey)
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    await _reload(organism, log)
+                else:
+                    begin(number.name)
+
+
+async def _reload(organism: Organism, log: Log) -> None:
+    """Reload the configuration, as ``organism reload`` does; a mistake in it changes nothing but the log."""
+    try:
+        done = await organism.control.reload_configuration(order=Order(by="signal"))
+        log.info("reloaded", changes=list(done.changes))
+    except OrganismError as error:
+        log.error("not_reloaded", mistake=str(error))  # noqa: TRY400 - its sentence says what to do
+
+
+def _log_progress(line: str) -> None:
+    structlog.get_logger("organism.daemon").info("progress", doing=line)
+
+
+def _totals(organism: Organism) -> dict[str, int]:
+    total = organism.usage.total
+    return {"calls": total.calls, "tokens": total.usage.total, "cost_nanousd": total.cost_nanousd}

@@ -42,9 +42,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 class Control:
     """Sees and steers a running organism.
 
-    Args:
-        rooms: What it is made of.
-
     Attributes:
         rooms: What it is made of.
         look: Answers questions.
@@ -74,7 +71,7 @@ class Control:
         rooms.usage.subscribe(self.owners.on_event, ThreadClosed)
         self.sums = KeptSums(rooms.journal, (*rooms.usage.sums, *self.look.breakdown.sums))
         rooms.usage.subscribe(self.sums.on_event, *STORED)
-        self.past = Past(rooms.journal, self.sums, rooms.usage, self.look.breakdown, self._recent, rooms.pump.threads)
+        self.past = Past(rooms, self.sums, self.look.breakdown, self._recent)
         rooms.outbox.carried = self._recent.on_carried
 
     def restore(self, pieces: Pieces) -> None:

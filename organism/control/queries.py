@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from organism.amounts import BudgetState
 from organism.budget.scopes import thread_of
 from organism.control.accounts import Accounts, account_of
-from organism.control.breakdown import Breakdown
 from organism.control.components import Rooms
 from organism.control.history import Recent
 from organism.control.views import (
@@ -34,6 +33,7 @@ from organism.threads.approvals import Approval
 from organism.threads.dead_letters import DeadLetter
 from organism.threads.thread import ThreadView
 from organism.usage.events import UsageEvent
+from organism.usage.sums import Breakdown
 from organism.usage.totals import UsageTotals
 from organism.whatif.changes import Baseline, Changes
 from organism.whatif.outcome import Replay

@@ -4,18 +4,14 @@ A start reads no more of what has happened than it can show: the sums are taken 
 added to them, and of older events only the last few thousand are read, for the lists of what happened lately.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
-from organism.control.breakdown import Breakdown
+from organism.control.components import Rooms
 from organism.control.history import Recent
 from organism.journal import Pieces
-from organism.threads.thread import ThreadView
-from organism.usage.event_log import EventLog, EventsGoneError, stored_events
+from organism.usage.event_log import EventsGoneError, stored_events
 from organism.usage.events import AnyEvent
-from organism.usage.sums import KeptSums
-from organism.usage.tracker import UsageTracker
+from organism.usage.sums import Breakdown, KeptSums
 
 _LOOKED_AT = 4_000
 """So many of the last events are read: those of the thousand threads that ended last, as a rule."""
@@ -25,20 +21,16 @@ class Past(msgspec.Struct, frozen=True):
     """Takes up what an earlier process has left for people to look at.
 
     Attributes:
-        log: The stored events.
+        rooms: Have the stored events, the tracker of sums by agent, model and thread, and the open threads.
         sums: The sums that were kept.
-        usage: Where those by agent, model and thread go.
-        breakdown: Where those by day and label go.
-        recent: Where the last events go.
-        open_threads: Returns a look at the open threads.
+        breakdown: Takes the sums by day and label.
+        recent: Takes the last events.
     """
 
-    log: EventLog
+    rooms: Rooms
     sums: KeptSums
-    usage: UsageTracker
     breakdown: Breakdown
     recent: Recent
-    open_threads: Callable[[], tuple[ThreadView, ...]]
 
     async def take_up(self, pieces: Pieces, last_event: int) -> None:
         """Take over the sums and read the last events.
@@ -48,9 +40,9 @@ class Past(msgspec.Struct, frozen=True):
             last_event: The number of the newest event.
         """
         self.sums.restore(pieces)
-        self.usage.restored({view.thread_id for view in self.open_threads()})
+        self.rooms.usage.restored({view.thread_id for view in self.rooms.pump.threads()})
         summed = self.sums.upto
-        async for event in stored_events(self.log, await self._start(min(summed, last_event - _LOOKED_AT))):
+        async for event in stored_events(self.rooms.journal, await self._start(min(summed, last_event - _LOOKED_AT))):
             self._take(event, fresh=int(event.id) > summed)
         self.sums.upto = last_event
 
@@ -60,7 +52,7 @@ class Past(msgspec.Struct, frozen=True):
             return ""
         after = f"{number:016d}"
         try:
-            await self.log.events_after(after, 1)
+            await self.rooms.journal.events_after(after, 1)
         except EventsGoneError:
             return ""
         return after
@@ -68,5 +60,5 @@ class Past(msgspec.Struct, frozen=True):
     def _take(self, event: AnyEvent, *, fresh: bool) -> None:
         self.recent.recall(event)
         if fresh:
-            self.usage.restore(event)
+            self.rooms.usage.restore(event)
             self.breakdown.on_event(event)

@@ -1,9 +1,9 @@
 """The gateway: programs that know nothing of organism speak to it as to a model provider, and a thread pays.
 
-A request goes: :mod:`keys` (who is it?), a format of :mod:`organism.formats` (what does it ask?), :mod:`charging`
-(which thread pays?), :mod:`calls` (the call itself, through the router like every other), :mod:`exchange` (the answer
-on the wire), with :mod:`faults` and :mod:`headers` for what is said beside it.
+A request goes: :mod:`keys` (authentication), a format of :mod:`organism.formats` (what it asks for), :mod:`payer`
+(which thread pays), :mod:`model_calls` (the call, through the router like every other), :mod:`request_handler`
+(the answer on the wire), with :mod:`errors` and :mod:`headers` for what goes with it.
 
-To add a format, write a pure class that is a :class:`~organism.formats.server_format.Format` and name it with its path
-in :mod:`routes`. Everything about keys, threads, money, headers and disconnects is there already.
+To add a format, write a pure class that satisfies the protocol of :mod:`organism.formats.server_format` and name it
+with its path in :mod:`routes`. Everything about keys, threads, money, headers and disconnects is there already.
 """

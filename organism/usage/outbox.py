@@ -21,7 +21,7 @@ class Outbox:
         journal: Where events are kept.
         publish: Hands an event to the listeners; must not block or raise.
         clock: Gives events their time.
-        heard: Whether anybody listens to a kind of event; what is not stored either need not even be made otherwise.
+        heard: Whether a kind of event has a listener; an event without one that is not stored is not made.
 
     Attributes:
         carried: Told of each message, many of them and so not as an event; must not block or raise.

@@ -5,11 +5,13 @@ that have changed every few thousand events, together with the id of the last ev
 over and adds what came after.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime, tzinfo
 from hashlib import sha256
 
 import msgspec
 
+from organism.amounts import NS_PER_S
 from organism.journal import Drop, Journal, Keep, Pieces
 from organism.usage.events import AnyEvent, UsageEvent
 from organism.usage.totals import RunningTotals, SumRecord, UsageTotals
@@ -18,6 +20,9 @@ _KIND = "sum"
 _UPTO = "sums"
 _EVERY = 2_000
 """So many events may come before changed sums are kept: a start reads at most about so many again."""
+
+_GROUPS_MAX = 10_000
+"""So many days and so many label values are kept; the oldest go first."""
 
 
 class Sums:
@@ -73,6 +78,37 @@ class Sums:
             journal.append(Keep(_key(self.kind, name), "", self._groups[name].record(self.kind, name)))
         self._gone.clear()
         self._changed.clear()
+
+
+class Breakdown:
+    """Adds usage up by day and by label. Give its :meth:`on_event` to a tracker.
+
+    Args:
+        time_zone: Says where days begin.
+
+    Attributes:
+        sums: The sums of both.
+    """
+
+    def __init__(self, time_zone: Callable[[], tzinfo]) -> None:
+        self._time_zone = time_zone
+        self._days, self._labels = self.sums = Sums("day", _GROUPS_MAX), Sums("label", _GROUPS_MAX)
+
+    def on_event(self, event: AnyEvent) -> None:
+        """Count a usage event in."""
+        if not isinstance(event, UsageEvent):
+            return
+        self._days.add(datetime.fromtimestamp(event.time_ns // NS_PER_S, self._time_zone()).date().isoformat(), event)
+        for name, value in event.labels.items():
+            self._labels.add(f"{name}={value}", event)
+
+    def by_day(self) -> dict[str, UsageTotals]:
+        """Return the sums of each day, such as ``2026-11-24``."""
+        return self._days.snapshot()
+
+    def by_label(self) -> dict[str, UsageTotals]:
+        """Return the sums of each label and value, such as ``tenant=a``."""
+        return self._labels.snapshot()
 
 
 class UpTo(msgspec.Struct, frozen=True):

@@ -161,6 +161,19 @@ def input_counted(usage: Json) -> TokenUsage | None:
     return TokenUsage(input=tokens) if tokens else None
 
 
+def said_input_tokens(body: bytes) -> int | None:
+    """Read the answer of a vendor that was asked how many tokens an input has; ``None`` if there is no count in it.
+
+    Source: the references of ``POST /v1/messages/count_tokens`` and ``POST /v1/responses/input_tokens``.
+    """
+    try:
+        said: object = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    count: object = said.get("input_tokens") if isinstance(said, dict) else None
+    return count if type(count) is int and 0 < count <= TOKENS_MAX else None
+
+
 def _completed(seen: _Counts) -> tuple[_Counts, list[str]]:
     """Work out a side that is left out from the total, where there is one."""
     notes: list[str] = []

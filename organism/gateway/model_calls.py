@@ -73,9 +73,9 @@ class Calls:
         await self._rooms.journal.commit()
         return embeddings
 
-    def input_count(self, request: Request) -> int:
+    async def input_count(self, request: Request) -> int:
         """Return about how many tokens of input a call has; raises as it would, and costs nothing."""
-        return self._rooms.pump.router.input_count(request.model, request)
+        return await self._rooms.pump.router.input_count(request.model, request)
 
     def headers(self, payer: Payer) -> Headers:
         """Say who pays and what is left."""

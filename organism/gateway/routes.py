@@ -90,7 +90,7 @@ def _counting(gateway: request_handler.Gateway, format_: Format) -> Any:
         """Say about how much input a request has, at no cost to anybody."""
         try:
             asked = gateway.read(format_, await request.body())
-            return Response({"input_tokens": gateway.calls.input_count(asked.request)})
+            return Response({"input_tokens": await gateway.calls.input_count(asked.request)})
         except (FaultError, OrganismError) as error:
             fault = gateway.fault(error)
         return Response(format_.error(fault), status_code=fault.status)

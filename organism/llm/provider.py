@@ -30,6 +30,9 @@ class Provider(Protocol):
     An adapter may also have ``async def warm_up(self) -> None``: it is called before the adapter's first call, when
     nothing is held or sent yet, and loads what takes long. Its time is none of the call's; when it fails, the call goes
     to another provider or fails, nothing is charged, and the next call tries it again.
+
+    And it may have ``async def count_input(self, request: CompletionRequest) -> int | None``: the tokens of a request's
+    input by its server's own count, at no cost; ``None`` where the server has no such thing.
     """
 
     @property

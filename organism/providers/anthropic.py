@@ -6,7 +6,8 @@ from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.anthropic_messages.answer import MessagesReader
-from organism.formats.anthropic_messages.request import IMAGES, TOOL_TOKENS, betas_of, encode, untaken
+from organism.formats.anthropic_messages.request import COUNTED, IMAGES, TOOL_TOKENS, betas_of, encode, untaken
+from organism.formats.counts import said_input_tokens
 from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
@@ -86,6 +87,16 @@ class AnthropicProvider:
         betas = ",".join(betas_of(request))
         async with self._server.posted("/v1/messages", body, {_BETA: betas} if betas else None) as response:
             return await response.answer(decoder)
+
+    async def count_input(self, request: CompletionRequest) -> int | None:
+        """Have the server count; see :class:`organism.llm.provider.Provider`."""
+        if untaken(request) is not None:
+            return None
+        body = encode(request, stream=False, holds_to_schemas=self._holds_to_schemas)
+        asked = {name: value for name, value in body.items() if name in COUNTED}
+        betas = ",".join(betas_of(request))
+        async with self._server.posted("/v1/messages/count_tokens", asked, {_BETA: betas} if betas else None) as said:
+            return said_input_tokens(await said.read())
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Refuse: the format has no embeddings.

@@ -6,12 +6,14 @@ from typing import Literal
 from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
+from organism.formats.counts import said_input_tokens
 from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.formats.openai_chat import request as chat_request
 from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_embeddings import client as embeddings
 from organism.formats.openai_responses import request as responses_request
 from organism.formats.openai_responses.answer import ResponsesReader
+from organism.formats.vendor_items import foreign_to
 from organism.formats.vendors import COMPATIBLE, Vendor, vendor_of
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
@@ -94,6 +96,16 @@ class OpenAIProvider:
         if self._api == "responses":
             return await self._respond(request, on_text)
         return await self._chat(request, on_text)
+
+    async def count_input(self, request: CompletionRequest) -> int | None:
+        """Have the server count, where it does so: OpenAI's own does for both of its formats."""
+        counts = self._api == "responses" or self.vendor == vendor_of("openai")
+        if not counts or foreign_to(request, "responses") is not None:
+            return None
+        body = responses_request.encode(request, stream=False)
+        asked = {name: value for name, value in body.items() if name in responses_request.COUNTED}
+        async with self._server.posted("/responses/input_tokens", asked) as said:
+            return said_input_tokens(await said.read())
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""

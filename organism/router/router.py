@@ -20,13 +20,7 @@ from organism.budget.calibration import Calibration
 from organism.budget.holds import Settlement, Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
-from organism.errors import (
-    ConfigError,
-    ProviderError,
-    RejectedError,
-    StoppedError,
-    UncertainError,
-)
+from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError, UncertainError
 from organism.ids import IdSource
 from organism.journal import Journal
 from organism.ledger.entries import CallRecord
@@ -43,6 +37,7 @@ from organism.router.call_events import CallEvents
 from organism.router.call_observer import ObservedCall
 from organism.router.call_state import CallState
 from organism.router.hedge import Ended, first_answer
+from organism.router.input_counting import InputCounting
 from organism.router.limits.concurrency import ThreadConcurrency
 from organism.router.limits.limiter import ProviderLimiter
 from organism.router.memo import Memo
@@ -112,6 +107,7 @@ class LLMRouter:
         self._idle: dict[str, anyio.Event] = {}
         self._in_flight = ThreadConcurrency(self.settings.calls_in_flight)
         self._adapters = Adapters()
+        self._counting = InputCounting(self._adapters)
         self.memo = Memo(journal)
         self._tasks: anyio.abc.TaskGroup | None = None
 
@@ -204,9 +200,10 @@ class LLMRouter:
         """
         return cast("Embeddings", await self._answer(call, EmbeddingRequest, None))
 
-    def input_count(self, model: str, request: Request) -> int:
-        """Return about how many tokens of input a call has; nothing is held, sent or charged."""
-        return self._config.planner.input_count(model, request)
+    async def input_count(self, model: str, request: Request) -> int:
+        """Return about how many tokens of input a call has; nothing is held or charged."""
+        likely = self._config.planner.likely_input(model, request)
+        return await self._counting.count(request, likely, self._config.providers)
 
     async def _answer(self, call: Call, kind: type[Request], on_text: DeltaSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""

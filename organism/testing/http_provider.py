@@ -83,6 +83,9 @@ class Request(msgspec.Struct, frozen=True):
 
 
 _BILLED = frozenset({200, 408, 502, 504})
+_COUNTS = ("/count_tokens", "/input_tokens")
+"""End the paths at which input is only counted: no step of a list is for them, and nothing is billed."""
+
 _INPUT = ("system", "messages", "input", "tools")
 _NOT_INPUT = frozenset({"role", "type", "id", "tool_call_id", "tool_use_id", "call_id", "url", "data", "detail"})
 
@@ -167,10 +170,13 @@ class ScriptedHTTPProvider:
 
     async def _answer(self, stream: anyio.abc.SocketStream, request: Request) -> bool:
         """Answer a request by the script; returns whether the connection is kept for another."""
-        found = self._function(request) if self._function is not None else next(self._steps)
+        counts = request.path.partition("?")[0].endswith(_COUNTS)
+        found = self._function(request) if self._function is not None else HTTPStep() if counts else next(self._steps)
         step = HTTPStep(text=found) if isinstance(found, str) else found
         usage = _usage(step, request)
-        if step.billed if step.billed is not None else step.status in _BILLED:
+        if counts and step.status == 200 and step.body is None:  # noqa: PLR2004
+            step = msgspec.structs.replace(step, body=json.dumps({"input_tokens": usage.input}))
+        if step.billed if step.billed is not None else step.status in _BILLED and not counts:
             self.bill.append(usage)
             self.billed_for.append(request)
         await anyio.sleep(step.delay_s)

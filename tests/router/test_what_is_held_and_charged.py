@@ -105,11 +105,11 @@ def test_input_is_bounded_without_a_call() -> None:
         async with organism:
             plain, pictured = with_parts(), with_parts(IMAGE)
             bound = organism.router.input_count
-            assert bound("m", pictured) - bound("m", plain) >= 50
+            assert await bound("m", pictured) - await bound("m", plain) >= 50
             with pytest.raises(UnboundedError):
-                bound("unbounded", pictured)
+                await bound("unbounded", pictured)
             with pytest.raises(ConfigError):
-                bound("nobody's", plain)
+                await bound("nobody's", plain)
         assert (knows.requests, organism.usage.total.calls) == ([], 0)
 
     run(main)

@@ -30,6 +30,10 @@ _EFFORTS = {"minimal": "low"}
 _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else"
 
 
+COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "mcp_servers"})
+"""What of a request the vendor wants to see to count its input; source: ``POST /v1/messages/count_tokens``."""
+
+
 def untaken(request: CompletionRequest) -> str | None:
     """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
     for name in ("verbosity", "presence_penalty", "frequency_penalty", "logit_bias"):

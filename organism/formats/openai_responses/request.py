@@ -32,6 +32,12 @@ _SEALED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 
 
+COUNTED = frozenset(
+    {"model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning", "truncation"}
+)
+"""What of a request the vendor wants to see to count its input; source: ``POST /v1/responses/input_tokens``."""
+
+
 def untaken(request: CompletionRequest) -> str | None:
     """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
     for name in ("stop", "top_k", "presence_penalty", "frequency_penalty", "logit_bias"):

@@ -1,6 +1,6 @@
 """With which model is a call made, and in which order are its routes tried? Looks at budgets, prices and providers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -78,26 +78,24 @@ class Planner:
         ]
         return Planned(plan, RouteQueue(preferred(plan.strategy, candidates, number)), tuple(steps))
 
-    def input_count(self, model: str, request: Request) -> int:
-        """Return about how many tokens of input a request has, on the route of a model where they are most.
+    def likely_input(self, model: str, request: Request) -> dict[Route, int]:
+        """Return about how many tokens of input a request has, on each route of a model that serves it.
 
         Raises:
             ConfigError: If no model has that name.
             UnboundedError: Nothing bounds the request on any route.
             UnsupportedError: No route serves requests of its kind.
         """
-        return self._most(model, lambda route: self._estimator.likely(route, request))
-
-    def _most(self, model: str, tokens_on: Callable[[Route], int]) -> int:
-        most, refusal = -1, None
+        counts: dict[Route, int] = {}
+        refusal: UnboundedError | UnsupportedError | None = None
         for route in self._model(model).routes:
             try:
-                most = max(most, tokens_on(route))
+                counts[route] = self._estimator.likely(route, request)
             except (UnboundedError, UnsupportedError) as error:
                 refusal = error
-        if most < 0 and refusal is not None:
+        if not counts and refusal is not None:
             raise refusal
-        return most
+        return counts
 
     def _model(self, name: str) -> ModelPlan:
         try:

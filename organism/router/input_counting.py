@@ -1,0 +1,101 @@
+"""How many tokens has a request's input? Its vendor is asked where it counts for others, else it is estimated.
+
+Nothing is held, sent to a model or charged for it. A vendor that does not answer in time, or not well, is left alone
+for a while, and the estimate stands.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import anyio
+from msgspec.structs import replace
+
+from organism.amounts import COUNTED_TOKENS_MAX
+from organism.errors import ProviderError
+from organism.foreign import ForeignTask
+from organism.llm.provider import Provider, Request
+from organism.llm.requests import CompletionRequest
+from organism.router.adapters import Adapters
+from organism.router.planning.plan import Route
+
+COUNT_S = 3.0
+"""Seconds within which vendors have to count: clients wait for it before they do anything else."""
+
+REST_S = 60.0
+"""Seconds for which a vendor is not asked again that has failed to count."""
+
+_NO_SUCH_PLACE_S = 3600.0
+_NO_SUCH_PLACE = frozenset({404, 405, 410, 501})
+_OF_THE_REQUEST = frozenset({400, 413, 422})
+"""A request that cannot be counted says nothing of the next one."""
+
+
+class InputCounting:
+    """Asks vendors.
+
+    Args:
+        adapters: Runs what asks them.
+    """
+
+    def __init__(self, adapters: Adapters) -> None:
+        self._adapters = adapters
+        self._rests_until_s: dict[str, float] = {}
+
+    async def count(self, request: Request, likely: Mapping[Route, int], providers: Mapping[str, Provider]) -> int:
+        """Return about how many tokens of input a request has, on the route where they are most.
+
+        Args:
+            request: The request.
+            likely: The estimate for each route.
+            providers: All providers by name.
+        """
+        asked = {} if not isinstance(request, CompletionRequest) else self._ask(request, likely, providers)
+        with anyio.move_on_after(COUNT_S):
+            for task in asked.values():
+                await task.wait()
+        counts = dict(likely)
+        for route, task in asked.items():
+            if (count := await self._answer(route.provider, task)) is not None:
+                counts[route] = count
+        return max(counts.values())
+
+    def _ask(
+        self, request: CompletionRequest, routes: Mapping[Route, int], providers: Mapping[str, Provider]
+    ) -> dict[Route, ForeignTask]:
+        now_s = anyio.current_time()
+        return {
+            route: self._adapters.start(route.provider, _bound(count, replace(request, model=route.model)))
+            for route in routes
+            if self._rests_until_s.get(route.provider, 0.0) <= now_s
+            and (count := _counter_of(providers.get(route.provider))) is not None
+        }
+
+    async def _answer(self, provider: str, task: ForeignTask) -> int | None:
+        if not task.done:
+            await task.stop()
+            self._rest(provider, REST_S)
+            return None
+        if task.error is not None:
+            status = task.error.status if isinstance(task.error, ProviderError) else None
+            if status not in _OF_THE_REQUEST:
+                self._rest(provider, _NO_SUCH_PLACE_S if status in _NO_SUCH_PLACE else REST_S)
+            return None
+        count: object = task.value
+        return count if type(count) is int and 0 < count <= COUNTED_TOKENS_MAX else None
+
+    def _rest(self, provider: str, seconds: float) -> None:
+        self._rests_until_s[provider] = anyio.current_time() + seconds
+
+
+def _counter_of(provider: object) -> Callable[[CompletionRequest], Awaitable[int | None]] | None:
+    """Return what an adapter counts input with, if it has anything."""
+    try:
+        found = getattr(provider, "count_input", None)
+    except BaseException:  # noqa: BLE001 - a stranger's `__getattr__` may raise anything
+        return None
+    return found if callable(found) else None
+
+
+def _bound(
+    count: Callable[[CompletionRequest], Awaitable[int | None]], request: CompletionRequest
+) -> Callable[[], object]:
+    return lambda: count(request)

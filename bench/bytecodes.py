@@ -23,7 +23,7 @@ PARTS = {
     "the envelope: id, instant": ("envelopes.py", "ids.py", "clock.py"),
     "mailbox and lane": ("delivery.py", "mailbox.py", "threads.py"),
     "the journal": ("keeper.py", "memory.py", "records.py", "memo.py", "tables.py"),
-    "told to who listens": ("outbox.py", "tracker.py", "recent.py", "messages.py", "events.py"),
+    "told to who listens": ("outbox.py", "tracker.py", "history.py", "messages.py", "events.py"),
     "workers": ("workers.py", "lifecycle.py"),
     "opening and ending threads": ("pump.py", "registry.py", "ledger.py", "fold.py", "account_book.py", "app.py"),
     "asyncio and AnyIO": ("base_events.py", "events.py", "selectors.py", "signal.py", "_asyncio.py", "queues.py"),

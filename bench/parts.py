@@ -12,7 +12,7 @@ from contextvars import copy_context
 import anyio
 
 from organism.clock import SteadyClock, SystemClock
-from organism.control.history import Recent
+from organism.control.history import History
 from organism.ids import MessageId, RandomIds, ThreadId
 from organism.journal import Drop, Keep
 from organism.messages import Envelope, Text, encode
@@ -45,7 +45,7 @@ class Hop:
     def __init__(self) -> None:
         self._ids, self._clock = RandomIds(), SteadyClock(SystemClock())
         self._lane, self._mailbox = Lane("pong"), MailboxBound(1000, 1 << 20)
-        self._journal, self._recent = MemoryJournal(), Recent()
+        self._journal, self._history = MemoryJournal(), History()
         self._context = copy_context()
         self._text = Text("go")
         self._sent = self._envelope()
@@ -96,7 +96,7 @@ class Hop:
 
     async def told(self) -> None:
         """Keep it for those who look."""
-        self._recent.on_carried("th_1", self._sent, 1)
+        self._history.on_carried("th_1", self._sent, 1)
 
     async def scoped(self) -> None:
         """Enter a cancel scope and leave it."""

@@ -16,7 +16,7 @@ import anyio
 import msgspec
 
 from organism.agents.agent import Agent
-from organism.agents.agent_registry import check_names, known_messages, roster
+from organism.agents.agent_registry import agents_by_name, check_names, known_messages
 from organism.agents.llm_agent import TextListener
 from organism.agents.tool_server_tasks import ToolServers
 from organism.agents.tools.tool import ToolServer
@@ -114,7 +114,7 @@ class Organism:
     ) -> None:
         self.name = name
         self._only = only
-        self.agents: Mapping[str, Agent] = roster(agents)
+        self.agents: Mapping[str, Agent] = agents_by_name(agents)
         self.entry = entry or next(iter(self.agents))
         self.clock = SteadyClock(clock or SystemClock())
         self.journal: Store = journal or MemoryJournal()
@@ -129,7 +129,7 @@ class Organism:
         self.usage = UsageTracker()
         self.activity = ActivityFeed()
         self.journal.observer = self.activity.publish
-        self.outbox = Outbox(self.journal, self.usage.publish, self.clock, self.usage.heard)
+        self.outbox = Outbox(self.journal, self.usage.publish, self.clock, self.usage.has_subscribers)
         self.ledger = Ledger(self.journal.append)
         self.budgets = ThreadBudgetRegistry(
             plan, self.ledger, self.clock, mode=mode, thresholds=thresholds, wait_s=wait_s
@@ -237,9 +237,9 @@ class Organism:
     async def _take_up(self, stored: Stored, pieces: Pieces) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
         self.ledger.restore(map(decode_entry, stored.entries))
-        self.outbox.go_on_after(stored.last_event)
+        self.outbox.continue_after(stored.last_event)
         self.pump.recover_threads(pieces, self.messages, stored.last_time_ns, self._only)
-        await self.control.past.take_up(pieces, stored.last_event)
+        await self.control.restored_history.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
         if self._only is None:  # others' threads wait for what they have always waited for
             self.pump.budget_changes.replan(self.budgets.plan, self.budgets.thresholds)

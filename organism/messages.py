@@ -37,7 +37,7 @@ class Text(Message, frozen=True, gc=False, repr_omit_defaults=True, omit_default
     incomplete: str = ""
 
 
-class Part(msgspec.Struct, frozen=True):
+class GatheredPart(msgspec.Struct, frozen=True):
     """What one sender contributed to a :class:`Gathered`."""
 
     sender: str
@@ -52,7 +52,7 @@ class Gathered(Message, frozen=True):
         missing: Senders that failed or ended without contributing; the wait for them is over.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[GatheredPart, ...]
     missing: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ from organism.errors import ConfigError
 from organism.messages import Gathered, Message, MessageRegistry
 
 
-def roster(agents: Iterable[Agent]) -> dict[str, Agent]:
+def agents_by_name(agents: Iterable[Agent]) -> dict[str, Agent]:
     """Return the agents by name.
 
     Raises:

@@ -1,7 +1,7 @@
 """The control API: routes by resource over one :class:`~organism.control.control.Control`, behind one gate.
 
 Routes with an entrance of their own, such as those that speak another protocol, come as a
-:class:`~organism.api.mounts.Group`: the routes, and the rules of who may use them.
+:class:`~organism.api.mounts.Mount`: the routes, and the rules of who may use them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,8 +19,16 @@ from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 from litestar.status_codes import HTTP_404_NOT_FOUND
 
-from organism.api.auth_middleware import BODY_MAX, FAILURES_PER_MINUTE, LOOPBACK_HOSTS, ASGIApp, Gate, Rule, bearer
-from organism.api.mounts import Group
+from organism.api.auth_middleware import (
+    BODY_MAX,
+    FAILURES_PER_MINUTE,
+    LOOPBACK_HOSTS,
+    AccessRule,
+    ASGIApp,
+    AuthMiddleware,
+    bearer,
+)
+from organism.api.mounts import Mount
 from organism.api.problems import (
     MEDIA_TYPE,
     Problem,
@@ -65,7 +73,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     hosts: tuple[str, ...] = ()
-    groups: tuple[Group, ...] = (DASHBOARD,)
+    groups: tuple[Mount, ...] = (DASHBOARD,)
     failures_per_minute: int = FAILURES_PER_MINUTE
 
 
@@ -89,7 +97,7 @@ async def _no_page(response: Response[Any]) -> Response[Any]:
     return Response(problem, status_code=404, media_type=MEDIA_TYPE)
 
 
-def build_application(control: Control, tokens: TokenBook, groups: Iterable[Group] = ()) -> Litestar:
+def build_application(control: Control, tokens: TokenBook, groups: Iterable[Mount] = ()) -> Litestar:
     """Make the application, which believes the gate about who its caller is."""
     reader = Reader(control)
     return _Application(
@@ -132,24 +140,24 @@ def build_api(control: Control, tokens: TokenBook, options: Options | None = Non
     """Make the whole API: the application and the gate in front of it."""
     options = options or Options()
     application = build_application(control, tokens, options.groups)
-    rules = [Rule(path, None) for path in _OPEN_PATHS]
-    rules += [Rule("/*", bearer(tokens.find)), *(rule for group in options.groups for rule in group.rules)]
-    return Gate(
+    rules = [AccessRule(path, None) for path in _OPEN_PATHS]
+    rules += [AccessRule("/*", bearer(tokens.find)), *(rule for group in options.groups for rule in group.rules)]
+    return AuthMiddleware(
         application,  # type: ignore[arg-type]
         rules,
         hosts=(*LOOPBACK_HOSTS, *options.hosts),
-        now_ns=control.rooms.clock.monotonic_ns,
+        now_ns=control.components.clock.monotonic_ns,
         failures_per_minute=options.failures_per_minute,
         unserved=_unserved(application, options.groups),
     )
 
 
-def _unserved(application: Litestar, groups: Iterable[Group]) -> Callable[[str], Rule | None]:
+def _unserved(application: Litestar, groups: Iterable[Mount]) -> Callable[[str], AccessRule | None]:
     """Return what finds the rule for paths of no route, where a group has one."""
     rule = next((group.unserved for group in groups if group.unserved is not None), None)
     served = [route.path.strip("/").split("/") for route in application.routes]
 
-    def unserved(path: str) -> Rule | None:
+    def unserved(path: str) -> AccessRule | None:
         if rule is None:
             return None
         asked = path.strip("/").split("/")

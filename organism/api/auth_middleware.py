@@ -15,17 +15,17 @@ import anyio
 import msgspec
 
 from organism.amounts import NS_PER_S
-from organism.api.encodings import PLAIN, OversizeError, UnreadableError, unpacked
+from organism.api.encodings import PLAIN, BodyTooLargeError, UnreadableError, unpacked
 from organism.api.json_limits import deeper_than, more_values_than
 from organism.api.problems import MEDIA_TYPE, Problem
 from organism.api.tokens import Caller
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = Mapping[str, str]
-Authenticate = Callable[[Headers], Caller | None]
+ASGIScope = MutableMapping[str, Any]
+ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[ASGIScope, ASGIReceive, ASGISend], Awaitable[None]]
+RequestHeaders = Mapping[str, str]
+Authenticate = Callable[[RequestHeaders], Caller | None]
 """Says who makes a request, from its headers; ``None`` for nobody known."""
 
 CALLER = "organism.caller"
@@ -64,7 +64,7 @@ _SAFE_HEADERS = (
 )
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class RequestBounds(msgspec.Struct, frozen=True, kw_only=True):
     """How large a request may be, and how long it may take to come.
 
     Attributes:
@@ -80,7 +80,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     receive_s: float = RECEIVE_S
 
 
-class Rule(msgspec.Struct, frozen=True):
+class AccessRule(msgspec.Struct, frozen=True):
     """Who may use some paths.
 
     Attributes:
@@ -94,28 +94,28 @@ class Rule(msgspec.Struct, frozen=True):
     paths: str
     authenticate: Authenticate | None
     say: Callable[[Problem], tuple[bytes, str]] = lambda problem: (msgspec.json.encode(problem), MEDIA_TYPE)
-    bounds: Bounds = Bounds()
+    bounds: RequestBounds = RequestBounds()
 
     def covers(self, path: str) -> bool:
         """Whether the rule is about this path."""
         return path.startswith(self.paths[:-1]) if self.paths.endswith("*") else path == self.paths
 
 
-_NO_RULE = Rule("*", lambda _headers: None)
+_NO_RULE = AccessRule("*", lambda _headers: None)
 """For paths that no rule covers: nobody may use them."""
 
 
 def bearer(find: Callable[[str], Caller | None]) -> Authenticate:
     """Return the usual way of saying who one is: ``Authorization: Bearer TOKEN``."""
 
-    def authenticate(headers: Headers) -> Caller | None:
+    def authenticate(headers: RequestHeaders) -> Caller | None:
         kind, _, presented = headers.get("authorization", "").partition(" ")
         return find(presented.strip()) if kind.lower() == "bearer" and presented.strip() else None
 
     return authenticate
 
 
-class Gate:
+class AuthMiddleware:
     """Lets through what carries a token and means this host, and hands the whole body on at once.
 
     Args:
@@ -130,12 +130,12 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
-        rules: Iterable[Rule],
+        rules: Iterable[AccessRule],
         *,
         hosts: Iterable[str] = LOOPBACK_HOSTS,
         now_ns: Callable[[], int],
         failures_per_minute: int = FAILURES_PER_MINUTE,
-        unserved: Callable[[str], Rule | None] = lambda _path: None,
+        unserved: Callable[[str], AccessRule | None] = lambda _path: None,
     ) -> None:
         self._app = app
         self._rules = sorted(rules, key=lambda rule: (rule.paths.endswith("*"), -len(rule.paths)))
@@ -145,7 +145,7 @@ class Gate:
         self._failures_max = failures_per_minute
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Answer an ASGI request, or hand it on."""
         if scope["type"] != "http":
             raise ValueError(f"only requests come through the gate, no {scope['type']}")
@@ -170,7 +170,7 @@ class Gate:
             problem = body
         await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)
 
-    def _misdirected(self, scope: Scope, headers: Headers) -> Problem | None:
+    def _misdirected(self, scope: ASGIScope, headers: RequestHeaders) -> Problem | None:
         """Refuse what does not mean this host, or comes from a page of another."""
         if _head_size(scope) > HEAD_MAX:
             detail = f"send at most {HEAD_MAX} bytes of request line and headers"
@@ -185,7 +185,7 @@ class Gate:
             return Problem(status=403, code="cross_site", title="cross-site request", detail="call from a program")
         return None
 
-    def _refuse(self, scope: Scope, headers: Headers, rule: Rule) -> Problem | None:
+    def _refuse(self, scope: ASGIScope, headers: RequestHeaders, rule: AccessRule) -> Problem | None:
         if rule.authenticate is not None:
             caller = rule.authenticate(headers)
             if caller is None:
@@ -223,13 +223,13 @@ def _no_such_path(path: str) -> Problem:
     return Problem(status=404, code="no_such_route", title="no such path", detail=f"nothing is served at {path[:100]}")
 
 
-def _head_size(scope: Scope) -> int:
+def _head_size(scope: ASGIScope) -> int:
     """Return about how many bytes a request's line and headers were, with what separates them."""
     line = len(scope["method"]) + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
     return line + sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])
 
 
-def _bad_form(method: str, headers: Headers, bounds: Bounds) -> Problem | None:
+def _bad_form(method: str, headers: RequestHeaders, bounds: RequestBounds) -> Problem | None:
     length = headers.get("content-length", "0")
     if not _LENGTH.fullmatch(length) or int(length) > bounds.body:
         return _too_large(bounds)
@@ -241,18 +241,18 @@ def _bad_form(method: str, headers: Headers, bounds: Bounds) -> Problem | None:
     return None
 
 
-def _has_body(headers: Headers) -> bool:
+def _has_body(headers: RequestHeaders) -> bool:
     return headers.get("content-length", "0").strip("0") != "" or "transfer-encoding" in headers
 
 
-def _unwanted_body(headers: Headers) -> Problem | None:
+def _unwanted_body(headers: RequestHeaders) -> Problem | None:
     if not _has_body(headers):
         return None
     detail = "send no body here"
     return Problem(status=413, code="no_body_here", title="no body is taken here", detail=detail)
 
 
-async def _whole_body(receive: Receive, bounds: Bounds, headers: Headers) -> bytes | Problem:
+async def _whole_body(receive: ASGIReceive, bounds: RequestBounds, headers: RequestHeaders) -> bytes | Problem:
     """Receive a body within its bounds of size, time and depth; one that is compressed is bounded unpacked."""
     received = bytearray()
     with anyio.move_on_after(bounds.receive_s):
@@ -267,7 +267,7 @@ async def _whole_body(receive: Receive, bounds: Bounds, headers: Headers) -> byt
                 break
         try:
             body = unpacked(bytes(received), headers.get("content-encoding", ""), bounds.body)
-        except OversizeError:
+        except BodyTooLargeError:
             return _too_large(bounds)
         except UnreadableError as error:
             return Problem(status=415, code="unreadable_encoding", title="not to be read", detail=str(error))
@@ -278,13 +278,13 @@ async def _whole_body(receive: Receive, bounds: Bounds, headers: Headers) -> byt
     return Problem(status=408, code="too_slow", title="too slow", detail=detail)
 
 
-def _as_plain(scope: Scope) -> Scope:
+def _as_plain(scope: ASGIScope) -> ASGIScope:
     """Return a request without what was said of how its body came, which is unpacked."""
     gone = {b"content-encoding", b"content-length"}
     return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name.lower() not in gone]}
 
 
-def _bad_structure(body: bytes, bounds: Bounds) -> Problem | None:
+def _bad_structure(body: bytes, bounds: RequestBounds) -> Problem | None:
     """Refuse JSON that would take much more memory and time than its bytes."""
     if more_values_than(body, bounds.values):
         detail = f"send at most {bounds.values:,} values at a time"
@@ -295,11 +295,11 @@ def _bad_structure(body: bytes, bounds: Bounds) -> Problem | None:
     return None
 
 
-def _too_large(bounds: Bounds) -> Problem:
+def _too_large(bounds: RequestBounds) -> Problem:
     return Problem(status=413, code="too_large", title="body too large", detail=f"send at most {bounds.body} bytes")
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _replay(body: bytes, receive: ASGIReceive) -> ASGIReceive:
     """Give the application the body that was received, and then what happens to the connection."""
     given = False
 
@@ -313,7 +313,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-def _with_safe_headers(send: Send, request_id: str) -> Send:
+def _with_safe_headers(send: ASGISend, request_id: str) -> ASGISend:
     async def guarded(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             own = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"cache-control"]
@@ -323,7 +323,7 @@ def _with_safe_headers(send: Send, request_id: str) -> Send:
     return guarded
 
 
-async def _answer(send: Send, problem: Problem, say: Callable[[Problem], tuple[bytes, str]]) -> None:
+async def _answer(send: ASGISend, problem: Problem, say: Callable[[Problem], tuple[bytes, str]]) -> None:
     body, media_type = say(problem)
     headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
     if problem.status == 401:  # noqa: PLR2004

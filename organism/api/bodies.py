@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, ZERO, Amounts, Dimension, Limits
-from organism.api.tokens import Scope
+from organism.api.tokens import TokenScope
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
 from organism.budget.thresholds import limit_of
@@ -20,9 +20,9 @@ _LABELS_MAX = 32
 _NAMES_MAX = 1000
 _SECONDS_MAX = AMOUNT_MAX // NS_PER_S
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
-Seconds = Annotated[int, msgspec.Meta(ge=0, le=_SECONDS_MAX)]
-Step = Annotated[int, msgspec.Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
+CountField = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
+SecondsField = Annotated[int, msgspec.Meta(ge=0, le=_SECONDS_MAX)]
+StepField = Annotated[int, msgspec.Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 SecondsStep = Annotated[int, msgspec.Meta(ge=-_SECONDS_MAX, le=_SECONDS_MAX)]
 Lifted = Literal["unlimited"]
 Label = Annotated[str, msgspec.Meta(max_length=200)]
@@ -39,10 +39,10 @@ class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         calls: Model calls.
     """
 
-    tokens: Count | None = None
+    tokens: CountField | None = None
     usd: str | None = None
-    seconds: Seconds | None = None
-    calls: Count | None = None
+    seconds: SecondsField | None = None
+    calls: CountField | None = None
 
     def limits(self) -> Limits:
         """Return them in integer units.
@@ -67,10 +67,10 @@ class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         percent: So many per cent of every limit there is.
     """
 
-    tokens: Step = 0
+    tokens: StepField = 0
     usd: str | None = None
     seconds: SecondsStep = 0
-    calls: Step = 0
+    calls: StepField = 0
     percent: Annotated[int, msgspec.Meta(ge=-100, le=1_000_000)] = 0
 
     def change(self) -> LimitsChange:
@@ -102,9 +102,9 @@ class AdjustBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-    tokens: Step = 0
+    tokens: StepField = 0
     usd: str | None = None
-    calls: Step = 0
+    calls: StepField = 0
 
     def amounts(self) -> Amounts:
         """Return it in integer units.
@@ -130,10 +130,10 @@ class ReplayLimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         calls: Model calls.
     """
 
-    tokens: Count | Lifted | None = None
+    tokens: CountField | Lifted | None = None
     usd: str | None = None
-    seconds: Seconds | Lifted | None = None
-    calls: Count | Lifted | None = None
+    seconds: SecondsField | Lifted | None = None
+    calls: CountField | Lifted | None = None
 
     def limits(self) -> dict[Dimension, int | None]:
         """Return those that change, in integer units; ``None`` lifts one.
@@ -219,10 +219,10 @@ class LimitsRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         calls: Model calls.
     """
 
-    tokens: Count | Lifted | msgspec.UnsetType | None = msgspec.UNSET
+    tokens: CountField | Lifted | msgspec.UnsetType | None = msgspec.UNSET
     usd: str | msgspec.UnsetType | None = msgspec.UNSET
-    seconds: Seconds | Lifted | msgspec.UnsetType | None = msgspec.UNSET
-    calls: Count | Lifted | msgspec.UnsetType | None = msgspec.UNSET
+    seconds: SecondsField | Lifted | msgspec.UnsetType | None = msgspec.UNSET
+    calls: CountField | Lifted | msgspec.UnsetType | None = msgspec.UNSET
 
     def request(self) -> LimitsRequest:
         """Return them in integer units.
@@ -281,7 +281,7 @@ class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: Name
-    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1)]
+    scopes: Annotated[list[TokenScope], msgspec.Meta(min_length=1)]
     days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
 
 

@@ -16,7 +16,7 @@ class UnreadableError(ValueError):
     """A body is compressed in a way that is not known here, or is not what its header says."""
 
 
-class OversizeError(ValueError):
+class BodyTooLargeError(ValueError):
     """A body is larger than it may be once it is unpacked."""
 
 
@@ -49,7 +49,7 @@ def unpacked(body: bytes, encoding: str, most: int) -> bytes:
             return _whole(body, lambda: zlib.decompressobj(_GZIP), most)
         if name == "zstd" and (make := _zstd()) is not None:
             return _whole(body, make, most)
-    except OversizeError:
+    except BodyTooLargeError:
         raise
     except Exception as error:  # noqa: BLE001 - each library has its own for bytes that are none of its format
         raise UnreadableError(f"the body is not in {name}: {error}") from None
@@ -66,7 +66,7 @@ def _whole(body: bytes, make: Any, most: int) -> bytes:
         part = unpacker.decompress(body, left)
         left -= len(part)
         if left <= 0:
-            raise OversizeError
+            raise BodyTooLargeError
         if not unpacker.eof:
             raise UnreadableError("it breaks off in the middle")
         parts.append(part)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import msgspec
 from litestar.types import ControllerRouterHandler
 
-from organism.api.auth_middleware import Rule
+from organism.api.auth_middleware import AccessRule
 
 
-class Group(msgspec.Struct, frozen=True):
+class Mount(msgspec.Struct, frozen=True):
     """Routes, and how one gets to them.
 
     Attributes:
@@ -19,5 +19,5 @@ class Group(msgspec.Struct, frozen=True):
     """
 
     routes: Sequence[ControllerRouterHandler]
-    rules: Sequence[Rule] = ()
-    unserved: Rule | None = None
+    rules: Sequence[AccessRule] = ()
+    unserved: AccessRule | None = None

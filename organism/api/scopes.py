@@ -9,13 +9,13 @@ from litestar.handlers import BaseRouteHandler
 
 from organism.api.auth_middleware import CALLER
 from organism.api.problems import Problem, ProblemError
-from organism.api.tokens import Caller, Scope
+from organism.api.tokens import Caller, TokenScope
 from organism.control.idempotency import Order
 
 _KEY_MAX = 255
 
 
-def needs(scope: Scope) -> dict[str, Scope]:
+def needs(scope: TokenScope) -> dict[str, TokenScope]:
     """Return a route's ``opt``: its caller needs this scope."""
     return {"scope": scope}
 

@@ -20,7 +20,7 @@ _HEARTBEAT_S = 15.0
 _ID_DIGITS = 16
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class EventFilter(msgspec.Struct, frozen=True):
     """Which events a reader wants.
 
     Attributes:
@@ -70,10 +70,10 @@ class Reader:
 
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._log = control.rooms.journal
+        self._log = control.components.journal
         self.followers = 0
 
-    async def page(self, after: str, limit: int, wait_s: float, wanted: Wanted) -> EventPage:
+    async def page(self, after: str, limit: int, wait_s: float, wanted: EventFilter) -> EventPage:
         """Return events after an id; if there are none yet, wait for some so long.
 
         Raises:
@@ -81,7 +81,7 @@ class Reader:
             ProblemError: If the id is none of this journal.
         """
         after = await self._checked(after)
-        async with self._control.rooms.usage.subscribe(capacity=1) as live:
+        async with self._control.components.usage.subscribe(capacity=1) as live:
             deadline = anyio.current_time() + wait_s
             while True:
                 found = await self._log.events_after(after, limit)
@@ -94,7 +94,7 @@ class Reader:
                     if not await _something_new(live):
                         return EventPage((), after, more=False)
 
-    async def follow(self, after: str | None, wanted: Wanted) -> "Followed":
+    async def follow(self, after: str | None, wanted: EventFilter) -> "Followed":
         """Return events as server-sent events: those after an id first, if there is one, and then as they happen.
 
         Raises:
@@ -118,9 +118,9 @@ class Reader:
     def _leave(self) -> None:
         self.followers -= 1
 
-    async def _follow(self, after: str | None, wanted: Wanted) -> AsyncGenerator[bytes]:
+    async def _follow(self, after: str | None, wanted: EventFilter) -> AsyncGenerator[bytes]:
         try:
-            async with self._control.rooms.usage.subscribe(thread_id=wanted.thread) as live:
+            async with self._control.components.usage.subscribe(thread_id=wanted.thread) as live:
                 yield b": listening\n\n"
                 seen = after or ""
                 while after is not None and (found := await self._log.events_after(seen, _PAGE)):
@@ -142,7 +142,7 @@ class Reader:
             # The reader comes back with the id of the last event it has seen and goes on from there.
             yield b": %b\n\n" % str(error).encode()
 
-    def _frame(self, event: AnyEvent, wanted: Wanted) -> bytes:
+    def _frame(self, event: AnyEvent, wanted: EventFilter) -> bytes:
         """Write a server-sent event: JSON has no line breaks, so each is one ``data`` line."""
         numbered = b"id: %b\n" % event.id.encode() if event.id else b""
         data = msgspec.json.encode(wanted.shown(event, self._control.source))

@@ -18,11 +18,11 @@ from organism.amounts import NS_PER_S
 from organism.errors import ConfigError
 from organism.private_files import UnsafeFileError, explained, make_private_folder, read_private, write_private
 
-Scope = Literal["read", "send", "operate", "admin"]
+TokenScope = Literal["read", "send", "operate", "admin"]
 """``read``: see everything but what agents say. ``send``: open threads and write into them; alone, only to its own.
 ``operate``: budgets, pauses, ends, dead letters, what agents say. ``admin``: tokens, reload, stop."""
 
-SCOPES: tuple[Scope, ...] = ("read", "send", "operate", "admin")
+SCOPES: tuple[TokenScope, ...] = ("read", "send", "operate", "admin")
 
 TOKEN_FILE = "token"  # noqa: S105 - a file name
 OWNER = "owner"
@@ -35,7 +35,7 @@ _BOOK_FILE = "tokens.json"
 _SESSION_S = 12 * 3600
 _SESSIONS_MAX = 64
 _TOKENS_MAX = 1_000
-_INCLUDES: dict[Scope, tuple[Scope, ...]] = {
+_INCLUDES: dict[TokenScope, tuple[TokenScope, ...]] = {
     "read": ("read",),
     "send": ("send",),
     "operate": ("operate", "read", "send"),
@@ -52,7 +52,7 @@ class Caller(msgspec.Struct, frozen=True):
     """
 
     name: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[TokenScope]
 
     @property
     def owner_only(self) -> bool:
@@ -68,7 +68,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    scopes: tuple[Scope, ...]
+    scopes: tuple[TokenScope, ...]
     created_ns: int
     expires_ns: int | None
 
@@ -84,7 +84,7 @@ class NewToken(msgspec.Struct, frozen=True):
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     hash: str
-    scopes: tuple[Scope, ...]
+    scopes: tuple[TokenScope, ...]
     created_ns: int
     expires_ns: int | None = None
 
@@ -122,7 +122,7 @@ class TokenBook:
         book.know(OWNER, secret, ("admin",))
         return book
 
-    def know(self, name: str, secret: str, scopes: Iterable[Scope]) -> None:
+    def know(self, name: str, secret: str, scopes: Iterable[TokenScope]) -> None:
         """Accept a token that is kept elsewhere."""
         kept = _Kept(name=name, hash=_hash(secret), scopes=tuple(scopes), created_ns=self._now_ns())
         self._tokens[kept.hash] = kept
@@ -138,7 +138,7 @@ class TokenBook:
             return None
         return Caller(kept.name, frozenset(scope for given in kept.scopes for scope in _INCLUDES[given]))
 
-    def make(self, name: str, scopes: Iterable[Scope], *, days: int | None = None) -> NewToken:
+    def make(self, name: str, scopes: Iterable[TokenScope], *, days: int | None = None) -> NewToken:
         """Make a token.
 
         Raises:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from organism.billing.webhook import Delivery, Shape
+from organism.billing.webhook import BodyFormat, WebhookRequest
 from organism.usage.cloudevents import BATCH_MEDIA_TYPE, CloudEvent
 from organism.usage.events import UsageEvent
 
@@ -19,14 +19,14 @@ _LAGO_BATCH_MAX = 100
 _STRIPE_ID_MAX = 100
 
 
-def openmeter(label: str) -> Shape:
+def openmeter(label: str) -> BodyFormat:
     """Return events for OpenMeter's ``/api/v1/events``: one CloudEvent per kind of token, of type ``prompt``.
 
     A meter that sums ``$.tokens`` by ``$.model`` and ``$.type`` gives tokens; one that sums ``$.cost_nanousd`` gives
     money, which is on the input event alone.
     """
 
-    def shape(events: Sequence[CloudEvent]) -> list[Delivery]:
+    def shape(events: Sequence[CloudEvent]) -> list[WebhookRequest]:
         batch = []
         for envelope, usage, customer in _billed(events, label):
             for kind, tokens in _kinds(usage):
@@ -44,15 +44,15 @@ def openmeter(label: str) -> Shape:
                         "data": data,
                     }
                 )
-        return [Delivery(_name(events), msgspec.json.encode(batch), BATCH_MEDIA_TYPE)] if batch else []
+        return [WebhookRequest(_name(events), msgspec.json.encode(batch), BATCH_MEDIA_TYPE)] if batch else []
 
-    return Shape(shape, reads_body=True)
+    return BodyFormat(shape, reads_body=True)
 
 
-def lago(label: str) -> Shape:
+def lago(label: str) -> BodyFormat:
     """Return events for Lago's ``/api/v1/events/batch``, of code ``organism_usage``: one per attempt, 100 a request."""
 
-    def shape(events: Sequence[CloudEvent]) -> list[Delivery]:
+    def shape(events: Sequence[CloudEvent]) -> list[WebhookRequest]:
         lines = [
             {
                 "transaction_id": f"{envelope.source}:{envelope.id}",
@@ -71,7 +71,7 @@ def lago(label: str) -> Shape:
         ]
         batches = [lines[start : start + _LAGO_BATCH_MAX] for start in range(0, len(lines), _LAGO_BATCH_MAX)]
         return [
-            Delivery(
+            WebhookRequest(
                 str(batch[0]["transaction_id"])[-_STRIPE_ID_MAX:],
                 msgspec.json.encode({"events": batch}),
                 "application/json",
@@ -79,16 +79,16 @@ def lago(label: str) -> Shape:
             for batch in batches
         ]
 
-    return Shape(shape, events_max=_LAGO_BATCH_MAX, reads_body=True)
+    return BodyFormat(shape, events_max=_LAGO_BATCH_MAX, reads_body=True)
 
 
-def stripe(label: str) -> Shape:
+def stripe(label: str) -> BodyFormat:
     """Return forms for Stripe's ``/v1/billing/meter_events``: one per kind of token, ``token-billing-tokens``.
 
     The label's value is the Stripe customer.
     """
 
-    def shape(events: Sequence[CloudEvent]) -> list[Delivery]:
+    def shape(events: Sequence[CloudEvent]) -> list[WebhookRequest]:
         deliveries = []
         for envelope, usage, customer in _billed(events, label):
             for kind, tokens in _kinds(usage):
@@ -104,13 +104,15 @@ def stripe(label: str) -> Shape:
                     "identifier": identifier,
                     "timestamp": str(usage.time_ns // _NS_PER_S),
                 }
-                deliveries.append(Delivery(identifier, urlencode(form).encode(), "application/x-www-form-urlencoded"))
+                deliveries.append(
+                    WebhookRequest(identifier, urlencode(form).encode(), "application/x-www-form-urlencoded")
+                )
         return deliveries
 
-    return Shape(shape, events_max=1, reads_body=True)
+    return BodyFormat(shape, events_max=1, reads_body=True)
 
 
-SHAPES: dict[str, Callable[[str], Shape]] = {"openmeter": openmeter, "lago": lago, "stripe": stripe}
+SHAPES: dict[str, Callable[[str], BodyFormat]] = {"openmeter": openmeter, "lago": lago, "stripe": stripe}
 
 
 def _billed(events: Sequence[CloudEvent], label: str) -> Iterator[tuple[CloudEvent, UsageEvent, str]]:

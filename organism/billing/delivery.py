@@ -97,7 +97,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     types: frozenset[str] = frozenset()
 
 
-class Origin(msgspec.Struct, frozen=True):
+class EventSource(msgspec.Struct, frozen=True):
     """Where events come from.
 
     Attributes:
@@ -114,7 +114,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def exporting(exports: Sequence[Export], origin: Origin) -> AsyncIterator[None]:
+async def exporting(exports: Sequence[Export], origin: EventSource) -> AsyncIterator[None]:
     """Export while inside; what is not delivered at the end is delivered by the next process.
 
     Sinks run in tasks of their own: one that fails in any way, or does not end, harms neither the others nor the rest.
@@ -140,7 +140,7 @@ async def _close(export: Export, sinks: ForeignTasks) -> None:
         _log.warning("exporter_not_closed", exporter=export.name, error=failure)
 
 
-async def run_export(export: Export, origin: Origin, sinks: ForeignTasks) -> None:
+async def run_export(export: Export, origin: EventSource, sinks: ForeignTasks) -> None:
     """Deliver events until cancelled.
 
     Args:
@@ -179,7 +179,7 @@ async def run_export(export: Export, origin: Origin, sinks: ForeignTasks) -> Non
         end()
 
 
-async def _deliver_page(export: Export, origin: Origin, sinks: ForeignTasks) -> bool:
+async def _deliver_page(export: Export, origin: EventSource, sinks: ForeignTasks) -> bool:
     """Deliver what comes next; whether there was anything."""
     found = await origin.log.events_after(origin.cursors.of(export.name), _PAGE)
     if not found:
@@ -222,14 +222,14 @@ def _end_of(sink: Sink) -> Awaitable[None]:
     return sink.aclose()
 
 
-async def _keep(export: Export, origin: Origin, after: str, rejected: Sequence[Rejected]) -> None:
+async def _keep(export: Export, origin: EventSource, after: str, rejected: Sequence[Rejected]) -> None:
     asides = [SetAside(export.name, one.event.id, one.reason, one.event.data.time_ns) for one in rejected]
     for aside in asides:
         _log.error("event_set_aside", exporter=export.name, event_id=aside.event_id, reason=aside.reason)
     await origin.cursors.keep(export.name, after, asides)
 
 
-async def _offer_again(export: Export, origin: Origin, sinks: ForeignTasks) -> None:
+async def _offer_again(export: Export, origin: EventSource, sinks: ForeignTasks) -> None:
     """Offer what was set aside, one by one, when somebody has asked for it; what is refused again stays where it is."""
     for aside in origin.cursors.wanted(export.name):
         event = await _event_of(aside, origin.log)

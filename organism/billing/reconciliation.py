@@ -14,7 +14,7 @@ from organism.usage.events import UsageEvent
 _Key = tuple[date, str | None]
 
 
-class Drift(msgspec.Struct, frozen=True, kw_only=True):
+class BillDifference(msgspec.Struct, frozen=True, kw_only=True):
     """One day, of one model if the bill tells it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return self.recorded_nanousd - self.billed_nanousd
 
 
-def drift(used: Iterable[UsageEvent], bill: Sequence[BillLine], period: Period) -> tuple[Drift, ...]:
+def reconcile(used: Iterable[UsageEvent], bill: Sequence[BillLine], period: Period) -> tuple[BillDifference, ...]:
     """Compare a bill with usage events, on the days and for the models that the bill names.
 
     Days begin where the bill says, else where the period says. Days that are not whole in the period are left out,
@@ -52,7 +52,7 @@ def drift(used: Iterable[UsageEvent], bill: Sequence[BillLine], period: Period) 
         if key is not None:
             recorded[key] = recorded.get(key, 0) + (event.cost_nanousd or 0)
     return tuple(
-        Drift(day=key[0], model=key[1], billed_nanousd=billed[key], recorded_nanousd=recorded.get(key, 0))
+        BillDifference(day=key[0], model=key[1], billed_nanousd=billed[key], recorded_nanousd=recorded.get(key, 0))
         for key in sorted(billed, key=_order)
         if billed[key] or recorded.get(key)
     )

@@ -59,10 +59,10 @@ class Later(msgspec.Struct, frozen=True):
     after_s: float | None = None
 
 
-Verdict = Taken | Refused | Later
+DeliveryVerdict = Taken | Refused | Later
 
 
-class Answer(msgspec.Struct, frozen=True):
+class SinkAnswer(msgspec.Struct, frozen=True):
     """What came back.
 
     Attributes:
@@ -76,7 +76,7 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def verdict(answer: Answer, events: int, now: datetime, *, reads_body: bool) -> Verdict:
+def verdict(answer: SinkAnswer, events: int, now: datetime, *, reads_body: bool) -> DeliveryVerdict:
     """Judge an answer to so many events.
 
     Args:
@@ -98,14 +98,14 @@ def verdict(answer: Answer, events: int, now: datetime, *, reads_body: bool) -> 
     return Refused(reason, sure=status in _OK or status in _ABOUT_THE_EVENTS)
 
 
-def _wants_retry(answer: Answer) -> bool:
+def _wants_retry(answer: SinkAnswer) -> bool:
     if answer.headers.get("stripe-should-retry") == "true":
         return True
     status = answer.status
     return status not in _OK and (not 400 <= status < 500 or status in _NOT_ABOUT_THE_EVENTS)  # noqa: PLR2004
 
 
-def _retry_after(answer: Answer, now: datetime) -> float | None:
+def _retry_after(answer: SinkAnswer, now: datetime) -> float | None:
     """Read seconds or a date; nobody is waited for longer than an hour."""
     text = answer.headers.get("retry-after", "").strip()
     try:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from organism.billing.delivery import Rejected, UndeliveredError
 from organism.billing.signatures import all_keys, signatures
-from organism.billing.verdicts import Answer, Later, Refused, Taken, Verdict, verdict
+from organism.billing.verdicts import DeliveryVerdict, Later, Refused, SinkAnswer, Taken, verdict
 from organism.errors import MissingExtraError
 from organism.usage.cloudevents import BATCH_MEDIA_TYPE, CloudEvent
 
@@ -26,7 +26,7 @@ _DOUBTS_MAX = 5
 """So many events in a row may be refused for a reason that may be the address's; more behind them are not offered."""
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class WebhookRequest(msgspec.Struct, frozen=True):
     """One request.
 
     Attributes:
@@ -40,7 +40,7 @@ class Delivery(msgspec.Struct, frozen=True):
     media_type: str
 
 
-class Shape(msgspec.Struct, frozen=True):
+class BodyFormat(msgspec.Struct, frozen=True):
     """Turns events into the requests that another system expects.
 
     Attributes:
@@ -49,21 +49,21 @@ class Shape(msgspec.Struct, frozen=True):
         reads_body: Whether an answer of 2xx can tell of events that were not taken.
     """
 
-    write: Callable[[Sequence[CloudEvent]], list[Delivery]]
+    write: Callable[[Sequence[CloudEvent]], list[WebhookRequest]]
     events_max: int = _EVENTS_MAX
     reads_body: bool = False
 
-    def __call__(self, events: Sequence[CloudEvent]) -> list[Delivery]:
+    def __call__(self, events: Sequence[CloudEvent]) -> list[WebhookRequest]:
         """Return the requests for these events."""
         return self.write(events)
 
 
-def _as_cloudevents(events: Sequence[CloudEvent]) -> list[Delivery]:
+def _as_cloudevents(events: Sequence[CloudEvent]) -> list[WebhookRequest]:
     name = f"{events[0].id}-{events[-1].id}"
-    return [Delivery(name, msgspec.json.encode(list(events)), BATCH_MEDIA_TYPE)]
+    return [WebhookRequest(name, msgspec.json.encode(list(events)), BATCH_MEDIA_TYPE)]
 
 
-as_cloudevents = Shape(_as_cloudevents)
+as_cloudevents = BodyFormat(_as_cloudevents)
 """Events as one batch of CloudEvents."""
 
 
@@ -90,7 +90,7 @@ class Webhook:
         secret: str | None = None,
         old_secrets: Iterable[str] = (),
         token: str | None = None,
-        shape: Shape = as_cloudevents,
+        shape: BodyFormat = as_cloudevents,
     ) -> None:
         self._url = url
         self._now_ns = now_ns
@@ -150,10 +150,10 @@ class Webhook:
             await self._client.aclose()
             self._client = None
 
-    async def _offer(self, events: Sequence[CloudEvent]) -> Verdict | None:
+    async def _offer(self, events: Sequence[CloudEvent]) -> DeliveryVerdict | None:
         """Post all that is to be said of some events; the worst answer is the answer. ``None`` if there is nothing."""
         now = datetime.fromtimestamp(self._now_ns() // _NS_PER_S, UTC)
-        worst: Verdict | None = None
+        worst: DeliveryVerdict | None = None
         for delivery in self._shape(events):
             answer = await self._post(delivery)
             said = answer if isinstance(answer, Later) else self._judge(answer, len(events), now)
@@ -162,7 +162,7 @@ class Webhook:
             worst = worst if isinstance(worst, Refused) else said
         return worst
 
-    def _judge(self, answer: Answer, events: int, now: datetime) -> Verdict:
+    def _judge(self, answer: SinkAnswer, events: int, now: datetime) -> DeliveryVerdict:
         said = verdict(answer, events, now, reads_body=self._shape.reads_body)
         return said if isinstance(said, Taken) else replace(said, reason=self._without_address(said.reason))
 
@@ -172,7 +172,7 @@ class Webhook:
             text = text.replace(hidden, "...") if len(hidden) > 1 else text
         return text
 
-    async def _post(self, delivery: Delivery) -> Answer | Later:
+    async def _post(self, delivery: WebhookRequest) -> SinkAnswer | Later:
         try:
             import httpx2
         except ImportError:
@@ -189,9 +189,9 @@ class Webhook:
         except httpx2.HTTPError as error:
             # Only the kind of the error: its text may hold the address, and an address may hold a secret.
             return Later(f"no answer: {type(error).__name__}")
-        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+        return SinkAnswer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
 
-    def _headers(self, delivery: Delivery) -> dict[str, str]:
+    def _headers(self, delivery: WebhookRequest) -> dict[str, str]:
         timestamp = str(self._now_ns() // _NS_PER_S)
         headers = {
             "content-type": delivery.media_type,

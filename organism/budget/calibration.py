@@ -19,7 +19,7 @@ import msgspec
 
 from organism.budget.estimate import PER_MESSAGE, PER_REQUEST, TextSize, size_of
 
-Kind = tuple[int, int]
+TextKind = tuple[int, int]
 """How many eighths of a text are plain words, and the logarithm of how much of it is not ASCII.
 
 The second tells languages apart that look alike otherwise: German has umlauts, and takes more tokens than English.
@@ -51,7 +51,7 @@ class Guess(msgspec.Struct, frozen=True):
 
     tokens: int
     text: int
-    kind: Kind
+    kind: TextKind
 
 
 class Calibration:
@@ -63,7 +63,7 @@ class Calibration:
 
     def __init__(self, *, samples_min: int = SAMPLES_MIN) -> None:
         self._samples_min = samples_min
-        self._families: dict[str, dict[Kind, deque[int]]] = {}
+        self._families: dict[str, dict[TextKind, deque[int]]] = {}
 
     def __len__(self) -> int:
         return len(self._families)
@@ -84,7 +84,7 @@ class Calibration:
         frame = PER_REQUEST + PER_MESSAGE * turns
         return Guess(frame + min(whole.size, scaled), whole.tokens, kind)
 
-    def permille(self, family: str, kind: Kind) -> int:
+    def permille(self, family: str, kind: TextKind) -> int:
         """Return what a family's text of a kind is multiplied by, in thousandths."""
         seen = self._families.get(family, {}).get(kind, ())
         if len(seen) < self._samples_min:
@@ -102,6 +102,6 @@ class Calibration:
         kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX)).append(-(-tokens * 1000 // guess.text))
 
 
-def _kind(size: TextSize) -> Kind:
+def _kind(size: TextSize) -> TextKind:
     whole = max(1, size.size)
     return size.words * 8 // whole, (size.others * 512 // whole).bit_length()

@@ -12,7 +12,7 @@ from organism.config.yaml.bind import Binder
 from organism.config.yaml.nodes import Path_, Source, parse_tree, read_text
 from organism.pricing.written import USD_MAX
 
-Prices = Mapping[str, PriceSection | list[PriceSection] | str]
+WrittenPrices = Mapping[str, PriceSection | list[PriceSection] | str]
 """Prices by ``provider/model`` or model, as they are written."""
 
 
@@ -27,7 +27,7 @@ class Fail(Protocol):
         ...
 
 
-def check_prices(prices: Prices, fail: Fail) -> None:
+def check_prices(prices: WrittenPrices, fail: Fail) -> None:
     """Refuse prices that lead in a circle, that are beyond belief, or of which two hold on one day.
 
     Raises:
@@ -68,7 +68,7 @@ def check_price(section: PriceSection, at: Path_, fail: Fail) -> None:
                 fail(f"{usd} dollars per million tokens is beyond belief", *where, kind)
 
 
-def load_prices(path: Path) -> Prices:
+def load_prices(path: Path) -> WrittenPrices:
     """Read the prices of a file: an organism.yaml, or one that has nothing but ``prices:``.
 
     Raises:
@@ -80,6 +80,6 @@ def load_prices(path: Path) -> Prices:
         source.fail("there are no prices in it; they stand under 'prices:', as in an organism.yaml", root.line)
     binder = Binder(source, {}, Config)
     (shape,) = (field.type for field in msgspec.structs.fields(Config) if field.name == "prices")
-    prices = cast("Prices", binder.bind(node, msgspec.inspect.type_info(shape), ("prices",)))
+    prices = cast("WrittenPrices", binder.bind(node, msgspec.inspect.type_info(shape), ("prices",)))
     check_prices(prices, lambda reason, *at: source.fail_near(reason, at, binder.lines))
     return prices

@@ -17,7 +17,7 @@ from organism.errors import ConfigError
 from organism.formats.vendors import vendor_of
 from organism.providers.addresses import AddressError, Speaks, address_of, is_own
 from organism.providers.anthropic import BASE_URL
-from organism.providers.http import Connection, tls_context
+from organism.providers.http import ConnectionSettings, tls_context
 
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
 _PROXIES = frozenset({"http", "https", "socks5", "socks5h"})
@@ -66,7 +66,7 @@ def is_vendors_own(section: OpenAIProviderSection | AnthropicProviderSection) ->
     return own is None or is_own(section.base_url, section.api, own)
 
 
-def connection_of(folder: Path, section: ServerSection, environment: Mapping[str, str]) -> Connection:
+def connection_of(folder: Path, section: ServerSection, environment: Mapping[str, str]) -> ConnectionSettings:
     """Return how a server is reached.
 
     Raises:
@@ -80,7 +80,7 @@ def connection_of(folder: Path, section: ServerSection, environment: Mapping[str
     proxy = section.proxy or _proxy_of(url or "", environment)
     if proxy is not None and proxy.startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise ConfigError("a SOCKS proxy needs one more package: pip install socksio")
-    return Connection(
+    return ConnectionSettings(
         connect_timeout_s=float(section.timeouts.connect_seconds),
         proxy=None if proxy == "none" else proxy,
         ca_file=_ca_of(folder, section, environment),

@@ -13,7 +13,7 @@ from organism.config.schema.root import Config
 from organism.llm.provider import Provider
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class Reusable(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force, and by which configuration; empty for an organism that is only being made.
 
     Attributes:
@@ -29,27 +29,27 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     tool_servers: Mapping[str, ToolServer]
 
 
-def kept_provider(kept: Kept | None, name: str, section: ProviderSection) -> Provider | None:
+def reuse_provider(reusable: Reusable | None, name: str, section: ProviderSection) -> Provider | None:
     """Return the provider that goes on: it is reached in the same way, however it is treated."""
-    before = None if kept is None else kept.config.llm.providers.get(name)
-    if kept is None or before is None or _untreated(before) != _untreated(section):
+    before = None if reusable is None else reusable.config.llm.providers.get(name)
+    if reusable is None or before is None or _untreated(before) != _untreated(section):
         return None
-    return kept.providers.get(name)
+    return reusable.providers.get(name)
 
 
-def kept_server(kept: Kept | None, config: Config, name: str) -> ToolServer | None:
+def reuse_server(reusable: Reusable | None, config: Config, name: str) -> ToolServer | None:
     """Return the MCP server that goes on."""
-    if kept is None or kept.config.mcp.get(name) != config.mcp[name]:
+    if reusable is None or reusable.config.mcp.get(name) != config.mcp[name]:
         return None
-    return kept.tool_servers.get(name)
+    return reusable.tool_servers.get(name)
 
 
-def kept_agent(kept: Kept | None, config: Config, name: str) -> Agent | None:
+def reuse_agent(reusable: Reusable | None, config: Config, name: str) -> Agent | None:
     """Return the agent that goes on: Python keeps what it remembers; an agent that is a model remembers nothing."""
     section = config.agents[name]
-    if kept is None or not isinstance(section, PythonAgentSection) or kept.config.agents.get(name) != section:
+    if reusable is None or not isinstance(section, PythonAgentSection) or reusable.config.agents.get(name) != section:
         return None
-    return kept.agents.get(name)
+    return reusable.agents.get(name)
 
 
 def _untreated(section: ProviderSection) -> ProviderSection:

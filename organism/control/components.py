@@ -19,7 +19,7 @@ from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
 
 
-class Rooms(Protocol):
+class Components(Protocol):
     """What an organism is made of, as far as an operator is concerned."""
 
     name: str

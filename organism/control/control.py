@@ -15,18 +15,18 @@ from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
 from organism.control.accounts import Accounts, LimitsChange, account_of
-from organism.control.components import Rooms
-from organism.control.history import Recent
+from organism.control.components import Components
+from organism.control.history import History
 from organism.control.idempotency import PYTHON, Order, Receipts, UnknownLetterError, audit_row
 from organism.control.identity import Identity
-from organism.control.organism_spec import Parts
+from organism.control.organism_spec import OrganismSpec
 from organism.control.owners import Owners
-from organism.control.pausing import KeptPauses
-from organism.control.queries import Looking
-from organism.control.reload import put_in_force, switch
-from organism.control.restored_history import Past
-from organism.control.stored_answers import KeptAnswers
-from organism.control.views import Accepted, Corrected, Done, Reloaded, Status
+from organism.control.pausing import AgentPauses
+from organism.control.queries import Queries
+from organism.control.reload import apply_spec, switch_mode
+from organism.control.restored_history import RestoredHistory
+from organism.control.stored_answers import StoredAnswers
+from organism.control.views import Accepted, Corrected, OrderDone, OrganismStatus, Reloaded
 from organism.errors import ConfigError, StoppedError
 from organism.journal import Pieces, kept
 from organism.messages import Message, as_message, as_text, type_name
@@ -43,8 +43,8 @@ class Control:
     """Sees and steers a running organism.
 
     Attributes:
-        rooms: What it is made of.
-        look: Answers questions.
+        components: What it is made of.
+        queries: Answers questions.
         cursors: How far exporters have come.
         sums: Usage added up, as it outlives the process.
         quarantine: What the journal has kept and nobody could take up.
@@ -53,26 +53,26 @@ class Control:
         stop_ordered: Set when the process is to end, by an order or a signal; whoever runs it waits for that.
     """
 
-    def __init__(self, rooms: Rooms) -> None:
-        self.rooms = rooms
-        self._recent = Recent()
-        self._accounts = Accounts(rooms.budgets, rooms.ledger)
-        self._receipts = Receipts(rooms.journal, rooms.clock.now_ns)
-        self.owners = Owners(rooms.journal)
-        self.kept_answers = KeptAnswers(rooms.journal, rooms.clock.now_ns)
-        self._pauses = KeptPauses(rooms.journal, rooms.pump.pausing)
-        self.cursors = Cursors(rooms.journal)
-        self.quarantine = Quarantine(rooms.journal, rooms.clock.now_ns)
-        self.look = Looking(rooms, self._accounts, self._recent)
+    def __init__(self, components: Components) -> None:
+        self.components = components
+        self._history = History()
+        self._accounts = Accounts(components.budgets, components.ledger)
+        self._receipts = Receipts(components.journal, components.clock.now_ns)
+        self.owners = Owners(components.journal)
+        self.stored_answers = StoredAnswers(components.journal, components.clock.now_ns)
+        self._pauses = AgentPauses(components.journal, components.pump.pausing)
+        self.cursors = Cursors(components.journal)
+        self.quarantine = Quarantine(components.journal, components.clock.now_ns)
+        self.queries = Queries(components, self._accounts, self._history)
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.stop_ordered = anyio.Event()
-        self.identity = Identity(rooms.journal, rooms.ids, rooms.name)
-        rooms.usage.subscribe(self._recent.on_event, *Recent.KINDS)
-        rooms.usage.subscribe(self.owners.on_event, ThreadClosed)
-        self.sums = KeptSums(rooms.journal, (*rooms.usage.sums, *self.look.breakdown.sums))
-        rooms.usage.subscribe(self.sums.on_event, *STORED)
-        self.past = Past(rooms, self.sums, self.look.breakdown, self._recent)
-        rooms.outbox.carried = self._recent.on_carried
+        self.identity = Identity(components.journal, components.ids, components.name)
+        components.usage.subscribe(self._history.on_event, *History.KINDS)
+        components.usage.subscribe(self.owners.on_event, ThreadClosed)
+        self.sums = KeptSums(components.journal, (*components.usage.sums, *self.queries.breakdown.sums))
+        components.usage.subscribe(self.sums.on_event, *STORED)
+        self.restored_history = RestoredHistory(components, self.sums, self.queries.breakdown, self._history)
+        components.outbox.on_message = self._history.on_carried
 
     def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""
@@ -80,19 +80,19 @@ class Control:
         self.cursors.restore(pieces)
         self._receipts.restore(pieces)
         self.owners.restore(pieces)
-        self.kept_answers.restore(pieces)
+        self.stored_answers.restore(pieces)
         self._pauses.restore(pieces)
-        self._recent.restore(pieces, self.rooms.messages, self.rooms.pump.threads())
+        self._history.restore(pieces, self.components.messages, self.components.pump.threads())
         self.quarantine.restore(pieces)
 
     @property
     def source(self) -> str:
         """What events call this organism: its name and its journal's, within which event ids are unique."""
-        return f"urn:organism:{self.rooms.name}:{self.identity.id}"
+        return f"urn:organism:{self.components.name}:{self.identity.id}"
 
-    def status(self) -> Status:
+    def status(self) -> OrganismStatus:
         """Return the organism at this instant."""
-        return self.look.status(self.source, len(self.cursors.set_aside()))
+        return self.queries.status(self.source, len(self.cursors.set_aside()))
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -115,19 +115,21 @@ class Control:
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
-        payload, recipient = as_message(message), to or self.rooms.entry
+        payload, recipient = as_message(message), to or self.components.entry
         self.owners.check_name(thread_id)
 
         def step() -> Accepted:
-            begin = partial(self.rooms.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
+            begin = partial(
+                self.components.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace
+            )
             opened = begin(payload, recipient, may_raise=order.may_raise)
             self.owners.note(opened, order)
             self._audit(order, "thread.open", opened, after={"to": recipient})
             return Accepted(opened)
 
-        await self.rooms.pump.look_up(thread_id)
+        await self.components.pump.look_up(thread_id)
         accepted = await self._do(order, step)
-        self._recent.note_text(accepted.thread_id, recipient, type_name(payload), as_text(payload), opened=True)
+        self._history.note_text(accepted.thread_id, recipient, type_name(payload), as_text(payload), opened=True)
         return accepted
 
     async def send(
@@ -138,12 +140,14 @@ class Control:
         self.owners.check(thread_id, order)
 
         def step() -> Accepted:
-            message_id = self.rooms.pump.send(thread_id, payload, to)
+            message_id = self.components.pump.send(thread_id, payload, to)
             self._audit(order, "thread.send", thread_id, after={"message_id": message_id})
             return Accepted(thread_id, message_id)
 
         accepted = await self._do(order, step)
-        self._recent.note_text(thread_id, to or self.rooms.entry, type_name(payload), as_text(payload), opened=False)
+        self._history.note_text(
+            thread_id, to or self.components.entry, type_name(payload), as_text(payload), opened=False
+        )
         return accepted
 
     async def terminate(
@@ -156,37 +160,37 @@ class Control:
         """
 
         async def effect() -> BudgetState:
-            return (await self.rooms.pump.terminate(thread_id, reason)).budget
+            return (await self.components.pump.terminate(thread_id, reason)).budget
 
         return await self._do_slowly(order, "thread.terminate", thread_id, effect, {"reason": reason})
 
-    async def pause_thread(self, thread_id: str, *, order: Order = PYTHON) -> Done:
+    async def pause_thread(self, thread_id: str, *, order: Order = PYTHON) -> OrderDone:
         """Let a thread and its descendants finish what runs and start nothing more.
 
         Raises:
             ThreadClosedError: If it is not open.
         """
-        return await self._steer(order, "thread.pause", thread_id, self.rooms.pump.pausing.pause_thread)
+        return await self._steer(order, "thread.pause", thread_id, self.components.pump.pausing.pause_thread)
 
-    async def resume_thread(self, thread_id: str, *, order: Order = PYTHON) -> Done:
+    async def resume_thread(self, thread_id: str, *, order: Order = PYTHON) -> OrderDone:
         """Let a paused thread and its descendants go on.
 
         Raises:
             ThreadClosedError: If it is not open.
         """
-        return await self._steer(order, "thread.resume", thread_id, self.rooms.pump.pausing.resume_thread)
+        return await self._steer(order, "thread.resume", thread_id, self.components.pump.pausing.resume_thread)
 
-    async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> Done:
+    async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> OrderDone:
         """Answer what a message asks a person; see :meth:`organism.agents.context.Context.approval`.
 
         Raises:
             UnknownApprovalError: If nothing waits for it.
         """
 
-        def step() -> Done:
-            approval = self.rooms.pump.approvals.decide_nowait(approval_id, decision)
+        def step() -> OrderDone:
+            approval = self.components.pump.approvals.decide_nowait(approval_id, decision)
             self._audit(order, "approval.decide", approval_id, after=decision)
-            return Done((approval.thread_id,))
+            return OrderDone((approval.thread_id,))
 
         return await self._do(order, step)
 
@@ -224,8 +228,8 @@ class Control:
         name = account_of(account)
 
         def step() -> Corrected:
-            before = self.rooms.budgets.state(name).spent
-            states = self.rooms.pump.budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
+            before = self.components.budgets.state(name).spent
+            states = self.components.pump.budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
             after = {"spent": states[0].spent, "reason": reason}
             self._audit(order, "budget.adjust", name, before={"spent": before}, after=after)
             return Corrected(states)
@@ -233,27 +237,27 @@ class Control:
         return await self._do(order, step)
 
     def _set_limits(self, account: str, fresh: Callable[[Limits], Limits], order: Order) -> BudgetState:
-        now_ns = self.rooms.clock.now_ns()
+        now_ns = self.components.clock.now_ns()
         before = self._accounts.state(account, now_ns).limits
         after = fresh(before)
         self._accounts.open(account, now_ns)
-        state = self.rooms.pump.set_limits(account, after)
+        state = self.components.pump.set_limits(account, after)
         self._audit(order, "budget.limits", account, before=before, after=after)
         return state
 
-    async def set_mode(self, mode: Mode, *, order: Order = PYTHON) -> Status:
+    async def set_mode(self, mode: Mode, *, order: Order = PYTHON) -> OrganismStatus:
         """Change what a reached limit does, from the next call on, until the process ends or reloads."""
 
-        def step() -> Status:
-            self._audit(order, "mode", "", before=self.rooms.budgets.mode, after=mode)
-            switch(self.rooms, mode)
+        def step() -> OrganismStatus:
+            self._audit(order, "mode", "", before=self.components.budgets.mode, after=mode)
+            switch_mode(self.components, mode)
             return self.status()
 
         return await self._do(order, step)
 
     # -- agents and dead letters ----------------------------------------------------------------------------------
 
-    async def pause_agent(self, agent: str, *, order: Order = PYTHON) -> Done:
+    async def pause_agent(self, agent: str, *, order: Order = PYTHON) -> OrderDone:
         """Have an agent finish what it does and take nothing more, in any thread.
 
         Raises:
@@ -261,7 +265,7 @@ class Control:
         """
         return await self._steer(order, "agent.pause", agent, self._pauses.pause_agent)
 
-    async def resume_agent(self, agent: str, *, order: Order = PYTHON) -> Done:
+    async def resume_agent(self, agent: str, *, order: Order = PYTHON) -> OrderDone:
         """Let an agent go on that was paused, or had stopped after too many failures.
 
         Raises:
@@ -278,57 +282,59 @@ class Control:
         """
 
         def step() -> Accepted:
-            letter = next((one for one in self.rooms.pump.dead_letters.list() if one.envelope.id == message_id), None)
+            letter = next(
+                (one for one in self.components.pump.dead_letters.list() if one.envelope.id == message_id), None
+            )
             if letter is None:
                 raise UnknownLetterError(message_id)
-            thread_id = self.rooms.pump.dead_letters.retry(letter)
+            thread_id = self.components.pump.dead_letters.retry(letter)
             self._audit(order, "letter.retry", message_id, after={"thread_id": thread_id})
             return Accepted(thread_id)
 
         return await self._do(order, step)
 
-    async def discard_letter(self, message_id: str, *, order: Order = PYTHON) -> Done:
+    async def discard_letter(self, message_id: str, *, order: Order = PYTHON) -> OrderDone:
         """Forget a dead letter.
 
         Raises:
             UnknownLetterError: If there is none.
         """
 
-        def step() -> Done:
-            if not self.rooms.pump.dead_letters.discard(message_id):
+        def step() -> OrderDone:
+            if not self.components.pump.dead_letters.discard(message_id):
                 raise UnknownLetterError(message_id)
             self._audit(order, "letter.discard", message_id)
-            return Done((message_id,))
+            return OrderDone((message_id,))
 
         return await self._do(order, step)
 
     # -- the whole ------------------------------------------------------------------------------------------------
 
-    async def drain(self, within_s: float, *, order: Order = PYTHON) -> Status:
+    async def drain(self, within_s: float, *, order: Order = PYTHON) -> OrganismStatus:
         """Take no new threads and wait for the open ones, for so many seconds at most; return what is left."""
 
-        async def effect() -> Status:
-            await self.rooms.pump.drain(within_s)
+        async def effect() -> OrganismStatus:
+            await self.components.pump.drain(within_s)
             return self.status()
 
         return await self._do_slowly(order, "drain", "", effect, {"within_s": within_s})
 
-    async def accept(self, *, order: Order = PYTHON) -> Status:
+    async def accept(self, *, order: Order = PYTHON) -> OrganismStatus:
         """Take new threads again after :meth:`drain`; raises :class:`StoppedError` where the process is ending."""
 
-        def step() -> Status:
-            if self.stop_ordered.is_set() or not self.rooms.pump.running:
+        def step() -> OrganismStatus:
+            if self.stop_ordered.is_set() or not self.components.pump.running:
                 raise StoppedError
-            self.rooms.pump.accepting = True
+            self.components.pump.accepting = True
             self._audit(order, "accept", "")
             return self.status()
 
         return await self._do(order, step)
 
-    async def stop(self, *, order: Order = PYTHON) -> Status:
+    async def stop(self, *, order: Order = PYTHON) -> OrganismStatus:
         """Order the process to stop in good order; returns before it has."""
 
-        def step() -> Status:
+        def step() -> OrganismStatus:
             self._audit(order, "stop", "")
             return self.status()
 
@@ -346,9 +352,9 @@ class Control:
             raise ConfigError("this organism was not made from a file, so there is nothing to read again")
         return await self._do_slowly(order, "reload", "", self.reload, None)
 
-    def put_in_force(self, parts: Parts) -> None:
-        """Put other parts in force, or change nothing; see :func:`organism.control.reload.put_in_force`."""
-        put_in_force(self.rooms, parts)
+    def apply_spec(self, spec: OrganismSpec) -> None:
+        """Put other parts in force, or change nothing; see :func:`organism.control.reload.apply_spec`."""
+        apply_spec(self.components, spec)
         self._pauses.forget_gone()
 
     async def note(self, action: str, target: str, *, after: object = None, order: Order = PYTHON) -> None:
@@ -358,37 +364,37 @@ class Control:
             JournalError: If it cannot be kept.
         """
         self._audit(order, action, target, after=after)
-        await self.rooms.journal.commit()
+        await self.components.journal.commit()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    async def _steer(self, order: Order, action: str, name: str, effect: Callable[[str], tuple[str, ...]]) -> Done:
+    async def _steer(self, order: Order, action: str, name: str, effect: Callable[[str], tuple[str, ...]]) -> OrderDone:
         """Pause or resume a thread or an agent."""
 
-        def step() -> Done:
+        def step() -> OrderDone:
             changed = effect(name)
             self._audit(order, action, name, after=changed)
-            return Done(changed)
+            return OrderDone(changed)
 
         return await self._do(order, step)
 
     async def _do(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out once and return its answer when it is durable; a step must not await."""
         await self._receipts.look_up(order)
-        return await kept(self.rooms.journal, partial(self._receipts.once, order, step))
+        return await kept(self.components.journal, partial(self._receipts.once, order, step))
 
     async def _do_slowly(
         self, order: Order, action: str, target: str, effect: Callable[[], Awaitable[T]], after: object
     ) -> T:
         """Carry out an order that takes time and does no harm when it is carried out twice."""
-        await self.rooms.journal.ready()
+        await self.components.journal.ready()
         await self._receipts.look_up(order)
         self._receipts.check(order)
         self._audit(order, action, target, after=after)
         answer = await effect()
         self._receipts.keep(order, answer)
-        await self.rooms.journal.commit()
+        await self.components.journal.commit()
         return answer
 
     def _audit(self, order: Order, action: str, target: str, *, before: object = None, after: object = None) -> None:
-        self.rooms.outbox.emit(audit_row(order, action, target, before, after))
+        self.components.outbox.emit(audit_row(order, action, target, before, after))

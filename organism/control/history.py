@@ -44,7 +44,7 @@ class _Opened(msgspec.Struct, frozen=True, gc=False):
     parent: str | None
 
 
-class Recent:
+class History:
     """Keeps what has happened lately. Give its :meth:`on_event` to a tracker, its :meth:`on_carried` to an outbox.
 
     Attributes:

@@ -16,7 +16,7 @@ from organism.runtime.bounds import Bounds
 from organism.runtime.handlers.run_services import OnExhausted
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
+class OrganismSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an organism is made of; each is called as the argument of ``Organism`` it becomes."""
 
     agents: tuple[Agent, ...]

@@ -21,7 +21,7 @@ class PausedAgent(msgspec.Struct, frozen=True, tag=True):
     name: str
 
 
-class KeptPauses:
+class AgentPauses:
     """Pauses and resumes agents, and keeps which are paused.
 
     Args:

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 from organism.amounts import BudgetState
 from organism.budget.scopes import thread_of
 from organism.control.accounts import Accounts, account_of
-from organism.control.components import Rooms
-from organism.control.history import Recent
+from organism.control.components import Components
+from organism.control.history import History
 from organism.control.views import (
     AgentView,
     By,
     Letter,
-    Status,
+    OrganismStatus,
     ThreadCounts,
     ThreadDetail,
     ThreadPage,
@@ -42,24 +42,24 @@ from organism.whatif.replay import replay
 PAGE_MAX = 500
 
 
-class Looking:
+class Queries:
     """Answers questions.
 
     Args:
-        rooms: Where the answers are.
+        components: Where the answers are.
         accounts: Looks accounts up.
-        recent: What has happened lately.
+        history: What has happened lately.
     """
 
-    def __init__(self, rooms: Rooms, accounts: Accounts, recent: Recent) -> None:
-        self._rooms = rooms
+    def __init__(self, components: Components, accounts: Accounts, history: History) -> None:
+        self._components = components
         self._accounts = accounts
-        self._recent = recent
-        self.breakdown = Breakdown(lambda: rooms.budgets.plan.time_zone)
+        self._history = history
+        self.breakdown = Breakdown(lambda: components.budgets.plan.time_zone)
         self._one_replay = anyio.Lock()
         self._replaying = OwnThreads()
-        self._started_ns = rooms.clock.now_ns()
-        rooms.usage.subscribe(self.breakdown.on_event, UsageEvent)
+        self._started_ns = components.clock.now_ns()
+        components.usage.subscribe(self.breakdown.on_event, UsageEvent)
 
     async def story(self, name: str) -> BudgetTrace:
         """Tell where a thread's budget has gone, from the ledger's entries.
@@ -68,14 +68,16 @@ class Looking:
             UnknownAccountError: If the ledger knows no such thread.
         """
         account = account_of(name)
-        story = explain([entry async for entry in stored_entries(self._rooms.journal)], thread_of(account) or account)
+        story = explain(
+            [entry async for entry in stored_entries(self._components.journal)], thread_of(account) or account
+        )
         if not story.holds and not story.notes:
             raise UnknownAccountError(account)
         return story
 
     async def entries(self, after: int, limit: int) -> list[StoredEntry]:
         """Return the ledger's entries as they are stored, those with numbers above ``after``, at most ``limit``."""
-        return await self._rooms.journal.entries_after(after, limit)
+        return await self._components.journal.entries_after(after, limit)
 
     async def replay(self, thread_id: str, changes: Changes) -> Replay:
         """Decide a thread's recorded calls anew under what is otherwise; see :mod:`organism.whatif.replay`.
@@ -86,37 +88,37 @@ class Looking:
             UnknownAccountError: If the ledger knows no such thread.
             ConfigError: If a changed model or price is not known, or no call of the thread used it.
         """
-        rooms = self._rooms
+        components = self._components
         baseline = Baseline(
-            prices=rooms.prices,
-            plan=rooms.budgets.plan,
-            models=rooms.router.models,
-            thresholds=rooms.budgets.thresholds,
-            output_min=rooms.router.settings.output_min,
-            wait_s=rooms.budgets.wait_s,
-            parks=rooms.pump.on_exhausted == "park",
+            prices=components.prices,
+            plan=components.budgets.plan,
+            models=components.router.models,
+            thresholds=components.budgets.thresholds,
+            output_min=components.router.settings.output_min,
+            wait_s=components.budgets.wait_s,
+            parks=components.pump.on_exhausted == "park",
         )
         async with self._one_replay:
-            entries = [entry async for entry in stored_entries(rooms.journal)]
+            entries = [entry async for entry in stored_entries(components.journal)]
             return await self._replaying.run(replay, entries, thread_id, changes, baseline)
 
-    def status(self, source: str, set_aside: int = 0) -> Status:
+    def status(self, source: str, set_aside: int = 0) -> OrganismStatus:
         """Return the organism at this instant.
 
         Args:
             source: What its events call it.
             set_aside: How many events exporters have set aside.
         """
-        rooms = self._rooms
-        statistics = rooms.pump.statistics()
-        states = [thread.status for thread in rooms.pump.threads()]
-        now_ns = rooms.clock.now_ns()
-        return Status(
-            name=rooms.name,
+        components = self._components
+        statistics = components.pump.statistics()
+        states = [thread.status for thread in components.pump.threads()]
+        now_ns = components.clock.now_ns()
+        return OrganismStatus(
+            name=components.name,
             version=version("organism"),
             source=source,
-            mode=rooms.budgets.mode,
-            durable=rooms.journal.durable,
+            mode=components.budgets.mode,
+            durable=components.journal.durable,
             started_ns=self._started_ns,
             now_ns=now_ns,
             accepting=statistics.accepting,
@@ -125,10 +127,10 @@ class Looking:
                 blocked=states.count("blocked"),
                 paused=states.count("paused"),
             ),
-            dead_letters=len(rooms.pump.dead_letters.list()),
+            dead_letters=len(components.pump.dead_letters.list()),
             windows=self._accounts.windows(now_ns),
-            usage=rooms.usage.total,
-            burn=self._recent.burn(now_ns),
+            usage=components.usage.total,
+            burn=self._history.burn(now_ns),
             set_aside=set_aside,
             worker_threads=statistics.workers.threads,
             busy_threads=statistics.workers.busy,
@@ -152,8 +154,8 @@ class Looking:
             limit: How many at most.
         """
         wanted = states or frozenset({"open", "blocked", "paused", "closing", "dormant"})
-        found = [self._summary(view) for view in self._rooms.pump.threads()]
-        closed = [_ended(thread, content=False) for thread in self._recent.closed()] if states else []
+        found = [self._summary(view) for view in self._components.pump.threads()]
+        closed = [_ended(thread, content=False) for thread in self._history.closed()] if states else []
         found = [*closed, *found]
         found = [thread for thread in found if thread.state in wanted and _labelled(thread, label)]
         found.reverse()
@@ -173,20 +175,20 @@ class Looking:
             JournalError: If its end cannot be kept.
         """
         if (detail := self._detail(thread_id, content=content)) is None:
-            await self._rooms.journal.commit()
+            await self._components.journal.commit()
             detail = self._detail(thread_id, content=content)
         if detail is None:
             raise ThreadClosedError(thread_id)
         return detail
 
     def _detail(self, thread_id: str, *, content: bool) -> ThreadDetail | None:
-        views = {view.thread_id: view for view in self._rooms.pump.threads()}
-        hops = self._recent.hops(thread_id, content=content)
+        views = {view.thread_id: view for view in self._components.pump.threads()}
+        hops = self._history.hops(thread_id, content=content)
         if thread_id not in views:
-            closed = self._recent.find_closed(thread_id)
+            closed = self._history.find_closed(thread_id)
             if closed is None:
                 return None
-            below = (t for t in self._recent.closed() if t.root_thread_id == thread_id and t is not closed)
+            below = (t for t in self._history.closed() if t.root_thread_id == thread_id and t is not closed)
             return ThreadDetail(
                 _ended(closed, content=content),
                 (closed.budget,),
@@ -197,11 +199,11 @@ class Looking:
         for name in below_ids:
             below_ids += [child for child in views[name].children if child in views]
         tree = tuple(self._summary(views[name]) for name in below_ids[1:])
-        return ThreadDetail(self._summary(views[thread_id]), self._rooms.budgets.budgets(thread_id), tree, hops)
+        return ThreadDetail(self._summary(views[thread_id]), self._components.budgets.budgets(thread_id), tree, hops)
 
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account."""
-        return self._accounts.all(self._rooms.clock.now_ns())
+        return self._accounts.all(self._components.clock.now_ns())
 
     def budget(self, account: str) -> BudgetState:
         """Return an account; a plain name is a thread's.
@@ -209,11 +211,11 @@ class Looking:
         Raises:
             UnknownAccountError: If there is none of that name.
         """
-        return self._accounts.state(account_of(account), self._rooms.clock.now_ns())
+        return self._accounts.state(account_of(account), self._components.clock.now_ns())
 
     def usage(self, by: By = "agent") -> Usage:
         """Return sums since the start of this process, broken down."""
-        tracker = self._rooms.usage
+        tracker = self._components.usage
         groups: dict[str, UsageTotals]
         match by:
             case "agent":
@@ -230,10 +232,10 @@ class Looking:
 
     def agents(self, *, content: bool = False) -> tuple[AgentView, ...]:
         """Return every agent with what waits for it; what its last error said only if asked for."""
-        statistics = self._rooms.pump.statistics()
-        usage = self._rooms.usage.by_agent()
+        statistics = self._components.pump.statistics()
+        usage = self._components.usage.by_agent()
         views = []
-        for name, agent in self._rooms.pump.agents.items():
+        for name, agent in self._components.pump.agents.items():
             mailbox = statistics.mailboxes[name]
             failed = statistics.stopped_agents.get(name)
             views.append(
@@ -253,12 +255,12 @@ class Looking:
 
     def approvals(self, *, content: bool = False) -> tuple[Approval, ...]:
         """Return what people are asked, oldest first; the words of it only if asked for."""
-        waiting = self._rooms.pump.approvals.waiting()
+        waiting = self._components.pump.approvals.waiting()
         return waiting if content else tuple(replace(approval, detail="") for approval in waiting)
 
     def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
         """Return the dead letters, oldest first; what they say only if asked for."""
-        return tuple(_letter(letter, content=content) for letter in self._rooms.pump.dead_letters.list())
+        return tuple(_letter(letter, content=content) for letter in self._components.pump.dead_letters.list())
 
     def _summary(self, view: ThreadView) -> ThreadSummary:
         return ThreadSummary(
@@ -266,8 +268,8 @@ class Looking:
             root_thread_id=view.root_thread_id,
             parent_thread_id=view.parent_thread_id,
             state=view.status,
-            budget=self._rooms.budgets.budget(view.thread_id),
-            opened_ns=self._recent.opened_ns(view.thread_id),
+            budget=self._components.budgets.budget(view.thread_id),
+            opened_ns=self._history.opened_ns(view.thread_id),
             labels=view.labels,
             queued=view.queued,
             parked=view.parked,

@@ -6,8 +6,8 @@ added to them, and of older events only the last few thousand are read, for the 
 
 import msgspec
 
-from organism.control.components import Rooms
-from organism.control.history import Recent
+from organism.control.components import Components
+from organism.control.history import History
 from organism.journal import Pieces
 from organism.usage.event_log import EventsGoneError, stored_events
 from organism.usage.events import AnyEvent
@@ -17,20 +17,20 @@ _LOOKED_AT = 4_000
 """So many of the last events are read: those of the thousand threads that ended last, as a rule."""
 
 
-class Past(msgspec.Struct, frozen=True):
+class RestoredHistory(msgspec.Struct, frozen=True):
     """Takes up what an earlier process has left for people to look at.
 
     Attributes:
-        rooms: Have the stored events, the tracker of sums by agent, model and thread, and the open threads.
+        components: Have the stored events, the tracker of sums by agent, model and thread, and the open threads.
         sums: The sums that were kept.
         breakdown: Takes the sums by day and label.
-        recent: Takes the last events.
+        history: Takes the last events.
     """
 
-    rooms: Rooms
+    components: Components
     sums: KeptSums
     breakdown: Breakdown
-    recent: Recent
+    history: History
 
     async def take_up(self, pieces: Pieces, last_event: int) -> None:
         """Take over the sums and read the last events.
@@ -40,9 +40,11 @@ class Past(msgspec.Struct, frozen=True):
             last_event: The number of the newest event.
         """
         self.sums.restore(pieces)
-        self.rooms.usage.restored({view.thread_id for view in self.rooms.pump.threads()})
+        self.components.usage.restored({view.thread_id for view in self.components.pump.threads()})
         summed = self.sums.upto
-        async for event in stored_events(self.rooms.journal, await self._start(min(summed, last_event - _LOOKED_AT))):
+        async for event in stored_events(
+            self.components.journal, await self._start(min(summed, last_event - _LOOKED_AT))
+        ):
             self._take(event, fresh=int(event.id) > summed)
         self.sums.upto = last_event
 
@@ -52,13 +54,13 @@ class Past(msgspec.Struct, frozen=True):
             return ""
         after = f"{number:016d}"
         try:
-            await self.rooms.journal.events_after(after, 1)
+            await self.components.journal.events_after(after, 1)
         except EventsGoneError:
             return ""
         return after
 
     def _take(self, event: AnyEvent, *, fresh: bool) -> None:
-        self.recent.recall(event)
+        self.history.recall(event)
         if fresh:
-            self.rooms.usage.restore(event)
+            self.components.usage.restore(event)
             self.breakdown.on_event(event)

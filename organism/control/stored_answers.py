@@ -27,7 +27,7 @@ BYTES_MAX = 32 * 1024 * 1024
 _DAY_NS = 24 * 3600 * NS_PER_S
 
 
-class KeptAnswer(msgspec.Struct, frozen=True, tag=True):
+class StoredAnswer(msgspec.Struct, frozen=True, tag="KeptAnswer"):
     """What is known of a kept answer without reading it.
 
     Attributes:
@@ -43,7 +43,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, tag=True):
     items: tuple[str, ...] = ()
 
 
-class KeptAnswers:
+class StoredAnswers:
     """Keeps answers for their callers; nobody finds another's.
 
     Args:
@@ -54,7 +54,7 @@ class KeptAnswers:
     def __init__(self, journal: Journal, now_ns: Callable[[], int]) -> None:
         self._journal = journal
         self._now_ns = now_ns
-        self._answers: dict[str, OrderedDict[str, KeptAnswer]] = {}
+        self._answers: dict[str, OrderedDict[str, StoredAnswer]] = {}
         self._bytes: dict[str, int] = {}
         self._item_places: dict[tuple[str, str], str] = {}
         self._answers_max = ANSWERS_MAX
@@ -62,7 +62,7 @@ class KeptAnswers:
 
     def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run has kept, as far as it may still be kept."""
-        for piece, kept in pieces.read(_KIND, KeptAnswer):
+        for piece, kept in pieces.read(_KIND, StoredAnswer):
             self._know(piece.key.removeprefix(_PREFIX), kept)
         self._drop_beyond_bounds()
 
@@ -89,7 +89,7 @@ class KeptAnswers:
         size = len(value.encode())
         if size > BYTES_MAX or not self._answers_max or not self._journal.has_room:
             return False
-        kept = KeptAnswer(by, size, self._now_ns(), tuple(items))
+        kept = StoredAnswer(by, size, self._now_ns(), tuple(items))
         self._know(answer_id, kept)
         until_ns = kept.time_ns + self._kept_ns
         self._journal.append(Remember(key=_PREFIX + answer_id, value=value, time_ns=kept.time_ns, until_ns=until_ns))
@@ -128,7 +128,7 @@ class KeptAnswers:
         self._journal.append(Drop(_PREFIX + answer_id, ""))
         return True
 
-    def _know(self, answer_id: str, kept: KeptAnswer) -> None:
+    def _know(self, answer_id: str, kept: StoredAnswer) -> None:
         self._answers.setdefault(kept.by, OrderedDict())[answer_id] = kept
         self._bytes[kept.by] = self._bytes.get(kept.by, 0) + kept.size
         self._item_places.update({(kept.by, item): answer_id for item in kept.items})
@@ -147,5 +147,5 @@ class KeptAnswers:
                 count, size = count - 1, size - kept.size
                 yield answer_id
 
-    def _is_old(self, kept: KeptAnswer) -> bool:
+    def _is_old(self, kept: StoredAnswer) -> bool:
         return self._now_ns() - kept.time_ns > self._kept_ns

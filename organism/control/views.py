@@ -28,7 +28,7 @@ class Accepted(msgspec.Struct, frozen=True):
     message_id: str | None = None
 
 
-class Done(msgspec.Struct, frozen=True):
+class OrderDone(msgspec.Struct, frozen=True):
     """An order was carried out.
 
     Attributes:
@@ -159,7 +159,7 @@ class ThreadCounts(msgspec.Struct, frozen=True):
     paused: int
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
+class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The organism at one instant.
 
     Attributes:

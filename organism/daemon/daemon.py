@@ -14,7 +14,7 @@ import anyio
 
 from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
-from organism.billing.delivery import Origin, exporting
+from organism.billing.delivery import EventSource, exporting
 from organism.config.build.exporters import exports
 from organism.config.load import LoadedConfig, load_config
 from organism.daemon.file_safety import refuse_foreign_file, refuse_network
@@ -162,7 +162,7 @@ class Daemon:
         await stack.enter_async_context(otel_exporting(organism, self._environment))
         await stack.enter_async_context(organism)
         control = organism.control
-        origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
+        origin = EventSource(organism.journal, organism.usage, control.cursors, lambda: control.source)
         await stack.enter_async_context(exporting(exported, origin))
         tasks.start_soon(server.serve)
         self._url = url_of(listener)
@@ -188,7 +188,7 @@ class Daemon:
         def on_reloaded(fresh: LoadedConfig) -> None:
             self._hooks.on_loaded(fresh)
             if gateway is not None and (changed := gateway_settings(fresh)) is not None:
-                gateway.put_in_force(changed)
+                gateway.apply(changed)
 
         organism.control.reload = Reloader(
             organism, self._file, loaded, self._environment, self._hooks.progress, on_reloaded

@@ -20,7 +20,7 @@ from organism.daemon.own_tasks import hide_own_tasks
 from organism.daemon.process_exit import leave_soon
 from organism.daemon.state_folder import remove_address
 from organism.errors import OrganismError
-from organism.telemetry.logs import Format, set_up
+from organism.telemetry.logs import LogFormat, set_up
 
 _DRAIN_S = 30.0
 
@@ -28,7 +28,7 @@ Log = structlog.typing.FilteringBoundLogger
 
 
 def run_daemon(
-    file: Path, state: Path | None, port: int | None, log_format: Format | None, environment: dict[str, str]
+    file: Path, state: Path | None, port: int | None, log_format: LogFormat | None, environment: dict[str, str]
 ) -> None:
     """Run the daemon until a signal or an order stops it.
 

@@ -9,9 +9,9 @@ import anyio
 from organism.app import Organism
 from organism.config.build.spec import build
 from organism.config.load import LoadedConfig, load_config
-from organism.config.reuse import Kept
+from organism.config.reuse import Reusable
 from organism.config.schema.root import Config
-from organism.control.organism_spec import Parts
+from organism.control.organism_spec import OrganismSpec
 from organism.control.views import Reloaded
 from organism.daemon.file_safety import refuse_foreign_file
 from organism.daemon.gateway_settings import gateway_settings
@@ -64,12 +64,12 @@ class Reloader:
             # Handlers are imported, which may take its time: everybody else's messages shall not wait for it.
             fresh, parts = await self._preparing.run(self._prepare)
             before = self._loaded
-            self._organism.control.put_in_force(parts)
+            self._organism.control.apply_spec(parts)
             self._loaded = fresh
             self._on_loaded(fresh)
             return Reloaded(tuple(_changes(before.config, fresh.config)))
 
-    def _prepare(self) -> tuple[LoadedConfig, Parts]:
+    def _prepare(self) -> tuple[LoadedConfig, OrganismSpec]:
         """Read, check and build everything that the file says, beside what is in force."""
         importable = list(sys.path)
         try:
@@ -89,9 +89,9 @@ class Reloader:
             sys.path[:] = importable
             raise
 
-    def _kept(self) -> Kept:
+    def _kept(self) -> Reusable:
         organism = self._organism
-        return Kept(
+        return Reusable(
             config=self._loaded.config,
             agents=organism.agents,
             providers=organism.providers,

@@ -24,7 +24,7 @@ _ADDRESS = "daemon.json"
 DEFAULT_FOLDER = ".organism"
 
 
-class Address(msgspec.Struct, frozen=True):
+class DaemonAddress(msgspec.Struct, frozen=True):
     """Where a daemon answers.
 
     Attributes:
@@ -79,7 +79,7 @@ def write_address(state: Path, url: str) -> None:
         ConfigError: If it cannot be written.
     """
     with explained(state / _ADDRESS):
-        write_private(state / _ADDRESS, msgspec.json.encode(Address(url, os.getpid())))
+        write_private(state / _ADDRESS, msgspec.json.encode(DaemonAddress(url, os.getpid())))
 
 
 def remove_address(state: Path) -> None:
@@ -88,7 +88,7 @@ def remove_address(state: Path) -> None:
         (state / _ADDRESS).unlink(missing_ok=True)
 
 
-def read_address(state: Path) -> Address | None:
+def read_address(state: Path) -> DaemonAddress | None:
     """Return where the daemon answers, or ``None`` if none has said so.
 
     Raises:
@@ -96,7 +96,7 @@ def read_address(state: Path) -> Address | None:
     """
     try:
         check_private_folder(state, _whose(state))
-        return msgspec.json.decode(read_private(state / _ADDRESS, _whose(state)), type=Address)
+        return msgspec.json.decode(read_private(state / _ADDRESS, _whose(state)), type=DaemonAddress)
     except (OSError, msgspec.MsgspecError):
         return None
 

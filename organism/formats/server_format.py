@@ -79,7 +79,7 @@ class EventWriter(Protocol):
         ...
 
 
-class Format(Protocol):
+class ServerFormat(Protocol):
     """A vendor's format.
 
     Attributes:
@@ -115,7 +115,7 @@ class Format(Protocol):
         ...
 
 
-def with_headers(format_: Format, raw: Json, headers: Mapping[str, str]) -> Json:
+def with_headers(format_: ServerFormat, raw: Json, headers: Mapping[str, str]) -> Json:
     """Return a request with what its headers say in place of fields."""
     for header, field in format_.header_fields.items():
         said = [each.strip() for each in headers.get(header, "").split(",") if each.strip()]

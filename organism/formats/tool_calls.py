@@ -92,7 +92,7 @@ class _Call:
         self.write(words)
 
 
-class Piece(msgspec.Struct, frozen=True, kw_only=True):
+class ToolCallPiece(msgspec.Struct, frozen=True, kw_only=True):
     """What one piece of an answer says of a call.
 
     Attributes:
@@ -135,7 +135,7 @@ class ToolCallCollector:
         """All that has been written of calls."""
         return "\n".join(f"{call.name} {''.join(call.pieces)}" for call in self._calls)
 
-    def add(self, pieces: Iterable[Piece]) -> Iterator[ToolCallDelta]:
+    def add(self, pieces: Iterable[ToolCallPiece]) -> Iterator[ToolCallDelta]:
         """Add the pieces that one event brings: what stands side by side in it, with names, are different calls.
 
         Yields:
@@ -173,7 +173,7 @@ class ToolCallCollector:
         call.shown, call.is_shown_whole = len(call.pieces), call.is_whole
         yield ToolCallDelta(call.told_id, call.name, text, call.number, call.extra)
 
-    def _write(self, call: _Call, piece: Piece) -> None:
+    def _write(self, call: _Call, piece: ToolCallPiece) -> None:
         call.is_named_again = call.is_whole and piece.name == call.name and not _words(piece.arguments)
         call.id = call.id or piece.id
         call.name = self._name(call, piece.name)
@@ -186,7 +186,7 @@ class ToolCallCollector:
         elif words and not (call.is_whole and piece.name and words == "".join(call.pieces)):
             call.write(words)
 
-    def _call_of(self, piece: Piece) -> _Call | None:
+    def _call_of(self, piece: ToolCallPiece) -> _Call | None:
         """Return the call that a piece goes on with; ``None`` if it begins one."""
         if piece.begins or not self._calls:
             return None
@@ -200,7 +200,7 @@ class ToolCallCollector:
             call = self._calls[-1]
         return None if call is None or self._begins_anew(call, piece) else call
 
-    def _begins_anew(self, call: _Call, piece: Piece) -> bool:
+    def _begins_anew(self, call: _Call, piece: ToolCallPiece) -> bool:
         """Whether a piece that has the marks of a call is nevertheless the beginning of another."""
         words = _words(piece.arguments)
         if piece.repeats or not piece.name:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from organism.agents.budget_notes import nearest_limit
 from organism.amounts import format_amount
-from organism.control.components import Rooms
+from organism.control.components import Components
 from organism.gateway.payer import Payer
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, DeltaSink, RefusalDelta, ToolCallDelta
@@ -34,10 +34,10 @@ class Told:
         rooms: The organism's.
     """
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._budgets = rooms.budgets
+    def __init__(self, components: Components) -> None:
+        self._budgets = components.budgets
         self._told: dict[str, set[tuple[str, int, str, int]]] = {}
-        rooms.usage.subscribe(self._forget, ThreadClosed)
+        components.usage.subscribe(self._forget, ThreadClosed)
 
     def news(self, payer: Payer) -> BudgetWarning | None:
         """Return the warning of the limit that is nearest to its end, unless it was told before."""

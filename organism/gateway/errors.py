@@ -16,7 +16,7 @@ from organism.errors import (
     UnpricedError,
     UnsupportedError,
 )
-from organism.formats.errors.faults import Fault, FaultError, Kind
+from organism.formats.errors.faults import Fault, FaultError, FaultKind
 from organism.gateway.exhausted import exhausted
 from organism.journal import JournalError
 from organism.text.error_text import cleaned
@@ -51,8 +51,8 @@ def fault_of(error: OrganismError, now: datetime) -> Fault:
 
 
 _FAILURES = 500
-_BAD: tuple[int, Kind, str] = (400, "request", "invalid_request")
-_KNOWN: dict[type[OrganismError], tuple[int, Kind, str]] = {
+_BAD: tuple[int, FaultKind, str] = (400, "request", "invalid_request")
+_KNOWN: dict[type[OrganismError], tuple[int, FaultKind, str]] = {
     ThreadClosedError: (403, "permission", "thread_not_open"),
     UnknownAccountError: (403, "permission", "thread_not_open"),
     ThreadPausedError: (403, "permission", "thread_paused"),
@@ -75,7 +75,7 @@ def _upstream(error: ProviderError) -> Fault:
     return Fault(status=status, kind=kind, code=code, message=message, retry=retry, retry_after_s=again_s)
 
 
-def _meaning(error: ProviderError) -> tuple[int, Kind, str, bool | None]:
+def _meaning(error: ProviderError) -> tuple[int, FaultKind, str, bool | None]:
     """Say what an error means to a client: by what the provider has said, and not by the status it came with."""
     match error:
         case UncertainError():  # it has been charged, and another try would be charged again

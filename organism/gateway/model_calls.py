@@ -16,7 +16,7 @@ from organism.llm.requests import CompletionRequest
 from organism.messages import BudgetWarning
 
 
-class Calls:
+class ModelCalls:
     """Makes calls for those who pay.
 
     Args:
@@ -28,11 +28,11 @@ class Calls:
     """
 
     def __init__(self, control: Control) -> None:
-        self._rooms = control.rooms
+        self._components = control.components
         self.inject_note = False
         self.warns_in_text = False
-        self._models = Told(control.rooms)
-        self._people = Told(control.rooms)
+        self._models = Told(control.components)
+        self._people = Told(control.components)
 
     async def complete(self, payer: Payer, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         """Make a call and return its answer once the charge is durable.
@@ -42,7 +42,7 @@ class Calls:
         Raises:
             OrganismError: See :meth:`organism.runtime.orders.external_threads.ExternalThreads.complete`.
         """
-        standing = self._rooms.pump.external_threads
+        standing = self._components.pump.external_threads
         request = without_lines(request)
         warning = self._models.news(payer) if self.inject_note else None
         noted, tells = self._noted(request, warning)
@@ -58,7 +58,7 @@ class Calls:
             answer = await standing.complete(*who, noted, on_text, trace, asked_s)
         if warning is not None and tells:  # before anything else can happen, such as the thread's end
             self._models.note(payer, warning)
-        await self._rooms.journal.commit()
+        await self._components.journal.commit()
         return answer
 
     def persons_line(self, payer: Payer, request: CompletionRequest) -> PersonsLine | None:
@@ -69,17 +69,19 @@ class Calls:
         """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""
         if not isinstance(request, EmbeddingRequest):
             return await self.complete(payer, request, None)
-        embeddings = await self._rooms.pump.external_threads.embed(payer.thread_id, payer.spender, request, payer.trace)
-        await self._rooms.journal.commit()
+        embeddings = await self._components.pump.external_threads.embed(
+            payer.thread_id, payer.spender, request, payer.trace
+        )
+        await self._components.journal.commit()
         return embeddings
 
     async def input_count(self, request: Request) -> int:
         """Return about how many tokens of input a call has; raises as it would, and costs nothing."""
-        return await self._rooms.pump.router.input_count(request.model, request)
+        return await self._components.pump.router.input_count(request.model, request)
 
     def headers(self, payer: Payer) -> Headers:
         """Say who pays and what is left."""
-        budgets = self._rooms.budgets
+        budgets = self._components.budgets
         try:
             return budget_headers(payer.thread_id, budgets.budgets(payer.thread_id), budgets.thresholds)
         except UnknownAccountError:  # it has ended meanwhile
@@ -94,7 +96,7 @@ class Calls:
         return BudgetWarning(
             account=shortfall.account,
             dimension=shortfall.dimension,
-            threshold=self._rooms.budgets.thresholds[-1],
+            threshold=self._components.budgets.thresholds[-1],
             level="final",
             limit=shortfall.limit,
             spent=shortfall.spent,

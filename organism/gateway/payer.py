@@ -47,7 +47,7 @@ class _Account(msgspec.Struct, frozen=True):
     labels: dict[str, str]
 
 
-class Charging:
+class Payers:
     """Finds the thread that pays, and opens it where it is not there yet.
 
     Args:
@@ -57,15 +57,15 @@ class Charging:
 
     def __init__(self, control: Control, settings: Settings) -> None:
         self._control = control
-        self._standing = control.rooms.pump.external_threads
-        self._now_ns = control.rooms.clock.monotonic_ns
+        self._standing = control.components.pump.external_threads
+        self._now_ns = control.components.clock.monotonic_ns
         self._since_ns = self._now_ns()
         self._used: dict[str, int] = {}
         control.owners.kept = self._is_kept
-        control.rooms.usage.subscribe(self._forget, ThreadClosed)
-        self.put_in_force(settings)
+        control.components.usage.subscribe(self._forget, ThreadClosed)
+        self.apply(settings)
 
-    def put_in_force(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Let other keys pay, or the same ones in another way."""
         self._limits = settings.limits
         self._threads_max = settings.threads
@@ -113,7 +113,7 @@ class Charging:
         key = self._keys.get(caller.name.removeprefix(KEY_PREFIX)) if caller.name.startswith(KEY_PREFIX) else None
         if key is None:
             return _Account(caller.name, _own("token", caller.name), self._limits, {})
-        limits = grant_limits(key.limits, self._limits or self._control.rooms.budgets.plan.thread, may_raise=False)
+        limits = grant_limits(key.limits, self._limits or self._control.components.budgets.plan.thread, may_raise=False)
         return _Account(key.name, key.thread or _own("key", key.name), limits, key.labels)
 
     def _check_new(self, thread_id: str, order: Order) -> None:

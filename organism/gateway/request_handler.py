@@ -10,24 +10,24 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
-from organism.api.auth_middleware import Receive, Scope, Send
+from organism.api.auth_middleware import ASGIReceive, ASGIScope, ASGISend
 from organism.api.tokens import Caller
 from organism.control.control import Control
 from organism.errors import OrganismError
 from organism.formats.errors.faults import Fault, FaultError, bad_request
-from organism.formats.server_format import Asked, AskedFor, Format, Json, Meta, with_headers
+from organism.formats.server_format import Asked, AskedFor, Json, Meta, ServerFormat, with_headers
 from organism.gateway.errors import fault_of, unknown_model
 from organism.gateway.headers import THREAD, Headers, encoded, fault_headers
-from organism.gateway.model_calls import Calls
-from organism.gateway.payer import Charging, Payer
+from organism.gateway.model_calls import ModelCalls
+from organism.gateway.payer import Payer, Payers
 from organism.gateway.settings import Settings
-from organism.gateway.stored_conversations import Conversations, Turn
+from organism.gateway.stored_conversations import StoredConversations, StoredTurn
 from organism.gateway.streaming import Streamed
 from organism.llm.answers import Completion
 from organism.llm.provider import Answer
 
 
-class Request(msgspec.Struct, frozen=True):
+class GatewayRequest(msgspec.Struct, frozen=True):
     """What came in.
 
     Attributes:
@@ -50,19 +50,19 @@ class Gateway:
     """
 
     def __init__(self, control: Control, settings: Settings) -> None:
-        self.charging = Charging(control, settings)
-        self.conversations = Conversations(control.kept_answers)
-        self.calls = Calls(control)
-        self._rooms = control.rooms
-        self.put_in_force(settings)
+        self.payers = Payers(control, settings)
+        self.conversations = StoredConversations(control.stored_answers)
+        self.calls = ModelCalls(control)
+        self._components = control.components
+        self.apply(settings)
 
-    def put_in_force(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Serve by other settings from the next request on: a key that is gone opens nothing more.
 
         Requests under way are answered by those they began with, and threads that are open keep their limits.
         """
         self.settings = settings
-        self.charging.put_in_force(settings)
+        self.payers.apply(settings)
         self.calls.inject_note = settings.inject_note
         self.calls.warns_in_text = settings.warn == "text"
         self.conversations.bound(settings.keep_answers, settings.keep_days)
@@ -70,9 +70,9 @@ class Gateway:
     @property
     def offered(self) -> tuple[str, ...]:
         """The models that may be asked for, as things are."""
-        return self.settings.models or tuple(self._rooms.pump.router.models)
+        return self.settings.models or tuple(self._components.pump.router.models)
 
-    def read(self, format_: Format, body: bytes) -> AskedFor[Any]:
+    def read(self, format_: ServerFormat, body: bytes) -> AskedFor[Any]:
         """Return what a request asks for that refers to no other.
 
         Raises:
@@ -80,13 +80,15 @@ class Gateway:
         """
         return self._read(format_, parsed(body))
 
-    def _read(self, format_: Format, raw: Json) -> AskedFor[Any]:
+    def _read(self, format_: ServerFormat, raw: Json) -> AskedFor[Any]:
         asked = format_.read(raw, self.settings.max_output_tokens)
         if asked.request.model not in (offered := self.offered):
             raise unknown_model(asked.request.model, offered)
         return asked if self.settings.keep_answers else replace(asked, keeps=False)
 
-    async def understood(self, format_: Format, request: Request) -> tuple[AskedFor[Any], Payer, Turn | None]:
+    async def understood(
+        self, format_: ServerFormat, request: GatewayRequest
+    ) -> tuple[AskedFor[Any], Payer, StoredTurn | None]:
         """Return what a request asks for, who pays, and what of it is to be kept with its answer.
 
         Raises:
@@ -97,10 +99,10 @@ class Gateway:
         if format_.keeps_answers:
             raw, turn = await self.conversations.made_whole(request.caller.name, raw)
         asked, headers = self._read(format_, raw), request.headers
-        payer = await self.charging.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
+        payer = await self.payers.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
         return asked, payer, turn if asked.keeps else None
 
-    async def keep(self, by: str, turn: Turn, response: Json) -> None:
+    async def keep(self, by: str, turn: StoredTurn, response: Json) -> None:
         """Keep an answer and return when that is durable: a client may refer to it as soon as it has it."""
         self.conversations.keep(by, turn, response)
         await self.commit()
@@ -109,20 +111,20 @@ class Gateway:
         """Say what an error means to a client."""
         if isinstance(error, FaultError):
             return error.fault
-        zone = self._rooms.budgets.plan.time_zone
-        return fault_of(error, datetime.fromtimestamp(self._rooms.clock.now_ns() / NS_PER_S, zone))
+        zone = self._components.budgets.plan.time_zone
+        return fault_of(error, datetime.fromtimestamp(self._components.clock.now_ns() / NS_PER_S, zone))
 
     async def commit(self) -> None:
         """Return when what was done is durable."""
-        await self._rooms.journal.commit()
+        await self._components.journal.commit()
 
     def meta(self) -> Meta:
         """Name an answer that is begun now."""
-        call_id = self._rooms.ids.next("gw").partition("_")[2]
-        return Meta(id=call_id, created_s=self._rooms.clock.now_ns() // NS_PER_S)
+        call_id = self._components.ids.next("gw").partition("_")[2]
+        return Meta(id=call_id, created_s=self._components.clock.now_ns() // NS_PER_S)
 
 
-class Exchange:
+class RequestHandler:
     """Answers one request; an ASGI application for this one request alone.
 
     Args:
@@ -131,14 +133,14 @@ class Exchange:
         request: What came in.
     """
 
-    def __init__(self, gateway: Gateway, format_: Format, request: Request) -> None:
+    def __init__(self, gateway: Gateway, format_: ServerFormat, request: GatewayRequest) -> None:
         self._gateway = gateway
         self._format = format_
         self._request = request
         self._id = ""
-        self._turn: Turn | None = None
+        self._turn: StoredTurn | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Answer."""
         self._id = str(scope.get("organism.request_id", ""))
         payer: Payer | None = None
@@ -151,7 +153,7 @@ class Exchange:
             headers = self._headers(payer) if payer is not None else []
             await _send_json(send, fault.status, self._format.error(fault), headers + fault_headers(fault))
 
-    async def _whole(self, asked: AskedFor[Any], payer: Payer, send: Send) -> None:
+    async def _whole(self, asked: AskedFor[Any], payer: Payer, send: ASGISend) -> None:
         answer = await self._gateway.calls.answer(payer, asked.request)
         meta = self._gateway.meta()
         body = await self._kept(asked, meta, answer)
@@ -159,7 +161,7 @@ class Exchange:
             body = self._format.whole(asked, meta, line.put_into(answer))
         await _send_json(send, 200, body, self._headers(payer))
 
-    async def _stream(self, asked: Asked, payer: Payer, send: Send) -> None:
+    async def _stream(self, asked: Asked, payer: Payer, send: ASGISend) -> None:
         meta = self._gateway.meta()
         writer = self._format.writer(asked, meta)
         streamed = Streamed(writer, send, lambda: self._headers(payer))
@@ -209,7 +211,7 @@ def parsed(body: bytes) -> Json:
     return cast("Json", value)
 
 
-async def _while_connected(receive: Receive, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _while_connected(receive: ASGIReceive, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Do something and stop when the client goes: what its call costs is charged as an abandoned one is."""
     with anyio.CancelScope() as working:
 
@@ -237,7 +239,7 @@ async def _beside(
         raise failure
 
 
-async def _send_json(send: Send, status: int, body: Json, headers: Headers) -> None:
+async def _send_json(send: ASGISend, status: int, body: Json, headers: Headers) -> None:
     data = msgspec.json.encode(body)
     plain = encoded([("content-type", "application/json"), ("content-length", str(len(data)))])
     await send({"type": "http.response.start", "status": status, "headers": plain + headers})

@@ -10,27 +10,27 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from organism.api.auth_middleware import Bounds, Rule
-from organism.api.mounts import Group
+from organism.api.auth_middleware import AccessRule, RequestBounds
+from organism.api.mounts import Mount
 from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, needs
 from organism.api.tokens import Caller, TokenBook
 from organism.errors import OrganismError
 from organism.formats.anthropic_messages.server import MessagesFormat
-from organism.formats.errors.faults import Fault, FaultError, Kind
+from organism.formats.errors.faults import Fault, FaultError, FaultKind
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_embeddings.server import EmbeddingsFormat
 from organism.formats.openai_responses.server import ResponsesFormat
-from organism.formats.server_format import Format, Json
+from organism.formats.server_format import Json, ServerFormat
 from organism.gateway import request_handler
 from organism.gateway.errors import unknown_model
 from organism.gateway.keys import authenticate
-from organism.gateway.stored_answer_routes import kept_handlers
+from organism.gateway.stored_answer_routes import stored_answer_handlers
 
 MESSAGES = "/v1/messages"
 COUNT = f"{MESSAGES}/count_tokens"
-FORMATS: Mapping[str, Format] = {
+FORMATS: Mapping[str, ServerFormat] = {
     "/v1/chat/completions": ChatFormat(),
     "/v1/responses": ResponsesFormat(),
     "/v1/embeddings": EmbeddingsFormat(),
@@ -38,21 +38,21 @@ FORMATS: Mapping[str, Format] = {
 }
 """The formats, by their path."""
 
-BOUNDS = Bounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
+BOUNDS = RequestBounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
 """Room for a few pictures in base 64 and for deep schemas of tools, and time for a slow line."""
 
-_KINDS: dict[int, Kind] = {401: "key", 403: "permission", 404: "not_found", 413: "too_large", 429: "rate"}
+_KINDS: dict[int, FaultKind] = {401: "key", 403: "permission", 404: "not_found", 413: "too_large", 429: "rate"}
 
 Handlers = dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]
 
 
-def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Group:
+def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
     """Return the gateway's routes, and how one gets to them."""
 
     def token_of(secret: str) -> Caller | None:
         return tokens.find(secret) if gateway.settings.tokens else None
 
-    known = authenticate(gateway.charging.key_of, token_of)
+    known = authenticate(gateway.payers.key_of, token_of)
     routers = [
         Router(path, route_handlers=_handlers_of(gateway, format_), exception_handlers=_handlers(format_.error))
         for path, format_ in FORMATS.items()
@@ -66,25 +66,25 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Group:
     rules.append(_rule(COUNT, messages.error, known))
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
     rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
-    unserved = Rule("/*", None, _say(error_body))
-    return Group(tuple(routers), tuple(rules), unserved)
+    unserved = AccessRule("/*", None, _say(error_body))
+    return Mount(tuple(routers), tuple(rules), unserved)
 
 
-def _handlers_of(gateway: request_handler.Gateway, format_: Format) -> list[Any]:
-    return [_answering(gateway, format_), *(kept_handlers(gateway) if format_.keeps_answers else ())]
+def _handlers_of(gateway: request_handler.Gateway, format_: ServerFormat) -> list[Any]:
+    return [_answering(gateway, format_), *(stored_answer_handlers(gateway) if format_.keeps_answers else ())]
 
 
-def _answering(gateway: request_handler.Gateway, format_: Format) -> Any:
+def _answering(gateway: request_handler.Gateway, format_: ServerFormat) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
     async def answer(request: Request[Any, Any, Any]) -> ASGIApp:
         """Answer a call, or refuse it, in the words of its format."""
-        came = request_handler.Request(caller_of(request), request.headers, await request.body())
-        return request_handler.Exchange(gateway, format_, came)  # type: ignore[return-value]
+        came = request_handler.GatewayRequest(caller_of(request), request.headers, await request.body())
+        return request_handler.RequestHandler(gateway, format_, came)  # type: ignore[return-value]
 
     return answer
 
 
-def _counting(gateway: request_handler.Gateway, format_: Format) -> Any:
+def _counting(gateway: request_handler.Gateway, format_: ServerFormat) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body, status_code=200)
     async def count(request: Request[Any, Any, Any]) -> Response[Json]:
         """Say about how much input a request has, at no cost to anybody."""
@@ -125,8 +125,8 @@ def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
     return Router("/v1/models", route_handlers=[list_models, show_model], exception_handlers=_handlers(error_body))
 
 
-def _rule(path: str, write: Callable[[Fault], Json], known: Any) -> Rule:
-    return Rule(path, known, _say(write), BOUNDS)
+def _rule(path: str, write: Callable[[Fault], Json], known: Any) -> AccessRule:
+    return AccessRule(path, known, _say(write), BOUNDS)
 
 
 def _say(write: Callable[[Fault], Json]) -> Callable[[Problem], tuple[bytes, str]]:

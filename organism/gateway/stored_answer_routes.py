@@ -12,7 +12,7 @@ from organism.formats.server_format import Json
 from organism.gateway.request_handler import Gateway
 
 
-def kept_handlers(gateway: Gateway) -> list[Any]:
+def stored_answer_handlers(gateway: Gateway) -> list[Any]:
     """Return what answers below the path of responses."""
 
     @get("/{response_id:str}", opt=needs("send"), include_in_schema=False)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from organism.control.stored_answers import KeptAnswers
+from organism.control.stored_answers import StoredAnswers
 from organism.formats.errors.faults import Fault, FaultError
 from organism.formats.openai_responses.server_items import items_of
 from organism.formats.server_format import Json
@@ -17,7 +17,7 @@ from organism.formats.server_format import Json
 PREVIOUS = "previous_response_id"
 
 
-class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
+class StoredTurn(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of one request and its answer.
 
     Attributes:
@@ -31,14 +31,14 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
     response: Json = {}
 
 
-class Conversations:
+class StoredConversations:
     """Makes requests whole, and keeps what they lead to.
 
     Args:
         kept: Where answers are kept.
     """
 
-    def __init__(self, kept: KeptAnswers) -> None:
+    def __init__(self, kept: StoredAnswers) -> None:
         self._kept = kept
         self._keeps_any = True
 
@@ -47,7 +47,7 @@ class Conversations:
         self._keeps_any = answers > 0
         self._kept.bound(answers=answers, days=days)
 
-    async def made_whole(self, by: str, raw: Json) -> tuple[Json, Turn]:
+    async def made_whole(self, by: str, raw: Json) -> tuple[Json, StoredTurn]:
         """Return a request with its whole conversation in it, and what of it is to be kept with its answer.
 
         Args:
@@ -61,15 +61,15 @@ class Conversations:
         said = items_of(raw.get("input"))
         items = [{"type": "message", "role": "user", "content": said}] if isinstance(said, str) else said
         if not isinstance(items, list):
-            return raw, Turn(None, [])
+            return raw, StoredTurn(None, [])
         items = [await self._item(by, item) for item in items]
         previous = raw.get(PREVIOUS)
         if not isinstance(previous, str):
-            return raw | ({} if isinstance(said, str) else {"input": items}), Turn(None, items)
+            return raw | ({} if isinstance(said, str) else {"input": items}), StoredTurn(None, items)
         before = await self._before(by, previous)
-        return raw | {"input": [*before, *items]}, Turn(previous, items)
+        return raw | {"input": [*before, *items]}, StoredTurn(previous, items)
 
-    def keep(self, by: str, turn: Turn, response: Json) -> None:
+    def keep(self, by: str, turn: StoredTurn, response: Json) -> None:
         """Keep an answer; durable with the next commit."""
         whole = msgspec.structs.replace(turn, response=response)
         items = [item["id"] for item in (*turn.input, *response["output"]) if _has_id(item)]
@@ -106,7 +106,7 @@ class Conversations:
 
     async def _before(self, by: str, previous: str) -> Sequence[Any]:
         """Return all that was said up to an answer, and the answer."""
-        turns: list[Turn] = []
+        turns: list[StoredTurn] = []
         wanted: str | None = previous
         while wanted is not None:
             turn = await self._turn(by, wanted)
@@ -133,9 +133,9 @@ class Conversations:
         )
         raise _missing(message, "input", "item_not_found")
 
-    async def _turn(self, by: str, response_id: str) -> Turn | None:
+    async def _turn(self, by: str, response_id: str) -> StoredTurn | None:
         found = await self._kept.find(by, response_id)
-        return None if found is None else msgspec.json.decode(found, type=Turn)
+        return None if found is None else msgspec.json.decode(found, type=StoredTurn)
 
 
 def _has_id(item: object) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import anyio
 
-from organism.api.auth_middleware import Send
+from organism.api.auth_middleware import ASGISend
 from organism.formats.errors.faults import Fault
 from organism.formats.server_format import EventWriter
 from organism.gateway.headers import Headers, encoded
@@ -39,7 +39,7 @@ class Streamed:
         headers: What is said beside the answer; asked when it begins.
     """
 
-    def __init__(self, writer: EventWriter, send: Send, headers: Callable[[], Headers]) -> None:
+    def __init__(self, writer: EventWriter, send: ASGISend, headers: Callable[[], Headers]) -> None:
         self._writer = writer
         self._send = send
         self._headers = headers

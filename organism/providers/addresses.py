@@ -50,7 +50,7 @@ class AddressError(ValueError):
     """What is written is no address of a server, or of another kind of server; says what to write instead."""
 
 
-class Address(msgspec.Struct, frozen=True):
+class ServerAddress(msgspec.Struct, frozen=True):
     """A server's address.
 
     Attributes:
@@ -80,7 +80,7 @@ class Address(msgspec.Struct, frozen=True):
         return _DEPLOYMENT in f"{self.base}/"
 
 
-def address_of(written: str, speaks: Speaks) -> Address:
+def address_of(written: str, speaks: Speaks) -> ServerAddress:
     """Understand what is written as the address of a server.
 
     What is a whole endpoint is cut down to its base, slashes too many are dropped, and a bare host gets the path that
@@ -103,7 +103,7 @@ def address_of(written: str, speaks: Speaks) -> Address:
         path = path.removesuffix("/v1")
     else:
         path = _completed(parts.hostname or "", path)
-    return Address(urlunsplit((parts.scheme.lower(), parts.netloc, path, "", "")), parts.query)
+    return ServerAddress(urlunsplit((parts.scheme.lower(), parts.netloc, path, "", "")), parts.query)
 
 
 def _check(text: str) -> None:

@@ -16,7 +16,7 @@ from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
 from organism.llm.server_tools import server_tool_tokens
 from organism.providers.addresses import AddressError, address_of, is_own
-from organism.providers.http import Connection, HTTPServer
+from organism.providers.http import ConnectionSettings, HTTPServer
 
 BASE_URL = "https://api.anthropic.com"
 
@@ -48,7 +48,7 @@ class AnthropicProvider:
         base_url: str | None = None,
         *,
         bounds: AttachmentBounds | None = None,
-        connection: Connection | None = None,
+        connection: ConnectionSettings | None = None,
         structured_outputs: bool | None = None,
     ) -> None:
         if importlib.util.find_spec("httpx2") is None:

@@ -19,7 +19,7 @@ from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.errors.refusals import refused_or_uncertain
 from organism.formats.json_reading import Json
 from organism.llm.answers import Completion
-from organism.providers.addresses import Address
+from organism.providers.addresses import ServerAddress
 from organism.providers.failures import unsent_or_uncertain
 from organism.tracing import current_trace
 
@@ -47,11 +47,11 @@ _READABLE = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", "br": "br",
 _OK = range(200, 300)
 
 
-class OversizeError(ValueError):
+class AnswerTooLargeError(ValueError):
     """An answer is larger than any answer of a model, or compressed in a way that cannot be read here."""
 
 
-class Connection(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a server is reached.
 
     Attributes:
@@ -93,12 +93,12 @@ class Received:
         """
         encodings = _encodings(self._response)
         if unreadable := [each for each in encodings if not _readable(each)]:
-            raise OversizeError(f"an answer compressed with {unreadable[0][:20]!r}, which was not asked for")
+            raise AnswerTooLargeError(f"an answer compressed with {unreadable[0][:20]!r}, which was not asked for")
         received = 0
         async for chunk in self._response.aiter_bytes():
             received += len(chunk)
             if received > self._most:
-                raise OversizeError(f"an answer of more than {self._most:,} bytes")
+                raise AnswerTooLargeError(f"an answer of more than {self._most:,} bytes")
             yield chunk
 
     async def answer(self, decoder: AnswerDecoder) -> Completion:
@@ -145,13 +145,13 @@ class HTTPServer:
     def __init__(
         self,
         name: str,
-        address: Address,
+        address: ServerAddress,
         headers: Mapping[str, str],
-        connection: Connection | None = None,
+        connection: ConnectionSettings | None = None,
     ) -> None:
         self.name = name
         self._address = address
-        self._connection = connection or Connection()
+        self._connection = connection or ConnectionSettings()
         usual = {"accept-encoding": "identity", "content-type": "application/json", "user-agent": "organism"}
         own = {name.lower(): value for name, value in self._connection.headers.items()}
         self._headers = usual | dict(headers) | own

@@ -32,7 +32,7 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, ImagePart
 from organism.own_threads import OwnThreads
-from organism.providers.addresses import Address
+from organism.providers.addresses import ServerAddress
 from organism.providers.http import HTTPServer, Received
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
 
@@ -182,7 +182,7 @@ class LocalProvider:
             start_new_session=True,
         )
         address = await self._address(self._process)
-        return HTTPServer(self.name, Address(f"{address}/v1"), {"authorization": f"Bearer {key}"})
+        return HTTPServer(self.name, ServerAddress(f"{address}/v1"), {"authorization": f"Bearer {key}"})
 
     async def _address(self, process: anyio.abc.Process) -> str:
         """Wait for the child's one line, which says that it is ready and where.

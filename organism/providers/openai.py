@@ -21,8 +21,8 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
 from organism.llm.server_tools import server_tool_tokens
-from organism.providers.addresses import Address, AddressError, address_of, is_own
-from organism.providers.http import Connection, HTTPServer
+from organism.providers.addresses import AddressError, ServerAddress, address_of, is_own
+from organism.providers.http import ConnectionSettings, HTTPServer
 
 API = Literal["chat", "responses"]
 
@@ -54,7 +54,7 @@ class OpenAIProvider:
         vendor: str | None = None,
         api: API = "chat",
         bounds: AttachmentBounds | None = None,
-        connection: Connection | None = None,
+        connection: ConnectionSettings | None = None,
     ) -> None:
         if importlib.util.find_spec("httpx2") is None:
             raise MissingExtraError(f"provider type {vendor or 'openai'!r}", "openai")
@@ -143,7 +143,7 @@ def _vendor(name: str | None, base_url: str | None, api: API) -> Vendor:
     return own if base_url is None or is_own(base_url, api, own.base_url) else COMPATIBLE
 
 
-def _address(base_url: str | None, name: str | None, vendor: Vendor, api: API) -> Address:
+def _address(base_url: str | None, name: str | None, vendor: Vendor, api: API) -> ServerAddress:
     written = base_url or vendor.base_url
     if written is None:
         raise ConfigError(f"every user of {name!r} has an address of their own; give it as 'base_url'")

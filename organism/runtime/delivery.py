@@ -17,8 +17,8 @@ from organism.messages import (
     BudgetWarning,
     Envelope,
     Gathered,
+    GatheredPart,
     Message,
-    Part,
     as_text,
     is_runtime,
     type_name,
@@ -155,7 +155,7 @@ class Delivery:
                 continue
             envelope = self._envelopes.caused(cause, sender, item, trace)
             if item.recipient == USER:
-                self._outbox.say(thread.root, envelope, envelope.created_ns)
+                self._outbox.publish_content(thread.root, envelope, envelope.created_ns)
                 self.state_writer.save_output(thread, envelope)
                 thread.outputs.append(item.message)
                 thread.note_change()
@@ -183,7 +183,7 @@ class Delivery:
             return True
         lane = thread.lane(name)
         if not lane.arriving and self.mailboxes[name].has_room(envelope.size):
-            self._outbox.say(thread.root, envelope, envelope.created_ns)
+            self._outbox.publish_content(thread.root, envelope, envelope.created_ns)
             self._take_in(thread, lane, agent, envelope)
             return True
         self.state_writer.save_message(envelope)
@@ -204,7 +204,7 @@ class Delivery:
                     continue  # it waits with what is paused
                 lane.arriving.popleft()
                 if fits:
-                    self._outbox.say(thread.root, first, self._clock.now_ns())
+                    self._outbox.publish_content(thread.root, first, self._clock.now_ns())
                     self.accept(thread, first)
                 else:
                     self._give_up_full(thread, first)
@@ -257,7 +257,7 @@ class Delivery:
         taken = [joining[sender].popleft() for sender in agent.gather if joining.get(sender)]
         lane.joining = {sender: waiting for sender, waiting in joining.items() if waiting} or None
         present = {envelope.sender for envelope in taken}
-        parts = tuple(Part(envelope.sender, as_text(envelope.payload)) for envelope in taken)
+        parts = tuple(GatheredPart(envelope.sender, as_text(envelope.payload)) for envelope in taken)
         missing = tuple(sender for sender in agent.gather if sender not in present)
         size = sum(envelope.size for envelope in taken)
         mailbox = self.mailboxes[agent.name]

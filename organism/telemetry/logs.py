@@ -20,9 +20,9 @@ from organism.text.plain_text import plain
 from organism.text.redaction import headline, redact, remember
 from organism.tracing import current_work, trace_id_of
 
-Level = Literal["debug", "info", "warning", "error"]
-Format = Literal["console", "json"]
-Event = MutableMapping[str, Any]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["console", "json"]
+LogEvent = MutableMapping[str, Any]
 
 LIBRARIES = "libraries"
 """The room of everything that is not organism's own."""
@@ -54,9 +54,9 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
         rooms: The least of single rooms, by the name behind ``organism.``, or ``libraries``.
     """
 
-    format: Format = "console"
-    level: Level = "info"
-    rooms: Mapping[str, Level] = {}
+    format: LogFormat = "console"
+    level: LogLevel = "info"
+    rooms: Mapping[str, LogLevel] = {}
 
 
 def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
@@ -90,7 +90,7 @@ def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | 
     logging.basicConfig(handlers=[_ToStructlog()], level=libraries, force=True)
 
 
-def add_work(_logger: object, _method: str, event: Event) -> Event:
+def add_work(_logger: object, _method: str, event: LogEvent) -> LogEvent:
     """Add the ids of what the present task works on, unless the line names them itself."""
     work = current_work()
     if work is not None:
@@ -119,7 +119,7 @@ class RepeatLimit:
         self._now = now
         self._seen: dict[tuple[str, str, str], tuple[float, int]] = {}
 
-    def __call__(self, logger: Any, method: str, event: Event) -> Event:
+    def __call__(self, logger: Any, method: str, event: LogEvent) -> LogEvent:
         """Pass a line on, or drop it."""
         if _NUMBERS.get(method, 0) < _NUMBERS["warning"]:
             return event
@@ -144,7 +144,7 @@ class _RoomLevels:
         self._level = _NUMBERS[settings.level]
         self._rooms = {room: _NUMBERS[level] for room, level in settings.rooms.items()}
 
-    def __call__(self, logger: Any, method: str, event: Event) -> Event:
+    def __call__(self, logger: Any, method: str, event: LogEvent) -> LogEvent:
         if _NUMBERS.get(method, 0) < self._rooms.get(room_of(logger.name), self._level):
             raise structlog.DropEvent
         event["logger"] = logger.name
@@ -182,14 +182,14 @@ def _mute(stream: TextIO) -> None:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
-def _renderers(log_format: Format, stream: TextIO) -> list[Any]:
+def _renderers(log_format: LogFormat, stream: TextIO) -> list[Any]:
     if log_format == "json":
         return [_stacks, structlog.processors.JSONRenderer(default=repr)]
     console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
     return [_stacks, _in_one_line, console]
 
 
-def _headlines(_logger: object, _method: str, event: Event) -> Event:
+def _headlines(_logger: object, _method: str, event: LogEvent) -> LogEvent:
     """Cut errors' texts to what is in our own words: log lines never say what agents and users do."""
     for name in _QUOTING:
         if isinstance(said := event.get(name), str):
@@ -197,7 +197,7 @@ def _headlines(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
-def _stacks(_logger: object, _method: str, event: Event) -> Event:
+def _stacks(_logger: object, _method: str, event: LogEvent) -> LogEvent:
     """Write tracebacks as places in the code and types of errors: their texts and local variables hold prompts."""
     info = event.pop("exc_info", None)
     error = sys.exc_info()[1] if info is True else info[1] if isinstance(info, tuple) else info
@@ -206,7 +206,7 @@ def _stacks(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
-def _in_one_line(_logger: object, _method: str, event: Event) -> Event:
+def _in_one_line(_logger: object, _method: str, event: LogEvent) -> LogEvent:
     """Show text for what it is, so that none can begin a line of its own or move the cursor."""
     shown = {_harmless(name): _harmless(value) for name, value in event.items() if name != "exception"}
     if (stack := event.get("exception")) is not None:

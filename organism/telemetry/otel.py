@@ -21,7 +21,7 @@ from organism.errors import ConfigError, MissingExtraError
 from organism.foreign import failure_of
 from organism.own_threads import OwnThreads
 from organism.telemetry.conventions import Conventions, genai_names
-from organism.telemetry.metrics.gauges import Observed
+from organism.telemetry.metrics.gauges import ObservedOrganism
 from organism.text.error_text import with_type
 from organism.usage.events import STORED
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import SpanProcessor
 
-Signal = Literal["traces", "metrics"]
-Target = Literal["otlp", "console", "none"]
+OTelSignal = Literal["traces", "metrics"]
+OTelTarget = Literal["otlp", "console", "none"]
 
 _CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _CONTENT_WORDS = frozenset({"true", "span_only", "span_and_event"})
@@ -45,8 +45,8 @@ class OTelSettings(msgspec.Struct, frozen=True, kw_only=True):
         content: Whether spans carry prompts and answers.
     """
 
-    traces: Target = "none"
-    metrics: Target = "none"
+    traces: OTelTarget = "none"
+    metrics: OTelTarget = "none"
     content: bool = False
 
     @property
@@ -70,7 +70,7 @@ def read_settings(environment: Mapping[str, str]) -> OTelSettings:
     )
 
 
-def _target(environment: Mapping[str, str], signal: Signal) -> Target:
+def _target(environment: Mapping[str, str], signal: OTelSignal) -> OTelTarget:
     upper = signal.upper()
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT")
     default = "otlp" if any(environment.get(name) for name in endpoints) else "none"
@@ -80,7 +80,7 @@ def _target(environment: Mapping[str, str], signal: Signal) -> Target:
         raise ConfigError(f"{name} is {target!r}; there are: otlp, console, none")
     if target == "otlp":
         _check_protocol(environment, upper)
-    return cast("Target", target)
+    return cast("OTelTarget", target)
 
 
 def _check_protocol(environment: Mapping[str, str], upper: str) -> None:
@@ -96,7 +96,7 @@ def _check_protocol(environment: Mapping[str, str], upper: str) -> None:
 class OTelExporter:
     """Sends what a running organism does; made by :func:`start_otel`."""
 
-    def __init__(self, organism: Observed, settings: OTelSettings, environment: Mapping[str, str]) -> None:
+    def __init__(self, organism: ObservedOrganism, settings: OTelSettings, environment: Mapping[str, str]) -> None:
         from opentelemetry.sdk.resources import Resource
 
         conventions = Conventions(genai_names(environment), organism.provider_kinds)
@@ -155,7 +155,7 @@ def _tell(step: Callable[[], object]) -> None:
         structlog.get_logger("organism.exporters").warning("otel_not_closed", error=with_type(failure))
 
 
-def start_otel(organism: Observed, environment: Mapping[str, str]) -> OTelExporter | None:
+def start_otel(organism: ObservedOrganism, environment: Mapping[str, str]) -> OTelExporter | None:
     """Send traces and metrics of an organism if the environment asks for it.
 
     Args:
@@ -175,7 +175,7 @@ def start_otel(organism: Observed, environment: Mapping[str, str]) -> OTelExport
 
 
 @asynccontextmanager
-async def otel_exporting(organism: Observed, environment: Mapping[str, str]) -> AsyncIterator[None]:
+async def otel_exporting(organism: ObservedOrganism, environment: Mapping[str, str]) -> AsyncIterator[None]:
     """Send traces and metrics of an organism that runs within the block; see :func:`start_otel`.
 
     The end sends what is left, in a worker thread, however the block was left.
@@ -189,7 +189,7 @@ async def otel_exporting(organism: Observed, environment: Mapping[str, str]) -> 
                 await OwnThreads().run(exporter.close)
 
 
-def _span_exporter(target: Target) -> Any:
+def _span_exporter(target: OTelTarget) -> Any:
     if target == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
@@ -199,7 +199,7 @@ def _span_exporter(target: Target) -> Any:
     return OTLPSpanExporter()
 
 
-def _metric_exporter(target: Target) -> Any:
+def _metric_exporter(target: OTelTarget) -> Any:
     if target == "console":
         from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 

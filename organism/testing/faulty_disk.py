@@ -16,13 +16,13 @@ from typing import Literal, Self
 import apsw
 import msgspec
 
-Operation = Literal["open", "write", "sync", "truncate"]
+DiskOperation = Literal["open", "write", "sync", "truncate"]
 """What a disk can fail at."""
 
 SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
 
-_CODES: dict[Operation, int] = {
+_CODES: dict[DiskOperation, int] = {
     "open": apsw.SQLITE_CANTOPEN,
     "write": apsw.SQLITE_IOERR_WRITE,
     "sync": apsw.SQLITE_IOERR_FSYNC,
@@ -64,7 +64,7 @@ class FaultyDisk:
         number: int,
         *,
         for_ever: bool = False,
-        at: Operation | None = None,
+        at: DiskOperation | None = None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         """Let one operation fail, counted from now on.
@@ -77,7 +77,7 @@ class FaultyDisk:
         """
         left = number
 
-        def fails(operation: Operation) -> bool:
+        def fails(operation: DiskOperation) -> bool:
             nonlocal left
             if at is not None and operation != at:
                 return False
@@ -156,11 +156,11 @@ class _Surface:
     def __init__(self) -> None:
         self.operations = 0
         self.capacity: int | None = None
-        self.fails: Callable[[Operation], bool] = lambda _operation: False
+        self.fails: Callable[[DiskOperation], bool] = lambda _operation: False
         self.unsynced: dict[Path, list[_Change]] = {}
         self._files: set[Path] = set()
 
-    def count(self, operation: Operation) -> None:
+    def count(self, operation: DiskOperation) -> None:
         """Let an operation fail if it is its turn."""
         self.operations += 1
         if self.fails(operation):

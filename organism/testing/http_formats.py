@@ -48,7 +48,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
         return json.dumps(true) if self.usage_text is None else self.usage_text
 
 
-class Format(Protocol):
+class ScriptedFormat(Protocol):
     """One format."""
 
     def whole(self, said: Said) -> str:
@@ -60,7 +60,7 @@ class Format(Protocol):
         ...
 
 
-def format_of(path: str, body: Json) -> Format:
+def format_of(path: str, body: Json) -> ScriptedFormat:
     """Return the format of a request's answer."""
     if path.endswith("/embeddings"):
         return Vectors(body)

@@ -23,7 +23,7 @@ from organism.amounts import TokenUsage
 from organism.llm.requests import ToolCall
 from organism.testing.http_formats import Said, format_of, inputs_of
 
-Fault = Literal["hang", "reset", "cut", "flood"]
+HTTPFault = Literal["hang", "reset", "cut", "flood"]
 """``hang``: send no more, keep the connection. ``reset``: tear it down. ``cut``: end it as if the answer were over.
 ``flood``: send a line that never ends."""
 
@@ -64,7 +64,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     shape: Callable[[Said], tuple[bytes, dict[str, str]]] | None = None
     usage: str | None = None
     usage_first_only: bool = False
-    fault: Fault | None = None
+    fault: HTTPFault | None = None
     fault_after: int = 0
     delay_s: float = 0.0
     drip_s: float = 0.0
@@ -74,7 +74,7 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes | None = None
 
 
-class Request(msgspec.Struct, frozen=True):
+class ReceivedRequest(msgspec.Struct, frozen=True):
     """A request as it came in."""
 
     path: str
@@ -89,7 +89,7 @@ _COUNTS = ("/count_tokens", "/input_tokens")
 _INPUT = ("system", "messages", "input", "tools")
 _NOT_INPUT = frozenset({"role", "type", "id", "tool_call_id", "tool_use_id", "call_id", "url", "data", "detail"})
 
-Script = Iterable[str | HTTPStep] | Callable[[Request], str | HTTPStep]
+HTTPScript = Iterable[str | HTTPStep] | Callable[[ReceivedRequest], str | HTTPStep]
 
 
 class ScriptedHTTPProvider:
@@ -106,16 +106,16 @@ class ScriptedHTTPProvider:
         connections: How many were made to it.
     """
 
-    def __init__(self, script: Script = ("ok",)) -> None:
+    def __init__(self, script: HTTPScript = ("ok",)) -> None:
         self._function = script if callable(script) else None
         self._steps: Iterator[str | HTTPStep] = iter(()) if callable(script) else cycle(tuple(script))
         self._tasks: anyio.abc.TaskGroup | None = None
         self._listener: anyio.abc.Listener[anyio.abc.SocketStream] | None = None
         self._listening = anyio.CancelScope()
         self._deaf = anyio.Event()
-        self.requests: list[Request] = []
+        self.requests: list[ReceivedRequest] = []
         self.bill: list[TokenUsage] = []
-        self.billed_for: list[Request] = []
+        self.billed_for: list[ReceivedRequest] = []
         self.url = ""
         self.connections = 0
 
@@ -168,7 +168,7 @@ class ScriptedHTTPProvider:
             except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
                 return  # the client has gone, which is what some tests are about
 
-    async def _answer(self, stream: anyio.abc.SocketStream, request: Request) -> bool:
+    async def _answer(self, stream: anyio.abc.SocketStream, request: ReceivedRequest) -> bool:
         """Answer a request by the script; returns whether the connection is kept for another."""
         counts = request.path.partition("?")[0].endswith(_COUNTS)
         found = self._function(request) if self._function is not None else HTTPStep() if counts else next(self._steps)
@@ -196,7 +196,7 @@ class ScriptedHTTPProvider:
         return step.keep and step.fault is None
 
 
-def _usage(step: HTTPStep, request: Request) -> TokenUsage:
+def _usage(step: HTTPStep, request: ReceivedRequest) -> TokenUsage:
     """Count what goes on the bill: a token a word, and a token each where tokens are sent to be embedded."""
     read = sum(_words(request.body.get(field)) for field in _INPUT)
     if request.path.endswith("/embeddings"):
@@ -211,7 +211,7 @@ async def _send(stream: anyio.abc.SocketStream, piece: bytes, drip_s: float) -> 
         await stream.send(part)
 
 
-async def _read_request(stream: anyio.abc.SocketStream) -> Request:
+async def _read_request(stream: anyio.abc.SocketStream) -> ReceivedRequest:
     raw = b""
     while b"\r\n\r\n" not in raw:
         raw += await stream.receive()
@@ -220,7 +220,7 @@ async def _read_request(stream: anyio.abc.SocketStream) -> Request:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", "0")):
         body += await stream.receive()
-    return Request(first.split(" ")[1], headers, json.loads(body or b"{}"))
+    return ReceivedRequest(first.split(" ")[1], headers, json.loads(body or b"{}"))
 
 
 def _packed(step: HTTPStep, pieces: list[bytes]) -> list[bytes]:
@@ -238,7 +238,7 @@ def _packed(step: HTTPStep, pieces: list[bytes]) -> list[bytes]:
     return [head + more + b"\r\n\r\n" + body]
 
 
-def _pieces(step: HTTPStep, request: Request, usage: TokenUsage) -> Iterator[bytes]:
+def _pieces(step: HTTPStep, request: ReceivedRequest, usage: TokenUsage) -> Iterator[bytes]:
     """Yield the bytes of a response: its head with the first piece, then piece by piece."""
     if step.raw is not None:
         yield step.raw

@@ -23,7 +23,7 @@ from organism.usage.event_log import EventLog
 from organism.usage.events import AnyEvent, ThreadOpened
 
 
-class Store(Journal, EventLog, Protocol):
+class StoreUnderTest(Journal, EventLog, Protocol):
     """A journal whose events can be read again."""
 
 
@@ -54,11 +54,11 @@ def live_a_little(ledger: Ledger) -> None:
 class StoreContract:
     """The promises of the port; every method is one of them."""
 
-    def store(self, place: Path) -> Store:
+    def store(self, place: Path) -> StoreUnderTest:
         """Return a store that is not open yet; a later one of the same place finds what this one has committed."""
         raise NotImplementedError
 
-    def write(self, place: Path, body: Callable[[Store], Awaitable[None]]) -> None:
+    def write(self, place: Path, body: Callable[[StoreUnderTest], Awaitable[None]]) -> None:
         """Open a store in virtual time, do something with it, and close it."""
 
         async def main() -> None:
@@ -96,7 +96,7 @@ class StoreContract:
     def test_pieces_keep_the_place_in_which_they_were_first_kept(self, tmp_path: Path) -> None:
         """A piece that is replaced stays where it was; one that was dropped and kept again goes to the end."""
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             for key in ("a", "b", "c"):
                 store.append(keep(key, "old"))
             store.append(keep("a", "new"))
@@ -116,7 +116,7 @@ class StoreContract:
     def test_pieces_dropped_in_the_group_that_kept_them_are_not_there(self, tmp_path: Path) -> None:
         """What comes and goes between two commits leaves nothing behind."""
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             store.append(keep("a"))
             store.append(Drop("a", "t"))
             store.append(keep("b"))
@@ -127,7 +127,7 @@ class StoreContract:
     def test_dropping_a_thread_takes_all_its_pieces_and_no_other(self, tmp_path: Path) -> None:
         """A thread that has ended leaves nothing, and what is kept of it after that is there."""
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             store.append(keep("a"))
             store.append(keep("other", thread_id="u"))
             await store.commit()
@@ -145,7 +145,7 @@ class StoreContract:
         """Whoever is told of a record is told after it is kept, once, in the order of appending."""
         told: list[int] = []
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             for number in range(1, 50):
                 store.append(event(number), lambda number=number: told.append(number))  # type: ignore[misc]
                 if number % 7 == 0:
@@ -159,7 +159,7 @@ class StoreContract:
         """Many that commit at once are all answered, each after what it had appended is kept."""
         told: set[int] = set()
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             await store.commit()  # nothing to do is no reason to wait
 
             async def one(number: int) -> None:
@@ -177,7 +177,7 @@ class StoreContract:
     def test_what_was_appended_is_kept_when_the_store_is_closed(self, tmp_path: Path) -> None:
         """Closing commits what is left, so that stopping in good order loses nothing."""
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             store.append(keep("last"))
 
         self.write(tmp_path, write)
@@ -186,14 +186,14 @@ class StoreContract:
     def test_what_is_remembered_is_found_by_its_key_and_by_no_start(self, tmp_path: Path) -> None:
         """What is asked for long after is there across restarts, the newest of a key, and a start does not read it."""
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             for value in ("old", "new"):
                 store.append(Remember(key="receipt:a", value=value, time_ns=1, until_ns=100))
             store.append(Remember(key="closed:a", time_ns=1))
             await store.commit()
             await look(store)
 
-        async def look(store: Store) -> None:
+        async def look(store: StoreUnderTest) -> None:
             assert store.has_room
             assert await store.remembered("receipt:a") == "new"
             assert await store.remembered("closed:a") == ""
@@ -206,7 +206,7 @@ class StoreContract:
     def test_what_is_remembered_is_forgotten_when_its_time_is_up(self, tmp_path: Path) -> None:
         """A value is found up to its last instant and not after it; what has no end stays."""
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             store.append(Remember(key="receipt:a", value="a", time_ns=1, until_ns=100))
             store.append(Remember(key="closed:a", time_ns=1))
             store.append(event(100))
@@ -223,7 +223,7 @@ class StoreContract:
         """Balances and holds after a restart are those from before it."""
         ledger = Ledger()
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             ledger.__init__(store.append)  # type: ignore[misc]
             live_a_little(ledger)
             await store.commit()
@@ -237,11 +237,11 @@ class StoreContract:
     def test_events_are_read_in_pages_without_gap_or_repeat(self, tmp_path: Path) -> None:
         """A consumer that goes on after the last event it has seen sees every event once, across restarts."""
 
-        async def first(store: Store) -> None:
+        async def first(store: StoreUnderTest) -> None:
             for number in range(1, 8):
                 store.append(event(number))
 
-        async def second(store: Store) -> None:
+        async def second(store: StoreUnderTest) -> None:
             for number in range(8, 12):
                 store.append(event(number))
             await store.commit()
@@ -262,7 +262,7 @@ class StoreContract:
         """Half a surrogate pair, a zero character or a line separator from a model stops nobody."""
         texts = ("half \ud83d", "\udc00 half", "zero \x00", "line \u2028", "pair \U0001f600", '"quoted" \\')
 
-        async def write(store: Store) -> None:
+        async def write(store: StoreUnderTest) -> None:
             for number, text in enumerate(texts):
                 store.append(keep(str(number), text))
             store.append(event(1, "odd \ud83d"))

@@ -124,7 +124,7 @@ class _Dispatcher(JSONRPCDispatcher[TransportContext]):
             self.lost.set()
 
 
-class Connection:
+class ToolServerConnection:
     """An open connection.
 
     Attributes:
@@ -279,7 +279,7 @@ def _plain_initialize(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def connect(target: WebAddress | Program, timeout_s: float) -> AsyncIterator[Connection]:
+async def connect(target: WebAddress | Program, timeout_s: float) -> AsyncIterator[ToolServerConnection]:
     """Open a connection and keep it inside.
 
     Raises:
@@ -290,7 +290,7 @@ async def connect(target: WebAddress | Program, timeout_s: float) -> AsyncIterat
     program = target if isinstance(target, Program) else None
     with anyio.CancelScope(deadline=anyio.current_time() + timeout_s) as scope:
         async with transport as (read_stream, write_stream):
-            connection = Connection(_Dispatcher(read_stream, write_stream), program)
+            connection = ToolServerConnection(_Dispatcher(read_stream, write_stream), program)
             async with connection.open():
                 scope.deadline = float("inf")
                 yield connection

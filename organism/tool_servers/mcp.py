@@ -12,14 +12,14 @@ import anyio
 import msgspec
 import structlog
 
-from organism.agents.tools.tool import Content, Progress, ToolOutput, ToolServerError
+from organism.agents.tools.tool import OnProgress, ToolContent, ToolOutput, ToolServerError
 from organism.errors import MissingExtraError
 from organism.llm.requests import TextPart, Tool
 from organism.tool_servers.stdio import Program
 from organism.tool_servers.targets import Command, WebAddress
 
 if TYPE_CHECKING:
-    from organism.tool_servers.connection import Connection
+    from organism.tool_servers.connection import ToolServerConnection
     from organism.tool_servers.results import Result
 
 _log = structlog.get_logger("organism.tools")
@@ -49,7 +49,7 @@ class MCPServer:
         self.name = name
         self._target = target
         self._start_timeout_s = start_timeout_s
-        self._connection: Connection | None = None
+        self._connection: ToolServerConnection | None = None
         self._failure = "it was not ready in time"
         self._wanted = anyio.Event()
         self._opening: anyio.Event | None = None
@@ -84,7 +84,7 @@ class MCPServer:
                 raise ToolServerError(self.name, _words(error)) from error
         raise ToolServerError(self.name, str(lost))
 
-    async def call(self, tool: str, arguments: str, progress: Progress = _unheard) -> ToolOutput:
+    async def call(self, tool: str, arguments: str, progress: OnProgress = _unheard) -> ToolOutput:
         """Run a tool; whatever goes wrong with it is said in its output.
 
         A call is made again, once and in a new session, only when it is known not to have been carried out.
@@ -112,18 +112,18 @@ class MCPServer:
                 return self._output(connection, tool, result)
         raise AssertionError("the second try returns")
 
-    def _output(self, connection: "Connection", tool: str, result: "Result") -> ToolOutput:
+    def _output(self, connection: "ToolServerConnection", tool: str, result: "Result") -> ToolOutput:
         """Show a result; one that is not what the server has promised is shown and marked."""
         parts = result.parts
         if (complaint := connection.complaint(tool, result)) is not None:
             _log.warning("tool_result_misses_schema", server=self.name, tool=tool, error=complaint)
             parts = (*parts, TextPart(f"[not as the tool's output schema says: {complaint}]"))
         if all(isinstance(part, TextPart) for part in parts):
-            content: Content = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+            content: ToolContent = "\n".join(part.text for part in parts if isinstance(part, TextPart))
             return ToolOutput(content, result.is_error)
         return ToolOutput(parts, result.is_error)
 
-    async def _connected(self) -> "Connection":
+    async def _connected(self) -> "ToolServerConnection":
         """Return the open connection; ask the running task for one if there is none.
 
         Raises:
@@ -142,7 +142,7 @@ class MCPServer:
             raise ToolServerError(self.name, self._failure)
         return self._connection
 
-    def _lose(self, connection: "Connection") -> None:
+    def _lose(self, connection: "ToolServerConnection") -> None:
         """Give up a connection that has failed; the next use opens another."""
         connection.lost.set()
         if self._connection is connection:

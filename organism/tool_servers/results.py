@@ -16,7 +16,7 @@ import msgspec
 from organism.formats.media.image_size import size_of_image
 from organism.llm.requests import ImagePart, TextPart
 
-Part = TextPart | ImagePart
+ResultPart = TextPart | ImagePart
 
 BLOCKS_MAX = 1_000
 IMAGES_MAX = 20
@@ -81,7 +81,7 @@ class Result(msgspec.Struct, frozen=True):
         structured: What it says in JSON besides; ``None`` for nothing.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[ResultPart, ...]
     is_error: bool
     structured: Any = None
 
@@ -105,7 +105,7 @@ def read_result(result: Mapping[str, Any]) -> Result:
     return Result(tuple(_joined(parts)), is_error, structured)
 
 
-def _parts(blocks: list[Any]) -> Iterator[Part]:
+def _parts(blocks: list[Any]) -> Iterator[ResultPart]:
     images = 0
     for block in blocks[:BLOCKS_MAX]:
         part = _part(block)
@@ -119,7 +119,7 @@ def _parts(blocks: list[Any]) -> Iterator[Part]:
         yield TextPart(f"[{len(blocks) - BLOCKS_MAX:,} more parts left out]")
 
 
-def _joined(parts: list[Part]) -> Iterator[Part]:
+def _joined(parts: list[ResultPart]) -> Iterator[ResultPart]:
     """Make one text of those that follow one another."""
     texts: list[str] = []
     for part in parts:
@@ -134,7 +134,7 @@ def _joined(parts: list[Part]) -> Iterator[Part]:
         yield TextPart("\n".join(texts))
 
 
-def _part(block: Any) -> Part:
+def _part(block: Any) -> ResultPart:
     """Take what a model can be shown; name what it cannot."""
     if not isinstance(block, dict):
         return TextPart(block if isinstance(block, str) else _json(block))
@@ -166,7 +166,7 @@ def _link(block: Mapping[str, Any]) -> str:
     return f"[link: {block.get('uri', '')}{f' {told}' if told else ''}]"
 
 
-def _resource(resource: Mapping[str, Any]) -> Part:
+def _resource(resource: Mapping[str, Any]) -> ResultPart:
     text = resource.get("text")
     if isinstance(text, str):
         return TextPart(text)
@@ -176,7 +176,7 @@ def _resource(resource: Mapping[str, Any]) -> Part:
     return _media(resource["blob"], media_type, uri)
 
 
-def _media(data: Any, media_type: str, name: str) -> Part:
+def _media(data: Any, media_type: str, name: str) -> ResultPart:
     raw = _bytes(data)
     what = f"{name}, {media_type}" if media_type and media_type != name else name
     if raw is None:

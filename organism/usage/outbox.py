@@ -10,7 +10,7 @@ from organism.journal import Journal
 from organism.messages import Envelope, as_text, type_name
 from organism.usage.events import AgentSaid, AnyEvent
 
-Carried = Callable[[str, Envelope, int], None]
+OnMessage = Callable[[str, Envelope, int], None]
 """Called with the root of a thread, a message of it that goes on its way now, and the instant."""
 
 
@@ -21,10 +21,10 @@ class Outbox:
         journal: Where events are kept.
         publish: Hands an event to the listeners; must not block or raise.
         clock: Gives events their time.
-        heard: Whether a kind of event has a listener; an event without one that is not stored is not made.
+        has_subscribers: Whether a kind of event has a listener; an event without one that is not stored is not made.
 
     Attributes:
-        carried: Told of each message, many of them and so not as an event; must not block or raise.
+        on_message: Told of each message, many of them and so not as an event; must not block or raise.
     """
 
     def __init__(
@@ -32,16 +32,16 @@ class Outbox:
         journal: Journal,
         publish: Callable[[AnyEvent], None],
         clock: Clock,
-        heard: Callable[[type[AnyEvent]], bool] = lambda _kind: True,
+        has_subscribers: Callable[[type[AnyEvent]], bool] = lambda _kind: True,
     ) -> None:
-        self.carried: Carried | None = None
-        self._heard = heard
+        self.on_message: OnMessage | None = None
+        self._has_subscribers = has_subscribers
         self._journal = journal
         self._publish = publish
         self._clock = clock
         self._numbers = count(1)
 
-    def go_on_after(self, number: int) -> None:
+    def continue_after(self, number: int) -> None:
         """Go on from the number of the last event of an earlier process."""
         self._numbers = count(number + 1)
 
@@ -53,15 +53,15 @@ class Outbox:
         stamped = replace(event, id=f"{next(self._numbers):016d}", time_ns=self._clock.now_ns())
         self._journal.append(stamped, lambda: self._publish(stamped))
 
-    def say(self, root: str, envelope: Envelope, time_ns: int) -> None:
+    def publish_content(self, root: str, envelope: Envelope, time_ns: int) -> None:
         """Tell of a message that goes on its way.
 
         What agents say is content: it goes to listeners in this process, is never stored and so has no id. An event is
         made of it only if somebody wants one, which spares a hop 4 us.
         """
-        if self.carried is not None:
-            self.carried(root, envelope, time_ns)
-        if self._heard(AgentSaid):
+        if self.on_message is not None:
+            self.on_message(root, envelope, time_ns)
+        if self._has_subscribers(AgentSaid):
             self._publish(
                 AgentSaid(
                     time_ns=time_ns,

@@ -142,7 +142,7 @@ class UsageTracker:
         for listener in tuple(self._listeners):
             self._callback_errors += not listener.tell(event)
 
-    def heard(self, kind: type[AnyEvent]) -> bool:
+    def has_subscribers(self, kind: type[AnyEvent]) -> bool:
         """Whether anybody listens to this kind of event."""
         wanted = self._wanted.get(kind)
         if wanted is None:

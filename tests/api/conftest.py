@@ -9,7 +9,7 @@ import pytest
 
 from organism import Context, Organism, Text, agent
 from organism.api.application import Options
-from organism.api.mounts import Group
+from organism.api.mounts import Mount
 from organism.api.routes.metrics import metrics_group
 from organism.api.routes.pages import DASHBOARD
 from organism.api.server import ControlServer, bind, url_of
@@ -49,7 +49,7 @@ def make(**options: object) -> Organism:
 
 @asynccontextmanager
 async def serve(
-    organism: Organism | None = None, groups: tuple[Group, ...] = (), **options: object
+    organism: Organism | None = None, groups: tuple[Mount, ...] = (), **options: object
 ) -> AsyncIterator[tuple[Organism, httpx2.AsyncClient]]:
     """Serve an organism on a free port as the daemon does, and hand out a client with the first token."""
     organism = organism or make(**options)

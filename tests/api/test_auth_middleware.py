@@ -14,8 +14,8 @@ import pytest
 
 from organism import ConfigError, Organism
 from organism.api.application import Options, build_api, build_application
-from organism.api.auth_middleware import Bounds, Gate, Rule, bearer
-from organism.api.mounts import Group
+from organism.api.auth_middleware import AccessRule, AuthMiddleware, RequestBounds, bearer
+from organism.api.mounts import Mount
 from organism.api.routes.pages import DASHBOARD
 from organism.api.server import bind
 from organism.api.tokens import Caller, TokenBook
@@ -59,17 +59,17 @@ def anyone(_headers: object) -> Caller:
     return Caller("anyone", frozenset({"send"}))
 
 
-def gateway(control: Control) -> Group:
+def gateway(control: Control) -> Mount:
     """Return the routes for programs from outside, which have an entrance of their own."""
     key = Key(name="ci", sha256=sha256(b"sk-of-the-build-servers").hexdigest())
     return gateway_group(
-        Gateway(control, Settings(models=("main",), keys=(key,))), TokenBook(control.rooms.clock.now_ns)
+        Gateway(control, Settings(models=("main",), keys=(key,))), TokenBook(control.components.clock.now_ns)
     )
 
 
 def routes(control: Control) -> set[tuple[str, str, str | None]]:
     """Return method, path and declared scope of every route of the application itself."""
-    application = build_application(control, TokenBook(control.rooms.clock.now_ns), [gateway(control)])
+    application = build_application(control, TokenBook(control.components.clock.now_ns), [gateway(control)])
     found = set()
     for route in application.routes:
         for handler in getattr(route, "route_handlers", ()):
@@ -193,7 +193,7 @@ async def test_bad_tokens_are_told_to_wait_and_good_ones_are_not() -> None:
     now = [0]
     book = TokenBook(lambda: 0)
     book.know("owner", TOKEN, ("admin",))
-    gate = Gate(application, [Rule("/*", bearer(book.find))], now_ns=lambda: now[0])
+    gate = AuthMiddleware(application, [AccessRule("/*", bearer(book.find))], now_ns=lambda: now[0])
 
     async def status(token: str) -> int:
         sent: list[dict[str, object]] = []
@@ -246,7 +246,9 @@ async def test_mutations_must_be_json(served: Served) -> None:
 @pytest.mark.parametrize(("body", "code"), [("[" * 99, "too_deep"), ("[" + "1," * 600_000, "too_many_values")])
 async def test_body_that_would_cost_more_than_its_bytes_is_refused(served: Served, body: str, code: str) -> None:
     """JSON that is deep or crowded is refused by the gate, for the sake of everybody else who is served."""
-    async with served(groups=(Group((), (Rule("/v1/threads", anyone, bounds=Bounds(body=2_000_000)),)),)) as (
+    async with served(
+        groups=(Mount((), (AccessRule("/v1/threads", anyone, bounds=RequestBounds(body=2_000_000)),)),)
+    ) as (
         _,
         client,
     ):
@@ -269,8 +271,8 @@ async def test_request_that_does_not_come_is_cut_off(served: Served, monkeypatch
 
 async def test_body_that_does_not_come_is_answered_408(served: Served) -> None:
     """A body that is promised and not sent is waited for so long as its paths allow and no longer."""
-    impatient = Rule("/v1/threads", anyone, bounds=Bounds(receive_s=0.2))
-    async with served(groups=(Group((), (impatient,)),)) as (_, client):
+    impatient = AccessRule("/v1/threads", anyone, bounds=RequestBounds(receive_s=0.2))
+    async with served(groups=(Mount((), (impatient,)),)) as (_, client):
         url = client.base_url
         async with await anyio.connect_tcp(str(url.host), int(url.port or 0)) as stream:
             head = f"POST /v1/threads HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: Bearer {TOKEN}\r\n"

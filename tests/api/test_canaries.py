@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from organism import Bounds, Context, Organism, Text, agent
-from organism.billing.delivery import Export, Origin, exporting
+from organism.billing.delivery import EventSource, Export, exporting
 from organism.billing.jsonl import JsonLines
 from organism.billing.period import Period, report_period
 from organism.billing.reports.html_report import render_html
@@ -93,7 +93,7 @@ async def test_no_canary_is_in_anything_that_is_written(served: Served, tmp_path
     async with served(organism=organism) as (_, client):
         made = await client.post("/v1/tokens", json={"name": "reader", "scopes": ["read"]})
         reader = {"authorization": f"Bearer {made.json()['secret']}"}
-        origin = Origin(organism.journal, organism.usage, organism.control.cursors, lambda: "s")
+        origin = EventSource(organism.journal, organism.usage, organism.control.cursors, lambda: "s")
         async with exporting([Export(name="file", sink=JsonLines(tmp_path / "events.jsonl"))], origin):
             for number, (name, kind) in enumerate(SAYS):
                 said = f"{kind}\nit was {PROMPT} with {WRITINGS[name](KEY)} {PROMPT}"

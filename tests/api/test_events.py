@@ -130,7 +130,7 @@ async def test_slow_follower_is_cut_off_and_goes_on_without_a_gap(
     async with served() as (organism, client):
         reader = streams.Reader(organism.control)
         monkeypatch.setattr("organism.usage.tracker.Subscription.put_nowait", _full)
-        stream = await reader.follow(None, streams.Wanted(frozenset(), None))
+        stream = await reader.follow(None, streams.EventFilter(frozenset(), None))
         assert await anext(stream) == b": listening\n\n"
         await run_threads(client, organism, 1)
         last = b""
@@ -139,7 +139,7 @@ async def test_slow_follower_is_cut_off_and_goes_on_without_a_gap(
         assert b"cut off" in last
         assert reader.followers == 0
         monkeypatch.undo()
-        again = await reader.follow("0", streams.Wanted(frozenset(), None))
+        again = await reader.follow("0", streams.EventFilter(frozenset(), None))
         assert await anext(again) == b": listening\n\n"
         ids = [(await anext(again)).split(b"\n")[0] for _ in range(4)]
         assert ids == [b"id: %b" % event.id.encode() for event in await organism.events_after("")]

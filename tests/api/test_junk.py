@@ -145,7 +145,7 @@ async def test_number_of_a_body_is_a_whole_number(served: Served, unit: str, num
             assert unit in answer.json()["detail"]
         opened = f'{{"text": "x", "limits": {{"{unit}": {number}}}}}'.encode()
         assert (await client.post("/v1/threads", content=opened, headers=JSON)).status_code == 400
-        assert organism.control.look.budget("t").limits.tokens == 77
+        assert organism.control.queries.budget("t").limits.tokens == 77
         assert organism.statistics().threads == 1
 
 
@@ -160,11 +160,11 @@ async def test_dollars_are_plain_digits(served: Served, usd: object) -> None:
     """Digits of other scripts, exponents, separators and signs that somebody did not mean are no amount."""
     async with served() as (organism, client):
         await client.post("/v1/threads", json={"text": "wait", "thread_id": "t"})
-        before = organism.control.look.budget("t").revision
+        before = organism.control.queries.budget("t").revision
         for path, method in (("/v1/budgets/t/limits", "PUT"), ("/v1/budgets/t/move", "POST")):
             answer = await client.request(method, path, content=json.dumps({"usd": usd}).encode(), headers=JSON)
             assert answer.status_code == 400, answer.text
-        assert organism.control.look.budget("t").revision == before
+        assert organism.control.queries.budget("t").revision == before
 
 
 @pytest.mark.parametrize("limit", ["5.0", "5e0", "+5", "%205", "05", "0x5", "%D9%A5", "1_0", "", "5&limit=6"])

@@ -11,7 +11,7 @@ from organism.amounts import NANOUSD_PER_USD, NS_PER_S, TokenUsage
 from organism.billing.bill import read_bill
 from organism.billing.bill_values import day_of, nanousd_of
 from organism.billing.period import Period
-from organism.billing.reconciliation import drift
+from organism.billing.reconciliation import reconcile
 from organism.usage.events import UsageEvent
 
 DAY = date(2026, 11, 10)
@@ -113,7 +113,7 @@ def test_export_is_compared_as_it_comes(text: str) -> None:
     """Whatever console, interface or spreadsheet a bill is from, it meets what was recorded of the same model."""
     event = used(request_model="gpt-4o-mini", response_model="gpt-4o-mini-2024-07-18")
 
-    (found,) = drift([event], read_bill(text), Period())
+    (found,) = reconcile([event], read_bill(text), Period())
 
     assert (found.day, found.billed_nanousd, found.difference_nanousd) == (DAY, 1_500_000_000, 0)
 
@@ -135,7 +135,7 @@ def test_name_for_people_and_identifier_are_one_model(billed: str, requested: st
     bill = read_bill(f"date,model,cost_usd\n2026-11-10,{billed},1.50\n2026-11-10,gpt-4o-mini,7\n")
     event = used(request_model=requested, response_model=answered)
 
-    found = {line.model: line.recorded_nanousd for line in drift([event], bill, Period())}
+    found = {line.model: line.recorded_nanousd for line in reconcile([event], bill, Period())}
 
     assert found == {billed: 1_500_000_000, "gpt-4o-mini": 0}
 
@@ -145,7 +145,7 @@ def test_very_name_goes_before_what_it_means() -> None:
     bill = read_bill("date,model,cost\n2026-11-10,gpt-4o-2024-05-13,1\n2026-11-10,gpt-4o-2024-08-06,2\n")
     events = [used(request_model="gpt-4o", response_model="gpt-4o-2024-08-06", cost=2 * NANOUSD_PER_USD)]
 
-    assert [line.recorded_nanousd for line in drift(events, bill, Period())] == [0, 2 * NANOUSD_PER_USD]
+    assert [line.recorded_nanousd for line in reconcile(events, bill, Period())] == [0, 2 * NANOUSD_PER_USD]
 
 
 def test_idle_day_is_shown_only_if_something_was_recorded_on_it() -> None:
@@ -154,7 +154,7 @@ def test_idle_day_is_shown_only_if_something_was_recorded_on_it() -> None:
         f"{OPENAI}\n1794096000,,2026-11-08T00:00:00+00:00,,,,,,\n1794182400,,2026-11-09T00:00:00+00:00,,,,,,\n{FRAME},1.5,usd,,,o\n"
     )
 
-    found = drift([used("2026-11-09T01:00:00+00:00", cost=7), used()], bill, Period())
+    found = reconcile([used("2026-11-09T01:00:00+00:00", cost=7), used()], bill, Period())
 
     assert [(line.day.day, line.billed_nanousd, line.recorded_nanousd) for line in found] == [
         (9, 0, 7),
@@ -176,7 +176,7 @@ def test_day_begins_where_the_bill_says(heading: str, day: str, *, hits: bool) -
     """A bill by UTC days is compared by UTC days, whatever the report's time zone; a plain day is the report's."""
     bill = read_bill(f"{heading},cost\n{day},1.5\n")
 
-    found = drift([used("2026-11-10T23:30:00+00:00")], bill, Period(time_zone=ZoneInfo("Europe/Berlin")))
+    found = reconcile([used("2026-11-10T23:30:00+00:00")], bill, Period(time_zone=ZoneInfo("Europe/Berlin")))
 
     assert found[0].recorded_nanousd == (1_500_000_000 if hits else 0)
 
@@ -187,7 +187,7 @@ def test_day_that_is_half_in_the_period_is_left_out() -> None:
     noon = int(datetime(2026, 11, 9, 12, tzinfo=UTC).timestamp()) * NS_PER_S
     until = int(datetime(2026, 11, 11, tzinfo=UTC).timestamp()) * NS_PER_S
 
-    assert [line.day for line in drift([], bill, Period(since_ns=noon, until_ns=until))] == [DAY]
+    assert [line.day for line in reconcile([], bill, Period(since_ns=noon, until_ns=until))] == [DAY]
 
 
 def test_what_no_model_is_named_for_stands_by_its_kind() -> None:

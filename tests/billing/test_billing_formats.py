@@ -13,9 +13,9 @@ import pytest
 
 from organism import Context, Organism, Text, agent
 from organism.billing.billing_formats import lago, openmeter, stripe
-from organism.billing.delivery import Export, Origin, UndeliveredError, exporting
-from organism.billing.verdicts import Answer, Later, Refused, Taken, verdict
-from organism.billing.webhook import Shape, Webhook, as_cloudevents
+from organism.billing.delivery import EventSource, Export, UndeliveredError, exporting
+from organism.billing.verdicts import Later, Refused, SinkAnswer, Taken, verdict
+from organism.billing.webhook import BodyFormat, Webhook, as_cloudevents
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedProvider, run
 from organism.usage.cloudevents import CloudEvent, envelope
@@ -125,7 +125,7 @@ LAGO_HAS_IT = {
 )
 def test_what_is_there_is_taken(answer: Reply) -> None:
     """Whatever a system says instead of yes when it has an event already, the event counts as delivered."""
-    assert verdict(Answer(*answer), 1, NOW, reads_body=True) == Taken()
+    assert verdict(SinkAnswer(*answer), 1, NOW, reads_body=True) == Taken()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_is_there_is_taken(answer: Reply) -> None:
 )
 def test_what_passes_is_waited_for(answer: Reply, after_s: float | None) -> None:
     """A busy, broken or locked system gets the events later, after as long as it asks for; an hour is the most."""
-    found = verdict(Answer(*answer), 1, NOW, reads_body=True)
+    found = verdict(SinkAnswer(*answer), 1, NOW, reads_body=True)
 
     assert isinstance(found, Later)
     assert found.after_s == after_s
@@ -163,7 +163,7 @@ def test_what_passes_is_waited_for(answer: Reply, after_s: float | None) -> None
 )
 def test_what_never_passes_is_refused_in_the_systems_words(answer: Reply, sure: bool, words: str) -> None:
     """An event that is wrong is told from a moment that is; the reason is what the system says about it."""
-    found = verdict(Answer(*answer), 1, NOW, reads_body=True)
+    found = verdict(SinkAnswer(*answer), 1, NOW, reads_body=True)
 
     assert isinstance(found, Refused)
     assert found.sure == sure
@@ -173,7 +173,7 @@ def test_what_never_passes_is_refused_in_the_systems_words(answer: Reply, sure: 
 def test_one_of_several_that_is_there_says_nothing_of_the_others() -> None:
     """A batch is only delivered when all of it is: one known identifier in it does not make the rest known."""
     for answer in (said(409), said(422, {"error_details": {"3": {"transaction_id": ["value_already_exist"]}}})):
-        assert isinstance(verdict(Answer(*answer), 4, NOW, reads_body=True), Refused)
+        assert isinstance(verdict(SinkAnswer(*answer), 4, NOW, reads_body=True), Refused)
 
 
 def names(body: str) -> set[str]:
@@ -196,7 +196,7 @@ def refuses(poison: str, reply: Reply, kept: set[str]) -> Callable[[str], Reply]
 @pytest.mark.parametrize("shape", [as_cloudevents, openmeter("tenant"), lago("tenant"), stripe("tenant")])
 @pytest.mark.parametrize("reply", [said(400, {"error": "wrong"}), said(422, {"error": "wrong"}), said(413), said(404)])
 @pytest.mark.parametrize("place", [0, 3, 7])
-async def test_poison_costs_itself_only(receiving: Any, shape: Shape, reply: Reply, place: int) -> None:
+async def test_poison_costs_itself_only(receiving: Any, shape: BodyFormat, reply: Reply, place: int) -> None:
     """Wherever a wrong event stands, and however it is refused, all others are taken and it is named."""
     kept: set[str] = set()
     receiver = receiving(refuses(f"cus_{place}", reply, kept))
@@ -311,7 +311,7 @@ def test_set_aside_event_outlives_the_process_and_is_offered_again_on_order() ->
         )
         async with organism:
             control = organism.control
-            origin = Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
+            origin = EventSource(organism.journal, organism.usage, control.cursors, lambda: control.source)
             async with exporting([Export(name="bill", sink=sink)], origin):  # type: ignore[arg-type]
                 if retry:
                     assert [aside.reason for aside in control.cursors.set_aside()] == ["never"]

@@ -18,9 +18,9 @@ import pytest
 
 from organism import Context, Organism, Text, agent
 from organism.billing.billing_formats import lago, openmeter, stripe
-from organism.billing.delivery import Export, Origin, UndeliveredError, exporting
+from organism.billing.delivery import EventSource, Export, UndeliveredError, exporting
 from organism.billing.jsonl import JsonLines
-from organism.billing.webhook import Shape, Webhook, as_cloudevents
+from organism.billing.webhook import BodyFormat, Webhook, as_cloudevents
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedProvider, run
 from organism.usage.cloudevents import CloudEvent, envelope
@@ -36,9 +36,9 @@ def make(**options: Any) -> Organism:
     return Organism([writer], models={"main": "scripted/m"}, providers=providers, **options)
 
 
-def origin_of(organism: Organism) -> Origin:
+def origin_of(organism: Organism) -> EventSource:
     control = organism.control
-    return Origin(organism.journal, organism.usage, control.cursors, lambda: control.source)
+    return EventSource(organism.journal, organism.usage, control.cursors, lambda: control.source)
 
 
 class Flaky:
@@ -244,7 +244,7 @@ async def test_webhook_is_signed_and_what_is_not_taken_is_an_error_without_the_a
 
 
 @pytest.mark.parametrize("shape", [as_cloudevents, openmeter("tenant"), lago("tenant"), stripe("tenant")])
-def test_what_is_sent_twice_has_the_same_identifiers(shape: Shape) -> None:
+def test_what_is_sent_twice_has_the_same_identifiers(shape: BodyFormat) -> None:
     """A meter that drops repeats by their identifier counts every call once."""
     events = [envelope(event, "urn:organism:x:in_1") for event in _USAGE]
 

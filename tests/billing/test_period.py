@@ -12,7 +12,7 @@ from organism.amounts import NANOUSD_PER_USD, NS_PER_S, UNLIMITED, ZERO, Amounts
 from organism.billing.bill import read_bill
 from organism.billing.forecast import forecasts
 from organism.billing.period import Period, report_period
-from organism.billing.reconciliation import drift
+from organism.billing.reconciliation import reconcile
 from organism.errors import Shortfall
 from organism.usage.events import AnyEvent, BudgetExceeded, ThreadClosed, ThresholdCrossed, UsageEvent
 
@@ -145,7 +145,7 @@ def test_bill_is_compared_by_day_and_model() -> None:
     )
     events = [used(usd=1), used(usd=1), used("2026-11-11T01:00", usd=0)]
 
-    found = [(d.day, d.model, d.difference_nanousd) for d in drift(events, bill, Period())]
+    found = [(d.day, d.model, d.difference_nanousd) for d in reconcile(events, bill, Period())]
 
     assert found == [
         (date(2026, 11, 10), "m-2026", 500_000_000),

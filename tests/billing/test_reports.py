@@ -8,7 +8,7 @@ import pytest
 
 from organism.amounts import NANOUSD_PER_USD, TokenUsage
 from organism.billing.period import Period, PeriodReport, report_period
-from organism.billing.reconciliation import BillLine, drift
+from organism.billing.reconciliation import BillLine, reconcile
 from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
 from organism.billing.reports.report_tables import usd
@@ -73,7 +73,7 @@ def test_names_from_outside_stay_text() -> None:
 def test_both_forms_tell_the_same() -> None:
     """Every number of the page's tables is in the Markdown."""
     bill = [BillLine(Period().day_of(START_NS), "m", 2 * NANOUSD_PER_USD)]
-    drifts = drift(events(), bill, Period())
+    drifts = reconcile(events(), bill, Period())
     page, markdown = render_html(report(), drifts), render_markdown(report(), drifts)
 
     cells = re.findall(r"<td[^>]*>([^<]+)", page)

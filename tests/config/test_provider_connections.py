@@ -11,7 +11,7 @@ from organism.config.load import parse_config
 from organism.config.provider_connections import connection_of, is_vendors_own
 from organism.config.schema.llm import AnthropicProviderSection, OpenAIProviderSection, ServerSection
 from organism.errors import ConfigError
-from organism.providers.http import Connection
+from organism.providers.http import ConnectionSettings
 from organism.router.adapters import stops_when_closed
 
 TEXT = """name: o
@@ -29,7 +29,7 @@ def section_of(provider: str, folder: Path = Path(), **environment: str) -> Serv
     return section
 
 
-def connection(provider: str, folder: Path = Path(), **environment: str) -> Connection:
+def connection(provider: str, folder: Path = Path(), **environment: str) -> ConnectionSettings:
     return connection_of(folder, section_of(provider, folder, **environment), environment)
 
 

@@ -8,7 +8,7 @@ import pytest
 from organism import Organism
 from organism.agents.agent import Agent
 from organism.cli.app import call
-from organism.config.build.spec import Parts, build
+from organism.config.build.spec import OrganismSpec, build
 from organism.config.load import parse_config
 from organism.errors import ConfigError
 
@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def parts(folder: Path, old: str = "", new: str = "") -> Parts:
+def parts(folder: Path, old: str = "", new: str = "") -> OrganismSpec:
     assert old in YAML
     environment = {"TOKEN": "t0ken"}
     loaded = parse_config(YAML.replace(old, new), "organism.yaml", folder, environment)

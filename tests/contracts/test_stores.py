@@ -10,21 +10,21 @@ from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite import SqliteJournal
 from organism.stores.sqlite_file import Retention
 from organism.testing import CrashingJournal, run
-from organism.testing.store_contract import Store, StoreContract, event, live_a_little
+from organism.testing.store_contract import StoreContract, StoreUnderTest, event, live_a_little
 from organism.usage.event_log import EventsGoneError
 
 
 class TestSqlite(StoreContract):
     """The durable journal."""
 
-    def store(self, place: Path) -> Store:
+    def store(self, place: Path) -> StoreUnderTest:
         return SqliteJournal(place / "state" / "journal.db")
 
 
 class TestMemory(StoreContract):
     """The journal for embedding, which an organism can be closed and opened on."""
 
-    def store(self, place: Path) -> Store:
+    def store(self, place: Path) -> StoreUnderTest:
         self.__dict__.setdefault("stores", {})
         return self.__dict__["stores"].setdefault(place, MemoryJournal())  # type: ignore[no-any-return]
 
@@ -32,12 +32,12 @@ class TestMemory(StoreContract):
 class TestCrashing(StoreContract):
     """The double that dies, while it lives."""
 
-    def store(self, place: Path) -> Store:
+    def store(self, place: Path) -> StoreUnderTest:
         self.__dict__.setdefault("kept", {})
         return CrashingJournal(self.__dict__["kept"].setdefault(place, MemoryJournal()))
 
 
-async def three_events_of_which_one_is_forgotten(store: Store) -> None:
+async def three_events_of_which_one_is_forgotten(store: StoreUnderTest) -> None:
     async with store:
         for number in (1, 2, 3):
             store.append(event(number))

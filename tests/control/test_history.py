@@ -44,7 +44,7 @@ def test_flow_of_a_thread_outlives_the_process(tmp_path: Path) -> None:
         async with organism() as it:
             thread = (await it.control.open_thread("go")).thread_id
             await anyio.sleep(5)
-            flow = (await it.control.look.thread(thread, content=True)).messages
+            flow = (await it.control.queries.thread(thread, content=True)).messages
             assert [(hop.sender, hop.recipient, hop.calls, hop.text) for hop in flow] == [
                 ("user", "planner", 0, "go"),
                 ("planner", "writer", 2, "a plan"),
@@ -53,8 +53,8 @@ def test_flow_of_a_thread_outlives_the_process(tmp_path: Path) -> None:
 
     async def after(thread: str) -> None:
         async with organism() as it:
-            look = it.control.look
-            flow = (await look.thread(thread, content=True)).messages
+            queries = it.control.queries
+            flow = (await queries.thread(thread, content=True)).messages
             assert [(hop.sender, hop.recipient, hop.calls, hop.text, hop.recalled) for hop in flow] == [
                 ("user", "planner", 0, None, False),
                 ("planner", "planner", 2, None, True),
@@ -63,7 +63,7 @@ def test_flow_of_a_thread_outlives_the_process(tmp_path: Path) -> None:
             ]
             assert flow[1].tokens == 2 * 3
             await it.wait(thread)
-            last = (await look.thread(thread)).messages[-1]
+            last = (await queries.thread(thread)).messages[-1]
             assert (last.sender, last.recipient, last.calls, last.text) == ("writer", "user", 0, None)
 
     run(after, run(before))
@@ -80,7 +80,7 @@ def test_message_that_began_a_thread_is_shown_while_it_waits(tmp_path: Path) -> 
                     await it.control.pause_agent("writer")
                     thread = (await it.control.open_thread("go")).thread_id
                     await it.control.send(thread, "on")
-                flow = (await it.control.look.thread(thread, content=True)).messages
+                flow = (await it.control.queries.thread(thread, content=True)).messages
                 assert [(hop.sender, hop.recipient, hop.text) for hop in flow] == [
                     ("user", "writer", "go"),
                     ("user", "writer", "on"),
@@ -103,7 +103,7 @@ def test_thread_that_has_just_ended_is_not_unknown_before_that_is_kept() -> None
             await anyio.sleep(0.5)
             written = journal.written
             assert not it.pump.threads(), "it has ended, and nothing of that is written"
-            detail = await it.control.look.thread("t")
+            detail = await it.control.queries.thread("t")
             assert detail.thread.closed_ns
             assert journal.written > written
 

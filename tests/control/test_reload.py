@@ -12,8 +12,8 @@ import pytest
 from organism import Agent, BudgetPlan, Context, Gathered, Limits, Organism, Text, To, agent
 from organism.agents.agent import Output
 from organism.agents.tools.tool import ToolOutput
-from organism.control.organism_spec import Parts
-from organism.control.reload import put_in_force
+from organism.control.organism_spec import OrganismSpec
+from organism.control.reload import apply_spec
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.messages import Message
 from organism.router.call import RouterSettings
@@ -64,7 +64,7 @@ def caller(says: str, model: str = "main", next_: tuple[str, ...] = (), name: st
     return Agent(name=name, handler=handle, accepts=(Text,), next=next_)
 
 
-def parts(agents: list[Agent], provider: Provider, **changes: Any) -> Parts:
+def parts(agents: list[Agent], provider: Provider, **changes: Any) -> OrganismSpec:
     """Return the parts of an organism with one provider and one model."""
     usual: dict[str, Any] = {
         "agents": tuple(agents),
@@ -85,7 +85,7 @@ def parts(agents: list[Agent], provider: Provider, **changes: Any) -> Parts:
         "on_exhausted": "park",
         "wait_s": 30.0,
     }
-    return Parts(**(usual | changes))
+    return OrganismSpec(**(usual | changes))
 
 
 def organism(agents: list[Agent], provider: Provider, **changes: Any) -> Organism:
@@ -117,7 +117,7 @@ async def test_a_run_finishes_with_what_it_began_with_and_the_next_goes_by_the_n
     async with organism([caller("first")], old) as it:
         under_way = await it.open_thread(ASK)
         await anyio.sleep(1)
-        it.control.put_in_force(parts([caller("second")], new))
+        it.control.apply_spec(parts([caller("second")], new))
         await it.send(under_way, ASK)
         await anyio.sleep(1)
         assert (old.closed, it.ledger.open_holds != ()) == (False, True)
@@ -136,7 +136,7 @@ async def test_a_call_that_failed_is_tried_again_with_the_provider_in_force() ->
     async with organism([caller("writer")], old) as it:
         thread = await it.open_thread(ASK)
         await anyio.sleep(1)
-        it.control.put_in_force(parts([caller("writer")], new))
+        it.control.apply_spec(parts([caller("writer")], new))
         result = await it.wait(thread)
         assert result.outputs == (Text("writer: new"),)
         assert anyio.current_time() >= 20, "what its provider asked for is kept to"
@@ -153,7 +153,7 @@ async def test_a_call_that_waits_for_a_dead_provider_goes_to_its_successor_at_on
         thread = await it.open_thread(ASK)
         await anyio.sleep(60)
         assert it.thread(thread).status == "open"
-        it.control.put_in_force(parts([caller("writer")], new))
+        it.control.apply_spec(parts([caller("writer")], new))
         assert (await it.wait(thread)).outputs == (Text("writer: new"),)
         assert anyio.current_time() < 61
 
@@ -169,11 +169,11 @@ async def test_a_provider_that_stays_keeps_its_places_when_their_number_changes(
         await anyio.sleep(1)
         assert it_is.under_way == 3
         one = RouterSettings(providers={"p": ProviderSettings(concurrency=1)})
-        it.control.put_in_force(parts([caller("writer")], it_is, router=one))
+        it.control.apply_spec(parts([caller("writer")], it_is, router=one))
         await anyio.sleep(10)
         assert it_is.under_way == 1
         two = RouterSettings(providers={"p": ProviderSettings(concurrency=2)})
-        it.control.put_in_force(parts([caller("writer")], it_is, router=two))
+        it.control.apply_spec(parts([caller("writer")], it_is, router=two))
         await anyio.sleep(1)
         assert it_is.under_way == 2, "a waiting call is let in when there is a place more"
         assert await it.drain(100)
@@ -195,7 +195,7 @@ async def test_calls_of_a_thread_at_a_time_follow_the_configuration() -> None:
         await it.open_thread(ASK)
         await anyio.sleep(1)
         assert it_is.under_way == 1
-        it.control.put_in_force(parts([wide], it_is, router=RouterSettings(calls_in_flight=3)))
+        it.control.apply_spec(parts([wide], it_is, router=RouterSettings(calls_in_flight=3)))
         await anyio.sleep(1)
         assert it_is.under_way == 3
 
@@ -216,7 +216,7 @@ async def test_what_waits_for_an_agent_that_is_gone_becomes_dead_letters() -> No
     async with organism([desk, caller("slow", name="slow")], provider) as it:
         thread = await it.open_thread(ASK)
         await anyio.sleep(1)
-        it.control.put_in_force(parts([desk], provider))
+        it.control.apply_spec(parts([desk], provider))
         assert set(it.statistics().mailboxes) == {"desk"}
         result = await it.wait(thread)
         (letter,) = it.dead_letters()
@@ -236,7 +236,7 @@ async def test_a_parked_message_of_an_agent_that_is_gone_does_not_hold_its_threa
         thread = await it.open_thread(ASK)
         await anyio.sleep(1)
         assert it.thread(thread).status == "blocked"
-        it.control.put_in_force(parts([other], provider))
+        it.control.apply_spec(parts([other], provider))
         result = await it.wait(thread)
         assert (result.outcome, it.dead_letters()[0].reason) == ("failed", "not_deliverable")
 
@@ -252,7 +252,7 @@ def test_what_waits_for_budget_goes_on_when_limits_refuse_no_more(how: str) -> N
             await anyio.sleep(1)
             assert it.thread(thread).status == "blocked"
             if how == "reload":
-                it.control.put_in_force(parts([caller("writer")], provider, mode="audit"))
+                it.control.apply_spec(parts([caller("writer")], provider, mode="audit"))
             else:
                 await it.control.set_mode("off")
             assert (await it.wait(thread)).outputs == (Text("writer: yes"),)
@@ -269,7 +269,7 @@ async def test_what_a_run_sends_to_an_agent_that_has_gone_is_given_to_its_succes
     async with organism(before, provider) as it:
         thread = await it.open_thread(ASK)
         await anyio.sleep(1)
-        it.control.put_in_force(parts(after, provider))
+        it.control.apply_spec(parts(after, provider))
         result = await it.wait(thread)
         assert result.outputs == (Text("reviewer: yes"),)
         assert len(provider.bill) == 2
@@ -294,7 +294,7 @@ async def test_a_run_whose_model_has_gone_is_run_again_by_the_new_agent() -> Non
     async with organism([twice("main")], provider) as it:
         thread = await it.open_thread(ASK)
         await anyio.sleep(1)
-        it.control.put_in_force(parts([twice("best")], provider, models={"best": model_plan("best", "p/m")}))
+        it.control.apply_spec(parts([twice("best")], provider, models={"best": model_plan("best", "p/m")}))
         assert (await it.wait(thread)).outputs == (Text("best"),)
     assert two_calls == ["main", "main", "best", "best"]
 
@@ -330,7 +330,7 @@ async def test_a_join_waits_for_the_companions_in_force() -> None:
         thread = await it.open_thread(ASK)
         await anyio.sleep(1)
         assert seen == []
-        it.control.put_in_force(parts(line("quick", late_s=0), provider))
+        it.control.apply_spec(parts(line("quick", late_s=0), provider))
         await anyio.sleep(1)
         assert [part.text for part in seen[0].parts] == ["quick"]
         await it.terminate(thread)
@@ -344,10 +344,10 @@ async def test_bounds_hold_from_the_next_message_on() -> None:
         threads = [await it.open_thread(ASK) for _ in range(2)]
         await it.send(threads[0], ASK)
         await anyio.sleep(1)
-        it.control.put_in_force(parts([caller("writer")], provider, bounds=Bounds(mailbox_messages=1)))
+        it.control.apply_spec(parts([caller("writer")], provider, bounds=Bounds(mailbox_messages=1)))
         with pytest.raises(Exception, match="is full"):
             await it.open_thread(ASK)
-        it.control.put_in_force(parts([caller("writer")], provider, bounds=Bounds(message_bytes=50)))
+        it.control.apply_spec(parts([caller("writer")], provider, bounds=Bounds(message_bytes=50)))
         await it.open_thread(ASK)
         with pytest.raises(Exception, match="message_bytes"):
             await it.open_thread("x" * 100)
@@ -383,7 +383,7 @@ async def test_a_tool_server_is_closed_when_the_last_run_that_may_use_it_is_over
     async with organism([caller("writer")], provider, tool_servers=[old, same]) as it:
         thread = await it.open_thread(ASK)
         await anyio.sleep(1)
-        it.control.put_in_force(parts([caller("writer")], provider, tool_servers=(same, new)))
+        it.control.apply_spec(parts([caller("writer")], provider, tool_servers=(same, new)))
         await anyio.sleep(1)
         assert (old.up, same.up, new.up) == (True, True, True)
         await it.wait(thread)
@@ -400,8 +400,8 @@ async def test_a_pause_does_not_outlive_its_agent() -> None:
     async with organism(both, provider) as it:
         await it.control.pause_agent("other")
         await it.control.pause_agent("writer")
-        it.control.put_in_force(parts(both[:1], provider))
-        it.control.put_in_force(parts(both, provider))
+        it.control.apply_spec(parts(both[:1], provider))
+        it.control.apply_spec(parts(both, provider))
         assert it.statistics().paused_agents == {"writer"}
 
 
@@ -423,12 +423,12 @@ def test_parts_that_do_not_fit_change_nothing(changes: dict[str, Any], why: str)
         async with organism([caller("first")], provider) as it:
             broken = parts([caller("second")], other, mode="off", **changes)
             with pytest.raises(ConfigError, match=why):
-                it.control.put_in_force(broken)
+                it.control.apply_spec(broken)
             assert it.budgets.mode == "enforce"
             assert (await it.run(ASK)).outputs == (Text("first: old"),)
             assert not provider.closed
         with pytest.raises(StoppedError):
-            put_in_force(it, parts([caller("second")], other))
+            apply_spec(it, parts([caller("second")], other))
 
     run(scenario)
 
@@ -465,7 +465,7 @@ def test_nothing_is_lost_whenever_parts_are_swapped(seed: int, tmp_path: Path) -
                 if chance.random() < 0.4:
                     settings = RouterSettings(providers={"p": ProviderSettings(concurrency=chance.randint(1, 5))})
                     same = providers[-1] if chance.random() < 0.3 else provider()
-                    it.control.put_in_force(parts(team(), same, router=settings))
+                    it.control.apply_spec(parts(team(), same, router=settings))
             assert await it.drain(600)
             assert it.threads() == ()
             assert it.ledger.open_holds == ()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from organism.control import stored_answers
-from organism.control.stored_answers import KEPT_DAYS, KeptAnswers
+from organism.control.stored_answers import KEPT_DAYS, StoredAnswers
 from organism.journal import Journal, Pieces
 from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite import SqliteJournal
@@ -15,14 +15,14 @@ from organism.usage.event_log import Store
 DAY_NS = 86_400 * 10**9
 
 
-def taken_up(journal: Store, now: list[int]) -> KeptAnswers:
+def taken_up(journal: Store, now: list[int]) -> StoredAnswers:
     """Return what a start finds of what was kept before."""
-    answers = KeptAnswers(journal, lambda: now[0])
+    answers = StoredAnswers(journal, lambda: now[0])
     answers.restore(Pieces(journal.load().pieces))
     return answers
 
 
-async def found(answers: KeptAnswers, journal: Journal, *names: str) -> list[str | None]:
+async def found(answers: StoredAnswers, journal: Journal, *names: str) -> list[str | None]:
     """Return what is found under names, once everything is durable."""
     await journal.commit()
     return [await answers.find("ci", name) for name in names]
@@ -67,7 +67,7 @@ def test_what_is_durable_is_found_after_a_restart_with_its_owner_and_its_items(k
 def test_the_number_of_answers_is_bounded_and_what_is_in_use_stays() -> None:
     """The answer that nobody has gone on from for the longest time makes room; other callers' are not touched."""
     journal = MemoryJournal()
-    answers = KeptAnswers(journal, lambda: DAY_NS)
+    answers = StoredAnswers(journal, lambda: DAY_NS)
     answers.bound(answers=3)
 
     async def live() -> None:
@@ -90,7 +90,7 @@ def test_the_bytes_of_answers_are_bounded(monkeypatch: pytest.MonkeyPatch, sizes
     """What was kept first makes room for what is new; what is larger than all the room is not kept."""
     monkeypatch.setattr(stored_answers, "BYTES_MAX", 10)
     journal = MemoryJournal()
-    answers = KeptAnswers(journal, lambda: DAY_NS)
+    answers = StoredAnswers(journal, lambda: DAY_NS)
 
     async def live() -> None:
         for name, size in zip("abc", sizes, strict=False):
@@ -104,7 +104,7 @@ def test_the_bytes_of_answers_are_bounded(monkeypatch: pytest.MonkeyPatch, sizes
 def test_answers_are_forgotten_when_their_time_is_over() -> None:
     """An answer is found for as many days as is promised and not after, and leaves the journal with the next one."""
     journal, now = MemoryJournal(), [DAY_NS]
-    answers = KeptAnswers(journal, lambda: now[0])
+    answers = StoredAnswers(journal, lambda: now[0])
 
     async def live() -> None:
         answers.keep("ci", "a", ["m"], "a")
@@ -127,7 +127,7 @@ def test_answers_are_forgotten_when_their_time_is_over() -> None:
 def test_narrower_bounds_forget_what_is_kept_already(answers: int, days: int, left: str, after: str) -> None:
     """Whoever keeps less from now on has no more of what was said before either: at once, and in the journal."""
     journal, now = MemoryJournal(), [DAY_NS]
-    kept = KeptAnswers(journal, lambda: now[0])
+    kept = StoredAnswers(journal, lambda: now[0])
 
     async def live() -> None:
         for name in "abc":
@@ -135,7 +135,7 @@ def test_narrower_bounds_forget_what_is_kept_already(answers: int, days: int, le
             now[0] += DAY_NS
         now[0] -= DAY_NS // 2
         await journal.commit()
-        narrower = kept if after == "reload" else KeptAnswers(journal, lambda: now[0])
+        narrower = kept if after == "reload" else StoredAnswers(journal, lambda: now[0])
         narrower.bound(answers=answers, days=days)
         if after == "start":
             narrower.restore(Pieces(journal.load().pieces))

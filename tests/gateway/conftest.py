@@ -21,7 +21,7 @@ from organism.gateway.settings import Key, Settings
 from organism.providers.openai import API, OpenAIProvider
 from organism.router.provider import Provider
 from organism.testing import ScriptedHTTPProvider
-from organism.testing.http_provider import Script
+from organism.testing.http_provider import HTTPScript
 
 KEY = "sk-of-the-build-servers"
 OTHER_KEY = "sk-of-somebody-else"
@@ -66,7 +66,7 @@ def key(name: str, secret: str, **options: object) -> Key:
 
 @asynccontextmanager
 async def serve(
-    script: Script = ("one two three",),
+    script: HTTPScript = ("one two three",),
     *,
     gateway: dict[str, object] | None = None,
     api: API = "chat",

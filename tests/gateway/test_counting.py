@@ -12,7 +12,7 @@ from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.router import input_counting
 from organism.testing import HTTPStep
-from organism.testing.http_provider import Request
+from organism.testing.http_provider import ReceivedRequest
 from tests.gateway.conftest import UPSTREAM
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ def responses(url: str) -> OpenAIProvider:
     return OpenAIProvider("double", UPSTREAM, f"{url}/v1", api="responses")
 
 
-def counting(step: HTTPStep) -> Callable[[Request], HTTPStep]:
+def counting(step: HTTPStep) -> Callable[[ReceivedRequest], HTTPStep]:
     return lambda request: step if "tokens" in request.path else HTTPStep()
 
 

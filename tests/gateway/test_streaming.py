@@ -11,7 +11,7 @@ from organism.formats.anthropic_messages.server import MessagesFormat
 from organism.formats.errors.faults import Fault
 from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_responses.server import ResponsesFormat
-from organism.formats.server_format import Asked, Format, Meta
+from organism.formats.server_format import Asked, Meta, ServerFormat
 from organism.gateway.streaming import ALIVE_EVERY_S, BEGIN_AFTER_S, Streamed
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, ToolCallDelta
@@ -68,7 +68,9 @@ class Client:
         return [json.loads(each) for each in data if each != "[DONE]"]
 
 
-async def stream(format_: Format, deltas: list[Delta], answer: Completion | Fault, pause_s: float = 0.0) -> Client:
+async def stream(
+    format_: ServerFormat, deltas: list[Delta], answer: Completion | Fault, pause_s: float = 0.0
+) -> Client:
     """Send an answer piece by piece, with a pause before each."""
     client = Client()
     streamed = Streamed(format_.writer(ASKED, META), client.send, list)
@@ -86,7 +88,7 @@ async def stream(format_: Format, deltas: list[Delta], answer: Completion | Faul
     return client
 
 
-def what_is_said(format_: Format, events: list[Any]) -> list[tuple[str, str]]:
+def what_is_said(format_: ServerFormat, events: list[Any]) -> list[tuple[str, str]]:
     """Return the pieces that a client of the format reads, those of one kind that follow each other as one."""
     found: list[tuple[str, str]] = []
     for event in events:
@@ -131,7 +133,7 @@ def _pieces(event: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("shown", range(len(LIVE) + 1))
-def test_everything_comes_in_order_and_once_however_much_of_it_was_live(format_: Format, shown: int) -> None:
+def test_everything_comes_in_order_and_once_however_much_of_it_was_live(format_: ServerFormat, shown: int) -> None:
     """Thoughts, words and calls reach the client whole, wherever the live pieces end and the rest begins."""
     client = run(stream, format_, LIVE[:shown], ANSWER)
     said = what_is_said(format_, client.events)
@@ -142,7 +144,7 @@ def test_everything_comes_in_order_and_once_however_much_of_it_was_live(format_:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_client_sees_thoughts_and_arguments_while_they_are_written(format_: Format) -> None:
+def test_client_sees_thoughts_and_arguments_while_they_are_written(format_: ServerFormat) -> None:
     """What a model thinks, and what it writes for a tool, reaches the client at once, not at the end of the answer."""
     client = run(stream, format_, LIVE, ANSWER, 1.0)
     arrived = [round(at) for at, body in client.bodies if b"delta" in body]
@@ -151,7 +153,7 @@ def test_client_sees_thoughts_and_arguments_while_they_are_written(format_: Form
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_silent_model_is_no_silent_stream(format_: Format) -> None:
+def test_silent_model_is_no_silent_stream(format_: ServerFormat) -> None:
     """A client hears something within seconds and then again and again while a model thinks unseen for minutes."""
     client = run(stream, format_, [], ANSWER, 120.0)
     times = [at for at, _ in client.bodies]
@@ -161,7 +163,7 @@ def test_silent_model_is_no_silent_stream(format_: Format) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_failure_before_anything_was_sent_is_left_to_the_status(format_: Format) -> None:
+def test_failure_before_anything_was_sent_is_left_to_the_status(format_: ServerFormat) -> None:
     """A refusal that comes soon is an answer of its own, with a status that every client understands."""
     fault = Fault(status=429, kind="budget", code="insufficient_quota", message="spent")
     assert run(stream, format_, [], fault).bodies == []
@@ -171,7 +173,7 @@ def test_failure_before_anything_was_sent_is_left_to_the_status(format_: Format)
 
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("other", ["another answer", "the"])
-def test_answer_of_another_attempt_is_an_error_and_no_mixture(format_: Format, other: str) -> None:
+def test_answer_of_another_attempt_is_an_error_and_no_mixture(format_: ServerFormat, other: str) -> None:
     """What a first attempt began and a second one answered otherwise is told as broken."""
     answer = Completion(text=other, model="m", finish_reason="stop", usage=None)
     client = run(stream, format_, ["the tide"], answer)

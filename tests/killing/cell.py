@@ -18,7 +18,7 @@ from organism.amounts import ZERO
 from organism.daemon.state_folder import read_address
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import Audit, audit_journal
-from organism.testing.http_provider import Request
+from organism.testing.http_provider import ReceivedRequest
 from organism.testing.kill_points import KILL_AT
 from organism.threads.records import ResultRecord
 from organism.usage.events import BudgetExceeded, DeadLetterEvent, ThreadBlocked
@@ -119,7 +119,7 @@ class Cell:
 
     # -- the provider ---------------------------------------------------------------------------------------------
 
-    def _answer(self, _request: Request) -> HTTPStep:
+    def _answer(self, _request: ReceivedRequest) -> HTTPStep:
         """Answer one way or another, and kill where the plan says so."""
         self._requests += 1
         step = self._step()

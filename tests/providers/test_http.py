@@ -12,7 +12,7 @@ from organism.llm.answers import Completion
 from organism.llm.provider import Provider
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.providers.anthropic import AnthropicProvider
-from organism.providers.http import Connection
+from organism.providers.http import ConnectionSettings
 from organism.providers.openai import OpenAIProvider
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 
@@ -250,7 +250,7 @@ async def test_address_that_nobody_knows_is_named(connect: Connect) -> None:
 
 async def test_headers_of_the_configuration_are_sent_and_win() -> None:
     """A gateway's own key, or an account's id, stands in the configuration and goes out with each request."""
-    own = Connection(headers={"OpenAI-Organization": "org-1", "Authorization": "Basic abc"})
+    own = ConnectionSettings(headers={"OpenAI-Organization": "org-1", "Authorization": "Basic abc"})
     async with ScriptedHTTPProvider() as server:
         adapter = OpenAIProvider("p", "k", f"{server.url}/v1", connection=own)
         await ask(adapter)
@@ -287,7 +287,7 @@ async def test_key_goes_in_the_header_its_server_reads(vendor: str | None, path:
 async def test_proxy_is_asked_for_the_whole_address() -> None:
     """Where a proxy is given, nothing goes to the server directly."""
     async with ScriptedHTTPProvider([HTTPStep(text="through")]) as proxy:
-        adapter = OpenAIProvider("p", "k", "http://127.0.0.9:9/v1", connection=Connection(proxy=proxy.url))
+        adapter = OpenAIProvider("p", "k", "http://127.0.0.9:9/v1", connection=ConnectionSettings(proxy=proxy.url))
         answer = await ask(adapter)
         await adapter.aclose()
 
@@ -299,7 +299,7 @@ async def test_proxy_that_is_not_there_has_cost_nothing() -> None:
     """Nothing is charged for a request that has not got as far as its server."""
     async with ScriptedHTTPProvider() as gone:
         url = gone.url
-    adapter = OpenAIProvider("p", "k", "http://127.0.0.9:9/v1", connection=Connection(proxy=url))
+    adapter = OpenAIProvider("p", "k", "http://127.0.0.9:9/v1", connection=ConnectionSettings(proxy=url))
     error = await ask(adapter)
     await adapter.aclose()
 

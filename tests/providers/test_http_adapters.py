@@ -10,7 +10,7 @@ import pytest
 from organism.amounts import TokenUsage
 from organism.errors import ConfigError, ProviderError, RejectedError, UncertainError
 from organism.providers.anthropic import AnthropicProvider
-from organism.providers.http import Connection
+from organism.providers.http import ConnectionSettings
 from organism.providers.openai import OpenAIProvider
 from organism.router.provider import ChatMessage, CompletionRequest, Provider
 from organism.testing import HTTPStep, ScriptedHTTPProvider
@@ -205,9 +205,9 @@ async def test_connection_that_does_not_come_about_is_given_up_in_its_time(kind:
             waiting.setblocking(False)
             waiting.connect_ex(door.getsockname())
         adapter: Provider = (
-            OpenAIProvider("p", SECRET, f"{url}/v1", connection=Connection(connect_timeout_s=0.2))
+            OpenAIProvider("p", SECRET, f"{url}/v1", connection=ConnectionSettings(connect_timeout_s=0.2))
             if kind == "chat"
-            else AnthropicProvider("p", SECRET, url, connection=Connection(connect_timeout_s=0.2))
+            else AnthropicProvider("p", SECRET, url, connection=ConnectionSettings(connect_timeout_s=0.2))
         )
         with anyio.fail_after(5), pytest.raises(RejectedError, match="cannot connect") as caught:
             await adapter.complete(REQUEST)

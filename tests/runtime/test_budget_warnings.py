@@ -10,7 +10,7 @@ import pytest
 from organism import BudgetPlan, BudgetWarning, Context, Limits, Organism, ScopedLimits, Text
 from organism import agent as make_agent
 from organism.amounts import Amounts, TokenUsage
-from organism.control.reload import switch
+from organism.control.reload import switch_mode
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, ScriptedAnswer, ScriptedProvider, VirtualClock, run
 from organism.usage.events import ThresholdCrossed
@@ -147,10 +147,10 @@ async def the_same_thresholds_again(scenery: Scenery) -> None:
 
 
 async def a_change_of_mode(scenery: Scenery) -> None:
-    switch(scenery.organism, "off")
+    switch_mode(scenery.organism, "off")
     await scenery.say("spend 920")
     for mode in ("audit", "enforce", "off", "audit"):
-        switch(scenery.organism, mode)  # type: ignore[arg-type]
+        switch_mode(scenery.organism, mode)  # type: ignore[arg-type]
 
 
 async def time_alone(scenery: Scenery) -> None:
@@ -241,7 +241,7 @@ def test_every_scope_tells_its_thresholds_to_those_who_spend_from_it(account: st
     async def act(scenery: Scenery) -> None:
         organism = scenery.organism
         if how == "mode":
-            switch(organism, "off")
+            switch_mode(organism, "off")
         await scenery.say("spend 800" if how in ("settle", "mode") else "spend 500")
         match how:
             case "lowered":
@@ -251,7 +251,7 @@ def test_every_scope_tells_its_thresholds_to_those_who_spend_from_it(account: st
             case "thresholds":
                 organism.pump.budget_changes.replan(whole, (40, 90))
             case "mode":
-                switch(organism, "enforce")
+                switch_mode(organism, "enforce")
             case "reload":
                 organism.pump.budget_changes.replan(plan(None, **lowered(SCOPES[account])), (75, 90, 95))
 

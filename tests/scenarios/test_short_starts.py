@@ -52,7 +52,7 @@ def organism(journal: Store) -> Organism:
 def shown(one: Organism) -> list[object]:
     """Return all that people see of the past."""
     kinds = ("agent", "model", "day", "label")
-    return [one.usage.total, *(one.control.look.usage(kind) for kind in kinds), one.control.look.agents()]  # type: ignore[arg-type]
+    return [one.usage.total, *(one.control.queries.usage(kind) for kind in kinds), one.control.queries.agents()]  # type: ignore[arg-type]
 
 
 async def live(one: Organism, threads: int) -> None:
@@ -80,7 +80,7 @@ def test_a_start_reads_no_more_however_much_has_happened(threads: int, tmp_path:
         async with organism(journal := CountingJournal(tmp_path / "j.db")) as one:
             assert journal.events <= 61
             assert journal.entries <= 600
-            assert len(one.control.look.threads(states=frozenset({"completed"}), limit=500).threads) >= 15
+            assert len(one.control.queries.threads(states=frozenset({"completed"}), limit=500).threads) >= 15
             return shown(one)
 
     was = run(first)
@@ -105,7 +105,7 @@ def test_sums_are_right_whenever_the_process_died(groups: int) -> None:
         async with organism(CrashingJournal(kept)) as one:
             used = [event for event in await one.events_after("", 10_000) if type(event).__name__ == "UsageEvent"]
             assert one.usage.total.attempts == len(used)
-            by_label = one.control.look.usage("label").groups
+            by_label = one.control.queries.usage("label").groups
             assert sum(group.attempts for group in by_label.values()) == one.usage.total.attempts
 
     run_until_dead = run(dies)

@@ -15,7 +15,7 @@ import pytest
 from organism.daemon.state_folder import read_address
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import audit_journal
-from organism.testing.http_provider import Request
+from organism.testing.http_provider import ReceivedRequest
 from tests.killing.lives import Life, Midwife
 
 pytestmark = [pytest.mark.anyio, pytest.mark.soak]
@@ -78,7 +78,7 @@ class Soak:
         self.steady_s: list[float] = []
         self.wrong: list[str] = []
 
-    def _answer(self, _request: Request) -> HTTPStep:
+    def _answer(self, _request: ReceivedRequest) -> HTTPStep:
         text = " ".join(["word"] * self.chance.randint(1, 8))
         odd = (
             HTTPStep(status=500),

@@ -12,7 +12,7 @@ from organism.journal import Drop, JournalBrokenError, JournalError, JournalFull
 from organism.stores.sqlite import SqliteJournal
 from organism.stores.sqlite_file import Retention, SqliteFile
 from organism.testing import FaultyDisk, ScriptedProvider, VirtualClock, run
-from organism.testing.faulty_disk import Operation
+from organism.testing.faulty_disk import DiskOperation
 from organism.testing.store_contract import event, keep
 
 GROUPS = 4
@@ -51,7 +51,7 @@ def check(path: Path, told: list[int], acknowledged: list[int]) -> int:
 
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("at", [None, "open", "sync", "truncate"])
-def test_every_operation_may_fail(at: Operation | None, for_ever: bool, tmp_path: Path) -> None:
+def test_every_operation_may_fail(at: DiskOperation | None, for_ever: bool, tmp_path: Path) -> None:
     """Whichever operation fails, commits are answered rightly: kept in order, or a clean error and no more."""
     with FaultyDisk("nth", random.Random(1)) as disk:
         number, hit, refused = 0, True, 0

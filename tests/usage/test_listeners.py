@@ -108,33 +108,35 @@ def test_function_is_called_with_each_event_it_wants(how: str) -> None:
     """A callback given to subscribe hears what it asks for until it is ended, twice if need be."""
 
     async def main() -> None:
-        heard: list[Any] = []
+        has_subscribers: list[Any] = []
         async with organism() as it:
             usage = it.usage
             match how:
                 case "kinds":
-                    stop = usage.subscribe(heard.append, UsageEvent, ThreadClosed)
+                    stop = usage.subscribe(has_subscribers.append, UsageEvent, ThreadClosed)
                 case "union":
-                    stop = usage.subscribe(heard.append, UsageEvent | ThreadClosed)  # type: ignore[arg-type]
+                    stop = usage.subscribe(has_subscribers.append, UsageEvent | ThreadClosed)  # type: ignore[arg-type]
                 case "object":
-                    stop = usage.subscribe(type("L", (), {"__call__": lambda _self, event: heard.append(event)})())
+                    stop = usage.subscribe(
+                        type("L", (), {"__call__": lambda _self, event: has_subscribers.append(event)})()
+                    )
                 case "thread":
-                    stop = usage.subscribe(heard.append, thread_id="th-1")
+                    stop = usage.subscribe(has_subscribers.append, thread_id="th-1")
                 case _:
-                    stop = usage.subscribe(heard.append)
+                    stop = usage.subscribe(has_subscribers.append)
             await it.wait(await it.open_thread("hello", thread_id="th-1"))
             await it.run("hello")
             usage.unsubscribe(stop)
             stop()
-            count = len(heard)
+            count = len(has_subscribers)
             await it.run("hello")
-        kinds = {type(event) for event in heard}
+        kinds = {type(event) for event in has_subscribers}
         assert {UsageEvent, ThreadClosed} <= kinds
-        assert len(heard) == count
+        assert len(has_subscribers) == count
         if how in {"kinds", "union"}:
             assert kinds == {UsageEvent, ThreadClosed}
         if how == "thread":
-            assert {event.root_thread_id for event in heard} == {"th-1"}
+            assert {event.root_thread_id for event in has_subscribers} == {"th-1"}
 
     run(main)
 
@@ -184,18 +186,18 @@ def test_no_listener_fails_a_call(what: str, place: str) -> None:
     """Whatever a listener raises or returns: calls are answered, other listeners hear all, and the log has its name."""
 
     async def main() -> None:
-        heard: list[Any] = []
+        has_subscribers: list[Any] = []
         it = organism()
         if place == "usage":
             it.usage.subscribe(LISTENERS[what])
         else:
             it.activity.observe(LISTENERS[what])
-        it.usage.subscribe(heard.append, UsageEvent)
+        it.usage.subscribe(has_subscribers.append, UsageEvent)
         with capture_logs() as logs:
             async with it:
                 for _ in range(8):
                     assert as_text((await it.run("hello")).outputs[-1]) == "fine"
-        assert len(heard) == 8
+        assert len(has_subscribers) == 8
         failed = [line for line in logs if line["event"] in {"callback_failed", "observer_failed"}]
         assert failed
         assert failed[0]["callback"]
@@ -209,25 +211,25 @@ def test_listener_may_end_and_begin_listening_while_it_is_told() -> None:
     """Ending oneself, ending another and beginning anew within a callback all take effect with the next event."""
 
     async def main() -> None:
-        heard: list[str] = []
+        has_subscribers: list[str] = []
         async with organism() as it:
             usage = it.usage
 
             def first(_event: AnyEvent) -> None:
-                heard.append("first")
+                has_subscribers.append("first")
                 stop_first()
                 stop_second()
-                usage.subscribe(lambda _event: heard.append("third"), ThreadClosed)
+                usage.subscribe(lambda _event: has_subscribers.append("third"), ThreadClosed)
 
             def second(_event: AnyEvent) -> None:
-                heard.append("second")
+                has_subscribers.append("second")
 
             stop_first = usage.subscribe(first, ThreadClosed)
             stop_second = usage.subscribe(second, ThreadClosed)
             await it.run("hello")
-            assert heard == ["first"]
+            assert has_subscribers == ["first"]
             await it.run("hello")
-            assert heard == ["first", "third"]
+            assert has_subscribers == ["first", "third"]
             assert usage.statistics().callbacks == it.usage.statistics().callbacks
 
     run(main)
@@ -238,13 +240,13 @@ def test_listener_that_causes_events_is_not_told_of_them_without_end(callers: in
     """Callbacks that cause an event within an event come to an end, and the others hear each of them."""
 
     async def main() -> None:
-        heard: list[Any] = []
+        has_subscribers: list[Any] = []
         async with organism() as it:
             for _ in range(callers):
                 it.usage.subscribe(partial(it.usage.publish), UsageEvent)
-            it.usage.subscribe(heard.append, UsageEvent)
+            it.usage.subscribe(has_subscribers.append, UsageEvent)
             assert as_text((await it.run("hello")).outputs[-1]) == "fine"
-        assert len(heard) > callers
+        assert len(has_subscribers) > callers
 
     run(main)
 

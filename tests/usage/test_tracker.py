@@ -41,8 +41,8 @@ def test_subscriber_hears_everything_from_its_first_moment() -> None:
             tracker.publish(used(call_id=str(number)))
         tracker.publish(ThreadOpened(entry="writer"))
         tracker.close()
-        heard = [event.call_id async for event in subscription if isinstance(event, UsageEvent)]
-        assert heard == [str(number) for number in range(100)]
+        has_subscribers = [event.call_id async for event in subscription if isinstance(event, UsageEvent)]
+        assert has_subscribers == [str(number) for number in range(100)]
 
     run(main)
 
@@ -55,16 +55,16 @@ def test_slow_subscriber_is_cut_off_after_what_it_has() -> None:
         subscription = tracker.subscribe(capacity=3)
         for _ in range(10):
             tracker.publish(used())
-        heard = 0
+        has_subscribers = 0
 
         async def listen() -> None:
-            nonlocal heard
+            nonlocal has_subscribers
             async for _ in subscription:
-                heard += 1
+                has_subscribers += 1
 
         with pytest.raises(SlowConsumerError, match="more than 3 events behind"):
             await listen()
-        assert heard == 3
+        assert has_subscribers == 3
         assert tracker.statistics().subscribers == 0
         assert tracker.statistics().cut_off == 1
 
@@ -88,42 +88,42 @@ def test_subscription_of_a_thread_hears_its_descendants_too() -> None:
 def test_callback_that_raises_harms_nobody() -> None:
     """A listener's bug is counted and logged; the others hear everything all the same."""
     tracker = UsageTracker()
-    heard: list[object] = []
+    has_subscribers: list[object] = []
 
     def broken(_event: object) -> None:
         raise ValueError("listener's bug")
 
     tracker.subscribe(broken)
-    stop = tracker.subscribe(heard.append)
+    stop = tracker.subscribe(has_subscribers.append)
     tracker.publish(used())
     stop()
     tracker.publish(used())
 
-    assert len(heard) == 1
+    assert len(has_subscribers) == 1
     assert tracker.statistics().callback_errors == 2
 
 
 def test_it_is_known_which_kinds_of_events_somebody_listens_to() -> None:
     """An event that is made only for listeners is made while one of them wants its kind, and not a moment longer."""
     tracker = UsageTracker()
-    assert not tracker.heard(AgentSaid)
+    assert not tracker.has_subscribers(AgentSaid)
     tracker.subscribe(lambda _event: None, *STORED)
-    assert tracker.heard(UsageEvent)
-    assert not tracker.heard(AgentSaid)
+    assert tracker.has_subscribers(UsageEvent)
+    assert not tracker.has_subscribers(AgentSaid)
 
     stop = tracker.subscribe(lambda _event: None)
-    assert tracker.heard(AgentSaid)
+    assert tracker.has_subscribers(AgentSaid)
     stop()
-    assert not tracker.heard(AgentSaid)
+    assert not tracker.has_subscribers(AgentSaid)
 
     async def subscribed() -> None:
         async with tracker.subscribe(AgentSaid):
-            assert tracker.heard(AgentSaid)
+            assert tracker.has_subscribers(AgentSaid)
         tracker.subscribe(AgentSaid)
         tracker.close()
 
     run(subscribed)
-    assert not tracker.heard(AgentSaid)
+    assert not tracker.has_subscribers(AgentSaid)
 
 
 def test_sums_by_agent_model_and_thread_make_up_the_total() -> None:

@@ -11,7 +11,7 @@ import msgspec
 from organism.agents.agent import is_async
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
-from organism.agents.tools.tool import AgentTool, Content, Progress, ToolOutput, ToolRules
+from organism.agents.tools.tool import AgentTool, OnProgress, ToolContent, ToolOutput, ToolRules
 from organism.errors import ConfigError
 from organism.llm.requests import ImagePart, TextPart, Tool
 from organism.text.error_text import describe, shown
@@ -45,7 +45,7 @@ def function_tool(
     context_name, fields = _parameters(function, where)
     arguments_type = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
 
-    async def call(arguments: str, ctx: Context, _progress: Progress) -> ToolOutput:
+    async def call(arguments: str, ctx: Context, _progress: OnProgress) -> ToolOutput:
         try:
             given = msgspec.json.decode(arguments, type=arguments_type)
         except msgspec.MsgspecError as error:
@@ -97,7 +97,7 @@ async def _run(function: Callable[..., Any], values: dict[str, Any], ctx: Contex
     return await result if inspect.isawaitable(result) else result
 
 
-def content_of(result: object) -> Content:
+def content_of(result: object) -> ToolContent:
     """Say what a function has returned: text as it is, images as images, anything else as JSON.
 
     Raises:

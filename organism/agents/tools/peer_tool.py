@@ -7,7 +7,7 @@ import msgspec
 
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
-from organism.agents.tools.tool import AgentTool, Progress, ToolOutput, ToolRules, Work
+from organism.agents.tools.tool import AgentTool, OnProgress, ToolOutput, ToolRules, ToolRun
 from organism.errors import ConfigError
 from organism.llm.requests import Tool
 from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, as_text
@@ -28,7 +28,7 @@ def ask_tool(
         rules: Bounds.
     """
 
-    def call(arguments: str, ctx: Context) -> Work:
+    def call(arguments: str, ctx: Context) -> ToolRun:
         message = _message(arguments, message_type)
         if isinstance(message, ToolOutput):
             return partial(_say, message)
@@ -51,7 +51,7 @@ def send_tool(
         rules: Bounds.
     """
 
-    def call(arguments: str, ctx: Context) -> Work:
+    def call(arguments: str, ctx: Context) -> ToolRun:
         message = _message(arguments, message_type)
         if isinstance(message, ToolOutput):
             return partial(_say, message)
@@ -62,11 +62,11 @@ def send_tool(
     return _tool(f"send_{recipient}", recipient, message_type, f"{purpose} {description}", rules or ToolRules(), call)
 
 
-async def _reply(ask: Callable[[], Awaitable[Message]], _progress: Progress) -> ToolOutput:
+async def _reply(ask: Callable[[], Awaitable[Message]], _progress: OnProgress) -> ToolOutput:
     return ToolOutput(as_text(await ask()))
 
 
-async def _say(output: ToolOutput, _progress: Progress) -> ToolOutput:
+async def _say(output: ToolOutput, _progress: OnProgress) -> ToolOutput:
     return output
 
 
@@ -90,7 +90,7 @@ def _tool(
     message_type: type[Message],
     description: str,
     rules: ToolRules,
-    call: Callable[[str, Context], Work],
+    call: Callable[[str, Context], ToolRun],
 ) -> AgentTool:
     schema = object_schema(message_type)
     # The tag says which type it is, which is settled here and no business of the model.

@@ -20,7 +20,7 @@ from organism.llm.requests import ImagePart, TextPart, Tool, ToolCall, ToolResul
 from organism.text.error_text import describe, shown
 from organism.text.redaction import redact
 
-Content = str | tuple[TextPart | ImagePart, ...]
+ToolContent = str | tuple[TextPart | ImagePart, ...]
 
 Permission = Literal["allow", "ask", "deny"]
 """``allow``: it runs when the model asks. ``ask``: a person is asked each time, and the thread waits for the answer.
@@ -44,7 +44,7 @@ class ToolOutput(msgspec.Struct, frozen=True):
         is_error: Whether it failed; the text then says how.
     """
 
-    content: Content
+    content: ToolContent
     is_error: bool = False
 
 
@@ -62,10 +62,10 @@ class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
     approval: Permission = "allow"
 
 
-Progress = Callable[[], None]
+OnProgress = Callable[[], None]
 """Called by a run each time it is known to go on."""
 
-Work = Callable[[Progress], Awaitable[ToolOutput]]
+ToolRun = Callable[[OnProgress], Awaitable[ToolOutput]]
 """A run of a tool that has its place among all that the handler does, and has not begun."""
 
 
@@ -82,7 +82,7 @@ class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """
 
     spec: Tool
-    call: Callable[[str, Context], Work]
+    call: Callable[[str, Context], ToolRun]
     rules: ToolRules = ToolRules()
     recipient: str | None = None
     replayed: bool = False
@@ -133,7 +133,7 @@ class ToolServer(Protocol):
         """
         ...
 
-    async def call(self, tool: str, arguments: str, progress: Progress) -> ToolOutput:
+    async def call(self, tool: str, arguments: str, progress: OnProgress) -> ToolOutput:
         """Run a tool under the server's own name for it; failures come back as output."""
         ...
 
@@ -167,7 +167,7 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def tool(self, offered: Tool, name: str) -> AgentTool:
         """Make a tool of one that is offered; the model calls it by the name given, the server by its own."""
 
-        def call(arguments: str, _ctx: Context) -> Work:
+        def call(arguments: str, _ctx: Context) -> ToolRun:
             return partial(self.server.call, offered.name, arguments)
 
         return AgentTool(spec=msgspec.structs.replace(offered, name=name), call=call, rules=self.rules)
@@ -212,7 +212,7 @@ async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult |
     return None
 
 
-async def run_tool(tool: AgentTool, call: ToolCall, work: Work, ctx: Context) -> ToolResult:
+async def run_tool(tool: AgentTool, call: ToolCall, work: ToolRun, ctx: Context) -> ToolResult:
     """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model."""
     begun = anyio.current_time()
     timeout_s = tool.rules.timeout_s
@@ -229,14 +229,14 @@ async def run_tool(tool: AgentTool, call: ToolCall, work: Work, ctx: Context) ->
     return ToolResult(call.id, cut(content, tool.rules.result_bytes), output.is_error)
 
 
-def _without_secrets(content: Content) -> Content:
+def _without_secrets(content: ToolContent) -> ToolContent:
     """Clean an error's text: it goes to a model, and so to another company."""
     if isinstance(content, str):
         return redact(content)
     return tuple(TextPart(redact(part.text)) if isinstance(part, TextPart) else part for part in content)
 
 
-async def _guarded(tool: AgentTool, work: Work, ctx: Context, progress: Progress) -> ToolOutput:
+async def _guarded(tool: AgentTool, work: ToolRun, ctx: Context, progress: OnProgress) -> ToolOutput:
     try:
         output: object = await work(progress)  # a tool of a stranger may give anything
     except (AskError, DeliveryError) as error:
@@ -257,7 +257,7 @@ async def _guarded(tool: AgentTool, work: Work, ctx: Context, progress: Progress
     return output
 
 
-def cut(content: Content, most_bytes: int) -> Content:
+def cut(content: ToolContent, most_bytes: int) -> ToolContent:
     """Bound what a model is shown: text is cut at its end, an image that does not fit is left out; both are said."""
     if isinstance(content, str):
         raw = content.encode("utf-8", "replace")

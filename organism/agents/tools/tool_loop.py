@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from organism.agents.budget_notes import note_for
 from organism.agents.context import Context
-from organism.agents.tools.tool import AgentTool, Work, refused, run_tool
+from organism.agents.tools.tool import AgentTool, ToolRun, refused, run_tool
 from organism.errors import AnswerError, DeliveryError
 from organism.llm.answers import Completion
 from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart, ToolCall, ToolResult
 from organism.messages import BudgetWarning
 
-Send = Callable[[CompletionRequest], Awaitable[Completion]]
+CompleteCall = Callable[[CompletionRequest], Awaitable[Completion]]
 
 DEFAULT_ROUNDS = 8
 """So many calls of the model for one message; the last one must answer."""
@@ -34,7 +34,7 @@ class ToolLoop:
 
     def __init__(
         self,
-        send: Send,
+        send: CompleteCall,
         tools: dict[str, AgentTool],
         ctx: Context,
         rounds: int = DEFAULT_ROUNDS,
@@ -90,7 +90,7 @@ class ToolLoop:
         finds what it has asked for in the same places; what is done by then is not done again.
         """
         results: dict[int, ToolResult] = {}
-        ready: list[tuple[int, AgentTool, Work]] = []
+        ready: list[tuple[int, AgentTool, ToolRun]] = []
         for place, call in enumerate(calls):
             tool = self._tools.get(call.name)
             if tool is None:
@@ -104,7 +104,7 @@ class ToolLoop:
                 except DeliveryError as error:
                     results[place] = ToolResult(call.id, str(error), is_error=True)
 
-        async def run_once(place: int, tool: AgentTool, work: Work) -> None:
+        async def run_once(place: int, tool: AgentTool, work: ToolRun) -> None:
             call = calls[place]
             key = f"tool:{run_before + place}:{_digest(call)}"
             results[place] = await self._ctx.once(key, lambda: run_tool(tool, call, work, self._ctx), ToolResult)

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery
 
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
-from organism.control.views import Accepted, AgentView, Done, Letter
+from organism.control.views import Accepted, AgentView, Letter, OrderDone
 
 
 @get("/v1/agents", opt=needs("read"))
@@ -15,17 +15,17 @@ async def list_agents(
     request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
 ) -> tuple[AgentView, ...]:
     """List agents with their state, what waits for them and what they have used."""
-    return control.look.agents(content=may_read_content(request, asked=content))
+    return control.queries.agents(content=may_read_content(request, asked=content))
 
 
 @post("/v1/agents/{agent:str}/pause", status_code=200, opt=needs("operate"))
-async def pause_agent(agent: FromPath[str], control: ControlOf, order: OrderOf) -> Done:
+async def pause_agent(agent: FromPath[str], control: ControlOf, order: OrderOf) -> OrderDone:
     """Have an agent finish what it does and take nothing more."""
     return await control.pause_agent(agent, order=order)
 
 
 @post("/v1/agents/{agent:str}/resume", status_code=200, opt=needs("operate"))
-async def resume_agent(agent: FromPath[str], control: ControlOf, order: OrderOf) -> Done:
+async def resume_agent(agent: FromPath[str], control: ControlOf, order: OrderOf) -> OrderDone:
     """Let an agent go on that was paused or has failed too often."""
     return await control.resume_agent(agent, order=order)
 
@@ -35,7 +35,7 @@ async def list_letters(
     request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
 ) -> tuple[Letter, ...]:
     """List messages that were given up on; what they and their errors say only with ``content=true``."""
-    return control.look.letters(content=may_read_content(request, asked=content))
+    return control.queries.letters(content=may_read_content(request, asked=content))
 
 
 @post("/v1/dead-letters/{message_id:str}/retry", status_code=202, opt=needs("operate"))
@@ -45,7 +45,7 @@ async def retry_letter(message_id: FromPath[str], control: ControlOf, order: Ord
 
 
 @delete("/v1/dead-letters/{message_id:str}", status_code=200, opt=needs("operate"))
-async def discard_letter(message_id: FromPath[str], control: ControlOf, order: OrderOf) -> Done:
+async def discard_letter(message_id: FromPath[str], control: ControlOf, order: OrderOf) -> OrderDone:
     """Forget a dead letter."""
     return await control.discard_letter(message_id, order=order)
 

@@ -8,7 +8,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from organism.api.bodies import DecisionBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
-from organism.control.views import Done
+from organism.control.views import OrderDone
 from organism.threads.approvals import Approval, Decision
 
 
@@ -17,11 +17,13 @@ async def list_approvals(
     request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
 ) -> tuple[Approval, ...]:
     """List what people are asked, oldest first; what exactly, only with ``content=true``."""
-    return control.look.approvals(content=may_read_content(request, asked=content))
+    return control.queries.approvals(content=may_read_content(request, asked=content))
 
 
 @post("/v1/approvals/{approval_id:str}", status_code=200, opt=needs("operate"))
-async def decide(approval_id: FromPath[str], data: JSONBody[DecisionBody], control: ControlOf, order: OrderOf) -> Done:
+async def decide(
+    approval_id: FromPath[str], data: JSONBody[DecisionBody], control: ControlOf, order: OrderOf
+) -> OrderDone:
     """Answer what a person is asked; the message that waits for it goes on."""
     return await control.decide(approval_id, Decision(data.allowed, data.note), order=order)
 

@@ -14,19 +14,19 @@ from organism.ledger.explain import BudgetTrace
 @get("/v1/budgets", opt=needs("read"))
 async def list_budgets(control: ControlOf) -> tuple[BudgetState, ...]:
     """List every account: threads, agents, models, and the organism's day and month."""
-    return control.look.budgets()
+    return control.queries.budgets()
 
 
 @get("/v1/budgets/{account:str}", opt=needs("read"))
 async def show_budget(account: FromPath[str], control: ControlOf) -> BudgetState:
     """Show an account; a plain name is a thread's."""
-    return control.look.budget(account)
+    return control.queries.budget(account)
 
 
 @get("/v1/budgets/{account:str}/story", opt=needs("read"))
 async def tell_story(account: FromPath[str], control: ControlOf) -> BudgetTrace:
     """Tell where a thread's budget has gone: every hold, what became of it, its price, and what was refused."""
-    return await control.look.story(account)
+    return await control.queries.story(account)
 
 
 @put("/v1/budgets/{account:str}/limits", opt=needs("operate"))

@@ -9,10 +9,10 @@ from litestar.response import Stream
 
 from organism.api.dependencies import ReaderOf
 from organism.api.scopes import caller_of, may_read_content, needs
-from organism.api.streams import EventPage, Wanted
+from organism.api.streams import EventFilter, EventPage
 
 _TypeNames = Annotated[list[str] | None, QueryParameter(name="type", max_items=32)]
-_WantedOf = NamedDependency[SkipValidation[Wanted]]
+_WantedOf = NamedDependency[SkipValidation[EventFilter]]
 
 
 async def _wanted(
@@ -20,9 +20,9 @@ async def _wanted(
     types: _TypeNames = None,
     thread: FromQuery[str | None] = None,
     content: FromQuery[bool] = False,
-) -> Wanted:
+) -> EventFilter:
     errors = "operate" in caller_of(request).scopes
-    return Wanted(frozenset(types or ()), thread, may_read_content(request, asked=content), errors)
+    return EventFilter(frozenset(types or ()), thread, may_read_content(request, asked=content), errors)
 
 
 _WANTED = {"wanted": Provide(_wanted)}

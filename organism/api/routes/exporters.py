@@ -5,7 +5,7 @@ from litestar.params import FromPath
 
 from organism.api.dependencies import ControlOf
 from organism.api.scopes import needs
-from organism.control.views import Done
+from organism.control.views import OrderDone
 from organism.usage.cursors import SetAside
 
 
@@ -16,9 +16,9 @@ async def list_set_aside(control: ControlOf) -> tuple[SetAside, ...]:
 
 
 @post("/v1/exporters/{exporter:str}/retry", status_code=202, opt=needs("operate"))
-async def retry_set_aside(exporter: FromPath[str], control: ControlOf) -> Done:
+async def retry_set_aside(exporter: FromPath[str], control: ControlOf) -> OrderDone:
     """Offer again what an exporter has set aside; what is taken leaves the list, what is refused again stays."""
-    return Done(tuple(aside.event_id for aside in control.cursors.retry(exporter)))
+    return OrderDone(tuple(aside.event_id for aside in control.cursors.retry(exporter)))
 
 
 ROUTES = (list_set_aside, retry_set_aside)

@@ -20,7 +20,7 @@ async def read_entries(
 
     A hash is SHA-256 over the hash of the entry before it and the entry's own JSON, and written in base64.
     """
-    return await control.look.entries(after, limit)
+    return await control.queries.entries(after, limit)
 
 
 ROUTES = (read_entries,)

@@ -5,14 +5,14 @@ from typing import Any
 
 from litestar import Request, Response, get
 
-from organism.api.mounts import Group
+from organism.api.mounts import Mount
 from organism.api.scopes import needs
 
 Render = Callable[[str], tuple[str, bytes]]
 """From an ``Accept`` header to the content type and the body of all metrics."""
 
 
-def metrics_group(render: Render) -> Group:
+def metrics_group(render: Render) -> Mount:
     """Return the route that a scraper reads, rendered by an exporter that the API does not know."""
 
     @get("/metrics", opt=needs("read"), include_in_schema=False)
@@ -21,4 +21,4 @@ def metrics_group(render: Render) -> Group:
         content_type, body = render(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
-    return Group((metrics,))
+    return Mount((metrics,))

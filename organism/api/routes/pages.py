@@ -5,8 +5,8 @@ from importlib.resources import files
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from organism.api.auth_middleware import Rule
-from organism.api.mounts import Group
+from organism.api.auth_middleware import AccessRule
+from organism.api.mounts import Mount
 from organism.api.scopes import OPEN
 
 _FILES = {
@@ -31,8 +31,8 @@ def _page(path: str, name: str, media_type: str) -> HTTPRouteHandler:
     return page
 
 
-DASHBOARD = Group(
+DASHBOARD = Mount(
     tuple(_page(path, name, media_type) for path, (name, media_type) in _FILES.items()),
-    tuple(Rule(path, None) for path in _FILES),
+    tuple(AccessRule(path, None) for path in _FILES),
 )
 """The page at ``/`` and what it loads; its host and origin are checked like everything else."""

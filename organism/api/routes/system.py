@@ -8,7 +8,7 @@ from litestar.params import JSONBody, QueryParameter
 from organism.api.bodies import DrainBody, ModeBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import OPEN, needs
-from organism.control.views import By, Reloaded, Status, Usage
+from organism.control.views import By, OrganismStatus, Reloaded, Usage
 
 
 @get("/healthz", media_type=MediaType.TEXT, opt=OPEN)
@@ -20,12 +20,12 @@ async def healthz() -> str:
 @get("/readyz", media_type=MediaType.TEXT, opt=OPEN)
 async def readyz(control: ControlOf) -> Response[str]:
     """Say whether new threads are taken."""
-    ready = control.rooms.pump.statistics().accepting
+    ready = control.components.pump.statistics().accepting
     return Response("ok" if ready else "stopping", status_code=200 if ready else 503, media_type=MediaType.TEXT)
 
 
 @get("/v1/status", opt=needs("read"))
-async def status(control: ControlOf) -> Status:
+async def status(control: ControlOf) -> OrganismStatus:
     """Show the organism at this instant."""
     return control.status()
 
@@ -33,11 +33,11 @@ async def status(control: ControlOf) -> Status:
 @get("/v1/usage", opt=needs("read"))
 async def usage(control: ControlOf, by: Annotated[By, QueryParameter(name="by")] = "agent") -> Usage:
     """Sum up since the start of the process, broken down by agent, model, thread, day or label."""
-    return control.look.usage(by)
+    return control.queries.usage(by)
 
 
 @put("/v1/mode", opt=needs("operate"))
-async def set_mode(data: JSONBody[ModeBody], control: ControlOf, order: OrderOf) -> Status:
+async def set_mode(data: JSONBody[ModeBody], control: ControlOf, order: OrderOf) -> OrganismStatus:
     """Change what a reached limit does, from the next call on."""
     return await control.set_mode(data.mode, order=order)
 
@@ -49,19 +49,19 @@ async def reload(control: ControlOf, order: OrderOf) -> Reloaded:
 
 
 @post("/v1/drain", status_code=200, opt=needs("admin"))
-async def drain(data: JSONBody[DrainBody], control: ControlOf, order: OrderOf) -> Status:
+async def drain(data: JSONBody[DrainBody], control: ControlOf, order: OrderOf) -> OrganismStatus:
     """Take no new threads from now on, and answer when the open ones have come to rest or the time is up."""
     return await control.drain(data.within_seconds, order=order)
 
 
 @delete("/v1/drain", status_code=200, opt=needs("admin"))
-async def accept(control: ControlOf, order: OrderOf) -> Status:
+async def accept(control: ControlOf, order: OrderOf) -> OrganismStatus:
     """Take new threads again, unless the daemon is ending."""
     return await control.accept(order=order)
 
 
 @post("/v1/stop", status_code=202, opt=needs("admin"))
-async def stop(control: ControlOf, order: OrderOf) -> Status:
+async def stop(control: ControlOf, order: OrderOf) -> OrganismStatus:
     """Stop the daemon in good order: it drains, settles what runs, and ends."""
     return await control.stop(order=order)
 

@@ -9,7 +9,7 @@ from organism.amounts import BudgetState
 from organism.api.bodies import LimitsBody, OpenThreadBody, ReplayBody, SendBody, StateFilter
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
-from organism.control.views import Accepted, Done, ThreadDetail, ThreadPage
+from organism.control.views import Accepted, OrderDone, ThreadDetail, ThreadPage
 from organism.whatif.outcome import Replay
 
 
@@ -22,7 +22,7 @@ async def open_thread(
 ) -> Accepted:
     """Open a thread with a message."""
     return await control.open_thread(
-        data.payload(control.rooms.messages),
+        data.payload(control.components.messages),
         to=data.to,
         thread_id=data.thread_id,
         limits=data.limits.request() if data.limits is not None else None,
@@ -41,7 +41,7 @@ async def list_threads(
     limit: Annotated[int, QueryParameter(name="limit", ge=1, le=500)] = 100,
 ) -> ThreadPage:
     """List threads, newest first: those that are open, or those in the states that are named."""
-    return control.look.threads(states=frozenset(states or ()), label=label, after=after, limit=limit)
+    return control.queries.threads(states=frozenset(states or ()), label=label, after=after, limit=limit)
 
 
 @get("/v1/threads/{thread_id:str}", opt=needs("read"))
@@ -49,19 +49,19 @@ async def show_thread(
     thread_id: FromPath[str], request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
 ) -> ThreadDetail:
     """Show a thread, its budgets, its descendants and its messages; what is said only with ``content=true``."""
-    return await control.look.thread(thread_id, content=may_read_content(request, asked=content))
+    return await control.queries.thread(thread_id, content=may_read_content(request, asked=content))
 
 
 @post("/v1/threads/{thread_id:str}/replay", status_code=200, opt=needs("read"))
 async def replay_thread(thread_id: FromPath[str], data: JSONBody[ReplayBody], control: ControlOf) -> Replay:
     """Decide a thread's recorded calls anew under other limits, prices or models; changes nothing."""
-    return await control.look.replay(thread_id, data.changes())
+    return await control.queries.replay(thread_id, data.changes())
 
 
 @post("/v1/threads/{thread_id:str}/messages", status_code=202, opt=needs("send"))
 async def send(thread_id: FromPath[str], data: JSONBody[SendBody], control: ControlOf, order: OrderOf) -> Accepted:
     """Send a message into an open thread."""
-    return await control.send(thread_id, data.payload(control.rooms.messages), to=data.to, order=order)
+    return await control.send(thread_id, data.payload(control.components.messages), to=data.to, order=order)
 
 
 @put("/v1/threads/{thread_id:str}/limits", opt=needs("operate"))
@@ -73,13 +73,13 @@ async def set_thread_limits(
 
 
 @post("/v1/threads/{thread_id:str}/pause", status_code=200, opt=needs("operate"))
-async def pause_thread(thread_id: FromPath[str], control: ControlOf, order: OrderOf) -> Done:
+async def pause_thread(thread_id: FromPath[str], control: ControlOf, order: OrderOf) -> OrderDone:
     """Let a thread and its descendants finish what runs and start nothing more."""
     return await control.pause_thread(thread_id, order=order)
 
 
 @post("/v1/threads/{thread_id:str}/resume", status_code=200, opt=needs("operate"))
-async def resume_thread(thread_id: FromPath[str], control: ControlOf, order: OrderOf) -> Done:
+async def resume_thread(thread_id: FromPath[str], control: ControlOf, order: OrderOf) -> OrderDone:
     """Let a paused thread and its descendants go on."""
     return await control.resume_thread(thread_id, order=order)
 

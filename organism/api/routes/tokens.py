@@ -10,7 +10,7 @@ from organism.api.dependencies import ControlOf, OrderOf, TokensOf
 from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, needs
 from organism.api.tokens import NewToken, TokenView
-from organism.control.views import Done
+from organism.control.views import OrderDone
 
 
 @get("/v1/tokens", opt=needs("admin"))
@@ -28,13 +28,13 @@ async def make_token(data: JSONBody[TokenBody], token_book: TokensOf, control: C
 
 
 @delete("/v1/tokens/{name:str}", status_code=200, opt=needs("admin"))
-async def revoke_token(name: FromPath[str], token_book: TokensOf, control: ControlOf, order: OrderOf) -> Done:
+async def revoke_token(name: FromPath[str], token_book: TokensOf, control: ControlOf, order: OrderOf) -> OrderDone:
     """Revoke a token and its sessions, from this instant on."""
     if not token_book.revoke(name):
         detail = "look at the list; the first token lies in the state folder and is replaced by removing its file"
         raise ProblemError(Problem(status=404, code="unknown_token", title="no token to revoke", detail=detail))
     await control.note("token.revoke", name, order=order)
-    return Done((name,))
+    return OrderDone((name,))
 
 
 @post("/v1/sessions", status_code=201, opt=needs("read"))

@@ -4,8 +4,8 @@ import html
 from collections.abc import Sequence
 
 from organism.billing.period import Cut, PeriodReport
-from organism.billing.reconciliation import Drift
-from organism.billing.reports.report_tables import Table, cost, describe, headline, tables
+from organism.billing.reconciliation import BillDifference
+from organism.billing.reports.report_tables import ReportTable, cost, describe, headline, tables
 from organism.text.plain_text import one_line
 
 _STYLE = """
@@ -43,7 +43,7 @@ def _escape(text: str) -> str:
     return html.escape(one_line(text))
 
 
-def render_html(report: PeriodReport, drifts: Sequence[Drift] | None = None) -> str:
+def render_html(report: PeriodReport, drifts: Sequence[BillDifference] | None = None) -> str:
     """Write a report as a page."""
     tiles = "".join(f"<div><dt>{_escape(name)}</dt><dd>{_escape(value)}</dd></div>" for name, value in headline(report))
     body = [
@@ -62,7 +62,7 @@ def render_html(report: PeriodReport, drifts: Sequence[Drift] | None = None) -> 
     )
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     head = "".join(f"<th{_word(table, place)}>{_escape(name)}</th>" for place, name in enumerate(table.head))
     rows = "\n".join(
         f"<tr>{''.join(_cell(table, number, place, cell) for place, cell in enumerate(row))}</tr>"
@@ -75,7 +75,7 @@ def _table(table: Table) -> str:
     )
 
 
-def _cell(table: Table, number: int, place: int, text: str) -> str:
+def _cell(table: ReportTable, number: int, place: int, text: str) -> str:
     if text.startswith("billed more") or text == "refused":
         return f'<td class="alarm{" word" if place < table.words else ""}">{_escape(text)}</td>'
     share = ""
@@ -85,7 +85,7 @@ def _cell(table: Table, number: int, place: int, text: str) -> str:
     return f"<td{_word(table, place)}{title}>{_escape(text)}{share}</td>"
 
 
-def _word(table: Table, place: int) -> str:
+def _word(table: ReportTable, place: int) -> str:
     return ' class="word"' if place < table.words else ""
 
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from organism.billing.period import PeriodReport
-from organism.billing.reconciliation import Drift
-from organism.billing.reports.report_tables import Table, describe, headline, tables
+from organism.billing.reconciliation import BillDifference
+from organism.billing.reports.report_tables import ReportTable, describe, headline, tables
 from organism.text.plain_text import one_line
 
 _PUNCTUATION = re.compile(r"[\\`*_{}\[\]|#~^!]")
@@ -15,7 +15,7 @@ _MORE = re.compile(r"[<>&@]|(?<=:)/|(?<=www)\.|^[-+=](?=\s|$)")
 """HTML, addresses, mentions, lists: some dialects find them behind a backslash too."""
 
 
-def render_markdown(report: PeriodReport, drifts: Sequence[Drift] | None = None) -> str:
+def render_markdown(report: PeriodReport, drifts: Sequence[BillDifference] | None = None) -> str:
     """Write a report as Markdown."""
     parts = ["# Usage", _escaped(describe(report.period, report))]
     parts.append("\n".join(f"* **{value}** {name}" for name, value in headline(report)))
@@ -23,7 +23,7 @@ def render_markdown(report: PeriodReport, drifts: Sequence[Drift] | None = None)
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     rules = ["---" if place < table.words else "---:" for place in range(len(table.head))]
     rows = [tuple(map(_escaped, table.head)), tuple(rules), *(tuple(map(_escaped, row)) for row in table.rows)]
     lines = [f"## {_escaped(table.title)}", ""]

@@ -8,7 +8,7 @@ import msgspec
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, format_usd
 from organism.billing.forecast import Forecast
 from organism.billing.period import Cut, Period, PeriodReport, Warned
-from organism.billing.reconciliation import Drift
+from organism.billing.reconciliation import BillDifference
 from organism.usage.totals import UsageTotals
 
 ROWS_MAX = 50
@@ -17,7 +17,7 @@ ROWS_MAX = 50
 _CENT_NANOUSD = 10_000_000
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
+class ReportTable(msgspec.Struct, frozen=True, kw_only=True):
     """One table.
 
     Attributes:
@@ -58,7 +58,7 @@ def describe(period: Period, report: PeriodReport) -> str:
     return f"{about}{since} to {until} ({zone})" if report.last_ns else f"{about}no events"
 
 
-def tables(report: PeriodReport, drifts: Sequence[Drift] | None) -> tuple[Table, ...]:
+def tables(report: PeriodReport, drifts: Sequence[BillDifference] | None) -> tuple[ReportTable, ...]:
     """Return every table that has something to say."""
     zone = report.period.time_zone
     found = [
@@ -89,11 +89,11 @@ def usd(cost_nanousd: int) -> str:
     return f"{sign}${cents // 100:,}.{cents % 100:02d}"
 
 
-def _cut_table(title: str, name: str, cuts: Sequence[Cut], *, newest_last: bool = False) -> Table:
+def _cut_table(title: str, name: str, cuts: Sequence[Cut], *, newest_last: bool = False) -> ReportTable:
     kept = cuts[-ROWS_MAX:] if newest_last else cuts[:ROWS_MAX]
     left_out = len(cuts) - len(kept)
     largest = max((cut.totals.cost_nanousd for cut in kept), default=0)
-    return Table(
+    return ReportTable(
         title=title,
         note=f"{left_out:,} more are left out." if left_out else "",
         head=(name, "cost", "tokens in", "of them cached", "tokens out", "calls", "p95 latency"),
@@ -113,10 +113,10 @@ def _cut_table(title: str, name: str, cuts: Sequence[Cut], *, newest_last: bool 
     )
 
 
-def _warned_table(warned: Sequence[Warned]) -> Table:
+def _warned_table(warned: Sequence[Warned]) -> ReportTable:
     kept = sorted(warned, key=lambda w: (w.level != "refused", -w.count, w.agent))[:ROWS_MAX]
     left_out = len(warned) - len(kept)
-    return Table(
+    return ReportTable(
         title="Who met a limit",
         note=f"{left_out:,} more are left out." if left_out else "",
         head=("agent", "limit", "of", "reached", "times"),
@@ -125,9 +125,9 @@ def _warned_table(warned: Sequence[Warned]) -> Table:
     )
 
 
-def _waste_table(report: PeriodReport) -> Table:
+def _waste_table(report: PeriodReport) -> ReportTable:
     whole = report.totals.cost_nanousd
-    return Table(
+    return ReportTable(
         title="Paid without use",
         note="A call can be in several rows.",
         head=("what", "cost", "of all", "tokens", "calls"),
@@ -145,8 +145,8 @@ def _waste_table(report: PeriodReport) -> Table:
     )
 
 
-def _forecast_table(forecasts: Iterable[Forecast], zone: tzinfo) -> Table:
-    return Table(
+def _forecast_table(forecasts: Iterable[Forecast], zone: tzinfo) -> ReportTable:
+    return ReportTable(
         title="Forecast",
         note="If the rest of each window goes as the window so far has gone.",
         head=("window", "cost so far", "cost at its end", "limit", "limit reached", "tokens at its end"),
@@ -164,8 +164,8 @@ def _forecast_table(forecasts: Iterable[Forecast], zone: tzinfo) -> Table:
     )
 
 
-def _drift_table(drifts: Sequence[Drift]) -> Table:
-    return Table(
+def _drift_table(drifts: Sequence[BillDifference]) -> ReportTable:
+    return ReportTable(
         title="Against the bill",
         note="Recorded above billed is expected: what was in doubt is charged in full. Below it, something is wrong.",
         head=("day", "model", "billed", "recorded", "difference", "of billed", ""),

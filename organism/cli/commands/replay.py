@@ -22,7 +22,7 @@ from organism.clock import SystemClock, utc
 from organism.config.build.router import model_plans, override
 from organism.config.build.spec import budget_plan
 from organism.config.load import AnyEnvironment, load_config
-from organism.config.price_section import Prices, load_prices
+from organism.config.price_section import WrittenPrices, load_prices
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.entries import decode_entry
 from organism.pricing.book import PriceBook, ProviderPrices
@@ -97,7 +97,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     limits: dict[Dimension, int | None]
     models: dict[str, str]
-    prices: Prices
+    prices: WrittenPrices
     source: str
     day: date | None
 

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from organism.amounts import NS_PER_S, TokenUsage
 from organism.billing.bill import read_bill
 from organism.billing.period import Period, report_period
-from organism.billing.reconciliation import drift
+from organism.billing.reconciliation import reconcile
 from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
 from organism.cli import exit_codes
@@ -95,7 +95,7 @@ def report(
     drifts = None
     if bill is not None:
         used = (event for event in recorded if isinstance(event, UsageEvent) and period.holds(event))
-        drifts = drift(used, read_bill(read_text(bill)), period)
+        drifts = reconcile(used, read_bill(read_text(bill)), period)
     if json:
         return print_json({"report": made, "drift": drifts}, _plain)
     if output is None:

@@ -8,14 +8,14 @@ from organism.agents.loading import load, load_message_type, make_importable
 from organism.agents.tools.tool import ToolServer, ToolSource
 from organism.config.build.tools import build_tools
 from organism.config.load import LoadedConfig, listed
-from organism.config.reuse import Kept, kept_agent
+from organism.config.reuse import Reusable, reuse_agent
 from organism.config.schema.agents import AgentSection, LLMAgentSection, PythonAgentSection
 from organism.errors import ConfigError
 from organism.messages import Gathered, Message, MessageRegistry, Text
 
 
 def build_agents(
-    loaded: LoadedConfig, servers: Mapping[str, ToolServer], on_text: TextListener | None, kept: Kept | None
+    loaded: LoadedConfig, servers: Mapping[str, ToolServer], on_text: TextListener | None, kept: Reusable | None
 ) -> tuple[Agent, ...]:
     """Make the agents.
 
@@ -28,7 +28,7 @@ def build_agents(
             loaded.fail(f"there is no folder {str(folder)!r}", "python_path", place)
     make_importable(folders)
     sections = loaded.config.agents
-    going_on = {name: kept_agent(kept, loaded.config, name) for name in sections}
+    going_on = {name: reuse_agent(kept, loaded.config, name) for name in sections}
     accepts = {
         name: agent.accepts if agent is not None else _accepts(loaded, name, sections[name])
         for name, agent in going_on.items()

@@ -20,11 +20,11 @@ from organism.formats.media.attachments import AttachmentBounds
 from organism.formats.vendors import Vendor, vendor_of
 from organism.llm.provider import Provider
 
-Progress = Callable[[str], None]
+ShowProgress = Callable[[str], None]
 
 
 def build_provider(
-    loaded: LoadedConfig, name: str, section: ProviderSection, environment: Mapping[str, str], progress: Progress
+    loaded: LoadedConfig, name: str, section: ProviderSection, environment: Mapping[str, str], progress: ShowProgress
 ) -> Provider:
     """Make a provider; the HTTP client is looked for now, imported with the first call.
 

@@ -7,14 +7,14 @@ from organism.agents.llm_agent import TextListener
 from organism.amounts import NS_PER_S, Limits, nanousd
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
 from organism.config.build.agents import build_agents, response_types
-from organism.config.build.providers import Progress, build_provider, provider_kinds
+from organism.config.build.providers import ShowProgress, build_provider, provider_kinds
 from organism.config.build.router import model_plans, otherwise, overrides, router_settings
 from organism.config.build.tools import build_tool_servers
 from organism.config.load import LoadedConfig, time_zone
-from organism.config.reuse import Kept, kept_provider
+from organism.config.reuse import Reusable, reuse_provider
 from organism.config.schema.limits import LimitsSection, ScopedLimitsSection, ThreadLimitsSection
 from organism.config.schema.root import Config
-from organism.control.organism_spec import Parts
+from organism.control.organism_spec import OrganismSpec
 from organism.runtime.bounds import Bounds
 from organism.telemetry.logs import LogSettings
 
@@ -22,10 +22,10 @@ from organism.telemetry.logs import LogSettings
 def build(
     loaded: LoadedConfig,
     environment: dict[str, str],
-    progress: Progress,
+    progress: ShowProgress,
     on_text: TextListener | None,
-    kept: Kept | None = None,
-) -> Parts:
+    kept: Reusable | None = None,
+) -> OrganismSpec:
     """Turn a configuration into parts.
 
     Args:
@@ -40,11 +40,11 @@ def build(
     """
     config = loaded.config
     providers = {
-        name: kept_provider(kept, name, section) or build_provider(loaded, name, section, environment, progress)
+        name: reuse_provider(kept, name, section) or build_provider(loaded, name, section, environment, progress)
         for name, section in config.llm.providers.items()
     }
     servers = build_tool_servers(loaded, environment, kept)
-    return Parts(
+    return OrganismSpec(
         agents=build_agents(loaded, servers, on_text, kept),
         tool_servers=tuple(servers.values()),
         messages=response_types(loaded),

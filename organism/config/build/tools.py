@@ -7,7 +7,7 @@ from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.peer_tool import ASK_TIMEOUT_S, ask_tool, message_for, send_tool
 from organism.agents.tools.tool import DEFAULT_TIMEOUT_S, ServedTools, ToolRules, ToolServer, ToolSource
 from organism.config.load import LoadedConfig
-from organism.config.reuse import Kept, kept_server
+from organism.config.reuse import Reusable, reuse_server
 from organism.config.schema.agents import (
     AskToolSection,
     FunctionToolSection,
@@ -84,7 +84,7 @@ def _rules(section: ToolSection, timeout_s: float = DEFAULT_TIMEOUT_S) -> ToolRu
 
 
 def build_tool_servers(
-    loaded: LoadedConfig, environment: Mapping[str, str], kept: Kept | None
+    loaded: LoadedConfig, environment: Mapping[str, str], kept: Reusable | None
 ) -> dict[str, ToolServer]:
     """Make the servers of tools; nothing is started or connected to yet.
 
@@ -95,7 +95,7 @@ def build_tool_servers(
     for name, section in loaded.config.mcp.items():
         target = _target(loaded, name, section, environment)
         try:
-            servers[name] = kept_server(kept, loaded.config, name) or MCPServer(
+            servers[name] = reuse_server(kept, loaded.config, name) or MCPServer(
                 name, target, start_timeout_s=float(section.start_seconds)
             )
         except ConfigError as error:

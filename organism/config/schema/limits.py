@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from organism.config.schema.values import Count, Per, Section
+from organism.config.schema.values import Count, PeriodName, Section
 
 
 class LimitsSection(Section, frozen=True, kw_only=True):
@@ -25,7 +25,7 @@ class ThreadLimitsSection(LimitsSection, frozen=True, kw_only=True):
 class ScopedLimitsSection(LimitsSection, frozen=True, kw_only=True):
     """Ceilings of one agent, model or provider."""
 
-    per: Annotated[Per, Meta(description="what they are counted over")] = "thread"
+    per: Annotated[PeriodName, Meta(description="what they are counted over")] = "thread"
 
 
 class AllLimitsSection(Section, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from organism.config.schema.values import Count, Percent, Positive, Seconds, Secret, Section, Strategy
+from organism.config.schema.values import Count, Percent, Positive, Seconds, Secret, Section, StrategyName
 
 
 class TimeoutsSection(Section, frozen=True, kw_only=True):
@@ -179,7 +179,7 @@ class ModelSection(Section, frozen=True, kw_only=True):
     """A model with several places that serve it."""
 
     routes: Annotated[list[str], Meta(description="'provider/model', most wanted first", min_length=1)]
-    strategy: Annotated[Strategy | None, Meta(description="in which order routes are tried")] = None
+    strategy: Annotated[StrategyName | None, Meta(description="in which order routes are tried")] = None
     degrade: Annotated[
         DegradeSection | None, Meta(description="goes on with another model when the budget runs low")
     ] = None
@@ -226,7 +226,7 @@ class LLMSection(Section, frozen=True, kw_only=True):
 
     providers: Annotated[dict[str, ProviderSection], Meta(description="where models are served")] = {}
     models: Annotated[dict[str, str | ModelSection], Meta(description="'provider/model', or routes")] = {}
-    strategy: Annotated[Strategy, Meta(description="for models with several routes")] = "failover"
+    strategy: Annotated[StrategyName, Meta(description="for models with several routes")] = "failover"
     estimate: Annotated[
         Literal["tight", "strict"], Meta(description="how input is counted before a call; strict is a true bound")
     ] = "tight"

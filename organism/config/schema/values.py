@@ -11,8 +11,8 @@ Percent = Annotated[int, Meta(ge=1, le=100)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[Decimal, Meta(description="seconds, such as 2.5")]
-Per = Literal["thread", "day", "month"]
-Strategy = Literal["failover", "round_robin", "least_loaded", "cheapest"]
+PeriodName = Literal["thread", "day", "month"]
+StrategyName = Literal["failover", "round_robin", "least_loaded", "cheapest"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 

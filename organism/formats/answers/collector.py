@@ -9,7 +9,7 @@ from organism.formats.answer_order import AnswerOrder
 from organism.formats.answers.finish_reasons import FinishReason, gravest, is_whole, reason_of
 from organism.formats.counts import Counted, Counting, UsageError, counted
 from organism.formats.json_reading import Json
-from organism.formats.tool_calls import Piece, Place, ToolCallCollector
+from organism.formats.tool_calls import Place, ToolCallCollector, ToolCallPiece
 from organism.formats.usage_history import UsageHistory
 from organism.llm.answers import Completion
 from organism.llm.citations import Citation
@@ -193,7 +193,7 @@ class AnswerCollector:
         self._order.note("item")
         self._grow(item)
 
-    def call(self, *pieces: Piece) -> None:
+    def call(self, *pieces: ToolCallPiece) -> None:
         """Add to calls of tools; what one event brings is added together."""
         before = len(self._calls)
         shown = list(self._calls.add(pieces))

@@ -18,7 +18,7 @@ from organism.formats.anthropic_messages.answer_blocks import (
 )
 from organism.formats.counts import MESSAGES_COUNTING
 from organism.formats.json_reading import Json, part, text_of, whole_number
-from organism.formats.tool_calls import Piece
+from organism.formats.tool_calls import ToolCallPiece
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
 from organism.llm.requests import CompletionRequest, VendorItem
@@ -112,7 +112,9 @@ class MessagesReader(OneAnswerReader):
             case "tool_use":
                 given = part(block, "input")
                 call_id, name = text_of(part(block, "id")), text_of(part(block, "name"))
-                self._answer.call(Piece(place=place, id=call_id, name=name, arguments=_written(given), begins=True))
+                self._answer.call(
+                    ToolCallPiece(place=place, id=call_id, name=name, arguments=_written(given), begins=True)
+                )
             case "thinking":
                 self._answer.think(text_of(part(block, "thinking")), place, signature=text_of(part(block, "signature")))
             case "redacted_thinking":
@@ -144,7 +146,7 @@ class MessagesReader(OneAnswerReader):
                 if (block := self._native.get(place)) is not None:  # what the server's own tools are given
                     block.written += text_of(part(delta, "partial_json"))
             case "input_json_delta":
-                self._answer.call(Piece(place=place, arguments=_written(part(delta, "partial_json"))))
+                self._answer.call(ToolCallPiece(place=place, arguments=_written(part(delta, "partial_json"))))
             case "thinking_delta":
                 self._answer.think(text_of(part(delta, "thinking")), place)
             case "signature_delta":
@@ -156,7 +158,7 @@ class MessagesReader(OneAnswerReader):
             case _:
                 pieces = part(delta, "partial_json")
                 if isinstance(pieces, str | dict) and not self._is_of_server(place):
-                    self._answer.call(Piece(place=place, arguments=pieces))
+                    self._answer.call(ToolCallPiece(place=place, arguments=pieces))
                 self._answer.write(text_of(part(delta, "text")))
 
     def _is_of_server(self, place: int) -> bool:

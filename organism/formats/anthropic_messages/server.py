@@ -21,12 +21,12 @@ class MessagesFormat:
     header_fields: ClassVar[Mapping[str, str]] = {"anthropic-beta": "betas"}
 
     def read(self, raw: Json, default_cap: int) -> Asked:
-        """Read a request; see :meth:`organism.formats.server_format.Format.read`."""
+        """Read a request; see :meth:`organism.formats.server_format.ServerFormat.read`."""
         request, stream = read_request(raw, default_cap)
         return Asked(request=request, stream=stream)
 
     def whole(self, asked: Asked, meta: Meta, answer: Completion) -> Json:
-        """Write an answer; see :meth:`organism.formats.server_format.Format.whole`."""
+        """Write an answer; see :meth:`organism.formats.server_format.ServerFormat.whole`."""
         del asked
         return answered(meta, answer)
 

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from organism.formats.errors.faults import Fault, Kind
+from organism.formats.errors.faults import Fault, FaultKind
 
-_TYPES: dict[Kind, str] = {
+_TYPES: dict[FaultKind, str] = {
     "request": "invalid_request_error",
     "key": "authentication_error",
     "permission": "permission_error",

@@ -8,7 +8,9 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["request", "key", "permission", "not_found", "too_large", "budget", "rate", "upstream", "unavailable"]
+FaultKind = Literal[
+    "request", "key", "permission", "not_found", "too_large", "budget", "rate", "upstream", "unavailable"
+]
 """What sort of trouble it is; each format has its own word for each."""
 
 
@@ -55,7 +57,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     status: int
-    kind: Kind
+    kind: FaultKind
     code: str
     message: str
     param: str | None = None

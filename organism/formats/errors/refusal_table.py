@@ -12,7 +12,7 @@ from organism.errors import Meaning
 from organism.formats.errors.error_words import ErrorWords
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class RefusalRule(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the table: which words mean what.
 
     Attributes:
@@ -42,9 +42,9 @@ def _phrases(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[RefusalRule, ...] = (
     # A gateway says that the server took the request and then fell silent: it may have worked.
-    Rule(
+    RefusalRule(
         meaning=None,
         phrases=_phrases(
             r"reset reason: (?:connection termination|remote reset|protocol error)",
@@ -53,7 +53,7 @@ RULES: tuple[Rule, ...] = (
             r"stream timeout",
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="context",
         of_request=True,
         codes=_codes(
@@ -72,7 +72,7 @@ RULES: tuple[Rule, ...] = (
             r"reduce the length",
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="policy",
         of_request=True,
         codes=_codes(
@@ -90,7 +90,7 @@ RULES: tuple[Rule, ...] = (
             r"violat\w+ [^.]{0,40}(?:polic|terms|guidelines)",
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="address",
         phrases=_phrases(
             r"invalid url",
@@ -103,7 +103,7 @@ RULES: tuple[Rule, ...] = (
             r"not found on this server",
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="model",
         of_request=True,
         codes=_codes(
@@ -122,7 +122,7 @@ RULES: tuple[Rule, ...] = (
             r"deployment\b.{0,60} (?:does not exist|not found)",
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="rate",
         codes=_codes(
             "rate_limit_exceeded rate_limit_error rate_limited ratelimitreached too_many_requests throttlingexception "
@@ -130,7 +130,7 @@ RULES: tuple[Rule, ...] = (
             "toomanyrequestsexception engine_overloaded_error_rate"
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="credit",
         of_request=True,
         codes=_codes(
@@ -155,7 +155,7 @@ RULES: tuple[Rule, ...] = (
             r"specified api usage limits",
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="key",
         of_request=True,
         codes=_codes(
@@ -180,7 +180,7 @@ RULES: tuple[Rule, ...] = (
             r"(?:country|region|location)\b.{0,40}not supported",
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="overloaded",
         codes=_codes(
             "overloaded_error overloaded unavailable service_unavailable serviceunavailableexception server_busy "
@@ -207,7 +207,7 @@ RULES: tuple[Rule, ...] = (
             r"(?:under|scheduled|down for) maintenance",
         ),
     ),
-    Rule(
+    RefusalRule(
         meaning="rate",
         phrases=_phrases(
             r"rate[ -]?limit",

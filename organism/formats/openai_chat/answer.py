@@ -14,7 +14,7 @@ from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.openai_chat.answer_extras import CustomCalls, citations_in, logprobs_in
 from organism.formats.openai_chat.reasoning_details import KEPT_FIELDS, is_sealed, kept_of, seal_of, words_of_detail
-from organism.formats.tool_calls import Piece
+from organism.formats.tool_calls import ToolCallPiece
 from organism.formats.usage_history import UsageHistory
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
@@ -213,15 +213,15 @@ def _read(answer: AnswerCollector, message: Json, *, is_whole: bool = False, rep
     if isinstance(old := message.get(OLD_CALL), dict) and not pieces:
         name, arguments = text_of(old.get("name")), old.get("arguments")
         if name or arguments:
-            pieces = [Piece(place=OLD_CALL, name=name, arguments=arguments, repeats=repeats)]
+            pieces = [ToolCallPiece(place=OLD_CALL, name=name, arguments=arguments, repeats=repeats)]
     answer.call(*pieces)
 
 
-def _piece(call: Json, *, repeats: bool) -> Piece:
+def _piece(call: Json, *, repeats: bool) -> ToolCallPiece:
     """Read a piece of a call; some servers leave the object around name and arguments out."""
     function = call.get("function")
     said = function if isinstance(function, dict) else call
-    return Piece(
+    return ToolCallPiece(
         place=whole_number(call.get("index")),
         id=text_of(call.get("id")),
         name=text_of(said.get("name")),

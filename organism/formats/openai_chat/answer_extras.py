@@ -10,7 +10,7 @@ import msgspec
 from organism.formats.answers.collector import AnswerCollector
 from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.native_tools import arguments_of_text
-from organism.formats.tool_calls import Piece
+from organism.formats.tool_calls import ToolCallPiece
 from organism.llm.citations import Citation
 
 
@@ -64,4 +64,4 @@ class CustomCalls:
         """Add the calls to an answer."""
         calls, self._calls = self._calls, {}
         for call in calls.values():
-            answer.call(Piece(id=call.id, name=call.name, arguments=arguments_of_text(call.text), begins=True))
+            answer.call(ToolCallPiece(id=call.id, name=call.name, arguments=arguments_of_text(call.text), begins=True))

@@ -21,11 +21,11 @@ class ChatFormat:
     header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> Asked:
-        """Read a request; see :meth:`organism.formats.server_format.Format.read`."""
+        """Read a request; see :meth:`organism.formats.server_format.ServerFormat.read`."""
         return read_request(raw, default_cap)
 
     def whole(self, asked: Asked, meta: Meta, answer: Completion) -> Json:
-        """Write an answer; see :meth:`organism.formats.server_format.Format.whole`."""
+        """Write an answer; see :meth:`organism.formats.server_format.ServerFormat.whole`."""
         return answered(asked, meta, answer)
 
     def writer(self, asked: Asked, meta: Meta) -> EventWriter:

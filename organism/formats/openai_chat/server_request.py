@@ -30,7 +30,7 @@ from organism.llm.requests import (
 
 
 def read_request(raw: Json, default_cap: int) -> Asked:
-    """Return what a request asks for; see :meth:`organism.formats.server_format.Format.read`.
+    """Return what a request asks for; see :meth:`organism.formats.server_format.ServerFormat.read`.
 
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.

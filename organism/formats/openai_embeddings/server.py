@@ -14,7 +14,7 @@ from organism.formats.errors.openai_errors import error_body
 from organism.formats.server_format import AskedFor, Json, Meta, convert
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 
-Asked = AskedFor[EmbeddingRequest]
+EmbeddingsAsked = AskedFor[EmbeddingRequest]
 Token = Annotated[int, msgspec.Meta(ge=0)]
 Inputs = Annotated[list[str | list[Token] | Token], msgspec.Meta(min_length=1, max_length=2048)]
 """OpenAI takes no more at a time."""
@@ -36,15 +36,15 @@ class EmbeddingsFormat:
     keeps_answers: ClassVar[bool] = False
     header_fields: ClassVar[Mapping[str, str]] = {}
 
-    def read(self, raw: Json, default_cap: int) -> Asked:
-        """Read a request; see :meth:`organism.formats.server_format.Format.read`."""
+    def read(self, raw: Json, default_cap: int) -> EmbeddingsAsked:
+        """Read a request; see :meth:`organism.formats.server_format.ServerFormat.read`."""
         del default_cap
         asked = convert(raw, EmbeddingsBody)
         request = EmbeddingRequest(model=asked.model, inputs=_inputs(asked.input), dimensions=asked.dimensions)
-        return Asked(request=request, echo={"encoding_format": asked.encoding_format})
+        return EmbeddingsAsked(request=request, echo={"encoding_format": asked.encoding_format})
 
-    def whole(self, asked: Asked, meta: Meta, answer: Embeddings) -> Json:
-        """Write an answer; see :meth:`organism.formats.server_format.Format.whole`."""
+    def whole(self, asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Json:
+        """Write an answer; see :meth:`organism.formats.server_format.ServerFormat.whole`."""
         del meta
         packed = asked.echo["encoding_format"] == "base64"
         vectors = [b64encode(raw).decode() for raw in answer.packed] if packed else answer.vectors
@@ -58,7 +58,7 @@ class EmbeddingsFormat:
             "usage": {"prompt_tokens": used, "total_tokens": used},
         }
 
-    def writer(self, asked: Asked, meta: Meta) -> NoReturn:
+    def writer(self, asked: EmbeddingsAsked, meta: Meta) -> NoReturn:
         """Raise: vectors do not come in pieces, and none were asked for."""
         raise TypeError((asked, meta))
 

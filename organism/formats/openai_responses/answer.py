@@ -19,7 +19,7 @@ from organism.formats.openai_responses.items import (
     thought_text,
     write,
 )
-from organism.formats.tool_calls import Piece
+from organism.formats.tool_calls import ToolCallPiece
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
@@ -199,7 +199,7 @@ class ResponsesReader(OneAnswerReader):
                 name = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
                 text = text_of(item.get("input")) or text_of(item.get(WRITTEN))
                 arguments = call_arguments(item) if kind == "function_call" else arguments_of_text(text)
-                answer.call(Piece(id=call_id, name=name, arguments=arguments, begins=True))
+                answer.call(ToolCallPiece(id=call_id, name=name, arguments=arguments, begins=True))
             case "reasoning":
                 seal, thought_id = text_of(item.get("encrypted_content")), text_of(item.get("id"))
                 answer.think(thought_text(item), place, signature=seal, thought_id=thought_id)

@@ -8,7 +8,7 @@ SERIES_MAX = 1000
 OTHER = "other"
 
 
-class SeriesBound:
+class CardinalityLimit:
     """Lets the first label sets of each metric through and makes one of the rest.
 
     Args:

@@ -37,7 +37,7 @@ class _Control(Protocol):
     def cursors(self) -> Cursors: ...
 
 
-class Observed(Protocol):
+class ObservedOrganism(Protocol):
     """A running organism, as exporters see it; ``organism.app.Organism`` is one."""
 
     name: str
@@ -80,7 +80,7 @@ class Observed(Protocol):
         ...
 
 
-def read(organism: Observed) -> Iterator[Measurement]:
+def read_gauges(organism: ObservedOrganism) -> Iterator[Measurement]:
     """Yield a reading of every gauge, and of every counter that the organism itself keeps."""
     yield from _pump(organism.statistics())
     yield from _budgets(organism.budgets.states())

@@ -11,12 +11,12 @@ from typing import get_args
 from organism.amounts import DIMENSIONS
 from organism.messages import ThreadOutcome
 from organism.telemetry.metrics import instruments as i
-from organism.telemetry.metrics.gauges import Observed
+from organism.telemetry.metrics.gauges import ObservedOrganism
 from organism.telemetry.metrics.metric_mapping import Measurement
 from organism.threads.dead_letters import Reason
 
 
-def zeros(organism: Observed) -> Iterator[Measurement]:
+def initial_values(organism: ObservedOrganism) -> Iterator[Measurement]:
     """Yield a zero for each label set that is known beforehand."""
     for outcome in ("opened", "blocked", "resumed", *get_args(ThreadOutcome)):
         yield Measurement(i.THREADS, 0, (outcome,))

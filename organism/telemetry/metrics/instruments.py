@@ -11,7 +11,7 @@ import msgspec
 
 from organism.telemetry.conventions import GenAINames
 
-Kind = Literal["counter", "gauge", "histogram"]
+InstrumentKind = Literal["counter", "gauge", "histogram"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120)
 CALL_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -37,7 +37,7 @@ class Instrument(msgspec.Struct, frozen=True, eq=False):
     """
 
     name: str
-    kind: Kind
+    kind: InstrumentKind
     unit: str
     help: str
     labels: tuple[str, ...] = ()

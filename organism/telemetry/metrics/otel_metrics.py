@@ -16,9 +16,9 @@ from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMe
 from opentelemetry.sdk.resources import Resource
 
 from organism.telemetry.conventions import Conventions
-from organism.telemetry.metrics.cardinality import SeriesBound
-from organism.telemetry.metrics.gauges import Observed, read
-from organism.telemetry.metrics.initial_values import zeros
+from organism.telemetry.metrics.cardinality import CardinalityLimit
+from organism.telemetry.metrics.gauges import ObservedOrganism, read_gauges
+from organism.telemetry.metrics.initial_values import initial_values
 from organism.telemetry.metrics.instruments import Instrument, catalogue
 from organism.telemetry.metrics.metric_mapping import Measurement, measure_activity, measure_event
 from organism.usage.activity import Activity
@@ -43,10 +43,10 @@ class MetricWriter:
         conventions: How things are named.
     """
 
-    def __init__(self, provider: MeterProvider, organism: Observed, conventions: Conventions) -> None:
+    def __init__(self, provider: MeterProvider, organism: ObservedOrganism, conventions: Conventions) -> None:
         self._organism = organism
         self._conventions = conventions
-        self._bound = SeriesBound()
+        self._bound = CardinalityLimit()
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._last: tuple[float, Sequence[Measurement]] = (float("-inf"), ())
@@ -65,7 +65,7 @@ class MetricWriter:
             make(name, [self._reader(instrument)], unit=unit, description=text)
             if not instrument.kept:
                 self._sums[instrument] = {}
-        self._add(zeros(organism))
+        self._add(initial_values(organism))
 
     def on_event(self, event: AnyEvent) -> None:
         """Count an event."""
@@ -124,4 +124,4 @@ class MetricWriter:
             for instrument, sums in self._sums.items()
             for labels, value in sums.items()
         )
-        return [*read(self._organism), *counted]
+        return [*read_gauges(self._organism), *counted]

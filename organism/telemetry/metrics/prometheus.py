@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from organism.telemetry.conventions import Conventions, GenAINames
-from organism.telemetry.metrics.cardinality import SERIES_MAX, SeriesBound
-from organism.telemetry.metrics.gauges import Observed, read
-from organism.telemetry.metrics.initial_values import zeros
+from organism.telemetry.metrics.cardinality import SERIES_MAX, CardinalityLimit
+from organism.telemetry.metrics.gauges import ObservedOrganism, read_gauges
+from organism.telemetry.metrics.initial_values import initial_values
 from organism.telemetry.metrics.instruments import Instrument, catalogue
 from organism.telemetry.metrics.metric_mapping import Measurement, measure_activity, measure_event
 from organism.usage.activity import Activity
@@ -22,13 +22,13 @@ class PrometheusExporter:
         series_max: Label sets per metric.
     """
 
-    def __init__(self, organism: Observed, *, names: GenAINames = "old", series_max: int = SERIES_MAX) -> None:
+    def __init__(self, organism: ObservedOrganism, *, names: GenAINames = "old", series_max: int = SERIES_MAX) -> None:
         from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
         from prometheus_client.gc_collector import GCCollector
 
         self._organism = organism
         self._conventions = Conventions(names, organism.provider_kinds)
-        self._bound = SeriesBound(series_max)
+        self._bound = CardinalityLimit(series_max)
         self._registry = CollectorRegistry()
         self._metrics: dict[str, Any] = {}
         self._children: dict[str, dict[tuple[str, ...], Any]] = {}
@@ -39,7 +39,7 @@ class PrometheusExporter:
         self._registry.register(_Readings(organism))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._record(zeros(organism))
+        self._record(initial_values(organism))
         self._stops: tuple[Callable[[], None], ...] = (
             organism.usage.subscribe(self._on_event, *STORED),
             organism.activity.observe(self._on_activity),
@@ -95,7 +95,7 @@ def _metric(instrument: Instrument, registry: Any) -> Any:
 class _Readings:
     """Reads the organism whenever Prometheus comes by; implements the collector protocol of its client."""
 
-    def __init__(self, organism: Observed) -> None:
+    def __init__(self, organism: ObservedOrganism) -> None:
         self._organism = organism
 
     def collect(self) -> Iterator[Any]:
@@ -103,7 +103,7 @@ class _Readings:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         families: dict[str, Any] = {}
-        for reading in read(self._organism):
+        for reading in read_gauges(self._organism):
             instrument = reading.instrument
             family = families.get(instrument.name)
             if family is None:

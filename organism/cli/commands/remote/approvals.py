@@ -6,7 +6,7 @@ from organism.cli import exit_codes
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
-from organism.control.views import Done
+from organism.control.views import OrderDone
 from organism.threads.approvals import Approval
 
 app = App(name="approvals")
@@ -50,5 +50,5 @@ def deny(approval: str, *, note: str = "", daemon: DaemonOptions = DAEMON, json:
 
 
 def _decide(daemon: DaemonOptions, approval: str, *, allowed: bool, note: str, as_json: bool) -> int:
-    done = daemon.client().order(Done, "POST", f"/v1/approvals/{approval}", {"allowed": allowed, "note": note})
+    done = daemon.client().order(OrderDone, "POST", f"/v1/approvals/{approval}", {"allowed": allowed, "note": note})
     return print_answer(done, "allowed" if allowed else "denied", as_json=as_json)

@@ -8,7 +8,7 @@ from organism.api.tokens import NewToken
 from organism.cli.client import RefusedError
 from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_answer
-from organism.control.views import Reloaded, Status
+from organism.control.views import OrganismStatus, Reloaded
 
 
 def mode(mode: ModeName, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
@@ -17,7 +17,7 @@ def mode(mode: ModeName, *, daemon: DaemonOptions = DAEMON, json: Json = False) 
     Args:
         mode: off only records spend, audit also reports what would be refused, enforce refuses.
     """
-    status = daemon.client().order(Status, "PUT", "/v1/mode", {"mode": mode})
+    status = daemon.client().order(OrganismStatus, "PUT", "/v1/mode", {"mode": mode})
     return print_answer(status, f"mode {status.mode}", as_json=json)
 
 
@@ -39,8 +39,8 @@ def drain(
     """Accept no new threads; open threads continue, and the daemon keeps running."""
     client = daemon.client()
     if undo:
-        return print_answer(client.order(Status, "DELETE", "/v1/drain"), "takes new threads", as_json=json)
-    status = client.order(Status, "POST", "/v1/drain", {"within_seconds": 0})
+        return print_answer(client.order(OrganismStatus, "DELETE", "/v1/drain"), "takes new threads", as_json=json)
+    status = client.order(OrganismStatus, "POST", "/v1/drain", {"within_seconds": 0})
     left = status.threads.open + status.threads.blocked + status.threads.paused
     return print_answer(status, f"takes no new threads; {left} are left", as_json=json)
 
@@ -53,7 +53,7 @@ def stop(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     client = daemon.client()
     stream = client.follow(types=["none"])
     next(stream)
-    status = client.order(Status, "POST", "/v1/stop")
+    status = client.order(OrganismStatus, "POST", "/v1/stop")
     try:
         for _ in stream:
             pass

@@ -6,7 +6,7 @@ from organism.cli import exit_codes
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
-from organism.control.views import Accepted, Done, Letter
+from organism.control.views import Accepted, Letter, OrderDone
 
 app = App(name="dead-letters")
 
@@ -52,5 +52,5 @@ def discard(message: str, *, daemon: DaemonOptions = DAEMON, json: Json = False)
     Args:
         message: The message's id.
     """
-    done = daemon.client().order(Done, "DELETE", f"/v1/dead-letters/{message}")
+    done = daemon.client().order(OrderDone, "DELETE", f"/v1/dead-letters/{message}")
     return print_answer(done, "discarded", as_json=json)

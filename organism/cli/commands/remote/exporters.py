@@ -6,7 +6,7 @@ from organism.cli import exit_codes
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
-from organism.control.views import Done
+from organism.control.views import OrderDone
 from organism.usage.cursors import SetAside
 
 app = App(name="exporters")
@@ -34,5 +34,5 @@ def retry(exporter: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) 
     Args:
         exporter: The exporter's name in the configuration.
     """
-    done = daemon.client().order(Done, "POST", f"/v1/exporters/{exporter}/retry")
+    done = daemon.client().order(OrderDone, "POST", f"/v1/exporters/{exporter}/retry")
     return print_answer(done, f"{len(done.changed)} events are offered again", as_json=json)

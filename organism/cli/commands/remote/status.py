@@ -18,7 +18,7 @@ from organism.cli.tables import (
     usage_row,
 )
 from organism.cli.terminal import Terminal, markup
-from organism.control.views import AgentView, Status, ThreadPage, ThreadSummary
+from organism.control.views import AgentView, OrganismStatus, ThreadPage, ThreadSummary
 
 _BUSIEST = 10
 
@@ -26,7 +26,7 @@ _BUSIEST = 10
 def status(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     """Show budgets, the busiest threads and stopped agents."""
     client = daemon.client()
-    found = client.ask(Status, "/v1/status")
+    found = client.ask(OrganismStatus, "/v1/status")
     if json:
         return print_json(found)
     threads = client.ask(ThreadPage, "/v1/threads", limit=500).threads
@@ -41,7 +41,7 @@ def status(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     return exit_codes.OK
 
 
-def _print_head(console: Terminal, status: Status) -> None:
+def _print_head(console: Terminal, status: OrganismStatus) -> None:
     console.say(
         "[bold]{}[/] mode {}, up {}, {} open, {} blocked, {} paused, {} dead letters{}",
         status.name,
@@ -71,7 +71,7 @@ def _print_head(console: Terminal, status: Status) -> None:
     )
 
 
-def _print_busiest(console: Terminal, threads: Sequence[ThreadSummary], status: Status) -> None:
+def _print_busiest(console: Terminal, threads: Sequence[ThreadSummary], status: OrganismStatus) -> None:
     table = thread_table("busiest", "left at this pace")
     for thread in busiest(threads, status.burn)[:_BUSIEST]:
         table.add_row(*thread_row(thread), time_text(time_left_s(thread.budget, status.burn)))

@@ -11,7 +11,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
 from organism.cli.tables import labels_text, styled_state, thread_row, thread_table
 from organism.cli.terminal import Terminal, markup
-from organism.control.views import Done, ThreadDetail, ThreadPage, ThreadSummary
+from organism.control.views import OrderDone, ThreadDetail, ThreadPage, ThreadSummary
 
 _OPEN = ("open", "blocked", "paused", "closing")
 _ENDED = ("completed", "failed", "terminated")
@@ -121,5 +121,5 @@ def unpause(name: str, *, daemon: DaemonOptions = DAEMON, agent: Agent = False, 
 
 
 def _pause_or_resume(daemon: DaemonOptions, verb: str, name: str, *, agent: bool, as_json: bool) -> int:
-    done = daemon.client().order(Done, "POST", f"/v1/{'agents' if agent else 'threads'}/{name}/{verb}")
+    done = daemon.client().order(OrderDone, "POST", f"/v1/{'agents' if agent else 'threads'}/{name}/{verb}")
     return print_answer(done, "\n".join(done.changed) or "nothing to change", as_json=as_json)

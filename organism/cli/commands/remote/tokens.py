@@ -2,17 +2,17 @@
 
 from cyclopts import App
 
-from organism.api.tokens import NewToken, Scope, TokenView
+from organism.api.tokens import NewToken, TokenScope, TokenView
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
 from organism.cli.output import print_answer
-from organism.control.views import Done
+from organism.control.views import OrderDone
 
 app = App(name="token")
 
 
 @app.command
 def make(
-    name: str, *, scope: list[Scope], days: Whole | None = None, daemon: DaemonOptions = DAEMON, json: Json = False
+    name: str, *, scope: list[TokenScope], days: Whole | None = None, daemon: DaemonOptions = DAEMON, json: Json = False
 ) -> int:
     """Make a token and print its secret, this once.
 
@@ -40,5 +40,5 @@ def revoke(name: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> 
     Args:
         name: The token's name.
     """
-    done = daemon.client().order(Done, "DELETE", f"/v1/tokens/{name}")
+    done = daemon.client().order(OrderDone, "DELETE", f"/v1/tokens/{name}")
     return print_answer(done, f"{name} revoked", as_json=json)

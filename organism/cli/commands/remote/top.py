@@ -23,7 +23,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
 from organism.cli.tables import cost_text, styled_state
 from organism.cli.terminal import Drawn, Live, Table, Terminal, drawn, markup, underlined
-from organism.control.views import Done, Status, ThreadPage, ThreadSummary
+from organism.control.views import OrderDone, OrganismStatus, ThreadPage, ThreadSummary
 
 _REFRESH_S = 1.0
 _ROWS_MAX = 20
@@ -52,11 +52,11 @@ class Screen:
         self._sure = ""
         self._note = ""
         self.ended = False
-        self.look()
+        self.queries()
 
-    def look(self) -> None:
+    def queries(self) -> None:
         """Ask how things stand."""
-        self._status = self._client.ask(Status, "/v1/status")
+        self._status = self._client.ask(OrganismStatus, "/v1/status")
         page = self._client.ask(ThreadPage, "/v1/threads", limit=500)
         self._threads = busiest(page.threads, self._status.burn)[:_ROWS_MAX]
         ids = [thread.thread_id for thread in self._threads]
@@ -81,7 +81,7 @@ class Screen:
                     self._note = f"{sure} ended"
                 case _:
                     return
-            self.look()
+            self.queries()
         except RefusedError as error:
             self._note = str(error)
 
@@ -99,7 +99,7 @@ class Screen:
             self._note = f"limits of {self._chosen} raised by {_RAISE_PERCENT} %"
         elif key == "p":
             paused = next((one.state == "paused" for one in self._threads if one.thread_id == self._chosen), False)
-            self._client.order(Done, "POST", f"{path}/{'resume' if paused else 'pause'}")
+            self._client.order(OrderDone, "POST", f"{path}/{'resume' if paused else 'pause'}")
             self._note = f"{self._chosen} {'resumed' if paused else 'paused'}"
         else:
             self._sure = self._chosen
@@ -177,7 +177,7 @@ def top(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     """
     client = daemon.client()
     if json:
-        return print_json(client.ask(Status, "/v1/status"))
+        return print_json(client.ask(OrganismStatus, "/v1/status"))
     console = Terminal()
     screen = Screen(client, console.width)
     if not (sys.stdin.isatty() and console.is_terminal):
@@ -187,7 +187,7 @@ def top(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
         while not screen.ended:
             live.update(drawn(screen.parts()), refresh=True)
             if (key := _read_key(descriptor, _REFRESH_S)) is None:
-                screen.look()
+                screen.queries()
             else:
                 screen.press(key)
     return exit_codes.OK

@@ -8,7 +8,7 @@ have to be switched off again. What is sent here is what the configuration says.
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import anyio.to_thread
@@ -26,8 +26,6 @@ from organism.tracing import current_trace
 if TYPE_CHECKING:
     import ssl
 
-    import httpx2
-
 BODY_MAX = 16 * 1024 * 1024
 """No answer of a model comes near this many bytes, decompressed; what goes beyond is cut off."""
 
@@ -40,9 +38,6 @@ ERROR_MAX = 64 * 1024
 CONNECT_TIMEOUT_S = 10.0
 
 _VECTORS = "/embeddings"
-_RACE_S = 2.0
-"""A kept connection that ends so soon, without a byte, was closed by the server before it looked at the request."""
-
 _READABLE = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", "br": "br", "zstd": "zstd"}
 _OK = range(200, 300)
 
@@ -77,13 +72,41 @@ _END_AFTER_S = 0.05
 """So long one that has said and counted all may take to end the body."""
 
 
+class Response(Protocol):
+    """What a server has answered, as it came.
+
+    Attributes:
+        status: Its status.
+        headers: Its headers; asked for by lower-case names.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it comes."""
+
+    async def aclose(self) -> None:
+        """Read no more of it."""
+
+
+class Transport(Protocol):
+    """Sends requests."""
+
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> Response:
+        """Send one and return its response when the head of it is there."""
+
+    async def aclose(self) -> None:
+        """Close connections."""
+
+
 class Received:
     """An answer with a status of success, whose body comes in; decompressed and bounded."""
 
-    def __init__(self, response: "httpx2.Response", most: int) -> None:
+    def __init__(self, response: Response, most: int) -> None:
         self._response = response
         self._most = most
-        self.headers: Mapping[str, str] = response.headers
+        self.headers = response.headers
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes.
@@ -91,15 +114,17 @@ class Received:
         Raises:
             OversizeError: If there is more of it than of any answer.
         """
-        encodings = _encodings(self._response)
+        encodings = _encodings(self.headers)
         if unreadable := [each for each in encodings if not _readable(each)]:
             raise AnswerTooLargeError(f"an answer compressed with {unreadable[0][:20]!r}, which was not asked for")
         received = 0
-        async for chunk in self._response.aiter_bytes():
-            received += len(chunk)
-            if received > self._most:
-                raise AnswerTooLargeError(f"an answer of more than {self._most:,} bytes")
-            yield chunk
+        pieces = self._response.pieces()
+        async with aclosing(_decompressed(pieces, encodings) if encodings else pieces) as chunks:
+            async for chunk in chunks:
+                received += len(chunk)
+                if received > self._most:
+                    raise AnswerTooLargeError(f"an answer of more than {self._most:,} bytes")
+                yield chunk
 
     async def answer(self, decoder: AnswerDecoder) -> Completion:
         """Return the answer that the body is; raises as its decoder does, and as :meth:`chunks` does.
@@ -155,8 +180,7 @@ class HTTPServer:
         usual = {"accept-encoding": "identity", "content-type": "application/json", "user-agent": "organism"}
         own = {name.lower(): value for name, value in self._connection.headers.items()}
         self._headers = usual | dict(headers) | own
-        self._kept: httpx2.AsyncHTTPTransport | None = None
-        self._single: httpx2.AsyncHTTPTransport | None = None
+        self._transport: Transport | None = None
 
     @asynccontextmanager
     async def posted(self, path: str, body: Json, headers: Mapping[str, str] | None = None) -> AsyncIterator[Received]:
@@ -175,7 +199,7 @@ class HTTPServer:
         try:
             response = await self._send(url, _json(body), self._joined(headers or {}))
             try:
-                if response.status_code not in _OK:
+                if response.status not in _OK:
                     raise await self._refusal(response)
                 yield Received(response, VECTORS_MAX if path.endswith(_VECTORS) else BODY_MAX)
             finally:
@@ -188,72 +212,39 @@ class HTTPServer:
             raise unsent_or_uncertain(self.name, error) from None
 
     async def warm_up(self) -> None:
-        """Load the HTTP client and the certificates, which takes most of a second, on a worker thread."""
-        if self._kept is None:
-            self._kept = await anyio.to_thread.run_sync(self._pool)
+        """Load the certificates, and the HTTP client where there is a proxy: up to most of a second, on a thread."""
+        if self._transport is None:
+            self._transport = await anyio.to_thread.run_sync(self._made)
 
     async def aclose(self) -> None:
         """Close connections."""
-        kept, self._kept = self._kept, None
-        single, self._single = self._single, None
-        for transport in (kept, single):
-            if transport is not None:
-                await transport.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
 
     def _joined(self, headers: Mapping[str, str]) -> dict[str, str]:
         usual = self._headers
         return usual | {name: ", ".join(filter(None, (usual.get(name), value))) for name, value in headers.items()}
 
-    async def _send(self, url: str, content: bytes, headers: Mapping[str, str]) -> "httpx2.Response":
-        """Send a request, once more on a connection of its own if a kept one had already been closed by the server.
+    async def _send(self, url: str, content: bytes, headers: dict[str, str]) -> Response:
+        if self._transport is None:
+            self._transport = self._made()
+        if (trace := current_trace()) is not None:
+            headers["traceparent"] = trace
+        return await self._transport.post(url, headers, content)
 
-        A server closes a connection that is idle for too long. When that crosses with a request, the request meets a
-        closed door: the connection ends at once, without a byte of an answer. It was new to nobody but the sender, so
-        it is sent again, as RFC 9112 (9.3.1) and the vendors' own clients do. A connection that was made for this
-        request, or that ends later, is another matter: there the server may have been at work.
-        """
-        import httpx2
+    def _made(self) -> Transport:
+        reached = self._connection
+        if reached.proxy is not None:
+            from organism.providers.http_proxied import ProxiedTransport
 
-        began_s = anyio.current_time()
-        watch = _Watch()
-        if self._kept is None:
-            self._kept = self._pool()
-        try:
-            return await self._kept.handle_async_request(self._request(url, content, headers, watch))
-        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-            if watch.connected or watch.answered or anyio.current_time() - began_s > _RACE_S:
-                raise
-        if self._single is None:
-            self._single = self._transport(httpx2.Limits(max_connections=None, max_keepalive_connections=0))
-        return await self._single.handle_async_request(self._request(url, content, headers, _Watch()))
+            return ProxiedTransport(reached.proxy, reached.connect_timeout_s, tls_context(reached.ca_file))
+        from organism.providers.http_direct import DirectTransport
 
-    def _request(self, url: str, content: bytes, usual: Mapping[str, str], watch: "_Watch") -> "httpx2.Request":
-        import httpx2
+        tls = tls_context(reached.ca_file) if self._address.secure else None
+        return DirectTransport(self._address.base, reached.connect_timeout_s, tls)
 
-        trace = current_trace()
-        headers = dict(usual) if trace is None else {**usual, "traceparent": trace}
-        # The router bounds the time of a whole attempt: only connecting has a timeout of its own.
-        timeout = {"connect": self._connection.connect_timeout_s, "read": None, "write": None, "pool": None}
-        extensions = {"timeout": timeout, "trace": watch.note}
-        return httpx2.Request("POST", url, headers=headers, content=content, extensions=extensions)
-
-    def _pool(self) -> "httpx2.AsyncHTTPTransport":
-        import httpx2
-
-        return self._transport(httpx2.Limits(max_connections=None, max_keepalive_connections=100))
-
-    def _transport(self, limits: "httpx2.Limits") -> "httpx2.AsyncHTTPTransport":
-        import httpx2
-
-        return httpx2.AsyncHTTPTransport(
-            verify=tls_context(self._connection.ca_file),
-            proxy=self._connection.proxy,
-            limits=limits,
-            trust_env=False,
-            retries=0,
-        )
-
-    async def _refusal(self, response: "httpx2.Response") -> ProviderError:
+    async def _refusal(self, response: Response) -> ProviderError:
         """Read an error, as far as it goes: its status alone says something even when its body breaks off."""
         body = b""
         try:
@@ -261,7 +252,7 @@ class HTTPServer:
                 body += chunk
         except Exception:  # noqa: BLE001 - the status has come, and what is there of the words is better than none
             body = body[:ERROR_MAX]
-        return refused_or_uncertain(self.name, response.status_code, body, response.headers)
+        return refused_or_uncertain(self.name, response.status, body, response.headers)
 
     def _named(self, error: ProviderError, path: str) -> ProviderError:
         """Name the address where that is what is wrong."""
@@ -270,25 +261,9 @@ class HTTPServer:
         return error
 
 
-class _Watch:
-    """Sees how far a request has come, by the events that the HTTP client tells of."""
-
-    def __init__(self) -> None:
-        self.connected = False
-        """Whether a connection was made for it."""
-        self.answered = False
-        """Whether the head of an answer came."""
-
-    async def note(self, event: str, _info: object) -> None:
-        if event.startswith("connection.connect") or event == "socks.setup_socks5_connection.started":
-            self.connected = True
-        elif event == "http11.receive_response_headers.complete":
-            self.answered = True
-
-
 @lru_cache(maxsize=32)
-def tls_context(ca_file: str | None) -> "ssl.SSLContext | bool":
-    """Return whom to believe: the certificates of a file or folder, or ``True`` for the system's.
+def tls_context(ca_file: str | None) -> "ssl.SSLContext":
+    """Return whom to believe: the certificates of a file or folder, or the system's.
 
     Raises:
         OSError: If they cannot be read, or are none.
@@ -297,10 +272,15 @@ def tls_context(ca_file: str | None) -> "ssl.SSLContext | bool":
     from pathlib import Path
 
     if ca_file is None:
-        return True
-    if Path(ca_file).is_dir():
-        return ssl.create_default_context(capath=ca_file)
-    return ssl.create_default_context(cafile=ca_file)
+        import httpx2
+
+        context = httpx2.create_ssl_context(trust_env=False)
+    elif Path(ca_file).is_dir():
+        context = ssl.create_default_context(capath=ca_file)
+    else:
+        context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _json(body: Json) -> bytes:
@@ -312,15 +292,24 @@ def _json(body: Json) -> bytes:
         return json.dumps(body).encode()
 
 
-def _encodings(response: "httpx2.Response") -> list[str]:
-    """Return how a body is compressed; the response is told the common name of each way."""
-    names = [each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")]
-    found = [_READABLE.get(name, name) for name in names if name not in {"", "identity", "none", "utf-8"}]
-    if found:
-        response.headers["content-encoding"] = ", ".join(found)
-    elif "content-encoding" in response.headers:
-        del response.headers["content-encoding"]
-    return found
+def _encodings(headers: Mapping[str, str]) -> list[str]:
+    """Return how a body is compressed, each way by its common name."""
+    names = [each.strip().lower() for each in headers.get("content-encoding", "").split(",")]
+    return [_READABLE.get(name, name) for name in names if name not in {"", "identity", "none", "utf-8"}]
+
+
+async def _decompressed(pieces: AsyncGenerator[bytes, None], encodings: list[str]) -> AsyncGenerator[bytes, None]:
+    """Yield a body as it was before it was compressed; nobody asked for it to be, so it is rare."""
+    import httpx2
+
+    class _Stream(httpx2.AsyncByteStream):
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return pieces
+
+    async with aclosing(pieces):
+        response = httpx2.Response(200, headers={"content-encoding": ", ".join(encodings)}, stream=_Stream())
+        async for chunk in response.aiter_bytes():
+            yield chunk
 
 
 def _readable(encoding: str) -> bool:

@@ -1,10 +1,9 @@
 """Reads a body as the router's providers do, charges it as the router does, and says what is wrong with that."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import cast
 
-import httpx2
 import msgspec
 
 from organism.amounts import Amounts, TokenUsage
@@ -57,13 +56,19 @@ class Heard(msgspec.Struct):
     pieces: list[Delta] | None
 
 
-class _Stream(httpx2.AsyncByteStream):
-    def __init__(self, chunks: list[bytes]) -> None:
-        self._chunks = chunks
+class _Response:
+    status = 200
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __init__(self, body: Body) -> None:
+        self.headers = {name.lower(): value for name, value in body.headers.items()}
+        self._chunks = body.chunks
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         for chunk in self._chunks:
             yield chunk
+
+    async def aclose(self) -> None:
+        pass
 
 
 class _NoPrices:
@@ -73,7 +78,7 @@ class _NoPrices:
 
 def received(body: Body) -> Received:
     """Return a body as it arrives from a server."""
-    return Received(httpx2.Response(200, headers=body.headers, stream=_Stream(body.chunks)), BODY_MAX)
+    return Received(_Response(body), BODY_MAX)
 
 
 async def read(body: Body, reader: AnswerReader) -> Answer | ProviderError:

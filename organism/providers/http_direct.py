@@ -1,0 +1,342 @@
+"""Requests to one server over connections that are kept: HTTP/1.1 with as little between it and a socket as there is.
+
+A general HTTP client costs several times what the rest of a call does. What a provider's adapter needs is little: one
+server, POST, a body that is there, an answer that comes in pieces.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import anyio
+
+from organism.providers.http_response import ResponseParser, UnreadableResponseError
+
+KEPT_MAX = 100
+KEPT_S = 30.0
+"""So long a connection is kept idle. Servers keep theirs as long or longer, and what crosses is sent again."""
+
+RACE_S = 2.0
+"""A kept connection that ends so soon, without a byte, was closed by the server before it looked at the request."""
+
+_NEXT_ADDRESS_S = 0.25
+"""So long one address of a name is tried alone (RFC 8305, 5)."""
+
+_AHEAD_MAX = 262_144
+"""Bytes that may wait to be read before the server has to."""
+
+_PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_AS_IT_IS = "/?%:@!$&'()*+,;=~"
+"""Signs of a path and a query that stand for themselves (RFC 3986, 3.3), and for what is escaped already."""
+
+_FRAMING = {"content-length", "transfer-encoding"}
+
+
+class ConnectError(OSError):
+    """No connection came about: nothing was sent."""
+
+
+class LocalProtocolError(ValueError):
+    """A header cannot be sent as it is: nothing was sent."""
+
+
+class ConnectionLostError(ConnectionError):
+    """A connection ended before an answer did."""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, and the response that is under way on it."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.parser: ResponseParser | None = None
+        self.heard = False
+        """Whether a byte of the response has come."""
+        self.idle_since_s = 0.0
+        self._error: Exception | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        """Bytes that they were in."""
+        self._paused = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    # -- told by the event loop -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be ready for a request."""
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes; what nobody asked for ends the connection."""
+        if self.parser is None or self.parser.ended:
+            self.transport.abort()
+            return
+        self.heard = True
+        try:
+            self._pieces += self.parser.feed(data)
+        except UnreadableResponseError as error:
+            self._error = error
+            self.transport.abort()
+        self._size += len(data)
+        if self._size > _AHEAD_MAX and not self._paused and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._paused = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the response that is under way, which may be its proper end."""
+        if self.parser is not None and not self.parser.end() and self._error is None:
+            self._error = ConnectionLostError(str(exc) if exc else "the server closed the connection")
+        self._wake()
+
+    # -- a request and its response -------------------------------------------------------------------------------
+
+    async def send(self, request: bytes) -> ResponseParser:
+        """Send a request and return its response when the head of it is there.
+
+        Raises:
+            ConnectionLostError: The connection ended before that.
+            UnreadableResponseError: What came is no HTTP.
+        """
+        parser = self.parser = ResponseParser()
+        self.heard = False
+        self.transport.write(request)
+        while not parser.status:
+            await self._more()
+        return parser
+
+    async def piece(self) -> bytes:
+        """Return what has come of the body, or else the next of it; nothing at its end. Raises as :meth:`send` does."""
+        while not self._pieces:
+            if self.parser is None or self.parser.ended:
+                return b""
+            await self._more()
+        data, self._pieces, self._size = b"".join(self._pieces), [], 0
+        if self._paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+        self._paused = False
+        return data
+
+    def is_idle(self) -> bool:
+        """Whether it can take another request: all was sent, all has come, both sides mean to go on."""
+        parser = self.parser
+        whole = parser is None or (parser.ended and parser.keeps)
+        return whole and not self.transport.is_closing() and not self.transport.get_write_buffer_size()
+
+    async def _more(self) -> None:
+        """Wait until something happens."""
+        if self._error is not None:
+            raise self._error
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class DirectResponse:
+    """A response whose body comes in.
+
+    Attributes:
+        status: Its status.
+        headers: Its headers, by lower-case names.
+    """
+
+    def __init__(self, connection: _Connection, pool: "DirectTransport", parser: ResponseParser) -> None:
+        self.status = parser.status
+        self.headers = parser.headers
+        self._connection = connection
+        self._pool = pool
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it comes; what has come together comes in one piece.
+
+        Raises:
+            ConnectionLostError: It breaks off.
+            UnreadableResponseError: It is no HTTP.
+        """
+        while piece := await self._connection.piece():
+            yield piece
+
+    async def aclose(self) -> None:
+        """Keep the connection behind a whole response, and end it otherwise."""
+        self._pool.put_back(self._connection)
+
+
+class DirectTransport:
+    """Sends requests to one server.
+
+    Args:
+        base: An address of the server.
+        connect_timeout_s: Seconds until a connection must stand.
+        tls: Whom to believe; ``None`` where nothing is encrypted.
+    """
+
+    def __init__(self, base: str, connect_timeout_s: float, tls: ssl.SSLContext | None) -> None:
+        parts = urlsplit(base)
+        self._host = _ascii(parts.hostname or "")
+        self._port = parts.port or _PORTS[parts.scheme]
+        self._authority = f"[{self._host}]" if ":" in self._host else self._host
+        if parts.port not in {None, _PORTS[parts.scheme]}:
+            self._authority += f":{parts.port}"
+        self._connect_timeout_s = connect_timeout_s
+        self._tls = tls
+        self._idle: list[_Connection] = []
+
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> DirectResponse:
+        """Send a request and return its response when the head of it is there.
+
+        A server closes a connection that is idle for too long. When that crosses with a request, the request meets a
+        closed door: the connection ends at once, without a byte of an answer. It was new to nobody but the sender, so
+        it is sent again, as RFC 9112 (9.3.1) and the vendors' own clients do. A connection that was made for this
+        request, or that ends later, is another matter: there the server may have been at work.
+
+        Raises:
+            ConnectError: There is no connection; nothing was sent.
+            LocalProtocolError: A header cannot be sent; nothing was sent.
+            ConnectionLostError: The connection ended first.
+            UnreadableResponseError: What came is no HTTP.
+        """
+        request = self._written(url, headers, content)
+        if (kept := self._take()) is not None:
+            began_s = anyio.current_time()
+            try:
+                return await self._sent(kept, request)
+            except ConnectionLostError:
+                if kept.heard or anyio.current_time() - began_s > RACE_S:
+                    raise
+        return await self._sent(await self._connected(), request)
+
+    def put_back(self, connection: _Connection) -> None:
+        """Keep a connection for the next request if it can take one, and end those that have been idle for too long."""
+        now_s = connection.idle_since_s = anyio.current_time()
+        if connection.is_idle():
+            connection.parser = None
+            self._idle.append(connection)
+        else:
+            connection.transport.abort()
+        while self._idle and (len(self._idle) > KEPT_MAX or self._idle[0].idle_since_s < now_s - KEPT_S):
+            self._idle.pop(0).transport.abort()
+
+    async def aclose(self) -> None:
+        """End the connections that are idle."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.transport.close()
+
+    def _take(self) -> _Connection | None:
+        """Return the connection that was used last, if it can still take a request."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_idle() and connection.idle_since_s >= anyio.current_time() - KEPT_S:
+                return connection
+            connection.transport.abort()
+        return None
+
+    async def _sent(self, connection: _Connection, request: bytes) -> DirectResponse:
+        try:
+            return DirectResponse(connection, self, await connection.send(request))
+        except BaseException:  # cancelled, too: half of an exchange is on it
+            connection.transport.abort()
+            raise
+
+    def _written(self, url: str, headers: Mapping[str, str], content: bytes) -> bytes:
+        parts = urlsplit(url)
+        query = f"?{quote(parts.query, safe=_AS_IT_IS)}" if parts.query else ""
+        lines = [f"POST {quote(parts.path, safe=_AS_IT_IS) or '/'}{query} HTTP/1.1"]
+        if "host" not in headers:
+            lines.append(f"host: {self._authority}")
+        for name, value in headers.items():
+            if not _NAME.fullmatch(name) or _NO_VALUE.search(value):
+                raise LocalProtocolError(f"the header {name!r} cannot be sent: it has signs in it that none may have")
+            if name not in _FRAMING:
+                lines.append(f"{name}: {value}")
+        lines.append(f"content-length: {len(content)}\r\n\r\n")
+        return "\r\n".join(lines).encode() + content
+
+    async def _connected(self) -> _Connection:
+        """Make a connection.
+
+        Raises:
+            ConnectError: It does not come about, or not in time.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            with anyio.fail_after(self._connect_timeout_s):
+                found = await _dialled(self._host, self._port)
+                try:
+                    name = self._host if self._tls is not None else None
+                    made = loop.create_connection(_Connection, sock=found, ssl=self._tls, server_hostname=name)
+                    return (await made)[1]
+                except BaseException:
+                    found.close()
+                    raise
+        except TimeoutError:
+            raise ConnectError(f"no connection within {self._connect_timeout_s:g} s") from None
+        except (OSError, UnicodeError) as error:
+            raise ConnectError(str(error)) from error
+
+
+async def _dialled(host: str, port: int) -> socket.socket:
+    """Return a connected socket: to the first address of a name that answers, each tried a moment after the one before.
+
+    Raises:
+        OSError: None does.
+    """
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    connected: list[socket.socket] = []
+    errors: list[OSError] = []
+
+    async def dial(address: tuple[Any, ...], over: anyio.Event) -> None:
+        *kind, _, where = address
+        attempt = socket.socket(*kind)
+        attempt.setblocking(False)
+        try:
+            await loop.sock_connect(attempt, where)
+        except OSError as error:
+            attempt.close()
+            errors.append(error)
+        except BaseException:
+            attempt.close()
+            raise
+        else:
+            connected.append(attempt)
+            tasks.cancel_scope.cancel()
+        over.set()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for address in addresses:
+                tasks.start_soon(dial, address, over := anyio.Event())
+                with anyio.move_on_after(_NEXT_ADDRESS_S):
+                    await over.wait()
+        if not connected:
+            raise errors[0] if errors else OSError(f"{host} has no address")
+        return connected.pop()
+    finally:
+        for spare in connected:
+            spare.close()
+
+
+def _ascii(host: str) -> str:
+    """Return a host name as it is looked up.
+
+    Raises:
+        ConnectError: It is none.
+    """
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError as error:
+        raise ConnectError(f"{host!r} is no name of a host: {error}") from None

@@ -5,6 +5,7 @@ the answer is or costs.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
@@ -124,17 +125,22 @@ def with_headers(format_: ServerFormat, raw: Json, headers: Mapping[str, str]) -
     return raw
 
 
+_NONE: Mapping[str, str] = MappingProxyType({})
+
 CONVERSATION = ("messages", "input", "system")
 """The fields in which clients send back what they were sent, down to the fields that hold nothing."""
 
 
-def convert(body: Json, into: type[T], conversation: tuple[str, ...] = CONVERSATION) -> T:
+def convert(
+    body: Json, into: type[T], conversation: tuple[str, ...] = CONVERSATION, refused: Mapping[str, str] = _NONE
+) -> T:
     """Read a request's body by the struct that names every field there is; ``null`` is as good as nothing there.
 
     Args:
         body: The request.
         into: The struct.
         conversation: The fields in which nothing is as good as nothing at any depth.
+        refused: Why fields are refused, by their names.
 
     Raises:
         FaultError: A field is unknown, missing or of a kind that cannot be honoured.
@@ -147,7 +153,7 @@ def convert(body: Json, into: type[T], conversation: tuple[str, ...] = CONVERSAT
     try:
         return msgspec.convert(given, into)
     except msgspec.ValidationError as error:
-        refuse(str(error))
+        refuse(str(error), refused)
 
 
 def without_nulls(value: Any) -> Any:
@@ -173,9 +179,10 @@ def wrapped(value: Json, at: str) -> Json:
 
 
 _NOT_AMONG = "Invalid enum value "
+_NO_TYPE = "Invalid value "
 
 
-def refuse(said: str) -> NoReturn:
+def refuse(said: str, refused: Mapping[str, str] = _NONE) -> NoReturn:
     """Refuse a field in the words of a validation error, such as ``Invalid value - at `$.n```.
 
     Raises:
@@ -186,15 +193,25 @@ def refuse(said: str) -> NoReturn:
     if "unknown field" in reason:
         name = reason.rpartition("`")[0].rpartition("`")[2]
         param = f"{param}.{name}" if param else name
-        raise bad_request(f"{param}: this gateway does not know the field, so it will not ignore it", param,
-                          "unsupported_parameter")  # fmt: skip
+        why = refused.get(param, "this gateway does not know the field, so it will not ignore it")
+        raise bad_request(f"{param}: {why}", param, "unsupported_parameter")
     if "missing required field" in reason:
         name = reason.rpartition("`")[0].rpartition("`")[2]
         param = f"{param}.{name}" if param else name
     code = "unsupported_value" if "nvalid" in reason else "invalid_request"
+    if reason.startswith(_NO_TYPE) and (known := _why_of(param, reason, refused)) is not None:
+        raise bad_request(f"{param}: {known}", param, code)
     if reason.startswith(_NOT_AMONG):
         reason = f"this gateway cannot honour {reason.removeprefix(_NOT_AMONG)}"
     raise bad_request(f"{param}: {reason}", param or None, code)
+
+
+def _why_of(param: str, reason: str, refused: Mapping[str, str]) -> str | None:
+    """Return why something of a type that is not read is refused, where that is known."""
+    kind = reason.removeprefix(_NO_TYPE).strip("'\"")
+    names = param.partition("[")[0], "content"
+    found = next((refused[each] for name in names if (each := f"{name}: {kind}") in refused), None)
+    return None if found is None else f"{kind!r}: {found}"
 
 
 COMMENT = b": alive\n\n"

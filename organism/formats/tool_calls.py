@@ -27,7 +27,7 @@ Place = int | str
 """Where a format says that a call stands; calls made in the old way, which has room for one, stand under its name."""
 
 
-class _Nesting:
+class Nesting:
     """Follows how deep in JSON a text is, so that each piece is looked at once, however many there are."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class _Call:
         self.is_shown_whole = False
         self.is_named_again = False
         """Whether its name was said again when it was whole: what is written next is of another call of that name."""
-        self._nesting = _Nesting()
+        self._nesting = Nesting()
 
     @property
     def is_whole(self) -> bool:
@@ -88,7 +88,7 @@ class _Call:
         if self.is_whole and _is_equal(words, "".join(self.pieces)):
             return
         self.pieces = []
-        self._nesting = _Nesting()
+        self._nesting = Nesting()
         self.write(words)
 
 

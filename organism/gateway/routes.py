@@ -20,6 +20,7 @@ from organism.formats.anthropic_messages.server import MessagesFormat
 from organism.formats.errors.faults import Fault, FaultError, FaultKind
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_chat.server import ChatFormat
+from organism.formats.openai_completions.server import CompletionsFormat
 from organism.formats.openai_embeddings.server import EmbeddingsFormat
 from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Json, ServerFormat
@@ -32,6 +33,7 @@ MESSAGES = "/v1/messages"
 COUNT = f"{MESSAGES}/count_tokens"
 FORMATS: Mapping[str, ServerFormat] = {
     "/v1/chat/completions": ChatFormat(),
+    "/v1/completions": CompletionsFormat(),
     "/v1/responses": ResponsesFormat(),
     "/v1/embeddings": EmbeddingsFormat(),
     MESSAGES: MessagesFormat(),

@@ -1,12 +1,13 @@
 """The paths of answers that are kept: looked at and forgotten by those they were given to."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litestar import Request, Response, delete, get
 from litestar.params import FromPath
 
 from organism.api.scopes import caller_of, needs
-from organism.formats.errors.faults import FaultError
+from organism.formats.errors.faults import FaultError, bad_request
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.server_format import Json
 from organism.gateway.request_handler import Gateway
@@ -33,4 +34,41 @@ def stored_answer_handlers(gateway: Gateway) -> list[Any]:
         await gateway.commit()
         return Response({"id": response_id, "object": "response", "deleted": True})
 
-    return [show, forget]
+    @get("/{response_id:str}/input_items", opt=needs("send"), include_in_schema=False)
+    async def show_input(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
+        """Show what a kept answer was given, a page at a time."""
+        try:
+            items = await gateway.conversations.input_items(caller_of(request).name, response_id)
+            return Response(_page(items, request.query_params))
+        except FaultError as error:
+            return Response(error_body(error.fault), status_code=error.fault.status)
+
+    return [show, forget, show_input]
+
+
+PAGE = 20
+"""So many items are shown at a time, unless a client says another number up to :data:`PAGE_MAX`."""
+
+PAGE_MAX = 100
+
+
+def _page(items: Sequence[Json], asked: Mapping[str, Any]) -> Json:
+    """Return a page of items as OpenAI does: the last first, unless the client wants another order.
+
+    Raises:
+        FaultError: If it asks for a page that cannot be.
+    """
+    order, limit, after = (asked.get(name) for name in ("order", "limit", "after"))
+    if order not in {None, "asc", "desc"}:
+        raise bad_request("order: it is 'asc' or 'desc'", "order")
+    if limit is not None and not (str(limit).isdecimal() and 1 <= int(str(limit)[:9]) <= PAGE_MAX):
+        raise bad_request(f"limit: it is a number from 1 to {PAGE_MAX}", "limit")
+    listed = list(items) if order == "asc" else list(reversed(items))
+    if after is not None:
+        places = [place for place, item in enumerate(listed) if item["id"] == after]
+        if not places:
+            raise bad_request(f"after: there is no item with id {str(after)[:100]!r}", "after")
+        listed = listed[places[0] + 1 :]
+    shown = listed[: PAGE if limit is None else int(limit)]
+    ends = {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]} if shown else {"first_id": None, "last_id": None}
+    return {"object": "list", "data": shown, "has_more": len(listed) > len(shown), **ends}

@@ -104,6 +104,18 @@ class StoredConversations:
             else " This gateway keeps no answers: send the whole conversation, with `store` false."
         )
 
+    async def input_items(self, by: str, response_id: str) -> list[Json]:
+        """Return what a kept answer was given, oldest first, each with an id.
+
+        Raises:
+            FaultError: If there is none of that id.
+        """
+        turn = await self._turn(by, response_id)
+        if turn is None:
+            raise _missing(f"Response with id '{response_id[:100]}' not found.", "response_id", "response_not_found")
+        before = [] if turn.previous is None else await self._before(by, turn.previous)
+        return [_shown(item, f"{response_id}_{place}") for place, item in enumerate((*before, *turn.input))]
+
     async def _before(self, by: str, previous: str) -> Sequence[Any]:
         """Return all that was said up to an answer, and the answer."""
         turns: list[StoredTurn] = []
@@ -136,6 +148,17 @@ class StoredConversations:
     async def _turn(self, by: str, response_id: str) -> StoredTurn | None:
         found = await self._kept.find(by, response_id)
         return None if found is None else msgspec.json.decode(found, type=StoredTurn)
+
+
+def _shown(item: Any, name: str) -> Json:
+    """Return an item of a request as the format shows it: with an id, and words as a part."""
+    if not isinstance(item, dict):
+        return {"type": "message", "id": f"msg_{name}", "role": "user", "content": []}
+    content = item.get("content")
+    if isinstance(content, str):
+        kind = "output_text" if item.get("role") == "assistant" else "input_text"
+        item = {**item, "content": [{"type": kind, "text": content}]}
+    return {"id": f"{str(item.get('type'))[:3]}_{name}", **item}
 
 
 def _has_id(item: object) -> bool:

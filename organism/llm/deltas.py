@@ -50,7 +50,10 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
 
 
 class RefusalDelta(str):
-    """More of what a model says in place of an answer: text for whoever does not tell the two apart."""
+    """More of what a model says in place of an answer: text for whoever does not tell the two apart.
+
+    An encoder that knows text alone is given ``str(delta)``.
+    """
 
     __slots__ = ()
 
@@ -103,7 +106,7 @@ def text_only(on_text: Callable[[str], object] | None) -> DeltaSink | None:
         raise ConfigError(f"it must be a function of a text, not {shown(on_text)}", path="on_text")
 
     def pass_on(delta: Delta) -> object:
-        return on_text(delta) if isinstance(delta, str) and delta else None
+        return on_text(str(delta)) if isinstance(delta, str) and delta else None
 
     return pass_on
 

@@ -82,9 +82,13 @@ async def serve(
         )
         organism = Organism(
             [writer],
-            models={"main": "double/m", "other": "double/o"},
             providers={"double": adapter},
-            **{"provider_kinds": {"double": "local"}, "limits": Limits(tokens=100_000), **options},  # type: ignore[arg-type]
+            **{
+                "models": {"main": "double/m", "other": "double/o"},
+                "provider_kinds": {"double": "local"},
+                "limits": Limits(tokens=100_000),
+                **options,
+            },  # type: ignore[arg-type]
         )
         settings = Settings(
             **{

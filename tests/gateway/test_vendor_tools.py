@@ -170,6 +170,7 @@ FIELDS: list[dict[str, Any]] = [
     {"context_management": {"edits": [{"type": "clear_tool_uses_20250919", "exclude_tools": ["f"]}]}},
     {"output_config": {"task_budget": {"type": "tokens", "total": 9000}}}, {"service_tier": "standard_only"},
     {"thinking": {"type": "adaptive", "display": "omitted"}}, {"stop_sequences": ["x"]}, {"top_k": 3},
+    {"thinking": {"type": "between_tools"}},
     {"output_config": {"effort": "max"}},
 ]  # fmt: skip
 BETAS = "context-management-2025-06-27, files-api-2025-04-14,computer-use-2025-11-24"

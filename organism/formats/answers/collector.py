@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import msgspec
 
-from organism.formats.answer_order import AnswerOrder
 from organism.formats.answers.finish_reasons import FinishReason, gravest, is_whole, reason_of
+from organism.formats.answers.part_order import AnswerOrder
 from organism.formats.counts import Counted, Counting, UsageError, counted
 from organism.formats.json_reading import Json
 from organism.formats.tool_calls import Place, ToolCallCollector, ToolCallPiece

@@ -58,9 +58,9 @@ class MessagesWriter:
     def delta(self, delta: Delta) -> bytes:
         """Write a piece, after the beginning of its block where it is the first of it."""
         match delta:
-            case str(text):
+            case str():
                 begun = {"type": "text", "text": ""}
-                return self._in(("text", self._texts), begun) + self._more({"type": "text_delta", "text": text})
+                return self._in(("text", self._texts), begun) + self._more({"type": "text_delta", "text": str(delta)})
             case ReasoningDelta():
                 return self._thought(delta)
             case ToolCallDelta():

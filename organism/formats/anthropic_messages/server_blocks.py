@@ -7,22 +7,16 @@ Source: the reference of ``POST /v1/messages``, "tools" and "content".
 
 from typing import Any
 
+from organism.formats.anthropic_messages.fields import REFUSED
 from organism.formats.errors.faults import bad_request
 from organism.formats.server_format import NATIVE, Json, wrapped
 from organism.llm.requests import VendorItem
 
 NATIVE_TOOLS = (
-    "bash_", "text_editor_", "memory_", "computer_2", "web_search_", "web_fetch_", "code_execution_",
+    "bash_", "text_editor_", "memory_", "computer_20", "web_search_", "web_fetch_", "code_execution_",
     "tool_search_tool_", "mcp_toolset",
 )  # fmt: skip
 """How types of tools begin that the vendor runs, or has taught its models to call."""
-
-REFUSED_TOOLS = {
-    "advisor_": "it asks a second model, at a price that is not known here",
-    "browser_toolset_": "how much its tools put before the model is not published; give the tools one by one",
-    "computer_toolset_": "how much its tools put before the model is not published; use 'computer_20251124'",
-}
-"""How types of tools begin that are refused, and why."""
 
 NATIVE_BLOCKS = frozenset(
     {
@@ -33,13 +27,6 @@ NATIVE_BLOCKS = frozenset(
     }
 )  # fmt: skip
 """Blocks that come with tools of the vendor's, or only its models can read."""
-
-REFUSED_BLOCKS = {
-    "advisor_tool_result": "it belongs to a tool that is refused; take it out",
-    "compaction": "conversations are not shortened here; send the messages that it stands for",
-    "fallback": "no other model takes over here; take it out",
-}
-"""Blocks that are refused, and why."""
 
 
 def native_apart(raw: Json) -> tuple[Json, tuple[VendorItem, ...]]:
@@ -66,11 +53,11 @@ def native_apart(raw: Json) -> tuple[Json, tuple[VendorItem, ...]]:
 
 
 def _refuse_tool(kind: str, param: str) -> None:
-    why = next((why for start, why in REFUSED_TOOLS.items() if kind.startswith(start)), None)
+    why = REFUSED.get(f"tools: {kind}")
     if why is None:
         there = ", ".join(f"{start}*" if start.endswith("_") else start for start in NATIVE_TOOLS)
         why = f"this gateway does not know it; beside tools with an 'input_schema' it knows {there}"
-    raise bad_request(f"{param}: {kind[:40]!r} is a tool of the vendor's, and {why}", param, "unsupported_parameter")
+    raise bad_request(f"{param}: {kind[:40]!r}: {why}", param, "unsupported_parameter")
 
 
 def _wrapped(turn: Any, at: str) -> Any:
@@ -87,7 +74,7 @@ def _block(block: Any, at: str) -> Any:
         return block
     if kind == "tool_result":
         return _wrapped(block, at)
-    if (why := REFUSED_BLOCKS.get(kind)) is not None:
+    if (why := REFUSED.get(f"content: {kind}")) is not None:
         raise bad_request(f"{at}.type: {kind!r}: {why}", f"{at}.type", "unsupported_parameter")
     source = block.get("source") if kind == "document" else None
     is_native = kind in NATIVE_BLOCKS or (isinstance(source, dict) and source.get("type") == "content")

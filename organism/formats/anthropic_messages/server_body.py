@@ -179,6 +179,10 @@ class ThinkingAdaptive(Body, frozen=True, kw_only=True, tag_field="type", tag="a
     block_binding: str | None = None
 
 
+class ThinkingBetweenTools(Body, frozen=True, kw_only=True, tag_field="type", tag="between_tools"):
+    """It is to think when it has results of tools to think about."""
+
+
 class ThinkingOff(Body, frozen=True, kw_only=True, tag_field="type", tag="disabled"):
     """It is not to think."""
 
@@ -224,7 +228,7 @@ class MessagesBody(Body, frozen=True, kw_only=True):
     stop_sequences: list[str] = []
     tools: list[Tool] = []
     tool_choice: AutoChoice | AnyChoice | ToolChoice | NoChoice = AutoChoice()
-    thinking: ThinkingOn | ThinkingAdaptive | ThinkingOff | None = None
+    thinking: ThinkingOn | ThinkingAdaptive | ThinkingBetweenTools | ThinkingOff | None = None
     output_config: OutputConfig = OutputConfig()
     output_format: SchemaForm | None = None
     cache_control: CacheControl | None = None
@@ -245,11 +249,3 @@ class MessagesBody(Body, frozen=True, kw_only=True):
     fallback_credit_token: Any = None
     # A conversation that the vendor would keep between requests.
     thread: Any = None
-
-
-REFUSED = {
-    "compaction": "conversations are not shortened here; send one that fits",
-    "fallbacks": "which model takes over is said by the routes of the model in organism.yaml; leave it out",
-    "fallback_credit_token": "it belongs to fallbacks, which are not asked for here; leave it out",
-}
-"""Fields that are refused whatever is in them, unless that is nothing, and why."""

@@ -41,6 +41,8 @@ def fields_of(asked: body.MessagesBody) -> VendorItem | None:
 
 
 def _shown(thinking: object) -> Json:
+    if isinstance(thinking, body.ThinkingBetweenTools):
+        return {"type": "between_tools"}
     if not isinstance(thinking, body.ThinkingOn | body.ThinkingAdaptive):
         return {}
     shown = {"display": thinking.display, "block_binding": thinking.block_binding}

@@ -7,6 +7,7 @@ import msgspec
 
 from organism.formats.anthropic_messages import server_body as body
 from organism.formats.anthropic_messages.answer_blocks import citation_of
+from organism.formats.anthropic_messages.fields import REFUSED
 from organism.formats.anthropic_messages.server_blocks import native_apart
 from organism.formats.anthropic_messages.server_errors import THREADS_UNSUPPORTED
 from organism.formats.anthropic_messages.server_fields import fields_of, native_words
@@ -87,8 +88,8 @@ def _refuse_fields(asked: body.MessagesBody) -> None:
     Raises:
         FaultError: If something would.
     """
-    for name, why in body.REFUSED.items():
-        if getattr(asked, name):
+    for name, why in REFUSED.items():
+        if name != "thread" and getattr(asked, name, None):
             raise _unsupported(name, why)
     if asked.thread:
         message = "thread: nothing is kept here between requests; send the whole conversation"
@@ -223,7 +224,7 @@ def _effort(asked: body.MessagesBody) -> Effort | None:
     match asked.thinking:
         case body.ThinkingOff():
             return "none"
-        case body.ThinkingAdaptive():
+        case body.ThinkingAdaptive() | body.ThinkingBetweenTools():
             return effort or "high"
         case _:
             return effort

@@ -1,7 +1,7 @@
 """Answers of chat completions, written: whole, and as a stream of chunks. Pure."""
 
 from organism.amounts import TokenUsage
-from organism.formats.answer_citations import chat_annotations_of
+from organism.formats.answers.annotations import chat_annotations_of
 from organism.formats.errors.faults import Fault
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.native_tools import CallNames, text_of_arguments
@@ -76,8 +76,8 @@ class ChatWriter:
     def delta(self, delta: Delta) -> bytes:
         """Write a piece; the first of a call says which tool it is for."""
         match delta:
-            case str(text):
-                return self._chunk({"content": text})
+            case str():
+                return self._chunk({"content": str(delta)})
             case ReasoningDelta(text=text):
                 return self._chunk({"reasoning_content": text}) if text else b""
             case ToolCallDelta():

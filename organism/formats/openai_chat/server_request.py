@@ -8,6 +8,7 @@ from organism.formats.errors.faults import bad_request
 from organism.formats.media.data_urls import unpack
 from organism.formats.native_tools import arguments_of_text, custom_tool
 from organism.formats.openai_chat import server_body as body
+from organism.formats.openai_chat.fields import REFUSED
 from organism.formats.openai_chat.reasoning_details import read_details
 from organism.formats.server_format import Asked, Json, convert
 from organism.llm.requests import (
@@ -35,7 +36,7 @@ def read_request(raw: Json, default_cap: int) -> Asked:
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
-    asked = convert(raw, body.ChatBody)
+    asked = convert(raw, body.ChatBody, refused=REFUSED)
     if asked.top_logprobs and not asked.logprobs:
         raise bad_request("top_logprobs: they are told with 'logprobs: true' alone; add it", "top_logprobs")
     caps = [cap for cap in (asked.max_completion_tokens, asked.max_tokens) if cap is not None]

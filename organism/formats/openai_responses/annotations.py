@@ -1,9 +1,13 @@
-"""What words of responses rest on, read. Pure.
+"""What words of responses rest on, and how likely each of their tokens was, read. Pure.
 
-Source: the reference of ``POST /v1/responses``: ``annotations`` of a text.
+Source: the reference of ``POST /v1/responses``: ``annotations`` and ``logprobs`` of a text.
 """
 
-from organism.formats.json_reading import Json, text_of, whole_number
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.llm.citations import Citation
 
 
@@ -12,3 +16,26 @@ def annotation_read(value: Json) -> Citation:
     start, end = (max(0, whole_number(value.get(name)) or 0) for name in ("start_index", "end_index"))
     title = text_of(value.get("title")) or text_of(value.get("filename"))
     return Citation(text_of(value.get("url")), title, start, end, native=value, format="responses")
+
+
+def annotations_in(item: Json) -> Iterator[Citation]:
+    """Yield what the words of a message rest on; places are counted in all of its text."""
+    before = 0
+    content = item.get("content")
+    for piece in content if isinstance(content, list) else ():
+        listed = part(piece, "annotations")
+        for each in listed if isinstance(listed, list) else ():
+            if isinstance(each, dict):
+                found = annotation_read(each)
+                yield replace(found, start=found.start + before, end=found.end + before if found.end else 0)
+        before += len(text_of(part(piece, "text")))
+
+
+def logprobs_in(item: Json) -> list[Json]:
+    """Return how likely the tokens of a message were."""
+    content = item.get("content")
+    found: list[Json] = []
+    for piece in content if isinstance(content, list) else ():
+        listed = part(piece, "logprobs")
+        found += [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return found

@@ -9,6 +9,7 @@ from organism.formats.answers.single_answer import OneAnswerReader
 from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import Json, part, text_of, whole_number
 from organism.formats.native_tools import CallNames, arguments_of_text
+from organism.formats.openai_responses.annotations import annotations_in, logprobs_in
 from organism.formats.openai_responses.items import (
     WRITTEN,
     ResponseItems,
@@ -19,10 +20,12 @@ from organism.formats.openai_responses.items import (
     thought_text,
     write,
 )
+from organism.formats.openai_responses.live_items import LiveItems, heard_of, in_shown_order, without_marks
+from organism.formats.openai_responses.tool_uses import tool_uses
 from organism.formats.tool_calls import ToolCallPiece
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.deltas import ProviderSink
+from organism.llm.deltas import Delta, ProviderSink
 from organism.llm.requests import CompletionRequest, VendorItem
 
 _LAST = frozenset(
@@ -43,8 +46,6 @@ _WRITES = {
 _PARTS = {"output_text": "output_text", "text": "output_text", "refusal": "refusal", "reasoning_text": "reasoning_text"}
 """What parts of items are written by, by their types."""
 
-_HEARD = "organism:heard"
-
 
 class ResponsesReader(OneAnswerReader):
     """Reads one answer.
@@ -62,6 +63,9 @@ class ResponsesReader(OneAnswerReader):
         self._items = ResponseItems()
         self._names = CallNames(request.tools)
         self._takes_items = bool(request.vendor_tools)
+        self._live = LiveItems(request, self._names, self._pass)
+        self._request = request
+        self._tool_usage: object = None
 
     @property
     def is_begun(self) -> bool:
@@ -107,7 +111,7 @@ class ResponsesReader(OneAnswerReader):
         item = value.get("item")
         if isinstance(item, dict):
             known = self._items.put(value, item, is_done=is_done)
-            self._hear(known, message_text(known))
+            self._hear(known, is_whole=is_done)
 
     def _add_delta(self, kind: str, value: Json) -> None:
         delta = value.get("delta")
@@ -118,8 +122,7 @@ class ResponsesReader(OneAnswerReader):
             place = _place(value)
             write(item, place, part_of(item, place) + piece)
             item["refusal"] = item.get("refusal") or "refusal" in kind
-        if written == "message":
-            self._hear(item, text_of(item[WRITTEN]))
+            self._hear(item)
         else:
             self._pass("")
 
@@ -145,16 +148,16 @@ class ResponsesReader(OneAnswerReader):
         elif isinstance(whole, str) and len(whole) > len(part_of(item, place)):
             write(item, place, whole)
             item["refusal"] = item.get("refusal") or "refusal" in kind
-        self._hear(item, text_of(item.get(WRITTEN)) if written == "message" else "")
+        self._hear(item)
 
-    def _hear(self, item: Json, text: str) -> None:
-        """Hand over what of a message's text has not been handed over; for anything else, a sign of life."""
-        said = text_of(item.get(_HEARD))
-        if text.startswith(said):
-            item[_HEARD] = text
-            self._pass(text[len(said) :])
+    def _hear(self, item: Json, *, is_whole: bool = False) -> None:
+        """Hand over what of an item has not been handed over; at least it is a sign of life."""
+        if item.get("type") == "message":
+            self._live.words(item, message_text(item) if is_whole else text_of(item.get(WRITTEN)) or message_text(item))
+        else:
+            self._live.more(item, iter(self._items), is_whole=is_whole)
 
-    def _pass(self, piece: str) -> None:
+    def _pass(self, piece: Delta) -> None:
         self._answer.usage.grow()
         if self._on_text is not None:
             self._on_text(piece)
@@ -171,6 +174,7 @@ class ResponsesReader(OneAnswerReader):
             told = [{"type": "message", "content": text}]
         self._items.complete(told)
         self._answer.usage.add(response.get("usage"))
+        self._tool_usage = response.get("tool_usage") or self._tool_usage
         status = text_of(response.get("status")) or status
         if not self._items and not isinstance(output, list):
             return
@@ -181,11 +185,12 @@ class ResponsesReader(OneAnswerReader):
         """Return the answer: what was handed over piece by piece is not handed over again."""
         late = self._answer.usage.is_late
         for item in self._items:
-            self._hear(item, message_text(item))
+            self._hear(item, is_whole=True)
         self._answer.hush()
-        for place, item in enumerate(self._items):
+        for place, item in enumerate(in_shown_order(self._items)):
             self._read_item(place, item)
         self._answer.usage.is_late = late
+        self._answer.tool_uses = tool_uses(self._request, self._items, self._tool_usage)
         vendor = self._vendor
         return self._answer.completion(counting_of(vendor), lambda usage: reported_cost(usage, vendor))
 
@@ -194,6 +199,8 @@ class ResponsesReader(OneAnswerReader):
         match item.get("type"):
             case "message":
                 (answer.refuse if is_refusal(item) else answer.write)(message_text(item))
+                answer.cite(*annotations_in(item))
+                answer.logprobs += logprobs_in(item)
             case "function_call" | "custom_tool_call" as kind:
                 call_id = text_of(item.get("call_id")) or text_of(item.get("id"))
                 name = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
@@ -202,9 +209,11 @@ class ResponsesReader(OneAnswerReader):
                 answer.call(ToolCallPiece(id=call_id, name=name, arguments=arguments, begins=True))
             case "reasoning":
                 seal, thought_id = text_of(item.get("encrypted_content")), text_of(item.get("id"))
-                answer.think(thought_text(item), place, signature=seal, thought_id=thought_id)
+                text, heard = thought_text(item), heard_of(item)
+                words = text if text.startswith(heard) else heard
+                answer.think(words, place, signature=seal, thought_id=thought_id)
             case str() if self._takes_items:
-                answer.take(VendorItem({name: value for name, value in item.items() if ":" not in name}))
+                answer.take(VendorItem(without_marks(item)))
             case _:
                 pass
 

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import cast
 
 from organism.amounts import TokenUsage
-from organism.formats.answer_citations import annotations_of
+from organism.formats.answers.annotations import annotations_of
 from organism.formats.answers.finish_reasons import is_whole, reason_of
 from organism.formats.call_ids import id_with_extra
 from organism.formats.native_tools import CallNames

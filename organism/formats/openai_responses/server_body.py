@@ -274,3 +274,4 @@ class ResponsesBody(Body, frozen=True, kw_only=True):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     prompt_cache_options: dict[str, Any] | None = None
+    image: dict[str, Any] | None = None

@@ -16,6 +16,7 @@ from organism.formats.native_tools import (
 from organism.formats.openai_chat.server_request import tier_of
 from organism.formats.openai_responses import server_body as body
 from organism.formats.openai_responses.annotations import annotation_read
+from organism.formats.openai_responses.fields import REFUSED
 from organism.formats.openai_responses.server_answer import REDACTED
 from organism.formats.openai_responses.server_items import typed
 from organism.formats.server_format import Asked, Json, convert
@@ -65,7 +66,7 @@ def read_request(raw: Json, default_cap: int) -> Asked:
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
-    asked = convert(typed(raw), body.ResponsesBody)
+    asked = convert(typed(raw), body.ResponsesBody, refused=REFUSED)
     if asked.background:
         raise bad_request(
             "background: an answer is given while its client waits; leave it out", "background", "unsupported_parameter"

@@ -5,7 +5,7 @@ Items are written in the order in which their first pieces come; each ends when 
 
 import msgspec
 
-from organism.formats.answer_citations import annotation_of
+from organism.formats.answers.annotations import annotation_of
 from organism.formats.errors.faults import Fault
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.native_tools import CallNames, text_of_arguments
@@ -83,7 +83,7 @@ class ResponsesWriter:
         data, item = self._item(delta)
         match delta:
             case RefusalDelta():
-                data += self._more(item, delta, "response.refusal.delta", content_index=0)
+                data += self._more(item, str(delta), "response.refusal.delta", content_index=0)
             case str():
                 data += self._more(item, delta, "response.output_text.delta", content_index=0, logprobs=[])
             case ToolCallDelta(name=name, arguments=text) if self._names.is_custom(name):

@@ -97,7 +97,7 @@ def charged(result: Answer | ProviderError, request: Request) -> Charge:
     )  # fmt: skip
     attempt = Attempt(
         record=record, route=Route("p", request.model), request=request, guess=None, held=HELD,
-        passage=cast("Permit", None), rates=RATES, timeout_s=1.0,
+        permit=cast("Permit", None), rates=RATES, timeout_s=1.0,
     )  # fmt: skip
     attempt.result = (
         checked_failure(result, "p") if isinstance(result, ProviderError) else checked_answer(result, request, "p")

@@ -1,0 +1,164 @@
+"""What of responses is handed on while it comes: words, thoughts, calls of tools and items of the vendor's. Pure.
+
+Parts of a kind are handed on in their order, each from its beginning, so that what a stream has shown is always the
+beginning of what its answer holds at the end. What comes out of turn waits for the end.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from organism.formats.json_reading import Json, text_of
+from organism.formats.native_tools import CallNames, arguments_of_text
+from organism.formats.openai_responses.items import WRITTEN, call_arguments, is_refusal, thought_text
+from organism.formats.tool_calls import HELD_BACK, Nesting, object_text
+from organism.llm.deltas import Delta, ReasoningDelta, RefusalDelta, ToolCallDelta
+from organism.llm.requests import CompletionRequest, ToolCall, VendorItem
+
+_HEARD = "organism:heard"
+_PLACE = "organism:place"
+_SEALED = "organism:sealed"
+_REASONING = frozenset({"reasoning"})
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+
+
+class LiveItems:
+    """Hands on what of items is new.
+
+    Args:
+        request: What was asked.
+        names: What its tools are called.
+        show: Told each piece; an empty text is a sign of life.
+    """
+
+    def __init__(self, request: CompletionRequest, names: CallNames, show: Callable[[Delta], object]) -> None:
+        self._names = names
+        self._show = show
+        self._takes_items = bool(request.vendor_tools)
+        self._ids = {part.id for turn in request.messages for part in turn.parts if isinstance(part, ToolCall)}
+        self._nestings: list[Nesting] = []
+        self._thoughts = 0
+        self._calls = 0
+
+    def words(self, item: Json, text: str) -> None:
+        """Hand on what of a message's words has not been; anything else that is said is a sign of life."""
+        said = text_of(item.get(_HEARD))
+        if not text.startswith(said):
+            return
+        item[_HEARD] = text
+        piece = text[len(said) :]
+        self._show(RefusalDelta(piece) if piece and (item.get("refusal") or is_refusal(item)) else piece)
+
+    def more(self, item: Json, items: Iterator[Json], *, is_whole: bool) -> None:
+        """Hand on what of a thought, a call or an item of the vendor's is new.
+
+        Args:
+            item: It.
+            items: All that have begun.
+            is_whole: Whether no more of it follows.
+        """
+        kind = item.get("type")
+        if kind == "reasoning":
+            self._thought(item, items, is_whole=is_whole)
+        elif kind in _CALLS:
+            self._call(item, items, is_whole=is_whole)
+        elif kind != "message" and is_whole and self._takes_items and _HEARD not in item:
+            item[_HEARD] = "whole"
+            self._show(VendorItem(without_marks(item)))
+        else:
+            self._show("")
+
+    def _in_turn(self, item: Json, items: Iterator[Json], kinds: frozenset[str], begun: int) -> bool:
+        """Whether an item is the next of its kind, or has begun to be handed on."""
+        if _PLACE in item:
+            return True
+        before = 0
+        for each in items:
+            if each is item:
+                return before == begun
+            before += each.get("type") in kinds
+        return False
+
+    def _thought(self, item: Json, items: Iterator[Json], *, is_whole: bool) -> None:
+        seal = text_of(item.get("encrypted_content")) if is_whole else ""
+        text, said = thought_text(item), text_of(item.get(_HEARD))
+        if (
+            not (text or seal)
+            or not text.startswith(said)
+            or not self._in_turn(item, items, _REASONING, self._thoughts)
+        ):
+            self._show("")
+            return
+        if _PLACE not in item:
+            item[_PLACE] = self._thoughts
+            self._thoughts += 1
+        item[_HEARD] = text
+        seal = "" if item.get(_SEALED) else seal
+        item[_SEALED] = bool(item.get(_SEALED) or seal)
+        place = int(str(item[_PLACE]))
+        self._show(ReasoningDelta(text[len(said) :], place, seal, text_of(item.get("id"))))
+
+    def _call(self, item: Json, items: Iterator[Json], *, is_whole: bool) -> None:
+        """Hand on a call when it is whole, or long, as :class:`ToolCallCollector` does: what was shown must not change.
+
+        Free text is no JSON before it is whole.
+        """
+        call_id, name = text_of(item.get("call_id")), text_of(item.get("name"))
+        is_known = bool(call_id and name) and (_PLACE in item or call_id not in self._ids)
+        arguments, said = _arguments(item, is_whole=is_whole), text_of(item.get(_HEARD))
+        is_closed = _PLACE in item and self._nestings[int(str(item[_PLACE]))].closed
+        ready = is_known and not is_closed and bool(arguments) and arguments.startswith(said)
+        if not ready or not self._in_turn(item, items, _CALLS, self._calls):
+            self._show("")
+            return
+        if _PLACE not in item:
+            item[_PLACE] = self._calls
+            self._calls += 1
+            self._ids.add(call_id)
+            self._nestings.append(Nesting())
+        item[_HEARD], place = arguments, int(str(item[_PLACE]))
+        self._nestings[place].feed(arguments[len(said) :])
+        known = self._names.known(name, text_of(item.get("namespace")))
+        self._show(ToolCallDelta(call_id, known, arguments[len(said) :], place))
+
+
+def _arguments(item: Json, *, is_whole: bool) -> str:
+    """Return the arguments of a call as far as they can be shown; nothing where they may turn out otherwise."""
+    written = item.get(WRITTEN)
+    arguments = written if isinstance(written, str) else ""
+    if not is_whole:
+        is_long = item.get("type") == "function_call" and len(arguments) > HELD_BACK
+        return arguments if is_long and arguments.startswith("{") else ""
+    if item.get("type") == "custom_tool_call":
+        return arguments_of_text(text_of(item.get("input")) or arguments)
+    whole = call_arguments(item)
+    is_object = isinstance(whole, str) and object_text(whole) == whole and whole.strip() != "{}"
+    return text_of(whole) if is_object else ""
+
+
+def in_shown_order(items: Iterable[Json]) -> list[Json]:
+    """Return items in an order in which those of a kind that were handed on come first, as they were."""
+    ordered = list(items)
+    for kinds in (_REASONING, _CALLS):
+        places = [place for place, item in enumerate(ordered) if item.get("type") in kinds]
+        sorted_ = sorted((ordered[place] for place in places), key=_shown_at)
+        for place, item in zip(places, sorted_, strict=True):
+            ordered[place] = item
+    return ordered
+
+
+def _shown_at(item: Json) -> int:
+    place = item.get(_PLACE)
+    return place if isinstance(place, int) else MOST
+
+
+MOST = 1 << 30
+"""More items than any answer has."""
+
+
+def heard_of(item: Json) -> str:
+    """Return what of an item was handed on."""
+    return text_of(item.get(_HEARD))
+
+
+def without_marks(item: Json) -> Json:
+    """Return an item as its provider has written it: no field of the format has a colon."""
+    return {name: value for name, value in item.items() if ":" not in name}

@@ -3,7 +3,7 @@
 What a kind of text takes for each token guessed is much the same from call to call with one model, and differs between
 models and between kinds of text. So for each family of models and each kind of text the last real counts are
 remembered in proportion to what had been guessed, and the next guess is scaled by the largest of them, and a little
-more. Until there are enough of them the guess keeps its usual margin.
+more. Until there are enough of them, or a few of long texts, the guess keeps its usual margin.
 
 Only long texts are learnt from: what a chat template adds counts as text there, which errs on the side of too much,
 and is little beside a long text. What is added for the template is never scaled down, so a model that was only asked
@@ -35,6 +35,14 @@ TEXT_MIN = 256
 """Shorter texts, in tokens guessed, teach nothing."""
 
 SAMPLES_MIN = 8
+"""So many counts are relied on, however short the texts were."""
+
+LONG_TEXT = 1_024
+"""For each so many tokens guessed a text counts once more: the calls of a coding agent begin with thirty thousand."""
+
+FEW_PERMILLE = 1150
+"""What the largest proportion is multiplied by as long as the counts are few, though the texts were long."""
+
 SAMPLES_MAX = 48
 FAMILIES_MAX = 64
 """So many families are remembered, the ones used last."""
@@ -63,7 +71,7 @@ class Calibration:
 
     def __init__(self, *, samples_min: int = SAMPLES_MIN) -> None:
         self._samples_min = samples_min
-        self._families: dict[str, dict[TextKind, deque[int]]] = {}
+        self._families: dict[str, dict[TextKind, deque[tuple[int, int]]]] = {}
 
     def __len__(self) -> int:
         return len(self._families)
@@ -87,9 +95,10 @@ class Calibration:
     def permille(self, family: str, kind: TextKind) -> int:
         """Return what a family's text of a kind is multiplied by, in thousandths."""
         seen = self._families.get(family, {}).get(kind, ())
-        if len(seen) < self._samples_min:
+        few = len(seen) < self._samples_min
+        if few and sum(max(1, size // LONG_TEXT) for _, size in seen) < self._samples_min:
             return PRIOR_PERMILLE
-        return -(-max(seen) * MARGIN_PERMILLE // 1000)
+        return -(-max(permille for permille, _ in seen) * (FEW_PERMILLE if few else MARGIN_PERMILLE) // 1000)
 
     def learn(self, family: str, guess: Guess, tokens: int) -> None:
         """Remember what the text of a guess really took, as the provider counted it."""
@@ -99,7 +108,7 @@ class Calibration:
         self._families[family] = kinds  # the one used last stands last
         if len(self._families) > FAMILIES_MAX:
             del self._families[next(iter(self._families))]
-        kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX)).append(-(-tokens * 1000 // guess.text))
+        kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX)).append((-(-tokens * 1000 // guess.text), guess.text))
 
 
 def _kind(size: TextSize) -> TextKind:

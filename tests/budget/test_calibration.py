@@ -1,5 +1,6 @@
 """What is learnt about text makes estimates closer, and never makes a bound less than one."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,6 +91,19 @@ def test_short_texts_teach_nothing_and_keep_their_template() -> None:
 def test_too_few_counts_say_nothing() -> None:
     """Nothing is concluded from a handful of calls."""
     assert taught(30, times=SAMPLES_MIN - 1).guess("m", [PROSE]) == Calibration().guess("m", [PROSE])
+
+
+@pytest.mark.parametrize("text", [PROSE, CODE, f"tide: {SCRIPT}", f"{PROSE}{CODE}", f'{{"a": "{PROSE}"}}'])
+@pytest.mark.parametrize("share", [20, 53, 80, 105])
+def test_one_long_text_says_as_much_as_many_short_ones(text: str, share: int) -> None:
+    """A coding agent's second call is held by what its first has taken and a seventh more, not its ninth."""
+    long = text * 60
+    calibration = taught(share, times=1, text=long)
+    guess = calibration.guess("m", [long, "go on"])
+    real = guess.text * share // 100
+
+    assert real <= guess.tokens <= real * 12 // 10
+    assert calibration.guess("other", [long]) == Calibration().guess("m", [long])
 
 
 def test_memory_is_bounded() -> None:

@@ -81,9 +81,10 @@ async def test_estimate_stands_where_the_vendor_does_not_count(
     served: Serve, monkeypatch: pytest.MonkeyPatch, step: HTTPStep, asked_again: bool
 ) -> None:
     """Within the deadline, whatever it says; a vendor that cannot is not asked again soon, and calls go on."""
-    monkeypatch.setattr(input_counting, "COUNT_S", 0.2)
+    if step.fault == "hang":
+        monkeypatch.setattr(input_counting, "COUNT_S", 0.2)
     async with served(counting(step), upstream=CLAUDE) as gateway:
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             counts = [(await gateway.http.post(COUNT, json=ASKED)).json()["input_tokens"] for _ in range(2)]
         asked = len(gateway.provider.requests)
         assert (await gateway.http.post("/v1/messages", json=ASKED)).status_code == 200

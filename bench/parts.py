@@ -17,8 +17,8 @@ from organism.ids import MessageId, RandomIds, ThreadId
 from organism.journal import Drop, Keep
 from organism.messages import Envelope, Text, encode
 from organism.stores.memory import MemoryJournal
+from organism.threads.lanes import Lane
 from organism.threads.mailbox import MailboxBound
-from organism.threads.thread import Lane
 from organism.tracing import Work, work_on
 
 TIMES = 20_000
@@ -89,9 +89,9 @@ class Hop:
 
     async def queued(self) -> None:
         """Put it into its lane and its mailbox and take it out again."""
-        self._mailbox.put_nowait(30)
+        self._mailbox.acquire(30)
         self._lane.put(self._sent)
-        self._mailbox.take(30)
+        self._mailbox.release(30)
         self._lane.pop()
 
     async def told(self) -> None:

@@ -23,7 +23,8 @@ def budgets() -> ThreadBudgetRegistry:
 
 async def test_calls_are_held_settled_and_told(budgets: ThreadBudgetRegistry) -> None:
     """A call in plain words is charged to its thread by what the provider billed, and told with its metadata."""
-    usage, provider, told = UsageTracker(), ScriptedProvider(["blue"]), []
+    told: list[UsageEvent] = []
+    usage, provider = UsageTracker(), ScriptedProvider(["blue"])
     usage.subscribe(told.append, UsageEvent)
     async with llm_router({"main": "s/any"}, {"s": provider}, budgets, usage=usage) as router:
         answer = await router.complete("which?", model="main", thread_id="job", metadata={"team": "a"})
@@ -33,7 +34,8 @@ async def test_calls_are_held_settled_and_told(budgets: ThreadBudgetRegistry) ->
 
 async def test_no_more_calls_leave_than_fit(budgets: ThreadBudgetRegistry) -> None:
     """Of ten calls at once three leave; the others are refused with every number."""
-    provider, refused = ScriptedProvider(["blue"], latency_s=0.01), []
+    refused: list[BudgetExhaustedError] = []
+    provider = ScriptedProvider(["blue"], latency_s=0.01)
 
     async def call() -> None:
         try:

@@ -179,7 +179,7 @@ async def test_what_agents_say_is_told_live_and_only_when_asked(served: Served) 
         async with client.stream("GET", "/v1/events", params={"content": "true"}) as response:
             events = frames(response)
             await run_threads(client, organism, 1)
-            said = {}
+            said: dict[str, Any] = {}
             while said.get("event") != "AgentSaid":
                 said = await anext(events)
         assert json.loads(said["data"])["data"]["text"] == "one two three"

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from organism.amounts import NANOUSD_PER_USD, TokenUsage
+from organism.billing.bill import BillLine
 from organism.billing.period import Period, PeriodReport, report_period
-from organism.billing.reconciliation import BillLine, reconcile
+from organism.billing.reconciliation import reconcile
 from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
 from organism.billing.reports.report_tables import usd

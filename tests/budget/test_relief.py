@@ -1,6 +1,7 @@
 """When a refused call fits by itself."""
 
 from datetime import UTC, datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -80,7 +81,7 @@ def test_window_ends_where_the_next_one_begins(account: str, zone: str, end: str
     end_ns = window_end_ns(account, where)
     assert end_ns is not None
     assert datetime.fromtimestamp(end_ns // 10**9, where).isoformat() == end
-    window = "day" if "@day:" in account else "month"
+    window: Literal["day", "month"] = "day" if "@day:" in account else "month"
     assert account.endswith(period(window, end_ns - 1, where))
     assert not account.endswith(period(window, end_ns, where))
 

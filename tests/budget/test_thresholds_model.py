@@ -27,7 +27,7 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
         plan = BudgetPlan(thread=Limits(tokens=100), wrap_up_percent=0)
         self.registry = ThreadBudgetRegistry(plan, Ledger(self.entries.append), ManualClock(), wait_s=0)
         self.registry.open_thread("t")
-        self.thresholds = THRESHOLDS[0]
+        self.thresholds: tuple[int, ...] = THRESHOLDS[0]
         self.spent, self.limit, self.fired = {"t": 0}, {"t": 100}, {"t": set[int]()}
         self.told: list[tuple[str, int]] = []
         self.expected: list[tuple[str, int]] = []

@@ -34,8 +34,8 @@ def verdict(state: Path, capsys: pytest.CaptureFixture[str], anchor: str | None 
     return code, capsys.readouterr().out
 
 
-def tamper(sql: str) -> Callable[[apsw.Connection], None]:
-    return lambda db: db.execute(sql) and None
+def tamper(sql: str) -> Callable[[apsw.Connection], object]:
+    return lambda db: db.execute(sql)
 
 
 def other_piece(db: apsw.Connection) -> None:
@@ -44,7 +44,7 @@ def other_piece(db: apsw.Connection) -> None:
     db.execute("UPDATE pieces SET body = ?, checksum = ? WHERE key = 'b'", (body, checksum("b", "t", body)))
 
 
-TAMPERED: dict[str, tuple[Callable[[apsw.Connection], None], str]] = {
+TAMPERED: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
     "the newest entry gone": (tamper("DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)"), "newest"),
     "the newest five gone": (tamper("DELETE FROM entries WHERE seq > (SELECT max(seq) - 5 FROM entries)"), "newest"),
     "all entries gone": (tamper("DELETE FROM entries"), "ends with 0"),

@@ -263,7 +263,9 @@ prices:
     config = parse(GOOD.replace("llm:\n", "llm:\n  unpriced: {input: 9, output: 9}\n") + prices).config
 
     found = overrides(config)
-    old, new = found["fake/any"]
+    dated = found["fake/any"]
+    assert isinstance(dated, tuple)
+    old, new = dated
     assert (old.since, new.since) == (None, date(2026, 7, 1))
     assert (old.rates.cached_input.base, old.rates.reasoning.base) == (100_000_000, 3_000_000_000)
     assert (old.rates.cache_write.base, old.rates.request) == (1_000_000_000, 1_000_000)

@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def section_of(provider: str, folder: Path = Path(), **environment: str) -> Serv
     return section
 
 
-def connection(provider: str, folder: Path = Path(), **environment: str) -> ConnectionSettings:
+def connection(provider: str, folder: Path = Path(), **environment: Any) -> ConnectionSettings:
     return connection_of(folder, section_of(provider, folder, **environment), environment)
 
 

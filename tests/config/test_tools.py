@@ -2,14 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from organism import Organism
 from organism.agents.agent import Agent
 from organism.cli.app import call
-from organism.config.build.spec import OrganismSpec, build
+from organism.config.build.spec import build
 from organism.config.load import parse_config
+from organism.control.organism_spec import OrganismSpec
 from organism.errors import ConfigError
 
 MODULE = '''
@@ -81,7 +83,7 @@ def test_tools_are_read(folder: Path) -> None:
     """Functions, agents and servers become tools, with their bounds, and agents that are asked become peers."""
     made = parts(folder)
     head: Agent = made.agents[0]
-    settings = head.handler.__self__.settings  # type: ignore[union-attr]
+    settings = cast("Any", head.handler).__self__.settings
 
     named = [tool.spec.name for tool in settings.tools[:4]]
     assert named == ["look", "glance", "ask_cook", "send_cook"]

@@ -15,12 +15,13 @@ from organism.agents.tools.tool import ToolOutput
 from organism.control.organism_spec import OrganismSpec
 from organism.control.reload import apply_spec
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
+from organism.llm.deltas import ProviderSink
 from organism.messages import Message
 from organism.router.call import RouterSettings
 from organism.router.limits.circuit import CircuitSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import model_plan
-from organism.router.provider import Completion, CompletionRequest, Provider, TextSink, Tool
+from organism.router.provider import Completion, CompletionRequest, Provider, Tool
 from organism.runtime.bounds import Bounds
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
@@ -39,7 +40,7 @@ class Watched(ScriptedProvider):
         self.most = 0
         self.closed = False
 
-    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         assert not self.closed, "a closed provider was asked"
         self.under_way += 1
         self.most = max(self.most, self.under_way)

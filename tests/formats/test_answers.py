@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - a stream on a line each is a table
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ CALL = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "a
 
 
 def reader_of(kind: str, pieces: list[Delta] | None) -> AnswerReader:
-    sink = None if pieces is None else pieces.append
+    sink: Callable[[Any], None] | None = None if pieces is None else pieces.append
     match kind:
         case "chat":
             return ChatReader(REQUEST, COMPATIBLE, sink)
@@ -303,9 +304,9 @@ def test_messages_are_pieces_once_one_has_not_gone_on(texts: tuple[str, ...], wh
 @pytest.mark.parametrize("typed", [True, False])
 def test_tools_that_the_server_runs_are_no_calls(typed: bool) -> None:
     """What a server's own tools are given makes no call, and the answer goes on behind it."""
-    events = [*SERVER_TOOL, {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "a"}}, {"type": "message_stop"}]  # fmt: skip
+    events: list[dict[str, Any]] = [*SERVER_TOOL, {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "a"}}, {"type": "message_stop"}]  # fmt: skip
     if not typed:
-        del events[1]["delta"]["type"]  # type: ignore[attr-defined]
+        del events[1]["delta"]["type"]
     answer = read("messages", sse(*events, done=False))
     assert (answer.text, answer.tool_calls) == ("a", ())
 

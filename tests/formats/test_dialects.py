@@ -100,8 +100,11 @@ class VectorStory(Story):
 
 
 async def whole(story: Story) -> str:
-    is_vectors = isinstance(story, VectorStory)
-    faults = await story.faults() if is_vectors else faults_of(story.draft, await story.heard(story.body))
+    faults = (
+        await story.faults()
+        if isinstance(story, VectorStory)
+        else faults_of(story.draft, await story.heard(story.body))
+    )
     return story.told(faults, story.body) if faults else ""
 
 

@@ -53,8 +53,8 @@ async def ask(gateway: Any, form: str, stream: bool, **options: Any) -> str:
         if not stream:
             answer = await claude.messages.create(**asked)
         else:
-            async with claude.messages.stream(**asked) as events:
-                answer = await events.get_final_message()
+            async with claude.messages.stream(**asked) as stream_of_events:
+                answer = await stream_of_events.get_final_message()
         return "".join(block.text for block in answer.content if block.type == "text")
 
 

@@ -442,7 +442,7 @@ async def test_real_model_answers_in_the_format(served: Serve) -> None:
             assert 0 < answer.usage.input_tokens <= count.input_tokens
             assert answer.stop_reason in {"end_turn", "max_tokens"}
         told = [answer.usage for answer in (whole, streamed)]
-        spent = sum(each.input_tokens + each.cache_read_input_tokens + each.output_tokens for each in told)
+        spent = sum(each.input_tokens + (each.cache_read_input_tokens or 0) + each.output_tokens for each in told)
         assert gateway.organism.usage.total.usage.total == spent
 
 

@@ -1,11 +1,12 @@
 """Where prices are found: the configuration's own first, then the shipped ones."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
 from organism.errors import ConfigError
-from organism.pricing.book import DatedRates, Override, PriceBook, ProviderPrices
+from organism.pricing.book import DatedRates, PriceBook, ProviderPrices
 from organism.pricing.names import undated
 from organism.pricing.rates import Rates, flat_rates
 from organism.pricing.shipped import kinds_of
@@ -15,7 +16,7 @@ def rate(usd: int, source: str = "mine") -> Rates:
     return flat_rates(input=usd * 10**9, output=usd * 10**9, source=source)
 
 
-def book(*, at: str = "2026-06-15T12:00", otherwise: Rates | None = None, **overrides: Override) -> PriceBook:
+def book(*, at: str = "2026-06-15T12:00", otherwise: Rates | None = None, **overrides: Any) -> PriceBook:
     """Make a book at an instant; ``__`` in a name stands for a slash."""
     now = datetime.fromisoformat(at).replace(tzinfo=UTC)
     names = {name.replace("__", "/"): override for name, override in overrides.items()}
@@ -74,7 +75,7 @@ def test_prices_of_the_hour_are_not_kept_for_the_day() -> None:
 
 def test_alias_costs_what_the_other_model_does() -> None:
     """A deployment of one's own naming is priced as the model it is; a provider may be named as configured."""
-    names: dict[str, Override] = {"azure__prod": "openai/gpt-5", "mine": "gpt-5", "via": "claude/claude-haiku-4-5"}
+    names: dict[str, Any] = {"azure__prod": "openai/gpt-5", "mine": "gpt-5", "via": "claude/claude-haiku-4-5"}
     prices = ProviderPrices(book(**names), {"claude": "anthropic"})
 
     assert prices.rates("azure", "prod") == book().rates("openai", "gpt-5")

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import anyio
 import pytest
@@ -38,7 +39,7 @@ def pieces(request: pytest.FixtureRequest) -> list[str] | None:
     return [] if request.param else None
 
 
-async def ask(connect: Connect, step: HTTPStep, pieces: list[str] | None) -> object:
+async def ask(connect: Connect, step: HTTPStep, pieces: list[Any] | None) -> Any:
     """Make one attempt against one step; give the answer or the error."""
     async with ScriptedHTTPProvider([step]) as server:
         adapter = connect(server.url)
@@ -252,6 +253,7 @@ async def test_anthropic_buckets_are_disjoint_and_the_last_count_holds() -> None
     """Cached tokens stand beside the input, and cumulative counts of a stream are not added up."""
     usage = '{"input_tokens": 1, "cache_read_input_tokens": 35, "cache_creation_input_tokens": 4, "output_tokens": 60}'
 
+    pieces: list[Any] | None
     for pieces in (None, []):
         answer = await ask(lambda url: AnthropicProvider("p", "k", url), HTTPStep(usage=usage), pieces)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -73,7 +74,7 @@ async def test_real_model_answers_with_real_usage(local: LocalProvider) -> None:
 
 async def test_streamed_pieces_make_up_the_answer(local: LocalProvider) -> None:
     """What is shown while it is written is the answer itself."""
-    pieces: list[str] = []
+    pieces: list[Any] = []
 
     answer = await local.complete(request_of("Count to five"), pieces.append)
 
@@ -187,7 +188,7 @@ async def test_all_formats_agree_on_a_real_server(local: LocalProvider) -> None:
     )
     totals = set()
     for adapter in adapters:
-        for pieces in (None, []):
+        for pieces in cast("tuple[list[Any] | None, ...]", (None, [])):
             answer = await adapter.complete(request_of("Name a sea"), None if pieces is None else pieces.append)
             assert answer.usage is not None
             totals.add(answer.usage.input_total)

@@ -90,7 +90,8 @@ def make_router() -> MakeRouter:
     ) -> AsyncIterator[Fixture]:
         routes = tuple(Route(provider.name, "m") for provider in providers)
         plans = models or (ModelPlan(name="main", routes=routes, **plan),)
-        journal, clock, ids, events = MemoryJournal(), VirtualClock(), SequentialIds(), []
+        events: list[Any] = []
+        journal, clock, ids = MemoryJournal(), VirtualClock(), SequentialIds()
         budget = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits or Limits(tokens=1_000_000))
 
         def keep(entry: AnyEntry) -> None:

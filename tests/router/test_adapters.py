@@ -109,7 +109,8 @@ def made_with(stranger: Stranger, *, streamed: bool = False, seconds: float = DE
         async with organism:
             result = await organism.run("go")
         assert as_text(result.outputs[-1]) == "fine", "the next call is none the worse"
-        return Seen(*seen, events, result.budget.spent, result.budget.held, anyio.current_time())
+        error, took = seen
+        return Seen(error, took, events, result.budget.spent, result.budget.held, anyio.current_time())
 
     return run(main)
 

@@ -9,7 +9,8 @@ import pytest
 from organism import Context, Limits, Organism, Text, agent
 from organism.ledger.entries import Settled, decode_entry
 from organism.ledger.ledger import Ledger
-from organism.router.provider import Completion, CompletionRequest, TextSink
+from organism.llm.deltas import ProviderSink
+from organism.router.provider import Completion, CompletionRequest
 from organism.stores.sqlite import SqliteJournal
 from organism.stores.sqlite_file import SqliteFile
 from organism.testing import ScriptedProvider, VirtualClock, run
@@ -66,7 +67,7 @@ def test_a_cancelled_program_settles_its_calls_before_it_ends(latency_s: float, 
 class CutProvider(ScriptedProvider):
     """A provider whose library ends the task that calls it, after the work was done and billed."""
 
-    async def complete(self, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         await super().complete(request, on_text)
         raise asyncio.CancelledError
 

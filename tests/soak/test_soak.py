@@ -221,7 +221,7 @@ def flat(samples: Sequence[Sample]) -> list[str]:
     kept = max(0, min(late[-1].opened, SETTLED_AFTER) - early[0].opened) * KEPT_OF_A_THREAD
 
     def middle(of: Sequence[Sample], name: str) -> float:
-        return statistics.median(getattr(sample, name) for sample in of)
+        return float(statistics.median(getattr(sample, name) for sample in of))
 
     for name, more in (("memory", SLACK + kept), ("descriptors", 8), ("workers", 4)):
         if middle(late, name) > middle(early, name) + more:

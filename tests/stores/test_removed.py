@@ -34,11 +34,11 @@ def linked(place: Path) -> None:
     (place / "j.db").symlink_to(place / "other.db")
 
 
-TAKEN: dict[str, Callable[[Path], None]] = {
+TAKEN: dict[str, Callable[[Path], object]] = {
     "the folder deleted": shutil.rmtree,
     "the file deleted": lambda place: (place / "j.db").unlink(),
     "the folder moved": moved,
-    "the file moved": lambda place: (place / "j.db").rename(place / "other.db") and None,
+    "the file moved": lambda place: (place / "j.db").rename(place / "other.db"),
     "the file replaced by a copy": replaced,
     "the file replaced by a link to it": linked,
 }

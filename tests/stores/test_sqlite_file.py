@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -28,7 +29,7 @@ from organism.testing.store_contract import event, keep, live_a_little
 def filled(path: Path, *, groups: int = 30, fold: bool = True) -> Stored:
     """Write a journal with a bit of everything, and return what it holds."""
     file = SqliteFile(path if fold else path.with_name("living.db"))
-    records: list[object] = []
+    records: list[Any] = []
     ledger = Ledger(records.append)
     live_a_little(ledger)
     for number in range(1, groups + 1):
@@ -339,8 +340,8 @@ def test_a_new_file_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
 # -- what the database itself refuses ----------------------------------------------------------------------------------
 
 
-def resolved_twice() -> list[object]:
-    records: list[object] = []
+def resolved_twice() -> list[Any]:
+    records: list[Any] = []
     ledger = Ledger(records.append)
     ledger.open("thread:t", Limits(tokens=100), 1)
     ledger.reserve("h", ("thread:t",), Amounts(tokens=10), 2)
@@ -357,7 +358,7 @@ def test_the_database_refuses_what_may_happen_once(again: int, tmp_path: Path) -
     file.write(batch_of(records), 1)
     double = type(records[again])(
         **{name: getattr(records[again], name) for name in records[again].__struct_fields__} | {"seq": 5}
-    )  # type: ignore[attr-defined]
+    )
     with pytest.raises(JournalBrokenError, match="UNIQUE"):
         file.write(batch_of([double]), 2)
     assert len(file.entries_after(0, 100)) == 4
@@ -392,7 +393,7 @@ def test_file_and_log_stay_bounded(tmp_path: Path) -> None:
     """A long run with retention needs no more room at its end than in its middle."""
     path = tmp_path / "journal.db"
     file = SqliteFile(path)
-    records: list[object] = []
+    records: list[Any] = []
     ledger = Ledger(records.append)
     ledger.open("organism", Limits(tokens=10**12), 1)
     retention = Retention(events_ns=2000, entries_ns=2000)

@@ -80,10 +80,12 @@ class OTLPReceiver:
     def total(self, metric: str, **labels: str) -> float:
         """Return the sum of a counter's points that have these labels."""
         points = self.metrics[metric].sum.data_points
-        return sum(
-            point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
-            for point in points
-            if labels.items() <= values(point.attributes).items()
+        return float(
+            sum(
+                point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
+                for point in points
+                if labels.items() <= values(point.attributes).items()
+            )
         )
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 MODE = sys.argv[1]
 LOG = sys.argv[2] if len(sys.argv) > 2 else os.devnull
@@ -19,7 +20,7 @@ def put(raw: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def say(message: dict) -> None:
+def say(message: dict[str, Any]) -> None:
     put(json.dumps(message).encode() + b"\n")
 
 
@@ -53,7 +54,7 @@ def fail(number: int) -> bool:
     return MODE in ("huge answer", "never answers")
 
 
-def tell_first(params: dict) -> None:
+def tell_first(params: dict[str, Any]) -> None:
     """Say what is no answer."""
     if MODE == "banner":
         put(b"[info] it goes well\n{not json}\n[]\n42\n\n")
@@ -65,7 +66,7 @@ def tell_first(params: dict) -> None:
         notify("notifications/progress", progressToken=params["_meta"]["progressToken"], progress=step)
 
 
-def on_call(number: int, params: dict) -> None:
+def on_call(number: int, params: dict[str, Any]) -> None:
     CALLS.append(params["name"])
     if params["name"] == "die" and fail(number):
         return
@@ -92,7 +93,7 @@ def on_call(number: int, params: dict) -> None:
         notify("notifications/tools/list_changed")
 
 
-def tools(params: dict) -> dict:
+def tools(params: dict[str, Any]) -> dict[str, Any]:
     names = ["count", "die"] + [f"new{n}" for n in range(len(CALLS))]
     if MODE == "pages":
         at = int(params.get("cursor") or 0)

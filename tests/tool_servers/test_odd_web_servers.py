@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -247,7 +247,7 @@ async def test_packed_answer_is_read(odd: Odd) -> None:
 async def test_server_that_is_away_is_told() -> None:
     """Nobody listening is an error with a reason, of a call as of the list."""
     odd = Odd()
-    odd.server.RequestHandlerClass.protocol_version = "HTTP/1.0"  # a connection for each request
+    cast("Any", odd.server.RequestHandlerClass).protocol_version = "HTTP/1.0"  # a connection for each request
     async with running(odd.url) as server:
         assert await server.call("count", "{}") == ToolOutput("call 1")
         odd.close()

@@ -165,7 +165,7 @@ class Hostile:
         raise ValueError("no")
 
 
-LISTENERS = {
+LISTENERS: dict[str, Any] = {
     "an error": raising(ValueError("no")),
     "SystemExit": raising(SystemExit(3)),
     "KeyboardInterrupt": raising(KeyboardInterrupt),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from organism.amounts import UNLIMITED, ZERO, Amounts, BudgetState, TokenUsage
 from organism.testing import run
-from organism.usage.events import STORED, AgentSaid, ThreadClosed, ThreadOpened, UsageEvent
+from organism.usage.events import STORED, AgentSaid, AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 from organism.usage.report import build_report
 from organism.usage.totals import RunningTotals
 from organism.usage.tracker import SlowConsumerError, UsageTracker
@@ -154,13 +154,13 @@ def test_percentiles_are_exact_to_fifteen_per_cent(latencies_ms: list[int]) -> N
     totals = RunningTotals()
     for latency in latencies_ms:
         totals.add(used(latency_ms=latency))
-    latency = totals.snapshot().latency
+    found = totals.snapshot().latency
     ordered = sorted(latencies_ms)
     true_p95 = ordered[-(-len(ordered) * 95 // 100) - 1] * 1_000_000
 
-    assert true_p95 <= latency.p95_ns <= true_p95 * 1.16
-    assert latency.max_ns == ordered[-1] * 1_000_000
-    assert latency.average_ns == sum(latencies_ms) * 1_000_000 // len(latencies_ms)
+    assert true_p95 <= found.p95_ns <= true_p95 * 1.16
+    assert found.max_ns == ordered[-1] * 1_000_000
+    assert found.average_ns == sum(latencies_ms) * 1_000_000 // len(latencies_ms)
 
 
 def test_closed_threads_are_forgotten_but_stay_in_the_total(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_report_has_the_last_word_on_each_account() -> None:
     def state(account: str, tokens: int) -> BudgetState:
         return BudgetState(account, UNLIMITED, Amounts(tokens, 0, 1), ZERO)
 
-    events = [
+    events: list[AnyEvent] = [
         used(budgets=(state("organism@day:2026-01-01", 1), state("thread:t", 1))),
         used(thread_id="child", budgets=(state("thread:child", 2), state("thread:t", 3), state("agent:a@thread:t", 2))),
         ThreadClosed(thread_id="child", root_thread_id="t", outcome="completed", budget=state("thread:child", 2)),

@@ -66,7 +66,14 @@ def _message(draft: Draft, word: str) -> Json:
 
 
 def _events(draft: Draft, word: str) -> Iterator[Json]:
-    head = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    head: dict[str, Any] = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+    }
     yield {"type": "message_start", "message": head}
     for index, block in enumerate(_blocks(draft.truth)):
         field, kind = {"thinking": ("thinking", "thinking_delta"), "text": ("text", "text_delta")}.get(block["type"], ("partial_json", "input_json_delta"))  # fmt: skip

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from tests.formats.dialects.counts import with_nothing, written
 from tests.formats.dialects.truth import Draft, Json, Oddity, Truth, crossed, split
@@ -64,7 +65,7 @@ def _response(draft: Draft) -> Json:
 
 
 def _events(draft: Draft, response: Json) -> Iterator[Json]:
-    head = {"id": "r", "status": "in_progress", "model": "m", "output": [], "usage": None}
+    head: dict[str, Any] = {"id": "r", "status": "in_progress", "model": "m", "output": [], "usage": None}
     yield {"type": "response.created", "response": head}
     yield {"type": "response.in_progress", "response": head}
     for index, item in enumerate(_items(draft.truth)):

@@ -1,6 +1,8 @@
 """What providers say when they say no, as they really write it: what it means for money, and who is asked next."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -187,7 +189,7 @@ ADDRESS = [
     (301, b""),
     (307, b"<html>moved</html>"),
 ]
-TABLE = {
+TABLE: dict[str, list[Any]] = {
     "overloaded": OVERLOADED, "failed": FAILED, "rate": RATE, "credit": CREDIT, "key": KEY, "model": MODEL,
     "context": CONTEXT, "request": REQUEST, "policy": POLICY, "address": ADDRESS,
 }  # fmt: skip
@@ -336,12 +338,12 @@ def test_no_body_is_too_odd_to_be_read(body: bytes) -> None:
 @pytest.mark.parametrize("kind", ["chat", "messages", "responses"])
 def test_answer_of_nothing_is_no_answer(kind: str) -> None:
     """A relay that nobody served behind writes null where an answer would be: whole, it is none, and costs nothing."""
-    reader = {
+    readers: dict[str, Callable[[], Any]] = {
         "chat": lambda: ChatReader(ASKED, COMPATIBLE),
         "messages": lambda: MessagesReader(ASKED),
         "responses": lambda: ResponsesReader(ASKED, COMPATIBLE),
-    }[kind]()
-    decoder = AnswerDecoder("p", reader)
+    }
+    decoder = AnswerDecoder("p", readers[kind]())
     decoder.feed(b'{"id": null, "choices": null, "content": null, "output": null, "model": null}')
 
     with pytest.raises(ProviderError):

@@ -127,6 +127,7 @@ def test_a_scope_that_a_handler_leaves_behind_cuts_no_other_run_short(what: str)
 def test_handlers_that_wait_do_not_keep_others_from_beginning() -> None:
     """A thousand handlers that all wait for the same thing run at the same time."""
     waiting = 0
+    everybody = anyio.Event()
 
     @agent()
     async def waits(message: Text, ctx: Context) -> None:
@@ -137,8 +138,6 @@ def test_handlers_that_wait_do_not_keep_others_from_beginning() -> None:
         await everybody.wait()
 
     async def main() -> None:
-        nonlocal everybody
-        everybody = anyio.Event()
         async with Organism(
             [waits], clock=VirtualClock(), ids=SequentialIds(), bounds=Bounds(mailbox_messages=1000)
         ) as organism:
@@ -146,7 +145,6 @@ def test_handlers_that_wait_do_not_keep_others_from_beginning() -> None:
             for thread in threads:
                 await organism.wait(thread)
 
-    everybody: anyio.Event
     run(main)
     assert waiting == 1000
 

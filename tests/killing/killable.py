@@ -12,7 +12,7 @@ def arm() -> None:
     """Have this process use a journal that kills it, if it is to be killed at a point."""
     if (point := os.environ.get(KILL_AT)) is not None:
         made = partial(KillingJournal, point=KillPoint.parse(point))
-        journal_file.SqliteJournal = made  # type: ignore[assignment,misc]
+        vars(journal_file)["SqliteJournal"] = made
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from killable import arm  # beside this program
+from killable import arm  # type: ignore[import-not-found]  # beside this program
 
 
 def warm_up() -> None:

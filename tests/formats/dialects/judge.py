@@ -7,7 +7,8 @@ from typing import cast
 import msgspec
 
 from organism.amounts import Amounts, TokenUsage
-from organism.budget.holds import HeldCall
+from organism.budget.holds import HeldCall, Spender
+from organism.budget.policy import Ask
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.formats.answers.decoder import AnswerDecoder, AnswerReader
 from organism.ledger.entries import CallRecord
@@ -20,6 +21,7 @@ from organism.router.answers.answer_checks import checked_answer, checked_failur
 from organism.router.attempt import Attempt, Charge
 from organism.router.limits.limiter import Permit
 from organism.router.planning.plan import Route
+from organism.router.prepared_call import PreparedCall
 from tests.formats.dialects.truth import Draft, Json
 from tests.formats.dialects.wire import Body
 
@@ -95,10 +97,9 @@ def charged(result: Answer | ProviderError, request: Request) -> Charge:
         thread_id="t", root_thread_id="t", agent="a", message_id="m", call_id="c", attempt=1, provider="p", model="m",
         request_model=request.model, input_tokens=HELD_INPUT, output_cap=HELD_OUTPUT, price_source="test",
     )  # fmt: skip
-    attempt = Attempt(
-        record=record, route=Route("p", request.model), request=request, guess=None, held=HELD,
-        permit=cast("Permit", None), rates=RATES, timeout_s=1.0,
-    )  # fmt: skip
+    ask = Ask(input_tokens=HELD_INPUT, output_cap=HELD_OUTPUT)
+    prepared = PreparedCall(Route("p", request.model), Spender("t", "a", "m", "p"), ask, record, RATES, None)
+    attempt = Attempt(prepared=prepared, request=request, held=HELD, permit=cast("Permit", None), timeout_s=1.0)
     attempt.result = (
         checked_failure(result, "p") if isinstance(result, ProviderError) else checked_answer(result, request, "p")
     )

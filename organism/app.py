@@ -28,6 +28,7 @@ from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.control import Control
+from organism.control.orders.thread_orders import ThreadOrders
 from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource, RandomIds
 from organism.journal import JournalError, Pieces, Stored, kept
@@ -39,8 +40,8 @@ from organism.pricing.book import PriceBook, ProviderPrices
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import ModelPlan, check_plans, model_plan
 from organism.router.router import LLMRouter
+from organism.runtime.active_config import OnExhausted
 from organism.runtime.bounds import Bounds
-from organism.runtime.handlers.run_services import OnExhausted
 from organism.runtime.pump import Pump
 from organism.runtime.statistics import PumpStatistics
 from organism.stores.memory import MemoryJournal
@@ -160,7 +161,8 @@ class Organism:
             on_exhausted=on_exhausted,
             activity=self.activity,
         )
-        self.approvals = self.pump.approvals
+        self.orders = ThreadOrders(self.pump, self.outbox)
+        self.approvals = self.orders.approvals
         self.tool_servers = ToolServers(tool_servers)
         self.control = Control(self)  # what the daemon's API is a shell around
         self._stack: AsyncExitStack | None = None
@@ -242,7 +244,7 @@ class Organism:
         await self.control.restored_history.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
         if self._only is None:  # others' threads wait for what they have always waited for
-            self.pump.budget_changes.replan(self.budgets.plan, self.budgets.thresholds)
+            self.orders.budget_changes.replan(self.budgets.plan, self.budgets.thresholds)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -344,11 +346,7 @@ class Organism:
         return anyio.run(run)
 
     async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
-        """End a thread and its children now.
-
-        Raises:
-            ThreadClosedError: If no such thread is open.
-        """
+        """End a thread and its children now; raises :class:`ThreadClosedError` if no such thread is open."""
         result = await self.pump.terminate(thread_id, reason)
         await self.journal.commit()
         return result
@@ -366,7 +364,9 @@ class Organism:
             UnknownAccountError: If the thread is not open.
             JournalError: If the change cannot be kept.
         """
-        return await kept(self.journal, partial(self.pump.set_limits, thread_account(thread_id), limits))
+        return await kept(
+            self.journal, partial(self.orders.budget_changes.set_limits, thread_account(thread_id), limits)
+        )
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -392,7 +392,7 @@ class Organism:
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """Return the newest dead letters."""
-        return self.pump.dead_letters.list()
+        return self.orders.dead_letters.list()
 
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""

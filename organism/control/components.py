@@ -7,6 +7,7 @@ from organism.agents.agent import Agent
 from organism.agents.tool_server_tasks import ToolServers
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
+from organism.control.orders.thread_orders import ThreadOrders
 from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
@@ -31,6 +32,7 @@ class Components(Protocol):
     tool_servers: ToolServers
     router: LLMRouter
     pump: Pump
+    orders: ThreadOrders
     budgets: ThreadBudgetRegistry
     ledger: Ledger
     journal: Store

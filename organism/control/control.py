@@ -60,7 +60,7 @@ class Control:
         self._receipts = Receipts(components.journal, components.clock.now_ns)
         self.owners = Owners(components.journal)
         self.stored_answers = StoredAnswers(components.journal, components.clock.now_ns)
-        self._pauses = AgentPauses(components.journal, components.pump.pausing)
+        self._pauses = AgentPauses(components.journal, components.orders.pausing)
         self.cursors = Cursors(components.journal)
         self.quarantine = Quarantine(components.journal, components.clock.now_ns)
         self.queries = Queries(components, self._accounts, self._history)
@@ -170,7 +170,7 @@ class Control:
         Raises:
             ThreadClosedError: If it is not open.
         """
-        return await self._steer(order, "thread.pause", thread_id, self.components.pump.pausing.pause_thread)
+        return await self._steer(order, "thread.pause", thread_id, self.components.orders.pausing.pause_thread)
 
     async def resume_thread(self, thread_id: str, *, order: Order = PYTHON) -> OrderDone:
         """Let a paused thread and its descendants go on.
@@ -178,7 +178,7 @@ class Control:
         Raises:
             ThreadClosedError: If it is not open.
         """
-        return await self._steer(order, "thread.resume", thread_id, self.components.pump.pausing.resume_thread)
+        return await self._steer(order, "thread.resume", thread_id, self.components.orders.pausing.resume_thread)
 
     async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> OrderDone:
         """Answer what a message asks a person; see :meth:`organism.agents.context.Context.approval`.
@@ -188,7 +188,7 @@ class Control:
         """
 
         def step() -> OrderDone:
-            approval = self.components.pump.approvals.decide_nowait(approval_id, decision)
+            approval = self.components.orders.approvals.decide_nowait(approval_id, decision)
             self._audit(order, "approval.decide", approval_id, after=decision)
             return OrderDone((approval.thread_id,))
 
@@ -229,7 +229,7 @@ class Control:
 
         def step() -> Corrected:
             before = self.components.budgets.state(name).spent
-            states = self.components.pump.budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
+            states = self.components.orders.budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
             after = {"spent": states[0].spent, "reason": reason}
             self._audit(order, "budget.adjust", name, before={"spent": before}, after=after)
             return Corrected(states)
@@ -241,7 +241,7 @@ class Control:
         before = self._accounts.state(account, now_ns).limits
         after = fresh(before)
         self._accounts.open(account, now_ns)
-        state = self.components.pump.set_limits(account, after)
+        state = self.components.orders.budget_changes.set_limits(account, after)
         self._audit(order, "budget.limits", account, before=before, after=after)
         return state
 
@@ -283,11 +283,11 @@ class Control:
 
         def step() -> Accepted:
             letter = next(
-                (one for one in self.components.pump.dead_letters.list() if one.envelope.id == message_id), None
+                (one for one in self.components.orders.dead_letters.list() if one.envelope.id == message_id), None
             )
             if letter is None:
                 raise UnknownLetterError(message_id)
-            thread_id = self.components.pump.dead_letters.retry(letter)
+            thread_id = self.components.orders.dead_letters.retry(letter)
             self._audit(order, "letter.retry", message_id, after={"thread_id": thread_id})
             return Accepted(thread_id)
 
@@ -301,7 +301,7 @@ class Control:
         """
 
         def step() -> OrderDone:
-            if not self.components.pump.dead_letters.discard(message_id):
+            if not self.components.orders.dead_letters.discard(message_id):
                 raise UnknownLetterError(message_id)
             self._audit(order, "letter.discard", message_id)
             return OrderDone((message_id,))
@@ -325,7 +325,7 @@ class Control:
         def step() -> OrganismStatus:
             if self.stop_ordered.is_set() or not self.components.pump.running:
                 raise StoppedError
-            self.components.pump.accepting = True
+            self.components.pump.intake.open = True
             self._audit(order, "accept", "")
             return self.status()
 

@@ -12,8 +12,8 @@ from organism.pricing.book import Override
 from organism.pricing.rates import Rates
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import ModelPlan
+from organism.runtime.active_config import OnExhausted
 from organism.runtime.bounds import Bounds
-from organism.runtime.handlers.run_services import OnExhausted
 
 
 class OrganismSpec(msgspec.Struct, frozen=True, kw_only=True):

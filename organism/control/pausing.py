@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import msgspec
 
+from organism.control.orders.pausing import Pausing
 from organism.errors import UnknownRecipientError
 from organism.journal import Drop, Journal, Keep, Pieces
-from organism.runtime.orders.pausing import Pausing
 
 _KIND = "paused_agent"
 _PREFIX = f"{_KIND}:"

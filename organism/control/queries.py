@@ -96,7 +96,7 @@ class Queries:
             thresholds=components.budgets.thresholds,
             output_min=components.router.settings.output_min,
             wait_s=components.budgets.wait_s,
-            parks=components.pump.on_exhausted == "park",
+            parks=components.pump.active.on_exhausted == "park",
         )
         async with self._one_replay:
             entries = [entry async for entry in stored_entries(components.journal)]
@@ -127,7 +127,7 @@ class Queries:
                 blocked=states.count("blocked"),
                 paused=states.count("paused"),
             ),
-            dead_letters=len(components.pump.dead_letters.list()),
+            dead_letters=len(components.orders.dead_letters.list()),
             windows=self._accounts.windows(now_ns),
             usage=components.usage.total,
             burn=self._history.burn(now_ns),
@@ -255,12 +255,12 @@ class Queries:
 
     def approvals(self, *, content: bool = False) -> tuple[Approval, ...]:
         """Return what people are asked, oldest first; the words of it only if asked for."""
-        waiting = self._components.pump.approvals.waiting()
+        waiting = self._components.orders.approvals.waiting()
         return waiting if content else tuple(replace(approval, detail="") for approval in waiting)
 
     def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
         """Return the dead letters, oldest first; what they say only if asked for."""
-        return tuple(_letter(letter, content=content) for letter in self._components.pump.dead_letters.list())
+        return tuple(_letter(letter, content=content) for letter in self._components.orders.dead_letters.list())
 
     def _summary(self, view: ThreadView) -> ThreadSummary:
         return ThreadSummary(

@@ -40,9 +40,8 @@ def apply_spec(components: Components, spec: OrganismSpec) -> None:
     components.prices = prices
     components.router.replace(spec.models, spec.providers, prices, spec.router)
     components.budgets.wait_s = spec.wait_s
-    components.pump.budget_changes.replan(spec.limits, spec.thresholds)
-    components.pump.on_exhausted = spec.on_exhausted
-    runs = components.pump.reload.replace(agents, spec.bounds)
+    components.orders.budget_changes.replan(spec.limits, spec.thresholds)
+    runs = components.orders.reload.replace(agents, spec.bounds, spec.on_exhausted)
     components.tool_servers.replace(spec.tool_servers, unused=runs.wait_none)
     switch_mode(components, spec.mode)
 
@@ -53,6 +52,6 @@ def switch_mode(components: Components, mode: Mode) -> None:
     Mode ``off`` warns of nothing, so what was reached meanwhile is told when another takes its place.
     """
     components.budgets.mode = mode
-    components.pump.budget_changes.tell_reached()
+    components.orders.budget_changes.tell_reached()
     if mode != "enforce":
-        components.pump.pausing.release_blocked()
+        components.orders.pausing.release_blocked()

@@ -40,9 +40,9 @@ class ModelCalls:
         A call that is refused only because of what is kept for a last one is that last one.
 
         Raises:
-            OrganismError: See :meth:`organism.runtime.orders.external_threads.ExternalThreads.complete`.
+            OrganismError: See :meth:`organism.control.orders.external_threads.ExternalThreads.complete`.
         """
-        standing = self._components.pump.external_threads
+        standing = self._components.orders.external_threads
         request = without_lines(request)
         warning = self._models.news(payer) if self.inject_note else None
         noted, tells = self._noted(request, warning)
@@ -69,7 +69,7 @@ class ModelCalls:
         """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""
         if not isinstance(request, EmbeddingRequest):
             return await self.complete(payer, request, None)
-        embeddings = await self._components.pump.external_threads.embed(
+        embeddings = await self._components.orders.external_threads.embed(
             payer.thread_id, payer.spender, request, payer.trace
         )
         await self._components.journal.commit()

@@ -57,7 +57,7 @@ class Payers:
 
     def __init__(self, control: Control, settings: Settings) -> None:
         self._control = control
-        self._standing = control.components.pump.external_threads
+        self._standing = control.components.orders.external_threads
         self._now_ns = control.components.clock.monotonic_ns
         self._since_ns = self._now_ns()
         self._used: dict[str, int] = {}

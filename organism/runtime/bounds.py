@@ -2,6 +2,9 @@
 
 import msgspec
 
+from organism.errors import BoundExceededError
+from organism.messages import Message, sendable
+
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What no thread and no agent may exceed.
@@ -33,3 +36,16 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     restart_s: float = 60.0
     worker_threads: int = 40
     delivery_s: float = 30.0
+
+
+def copied_and_sized(message: object, bounds: Bounds) -> tuple[Message, int]:
+    """Return a payload as its recipient gets it, and its bytes as JSON.
+
+    Raises:
+        BoundExceededError: If it is larger than a message may be.
+        PayloadError: If it cannot be written as JSON, or is not what it says it is.
+    """
+    copy, size = sendable(message)
+    if size > bounds.message_bytes:
+        raise BoundExceededError("message_bytes", bounds.message_bytes, f"a message of {size:,} bytes is too large")
+    return copy, size

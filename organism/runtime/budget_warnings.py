@@ -4,7 +4,7 @@ A call tells of what it crossed through the router, to its own agent. What is cr
 return, a correction, a lowered limit, new thresholds, another mode) is told here. Both go to the same agents.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -13,6 +13,7 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import agent_of, thread_of
 from organism.messages import BudgetWarning
 from organism.runtime.delivery import Delivery
+from organism.threads.open_threads import OpenThreads
 from organism.threads.thread import Thread
 from organism.usage.events import ThresholdCrossed
 from organism.usage.outbox import Outbox
@@ -23,7 +24,7 @@ class BudgetWarnings:
 
     Args:
         registry: Knows which threads spend from an account.
-        find: Finds an open thread.
+        threads: The open threads.
         delivery: Takes warnings to agents.
         outbox: Takes the events.
     """
@@ -31,12 +32,12 @@ class BudgetWarnings:
     def __init__(
         self,
         registry: ThreadBudgetRegistry,
-        find: Callable[[str], Thread | None],
+        threads: OpenThreads,
         delivery: Delivery,
         outbox: Outbox,
     ) -> None:
         self._registry = registry
-        self._find = find
+        self._find = threads.find
         self._delivery = delivery
         self._outbox = outbox
 

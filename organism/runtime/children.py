@@ -1,34 +1,48 @@
 """Child threads: opened by handlers, each with a budget of its own or a share of its parent's."""
 
-from collections.abc import Callable
 from functools import partial
 
+import msgspec
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent
+from organism.amounts import Limits
+from organism.budget.holds import ChildBudget
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.errors import BoundExceededError, BudgetExhaustedError, Shortfall
 from organism.ids import IdSource
+from organism.messages import Message
 from organism.runtime.active_config import ActiveConfig
-from organism.runtime.handlers.envelopes import EnvelopeFactory
-from organism.runtime.handlers.output_routing import copied_and_sized
-from organism.runtime.handlers.run_services import SpawnRequest
+from organism.runtime.bounds import copied_and_sized
+from organism.runtime.intake import Intake
 from organism.runtime.lifecycle import Lifecycle
+from organism.threads.envelopes import EnvelopeFactory
 from organism.threads.routing import check_work
+from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import MessageKey, Origin, Thread
 from organism.tracing import current_trace
+
+
+class SpawnRequest(msgspec.Struct, frozen=True):
+    """How a child thread begins: its first message, whom it is for, and its budget."""
+
+    recipient: str
+    message: Message
+    limits: Limits | None
+    budget: ChildBudget
 
 
 class Children:
     """Opens child threads.
 
     Args:
-        life: Holds the threads.
+        life: Begins them.
         registry: Gives them their budgets.
         envelopes: Wraps their first messages.
         active: The agents and bounds.
         ids: Names them.
-        origin: Says when and out of what a thread begins, which a message spawns in this place.
+        intake: Dates them.
+        state_writer: Writes how many descendants their root has.
     """
 
     def __init__(
@@ -37,15 +51,18 @@ class Children:
         registry: ThreadBudgetRegistry,
         envelopes: EnvelopeFactory,
         active: ActiveConfig,
+        *,
         ids: IdSource,
-        origin: Callable[[str | None, MessageKey | None], Origin],
+        intake: Intake,
+        state_writer: ThreadStateWriter,
     ) -> None:
         self._life = life
         self._registry = registry
         self._envelopes = envelopes
         self._active = active
         self._ids = ids
-        self._origin = origin
+        self._intake = intake
+        self._state_writer = state_writer
 
     async def spawn(self, parent: Thread, agent: Agent, key: MessageKey, request: SpawnRequest) -> Thread:
         """Open a child thread of a handler, or find the one its earlier run has opened.
@@ -69,7 +86,7 @@ class Children:
             raise BoundExceededError("depth", depth, "child threads are nested too deep")
         message, size = copied_and_sized(request.message, self._active.bounds)
         check_work(agent, request.recipient, message, self._active.agents)
-        request, origin = replace(request, message=message), self._origin(current_trace(), key)
+        request, origin = replace(request, message=message), self._intake.origin(current_trace(), key)
         begin = partial(self._begin, parent, key, request, size, origin)
         child = begin() if request.budget == "shared" else await self._registry.carve_in_turn(parent.id, begin)
         if isinstance(child, Shortfall):
@@ -80,7 +97,7 @@ class Children:
         self, parent: Thread, key: MessageKey, request: SpawnRequest, size: int, origin: Origin
     ) -> Thread | Shortfall:
         """Open a child with its budget and its first message, in one step, or say who has no room for its budget."""
-        root, bounds = self._life.get(parent.root), self._active.bounds
+        root, bounds = self._life.threads.get(parent.root), self._active.bounds
         if root.descendants + 1 > bounds.descendants:
             raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")
         child_id = self._ids.next("th")
@@ -99,7 +116,7 @@ class Children:
             origin=origin,
         )
         root.descendants += 1
-        self._life.state_writer.save_thread(root)
+        self._state_writer.save_thread(root)
         parent.children.add(child_id)
         parent.spawned[key] = child
         self._life.begin(child, self._envelopes.first(child, request.recipient, request.message, size))

@@ -9,9 +9,10 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import has_windows, is_over
 from organism.clock import Clock
 from organism.errors import Shortfall
-from organism.runtime.lifecycle import Lifecycle
+from organism.runtime.waiting.parked_messages import ParkedMessages
 from organism.runtime.workers.guard import guarded_call
 from organism.threads.approvals import WaitReason
+from organism.threads.open_threads import OpenThreads
 
 _LOOK_S = 30.0
 """Seconds between two looks: clocks may be set, so the end of a period cannot be slept for in one piece."""
@@ -20,20 +21,24 @@ _CHECKPOINT_ENTRIES = 20_000
 """A start reads at most about so many entries of the ledger, which takes well under a second."""
 
 
-async def maintain(life: Lifecycle, registry: ThreadBudgetRegistry, clock: Clock, durable: bool) -> None:
+async def maintain(
+    threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRegistry, clock: Clock, durable: bool
+) -> None:
     """Look after periods and the ledger for as long as the pump runs; return at once where there is nothing to do."""
     if not durable and not has_windows(registry.plan):
         return
     while True:
         await anyio.sleep(_LOOK_S)
-        guarded_call(partial(_look, life, registry, clock, durable), "looking after periods and the ledger")
+        guarded_call(partial(_look, threads, parked, registry, clock, durable), "looking after periods and the ledger")
 
 
-def _look(life: Lifecycle, registry: ThreadBudgetRegistry, clock: Clock, durable: bool) -> None:
+def _look(
+    threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRegistry, clock: Clock, durable: bool
+) -> None:
     now_ns, time_zone = clock.now_ns(), registry.plan.time_zone
-    for thread in life.all():
+    for thread in threads.all():
         if thread.status != "dormant":
-            life.parked.unpark(thread, partial(_is_over, now_ns, time_zone))
+            parked.unpark(thread, partial(_is_over, now_ns, time_zone))
     registry.serve_lines()
     if durable:
         registry.checkpoint(_CHECKPOINT_ENTRIES)

@@ -15,9 +15,9 @@ from organism.journal import Piece, Pieces
 from organism.messages import Envelope, EnvelopeHead, Message, MessageRegistry, PayloadError, Text, ThreadResult
 from organism.router.memo import PAID, Memo, PaidAnswer
 from organism.runtime.delivery import Delivery
-from organism.runtime.lifecycle import Lifecycle
 from organism.threads.dead_letters import DeadLetter
 from organism.threads.lanes import Lane
+from organism.threads.open_threads import OpenThreads
 from organism.threads.records import (
     ANSWER,
     CHILD,
@@ -65,7 +65,7 @@ class RecoveryTarget(msgspec.Struct, frozen=True):
     """What restored threads are put into.
 
     Attributes:
-        life: The open threads.
+        threads: The open threads.
         delivery: Their messages.
         state_writer: The journal, for what changes by restoring.
         registry: Their budgets; the ledger has been replayed.
@@ -75,7 +75,7 @@ class RecoveryTarget(msgspec.Struct, frozen=True):
         only: The roots of those that go on in this process; all when not given.
     """
 
-    life: Lifecycle
+    threads: OpenThreads
     delivery: Delivery
     state_writer: ThreadStateWriter
     registry: ThreadBudgetRegistry
@@ -101,7 +101,7 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
             _restore_thread(record, to)
     for piece, closed in pieces.read(CLOSED, ResultRecord):
         with pieces.placing(piece):
-            to.life.ended.remember(closed.thread_id, _result(closed, to.messages))
+            to.threads.ended.remember(closed.thread_id, _result(closed, to.messages))
     for piece, result in pieces.read(CHILD, ResultRecord):
         with pieces.placing(piece):
             _restore_child_result(_thread(to, piece), result, to.messages)
@@ -131,20 +131,20 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
 
 
 def _thread(to: RecoveryTarget, piece: Piece) -> Thread:
-    return to.life.get(piece.thread_id, closing=True)
+    return to.threads.get(piece.thread_id, closing=True)
 
 
 def _mark_incomplete(pieces: Pieces, to: RecoveryTarget) -> None:
     """Let no thread whose message could not be taken up pass for one that has done all it was to do."""
     for unplaced in pieces.refused:
-        thread = to.life.find(unplaced.piece.thread_id)
+        thread = to.threads.find(unplaced.piece.thread_id)
         if thread is not None and unplaced.piece.key.startswith(f"{MESSAGE}:"):
             thread.gave_up = f"a message of it was set aside at the start: {unplaced.reason}"
             to.state_writer.save_thread(thread)
 
 
 def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
-    parent = to.life.get(record.parent, closing=True) if record.parent is not None else None
+    parent = to.threads.get(record.parent, closing=True) if record.parent is not None else None
     thread = Thread(
         id=record.thread_id,
         root=record.root,
@@ -162,7 +162,7 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
     since = record.running_since_ns
     ran_ns = max(0, to.last_time_ns - since) if since is not None else 0
     to.registry.restore_thread(thread.id, parent=thread.parent, carve=record.carve, open_ns=record.open_ns + ran_ns)
-    to.life.register(thread)
+    to.threads.add(thread)
     if parent is not None and thread.origin.spawned_by is not None:
         parent.children.add(thread.id)
         parent.spawned[thread.origin.spawned_by] = thread
@@ -253,7 +253,7 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
     parked = {record.message_id: record.waits for _, record in pieces.read(PARKED, ParkedRecord)}
     tried = {record.message_id: record.attempts for _, record in pieces.read(TRIED, TriedRecord)}
     died = STOPPED not in pieces
-    for thread in to.life.all():
+    for thread in to.threads.all():
         if thread.status == "blocked" and not any(
             envelope.id in parked for lane in thread.lanes.values() for envelope in lane.queue
         ):

@@ -108,6 +108,14 @@ class Lane(msgspec.Struct, eq=False, gc=False):
             self._put_next(found)
         return found
 
+    def drain(self) -> list[Envelope]:
+        """Take out everything that waits, those first that waited first."""
+        joining = (self.joining or {}).values()
+        waiting = [each.envelope for each in self.waiting]
+        waiting += [*self.queue, *(envelope for companions in joining for envelope in companions)]
+        self.queue, self.aside, self.joining = _NONE_QUEUED, None, None
+        return waiting
+
     def put_note(self, envelope: Envelope) -> None:
         """Queue a message of the runtime before all that has not begun: it is read before the call that it is about."""
         self._put_next((envelope,))

@@ -48,14 +48,24 @@ class MailboxBound:
         """Whether a message of that size fits now."""
         return self._messages == 0 or (self._messages < self._messages_max and self._size + size <= self._size_max)
 
+    def try_acquire(self, size: int) -> bool:
+        """Count a message of that size in if it fits."""
+        messages = self._messages
+        if messages and (messages >= self._messages_max or self._size + size > self._size_max):
+            return False
+        self._accepted += 1
+        self._messages = messages + 1
+        self._size += size
+        return True
+
     def acquire(self, size: int) -> None:
-        """Count a message in. Whether there is room is for the caller to ask first."""
+        """Count a message in, whether or not it fits: for those that may not wait."""
         self._accepted += 1
         self._messages += 1
         self._size += size
 
     def reacquire(self, size: int) -> None:
-        """Count a message in again that was taken out before."""
+        """Count a message in again that was released."""
         self._messages += 1
         self._size += size
 
@@ -66,7 +76,7 @@ class MailboxBound:
         if self._waiting:
             self._waiting.popleft().set()
 
-    async def wait_room(self, size: int, timeout_s: float) -> bool:
+    async def wait_for_room(self, size: int, timeout_s: float) -> bool:
         """Wait until a message of that size fits, in the order of coming; ``False`` when the time is up."""
         with anyio.move_on_after(timeout_s):
             while not self.has_room(size):

@@ -3,8 +3,13 @@
 import msgspec
 
 from organism.errors import OrganismError
-from organism.runtime.handlers.output_routing import RoutedMessage
+from organism.messages import nests_too_deep
+from organism.text.error_text import describe
 from organism.threads.approvals import WaitReason
+from organism.threads.envelopes import RoutedMessage
+
+STATE_BYTES_MAX = 16_000_000
+"""Bytes of an agent's dictionary for one thread as JSON: it is written anew with each message that changes it."""
 
 
 class HandlerReturned(msgspec.Struct, frozen=True):
@@ -86,3 +91,18 @@ class HandlerOutputError(OrganismError):
     def __init__(self, agent: str, reason: str) -> None:
         self.agent = agent
         super().__init__(f"agent {agent!r}: {reason}")
+
+
+def encode_state(agent: str, state: object) -> bytes:
+    """Write an agent's state as JSON.
+
+    Raises:
+        HandlerOutputError: If it is too large, or holds what JSON cannot say.
+    """
+    try:
+        raw = msgspec.json.encode(state)
+    except Exception as error:  # noqa: BLE001 - it may hold a stranger's objects
+        raise HandlerOutputError(agent, f"ctx.state must hold only what JSON can say: {describe(error)}") from None
+    if len(raw) > STATE_BYTES_MAX or nests_too_deep(raw):
+        raise HandlerOutputError(agent, f"ctx.state is larger than {STATE_BYTES_MAX:,} bytes, or nested too deep")
+    return raw

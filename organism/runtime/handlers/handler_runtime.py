@@ -15,7 +15,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from organism.agents.agent import Agent, Output
+from organism.agents.agent import Output
 from organism.agents.runtime import Draft
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget, Spender
@@ -25,14 +25,15 @@ from organism.llm.deltas import text_only
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request, TextSink
 from organism.llm.requests import CompletionRequest
-from organism.messages import Envelope, Message, ThreadResult, nests_too_deep
+from organism.messages import Envelope, Message, ThreadResult, own_copy
 from organism.router.call import Call
-from organism.runtime.handlers.handler_outcome import HandlerOutputError, HandlerReturned
-from organism.runtime.handlers.output_routing import RoutedMessage, drafts_of, route, too_many
-from organism.runtime.handlers.run_services import RunServices, SpawnRequest
+from organism.runtime.children import SpawnRequest
+from organism.runtime.handlers.handler_outcome import HandlerReturned, encode_state
+from organism.runtime.handlers.output_routing import drafts_of, route, too_many
+from organism.runtime.handlers.run_services import AgentRunner
 from organism.runtime.workers.worker_pool import Level
-from organism.text.error_text import describe
 from organism.threads.approvals import Approval, Decision, WaitReason, approval_id, decision_key
+from organism.threads.envelopes import RoutedMessage
 from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
 
@@ -45,27 +46,22 @@ REPORTS_MAX = 100
 STEPS_MAX = 10_000
 """Pieces of work one message may have kept: each is a piece in the journal."""
 
-STATE_BYTES_MAX = 16_000_000
-"""Bytes of an agent's dictionary for one thread as JSON: it is written anew with each message that changes it."""
-
 
 def _nothing() -> None:
     pass
 
 
 class HandlerRuntime:
-    """The :class:`~organism.agents.runtime.Runtime` of one run.
+    """The :class:`~organism.agents.runtime.Runtime` of one run: all that its handler's context can do.
 
     Args:
-        services: What all runs share.
-        agent: Whose handler.
+        runner: What the runs of its agent share.
         thread: Whose message.
         lane: Where it waits.
         envelope: The message.
         task: The worker's, in which the handler runs.
 
     Attributes:
-        cut: Cuts the run short.
         parked: Why the message is to wait, once that is so.
         closed: Whether the run is over.
     """
@@ -82,34 +78,33 @@ class HandlerRuntime:
     closed = False
 
     def __init__(
-        self,
-        services: RunServices,
-        agent: Agent,
-        thread: Thread,
-        lane: Lane,
-        envelope: Envelope,
-        task: "asyncio.Task[Any]",
+        self, runner: AgentRunner, thread: Thread, lane: Lane, envelope: Envelope, task: "asyncio.Task[Any]"
     ) -> None:
-        self._services = services
-        self._host = services.host
-        self._agent = agent
-        self._agents_at_first = services.active.agents
+        self._runner = runner
+        self._services = runner.services
+        self._active = runner.services.active
+        self._agents_at_first = self._active.agents
+        self._agent = runner.agent
         self._thread = thread
         self._lane = lane
-        self._envelope = envelope
+        payload = own_copy(envelope.payload)
+        self._envelope = envelope if payload is envelope.payload else replace(envelope, payload=payload)
         self._task = task
-        self.cut: Callable[[], None] = _nothing
 
     # -- its end --------------------------------------------------------------------------------------------------
 
-    def done(self, output: Output, trace: str | None) -> HandlerReturned:
+    def cancel(self) -> None:
+        """Cut the run short."""
+        raise NotImplementedError
+
+    def returned(self, output: Output, trace: str | None) -> HandlerReturned:
         """Take what the handler has returned, and check all that it leaves.
 
         Raises:
             OrganismError: If something of it cannot be sent or kept; then nothing is.
         """
         if output is not None:
-            for draft in drafts_of(output, self._services.active.bounds):
+            for draft in drafts_of(output, self._active.bounds):
                 self.send(draft)
         state = self._lane.stored if self._state is None else encode_state(self._agent.name, self._state)
         return HandlerReturned(self._outgoing, state, self._reports, trace)
@@ -175,9 +170,9 @@ class HandlerRuntime:
             PayloadError: If it cannot be written.
         """
         self.check()
-        active = self._services.active
+        active = self._active
         agents = active.agents if self._agent.name in active.agents else self._agents_at_first
-        outgoing = (*self._outgoing, *route(self._agent, self._envelope, draft, agents, active.bounds))
+        outgoing = self._outgoing + route(self._agent, self._envelope, draft, agents, active)
         if len(outgoing) > active.bounds.fan_out:
             raise too_many(len(outgoing), active.bounds)
         self._outgoing = outgoing
@@ -198,17 +193,17 @@ class HandlerRuntime:
     async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
         """Make a model call, or return the answer that an earlier run of this handler has paid for."""
         with self._inside("ctx.llm.complete"):
-            return await self._paid(self._host.router.complete(self._call(model, request), text_only(on_text)))
+            return await self._paid(self._services.router.complete(self._call(model, request), text_only(on_text)))
 
     async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
         """Have vectors made of texts, likewise."""
         with self._inside("ctx.llm.embed"):
-            return await self._paid(self._host.router.embed(self._call(model, request)))
+            return await self._paid(self._services.router.embed(self._call(model, request)))
 
     def _call(self, model: str | None, request: Request) -> Call:
         """Number a call: a second run of the handler finds its answer under the same number."""
         index, self._calls = self._calls, self._calls + 1
-        model = self._host.model_for(model)
+        model = self._services.model_for(model)
         return Call(
             spender=Spender(self._thread.id, self._agent.name, model),
             root_thread_id=self._thread.root,
@@ -216,7 +211,7 @@ class HandlerRuntime:
             labels=self._thread.labels,
             message_id=self._envelope.id,
             index=index,
-            raises=self._host.on_exhausted == "fail",
+            raises=self._active.on_exhausted == "fail",
         )
 
     async def _paid(self, answer: Awaitable[A]) -> A:
@@ -224,7 +219,7 @@ class HandlerRuntime:
         try:
             return await answer
         except BudgetExhaustedError as error:
-            if self._host.on_exhausted == "fail":
+            if self._active.on_exhausted == "fail":
                 raise
             await self._park(error.shortfall)
 
@@ -239,20 +234,20 @@ class HandlerRuntime:
     async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
         with (
             self._inside("ctx.ask"),
-            self._host.worker_pool.lending(),
-            self._host.waiting(self._thread, self._envelope),
+            self._services.worker_pool.lending(),
+            self._services.paused_time.waiting(self._thread, self._envelope.id),
         ):
             question = self._thread.asked_before((self._envelope.id, index))
             if question is None:
-                question = await self._host.put_question(
+                question = await self._services.delivery.ask(
                     self._thread, self._agent, self._envelope, index, recipient, message
                 )
-            timer = self._host.timers.start(timeout_s, question.wake, self._thread)
+            timer = self._services.timers.start(timeout_s, question.wake, self._thread)
             try:
                 while question.open and question.parked is None and not timer.passed:
                     await question.answered.wait()
             finally:
-                self._host.timers.cancel(timer)
+                self._services.timers.cancel(timer)
             if question.reply is not None:
                 return question.reply
             if question.failure is not None:
@@ -265,15 +260,17 @@ class HandlerRuntime:
         """Open a child thread, or take up the one that an earlier run of this handler has opened."""
         with (
             self._inside("ctx.spawn"),
-            self._host.worker_pool.lending(),
-            self._host.waiting(self._thread, self._envelope),
+            self._services.worker_pool.lending(),
+            self._services.paused_time.waiting(self._thread, self._envelope.id),
         ):
             index, self._questions = self._questions, self._questions + 1
             request = SpawnRequest(recipient, message, limits, budget)
             try:
-                child = await self._host.spawn_child(self._thread, self._agent, self._envelope, index, request)
+                child = await self._services.children.spawn(
+                    self._thread, self._agent, (self._envelope.id, index), request
+                )
             except BudgetExhaustedError as error:
-                if self._host.on_exhausted == "fail":
+                if self._active.on_exhausted == "fail":
                     raise
                 await self._park(error.shortfall)
             while child.result is None:
@@ -309,7 +306,7 @@ class HandlerRuntime:
         """End this run from inside: the handler is cancelled, which no ``except Exception`` of its own can hold up."""
         self.check()
         self.parked = waits
-        self.cut()
+        self.cancel()
         await anyio.sleep_forever()
         raise AssertionError("sleeping for ever ends only by cancellation")
 
@@ -334,7 +331,7 @@ class HandlerRuntime:
             ConfigError: If it is too large, or one too many.
         """
         self.check()
-        most = self._services.active.bounds.message_bytes
+        most = self._active.bounds.message_bytes
         if len(value) > most:
             raise ConfigError(f"what the work {key!r} gave has {len(value):,} bytes; 'message_bytes' is {most:,}")
         steps = self._thread.steps.setdefault(self._envelope.id, {})
@@ -346,7 +343,7 @@ class HandlerRuntime:
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account that limits the thread."""
         self.check()
-        return self._host.registry.budgets(self._thread.id)
+        return self._services.registry.budgets(self._thread.id)
 
     # -- worker threads -------------------------------------------------------------------------------------------
 
@@ -359,7 +356,7 @@ class HandlerRuntime:
         """
         level: Level = (self._thread.depth, len(self._envelope.asking))
         with self._inside("ctx.on_thread"):
-            return await self._host.worker_pool.run(
+            return await self._services.worker_pool.run(
                 function, agent=self._agent.name, message_id=self._envelope.id, level=level, begun=begun
             )
 
@@ -380,18 +377,3 @@ class _Caller:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._runtime.leave_call(self._task, cancelled=exc_type is asyncio.CancelledError)
-
-
-def encode_state(agent: str, state: object) -> bytes:
-    """Write an agent's state as JSON.
-
-    Raises:
-        HandlerOutputError: If it is too large, or holds what JSON cannot say.
-    """
-    try:
-        raw = msgspec.json.encode(state)
-    except Exception as error:  # noqa: BLE001 - it may hold a stranger's objects
-        raise HandlerOutputError(agent, f"ctx.state must hold only what JSON can say: {describe(error)}") from None
-    if len(raw) > STATE_BYTES_MAX or nests_too_deep(raw):
-        raise HandlerOutputError(agent, f"ctx.state is larger than {STATE_BYTES_MAX:,} bytes, or nested too deep")
-    return raw

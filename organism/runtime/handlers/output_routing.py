@@ -2,36 +2,16 @@
 
 from collections.abc import Mapping
 
-import msgspec
-
 from organism.agents.agent import Agent, Output, To
 from organism.agents.runtime import Draft
 from organism.errors import BoundExceededError
 from organism.ids import USER
-from organism.messages import Envelope, Message, PayloadError, sendable
-from organism.runtime.bounds import Bounds
+from organism.messages import Envelope, Message, PayloadError
+from organism.runtime.active_config import ActiveConfig
+from organism.runtime.bounds import Bounds, copied_and_sized
 from organism.text.error_text import shown
-from organism.threads.routing import by_type, check
-
-
-class RoutedMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One message with one recipient, checked.
-
-    Attributes:
-        recipient: An agent, or ``user``.
-        message: The payload.
-        size: Its bytes as JSON.
-        return_path: Who waits for what comes of it.
-        delay_s: Seconds before it is delivered.
-        answers: Whether it is the reply to the question being handled.
-    """
-
-    recipient: str
-    message: Message
-    size: int
-    return_path: tuple[str, ...] = (USER,)
-    delay_s: float = 0.0
-    answers: bool = False
+from organism.threads.envelopes import RoutedMessage
+from organism.threads.routing import by_type, check_work
 
 
 def drafts_of(output: Output, bounds: Bounds) -> tuple[Draft, ...]:
@@ -41,9 +21,11 @@ def drafts_of(output: Output, bounds: Bounds) -> tuple[Draft, ...]:
         PayloadError: If it returned something that is no message.
         BoundExceededError: If it returned more messages than it may send.
     """
+    if isinstance(output, Message):
+        return (Draft(message=output),)
     if output is None:
         return ()
-    items: object = (output,) if isinstance(output, Message | To) else output
+    items: object = (output,) if isinstance(output, To) else output
     if not isinstance(items, list | tuple):
         raise PayloadError(f"a handler returns messages, not {shown(items)}; wrap text in Text")
     if len(items) > bounds.fan_out:
@@ -66,45 +48,64 @@ def too_many(count: int, bounds: Bounds) -> BoundExceededError:
 
 
 def route(
-    agent: Agent, cause: Envelope, draft: Draft, agents: Mapping[str, Agent], bounds: Bounds
+    agent: Agent, cause: Envelope, draft: Draft, agents: Mapping[str, Agent], active: ActiveConfig
 ) -> tuple[RoutedMessage, ...]:
     """Give a draft its recipients, in order.
+
+    Args:
+        agent: The sender.
+        cause: The message it handles.
+        draft: What it sends.
+        agents: The agents it may reach: those it began with, if it is itself no longer active.
+        active: The active agents and bounds.
 
     Raises:
         DeliveryError: If it may not or cannot be delivered to one of them.
         PayloadError: If the payload cannot be written as JSON, or is not what it says it is.
     """
-    message, size = copied_and_sized(draft.message, bounds)
+    message, size = copied_and_sized(draft.message, active.bounds)
     answers = cause.reply_to is not None and draft.recipient is None and not draft.to_all
     recipients, return_path = _recipients(agent, cause, draft, message, agents)
+    routed = []
     for recipient in recipients:
-        if not answers or recipient in agents:  # an asker that is gone from them still runs, and waits
-            reply = answers or recipient == cause.sender or recipient in cause.return_path
-            check(agent, recipient, message, agents, reply=reply, answers=answers)
-    return tuple(
-        RoutedMessage(
-            recipient=recipient,
-            message=message,
-            size=size,
-            return_path=return_path,
-            delay_s=draft.delay_s,
-            answers=answers,
+        if recipient != USER:
+            _check(agent, recipient, message, cause, agents, active, answers=answers)
+        routed.append(
+            RoutedMessage(
+                recipient=recipient,
+                message=message,
+                size=size,
+                return_path=return_path,
+                delay_s=draft.delay_s,
+                answers=answers,
+            )
         )
-        for recipient in recipients
-    )
+    return tuple(routed)
 
 
-def copied_and_sized(message: object, bounds: Bounds) -> tuple[Message, int]:
-    """Return a payload as its recipient gets it, and its bytes as JSON.
-
-    Raises:
-        BoundExceededError: If it is larger than a message may be.
-        PayloadError: If it cannot be written as JSON, or is not what it says it is.
-    """
-    copy, size = sendable(message)
-    if size > bounds.message_bytes:
-        raise BoundExceededError("message_bytes", bounds.message_bytes, f"a message of {size:,} bytes is too large")
-    return copy, size
+def _check(
+    agent: Agent,
+    recipient: str,
+    message: Message,
+    cause: Envelope,
+    agents: Mapping[str, Agent],
+    active: ActiveConfig,
+    *,
+    answers: bool,
+) -> None:
+    if answers:
+        if recipient in agents:  # an asker that is gone from them still runs, and waits
+            check_work(agent, recipient, message, agents, reply=True, answers=True)
+        return
+    reply = recipient == cause.sender or recipient in cause.return_path
+    if agents.get(agent.name) is not agent:  # replaced or removed meanwhile: its own permissions hold for this run
+        check_work(agent, recipient, message, agents, reply=reply)
+        return
+    passage = (agent.name, recipient, type(message), reply)
+    if passage not in active.allowed:
+        check_work(agent, recipient, message, agents, reply=reply)
+        if agents is active.agents:
+            active.allow(passage)
 
 
 def _recipients(

@@ -1,77 +1,83 @@
-"""What runs of handlers need of the pump that runs them: the port between the two."""
+"""What runs of handlers share."""
 
-from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 import msgspec
 
-from organism.agents.agent import Agent
-from organism.amounts import Limits
-from organism.budget.holds import ChildBudget
+from organism.agents.agent import Agent, Output, is_async
+from organism.agents.context import Context
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
-from organism.messages import Envelope, Message
+from organism.errors import ConfigError
+from organism.messages import Message
 from organism.router.router import LLMRouter
 from organism.runtime.active_config import ActiveConfig
-from organism.runtime.timers import Timers
+from organism.runtime.children import Children
+from organism.runtime.delivery import Delivery
+from organism.runtime.waiting.paused_time import PausedTime
+from organism.runtime.waiting.timers import Timers
 from organism.runtime.workers.worker_pool import WorkerPool
 from organism.threads.state_writer import ThreadStateWriter
-from organism.threads.thread import Question, Thread
-
-OnExhausted = Literal["park", "fail"]
-"""``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""
 
 
-class Host(Protocol):
-    """What a run needs of the pump that runs it."""
-
-    on_exhausted: OnExhausted
-    router: LLMRouter
-    registry: ThreadBudgetRegistry
-    timers: Timers
-    worker_pool: WorkerPool
-
-    def model_for(self, model: str | None) -> str:
-        """Return the model a call goes to when its handler names this one, or none."""
-        ...
-
-    async def put_question(
-        self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
-    ) -> Question:
-        """Send a question of an agent."""
-        ...
-
-    def waiting(self, thread: Thread, envelope: Envelope) -> AbstractContextManager[None]:
-        """Note that the handler of a message does nothing but wait for another agent or a child."""
-        ...
-
-    async def spawn_child(
-        self, parent: Thread, agent: Agent, asker: Envelope, index: int, request: "SpawnRequest"
-    ) -> Thread:
-        """Open a child thread, or return the one opened under that index before."""
-        ...
-
-
-class SpawnRequest(msgspec.Struct, frozen=True):
-    """How a child thread begins: its first message, whom it is for, and its budget."""
-
-    recipient: str
-    message: Message
-    limits: Limits | None
-    budget: ChildBudget
-
-
-class RunServices(msgspec.Struct, frozen=True):
-    """What the runs of all handlers share.
+class RunServices(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runs of all handlers use.
 
     Attributes:
-        host: The pump.
         active: Agents and bounds.
-        state_writer: Keeps what handlers have done.
+        router: Makes model calls.
+        registry: The budgets.
+        delivery: Sends questions.
+        children: Opens child threads.
+        timers: Handler timeouts.
+        worker_pool: The worker threads of plain functions.
+        paused_time: Stops timeouts while something is paused.
+        state_writer: Writes what handlers have done.
         clock: Dates it.
     """
 
-    host: Host
     active: ActiveConfig
+    router: LLMRouter
+    registry: ThreadBudgetRegistry
+    delivery: Delivery
+    children: Children
+    timers: Timers
+    worker_pool: WorkerPool
+    paused_time: PausedTime
     state_writer: ThreadStateWriter
     clock: Clock
+
+    def model_for(self, model: str | None) -> str:
+        """Return the model a call goes to: the one named, or the only one there is.
+
+        Raises:
+            ConfigError: If none is named and there is not exactly one.
+        """
+        if model is not None:
+            return model
+        models = list(self.router.models)
+        if len(models) != 1:
+            raise ConfigError(f"name a model for this call; there are: {', '.join(sorted(models)) or 'none'}")
+        return models[0]
+
+
+class AgentRunner:
+    """What all runs of one agent's handler share.
+
+    Args:
+        services: What the runs of all agents share.
+        agent: Whose handler.
+
+    Attributes:
+        start: Calls a handler that is an async function; ``None`` for a plain one, which runs on a worker thread.
+    """
+
+    __slots__ = ("agent", "services", "start")
+
+    def __init__(self, services: RunServices, agent: Agent) -> None:
+        self.services = services
+        self.agent = agent
+        self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]] | None = None
+        if is_async(agent.handler):
+            self.start = cast("Callable[[Message, Context], Coroutine[Any, Any, Output]]", agent.handler)

@@ -19,6 +19,11 @@ def stops_task(error: BaseException) -> bool:
     return isinstance(error, GeneratorExit | JournalBrokenError)
 
 
+def log_defect(error: BaseException, what: str, **about: str) -> None:
+    """Log an exception that only a mistake of organism's own can have raised."""
+    _log.critical("pump_failed", while_doing=what, error=describe(error), exc_info=error, **about)
+
+
 async def guarded(step: Callable[[], Awaitable[None]], what: str, **about: str) -> bool:
     """Do a step that must not end the tasks beside it, and return whether it was done.
 
@@ -32,7 +37,7 @@ async def guarded(step: Callable[[], Awaitable[None]], what: str, **about: str) 
     except BaseException as error:
         if stops_task(error):
             raise
-        _log.critical("pump_failed", while_doing=what, error=describe(error), exc_info=error, **about)
+        log_defect(error, what, **about)
         if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) is not None:
             task.uncancel()
         return False
@@ -46,6 +51,6 @@ def guarded_call(call: Callable[[], object], what: str, **about: str) -> bool:
     except Exception as error:
         if stops_task(error):
             raise
-        _log.critical("pump_failed", while_doing=what, error=describe(error), exc_info=error, **about)
+        log_defect(error, what, **about)
         return False
     return True

@@ -4,19 +4,21 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from functools import partial
 
 import anyio.abc
 import anyio.lowlevel
 
 from organism.runtime.workers.cancel_scope import ReusableCancelScope, cancelled_from_outside, despite_stray_cancels
-from organism.runtime.workers.guard import guarded_call
+from organism.runtime.workers.guard import log_defect, stops_task
 from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
 from organism.tracing import working
 
-_CALLED_MAX = 16
-"""So many workers may be on their way at once; each that comes calls the next while lanes are left."""
+Settle = Callable[[Thread], None]
+"""Called when a lane of a thread has come to rest."""
+
+_WAKING_MAX = 16
+"""So many workers may be on their way at once; each that comes wakes the next while lanes are left."""
 
 _IDLE_MAX = 256
 """So many workers are kept while there is nothing to do."""
@@ -34,37 +36,39 @@ class LaneWorkers:
 
     Args:
         tasks: Where workers run.
-        handle: Handles the first message of a lane if it can be handled now, its run held by the worker's leash;
+        handle: Handles the first message of a lane if it can be handled now, its run held by the worker's scope;
             whether there is another that can.
-        rest: Called when a lane of a thread has come to rest.
+        settle: Called when a lane of a thread has come to rest.
     """
 
     def __init__(
         self,
         tasks: anyio.abc.TaskGroup,
         handle: Callable[[Thread, Lane, ReusableCancelScope], Awaitable[bool]],
-        rest: Callable[[Thread], None],
+        settle: Settle,
     ) -> None:
         self.tasks = tasks
         self._handle = handle
-        self._rest = rest
+        self._settle = settle
         self._ready: deque[tuple[Thread, Lane]] = deque()
         self._idle: list[asyncio.Future[None]] = []
-        self._called = 0
+        self._waking = 0
         with working(None):
             self._context = copy_context()
 
     def start(self, thread: Thread, lane: Lane) -> None:
-        """Have a lane worked on that nobody works on."""
+        """Queue a lane that no worker has."""
         lane.running = True
         thread.running += 1
         self._ready.append((thread, lane))
-        self._call()
+        if self._waking < len(self._ready):
+            self._wake()
 
-    def _call(self) -> None:
-        if self._called >= _CALLED_MAX or self._called >= len(self._ready):
+    def _wake(self) -> None:
+        """Wake or make a worker, unless enough of them are on their way for the lanes that are ready."""
+        if self._waking >= _WAKING_MAX or self._waking >= len(self._ready):
             return
-        self._called += 1
+        self._waking += 1
         while self._idle:
             turn = self._idle.pop()
             if not turn.done():  # else its worker has been cancelled
@@ -76,16 +80,14 @@ class LaneWorkers:
         scope_holder = ReusableCancelScope(self._context)
         try:
             while True:
-                self._called -= 1
+                self._waking -= 1
                 await self._work_off(scope_holder)
-                if len(self._idle) >= _IDLE_MAX or scope_holder.spent:
-                    return
-                if not await self._called_again():
+                if len(self._idle) >= _IDLE_MAX or scope_holder.spent or not await self._woken():
                     return
         finally:
             scope_holder.let_go()
 
-    async def _called_again(self) -> bool:
+    async def _woken(self) -> bool:
         """Wait until there is more to do; ``False`` when something that a handler has left behind cancels this task."""
         turn = asyncio.get_running_loop().create_future()
         self._idle.append(turn)
@@ -96,34 +98,43 @@ class LaneWorkers:
                 raise
             if turn.cancelled():
                 return False
-            leash_task = asyncio.current_task()
-            if leash_task is not None:
-                leash_task.uncancel()  # it was called in the same instant, and nobody else is on the way
+            # It was woken in the same instant: whoever did so counts on it, and no other worker is on its way.
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
         return True
 
     async def _work_off(self, scope_holder: ReusableCancelScope) -> None:
         """Handle messages until no lane is ready."""
-        turns = 0
-        while self._ready:
-            thread, lane = self._ready.popleft()
-            if self._ready:
-                self._call()
+        ready, handle, turns = self._ready, self._handle, 0
+        while ready:
+            thread, lane = ready.popleft()
+            if ready:
+                self._wake()
             again = False
             try:
-                again = await self._handle(thread, lane, scope_holder)
+                again = await handle(thread, lane, scope_holder)
             finally:
+                # Also when this worker is cancelled: a lane that stayed marked as running would never run again.
                 if again:
-                    self._ready.append((thread, lane))
-                    self._call()
+                    ready.append((thread, lane))
+                    self._wake()
                 else:
                     lane.running = False
                     thread.running -= 1
-                    guarded_call(partial(self._rest, thread), "seeing whether a thread is over", thread_id=thread.id)
+                    self._settle_guarded(thread)
             turns += 1
             if turns == _TURNS or scope_holder.spent:
                 turns = 0
                 await despite_stray_cancels(anyio.lowlevel.checkpoint)
             if scope_holder.spent:
                 break
-        if scope_holder.spent and self._ready:
-            self._call()  # another takes over: something may still cancel this task
+        if scope_holder.spent and ready:
+            self._wake()  # another takes over: something may still cancel this task
+
+    def _settle_guarded(self, thread: Thread) -> None:
+        try:
+            self._settle(thread)
+        except Exception as error:
+            if stops_task(error):
+                raise
+            log_defect(error, "seeing whether a thread is over", thread_id=thread.id)

@@ -8,7 +8,7 @@ import pytest
 
 from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.runtime.handlers.handler_run import HandlerRun
-from organism.runtime.timers import Timer
+from organism.runtime.waiting.timers import Timer
 from organism.testing import ScriptedProvider, VirtualClock, run
 
 RUNS = 30

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 
 from organism.amounts import Amounts, BudgetState, Limits
-from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, thread_of
 from organism.errors import Shortfall
-from organism.runtime.lifecycle import Lifecycle
+from organism.runtime.pump import Pump
 from organism.usage.events import BudgetAdjusted, LimitChanged
 from organism.usage.outbox import Outbox
 
@@ -15,14 +14,15 @@ class BudgetChanges:
     """Changes budgets.
 
     Args:
-        registry: The budgets.
-        life: Holds the threads.
+        pump: Whose threads.
         outbox: Takes the events.
     """
 
-    def __init__(self, registry: ThreadBudgetRegistry, life: Lifecycle, outbox: Outbox) -> None:
-        self._registry = registry
-        self._life = life
+    def __init__(self, pump: Pump, outbox: Outbox) -> None:
+        self._registry = pump.registry
+        self._threads = pump.open_threads
+        self._parked = pump.parked
+        self._warnings = pump.warnings
         self._outbox = outbox
 
     def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> BudgetState:
@@ -50,7 +50,7 @@ class BudgetChanges:
                 revision=after.revision,
             )
         )
-        self._life.warnings.tell(warnings)
+        self._warnings.tell(warnings)
         self._let_go_on((account,))
         return after
 
@@ -82,7 +82,7 @@ class BudgetChanges:
                 budgets=states,
             )
         )
-        self._life.warnings.tell(warnings)
+        self._warnings.tell(warnings)
         self._let_go_on(accounts)
         return states
 
@@ -99,14 +99,14 @@ class BudgetChanges:
 
     def tell_reached(self) -> None:
         """Tell of every threshold that is reached and was not told: other ones may be in force, or another mode."""
-        self._life.warnings.tell(self._registry.fire_reached())
+        self._warnings.tell(self._registry.fire_reached())
 
     def _owners(self, account: str) -> tuple[str, str]:
         """Return the thread whose own account this is, and the one at the top of its tree; empty for other scopes."""
-        thread = self._life.find(thread_of(account) or "")
+        thread = self._threads.find(thread_of(account) or "")
         return (thread.id, thread.root) if thread is not None else ("", "")
 
     def _let_go_on(self, accounts: Iterable[str]) -> None:
         changed = frozenset(accounts)
-        for thread in self._life.all():
-            self._life.parked.unpark(thread, lambda waits: isinstance(waits, Shortfall) and waits.account in changed)
+        for thread in self._threads.all():
+            self._parked.unpark(thread, lambda waits: isinstance(waits, Shortfall) and waits.account in changed)

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 
 from organism.agents.agent import Agent
 from organism.errors import UnknownRecipientError
-from organism.runtime.active_config import ActiveConfig, InFlightCounter
+from organism.runtime.active_config import InFlightCounter, OnExhausted
 from organism.runtime.bounds import Bounds
-from organism.runtime.delivery import Delivery
-from organism.runtime.lifecycle import Lifecycle
-from organism.runtime.supervisor import Supervisor
+from organism.runtime.pump import Pump
 from organism.threads.thread import Thread
 from organism.threads.thread_state import LIVE
 
@@ -21,29 +19,27 @@ class AgentReload:
     """Replaces agents and bounds.
 
     Args:
-        active: What is replaced.
-        life: The open threads.
-        delivery: Their messages.
-        supervisor: Knows which agents stand still.
+        pump: Whose.
     """
 
-    def __init__(self, active: ActiveConfig, life: Lifecycle, delivery: Delivery, supervisor: Supervisor) -> None:
-        self._active = active
-        self._life = life
-        self._delivery = delivery
-        self._supervisor = supervisor
+    def __init__(self, pump: Pump) -> None:
+        self._active = pump.active
+        self._threads = pump.open_threads
+        self._scheduler = pump.scheduler
+        self._life = pump.lifecycle
+        self._parked = pump.parked
+        self._delivery = pump.delivery
 
-    def replace(self, agents: Mapping[str, Agent], bounds: Bounds) -> InFlightCounter:
+    def replace(self, agents: Mapping[str, Agent], bounds: Bounds, on_exhausted: OnExhausted) -> InFlightCounter:
         """Put them in force; nothing awaits in here.
 
         Returns:
             The runs that are under way with the agents before.
         """
         before = self._active.runs
-        self._active.replace(agents, bounds)
-        self._supervisor.forget_gone()
+        self._active.replace(agents, bounds, on_exhausted)
         self._delivery.fit_mailboxes()
-        for thread in self._life.all():
+        for thread in self._threads.all():
             if thread.status in LIVE:
                 self._sort(thread)
         return before
@@ -64,10 +60,8 @@ class AgentReload:
                 self._delivery.place(thread, envelope)  # the companions it waits for may be others now, or none
         waits = [each.waits for lane in gone for each in lane.waiting]
         if waits:
-            self._life.parked.unpark(thread, lambda why: why in waits)
+            self._parked.unpark(thread, lambda why: why in waits)
         if thread.status != "open":
             return
-        for lane in tuple(thread.lanes.values()):
-            if lane.runnable:
-                self._life.start_lane(thread, lane)
+        self._scheduler.start_lanes(thread)
         self._life.settle(thread)

@@ -1,13 +1,34 @@
-"""Makes envelopes: gives every message its id, its instant, and what is known of where it comes from."""
+"""Makes envelopes: gives every message its id, its instant, and where it comes from."""
 
 from collections.abc import Sequence
+
+import msgspec
 
 from organism.clock import Clock
 from organism.ids import USER, IdSource, MessageId, ThreadId
 from organism.messages import Envelope, Gathered, Message
-from organism.runtime.handlers.output_routing import RoutedMessage
 from organism.threads.thread import Thread
 from organism.tracing import current_trace
+
+
+class RoutedMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One message with one recipient, checked.
+
+    Attributes:
+        recipient: An agent, or ``user``.
+        message: The payload.
+        size: Its bytes as JSON.
+        return_path: Who waits for what comes of it.
+        delay_s: Seconds before it is delivered.
+        answers: Whether it is the reply to the question being handled.
+    """
+
+    recipient: str
+    message: Message
+    size: int
+    return_path: tuple[str, ...] = (USER,)
+    delay_s: float = 0.0
+    answers: bool = False
 
 
 class EnvelopeFactory:

@@ -6,8 +6,7 @@ of handlers and questions stand still, what failed is tried again afterwards, an
 """
 
 from organism.errors import Shortfall, UnknownRecipientError
-from organism.runtime.lifecycle import Lifecycle
-from organism.runtime.supervisor import Supervisor
+from organism.runtime.pump import Pump
 from organism.threads.thread import Thread
 from organism.threads.thread_state import LIVE
 
@@ -16,13 +15,16 @@ class Pausing:
     """Pauses and resumes.
 
     Args:
-        life: Holds the threads.
-        supervisor: Takes lanes through their messages, and knows which agents stand still.
+        pump: Whose.
     """
 
-    def __init__(self, life: Lifecycle, supervisor: Supervisor) -> None:
-        self._life = life
-        self._supervisor = supervisor
+    def __init__(self, pump: Pump) -> None:
+        self._active = pump.active
+        self._threads = pump.open_threads
+        self._life = pump.lifecycle
+        self._scheduler = pump.scheduler
+        self._parked = pump.parked
+        self._paused_time = pump.paused_time
 
     def pause_thread(self, thread_id: str) -> tuple[str, ...]:
         """Pause a thread and its descendants; return the ids of those that were not paused before.
@@ -48,8 +50,8 @@ class Pausing:
 
     def release_blocked(self) -> None:
         """Let everything go on that waits for budget: for when limits refuse no more."""
-        for thread in self._life.all():
-            self._life.parked.unpark(thread, lambda waits: isinstance(waits, Shortfall))
+        for thread in self._threads.all():
+            self._parked.unpark(thread, lambda waits: isinstance(waits, Shortfall))
 
     def pause_agent(self, agent: str) -> None:
         """Have an agent take no more messages, in any thread.
@@ -58,7 +60,7 @@ class Pausing:
             UnknownRecipientError: If there is no such agent.
         """
         self._check(agent)
-        self._supervisor.paused.add(agent)
+        self._active.paused.add(agent)
         self._note(agent)
 
     def resume_agent(self, agent: str) -> None:
@@ -68,33 +70,33 @@ class Pausing:
             UnknownRecipientError: If there is no such agent.
         """
         self._check(agent)
-        self._supervisor.paused.discard(agent)
-        self._supervisor.stopped.pop(agent, None)
-        for thread in self._life.all():
+        self._active.paused.discard(agent)
+        self._active.stopped.pop(agent, None)
+        for thread in self._threads.all():
             lane = thread.lanes.get(agent)
             if lane is not None and lane.runnable:
-                self._life.start_lane(thread, lane)
+                self._scheduler.start_lane(thread, lane)
         self._note(agent)
 
     @property
     def paused_agents(self) -> frozenset[str]:
         """The agents that stand still by order."""
-        return frozenset(self._supervisor.paused)
+        return frozenset(self._active.paused)
 
     def _note(self, agent: str) -> None:
         """Let the time of all threads stand still or run on that have something for an agent."""
-        for thread in self._life.all():
+        for thread in self._threads.all():
             if agent in thread.lanes and thread.status in LIVE:
-                self._life.paused_time.note(thread)
+                self._paused_time.note(thread)
 
     def _check(self, agent: str) -> None:
-        names = self._supervisor.names
+        names = self._active.names
         if agent not in names:
             raise UnknownRecipientError(agent, names)
 
     def _tree(self, thread_id: str) -> list[Thread]:
         """Return a thread and its open descendants, itself first."""
-        found = [self._life.get(thread_id)]
+        found = [self._threads.get(thread_id)]
         for thread in found:
-            found += [child for name in sorted(thread.children) if (child := self._life.find(name)) is not None]
+            found += [child for name in sorted(thread.children) if (child := self._threads.find(name)) is not None]
         return found

@@ -2,10 +2,9 @@
 
 import msgspec
 
-from organism.runtime.lifecycle import Lifecycle
+from organism.runtime.pump import Pump
 from organism.threads.approvals import Approval, Decision, UnknownApprovalError, decision_key
 from organism.threads.records import checked
-from organism.threads.state_writer import ThreadStateWriter
 from organism.usage.events import ApprovalDecided
 from organism.usage.outbox import Outbox
 
@@ -14,19 +13,19 @@ class Approvals:
     """The questions to people that messages wait for.
 
     Args:
-        life: The open threads.
-        state_writer: Keeps the answers.
+        pump: Whose threads.
         outbox: Takes the events.
     """
 
-    def __init__(self, life: Lifecycle, state_writer: ThreadStateWriter, outbox: Outbox) -> None:
-        self._life = life
-        self._state_writer = state_writer
+    def __init__(self, pump: Pump, outbox: Outbox) -> None:
+        self._threads = pump.open_threads
+        self._parked = pump.parked
+        self._state_writer = pump.state_writer
         self._outbox = outbox
 
     def waiting(self) -> tuple[Approval, ...]:
         """Return what is asked, oldest first."""
-        asked = (approval for thread in self._life.all() for approval in thread.approvals)
+        asked = (approval for thread in self._threads.all() for approval in thread.approvals)
         return tuple(sorted(asked, key=lambda approval: approval.asked_ns))
 
     async def decide(self, approval_id: str, decision: Decision) -> Approval:
@@ -49,7 +48,7 @@ class Approvals:
         approval = next((each for each in self.waiting() if each.id == approval_id), None)
         if approval is None:
             raise UnknownApprovalError(approval_id)
-        thread = self._life.get(approval.thread_id)
+        thread = self._threads.get(approval.thread_id)
         checked(decision, Decision, "the answer")
         name, value = decision_key(approval_id), msgspec.json.encode(decision)
         thread.steps.setdefault(approval.message_id, {})[name] = value
@@ -64,5 +63,5 @@ class Approvals:
                 allowed=decision.allowed,
             )
         )
-        self._life.parked.unpark(thread, lambda waits: waits == approval)
+        self._parked.unpark(thread, lambda waits: waits == approval)
         return approval

@@ -6,13 +6,12 @@ thread like any other. Calls may also be made on threads of agents, for as long 
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from organism.amounts import Limits
 from organism.budget.holds import Spender
-from organism.budget.registry import ThreadBudgetRegistry
 from organism.errors import StoppedError, ThreadClosedError
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
@@ -20,60 +19,37 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
 from organism.router.call import Call
-from organism.router.router import LLMRouter
-from organism.runtime.lifecycle import Lifecycle
+from organism.runtime.pump import Pump
 from organism.threads.records import checked
-from organism.threads.state_writer import ThreadStateWriter
-from organism.threads.thread import Origin, Thread, ThreadPausedError
+from organism.threads.thread import Thread, ThreadPausedError
 from organism.tracing import Work, parse_trace, working
 
 A = TypeVar("A", Completion, Embeddings)
-
-
-class Door(Protocol):
-    """What threads come in by."""
-
-    accepting: bool
-
-    def origin(self, parent_trace: str | None) -> Origin:
-        """Say when and out of what a thread begins that is opened now."""
-        ...
 
 
 class ExternalThreads:
     """Opens standing threads, and makes the calls that come from outside.
 
     Args:
-        life: Holds the threads.
-        registry: Holds their budgets.
-        router: Makes the calls.
-        state_writer: Keeps them in the journal.
-        door: What threads come in by.
+        pump: Whose threads.
     """
 
-    def __init__(
-        self,
-        life: Lifecycle,
-        registry: ThreadBudgetRegistry,
-        router: LLMRouter,
-        state_writer: ThreadStateWriter,
-        door: Door,
-    ) -> None:
-        self._life = life
-        self._registry = registry
-        self._router = router
-        self._state_writer = state_writer
-        self._door = door
+    def __init__(self, pump: Pump) -> None:
+        self._threads = pump.open_threads
+        self._life = pump.lifecycle
+        self._registry = pump.registry
+        self._router = pump.router
+        self._state_writer = pump.state_writer
+        self._intake = pump.intake
 
     def is_open(self, thread_id: str) -> bool:
         """Whether there is such a thread, standing or of agents, that is not at its end."""
-        thread = self._life.find(thread_id)
+        thread = self._threads.find(thread_id)
         return thread is not None and thread.status != "closing"
 
     async def look_up(self, thread_id: str) -> None:
         """Ask the journal whether a thread of that name has ended, so that :meth:`open` knows."""
-        if self._life.find(thread_id or "") is None:
-            await self._life.ended.look_up(thread_id)
+        await self._threads.look_up(thread_id)
 
     def open(
         self,
@@ -98,11 +74,10 @@ class ExternalThreads:
             ThreadClosedError: If a thread of that name has ended.
             StoppedError: If the organism is stopping.
         """
-        if not self._door.accepting:
-            raise StoppedError
-        if self._life.has_closed(thread_id):
+        self._intake.check()
+        if self._threads.has_closed(thread_id):
             raise ThreadClosedError(thread_id)
-        self._life.check_id(thread_id)
+        self._threads.check_new_id(thread_id)
         labels = checked(labels or {}, dict[str, str], "labels")
         thread = Thread(
             id=thread_id,
@@ -111,7 +86,7 @@ class ExternalThreads:
             depth=0,
             entry=entry,
             labels=labels,
-            origin=replace(self._door.origin(trace), standing=True),
+            origin=self._intake.origin(trace, standing=True),
         )
         self._registry.open_thread(thread_id, limits=limits)
         self._registry.pause_time(thread_id)
@@ -157,8 +132,8 @@ class ExternalThreads:
 
     def end_idle(self, thread_id: str) -> bool:
         """End a standing thread as done if no call of it is under way; whether it was."""
-        thread = self._life.find(thread_id)
-        return thread is not None and thread.standing and self._life.end_idle(thread, "idle")
+        thread = self._threads.find(thread_id)
+        return thread is not None and thread.standing and self._life.close_idle(thread, "idle")
 
     async def _paid(
         self,
@@ -168,9 +143,8 @@ class ExternalThreads:
         make: Callable[[Call], Awaitable[A]],
         trace: str | None,
     ) -> A:
-        if not self._door.accepting:
-            raise StoppedError
-        thread = self._life.get(thread_id)
+        self._intake.check()
+        thread = self._threads.get(thread_id)
         if thread.status == "paused":
             raise ThreadPausedError(thread_id)
         call = Call(

@@ -68,20 +68,20 @@ class ParkedMessages:
 
     # -- room that others hold ------------------------------------------------------------------------------------
 
-    def goes_on_by_itself(self, thread: Thread) -> bool:
+    def resumes_by_itself(self, thread: Thread) -> bool:
         """Whether children of a thread will give back what one of its messages waits for."""
         if not any(_held_up(each) for lane in thread.lanes.values() for each in lane.waiting):
             return False
         return any(self._threads[child].status != "blocked" for child in thread.children)
 
-    def note(self, thread: Thread) -> None:
+    def watch_headroom(self, thread: Thread) -> None:
         """A message has stepped aside; if it waits for what others hold, it goes on when they give it back."""
         if any(_held_up(each) for lane in thread.lanes.values() for each in lane.waiting):
             self._held_up[thread.id] = None
-            self._registry.on_headroom(self._room_came_back)
+            self._registry.on_headroom(self._on_headroom)
             self._look_for_room({})  # it may have come back since the refusal
 
-    def _room_came_back(self, accounts: Iterable[str]) -> None:
+    def _on_headroom(self, accounts: Iterable[str]) -> None:
         self._look_for_room({}, frozenset(accounts))
         if not self._held_up:
             self._registry.on_headroom(None)  # it is asked at each settled call

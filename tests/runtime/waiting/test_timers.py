@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from organism.runtime.timers import Timers, sleep_until
+from organism.runtime.waiting.timers import Timers, sleep_until
 from organism.testing import run
 
 

@@ -1,0 +1,1 @@
+"""What an operator, or a program beside the agents, does to threads while they run."""

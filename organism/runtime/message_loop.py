@@ -1,0 +1,297 @@
+"""The way of a message, top to bottom: take, check, run, route its outputs, complete, next.
+
+Each thread has a lane per agent. A worker of :mod:`organism.runtime.workers.lane_workers` calls
+:meth:`MessageLoop.handle` with a lane that has messages, which handles the first of them.
+
+What holds at each step:
+
+* **take**: the message leaves the mailbox's count, so a sender that waits gets room while the handler runs. It stays
+  first in its lane and in the journal until it is complete: a crash at any point before that runs it again.
+* **run**: the handler's outputs are held back. A run that raises, times out or is parked has sent nothing.
+* **route, complete**: one step with no await in it, hence one commit of the journal: the outputs, the agent's state and
+  the end of the message are all kept, or none. An await in between would let a crash send the outputs twice.
+* **next**: the recipients' lanes were started as they got their messages; the worker goes on with the next lane.
+"""
+
+from functools import partial
+
+import structlog
+
+from organism.errors import Shortfall, UnknownRecipientError
+from organism.messages import Envelope, is_runtime
+from organism.runtime.active_config import ActiveConfig
+from organism.runtime.delivery import Delivery
+from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutcome, HandlerParked, HandlerReturned
+from organism.runtime.handlers.handler_run import HandlerRun
+from organism.runtime.handlers.instrumentation import instrumented
+from organism.runtime.handlers.run_services import AgentRunner, RunServices
+from organism.runtime.supervisor import Supervisor
+from organism.runtime.waiting.parked_messages import ParkedMessages
+from organism.runtime.waiting.questions import Questions
+from organism.runtime.workers.cancel_scope import ReusableCancelScope, despite_stray_cancels
+from organism.runtime.workers.guard import stops_task
+from organism.text.error_text import describe
+from organism.threads.approvals import Approval, WaitReason
+from organism.threads.lanes import Lane
+from organism.threads.records import BEGAN
+from organism.threads.routing import takes_by_name
+from organism.threads.thread import Thread
+from organism.tracing import Work, trace_id_of
+from organism.usage.activity import ActivityFeed
+from organism.usage.events import ApprovalRequested, Reported
+from organism.usage.outbox import Outbox
+
+_log = structlog.get_logger("organism.pump")
+
+
+class MessageLoop:
+    """Handles messages.
+
+    Args:
+        services: What runs of handlers use.
+        delivery: Takes what handlers send, and dead letters.
+        supervisor: Decides what follows when a run fails.
+        questions: Gives askers their replies.
+        parked: Looks after parked messages.
+        outbox: Takes the events.
+        activity: Is told of every run of a handler, if somebody observes.
+    """
+
+    def __init__(
+        self,
+        services: RunServices,
+        delivery: Delivery,
+        supervisor: Supervisor,
+        questions: Questions,
+        parked: ParkedMessages,
+        *,
+        outbox: Outbox,
+        activity: ActivityFeed,
+    ) -> None:
+        self._services = services
+        self._active: ActiveConfig = services.active
+        self._state_writer = services.state_writer
+        self._memo = services.router.memo
+        self._delivery = delivery
+        self._supervisor = supervisor
+        self._questions = questions
+        self._parked = parked
+        self._outbox = outbox
+        self._activity = activity
+        self._runners: dict[str, AgentRunner] = {}
+
+    async def handle(self, thread: Thread, lane: Lane, scope_holder: ReusableCancelScope) -> bool:
+        """Handle the first message of a lane if it can be handled now; whether there is another that can."""
+        if thread.status != "open" or not lane.queue or lane.agent in self._active.paused:
+            return False
+        envelope = lane.handling = lane.queue[0]
+        mailbox = self._delivery.mailboxes[lane.agent]
+        mailbox.release(envelope.size)
+        try:
+            if not self._refuse(thread, lane, envelope):
+                while await self._run_once(thread, lane, envelope, scope_holder) and self._may_retry(thread, lane):
+                    pass
+        except BaseException as error:
+            if stops_task(error):
+                raise
+            self._abandon(thread, lane, envelope, error)
+        finally:
+            if lane.handling is envelope:
+                # It is parked, or its thread is paused, closing or halted: it is first in its lane as before. Also when
+                # this worker is cancelled, for the count of the mailbox is shared with all other threads.
+                lane.handling = None
+                mailbox.reacquire(envelope.size)
+        return bool(lane.queue) and thread.status == "open" and lane.agent not in self._active.paused
+
+    # -- check ----------------------------------------------------------------------------------------------------
+
+    def _refuse(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
+        """Complete a message that no handler is to see; whether it is one."""
+        active = self._active
+        agent = active.agents.get(lane.agent)
+        notice = is_runtime(envelope.payload)
+        if agent is not None and not (lane.tries or active.stopped or notice):
+            return False  # as nearly always
+        if agent is None and not notice:
+            self._give_up(thread, lane, envelope, UnknownRecipientError(lane.agent, active.names))
+            return True
+        unwanted = agent is None or (notice and not (agent.notes or takes_by_name(agent, type(envelope.payload))))
+        if unwanted or self._supervisor.refuse(thread, lane, envelope):
+            self._complete(thread, lane, envelope, lane.stored)
+            return True
+        return False
+
+    # -- run ------------------------------------------------------------------------------------------------------
+
+    async def _run_once(
+        self, thread: Thread, lane: Lane, envelope: Envelope, scope_holder: ReusableCancelScope
+    ) -> bool:
+        """Run the handler once and act on its outcome; ``True`` when it failed and is to run again."""
+        runs = self._active.runs
+        runner = self._runner_of(lane.agent)
+        trace = thread.origin.trace
+        if trace is not None:
+            trace = self._activity.child(trace)
+        work = Work(thread_id=thread.id, agent=lane.agent, message_id=envelope.id, trace=trace)
+        run = HandlerRun(runner, thread, lane, envelope, scope_holder.task)
+        runs.count += 1
+        try:
+            outcome: HandlerOutcome
+            if self._activity.active:
+                watched = instrumented(
+                    run.execute(scope_holder, work), thread, envelope, work, self._activity, self._services.clock
+                )
+                outcome = await watched
+            else:
+                outcome = await run.execute(scope_holder, work)
+        finally:
+            runs.end()
+        if type(outcome) is HandlerReturned:
+            full = self._route_and_complete(thread, lane, envelope, outcome)
+            if full:
+                await despite_stray_cancels(partial(self._flush, thread, full))
+        elif type(outcome) is HandlerParked:
+            self._park(thread, lane, envelope, outcome.waits)
+        elif type(outcome) is HandlerFailed:
+            try:
+                return await self._fail(thread, lane, envelope, outcome.error, runner)
+            finally:
+                # A handler may raise one and the same error again and again: it would keep the frames of every run.
+                outcome.error.__traceback__ = None
+        return False
+
+    def _runner_of(self, name: str) -> AgentRunner:
+        """Return what runs an agent: the active one, or the last of that name where it is gone between two runs."""
+        agent, runner = self._active.agents.get(name), self._runners.get(name)
+        if runner is None or (runner.agent is not agent and agent is not None):
+            runner = self._runners[name] = AgentRunner(self._services, self._active.agents[name])
+        return runner
+
+    def _may_retry(self, thread: Thread, lane: Lane) -> bool:
+        """Whether a message whose run has failed runs again now; what is paused does when it is resumed."""
+        return not thread.stopping and thread.status != "paused" and lane.agent not in self._active.paused
+
+    # -- route its outputs, complete ------------------------------------------------------------------------------
+
+    def _route_and_complete(
+        self, thread: Thread, lane: Lane, envelope: Envelope, returned: HandlerReturned
+    ) -> tuple[str, ...]:
+        """Send what a handler has returned and complete its message: one step, with no await, so one commit.
+
+        Returns:
+            The recipients whose mailboxes have no room; what is for them waits before these.
+        """
+        full: tuple[str, ...] = ()
+        if returned.reports:
+            self._report(thread, lane.agent, returned)
+        for routed in returned.outgoing:
+            if not self._delivery.dispatch_output(thread, envelope, lane.agent, routed, returned.trace):
+                full = (*full, routed.recipient)
+        if envelope.reply_to is not None:
+            self._questions.fail(thread, envelope, "it ended without a reply")
+        self._complete(thread, lane, envelope, returned.state)
+        return full
+
+    def _complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
+        """Take a message out of its lane and the journal, with what was kept so that it could run again."""
+        lane.pop()
+        lane.handling = None
+        self._state_writer.complete(thread, lane, envelope, state)
+        self._memo.forget(thread.id, envelope.id)
+        if thread.steps:
+            self._state_writer.delete_steps(thread, envelope.id)
+        if thread.asked or thread.spawned:
+            self._forget_asked(thread, envelope)
+
+    def _forget_asked(self, thread: Thread, envelope: Envelope) -> None:
+        for question in thread.asked.pop(envelope.id, {}).values():
+            thread.questions.pop(question.id, None)
+            self._state_writer.delete_answer(thread, question)
+        for key in [key for key in thread.spawned if key[0] == envelope.id]:
+            self._state_writer.delete_child_result(thread, thread.spawned.pop(key))
+
+    async def _flush(self, thread: Thread, full: tuple[str, ...]) -> None:
+        with thread.stoppable():
+            await self._delivery.flush_waiting(thread, full)
+
+    def _report(self, thread: Thread, agent: str, returned: HandlerReturned) -> None:
+        for name, result in returned.reports:
+            self._outbox.emit(
+                Reported(
+                    thread_id=thread.id,
+                    root_thread_id=thread.root,
+                    agent=agent,
+                    name=name,
+                    result=result,
+                    trace_id=trace_id_of(returned.trace),
+                )
+            )
+
+    # -- the ways off the path ------------------------------------------------------------------------------------
+
+    async def _fail(
+        self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException, runner: AgentRunner
+    ) -> bool:
+        """Have the supervisor decide on a failed run; ``True`` when the message is to run again."""
+        verdict = await self._supervisor.on_failure(thread, lane, envelope, error, runner.agent)
+        if isinstance(verdict, Shortfall):
+            self._park(thread, lane, envelope, verdict)
+        elif verdict == "give_up":
+            self._give_up(thread, lane, envelope, error)
+        return verdict == "retry"
+
+    def _give_up(self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException) -> None:
+        """Make a message a dead letter, and stop its agent if that is one too many."""
+        self._supervisor.give_up(thread, envelope, error)
+        self._complete(thread, lane, envelope, lane.stored)
+        self._supervisor.count_failure(thread, lane.agent, error)
+
+    def _park(self, thread: Thread, lane: Lane, envelope: Envelope, waits: WaitReason) -> None:
+        """Put a message aside until there is budget or an answer, or let it run once more for its final call."""
+        if isinstance(waits, Shortfall) and waits.wrap_up:
+            lane.hurry_notes()
+            return
+        if lane.agent not in self._active.agents:
+            self._give_up(thread, lane, envelope, UnknownRecipientError(lane.agent, self._active.names))
+            return
+        lane.step_aside(envelope, waits)
+        self._state_writer.save_parked(envelope, waits)
+        if self._memo.has_paid(thread.id, envelope.id):
+            self._save_first_state(thread, lane, envelope)
+        if isinstance(waits, Approval) and waits.message_id == envelope.id:
+            self._outbox.emit(
+                ApprovalRequested(
+                    thread_id=thread.id,
+                    root_thread_id=thread.root,
+                    agent=waits.agent,
+                    approval_id=waits.id,
+                    what=waits.what,
+                )
+            )
+        self._questions.park_asker(thread, envelope, waits)
+        self._parked.watch_headroom(thread)
+
+    def _save_first_state(self, thread: Thread, lane: Lane, envelope: Envelope) -> None:
+        """Keep the state a message began with: others may change it, and the same requests find the paid answers."""
+        steps = thread.steps.setdefault(envelope.id, {})
+        if BEGAN not in steps:
+            steps[BEGAN] = lane.stored
+            self._state_writer.save_step(thread, envelope.id, BEGAN, lane.stored)
+
+    def _abandon(self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException) -> None:
+        """Be done with a message on which the loop itself has failed, whatever its handler has done to it.
+
+        The guard of last resort: a defect costs the message that it showed on, never the tasks that all share.
+        """
+        about = {"thread_id": thread.id, "agent": lane.agent, "message_id": envelope.id}
+        _log.critical("pump_failed", error=describe(error), exc_info=error, **about)
+        if lane.handling is not envelope:
+            return  # it was complete already
+        try:
+            self._delivery.give_up(thread, envelope, "handler_failed", f"a defect of organism: {describe(error)}")
+            self._complete(thread, lane, envelope, lane.stored)
+        except Exception:  # noqa: BLE001 - it is logged, and there is nobody above who could do better
+            _log.critical("pump_failed_again", exc_info=True, **about)
+            if lane.handling is envelope:
+                lane.handling = None
+                lane.pop()

@@ -1,0 +1,1 @@
+"""What waits: messages for budget or a person, threads for an operator, anything for its time."""

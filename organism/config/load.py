@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from organism.config.presets import applied
 from organism.config.price_section import check_price, check_prices
 from organism.config.provider_connections import check_reach
 from organism.config.schema.agents import (
@@ -91,7 +92,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     source = Source(name)
     binder = Binder(source, environment, Config)
     config = cast("Config", binder.bind(parse_tree(text, source), msgspec.inspect.type_info(Config)))
-    loaded = LoadedConfig(config, folder, source, binder.lines)
+    loaded = LoadedConfig(applied(config, binder.lines), folder, source, binder.lines)
     _check_names(loaded)
     _check_tool_servers(loaded)
     _check_agents(loaded)

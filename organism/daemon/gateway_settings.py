@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from organism.amounts import Limits
 from organism.config.build.spec import budget_plan, thread_limits
 from organism.config.load import THREAD_TOKENS, LoadedConfig
+from organism.config.presets import SESSION_TOKENS
 from organism.config.schema.gateway import GatewayKeySection
 from organism.config.schema.limits import ThreadLimitsSection
 from organism.gateway.settings import DEFAULT_TOKENS, Key, Settings
@@ -42,7 +43,9 @@ def _default_limits(loaded: LoadedConfig) -> Limits | None:
     """
     if any(path in loaded.lines for path in THREAD_TOKENS):
         return None
-    return replace(budget_plan(loaded.config).thread, tokens=DEFAULT_TOKENS)
+    preset = loaded.config.gateway.preset if loaded.config.gateway is not None else None
+    tokens = DEFAULT_TOKENS if preset is None else SESSION_TOKENS[preset]
+    return replace(budget_plan(loaded.config).thread, tokens=tokens)
 
 
 def _keys(loaded: LoadedConfig, sections: dict[str, GatewayKeySection]) -> tuple[Key, ...]:

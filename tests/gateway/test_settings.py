@@ -7,6 +7,7 @@ import pytest
 from organism import Limits
 from organism.config.load import parse_config
 from organism.daemon.gateway_settings import gateway_settings
+from organism.errors import ConfigError
 from organism.gateway.settings import DEFAULT_TOKENS
 
 BASE = """\
@@ -37,3 +38,43 @@ def test_session_of_a_program_lasts_unless_somebody_has_set_its_limits(written: 
     settings = gateway_settings(parse_config(f"{BASE}{written}\n", "organism.yaml", Path.cwd(), {}))
     assert settings is not None
     assert settings.limits == expected
+
+
+CODING = "gateway: {preset: coding"
+
+
+@pytest.mark.parametrize(
+    ("written", "setting", "expected"),
+    [
+        (f"{CODING}}}", "warn", "text"),
+        (f"{CODING}, warn: headers}}", "warn", "headers"),
+        (f"{CODING}}}", "max_output_tokens", 32_000),
+        (f"{CODING}, max_output_tokens: 4096}}", "max_output_tokens", 4096),
+        (f"{CODING}, keep_answers: 0}}", "keep_answers", 0),
+        (f"{CODING}}}", "limits", Limits(tokens=20_000_000)),
+        (f"{CODING}, limits: {{usd: 2}}}}", "limits", Limits(cost_nanousd=2_000_000_000)),
+        (f"{CODING}}}\nmax_tokens_per_thread: 500", "limits", None),
+        (f"{CODING}}}\nlimits: {{thread: {{usd: 1}}}}", "limits", Limits(tokens=20_000_000, cost_nanousd=10**9)),
+        ("gateway: {}", "warn", "headers"),
+    ],
+)
+def test_preset_gives_way_to_what_the_file_says(written: str, setting: str, expected: object) -> None:
+    """One word is enough for a coding agent, and each of its settings can be said otherwise."""
+    settings = gateway_settings(parse_config(f"{BASE}{written}\n", "organism.yaml", Path.cwd(), {}))
+    assert getattr(settings, setting) == expected
+
+
+def test_preset_reaches_what_stands_outside_the_gateway() -> None:
+    """Waiting and timeouts of calls suit it too, unless the file has its own."""
+    both = [
+        parse_config(f"{BASE}{CODING}}}\n{more}", "organism.yaml", Path.cwd(), {}).config
+        for more in ("", "bounds: {calls_in_flight: 3}\n")
+    ]
+    assert [(each.llm.wait_seconds, each.bounds.calls_in_flight) for each in both] == [(120, 16), (120, 3)]
+    assert {each.llm.call_timeout_seconds for each in both} == {1800}
+
+
+def test_preset_that_does_not_exist_is_named_with_its_line() -> None:
+    """A typo says where it stands and what there is."""
+    with pytest.raises(ConfigError, match=r"organism\.yaml:5.*preset.*coding"):
+        parse_config(f"{BASE}gateway: {{preset: codign}}\n", "organism.yaml", Path.cwd(), {})

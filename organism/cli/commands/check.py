@@ -25,6 +25,7 @@ from organism.config.describe import (
 )
 from organism.config.json_schema import SHIPPED
 from organism.config.load import load_config
+from organism.config.presets import gateway_in_force
 from organism.config.schema.root import Config
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.daemon.gateway_settings import gateway_settings
@@ -35,12 +36,12 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     """Check the configuration and show the organism it describes."""
     environment = dict(os.environ)
     loaded = load_config(file, environment)
-    gateway_settings(loaded)  # finds keys that are empty, and one that is given twice
+    gateway = gateway_settings(loaded)  # finds keys that are empty, and one that is given twice
     organism = Organism.from_config(loaded, environment)
     exports(loaded, organism.clock.now_ns)  # finds events that do not exist, and secrets that can sign nothing
     config = loaded.config
     if json:
-        return print_json(_as_json(config, organism.budgets.plan))
+        return print_json(_as_json(config, organism.budgets.plan) | {"gateway": dict(gateway_in_force(config))})
     console = Terminal()
     console.say(
         "[bold]{}[/] mode {}, thresholds {} %", config.name, config.mode, ", ".join(map(str, config.thresholds))
@@ -53,6 +54,9 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         console.show(word_table(("tool of", "is", "approval", "bounds"), tools))
     if servers := describe_tool_servers(config):
         console.show(word_table(("MCP server", "is"), servers))
+    if gateway is not None:
+        each = ("each thread of the gateway", _limits_text(gateway.limits or organism.budgets.plan.thread))
+        console.show(word_table(("gateway", "is"), [*gateway_in_force(config), each]))
     if keys := describe_keys(config):
         console.show(word_table(("gateway key", "spends from", "labels"), keys))
     console.say("plain functions run on at most {} worker threads", config.bounds.worker_threads)

@@ -29,6 +29,10 @@ class GatewayKeySection(Section, frozen=True, kw_only=True):
 class GatewaySection(Section, frozen=True, kw_only=True):
     """The gateway: programs that speak to OpenAI or Anthropic may speak to the daemon instead, and a thread pays."""
 
+    preset: Annotated[
+        Literal["coding"] | None,
+        Meta(description="coding: limits, timeouts and warnings for coding agents, where the file says nothing else"),
+    ] = None
     models: Annotated[list[str], Meta(description="of llm.models, those that are offered; all unless given")] = []
     keys: Annotated[dict[str, GatewayKeySection], Meta(description="API keys by name")] = {}
     tokens: Annotated[bool, Meta(description="whether the daemon's tokens with the scope 'send' are keys too")] = True

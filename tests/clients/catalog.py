@@ -7,6 +7,8 @@ import msgspec
 CELLS = ("simple", "stream", "tools", "structured", "parallel", "images", "warned", "spent", "cancel", "ledger")
 AGENT = frozenset({"simple", "stream", "tools", "parallel", "images", "warned", "spent", "cancel", "ledger"})
 LIBRARY = frozenset(CELLS)
+ASKED_ONCE = frozenset({"simple", "structured", "images", "spent", "ledger"})
+"""What a library can do that neither streams nor runs tools itself."""
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,13 +55,13 @@ _CLAUDE = "claude --model claude-sonnet-4-5 --dangerously-skip-permissions"
 _CODEX = "codex exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox"
 
 
-def _libraries(program: str, packages: tuple[str, ...], *names: str, shelf: str = "") -> tuple[Client, ...]:
+def _libraries(
+    program: str, packages: tuple[str, ...], *names: str, shelf: str = "", cells: frozenset[str] = LIBRARY
+) -> tuple[Client, ...]:
     """Return the clients that are one program over one set of packages, set up in several ways."""
     registry: Literal["npm", "pip"] = "npm" if program.endswith(".mjs") else "pip"
-    return tuple(
-        Client(name=name, registry=registry, packages=packages, shelf=shelf or names[0], program=program, edits=False)
-        for name in names
-    )
+    common = {"registry": registry, "packages": packages, "program": program, "cells": cells}
+    return tuple(Client(name=name, shelf=shelf or names[0], edits=False, **common) for name in names)
 
 
 CLIENTS = (
@@ -176,4 +178,34 @@ CLIENTS = (
         "langchain-anthropic",
     ),
     *_libraries("with_agent_framework.py", ("agent-framework-openai",), "agent-framework", "agent-framework-chat"),
+    *_libraries("with_autogen.py", ("autogen-agentchat", "autogen-ext[openai]"), "autogen"),
+    *_libraries("with_crewai.py", ("crewai",), "crewai", cells=LIBRARY - {"images"}),
+    *_libraries("with_llama_index.py", ("llama-index-core", "llama-index-llms-openai-like"), "llama-index"),
+    *_libraries("with_smolagents.py", ("smolagents[openai]",), "smolagents"),
+    *_libraries("with_dspy.py", ("dspy",), "dspy", cells=ASKED_ONCE),
+    *_libraries("with_instructor.py", ("instructor",), "instructor", cells=ASKED_ONCE - {"simple", "images"}),
+    *_libraries("with_litellm.py", ("litellm",), "litellm", "litellm-anthropic"),
+    *_libraries("with_haystack.py", ("haystack-ai",), "haystack"),
+    *_libraries("with_semantic_kernel.py", ("semantic-kernel",), "semantic-kernel"),
+    *_libraries("with_agno.py", ("agno", "openai", "anthropic"), "agno", "agno-responses", "agno-anthropic"),
+    *_libraries("with_strands.py", ("strands-agents[openai,anthropic]",), "strands", "strands-anthropic"),
+    *_libraries("with_claude_agent_sdk.py", ("claude-agent-sdk",), "claude-agent-sdk"),
+    *_libraries("with_openai.mjs", ("openai", "zod"), "openai-js"),
+    *_libraries("with_anthropic.mjs", ("@anthropic-ai/sdk", "zod"), "anthropic-js"),
+    *_libraries(
+        "with_ai_sdk.mjs",
+        ("ai", "@ai-sdk/openai", "@ai-sdk/anthropic", "@ai-sdk/openai-compatible", "zod"),
+        "ai-sdk",
+        "ai-sdk-chat",
+        "ai-sdk-compatible",
+        "ai-sdk-anthropic",
+    ),
+    *_libraries(
+        "with_langchain.mjs",
+        ("langchain", "@langchain/core", "@langchain/openai", "@langchain/anthropic", "zod"),
+        "langchain-js",
+        "langchain-js-anthropic",
+    ),
+    *_libraries("with_openai_agents.mjs", ("@openai/agents", "openai", "zod"), "openai-agents-js"),
+    *_libraries("with_mastra.mjs", ("@mastra/core", "@ai-sdk/openai", "zod"), "mastra"),
 )

@@ -28,11 +28,11 @@ SENTENCES = {
     "images": "Look at the picture picture.png and say how large it is.",
     "cancel": "Count the waves.",
 }
-PROMPT_OF = {"warned": "tools", "spent": "tools"}
 KEY_OF = {"warned": "warned", "spent": "spent", "cancel": "cancelled"}
 PIXELS = (64, 48)
 STOPS_WITHIN_S = 10.0
 RETRIES_MAX = 1
+UNSEEN_TOKENS = 2_500
 
 _WARNING = re.compile(r"\d+ ?% of")
 
@@ -82,6 +82,7 @@ class Runner:
     def __init__(self, client: Client, cache: Path, folder: Path, stage: Stage, recipe: Recipe) -> None:
         self._client, self._cache, self._stage, self._recipe = client, cache, stage, recipe
         self._home, self._folder = folder / "home", folder
+        self._until_spent = next(each for each in ("tools", "structured") if each in client.cells)
         self.shown = ""
         self._home.mkdir()
         recipe.write_files(self._home)
@@ -162,7 +163,10 @@ class Runner:
         return msgspec.structs.replace(cell, wrong=f"goes on for {waited:.0f} s, {refused} refusals" if slow else "")
 
     def cell_cancel(self) -> Cell:
-        """Ctrl-C ends the call at the vendor, and no less is charged than was billed, nor half as much again."""
+        """Ctrl-C ends the call at the vendor, and no less is charged than was billed, nor half as much again.
+
+        What could have been thought unseen until then is charged too: 500 tokens a second.
+        """
         before = len(self._stage.bill())
         self._run("cancel", interrupt=True)
         until = time.monotonic() + STOPS_WITHIN_S
@@ -173,8 +177,8 @@ class Runner:
             return Cell(wrong=f"the vendor writes on: {[call['how'] for call in calls]}")
         billed = sum(sum(call["usage"].values()) for call in calls)
         recorded = self._settled("key-cancelled", billed)
-        right = billed <= recorded <= billed * 1.5
-        return Cell(figure=f"{recorded / billed:.2f}x", wrong="" if right else f"recorded {recorded}, billed {billed}")
+        right = billed <= recorded <= billed * 1.5 + UNSEEN_TOKENS
+        return Cell(figure=f"{recorded:,} for {billed:,}", wrong="" if right else "the ledger is far from the bill")
 
     def cell_ledger(self) -> Cell:
         """What the ledger has recorded of all calls that ended is what the stub has billed, kind by kind."""
@@ -207,7 +211,7 @@ class Runner:
 
     def _run(self, cell: str, *, interrupt: bool = False) -> Ran:
         """Run the client once; ``interrupt`` it as Ctrl-C does a moment after its answer has begun."""
-        kind = cell.partition("-")[2] or PROMPT_OF.get(cell, cell)
+        kind = cell.partition("-")[2] or (self._until_spent if cell in ("warned", "spent") else cell)
         cell = cell.partition("-")[0]
         work = self._work(cell)
         environment = {
@@ -220,6 +224,7 @@ class Runner:
             "STEP": STEP,
             "CELL": kind,
             "PYTHONPATH": str(PROGRAMS),
+            "CELL_MODULE": str(PROGRAMS / "cell.mjs"),
             "PYTHONWARNINGS": "ignore",
             **self._client.environment,
         }

@@ -63,15 +63,18 @@ def answer(asked: Asked) -> Answer:
     if cell == "tools" and not asked.tools:
         return Answer(thoughts=thoughts, text=_edit_in_text(folder))
     text = _summary(cell, asked.turns[place:], since)
-    if cell and any(_SUBMIT in turn.text for turn in asked.turns):
-        return Answer(thoughts=thoughts, text=text, calls=_submit(asked.tools, text))
-    return Answer(thoughts=thoughts, text=text)
+    return Answer(thoughts=thoughts, text=text, calls=_submit(asked, text) if cell else ())
 
 
-def _submit(tools: list[Tool], text: str) -> tuple[Call, ...]:
-    """Return the command by which an agent that only runs commands is told that all is done."""
-    shell = _find({tool.name: tool for tool in tools}, _SHELLS)
-    return () if shell is None else (_use(shell, command=f"echo {_SUBMIT} && echo '{text}'"),)
+def _submit(asked: Asked, text: str) -> tuple[Call, ...]:
+    """Return the call that ends the work of agents that know no other end."""
+    by_name = {tool.name: tool for tool in asked.tools}
+    if "final_answer" in by_name:
+        return (Call("final_answer", {"answer": text}),)
+    shell = _find(by_name, _SHELLS)
+    if shell is None or not any(_SUBMIT in turn.text for turn in asked.turns):
+        return ()
+    return (_use(shell, command=f"echo {_SUBMIT} && echo '{text}'"),)
 
 
 def _cell(turns: list[Turn]) -> tuple[int, str, str]:
@@ -107,9 +110,10 @@ def _calls(cell: str, folder: str, tools: list[Tool], done: int) -> tuple[Call, 
     if cell == "structured":
         one = next((tool for tool in tools if "degrees" in (tool.schema.get("properties") or {})), tools[-1])
         return () if done else (Call(one.name, _instance(one.schema, one.schema)),)
-    if "step" in by_name:
+    step = next((name for name in by_name if name.split("__")[-1] == "step"), None)
+    if step is not None:
         numbers = range(done + 1, min(done + 1, STEPS) + 1) if cell == "tools" else range(1, 1 if done else STEPS + 1)
-        return tuple(Call("step", {"number": number}) for number in numbers)
+        return tuple(Call(step, {"number": number}) for number in numbers)
     if cell == "tools":
         return (_edit_step(by_name, folder, done),) if done < STEPS else ()
     tool = _find(by_name, _READS if cell == "images" else _SHELLS)

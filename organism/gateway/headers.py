@@ -1,6 +1,6 @@
 """What is said beside an answer: who pays, how much is left, whether it runs low. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState
 from organism.budget.thresholds import amount_of, limit_of
@@ -59,6 +59,11 @@ def fault_headers(fault: Fault) -> Headers:
     if fault.refusal is not None and fault.refusal.resets_at is not None:
         headers.append(("organism-budget-resets-at", fault.refusal.resets_at))
     return encoded(headers)
+
+
+def reads_failures_in_stream(headers: Mapping[str, str]) -> bool:
+    """Whether a client stops only for what a stream says: Codex tries again six times after a 402 or a 403."""
+    return headers.get("user-agent", "").lower().startswith("codex")
 
 
 def encoded(headers: Iterable[tuple[str, str]]) -> Headers:

@@ -17,7 +17,7 @@ from organism.errors import OrganismError
 from organism.formats.errors.faults import Fault, FaultError, bad_request
 from organism.formats.server_format import Asked, AskedFor, Json, Meta, ServerFormat, with_headers
 from organism.gateway.errors import fault_of, unknown_model
-from organism.gateway.headers import THREAD, Headers, encoded, fault_headers
+from organism.gateway.headers import THREAD, Headers, encoded, fault_headers, reads_failures_in_stream
 from organism.gateway.model_calls import ModelCalls
 from organism.gateway.payer import Payer, Payers
 from organism.gateway.settings import Settings
@@ -176,7 +176,9 @@ class RequestHandler:
                     await self._kept(asked, meta, completion)
                 await streamed.end(completion if line is None else line.put_into(completion))
             except (FaultError, OrganismError) as error:
-                if not await streamed.fail(self._fault(error)):
+                fault = self._fault(error)
+                in_stream = fault.retry is False and reads_failures_in_stream(self._request.headers)
+                if not await streamed.fail(fault, begin=in_stream):
                     raise
 
         await _beside(streamed.carry, answer)

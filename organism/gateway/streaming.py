@@ -80,10 +80,15 @@ class Streamed:
                 data += self._written(rest) + self._writer.end(answer)
             await self._flush(data, more=False)
 
-    async def fail(self, fault: Fault) -> bool:
-        """End an answer that broke off; ``False`` if nothing of it was sent, so that it can be an answer of its own."""
+    async def fail(self, fault: Fault, *, begin: bool = False) -> bool:
+        """End an answer that broke off; ``False`` if nothing of it was sent, so that it can be an answer of its own.
+
+        Args:
+            fault: What went wrong.
+            begin: Begin the answer only to say so in it.
+        """
         async with self._sending:
-            if self._begun:
+            if self._begun or begin:
                 await self._flush(self._writer.fail(fault), more=False)
             return self._begun
 

@@ -60,7 +60,14 @@ def _libraries(
 ) -> tuple[Client, ...]:
     """Return the clients that are one program over one set of packages, set up in several ways."""
     registry: Literal["npm", "pip"] = "npm" if program.endswith(".mjs") else "pip"
-    common = {"registry": registry, "packages": packages, "program": program, "cells": cells}
+    environment = {"OTEL_SDK_DISABLED": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    common = {
+        "environment": environment,
+        "registry": registry,
+        "packages": packages,
+        "program": program,
+        "cells": cells,
+    }
     return tuple(Client(name=name, shelf=shelf or names[0], edits=False, **common) for name in names)
 
 
@@ -179,7 +186,7 @@ CLIENTS = (
     ),
     *_libraries("with_agent_framework.py", ("agent-framework-openai",), "agent-framework", "agent-framework-chat"),
     *_libraries("with_autogen.py", ("autogen-agentchat", "autogen-ext[openai]"), "autogen"),
-    *_libraries("with_crewai.py", ("crewai",), "crewai", cells=LIBRARY - {"images"}),
+    *_libraries("with_crewai.py", ("crewai",), "crewai", cells=LIBRARY - {"images", "stream", "cancel"}),
     *_libraries("with_llama_index.py", ("llama-index-core", "llama-index-llms-openai-like"), "llama-index"),
     *_libraries("with_smolagents.py", ("smolagents[openai]",), "smolagents"),
     *_libraries("with_dspy.py", ("dspy",), "dspy", cells=ASKED_ONCE),

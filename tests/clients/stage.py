@@ -44,6 +44,7 @@ llm:
 agents:
   nobody: {{model: gpt-4o}}
 gateway:
+  warn: text
   keys:
 """
 BUCKETS = ("input", "cached_input", "cache_write", "output", "reasoning")

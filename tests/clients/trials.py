@@ -43,6 +43,7 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     out: str
     code: int | None
     ended_at: float
+    refused_at: float | None
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +85,7 @@ class Runner:
         self._home, self._folder = folder / "home", folder
         self._until_spent = next(each for each in ("tools", "structured") if each in client.cells)
         self.shown = ""
+        self._refused_at: float | None = None
         self._home.mkdir()
         recipe.write_files(self._home)
 
@@ -154,7 +156,7 @@ class Runner:
                 break
             ran = self._run("spent")
         refused = self._stage.refusals() - before
-        waited = ran.ended_at - self._stage.bill()[-1]["at"]
+        waited = ran.ended_at - (ran.refused_at or ran.ended_at)
         self.shown = _shown(ran.out)
         cell = Cell(figure=f"{max(0, refused - 1)} retries, {waited:.0f} s")
         if "budget exhausted in thread" not in ran.out or "organism budget raise" not in ran.out:
@@ -235,7 +237,13 @@ class Runner:
                 cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
             code = self._wait(process, interrupt=interrupt)
-        return Ran(out=log.read_text(encoding="utf-8", errors="replace"), code=code, ended_at=time.time())
+            ended_at = time.time()
+        return Ran(
+            out=log.read_text(encoding="utf-8", errors="replace"),
+            code=code,
+            ended_at=ended_at,
+            refused_at=self._refused_at,
+        )
 
     def _script(self, kind: str) -> str:
         """Write what the shell runs: the documented lines, and then the client."""
@@ -257,13 +265,24 @@ class Runner:
                 time.sleep(2)
                 os.killpg(process.pid, signal.SIGINT)
                 return process.wait(timeout=STOPS_WITHIN_S)
-            return process.wait(timeout=self._client.seconds)
+            return self._watch(process, until)
         except (subprocess.TimeoutExpired, ProcessLookupError):
             return None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def _watch(self, process: subprocess.Popen[bytes], until: float) -> int | None:
+        """Await its end, and see when it was first refused."""
+        refused = self._stage.refusals()
+        self._refused_at = None
+        while time.monotonic() < until:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(timeout=0.25)
+            if self._refused_at is None and self._stage.refusals() > refused:
+                self._refused_at = time.time()
+        return None
 
 
 _PAINT = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

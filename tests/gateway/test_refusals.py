@@ -1,5 +1,6 @@
 """What a program hears when there is no answer, in its vendor's own words; and what is said of budgets beside one."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -45,7 +46,7 @@ async def test_a_spent_budget_is_a_402_with_every_number_and_is_not_tried_again(
         assert len(sent) == 1
         assert gateway.provider.requests == []
         error = refused.value
-        assert (error.status_code, error.code, error.type) == (402, "insufficient_quota", "insufficient_quota")
+        assert (error.status_code, error.code, error.type) == (402, "insufficient_quota", "invalid_request_error")
         assert "organism budget raise thread:key-ci --tokens" in error.message
         numbers = error.body["organism"]
         assert numbers["scope"] == "thread:key-ci"
@@ -54,6 +55,37 @@ async def test_a_spent_budget_is_a_402_with_every_number_and_is_not_tried_again(
         assert "organism budget raise thread:key-ci --tokens" in numbers["remedy"]
         assert error.response.headers["organism-thread"] == "key-ci"
         assert error.response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("agent", "stream", "status"),
+    [
+        ("codex_exec/0.171.0 (Debian 13; x86_64)", True, 200),
+        ("codex_cli_rs/0.98.0", True, 200),
+        ("codex_vscode/0.171.0", True, 200),
+        ("Codex-TUI/1.0", True, 200),
+        ("codex_exec/0.171.0", False, 402),
+        ("OpenAI/Python 3.57.0", True, 402),
+        ("", True, 402),
+    ],
+)
+async def test_codex_is_told_in_the_stream_where_it_stops_at_once(
+    served: Serve, agent: str, stream: bool, status: int
+) -> None:
+    """Who tries again after any status hears of the end in the stream, in words upon which it shows the sentence."""
+    async with served(limits=Limits(tokens=10)) as gateway:
+        body = {"model": "main", "input": "hi there", "stream": stream}
+        answer = await gateway.http.post("/v1/responses", json=body, headers={"user-agent": agent})
+
+        assert answer.status_code == status
+        assert answer.headers["organism-thread"] == "key-ci"
+        assert "organism budget raise thread:key-ci --tokens" in answer.text
+        if status == 200:
+            *_, last = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+            assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+            assert last["response"]["error"]["code"] == "invalid_prompt"
+            assert last["response"]["error"]["message"].startswith("budget exhausted in thread key-ci")
+        assert gateway.provider.requests == []
 
 
 async def test_what_is_left_and_what_runs_low_stands_in_headers(served: Serve) -> None:

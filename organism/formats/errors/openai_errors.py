@@ -10,7 +10,8 @@ _TYPES: dict[FaultKind, str] = {
     "permission": "permission_error",
     "not_found": "invalid_request_error",
     "too_large": "invalid_request_error",
-    "budget": "insufficient_quota",
+    # LiteLLM, and what is built on it, tries again for a minute after a 402 of any other type; the code tells it apart.
+    "budget": "invalid_request_error",
     "rate": "rate_limit_error",
     "upstream": "upstream_error",
     "unavailable": "server_error",

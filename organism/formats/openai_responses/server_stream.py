@@ -6,7 +6,7 @@ Items are written in the order in which their first pieces come; each ends when 
 import msgspec
 
 from organism.formats.answers.annotations import annotation_of
-from organism.formats.errors.faults import Fault
+from organism.formats.errors.faults import Fault, FaultKind
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.native_tools import CallNames, text_of_arguments
 from organism.formats.openai_responses.server_answer import (
@@ -25,6 +25,12 @@ from organism.llm.answers import Completion
 from organism.llm.citations import Citation
 from organism.llm.deltas import CitationDelta, Delta, ReasoningDelta, RefusalDelta, TextBreak, ToolCallDelta
 from organism.llm.requests import Reasoning, ToolCall, VendorItem
+
+_END_CODES: dict[FaultKind, str] = {
+    "rate": "rate_limit_exceeded",
+    "upstream": "server_error",
+    "unavailable": "server_error",
+}
 
 
 class _Item(msgspec.Struct, kw_only=True):
@@ -113,10 +119,15 @@ class ResponsesWriter:
         return data + self._event(f"response.{whole['status']}", response=whole)
 
     def fail(self, fault: Fault) -> bytes:
-        """Write that there will be no more: in the fields of the event, and where the official client looks."""
+        """Write that there will be no more, as an event that SDKs raise and as the end that Codex waits for.
+
+        The end has the vendor's own three words for why; Codex shows the message of ``invalid_prompt``, and stops.
+        """
         error = error_body(fault)["error"]
         flat = {"code": fault.code, "message": fault.message, "param": fault.param}
-        return self._event("error", **flat, error=error)
+        code = _END_CODES.get(fault.kind, "invalid_prompt")
+        failed = response(self._asked, self._meta, "failed") | {"error": {"code": code, "message": fault.message}}
+        return self._event("error", **flat, error=error) + self._event("response.failed", response=failed)
 
     def _native(self, item: VendorItem) -> bytes:
         """Write an item that only servers of this format understand; one of another nobody can have asked for."""

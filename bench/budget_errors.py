@@ -29,7 +29,7 @@ from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
-from organism.errors import BudgetExhaustedError, Shortfall
+from organism.errors import BudgetExhaustedError, Refusal
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Ledger
 from organism.llm.requests import ChatMessage, CompletionRequest
@@ -82,11 +82,11 @@ class Free:
 class WatchedRegistry(ThreadBudgetRegistry):
     """Budgets that remember how the last call of each thread was held."""
 
-    last: dict[str, tuple[Ask, HeldCall | Shortfall | None]]
+    last: dict[str, tuple[Ask, HeldCall | Refusal | None]]
 
     async def reserve(
         self, spender: Spender, ask: Ask, call: CallRecord | None = None, until_s: float = math.inf
-    ) -> HeldCall | Shortfall | None:
+    ) -> HeldCall | Refusal | None:
         """Reserve, and remember what was asked and what was held."""
         held = await super().reserve(spender, ask, call, until_s)
         self.last[spender.thread_id] = (ask, held)
@@ -128,7 +128,7 @@ async def measure(estimate: Estimate, samples_min: int, workload: Workload) -> E
         output = min(wanted.output_tokens, request.max_output_tokens)
         return ScriptedAnswer(text="w", usage=TokenUsage(input=wanted.input_tokens, output=output))
 
-    registry = WatchedRegistry(BudgetPlan(wrap_up_percent=0), Ledger(journal.append), clock)
+    registry = WatchedRegistry(BudgetPlan(final_reserve_percent=0), Ledger(journal.append), clock)
     registry.last = {}
     router = LLMRouter(
         models={"main": ModelPlan(name="main", routes=(Route("p", "m"),))},

@@ -14,8 +14,8 @@ from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.tool import AgentTool, ServedTools, ToolSource, open_tools
 from organism.agents.tools.tool_loop import DEFAULT_ROUNDS, ToolLoop
 from organism.budget.estimate import input_tokens_tight
+from organism.concurrency.foreign_code import failure_of
 from organism.errors import AnswerError
-from organism.foreign import failure_of
 from organism.llm.answers import Completion
 from organism.llm.provider import TextSink
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest, Effort

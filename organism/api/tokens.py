@@ -16,7 +16,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.errors import ConfigError
-from organism.private_files import UnsafeFileError, explained, make_private_folder, read_private, write_private
+from organism.stores.private_files import UnsafeFileError, explained, make_private_folder, read_private, write_private
 
 TokenScope = Literal["read", "send", "operate", "admin"]
 """``read``: see everything but what agents say. ``send``: open threads and write into them; alone, only to its own.

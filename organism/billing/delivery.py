@@ -14,8 +14,8 @@ import anyio
 import msgspec
 import structlog
 
+from organism.concurrency.foreign_code import ForeignTasks
 from organism.errors import OrganismError
-from organism.foreign import ForeignTasks
 from organism.text.error_text import with_type
 from organism.usage.cloudevents import CloudEvent, envelope
 from organism.usage.cursors import Cursors, SetAside

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from organism.billing.delivery import UndeliveredError
-from organism.own_threads import OwnThreads
+from organism.concurrency.own_threads import OwnThreads
 from organism.usage.cloudevents import CloudEvent
 
 

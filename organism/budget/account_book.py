@@ -10,8 +10,8 @@ from organism.budget.holds import Spender
 from organism.budget.policy import Headroom
 from organism.budget.scopes import (
     BudgetPlan,
+    has_final_reserve,
     is_over,
-    keeps_a_slice,
     of_organism,
     planned_limits,
     scoped_accounts,
@@ -21,7 +21,7 @@ from organism.budget.scopes import (
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import amount_of, level_of, limit_of, reached
 from organism.clock import Clock
-from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
+from organism.errors import LedgerStateError, Refusal, UnknownAccountError
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
 
@@ -133,18 +133,20 @@ class AccountBook:
             limits = balance.limits
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
-            kept_percent = self.plan.wrap_up_percent if account != whole and keeps_a_slice(account) else 0
-            headrooms.append(Headroom(account, limits, balance.spent, balance.held, elapsed_ns, kept_percent))
+            final_reserve_percent = (
+                self.plan.final_reserve_percent if account != whole and has_final_reserve(account) else 0
+            )
+            headrooms.append(Headroom(account, limits, balance.spent, balance.held, elapsed_ns, final_reserve_percent))
         return headrooms
 
-    def entitled(self, spender: Spender) -> str | None:
-        """Return the account whose slice for a last call this spender may take: its thread's, if it has been warned.
+    def final_reserve_of(self, spender: Spender) -> str | None:
+        """Return the account whose final reserve this spender may use: its thread's, if it has been warned.
 
         Never an ancestor's: a parent keeps its own last word however greedy its children are.
         """
         own = self.thread(spender.thread_id).accounts[0]
         balance = self._ledger.balance(own)
-        return own if balance.final_to in ("", spender.agent) and not balance.wrapped_up else None
+        return own if balance.final_to in ("", spender.agent) and not balance.final_reserve_used else None
 
     def seconds_left(self, budget: ThreadBudget) -> Limits:
         """Return what a thread and those above it leave of their limits in seconds: time passes for all alike."""
@@ -199,7 +201,7 @@ class AccountBook:
         found = tuple(reached(balance.limits, balance.spent, elapsed, self.thresholds))
         return self._fire(account, found, agent) if found else ()
 
-    def fire_final(self, shortfall: Shortfall, agent: str) -> tuple[BudgetWarning, ...]:
+    def fire_final(self, shortfall: Refusal, agent: str) -> tuple[BudgetWarning, ...]:
         """Give the final warning ahead of its threshold, because only what is kept for a last call is left.
 
         Those below it that have not been given come with it, ascending: later they would be of no use.

@@ -7,12 +7,12 @@ from typing import Self
 from organism.amounts import CALL_TOKENS_MAX, Amounts, Dollars, TokenUsage, dollars_nanousd
 from organism.budget.holds import HeldCall, Settlement, Spender
 from organism.budget.policy import Ask
-from organism.errors import BudgetExhaustedError, LedgerStateError, Shortfall
+from organism.errors import BudgetExhaustedError, LedgerStateError, Refusal
 from organism.ledger.ledger import Cost
 from organism.text.error_text import shown
 
 Steps = tuple[
-    Callable[[Spender, Ask], Awaitable[HeldCall | Shortfall | None]],
+    Callable[[Spender, Ask], Awaitable[HeldCall | Refusal | None]],
     Callable[[str], None],
     Callable[[HeldCall, Amounts, Cost, str], Settlement],
     Callable[[str], object],
@@ -61,7 +61,7 @@ class BudgetHold:
             UnknownAccountError: The thread has no budget.
         """
         answer = await self._reserve(self._spender, self._worst)
-        if isinstance(answer, Shortfall):
+        if isinstance(answer, Refusal):
             raise BudgetExhaustedError(answer, self._spender.thread_id)
         assert answer is not None, "a hold without a deadline waits for its answer"  # noqa: S101
         self._held = answer

@@ -12,7 +12,7 @@ from organism.budget.holds import HeldCall, Mode, Spender
 from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, whole
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
-from organism.errors import LedgerStateError, Shortfall
+from organism.errors import LedgerStateError, Refusal
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -36,7 +36,7 @@ class BudgetEngine:
 
     def admit(
         self, spender: Spender, ask: Ask, call: CallRecord | None, accounts: tuple[str, ...]
-    ) -> HeldCall | Shortfall:
+    ) -> HeldCall | Refusal:
         """Hold a call's worst case on all of its accounts, or say which of them has no room.
 
         Args:
@@ -45,7 +45,7 @@ class BudgetEngine:
             call: What the ledger notes about the call; the granted output cap is filled in.
             accounts: What it holds on.
         """
-        verdict, wrap_up = self._decide(spender, ask, accounts)
+        verdict, final_reserve_of = self._decide(spender, ask, accounts)
         over = None
         if not isinstance(verdict, Grant):
             if self.mode == "enforce":
@@ -55,7 +55,7 @@ class BudgetEngine:
             verdict = everything(ask)
         hold_id = self._ledger.new_id("hold")
         if call is not None:
-            call = replace(call, output_cap=verdict.output_cap, wrap_up=wrap_up)
+            call = replace(call, output_cap=verdict.output_cap, final_reserve_of=final_reserve_of)
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
         return HeldCall(
             hold_id=hold_id,
@@ -64,34 +64,34 @@ class BudgetEngine:
             output_cap=verdict.output_cap,
             time_left_ns=verdict.time_left_ns,
             over=over,
-            wrap_up=wrap_up,
+            final_reserve_of=final_reserve_of,
         )
 
-    def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Shortfall, str]:
-        """Ask the policy; an agent that has been given the final warning may take the slice kept for a last call."""
+    def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Refusal, str]:
+        """Ask the policy; an agent that has been given the final warning may use the final reserve."""
         if self.mode == "off":
             return everything(ask), ""
         verdict = decide(self._book.headrooms(accounts), ask)
         if isinstance(verdict, Grant) and verdict.output_cap == ask.output_cap:
             return verdict, ""
-        if (own := self._book.entitled(spender)) is not None:
+        if (own := self._book.final_reserve_of(spender)) is not None:
             last = decide(self._book.headrooms(accounts, whole=own), ask)
-            if isinstance(last, Grant) and (isinstance(verdict, Shortfall) or last.output_cap > verdict.output_cap):
+            if isinstance(last, Grant) and (isinstance(verdict, Refusal) or last.output_cap > verdict.output_cap):
                 return last, own
         return verdict, ""
 
     def last_warning(
-        self, spender: Spender, ask: Ask, shortfall: Shortfall, accounts: tuple[str, ...]
+        self, spender: Spender, ask: Ask, shortfall: Refusal, accounts: tuple[str, ...]
     ) -> tuple[BudgetWarning, ...]:
-        """Return the final warning for an agent that was refused only because of what is kept for a last call.
+        """Return the final warning for an agent that was refused only because of the final reserve.
 
-        Once per limit revision, after those below it that have not been given, and only if the slice would cover the
+        Once per limit revision, after those below it that have not been given, and only if the reserve would cover the
         call: from then on the agent's next call may take it. None means that the refusal stands.
         """
         own = thread_of(shortfall.account) == spender.thread_id
-        if self.mode != "enforce" or not own or not shortfall.kept or shortfall.held:
+        if self.mode != "enforce" or not own or not shortfall.final_reserve or shortfall.held:
             return ()
-        if isinstance(decide(self._book.headrooms(accounts, whole=shortfall.account), ask), Shortfall):
+        if isinstance(decide(self._book.headrooms(accounts, whole=shortfall.account), ask), Refusal):
             return ()
         return self._book.fire_final(shortfall, spender.agent)
 
@@ -139,7 +139,7 @@ class BudgetEngine:
         self._book.set_limits(account, limits, configured=configured)
         return self.fire_reached(account)
 
-    def carve(self, accounts: tuple[str, ...], limits: Limits) -> str | Shortfall:
+    def carve(self, accounts: tuple[str, ...], limits: Limits) -> str | Refusal:
         """Hold a child's whole limits on its ancestors' accounts, and return the hold, or who cannot give them.
 
         Only mode ``enforce`` refuses; in others the child goes to work and its parents' accounts show what it takes.
@@ -148,7 +148,7 @@ class BudgetEngine:
             ConfigError: If an ancestor limits what the child does not.
         """
         wanted = carve(self._book.headrooms(accounts), limits)
-        if isinstance(wanted, Shortfall):
+        if isinstance(wanted, Refusal):
             if self.mode == "enforce":
                 return wanted
             wanted = whole(limits)

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from organism.amounts import Amounts, BudgetState
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.messages import BudgetWarning
 
 Mode = Literal["off", "audit", "enforce"]
@@ -41,7 +41,7 @@ class HeldCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         output_cap: The most the answer may have; must be sent to the provider.
         time_left_ns: What the thread's limit in seconds leaves; ``None`` when there is none.
         over: In mode ``audit``, the scope that would have refused.
-        wrap_up: The account whose slice for a last call was used; empty for an ordinary call.
+        final_reserve_of: The account whose final reserve was used; empty for an ordinary call.
     """
 
     hold_id: str
@@ -49,8 +49,8 @@ class HeldCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     amounts: Amounts
     output_cap: int
     time_left_ns: int | None = None
-    over: Shortfall | None = None
-    wrap_up: str = ""
+    over: Refusal | None = None
+    final_reserve_of: str = ""
 
 
 class Settlement(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from organism.amounts import AMOUNT_MAX, Amounts, Dimension, Limits, format_amount
 from organism.budget.thresholds import amount_of, limit_of
-from organism.errors import ConfigError, Shortfall
+from organism.errors import ConfigError, Refusal
 
 _PER_MTOK = 1_000_000
 
@@ -49,7 +49,7 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
     """What one scope has: the input of the decision.
 
     Attributes:
-        kept_percent: Per cent of its tokens and USD that are kept back for a last call after the final warning.
+        final_reserve_percent: Per cent of its tokens and USD reserved for one final call after the final warning.
     """
 
     account: str
@@ -57,13 +57,13 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
     spent: Amounts
     held: Amounts
     elapsed_ns: int = 0
-    kept_percent: int = 0
+    final_reserve_percent: int = 0
 
     @property
-    def kept(self) -> Amounts:
+    def final_reserve(self) -> Amounts:
         """What is kept back, rounded down."""
         tokens, cost_nanousd = self.limits.tokens or 0, self.limits.cost_nanousd or 0
-        return Amounts(tokens * self.kept_percent // 100, cost_nanousd * self.kept_percent // 100)
+        return Amounts(tokens * self.final_reserve_percent // 100, cost_nanousd * self.final_reserve_percent // 100)
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -78,14 +78,14 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     time_left_ns: int | None = None
 
 
-def decide(headrooms: Iterable[Headroom], ask: Ask) -> Grant | Shortfall:
+def decide(headrooms: Iterable[Headroom], ask: Ask) -> Grant | Refusal:
     """Grant the longest answer that fits every scope, or name the scope that leaves the least.
 
     Of several scopes that refuse, the one that allows the shortest answer is named; of equals, the first given, and
     within it the first of :data:`organism.amounts.DIMENSIONS`.
     """
     cap = ask.output_cap
-    tightest: Shortfall | None = None
+    tightest: Refusal | None = None
     time_left_ns: int | None = None
     for scope in headrooms:
         allowed, dimension = _longest_output(scope, ask, cap)
@@ -112,7 +112,7 @@ def everything(ask: Ask) -> Grant:
     return Grant(ask.output_cap, ask.amounts(ask.output_cap))
 
 
-def carve(headrooms: Iterable[Headroom], limits: Limits) -> Amounts | Shortfall:
+def carve(headrooms: Iterable[Headroom], limits: Limits) -> Amounts | Refusal:
     """Return what a carved child takes from its ancestors: its whole limits, or the scope that cannot give them.
 
     Raises:
@@ -130,9 +130,9 @@ def carve(headrooms: Iterable[Headroom], limits: Limits) -> Amounts | Shortfall:
                     "give it one, or spawn it with budget='shared'"
                 )
             spent, held = amount_of(scope.spent, 0, dimension), amount_of(scope.held, 0, dimension)
-            kept = amount_of(scope.kept, 0, dimension)
-            if spent + held + kept + needed > limit:
-                return Shortfall(scope.account, dimension, limit, spent, held, needed, kept)
+            final_reserve = amount_of(scope.final_reserve, 0, dimension)
+            if spent + held + final_reserve + needed > limit:
+                return Refusal(scope.account, dimension, limit, spent, held, needed, final_reserve)
     return whole(limits)
 
 
@@ -165,13 +165,15 @@ def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension
     limits, spent, held = scope.limits, scope.spent, scope.held
     tightest: Dimension | None = None
     if limits.tokens is not None:
-        kept = limits.tokens * scope.kept_percent // 100
-        left = limits.tokens - kept - spent.tokens - held.tokens - ask.input_tokens
+        final_reserve = limits.tokens * scope.final_reserve_percent // 100
+        left = limits.tokens - final_reserve - spent.tokens - held.tokens - ask.input_tokens
         if left < cap:
             cap, tightest = left, "tokens"
     if limits.cost_nanousd is not None:
-        kept = limits.cost_nanousd * scope.kept_percent // 100
-        left = (limits.cost_nanousd - kept - spent.cost_nanousd - held.cost_nanousd - ask.request_cost) * _PER_MTOK
+        final_reserve = limits.cost_nanousd * scope.final_reserve_percent // 100
+        left = (
+            limits.cost_nanousd - final_reserve - spent.cost_nanousd - held.cost_nanousd - ask.request_cost
+        ) * _PER_MTOK
         left -= ask.input_tokens * ask.input_rate
         allowed = -1 if left < 0 else left // ask.output_rate if ask.output_rate else cap
         if allowed < cap:
@@ -183,14 +185,14 @@ def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension
     return cap, tightest
 
 
-def _shortfall(scope: Headroom, dimension: Dimension, needed: Amounts) -> Shortfall:
+def _shortfall(scope: Headroom, dimension: Dimension, needed: Amounts) -> Refusal:
     limit = limit_of(scope.limits, dimension)
-    return Shortfall(
+    return Refusal(
         account=scope.account,
         dimension=dimension,
         limit=0 if limit is None else limit,
         spent=amount_of(scope.spent, scope.elapsed_ns, dimension),
         held=amount_of(scope.held, 0, dimension),
         needed=amount_of(needed, 1, dimension),
-        kept=amount_of(scope.kept, 0, dimension),
+        final_reserve=amount_of(scope.final_reserve, 0, dimension),
     )

@@ -21,7 +21,7 @@ from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock, SteadyClock, SystemClock
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -102,7 +102,7 @@ class ThreadBudgetRegistry:
         limits: Limits | None = None,
         parent: str | None = None,
         child_budget: ChildBudget = "shared",
-    ) -> Shortfall | None:
+    ) -> Refusal | None:
         """Give a thread its budget.
 
         Args:
@@ -131,7 +131,7 @@ class ThreadBudgetRegistry:
             most = self._book.seconds_left(above) if child_budget == "carved" else UNLIMITED
             limits = grant_limits(limits, most, may_raise=False)
             carved = self._engine.carve(above.accounts, limits) if child_budget == "carved" else None
-            if isinstance(carved, Shortfall):
+            if isinstance(carved, Refusal):
                 return carved
             chain = (own,) if carved is not None else (own, *above.accounts)
             budget = ThreadBudget(above.root, parent, chain, now)
@@ -266,7 +266,7 @@ class ThreadBudgetRegistry:
 
     async def reserve(
         self, spender: Spender, ask: Ask, call: CallRecord | None = None, until_s: float = math.inf
-    ) -> HeldCall | Shortfall | None:
+    ) -> HeldCall | Refusal | None:
         """Hold a call's worst case on all its scopes, or say which scope has no room.
 
         Where the room is only taken by siblings' open holds, the call waits its turn for them to settle. Calls are
@@ -305,7 +305,7 @@ class ThreadBudgetRegistry:
         """Tell somebody of accounts to which room has come back, in the same step, or nobody; it must not raise."""
         self._queue.on_headroom = listener
 
-    async def carve_in_turn(self, parent: str, open_child: Callable[[], T | Shortfall]) -> T | Shortfall:
+    async def carve_in_turn(self, parent: str, open_child: Callable[[], T | Refusal]) -> T | Refusal:
         """Open a child thread; where others hold what is to be carved out for it, wait in line with their calls.
 
         Args:
@@ -331,7 +331,7 @@ class ThreadBudgetRegistry:
         self.reservations.forget(hold_id)
         self._ledger.dispatch(hold_id, self._clock.now_ns())
 
-    def last_warning(self, spender: Spender, ask: Ask, shortfall: Shortfall) -> tuple[BudgetWarning, ...]:
+    def last_warning(self, spender: Spender, ask: Ask, shortfall: Refusal) -> tuple[BudgetWarning, ...]:
         """Return the final warning, after those below it, if only what is kept for a last call refuses a call.
 
         See :meth:`BudgetEngine.last_warning`.
@@ -363,7 +363,7 @@ class ThreadBudgetRegistry:
         """
         return tuple(map(self._book.state, self.reservations.release(hold_id)))
 
-    def first_report(self, shortfall: Shortfall, thread_id: str) -> bool:
+    def first_report(self, shortfall: Refusal, thread_id: str) -> bool:
         """Whether this account runs short for the first time under its present limits; asking counts as reporting."""
         return self._ledger.report(shortfall, thread_id, self._clock.now_ns())
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from organism.amounts import ZERO, BudgetState
 from organism.budget.policy import Ask, Headroom, fits
-from organism.budget.scopes import BudgetPlan, keeps_a_slice, window_end_ns
+from organism.budget.scopes import BudgetPlan, has_final_reserve, window_end_ns
 from organism.errors import Relief
 
 
@@ -24,8 +24,8 @@ def relief(states: Iterable[BudgetState], ask: Ask, plan: BudgetPlan) -> Relief 
     """
     at_ns: int | None = None
     for state in states:
-        kept_percent = plan.wrap_up_percent if keeps_a_slice(state.account) else 0
-        settled = Headroom(state.account, state.limits, state.spent, ZERO, state.elapsed_ns, kept_percent)
+        final_reserve_percent = plan.final_reserve_percent if has_final_reserve(state.account) else 0
+        settled = Headroom(state.account, state.limits, state.spent, ZERO, state.elapsed_ns, final_reserve_percent)
         if fits(settled, ask):
             continue
         end_ns = window_end_ns(state.account, plan.time_zone)

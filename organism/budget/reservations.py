@@ -17,7 +17,7 @@ from organism.budget.policy import Ask
 from organism.budget.reserve_queue import ReserveQueue, Waiter
 from organism.budget.scopes import is_over, period
 from organism.clock import Clock
-from organism.errors import Shortfall, UnknownAccountError
+from organism.errors import Refusal, UnknownAccountError
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Ledger
 
@@ -79,7 +79,7 @@ class Reservations:
 
     async def reserve(
         self, spender: Spender, ask: Ask, record: CallRecord | None, wait_s: float, until_s: float
-    ) -> HeldCall | Shortfall | None:
+    ) -> HeldCall | Refusal | None:
         """Hold a call; see :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`."""
         self.catch_up()
         accounts, ticket = self._book.accounts(spender), self._queue.next_ticket()
@@ -96,12 +96,12 @@ class Reservations:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
         self.catch_up()
         waits = self._queue.first_queue(self._book.accounts(spender)) is not None
-        if self._engine.mode == "enforce" and (waits or self._book.entitled(spender)):
+        if self._engine.mode == "enforce" and (waits or self._book.final_reserve_of(spender)):
             return None
         answer = self._admit(spender, ask, record, self._queue.next_ticket())
         return answer if isinstance(answer, HeldCall) else None
 
-    def _admit(self, spender: Spender, ask: Ask, record: CallRecord | None, ticket: int) -> HeldCall | Shortfall:
+    def _admit(self, spender: Spender, ask: Ask, record: CallRecord | None, ticket: int) -> HeldCall | Refusal:
         """Hold a call on the accounts of this moment, or say which of them has no room."""
         answer = self._engine.admit(spender, ask, record, self._book.accounts(spender))
         # What is held without a record leaves in the same step, and whoever holds it knows it by the first hold's id.
@@ -134,7 +134,7 @@ class Reservations:
         call = self._calls.get(held.hold_id)
         return held if call is None else self._taken(call, call.present)
 
-    async def hold_again(self, held: HeldCall, wait_s: float, until_s: float = math.inf) -> HeldCall | Shortfall | None:
+    async def hold_again(self, held: HeldCall, wait_s: float, until_s: float = math.inf) -> HeldCall | Refusal | None:
         """Wait in a call's place in line for its hold on the window that has begun.
 
         Answers as :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`; what was refused holds nothing.
@@ -178,7 +178,7 @@ class Reservations:
         self._queue.decide_anew(partial(is_over, now_ns=now_ns, time_zone=zone), waiters)
         self._queue.serve(*freed)
 
-    def _decide(self, call: _Reservation) -> HeldCall | Shortfall:
+    def _decide(self, call: _Reservation) -> HeldCall | Refusal:
         return self._engine.admit(call.spender, call.ask, call.record, self._book.accounts(call.spender))
 
     def _is_elsewhere(self, call: _Reservation) -> bool:

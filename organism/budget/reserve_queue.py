@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
-from organism.errors import Shortfall
+from organism.errors import Refusal
 
 T = TypeVar("T")
 
@@ -28,16 +28,16 @@ class Waiter(Generic[T]):
 
     __slots__ = ("account", "answer", "answered", "attempt", "error", "thread_id", "ticket")
 
-    def __init__(self, thread_id: str, attempt: Callable[[], T | Shortfall], ticket: int) -> None:
+    def __init__(self, thread_id: str, attempt: Callable[[], T | Refusal], ticket: int) -> None:
         self.thread_id = thread_id
         self.attempt = attempt
         self.ticket = ticket
         self.account: str | None = None
         self.answered = anyio.Event()
-        self.answer: T | Shortfall | None = None
+        self.answer: T | Refusal | None = None
         self.error: Exception | None = None
 
-    def try_again(self) -> T | Shortfall | None:
+    def try_again(self) -> T | Refusal | None:
         """Try; ``None`` when that raised."""
         try:
             return self.attempt()
@@ -84,13 +84,13 @@ class ReserveQueue:
         self,
         thread_id: str,
         accounts: Iterable[str],
-        attempt: Callable[[], T | Shortfall],
+        attempt: Callable[[], T | Refusal],
         *,
         wait_s: float,
         until_s: float = math.inf,
         undo: Callable[[T], object] = lambda _taken: None,
         ticket: int | None = None,
-    ) -> T | Shortfall | None:
+    ) -> T | Refusal | None:
         """Take something if there is room for it, behind those who wait already, or wait for those who hold it.
 
         Args:
@@ -105,7 +105,7 @@ class ReserveQueue:
         account = self.first_queue(accounts)
         if account is None:
             answer = attempt()
-            if not isinstance(answer, Shortfall) or not answer.held:
+            if not isinstance(answer, Refusal) or not answer.held:
                 return answer
             account = answer.account
         waiter = self.join(thread_id, attempt, account, self.next_ticket() if ticket is None else ticket)
@@ -116,7 +116,7 @@ class ReserveQueue:
         self._tickets += 1
         return self._tickets
 
-    def join(self, thread_id: str, attempt: Callable[[], T | Shortfall], account: str, ticket: int) -> Waiter[T]:
+    def join(self, thread_id: str, attempt: Callable[[], T | Refusal], account: str, ticket: int) -> Waiter[T]:
         """Stand at an account, by a ticket."""
         waiter = Waiter(thread_id, attempt, ticket)
         self._move(waiter, account)
@@ -134,13 +134,13 @@ class ReserveQueue:
         wait_s: float,
         until_s: float = math.inf,
         undo: Callable[[T], object] = lambda _taken: None,
-    ) -> T | Shortfall | None:
+    ) -> T | Refusal | None:
         """Wait for the answer to one in line; see :meth:`in_turn`."""
         try:
             with anyio.CancelScope(deadline=min(anyio.current_time() + wait_s, until_s)):
                 await waiter.answered.wait()
         except BaseException:
-            if waiter.answer is not None and not isinstance(waiter.answer, Shortfall):
+            if waiter.answer is not None and not isinstance(waiter.answer, Refusal):
                 undo(waiter.answer)
             raise
         finally:
@@ -182,7 +182,7 @@ class ReserveQueue:
     def _decide(self, waiter: Waiter[Any]) -> str | None:
         """Try for one in line; returns the account at which it stands now, ``None`` if it need not wait any more."""
         answer = waiter.try_again()
-        if isinstance(answer, Shortfall) and answer.held:
+        if isinstance(answer, Refusal) and answer.held:
             if answer.account != waiter.account:
                 self._move(waiter, answer.account)
             return answer.account

@@ -42,7 +42,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         models: Limits by model name.
         providers: Limits by provider name. A call that one of them refuses goes to the model's next provider.
         time_zone: Where days and months begin.
-        wrap_up_percent: Per cent of a thread's tokens and USD that are kept for one last call after the final warning.
+        final_reserve_percent: Per cent of a thread's tokens and USD reserved for a call after the final warning.
     """
 
     thread: Limits = Limits(tokens=DEFAULT_TOKENS_PER_THREAD)
@@ -51,7 +51,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, ScopedLimits] = {}
     providers: Mapping[str, ScopedLimits] = {}
     time_zone: tzinfo = UTC
-    wrap_up_percent: int = 5
+    final_reserve_percent: int = 5
 
     @property
     def scoped(self) -> bool:
@@ -59,8 +59,8 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.agents or self.models or self.providers or self.windows)
 
 
-def keeps_a_slice(account: str) -> bool:
-    """Whether an account keeps something back for a last call: threads do, other scopes do not."""
+def has_final_reserve(account: str) -> bool:
+    """Whether an account has a final reserve: threads have, other scopes have not."""
     return account.startswith(_THREAD)
 
 

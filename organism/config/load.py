@@ -23,8 +23,8 @@ from organism.config.schema.llm import ModelSection, PriceSection
 from organism.config.schema.root import Config
 from organism.config.yaml.bind import Binder, did_you_mean
 from organism.config.yaml.nodes import Path_, Source, parse_tree, read_text
-from organism.credentials import remember_environment
 from organism.ids import AGENT_NAME, THREAD_ID, USER
+from organism.text.credentials import remember_environment
 
 DEFAULT_FILE = "organism.yaml"
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from organism.amounts import BudgetState
 from organism.budget.scopes import thread_of
+from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
 from organism.control.components import Components
 from organism.control.history import History
@@ -27,7 +28,6 @@ from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
 from organism.ledger.explain import BudgetTrace, explain
 from organism.messages import as_text, type_name
-from organism.own_threads import OwnThreads
 from organism.text.redaction import headline
 from organism.threads.approvals import Approval
 from organism.threads.dead_letters import DeadLetter

@@ -6,7 +6,7 @@ import msgspec
 
 from organism.amounts import BudgetState
 from organism.budget.holds import Mode
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.usage.totals import UsageTotals
 
 ThreadState = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
@@ -63,7 +63,7 @@ class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     queued: dict[str, int] = {}
     parked: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
-    blocked_by: Shortfall | None = None
+    blocked_by: Refusal | None = None
     reason: str | None = None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 
 from organism.app import Organism
+from organism.concurrency.own_threads import OwnThreads
 from organism.config.build.spec import build
 from organism.config.load import LoadedConfig, load_config
 from organism.config.reuse import Reusable
@@ -16,7 +17,6 @@ from organism.control.views import Reloaded
 from organism.daemon.file_safety import refuse_foreign_file
 from organism.daemon.gateway_settings import gateway_settings
 from organism.errors import ConfigError
-from organism.own_threads import OwnThreads
 
 _FIXED = ("name", "journal", "daemon", "exporters")
 """Keys that belong to the process: events are told apart by the name, the others are open files and sockets."""

@@ -10,7 +10,7 @@ import msgspec
 
 from organism.api.tokens import kept_token
 from organism.errors import ConfigError
-from organism.private_files import (
+from organism.stores.private_files import (
     check_private_folder,
     explained,
     make_private_folder,

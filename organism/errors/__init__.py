@@ -81,10 +81,10 @@ __all__ = [
     "OrganismError",
     "PeerError",
     "ProviderError",
+    "Refusal",
     "RejectedError",
     "Relief",
     "ReservedMessageError",
-    "Shortfall",
     "StoppedError",
     "ThreadClosedError",
     "TooLargeError",
@@ -98,7 +98,7 @@ __all__ = [
 ]
 
 
-class Shortfall(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True):
     """Why one scope said no, in numbers of one dimension.
 
     Attributes:
@@ -108,8 +108,9 @@ class Shortfall(msgspec.Struct, frozen=True):
         spent: What is settled.
         held: What open calls have taken.
         needed: What this call asked for.
-        kept: What is kept back for a last call after the final warning.
-        wrap_up: Whether the agent has just got that warning, and its next call may take what is kept back.
+        final_reserve: What is reserved for one final call after the final warning; ``kept`` in JSON.
+        final_reserve_open: Whether the agent has just got that warning, so that its next call may use the final
+            reserve; ``wrap_up`` in JSON.
     """
 
     account: str
@@ -118,13 +119,13 @@ class Shortfall(msgspec.Struct, frozen=True):
     spent: int
     held: int
     needed: int
-    kept: int = 0
-    wrap_up: bool = False
+    final_reserve: int = msgspec.field(default=0, name="kept")
+    final_reserve_open: bool = msgspec.field(default=False, name="wrap_up")
 
     @property
     def available(self) -> int:
         """What was left: never negative, although spend may stand above a lowered limit."""
-        return max(0, self.limit - self.kept - self.spent - self.held)
+        return max(0, self.limit - self.final_reserve - self.spent - self.held)
 
     def __str__(self) -> str:
         """Name the scope and every number."""
@@ -132,10 +133,10 @@ class Shortfall(msgspec.Struct, frozen=True):
         def text(amount: int) -> str:
             return format_amount(self.dimension, amount)
 
-        kept = f", kept for a last call {text(self.kept)}" if self.kept else ""
+        reserved = f", reserved for a final call {text(self.final_reserve)}" if self.final_reserve else ""
         return (
             f"{self.account} has {text(self.available)} left of {text(self.limit)} "
-            f"(spent {text(self.spent)}, held {text(self.held)}{kept}); the call needs {text(self.needed)}"
+            f"(spent {text(self.spent)}, held {text(self.held)}{reserved}); the call needs {text(self.needed)}"
         )
 
 
@@ -163,7 +164,7 @@ class BudgetExhaustedError(BudgetError):
         relief: When the same call fits by itself; ``None``: never, unless a limit is raised.
     """
 
-    def __init__(self, shortfall: Shortfall, thread_id: str, relief: Relief | None = None) -> None:
+    def __init__(self, shortfall: Refusal, thread_id: str, relief: Relief | None = None) -> None:
         self.shortfall = shortfall
         self.thread_id = thread_id
         self.relief = relief

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, Dimension
-from organism.errors import BudgetExhaustedError, Relief, Shortfall
-from organism.formats.errors.faults import Fault, Refusal
+from organism.errors import BudgetExhaustedError, Refusal, Relief
+from organism.formats.errors.faults import BudgetRefusal, Fault
 
 HELD_AGAIN_S = 10
 """Seconds after which a call may fit that is refused only for what other calls hold; it has waited in line for more."""
@@ -39,7 +39,7 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
         remedy = f"wait for the calls under way, which hold it, or {raised}"
     else:
         remedy = raised
-    refusal = Refusal(
+    refusal = BudgetRefusal(
         scope=short.account,
         unit=_UNITS[short.dimension],
         limit=short.limit,
@@ -75,11 +75,11 @@ def _seconds_until(then: datetime, now: datetime) -> int:
     return max(1, -int(-(then.timestamp() - now.timestamp()) // 1))
 
 
-def _raise_by(short: Shortfall) -> str:
+def _raise_by(short: Refusal) -> str:
     """Return the option of a command that would let the call in: what it lacks, rounded up."""
     wanted = short.spent + short.held + short.needed
-    if short.kept:  # of a higher limit more is kept, in the same proportion
-        wanted = -(-wanted * short.limit // (short.limit - short.kept)) + 1
+    if short.final_reserve:  # of a higher limit more is kept, in the same proportion
+        wanted = -(-wanted * short.limit // (short.limit - short.final_reserve)) + 1
     lacks = max(1, wanted - short.limit)
     match short.dimension:
         case "usd":

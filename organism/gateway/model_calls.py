@@ -4,7 +4,7 @@ import anyio
 
 from organism.agents.budget_notes import note_for
 from organism.control.control import Control
-from organism.errors import BudgetExhaustedError, Shortfall, UnknownAccountError
+from organism.errors import BudgetExhaustedError, Refusal, UnknownAccountError
 from organism.gateway.budget_notices import PersonsLine, Told, with_note, without_lines
 from organism.gateway.headers import THREAD, Headers, budget_headers, encoded
 from organism.gateway.payer import Payer
@@ -51,7 +51,7 @@ class ModelCalls:
         try:
             answer = await standing.complete(*who, noted, on_text, trace, asked_s)
         except BudgetExhaustedError as error:
-            if not error.shortfall.wrap_up:
+            if not error.shortfall.final_reserve_open:
                 raise
             warning = self._last_warning(error.shortfall)
             noted, tells = self._noted(request, warning)
@@ -92,7 +92,7 @@ class ModelCalls:
         noted = None if warning is None or not self.inject_note else with_note(request, note_for(warning))
         return (request, False) if noted is None else (noted, True)
 
-    def _last_warning(self, shortfall: Shortfall) -> BudgetWarning:
+    def _last_warning(self, shortfall: Refusal) -> BudgetWarning:
         return BudgetWarning(
             account=shortfall.account,
             dimension=shortfall.dimension,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.journal import EntryLog, JournalBrokenError
 from organism.pricing.rates import Rates
 from organism.usage.attempts import Operation
@@ -33,7 +33,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         input_tokens: The estimate of what is sent.
         output_cap: The most the answer may have.
         price_source: Where the price of the hold came from; ``None`` when unknown, and then its money is 0.
-        wrap_up: The account whose slice for a last call it was admitted from; empty for an ordinary call.
+        final_reserve_of: The account whose final reserve it was admitted from; empty for an ordinary call.
         operation: What the model is asked for.
     """
 
@@ -49,7 +49,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     input_tokens: int
     output_cap: int
     price_source: str | None
-    wrap_up: str = ""
+    final_reserve_of: str = msgspec.field(default="", name="wrap_up")
     operation: Operation = "chat"
 
 
@@ -164,7 +164,7 @@ class ShortfallReported(Entry, frozen=True, kw_only=True):
 
     account: str
     revision: int
-    shortfall: Shortfall
+    shortfall: Refusal
     thread_id: str
 
 
@@ -212,8 +212,8 @@ class Balance(msgspec.Struct, gc=False):
         fired: Thresholds reached under the present revision.
         final_to: The agent that was given the final warning under the present revision; empty when no call of the
             scope's own reached it, so that it is any agent's; ``None`` before it was given.
-        wrapped_up: Whether the slice kept for a last call has been used under it, or is by a call under way.
-        final_reserve_hold: The hold that has taken that slice; given back with it, if the call is not charged.
+        final_reserve_used: Whether the final reserve has been used under it, or is by a call in flight.
+        final_reserve_hold: The hold that has taken that reserve; given back with it, if the call is not charged.
         reported: Whether a shortfall has been told of under it.
         open_holds: How many holds it carries.
         unpriced_calls: Settled calls whose cost is unknown.
@@ -227,7 +227,7 @@ class Balance(msgspec.Struct, gc=False):
     revision: int = 1
     fired: frozenset[tuple[Dimension, int]] = frozenset()
     final_to: str | None = None
-    wrapped_up: bool = False
+    final_reserve_used: bool = msgspec.field(default=False, name="wrapped_up")
     final_reserve_hold: str = ""
     reported: bool = False
     open_holds: int = 0

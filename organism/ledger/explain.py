@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import Amounts, Limits, TokenUsage, format_usd
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.ledger.entries import (
     AccountOpened,
     Adjusted,
@@ -61,7 +61,7 @@ class Note(msgspec.Struct, frozen=True):
     account: str
     text: str
     limits: Limits | None = None
-    shortfall: Shortfall | None = None
+    shortfall: Refusal | None = None
 
 
 class BudgetTrace(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,7 +64,7 @@ def _limits_set(state: LedgerState, entry: LimitsSet) -> None:
     balance.limits, balance.revision, balance.fired = entry.limits, entry.revision, frozenset(entry.carried)
     if entry.configured:
         balance.configured = entry.limits
-    balance.final_to, balance.wrapped_up, balance.reported = None, False, False
+    balance.final_to, balance.final_reserve_used, balance.reported = None, False, False
     balance.final_reserve_hold = ""
 
 
@@ -75,9 +75,9 @@ def _reserved(state: LedgerState, entry: Reserved) -> None:
         balance = state.balances[account]
         balance.held += amounts
         balance.open_holds += 1
-    if call is not None and call.wrap_up:
-        own = state.balances[call.wrap_up]
-        own.wrapped_up, own.final_reserve_hold = True, entry.hold_id
+    if call is not None and call.final_reserve_of:
+        own = state.balances[call.final_reserve_of]
+        own.final_reserve_used, own.final_reserve_hold = True, entry.hold_id
 
 
 def _dispatched(state: LedgerState, entry: Dispatched) -> None:
@@ -95,7 +95,7 @@ def _released(state: LedgerState, entry: Released) -> None:
     # other limits, set meanwhile, another call may have taken it since.
     for balance in _resolved(state, entry.hold_id):
         if balance.final_reserve_hold == entry.hold_id:
-            balance.wrapped_up, balance.final_reserve_hold = False, ""
+            balance.final_reserve_used, balance.final_reserve_hold = False, ""
 
 
 def _resolved(state: LedgerState, hold_id: str) -> list[Balance]:

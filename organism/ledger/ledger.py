@@ -19,7 +19,7 @@ from copy import copy
 import msgspec
 
 from organism.amounts import AMOUNT_MAX, ZERO, Amounts, Dimension, Limits, TokenUsage
-from organism.errors import LedgerStateError, Shortfall, UnknownAccountError
+from organism.errors import LedgerStateError, Refusal, UnknownAccountError
 from organism.ledger.entries import (
     AccountClosed,
     AccountOpened,
@@ -255,7 +255,7 @@ class Ledger:
         )
         return True
 
-    def report(self, shortfall: Shortfall, thread_id: str, time_ns: int) -> bool:
+    def report(self, shortfall: Refusal, thread_id: str, time_ns: int) -> bool:
         """Note that a shortfall is told of; ``False`` if one was before under the account's present revision."""
         balance = self.balance(shortfall.account)
         if balance.reported:

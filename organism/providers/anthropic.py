@@ -2,7 +2,6 @@
 
 import importlib.util
 
-from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.anthropic_messages.answer import MessagesReader
@@ -17,6 +16,7 @@ from organism.llm.requests import CompletionRequest
 from organism.llm.server_tools import server_tool_tokens
 from organism.providers.addresses import AddressError, address_of, is_own
 from organism.providers.http import ConnectionSettings, HTTPServer
+from organism.text.credentials import header_secret
 
 BASE_URL = "https://api.anthropic.com"
 

@@ -18,6 +18,7 @@ from typing import IO
 import anyio
 import anyio.abc
 
+from organism.concurrency.own_threads import OwnThreads
 from organism.errors import ConfigError, MissingExtraError, RejectedError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.json_reading import Json
@@ -31,7 +32,6 @@ from organism.llm.deltas import ProviderSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, ImagePart
-from organism.own_threads import OwnThreads
 from organism.providers.addresses import ServerAddress
 from organism.providers.http import HTTPServer, Received
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find

@@ -3,7 +3,6 @@
 import importlib.util
 from typing import Literal
 
-from organism.credentials import header_secret
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.counts import said_input_tokens
@@ -23,6 +22,7 @@ from organism.llm.requests import CompletionRequest
 from organism.llm.server_tools import server_tool_tokens
 from organism.providers.addresses import AddressError, ServerAddress, address_of, is_own
 from organism.providers.http import ConnectionSettings, HTTPServer
+from organism.text.credentials import header_secret
 
 API = Literal["chat", "responses"]
 

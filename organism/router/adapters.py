@@ -7,8 +7,8 @@ from typing import Any
 import anyio
 import structlog
 
+from organism.concurrency.foreign_code import ForeignTask, ForeignTasks
 from organism.errors import RejectedError
-from organism.foreign import ForeignTask, ForeignTasks
 from organism.llm.provider import Provider
 from organism.router.call_state import CallState
 from organism.text.error_text import describe

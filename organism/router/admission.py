@@ -18,8 +18,8 @@ from organism.errors import (
     BudgetError,
     BudgetExhaustedError,
     ConfigError,
+    Refusal,
     RejectedError,
-    Shortfall,
     UnboundedError,
     UnpricedError,
     UnsupportedError,
@@ -143,13 +143,13 @@ class Admission:
             if fits:
                 return
 
-    async def _hold_again(self, attempt: Attempt) -> HeldCall | Shortfall | None:
+    async def _hold_again(self, attempt: Attempt) -> HeldCall | Refusal | None:
         """Wait in line for the hold of an attempt whose day has ended; a hedge does not wait."""
         wait_s = 0 if attempt.is_hedge else self._registry.wait_s
         return await self._registry.reservations.hold_again(attempt.held, wait_s, attempt.deadline_s)
 
-    def _granted_again(self, state: CallState, attempt: Attempt, answer: HeldCall | Shortfall | None) -> HeldCall:
-        if attempt.is_hedge and isinstance(answer, Shortfall):
+    def _granted_again(self, state: CallState, attempt: Attempt, answer: HeldCall | Refusal | None) -> HeldCall:
+        if attempt.is_hedge and isinstance(answer, Refusal):
             raise BudgetExhaustedError(answer, attempt.record.thread_id)
         try:
             return self._granted(state, attempt.prepared, answer)
@@ -165,7 +165,7 @@ class Admission:
         answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
         return self._attempt(state, permit, prepared, self._granted(state, prepared, answer))
 
-    def _granted(self, state: CallState, prepared: PreparedCall, answer: HeldCall | Shortfall | None) -> HeldCall:
+    def _granted(self, state: CallState, prepared: PreparedCall, answer: HeldCall | Refusal | None) -> HeldCall:
         """Return what the budget has granted, and tell of what it would have refused.
 
         Raises:
@@ -175,7 +175,7 @@ class Admission:
         if answer is None:
             reason = "not asked: the call's deadline came while it waited for budget"
             raise RejectedError(prepared.route.provider, reason)
-        if isinstance(answer, Shortfall):
+        if isinstance(answer, Refusal):
             states = self._registry.scopes_of(prepared.spender)
             passes = relief(states, prepared.ask, self._registry.plan)
             raise BudgetExhaustedError(self._refuse(state, prepared, answer), prepared.spender.thread_id, passes)
@@ -242,7 +242,7 @@ class Admission:
             deadline_s=state.deadline_s,
         )
 
-    def _refuse(self, state: CallState, prepared: PreparedCall, shortfall: Shortfall) -> Shortfall:
+    def _refuse(self, state: CallState, prepared: PreparedCall, shortfall: Refusal) -> Refusal:
         """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
         warnings = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
         for warning in warnings:
@@ -250,7 +250,7 @@ class Admission:
         if warnings:
             if state.call.raises:
                 self._call_events.emit_exceeded(state.call, shortfall, enforced=True)
-            return replace(shortfall, wrap_up=True)
+            return replace(shortfall, final_reserve_open=True)
         if self._registry.first_report(shortfall, prepared.record.thread_id):
             self._call_events.emit_exceeded(state.call, shortfall, enforced=True)
         return shortfall

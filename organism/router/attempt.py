@@ -19,8 +19,8 @@ from msgspec.structs import replace
 
 from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.holds import HeldCall
+from organism.concurrency.foreign_code import ForeignTask, encodable, failure_of
 from organism.errors import ProviderError, RejectedError, UncertainError
-from organism.foreign import ForeignTask, encodable, failure_of
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion

@@ -4,7 +4,7 @@ import msgspec
 
 from organism.amounts import ZERO, BudgetState
 from organism.budget.holds import Settlement
-from organism.errors import ProviderError, Shortfall
+from organism.errors import ProviderError, Refusal
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
 from organism.router.attempt import Attempt, Charge
@@ -82,7 +82,7 @@ class CallEvents:
             )
         )
 
-    def emit_exceeded(self, call: Call, shortfall: Shortfall, *, enforced: bool) -> None:
+    def emit_exceeded(self, call: Call, shortfall: Refusal, *, enforced: bool) -> None:
         """A limit has refused a call, or would have."""
         self._outbox.emit(
             BudgetExceeded(

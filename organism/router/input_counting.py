@@ -10,8 +10,8 @@ import anyio
 from msgspec.structs import replace
 
 from organism.amounts import COUNTED_TOKENS_MAX
+from organism.concurrency.foreign_code import ForeignTask
 from organism.errors import ProviderError
-from organism.foreign import ForeignTask
 from organism.llm.provider import Provider, Request
 from organism.llm.requests import CompletionRequest
 from organism.router.adapters import Adapters

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from organism.agents.agent import Agent
+from organism.concurrency.wakeups import Wakeup
 from organism.runtime.bounds import Bounds
-from organism.wakeups import Wakeup
 
 OnExhausted = Literal["park", "fail"]
 """``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""

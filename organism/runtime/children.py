@@ -9,7 +9,7 @@ from organism.agents.agent import Agent
 from organism.amounts import Limits
 from organism.budget.holds import ChildBudget
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.errors import BoundExceededError, BudgetExhaustedError, Shortfall
+from organism.errors import BoundExceededError, BudgetExhaustedError, Refusal
 from organism.ids import IdSource
 from organism.messages import Message
 from organism.runtime.active_config import ActiveConfig
@@ -89,13 +89,13 @@ class Children:
         request, origin = replace(request, message=message), self._intake.origin(current_trace(), key)
         begin = partial(self._begin, parent, key, request, size, origin)
         child = begin() if request.budget == "shared" else await self._registry.carve_in_turn(parent.id, begin)
-        if isinstance(child, Shortfall):
+        if isinstance(child, Refusal):
             raise BudgetExhaustedError(child, parent.id)
         return child
 
     def _begin(
         self, parent: Thread, key: MessageKey, request: SpawnRequest, size: int, origin: Origin
-    ) -> Thread | Shortfall:
+    ) -> Thread | Refusal:
         """Open a child with its budget and its first message, in one step, or say who has no room for its budget."""
         root, bounds = self._life.threads.get(parent.root), self._active.bounds
         if root.descendants + 1 > bounds.descendants:

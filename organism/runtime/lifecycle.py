@@ -11,7 +11,7 @@ import anyio
 
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import thread_of
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.router.router import LLMRouter
 from organism.runtime.budget_warnings import BudgetWarnings
@@ -109,7 +109,7 @@ class Lifecycle:
         thread.blocked_by = waits
         self._registry.pause_time(thread.id)
         self._state_writer.save_thread(thread)
-        if isinstance(waits, Shortfall):
+        if isinstance(waits, Refusal):
             agent = next(lane.agent for lane in thread.lanes.values() if lane.aside)
             self._outbox.emit(
                 ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=waits)

@@ -17,7 +17,7 @@ from functools import partial
 
 import structlog
 
-from organism.errors import Shortfall, UnknownRecipientError
+from organism.errors import Refusal, UnknownRecipientError
 from organism.messages import Envelope, is_runtime
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.delivery import Delivery
@@ -234,7 +234,7 @@ class MessageLoop:
     ) -> bool:
         """Have the supervisor decide on a failed run; ``True`` when the message is to run again."""
         verdict = await self._supervisor.on_failure(thread, lane, envelope, error, runner.agent)
-        if isinstance(verdict, Shortfall):
+        if isinstance(verdict, Refusal):
             self._park(thread, lane, envelope, verdict)
         elif verdict == "give_up":
             self._give_up(thread, lane, envelope, error)
@@ -248,7 +248,7 @@ class MessageLoop:
 
     def _park(self, thread: Thread, lane: Lane, envelope: Envelope, waits: WaitReason) -> None:
         """Put a message aside until there is budget or an answer, or let it run once more for its final call."""
-        if isinstance(waits, Shortfall) and waits.wrap_up:
+        if isinstance(waits, Refusal) and waits.final_reserve_open:
             lane.hurry_notes()
             return
         if lane.agent not in self._active.agents:

@@ -13,7 +13,7 @@ import structlog
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
 from organism.clock import Clock
-from organism.errors import BudgetExhaustedError, Shortfall
+from organism.errors import BudgetExhaustedError, Refusal
 from organism.journal import JournalError
 from organism.messages import Envelope
 from organism.runtime.active_config import ActiveConfig
@@ -29,7 +29,7 @@ from organism.threads.thread import Thread
 from organism.usage.events import AgentStopped
 from organism.usage.outbox import Outbox
 
-Verdict = Literal["retry", "give_up"] | Shortfall
+Verdict = Literal["retry", "give_up"] | Refusal
 """What a failed run leads to; a refused budget that the message is to wait for after all."""
 
 _log = structlog.get_logger("organism.pump")
@@ -79,7 +79,9 @@ class Supervisor:
             await despite_stray_cancels(partial(_pause, thread, BACKOFF_MAX_S))
             return "retry"
         attempts = lane.count_try(envelope)
-        shortfall = error.shortfall if isinstance(error, BudgetExhaustedError) and error.shortfall.wrap_up else None
+        shortfall = (
+            error.shortfall if isinstance(error, BudgetExhaustedError) and error.shortfall.final_reserve_open else None
+        )
         again = shortfall is not None or worth_retrying(error) or self._replaced(agent)
         if attempts >= self._active.bounds.attempts or not again:
             return "give_up"

@@ -15,6 +15,7 @@ import anyio.abc
 import msgspec
 import structlog
 
+from organism.concurrency.own_threads import OwnThreads
 from organism.journal import (
     GroupWritten,
     JournalBrokenError,
@@ -25,7 +26,6 @@ from organism.journal import (
     StoredEntry,
     Then,
 )
-from organism.own_threads import OwnThreads
 from organism.stores.batch import batch_of
 from organism.stores.sqlite_file import Retention, SqliteFile
 from organism.usage.events import AnyEvent

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 
 from organism.journal import JournalBrokenError, JournalError, JournalFullError
-from organism.private_files import UnsafeFileError
+from organism.stores.private_files import UnsafeFileError
 
 RESCUE = "keep a copy of the folder, then restore a backup or start with another --state"
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from organism.private_files import open_private
+from organism.stores.private_files import open_private
 from organism.stores.sqlite_errors import damaged
 
 

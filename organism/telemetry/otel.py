@@ -17,9 +17,9 @@ import anyio
 import msgspec
 import structlog
 
+from organism.concurrency.foreign_code import failure_of
+from organism.concurrency.own_threads import OwnThreads
 from organism.errors import ConfigError, MissingExtraError
-from organism.foreign import failure_of
-from organism.own_threads import OwnThreads
 from organism.telemetry.conventions import Conventions, genai_names
 from organism.telemetry.metrics.gauges import ObservedOrganism
 from organism.text.error_text import with_type

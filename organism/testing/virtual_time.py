@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from organism.own_threads import busy_threads
+from organism.concurrency.own_threads import busy_threads
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import msgspec
 
-from organism.errors import OrganismError, Shortfall
+from organism.errors import OrganismError, Refusal
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 _DECISIONS = "approval:"
 
-WaitReason = Shortfall | Approval
+WaitReason = Refusal | Approval
 """Why a message waits: for budget, or for a person."""
 
 

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from organism.amounts import BudgetState
-from organism.errors import ConfigError, Shortfall
+from organism.errors import ConfigError, Refusal
 from organism.messages import Envelope, ThreadOutcome
 from organism.threads.approvals import Approval, WaitReason
 from organism.threads.dead_letters import Reason
@@ -83,7 +83,7 @@ class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     running_since_ns: int | None
     carve: str | None
     origin: Origin
-    blocked_by: Shortfall | None
+    blocked_by: Refusal | None
     asks: Approval | None = None
     gave_up: str | None
     ending: tuple[ThreadOutcome, str | None] | None
@@ -94,7 +94,7 @@ class ParkedRecord(msgspec.Struct, frozen=True, gc=False):
     """A message waits for budget, or for a person."""
 
     message_id: str
-    shortfall: Shortfall | None
+    shortfall: Refusal | None
     approval: Approval | None = None
 
     @property

@@ -8,7 +8,7 @@ import msgspec
 
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.journal import Drop, DropThread, Journal, Keep, Remember
 from organism.messages import Envelope, ThreadResult, encode
 from organism.threads.approvals import Approval, WaitReason
@@ -76,7 +76,7 @@ class ThreadStateWriter:
             running_since_ns=self._clock.now_ns() if thread.at_work else None,
             carve=self._registry.carve_of(thread.id),
             origin=thread.origin,
-            blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Shortfall) else None,
+            blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Refusal) else None,
             asks=thread.blocked_by if isinstance(thread.blocked_by, Approval) else None,
             gave_up=thread.gave_up,
             ending=thread.ending,
@@ -148,7 +148,7 @@ class ThreadStateWriter:
 
     def save_parked(self, envelope: Envelope, waits: WaitReason) -> None:
         """Keep that a message waits, for budget or a person."""
-        shortfall = waits if isinstance(waits, Shortfall) else None
+        shortfall = waits if isinstance(waits, Refusal) else None
         approval = waits if isinstance(waits, Approval) else None
         self._keep(key(PARKED, envelope.id), envelope.thread_id, ParkedRecord(envelope.id, shortfall, approval))
 

@@ -7,12 +7,12 @@ from typing import Protocol
 import anyio
 import msgspec
 
-from organism.errors import DeliveryError, Shortfall
+from organism.concurrency.wakeups import Wakeup
+from organism.errors import DeliveryError, Refusal
 from organism.messages import Envelope, Message, ThreadOutcome, ThreadResult
 from organism.threads.approvals import Approval, WaitReason
 from organism.threads.lanes import Lane
 from organism.threads.thread_state import STOPPING, ThreadEvent, ThreadStatus, next_status
-from organism.wakeups import Wakeup
 
 MessageKey = tuple[str, int]
 """A message and the number of a question (or child) within its handler: the same in every run of the handler."""
@@ -285,7 +285,7 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
     queued: dict[str, int]
     parked: tuple[str, ...]
     children: tuple[str, ...]
-    blocked_by: Shortfall | None
+    blocked_by: Refusal | None
     approvals: tuple[Approval, ...] = ()
     opened_ns: int = 0
 
@@ -305,7 +305,7 @@ def view(thread: Thread) -> ThreadView:
         },
         parked=tuple(lane.agent for lane in thread.lanes.values() if lane.aside),
         children=tuple(sorted(thread.children)),
-        blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Shortfall) else None,
+        blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Refusal) else None,
         approvals=thread.approvals,
         opened_ns=thread.origin.opened_ns,
     )

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from organism.errors import Shortfall
-from organism.foreign import failure_of
+from organism.concurrency.foreign_code import failure_of
+from organism.errors import Refusal
 from organism.journal import GroupWritten
 from organism.usage.attempts import Operation
 from organism.usage.listeners import Failures, check_callback
@@ -88,7 +88,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True):
     output_cap: int
     streamed: bool
     finish_reason: str | None = None
-    shortfall: Shortfall | None = None
+    shortfall: Refusal | None = None
     error: str | None = None
     trace: str | None = None
     parent_trace: str | None = None

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import msgspec
 
 from organism.amounts import NANOUSD_PER_USD, Amounts, BudgetState, Dimension, Limits, TokenUsage
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.messages import ThreadOutcome
 from organism.usage.attempts import Operation, Outcome
 
@@ -125,7 +125,7 @@ class BudgetExceeded(Event, frozen=True, kw_only=True):
     """
 
     agent: str
-    shortfall: Shortfall
+    shortfall: Refusal
     enforced: bool
 
 
@@ -148,7 +148,7 @@ class ThreadBlocked(Event, frozen=True, kw_only=True):
     """A thread waits for budget: a message of it is parked and nothing else of it can run."""
 
     agent: str
-    shortfall: Shortfall
+    shortfall: Refusal
 
 
 class ThreadResumed(Event, frozen=True, kw_only=True):

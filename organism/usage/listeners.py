@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import structlog
 
-from organism.foreign import failure_of, name_of
+from organism.concurrency.foreign_code import failure_of, name_of
 from organism.text.error_text import shown, with_type
 from organism.usage.events import AnyEvent, Event
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import BudgetState, TokenUsage
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.usage.events import (
     AgentSaid,
     AnyEvent,
@@ -65,7 +65,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     output_percent: int | None
     largest_prompt_tokens: int
     thresholds: tuple[ThresholdCrossed, ...]
-    refusals: tuple[Shortfall, ...]
+    refusals: tuple[Refusal, ...]
     dead_letters: tuple[str, ...]
     budgets: tuple[BudgetState, ...]
     duration_ns: int

@@ -7,7 +7,7 @@ import msgspec
 
 from organism.amounts import ZERO, Amounts, Limits
 from organism.budget.holds import Mode
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.messages import BudgetWarning
 from organism.router.planning.plan import Degraded
 
@@ -78,7 +78,7 @@ class Stop(msgspec.Struct, frozen=True):
     call: int
     seq: int
     agent: str
-    shortfall: Shortfall
+    shortfall: Refusal
     parks: bool
 
 
@@ -123,7 +123,7 @@ class ReplayedCall(msgspec.Struct, kw_only=True):
     replayed_priced: bool = True
     output_cap: int = 0
     degraded: tuple[Degraded, ...] = ()
-    shortfall: Shortfall | None = None
+    shortfall: Refusal | None = None
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):

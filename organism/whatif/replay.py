@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from organism.amounts import ZERO
 from organism.budget.scopes import thread_of
 from organism.budget.thread_budget import ThreadBudget
-from organism.errors import ConfigError, Shortfall, UnknownAccountError
+from organism.errors import ConfigError, Refusal, UnknownAccountError
 from organism.ledger.entries import (
     AccountClosed,
     AccountOpened,
@@ -200,7 +200,7 @@ class _Walk:
             answer = self._simulation.engine.carve(carve.accounts, carve.limits)
         except ConfigError:
             answer = ""
-        if isinstance(answer, Shortfall) and self._changes.mode == "enforce":
+        if isinstance(answer, Refusal) and self._changes.mode == "enforce":
             self._calls.refuse(answer, number=0, seq=entry.seq, agent="")
         elif self._simulation.ledger.hold(entry.hold_id) is None:
             self._simulation.ledger.restore((entry,))

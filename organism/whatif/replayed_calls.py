@@ -7,7 +7,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S, ZERO
 from organism.budget.holds import HeldCall
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.ledger.ledger import Cost
 from organism.messages import BudgetWarning
 from organism.whatif.changes import Baseline
@@ -102,7 +102,7 @@ class ReplayedCalls:
         """Note the thresholds that a call has crossed, or with no number a change of limits."""
         self.crossings.extend(Crossing(number, warning) for warning in warnings)
 
-    def refuse(self, shortfall: Shortfall, *, number: int, seq: int, agent: str) -> None:
+    def refuse(self, shortfall: Refusal, *, number: int, seq: int, agent: str) -> None:
         """Let nothing more be made: what agents would have done from here on, nobody knows."""
         self.stop = Stop(number, seq, agent, shortfall, self._baseline.parks)
         for waiting in self._line:
@@ -114,27 +114,27 @@ class ReplayedCalls:
         view, placed = self.views[recorded.hold_id], self._simulation.place(recorded)
         view.to_route, view.degraded = placed.target.route, placed.degraded
         answer = self._ask(recorded, placed)
-        if isinstance(answer, Shortfall):
+        if isinstance(answer, Refusal):
             view.shortfall = answer
             if answer.held and not at_last:
                 return False
             answer = self._last_call(recorded, placed, answer)
-        if isinstance(answer, Shortfall):
+        if isinstance(answer, Refusal):
             view.fate = "refused"
             self.refuse(answer, number=view.number, seq=view.seq, agent=view.agent)
             return True
-        view.fate = "last_call" if answer.wrap_up else "made"
+        view.fate = "last_call" if answer.final_reserve_of else "made"
         view.output_cap = answer.output_cap
-        if not answer.wrap_up:
+        if not answer.final_reserve_of:
             view.shortfall = answer.over
         self._held[recorded.hold_id] = _Held(answer, placed)
         return True
 
-    def _ask(self, recorded: RecordedCall, placed: Placed) -> HeldCall | Shortfall:
+    def _ask(self, recorded: RecordedCall, placed: Placed) -> HeldCall | Refusal:
         self._simulation.ledger.hold_id = recorded.hold_id
         return self._simulation.engine.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
 
-    def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Shortfall) -> HeldCall | Shortfall:
+    def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> HeldCall | Refusal:
         """Give the final warning if it is due; the message is run again with it, and so the call is made after all.
 
         A handler that is told of the refusal instead goes on as it likes: only what was recorded as a last call is one.
@@ -143,8 +143,8 @@ class ReplayedCalls:
         if not warnings:
             return shortfall
         self.warn(warnings, self.views[recorded.hold_id].number)
-        if not (self._baseline.parks or recorded.call.wrap_up):
-            return msgspec.structs.replace(shortfall, wrap_up=True)
+        if not (self._baseline.parks or recorded.call.final_reserve_of):
+            return msgspec.structs.replace(shortfall, final_reserve_open=True)
         return self._ask(recorded, placed)
 
     def _resolve(self, recorded: RecordedCall, held: _Held) -> None:

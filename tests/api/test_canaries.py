@@ -17,7 +17,6 @@ from organism.billing.jsonl import JsonLines
 from organism.billing.period import Period, report_period
 from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
-from organism.credentials import header_secret
 from organism.errors import RejectedError, UncertainError
 from organism.llm.requests import CompletionRequest
 from organism.router.call import RouterSettings
@@ -26,6 +25,7 @@ from organism.router.limits.provider_settings import ProviderSettings
 from organism.stores.sqlite import SqliteJournal
 from organism.telemetry.logs import LogSettings, set_up
 from organism.testing import ScriptedProvider
+from organism.text.credentials import header_secret
 from tests.text.test_redaction import WRITINGS
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from organism.billing.bill import read_bill
 from organism.billing.forecast import forecasts
 from organism.billing.period import Period, report_period
 from organism.billing.reconciliation import reconcile
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.usage.events import AnyEvent, BudgetExceeded, ThreadClosed, ThresholdCrossed, UsageEvent
 
 
@@ -89,7 +89,7 @@ def test_days_begin_where_the_time_zone_says() -> None:
 
 def test_who_met_a_limit_is_counted_by_kind_of_limit() -> None:
     """Warnings and refusals of many threads are one line per agent, kind of limit and level."""
-    shortfall = Shortfall("organism@day:2026-11-10", "usd", 10, 10, 0, 1)
+    shortfall = Refusal("organism@day:2026-11-10", "usd", 10, 10, 0, 1)
     crossed = [
         ThresholdCrossed(
             agent="a",

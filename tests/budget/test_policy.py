@@ -4,7 +4,7 @@ import pytest
 
 from organism.amounts import Amounts, Limits
 from organism.budget.policy import Ask, Grant, Headroom, decide
-from organism.errors import Shortfall
+from organism.errors import Refusal
 
 
 def room(account: str = "t", *, spent: int = 0, held: int = 0, elapsed_ns: int = 0, **limits: int) -> Headroom:
@@ -52,7 +52,7 @@ def test_decide(headrooms: tuple[Headroom, ...], ask: Ask, expected: int | tuple
         assert isinstance(verdict, Grant)
         assert (verdict.output_cap, verdict.amounts) == (expected, ask.amounts(expected))
     else:
-        assert isinstance(verdict, Shortfall)
+        assert isinstance(verdict, Refusal)
         assert (verdict.account, verdict.dimension) == expected
 
 
@@ -60,7 +60,7 @@ def test_refusal_carries_every_number() -> None:
     """A refusal says limit, spent, held and needed, so that one line of log explains it."""
     verdict = decide([room("thread:x", tokens=50, spent=30, held=10)], ASK)
 
-    assert verdict == Shortfall("thread:x", "tokens", 50, 30, 10, 15)
+    assert verdict == Refusal("thread:x", "tokens", 50, 30, 10, 15)
     assert str(verdict) == (
         "thread:x has 10 tokens left of 50 tokens (spent 30 tokens, held 10 tokens); the call needs 15 tokens"
     )

@@ -10,7 +10,7 @@ from organism.budget.holds import HeldCall, Mode, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, ScopedLimits, period
-from organism.errors import ConfigError, LedgerStateError, Shortfall, UnknownAccountError
+from organism.errors import ConfigError, LedgerStateError, Refusal, UnknownAccountError
 from organism.ledger.entries import AnyEntry, Checkpoint
 from organism.ledger.ledger import Cost, Ledger
 from organism.testing import ManualClock, VirtualClock, run
@@ -31,13 +31,13 @@ def make(
     plan: BudgetPlan | None = None,
     **limits: int,
 ) -> ThreadBudgetRegistry:
-    plan = plan or BudgetPlan(thread=Limits(tokens=tokens, **limits), wrap_up_percent=0)
+    plan = plan or BudgetPlan(thread=Limits(tokens=tokens, **limits), final_reserve_percent=0)
     registry = ThreadBudgetRegistry(plan, Ledger(), ManualClock(), mode=mode, wait_s=wait_s)
     registry.open_thread("t")
     return registry
 
 
-def take(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> HeldCall | Shortfall:
+def take(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> HeldCall | Refusal:
     """Reserve where nothing has to wait."""
     return run(registry.reserve, spender, ask(tokens))
 
@@ -114,14 +114,14 @@ def test_lowered_limit_reports_what_it_crosses() -> None:
     warnings = registry.set_limits("thread:t", Limits(tokens=55))
 
     assert [warning.threshold for warning in warnings] == [75, 90]
-    assert isinstance(take(registry, 6), Shortfall)
+    assert isinstance(take(registry, 6), Refusal)
 
 
 def test_limit_of_zero_refuses_all_and_warns_of_nothing() -> None:
     """Where nothing may be spent there is nothing to warn of."""
     registry = make(0)
 
-    assert isinstance(take(registry, 1), Shortfall)
+    assert isinstance(take(registry, 1), Refusal)
 
 
 def test_spend_to_the_last_token_is_admitted() -> None:
@@ -159,7 +159,7 @@ def test_change_of_mode_takes_effect_with_the_next_call() -> None:
     spend(registry, 150)
     registry.mode = "enforce"
 
-    assert isinstance(take(registry, 1), Shortfall)
+    assert isinstance(take(registry, 1), Refusal)
 
 
 def test_wall_time_counts_only_while_not_parked() -> None:
@@ -177,7 +177,7 @@ def test_wall_time_counts_only_while_not_parked() -> None:
     assert held(registry, 1).time_left_ns == 1_000_000_000
     clock.advance(1)
     refusal = take(registry, 1)
-    assert isinstance(refusal, Shortfall)
+    assert isinstance(refusal, Refusal)
     assert refusal.dimension == "seconds"
 
 
@@ -188,7 +188,7 @@ def test_shared_child_spends_its_parent_s_budget() -> None:
     spend(registry, 50)
 
     child = Spender("child", "writer", "main")
-    assert isinstance(take(registry, 60, child), Shortfall)
+    assert isinstance(take(registry, 60, child), Refusal)
     spend(registry, 40, child)
     assert registry.budget("t").spent.tokens == 90
     assert registry.cleanup_thread("child").state.spent.tokens == 40
@@ -198,7 +198,7 @@ def test_carved_child_gets_its_whole_limit_and_returns_the_rest() -> None:
     """A carved child's budget is guaranteed, and what it leaves goes back."""
     registry = make()
     assert registry.open_thread("child", parent="t", limits=Limits(tokens=70), child_budget="carved") is None
-    assert isinstance(take(registry, 40), HeldCall | Shortfall)
+    assert isinstance(take(registry, 40), HeldCall | Refusal)
     assert registry.budget("t").held.tokens >= 70
 
     spend(registry, 25, Spender("child", "writer", "main"))
@@ -214,7 +214,7 @@ def test_carve_that_does_not_fit_is_refused() -> None:
 
     refusal = registry.open_thread("child", parent="t", limits=Limits(tokens=101), child_budget="carved")
 
-    assert isinstance(refusal, Shortfall)
+    assert isinstance(refusal, Refusal)
     assert not registry.has_budget("child")
     with pytest.raises(ConfigError, match="its own limit of tokens"):
         registry.open_thread("child", parent="t", limits=Limits(calls=1), child_budget="carved")
@@ -265,7 +265,7 @@ def test_new_day_is_another_account() -> None:
 
 
 def virtual(tokens: int, wait_s: float = 30) -> ThreadBudgetRegistry:
-    plan = BudgetPlan(thread=Limits(tokens=tokens), wrap_up_percent=0)
+    plan = BudgetPlan(thread=Limits(tokens=tokens), final_reserve_percent=0)
     registry = ThreadBudgetRegistry(plan, Ledger(), VirtualClock(), wait_s=wait_s)
     registry.open_thread("t")
     return registry
@@ -323,7 +323,7 @@ def test_wait_ends_with_a_refusal() -> None:
         registry = virtual(100, wait_s=30)
         await registry.reserve(ME, ask(80))
         refusal = await registry.reserve(ME, ask(60))
-        assert isinstance(refusal, Shortfall)
+        assert isinstance(refusal, Refusal)
         assert (refusal.held, anyio.current_time()) == (80, 30)
         assert registry.statistics().waiting == 0
 

@@ -24,7 +24,7 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[AnyEntry] = []
-        plan = BudgetPlan(thread=Limits(tokens=100), wrap_up_percent=0)
+        plan = BudgetPlan(thread=Limits(tokens=100), final_reserve_percent=0)
         self.registry = ThreadBudgetRegistry(plan, Ledger(self.entries.append), ManualClock(), wait_s=0)
         self.registry.open_thread("t")
         self.thresholds: tuple[int, ...] = THRESHOLDS[0]

@@ -28,7 +28,7 @@ from organism.cli.commands.remote.top import Screen
 from organism.cli.run_view import LiveView, print_report
 from organism.cli.terminal import Terminal, markup
 from organism.daemon.state_folder import write_address
-from organism.errors import ConfigError, Shortfall
+from organism.errors import ConfigError, Refusal
 from organism.ledger.explain import BudgetTrace, Note
 from organism.telemetry.logs import LogSettings, set_up
 from organism.testing import ScriptedProvider
@@ -162,8 +162,8 @@ EVENTS: list[AnyEvent] = [
     LLMRetry(agent=EVIL, call_id="c", attempt=1, delay_s=1, provider="p", next_provider="p", reason=EVIL),
     LLMFailover(agent=EVIL, call_id="c", model="m", from_provider="p", to_provider=EVIL, reason=EVIL),
     ModelDegraded(agent=EVIL, call_id="c", model="m", to_model=EVIL, account=EVIL, dimension="tokens", threshold=80),
-    ThreadBlocked(agent=EVIL, shortfall=Shortfall(EVIL, "tokens", 1, 1, 1, 1)),
-    BudgetExceeded(agent=EVIL, shortfall=Shortfall(EVIL, "tokens", 1, 1, 1, 1), enforced=True),
+    ThreadBlocked(agent=EVIL, shortfall=Refusal(EVIL, "tokens", 1, 1, 1, 1)),
+    BudgetExceeded(agent=EVIL, shortfall=Refusal(EVIL, "tokens", 1, 1, 1, 1), enforced=True),
     ThresholdCrossed(agent=EVIL, account=EVIL, dimension="tokens", threshold=80, level="warning", limit=10, spent=8),
     UsageEvent(
         agent=EVIL,

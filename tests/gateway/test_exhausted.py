@@ -14,7 +14,7 @@ import pytest
 from organism import Limits
 from organism.amounts import NS_PER_S, Dimension
 from organism.budget.scopes import BudgetPlan, ScopedLimits
-from organism.errors import BudgetExhaustedError, Relief, Shortfall
+from organism.errors import BudgetExhaustedError, Refusal, Relief
 from organism.gateway.exhausted import exhausted
 from organism.testing import HTTPStep, ManualClock
 from tests.gateway.conftest import KEY, OTHER_KEY, key
@@ -51,7 +51,7 @@ def test_refusal_says_when_it_passes_and_only_then(
     """Clients are asked to wait only for what comes back soon; all else stops them, with the time if there is one."""
     if relief is not None and relief.at_ns is not None:
         relief = Relief(relief.at_ns * NS_PER_S)
-    short = Shortfall("organism@day:2026-11-24", "tokens", 1000, 900, 40, 160)
+    short = Refusal("organism@day:2026-11-24", "tokens", 1000, 900, 40, 160)
     fault = exhausted(BudgetExhaustedError(short, "key-ci", relief), NOW)
 
     assert (fault.status, fault.code, fault.retry_after_s) == (status, code, again)
@@ -67,7 +67,7 @@ def test_refusal_says_when_it_passes_and_only_then(
 def test_time_is_said_in_the_zone_in_which_days_begin() -> None:
     """A person reads the time at which their own day begins."""
     relief = Relief(int(datetime(2026, 11, 25, tzinfo=BERLIN).timestamp()) * NS_PER_S)
-    error = BudgetExhaustedError(Shortfall("organism@day:2026-11-24", "calls", 1, 1, 0, 1), "t", relief)
+    error = BudgetExhaustedError(Refusal("organism@day:2026-11-24", "calls", 1, 1, 0, 1), "t", relief)
     fault = exhausted(error, NOW.astimezone(BERLIN))
 
     assert fault.refusal is not None
@@ -76,7 +76,7 @@ def test_time_is_said_in_the_zone_in_which_days_begin() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dimension", "limit", "spent", "held", "needed", "kept_percent", "by"),
+    ("dimension", "limit", "spent", "held", "needed", "final_reserve_percent", "by"),
     [
         ("tokens", 1000, 900, 40, 160, 0, "--tokens 100"),
         ("tokens", 1000, 1500, 0, 160, 0, "--tokens 660"),
@@ -89,18 +89,18 @@ def test_time_is_said_in_the_zone_in_which_days_begin() -> None:
     ],
 )
 def test_command_in_the_sentence_is_enough(
-    dimension: Dimension, limit: int, spent: int, held: int, needed: int, kept_percent: int, by: str | None
+    dimension: Dimension, limit: int, spent: int, held: int, needed: int, final_reserve_percent: int, by: str | None
 ) -> None:
     """Whoever runs it is not told the same again: also above a limit, and where a slice is kept of the new one."""
-    kept = limit * kept_percent // 100
-    short = Shortfall("thread:t", dimension, limit, spent, held, needed, kept)
+    kept = limit * final_reserve_percent // 100
+    short = Refusal("thread:t", dimension, limit, spent, held, needed, kept)
     command = exhausted(BudgetExhaustedError(short, "t"), NOW).message.rpartition("organism budget raise thread:t ")[2]
 
     assert by is None or command == by
     option, amount = shlex.split(command)
     unit = {"--usd": 10**9, "--seconds": NS_PER_S}.get(option, 1)
     limit += round(float(amount) * unit)
-    assert spent + held + needed <= limit - limit * kept_percent // 100
+    assert spent + held + needed <= limit - limit * final_reserve_percent // 100
 
 
 @pytest.mark.anyio
@@ -163,7 +163,7 @@ async def test_budget_that_calls_under_way_hold_is_worth_another_try(
     served: Serve, path: str, limits: dict[str, Any]
 ) -> None:
     """What others hold may come back in a moment: 429 with Retry-After, and the same numbers and command."""
-    plan = BudgetPlan(**({"thread": Limits()} | limits), wrap_up_percent=0)
+    plan = BudgetPlan(**({"thread": Limits()} | limits), final_reserve_percent=0)
     asked = anyio.Event()
     more = anyio.Event()
 

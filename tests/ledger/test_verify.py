@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from organism.amounts import Amounts, Limits, TokenUsage
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.journal import StoredEntry
 from organism.ledger.entries import AnyEntry, CallRecord, Settled
 from organism.ledger.explain import explain
@@ -48,7 +48,7 @@ def lived() -> list[AnyEntry]:
         ledger.settle(hold, Amounts(usage.total, cost, 1), Cost("settled", usage=usage, rates=RATES), 4)
     ledger.reserve("h3", ("thread:t",), Amounts(5, 5, 1), 5, call(attempt=2))
     ledger.release("h3", 6)
-    ledger.report(Shortfall("thread:t", "tokens", 100, 40, 0, 80), "t", 7)
+    ledger.report(Refusal("thread:t", "tokens", 100, 40, 0, 80), "t", 7)
     ledger.set_limits("thread:t", Limits(tokens=200), (), 8)
     ledger.checkpoint(9)
     ledger.close("thread:t", 10)

@@ -11,7 +11,7 @@ from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
-from organism.errors import BudgetExhaustedError, OrganismError, RejectedError, Shortfall, UncertainError
+from organism.errors import BudgetExhaustedError, OrganismError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import AnyEntry, CallRecord
 from organism.ledger.ledger import Cost, Ledger
 from organism.router.call import RouterSettings
@@ -22,7 +22,7 @@ from organism.testing import ManualClock, ScriptedAnswer, ScriptedProvider, run
 MakeRouter = Callable[..., Any]
 """See ``conftest.py``."""
 
-PLAN = BudgetPlan(thread=Limits(tokens=1000), wrap_up_percent=30)
+PLAN = BudgetPlan(thread=Limits(tokens=1000), final_reserve_percent=30)
 SPENDER = Spender("t", "writer", "main")
 ASK = Ask(input_tokens=50, output_cap=50, output_min=10)
 
@@ -60,9 +60,9 @@ def last_call(registry: ThreadBudgetRegistry) -> Any:
     return run(registry.reserve, SPENDER, ASK, record())
 
 
-def is_last(answer: HeldCall | Shortfall) -> bool:
+def is_last(answer: HeldCall | Refusal) -> bool:
     """Whether a call was admitted from the reserve."""
-    return isinstance(answer, HeldCall) and answer.wrap_up == "thread:t"
+    return isinstance(answer, HeldCall) and answer.final_reserve_of == "thread:t"
 
 
 FATES: dict[str, tuple[Callable[[ThreadBudgetRegistry, Any], object], bool]] = {
@@ -84,7 +84,7 @@ def test_only_what_was_charged_has_used_it(fate: str, *, restart: bool) -> None:
     """A call that cost nothing gives it back, also across a restart; one under way keeps it from any other."""
     registry, entries = at_its_end()
     held = last_call(registry)
-    assert held.wrap_up == "thread:t"
+    assert held.final_reserve_of == "thread:t"
     act, used = FATES[fate]
     act(registry, held)
     if restart:

@@ -88,7 +88,7 @@ def played(plan: BudgetPlan | Limits, act: Act, **options: Any) -> Scenery:
 
 
 def plan(tokens: int | None = 1000, **scopes: Any) -> BudgetPlan:
-    return BudgetPlan(thread=Limits(tokens=tokens), wrap_up_percent=0, **scopes)
+    return BudgetPlan(thread=Limits(tokens=tokens), final_reserve_percent=0, **scopes)
 
 
 async def a_settle(scenery: Scenery) -> None:
@@ -161,13 +161,13 @@ async def time_alone(scenery: Scenery) -> None:
 
 
 async def the_final_warning_ahead(scenery: Scenery) -> None:
-    scenery.organism.orders.budget_changes.replan(BudgetPlan(wrap_up_percent=30), (75, 90, 95))
+    scenery.organism.orders.budget_changes.replan(BudgetPlan(final_reserve_percent=30), (75, 90, 95))
     await scenery.say("spend 690")
     await scenery.say("spend 250")
 
 
 async def the_final_warning_ahead_after_another(scenery: Scenery) -> None:
-    scenery.organism.orders.budget_changes.replan(BudgetPlan(wrap_up_percent=15), (75, 90, 95))
+    scenery.organism.orders.budget_changes.replan(BudgetPlan(final_reserve_percent=15), (75, 90, 95))
     await scenery.say("spend 840")
     await scenery.say("spend 100")
 
@@ -314,7 +314,7 @@ def test_the_last_word_is_left_to_a_thread_whose_final_warning_no_call_of_its_ow
         await scenery.say("spend 2000")
         await scenery.say("spend 2000")
 
-    scenery = played(BudgetPlan(thread=Limits(tokens=100_000), wrap_up_percent=5), act)
+    scenery = played(BudgetPlan(thread=Limits(tokens=100_000), final_reserve_percent=5), act)
 
     assert [threshold for _, threshold in scenery.events] == [75, 90, 95]
     assert len(scenery.provider.bill) == 1

@@ -9,7 +9,7 @@ import pytest
 from organism import BudgetExhaustedError, BudgetPlan, BudgetWarning, Context, Limits, Organism, Text, agent, llm_agent
 from organism.agents.agent import Agent
 from organism.agents.llm_agent import LLMSettings
-from organism.errors import Shortfall
+from organism.errors import Refusal
 from organism.runtime.bounds import Bounds
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run
 from organism.usage.events import BudgetExceeded, DeadLetterEvent, ThreadBlocked, ThreadResumed, ThresholdCrossed
@@ -34,7 +34,9 @@ def test_llm_agent_reads_the_final_warning_and_wraps_up_from_the_slice() -> None
     async def main() -> None:
         provider = ScriptedProvider(lambda _request: ScriptedAnswer(text="word " * 100))
         writer = llm_agent("writer", settings=LLMSettings(max_output_tokens=100, memory_tokens=0))
-        organism = make(writer, provider=provider, limits=BudgetPlan(thread=Limits(tokens=1000), wrap_up_percent=30))
+        organism = make(
+            writer, provider=provider, limits=BudgetPlan(thread=Limits(tokens=1000), final_reserve_percent=30)
+        )
         told: list[ThresholdCrossed] = []
         organism.usage.subscribe(told.append, ThresholdCrossed)  # type: ignore[arg-type]
         async with organism:
@@ -51,7 +53,7 @@ def test_llm_agent_reads_the_final_warning_and_wraps_up_from_the_slice() -> None
         assert [event.level for event in told][-1] == "final"
         assert sum(event.level == "final" for event in told) == 1
         assert 700 < budget.spent.tokens <= 1000
-        assert refused.value.shortfall.kept == 300
+        assert refused.value.shortfall.final_reserve == 300
 
     run(main)
 
@@ -77,7 +79,7 @@ def test_handler_that_is_told_of_the_refusal_may_make_its_last_call() -> None:
                 await ctx.llm.complete("and one more", max_output_tokens=20)
             return Text("done")
 
-        plan = BudgetPlan(thread=Limits(tokens=1000), wrap_up_percent=10)
+        plan = BudgetPlan(thread=Limits(tokens=1000), final_reserve_percent=10)
         organism = make(worker, provider=provider, limits=plan, on_exhausted="fail")
         async with organism:
             result = await organism.run("go")
@@ -115,7 +117,7 @@ def test_children_cannot_take_their_parent_s_last_word() -> None:
                 answer = await ctx.llm.complete("sum up", max_output_tokens=20)
             return Text(answer.text)
 
-        plan = BudgetPlan(thread=Limits(tokens=1000), wrap_up_percent=10)
+        plan = BudgetPlan(thread=Limits(tokens=1000), final_reserve_percent=10)
         organism = make(parent, greedy, provider=provider, limits=plan, on_exhausted="fail")
         async with organism:
             result = await organism.run("go")
@@ -174,7 +176,7 @@ def test_handler_that_lets_the_refusal_pass_is_run_again_with_the_warning(attemp
                 await ctx.llm.complete(f"work {number}", max_output_tokens=50)
             return None
 
-        plan = BudgetPlan(thread=Limits(tokens=1000), wrap_up_percent=10)
+        plan = BudgetPlan(thread=Limits(tokens=1000), final_reserve_percent=10)
         organism = make(worker, provider=provider, limits=plan, on_exhausted="fail", bounds=Bounds(attempts=attempts))
         told: list[Any] = []
         organism.usage.subscribe(told.append, BudgetExceeded, DeadLetterEvent)
@@ -185,7 +187,7 @@ def test_handler_that_lets_the_refusal_pass_is_run_again_with_the_warning(attemp
         assert order[-2:] == ["final", "go"]
         assert result.outputs
         assert [type(event) for event in told] == [BudgetExceeded]
-        assert told[0].shortfall.kept == 100
+        assert told[0].shortfall.final_reserve == 100
 
     run(main)
 
@@ -199,7 +201,7 @@ def test_forged_last_call_is_not_run_for_ever() -> None:
         @agent()
         async def forger(message: Text, ctx: Context) -> None:
             runs.append(1)
-            raise BudgetExhaustedError(Shortfall("thread:x", "tokens", 1, 1, 0, 1, 1, wrap_up=True), "x")
+            raise BudgetExhaustedError(Refusal("thread:x", "tokens", 1, 1, 0, 1, 1, final_reserve_open=True), "x")
 
         async with make(forger, provider=ScriptedProvider(), bounds=Bounds(attempts=3)) as organism:
             result = await organism.run("go")

@@ -723,7 +723,7 @@ async def test_thousand_calls_of_one_thread_never_pass_its_limit() -> None:
     organism = make(
         crowd,
         provider=provider,
-        limits=BudgetPlan(thread=Limits(tokens=limit), wrap_up_percent=0),
+        limits=BudgetPlan(thread=Limits(tokens=limit), final_reserve_percent=0),
         on_exhausted="fail",
         router=RouterSettings(calls_in_flight=1000, estimate="strict"),
         wait_s=0,

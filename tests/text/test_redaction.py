@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from organism import ConfigError
-from organism.credentials import header_secret, remember_environment
 from organism.errors import RejectedError, UncertainError
+from organism.text.credentials import header_secret, remember_environment
 from organism.text.error_text import TEXT_MAX, describe
 from organism.text.redaction import Redactor, headline, redact
 

@@ -9,7 +9,7 @@ import msgspec
 from organism import BudgetExhaustedError, BudgetPlan, Context, Limits, Organism, Text, agent
 from organism.amounts import Amounts
 from organism.clock import utc
-from organism.errors import ProviderError, RejectedError, Shortfall, UncertainError
+from organism.errors import ProviderError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import AnyEntry, stored_entries
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pricing.rates import flat_rates
@@ -62,7 +62,7 @@ class Life(msgspec.Struct, frozen=True):
     thread_id: str
     entries: list[AnyEntry]
     events: list[AnyEvent]
-    refused: Shortfall | None
+    refused: Refusal | None
     baseline: Baseline
 
 

@@ -98,7 +98,7 @@ def held_and_charged(life: Life) -> list[tuple[int, Amounts]]:
     calls=st.one_of(st.none(), st.integers(0, 10)),
     scoped=st.one_of(st.none(), st.integers(300, 2_000)),
     degrade=st.one_of(st.none(), st.integers(10, 90)),
-    wrap_up=st.sampled_from([0, 10]),
+    percent=st.sampled_from([0, 10]),
 )
 def test_a_replay_stops_where_the_real_thread_stops(
     steps: list[Ask],
@@ -107,17 +107,17 @@ def test_a_replay_stops_where_the_real_thread_stops(
     calls: int | None,
     scoped: int | None,
     degrade: int | None,
-    wrap_up: int,
+    percent: int,
 ) -> None:
     """Under other limits the same calls are made, cut, warned of and refused as when it is really run with them."""
-    if wrap_up:
+    if percent:
         # The run that is repeated for the last call asks again for what has failed, and the record has no such calls.
         steps = [replace(step, fault="none") for step in steps]
     cost = None if microusd is None else microusd * 1000
     limits = Limits(tokens=tokens, cost_nanousd=cost, calls=calls)
     models = {} if scoped is None else {"main": ScopedLimits(Limits(tokens=scoped))}
     rule = None if degrade is None else Degrade(degrade, "small")
-    plan = BudgetPlan(thread=limits, models=models, wrap_up_percent=wrap_up)
+    plan = BudgetPlan(thread=limits, models=models, final_reserve_percent=percent)
     recorded = lived(steps, replace(plan, thread=Limits()), degrade=rule, mode="audit")
     really = lived(steps, plan, degrade=rule)
 
@@ -285,10 +285,10 @@ def test_a_child_is_replayed_with_what_its_parents_have_spent() -> None:
     assert again.stop.shortfall.account == f"thread:{life.thread_id}"
 
 
-@pytest.mark.parametrize("wrap_up", [0, 10])
-def test_a_thread_that_was_refused_and_raised_is_replayed_as_it_went(wrap_up: int) -> None:
+@pytest.mark.parametrize("percent", [0, 10])
+def test_a_thread_that_was_refused_and_raised_is_replayed_as_it_went(percent: int) -> None:
     """Where an operator has raised the limit the replay raises it too, and makes the same calls in enforce as well."""
-    plan = BudgetPlan(thread=Limits(tokens=220), wrap_up_percent=wrap_up)
+    plan = BudgetPlan(thread=Limits(tokens=220), final_reserve_percent=percent)
     life = lived([Ask() for _ in range(8)], plan, raised=Limits(tokens=5_000))
     assert life.refused is not None
 
@@ -326,9 +326,9 @@ def test_what_is_fixed_stays_fixed_when_the_record_raises_it() -> None:
 def test_siblings_that_take_too_long_are_waited_for_no_longer_than_they_were() -> None:
     """A call that has waited for its siblings as long as a call may is refused, as it is when it is really run."""
     steps: Steps = [Together([Ask(cap=60, answer=5, seconds=50) for _ in range(3)])]
-    recorded = lived(steps, replace(AMPLE, wrap_up_percent=0))
+    recorded = lived(steps, replace(AMPLE, final_reserve_percent=0))
     tokens = 2 * max(entry.amounts.tokens for entry in recorded.entries if isinstance(entry, Reserved))
-    really = lived(steps, BudgetPlan(thread=Limits(tokens=tokens), wrap_up_percent=0))
+    really = lived(steps, BudgetPlan(thread=Limits(tokens=tokens), final_reserve_percent=0))
 
     again = replayed(recorded, mode="enforce", limits={"tokens": tokens})
 

@@ -14,11 +14,11 @@ from organism.config.schema.llm import (
     ServerSection,
 )
 from organism.config.schema.root import Config
-from organism.credentials import header_secret
 from organism.errors import ConfigError
 from organism.formats.media.attachments import AttachmentBounds
 from organism.formats.vendors import Vendor, vendor_of
 from organism.llm.provider import Provider
+from organism.text.credentials import header_secret
 
 ShowProgress = Callable[[str], None]
 

@@ -88,7 +88,7 @@ def budget_plan(config: Config) -> BudgetPlan:
         models={name: _scoped(section) for name, section in limits.models.items()},
         providers={name: _scoped(section) for name, section in limits.providers.items()},
         time_zone=time_zone(config),
-        wrap_up_percent=limits.wrap_up,
+        final_reserve_percent=limits.wrap_up,
     )
 
 

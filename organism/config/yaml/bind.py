@@ -19,8 +19,8 @@ from msgspec import inspect as types
 from organism.config.schema.agents import VARIANTS
 from organism.config.schema.values import Secret
 from organism.config.yaml.nodes import Mapping, Node, Path_, Scalar, Sequence, Source
-from organism.credentials import header_secret
 from organism.error_root import ConfigError
+from organism.text.credentials import header_secret
 from organism.text.redaction import remember
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")

@@ -5,7 +5,7 @@ waits. Messages are still accepted, so the outside notices nothing but the wait.
 of handlers and questions stand still, what failed is tried again afterwards, and full mailboxes are waited for.
 """
 
-from organism.errors import Shortfall, UnknownRecipientError
+from organism.errors import Refusal, UnknownRecipientError
 from organism.runtime.pump import Pump
 from organism.threads.thread import Thread
 from organism.threads.thread_state import LIVE
@@ -51,7 +51,7 @@ class Pausing:
     def release_blocked(self) -> None:
         """Let everything go on that waits for budget: for when limits refuse no more."""
         for thread in self._threads.all():
-            self._parked.unpark(thread, lambda waits: isinstance(waits, Shortfall))
+            self._parked.unpark(thread, lambda waits: isinstance(waits, Refusal))
 
     def pause_agent(self, agent: str) -> None:
         """Have an agent take no more messages, in any thread.

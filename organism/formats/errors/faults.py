@@ -14,7 +14,7 @@ FaultKind = Literal[
 """What sort of trouble it is; each format has its own word for each."""
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetRefusal(msgspec.Struct, frozen=True, kw_only=True):
     """A budget's "no" in numbers; amounts are integers of their unit.
 
     Attributes:
@@ -63,7 +63,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None = None
     retry: bool | None = None
     retry_after_s: float | None = None
-    refusal: Refusal | None = None
+    refusal: BudgetRefusal | None = None
     request_id: str = ""
 
 

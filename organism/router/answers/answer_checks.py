@@ -8,8 +8,8 @@ is none means what a broken connection means: the provider may have done the wor
 from msgspec.structs import replace
 
 from organism.amounts import CALL_NANOUSD_MAX, COUNTED_TOKENS_MAX, TokenUsage
+from organism.concurrency.foreign_code import discarded, encodable
 from organism.errors import ProviderError, RejectedError, UncertainError
-from organism.foreign import discarded, encodable
 from organism.llm.answers import Completion
 from organism.llm.embeddings import BYTES_PER_NUMBER, EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Request

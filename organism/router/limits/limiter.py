@@ -12,11 +12,11 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.clock import Clock
+from organism.concurrency.wakeups import Wakeup
 from organism.errors import RejectedError, TooLargeError
 from organism.router.limits.circuit import Circuit, CircuitState, Health
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.limits.rate_limit import RateLimiter
-from organism.wakeups import Wakeup
 
 
 class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):

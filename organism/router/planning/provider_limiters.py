@@ -6,12 +6,12 @@ from typing import Self
 import anyio
 
 from organism.clock import Clock
+from organism.concurrency.wakeups import Wakeup
 from organism.errors import RejectedError
 from organism.router.limits.limiter import Permit, ProviderHealth, ProviderLimiter
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import Route
 from organism.router.planning.route_queue import RouteQueue
-from organism.wakeups import Wakeup
 
 
 class ReplacedError(Exception):

@@ -14,8 +14,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from organism.amounts import CALL_TOKENS_MAX
+from organism.concurrency.foreign_code import discarded, encodable
 from organism.errors import ConfigError, UnboundedError, UnsupportedError
-from organism.foreign import discarded, encodable
 from organism.llm.embeddings import EmbeddingRequest
 from organism.llm.provider import Request
 from organism.text.error_text import describe, shown

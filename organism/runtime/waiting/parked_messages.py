@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.thresholds import amount_of, limit_of
-from organism.errors import Shortfall, UnknownAccountError
+from organism.errors import Refusal, UnknownAccountError
 from organism.threads.approvals import WaitReason
 from organism.threads.lanes import Lane, ParkedMessage
 from organism.threads.state_writer import ThreadStateWriter
@@ -105,7 +105,7 @@ class ParkedMessages:
 
     def _fits(self, waits: WaitReason, taken: dict[tuple[str, str], int], accounts: frozenset[str] | None) -> bool:
         """Whether there is room for what was refused, beside what was let go on before in the same step."""
-        if not isinstance(waits, Shortfall) or (accounts is not None and waits.account not in accounts):
+        if not isinstance(waits, Refusal) or (accounts is not None and waits.account not in accounts):
             return False
         try:
             state, unit = self._registry.state(waits.account), waits.dimension
@@ -113,7 +113,7 @@ class ParkedMessages:
             return True  # it is found out anew what limits the call
         place = (waits.account, unit)
         needed = taken.get(place, 0) + waits.needed
-        used = amount_of(state.spent, state.elapsed_ns, unit) + amount_of(state.held, 0, unit) + waits.kept
+        used = amount_of(state.spent, state.elapsed_ns, unit) + amount_of(state.held, 0, unit) + waits.final_reserve
         limit = limit_of(state.limits, unit)
         if limit is not None and used + needed > limit:
             return False
@@ -123,4 +123,4 @@ class ParkedMessages:
 
 def _held_up(waiting: ParkedMessage) -> bool:
     """Whether a message waits for room that others hold."""
-    return isinstance(waiting.waits, Shortfall) and waiting.waits.held > 0
+    return isinstance(waiting.waits, Refusal) and waiting.waits.held > 0

@@ -13,9 +13,9 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.clock import Clock
+from organism.concurrency.wakeups import Wakeup
 from organism.runtime.workers.guard import guarded_call
 from organism.threads.thread import Thread
-from organism.wakeups import Wakeup
 
 _CLOCK_LOOK_S = 30.0
 """Seconds between two looks at the clock by what waits for an instant."""

@@ -172,7 +172,7 @@ def _hold_row(hold: HoldTrace) -> tuple[str, ...]:
             _amounts_text(hold.charged),
             "",
         )
-    name = f"{call.provider}/{call.request_model} #{call.attempt}" + (" (last call)" if call.wrap_up else "")
+    name = f"{call.provider}/{call.request_model} #{call.attempt}" + (" (last call)" if call.final_reserve_of else "")
     over = f", {hold.overrun.tokens} above the hold" if hold.overrun.tokens else ""
     price = (hold.rates.source if hold.rates is not None else call.price_source) if hold.priced else "unknown"
     return (

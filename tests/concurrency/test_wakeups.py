@@ -2,8 +2,8 @@
 
 import anyio
 
+from organism.concurrency.wakeups import Wakeup
 from organism.testing import run
-from organism.wakeups import Wakeup
 
 
 def test_all_that_wait_are_woken_and_those_who_come_later_wait_for_the_next() -> None:

@@ -31,6 +31,9 @@ Authenticate = Callable[[RequestHeaders], Caller | None]
 CALLER = "organism.caller"
 """Where a request's scope says who makes it; not there for what everybody may ask for."""
 
+HEADERS = "organism.headers"
+"""Where it has its headers, by lower-case names; of one that comes twice the last."""
+
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 HEAD_MAX = 16_384
 """Bytes of a request's line and headers together."""
@@ -89,12 +92,14 @@ class AccessRule(msgspec.Struct, frozen=True):
         authenticate: Says who makes a request; ``None`` lets everybody in: for what holds no secret.
         say: Turns a refusal into the body and media type that callers of these paths expect.
         bounds: How large requests may be.
+        answers: Answers POST at this one path in the place of the application: for what comes many times a second.
     """
 
     paths: str
     authenticate: Authenticate | None
     say: Callable[[Problem], tuple[bytes, str]] = lambda problem: (msgspec.json.encode(problem), MEDIA_TYPE)
     bounds: RequestBounds = RequestBounds()
+    answers: ASGIApp | None = None
 
     def covers(self, path: str) -> bool:
         """Whether the rule is about this path."""
@@ -150,6 +155,7 @@ class AuthMiddleware:
         if scope["type"] != "http":
             raise ValueError(f"only requests come through the gate, no {scope['type']}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        scope[HEADERS] = headers
         request_id = scope["organism.request_id"] = secrets.token_hex(8)
         guarded = _with_safe_headers(send, request_id)
         rule = next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
@@ -165,7 +171,8 @@ class AuthMiddleware:
             if not isinstance(body, Problem):
                 if headers.get("content-encoding", "") not in PLAIN:
                     scope = _as_plain(scope)
-                await self._app(scope, _replay(body, receive), guarded)
+                app = rule.answers if rule.answers is not None and scope["method"] == "POST" else self._app
+                await app(scope, _replay(body, receive), guarded)
                 return
             problem = body
         await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)

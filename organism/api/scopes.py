@@ -31,9 +31,16 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
         ProblemError: If so, or if the route has none.
     """
     scope = handler.opt.get("scope")
-    if scope == OPEN["scope"]:
-        return
-    caller: Caller | None = connection.scope.get(CALLER)  # type: ignore[assignment]
+    if scope != OPEN["scope"]:
+        check_scope(connection.scope.get(CALLER), scope)  # type: ignore[arg-type]
+
+
+def check_scope(caller: Caller | None, scope: TokenScope | None) -> None:
+    """Refuse a caller that lacks a scope; everybody lacks one that is not declared.
+
+    Raises:
+        ProblemError: If so.
+    """
     if caller is None or scope is None or scope not in caller.scopes:
         raise ProblemError(
             Problem(

@@ -1,5 +1,6 @@
 """One request and its answer, whatever the format: understood, paid for, made, and cut short when the client goes."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import partial
@@ -151,7 +152,7 @@ class RequestHandler:
         except (FaultError, OrganismError) as error:
             fault = self._fault(error)
             headers = self._headers(payer) if payer is not None else []
-            await _send_json(send, fault.status, self._format.error(fault), headers + fault_headers(fault))
+            await send_json(send, fault.status, self._format.error(fault), headers + fault_headers(fault))
 
     async def _whole(self, asked: AskedFor[Any], payer: Payer, send: ASGISend) -> None:
         answer = await self._gateway.calls.answer(payer, asked.request)
@@ -159,7 +160,7 @@ class RequestHandler:
         body = await self._kept(asked, meta, answer)
         if isinstance(answer, Completion) and (line := self._gateway.calls.persons_line(payer, asked.request)):
             body = self._format.whole(asked, meta, line.put_into(answer))
-        await _send_json(send, 200, body, self._headers(payer))
+        await send_json(send, 200, body, self._headers(payer))
 
     async def _stream(self, asked: Asked, payer: Payer, send: ASGISend) -> None:
         meta = self._gateway.meta()
@@ -222,7 +223,12 @@ async def _while_connected(receive: ASGIReceive, work: Callable[[], Coroutine[An
                 pass
             working.cancel()
 
-        await _beside(watch, work)
+        # A bare task: it has nothing to fail with, and a group costs as much as several steps of the call.
+        watching = asyncio.get_running_loop().create_task(watch())
+        try:
+            await work()
+        finally:
+            watching.cancel()
 
 
 async def _beside(
@@ -241,7 +247,8 @@ async def _beside(
         raise failure
 
 
-async def _send_json(send: ASGISend, status: int, body: Json, headers: Headers) -> None:
+async def send_json(send: ASGISend, status: int, body: Json, headers: Headers) -> None:
+    """Send an answer as a whole."""
     data = msgspec.json.encode(body)
     plain = encoded([("content-type", "application/json"), ("content-length", str(len(data)))])
     await send({"type": "http.response.start", "status": status, "headers": plain + headers})

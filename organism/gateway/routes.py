@@ -1,6 +1,6 @@
 """The gateway's paths, beside the API's own and behind the same gate, with keys of their own and larger bodies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +10,18 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from organism.api.auth_middleware import AccessRule, RequestBounds
+from organism.api.auth_middleware import (
+    CALLER,
+    HEADERS,
+    AccessRule,
+    ASGIReceive,
+    ASGIScope,
+    ASGISend,
+    RequestBounds,
+)
 from organism.api.mounts import Mount
-from organism.api.problems import Problem, ProblemError
-from organism.api.scopes import caller_of, needs
+from organism.api.problems import Problem, ProblemError, log_unexpected
+from organism.api.scopes import check_scope, needs
 from organism.api.tokens import Caller, TokenBook
 from organism.errors import OrganismError
 from organism.formats.anthropic_messages.server import MessagesFormat
@@ -45,6 +53,14 @@ BOUNDS = RequestBounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
 
 _KINDS: dict[int, FaultKind] = {401: "key", 403: "permission", 404: "not_found", 413: "too_large", 429: "rate"}
 
+_UNEXPECTED = Fault(
+    status=500,
+    kind="unavailable",
+    code="internal_error",
+    message="something went wrong here; the daemon's log has more under the answer's x-request-id",
+    retry=False,
+)
+
 Handlers = dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]
 
 
@@ -55,8 +71,11 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
         return tokens.find(secret) if gateway.settings.tokens else None
 
     known = authenticate(gateway.payers.key_of, token_of)
+    apps = {path: _CallApp(gateway, format_) for path, format_ in FORMATS.items()}
     routers = [
-        Router(path, route_handlers=_handlers_of(gateway, format_), exception_handlers=_handlers(format_.error))
+        Router(
+            path, route_handlers=_handlers_of(gateway, format_, apps[path]), exception_handlers=_handlers(format_.error)
+        )
         for path, format_ in FORMATS.items()
     ]
     messages = FORMATS[MESSAGES]
@@ -64,7 +83,7 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
         Router(COUNT, route_handlers=[_counting(gateway, messages)], exception_handlers=_handlers(messages.error))
     )
     routers.append(_models(gateway, gateway.meta().created_s))
-    rules = [_rule(path, format_.error, known) for path, format_ in FORMATS.items()]
+    rules = [_rule(path, format_.error, known, apps[path]) for path, format_ in FORMATS.items()]
     rules.append(_rule(COUNT, messages.error, known))
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
     rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
@@ -72,18 +91,51 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
     return Mount(tuple(routers), tuple(rules), unserved)
 
 
-def _handlers_of(gateway: request_handler.Gateway, format_: ServerFormat) -> list[Any]:
-    return [_answering(gateway, format_), *(stored_answer_handlers(gateway) if format_.keeps_answers else ())]
+def _handlers_of(gateway: request_handler.Gateway, format_: ServerFormat, app: "_CallApp") -> list[Any]:
+    return [_answering(app), *(stored_answer_handlers(gateway) if format_.keeps_answers else ())]
 
 
-def _answering(gateway: request_handler.Gateway, format_: ServerFormat) -> Any:
+def _answering(app: "_CallApp") -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
-    async def answer(request: Request[Any, Any, Any]) -> ASGIApp:
-        """Answer a call, or refuse it, in the words of its format."""
-        came = request_handler.GatewayRequest(caller_of(request), request.headers, await request.body())
-        return request_handler.RequestHandler(gateway, format_, came)  # type: ignore[return-value]
+    async def answer() -> ASGIApp:
+        """Answer a call whose path is not quite the format's; the others do not come through the framework."""
+        return app  # type: ignore[return-value]
 
     return answer
+
+
+class _CallApp:
+    """Answers the calls of one format: an ASGI application, behind the gate and beside the framework.
+
+    A framework's routing, guards and layers cost as much as holding and settling a call.
+    """
+
+    def __init__(self, gateway: request_handler.Gateway, format_: ServerFormat) -> None:
+        self._gateway = gateway
+        self._format = format_
+
+    async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
+        """Answer a call, or refuse it, in the words of its format."""
+        begun = False
+
+        async def noted(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            check_scope(scope.get(CALLER), "send")
+            body = (await receive()).get("body", b"")
+            came = request_handler.GatewayRequest(scope[CALLER], scope[HEADERS], body)
+            await request_handler.RequestHandler(self._gateway, self._format, came)(scope, receive, noted)
+        except ProblemError as error:
+            fault = _fault_of(error.problem)
+            await request_handler.send_json(send, fault.status, self._format.error(fault), [])
+        except Exception as error:
+            log_unexpected(error, scope)  # type: ignore[arg-type]
+            if begun:
+                raise  # the server ends the connection: there is no other way to say it in the middle of an answer
+            await request_handler.send_json(send, _UNEXPECTED.status, self._format.error(_UNEXPECTED), [])
 
 
 def _counting(gateway: request_handler.Gateway, format_: ServerFormat) -> Any:
@@ -127,8 +179,8 @@ def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
     return Router("/v1/models", route_handlers=[list_models, show_model], exception_handlers=_handlers(error_body))
 
 
-def _rule(path: str, write: Callable[[Fault], Json], known: Any) -> AccessRule:
-    return AccessRule(path, known, _say(write), BOUNDS)
+def _rule(path: str, write: Callable[[Fault], Json], known: Any, answers: _CallApp | None = None) -> AccessRule:
+    return AccessRule(path, known, _say(write), BOUNDS, answers)
 
 
 def _say(write: Callable[[Fault], Json]) -> Callable[[Problem], tuple[bytes, str]]:
@@ -147,8 +199,7 @@ def _handlers(write: Callable[[Fault], Json]) -> Handlers:
         return respond(_fault_of(problem))
 
     def unexpected(_request: Request[Any, Any, Any], _error: Exception) -> Response[Json]:
-        message = "something went wrong here; the daemon's log has more under the answer's x-request-id"
-        return respond(Fault(status=500, kind="unavailable", code="internal_error", message=message, retry=False))
+        return respond(_UNEXPECTED)
 
     return {
         ProblemError: lambda _request, error: respond(_fault_of(error.problem)),

@@ -1,5 +1,8 @@
 """How Sphinx builds the manual: ``poe docs``, which fails on any warning."""
 
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
 from organism import __version__
 
 project = "organism"
@@ -30,6 +33,9 @@ autodoc_default_options = {"members": True, "undoc-members": False, "show-inheri
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+
+# Diagrams are drawn where the page is read on a forge; here they stand as the text they are, without scripts of others.
+lexers["mermaid"] = TextLexer()
 
 # Building needs no network: references into other projects' manuals are plain text.
 intersphinx_mapping: dict[str, tuple[str, str | None]] = {}

@@ -7,6 +7,7 @@ alone, which shows what it can do. Exits with 1 if a cell fails.
 
 import argparse
 import datetime as dt
+import signal
 import sys
 import tempfile
 import traceback
@@ -41,6 +42,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep what was said and logged in this folder")
     parser.add_argument("--direct", action="store_true", help="without the gateway")
     options = parser.parse_args()
+    for each in (signal.SIGINT, signal.SIGTERM):  # a shell's background ignores the first, and so would clients
+        signal.signal(each, signal.default_int_handler)
     wrong: list[str] = []
     print(f"{dt.datetime.now(dt.UTC):%Y-%m-%d}\n")
     print(f"| client | {' | '.join(HEADS.get(cell, cell) for cell in CELLS)} | \n|{' --- |' * (len(CELLS) + 1)}")

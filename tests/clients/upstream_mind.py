@@ -55,7 +55,7 @@ def answer(asked: Asked) -> Answer:
         return Answer(thoughts=thoughts, text=json.dumps(_instance(asked.schema, asked.schema)))
     if cell == "cancel":
         return Answer(thoughts=thoughts, text=LONG, slow=True)
-    done = sum(bool(turn.calls) for turn in since)
+    done = sum(turn.role == "assistant" for turn in since)  # some write calls and results back as plain text
     if cell in ("tools", "parallel", "images", "structured") and asked.tools:
         calls = _calls(cell, folder, asked.tools, done)
         if calls:
@@ -91,6 +91,7 @@ def _summary(cell: str, turns: list[Turn], since: list[Turn]) -> str:
     if cell == "images" and pictures:
         return f"The picture has {pictures[-1]} pixels."
     results = [turn.text for turn in since if turn.role == "tool"]
+    results = results or [result for turn in since for result in re.findall(r"result-\d+", turn.text)]
     if cell in ("tools", "parallel") and results:
         return f"{DONE}: {len(results)} results: " + "; ".join(text[:60] for text in results)
     return f"The lamp of {HEARD} is seen from a long way off, by day and by night, and it always was."

@@ -2,13 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import organism
+from tests.cli.commands import daemon, organism, start
 
 YAML = """\
 name: kitchen
@@ -63,25 +62,15 @@ def test_run_that_keeps_nothing_says_that_it_cannot_wait(folder: Path) -> None:
 
 def test_daemon_is_answered_from_the_command_line(folder: Path) -> None:
     """Whoever asked is told that it waits; the list shows what for; the answer reaches whoever asked."""
-    command = [sys.executable, "-m", "organism"]
-    with subprocess.Popen([*command, "daemon", "--port", "0", "--log-format", "json"], cwd=folder,
-                          stderr=subprocess.PIPE, text=True) as daemon:  # fmt: skip
-        assert daemon.stderr is not None
-        while json.loads(daemon.stderr.readline())["event"] != "ready":
-            pass
-        try:
-            with subprocess.Popen([*command, "ask", "the disk"], cwd=folder, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True) as asking:  # fmt: skip
-                assert asking.stderr is not None
-                told = asking.stderr.readline()
-                (asked,) = json.loads(organism(folder, "approvals", "--json").stdout)
-                listed = organism(folder, "approvals").stdout
-                allowed = organism(folder, "approvals", "allow", asked["id"], "--note", "go on")
-                answer, _ = asking.communicate(timeout=60)
-            after = organism(folder, "approvals").stdout
-            twice = organism(folder, "approvals", "deny", asked["id"])
-        finally:
-            daemon.kill()
+    with daemon(folder), closing(start(folder, "ask", "the disk")) as asking:
+        assert asking.stderr is not None
+        told = asking.stderr.readline()
+        (asked,) = json.loads(organism(folder, "approvals", "--json").stdout)
+        listed = organism(folder, "approvals").stdout
+        allowed = organism(folder, "approvals", "allow", asked["id"], "--note", "go on")
+        answer, _ = asking.communicate()
+        after = organism(folder, "approvals").stdout
+        twice = organism(folder, "approvals", "deny", asked["id"])
 
     assert "head waits for you to allow wipe" in told
     assert (asked["what"], asked["detail"]) == ("wipe", "the disk")

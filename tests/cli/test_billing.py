@@ -1,10 +1,6 @@
 """A billing job that follows the daemon's events: whoever is killed, its total is the ledger's to the nano-dollar."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,6 +8,7 @@ from pathlib import Path
 import httpx2
 
 from organism.testing.audit import audit_journal
+from tests.cli.commands import Running, start
 
 ORGANISM = """\
 name: shop
@@ -50,12 +47,11 @@ class Shop:
         self.daemon = self.start_daemon()
         self.job = self.start_job()
 
-    def start_daemon(self) -> subprocess.Popen[str]:
+    def start_daemon(self) -> Running:
         """Start a daemon on what the last one has left."""
         log = self.folder / "log"
-        command = [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"]
         with log.open("wb") as file:
-            process = subprocess.Popen(command, cwd=self.folder, stderr=file, text=True)
+            process = start(self.folder, "daemon", "--port", "0", "--log-format", "json", stdout=file, stderr=file)
         deadline = time.monotonic() + 30
         while not (found := [line for line in log.read_text().splitlines() if '"ready"' in line]):
             assert time.monotonic() < deadline, log.read_text()
@@ -70,15 +66,14 @@ class Shop:
         headers = {"authorization": f"Bearer {self.token}"}
         return httpx2.request(method, self.url + path, json=body, headers=headers, timeout=30)
 
-    def start_job(self) -> subprocess.Popen[bytes]:
+    def start_job(self) -> Running:
         """Start the billing job: it goes on after the last event that it has written down whole."""
         written = self.bill.read_bytes() if self.bill.exists() else b""
         whole = written[: written.rfind(b"\n") + 1]
         self.bill.write_bytes(whole)
         after = json.loads(whole.splitlines()[-1])["id"] if whole else "0"
         with self.bill.open("ab") as file:
-            command = [sys.executable, "-m", "organism", "events", "--follow", "--after", after]
-            return subprocess.Popen(command, cwd=self.folder, stdout=file, stderr=subprocess.DEVNULL)
+            return start(self.folder, "events", "--follow", "--after", after, stdout=file)
 
     def sell(self, threads: int) -> None:
         """Open threads without waiting for them."""
@@ -93,10 +88,9 @@ class Shop:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def kill(self, process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    def kill(self, process: Running) -> None:
         """Kill a process as nothing can be caught."""
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.close()
 
 
 def test_total_of_a_billing_job_is_the_ledgers_whoever_is_killed(tmp_path: Path) -> None:

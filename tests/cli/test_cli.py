@@ -1,18 +1,18 @@
 """The command line as a user meets it: real processes, real exit codes, no tracebacks."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import organism
+from tests.cli.commands import daemon, organism, start
 
 NUMBERS = (
     "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, kept for a last call 3 tokens); the call needs"
@@ -200,7 +200,9 @@ def test_missing_extra_is_named(folder: Path) -> None:
         "importlib.util.find_spec = lambda name, *a: None if name == 'httpx2' else real(name, *a)\n"
     )
 
-    result = organism(folder, "check", K="sk", PYTHONPATH=str(folder))
+    # An interpreter of its own: only one that starts reads sitecustomize.
+    command, environment = [sys.executable, "-m", "organism", "check"], {**os.environ, "K": "sk", "PYTHONPATH": "."}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     assert result.returncode == 2
     assert "pip install 'organism[anthropic]'" in result.stderr
@@ -223,32 +225,10 @@ def test_init_writes_a_starter_that_is_right(tmp_path: Path) -> None:
     assert organism(tmp_path, "check").returncode == 0
 
 
-@contextmanager
-def daemon(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"],
-        cwd=folder,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        ready = json.loads(process.stderr.readline())
-        assert ready["event"] == "ready"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
-
-
 def test_daemon_takes_messages_tells_events_and_stops_in_good_order(folder: Path) -> None:
     """The daemon answers send, follows events, logs lines of JSON without content, and drains on SIGTERM."""
     with daemon(folder) as process:
-        follower = subprocess.Popen(
-            [sys.executable, "-m", "organism", "events", "--follow"], cwd=folder, stdout=subprocess.PIPE, text=True
-        )
+        follower = start(folder, "events", "--follow")
         deadline = time.monotonic() + 30
         sent = organism(folder, "send", "secret words", "--wait")
         assert (sent.returncode, sent.stdout) == (0, "one two three\n")
@@ -328,9 +308,7 @@ def test_interrupted_run_stops_its_work_and_reports(folder: Path, number: signal
     )
     text = SCRIPTED.replace("planner: {model: main,", "planner: {handler: 'slow:wait',") + "python_path: [.]\n"
     (folder / "organism.yaml").write_text(text)
-    with subprocess.Popen(
-        [sys.executable, "-m", "organism", "run", "x"], cwd=folder, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with closing(start(folder, "run", "x")) as process:
         assert process.stdout is not None
         while "waiting" not in process.stdout.readline():
             assert process.poll() is None

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import daemon
 from tests.cli.commands import organism as command_line
 
 ORGANISM = """\
@@ -57,23 +58,14 @@ def organism(tmp_path: Path) -> Iterator[Organism]:
     """Run a daemon, and hand out a way to run commands beside it."""
     (tmp_path / "organism.yaml").write_text(ORGANISM)
     (tmp_path / "desk.py").write_text(CLERK)
-    command = [sys.executable, "-m", "organism"]
-    with subprocess.Popen(
-        [*command, "daemon", "--port", "0", "--log-format", "json"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        while json.loads(process.stderr.readline())["event"] != "ready":
-            pass
+    with daemon(tmp_path) as process:
 
         def run(*arguments: str) -> subprocess.CompletedProcess[str]:
             return command_line(tmp_path, *arguments, COLUMNS="160")
 
         run.folder = tmp_path  # type: ignore[attr-defined]
         run.process = process  # type: ignore[attr-defined]
-        try:
-            yield run
-        finally:
-            process.kill()
+        yield run
 
 
 def until(organism: Organism, phrase: str, *arguments: str) -> str:

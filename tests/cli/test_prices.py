@@ -2,10 +2,11 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.commands import finished
 
 PRICED = """\
 name: priced
@@ -25,15 +26,7 @@ prices:
 
 
 def prices(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-m", "organism", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={"PATH": "", "COLUMNS": "160"},
-    )
+    result = finished(folder, *arguments, environment={"PATH": "", "COLUMNS": "160"})
     assert "Traceback" not in result.stderr
     return result
 

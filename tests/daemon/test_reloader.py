@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -16,6 +15,7 @@ import pytest
 
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import audit_journal
+from tests.cli.commands import organism, start
 
 CONFIG = """\
 name: desk
@@ -63,10 +63,10 @@ class Desk:
 
     def start(self) -> None:
         """Start the daemon."""
-        command = [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"]
+        options = ("--port", "0", "--log-format", "json")
         environment = {**os.environ, "DESK_KEY": "sk-desk-0123456789abcdef"}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stderr=log, env=environment)
+            self.process = start(self.folder, "daemon", *options, environment=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
         while not (found := [line for line in self.log.read_text().splitlines() if '"ready"' in line]):
             assert time.monotonic() < deadline, self.log.read_text()
@@ -76,14 +76,7 @@ class Desk:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command."""
-        return subprocess.run(
-            [sys.executable, "-m", "organism", *arguments],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return organism(self.folder, *arguments)
 
     def stop(self) -> int:
         """Stop the daemon in good order."""

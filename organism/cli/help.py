@@ -3,7 +3,7 @@
 import shutil
 import textwrap
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from organism.cli.commands import SECTIONS
 from organism.cli.output import print_text
@@ -26,7 +26,7 @@ _WIDTH_MIN = 40
 
 def overview() -> str:
     """Return the page of ``organism --help``: every command with its summary, as wide as the terminal."""
-    width = shutil.get_terminal_size().columns
+    width = _columns()
     sections = [
         section(title, ((", ".join((one.name, *one.aliases)), one.summary) for one in commands), width)
         for title, commands in SECTIONS.items()
@@ -65,24 +65,28 @@ def section(title: str, rows: Iterable[tuple[str, str]], width: int) -> str:
 class HelpPage:
     """Writes the pages of single commands in the form of the overview; the library's port for that."""
 
-    def __call__(self, console: Any, options: object, panel: "HelpPanel") -> None:  # noqa: ARG002 - the port
+    def __call__(self, console: object, options: object, panel: "HelpPanel") -> None:  # noqa: ARG002 - the port
         """Write one group of options or commands."""
         rows = [(_names(entry), _text(entry)) for entry in panel.entries]
         if rows:
-            print_text(section(str(panel.title) or "Options", rows, console.width))
+            print_text(section(str(panel.title) or "Options", rows, _columns()))
 
-    def render_usage(self, console: Any, options: object, usage: object) -> None:  # noqa: ARG002 - the port
+    def render_usage(self, console: object, options: object, usage: object) -> None:  # noqa: ARG002 - the port
         """Write the line of usage."""
         if usage:
             print_text(f"Usage: {str(usage).strip()}\n")
 
-    def render_description(self, console: Any, options: object, description: object) -> None:  # noqa: ARG002 - the port
+    def render_description(self, console: object, options: object, description: object) -> None:  # noqa: ARG002 - the port
         """Write what the command does: a sentence, and paragraphs where there are some."""
         paragraphs = str(getattr(description, "primary_renderable", description) or "").strip().split("\n\n")
-        width = max(_WIDTH_MIN, min(console.width, _WIDTH_MAX))
+        width = max(_WIDTH_MIN, min(_columns(), _WIDTH_MAX))
         wrapped = [textwrap.fill(" ".join(paragraph.split()), width) for paragraph in paragraphs]
         if any(wrapped):
             print_text("\n\n".join(wrapped) + "\n")
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def _names(entry: "HelpEntry") -> str:

@@ -1,6 +1,7 @@
 """A billing job that follows the daemon's events: whoever is killed, its total is the ledger's to the nano-dollar."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -72,8 +73,8 @@ class Shop:
         whole = written[: written.rfind(b"\n") + 1]
         self.bill.write_bytes(whole)
         after = json.loads(whole.splitlines()[-1])["id"] if whole else "0"
-        with self.bill.open("ab") as file:
-            return start(self.folder, "events", "--follow", "--after", after, stdout=file)
+        with self.bill.open("ab") as file, Path(os.devnull).open("ab") as nothing:
+            return start(self.folder, "events", "--follow", "--after", after, stdout=file, stderr=nothing)
 
     def sell(self, threads: int) -> None:
         """Open threads without waiting for them."""

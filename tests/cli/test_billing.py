@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,7 +12,6 @@ from pathlib import Path
 import httpx2
 
 from organism.testing.audit import audit_journal
-from tests.cli.commands import Running, start
 
 ORGANISM = """\
 name: shop
@@ -48,11 +50,12 @@ class Shop:
         self.daemon = self.start_daemon()
         self.job = self.start_job()
 
-    def start_daemon(self) -> Running:
+    def start_daemon(self) -> subprocess.Popen[str]:
         """Start a daemon on what the last one has left."""
         log = self.folder / "log"
+        command = [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"]
         with log.open("wb") as file:
-            process = start(self.folder, "daemon", "--port", "0", "--log-format", "json", stdout=file, stderr=file)
+            process = subprocess.Popen(command, cwd=self.folder, stderr=file, text=True)
         deadline = time.monotonic() + 30
         while not (found := [line for line in log.read_text().splitlines() if '"ready"' in line]):
             assert time.monotonic() < deadline, log.read_text()
@@ -67,14 +70,15 @@ class Shop:
         headers = {"authorization": f"Bearer {self.token}"}
         return httpx2.request(method, self.url + path, json=body, headers=headers, timeout=30)
 
-    def start_job(self) -> Running:
+    def start_job(self) -> subprocess.Popen[bytes]:
         """Start the billing job: it goes on after the last event that it has written down whole."""
         written = self.bill.read_bytes() if self.bill.exists() else b""
         whole = written[: written.rfind(b"\n") + 1]
         self.bill.write_bytes(whole)
         after = json.loads(whole.splitlines()[-1])["id"] if whole else "0"
-        with self.bill.open("ab") as file, Path(os.devnull).open("ab") as nothing:
-            return start(self.folder, "events", "--follow", "--after", after, stdout=file, stderr=nothing)
+        with self.bill.open("ab") as file:
+            command = [sys.executable, "-m", "organism", "events", "--follow", "--after", after]
+            return subprocess.Popen(command, cwd=self.folder, stdout=file, stderr=subprocess.DEVNULL)
 
     def sell(self, threads: int) -> None:
         """Open threads without waiting for them."""
@@ -89,9 +93,10 @@ class Shop:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def kill(self, process: Running) -> None:
+    def kill(self, process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
         """Kill a process as nothing can be caught."""
-        process.close()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_total_of_a_billing_job_is_the_ledgers_whoever_is_killed(tmp_path: Path) -> None:

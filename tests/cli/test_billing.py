@@ -160,8 +160,8 @@ def test_follower_that_comes_back_sees_exactly_the_journals_events(tmp_path: Pat
     follower.start()
     try:
         for _ in range(4):
+            seen = len(got)  # before: what is sold may be told before the last sale has returned
             shop.sell(3)
-            seen = len(got)
             deadline = time.monotonic() + 60
             while len(got) < seen + 12:
                 assert time.monotonic() < deadline

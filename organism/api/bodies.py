@@ -278,11 +278,13 @@ class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: What the audit calls it.
         scopes: What it may do.
         days: How long it lasts; for ever unless given.
+        limits: The most that each thread it opens may use, where that is less than is configured.
     """
 
     name: Name
     scopes: Annotated[list[TokenScope], msgspec.Meta(min_length=1)]
     days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
+    limits: LimitsBody | None = None
 
 
 StateFilter = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]

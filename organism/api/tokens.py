@@ -7,14 +7,14 @@ API, each with its scopes. Sessions are tokens that live in memory for some hour
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from organism.amounts import NS_PER_S
+from organism.amounts import NS_PER_S, Limits
 from organism.errors import ConfigError
 from organism.stores.private_files import UnsafeFileError, explained, make_private_folder, read_private, write_private
 
@@ -49,10 +49,12 @@ class Caller(msgspec.Struct, frozen=True):
     Attributes:
         name: The name of the token.
         scopes: Everything it may do.
+        limits: The most that each thread it opens may use, where that is less than is configured.
     """
 
     name: str
     scopes: frozenset[TokenScope]
+    limits: Limits | None = None
 
     @property
     def owner_only(self) -> bool:
@@ -65,12 +67,14 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         expires_ns: When it stops being one, nanoseconds since the Unix epoch; ``None`` for never.
+        limits: The most that each thread it opens may use; ``None`` where only the configuration says so.
     """
 
     name: str
     scopes: tuple[TokenScope, ...]
     created_ns: int
     expires_ns: int | None
+    limits: Limits | None = None
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -87,6 +91,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[TokenScope, ...]
     created_ns: int
     expires_ns: int | None = None
+    limits: Limits | None = None
 
 
 class TokenBook:
@@ -136,15 +141,27 @@ class TokenBook:
         kept = self._tokens.get(key) or self._sessions.get(key)
         if kept is None or (kept.expires_ns is not None and kept.expires_ns <= self._now_ns()):
             return None
-        return Caller(kept.name, frozenset(scope for given in kept.scopes for scope in _INCLUDES[given]))
+        scopes = frozenset(scope for given in kept.scopes for scope in _INCLUDES[given])
+        return Caller(kept.name, scopes, kept.limits)
 
-    def make(self, name: str, scopes: Iterable[TokenScope], *, days: int | None = None) -> NewToken:
+    def make(
+        self,
+        name: str,
+        scopes: Collection[TokenScope],
+        *,
+        days: int | None = None,
+        limits: Limits | None = None,
+    ) -> NewToken:
         """Make a token.
 
         Raises:
-            ConfigError: If the name is taken, or there are too many.
+            ConfigError: If the name is taken, there are too many, or limits would bind nothing.
             OSError: If it cannot be kept.
         """
+        if limits is not None and set(scopes) - {"read", "send"}:
+            raise ConfigError("limits bind no token that may operate, since it can raise them", path="limits")
+        if limits is not None and "send" not in scopes:
+            raise ConfigError("limits are for tokens with the scope 'send'; others open no threads", path="limits")
         if any(token.name == name for token in self._tokens.values()):
             raise ConfigError(f"there is a token {name!r} already; revoke it first, or choose another name")
         if len(self._tokens) >= _TOKENS_MAX:
@@ -152,7 +169,9 @@ class TokenBook:
         secret = secrets.token_urlsafe(32)
         now_ns = self._now_ns()
         expires = None if days is None else now_ns + days * 86_400 * NS_PER_S
-        kept = _Kept(name=name, hash=_hash(secret), scopes=tuple(scopes), created_ns=now_ns, expires_ns=expires)
+        kept = _Kept(
+            name=name, hash=_hash(secret), scopes=tuple(scopes), created_ns=now_ns, expires_ns=expires, limits=limits
+        )
         self._write([*self._tokens.values(), kept])
         self._tokens[kept.hash] = kept
         return NewToken(name, secret, expires)
@@ -187,6 +206,7 @@ class TokenBook:
             scopes=tuple(sorted(caller.scopes)),
             created_ns=now_ns,
             expires_ns=expires,
+            limits=caller.limits,
         )
         self._sessions[session.hash] = session
         return NewToken(caller.name, secret, expires)
@@ -194,7 +214,13 @@ class TokenBook:
     def list(self) -> tuple[TokenView, ...]:
         """Return every token without its secret, oldest first."""
         return tuple(
-            TokenView(name=kept.name, scopes=kept.scopes, created_ns=kept.created_ns, expires_ns=kept.expires_ns)
+            TokenView(
+                name=kept.name,
+                scopes=kept.scopes,
+                created_ns=kept.created_ns,
+                expires_ns=kept.expires_ns,
+                limits=kept.limits,
+            )
             for kept in sorted(self._tokens.values(), key=lambda kept: kept.created_ns)
         )
 

@@ -112,9 +112,14 @@ class Payers:
     def _account_of(self, caller: Caller) -> _Account:
         key = self._keys.get(caller.name.removeprefix(KEY_PREFIX)) if caller.name.startswith(KEY_PREFIX) else None
         if key is None:
-            return _Account(caller.name, _own("token", caller.name), self._limits, {})
-        limits = grant_limits(key.limits, self._limits or self._control.components.budgets.plan.thread, may_raise=False)
+            limits = self._limits if caller.limits is None else self._granted(caller.limits)
+            return _Account(caller.name, _own("token", caller.name), limits, {})
+        limits = self._granted(key.limits)
         return _Account(key.name, key.thread or _own("key", key.name), limits, key.labels)
+
+    def _granted(self, asked: Limits | None) -> Limits:
+        """Return what a key gets of what it was given: never more than the gateway's."""
+        return grant_limits(asked, self._limits or self._control.components.budgets.plan.thread, may_raise=False)
 
     def _check_new(self, thread_id: str, order: Order) -> None:
         """Refuse a name that is kept for somebody else, and one thread too many."""

@@ -1,5 +1,6 @@
 """The dashboard in a real browser, Debian's Chromium: used with a keyboard, and read as a screen reader would."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -279,3 +280,47 @@ def test_page_needs_nothing_from_elsewhere_and_holds_no_secret(daemon: Daemon) -
     for path in ("/dashboard/", "/dashboard/../tokens.json", "/dashboard/%2e%2e/tokens.json", "/dashboard/nope.js"):
         assert httpx2.get(url + path).status_code in (401, 429)
     assert httpx2.get(url, headers={"host": "evil.example"}).status_code == 421
+
+
+def test_key_is_made_limited_seen_once_and_revoked(daemon: Daemon, page: Page) -> None:
+    """A program gets its key here: with a limit, its secret shown once, taken back when it is time."""
+    page.get_by_label("Name", exact=True).fill("build")
+    page.get_by_label("Dollars", exact=True).fill("2.50")
+    page.get_by_label("Tokens", exact=True).fill("5000")
+    page.get_by_label("Days", exact=True).fill("30")
+    page.get_by_role("button", name="Make it").click()
+
+    shown = page.get_by_label("the secret")
+    expect(shown).to_be_focused()
+    secret = shown.inner_text()
+    url = page.url
+    me = {"authorization": f"Bearer {secret}"}
+    assert httpx2.get(f"{url}v1/tokens", headers=me).status_code == 403
+    row = page.get_by_role("row", name="build send")
+    expect(row).to_contain_text("5,000 tokens, $2.50")
+    if shots := os.environ.get("SHOTS"):
+        page.screenshot(path=f"{shots}/keys.png", full_page=True)
+    page.get_by_role("button", name="I have it").click()
+    expect(page.get_by_role("heading", name="Keys and tokens")).to_be_focused()
+    assert secret not in page.content()
+    assert secret not in daemon.run("token", "list", "--json")
+
+    page.get_by_role("button", name="revoke build").click()
+    page.get_by_role("button", name="Revoke it").click()
+    expect(page.get_by_role("status").filter(has_text="build revoked")).to_be_visible()
+    expect(row).to_have_count(0)
+    assert httpx2.get(f"{url}v1/threads", headers=me).status_code == 401
+
+
+def test_page_of_whoever_may_not_make_keys_has_none(daemon: Daemon, browser: Browser) -> None:
+    """A session that may only read shows no keys and no way to make one."""
+    secret = daemon.run("token", "make", "reader", "--scope", "read")
+    opened = browser.new_page()
+    opened.set_default_timeout(20_000)
+    opened.goto(daemon.run("dashboard").partition("#")[0])
+    opened.get_by_label("Token", exact=True).fill(secret)
+    opened.get_by_role("button", name="Open", exact=True).click()
+    expect(opened.locator("#main")).to_be_visible()
+    expect(opened.locator("#connection")).to_have_text("live")
+    expect(opened.locator("#keys")).to_be_hidden()
+    opened.close()

@@ -307,3 +307,61 @@ async def test_many_at_once_never_spend_more_than_the_limit(served: Serve) -> No
         assert spent.tokens == gateway.provider.billed.total <= 400
         assert spent.calls == 50 - refused == len(gateway.provider.requests)
         assert spent.calls > 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"tokens": 300}, Limits(tokens=300, calls=9)),
+        ({"usd": "1.50", "calls": 2}, Limits(tokens=500, calls=2, cost_nanousd=1_500_000_000)),
+        ({"tokens": 10_000, "calls": 100}, Limits(tokens=500, calls=9)),
+        ({"seconds": 60}, Limits(tokens=500, calls=9, elapsed_ns=60 * 10**9)),
+        ({}, Limits(tokens=500, calls=9)),
+    ],
+)
+async def test_token_is_held_to_its_own_limits_wherever_it_opens_a_thread(
+    served: Serve, limits: dict[str, Any], expected: Limits
+) -> None:
+    """By the gateway, by the API, by a session begun with it: never more than it was given, nor than is configured."""
+    most = Limits(tokens=500, calls=9)
+    async with served(gateway={"limits": most}, limits=most) as gateway:
+        body = {"name": "guest", "scopes": ["send", "read"], "limits": limits}
+        made = (await gateway.operator.post("/v1/tokens", json=body)).json()
+        me = {"authorization": f"Bearer {made['secret']}"}
+        session = (await gateway.http.post("/v1/sessions", headers=me)).json()["secret"]
+        await ask(gateway.client.with_options(api_key=made["secret"]))
+        await ask(gateway.client.with_options(api_key=session), "of-a-session")
+        for name, asked in (("plain", None), ("greedy", {"tokens": 10**6, "calls": "unlimited"})):
+            opened = {"text": "wait", "to": "writer", "thread_id": name} | ({"limits": asked} if asked else {})
+            assert (await gateway.http.post("/v1/threads", json=opened, headers=me)).status_code == 202
+
+        budgets = [gateway.organism.budgets.budget(name) for name in ("token-guest", "of-a-session", "plain", "greedy")]
+        assert [each.limits for each in budgets] == [expected] * 4
+        (listed,) = [each for each in (await gateway.operator.get("/v1/tokens")).json() if each["name"] == "guest"]
+        assert "secret" not in listed
+        page = (await gateway.operator.get("/v1/events/page", params={"type": "OperatorAction"})).text
+        assert "token.make" in page
+        assert made["secret"] not in page
+
+
+@pytest.mark.parametrize("scopes", [["operate"], ["admin"], ["send", "operate"], ["read"]])
+async def test_limits_that_would_bind_nothing_are_refused(served: Serve, scopes: list[str]) -> None:
+    """Who may raise limits is not held by them, and who opens no thread has none to limit: that is said at once."""
+    async with served() as gateway:
+        body = {"name": "guest", "scopes": scopes, "limits": {"tokens": 5}}
+        refused = await gateway.operator.post("/v1/tokens", json=body)
+        assert (refused.status_code, "limits" in refused.json()["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize("scope", ["read", "send", "operate"])
+async def test_only_an_admin_makes_and_revokes_tokens(served: Serve, scope: str) -> None:
+    """No token gives more than it has: whoever is below an admin gives nothing at all, and sees nobody's."""
+    async with served() as gateway:
+        made = (await gateway.operator.post("/v1/tokens", json={"name": "low", "scopes": [scope]})).json()
+        me = {"authorization": f"Bearer {made['secret']}"}
+        answers = [
+            await gateway.http.post("/v1/tokens", json={"name": "more", "scopes": [scope]}, headers=me),
+            await gateway.http.request("DELETE", "/v1/tokens/low", headers=me),
+            await gateway.http.get("/v1/tokens", headers=me),
+        ]
+        assert [answer.status_code for answer in answers] == [403, 403, 403]

@@ -3,6 +3,7 @@
 import { Refused, ask, follow, forgetSession, openSession, order, takeSession } from "./api.js";
 import { bar, bars, breakdown, el, sequence } from "./draw.js";
 import { clock, count, limits, scope, span, usd } from "./format.js";
+import { showKeys } from "./keys.js";
 
 const $ = (id) => document.getElementById(id);
 const OPEN = ["open", "blocked", "paused", "closing", "dormant"];
@@ -86,6 +87,7 @@ async function refresh() {
     drawAgents(agents.groups, team);
     $("models").replaceChildren(breakdown(models.groups));
     if (chosen) await drawThread();
+    await showKeys(button, confirm);
   } catch (error) {
     if (error instanceof Refused && error.status === 401) login("The session has ended. Open it again.");
     else $("connection").textContent = "no answer from the daemon";

@@ -16,6 +16,7 @@ _FILES = {
     "/dashboard/main.js": ("main.js", "text/javascript; charset=utf-8"),
     "/dashboard/api.js": ("api.js", "text/javascript; charset=utf-8"),
     "/dashboard/draw.js": ("draw.js", "text/javascript; charset=utf-8"),
+    "/dashboard/keys.js": ("keys.js", "text/javascript; charset=utf-8"),
     "/dashboard/format.js": ("format.js", "text/javascript; charset=utf-8"),
 }
 

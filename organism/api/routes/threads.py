@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from litestar import Request, delete, get, post, put
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
-from organism.amounts import BudgetState
+from organism.amounts import BudgetState, Limits
 from organism.api.bodies import LimitsBody, OpenThreadBody, ReplayBody, SendBody, StateFilter
 from organism.api.dependencies import ControlOf, OrderOf
-from organism.api.scopes import may_read_content, needs
+from organism.api.scopes import caller_of, may_read_content, needs
+from organism.budget.requests import LimitsRequest, grant_limits
 from organism.control.views import Accepted, OrderDone, ThreadDetail, ThreadPage
 from organism.whatif.outcome import Replay
 
@@ -16,16 +17,20 @@ from organism.whatif.outcome import Replay
 @post("/v1/threads", status_code=202, opt=needs("send"))
 async def open_thread(
     data: JSONBody[OpenThreadBody],
+    request: Request[Any, Any, Any],
     control: ControlOf,
     order: OrderOf,
     traceparent: Annotated[str | None, HeaderParameter(name="traceparent")] = None,
 ) -> Accepted:
     """Open a thread with a message."""
+    limits: LimitsRequest | Limits | None = data.limits.request() if data.limits is not None else None
+    if (most := caller_of(request).limits) is not None:
+        limits = grant_limits(limits, most, may_raise=False)
     return await control.open_thread(
         data.payload(control.components.messages),
         to=data.to,
         thread_id=data.thread_id,
-        limits=data.limits.request() if data.limits is not None else None,
+        limits=limits,
         labels=data.labels,
         trace=traceparent,
         order=order,

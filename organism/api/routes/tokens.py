@@ -22,8 +22,10 @@ async def list_tokens(token_book: TokensOf) -> tuple[TokenView, ...]:
 @post("/v1/tokens", status_code=201, opt=needs("admin"))
 async def make_token(data: JSONBody[TokenBody], token_book: TokensOf, control: ControlOf, order: OrderOf) -> NewToken:
     """Make a token. Its secret is in this answer and nowhere else; sent again, the name is taken."""
-    made = token_book.make(data.name, data.scopes, days=data.days)
-    await control.note("token.make", data.name, after=data.scopes, order=order)
+    limits = None if data.limits is None else data.limits.limits()
+    made = token_book.make(data.name, data.scopes, days=data.days, limits=limits)
+    after = data.scopes if limits is None else {"scopes": data.scopes, "limits": limits}
+    await control.note("token.make", data.name, after=after, order=order)
     return made
 
 

@@ -1,8 +1,13 @@
 """``organism token``: API tokens for programs and people."""
 
-from cyclopts import App
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
+from cyclopts import App, Parameter
+
+from organism.amounts import DIMENSIONS, Limits, format_amount
 from organism.api.tokens import NewToken, TokenScope, TokenView
+from organism.budget.thresholds import limit_of
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
 from organism.cli.output import print_answer
 from organism.control.views import OrderDone
@@ -10,9 +15,32 @@ from organism.control.views import OrderDone
 app = App(name="token")
 
 
+@dataclass(frozen=True, kw_only=True)
+class MostOf:
+    """The most that each thread may use that a token opens; what is left out stays as it is configured.
+
+    Attributes:
+        tokens: All tokens.
+        usd: Dollars.
+        seconds: Seconds that it may be open.
+        calls: Model calls.
+    """
+
+    tokens: Annotated[Whole | None, Parameter(help="The most tokens of each thread it opens.")] = None
+    usd: Annotated[str | None, Parameter(help="The most dollars of each.")] = None
+    seconds: Annotated[Whole | None, Parameter(help="The most seconds of each.")] = None
+    calls: Annotated[Whole | None, Parameter(help="The most calls of each.")] = None
+
+
 @app.command
 def make(
-    name: str, *, scope: list[TokenScope], days: Whole | None = None, daemon: DaemonOptions = DAEMON, json: Json = False
+    name: str,
+    *,
+    scope: list[TokenScope],
+    days: Whole | None = None,
+    most: Annotated[MostOf | None, Parameter(name="*")] = None,
+    daemon: DaemonOptions = DAEMON,
+    json: Json = False,
 ) -> int:
     """Make a token and print its secret, this once.
 
@@ -21,16 +49,18 @@ def make(
         scope: What it may do; may be repeated.
         days: How long it is valid; for ever unless given.
     """
-    body = {"name": name, "scopes": list(scope)} | ({"days": days} if days is not None else {})
+    body: dict[str, object] = {"name": name, "scopes": list(scope)} | ({"days": days} if days is not None else {})
+    if most is not None and (limits := {unit: value for unit, value in asdict(most).items() if value is not None}):
+        body["limits"] = limits
     made = daemon.client().order(NewToken, "POST", "/v1/tokens", body)
     return print_answer(made, made.secret, as_json=json)
 
 
 @app.command(name="list")
 def list_tokens(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
-    """List tokens with their scopes, without their secrets."""
+    """List tokens with their scopes and limits, without their secrets."""
     found = daemon.client().ask(list[TokenView], "/v1/tokens")
-    return print_answer(found, "\n".join(f"{one.name}: {', '.join(one.scopes)}" for one in found), as_json=json)
+    return print_answer(found, "\n".join(map(_line, found)), as_json=json)
 
 
 @app.command
@@ -42,3 +72,10 @@ def revoke(name: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> 
     """
     done = daemon.client().order(OrderDone, "DELETE", f"/v1/tokens/{name}")
     return print_answer(done, f"{name} revoked", as_json=json)
+
+
+def _line(token: TokenView) -> str:
+    """Say what a token may do and spend."""
+    limits = Limits() if token.limits is None else token.limits
+    most = [format_amount(unit, limit) for unit in DIMENSIONS if (limit := limit_of(limits, unit)) is not None]
+    return f"{token.name}: {', '.join(token.scopes)}" + (f"; each thread at most {', '.join(most)}" if most else "")

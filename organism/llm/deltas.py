@@ -90,7 +90,14 @@ class UsageDelta(msgspec.Struct, frozen=True):
     usage: TokenUsage
 
 
-ProviderSink = Callable[[Delta | UsageDelta], object]
+class Ping(msgspec.Struct, frozen=True):
+    """The provider, or what stands before it, says that it is at work, and nothing of the answer has come."""
+
+
+ProviderPiece = Delta | UsageDelta | Ping
+"""What an adapter hands over while an answer comes."""
+
+ProviderSink = Callable[[ProviderPiece], object]
 """What an adapter hands pieces to: to the router, which passes on what its caller can use."""
 
 

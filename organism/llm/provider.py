@@ -58,9 +58,10 @@ class Provider(Protocol):
         The router bounds the time by cancelling; an adapter needs no deadline of its own. With ``on_text`` the
         answer is streamed and each piece of it handed over as it arrives: text as it is, thoughts and calls of tools
         as :mod:`organism.llm.deltas` has them. An adapter that has nothing to show of them hands over an empty text
-        instead: a sign of life, which keeps the attempt from being given up as silent. What carries no part of the
-        answer (pings, comments, single bytes) is no sign of life. What the provider counts before the end it hands over
-        as a :class:`~organism.llm.deltas.UsageDelta`.
+        instead: a sign of life, which keeps the attempt from being given up as silent. A
+        :class:`~organism.llm.deltas.Ping` says that the provider says so itself (pings, comments): it is waited for
+        longer, and not for ever. Single bytes are no sign of life. What the provider counts before the end is handed
+        over as a :class:`~organism.llm.deltas.UsageDelta`.
 
         An adapter may have an attribute ``stops_when_closed``: whether its provider stops working, and billing, when a
         streamed answer is no longer listened to. A cancelled call is then closed at once and charged what was seen.

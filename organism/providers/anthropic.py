@@ -83,7 +83,7 @@ class AnthropicProvider:
     async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = encode(request, stream=on_text is not None, holds_to_schemas=self._holds_to_schemas)
-        decoder = AnswerDecoder(self.name, MessagesReader(request, on_text))
+        decoder = AnswerDecoder(self.name, MessagesReader(request, on_text), on_text)
         betas = ",".join(betas_of(request))
         async with self._server.posted("/v1/messages", body, {_BETA: betas} if betas else None) as response:
             return await response.answer(decoder)

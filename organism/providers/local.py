@@ -99,7 +99,7 @@ class LocalProvider:
     async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = chat_request.encode(request, _VENDOR, stream=on_text is not None)
-        decoder = AnswerDecoder(self.name, ChatReader(request, _VENDOR, on_text))
+        decoder = AnswerDecoder(self.name, ChatReader(request, _VENDOR, on_text), on_text)
         async with self._posted("/chat/completions", body) as response:
             return await response.answer(decoder)
 

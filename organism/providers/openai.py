@@ -114,13 +114,13 @@ class OpenAIProvider:
 
     async def _chat(self, request: CompletionRequest, on_text: ProviderSink | None) -> Completion:
         body = chat_request.encode(request, self.vendor, stream=on_text is not None)
-        decoder = AnswerDecoder(self.name, ChatReader(request, self.vendor, on_text))
+        decoder = AnswerDecoder(self.name, ChatReader(request, self.vendor, on_text), on_text)
         async with self._server.posted("/chat/completions", body) as response:
             return await response.answer(decoder)
 
     async def _respond(self, request: CompletionRequest, on_text: ProviderSink | None) -> Completion:
         body = responses_request.encode(request, stream=on_text is not None)
-        decoder = AnswerDecoder(self.name, ResponsesReader(request, self.vendor, on_text))
+        decoder = AnswerDecoder(self.name, ResponsesReader(request, self.vendor, on_text), on_text)
         async with self._server.posted("/responses", body) as response:
             return await response.answer(decoder)
 

@@ -15,39 +15,27 @@ from threading import get_ident
 
 import anyio
 import msgspec
-from msgspec.structs import replace
 
 from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.holds import HeldCall
-from organism.concurrency.foreign_code import ForeignTask, encodable, failure_of
+from organism.concurrency.foreign_code import ForeignTask, failure_of
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
-from organism.llm.deltas import (
-    CitationDelta,
-    Delta,
-    DeltaSink,
-    ProviderSink,
-    ReasoningDelta,
-    RefusalDelta,
-    TextBreak,
-    ToolCallDelta,
-    UsageDelta,
-)
+from organism.llm.deltas import DeltaSink, Ping, ProviderPiece, ProviderSink, UsageDelta
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
-from organism.llm.requests import VendorItem
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.adapters import Adapters, stops_when_closed
 from organism.router.answers.answer_checks import checked_answer, checked_failure
 from organism.router.answers.interrupted import InterruptedStream
 from organism.router.answers.partial_usage import completed_usage, is_hidden, missing_sides
+from organism.router.answers.piece_checks import checked_piece
 from organism.router.limits.circuit import Health
 from organism.router.limits.limiter import Permit
 from organism.router.planning.call_rates import RateSource, charged_rates, held_rates, rates_for
 from organism.router.planning.plan import Route
-from organism.router.planning.request_checks import sound
 from organism.router.prepared_call import PreparedCall
 from organism.text.error_text import describe, shown
 from organism.usage.attempts import Outcome
@@ -56,6 +44,11 @@ _DOUBTFUL_FACTOR = 16
 _DOUBTFUL_NANOUSD = 10_000_000_000
 """Usage above 16 times its hold and above $10 is taken for a provider's mistake and disputed, not believed."""
 
+
+PINGED_FACTOR = 6
+"""So many times as long a provider may be silent that says all the while that it is at work."""
+
+_NOTE_MAX = 500
 
 PROVIDER_SAYS = "provider"
 """The source of a cost that the provider itself has reported."""
@@ -72,6 +65,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
         response_model: The model that answered, if one did.
         error: What failed.
         rates: The prices the cost was computed with; ``None`` when the whole hold is charged.
+        usage_note: How the provider's count was read where that was not plain.
     """
 
     outcome: Outcome
@@ -81,6 +75,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     response_model: str | None = None
     error: str | None = None
     rates: Rates | None = None
+    usage_note: str = ""
 
     @property
     def amounts(self) -> Amounts:
@@ -139,6 +134,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     _closed_after_s: float | None = None
     _latest: float = math.inf
     _heard: bool = False
+    _word_s: float = 0.0
     _over: bool = False
     _thread: int = 0
 
@@ -174,17 +170,20 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._latest = min(self._latest, anyio.current_time() + within_s)
         self.scope.deadline = min(self.scope.deadline, self._latest)
 
-    def pass_on(self, piece: Delta | UsageDelta) -> None:
+    def pass_on(self, piece: ProviderPiece) -> None:
         """Take a piece of the answer, which is a sign of life, and hand it to whoever still listens.
 
         Raises:
             TypeError: To the adapter, which has handed over something else than a piece of an answer.
             RuntimeError: To the adapter, which calls from a thread where nothing of ours may be touched.
         """
-        piece = _checked(piece)
+        piece = checked_piece(piece)
         if get_ident() != self._thread:
             raise RuntimeError("on_text must be called in the event loop's own thread")
         if self._over:
+            return
+        if isinstance(piece, Ping):
+            self._wait_on()
             return
         if self.cut_short is not None:
             self.cut_short.add(piece)
@@ -199,8 +198,15 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
                 self.done.set()
 
     def _allow(self, silence_s: float | None) -> None:
-        silent_until = math.inf if silence_s is None else anyio.current_time() + silence_s
-        self.scope.deadline = min(self._latest, silent_until)
+        self._word_s = anyio.current_time()
+        self.scope.deadline = min(self._latest, math.inf if silence_s is None else self._word_s + silence_s)
+
+    def _wait_on(self) -> None:
+        """Wait longer for a provider that says it is at work: not for ever, for a relay may say so of a dead one."""
+        silence_s = self.between_tokens_s if self._heard else self.first_token_s
+        if silence_s is not None:
+            until = min(anyio.current_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)
+            self.scope.deadline = max(self.scope.deadline, min(self._latest, until))
 
     async def exchange(self, provider: Provider, adapters: Adapters) -> None:
         """Talk to the provider and set :attr:`result`; an exchange whose task is killed leaves it ``None``.
@@ -336,6 +342,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             price_source=source,
             response_model=answer.model,
             rates=rates,
+            usage_note=answer.usage_note[:_NOTE_MAX] if isinstance(answer, Completion) else "",
         )
 
     def _rates_of_answer(self, answer: Answer, prices: RateSource) -> Rates | None:
@@ -360,26 +367,3 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             response_model=response_model,
             error=error,
         )
-
-
-def _checked(piece: Delta | UsageDelta) -> Delta | UsageDelta:
-    """Return a piece whose texts every encoding takes.
-
-    Raises:
-        TypeError: If it is none: an adapter is a stranger's.
-    """
-    match piece:
-        case RefusalDelta():
-            return RefusalDelta(encodable(str(piece)))
-        case str():
-            return encodable(piece)
-        case ReasoningDelta(text=str(text), signature=str(seal), id=str(name), place=int()):
-            return replace(piece, text=encodable(text), signature=encodable(seal), id=encodable(name))
-        case ToolCallDelta(id=str(call_id), name=str(name), arguments=str(written), place=int()):
-            return replace(piece, id=encodable(call_id), name=encodable(name), arguments=encodable(written))
-        case UsageDelta(usage=TokenUsage()) | TextBreak():
-            return piece
-        case VendorItem() | CitationDelta():
-            return sound(piece, type(piece))[0]
-        case _:
-            raise TypeError(f"on_text takes a piece of the answer, not {shown(piece)}")

@@ -68,6 +68,7 @@ class CallEvents:
                 trace_id=trace_id_of(current_trace()),
                 abandoned=abandoned,
                 operation=record.operation,
+                usage_note=charge.usage_note,
             )
         )
 

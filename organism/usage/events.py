@@ -55,6 +55,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
         trace_id: The trace it belongs to, if there is one.
         abandoned: Whether its caller had gone before it was resolved: cancelled, or out of time.
         operation: What the model was asked for.
+        usage_note: How the provider's count was read where that was not plain; empty where it was.
     """
 
     agent: str
@@ -76,6 +77,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     trace_id: str | None = None
     abandoned: bool = False
     operation: Operation = "chat"
+    usage_note: str = ""
 
     @property
     def total_tokens(self) -> int:

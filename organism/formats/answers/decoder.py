@@ -13,10 +13,14 @@ from organism.formats.answers.event_stream import EventStreamParser, ServerSentE
 from organism.formats.errors.refusals import error_in, refused_in, refused_text
 from organism.formats.json_reading import Json, loads, values_in
 from organism.llm.answers import Completion
+from organism.llm.deltas import Ping, ProviderSink
 
 _DONE = "[DONE]"
 _TYPES = ("response.", "message_", "content_block_")
 """How types of events begin where the formats that have types name their events by them."""
+
+_PINGS = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})
+"""Types of events that say nothing but that the server is at work: Anthropic's, OpenAI's, relays'."""
 
 _PAGE_MAX = 4096
 """So much is kept of what is neither JSON nor an event stream: a page of something that stands before the server."""
@@ -81,10 +85,12 @@ class AnswerDecoder:
     Args:
         provider: Its name in the configuration, for errors.
         reader: Of the format.
+        sink: Told when the server says that it is at work.
     """
 
-    def __init__(self, provider: str, reader: AnswerReader) -> None:
+    def __init__(self, provider: str, reader: AnswerReader, sink: ProviderSink | None = None) -> None:
         self._provider = provider
+        self._sink = sink
         self._reader = reader
         self._events = EventStreamParser()
         self._head = bytearray()
@@ -134,9 +140,16 @@ class AnswerDecoder:
             return
         if is_more and not self._has_events and len(self._head) < _PAGE_MAX:
             self._head += chunk
+        comments = self._events.comments
         for event in self._events.feed(chunk):
             self._has_events = True
             self._take(event)
+        if self._events.comments > comments:
+            self._ping()
+
+    def _ping(self) -> None:
+        if self._sink is not None:
+            self._sink(Ping())
 
     def finish(self) -> Completion:
         """Return the answer when no more bytes come.
@@ -178,7 +191,8 @@ class AnswerDecoder:
                 self._raise_if_error({"error": data})
             if data[:1] in "{[" and data[:6] != "[PING]":
                 raise UncertainError(self._provider, f"an event that is no JSON: {data[:80]}")
-            return  # words to keep the connection alive
+            self._ping()  # words to keep the connection alive
+            return
         for value in values:
             if event.name == "error" and error_in(value) is None:
                 value = {"error": value}  # noqa: PLW2901 - the name of the event says what it is
@@ -186,7 +200,11 @@ class AnswerDecoder:
             if value == _DONE:
                 self._reader.end()
             elif isinstance(value, dict):
-                self._reader.event(_typed(value, event.name))
+                told = _typed(value, event.name)
+                if told.get("type") in _PINGS or (event.name in _PINGS and not told):
+                    self._ping()
+                else:
+                    self._reader.event(told)
 
     def _take_whole(self, body: bytes) -> None:
         try:

@@ -43,6 +43,8 @@ class EventStreamParser:
 
     def __init__(self, most: int = EVENT_BYTES_MAX) -> None:
         self.retry_ms: int | None = None
+        self.comments = 0
+        """How many there were: servers keep a connection alive with them while they work."""
         self._most = most
         self._begun = False
         self._rest = bytearray()
@@ -125,6 +127,8 @@ class EventStreamParser:
                 self._data.append(value)
             case "event":
                 self._name = value
+            case "":
+                self.comments += 1
             case "id" if "\0" not in value:
                 self._id = value
             case "retry" if value.isascii() and value.isdecimal():

@@ -18,7 +18,7 @@ from organism.formats.tool_calls import ToolCallPiece
 from organism.formats.usage_history import UsageHistory
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, ProviderSink, UsageDelta
+from organism.llm.deltas import ProviderPiece, ProviderSink
 from organism.llm.requests import CompletionRequest
 
 OLD_CALL = "function_call"
@@ -132,7 +132,7 @@ class ChatReader:
         self._hear_nothing("")
         return {**message, "tool_calls": [each for each in cast("list[Json]", calls) if each not in custom]}
 
-    def _hear_nothing(self, _piece: Delta | UsageDelta) -> None:
+    def _hear_nothing(self, _piece: ProviderPiece) -> None:
         if self._on_text is not None:
             self._on_text("")
 

@@ -42,6 +42,7 @@ from organism.router.planning.plan import ModelPlan, check_plans, model_plan
 from organism.router.router import LLMRouter
 from organism.runtime.active_config import OnExhausted
 from organism.runtime.bounds import Bounds
+from organism.runtime.process_loop import process_options
 from organism.runtime.pump import Pump
 from organism.runtime.statistics import PumpStatistics
 from organism.stores.memory import MemoryJournal
@@ -343,7 +344,7 @@ class Organism:
             async with self:
                 return await self.run(message, to=to, limits=limits)
 
-        return anyio.run(run)
+        return anyio.run(run, backend_options=process_options())
 
     async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
         """End a thread and its children now; raises :class:`ThreadClosedError` if no such thread is open."""

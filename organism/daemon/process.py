@@ -1,6 +1,5 @@
 """The process of ``organism daemon``: signals, logs, and an end in good order."""
 
-import importlib.util
 import resource
 import signal
 from functools import partial
@@ -20,6 +19,7 @@ from organism.daemon.own_tasks import hide_own_tasks
 from organism.daemon.process_exit import leave_soon
 from organism.daemon.state_folder import remove_address
 from organism.errors import OrganismError
+from organism.runtime.process_loop import process_options
 from organism.telemetry.logs import LogFormat, set_up
 
 _DRAIN_S = 30.0
@@ -44,8 +44,7 @@ def run_daemon(
     keep_no_core()
     hooks = DaemonHooks(progress=_log_progress, on_loaded=log_as, on_event=log_event)
     daemon = Daemon(file, state=state, port=port, environment=environment, hooks=hooks)
-    options = {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
-    anyio.run(_run, daemon, backend_options=options)
+    anyio.run(_run, daemon, backend_options=process_options())
 
 
 def keep_no_core() -> None:

@@ -5,7 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import msgspec
@@ -23,10 +23,12 @@ from organism.cli.terminal import Terminal
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema.llm import LocalProviderSection, ProviderSection
 from organism.daemon.journal_file import journal_of
+from organism.daemon.own_tasks import hide_own_tasks
 from organism.daemon.process_exit import leave_soon
 from organism.daemon.state_folder import owned, state_folder
 from organism.errors import BudgetExhaustedError, ConfigError, UnknownAccountError
 from organism.messages import ThreadResult, as_message, as_text
+from organism.runtime.process_loop import process_options
 from organism.telemetry.logs import LogSettings, set_up
 from organism.telemetry.otel import otel_exporting
 from organism.threads.approvals import Approval, ApprovalNeededError, Decision
@@ -156,10 +158,14 @@ def _run_owned(begin: Begin, only: Container[str], options: RunOptions) -> int:
     environment = dict(os.environ)
     loaded = load_config(options.file, environment)
     if options.ephemeral:
-        return anyio.run(_run_and_leave, begin, loaded, None, only, options, environment)
+        return _run_in_loop(begin, loaded, None, only, options, environment)
     state = state_folder(options.file, options.state)
     with owned(state):
-        return anyio.run(_run_and_leave, begin, loaded, journal_of(loaded, state), only, options, environment)
+        return _run_in_loop(begin, loaded, journal_of(loaded, state), only, options, environment)
+
+
+def _run_in_loop(*args: Any) -> int:
+    return anyio.run(_run_and_leave, *args, backend_options=process_options())
 
 
 async def _run_and_leave(
@@ -170,6 +176,7 @@ async def _run_and_leave(
     options: RunOptions,
     environment: dict[str, str],
 ) -> int:
+    hide_own_tasks()
     code = await _run(begin, loaded, journal, only, options, environment)
     leave_soon(code)
     return code

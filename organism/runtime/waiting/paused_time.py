@@ -65,9 +65,11 @@ class PausedTime:
 
     def _frozen(self, thread: Thread) -> bool:
         paused = self._active.paused
-        if thread.status == "paused" or (
-            paused and any(lane.queue and lane.agent in paused for lane in thread.lanes.values())
-        ):
+        if thread.status == "paused":
+            return True
+        if paused and any(lane.queue and lane.agent in paused for lane in thread.lanes.values()):
+            return True
+        if paused and any(envelope.recipient in paused for envelope in thread.timed.values()):
             return True
         return any(self._threads[child].frozen_since is not None for child in thread.children)
 
@@ -90,9 +92,9 @@ class PausedTime:
         if thread.status != "open":
             return False
         paused = self._active.paused
-        if thread.timed or any(
-            lane.queue and not lane.running and lane.agent not in paused for lane in thread.lanes.values()
-        ):
+        if any(envelope.recipient not in paused for envelope in thread.timed.values()):
+            return True
+        if any(lane.queue and not lane.running and lane.agent not in paused for lane in thread.lanes.values()):
             return True
         return any(self._goes_on(self._threads[child]) for child in thread.children)
 

@@ -17,16 +17,23 @@ from bench import budgets_ours, calls, messages_ours
 from bench.stopwatch import Figures
 
 PARTS = {
-    "the handler's run: context, scope, deadline": ("run.py", "leash.py", "context.py", "deadlines.py", "tracing.py"),
-    "supervision: may it run, how did it end": ("supervisor.py", "in_force.py", "activity.py", "agent.py"),
-    "recipients, checks, weighing": ("outgoing.py", "routing.py"),
+    "the handler's run: context, scope, timeout": (
+        "handler_run.py",
+        "handler_runtime.py",
+        "cancel_scope.py",
+        "context.py",
+        "timers.py",
+        "tracing.py",
+    ),
+    "the loop: take, check, complete": ("message_loop.py", "supervisor.py", "active_config.py", "activity.py"),
+    "recipients, permissions, sizes": ("output_routing.py", "routing.py", "bounds.py", "agent.py"),
     "the envelope: id, instant": ("envelopes.py", "ids.py", "clock.py"),
-    "mailbox and lane": ("delivery.py", "mailbox.py", "threads.py"),
-    "the journal": ("keeper.py", "memory.py", "records.py", "memo.py", "tables.py"),
+    "mailbox and lane": ("delivery.py", "mailbox.py", "thread.py", "lanes.py"),
+    "the journal": ("state_writer.py", "memory.py", "records.py", "memo.py", "tables.py"),
     "told to who listens": ("outbox.py", "tracker.py", "history.py", "messages.py", "events.py"),
-    "workers": ("workers.py", "lifecycle.py"),
+    "workers": ("lane_workers.py", "scheduler.py", "lifecycle.py", "guard.py"),
     "opening and ending threads": ("pump.py", "registry.py", "ledger.py", "fold.py", "account_book.py", "app.py"),
-    "asyncio and AnyIO": ("base_events.py", "events.py", "selectors.py", "signal.py", "_asyncio.py", "queues.py"),
+    "asyncio and AnyIO": ("base_events.py", "events.py", "selectors.py", "wakeups.py", "_asyncio.py", "queues.py"),
 }
 """What the modules are for that the workloads go through; the rest is shown together."""
 

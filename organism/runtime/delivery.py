@@ -51,7 +51,7 @@ _log = structlog.get_logger("organism.pump")
 
 
 class Delivery:
-    """Where messages go once it is decided that they go.
+    """Enqueues messages, sends what handlers return, and makes dead letters.
 
     Args:
         active: The agents and bounds.

@@ -72,7 +72,7 @@ class RecoveryTarget(msgspec.Struct, frozen=True):
         memo: Their paid answers.
         messages: The message types.
         last_time_ns: Until when the threads have been open.
-        only: The roots of those that go on in this process; all when not given.
+        only: The roots of those that this process resumes; all when not given.
     """
 
     threads: OpenThreads
@@ -85,7 +85,7 @@ class RecoveryTarget(msgspec.Struct, frozen=True):
     only: Container[str] | None = None
 
     def goes_on(self, thread: Thread) -> bool:
-        """Whether a thread is to go on in this process; the others are to be as they were when it ends."""
+        """Whether a thread is resumed by this process; the others must be unchanged when it ends."""
         return self.only is None or thread.root in self.only
 
 
@@ -135,7 +135,7 @@ def _thread(to: RecoveryTarget, piece: Piece) -> Thread:
 
 
 def _mark_incomplete(pieces: Pieces, to: RecoveryTarget) -> None:
-    """Let no thread whose message could not be taken up pass for one that has done all it was to do."""
+    """Mark threads that have lost a message, so that none of them ends as completed."""
     for unplaced in pieces.refused:
         thread = to.threads.find(unplaced.piece.thread_id)
         if thread is not None and unplaced.piece.key.startswith(f"{MESSAGE}:"):

@@ -1,4 +1,4 @@
-"""A look at the pump, in numbers."""
+"""Counts of the pump."""
 
 import msgspec
 
@@ -12,7 +12,7 @@ class PumpStatistics(msgspec.Struct, frozen=True):
     Attributes:
         mailboxes: By agent.
         stopped_agents: Agents that have failed too often, with the reason.
-        paused_agents: Agents that an operator has told to wait.
+        paused_agents: Agents that an operator has paused.
         accepting: Whether new threads are taken.
         workers: The worker threads of plain functions.
     """

@@ -69,7 +69,7 @@ class DeadLetters:
         return self._letters.popitem(last=False)[1] if len(self._letters) > self._capacity else None
 
     def take(self, message_id: str) -> DeadLetter | None:
-        """Let go of a letter and return it; ``None`` if there is none for that message."""
+        """Remove a letter and return it; ``None`` if there is none for that message."""
         return self._letters.pop(message_id, None)
 
     def list(self) -> tuple[DeadLetter, ...]:

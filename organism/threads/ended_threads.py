@@ -34,7 +34,7 @@ class EndedThreads:
         return self._results.get(thread_id)
 
     def remember(self, thread_id: str, result: ThreadResult) -> None:
-        """Keep how a thread ended, for a while."""
+        """Remember the result of a thread, for a while."""
         self._note(thread_id)
         self._results[thread_id] = result
         if len(self._results) > _RESULTS_KEPT:

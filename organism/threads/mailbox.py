@@ -38,7 +38,7 @@ class MailboxBound:
         self._waiting: deque[anyio.Event] = deque()
 
     def resize(self, messages_max: int, size_max: int) -> None:
-        """Let other numbers wait from here on; whoever waits for room looks again."""
+        """Set other bounds; senders that wait for room check again."""
         self._messages_max = messages_max
         self._size_max = size_max
         while self._waiting:
@@ -70,7 +70,7 @@ class MailboxBound:
         self._size += size
 
     def release(self, size: int) -> None:
-        """Count a message out and let a waiting sender look again."""
+        """Count a message out, and wake the first sender that waits."""
         self._messages -= 1
         self._size -= size
         if self._waiting:

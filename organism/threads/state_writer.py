@@ -1,7 +1,7 @@
-"""Writes the live state of threads to the journal, each piece in the step that changes it.
+"""Writes the live state of threads to the journal, each record in the step that changes it.
 
-Nothing here decides or awaits. What one step of the pump appends is committed together: that a message is done, what
-its handler has sent, and what it has changed.
+Nothing here decides or awaits. What one step of the message loop appends is committed together: the end of a message,
+what its handler has sent, and what it has changed. A crash therefore sees all of a step or nothing of it.
 """
 
 import msgspec
@@ -47,7 +47,7 @@ def _used_key(thread_id: str) -> str:
 
 
 class ThreadStateWriter:
-    """Keeps the state of threads in a journal.
+    """Writes the state of threads.
 
     Args:
         journal: Where to.
@@ -63,7 +63,7 @@ class ThreadStateWriter:
     # -- threads --------------------------------------------------------------------------------------------------
 
     def save_thread(self, thread: Thread) -> None:
-        """Keep what a thread is and how it stands."""
+        """Write a thread and its state."""
         record = ThreadRecord(
             thread_id=thread.id,
             root=thread.root,
@@ -85,7 +85,7 @@ class ThreadStateWriter:
         self._keep(key(THREAD, thread.id), thread.id, record)
 
     def save_result(self, thread: Thread, result: ThreadResult) -> None:
-        """Keep nothing of a thread but how it ended, and that its id has been used."""
+        """Replace all records of a thread by its result and the fact that its id has been used."""
         self.journal.append(DropThread(thread.id))
         self._used(thread.id)
         record = ResultRecord(
@@ -103,7 +103,7 @@ class ThreadStateWriter:
             self._keep(key(CHILD, thread.id), thread.parent, record)
 
     def save_lost(self, result: ThreadResult) -> None:
-        """Keep how a thread ended of which nothing else is known."""
+        """Write the result of a thread of which the journal has nothing but its account."""
         self._used(result.thread_id)
         record = ResultRecord(
             thread_id=result.thread_id,
@@ -124,40 +124,40 @@ class ThreadStateWriter:
         return await self.journal.remembered(_used_key(thread_id)) is not None
 
     def delete_result(self, thread_id: str) -> None:
-        """Let go of how a thread ended long ago."""
+        """Delete the result of a thread that ended long ago."""
         self._drop(key(CLOSED, thread_id), "")
 
     def save_output(self, thread: Thread, envelope: Envelope) -> None:
-        """Keep something that was sent to the user."""
+        """Write a message that was sent to the user."""
         self._keep(key(OUTPUT, envelope.id), thread.id, OutputRecord(msgspec.Raw(encode(envelope.payload))))
 
     # -- messages -------------------------------------------------------------------------------------------------
 
     def save_message(self, envelope: Envelope) -> None:
-        """Keep a message until it is done."""
+        """Write a message; it stays until it is complete."""
         self.journal.append(Keep(f"{MESSAGE}:{envelope.id}", envelope.thread_id, envelope))
 
     def delete_message(self, envelope: Envelope) -> None:
-        """Let go of a message that has been handled, joined or given up on."""
+        """Delete a message that has been handled, joined or given up on."""
         self.journal.append(Drop(f"{MESSAGE}:{envelope.id}", envelope.thread_id))
 
     def save_attempts(self, lane: Lane, envelope: Envelope) -> None:
-        """Keep how often a message was tried in vain, so that no crash gives it more attempts than it may have."""
+        """Write how often a message has failed, so that a crash gives it no more attempts than the bound."""
         record = TriedRecord(envelope.id, (lane.tries or {}).get(envelope.id, 0))
         self._keep(key(TRIED, envelope.id), envelope.thread_id, record)
 
     def save_parked(self, envelope: Envelope, waits: WaitReason) -> None:
-        """Keep that a message waits, for budget or a person."""
+        """Write that a message is parked, and why."""
         shortfall = waits if isinstance(waits, Refusal) else None
         approval = waits if isinstance(waits, Approval) else None
         self._keep(key(PARKED, envelope.id), envelope.thread_id, ParkedRecord(envelope.id, shortfall, approval))
 
     def delete_parked(self, envelope: Envelope) -> None:
-        """A message need not wait any more."""
+        """Write that a message is no longer parked."""
         self._drop(key(PARKED, envelope.id), envelope.thread_id)
 
     def complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
-        """Let go of a message and of all that was kept so that it could be run again; keep the agent's state."""
+        """Complete a message: delete it and what was kept to run it again, and write the agent's state."""
         self.delete_message(envelope)
         if lane.forget_tries(envelope):
             self._drop(key(TRIED, envelope.id), envelope.thread_id)
@@ -166,16 +166,16 @@ class ThreadStateWriter:
             self._keep(key(STATE, thread.id, lane.agent), thread.id, StateRecord(lane.agent, msgspec.Raw(state)))
 
     def save_step(self, thread: Thread, message_id: str, name: str, value: bytes) -> None:
-        """Keep what a piece of work has given until its message is done."""
+        """Write the result of a step of work; it stays until its message is complete."""
         self._keep(key(STEP, message_id, name), thread.id, StepRecord(message_id, name, msgspec.Raw(value)))
 
     def delete_steps(self, thread: Thread, message_id: str) -> None:
-        """A message is done, and with it all its pieces of work."""
+        """Delete the steps of a message that is complete."""
         for name in thread.steps.pop(message_id, {}):
             self._drop(key(STEP, message_id, name), thread.id)
 
     def save_answer(self, thread: Thread, question: Question) -> None:
-        """Keep what came of a question until its asker is done."""
+        """Write the reply to a question, or its failure; it stays until its asker's message is complete."""
         record = AnswerRecord(
             question_id=question.id,
             recipient=question.recipient,
@@ -186,30 +186,30 @@ class ThreadStateWriter:
         self._keep(key(ANSWER, question.id), thread.id, record)
 
     def delete_answer(self, thread: Thread, question: Question) -> None:
-        """The asker of a question is done."""
+        """Delete the reply to a question whose asker is complete."""
         self._drop(key(ANSWER, question.id), thread.id)
 
     def delete_child_result(self, parent: Thread, child: Thread) -> None:
-        """The message that spawned a child is done."""
+        """Delete the result of a child whose spawning message is complete."""
         self._drop(key(CHILD, child.id), parent.id)
 
     # -- the rest -------------------------------------------------------------------------------------------------
 
     def save_dead_letter(self, letter: DeadLetter) -> None:
-        """Keep a dead letter."""
+        """Write a dead letter."""
         record = DeadRecord(letter.envelope, letter.reason, letter.detail, letter.time_ns, letter.where)
         self._keep(key(DEAD, letter.id), "", record)
 
     def delete_dead_letter(self, letter: DeadLetter) -> None:
-        """Let go of a dead letter."""
+        """Delete a dead letter."""
         self._drop(key(DEAD, letter.id), "")
 
     def save_clean_stop(self) -> None:
-        """Keep that no message is being handled any more."""
+        """Write that the process ends with no message being handled: a start then counts no attempt for any."""
         self._keep(STOPPED, "", StoppedRecord(self._clock.now_ns()))
 
     def delete_clean_stop(self) -> None:
-        """From now on messages are being handled."""
+        """Delete that, before the first message is handled."""
         self._drop(STOPPED, "")
 
     def _keep(self, name: str, thread_id: str, body: msgspec.Struct) -> None:

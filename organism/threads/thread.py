@@ -240,7 +240,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
 
     @property
     def at_rest(self) -> bool:
-        """Whether it has ended, or nothing of it goes on before somebody does something about it."""
+        """Whether it has ended, or nothing of it can run until an operator, a person or a caller acts."""
         if self.result is not None or self.status in ("blocked", "paused") or self.time_stands:
             return True
         return self.standing and self.status == "open" and not self.at_work
@@ -261,7 +261,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         )
 
     def note_change(self) -> None:
-        """Wake whoever waits for the thread to change."""
+        """Wake those that wait for the thread to change."""
         self.changed.notify()
 
 

@@ -38,7 +38,7 @@ class Pausing:
         return tuple(thread.id for thread in changed)
 
     def resume_thread(self, thread_id: str) -> tuple[str, ...]:
-        """Let a thread and its descendants go on; return the ids of those that were paused.
+        """Resume a thread and its descendants; return the ids of those that were paused.
 
         Raises:
             ThreadClosedError: If it is not open.
@@ -49,7 +49,7 @@ class Pausing:
         return tuple(thread.id for thread in changed)
 
     def release_blocked(self) -> None:
-        """Let everything go on that waits for budget: for when limits refuse no more."""
+        """Unpark everything that waits for budget: for when limits refuse no more."""
         for thread in self._threads.all():
             self._parked.unpark(thread, lambda waits: isinstance(waits, Refusal))
 

@@ -1,4 +1,4 @@
-"""How a run of a handler ends, and the errors that say so."""
+"""Outcomes of a handler run, and the errors they carry."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What stands behind the context of one run of a handler, from its begin to its end and not beyond.
+"""What a handler's context can do, from the begin of its run to the end and not beyond.
 
 A handler may leave tasks and functions behind that still have its context. Once the run is over each of their calls is
 refused before it does anything: what it would send goes nowhere, what it would keep is kept for a message that is done,
@@ -110,7 +110,7 @@ class HandlerRuntime:
         return HandlerReturned(self._outgoing, state, self._reports, trace)
 
     def close(self) -> None:
-        """End it: whoever still has the context can do nothing more with it."""
+        """Close the context: every later use of it raises, and calls in progress are cancelled."""
         self.closed = True
         if self._callers:
             for task in self._callers:
@@ -257,7 +257,7 @@ class HandlerRuntime:
             raise AskTimeoutError(recipient, timeout_s)
 
     async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
-        """Open a child thread, or take up the one that an earlier run of this handler has opened."""
+        """Open a child thread, or return to the one that an earlier run of this handler has opened."""
         with (
             self._inside("ctx.spawn"),
             self._services.worker_pool.lending(),

@@ -1,4 +1,4 @@
-"""Watches a run of a handler, where somebody wants to know of it, and tells of it when it has ended."""
+"""Publishes each run of a handler to observers, when there are some."""
 
 from collections.abc import Awaitable
 
@@ -21,7 +21,7 @@ async def instrumented(
         thread: Whose message.
         envelope: The message.
         work: What the run is called.
-        feed: Who is told.
+        feed: Takes the activity.
         clock: Measures.
     """
     attempt = thread.lane(envelope.recipient).attempts + 1

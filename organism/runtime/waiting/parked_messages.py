@@ -1,7 +1,7 @@
-"""Messages that have stepped aside, for budget or a person: what lets them go on, those first that waited first.
+"""Parked messages: those that wait for budget or a person, and what unparks them. FIFO.
 
-A message whose room was only held by others goes on by itself when these give it back, as a call in line does. It has
-left the line, which nobody stands in for ever, and its handler has been put away; so it is looked for here.
+A message that was refused only because other calls hold the headroom is unparked as soon as enough of it is released.
+The reserve queue cannot do that: its places are bounded in time, and the handler that asked has ended.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -16,13 +16,13 @@ from organism.threads.thread import Thread
 
 
 class ParkedMessages:
-    """Lets messages go on that wait.
+    """Unparks messages.
 
     Args:
         threads: The open threads, by id.
-        registry: Their budgets; tells here of room that has come back.
-        state_writer: Keeps in the journal what waits.
-        start_lane: Sets a lane to work.
+        registry: Their budgets; calls back when headroom is released.
+        state_writer: Writes what is parked.
+        start_lane: Queues a lane for a worker.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ParkedMessages:
         self._held_up: dict[str, None] = {}  # threads with messages whose room others hold, in the order of waiting
 
     def unpark(self, thread: Thread, which: Callable[[WaitReason], bool] = lambda _waits: True) -> None:
-        """Let messages of a thread go on, and in threads above it who waits for the same.
+        """Unpark messages of a thread, and in the threads above it those that wait for the same.
 
         Args:
             thread: The thread.
@@ -55,7 +55,7 @@ class ParkedMessages:
             self.unpark(parent, which)
 
     def unpark_message(self, thread: Thread, message_id: str) -> None:
-        """Let a message go on that waited for what another waits for: that has come, or never will."""
+        """Unpark a message that waited for another one: that has its budget or answer, or never will."""
         self._unpark_where(thread, lambda each: each.envelope.id == message_id)
 
     def _unpark_where(self, thread: Thread, which: Callable[[ParkedMessage], bool]) -> None:
@@ -75,7 +75,7 @@ class ParkedMessages:
         return any(self._threads[child].status != "blocked" for child in thread.children)
 
     def watch_headroom(self, thread: Thread) -> None:
-        """A message has stepped aside; if it waits for what others hold, it goes on when they give it back."""
+        """Unpark messages of a thread when the headroom is released that others hold; call it when one was parked."""
         if any(_held_up(each) for lane in thread.lanes.values() for each in lane.waiting):
             self._held_up[thread.id] = None
             self._registry.on_headroom(self._on_headroom)
@@ -87,7 +87,7 @@ class ParkedMessages:
             self._registry.on_headroom(None)  # it is asked at each settled call
 
     def _look_for_room(self, taken: dict[tuple[str, str], int], accounts: frozenset[str] | None = None) -> None:
-        """Let those go on that fit now, first come, first served."""
+        """Unpark those that fit now, first come, first served."""
         for thread_id in tuple(self._held_up):
             thread = self._threads.get(thread_id)
             waiting = [] if thread is None else [each for lane in thread.lanes.values() for each in lane.waiting]
@@ -99,12 +99,12 @@ class ParkedMessages:
                 self.unpark_messages(thread, fit)
 
     def unpark_messages(self, thread: Thread, ids: Container[str]) -> None:
-        """Let some messages go on, and whoever has asked them or waits above for the same."""
+        """Unpark some messages, their askers, and those above that wait for the same."""
         waits = [each.waits for lane in thread.lanes.values() for each in lane.waiting if each.envelope.id in ids]
         self.unpark(thread, lambda why: any(why is each or why == each for each in waits))
 
     def _fits(self, waits: WaitReason, taken: dict[tuple[str, str], int], accounts: frozenset[str] | None) -> bool:
-        """Whether there is room for what was refused, beside what was let go on before in the same step."""
+        """Whether what was refused fits now, beside what was unparked before in the same step."""
         if not isinstance(waits, Refusal) or (accounts is not None and waits.account not in accounts):
             return False
         try:

@@ -1,7 +1,7 @@
-"""What stands still while an operator has paused something: deadlines of handlers, and the wall time of threads.
+"""Time that does not count while an operator has paused something: handler timeouts, and the wall time of threads.
 
-Deadlines stand still while anything of a thread is paused, since a handler may wait for just that, through however many
-questions and children. Its wall time stands still only when nothing else of it is left to go on.
+Handler timeouts stop while anything of a thread is paused, since a handler may wait for just that, through any number
+of questions and children. The wall time stops only when nothing else of the thread can run.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from organism.threads.thread import Thread
 
 
 class PausedTime:
-    """Lets time stand still.
+    """Stops the time of threads and their handlers.
 
     Args:
         threads: The open threads, by id.
         registry: Holds their wall time.
         router: Knows their open calls.
-        state_writer: Keeps in the journal whether their time runs.
+        state_writer: Writes whether their time runs.
         active: Knows which agents are paused.
     """
 
@@ -52,7 +52,7 @@ class PausedTime:
         return _Waiting(self, thread, message_id)
 
     def note(self, thread: Thread) -> None:
-        """Something of a thread was paused or goes on, or has come to rest meanwhile; so may those above it."""
+        """Start or stop the time of a thread, and of those above it, after something of it was paused or resumed."""
         frozen, now_s = self._frozen(thread), anyio.current_time()
         if frozen and thread.frozen_since is None:
             thread.frozen_since = now_s

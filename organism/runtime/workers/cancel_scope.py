@@ -1,4 +1,10 @@
-"""What holds a run of a handler: a scope that can cut it short, and a context of its own."""
+"""Cancels one run of a handler without touching the next one that its worker runs.
+
+The one module of the runtime that relies on what AnyIO and asyncio do not promise: a cancel scope entered for many
+``with`` blocks, the scopes inside of it (a private attribute), and coroutines driven by hand in a context of their own.
+:data:`REUSE_SCOPES` set to False is the plain way, a scope for each run. It keeps every promise but one: AnyIO has no
+public way to find a scope that a handler has entered and not left, which then cancels what its worker runs next.
+"""
 
 import asyncio
 import math
@@ -15,6 +21,9 @@ from organism.errors import OrganismError
 
 T = TypeVar("T")
 
+
+REUSE_SCOPES = True
+"""Whether a worker keeps its scope from run to run, which spares each message 3 us."""
 
 REFUSALS_MAX = 100
 """So often a handler may wait again after its cancellation, to clean up; one that swallows it would do so for ever."""
@@ -68,7 +77,7 @@ class ReusableCancelScope:
         self.spent = False
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a leash belongs to a task")
+            raise RuntimeError("a cancel scope belongs to a task")
         self.task = task
 
     def __enter__(self) -> anyio.CancelScope:
@@ -156,7 +165,7 @@ def _inside(scope: anyio.CancelScope) -> set[anyio.CancelScope] | None:
 
     AnyIO has no public way to ask. Should it lose this one, the answer is ``None``, and each run has a scope to itself.
     """
-    return getattr(scope, "_child_scopes", None)
+    return getattr(scope, "_child_scopes", None) if REUSE_SCOPES else None
 
 
 def _leave(scopes: Iterable[anyio.CancelScope]) -> None:
@@ -178,8 +187,8 @@ class ContextBoundAwaitable(Generic[T]):
 
     Attributes:
         cut: Whether it has been cancelled for good.
-        refusals: How often it was told so and has gone on waiting.
-        closed: Whether whoever awaits it was closed, with the event loop.
+        refusals: How often it has waited again after its cancellation.
+        closed: Whether its awaiter was closed, with the event loop.
     """
 
     __slots__ = ("_context", "_coroutine", "_left", "_task", "_waits_for", "closed", "cut", "refusals")
@@ -195,13 +204,13 @@ class ContextBoundAwaitable(Generic[T]):
         self.refusals = 0
 
     def leave_behind(self) -> None:
-        """Have whoever awaits this go on without the coroutine: it was cancelled, and does not end."""
+        """Return to the awaiter without the coroutine, which was cancelled and does not end."""
         if self._task is not None:
             self._left = True
             self._task.cancel()
 
     def __await__(self) -> Generator[Any, Any, T]:
-        """Hand on what the coroutine waits for, and to it what comes of that."""
+        """Yield what the coroutine waits for, and send it the result."""
         coroutine, run, waits_for = self._coroutine, self._context.run, self._waits_for
         self._task = asyncio.current_task()
         while True:

@@ -1,4 +1,7 @@
-"""What the pump's own tasks do with an exception that nobody has caught: tell of it loudly, and go on."""
+"""Guards around the runtime's own tasks: an uncaught exception is logged as critical, and the task continues.
+
+All of them share one task group. Without a guard, a defect that shows on one message would cancel every thread.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable

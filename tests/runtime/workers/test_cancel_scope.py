@@ -9,6 +9,7 @@ import pytest
 from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.runtime.handlers.handler_run import HandlerRun
 from organism.runtime.waiting.timers import Timer
+from organism.runtime.workers import cancel_scope
 from organism.testing import ScriptedProvider, VirtualClock, run
 
 RUNS = 30
@@ -53,6 +54,13 @@ def count(kind: type) -> int:
     return sum(type(each) is kind for each in gc.get_objects())
 
 
+@pytest.fixture(params=[True, False], ids=["scopes reused", "a scope for each run"])
+def scopes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run on scopes that are kept from run to run, and on the plain way that rests on nothing private of AnyIO."""
+    monkeypatch.setattr(cancel_scope, "REUSE_SCOPES", request.param)
+
+
+@pytest.mark.usefixtures("scopes")
 @pytest.mark.parametrize("what", [wait, call, ask, spawn, fail, fail_again, swallow])
 def test_nothing_is_left_of_runs_and_threads_that_are_over(what: Any) -> None:
     """However a run ends, it is gone with its thread and its deadlines: memory does not grow with what has been."""

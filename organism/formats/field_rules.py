@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-Verdict = Literal["passed on", "accepted", "refused"]
+FieldVerdict = Literal["passed on", "accepted", "refused"]
 """``passed on``: it reaches providers that have a word for it, and is refused by name where it matters and there is
 none. ``accepted``: it changes neither the answer nor its price. ``refused``: by its name, with what to do instead."""
 
@@ -24,14 +24,14 @@ class FieldRule(msgspec.Struct, frozen=True):
     """
 
     name: str
-    verdict: Verdict
+    verdict: FieldVerdict
     note: str = ""
 
 
 def rules(passed: Mapping[str, str], accepted: Mapping[str, str], refused: Mapping[str, str]) -> tuple[FieldRule, ...]:
     """Return the rows of a format: each mapping has notes by names; names that share a note are joined by commas."""
     listed: list[FieldRule] = []
-    tables: tuple[tuple[Verdict, Mapping[str, str]], ...] = (
+    tables: tuple[tuple[FieldVerdict, Mapping[str, str]], ...] = (
         ("passed on", passed),
         ("accepted", accepted),
         ("refused", refused),

@@ -19,11 +19,11 @@ from organism.formats.json_reading import loads
 from organism.formats.vendor_items import native_of
 from organism.llm.requests import CompletionRequest, Tool, ToolCall, VendorItem
 
-Json = dict[str, Any]
+ToolJson = dict[str, Any]
 
 _NAME_MAX = 64
 _TEXT = "input"
-_TEXT_SCHEMA: Json = {
+_TEXT_SCHEMA: ToolJson = {
     "type": "object",
     "properties": {_TEXT: {"type": "string"}},
     "required": [_TEXT],
@@ -31,7 +31,7 @@ _TEXT_SCHEMA: Json = {
 }
 
 
-def custom_tool(raw: Json, namespace: Json | None = None) -> Tool:
+def custom_tool(raw: ToolJson, namespace: ToolJson | None = None) -> Tool:
     """Return a custom tool; its grammar is in its description for those who take it as a function."""
     form = raw.get("format") if isinstance(raw.get("format"), dict) else {}
     words = str(raw.get("description") or "")
@@ -41,10 +41,10 @@ def custom_tool(raw: Json, namespace: Json | None = None) -> Tool:
     return Tool(_full_name(raw["name"], namespace), words.strip(), _TEXT_SCHEMA, native=VendorItem(native))
 
 
-def function_tool(raw: Json, namespace: Json | None = None) -> Tool:
+def function_tool(raw: ToolJson, namespace: ToolJson | None = None) -> Tool:
     """Return a function; by itself it needs no other form, unless it is only loaded when it is searched for."""
     parameters = raw.get("parameters") or {"type": "object", "properties": {}}
-    native: Json | None = raw if raw.get("defer_loading") else None
+    native: ToolJson | None = raw if raw.get("defer_loading") else None
     if namespace is not None:
         native = {**namespace, "tools": [raw]}
     return Tool(
@@ -56,10 +56,10 @@ def function_tool(raw: Json, namespace: Json | None = None) -> Tool:
     )
 
 
-def write_tools(request: CompletionRequest) -> list[Json]:
+def write_tools(request: CompletionRequest) -> list[ToolJson]:
     """Write a request's tools as the format has them; functions of one namespace stand together again."""
-    written: list[Json] = []
-    spaces: dict[str, Json] = {}
+    written: list[ToolJson] = []
+    spaces: dict[str, ToolJson] = {}
     for tool in request.tools:
         native = native_of(tool, "responses")
         if not native:
@@ -88,7 +88,7 @@ class CallNames:
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
-        self._native: Mapping[str, Json] = {
+        self._native: Mapping[str, ToolJson] = {
             tool.name: native for tool in tools if (native := native_of(tool, "responses"))
         }
         self._spaces: dict[tuple[str, str], str] = {}
@@ -108,7 +108,7 @@ class CallNames:
         """Return the name that a tool has elsewhere."""
         return self._spaces.get((namespace, name)) or _full_name(name, {"name": namespace} if namespace else None)
 
-    def write(self, call: ToolCall, call_id: str) -> Json:
+    def write(self, call: ToolCall, call_id: str) -> ToolJson:
         """Write a call as an item that has neither an id nor a status yet."""
         native, own = self._native.get(call.name, {}), self._own(call.name)
         space = {"namespace": native["name"]} if native.get("type") == "namespace" else {}
@@ -128,9 +128,9 @@ class CallNames:
         """Return the type of an item with the result of a tool of that name."""
         return "custom_tool_call_output" if self.is_custom(name) else "function_call_output"
 
-    def _own(self, name: str) -> Json:
+    def _own(self, name: str) -> ToolJson:
         native = self._native.get(name, {})
-        inner: Json = native["tools"][0] if native.get("type") == "namespace" else native
+        inner: ToolJson = native["tools"][0] if native.get("type") == "namespace" else native
         return inner
 
 
@@ -149,5 +149,5 @@ def text_of_arguments(arguments: str) -> str:
     return text if isinstance(text, str) else arguments
 
 
-def _full_name(name: str, namespace: Json | None) -> str:
+def _full_name(name: str, namespace: ToolJson | None) -> str:
     return (f"{namespace['name']}__{name}" if namespace is not None else name)[:_NAME_MAX]

@@ -17,7 +17,7 @@ _LOGGED_MAX = 20
 _log = structlog.get_logger("organism.journal")
 
 
-class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+class QuarantinedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One piece that was set aside.
 
     Attributes:
@@ -35,9 +35,9 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
     time_ns: int
 
 
-def set_aside(pieces: Pieces) -> list[SetAside]:
+def set_aside(pieces: Pieces) -> list[QuarantinedRecord]:
     """Return what earlier starts have set aside, oldest first."""
-    return [kept for _, kept in pieces.read(_KIND, SetAside)]
+    return [kept for _, kept in pieces.read(_KIND, QuarantinedRecord)]
 
 
 class Quarantine:
@@ -51,14 +51,14 @@ class Quarantine:
     def __init__(self, journal: Journal, now_ns: Callable[[], int]) -> None:
         self._journal = journal
         self._now_ns = now_ns
-        self._kept: dict[str, SetAside] = {}
+        self._kept: dict[str, QuarantinedRecord] = {}
 
     def restore(self, pieces: Pieces) -> None:
         """Know again what was set aside before, and set aside what nobody could take up at this start.
 
         To be called last: what no room has read by then is of no kind that is known.
         """
-        for piece, kept in pieces.read(_KIND, SetAside):
+        for piece, kept in pieces.read(_KIND, QuarantinedRecord):
             self._kept[piece.key] = kept
         unplaced = pieces.unplaced()
         for one in unplaced:
@@ -72,7 +72,7 @@ class Quarantine:
     def _set_aside(self, unplaced: Unplaced) -> None:
         piece = unplaced.piece
         place = f"{_KIND}:{piece.key}"
-        kept = SetAside(
+        kept = QuarantinedRecord(
             key=piece.key,
             thread_id=piece.thread_id,
             body=piece.body.decode("utf-8", "replace"),
@@ -86,6 +86,6 @@ class Quarantine:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def list(self) -> tuple[SetAside, ...]:
+    def list(self) -> tuple[QuarantinedRecord, ...]:
         """Return what was set aside, oldest first."""
         return tuple(self._kept.values())

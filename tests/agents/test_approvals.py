@@ -13,8 +13,8 @@ from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.peer_tool import ask_tool
 from organism.agents.tools.tool import AgentTool, ToolRules
 from organism.errors import BudgetExhaustedError
+from organism.llm.requests import ToolCall, ToolResult
 from organism.messages import Message
-from organism.router.provider import ToolCall, ToolResult
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
 from organism.threads.approvals import Approval, ApprovalNeededError, Decision, UnknownApprovalError

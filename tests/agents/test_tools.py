@@ -15,8 +15,8 @@ from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.peer_tool import ask_tool, message_for, send_tool
 from organism.agents.tools.tool import ToolRules, cut
 from organism.errors import ConfigError
+from organism.llm.requests import CompletionRequest, ImagePart, TextPart, ToolCall, ToolResult
 from organism.messages import Gathered, ThreadResult
-from organism.router.provider import CompletionRequest, ImagePart, TextPart, ToolCall, ToolResult
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
 
 

@@ -17,7 +17,7 @@ from organism.ledger.verify import Anchor
 from organism.stores.batch import batch_of, checksum
 from organism.stores.sqlite_file import SqliteFile
 from organism.testing.store_contract import event, keep, live_a_little
-from organism.threads.quarantine import SetAside
+from organism.threads.quarantine import QuarantinedRecord
 
 
 def journal(state: Path) -> None:
@@ -137,7 +137,7 @@ def test_what_was_set_aside_is_listed_with_its_reason(
     command = ["ledger", "quarantine", "--state", str(state), *(["--json"] if as_json else [])]
     assert call(command) == 0
     assert ("[]" if as_json else "nothing is set aside") in capsys.readouterr().out
-    aside = SetAside(key="msg:m", thread_id="t", body="{}", reason="nobody waits", time_ns=1)
+    aside = QuarantinedRecord(key="msg:m", thread_id="t", body="{}", reason="nobody waits", time_ns=1)
     with closing(SqliteFile(state / "journal.db")) as file:
         file.write(batch_of([Keep("aside:msg:m", "", aside)]), 3)
     assert call(command) == 0

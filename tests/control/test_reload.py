@@ -15,13 +15,15 @@ from organism.agents.tools.tool import ToolOutput
 from organism.control.organism_spec import OrganismSpec
 from organism.control.reload import apply_spec
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
+from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
+from organism.llm.provider import Provider
+from organism.llm.requests import CompletionRequest, Tool
 from organism.messages import Message
 from organism.router.call import RouterSettings
 from organism.router.limits.circuit import CircuitSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import model_plan
-from organism.router.provider import Completion, CompletionRequest, Provider, Tool
 from organism.runtime.bounds import Bounds
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run

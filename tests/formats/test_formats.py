@@ -8,16 +8,14 @@ import msgspec
 import pytest
 
 from organism.amounts import TokenUsage
-from organism.providers.anthropic import AnthropicProvider
-from organism.providers.openai import OpenAIProvider
-from organism.router.provider import (
+from organism.llm.answers import Completion
+from organism.llm.provider import Provider
+from organism.llm.requests import (
     ChatMessage,
-    Completion,
     CompletionRequest,
     FilePart,
     ImagePart,
     OneTool,
-    Provider,
     Reasoning,
     ResponseFormat,
     TextPart,
@@ -25,6 +23,8 @@ from organism.router.provider import (
     ToolCall,
     ToolResult,
 )
+from organism.providers.anthropic import AnthropicProvider
+from organism.providers.openai import OpenAIProvider
 from organism.testing import HTTPStep, ScriptedHTTPProvider, ScriptedProvider
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,9 @@ from organism.config.load import parse_config
 from organism.config.schema.llm import OpenAIProviderSection, ProviderSection
 from organism.errors import ConfigError, MissingExtraError
 from organism.formats.vendors import VENDORS
+from organism.llm.answers import Completion
+from organism.llm.requests import ChatMessage, CompletionRequest, ResponseFormat
 from organism.providers.openai import OpenAIProvider
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, ResponseFormat
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 
 pytestmark = pytest.mark.anyio

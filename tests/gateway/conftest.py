@@ -18,8 +18,8 @@ from organism.formats.media.attachments import AttachmentBounds
 from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Key, Settings
+from organism.llm.provider import Provider
 from organism.providers.openai import API, OpenAIProvider
-from organism.router.provider import Provider
 from organism.testing import ScriptedHTTPProvider
 from organism.testing.http_provider import HTTPScript
 

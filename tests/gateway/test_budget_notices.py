@@ -11,10 +11,9 @@ import pytest
 from organism import Limits
 from organism.budget.scopes import BudgetPlan
 from organism.gateway.budget_notices import line_for, with_note, without_lines
-from organism.llm.requests import ChatMessage, CompletionRequest, TextPart, ToolResult
+from organism.llm.requests import ChatMessage, CompletionRequest, TextPart, ToolCall, ToolResult
 from organism.messages import BudgetWarning
 from organism.providers.anthropic import AnthropicProvider
-from organism.router.provider import ToolCall
 from organism.testing import HTTPStep, ManualClock
 from tests.gateway.conftest import KEY, UPSTREAM
 

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from organism.router.provider import ToolCall
+from organism.llm.requests import ToolCall
 from organism.testing import HTTPStep
 
 pytestmark = pytest.mark.anyio

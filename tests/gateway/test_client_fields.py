@@ -8,8 +8,8 @@ import msgspec
 import openai
 import pytest
 
+from organism.llm.requests import ToolCall
 from organism.providers.anthropic import AnthropicProvider
-from organism.router.provider import ToolCall
 from organism.testing import HTTPStep
 
 from .conftest import BOUNDS, UPSTREAM

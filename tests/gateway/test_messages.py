@@ -14,9 +14,9 @@ import pytest
 
 from organism import Limits
 from organism.formats.media.attachments import AttachmentBounds
+from organism.llm.requests import ToolCall
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.local import LocalProvider
-from organism.router.provider import ToolCall
 from organism.testing import HTTPStep
 
 pytestmark = pytest.mark.anyio

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from organism import Limits
+from organism.llm.requests import ToolCall
 from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
-from organism.router.provider import ToolCall
 from organism.testing import HTTPStep
 
 from .conftest import BOUNDS, UPSTREAM

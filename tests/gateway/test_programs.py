@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from organism import Limits
-from organism.router.provider import ToolCall
+from organism.llm.requests import ToolCall
 from organism.testing import HTTPStep
 from tests.gateway.conftest import KEY
 

@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from organism import Limits
+from organism.llm.requests import ToolCall
 from organism.router.call import RouterSettings
-from organism.router.provider import ToolCall
 from organism.testing import HTTPStep
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import httpx2
 import openai
 import pytest
 
-from organism.router.provider import ToolCall
+from organism.llm.requests import ToolCall
 from organism.testing import HTTPStep
 
 from .conftest import OTHER_KEY

@@ -7,9 +7,11 @@ import pytest
 
 from organism.amounts import TokenUsage
 from organism.errors import ProviderError, UncertainError
+from organism.llm.answers import Completion
+from organism.llm.provider import Provider
+from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, Provider
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 
 pytestmark = pytest.mark.anyio

@@ -10,10 +10,11 @@ import pytest
 
 from organism.amounts import TokenUsage
 from organism.errors import ConfigError, ProviderError, RejectedError, UncertainError
+from organism.llm.provider import Provider
+from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.http import ConnectionSettings
 from organism.providers.openai import OpenAIProvider
-from organism.router.provider import ChatMessage, CompletionRequest, Provider
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 
 pytestmark = pytest.mark.anyio

@@ -15,19 +15,11 @@ import pytest
 from organism.budget.estimate import input_tokens_tight
 from organism.errors import ConfigError, RejectedError, UnsupportedError
 from organism.llm.embeddings import EmbeddingRequest
+from organism.llm.requests import ChatMessage, CompletionRequest, ImagePart, ResponseFormat, Tool, ToolCall, ToolResult
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.local import LocalProvider
 from organism.providers.model_files import DEFAULT_MODEL, fetch, find
 from organism.providers.openai import OpenAIProvider
-from organism.router.provider import (
-    ChatMessage,
-    CompletionRequest,
-    ImagePart,
-    ResponseFormat,
-    Tool,
-    ToolCall,
-    ToolResult,
-)
 
 pytestmark = pytest.mark.anyio
 
@@ -158,7 +150,7 @@ def test_child_dies_with_a_killed_parent() -> None:
     program = (
         "import anyio\n"
         "from organism.providers.local import LocalProvider\n"
-        "from organism.router.provider import *\n"
+        "from organism.llm.requests import *\n"
         "async def main():\n"
         "    p = LocalProvider()\n"
         "    await p.complete(CompletionRequest(model='m', messages=(ChatMessage('user', 'hi'),), \n"

@@ -14,10 +14,12 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
 from organism.ledger.entries import AnyEntry
 from organism.ledger.ledger import Ledger
+from organism.llm.answers import Completion
+from organism.llm.provider import Provider, TextSink
+from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.pricing.rates import Rates, flat_rates
 from organism.router.call import Call, RouterSettings
 from organism.router.planning.plan import ModelPlan, Route
-from organism.router.provider import ChatMessage, Completion, CompletionRequest, Provider, TextSink
 from organism.router.router import LLMRouter
 from organism.stores.memory import MemoryJournal
 from organism.testing import SequentialIds, VirtualClock

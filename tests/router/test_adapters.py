@@ -16,13 +16,15 @@ from organism import Limits, Organism, Text, agent
 from organism.agents.context import Context
 from organism.amounts import Amounts, TokenUsage
 from organism.errors import OrganismError, RejectedError, UncertainError, UnsupportedError
+from organism.llm.answers import Completion
+from organism.llm.embeddings import Embeddings
+from organism.llm.provider import TextSink
+from organism.llm.requests import CompletionRequest
 from organism.messages import as_text
 from organism.router.call import RouterSettings
-from organism.router.embedding import Embeddings
 from organism.router.limits.circuit import CircuitSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import ModelPlan, Route
-from organism.router.provider import Completion, CompletionRequest, TextSink
 from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.usage.events import UsageEvent
 

@@ -14,11 +14,11 @@ import anyio
 import pytest
 
 from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.llm.provider import Provider
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings, Timeouts
-from organism.router.provider import Provider
 from organism.testing import HTTPStep, ScriptedHTTPProvider, run
 from organism.usage.events import LLMRetry, UsageEvent
 

@@ -12,10 +12,10 @@ from organism.amounts import Limits
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.errors import BudgetError, ProviderError, RejectedError, UncertainError
+from organism.llm.requests import CompletionRequest
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings, Timeouts
 from organism.router.limits.rate_limit import RateLimits
-from organism.router.provider import CompletionRequest
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
 from organism.usage.events import UsageEvent
 

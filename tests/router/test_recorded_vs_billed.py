@@ -9,13 +9,13 @@ import pytest
 from organism import Limits, Organism, Text, ThreadResult, TokenUsage, agent
 from organism.agents.context import Context
 from organism.errors import ProviderError
+from organism.llm.requests import ToolCall
 from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings, Timeouts
-from organism.router.provider import ToolCall
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.usage.events import UsageEvent
 

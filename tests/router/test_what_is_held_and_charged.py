@@ -8,9 +8,9 @@ from organism.agents.context import Context
 from organism.amounts import TokenUsage
 from organism.errors import ConfigError, UnboundedError
 from organism.formats.media.attachments import AttachmentBounds
+from organism.llm.requests import ChatMessage, CompletionRequest, FilePart, ImagePart, Tool, ToolCall
 from organism.providers.openai import OpenAIProvider
 from organism.router.planning.plan import ModelPlan, Route
-from organism.router.provider import ChatMessage, CompletionRequest, FilePart, ImagePart, Tool, ToolCall
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
 from organism.usage.events import UsageEvent
 

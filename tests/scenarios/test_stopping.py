@@ -9,8 +9,9 @@ import pytest
 from organism import Context, Limits, Organism, Text, agent
 from organism.ledger.entries import Settled, decode_entry
 from organism.ledger.ledger import Ledger
+from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
-from organism.router.provider import Completion, CompletionRequest
+from organism.llm.requests import CompletionRequest
 from organism.stores.sqlite import SqliteJournal
 from organism.stores.sqlite_file import SqliteFile
 from organism.testing import ScriptedProvider, VirtualClock, run

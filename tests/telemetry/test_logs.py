@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from organism import Context, Organism, Text, agent
-from organism.router.provider import CompletionRequest
+from organism.llm.requests import CompletionRequest
 from organism.telemetry.logs import LogSettings, RepeatLimit, room_of, set_up
 from organism.testing import ScriptedProvider, run
 

@@ -24,9 +24,9 @@ from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook
 from organism.clock import SystemClock, utc
 from organism.errors import RejectedError
+from organism.llm.requests import CompletionRequest
 from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
-from organism.router.provider import CompletionRequest
 from organism.stores.sqlite import SqliteJournal
 from organism.telemetry.dashboards import ALERTS, DASHBOARD, export
 from organism.telemetry.metrics.instruments import catalogue

@@ -14,7 +14,7 @@ import pytest
 from organism import Organism, Text, llm_agent
 from organism.agents.tools.tool import ServedTools, ToolOutput, ToolRules, ToolServerError, open_tools
 from organism.errors import ConfigError, MissingExtraError
-from organism.router.provider import ImagePart, ToolCall, ToolResult
+from organism.llm.requests import ImagePart, ToolCall, ToolResult
 from organism.testing import ScriptedAnswer, ScriptedProvider
 from organism.tool_servers.mcp import MCPServer
 from organism.tool_servers.targets import Command, WebAddress

@@ -11,11 +11,11 @@ from organism.amounts import Amounts
 from organism.clock import utc
 from organism.errors import ProviderError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import AnyEntry, stored_entries
+from organism.llm.requests import CompletionRequest
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pricing.rates import flat_rates
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import Degrade, ModelPlan, Route
-from organism.router.provider import CompletionRequest
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run
 from organism.usage.events import AnyEvent

@@ -7,8 +7,8 @@ import pytest
 
 from organism import BudgetWarning, Context, Limits, Organism, Text, agent
 from organism.errors import StoppedError, ThreadClosedError
+from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.router.call import RouterSettings
-from organism.router.provider import ChatMessage, CompletionRequest
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.threads.thread import NoMailboxError, ThreadPausedError

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from organism.formats.media.image_size import size_of_image
+from organism.llm.requests import ChatMessage, CompletionRequest, ImagePart
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
-from organism.router.provider import ChatMessage, CompletionRequest, ImagePart
 
 
 def png(width: int, height: int) -> bytes:

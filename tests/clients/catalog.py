@@ -124,6 +124,7 @@ CLIENTS = (
         command='qwen -y --auth-type openai "$PROMPT"',
         also={"structured": 'qwen -y --auth-type openai --json-schema "$SCHEMA" "$PROMPT"'},
         environment={"QWEN_SANDBOX": "false"},
+        cells=LIBRARY - {"images"},  # of a picture that it has read it sends the name
         seconds=150,
     ),
     Client(

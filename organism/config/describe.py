@@ -109,14 +109,14 @@ def describe_models(config: Config) -> list[tuple[str, str, str, str]]:
 
 
 def describe_providers(config: Config) -> list[tuple[str, str, str, str, str]]:
-    """Return a row for each provider: its name, its type, what it takes at a time, its timeouts, its circuit."""
+    """Return a row for each provider: its name, type, rate limits, timeouts and circuit breaker."""
     return [
-        (name, str(section.__struct_config__.tag), _takes(section), _times(config, section), _rests(section))
+        (name, str(section.__struct_config__.tag), _rate_limits(section), _timeouts(config, section), _circuit(section))
         for name, section in config.llm.providers.items()
     ]
 
 
-def _takes(section: ProviderSection) -> str:
+def _rate_limits(section: ProviderSection) -> str:
     slots = section.slots if isinstance(section, LocalProviderSection) else None
     parts = [
         f"{most:,} {what}"
@@ -127,23 +127,23 @@ def _takes(section: ProviderSection) -> str:
         )
         if most is not None
     ]
-    return ", ".join(parts) or "all that comes"
+    return ", ".join(parts) or "none"
 
 
-def _times(config: Config, section: ProviderSection) -> str:
+def _timeouts(config: Config, section: ProviderSection) -> str:
     times = section.timeouts
     whole = config.llm.call_timeout_seconds if times.call_seconds is None else times.call_seconds
     parts = (
-        (times.first_token_seconds, "to begin"),
-        (times.between_tokens_seconds, "silent"),
-        (whole, "whole" if times.call_seconds is None else "in all"),
+        (times.first_token_seconds, "first token"),
+        (times.between_tokens_seconds, "between tokens"),
+        (whole, "not streamed" if times.call_seconds is None else "total"),
     )
     return ", ".join(f"{seconds} s {what}" for seconds, what in parts if seconds != "unlimited")
 
 
-def _rests(section: ProviderSection) -> str:
+def _circuit(section: ProviderSection) -> str:
     circuit = section.circuit
-    return f"{circuit.open_seconds} s after {circuit.failures} failures in {circuit.within_seconds} s"
+    return f"opens for {circuit.open_seconds} s after {circuit.failures} failures in {circuit.within_seconds} s"
 
 
 def describe_graph(config: Config) -> str:

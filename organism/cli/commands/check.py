@@ -46,14 +46,16 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     console.say(
         "[bold]{}[/] mode {}, thresholds {} %", config.name, config.mode, ", ".join(map(str, config.thresholds))
     )
-    console.show(word_table(("agent", "is", "next", "waits for"), describe_agents(config)))
-    console.show(word_table(("limit on", "is"), _limit_rows(organism.budgets.plan)))
-    console.show(word_table(("model", "goes to", "by", "then"), describe_models(config)))
-    console.show(word_table(("provider", "is", "takes", "may take", "rests"), describe_providers(config)))
+    console.show(word_table(("agent", "model or handler", "next", "gathers"), describe_agents(config)))
+    console.show(word_table(("limit on", "at most"), _limit_rows(organism.budgets.plan)))
+    console.show(word_table(("model", "routes", "strategy", "then"), describe_models(config)))
+    console.show(
+        word_table(("provider", "type", "rate limits", "timeouts", "circuit breaker"), describe_providers(config))
+    )
     if tools := describe_tools(config):
-        console.show(word_table(("tool of", "is", "approval", "bounds"), tools))
+        console.show(word_table(("agent", "tool", "approval", "bounds"), tools))
     if servers := describe_tool_servers(config):
-        console.show(word_table(("MCP server", "is"), servers))
+        console.show(word_table(("MCP server", "command or URL"), servers))
     if gateway is not None:
         each = ("each thread of the gateway", _limits_text(gateway.limits or organism.budgets.plan.thread))
         console.show(word_table(("gateway", "is"), [*gateway_in_force(config), each]))

@@ -1,0 +1,33 @@
+"""The paths of calls are answered beside the web framework; who may use them and how is as it is everywhere."""
+
+import httpx2
+import pytest
+
+from organism.gateway.routes import FORMATS
+from tests.gateway.conftest import Serve
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("path", FORMATS)
+async def test_token_that_may_not_send_makes_no_call(served: Serve, path: str, slash: str) -> None:
+    """A token for reading is refused on each path of calls, however it is spelled, and nothing is asked."""
+    async with served() as gateway:
+        made = await gateway.operator.post("/v1/tokens", json={"name": "reader", "scopes": ["read"]})
+        headers = {"authorization": f"Bearer {made.json()['secret']}"}
+        async with httpx2.AsyncClient(base_url=gateway.http.base_url, headers=headers) as reader:
+            answer = await reader.post(path + slash, json={"model": "main"})
+        assert answer.status_code == 403, answer.text
+        assert "send" in answer.text
+        assert "error" in answer.json()
+        assert not gateway.provider.requests
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("path", FORMATS)
+async def test_other_methods_are_no_calls(served: Serve, path: str, method: str) -> None:
+    """Only POST makes a call."""
+    async with served() as gateway:
+        assert (await gateway.http.request(method, path)).status_code in {404, 405}
+        assert not gateway.provider.requests

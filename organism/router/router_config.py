@@ -7,6 +7,7 @@ import msgspec
 from organism.budget.calibration import Calibration
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
+from organism.errors import ConfigError
 from organism.ledger.entries import CallRecord
 from organism.llm.provider import Provider
 from organism.messages import BudgetWarning
@@ -49,6 +50,9 @@ class RouterConfig:
         services: What it rests on.
         earlier: The setup whose place this one takes. A provider that is the same object there is still the same:
             its places, its minute and its circuit go on.
+
+    Raises:
+        ConfigError: If what stands for a provider is none.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class RouterConfig:
         services: RouterServices,
         earlier: "RouterConfig | None" = None,
     ) -> None:
+        _check_providers(providers)
         self.models = dict(models)
         self.providers = dict(providers)
         self.prices = prices
@@ -75,3 +80,14 @@ class RouterConfig:
         self.admission = Admission(
             services.registry, self.limiters, prices, self.estimator, services.call_events, settings, services.warn
         )
+
+
+def _check_providers(providers: Mapping[str, Provider]) -> None:
+    """Refuse what could answer nothing, before a call is held for it."""
+    for name, provider in providers.items():
+        if isinstance(provider, type) or not callable(getattr(provider, "complete", None)):
+            raise ConfigError(
+                # Its type and not its text: what stands there by mistake may be a key.
+                f"it must be a provider, an object with 'complete', not of type {type(provider).__name__}",
+                path=f"providers.{name}",
+            )

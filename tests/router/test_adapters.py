@@ -15,7 +15,7 @@ import pytest
 from organism import Limits, Organism, Text, agent
 from organism.agents.context import Context
 from organism.amounts import Amounts, TokenUsage
-from organism.errors import OrganismError, RejectedError, UncertainError, UnsupportedError
+from organism.errors import ConfigError, OrganismError, RejectedError, UncertainError, UnsupportedError
 from organism.llm.answers import Completion
 from organism.llm.embeddings import Embeddings
 from organism.llm.provider import TextSink
@@ -551,3 +551,16 @@ def test_circuit_and_places_survive_a_provider_that_only_fails() -> None:
             assert organism.router.statistics().providers["p"].in_flight == 0
 
     run(main)
+
+
+@pytest.mark.parametrize("value", [None, 5, "sk-secret", {}, object(), ScriptedProvider, lambda request: "hi"])
+def test_what_is_no_provider_is_refused_before_anything_runs(value: Any) -> None:
+    """A mistake in a program's list of providers is told where it is made, and not by its first call."""
+
+    @agent(name="a")
+    async def handler(message: Text, ctx: Context) -> None:
+        """Do nothing."""
+
+    with pytest.raises(ConfigError, match=r"providers\.s") as raised:
+        Organism([handler], models={"m": "s/x"}, providers={"s": value}, provider_kinds={"s": "local"})
+    assert "sk-secret" not in str(raised.value)

@@ -60,7 +60,7 @@ def _libraries(
 ) -> tuple[Client, ...]:
     """Return the clients that are one program over one set of packages, set up in several ways."""
     registry: Literal["npm", "pip"] = "npm" if program.endswith(".mjs") else "pip"
-    environment = {"OTEL_SDK_DISABLED": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environment = {"OTEL_SDK_DISABLED": "true", "IS_SANDBOX": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     common = {
         "environment": environment,
         "registry": registry,

@@ -111,7 +111,7 @@ def _calls(cell: str, folder: str, tools: list[Tool], done: int) -> tuple[Call, 
     if cell == "structured":
         one = next((tool for tool in tools if "degrees" in (tool.schema.get("properties") or {})), tools[-1])
         return () if done else (Call(one.name, _instance(one.schema, one.schema)),)
-    step = next((name for name in by_name if name.split("__")[-1] == "step"), None)
+    step = next((name for name in by_name if re.split(r"__|-", name)[-1] == "step"), None)
     if step is not None:
         numbers = range(done + 1, min(done + 1, STEPS) + 1) if cell == "tools" else range(1, 1 if done else STEPS + 1)
         return tuple(Call(step, {"number": number}) for number in numbers)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
-from organism.budget.account_book import AccountBook
+from organism.budget.account_book import AccountBook, ThreadBudget
 from organism.budget.budget_hold import BudgetHold, worst_case
 from organism.budget.engine import BudgetEngine
 from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
@@ -18,7 +18,6 @@ from organism.budget.requests import grant_limits
 from organism.budget.reservations import Reservations
 from organism.budget.reserve_queue import ReserveQueue
 from organism.budget.scopes import BudgetPlan, thread_account
-from organism.budget.thread_budget import ThreadBudget
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock, SteadyClock, SystemClock
 from organism.errors import Refusal

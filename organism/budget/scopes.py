@@ -7,11 +7,13 @@ provider it goes to, and on the organism's windows. Their names say what they ar
 simply is another account; nothing is ever set back to zero.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal, cast
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from organism.amounts import NS_PER_S, UNLIMITED, Limits
 from organism.budget.holds import Spender
@@ -43,6 +45,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         providers: Limits by provider name. A call that one of them refuses goes to the model's next provider.
         time_zone: Where days and months begin.
         final_reserve_percent: Per cent of a thread's tokens and USD reserved for a call after the final warning.
+        wrap_up_percent: The name it had first.
     """
 
     thread: Limits = Limits(tokens=DEFAULT_TOKENS_PER_THREAD)
@@ -52,6 +55,14 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     providers: Mapping[str, ScopedLimits] = {}
     time_zone: tzinfo = UTC
     final_reserve_percent: int = 5
+    wrap_up_percent: int | None = None
+
+    def __post_init__(self) -> None:
+        """Take the reserve from the name it had first."""
+        if self.wrap_up_percent is not None:
+            warnings.warn("wrap_up_percent is now final_reserve_percent", DeprecationWarning, stacklevel=2)
+            force_setattr(self, "final_reserve_percent", self.wrap_up_percent)
+            force_setattr(self, "wrap_up_percent", None)
 
     @property
     def scoped(self) -> bool:

@@ -37,7 +37,8 @@ Each carries what went wrong as attributes and writes its own sentence, which en
 says whether the same message may work on another try; the pump does not retry what cannot.
 """
 
-from typing import Literal
+import warnings
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -340,3 +341,17 @@ class StoppedError(OrganismError):
 
     def __init__(self) -> None:
         super().__init__("the organism is stopping and takes no new work")
+
+
+if not TYPE_CHECKING:  # so that type checkers go on telling of names that are not there
+
+    def __getattr__(name: str) -> object:
+        """Return what a name of the last version stands for now.
+
+        Raises:
+            AttributeError: If there is none.
+        """
+        if name == "Shortfall":
+            warnings.warn("organism.errors.Shortfall is now Refusal", DeprecationWarning, stacklevel=2)
+            return Refusal
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

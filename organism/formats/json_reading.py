@@ -5,7 +5,7 @@ from typing import cast
 
 from organism.errors import UncertainError
 
-Json = dict[str, object]
+ToolJson = dict[str, object]
 
 _INT_DIGITS_MAX = 18
 
@@ -23,7 +23,7 @@ def loads(raw: bytes | str) -> object:
     return value
 
 
-def parse(raw: bytes | str, provider: str) -> Json:
+def parse(raw: bytes | str, provider: str) -> ToolJson:
     """Read a JSON object; see :func:`loads`.
 
     Raises:
@@ -36,7 +36,7 @@ def parse(raw: bytes | str, provider: str) -> Json:
     return json_object(value, provider)
 
 
-def json_object(value: object, provider: str) -> Json:
+def json_object(value: object, provider: str) -> ToolJson:
     """Return JSON that is an object.
 
     Raises:
@@ -44,7 +44,7 @@ def json_object(value: object, provider: str) -> Json:
     """
     if not isinstance(value, dict):
         raise UncertainError(provider, "an answer that is no JSON object")
-    return cast("Json", value)
+    return cast("ToolJson", value)
 
 
 def short_int(digits: str) -> int | str:

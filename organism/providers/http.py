@@ -17,7 +17,7 @@ import msgspec
 from organism.errors import ProviderError, RejectedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.errors.refusals import refused_or_uncertain
-from organism.formats.json_reading import Json
+from organism.formats.json_reading import ToolJson
 from organism.llm.answers import Completion
 from organism.providers.addresses import ServerAddress
 from organism.providers.failures import unsent_or_uncertain
@@ -183,7 +183,9 @@ class HTTPServer:
         self._transport: Transport | None = None
 
     @asynccontextmanager
-    async def posted(self, path: str, body: Json, headers: Mapping[str, str] | None = None) -> AsyncIterator[Received]:
+    async def posted(
+        self, path: str, body: ToolJson, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Received]:
         """Post a body and yield the answer; whatever breaks within the block turns into what it means for money.
 
         Args:
@@ -283,7 +285,7 @@ def tls_context(ca_file: str | None) -> "ssl.SSLContext":
     return context
 
 
-def _json(body: Json) -> bytes:
+def _json(body: ToolJson) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:  # lone surrogates, which JSON can escape and UTF-8 cannot hold

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from organism.amounts import ZERO
+from organism.budget.account_book import ThreadBudget
 from organism.budget.scopes import thread_of
-from organism.budget.thread_budget import ThreadBudget
 from organism.errors import ConfigError, Refusal, UnknownAccountError
 from organism.ledger.entries import (
     AccountClosed,

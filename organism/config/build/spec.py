@@ -1,6 +1,7 @@
 """From a checked configuration to the plain values that the rooms take. Only :mod:`organism.app` calls this."""
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from organism.agents.llm_agent import TextListener
@@ -12,11 +13,13 @@ from organism.config.build.router import model_plans, otherwise, overrides, rout
 from organism.config.build.tools import build_tool_servers
 from organism.config.load import LoadedConfig, time_zone
 from organism.config.reuse import Reusable, reuse_provider
-from organism.config.schema.limits import LimitsSection, ScopedLimitsSection, ThreadLimitsSection
+from organism.config.schema.limits import AllLimitsSection, LimitsSection, ScopedLimitsSection, ThreadLimitsSection
 from organism.config.schema.root import Config
 from organism.control.organism_spec import OrganismSpec
 from organism.runtime.bounds import Bounds
 from organism.telemetry.logs import LogSettings
+
+_log = structlog.get_logger("organism.config")
 
 
 def build(
@@ -88,8 +91,15 @@ def budget_plan(config: Config) -> BudgetPlan:
         models={name: _scoped(section) for name, section in limits.models.items()},
         providers={name: _scoped(section) for name, section in limits.providers.items()},
         time_zone=time_zone(config),
-        final_reserve_percent=limits.wrap_up,
+        final_reserve_percent=_final_reserve(limits),
     )
+
+
+def _final_reserve(limits: AllLimitsSection) -> int:
+    if limits.wrap_up is None:
+        return limits.final_reserve
+    _log.warning("renamed_key", key="limits.wrap_up", use="limits.final_reserve")
+    return limits.wrap_up
 
 
 def thread_limits(section: ThreadLimitsSection) -> Limits:

@@ -28,6 +28,9 @@ class ScopedLimitsSection(LimitsSection, frozen=True, kw_only=True):
     per: Annotated[PeriodName, Meta(description="what they are counted over")] = "thread"
 
 
+Reserve = Annotated[int, Meta(ge=0, le=50)]
+
+
 class AllLimitsSection(Section, frozen=True, kw_only=True):
     """All ceilings. A call holds on every scope it falls into, or on none."""
 
@@ -45,7 +48,7 @@ class AllLimitsSection(Section, frozen=True, kw_only=True):
         dict[str, ScopedLimitsSection], Meta(description="by provider; what one refuses goes to the model's next route")
     ] = {}
     time_zone: Annotated[str, Meta(description="where days and months begin, such as Europe/Berlin")] = "UTC"
-    wrap_up: Annotated[
-        int,
-        Meta(ge=0, le=50, description="per cent of a thread's tokens and usd kept for a last call after the warning"),
+    final_reserve: Annotated[
+        Reserve, Meta(description="per cent of a thread's tokens and usd reserved for one call after the final warning")
     ] = 5
+    wrap_up: Annotated[Reserve | None, Meta(description="the old name of final_reserve")] = None

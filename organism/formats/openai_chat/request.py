@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from organism.formats.conversation import mended
-from organism.formats.json_reading import Json
+from organism.formats.json_reading import ToolJson
 from organism.formats.media.attachments import file_text
 from organism.formats.media.data_urls import data_url
 from organism.formats.native_tools import CallNames, text_of_arguments
@@ -43,7 +43,7 @@ def untaken(request: CompletionRequest, vendor: Vendor) -> str | None:
     return foreign_to(request, "chat")
 
 
-def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
+def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> ToolJson:
     """Write a request as the format's JSON object.
 
     Args:
@@ -51,11 +51,11 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
         vendor: What is peculiar to the server.
         stream: Whether to ask for pieces, with usage in the last one.
     """
-    body: Json = {"model": request.model, vendor.cap: request.max_output_tokens}
+    body: ToolJson = {"model": request.model, vendor.cap: request.max_output_tokens}
     own = request.tools if vendor.custom_tools else ()  # families of tools are no word of this format
     names = CallNames(tool for tool in own if native_of(tool, "responses").get("type") == "custom")
     messages = list(_turns_of(mended(request.messages, vendor.call_ids), vendor, names))
-    options: Json = {
+    options: ToolJson = {
         "temperature": request.temperature,
         "top_p": request.top_p,
         "stop": list(request.stop) or None,
@@ -85,13 +85,13 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> Json:
     return body | {"messages": messages} | {name: value for name, value in options.items() if value is not None}
 
 
-def _search(request: CompletionRequest) -> Json:
+def _search(request: CompletionRequest) -> ToolJson:
     """Write the wish to search the web, which is a field in this format and a tool in all others."""
     tool = next((item.value for item in request.vendor_tools if item.format == "chat"), None)
     return {} if tool is None else {"web_search_options": {name: tool[name] for name in tool if name != "type"}}
 
 
-def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor, names: CallNames) -> Iterator[Json]:
+def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor, names: CallNames) -> Iterator[ToolJson]:
     """Write all turns; instructions that follow each other are one: templates of many models take no second."""
     instructions: list[str] = []
     for message in messages:
@@ -104,12 +104,12 @@ def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor, names: CallNames)
     yield from _instructions(instructions)
 
 
-def _instructions(texts: list[str]) -> Iterator[Json]:
+def _instructions(texts: list[str]) -> Iterator[ToolJson]:
     if texts:
         yield {"role": "system", "content": "\n\n".join(texts)}
 
 
-def _turns(message: ChatMessage, vendor: Vendor, names: CallNames) -> Iterator[Json]:
+def _turns(message: ChatMessage, vendor: Vendor, names: CallNames) -> Iterator[ToolJson]:
     """Write one turn; results of tools are turns of their own in this format."""
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
@@ -129,10 +129,10 @@ def _turns(message: ChatMessage, vendor: Vendor, names: CallNames) -> Iterator[J
             yield {"role": "user", "content": [_part(piece) for piece in rest]}
 
 
-def _assistant(message: ChatMessage, vendor: Vendor, names: CallNames) -> Json:
+def _assistant(message: ChatMessage, vendor: Vendor, names: CallNames) -> ToolJson:
     calls = [piece for piece in message.parts if isinstance(piece, ToolCall)]
     # Only beside calls may there be no content: a turn of thoughts that are not given back has an empty one.
-    turn: Json = {"role": "assistant", "content": message.text or (None if calls else "")}
+    turn: ToolJson = {"role": "assistant", "content": message.text or (None if calls else "")}
     if calls:
         written = [_call(call, vendor, names) for call in calls]
         if not any(call.extra for call in calls):
@@ -141,7 +141,7 @@ def _assistant(message: ChatMessage, vendor: Vendor, names: CallNames) -> Json:
     return turn | _thoughts_back(message, vendor, beside_calls=bool(calls))
 
 
-def _call(call: ToolCall, vendor: Vendor, names: CallNames) -> Json:
+def _call(call: ToolCall, vendor: Vendor, names: CallNames) -> ToolJson:
     if names.is_custom(call.name):
         given = {"name": names.own_name(call.name), "input": text_of_arguments(call.arguments)}
         return {"id": call.id, "type": "custom", "custom": given}
@@ -150,10 +150,10 @@ def _call(call: ToolCall, vendor: Vendor, names: CallNames) -> Json:
     return {**kept, "id": call.id, "type": "function", "function": function}
 
 
-def _thoughts_back(message: ChatMessage, vendor: Vendor, *, beside_calls: bool) -> Json:
+def _thoughts_back(message: ChatMessage, vendor: Vendor, *, beside_calls: bool) -> ToolJson:
     """Give back what a vendor wants of what its model thought; each in the field that it came in."""
     thoughts = [piece for piece in message.parts if isinstance(piece, Reasoning)]
-    back: Json = {}
+    back: ToolJson = {}
     for thought in thoughts:
         back |= {name: thought.extra[name] for name in KEPT_FIELDS & thought.extra.keys() if name in vendor.takes_back}
     own = [thought for thought in thoughts if FIELD in thought.extra]
@@ -165,7 +165,7 @@ def _thoughts_back(message: ChatMessage, vendor: Vendor, *, beside_calls: bool) 
     return back
 
 
-def _part(piece: Part) -> Json:
+def _part(piece: Part) -> ToolJson:
     match piece:
         case ImagePart():
             url = piece.url or data_url(piece.media_type, piece.data)
@@ -181,7 +181,7 @@ def _part(piece: Part) -> Json:
             raise TypeError(piece)
 
 
-def _tools(request: CompletionRequest, names: CallNames) -> Json:
+def _tools(request: CompletionRequest, names: CallNames) -> ToolJson:
     if not request.tools:
         return {}
     choice: object = request.tool_choice
@@ -195,12 +195,12 @@ def _tools(request: CompletionRequest, names: CallNames) -> Json:
     }
 
 
-def _function(tool: Tool) -> Json:
+def _function(tool: Tool) -> ToolJson:
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": function | ({"strict": True} if tool.strict else {})}
 
 
-def _custom(tool: Tool) -> Json:
+def _custom(tool: Tool) -> ToolJson:
     """Write a tool that is given free text; its grammar stands one object deeper than in responses."""
     own = native_of(tool, "responses")
     custom = {name: own[name] for name in ("name", "description") if own.get(name)}
@@ -210,7 +210,7 @@ def _custom(tool: Tool) -> Json:
     return {"type": "custom", "custom": custom | ({"format": form} if form else {})}
 
 
-def _form(form: ResponseFormat, vendor: Vendor) -> Json:
+def _form(form: ResponseFormat, vendor: Vendor) -> ToolJson:
     if form.schema is None or vendor.answers_in == "object":
         return {"type": "json_object"}
     return {

@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from organism.amounts import TokenUsage, UsageSide, nanousd
-from organism.formats.json_reading import ToolJson, part
+from organism.formats.json_reading import JsonObject, part
 from organism.formats.vendors import Vendor
 
 TOKENS_MAX = 10_000_000
@@ -119,7 +119,7 @@ MESSAGES_COUNTING = Counting(cached_inside=False, reasoning_inside=True)
 """Source: the ``usage`` object of Anthropic's messages: cached tokens come beside the input, thinking in the output."""
 
 
-def counted(usage: ToolJson, counting: Counting) -> Counted | None:
+def counted(usage: JsonObject, counting: Counting) -> Counted | None:
     """Read a usage object; ``None`` if nothing in it is a count.
 
     Raises:
@@ -149,7 +149,7 @@ def counted(usage: ToolJson, counting: Counting) -> Counted | None:
     return Counted(usage=read, missing=missing, note="; ".join(notes))
 
 
-def input_counted(usage: ToolJson) -> TokenUsage | None:
+def input_counted(usage: JsonObject) -> TokenUsage | None:
     """Read the usage of what puts nothing out: all of it is input, and where the total is larger it holds.
 
     Source: the ``usage`` object of OpenAI's embeddings.
@@ -269,12 +269,12 @@ def _words(reading: _Reading, counts: _Counts) -> str:
 # -- numbers ----------------------------------------------------------------------------------------------------------
 
 
-def _largest(usage: ToolJson, paths: tuple[Path, ...]) -> int | None:
+def _largest(usage: JsonObject, paths: tuple[Path, ...]) -> int | None:
     """Return a count that may stand under several names; relays that give both leave one of them at zero."""
     return max((count for path in paths if (count := _count(usage, path)) is not None), default=None)
 
 
-def _detail(usage: ToolJson, paths: tuple[Path, ...]) -> int:
+def _detail(usage: JsonObject, paths: tuple[Path, ...]) -> int:
     """Return a count that is part of another; one that cannot be read says nothing, for its whole is there."""
     found = [0]
     for path in paths:
@@ -286,7 +286,7 @@ def _detail(usage: ToolJson, paths: tuple[Path, ...]) -> int:
     return max(found)
 
 
-def _count(usage: ToolJson, path: Path) -> int | None:
+def _count(usage: JsonObject, path: Path) -> int | None:
     """Return a token count; ``None`` for one that is missing, null, empty or said to be unknown.
 
     Raises:
@@ -331,7 +331,7 @@ _COSTS: tuple[tuple[Path, int], ...] = (
 """Where servers say what a call has cost, and in which parts of a dollar."""
 
 
-def reported_cost(usage: ToolJson, vendor: Vendor) -> int | None:
+def reported_cost(usage: JsonObject, vendor: Vendor) -> int | None:
     """Return what the server says the call has cost, in nano-USD; ``None`` when it does not say.
 
     A call on the user's own key elsewhere (OpenRouter's ``is_byok``) costs what stands under ``cost_details`` beside

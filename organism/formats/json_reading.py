@@ -5,7 +5,7 @@ from typing import cast
 
 from organism.errors import UncertainError
 
-ToolJson = dict[str, object]
+JsonObject = dict[str, object]
 
 _INT_DIGITS_MAX = 18
 
@@ -23,7 +23,7 @@ def loads(raw: bytes | str) -> object:
     return value
 
 
-def parse(raw: bytes | str, provider: str) -> ToolJson:
+def parse(raw: bytes | str, provider: str) -> JsonObject:
     """Read a JSON object; see :func:`loads`.
 
     Raises:
@@ -36,7 +36,7 @@ def parse(raw: bytes | str, provider: str) -> ToolJson:
     return json_object(value, provider)
 
 
-def json_object(value: object, provider: str) -> ToolJson:
+def json_object(value: object, provider: str) -> JsonObject:
     """Return JSON that is an object.
 
     Raises:
@@ -44,7 +44,7 @@ def json_object(value: object, provider: str) -> ToolJson:
     """
     if not isinstance(value, dict):
         raise UncertainError(provider, "an answer that is no JSON object")
-    return cast("ToolJson", value)
+    return cast("JsonObject", value)
 
 
 def short_int(digits: str) -> int | str:

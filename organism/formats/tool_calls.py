@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
-from organism.formats.json_reading import ToolJson, loads, text_of
+from organism.formats.json_reading import JsonObject, loads, text_of
 from organism.llm.deltas import ToolCallDelta
 from organism.llm.requests import ToolCall
 
@@ -65,7 +65,7 @@ class _Call:
         self.id = ""
         self.name = ""
         self.pieces: list[str] = []
-        self.extra: ToolJson = {}
+        self.extra: JsonObject = {}
         self.told_id: str | None = None
         self.shown = 0
         self.is_shown_whole = False
@@ -109,7 +109,7 @@ class ToolCallPiece(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     name: str = ""
     arguments: object = None
-    extra: ToolJson = {}
+    extra: JsonObject = {}
     begins: bool = False
     repeats: bool = False
 

@@ -7,7 +7,7 @@ the end; or the prompt at the start, as a guess, and in parts at the end (Anthro
 from typing import cast
 
 from organism.formats.counts import is_readable
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 
 _INPUT = frozenset({"prompt_tokens", "input_tokens"})
 _CACHE = frozenset(
@@ -21,7 +21,7 @@ class UsageHistory:
     """Takes usage objects in their order, and says what they come to."""
 
     def __init__(self) -> None:
-        self._known: ToolJson = {}
+        self._known: JsonObject = {}
         self._outputs: dict[str, list[tuple[float, bool]]] = {}
         self._grown = False
         self.is_late = True
@@ -39,7 +39,7 @@ class UsageHistory:
         """Take what is said now; what says nothing is passed over."""
         if not isinstance(usage, dict) or not usage:
             return
-        news = cast("ToolJson", usage)
+        news = cast("JsonObject", usage)
         for field in _OUTPUT:
             if (count := _positive(news.get(field))) is not None:
                 self._outputs.setdefault(field, []).append((count, self._grown))
@@ -47,7 +47,7 @@ class UsageHistory:
         self._grown = False
         self._known = _joined(self._known, news) if self._known else dict(news)
 
-    def merged(self) -> tuple[ToolJson, str]:
+    def merged(self) -> tuple[JsonObject, str]:
         """Return all that was said as one usage object, and a note where it had to be worked out."""
         whole, note = dict(self._known), ""
         for field, counts in self._outputs.items():
@@ -72,7 +72,7 @@ def _sum_of(counts: list[tuple[float, bool]]) -> tuple[object, bool]:
     return max(numbers), False
 
 
-def _joined(known: ToolJson, news: ToolJson) -> ToolJson:
+def _joined(known: JsonObject, news: JsonObject) -> JsonObject:
     """Join usage with what is said later: it holds, but a null says nothing, and neither does a prompt of zero."""
     whole = dict(known)
     counts_input = any(_positive(news.get(field)) for field in _INPUT | _CACHE)
@@ -83,7 +83,7 @@ def _joined(known: ToolJson, news: ToolJson) -> ToolJson:
             if before is None:
                 whole[field] = value
         elif isinstance(value, dict) and field not in _INPUT:
-            whole[field] = _joined(cast("ToolJson", before), value) if isinstance(before, dict) else value
+            whole[field] = _joined(cast("JsonObject", before), value) if isinstance(before, dict) else value
         elif field not in _INPUT | _CACHE and _positive(before) is not None and _positive(value) is None:
             pass  # a count that is there is not taken back by a zero
         else:
@@ -91,7 +91,7 @@ def _joined(known: ToolJson, news: ToolJson) -> ToolJson:
     return whole
 
 
-def _shrinks(known: ToolJson, news: ToolJson) -> bool:
+def _shrinks(known: JsonObject, news: JsonObject) -> bool:
     """Whether the prompt has become so much less that the rest must stand in a count that is left out."""
     if any(_positive(each.get(field)) for each in (known, news) for field in _CACHE):
         return False

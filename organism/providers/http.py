@@ -17,7 +17,7 @@ import msgspec
 from organism.errors import ProviderError, RejectedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.errors.refusals import refused_or_uncertain
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 from organism.llm.answers import Completion
 from organism.providers.addresses import ServerAddress
 from organism.providers.failures import unsent_or_uncertain
@@ -184,7 +184,7 @@ class HTTPServer:
 
     @asynccontextmanager
     async def posted(
-        self, path: str, body: ToolJson, headers: Mapping[str, str] | None = None
+        self, path: str, body: JsonObject, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[Received]:
         """Post a body and yield the answer; whatever breaks within the block turns into what it means for money.
 
@@ -285,7 +285,7 @@ def tls_context(ca_file: str | None) -> "ssl.SSLContext":
     return context
 
 
-def _json(body: ToolJson) -> bytes:
+def _json(body: JsonObject) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:  # lone surrogates, which JSON can escape and UTF-8 cannot hold

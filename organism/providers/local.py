@@ -21,7 +21,7 @@ import anyio.abc
 from organism.concurrency.own_threads import OwnThreads
 from organism.errors import ConfigError, MissingExtraError, RejectedError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.formats.openai_chat import request as chat_request
 from organism.formats.openai_chat.answer import ChatReader
@@ -109,7 +109,7 @@ class LocalProvider:
             return embeddings.decode(await response.read(), _VENDOR, self.name, request)
 
     @asynccontextmanager
-    async def _posted(self, path: str, body: ToolJson) -> AsyncIterator[Received]:
+    async def _posted(self, path: str, body: JsonObject) -> AsyncIterator[Received]:
         """Send a request to the child when it has a free slot; what breaks turns into what it means for money."""
         async with self._slot():
             server = await self._ready()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 from organism.llm.citations import Citation
 from organism.llm.requests import Part, TextPart
 
@@ -17,7 +17,7 @@ def cited_in(parts: Iterable[Part]) -> Iterator[tuple[Citation, int, int]]:
             before += len(part.text)
 
 
-def annotation_of(citation: Citation, start: int, end: int) -> ToolJson | None:
+def annotation_of(citation: Citation, start: int, end: int) -> JsonObject | None:
     """Write what words rest on, as responses have it; ``None`` for what neither format of OpenAI has a word for."""
     if citation.format == "responses":
         places = {
@@ -35,13 +35,13 @@ def annotation_of(citation: Citation, start: int, end: int) -> ToolJson | None:
     }
 
 
-def annotations_of(parts: Iterable[Part]) -> list[ToolJson]:
+def annotations_of(parts: Iterable[Part]) -> list[JsonObject]:
     """Write all that parts rest on, as responses have it."""
     written = (annotation_of(*each) for each in cited_in(parts))
     return [each for each in written if each is not None]
 
 
-def chat_annotations_of(parts: Iterable[Part]) -> list[ToolJson]:
+def chat_annotations_of(parts: Iterable[Part]) -> list[JsonObject]:
     """Write all that parts rest on, as chat completions have it, which know pages of the web alone."""
     return [
         {"type": "url_citation", "url_citation": {name: value for name, value in each.items() if name != "type"}}

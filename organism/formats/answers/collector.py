@@ -8,7 +8,7 @@ import msgspec
 from organism.formats.answers.finish_reasons import FinishReason, gravest, is_whole, reason_of
 from organism.formats.answers.part_order import AnswerOrder
 from organism.formats.counts import Counted, Counting, UsageError, counted
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 from organism.formats.tool_calls import Place, ToolCallCollector, ToolCallPiece
 from organism.formats.usage_history import UsageHistory
 from organism.llm.answers import Completion
@@ -27,7 +27,7 @@ class _Thought(msgspec.Struct):
     signature: str = ""
     id: str = ""
     redacted: bool = False
-    extra: ToolJson = {}
+    extra: JsonObject = {}
 
 
 class AnswerCollector:
@@ -56,10 +56,10 @@ class AnswerCollector:
         taken = (part.id for turn in request.messages for part in turn.parts if isinstance(part, ToolCall))
         self._calls = ToolCallCollector({tool.name for tool in request.tools}, frozenset(taken))
         self._words: list[str] = []
-        self._kept: ToolJson = {}
+        self._kept: JsonObject = {}
         self._items: list[VendorItem] = []
         self._order = AnswerOrder()
-        self.logprobs: list[ToolJson] = []
+        self.logprobs: list[JsonObject] = []
         """How likely each token was, in OpenAI's words."""
         self.tool_uses: dict[str, int] = {}
         """How often the vendor has run tools of its own that it takes a fee for."""
@@ -159,7 +159,7 @@ class AnswerCollector:
         signature: str = "",
         thought_id: str = "",
         redacted: bool = False,
-        extra: ToolJson | None = None,
+        extra: JsonObject | None = None,
     ) -> None:
         """Add to the reasoning at a place; each piece may bring more of it."""
         if not (piece or signature or thought_id):
@@ -183,7 +183,7 @@ class AnswerCollector:
             if (read := counted(said, counting)) is not None:
                 self._on_text(UsageDelta(read.usage))
 
-    def keep(self, extra: ToolJson) -> None:
+    def keep(self, extra: JsonObject) -> None:
         """Keep a vendor's own fields of the message, which must come back with it."""
         self._kept = {**self._kept, **extra}
 
@@ -221,7 +221,7 @@ class AnswerCollector:
         return reason
 
     def completion(
-        self, counting: Counting, cost_of: Callable[[ToolJson], int | None] = lambda _usage: None, *, unused: str = ""
+        self, counting: Counting, cost_of: Callable[[JsonObject], int | None] = lambda _usage: None, *, unused: str = ""
     ) -> Completion:
         """Make it a completion; usage that cannot be believed is named, not used.
 

@@ -11,7 +11,7 @@ from organism.errors import RejectedError, UncertainError
 from organism.formats.answers.collector import BROKE_OFF
 from organism.formats.answers.event_stream import EventStreamParser, ServerSentEvent
 from organism.formats.errors.refusals import error_in, refused_in, refused_text
-from organism.formats.json_reading import ToolJson, loads, values_in
+from organism.formats.json_reading import JsonObject, loads, values_in
 from organism.llm.answers import Completion
 from organism.llm.deltas import Ping, ProviderSink
 
@@ -62,11 +62,11 @@ class AnswerReader(Protocol):
         """Whether it says of itself that nobody has served it."""
         ...
 
-    def event(self, value: ToolJson) -> None:
+    def event(self, value: JsonObject) -> None:
         """Take one event of a stream."""
         ...
 
-    def whole(self, value: ToolJson) -> None:
+    def whole(self, value: JsonObject) -> None:
         """Take a whole answer."""
         ...
 
@@ -234,7 +234,7 @@ class AnswerDecoder:
                 raise error
 
 
-def _typed(value: ToolJson, name: str) -> ToolJson:
+def _typed(value: JsonObject, name: str) -> JsonObject:
     """Return an event with its type: where it does not say it itself, its name in the stream does."""
     return {**value, "type": name} if not value.get("type") and name.startswith(_TYPES) else value
 

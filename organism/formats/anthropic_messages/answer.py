@@ -17,7 +17,7 @@ from organism.formats.anthropic_messages.answer_blocks import (
     note_use,
 )
 from organism.formats.counts import MESSAGES_COUNTING
-from organism.formats.json_reading import ToolJson, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.formats.tool_calls import ToolCallPiece
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
@@ -41,9 +41,9 @@ class MessagesReader(OneAnswerReader):
         self._open: dict[int, int] = {}
         self._takes_items = bool(request.vendor_tools)
         self._native: dict[int, NativeBlock] = {}
-        self._fields: ToolJson = {}
+        self._fields: JsonObject = {}
 
-    def whole(self, value: ToolJson) -> None:
+    def whole(self, value: JsonObject) -> None:
         """Take a whole answer."""
         message = value.get("message")
         if value.get("type") not in {"message", None}:
@@ -54,7 +54,7 @@ class MessagesReader(OneAnswerReader):
             self._read_head(value)
             self._answer.is_ended = True
 
-    def event(self, value: ToolJson) -> None:
+    def event(self, value: JsonObject) -> None:
         """Take an event; see :meth:`organism.formats.answers.decoder.AnswerReader.event`."""
         match value.get("type"):
             case "message_start":
@@ -82,7 +82,7 @@ class MessagesReader(OneAnswerReader):
             case _:
                 pass
 
-    def _read_head(self, message: ToolJson) -> None:
+    def _read_head(self, message: JsonObject) -> None:
         """Read a message: all of one, or the beginning of a stream's, in which blocks may stand already."""
         self._answer.model = text_of(message.get("model")) or self._answer.model
         content = message.get("content")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from organism.formats.json_reading import ToolJson, loads, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, loads, part, text_of, whole_number
 from organism.llm.citations import Citation
 from organism.llm.requests import VendorItem
 
@@ -20,7 +20,7 @@ class NativeBlock(msgspec.Struct):
         written: What was written of the JSON it is given.
     """
 
-    value: ToolJson
+    value: JsonObject
     written: str = ""
 
     @property
@@ -36,7 +36,7 @@ class NativeBlock(msgspec.Struct):
         return VendorItem(value, "messages")
 
 
-def note_use(uses: dict[str, int], block: ToolJson) -> None:
+def note_use(uses: dict[str, int], block: JsonObject) -> None:
     """Count what a block says of tools that the vendor runs: a container once, however often it is used."""
     if block.get("type") != "server_tool_use":
         return
@@ -47,7 +47,7 @@ def note_use(uses: dict[str, int], block: ToolJson) -> None:
         uses[_USED[name]] = uses.get(_USED[name], 0) + 1
 
 
-def counted_uses(uses: dict[str, int], usage: ToolJson) -> dict[str, int]:
+def counted_uses(uses: dict[str, int], usage: JsonObject) -> dict[str, int]:
     """Return how often tools were used: as the usage says, where it says it."""
     said = usage.get("server_tool_use")
     told = {
@@ -63,7 +63,7 @@ def citations_in(value: object) -> Iterator[Citation]:
             yield citation_of(each)
 
 
-def citation_of(value: ToolJson) -> Citation:
+def citation_of(value: JsonObject) -> Citation:
     """Translate one source."""
     title = text_of(value.get("title")) or text_of(value.get("document_title"))
     url = text_of(value.get("url")) or text_of(value.get("source"))

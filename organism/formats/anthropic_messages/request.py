@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from organism.formats.anthropic_messages.turns import acts_without_thought, cache_mark, conversation_of
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 from organism.formats.media.attachments import ImageRule
 from organism.formats.vendor_items import fields_for, foreign_to, native_of, sampling_untaken
 from organism.llm.requests import CompletionRequest, OneTool, Tool, VendorItem
@@ -42,7 +42,7 @@ def untaken(request: CompletionRequest) -> str | None:
     return sampling_untaken(request, "seed", "n", "logprobs", "service_tier") or foreign_to(request, "messages")
 
 
-def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool = True) -> ToolJson:
+def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool = True) -> JsonObject:
     """Write a request as the format's JSON object: instructions stand apart from the conversation in it.
 
     Args:
@@ -52,9 +52,9 @@ def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool =
     """
     system, turns = conversation_of(request.messages)
     system += [{"type": "text", "text": words} for words in _form_in_words(request, holds_to_schemas)]
-    body: ToolJson = {"model": request.model, "messages": turns, "max_tokens": request.max_output_tokens}
+    body: JsonObject = {"model": request.model, "messages": turns, "max_tokens": request.max_output_tokens}
     fields = {name: value for name, value in fields_for(request, "messages").items() if name != BETAS}
-    options: ToolJson = {
+    options: JsonObject = {
         # A lone text is written as text: some compatible servers know no other form.
         "system": system[0]["text"] if len(system) == 1 and "cache_control" not in system[0] else system or None,
         "temperature": request.temperature,
@@ -65,7 +65,7 @@ def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool =
         **_tools(request, holds_to_schemas),
         "thinking": _thinking(request, turns, fields.pop("thinking", {})) or None,
     }
-    config: ToolJson = fields.pop("output_config", {})
+    config: JsonObject = fields.pop("output_config", {})
     if request.reasoning_effort not in {None, "none"}:
         config["effort"] = _EFFORTS.get(str(request.reasoning_effort), request.reasoning_effort)
     if request.response_format is not None and request.response_format.schema is not None and holds_to_schemas:
@@ -82,7 +82,7 @@ def _form_in_words(request: CompletionRequest, holds_to_schemas: bool) -> Iterat
         yield f"{_SCHEMA_IN_WORDS}, that fits this JSON Schema:\n{msgspec.json.encode(form.schema).decode()}"
 
 
-def _thinking(request: CompletionRequest, turns: list[ToolJson], shown: ToolJson) -> ToolJson:
+def _thinking(request: CompletionRequest, turns: list[JsonObject], shown: JsonObject) -> JsonObject:
     """Ask for thinking within the output cap, which the router may have shrunk.
 
     Args:
@@ -104,11 +104,11 @@ def _thinking(request: CompletionRequest, turns: list[ToolJson], shown: ToolJson
             return {"type": "adaptive", **shown}
 
 
-def _tools(request: CompletionRequest, holds_to_schemas: bool) -> ToolJson:
+def _tools(request: CompletionRequest, holds_to_schemas: bool) -> JsonObject:
     if not request.tools and not request.vendor_tools:
         return {}
     choice = request.tool_choice
-    wire: ToolJson = (
+    wire: JsonObject = (
         {"type": "tool", "name": choice.name} if isinstance(choice, OneTool) else {"type": _CHOICES[choice]}
     )
     if request.parallel_tool_calls is False and choice != "none":
@@ -117,7 +117,7 @@ def _tools(request: CompletionRequest, holds_to_schemas: bool) -> ToolJson:
     return {"tools": [*tools, *map(_bounded, request.vendor_tools)], "tool_choice": wire}
 
 
-def _tool(tool: Tool, holds_to_schemas: bool) -> ToolJson:
+def _tool(tool: Tool, holds_to_schemas: bool) -> JsonObject:
     return (
         native_of(tool, "messages")
         | {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
@@ -126,7 +126,7 @@ def _tool(tool: Tool, holds_to_schemas: bool) -> ToolJson:
     )
 
 
-def _bounded(item: VendorItem) -> ToolJson:
+def _bounded(item: VendorItem) -> JsonObject:
     """Write a tool that the vendor runs, with how often it may: the hold relies on it."""
     if item.kind.startswith(_BILLED_BY_USE) and item.value.get("max_uses") is None:
         return {**item.value, "max_uses": USES_MAX}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from organism.formats.conversation import IdRule, mended
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 from organism.formats.media.attachments import file_text
 from organism.llm.requests import (
     ChatMessage,
@@ -30,11 +30,11 @@ _BEGIN = "(The conversation begins.)"
 _NOTHING = "(empty)"
 
 
-def conversation_of(messages: Iterable[ChatMessage]) -> tuple[list[ToolJson], list[ToolJson]]:
+def conversation_of(messages: Iterable[ChatMessage]) -> tuple[list[JsonObject], list[JsonObject]]:
     """Write instructions as blocks and the other turns as turns; instructions alone are what the model is told."""
     sound = mended(messages, _IDS)
     system = [block for turn in sound if turn.role == "system" for block in _blocks(turn)]
-    turns: list[ToolJson] = []
+    turns: list[JsonObject] = []
     for turn in sound:
         if turn.role != "system":
             _add(turns, turn)
@@ -46,12 +46,12 @@ def conversation_of(messages: Iterable[ChatMessage]) -> tuple[list[ToolJson], li
     return system, turns
 
 
-def cache_mark(ttl: Literal["5m", "1h"]) -> ToolJson:
+def cache_mark(ttl: Literal["5m", "1h"]) -> JsonObject:
     """Write the wish to keep what stands up to here; five minutes are the vendor's own usual time."""
     return {"cache_control": {"type": "ephemeral"} | ({"ttl": ttl} if ttl != "5m" else {})}
 
 
-def acts_without_thought(turns: list[ToolJson]) -> bool:
+def acts_without_thought(turns: list[JsonObject]) -> bool:
     """Whether the model is in the middle of calling tools, and what it thought before is not there.
 
     With a budget to think, the API takes no call of its own that does not begin with its thought: such as one that
@@ -62,12 +62,12 @@ def acts_without_thought(turns: list[ToolJson]) -> bool:
     return _first_kind(turns[-2]) not in {"thinking", "redacted_thinking"}
 
 
-def _first_kind(turn: ToolJson) -> object:
+def _first_kind(turn: JsonObject) -> object:
     content = turn["content"]
     return content[0].get("type") if isinstance(content, list) and content else None
 
 
-def _add(turns: list[ToolJson], turn: ChatMessage) -> None:
+def _add(turns: list[JsonObject], turn: ChatMessage) -> None:
     """Add a turn, to the one before where both are of the same role: not every server joins them itself."""
     if isinstance(turn.content, str) and not turn.cache and not (turns and turns[-1]["role"] == turn.role):
         if turn.content.strip():
@@ -85,11 +85,11 @@ def _add(turns: list[ToolJson], turn: ChatMessage) -> None:
     ) + blocks
 
 
-def _items(content: object) -> Iterable[ToolJson]:
+def _items(content: object) -> Iterable[JsonObject]:
     return content if isinstance(content, list) else ()
 
 
-def _trim_end(turn: ToolJson) -> None:
+def _trim_end(turn: JsonObject) -> None:
     """Take white space off the end of an answer that is to be gone on with."""
     if turn["role"] != "assistant":
         return
@@ -100,7 +100,7 @@ def _trim_end(turn: ToolJson) -> None:
         content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
 
 
-def _blocks(turn: ChatMessage) -> Iterator[ToolJson]:
+def _blocks(turn: ChatMessage) -> Iterator[JsonObject]:
     """Write a turn's parts; the mark to keep the conversation goes to the last one."""
     blocks = [block for piece in turn.parts if (block := _block(piece)) is not None]
     if turn.cache and blocks:
@@ -114,7 +114,7 @@ _UNMARKED = frozenset({"thinking", "redacted_thinking"})
 """Kinds of blocks that take no mark."""
 
 
-def _block(piece: Part) -> ToolJson | None:
+def _block(piece: Part) -> JsonObject | None:
     """Write a part; ``None`` for what is nothing here: empty text, and thoughts that Anthropic has not sealed."""
     match piece:
         case TextPart():
@@ -131,13 +131,13 @@ def _block(piece: Part) -> ToolJson | None:
             return value
 
 
-def _text(piece: TextPart) -> ToolJson:
+def _text(piece: TextPart) -> JsonObject:
     """Write words, with what they rest on where this format has said so itself."""
     cited = [each.native for each in piece.citations if each.format == "messages"]
     return {"type": "text", "text": piece.text} | ({"citations": cited} if cited else {})
 
 
-def _thought(piece: Reasoning) -> ToolJson | None:
+def _thought(piece: Reasoning) -> JsonObject | None:
     """Write a thought that Anthropic has sealed itself; an id is another vendor's."""
     if not piece.signature or piece.id:
         return None
@@ -146,36 +146,36 @@ def _thought(piece: Reasoning) -> ToolJson | None:
     return {"type": "thinking", "thinking": piece.text, "signature": piece.signature}
 
 
-def _result(piece: ToolResult) -> ToolJson:
+def _result(piece: ToolResult) -> JsonObject:
     inner: object = piece.content
     if not isinstance(piece.content, str):
         inner = [block for each in piece.content if (block := _block(each)) is not None]
     elif not piece.content.strip():
         inner = None
-    result: ToolJson = {"type": "tool_result", "tool_use_id": piece.call_id, "content": inner or _NOTHING}
+    result: JsonObject = {"type": "tool_result", "tool_use_id": piece.call_id, "content": inner or _NOTHING}
     return result | ({"is_error": True} if piece.is_error else {})
 
 
-def _attachment(piece: ImagePart | FilePart) -> ToolJson:
+def _attachment(piece: ImagePart | FilePart) -> JsonObject:
     if isinstance(piece, FilePart) and (words := file_text(piece)) is not None:
         return _cited(piece, words) if piece.cited else {"type": "text", "text": words or _NOTHING}
-    source: ToolJson = {"type": "base64", "media_type": piece.media_type, "data": b64encode(piece.data).decode()}
+    source: JsonObject = {"type": "base64", "media_type": piece.media_type, "data": b64encode(piece.data).decode()}
     if piece.url:
         source = {"type": "url", "url": piece.url}
     if isinstance(piece, ImagePart):
         return {"type": "image", "source": source}
-    document: ToolJson = {"type": "document", "title": piece.name, "source": source}
+    document: JsonObject = {"type": "document", "title": piece.name, "source": source}
     return document | ({"citations": {"enabled": True}} if piece.cited else {})
 
 
-def _cited(piece: FilePart, words: str) -> ToolJson:
+def _cited(piece: FilePart, words: str) -> JsonObject:
     """Write a document of plain text as one: what an answer cites is counted in its characters."""
     data = piece.data.decode("utf-8", "replace") or words
     source = {"type": "text", "media_type": "text/plain", "data": data}
     return {"type": "document", "title": piece.name, "source": source, "citations": {"enabled": True}}
 
 
-def _object(arguments: str) -> ToolJson:
+def _object(arguments: str) -> JsonObject:
     """Write arguments as the object this format wants; what a model has garbled is kept as text."""
     try:
         value = json.loads(arguments or "{}")

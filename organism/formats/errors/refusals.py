@@ -15,7 +15,7 @@ from organism.errors import Meaning, ProviderError, RejectedError, UncertainErro
 from organism.formats.errors.error_words import ErrorWords, words_in, words_of
 from organism.formats.errors.refusal_table import RULES, STATUSES
 from organism.formats.errors.retry_after import retry_after_s
-from organism.formats.json_reading import ToolJson, json_object, loads, part, whole_number
+from organism.formats.json_reading import JsonObject, json_object, loads, part, whole_number
 
 _SERVER_ERROR = 500
 _BAD_REQUEST = 400
@@ -39,7 +39,7 @@ def refused_or_uncertain(provider: str, status: int, body: bytes, headers: Mappi
     return _error(provider, words, _meaning(status, words, told=told), status, wait_s, request_id(headers))
 
 
-def parse_answer(raw: bytes | str, provider: str, *, begun: bool = False, started: bool = False) -> ToolJson:
+def parse_answer(raw: bytes | str, provider: str, *, begun: bool = False, started: bool = False) -> JsonObject:
     """Read an answer, or an event of one, that came with status 200.
 
     Args:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from organism.formats.answers.collector import AnswerCollector
 from organism.formats.counts import counting_of, reported_cost
-from organism.formats.json_reading import ToolJson, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.formats.openai_chat.answer_extras import CustomCalls, citations_in, logprobs_in
 from organism.formats.openai_chat.reasoning_details import KEPT_FIELDS, is_sealed, kept_of, seal_of, words_of_detail
 from organism.formats.tool_calls import ToolCallPiece
@@ -79,13 +79,13 @@ class ChatReader:
         """Take ``[DONE]``: an end in order, if there was anything before it."""
         self._answer.is_ended = self.is_begun or self.is_started
 
-    def whole(self, value: ToolJson) -> None:
+    def whole(self, value: JsonObject) -> None:
         """Take a whole answer, which says all that it says at once; a single chunk, of those a line each, does not."""
         self.event(value)
         is_all = not _is_chunk(value) or self.is_counted
         self._answer.is_ended = self._answer.is_ended or (self.is_started and is_all)
 
-    def event(self, value: ToolJson) -> None:
+    def event(self, value: JsonObject) -> None:
         """Take a chunk; see :meth:`organism.formats.answers.decoder.AnswerReader.event`."""
         if model := text_of(value.get("model")):
             self._answer.model = model
@@ -104,7 +104,7 @@ class ChatReader:
         if isinstance(usage, dict) and any(usage.values()) and not found and self.is_started:
             self._answer.is_counted_out = True
 
-    def _read_choice(self, index: int, choice: ToolJson) -> None:
+    def _read_choice(self, index: int, choice: JsonObject) -> None:
         answer = self._choices.get(index)
         self._is_first_seen = self._is_first_seen or answer is self._answer
         if answer is None:
@@ -121,7 +121,7 @@ class ChatReader:
             self._read_message(answer, message, choice, index)
         answer.end(choice.get("finish_reason") or choice.get("native_finish_reason"))
 
-    def _without_custom(self, answer: AnswerCollector, message: ToolJson, *, is_whole: bool) -> ToolJson:
+    def _without_custom(self, answer: AnswerCollector, message: JsonObject, *, is_whole: bool) -> JsonObject:
         """Return a message, or a piece of one, without calls of tools that are given free text; these are kept."""
         calls = message.get("tool_calls")
         custom = [each for each in calls if isinstance(part(each, "custom"), dict)] if isinstance(calls, list) else []
@@ -130,13 +130,13 @@ class ChatReader:
         for call in custom:
             self._custom.add(call, is_whole=is_whole)
         self._hear_nothing("")
-        return {**message, "tool_calls": [each for each in cast("list[ToolJson]", calls) if each not in custom]}
+        return {**message, "tool_calls": [each for each in cast("list[JsonObject]", calls) if each not in custom]}
 
     def _hear_nothing(self, _piece: ProviderPiece) -> None:
         if self._on_text is not None:
             self._on_text("")
 
-    def _read_message(self, answer: AnswerCollector, message: ToolJson, choice: ToolJson, index: int) -> None:
+    def _read_message(self, answer: AnswerCollector, message: JsonObject, choice: JsonObject, index: int) -> None:
         """Take a message where a piece of one belongs: the whole after its pieces, or in place of them.
 
         A server whose messages have once not gone on from all before writes pieces, whatever a later one begins with.
@@ -179,11 +179,11 @@ class ChatReader:
         return answer
 
 
-def _is_chunk(value: ToolJson) -> bool:
+def _is_chunk(value: JsonObject) -> bool:
     return value.get("object") == "chat.completion.chunk" or part(value, "choices", 0, "delta") is not None
 
 
-def _read(answer: AnswerCollector, message: ToolJson, *, is_whole: bool = False, repeats: bool = False) -> None:
+def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = False, repeats: bool = False) -> None:
     """Add a message, or a piece of one: both have the same fields.
 
     Args:
@@ -217,7 +217,7 @@ def _read(answer: AnswerCollector, message: ToolJson, *, is_whole: bool = False,
     answer.call(*pieces)
 
 
-def _piece(call: ToolJson, *, repeats: bool) -> ToolCallPiece:
+def _piece(call: JsonObject, *, repeats: bool) -> ToolCallPiece:
     """Read a piece of a call; some servers leave the object around name and arguments out."""
     function = call.get("function")
     said = function if isinstance(function, dict) else call
@@ -240,7 +240,7 @@ def _texts(content: object) -> Iterator[str]:
             yield text_of(part(piece, "text"))
 
 
-def _thoughts(message: ToolJson) -> Iterator[str]:
+def _thoughts(message: JsonObject) -> Iterator[str]:
     """Yield what was thought: under one of its names, of which many servers write several, or in the text (Mistral)."""
     content = message.get("content")
     for piece in content if isinstance(content, list) else ():

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import msgspec
 
 from organism.formats.answers.collector import AnswerCollector
-from organism.formats.json_reading import ToolJson, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.formats.native_tools import arguments_of_text
 from organism.formats.tool_calls import ToolCallPiece
 from organism.llm.citations import Citation
 
 
-def citations_in(message: ToolJson) -> Iterator[Citation]:
+def citations_in(message: JsonObject) -> Iterator[Citation]:
     """Yield what a message, or a piece of one, rests on; of what has no address only this format has a word."""
     listed = message.get("annotations")
     for each in listed if isinstance(listed, list) else ():
@@ -27,7 +27,7 @@ def citations_in(message: ToolJson) -> Iterator[Citation]:
         yield Citation(url, title, max(0, start), max(0, end), quoted, each, "chat")
 
 
-def logprobs_in(choice: ToolJson) -> list[ToolJson]:
+def logprobs_in(choice: JsonObject) -> list[JsonObject]:
     """Return how likely the tokens of a choice, or of a piece of one, were."""
     listed = part(choice, "logprobs", "content")
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
@@ -50,7 +50,7 @@ class CustomCalls:
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def add(self, call: ToolJson, *, is_whole: bool) -> None:
+    def add(self, call: JsonObject, *, is_whole: bool) -> None:
         """Take a call, or a piece of one."""
         place = whole_number(call.get("index"))
         known = self._calls.setdefault(len(self._calls) if place is None else place, _CustomCall())

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from organism.formats.conversation import mended
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 from organism.formats.media.attachments import file_text
 from organism.formats.media.data_urls import data_url
 from organism.formats.native_tools import CallNames, text_of_arguments
@@ -43,7 +43,7 @@ def untaken(request: CompletionRequest, vendor: Vendor) -> str | None:
     return foreign_to(request, "chat")
 
 
-def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> ToolJson:
+def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> JsonObject:
     """Write a request as the format's JSON object.
 
     Args:
@@ -51,11 +51,11 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> ToolJ
         vendor: What is peculiar to the server.
         stream: Whether to ask for pieces, with usage in the last one.
     """
-    body: ToolJson = {"model": request.model, vendor.cap: request.max_output_tokens}
+    body: JsonObject = {"model": request.model, vendor.cap: request.max_output_tokens}
     own = request.tools if vendor.custom_tools else ()  # families of tools are no word of this format
     names = CallNames(tool for tool in own if native_of(tool, "responses").get("type") == "custom")
     messages = list(_turns_of(mended(request.messages, vendor.call_ids), vendor, names))
-    options: ToolJson = {
+    options: JsonObject = {
         "temperature": request.temperature,
         "top_p": request.top_p,
         "stop": list(request.stop) or None,
@@ -85,13 +85,13 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> ToolJ
     return body | {"messages": messages} | {name: value for name, value in options.items() if value is not None}
 
 
-def _search(request: CompletionRequest) -> ToolJson:
+def _search(request: CompletionRequest) -> JsonObject:
     """Write the wish to search the web, which is a field in this format and a tool in all others."""
     tool = next((item.value for item in request.vendor_tools if item.format == "chat"), None)
     return {} if tool is None else {"web_search_options": {name: tool[name] for name in tool if name != "type"}}
 
 
-def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor, names: CallNames) -> Iterator[ToolJson]:
+def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor, names: CallNames) -> Iterator[JsonObject]:
     """Write all turns; instructions that follow each other are one: templates of many models take no second."""
     instructions: list[str] = []
     for message in messages:
@@ -104,12 +104,12 @@ def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor, names: CallNames)
     yield from _instructions(instructions)
 
 
-def _instructions(texts: list[str]) -> Iterator[ToolJson]:
+def _instructions(texts: list[str]) -> Iterator[JsonObject]:
     if texts:
         yield {"role": "system", "content": "\n\n".join(texts)}
 
 
-def _turns(message: ChatMessage, vendor: Vendor, names: CallNames) -> Iterator[ToolJson]:
+def _turns(message: ChatMessage, vendor: Vendor, names: CallNames) -> Iterator[JsonObject]:
     """Write one turn; results of tools are turns of their own in this format."""
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
@@ -129,10 +129,10 @@ def _turns(message: ChatMessage, vendor: Vendor, names: CallNames) -> Iterator[T
             yield {"role": "user", "content": [_part(piece) for piece in rest]}
 
 
-def _assistant(message: ChatMessage, vendor: Vendor, names: CallNames) -> ToolJson:
+def _assistant(message: ChatMessage, vendor: Vendor, names: CallNames) -> JsonObject:
     calls = [piece for piece in message.parts if isinstance(piece, ToolCall)]
     # Only beside calls may there be no content: a turn of thoughts that are not given back has an empty one.
-    turn: ToolJson = {"role": "assistant", "content": message.text or (None if calls else "")}
+    turn: JsonObject = {"role": "assistant", "content": message.text or (None if calls else "")}
     if calls:
         written = [_call(call, vendor, names) for call in calls]
         if not any(call.extra for call in calls):
@@ -141,7 +141,7 @@ def _assistant(message: ChatMessage, vendor: Vendor, names: CallNames) -> ToolJs
     return turn | _thoughts_back(message, vendor, beside_calls=bool(calls))
 
 
-def _call(call: ToolCall, vendor: Vendor, names: CallNames) -> ToolJson:
+def _call(call: ToolCall, vendor: Vendor, names: CallNames) -> JsonObject:
     if names.is_custom(call.name):
         given = {"name": names.own_name(call.name), "input": text_of_arguments(call.arguments)}
         return {"id": call.id, "type": "custom", "custom": given}
@@ -150,10 +150,10 @@ def _call(call: ToolCall, vendor: Vendor, names: CallNames) -> ToolJson:
     return {**kept, "id": call.id, "type": "function", "function": function}
 
 
-def _thoughts_back(message: ChatMessage, vendor: Vendor, *, beside_calls: bool) -> ToolJson:
+def _thoughts_back(message: ChatMessage, vendor: Vendor, *, beside_calls: bool) -> JsonObject:
     """Give back what a vendor wants of what its model thought; each in the field that it came in."""
     thoughts = [piece for piece in message.parts if isinstance(piece, Reasoning)]
-    back: ToolJson = {}
+    back: JsonObject = {}
     for thought in thoughts:
         back |= {name: thought.extra[name] for name in KEPT_FIELDS & thought.extra.keys() if name in vendor.takes_back}
     own = [thought for thought in thoughts if FIELD in thought.extra]
@@ -165,7 +165,7 @@ def _thoughts_back(message: ChatMessage, vendor: Vendor, *, beside_calls: bool) 
     return back
 
 
-def _part(piece: Part) -> ToolJson:
+def _part(piece: Part) -> JsonObject:
     match piece:
         case ImagePart():
             url = piece.url or data_url(piece.media_type, piece.data)
@@ -181,7 +181,7 @@ def _part(piece: Part) -> ToolJson:
             raise TypeError(piece)
 
 
-def _tools(request: CompletionRequest, names: CallNames) -> ToolJson:
+def _tools(request: CompletionRequest, names: CallNames) -> JsonObject:
     if not request.tools:
         return {}
     choice: object = request.tool_choice
@@ -195,12 +195,12 @@ def _tools(request: CompletionRequest, names: CallNames) -> ToolJson:
     }
 
 
-def _function(tool: Tool) -> ToolJson:
+def _function(tool: Tool) -> JsonObject:
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": function | ({"strict": True} if tool.strict else {})}
 
 
-def _custom(tool: Tool) -> ToolJson:
+def _custom(tool: Tool) -> JsonObject:
     """Write a tool that is given free text; its grammar stands one object deeper than in responses."""
     own = native_of(tool, "responses")
     custom = {name: own[name] for name in ("name", "description") if own.get(name)}
@@ -210,7 +210,7 @@ def _custom(tool: Tool) -> ToolJson:
     return {"type": "custom", "custom": custom | ({"format": form} if form else {})}
 
 
-def _form(form: ResponseFormat, vendor: Vendor) -> ToolJson:
+def _form(form: ResponseFormat, vendor: Vendor) -> JsonObject:
     if form.schema is None or vendor.answers_in == "object":
         return {"type": "json_object"}
     return {

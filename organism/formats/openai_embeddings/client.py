@@ -11,15 +11,15 @@ from typing import cast
 from organism.errors import UncertainError
 from organism.formats.counts import UsageError, input_counted, reported_cost
 from organism.formats.errors.refusals import parse_answer
-from organism.formats.json_reading import ToolJson, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.formats.vendors import Vendor
 from organism.llm.embeddings import BYTES_PER_NUMBER, EmbeddingRequest, Embeddings, pack
 
 
-def encode(request: EmbeddingRequest, vendor: Vendor) -> ToolJson:
+def encode(request: EmbeddingRequest, vendor: Vendor) -> JsonObject:
     """Write a request as the format's JSON object."""
     inputs = [each if isinstance(each, str) else list(each) for each in request.inputs]
-    body: ToolJson = {"model": request.model, "input": inputs}
+    body: JsonObject = {"model": request.model, "input": inputs}
     if vendor.vectors == "base64":
         body["encoding_format"] = "base64"
     return body if request.dimensions is None else body | {vendor.dimensions: request.dimensions}

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from organism.formats.json_reading import ToolJson, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.llm.citations import Citation
 
 
-def annotation_read(value: ToolJson) -> Citation:
+def annotation_read(value: JsonObject) -> Citation:
     """Translate one annotation: a page of the web, or what only this format has a word for."""
     start, end = (max(0, whole_number(value.get(name)) or 0) for name in ("start_index", "end_index"))
     title = text_of(value.get("title")) or text_of(value.get("filename"))
     return Citation(text_of(value.get("url")), title, start, end, native=value, format="responses")
 
 
-def annotations_in(item: ToolJson) -> Iterator[Citation]:
+def annotations_in(item: JsonObject) -> Iterator[Citation]:
     """Yield what the words of a message rest on; places are counted in all of its text."""
     before = 0
     content = item.get("content")
@@ -31,10 +31,10 @@ def annotations_in(item: ToolJson) -> Iterator[Citation]:
         before += len(text_of(part(piece, "text")))
 
 
-def logprobs_in(item: ToolJson) -> list[ToolJson]:
+def logprobs_in(item: JsonObject) -> list[JsonObject]:
     """Return how likely the tokens of a message were."""
     content = item.get("content")
-    found: list[ToolJson] = []
+    found: list[JsonObject] = []
     for piece in content if isinstance(content, list) else ():
         listed = part(piece, "logprobs")
         found += [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []

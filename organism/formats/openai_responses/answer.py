@@ -7,7 +7,7 @@ out of it, or all of them, or send no such event; so items are kept as they come
 from organism.formats.answers.collector import AnswerCollector
 from organism.formats.answers.single_answer import OneAnswerReader
 from organism.formats.counts import counting_of, reported_cost
-from organism.formats.json_reading import ToolJson, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.formats.native_tools import CallNames, arguments_of_text
 from organism.formats.openai_responses.annotations import annotations_in, logprobs_in
 from organism.formats.openai_responses.items import (
@@ -72,7 +72,7 @@ class ResponsesReader(OneAnswerReader):
         """Whether any of the answer has come."""
         return bool(self._items)
 
-    def whole(self, value: ToolJson) -> None:
+    def whole(self, value: JsonObject) -> None:
         """Take a whole answer."""
         if isinstance(value.get("response"), dict) or str(value.get("type")).startswith("response."):
             self.event(value)
@@ -80,7 +80,7 @@ class ResponsesReader(OneAnswerReader):
         if isinstance(value.get("output"), list) or value.get("status") or isinstance(value.get("output_text"), str):
             self._finish(value)
 
-    def event(self, value: ToolJson) -> None:
+    def event(self, value: JsonObject) -> None:
         """Take an event; see :meth:`organism.formats.answers.decoder.AnswerReader.event`."""
         kind = text_of(value.get("type"))
         self._note_head(part(value, "response"))
@@ -107,13 +107,13 @@ class ResponsesReader(OneAnswerReader):
 
     # -- pieces -------------------------------------------------------------------------------------------------------
 
-    def _put_item(self, value: ToolJson, *, is_done: bool) -> None:
+    def _put_item(self, value: JsonObject, *, is_done: bool) -> None:
         item = value.get("item")
         if isinstance(item, dict):
             known = self._items.put(value, item, is_done=is_done)
             self._hear(known, is_whole=is_done)
 
-    def _add_delta(self, kind: str, value: ToolJson) -> None:
+    def _add_delta(self, kind: str, value: JsonObject) -> None:
         delta = value.get("delta")
         piece = text_of(delta) or text_of(part(delta, "text"))
         written = _WRITES.get(kind.removeprefix("response.").removesuffix(".delta"))
@@ -126,14 +126,14 @@ class ResponsesReader(OneAnswerReader):
         else:
             self._pass("")
 
-    def _add_part(self, value: ToolJson) -> None:
+    def _add_part(self, value: JsonObject) -> None:
         """Take a part of a message, which is empty when it begins; one that is whole says what its pieces said."""
         kind = text_of(part(value, "part", "type"))
         words = text_of(part(value, "part", "text")) or text_of(part(value, "part", "refusal"))
         if words and kind in _PARTS:
             self._add_whole(f"response.{_PARTS[kind]}.done", {**value, "text": words})
 
-    def _add_whole(self, kind: str, value: ToolJson) -> None:
+    def _add_whole(self, kind: str, value: JsonObject) -> None:
         """Take what says a piece's whole once more: for servers that have said it in no other way."""
         written = _WRITES.get(kind.removeprefix("response.").removesuffix(".done"))
         if written is None:
@@ -150,7 +150,7 @@ class ResponsesReader(OneAnswerReader):
             item["refusal"] = item.get("refusal") or "refusal" in kind
         self._hear(item)
 
-    def _hear(self, item: ToolJson, *, is_whole: bool = False) -> None:
+    def _hear(self, item: JsonObject, *, is_whole: bool = False) -> None:
         """Hand over what of an item has not been handed over; at least it is a sign of life."""
         if item.get("type") == "message":
             self._live.words(item, message_text(item) if is_whole else text_of(item.get(WRITTEN)) or message_text(item))
@@ -164,7 +164,7 @@ class ResponsesReader(OneAnswerReader):
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def _finish(self, response: ToolJson, status: str = "") -> None:
+    def _finish(self, response: JsonObject, status: str = "") -> None:
         """Take the whole answer, or what of it the server repeats at the end."""
         self.is_started = True
         self._note_head(response)
@@ -194,7 +194,7 @@ class ResponsesReader(OneAnswerReader):
         vendor = self._vendor
         return self._answer.completion(counting_of(vendor), lambda usage: reported_cost(usage, vendor))
 
-    def _read_item(self, place: int, item: ToolJson) -> None:
+    def _read_item(self, place: int, item: JsonObject) -> None:
         answer = self._answer
         match item.get("type"):
             case "message":
@@ -218,7 +218,7 @@ class ResponsesReader(OneAnswerReader):
                 pass
 
 
-def _place(event: ToolJson) -> int:
+def _place(event: JsonObject) -> int:
     """Return which part of its item an event writes: messages and thoughts have several."""
     names = ("content_index", "summary_index")
     return next((number for name in names if (number := whole_number(event.get(name))) is not None), 0)

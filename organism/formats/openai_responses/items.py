@@ -7,7 +7,7 @@ stands in the response at the end. A server may leave out any of these, and the 
 from collections.abc import Iterator
 from typing import cast
 
-from organism.formats.json_reading import ToolJson, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.formats.tool_calls import object_text
 
 WRITTEN = "organism:written"
@@ -21,16 +21,16 @@ class ResponseItems:
     """Collects items in the order in which they begin."""
 
     def __init__(self) -> None:
-        self._items: list[ToolJson] = []
+        self._items: list[JsonObject] = []
         self._places: dict[int, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._items)
 
-    def __iter__(self) -> Iterator[ToolJson]:
+    def __iter__(self) -> Iterator[JsonObject]:
         return iter(self._items)
 
-    def written(self, event: ToolJson, kind: str) -> ToolJson:
+    def written(self, event: JsonObject, kind: str) -> JsonObject:
         """Return the item of a kind that an event has a piece of, begun if nothing has begun it."""
         index, named = whole_number(event.get("output_index")), text_of(event.get("item_id"))
         place = self._places.get(index) if index is not None else None
@@ -46,7 +46,7 @@ class ResponseItems:
             return (own or same)[-1]
         return self._begin(index, {"type": kind, "id": named})
 
-    def put(self, event: ToolJson, item: ToolJson, *, is_done: bool) -> ToolJson:
+    def put(self, event: JsonObject, item: JsonObject, *, is_done: bool) -> JsonObject:
         """Take an item that has begun, or is said whole; return all that is known of it."""
         index = whole_number(event.get("output_index"))
         place = self._places.get(index) if index is not None else None
@@ -61,10 +61,10 @@ class ResponseItems:
             known[_DONE] = True
         return known
 
-    def complete(self, output: list[ToolJson]) -> None:
+    def complete(self, output: list[JsonObject]) -> None:
         """Take the items of the whole response: in their order, and after them what it leaves out."""
         rest = list(self._items)
-        whole: list[ToolJson] = []
+        whole: list[JsonObject] = []
         for index, item in enumerate(output):
             known = next((each for each in rest if is_same(each, item)), None)
             place = self._places.get(index)
@@ -75,7 +75,7 @@ class ResponseItems:
         self._items = [*whole, *rest]
         self._places = {}
 
-    def _begin(self, index: int | None, item: ToolJson) -> ToolJson:
+    def _begin(self, index: int | None, item: JsonObject) -> JsonObject:
         begun = dict(item)
         self._items.append(begun)
         if index is not None:
@@ -83,28 +83,28 @@ class ResponseItems:
         return begun
 
 
-def part_of(item: ToolJson, place: int) -> str:
+def part_of(item: JsonObject, place: int) -> str:
     """Return what has been written of one part of an item."""
     return _parts(item).get(place, "")
 
 
-def write(item: ToolJson, place: int, text: str) -> None:
+def write(item: JsonObject, place: int, text: str) -> None:
     """Put the text of one part of an item in its place."""
     parts = {**_parts(item), place: text}
     item[_PARTS] = parts
     item[WRITTEN] = "".join(parts[each] for each in sorted(parts))
 
 
-def _parts(item: ToolJson) -> dict[int, str]:
+def _parts(item: JsonObject) -> dict[int, str]:
     return cast("dict[int, str]", item.get(_PARTS) or {})
 
 
-def _merged(known: ToolJson, item: ToolJson) -> ToolJson:
+def _merged(known: JsonObject, item: JsonObject) -> JsonObject:
     """Join what is known of an item with what is said of it now; an empty field says nothing."""
     return {**item, **{name: each for name, each in known.items() if not item.get(name)}}
 
 
-def _differ(known: ToolJson, item: ToolJson, *, alike: bool = False) -> bool:
+def _differ(known: JsonObject, item: JsonObject, *, alike: bool = False) -> bool:
     """Whether an item cannot be the one at its index: by its type or its call, or because that one is done already.
 
     Args:
@@ -118,7 +118,7 @@ def _differ(known: ToolJson, item: ToolJson, *, alike: bool = False) -> bool:
     return known.get("type") != item.get("type") or all(calls) or (bool(known.get(_DONE)) and not alike)
 
 
-def is_same(known: ToolJson, item: ToolJson) -> bool:
+def is_same(known: JsonObject, item: JsonObject) -> bool:
     """Whether two items are one: by the call they are, by their id, else by their text."""
     if known.get("type") != item.get("type"):
         return False
@@ -131,7 +131,7 @@ def is_same(known: ToolJson, item: ToolJson) -> bool:
     return bool(text := message_text(item)) and text == message_text(known)
 
 
-def message_text(item: ToolJson) -> str:
+def message_text(item: JsonObject) -> str:
     """Return the words of a message, refusals among them; nothing for items of other kinds."""
     if item.get("type") != "message":
         return ""
@@ -143,14 +143,14 @@ def message_text(item: ToolJson) -> str:
     return "".join(texts) or text_of(item.get(WRITTEN))
 
 
-def is_refusal(item: ToolJson) -> bool:
+def is_refusal(item: JsonObject) -> bool:
     """Whether a message is nothing but a refusal."""
     content = item.get("content")
     kinds = {part(piece, "type") for piece in content} if isinstance(content, list) and content else set()
     return kinds == {"refusal"} if kinds else bool(item.get("refusal"))
 
 
-def call_arguments(item: ToolJson) -> object:
+def call_arguments(item: JsonObject) -> object:
     """Return the arguments of a call: the whole, or what was written of it if that says more."""
     whole, written = item.get("arguments"), item.get(WRITTEN)
     if not written or (isinstance(whole, dict) and whole):
@@ -161,7 +161,7 @@ def call_arguments(item: ToolJson) -> object:
     return written
 
 
-def thought_text(item: ToolJson) -> str:
+def thought_text(item: JsonObject) -> str:
     """Return what was thought, as far as it is shown."""
     lists = [each for name in ("summary", "content") if isinstance(each := item.get(name), list)]
     return "".join(text_of(part(piece, "text")) for each in lists for piece in each) or text_of(item.get(WRITTEN))

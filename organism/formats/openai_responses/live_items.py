@@ -6,7 +6,7 @@ beginning of what its answer holds at the end. What comes out of turn waits for 
 
 from collections.abc import Callable, Iterable, Iterator
 
-from organism.formats.json_reading import ToolJson, text_of
+from organism.formats.json_reading import JsonObject, text_of
 from organism.formats.native_tools import CallNames, arguments_of_text
 from organism.formats.openai_responses.items import WRITTEN, call_arguments, is_refusal, thought_text
 from organism.formats.tool_calls import HELD_BACK, Nesting, object_text
@@ -38,7 +38,7 @@ class LiveItems:
         self._thoughts = 0
         self._calls = 0
 
-    def words(self, item: ToolJson, text: str) -> None:
+    def words(self, item: JsonObject, text: str) -> None:
         """Hand on what of a message's words has not been; anything else that is said is a sign of life."""
         said = text_of(item.get(_HEARD))
         if not text.startswith(said):
@@ -47,7 +47,7 @@ class LiveItems:
         piece = text[len(said) :]
         self._show(RefusalDelta(piece) if piece and (item.get("refusal") or is_refusal(item)) else piece)
 
-    def more(self, item: ToolJson, items: Iterator[ToolJson], *, is_whole: bool) -> None:
+    def more(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
         """Hand on what of a thought, a call or an item of the vendor's is new.
 
         Args:
@@ -66,7 +66,7 @@ class LiveItems:
         else:
             self._show("")
 
-    def _in_turn(self, item: ToolJson, items: Iterator[ToolJson], kinds: frozenset[str], begun: int) -> bool:
+    def _in_turn(self, item: JsonObject, items: Iterator[JsonObject], kinds: frozenset[str], begun: int) -> bool:
         """Whether an item is the next of its kind, or has begun to be handed on."""
         if _PLACE in item:
             return True
@@ -77,7 +77,7 @@ class LiveItems:
             before += each.get("type") in kinds
         return False
 
-    def _thought(self, item: ToolJson, items: Iterator[ToolJson], *, is_whole: bool) -> None:
+    def _thought(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
         seal = text_of(item.get("encrypted_content")) if is_whole else ""
         text, said = thought_text(item), text_of(item.get(_HEARD))
         if (
@@ -96,7 +96,7 @@ class LiveItems:
         place = int(str(item[_PLACE]))
         self._show(ReasoningDelta(text[len(said) :], place, seal, text_of(item.get("id"))))
 
-    def _call(self, item: ToolJson, items: Iterator[ToolJson], *, is_whole: bool) -> None:
+    def _call(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
         """Hand on a call when it is whole, or long, as :class:`ToolCallCollector` does: what was shown must not change.
 
         Free text is no JSON before it is whole.
@@ -120,7 +120,7 @@ class LiveItems:
         self._show(ToolCallDelta(call_id, known, arguments[len(said) :], place))
 
 
-def _arguments(item: ToolJson, *, is_whole: bool) -> str:
+def _arguments(item: JsonObject, *, is_whole: bool) -> str:
     """Return the arguments of a call as far as they can be shown; nothing where they may turn out otherwise."""
     written = item.get(WRITTEN)
     arguments = written if isinstance(written, str) else ""
@@ -134,7 +134,7 @@ def _arguments(item: ToolJson, *, is_whole: bool) -> str:
     return text_of(whole) if is_object else ""
 
 
-def in_shown_order(items: Iterable[ToolJson]) -> list[ToolJson]:
+def in_shown_order(items: Iterable[JsonObject]) -> list[JsonObject]:
     """Return items in an order in which those of a kind that were handed on come first, as they were."""
     ordered = list(items)
     for kinds in (_REASONING, _CALLS):
@@ -145,7 +145,7 @@ def in_shown_order(items: Iterable[ToolJson]) -> list[ToolJson]:
     return ordered
 
 
-def _shown_at(item: ToolJson) -> int:
+def _shown_at(item: JsonObject) -> int:
     place = item.get(_PLACE)
     return place if isinstance(place, int) else MOST
 
@@ -154,11 +154,11 @@ MOST = 1 << 30
 """More items than any answer has."""
 
 
-def heard_of(item: ToolJson) -> str:
+def heard_of(item: JsonObject) -> str:
     """Return what of an item was handed on."""
     return text_of(item.get(_HEARD))
 
 
-def without_marks(item: ToolJson) -> ToolJson:
+def without_marks(item: JsonObject) -> JsonObject:
     """Return an item as its provider has written it: no field of the format has a colon."""
     return {name: value for name, value in item.items() if ":" not in name}

@@ -6,7 +6,7 @@ Nothing is stored at the provider: each request carries its whole conversation, 
 from collections.abc import Iterator
 
 from organism.formats.conversation import ANY_ID, mended
-from organism.formats.json_reading import ToolJson
+from organism.formats.json_reading import JsonObject
 from organism.formats.media.attachments import file_text
 from organism.formats.media.data_urls import data_url
 from organism.formats.native_tools import CallNames, write_tools
@@ -46,7 +46,7 @@ def untaken(request: CompletionRequest) -> str | None:
     return sampling_untaken(request, "seed", "n") or foreign_to(request, "responses")
 
 
-def encode(request: CompletionRequest, *, stream: bool) -> ToolJson:
+def encode(request: CompletionRequest, *, stream: bool) -> JsonObject:
     """Write a request as the format's JSON object. What it has no words for: :func:`untaken`.
 
     Args:
@@ -63,7 +63,7 @@ def encode(request: CompletionRequest, *, stream: bool) -> ToolJson:
     reasoning = fields.pop("reasoning", {}) | ({"effort": effort} if (effort := request.reasoning_effort) else {})
     names = CallNames(request.tools)
     called: dict[str, str] = {}
-    options: ToolJson = {
+    options: JsonObject = {
         "temperature": request.temperature,
         "top_p": request.top_p,
         "stream": stream or None,
@@ -75,7 +75,7 @@ def encode(request: CompletionRequest, *, stream: bool) -> ToolJson:
         **_tools(request, names),
         **fields,
     }
-    body: ToolJson = {
+    body: JsonObject = {
         "model": request.model,
         "input": [item for turn in mended(request.messages, ANY_ID) for item in _items(turn, names, called)],
         "max_output_tokens": request.max_output_tokens,
@@ -84,12 +84,12 @@ def encode(request: CompletionRequest, *, stream: bool) -> ToolJson:
     return body | {name: value for name, value in options.items() if value is not None}
 
 
-def _items(turn: ChatMessage, names: CallNames, called: dict[str, str]) -> Iterator[ToolJson]:
+def _items(turn: ChatMessage, names: CallNames, called: dict[str, str]) -> Iterator[JsonObject]:
     """Write one turn as items; calls, results and thoughts are items of their own in this format."""
     if isinstance(turn.content, str):
         yield {"type": "message", "role": turn.role, "content": turn.content}
         return
-    rest: list[ToolJson] = []
+    rest: list[JsonObject] = []
     for piece in turn.content:
         match piece:
             case ToolCall():
@@ -117,13 +117,13 @@ def _items(turn: ChatMessage, names: CallNames, called: dict[str, str]) -> Itera
         yield {"type": "message", "role": turn.role, "content": rest}
 
 
-def _said(piece: TextPart) -> ToolJson:
+def _said(piece: TextPart) -> JsonObject:
     """Write words of the model's, with what they rest on where this format has said so itself."""
     cited = [each.native for each in piece.citations if each.format == "responses"]
     return {"type": "output_text", "text": piece.text} | ({"annotations": cited} if cited else {})
 
 
-def _part(piece: Part) -> ToolJson:
+def _part(piece: Part) -> JsonObject:
     match piece:
         case TextPart(text=text):
             return {"type": "input_text", "text": text}
@@ -144,12 +144,12 @@ def _part(piece: Part) -> ToolJson:
             raise TypeError(piece)
 
 
-def _text(request: CompletionRequest) -> ToolJson:
+def _text(request: CompletionRequest) -> JsonObject:
     form = {} if request.response_format is None else {"format": _form(request.response_format)}
     return form | ({} if request.verbosity is None else {"verbosity": request.verbosity})
 
 
-def _tools(request: CompletionRequest, names: CallNames) -> ToolJson:
+def _tools(request: CompletionRequest, names: CallNames) -> JsonObject:
     if not request.tools and not request.vendor_tools:
         return {}
     choice: object = request.tool_choice
@@ -163,7 +163,7 @@ def _tools(request: CompletionRequest, names: CallNames) -> ToolJson:
     }
 
 
-def _form(form: ResponseFormat) -> ToolJson:
+def _form(form: ResponseFormat) -> JsonObject:
     if form.schema is None:
         return {"type": "json_object"}
     return {"type": "json_schema", "name": form.name, "schema": form.schema, "strict": form.strict}

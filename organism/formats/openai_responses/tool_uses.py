@@ -5,7 +5,7 @@ Source: ``tool_usage`` of a response, which counts billable searches; other tool
 
 from collections.abc import Iterable
 
-from organism.formats.json_reading import ToolJson, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.llm.requests import CompletionRequest
 from organism.llm.server_tools import container_of
 
@@ -17,7 +17,7 @@ _CONTAINERS = {"code_interpreter_call": "code_interpreter", "shell_call": "shell
 """Items of tools that run in a container, which is paid once."""
 
 
-def tool_uses(request: CompletionRequest, items: Iterable[ToolJson], tool_usage: object) -> dict[str, int]:
+def tool_uses(request: CompletionRequest, items: Iterable[JsonObject], tool_usage: object) -> dict[str, int]:
     """Return how often each tool with a fee was used.
 
     Args:

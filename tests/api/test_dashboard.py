@@ -309,7 +309,8 @@ def test_key_is_made_limited_seen_once_and_revoked(daemon: Daemon, page: Page) -
     page.get_by_role("button", name="Revoke it").click()
     expect(page.get_by_role("status").filter(has_text="build revoked")).to_be_visible()
     expect(row).to_have_count(0)
-    assert httpx2.get(f"{url}v1/threads", headers=me).status_code == 401
+    # 429 where other tests have shown this daemon five bad tokens within the minute: a bad one waits then.
+    assert httpx2.get(f"{url}v1/threads", headers=me).status_code in {401, 429}
 
 
 def test_page_of_whoever_may_not_make_keys_has_none(daemon: Daemon, browser: Browser) -> None:

@@ -15,7 +15,8 @@ import pytest
 from tests.cli.commands import daemon, organism, start
 
 NUMBERS = (
-    "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, reserved for a final call 3 tokens); the call needs"
+    "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, "
+    "reserved for a final call 3 tokens); the call needs"
 )
 
 SCRIPTED = """\
@@ -75,8 +76,8 @@ def test_exhausted_run_says_which_scope_with_every_number_and_exits_3(folder: Pa
     assert result.returncode == 3
     assert "planner was refused: thread:" in result.stdout
     assert (
-        "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, reserved for a final call 3 tokens); the call needs"
-        in result.stdout
+        "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, "
+        "reserved for a final call 3 tokens); the call needs" in result.stdout
     )
     assert "0 of 60 tokens" in result.stdout
     assert "--budget-tokens N" in result.stdout
@@ -264,7 +265,8 @@ def test_sender_learns_what_its_thread_waits_for(folder: Path) -> None:
 
     assert refused.returncode == 3
     numbers = (
-        "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, reserved for a final call 3 tokens); the call needs"
+        "has 57 tokens left of 60 tokens (spent 0 tokens, held 0 tokens, "
+        "reserved for a final call 3 tokens); the call needs"
     )
     assert numbers in refused.stderr
     assert [numbers in line["refused"] for line in log if line["event"] == "BudgetExceeded"] == [True]

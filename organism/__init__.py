@@ -7,6 +7,8 @@ The public names. Everything else may change between versions. Each is imported 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from organism import moved
+
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
@@ -97,6 +99,9 @@ _HOMES = {
     "nanousd": "organism.amounts",
 }
 """Where each public name lives."""
+
+
+moved.install()
 
 
 def __getattr__(name: str) -> object:

@@ -86,6 +86,7 @@ REPEATED = {
     "events",  # the public module, and where it is made
     "http",  # providers' and tool servers'
     "messages",  # between agents, of tool servers, and errors about them
+    "provider",  # the port, and the name it had
     "requests",  # for limits, and of models
     "scopes",  # of budgets, and of tokens
     "tools",  # the public module

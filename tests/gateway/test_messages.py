@@ -451,7 +451,7 @@ async def test_a_program_that_works_through_tools_runs_to_its_end(served: Serve)
     looked: list[str] = []
 
     @anthropic.beta_async_tool
-    async def queries(place: str) -> str:
+    async def look(place: str) -> str:
         """Look somewhere.
 
         Args:
@@ -474,7 +474,7 @@ async def test_a_program_that_works_through_tools_runs_to_its_end(served: Serve)
             max_tokens=3000,
             system=[{"type": "text", "text": "You look around.", "cache_control": {"type": "ephemeral"}}],
             messages=[{"role": "user", "content": "look everywhere"}],
-            tools=[queries],
+            tools=[look],
             thinking={"type": "enabled", "budget_tokens": 1024},
             betas=["interleaved-thinking-2025-05-14"],
             metadata={"user_id": "user_1"},

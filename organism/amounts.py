@@ -96,7 +96,7 @@ class Amounts(msgspec.Struct, frozen=True, gc=False):
     @property
     def usd(self) -> Decimal:
         """The money in dollars, exactly."""
-        return Decimal(self.cost_nanousd) / NANOUSD_PER_USD
+        return dollars_of(self.cost_nanousd)
 
     def __add__(self, other: "Amounts") -> "Amounts":
         """Add unit by unit."""
@@ -278,6 +278,11 @@ def dollars_nanousd(usd: object) -> int:
     if isinstance(usd, bool) or not isinstance(usd, str | int | float | Decimal):
         raise ValueError(f"not an amount of dollars: {shown(usd)}")  # noqa: TRY004 - one error for one mistake
     return nanousd(Decimal(repr(usd)) if isinstance(usd, float) else usd)
+
+
+def dollars_of(cost_nanousd: int) -> Decimal:
+    """Convert nano-USD to dollars, exactly."""
+    return Decimal(cost_nanousd) / NANOUSD_PER_USD
 
 
 def format_usd(cost_nanousd: int) -> str:

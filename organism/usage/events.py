@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from organism.amounts import NANOUSD_PER_USD, Amounts, BudgetState, Dimension, Limits, TokenUsage
+from organism.amounts import Amounts, BudgetState, Dimension, Limits, TokenUsage, dollars_of
 from organism.errors import Refusal
 from organism.messages import ThreadOutcome
 from organism.usage.attempts import Operation, Outcome
@@ -87,7 +87,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     @property
     def cost_usd(self) -> Decimal | None:
         """The cost in dollars, exactly; ``None`` when no price is known."""
-        return None if self.cost_nanousd is None else Decimal(self.cost_nanousd) / NANOUSD_PER_USD
+        return None if self.cost_nanousd is None else dollars_of(self.cost_nanousd)
 
     @property
     def latency_ms(self) -> float:

@@ -1,0 +1,88 @@
+"""What organism tells the outside about money and threads: one frozen struct per kind of event.
+
+An event is appended in the same step as the ledger entry or the state it reports, so there is never one without the
+other. Consumers treat two events of the same ``id`` as one.
+"""
+
+from collections.abc import Callable
+from typing import get_args
+
+import msgspec
+
+from organism.usage.events.calls import (
+    BudgetExceeded,
+    LLMFailover,
+    LLMRetry,
+    ModelDegraded,
+    ThresholdCrossed,
+    UsageEvent,
+)
+from organism.usage.events.event import Event
+from organism.usage.events.orders import BudgetAdjusted, LimitChanged, OperatorAction
+from organism.usage.events.threads import (
+    AgentSaid,
+    AgentStopped,
+    ApprovalDecided,
+    ApprovalRequested,
+    DeadLetterEvent,
+    Reported,
+    ThreadBlocked,
+    ThreadClosed,
+    ThreadOpened,
+    ThreadResumed,
+)
+
+__all__ = [
+    "STORED",
+    "AgentSaid",
+    "AgentStopped",
+    "AnyEvent",
+    "ApprovalDecided",
+    "ApprovalRequested",
+    "BudgetAdjusted",
+    "BudgetExceeded",
+    "DeadLetterEvent",
+    "Event",
+    "LLMFailover",
+    "LLMRetry",
+    "LimitChanged",
+    "ModelDegraded",
+    "OperatorAction",
+    "Reported",
+    "ThreadBlocked",
+    "ThreadClosed",
+    "ThreadOpened",
+    "ThreadResumed",
+    "ThresholdCrossed",
+    "UsageEvent",
+    "decode_event",
+]
+
+AnyEvent = (
+    UsageEvent
+    | ThresholdCrossed
+    | BudgetExceeded
+    | ThreadOpened
+    | ThreadBlocked
+    | ThreadResumed
+    | ThreadClosed
+    | LLMRetry
+    | LLMFailover
+    | ModelDegraded
+    | ApprovalRequested
+    | ApprovalDecided
+    | AgentStopped
+    | DeadLetterEvent
+    | LimitChanged
+    | BudgetAdjusted
+    | Reported
+    | OperatorAction
+    | AgentSaid
+)
+"""Every kind of event: what a consumer matches on."""
+
+STORED: tuple[type[AnyEvent], ...] = tuple(kind for kind in get_args(AnyEvent) if kind is not AgentSaid)
+"""Every kind that is stored. Who wants only these says so: what agents say need not be made events of then."""
+
+decode_event: Callable[[bytes | str], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
+"""Reads an event from JSON."""

@@ -1,0 +1,54 @@
+"""What is told of orders from outside."""
+
+from organism.amounts import Amounts, BudgetState, Limits
+from organism.usage.events.event import Event
+
+
+class LimitChanged(Event, frozen=True, kw_only=True):
+    """The limits of an account were changed by an operator.
+
+    Attributes:
+        account: The scope.
+        before: The limits until now.
+        after: The limits from now on.
+        revision: The number of the new revision.
+    """
+
+    account: str
+    before: Limits
+    after: Limits
+    revision: int
+
+
+class BudgetAdjusted(Event, frozen=True, kw_only=True):
+    """What an account has spent was corrected by an operator, as after a provider's invoice or a refund.
+
+    Attributes:
+        account: The scope.
+        amounts: What was added; negative where spend fell.
+        reason: Why, and on whose word.
+        budgets: Every account that it counts on, afterwards.
+    """
+
+    account: str
+    amounts: Amounts
+    reason: str
+    budgets: tuple[BudgetState, ...]
+
+
+class OperatorAction(Event, frozen=True, kw_only=True):
+    """Somebody has done something to the organism from outside: the audit row of a mutation.
+
+    Attributes:
+        by: The name of the token it was done with; ``python`` for the program that embeds the organism.
+        action: What, such as ``budget.limits`` or ``thread.terminate``.
+        target: To what: a thread, an account, an agent, a message; empty for the organism.
+        before: What it was, as JSON; ``None`` where that means nothing.
+        after: What it is now, as JSON.
+    """
+
+    by: str
+    action: str
+    target: str = ""
+    before: str | None = None
+    after: str | None = None

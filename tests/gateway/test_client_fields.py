@@ -111,7 +111,7 @@ async def test_what_matters_reaches_an_upstream_that_has_a_word_for_it(served: S
         ({"presence_penalty": 0.5}, None), ({"seed": 7}, None), ({"stop": ["x"]}, None),
         ({"logit_bias": {"1": 2}}, None),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )  # fmt: skip
 async def test_what_matters_is_refused_by_name_where_there_is_no_word_for_it(
     served: Serve, fields: Any, upstream: Any

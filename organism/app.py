@@ -128,8 +128,7 @@ class Organism:
         model_plans = {name: model_plan(name, model) for name, model in (models or {}).items()}
         check_names(self.agents, self.entry)
         check_plans(model_plans, self.providers)
-        self.usage = UsageTracker()
-        self.activity = ActivityFeed()
+        self.usage, self.activity = UsageTracker(), ActivityFeed()
         self.journal.observer = self.activity.publish
         self.outbox = Outbox(self.journal, self.usage.publish, self.clock, self.usage.has_subscribers)
         self.ledger = Ledger(self.journal.append)
@@ -166,6 +165,7 @@ class Organism:
         self.approvals = self.orders.approvals
         self.tool_servers = ToolServers(tool_servers)
         self.control = Control(self)  # what the daemon's API is a shell around
+        self.freeze, self.unfreeze = self.control.freeze, self.control.unfreeze
         self._stack: AsyncExitStack | None = None
 
     @classmethod

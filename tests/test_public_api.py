@@ -21,8 +21,8 @@ PUBLIC = {
     "organism.events": (
         "AgentSaid AgentStopped AnyEvent ApprovalDecided ApprovalRequested BudgetAdjusted BudgetExceeded "
         "DeadLetterEvent Event LLMFailover LLMRetry LimitChanged ModelDegraded OperatorAction Reported "
-        "SlowConsumerError Subscription ThreadBlocked ThreadClosed ThreadOpened ThreadResumed "
-        "ThresholdCrossed UsageEvent"
+        "SlowConsumerError SpendingFrozen SpendingUnfrozen Subscription ThreadBlocked ThreadClosed ThreadOpened "
+        "ThreadResumed ThresholdCrossed UsageEvent"
     ),
     "organism.providers": ("AnthropicProvider LocalProvider OpenAIProvider ScriptedProvider"),
     "organism.testing": (

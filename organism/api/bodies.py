@@ -7,6 +7,7 @@ import msgspec
 
 from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, ZERO, Amounts, Dimension, Limits
 from organism.api.tokens import TokenScope
+from organism.budget.guards.freezes import labels_of
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
 from organism.budget.thresholds import limit_of
@@ -259,6 +260,30 @@ class ModeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a reached limit is to do."""
 
     mode: Mode
+
+
+class FreezeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What spending is to be stopped: that of every thread, unless labels are named.
+
+    Attributes:
+        label: One label, as ``name=value``, or several.
+        labels: The same as names and values.
+        reason: Why; those who are refused read it.
+        cancel: Whether calls under way are closed.
+    """
+
+    label: Label | list[Label] | None = None
+    labels: Annotated[dict[Name, Label], msgspec.Meta(max_length=_LABELS_MAX)] = {}
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    cancel: bool = False
+
+    def which(self) -> dict[str, str]:
+        """Return the labels.
+
+        Raises:
+            ConfigError: If one of them is none.
+        """
+        return labels_of(self.label) | self.labels
 
 
 class DrainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

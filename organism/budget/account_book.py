@@ -3,9 +3,9 @@
 Everything here is a step of arithmetic over the ledger's balances; nothing awaits and nothing decides.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from organism.amounts import BudgetState, Dimension, Limits
+from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
 from organism.budget.holds import Spender
 from organism.budget.policy import Headroom
 from organism.budget.scopes import (
@@ -36,10 +36,11 @@ class ThreadBudget:
         open_ns: Nanoseconds open until it was parked last.
         running_since_ns: Since when it runs; ``None`` while parked.
         scoped: Accounts of agents, models and windows it has used.
+        labels: What its root thread was labelled with.
         earlier: Whether an earlier process has opened it, so that it may have used windows that nobody has noted.
     """
 
-    __slots__ = ("accounts", "carve", "earlier", "open_ns", "parent", "root", "running_since_ns", "scoped")
+    __slots__ = ("accounts", "carve", "earlier", "labels", "open_ns", "parent", "root", "running_since_ns", "scoped")
 
     def __init__(self, root: str, parent: str | None, accounts: tuple[str, ...], now_ns: int) -> None:
         self.root = root
@@ -50,6 +51,7 @@ class ThreadBudget:
         self.open_ns = 0
         self.running_since_ns: int | None = now_ns
         self.scoped: set[str] = set()
+        self.labels: Mapping[str, str] = {}
 
     def elapsed_ns(self, now_ns: int) -> int:
         """Return nanoseconds open and not parked."""
@@ -99,7 +101,9 @@ class AccountBook:
         except KeyError:
             raise UnknownAccountError(thread_account(thread_id)) from None
 
-    def restore(self, thread_id: str, parent: str | None, carve: str | None, open_ns: int) -> None:
+    def restore(
+        self, thread_id: str, parent: str | None, carve: str | None, open_ns: int, labels: Mapping[str, str]
+    ) -> None:
         """Know a thread again whose account a replayed ledger holds; its wall time stands still.
 
         Args:
@@ -107,6 +111,7 @@ class AccountBook:
             parent: The thread that spawned it.
             carve: The hold its whole limit was carved from.
             open_ns: Nanoseconds it has been open and not parked.
+            labels: What it was labelled with.
 
         Raises:
             UnknownAccountError: If the ledger does not hold it, or its parent's.
@@ -122,6 +127,7 @@ class AccountBook:
         budget = ThreadBudget(root, parent, (own, *inherited), self._clock.monotonic_ns())
         budget.carve, budget.open_ns, budget.running_since_ns, budget.earlier = carve, open_ns, None, True
         budget.scoped = {account for account in self._ledger.accounts if account.endswith(f"@{own}")}
+        budget.labels = labels
         self.threads[thread_id] = budget
 
     def close_lost(self) -> tuple[BudgetState, ...]:
@@ -293,6 +299,16 @@ class AccountBook:
         """Return the open accounts whose window, if they have one, is not over."""
         now_ns, zone = self._clock.now_ns(), self.plan.time_zone
         return tuple(account for account in self._ledger.accounts if not is_over(account, now_ns, zone))
+
+    def held_by(self, covers: Callable[[Mapping[str, str]], bool]) -> Amounts:
+        """Return what calls hold of threads with some labels; what is carved out for a child is no call's."""
+        carved = {budget.carve for budget in self.threads.values()}
+        held = ZERO
+        for hold in self._ledger.open_holds:
+            budget = self.threads.get(thread_of(hold.accounts[0]) or "")
+            if hold.hold_id not in carved and budget is not None and covers(budget.labels):
+                held += hold.amounts
+        return held
 
     def threads_on(self, account: str) -> tuple[str, ...]:
         """Return the threads whose calls count on an account, or may have counted there before a restart."""

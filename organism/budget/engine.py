@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
+from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import HeldCall, Mode, Spender
 from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, whole
 from organism.budget.scopes import thread_of
@@ -26,10 +27,14 @@ class BudgetEngine:
         ledger: Where holds and spend are kept.
         clock: For instants.
         mode: What to do where a limit is reached; takes effect with the next call.
+
+    Attributes:
+        freezes: What an operator has stopped; asked before any limit, in every mode.
     """
 
     def __init__(self, book: AccountBook, ledger: Ledger, clock: Clock, mode: Mode) -> None:
         self.mode: Mode = mode
+        self.freezes = Freezes()
         self._book = book
         self._ledger = ledger
         self._clock = clock
@@ -45,6 +50,8 @@ class BudgetEngine:
             call: What the ledger notes about the call; the granted output cap is filled in.
             accounts: What it holds on.
         """
+        if (frozen := self.frozen(spender.thread_id)) is not None:
+            return frozen
         verdict, final_reserve_of = self._decide(spender, ask, accounts)
         over = None
         if not isinstance(verdict, Grant):
@@ -66,6 +73,12 @@ class BudgetEngine:
             over=over,
             final_reserve_of=final_reserve_of,
         )
+
+    def frozen(self, thread_id: str) -> Refusal | None:
+        """Return why a thread may not spend now although it has the budget; ``None`` if nothing is frozen for it."""
+        freezes = self.freezes
+        freeze = freezes.of(self._book.thread(thread_id).labels) if freezes.all else None
+        return freeze.refusal() if freeze is not None else None
 
     def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Refusal, str]:
         """Ask the policy; an agent that has been given the final warning may use the final reserve."""
@@ -142,11 +155,14 @@ class BudgetEngine:
     def carve(self, accounts: tuple[str, ...], limits: Limits) -> str | Refusal:
         """Hold a child's whole limits on its ancestors' accounts, and return the hold, or who cannot give them.
 
-        Only mode ``enforce`` refuses; in others the child goes to work and its parents' accounts show what it takes.
+        Only mode ``enforce`` refuses, or a freeze of the parent; else the child goes to work and its parents' accounts
+        show what it takes.
 
         Raises:
             ConfigError: If an ancestor limits what the child does not.
         """
+        if (frozen := self.frozen(thread_of(accounts[0]) or "")) is not None:
+            return frozen
         wanted = carve(self._book.headrooms(accounts), limits)
         if isinstance(wanted, Refusal):
             if self.mode == "enforce":

@@ -80,8 +80,9 @@ class ClosedBudget(msgspec.Struct, frozen=True):
 
 
 class RegistryStatistics(msgspec.Struct, frozen=True):
-    """A look at the registry: open thread budgets, unresolved holds, calls in line."""
+    """A look at the registry: open thread budgets, unresolved holds, calls in line, freezes in force."""
 
     threads: int
     open_holds: int
     waiting: int
+    freezes: int = 0

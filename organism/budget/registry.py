@@ -5,7 +5,7 @@ thing that waits is :meth:`ThreadBudgetRegistry.reserve`, in line, when siblings
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
@@ -101,6 +101,7 @@ class ThreadBudgetRegistry:
         limits: Limits | None = None,
         parent: str | None = None,
         child_budget: ChildBudget = "shared",
+        labels: Mapping[str, str] | None = None,
     ) -> Refusal | None:
         """Give a thread its budget.
 
@@ -110,6 +111,7 @@ class ThreadBudgetRegistry:
                 those of all above it that it shares with; a carved one has no more seconds than these have left.
             parent: The thread that spawned it.
             child_budget: How a child's spend relates to its parent's.
+            labels: What a root thread is labelled with; a child has those of its parent.
 
         Returns:
             Why its parent cannot give a carved child its limit; ``None`` when the budget is open.
@@ -124,6 +126,7 @@ class ThreadBudgetRegistry:
         now = self._clock.monotonic_ns()
         if parent is None:
             budget = ThreadBudget(thread_id, None, (own,), now)
+            budget.labels = labels or {}
             limits = self.plan.thread if limits is None else limits
         else:
             above = self._book.thread(parent)
@@ -134,14 +137,22 @@ class ThreadBudgetRegistry:
                 return carved
             chain = (own,) if carved is not None else (own, *above.accounts)
             budget = ThreadBudget(above.root, parent, chain, now)
-            budget.carve = carved
+            budget.carve, budget.labels = carved, above.labels
         self._book.threads[thread_id] = budget
         self._ledger.open(own, limits, self._clock.now_ns())
         return None
 
-    def restore_thread(self, thread_id: str, *, parent: str | None, carve: str | None, open_ns: int) -> None:
+    def restore_thread(
+        self,
+        thread_id: str,
+        *,
+        parent: str | None,
+        carve: str | None,
+        open_ns: int,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         """Take up a thread whose account a replayed ledger holds; see :meth:`AccountBook.restore`."""
-        self._book.restore(thread_id, parent, carve, open_ns)
+        self._book.restore(thread_id, parent, carve, open_ns, labels or {})
 
     def close_lost(self) -> tuple[BudgetState, ...]:
         """Close the accounts of threads that were not restored; see :meth:`AccountBook.close_lost`."""
@@ -377,4 +388,5 @@ class ThreadBudgetRegistry:
 
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
-        return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._queue))
+        freezes = len(self.reservations.freezes.all)
+        return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._queue), freezes)

@@ -7,11 +7,13 @@ place to a later one. One that finds no room on the new window waits in line the
 """
 
 import math
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from organism.amounts import NS_PER_S
+from organism.amounts import NS_PER_S, Amounts
 from organism.budget.account_book import AccountBook
 from organism.budget.engine import BudgetEngine
+from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.reserve_queue import ReserveQueue, Waiter
@@ -82,6 +84,8 @@ class Reservations:
     ) -> HeldCall | Refusal | None:
         """Hold a call; see :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`."""
         self.catch_up()
+        if (frozen := self._engine.frozen(spender.thread_id)) is not None:
+            return frozen  # it must not stand in line behind those that are not frozen
         accounts, ticket = self._book.accounts(spender), self._queue.next_ticket()
         admit = partial(self._admit, spender, ask, record, ticket)
         if self._engine.mode != "enforce" or not self._queue:
@@ -144,6 +148,19 @@ class Reservations:
             return held
         answer = await self._queue.answer_to(call.waiter, wait_s=wait_s, until_s=until_s)
         return self._taken(call, answer) if isinstance(answer, HeldCall) else answer
+
+    @property
+    def freezes(self) -> Freezes:
+        """What an operator has stopped; the lines are to be served when it changes."""
+        return self._engine.freezes
+
+    def frozen(self, thread_id: str) -> Refusal | None:
+        """Return why a thread may not spend now although it has the budget; see :meth:`BudgetEngine.frozen`."""
+        return self._engine.frozen(thread_id)
+
+    def held_by(self, covers: Callable[[Mapping[str, str]], bool]) -> Amounts:
+        """Return what calls hold of threads with some labels; see :meth:`AccountBook.held_by`."""
+        return self._book.held_by(covers)
 
     def give_up(self, held: HeldCall) -> None:
         """Give back what a call that has not left holds or waits for, on whichever window that is."""

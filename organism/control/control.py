@@ -12,12 +12,13 @@ import anyio
 import msgspec
 
 from organism.amounts import Amounts, BudgetState, Limits
+from organism.budget.guards.freezes import Freeze, FreezeLabels, Frozen, labels_of, scope_of
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.components import Components
 from organism.control.history import History
-from organism.control.idempotency import PYTHON, Order, Receipts, UnknownLetterError, audit_row
+from organism.control.idempotency import PYTHON, Order, OrderExecution, UnknownLetterError
 from organism.control.identity import Identity
 from organism.control.organism_spec import OrganismSpec
 from organism.control.owners import Owners
@@ -28,10 +29,11 @@ from organism.control.restored_history import RestoredHistory
 from organism.control.stored_answers import StoredAnswers
 from organism.control.views import Accepted, Corrected, OrderDone, OrganismStatus, Reloaded
 from organism.errors import ConfigError, StoppedError
-from organism.journal import Pieces, kept
+from organism.journal import Pieces
 from organism.messages import Message, as_message, as_text, type_name
 from organism.threads.approvals import Decision
 from organism.threads.quarantine import Quarantine
+from organism.threads.records import checked
 from organism.usage.cursors import Cursors
 from organism.usage.events import STORED, ThreadClosed
 from organism.usage.sums import KeptSums
@@ -39,7 +41,7 @@ from organism.usage.sums import KeptSums
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Control:
+class Control(OrderExecution):
     """Sees and steers a running organism.
 
     Attributes:
@@ -54,10 +56,10 @@ class Control:
     """
 
     def __init__(self, components: Components) -> None:
+        super().__init__(components.journal, components.outbox, components.clock)
         self.components = components
         self._history = History()
         self._accounts = Accounts(components.budgets, components.ledger)
-        self._receipts = Receipts(components.journal, components.clock.now_ns)
         self.owners = Owners(components.journal)
         self.stored_answers = StoredAnswers(components.journal, components.clock.now_ns)
         self._pauses = AgentPauses(components.journal, components.orders.pausing)
@@ -82,6 +84,7 @@ class Control:
         self.owners.restore(pieces)
         self.stored_answers.restore(pieces)
         self._pauses.restore(pieces)
+        self.components.orders.freezing.restore(pieces)
         self._history.restore(pieces, self.components.messages, self.components.pump.threads())
         self.quarantine.restore(pieces)
 
@@ -255,6 +258,43 @@ class Control:
 
         return await self._do(order, step)
 
+    async def freeze(
+        self, label: FreezeLabels = None, *, reason: str = "", cancel: bool = False, order: Order = PYTHON
+    ) -> Frozen:
+        """Stop all spending at once, or that of threads with a label; what waits goes on after :meth:`unfreeze`.
+
+        Args:
+            label: Such as ``"tenant=acme"``, or several in a list or a mapping; every thread when not given.
+            reason: Why; those who are refused read it.
+            cancel: Whether calls under way are closed; else they finish, and are charged what they cost.
+            order: Who orders.
+
+        Raises:
+            ConfigError: If a label is not written as ``name=value``.
+        """
+        labels, reason = labels_of(label), checked(reason, str, "the reason")
+        freeze = Freeze(labels=labels, by=order.by, since_ns=self.components.clock.now_ns(), reason=reason)
+
+        def step() -> Frozen:
+            self._audit(order, "freeze", freeze.scope, after={"reason": reason, "cancel": cancel})
+            return self.components.orders.freezing.freeze(freeze, cancel=cancel)
+
+        return await self._do(order, step)
+
+    def frozen(self, label: FreezeLabels = None) -> Frozen:
+        """Return what is frozen, and what threads with these labels hold; raises as :meth:`freeze`."""
+        return self.components.orders.freezing.look(labels_of(label))
+
+    async def unfreeze(self, label: FreezeLabels = None, *, order: Order = PYTHON) -> Frozen:
+        """Lift the freeze of just these labels, or of everything; returns what is frozen still, raises likewise."""
+        labels = labels_of(label)
+
+        def step() -> Frozen:
+            self._audit(order, "unfreeze", scope_of(labels))
+            return self.components.orders.freezing.lift(labels, order.by)
+
+        return await self._do(order, step)
+
     # -- agents and dead letters ----------------------------------------------------------------------------------
 
     async def pause_agent(self, agent: str, *, order: Order = PYTHON) -> OrderDone:
@@ -356,45 +396,3 @@ class Control:
         """Put other parts in force, or change nothing; see :func:`organism.control.reload.apply_spec`."""
         apply_spec(self.components, spec)
         self._pauses.forget_gone()
-
-    async def note(self, action: str, target: str, *, after: object = None, order: Order = PYTHON) -> None:
-        """Write an audit row for something that was done outside of the organism, such as making a token.
-
-        Raises:
-            JournalError: If it cannot be kept.
-        """
-        self._audit(order, action, target, after=after)
-        await self.components.journal.commit()
-
-    # -- inside ---------------------------------------------------------------------------------------------------
-
-    async def _steer(self, order: Order, action: str, name: str, effect: Callable[[str], tuple[str, ...]]) -> OrderDone:
-        """Pause or resume a thread or an agent."""
-
-        def step() -> OrderDone:
-            changed = effect(name)
-            self._audit(order, action, name, after=changed)
-            return OrderDone(changed)
-
-        return await self._do(order, step)
-
-    async def _do(self, order: Order, step: Callable[[], T]) -> T:
-        """Carry an order out once and return its answer when it is durable; a step must not await."""
-        await self._receipts.look_up(order)
-        return await kept(self.components.journal, partial(self._receipts.once, order, step))
-
-    async def _do_slowly(
-        self, order: Order, action: str, target: str, effect: Callable[[], Awaitable[T]], after: object
-    ) -> T:
-        """Carry out an order that takes time and does no harm when it is carried out twice."""
-        await self.components.journal.ready()
-        await self._receipts.look_up(order)
-        self._receipts.check(order)
-        self._audit(order, action, target, after=after)
-        answer = await effect()
-        self._receipts.keep(order, answer)
-        await self.components.journal.commit()
-        return answer
-
-    def _audit(self, order: Order, action: str, target: str, *, before: object = None, after: object = None) -> None:
-        self.components.outbox.emit(audit_row(order, action, target, before, after))

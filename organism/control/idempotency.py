@@ -5,16 +5,21 @@ the receipt, kept in the same commit as the effect, gives back the first answer.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
 
 from organism.amounts import NS_PER_S
+from organism.clock import Clock
+from organism.control.views import OrderDone
 from organism.errors import OrganismError
-from organism.journal import Drop, Journal, JournalError, Pieces, Remember
+from organism.journal import Drop, Journal, JournalError, Pieces, Remember, kept
+from organism.usage.event_log import Store
 from organism.usage.events import OperatorAction
+from organism.usage.outbox import Outbox
 
 T = TypeVar("T")
 
@@ -205,3 +210,58 @@ class Receipts:
 def _place(order: Order) -> str:
     """Return where a receipt is kept: the same key of another caller is another key."""
     return _PREFIX + sha256(f"{order.by}\0{order.key}".encode()).hexdigest()
+
+
+class OrderExecution:
+    """Carries orders out: each once, in one step with its audit row and its receipt, answered when it is durable.
+
+    Args:
+        journal: Where receipts are kept.
+        outbox: Takes the audit rows.
+        clock: Dates receipts.
+    """
+
+    def __init__(self, journal: Store, outbox: Outbox, clock: Clock) -> None:
+        self._journal = journal
+        self._outbox = outbox
+        self._receipts = Receipts(journal, clock.now_ns)
+
+    async def note(self, action: str, target: str, *, after: object = None, order: Order = PYTHON) -> None:
+        """Write an audit row for something that was done outside of the organism, such as making a token.
+
+        Raises:
+            JournalError: If it cannot be kept.
+        """
+        self._audit(order, action, target, after=after)
+        await self._journal.commit()
+
+    async def _steer(self, order: Order, action: str, name: str, effect: Callable[[str], tuple[str, ...]]) -> OrderDone:
+        """Pause or resume a thread or an agent."""
+
+        def step() -> OrderDone:
+            changed = effect(name)
+            self._audit(order, action, name, after=changed)
+            return OrderDone(changed)
+
+        return await self._do(order, step)
+
+    async def _do(self, order: Order, step: Callable[[], T]) -> T:
+        """Carry an order out once and return its answer when it is durable; a step must not await."""
+        await self._receipts.look_up(order)
+        return await kept(self._journal, partial(self._receipts.once, order, step))
+
+    async def _do_slowly(
+        self, order: Order, action: str, target: str, effect: Callable[[], Awaitable[T]], after: object
+    ) -> T:
+        """Carry out an order that takes time and does no harm when it is carried out twice."""
+        await self._journal.ready()
+        await self._receipts.look_up(order)
+        self._receipts.check(order)
+        self._audit(order, action, target, after=after)
+        answer = await effect()
+        self._receipts.keep(order, answer)
+        await self._journal.commit()
+        return answer
+
+    def _audit(self, order: Order, action: str, target: str, *, before: object = None, after: object = None) -> None:
+        self._outbox.emit(audit_row(order, action, target, before, after))

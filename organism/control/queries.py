@@ -1,12 +1,13 @@
 """What an operator sees: every question about a running organism that has no effect."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import anyio
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState
-from organism.budget.scopes import thread_of
+from organism.budget.scopes import thread_account, thread_of
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
 from organism.control.components import Components
@@ -26,7 +27,7 @@ from organism.control.views import (
 from organism.errors import ThreadClosedError, UnknownAccountError
 from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
-from organism.ledger.explain import BudgetTrace, explain
+from organism.ledger.explain import BudgetTrace, Note, explain
 from organism.messages import as_text, type_name
 from organism.text.redaction import headline
 from organism.threads.approvals import Approval
@@ -73,7 +74,15 @@ class Queries:
         )
         if not story.holds and not story.notes:
             raise UnknownAccountError(account)
-        return story
+        return replace(story, notes=(*story.notes, *self._frozen_notes(thread_of(account) or "")))
+
+    def _frozen_notes(self, thread_id: str) -> Iterator[Note]:
+        """Yield what is frozen of an open thread now: the one thing about its money that no entry says."""
+        budgets = self._components.budgets
+        labels = self._components.pump.open_threads.labels_of(thread_id)
+        for freeze in budgets.reservations.freezes.all if budgets.has_budget(thread_id) else ():
+            if freeze.covers(labels):
+                yield Note(0, freeze.since_ns, thread_account(thread_id), str(freeze), shortfall=freeze.refusal())
 
     async def entries(self, after: int, limit: int) -> list[StoredEntry]:
         """Return the ledger's entries as they are stored, those with numbers above ``after``, at most ``limit``."""
@@ -135,6 +144,7 @@ class Queries:
             worker_threads=statistics.workers.threads,
             busy_threads=statistics.workers.busy,
             given_up=statistics.workers.given_up,
+            freezes=components.budgets.reservations.freezes.all,
         )
 
     def threads(

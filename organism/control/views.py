@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from organism.amounts import BudgetState
+from organism.budget.guards.freezes import Freeze
 from organism.budget.holds import Mode
 from organism.errors import Refusal
 from organism.usage.totals import UsageTotals
@@ -173,6 +174,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
         worker_threads: How many plain functions may be at work at once.
         busy_threads: How many are, those included that were given up on.
         given_up: Plain functions that were given up on and have not returned, by agent.
+        freezes: What operators have frozen, oldest first.
     """
 
     name: str
@@ -192,6 +194,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     worker_threads: int = 0
     busy_threads: int = 0
     given_up: dict[str, int] = {}
+    freezes: tuple[Freeze, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -83,6 +83,7 @@ __all__ = [
     "PeerError",
     "ProviderError",
     "Refusal",
+    "RefusalCause",
     "RejectedError",
     "Relief",
     "ReservedMessageError",
@@ -99,6 +100,10 @@ __all__ = [
 ]
 
 
+RefusalCause = Literal["limit", "freeze"]
+"""``limit``: there is no room. ``freeze``: an operator has stopped spending, whatever room there is."""
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """Why one scope said no, in numbers of one dimension.
 
@@ -112,6 +117,8 @@ class Refusal(msgspec.Struct, frozen=True):
         final_reserve: What is reserved for one final call after the final warning; ``kept`` in JSON.
         final_reserve_open: Whether the agent has just got that warning, so that its next call may use the final
             reserve; ``wrap_up`` in JSON.
+        cause: What refused, if it was no limit.
+        note: Why, and what to do about it, where it was no limit.
     """
 
     account: str
@@ -122,6 +129,8 @@ class Refusal(msgspec.Struct, frozen=True):
     needed: int
     final_reserve: int = msgspec.field(default=0, name="kept")
     final_reserve_open: bool = msgspec.field(default=False, name="wrap_up")
+    cause: RefusalCause = "limit"
+    note: str = ""
 
     @property
     def available(self) -> int:
@@ -129,7 +138,9 @@ class Refusal(msgspec.Struct, frozen=True):
         return max(0, self.limit - self.final_reserve - self.spent - self.held)
 
     def __str__(self) -> str:
-        """Name the scope and every number."""
+        """Name the scope and every number; or what else refused."""
+        if self.cause != "limit":
+            return self.note
 
         def text(amount: int) -> str:
             return format_amount(self.dimension, amount)
@@ -169,7 +180,16 @@ class BudgetExhaustedError(BudgetError):
         self.shortfall = shortfall
         self.thread_id = thread_id
         self.relief = relief
-        super().__init__(f"budget exhausted in thread {thread_id}: {shortfall}; raise the limit to go on")
+        super().__init__(
+            f"budget exhausted in thread {thread_id}: {shortfall}; raise the limit to go on"
+            if shortfall.cause == "limit"
+            else f"thread {thread_id} waits: {shortfall}"
+        )
+
+    @property
+    def waits(self) -> bool:
+        """Whether its message waits in any case, also where refusals are raised into handlers."""
+        return self.shortfall.cause == "freeze"
 
 
 class UnpricedError(BudgetError):

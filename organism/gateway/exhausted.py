@@ -32,7 +32,9 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
     resets = _resets(error.relief, now)
     again_s = _seconds_until(resets, now) if resets is not None else HELD_AGAIN_S if error.relief is not None else None
     raised = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
-    if resets is not None:
+    if short.cause == "freeze":
+        remedy = "have the operator lift the freeze"
+    elif resets is not None:
         left = timedelta(seconds=again_s or 0)
         remedy = f"it fits again from {resets.isoformat(' ', 'seconds')} on, in {left}; to go on before, {raised}"
     elif error.relief is not None:
@@ -57,7 +59,9 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
         status=429 if soon else _PAYMENT_REQUIRED,
         kind="rate" if soon else "budget",
         code="insufficient_quota" if not soon else "budget_held" if resets is None else "budget_resets",
-        message=f"budget exhausted in thread {error.thread_id}: {short}; {remedy}",
+        message=str(error)
+        if short.cause == "freeze"
+        else f"budget exhausted in thread {error.thread_id}: {short}; {remedy}",
         retry=None if soon else False,
         retry_after_s=again_s,
         refusal=refusal,

@@ -126,13 +126,15 @@ class Admission:
         Where its day has ended meanwhile and the next one has no room now, it makes way and waits for its budget first.
 
         Raises:
-            BudgetExhaustedError: The window that has begun refuses it.
+            BudgetExhaustedError: The window that has begun refuses it, or spending was frozen meanwhile.
             ReplacedError: Likewise, and another provider may be asked.
             RejectedError: If its turn does not come before the call's deadline.
         """
         while True:
             counted = attempt.held.output_cap
             await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.deadline_s)
+            if (frozen := self._registry.reservations.frozen(attempt.record.thread_id)) is not None:
+                raise BudgetExhaustedError(frozen, attempt.record.thread_id)
             held = self._registry.reservations.present_hold(attempt.held)
             if held is attempt.held:
                 return
@@ -175,6 +177,8 @@ class Admission:
         if answer is None:
             reason = "not asked: the call's deadline came while it waited for budget"
             raise RejectedError(prepared.route.provider, reason)
+        if isinstance(answer, Refusal) and answer.cause == "freeze":
+            raise BudgetExhaustedError(answer, prepared.spender.thread_id)
         if isinstance(answer, Refusal):
             states = self._registry.scopes_of(prepared.spender)
             passes = relief(states, prepared.ask, self._registry.plan)

@@ -19,7 +19,7 @@ import msgspec
 from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.holds import HeldCall
 from organism.concurrency.foreign_code import ForeignTask, failure_of
-from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.errors import BudgetExhaustedError, ProviderError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
@@ -110,6 +110,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         abandoned: Whether its caller has gone.
         cut_short: What has come, where the provider stops working when its stream is closed.
         listener_error: What ``on_text`` has failed with: the caller's own error, and none of the provider's.
+        frozen: Why it was closed in the middle by an operator's freeze, if it was.
     """
 
     prepared: PreparedCall
@@ -130,6 +131,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     abandoned: bool = False
     listener_error: BaseException | None = None
     cut_short: InterruptedStream | None = None
+    frozen: Refusal | None = None
     _begun_s: float = 0.0
     _closed_after_s: float | None = None
     _latest: float = math.inf
@@ -169,6 +171,25 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             self._closed_after_s, within_s = anyio.current_time() - self._begun_s, 0.0
         self._latest = min(self._latest, anyio.current_time() + within_s)
         self.scope.deadline = min(self.scope.deadline, self._latest)
+
+    def freeze(self, why: Refusal) -> bool:
+        """Close it in the middle, as if its caller had gone; whether it has left and was not over."""
+        if self.started_ns < 0 or self.done.is_set():
+            return False
+        self.frozen = why
+        self.drain(0.0)
+        return True
+
+    @property
+    def ended(self) -> Answer | ProviderError:
+        """How it ended, once it has.
+
+        Raises:
+            BudgetExhaustedError: An operator's freeze has closed it: what waited for it waits on, and asks again.
+        """
+        if self.frozen is not None and not isinstance(self.result, Answer):
+            raise BudgetExhaustedError(self.frozen, self.record.thread_id)
+        return self.result or UncertainError(self.route.provider, "the exchange was cut off")
 
     def pass_on(self, piece: ProviderPiece) -> None:
         """Take a piece of the answer, which is a sign of life, and hand it to whoever still listens.

@@ -20,7 +20,7 @@ from organism.budget.calibration import Calibration
 from organism.budget.holds import Settlement, Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
-from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError, UncertainError
+from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.ids import IdSource
 from organism.journal import Journal
 from organism.ledger.entries import CallRecord
@@ -261,6 +261,11 @@ class LLMRouter:
         while self._open.get(thread_id):
             await self._idle.setdefault(thread_id, anyio.Event()).wait()
 
+    @property
+    def open_attempts(self) -> tuple[Attempt, ...]:
+        """The attempts under way, and those that wait for their turn."""
+        return tuple(attempt for attempts in self._open.values() for attempt in attempts)
+
     def statistics(self) -> RouterStatistics:
         """Count what is under way."""
         return RouterStatistics(
@@ -322,9 +327,7 @@ class LLMRouter:
         except BaseException:
             attempt.drain(config.settings.drain_s)
             raise
-        if attempt.result is None:
-            return UncertainError(attempt.route.provider, "the exchange was cut off")
-        return attempt.result
+        return attempt.ended
 
     async def _perform(self, config: RouterConfig, call: Call, attempt: Attempt) -> None:
         """Run an attempt to its settlement; there is no await between its end and the ledger.

@@ -280,7 +280,7 @@ class Pump:
         )
         envelope = self._envelopes.first(thread, to, message, size)
         self.delivery.check_room(envelope)
-        self.registry.open_thread(thread_id, limits=granted)
+        self.registry.open_thread(thread_id, limits=granted, labels=labels)
         self.lifecycle.begin(thread, envelope)
         return thread_id
 

@@ -161,7 +161,13 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
     thread.descendants = record.descendants
     since = record.running_since_ns
     ran_ns = max(0, to.last_time_ns - since) if since is not None else 0
-    to.registry.restore_thread(thread.id, parent=thread.parent, carve=record.carve, open_ns=record.open_ns + ran_ns)
+    to.registry.restore_thread(
+        thread.id,
+        parent=thread.parent,
+        carve=record.carve,
+        open_ns=record.open_ns + ran_ns,
+        labels=record.labels,
+    )
     to.threads.add(thread)
     if parent is not None and thread.origin.spawned_by is not None:
         parent.children.add(thread.id)

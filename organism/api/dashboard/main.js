@@ -64,6 +64,8 @@ function describe(event) {
       return `${event.agent} used ${count(tokens)} tokens of ${event.model}, ${cost}${event.outcome === "settled" ? "" : ` (${event.outcome})`}${thread}`;
     }
     case "ThresholdCrossed": return `${event.threshold} % of ${event.account} ${event.dimension} reached by ${event.agent}`;
+    case "SpendingFrozen": return `${event.by} has frozen spending${Object.keys(event.labels).length ? ` of ${Object.entries(event.labels).map((pair) => pair.join("=")).join(", ")}` : ""}`;
+    case "SpendingUnfrozen": return `${event.by} lets spending go on${Object.keys(event.labels).length ? ` of ${Object.entries(event.labels).map((pair) => pair.join("=")).join(", ")}` : ""}`;
     case "BudgetExceeded": return `${event.shortfall.account} ${event.enforced ? "refused" : "would refuse"} ${event.agent}${thread}`;
     case "ThreadClosed": return `thread ${event.thread_id} ${event.outcome}, ${usd(event.budget.spent.cost_nanousd)}`;
     case "OperatorAction": return `${event.by}: ${event.action} ${event.target}`;
@@ -102,6 +104,7 @@ function drawStatus(status) {
   const counts = status.threads;
   $("facts").textContent = `mode ${status.mode} · ${counts.open} open, ${counts.blocked} blocked, ${counts.paused} paused · ` +
     `${status.dead_letters} dead letters${status.accepting ? "" : " · takes no new threads"}`;
+  drawFreezes(status.freezes);
   const windows = status.windows.flatMap((budget) => bars(budget, scope(budget.account)));
   $("windows").replaceChildren(...(windows.length ? windows : [el("p", {}, "No limit over all threads is set.")]));
   const burn = status.burn[0];
@@ -115,6 +118,25 @@ function drawStatus(status) {
     ["tokens per minute", count(Math.round(burn.tokens * 60 / burn.seconds))],
     ["today's limit lasts", spent],
   ].map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+/** What is frozen, and the way to stop everything; who may not operate hears that from the daemon. */
+function drawFreezes(freezes) {
+  const focused = document.activeElement?.dataset?.key;
+  const all = freezes.some((one) => !Object.keys(one.labels).length);
+  const freezeAll = all ? null : button("freeze all spending", "freeze:everything", () => confirm(
+    "Stop all spending now? No new call leaves until it is lifted; calls under way finish.", "Freeze it",
+    (note) => order("POST", "/v1/freeze", { reason: note }), "all spending is frozen", true), "danger", "now");
+  $("freezes").replaceChildren(...freezes.map((one) => {
+    const labels = Object.entries(one.labels).map(([name, value]) => `${name}=${value}`);
+    const what = labels.join(", ") || "everything";
+    const query = labels.map((label) => `label=${encodeURIComponent(label)}`).join("&");
+    return el("p", { class: "blocked-by" }, `Spending of ${what} is frozen by ${one.by} since `, el("time", {}, clock(one.since_ns)),
+      one.reason ? `: ${one.reason} ` : " ",
+      button("unfreeze", `unfreeze:${what}`, () => confirm(`Let spending of ${what} go on?`, "Unfreeze it",
+        () => order("DELETE", `/v1/freeze${query ? `?${query}` : ""}`), `${what} goes on`), "", what));
+  }), el("p", {}, freezeAll));
+  refocus(focused);
 }
 
 /** What exactly is asked is content: whoever may not see it is shown that something is asked, and cannot answer. */
@@ -215,7 +237,7 @@ async function drawThread() {
   const labels = Object.entries(thread.labels).map(([name, value]) => `${name}=${value}`).join(" ");
   $("thread-facts").replaceChildren(el("span", { class: `state-${thread.state}` }, thread.state), labels ? ` · ${labels}` : "",
     tree.length ? ` · ${tree.length} child threads` : "", thread.reason ? ` · ${thread.reason}` : "",
-    thread.blocked_by ? el("span", { class: "blocked-by" }, ` · waits for ${thread.blocked_by.dimension} of ${thread.blocked_by.account}`) : "");
+    thread.blocked_by ? el("span", { class: "blocked-by" }, ` · ${thread.blocked_by.note || `waits for ${thread.blocked_by.dimension} of ${thread.blocked_by.account}`}`) : "");
   $("thread-budgets").replaceChildren(...budgets.flatMap((budget) => bars(budget, scope(budget.account))));
   $("flow").replaceChildren(sequence(messages));
   $("flow-list").replaceChildren(...messages.map((hop) => el("li", {},

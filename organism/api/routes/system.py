@@ -5,10 +5,14 @@ from typing import Annotated
 from litestar import MediaType, Response, delete, get, post, put
 from litestar.params import JSONBody, QueryParameter
 
-from organism.api.bodies import DrainBody, ModeBody
+from organism.api.bodies import DrainBody, FreezeBody, ModeBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import OPEN, needs
+from organism.budget.guards.freezes import Frozen
 from organism.control.views import By, OrganismStatus, Reloaded, Usage
+
+LabelQuery = Annotated[list[str] | None, QueryParameter(name="label")]
+"""Labels, each as ``name=value``."""
 
 
 @get("/healthz", media_type=MediaType.TEXT, opt=OPEN)
@@ -66,4 +70,35 @@ async def stop(control: ControlOf, order: OrderOf) -> OrganismStatus:
     return await control.stop(order=order)
 
 
-ROUTES = (healthz, readyz, status, usage, set_mode, reload, drain, accept, stop)
+@get("/v1/freeze", opt=needs("read"))
+async def look_frozen(control: ControlOf, label: LabelQuery = None) -> Frozen:
+    """Show what is frozen, what calls under way hold, and which threads wait."""
+    return control.frozen(label)
+
+
+@post("/v1/freeze", status_code=200, opt=needs("operate"))
+async def freeze(data: JSONBody[FreezeBody], control: ControlOf, order: OrderOf) -> Frozen:
+    """Stop all spending at once, or that of threads with a label."""
+    return await control.freeze(data.which(), reason=data.reason, cancel=data.cancel, order=order)
+
+
+@delete("/v1/freeze", status_code=200, opt=needs("operate"))
+async def unfreeze(control: ControlOf, order: OrderOf, label: LabelQuery = None) -> Frozen:
+    """Lift the freeze of just these labels, or of everything: what waits for it goes on."""
+    return await control.unfreeze(label, order=order)
+
+
+ROUTES = (
+    healthz,
+    readyz,
+    status,
+    usage,
+    set_mode,
+    reload,
+    drain,
+    accept,
+    stop,
+    look_frozen,
+    freeze,
+    unfreeze,
+)

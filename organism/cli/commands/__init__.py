@@ -40,6 +40,8 @@ SECTIONS: dict[str, tuple[Command, ...]] = {
         Command("top", "remote.top:top", "Watch budgets live, and raise, pause or end threads from the keyboard."),
         Command("dashboard", "remote.control:dashboard", "Print a link that opens the dashboard."),
         Command("mode", "remote.control:mode", "Change what a reached limit does, until the daemon restarts."),
+        Command("freeze", "remote.freeze:freeze", "Stop all spending at once, or that of threads with a label."),
+        Command("unfreeze", "remote.freeze:unfreeze", "Let spending go on that was frozen."),
         Command("reload", "remote.control:reload", "Apply the changed configuration: all of it, or nothing."),
         Command(
             "drain",
@@ -117,6 +119,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "status": ("info",),
     "top": ("watch", "monitor"),
     "dashboard": ("ui", "web", "open"),
+    "freeze": ("halt", "panic", "block"),
+    "unfreeze": ("thaw", "unblock"),
     "stop": ("shutdown", "down", "quit", "exit", "restart"),
     "send": ("post",),
     "ask": ("chat", "prompt", "query"),

@@ -88,7 +88,7 @@ class ExternalThreads:
             labels=labels,
             origin=self._intake.origin(trace, standing=True),
         )
-        self._registry.open_thread(thread_id, limits=limits)
+        self._registry.open_thread(thread_id, limits=limits, labels=labels)
         self._registry.pause_time(thread_id)
         self._life.begin(thread)
 

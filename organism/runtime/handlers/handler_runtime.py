@@ -219,7 +219,7 @@ class HandlerRuntime:
         try:
             return await answer
         except BudgetExhaustedError as error:
-            if self._active.on_exhausted == "fail":
+            if self._active.on_exhausted == "fail" and not error.waits:
                 raise
             await self._park(error.shortfall)
 
@@ -270,7 +270,7 @@ class HandlerRuntime:
                     self._thread, self._agent, (self._envelope.id, index), request
                 )
             except BudgetExhaustedError as error:
-                if self._active.on_exhausted == "fail":
+                if self._active.on_exhausted == "fail" and not error.waits:
                     raise
                 await self._park(error.shortfall)
             while child.result is None:

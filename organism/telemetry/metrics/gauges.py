@@ -85,6 +85,7 @@ def read_gauges(organism: ObservedOrganism) -> Iterator[Measurement]:
     yield from _pump(organism.statistics())
     yield from _budgets(organism.budgets.states())
     budgets, tracker = organism.budgets.statistics(), organism.usage.statistics()
+    yield Measurement(i.FREEZES, budgets.freezes)
     yield Measurement(i.HOLDS_OPEN, budgets.open_holds)
     yield Measurement(i.CALLS_WAITING, budgets.waiting)
     journal = organism.journal.statistics()

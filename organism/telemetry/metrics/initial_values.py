@@ -24,6 +24,7 @@ def initial_values(organism: ObservedOrganism) -> Iterator[Measurement]:
         yield Measurement(i.DEAD_LETTERS, 0, (reason,))
     for refused, dimension in product(("exhausted", "audit"), DIMENSIONS):
         yield Measurement(i.REFUSALS, 0, (refused, dimension))
+    yield Measurement(i.REFUSALS, 0, ("freeze", "calls"))
     for threshold, dimension in product(organism.budgets.thresholds, DIMENSIONS):
         yield Measurement(i.WARNINGS, 0, (str(threshold), dimension))
     for provider, doubt in product(organism.providers, ("estimated", "worst_case", "disputed")):

@@ -116,6 +116,7 @@ UTILIZATION = _gauge(
     "dimension",
 )
 HOLDS_OPEN = _gauge("budget.holds_open", "{hold}", "Holds not yet settled or released.")
+FREEZES = _gauge("budget.freezes", "{freeze}", "Freezes in force: spending that an operator has stopped.")
 CALLS_WAITING = _gauge("budget.calls_waiting", "{call}", "Calls in line for room in a budget.")
 
 # -- model calls ----------------------------------------------------------------------------------------------------

@@ -98,7 +98,8 @@ def measure_activity(activity: Activity) -> Iterator[Measurement]:
             if activity.attempts:
                 yield Measurement(i.PHASES, activity.provider_ns / NS_PER_S, (agent, "provider"))
             if activity.shortfall is not None:
-                yield Measurement(i.REFUSALS, 1, ("exhausted", activity.shortfall.dimension))
+                reason = "exhausted" if activity.shortfall.cause == "limit" else activity.shortfall.cause
+                yield Measurement(i.REFUSALS, 1, (reason, activity.shortfall.dimension))
         case GroupWritten(records=records, write_ns=write_ns):
             yield Measurement(i.COMMIT_DURATION, write_ns / NS_PER_S)
             yield Measurement(i.GROUP_RECORDS, records)

@@ -18,7 +18,13 @@ from organism.usage.events.calls import (
     UsageEvent,
 )
 from organism.usage.events.event import Event
-from organism.usage.events.orders import BudgetAdjusted, LimitChanged, OperatorAction
+from organism.usage.events.orders import (
+    BudgetAdjusted,
+    LimitChanged,
+    OperatorAction,
+    SpendingFrozen,
+    SpendingUnfrozen,
+)
 from organism.usage.events.threads import (
     AgentSaid,
     AgentStopped,
@@ -49,6 +55,8 @@ __all__ = [
     "ModelDegraded",
     "OperatorAction",
     "Reported",
+    "SpendingFrozen",
+    "SpendingUnfrozen",
     "ThreadBlocked",
     "ThreadClosed",
     "ThreadOpened",
@@ -75,6 +83,8 @@ AnyEvent = (
     | DeadLetterEvent
     | LimitChanged
     | BudgetAdjusted
+    | SpendingFrozen
+    | SpendingUnfrozen
     | Reported
     | OperatorAction
     | AgentSaid

@@ -1,5 +1,7 @@
 """What is told of orders from outside."""
 
+import msgspec
+
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.usage.events.event import Event
 
@@ -34,6 +36,36 @@ class BudgetAdjusted(Event, frozen=True, kw_only=True):
     amounts: Amounts
     reason: str
     budgets: tuple[BudgetState, ...]
+
+
+class SpendingFrozen(Event, frozen=True, kw_only=True):
+    """An operator has stopped spending: of every thread, or of those with all of these labels.
+
+    Attributes:
+        labels: Which threads; every one when there are none.
+        by: Who.
+        reason: Why, in a few words.
+        held: What calls under way still held of these threads at that time.
+        cancelled: How many of them were closed with it.
+    """
+
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    by: str
+    reason: str
+    held: Amounts
+    cancelled: int = 0
+
+
+class SpendingUnfrozen(Event, frozen=True, kw_only=True):
+    """An operator has lifted a freeze: what waited for it goes on.
+
+    Attributes:
+        labels: Which threads it was about; every one when there are none.
+        by: Who.
+    """
+
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    by: str
 
 
 class OperatorAction(Event, frozen=True, kw_only=True):

@@ -79,7 +79,8 @@ def _send_and_wait(client: Client, path: str, body: dict[str, object], *, as_jso
                 if not as_json:
                     print_text(said)
             case ThreadBlocked(shortfall=shortfall):
-                complain(f"thread {thread_id} waits for budget: {shortfall}")
+                what = " for budget" if shortfall.cause == "limit" else ""
+                complain(f"thread {thread_id} waits{what}: {shortfall}")
                 return exit_codes.EXHAUSTED
             case ApprovalRequested(agent=agent, what=what):
                 complain(f"{agent} waits for you to allow {what}: organism approvals")

@@ -59,6 +59,8 @@ def _print_head(console: Terminal, status: OrganismStatus) -> None:
         console.say("[red]{} of {} worker threads busy[/]; given up on and not returned: {}", busy, of, hung)
     if status.set_aside:
         console.say("[red]{} events set aside[/]: organism exporters", status.set_aside)
+    for freeze in status.freezes:
+        console.say("[red]{}[/]", str(freeze))
     burn = status.burn[0]
     console.say(
         "{} and {:,} tokens in {} calls; last {} min: {}, {:,} tokens",

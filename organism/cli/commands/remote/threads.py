@@ -69,7 +69,8 @@ def _print_thread(detail: ThreadDetail, *, content: bool) -> None:
     summary = detail.thread
     console.say("[bold]{}[/] {} {}", summary.thread_id, styled_state(summary.state), labels_text(summary))
     if summary.blocked_by is not None:
-        console.say("[red]waits for budget:[/] {}", summary.blocked_by)
+        what = " for budget" if summary.blocked_by.cause == "limit" else ""
+        console.say("[red]waits{}:[/] {}", what, summary.blocked_by)
     if summary.reason:
         console.say("[yellow]{}[/]", summary.reason)
     console.show(*budget_lines(detail.budgets))

@@ -126,9 +126,15 @@ class AccountBook:
         root = above.root if above is not None else thread_id
         budget = ThreadBudget(root, parent, (own, *inherited), self._clock.monotonic_ns())
         budget.carve, budget.open_ns, budget.running_since_ns, budget.earlier = carve, open_ns, None, True
-        budget.scoped = {account for account in self._ledger.accounts if account.endswith(f"@{own}")}
         budget.labels = labels
         self.threads[thread_id] = budget
+
+    def restore_scoped(self) -> None:
+        """Note which accounts of agents and models belong to restored threads: once for all, in one pass over all."""
+        for account in self._ledger.accounts:
+            budget = self.threads.get(thread_of(account.rpartition("@")[2]) or "")
+            if budget is not None and "@" in account:
+                budget.scoped.add(account)
 
     def close_lost(self) -> tuple[BudgetState, ...]:
         """Close the accounts of threads that could not be taken up, and return their final states.
@@ -141,7 +147,9 @@ class AccountBook:
         for hold in self._ledger.open_holds:
             if hold.call is None and hold.hold_id not in carved:
                 self._ledger.settle(hold.hold_id, hold.amounts, Cost("worst_case"), now_ns)
-        lost = [name for name in self._ledger.accounts if (thread_of(name) or "") not in {"", *self.threads}]
+        lost = {
+            name: None for name in self._ledger.accounts if (thread := thread_of(name)) and thread not in self.threads
+        }
         finals = tuple(map(self.state, lost))
         for name in [name for name in self._ledger.accounts if name in lost or name.rpartition("@")[2] in lost]:
             self._ledger.close(name, now_ns)

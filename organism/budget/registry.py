@@ -154,6 +154,10 @@ class ThreadBudgetRegistry:
         """Take up a thread whose account a replayed ledger holds; see :meth:`AccountBook.restore`."""
         self._book.restore(thread_id, parent, carve, open_ns, labels or {})
 
+    def restore_scoped(self) -> None:
+        """Take up what belongs to restored threads; see :meth:`AccountBook.restore_scoped`."""
+        self._book.restore_scoped()
+
     def close_lost(self) -> tuple[BudgetState, ...]:
         """Close the accounts of threads that were not restored; see :meth:`AccountBook.close_lost`."""
         return self._book.close_lost()

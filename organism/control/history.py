@@ -130,24 +130,29 @@ class History:
         for piece in pieces.of(MESSAGE):
             with suppress(PayloadError):  # of a type that is gone, and so is what it said
                 waiting.append(messages.decode_envelope(piece.body))
-        for envelope in sorted(waiting, key=lambda envelope: envelope.created_ns):
-            if isinstance(envelope.payload, RUNTIME_MESSAGES):
-                continue
-            place = self._opening(envelope)
-            if place is None:
-                self.on_carried(roots.get(envelope.thread_id, envelope.thread_id), envelope, envelope.created_ns)
-            else:
-                kind, text = type_name(envelope.payload), as_text(envelope.payload)
-                self._hops[place] = replace(self._hops[place], message_type=kind, text=text[:_TEXT_MAX])
-
-    def _opening(self, envelope: Envelope) -> int | None:
-        """Return where the beginning of a thread stands, if this is the message that began it."""
-        if envelope.sender != USER or envelope.causation_id is not None:
-            return None
+        places: dict[tuple[str, str], int] = {}
         for place, hop in enumerate(self._hops):
-            if (hop.thread_id, hop.recipient) == (envelope.thread_id, envelope.recipient):
-                return place if not hop.message_type else None
-        return None
+            places.setdefault((hop.thread_id, hop.recipient), place)
+        carried = [envelope for envelope in waiting if not self._recall_opening(envelope, places)]
+        for envelope in sorted(carried, key=lambda envelope: envelope.created_ns):
+            if not isinstance(envelope.payload, RUNTIME_MESSAGES):
+                self.on_carried(roots.get(envelope.thread_id, envelope.thread_id), envelope, envelope.created_ns)
+
+    def _recall_opening(self, envelope: Envelope, places: dict[tuple[str, str], int]) -> bool:
+        """Give the hop that opened a thread its text, if this is the message that did so; whether it is.
+
+        Args:
+            envelope: A message that waits.
+            places: Where the first hop of a thread to a recipient stands.
+        """
+        if envelope.sender != USER or envelope.causation_id is not None:
+            return False
+        place = places.get((envelope.thread_id, envelope.recipient))
+        if place is None or self._hops[place].message_type:
+            return False
+        kind, text = type_name(envelope.payload), as_text(envelope.payload)
+        self._hops[place] = replace(self._hops[place], message_type=kind, text=text[:_TEXT_MAX])
+        return True
 
     def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
         """Take a message in that goes on its way: 1.5 us of each hop."""

@@ -4,16 +4,20 @@ import gc
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+import anyio
 
 from bench import budgets_ours, calls, floors, messages_ours
 from bench.bytecodes import count
 from bench.catalog import WORKLOADS
 from bench.stopwatch import Figures, Stopwatch
-from organism import Text
+from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.journal import DropThread, Keep
 from organism.stores.batch import batch_of
+from organism.stores.sqlite import SqliteJournal
 
 
 def _best(side: Callable[[int], Figures], size: int) -> float:
@@ -74,6 +78,31 @@ def test_the_cost_of_a_commit_does_not_grow_with_the_number_of_threads_that_end_
         return watch.per(threads)
 
     assert _best(write, 4000) < 4 * _best(write, 200)
+
+
+def test_the_cost_of_a_start_grows_evenly_with_the_open_threads(tmp_path: Path) -> None:
+    """A thread that waits in the journal costs a start as much among many as among few."""
+
+    @agent()
+    async def asks(_message: Text, ctx: Context) -> None:
+        await ctx.approval("go on?")
+
+    async def open_and_take_up(threads: int) -> None:
+        path, wide = tmp_path / f"{uuid.uuid4()}.db", Bounds(mailbox_messages=10_000)
+        for opens in (True, False):
+            async with Organism([asks], journal=SqliteJournal(path), limits=Limits(tokens=9), bounds=wide) as organism:
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(threads if opens else 0):
+                        tasks.start_soon(organism.open_thread, "x")
+                await organism.drain(within_s=60)
+                assert len(organism.threads()) == threads
+
+    def side(threads: int) -> Figures:
+        anyio.run(open_and_take_up, threads)
+        return {}
+
+    few, many = (sum(part.instructions for part in count(side, size).values()) for size in (30, 150))
+    assert 0 < many < 1.15 * few
 
 
 def test_an_idle_thread_is_small_and_gives_its_memory_back() -> None:

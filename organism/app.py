@@ -1,59 +1,51 @@
-"""The composition root: the only module that knows every room.
+"""An organism in a program: made from Python values or from a file, started, and used.
 
-It wires a running organism out of plain values and contains no rule of its own.
+It contains no rule of its own: :mod:`organism.wiring` constructs the parts, and orders go through
+:class:`organism.control.control.Control`, so that none is given without its audit row.
 """
 
 import os
 import random
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
-import msgspec
 
 from organism.agents.agent import Agent
-from organism.agents.agent_registry import agents_by_name, check_names, known_messages
 from organism.agents.llm_agent import TextListener
-from organism.agents.tool_server_tasks import ToolServers
 from organism.agents.tools.tool import ToolServer
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
-from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
-from organism.clock import Clock, SteadyClock, SystemClock, utc
-from organism.control.control import Control
-from organism.control.orders.thread_orders import ThreadOrders
-from organism.errors import BudgetExhaustedError
-from organism.ids import IdSource, RandomIds
-from organism.journal import JournalError, Pieces, Stored, kept
+from organism.clock import Clock
+from organism.control.approval_queue import ApprovalQueue
+from organism.control.components import Components
+from organism.control.control import Control, ReloadSource
+from organism.control.organism_spec import OrganismSpec
+from organism.errors import BudgetExhaustedError, ThreadClosedError
+from organism.ids import IdSource
+from organism.journal import JournalError, Pieces, Stored
 from organism.ledger.entries import decode_entry
-from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
-from organism.messages import Message, ThreadResult, as_message
-from organism.pricing.book import PriceBook, ProviderPrices
+from organism.messages import Message, ThreadResult
+from organism.pricing.book import PriceBook
 from organism.router.call import RouterSettings
-from organism.router.planning.plan import ModelPlan, check_plans, model_plan
-from organism.router.router import LLMRouter
+from organism.router.planning.plan import ModelPlan, model_plan
 from organism.runtime.active_config import OnExhausted
 from organism.runtime.bounds import Bounds
 from organism.runtime.process_loop import process_options
-from organism.runtime.pump import Pump
 from organism.runtime.statistics import PumpStatistics
-from organism.stores.memory import MemoryJournal
 from organism.threads.approvals import ApprovalNeededError
 from organism.threads.dead_letters import DeadLetter
 from organism.threads.thread import ThreadView
-from organism.usage.activity import ActivityFeed
 from organism.usage.event_log import Store
 from organism.usage.events import AnyEvent
-from organism.usage.outbox import Outbox
-from organism.usage.tracker import UsageTracker
+from organism.wiring import Environment, wire
 
 if TYPE_CHECKING:  # an embedder who writes Python needs none of it, and it doubles the time to start
     from organism.config.load import LoadedConfig
@@ -114,59 +106,52 @@ class Organism:
         wait_s: float = 30.0,
         only: Container[str] | None = None,
     ) -> None:
-        self.name = name
-        self._only = only
-        self.agents: Mapping[str, Agent] = agents_by_name(agents)
-        self.entry = entry or next(iter(self.agents))
-        self.clock = SteadyClock(clock or SystemClock())
-        self.journal: Store = journal or MemoryJournal()
-        self.providers = dict(providers or {})
-        self.provider_kinds = dict(provider_kinds or {})
-        self.messages = known_messages(self.agents, messages)
-        self.ids = ids = ids or RandomIds()
-        plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
-        model_plans = {name: model_plan(name, model) for name, model in (models or {}).items()}
-        check_names(self.agents, self.entry)
-        check_plans(model_plans, self.providers)
-        self.usage, self.activity = UsageTracker(), ActivityFeed()
-        self.journal.observer = self.activity.publish
-        self.outbox = Outbox(self.journal, self.usage.publish, self.clock, self.usage.has_subscribers)
-        self.ledger = Ledger(self.journal.append)
-        self.budgets = ThreadBudgetRegistry(
-            plan, self.ledger, self.clock, mode=mode, thresholds=thresholds, wait_s=wait_s
-        )
-        self.prices = ProviderPrices(prices or PriceBook(now=lambda: utc(self.clock)), self.provider_kinds)
-        self.router = LLMRouter(
-            models=model_plans,
-            providers=self.providers,
-            registry=self.budgets,
-            prices=self.prices,
-            journal=self.journal,
-            outbox=self.outbox,
-            clock=self.clock,
-            ids=ids,
-            settings=router,
-            activity=self.activity,
-            chance=chance,
-        )
-        self.pump = Pump(
-            self.agents.values(),
-            registry=self.budgets,
-            router=self.router,
-            journal=self.journal,
-            outbox=self.outbox,
-            clock=self.clock,
-            ids=ids,
-            bounds=bounds,
+        agents = tuple(agents)
+        spec = OrganismSpec(
+            agents=agents,
+            tool_servers=tuple(tool_servers),
+            messages=tuple(messages),
+            models={name: model_plan(name, model) for name, model in (models or {}).items()},
+            providers=dict(providers or {}),
+            provider_kinds=dict(provider_kinds or {}),
+            prices={},
+            unpriced_rates=None,
+            limits=limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits or Limits()),
+            router=router or RouterSettings(),
+            bounds=bounds or Bounds(),
+            name=name,
+            entry=entry or (agents[0].name if agents else ""),
+            mode=mode,
+            thresholds=thresholds,
             on_exhausted=on_exhausted,
-            activity=self.activity,
+            wait_s=wait_s,
         )
-        self.orders = ThreadOrders(self.pump, self.outbox)
-        self.approvals = self.orders.approvals
-        self.tool_servers = ToolServers(tool_servers)
-        self.control = Control(self)  # what the daemon's API is a shell around
-        self.freeze, self.unfreeze = self.control.freeze, self.control.unfreeze
+        self._use(wire(spec, Environment(journal, clock, ids, chance, prices)), only)
+
+    def _use(
+        self, components: Components, only: Container[str] | None = None, reload: ReloadSource | None = None
+    ) -> None:
+        """Be the organism of these parts."""
+        self._only = only
+        self._active = components.active
+        self._prices = components.prices
+        self._orders = orders = components.orders
+        self._letters = orders.dead_letters
         self._stack: AsyncExitStack | None = None
+        self.name = components.name
+        self.journal = components.journal
+        self.clock = components.clock
+        self.ids = components.ids
+        self.usage, self.activity = components.usage, components.activity
+        self.outbox = components.outbox
+        self.ledger = components.ledger
+        self.budgets = components.budgets
+        self.router = components.router
+        self.pump = components.pump
+        self.tool_servers = components.tool_servers
+        self.control = Control(components, reload)  # the one door for orders: each is audited and carried out once
+        self.freeze, self.unfreeze = self.control.freeze, self.control.unfreeze
+        self.approvals = ApprovalQueue(self.control, orders.approvals)
 
     @classmethod
     def from_yaml(
@@ -204,14 +189,30 @@ class Organism:
         on_text: TextListener | None = None,
         journal: Store | None = None,
         only: Container[str] | None = None,
+        reload: ReloadSource | None = None,
     ) -> Self:
         """Make the organism of a checked configuration; see :meth:`from_yaml`."""
         from organism.config.build.spec import build
 
-        parts = msgspec.structs.asdict(build(loaded, environment, progress, on_text))
-        clock = SystemClock()
-        prices = PriceBook(parts.pop("prices"), now=lambda: utc(clock), otherwise=parts.pop("unpriced_rates"))
-        return cls(**parts, prices=prices, clock=clock, journal=journal, only=only)
+        spec = build(loaded, environment, progress, on_text)
+        organism = cls.__new__(cls)
+        organism._use(wire(spec, Environment(journal=journal)), only, reload)  # noqa: SLF001 - a constructor of its own
+        return organism
+
+    @property
+    def agents(self) -> Mapping[str, Agent]:
+        """The active agents, by name."""
+        return self._active.agents
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """The active providers, by the name that routes use."""
+        return self.router.providers
+
+    @property
+    def provider_kinds(self) -> Mapping[str, str]:
+        """The kind of each provider in the price data."""
+        return self._prices.provider_kinds
 
     async def __aenter__(self) -> Self:
         """Open the journal, take up what it holds, and let the threads go on.
@@ -219,19 +220,20 @@ class Organism:
         Raises:
             JournalError: If the journal cannot be used.
         """
+        control = self.control
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_outside)
             await stack.enter_async_context(self.journal)
             stack.push_async_callback(self._ease_next_start)
             stored = self.journal.load()
             pieces = Pieces(stored.pieces)
-            self.control.identity.check(pieces)
+            control.identity.check(pieces)
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
             await stack.enter_async_context(self.tool_servers)
             await stack.enter_async_context(self.pump)
             await self._take_up(stored, pieces)
-            self.control.restore(pieces)
+            control.restore(pieces)
             await self.journal.commit()
             self.pump.resume_threads(self._only)
             self._stack = stack.pop_all()
@@ -241,11 +243,12 @@ class Organism:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
         self.ledger.restore(map(decode_entry, stored.entries))
         self.outbox.continue_after(stored.last_event)
-        self.pump.recover_threads(pieces, self.messages, stored.last_time_ns, self._only)
-        await self.control.restored_history.take_up(pieces, stored.last_event)
+        self.pump.recover_threads(pieces, stored.last_time_ns, self._only)
+        history, changes = self.control.restored_history, self._orders.budget_changes
+        await history.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
         if self._only is None:  # others' threads wait for what they have always waited for
-            self.orders.budget_changes.replan(self.budgets.plan, self.budgets.thresholds)
+            changes.replan(self.budgets.plan, self.budgets.thresholds)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -257,18 +260,17 @@ class Organism:
     async def _ease_next_start(self) -> None:
         """Leave the next start little to read."""
         if self._stack is None:
-            return  # this one has failed: what it has read is not whole
+            return  # the start has failed: what it has read is not whole
         with suppress(JournalError):
             await self.journal.commit()  # only then are all events told, and so in the sums
-            self.control.sums.keep()
+            sums = self.control.sums
+            sums.keep()
             self.budgets.checkpoint(after_entries=500)
 
     async def _close_outside(self) -> None:
         self.usage.close()
         for name, provider in self.providers.items():
             await self.router.close_provider(name, provider)
-
-    # -- threads --------------------------------------------------------------------------------------------------
 
     async def open_thread(
         self,
@@ -296,13 +298,15 @@ class Organism:
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
-        await self.pump.look_up(thread_id)
-        opening = partial(self.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
-        return await kept(self.journal, partial(opening, as_message(message), to or self.entry, may_raise=True))
+        accepted = await self.control.open_thread(
+            message, to=to, thread_id=thread_id, limits=limits, labels=labels, trace=trace
+        )
+        return accepted.thread_id
 
     async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
         """Send a message into an open thread and return its id once it is durable; raises as :meth:`open_thread`."""
-        return await kept(self.journal, partial(self.pump.send, thread_id, as_message(message), to))
+        accepted = await self.control.send(thread_id, message, to=to)
+        return accepted.message_id or ""
 
     async def wait(self, thread_id: str) -> ThreadResult:
         """Wait for the end of a thread.
@@ -348,15 +352,15 @@ class Organism:
 
     async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
         """End a thread and its children now; raises :class:`ThreadClosedError` if no such thread is open."""
-        result = await self.pump.terminate(thread_id, reason)
-        await self.journal.commit()
+        await self.control.terminate(thread_id, reason)
+        if (result := self.pump.result(thread_id)) is None:
+            raise ThreadClosedError(thread_id)
         return result
 
     async def drain(self, within_s: float = 30.0) -> bool:
         """Take no new threads and wait for the open ones; whether all came to rest in time."""
-        return await self.pump.drain(within_s)
-
-    # -- budgets --------------------------------------------------------------------------------------------------
+        await self.control.drain(within_s)
+        return self.pump.at_rest
 
     async def set_limits(self, thread_id: str, limits: Limits) -> BudgetState:
         """Give a thread new limits; what waited for budget goes on.
@@ -365,11 +369,7 @@ class Organism:
             UnknownAccountError: If the thread is not open.
             JournalError: If the change cannot be kept.
         """
-        return await kept(
-            self.journal, partial(self.orders.budget_changes.set_limits, thread_account(thread_id), limits)
-        )
-
-    # -- looking --------------------------------------------------------------------------------------------------
+        return await self.control.set_limits(thread_account(thread_id), limits)
 
     def threads(self) -> tuple[ThreadView, ...]:
         """Return a look at every open thread."""
@@ -393,7 +393,7 @@ class Organism:
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """Return the newest dead letters."""
-        return self.orders.dead_letters.list()
+        return self._letters.list()
 
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""

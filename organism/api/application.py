@@ -138,7 +138,7 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Moun
 
 def build_api(control: Control, tokens: TokenBook, options: Options | None = None) -> ASGIApp:
     """Make the whole API: the application and the gate in front of it."""
-    options = options or Options()
+    options, components = options or Options(), control.components
     application = build_application(control, tokens, options.groups)
     rules = [AccessRule(path, None) for path in _OPEN_PATHS]
     rules += [AccessRule("/*", bearer(tokens.find)), *(rule for group in options.groups for rule in group.rules)]
@@ -146,7 +146,7 @@ def build_api(control: Control, tokens: TokenBook, options: Options | None = Non
         application,  # type: ignore[arg-type]
         rules,
         hosts=(*LOOPBACK_HOSTS, *options.hosts),
-        now_ns=control.components.clock.monotonic_ns,
+        now_ns=components.clock.monotonic_ns,
         failures_per_minute=options.failures_per_minute,
         unserved=_unserved(application, options.groups),
     )

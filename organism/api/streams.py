@@ -69,8 +69,10 @@ class Reader:
     """
 
     def __init__(self, control: Control) -> None:
+        components = control.components
         self._control = control
-        self._log = control.components.journal
+        self._log = components.journal
+        self._usage = components.usage
         self.followers = 0
 
     async def page(self, after: str, limit: int, wait_s: float, wanted: EventFilter) -> EventPage:
@@ -81,7 +83,7 @@ class Reader:
             ProblemError: If the id is none of this journal.
         """
         after = await self._checked(after)
-        async with self._control.components.usage.subscribe(capacity=1) as live:
+        async with self._usage.subscribe(capacity=1) as live:
             deadline = anyio.current_time() + wait_s
             while True:
                 found = await self._log.events_after(after, limit)
@@ -120,7 +122,7 @@ class Reader:
 
     async def _follow(self, after: str | None, wanted: EventFilter) -> AsyncGenerator[bytes]:
         try:
-            async with self._control.components.usage.subscribe(thread_id=wanted.thread) as live:
+            async with self._usage.subscribe(thread_id=wanted.thread) as live:
                 yield b": listening\n\n"
                 seen = after or ""
                 while after is not None and (found := await self._log.events_after(seen, _PAGE)):

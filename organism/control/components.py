@@ -1,34 +1,70 @@
-"""The rooms that an operator's view and orders go to; :class:`organism.app.Organism` has them all."""
+"""What an organism is made of, as far as an operator is concerned; the composition root makes it."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
 
-from organism.agents.agent import Agent
 from organism.agents.tool_server_tasks import ToolServers
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.clock import Clock
+from organism.clock import SteadyClock
+from organism.control.history import History
 from organism.control.orders.thread_orders import ThreadOrders
 from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
-from organism.llm.provider import Provider
-from organism.messages import MessageRegistry
 from organism.pricing.book import ProviderPrices
 from organism.router.router import LLMRouter
+from organism.runtime.active_config import ActiveConfig
 from organism.runtime.pump import Pump
+from organism.usage.activity import ActivityFeed
 from organism.usage.event_log import Store
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
 
 
-class Components(Protocol):
-    """What an organism is made of, as far as an operator is concerned."""
+class ActivePrices:
+    """What models cost now, for those who look; a reload replaces it.
+
+    Attributes:
+        prices: What models cost.
+        provider_kinds: The kind of each provider in the price data; changed in place, since exporters hold it.
+    """
+
+    def __init__(self, prices: ProviderPrices, provider_kinds: Mapping[str, str]) -> None:
+        self.provider_kinds: dict[str, str] = {}
+        self.replace(prices, provider_kinds)
+
+    def replace(self, prices: ProviderPrices, provider_kinds: Mapping[str, str]) -> None:
+        """Make other prices active."""
+        self.prices = prices
+        self.provider_kinds.clear()
+        self.provider_kinds.update(provider_kinds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """The parts of one organism; each is there for its whole life, and a reload changes what is in them.
+
+    Attributes:
+        name: What the organism is called where several are watched.
+        active: Agents, message types and bounds.
+        prices: What models cost.
+        tool_servers: Where tools come from that are not ours.
+        router: Makes the model calls.
+        pump: Runs the threads.
+        orders: What an operator does to threads.
+        budgets: The accounts.
+        ledger: Their entries.
+        journal: Where what happens is kept.
+        outbox: Takes events.
+        usage: Hands them to listeners.
+        activity: Hands activity to observers.
+        history: What has happened lately.
+        clock: Injected time.
+        ids: Injected ids.
+    """
 
     name: str
-    entry: str
-    agents: Mapping[str, Agent]
-    providers: dict[str, Provider]
-    provider_kinds: dict[str, str]
-    prices: ProviderPrices
+    active: ActiveConfig
+    prices: ActivePrices
     tool_servers: ToolServers
     router: LLMRouter
     pump: Pump
@@ -38,10 +74,7 @@ class Components(Protocol):
     journal: Store
     outbox: Outbox
     usage: UsageTracker
-    messages: MessageRegistry
+    activity: ActivityFeed
+    history: History
+    clock: SteadyClock
     ids: IdSource
-
-    @property
-    def clock(self) -> Clock:
-        """Injected time."""
-        ...

@@ -6,10 +6,8 @@ for the commit. Nothing here decides about money or messages; that is for the ro
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
 
 import anyio
-import msgspec
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.guards.freezes import Freeze, FreezeLabels, Frozen, labels_of, scope_of
@@ -38,11 +36,16 @@ from organism.usage.cursors import Cursors
 from organism.usage.events import STORED, ThreadClosed
 from organism.usage.sums import KeptSums
 
-T = TypeVar("T", bound=msgspec.Struct)
+ReloadSource = Callable[["Control"], Awaitable[Reloaded]]
+"""Reads the configuration again and applies it with :meth:`Control.apply_spec`."""
 
 
 class Control(OrderExecution):
     """Sees and steers a running organism.
+
+    Args:
+        components: What it is made of.
+        reload: Reads the configuration again; ``None`` for an organism that was not made from a file.
 
     Attributes:
         components: What it is made of.
@@ -50,31 +53,36 @@ class Control(OrderExecution):
         cursors: How far exporters have come.
         sums: Usage added up, as it outlives the process.
         quarantine: What the journal has kept and nobody could take up.
+        external_threads: Threads and calls of programs that are no agents.
         owners: Which caller has opened which thread.
-        reload: Reads the configuration again; set by whoever knows where it is.
         stop_ordered: Set when the process is to end, by an order or a signal; whoever runs it waits for that.
     """
 
-    def __init__(self, components: Components) -> None:
+    def __init__(self, components: Components, reload: ReloadSource | None = None) -> None:
         super().__init__(components.journal, components.outbox, components.clock)
+        journal, orders, usage, history = components.journal, components.orders, components.usage, components.history
         self.components = components
-        self._history = History()
+        self._now_ns = now_ns = components.clock.now_ns
+        self._active, self._pump, self._budgets = components.active, components.pump, components.budgets
+        self._budget_changes, self._freezing, self._pausing = orders.budget_changes, orders.freezing, orders.pausing
+        self._approvals, self._letters = orders.approvals, orders.dead_letters
+        self.external_threads = orders.external_threads
         self._accounts = Accounts(components.budgets, components.ledger)
-        self.owners = Owners(components.journal)
-        self.stored_answers = StoredAnswers(components.journal, components.clock.now_ns)
-        self._pauses = AgentPauses(components.journal, components.orders.pausing)
-        self.cursors = Cursors(components.journal)
-        self.quarantine = Quarantine(components.journal, components.clock.now_ns)
-        self.queries = Queries(components, self._accounts, self._history)
-        self.reload: Callable[[], Awaitable[Reloaded]] | None = None
+        self.owners = Owners(journal)
+        self.stored_answers = StoredAnswers(journal, now_ns)
+        self._pauses = AgentPauses(journal, orders.pausing)
+        self.cursors = Cursors(journal)
+        self.quarantine = Quarantine(journal, now_ns)
+        self.queries = Queries(components, self._accounts)
+        self._reload = reload
         self.stop_ordered = anyio.Event()
-        self.identity = Identity(components.journal, components.ids, components.name)
-        components.usage.subscribe(self._history.on_event, *History.KINDS)
-        components.usage.subscribe(self.owners.on_event, ThreadClosed)
-        self.sums = KeptSums(components.journal, (*components.usage.sums, *self.queries.breakdown.sums))
-        components.usage.subscribe(self.sums.on_event, *STORED)
-        self.restored_history = RestoredHistory(components, self.sums, self.queries.breakdown, self._history)
-        components.outbox.on_message = self._history.on_carried
+        self.identity = Identity(journal, components.ids, components.name)
+        breakdown, self._history = self.queries.breakdown, history
+        self.sums = KeptSums(journal, (*usage.sums, *breakdown.sums))
+        self.restored_history = RestoredHistory(journal, usage, components.pump, self.sums, breakdown, history)
+        usage.subscribe(history.on_event, *History.KINDS)
+        usage.subscribe(self.owners.on_event, ThreadClosed)
+        usage.subscribe(self.sums.on_event, *STORED)
 
     def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""
@@ -84,8 +92,8 @@ class Control(OrderExecution):
         self.owners.restore(pieces)
         self.stored_answers.restore(pieces)
         self._pauses.restore(pieces)
-        self.components.orders.freezing.restore(pieces)
-        self._history.restore(pieces, self.components.messages, self.components.pump.threads())
+        self._freezing.restore(pieces)
+        self._history.restore(pieces, self._active.messages, self._pump.threads())
         self.quarantine.restore(pieces)
 
     @property
@@ -118,19 +126,17 @@ class Control(OrderExecution):
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
-        payload, recipient = as_message(message), to or self.components.entry
+        payload, recipient = as_message(message), to or self._active.entry
         self.owners.check_name(thread_id)
 
         def step() -> Accepted:
-            begin = partial(
-                self.components.pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace
-            )
+            begin = partial(self._pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
             opened = begin(payload, recipient, may_raise=order.may_raise)
             self.owners.note(opened, order)
             self._audit(order, "thread.open", opened, after={"to": recipient})
             return Accepted(opened)
 
-        await self.components.pump.look_up(thread_id)
+        await self._pump.look_up(thread_id)
         accepted = await self._do(order, step)
         self._history.note_text(accepted.thread_id, recipient, type_name(payload), as_text(payload), opened=True)
         return accepted
@@ -143,14 +149,12 @@ class Control(OrderExecution):
         self.owners.check(thread_id, order)
 
         def step() -> Accepted:
-            message_id = self.components.pump.send(thread_id, payload, to)
+            message_id = self._pump.send(thread_id, payload, to)
             self._audit(order, "thread.send", thread_id, after={"message_id": message_id})
             return Accepted(thread_id, message_id)
 
         accepted = await self._do(order, step)
-        self._history.note_text(
-            thread_id, to or self.components.entry, type_name(payload), as_text(payload), opened=False
-        )
+        self._history.note_text(thread_id, to or self._active.entry, type_name(payload), as_text(payload), opened=False)
         return accepted
 
     async def terminate(
@@ -163,7 +167,7 @@ class Control(OrderExecution):
         """
 
         async def effect() -> BudgetState:
-            return (await self.components.pump.terminate(thread_id, reason)).budget
+            return (await self._pump.terminate(thread_id, reason)).budget
 
         return await self._do_slowly(order, "thread.terminate", thread_id, effect, {"reason": reason})
 
@@ -173,7 +177,7 @@ class Control(OrderExecution):
         Raises:
             ThreadClosedError: If it is not open.
         """
-        return await self._steer(order, "thread.pause", thread_id, self.components.orders.pausing.pause_thread)
+        return await self._steer(order, "thread.pause", thread_id, self._pausing.pause_thread)
 
     async def resume_thread(self, thread_id: str, *, order: Order = PYTHON) -> OrderDone:
         """Let a paused thread and its descendants go on.
@@ -181,7 +185,7 @@ class Control(OrderExecution):
         Raises:
             ThreadClosedError: If it is not open.
         """
-        return await self._steer(order, "thread.resume", thread_id, self.components.orders.pausing.resume_thread)
+        return await self._steer(order, "thread.resume", thread_id, self._pausing.resume_thread)
 
     async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> OrderDone:
         """Answer what a message asks a person; see :meth:`organism.agents.context.Context.approval`.
@@ -191,7 +195,7 @@ class Control(OrderExecution):
         """
 
         def step() -> OrderDone:
-            approval = self.components.orders.approvals.decide_nowait(approval_id, decision)
+            approval = self._approvals.decide_nowait(approval_id, decision)
             self._audit(order, "approval.decide", approval_id, after=decision)
             return OrderDone((approval.thread_id,))
 
@@ -231,8 +235,8 @@ class Control(OrderExecution):
         name = account_of(account)
 
         def step() -> Corrected:
-            before = self.components.budgets.state(name).spent
-            states = self.components.orders.budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
+            before = self._budgets.state(name).spent
+            states = self._budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
             after = {"spent": states[0].spent, "reason": reason}
             self._audit(order, "budget.adjust", name, before={"spent": before}, after=after)
             return Corrected(states)
@@ -240,11 +244,11 @@ class Control(OrderExecution):
         return await self._do(order, step)
 
     def _set_limits(self, account: str, fresh: Callable[[Limits], Limits], order: Order) -> BudgetState:
-        now_ns = self.components.clock.now_ns()
+        now_ns = self._now_ns()
         before = self._accounts.state(account, now_ns).limits
         after = fresh(before)
         self._accounts.open(account, now_ns)
-        state = self.components.orders.budget_changes.set_limits(account, after)
+        state = self._budget_changes.set_limits(account, after)
         self._audit(order, "budget.limits", account, before=before, after=after)
         return state
 
@@ -252,7 +256,7 @@ class Control(OrderExecution):
         """Change what a reached limit does, from the next call on, until the process ends or reloads."""
 
         def step() -> OrganismStatus:
-            self._audit(order, "mode", "", before=self.components.budgets.mode, after=mode)
+            self._audit(order, "mode", "", before=self._budgets.mode, after=mode)
             switch_mode(self.components, mode)
             return self.status()
 
@@ -273,17 +277,17 @@ class Control(OrderExecution):
             ConfigError: If a label is not written as ``name=value``.
         """
         labels, reason = labels_of(label), checked(reason, str, "the reason")
-        freeze = Freeze(labels=labels, by=order.by, since_ns=self.components.clock.now_ns(), reason=reason)
+        freeze = Freeze(labels=labels, by=order.by, since_ns=self._now_ns(), reason=reason)
 
         def step() -> Frozen:
             self._audit(order, "freeze", freeze.scope, after={"reason": reason, "cancel": cancel})
-            return self.components.orders.freezing.freeze(freeze, cancel=cancel)
+            return self._freezing.freeze(freeze, cancel=cancel)
 
         return await self._do(order, step)
 
     def frozen(self, label: FreezeLabels = None) -> Frozen:
         """Return what is frozen, and what threads with these labels hold; raises as :meth:`freeze`."""
-        return self.components.orders.freezing.look(labels_of(label))
+        return self._freezing.look(labels_of(label))
 
     async def unfreeze(self, label: FreezeLabels = None, *, order: Order = PYTHON) -> Frozen:
         """Lift the freeze of just these labels, or of everything; returns what is frozen still, raises likewise."""
@@ -291,7 +295,7 @@ class Control(OrderExecution):
 
         def step() -> Frozen:
             self._audit(order, "unfreeze", scope_of(labels))
-            return self.components.orders.freezing.lift(labels, order.by)
+            return self._freezing.lift(labels, order.by)
 
         return await self._do(order, step)
 
@@ -322,12 +326,10 @@ class Control(OrderExecution):
         """
 
         def step() -> Accepted:
-            letter = next(
-                (one for one in self.components.orders.dead_letters.list() if one.envelope.id == message_id), None
-            )
+            letter = next((one for one in self._letters.list() if one.envelope.id == message_id), None)
             if letter is None:
                 raise UnknownLetterError(message_id)
-            thread_id = self.components.orders.dead_letters.retry(letter)
+            thread_id = self._letters.retry(letter)
             self._audit(order, "letter.retry", message_id, after={"thread_id": thread_id})
             return Accepted(thread_id)
 
@@ -341,7 +343,7 @@ class Control(OrderExecution):
         """
 
         def step() -> OrderDone:
-            if not self.components.orders.dead_letters.discard(message_id):
+            if not self._letters.discard(message_id):
                 raise UnknownLetterError(message_id)
             self._audit(order, "letter.discard", message_id)
             return OrderDone((message_id,))
@@ -354,7 +356,7 @@ class Control(OrderExecution):
         """Take no new threads and wait for the open ones, for so many seconds at most; return what is left."""
 
         async def effect() -> OrganismStatus:
-            await self.components.pump.drain(within_s)
+            await self._pump.drain(within_s)
             return self.status()
 
         return await self._do_slowly(order, "drain", "", effect, {"within_s": within_s})
@@ -363,9 +365,9 @@ class Control(OrderExecution):
         """Take new threads again after :meth:`drain`; raises :class:`StoppedError` where the process is ending."""
 
         def step() -> OrganismStatus:
-            if self.stop_ordered.is_set() or not self.components.pump.running:
+            if self.stop_ordered.is_set() or not self._pump.running:
                 raise StoppedError
-            self.components.pump.intake.open = True
+            self._pump.accept()
             self._audit(order, "accept", "")
             return self.status()
 
@@ -383,16 +385,16 @@ class Control(OrderExecution):
         return status
 
     async def reload_configuration(self, *, order: Order = PYTHON) -> Reloaded:
-        """Read the configuration again and put it in force as a whole, or change nothing.
+        """Read the configuration again and apply it as a whole, or change nothing.
 
         Raises:
             ConfigError: If it is wrong anywhere, changes what only a restart can, or there is none to read.
         """
-        if self.reload is None:
+        if self._reload is None:
             raise ConfigError("this organism was not made from a file, so there is nothing to read again")
-        return await self._do_slowly(order, "reload", "", self.reload, None)
+        return await self._do_slowly(order, "reload", "", partial(self._reload, self), None)
 
     def apply_spec(self, spec: OrganismSpec) -> None:
-        """Put other parts in force, or change nothing; see :func:`organism.control.reload.apply_spec`."""
+        """Make other parts active, or change nothing; see :func:`organism.control.reload.apply_spec`."""
         apply_spec(self.components, spec)
         self._pauses.forget_gone()

@@ -24,13 +24,10 @@ class Owners:
 
     Args:
         journal: Where that is kept.
-
-    Attributes:
-        kept: Whether a name is kept for a thread that only its own caller opens, on first use; none is unless set.
     """
 
     def __init__(self, journal: Journal) -> None:
-        self.kept: Callable[[str], bool] = lambda _thread_id: False
+        self._reserved: tuple[Callable[[str], bool], ...] = ()
         self._journal = journal
         self._owners: dict[str, str] = {}
 
@@ -38,6 +35,10 @@ class Owners:
         """Take over what an earlier run has kept."""
         for piece, owner in pieces.read(_KIND, Owner):
             self._owners[piece.key.removeprefix(_PREFIX)] = owner.by
+
+    def reserve_names(self, is_reserved: Callable[[str], bool]) -> None:
+        """Keep names, those that a function says yes to, for threads that only their own caller opens, on first use."""
+        self._reserved = (*self._reserved, is_reserved)
 
     def check_name(self, thread_id: str | None) -> None:
         """Refuse a name that somebody has chosen for a thread and that is kept for another's.
@@ -47,7 +48,7 @@ class Owners:
         Raises:
             ConfigError: If so.
         """
-        if thread_id is not None and self.kept(thread_id):
+        if thread_id is not None and any(is_reserved(thread_id) for is_reserved in self._reserved):
             raise ConfigError(f"the thread {thread_id!r} is kept for a key of the gateway; choose another name")
 
     def note(self, thread_id: str, order: Order) -> None:

@@ -11,7 +11,6 @@ from organism.budget.scopes import thread_account, thread_of
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
 from organism.control.components import Components
-from organism.control.history import History
 from organism.control.views import (
     AgentView,
     By,
@@ -49,14 +48,24 @@ class Queries:
     Args:
         components: Where the answers are.
         accounts: Looks accounts up.
-        history: What has happened lately.
     """
 
-    def __init__(self, components: Components, accounts: Accounts, history: History) -> None:
-        self._components = components
+    def __init__(self, components: Components, accounts: Accounts) -> None:
+        budgets, orders = components.budgets, components.orders
+        self._name = components.name
+        self._active = components.active
+        self._prices = components.prices
+        self._router = components.router
+        self._pump = components.pump
+        self._budgets = budgets
+        self._journal = components.journal
+        self._tracker = components.usage
+        self._clock = components.clock
+        self._history = components.history
+        self._approvals = orders.approvals
+        self._letters = orders.dead_letters
         self._accounts = accounts
-        self._history = history
-        self.breakdown = Breakdown(lambda: components.budgets.plan.time_zone)
+        self.breakdown = Breakdown(lambda: budgets.plan.time_zone)
         self._one_replay = anyio.Lock()
         self._replaying = OwnThreads()
         self._started_ns = components.clock.now_ns()
@@ -69,24 +78,22 @@ class Queries:
             UnknownAccountError: If the ledger knows no such thread.
         """
         account = account_of(name)
-        story = explain(
-            [entry async for entry in stored_entries(self._components.journal)], thread_of(account) or account
-        )
+        story = explain([entry async for entry in stored_entries(self._journal)], thread_of(account) or account)
         if not story.holds and not story.notes:
             raise UnknownAccountError(account)
         return replace(story, notes=(*story.notes, *self._frozen_notes(thread_of(account) or "")))
 
     def _frozen_notes(self, thread_id: str) -> Iterator[Note]:
         """Yield what is frozen of an open thread now: the one thing about its money that no entry says."""
-        budgets = self._components.budgets
-        labels = self._components.pump.open_threads.labels_of(thread_id)
-        for freeze in budgets.reservations.freezes.all if budgets.has_budget(thread_id) else ():
+        budgets, threads = self._budgets, self._pump.open_threads
+        labels, frozen = threads.labels_of(thread_id), budgets.reservations.freezes
+        for freeze in frozen.all if budgets.has_budget(thread_id) else ():
             if freeze.covers(labels):
                 yield Note(0, freeze.since_ns, thread_account(thread_id), str(freeze), shortfall=freeze.refusal())
 
     async def entries(self, after: int, limit: int) -> list[StoredEntry]:
         """Return the ledger's entries as they are stored, those with numbers above ``after``, at most ``limit``."""
-        return await self._components.journal.entries_after(after, limit)
+        return await self._journal.entries_after(after, limit)
 
     async def replay(self, thread_id: str, changes: Changes) -> Replay:
         """Decide a thread's recorded calls anew under what is otherwise; see :mod:`organism.whatif.replay`.
@@ -97,18 +104,18 @@ class Queries:
             UnknownAccountError: If the ledger knows no such thread.
             ConfigError: If a changed model or price is not known, or no call of the thread used it.
         """
-        components = self._components
+        budgets, settings = self._budgets, self._router.settings
         baseline = Baseline(
-            prices=components.prices,
-            plan=components.budgets.plan,
-            models=components.router.models,
-            thresholds=components.budgets.thresholds,
-            output_min=components.router.settings.output_min,
-            wait_s=components.budgets.wait_s,
-            parks=components.pump.active.on_exhausted == "park",
+            prices=self._prices.prices,
+            plan=budgets.plan,
+            models=self._router.models,
+            thresholds=budgets.thresholds,
+            output_min=settings.output_min,
+            wait_s=budgets.wait_s,
+            parks=self._active.on_exhausted == "park",
         )
         async with self._one_replay:
-            entries = [entry async for entry in stored_entries(components.journal)]
+            entries = [entry async for entry in stored_entries(self._journal)]
             return await self._replaying.run(replay, entries, thread_id, changes, baseline)
 
     def status(self, source: str, set_aside: int = 0) -> OrganismStatus:
@@ -118,16 +125,15 @@ class Queries:
             source: What its events call it.
             set_aside: How many events exporters have set aside.
         """
-        components = self._components
-        statistics = components.pump.statistics()
-        states = [thread.status for thread in components.pump.threads()]
-        now_ns = components.clock.now_ns()
+        statistics = self._pump.statistics()
+        states = [thread.status for thread in self._pump.threads()]
+        now_ns, frozen = self._clock.now_ns(), self._budgets.reservations.freezes
         return OrganismStatus(
-            name=components.name,
+            name=self._name,
             version=version("organism"),
             source=source,
-            mode=components.budgets.mode,
-            durable=components.journal.durable,
+            mode=self._budgets.mode,
+            durable=self._journal.durable,
             started_ns=self._started_ns,
             now_ns=now_ns,
             accepting=statistics.accepting,
@@ -136,15 +142,15 @@ class Queries:
                 blocked=states.count("blocked"),
                 paused=states.count("paused"),
             ),
-            dead_letters=len(components.orders.dead_letters.list()),
+            dead_letters=len(self._letters.list()),
             windows=self._accounts.windows(now_ns),
-            usage=components.usage.total,
+            usage=self._tracker.total,
             burn=self._history.burn(now_ns),
             set_aside=set_aside,
             worker_threads=statistics.workers.threads,
             busy_threads=statistics.workers.busy,
             given_up=statistics.workers.given_up,
-            freezes=components.budgets.reservations.freezes.all,
+            freezes=frozen.all,
         )
 
     def threads(
@@ -164,7 +170,7 @@ class Queries:
             limit: How many at most.
         """
         wanted = states or frozenset({"open", "blocked", "paused", "closing", "dormant"})
-        found = [self._summary(view) for view in self._components.pump.threads()]
+        found = [self._summary(view) for view in self._pump.threads()]
         closed = [_ended(thread, content=False) for thread in self._history.closed()] if states else []
         found = [*closed, *found]
         found = [thread for thread in found if thread.state in wanted and _labelled(thread, label)]
@@ -185,14 +191,14 @@ class Queries:
             JournalError: If its end cannot be kept.
         """
         if (detail := self._detail(thread_id, content=content)) is None:
-            await self._components.journal.commit()
+            await self._journal.commit()
             detail = self._detail(thread_id, content=content)
         if detail is None:
             raise ThreadClosedError(thread_id)
         return detail
 
     def _detail(self, thread_id: str, *, content: bool) -> ThreadDetail | None:
-        views = {view.thread_id: view for view in self._components.pump.threads()}
+        views = {view.thread_id: view for view in self._pump.threads()}
         hops = self._history.hops(thread_id, content=content)
         if thread_id not in views:
             closed = self._history.find_closed(thread_id)
@@ -209,11 +215,11 @@ class Queries:
         for name in below_ids:
             below_ids += [child for child in views[name].children if child in views]
         tree = tuple(self._summary(views[name]) for name in below_ids[1:])
-        return ThreadDetail(self._summary(views[thread_id]), self._components.budgets.budgets(thread_id), tree, hops)
+        return ThreadDetail(self._summary(views[thread_id]), self._budgets.budgets(thread_id), tree, hops)
 
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account."""
-        return self._accounts.all(self._components.clock.now_ns())
+        return self._accounts.all(self._clock.now_ns())
 
     def budget(self, account: str) -> BudgetState:
         """Return an account; a plain name is a thread's.
@@ -221,11 +227,11 @@ class Queries:
         Raises:
             UnknownAccountError: If there is none of that name.
         """
-        return self._accounts.state(account_of(account), self._components.clock.now_ns())
+        return self._accounts.state(account_of(account), self._clock.now_ns())
 
     def usage(self, by: By = "agent") -> Usage:
         """Return sums since the start of this process, broken down."""
-        tracker = self._components.usage
+        tracker = self._tracker
         groups: dict[str, UsageTotals]
         match by:
             case "agent":
@@ -242,10 +248,10 @@ class Queries:
 
     def agents(self, *, content: bool = False) -> tuple[AgentView, ...]:
         """Return every agent with what waits for it; what its last error said only if asked for."""
-        statistics = self._components.pump.statistics()
-        usage = self._components.usage.by_agent()
+        statistics = self._pump.statistics()
+        usage = self._tracker.by_agent()
         views = []
-        for name, agent in self._components.pump.agents.items():
+        for name, agent in self._active.agents.items():
             mailbox = statistics.mailboxes[name]
             failed = statistics.stopped_agents.get(name)
             views.append(
@@ -265,12 +271,12 @@ class Queries:
 
     def approvals(self, *, content: bool = False) -> tuple[Approval, ...]:
         """Return what people are asked, oldest first; the words of it only if asked for."""
-        waiting = self._components.orders.approvals.waiting()
+        waiting = self._approvals.waiting()
         return waiting if content else tuple(replace(approval, detail="") for approval in waiting)
 
     def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
         """Return the dead letters, oldest first; what they say only if asked for."""
-        return tuple(_letter(letter, content=content) for letter in self._components.orders.dead_letters.list())
+        return tuple(_letter(letter, content=content) for letter in self._letters.list())
 
     def _summary(self, view: ThreadView) -> ThreadSummary:
         return ThreadSummary(
@@ -278,7 +284,7 @@ class Queries:
             root_thread_id=view.root_thread_id,
             parent_thread_id=view.parent_thread_id,
             state=view.status,
-            budget=self._components.budgets.budget(view.thread_id),
+            budget=self._budgets.budget(view.thread_id),
             opened_ns=self._history.opened_ns(view.thread_id),
             labels=view.labels,
             queued=view.queued,

@@ -6,12 +6,13 @@ added to them, and of older events only the last few thousand are read, for the 
 
 import msgspec
 
-from organism.control.components import Components
 from organism.control.history import History
 from organism.journal import Pieces
-from organism.usage.event_log import EventsGoneError, stored_events
+from organism.runtime.pump import Pump
+from organism.usage.event_log import EventLog, EventsGoneError, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.sums import Breakdown, KeptSums
+from organism.usage.tracker import UsageTracker
 
 _LOOKED_AT = 4_000
 """So many of the last events are read: those of the thousand threads that ended last, as a rule."""
@@ -21,13 +22,17 @@ class RestoredHistory(msgspec.Struct, frozen=True):
     """Takes up what an earlier process has left for people to look at.
 
     Attributes:
-        components: Have the stored events, the tracker of sums by agent, model and thread, and the open threads.
+        log: Has the stored events.
+        usage: Takes the sums by agent, model and thread.
+        pump: Knows the open threads.
         sums: The sums that were kept.
         breakdown: Takes the sums by day and label.
         history: Takes the last events.
     """
 
-    components: Components
+    log: EventLog
+    usage: UsageTracker
+    pump: Pump
     sums: KeptSums
     breakdown: Breakdown
     history: History
@@ -40,11 +45,9 @@ class RestoredHistory(msgspec.Struct, frozen=True):
             last_event: The number of the newest event.
         """
         self.sums.restore(pieces)
-        self.components.usage.restored({view.thread_id for view in self.components.pump.threads()})
+        self.usage.restored({view.thread_id for view in self.pump.threads()})
         summed = self.sums.upto
-        async for event in stored_events(
-            self.components.journal, await self._start(min(summed, last_event - _LOOKED_AT))
-        ):
+        async for event in stored_events(self.log, await self._start(min(summed, last_event - _LOOKED_AT))):
             self._take(event, fresh=int(event.id) > summed)
         self.sums.upto = last_event
 
@@ -54,7 +57,7 @@ class RestoredHistory(msgspec.Struct, frozen=True):
             return ""
         after = f"{number:016d}"
         try:
-            await self.components.journal.events_after(after, 1)
+            await self.log.events_after(after, 1)
         except EventsGoneError:
             return ""
         return after
@@ -62,5 +65,5 @@ class RestoredHistory(msgspec.Struct, frozen=True):
     def _take(self, event: AnyEvent, *, fresh: bool) -> None:
         self.history.recall(event)
         if fresh:
-            self.components.usage.restore(event)
+            self.usage.restore(event)
             self.breakdown.on_event(event)

@@ -105,7 +105,8 @@ class Daemon:
 
     async def wait_stop_ordered(self) -> None:
         """Return when an operator has ordered the daemon to stop: whoever runs it then leaves the context."""
-        await self.organism.control.stop_ordered.wait()
+        control = self.organism.control
+        await control.stop_ordered.wait()
 
     async def __aenter__(self) -> Self:
         """Load the configuration, own the state folder, open the journal, serve.
@@ -148,12 +149,18 @@ class Daemon:
         listener = stack.enter_context(closing(bind(section.host, section.port if self._port is None else self._port)))
         remember(load_or_make_token(self.state))
         self._hooks.on_loaded(loaded)
+        reloader = Reloader(self._file, loaded, self._environment, self._hooks.progress)
+        reloader.subscribe(self._hooks.on_loaded)
         self._organism = organism = Organism.from_config(
-            loaded, self._environment, progress=self._hooks.progress, journal=journal_of(loaded, self.state)
+            loaded,
+            self._environment,
+            progress=self._hooks.progress,
+            journal=journal_of(loaded, self.state),
+            reload=reloader,
         )
         if self._hooks.on_event is not None:
             organism.usage.subscribe(self._hooks.on_event, *STORED)
-        server = self._server(organism, loaded, listener)
+        server = self._server(organism, loaded, listener, reloader)
         exported = exports(loaded, organism.clock.now_ns)
         stack.callback(remove_address, self.state)
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -168,8 +175,10 @@ class Daemon:
         self._url = url_of(listener)
         write_address(self.state, self._url)
 
-    def _server(self, organism: Organism, loaded: LoadedConfig, listener: socket.socket) -> "ControlServer":
-        """Return the server of the API, the dashboard, the metrics and the gateway; set up what a reload changes."""
+    def _server(
+        self, organism: Organism, loaded: LoadedConfig, listener: socket.socket, reloader: Reloader
+    ) -> "ControlServer":
+        """Return the server of the API, the dashboard, the metrics and the gateway; a reload changes the gateway."""
         from organism.api.application import Options
         from organism.api.routes.metrics import metrics_group
         from organism.api.routes.pages import DASHBOARD
@@ -185,14 +194,11 @@ class Daemon:
         groups = [DASHBOARD, metrics_group(prometheus.render)]
         groups += [gateway_group(gateway, tokens)] if gateway is not None else []
 
-        def on_reloaded(fresh: LoadedConfig) -> None:
-            self._hooks.on_loaded(fresh)
+        def apply_settings(fresh: LoadedConfig) -> None:
             if gateway is not None and (changed := gateway_settings(fresh)) is not None:
                 gateway.apply(changed)
 
-        organism.control.reload = Reloader(
-            organism, self._file, loaded, self._environment, self._hooks.progress, on_reloaded
-        )
+        reloader.subscribe(apply_settings)
         options = Options(hosts=tuple(loaded.config.daemon.hosts), groups=tuple(groups))
         return ControlServer(organism.control, tokens, listener, options)
 

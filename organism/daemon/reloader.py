@@ -1,4 +1,4 @@
-"""Reading the configuration again: the new file is checked whole and put in force whole, or nothing is changed."""
+"""Reads the configuration again: the new file is checked whole and applied whole, or nothing is changed."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import anyio
 
-from organism.app import Organism
 from organism.concurrency.own_threads import OwnThreads
 from organism.config.build.spec import build
 from organism.config.load import LoadedConfig, load_config
 from organism.config.reuse import Reusable
 from organism.config.schema.root import Config
+from organism.control.components import Components
+from organism.control.control import Control
 from organism.control.organism_spec import OrganismSpec
 from organism.control.views import Reloaded
 from organism.daemon.file_safety import refuse_foreign_file
@@ -23,37 +24,36 @@ _FIXED = ("name", "journal", "daemon", "exporters")
 
 
 class Reloader:
-    """Reads a file again and puts it in force.
+    """Reads a file again and applies it; the reload source of an organism's :class:`~organism.control.control.Control`.
 
     Args:
-        organism: Whose configuration it is.
         file: The file.
-        loaded: What is in force.
+        loaded: The active configuration.
         environment: Where ``${env:NAME}`` is looked up.
-        progress: Told what takes long.
-        on_loaded: Told of a new configuration in the step that puts it in force; must not fail.
+        progress: Called with a line about what takes long.
     """
 
     def __init__(
         self,
-        organism: Organism,
         file: Path,
         loaded: LoadedConfig,
         environment: dict[str, str],
         progress: Callable[[str], None],
-        on_loaded: Callable[[LoadedConfig], None],
     ) -> None:
-        self._organism = organism
         self._file = file
         self._loaded = loaded
         self._environment = environment
         self._progress = progress
-        self._on_loaded = on_loaded
+        self._listeners: tuple[Callable[[LoadedConfig], None], ...] = ()
         self._turn = anyio.Lock()
         self._preparing = OwnThreads()
 
-    async def __call__(self) -> Reloaded:
-        """Do it; one after another where several ask for it.
+    def subscribe(self, on_loaded: Callable[[LoadedConfig], None]) -> None:
+        """Have a function called with a new configuration in the step that applies it; it must not fail."""
+        self._listeners = (*self._listeners, on_loaded)
+
+    async def __call__(self, control: Control) -> Reloaded:
+        """Read the file and apply it; one after another where several ask for it.
 
         Raises:
             ConfigError: If the file is wrong anywhere, or changes what only a restart can. Nothing was changed.
@@ -62,21 +62,23 @@ class Reloader:
         """
         async with self._turn:
             # Handlers are imported, which may take its time: everybody else's messages shall not wait for it.
-            fresh, parts = await self._preparing.run(self._prepare)
+            fresh, parts = await self._preparing.run(self._prepare, control.components)
             before = self._loaded
-            self._organism.control.apply_spec(parts)
+            control.apply_spec(parts)
             self._loaded = fresh
-            self._on_loaded(fresh)
+            for on_loaded in self._listeners:
+                on_loaded(fresh)
             return Reloaded(tuple(_changes(before.config, fresh.config)))
 
-    def _prepare(self) -> tuple[LoadedConfig, OrganismSpec]:
-        """Read, check and build everything that the file says, beside what is in force."""
+    def _prepare(self, running: Components) -> tuple[LoadedConfig, OrganismSpec]:
+        """Read, check and build everything that the file says, beside what is active."""
+        active = self._loaded.config
         importable = list(sys.path)
         try:
             refuse_foreign_file(self._file)
             fresh = load_config(self._file, self._environment)
-            changed = [key for key in _FIXED if getattr(fresh.config, key) != getattr(self._loaded.config, key)]
-            if (fresh.config.gateway is None) != (self._loaded.config.gateway is None):
+            changed = [key for key in _FIXED if getattr(fresh.config, key) != getattr(active, key)]
+            if (fresh.config.gateway is None) != (active.gateway is None):
                 changed.append("whether there is a gateway")
             gateway_settings(fresh)  # what is wrong with its keys shows here, where nothing is changed yet
             if changed:
@@ -84,18 +86,17 @@ class Reloader:
                     f"a running daemon cannot change {', '.join(changed)}, so nothing was changed; restart it for that",
                     where=str(self._file),
                 )
-            return fresh, build(fresh, self._environment, self._progress, None, self._kept())
+            return fresh, build(fresh, self._environment, self._progress, None, self._reusable(running))
         except BaseException:
             sys.path[:] = importable
             raise
 
-    def _kept(self) -> Reusable:
-        organism = self._organism
+    def _reusable(self, running: Components) -> Reusable:
         return Reusable(
             config=self._loaded.config,
-            agents=organism.agents,
-            providers=organism.providers,
-            tool_servers=organism.tool_servers.by_name,
+            agents=running.active.agents,
+            providers=running.router.providers,
+            tool_servers=running.tool_servers.by_name,
         )
 
 

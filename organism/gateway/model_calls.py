@@ -8,6 +8,7 @@ from organism.errors import BudgetExhaustedError, Refusal, UnknownAccountError
 from organism.gateway.budget_notices import PersonsLine, Told, with_note, without_lines
 from organism.gateway.headers import THREAD, Headers, budget_headers, encoded
 from organism.gateway.payer import Payer
+from organism.gateway.settings import Settings
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest
@@ -28,11 +29,20 @@ class ModelCalls:
     """
 
     def __init__(self, control: Control) -> None:
-        self._components = control.components
+        components = control.components
+        self._standing = control.external_threads
+        self._router = components.router
+        self._budgets = components.budgets
+        self._journal = components.journal
         self.inject_note = False
         self.warns_in_text = False
-        self._models = Told(control.components)
-        self._people = Told(control.components)
+        self._models = Told(components)
+        self._people = Told(components)
+
+    def apply(self, settings: Settings) -> None:
+        """Tell models and people of thresholds, or not, from the next call on."""
+        self.inject_note = settings.inject_note
+        self.warns_in_text = settings.warn == "text"
 
     async def complete(self, payer: Payer, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         """Make a call and return its answer once the charge is durable.
@@ -42,23 +52,22 @@ class ModelCalls:
         Raises:
             OrganismError: See :meth:`organism.control.orders.external_threads.ExternalThreads.complete`.
         """
-        standing = self._components.orders.external_threads
         request = without_lines(request)
         warning = self._models.news(payer) if self.inject_note else None
         noted, tells = self._noted(request, warning)
         who, trace = (payer.thread_id, payer.spender), payer.trace
         asked_s = anyio.current_time()  # both tries are one call, with one deadline
         try:
-            answer = await standing.complete(*who, noted, on_text, trace, asked_s)
+            answer = await self._standing.complete(*who, noted, on_text, trace, asked_s)
         except BudgetExhaustedError as error:
             if not error.shortfall.final_reserve_open:
                 raise
             warning = self._last_warning(error.shortfall)
             noted, tells = self._noted(request, warning)
-            answer = await standing.complete(*who, noted, on_text, trace, asked_s)
+            answer = await self._standing.complete(*who, noted, on_text, trace, asked_s)
         if warning is not None and tells:  # before anything else can happen, such as the thread's end
             self._models.note(payer, warning)
-        await self._components.journal.commit()
+        await self._journal.commit()
         return answer
 
     def persons_line(self, payer: Payer, request: CompletionRequest) -> PersonsLine | None:
@@ -69,19 +78,17 @@ class ModelCalls:
         """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""
         if not isinstance(request, EmbeddingRequest):
             return await self.complete(payer, request, None)
-        embeddings = await self._components.orders.external_threads.embed(
-            payer.thread_id, payer.spender, request, payer.trace
-        )
-        await self._components.journal.commit()
+        embeddings = await self._standing.embed(payer.thread_id, payer.spender, request, payer.trace)
+        await self._journal.commit()
         return embeddings
 
     async def input_count(self, request: Request) -> int:
         """Return about how many tokens of input a call has; raises as it would, and costs nothing."""
-        return await self._components.pump.router.input_count(request.model, request)
+        return await self._router.input_count(request.model, request)
 
     def headers(self, payer: Payer) -> Headers:
         """Say who pays and what is left."""
-        budgets = self._components.budgets
+        budgets = self._budgets
         try:
             return budget_headers(payer.thread_id, budgets.budgets(payer.thread_id), budgets.thresholds)
         except UnknownAccountError:  # it has ended meanwhile
@@ -96,7 +103,7 @@ class ModelCalls:
         return BudgetWarning(
             account=shortfall.account,
             dimension=shortfall.dimension,
-            threshold=self._components.budgets.thresholds[-1],
+            threshold=self._budgets.thresholds[-1],
             level="final",
             limit=shortfall.limit,
             spent=shortfall.spent,

@@ -56,13 +56,15 @@ class Payers:
     """
 
     def __init__(self, control: Control, settings: Settings) -> None:
-        self._control = control
-        self._standing = control.components.orders.external_threads
-        self._now_ns = control.components.clock.monotonic_ns
+        components = control.components
+        self._owners = control.owners
+        self._budgets = components.budgets
+        self._standing = control.external_threads
+        self._now_ns = components.clock.monotonic_ns
         self._since_ns = self._now_ns()
         self._used: dict[str, int] = {}
-        control.owners.kept = self._is_kept
-        control.components.usage.subscribe(self._forget, ThreadClosed)
+        control.owners.reserve_names(self._is_kept)
+        components.usage.subscribe(self._forget, ThreadClosed)
         self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
@@ -96,7 +98,7 @@ class Payers:
         order = Order(by=caller.name, owner_only=caller.owner_only)
         if self._standing.is_open(thread_id):
             if thread_id != account.own:
-                self._control.owners.check(thread_id, order)
+                self._owners.check(thread_id, order)
         else:
             # Asked before the checks, so that nothing awaits between these and the opening.
             await self._standing.look_up(thread_id)
@@ -105,7 +107,7 @@ class Payers:
             if thread_id != account.own:
                 self._check_new(thread_id, order)
             self._standing.open(thread_id, account.spender, limits=account.limits, labels=account.labels, trace=trace)
-            self._control.owners.note(thread_id, order)
+            self._owners.note(thread_id, order)
         self._used[thread_id] = self._now_ns()
         return Payer(thread_id, account.spender, trace)
 
@@ -119,13 +121,13 @@ class Payers:
 
     def _granted(self, asked: Limits | None) -> Limits:
         """Return what a key gets of what it was given: never more than the gateway's."""
-        return grant_limits(asked, self._limits or self._control.components.budgets.plan.thread, may_raise=False)
+        return grant_limits(asked, self._limits or self._budgets.plan.thread, may_raise=False)
 
     def _check_new(self, thread_id: str, order: Order) -> None:
         """Refuse a name that is kept for somebody else, and one thread too many."""
         if self._is_kept(thread_id):
             raise ThreadClosedError(thread_id)
-        if len(mine := self._control.owners.of(order.by)) >= self._threads_max and not self._end_idle(mine):
+        if len(mine := self._owners.of(order.by)) >= self._threads_max and not self._end_idle(mine):
             message = f"this key has {self._threads_max:,} threads open, each used lately; have the operator end some"
             raise FaultError(Fault(status=429, kind="rate", code="too_many_threads", message=message, retry=False))
 

@@ -54,7 +54,12 @@ class Gateway:
         self.payers = Payers(control, settings)
         self.conversations = StoredConversations(control.stored_answers)
         self.calls = ModelCalls(control)
-        self._components = control.components
+        components = control.components
+        self._router = components.router
+        self._budgets = components.budgets
+        self._journal = components.journal
+        self._clock = components.clock
+        self._ids = components.ids
         self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
@@ -64,14 +69,13 @@ class Gateway:
         """
         self.settings = settings
         self.payers.apply(settings)
-        self.calls.inject_note = settings.inject_note
-        self.calls.warns_in_text = settings.warn == "text"
+        self.calls.apply(settings)
         self.conversations.bound(settings.keep_answers, settings.keep_days)
 
     @property
     def offered(self) -> tuple[str, ...]:
         """The models that may be asked for, as things are."""
-        return self.settings.models or tuple(self._components.pump.router.models)
+        return self.settings.models or tuple(self._router.models)
 
     def read(self, format_: ServerFormat, body: bytes) -> AskedFor[Any]:
         """Return what a request asks for that refers to no other.
@@ -112,17 +116,17 @@ class Gateway:
         """Say what an error means to a client."""
         if isinstance(error, FaultError):
             return error.fault
-        zone = self._components.budgets.plan.time_zone
-        return fault_of(error, datetime.fromtimestamp(self._components.clock.now_ns() / NS_PER_S, zone))
+        plan = self._budgets.plan
+        return fault_of(error, datetime.fromtimestamp(self._clock.now_ns() / NS_PER_S, plan.time_zone))
 
     async def commit(self) -> None:
         """Return when what was done is durable."""
-        await self._components.journal.commit()
+        await self._journal.commit()
 
     def meta(self) -> Meta:
         """Name an answer that is begun now."""
-        call_id = self._components.ids.next("gw").partition("_")[2]
-        return Meta(id=call_id, created_s=self._components.clock.now_ns() // NS_PER_S)
+        call_id = self._ids.next("gw").partition("_")[2]
+        return Meta(id=call_id, created_s=self._clock.now_ns() // NS_PER_S)
 
 
 class RequestHandler:

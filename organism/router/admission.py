@@ -4,7 +4,6 @@ Each attempt is admitted anew, at the price and on every scope of where it reall
 """
 
 import math
-from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -25,7 +24,6 @@ from organism.errors import (
     UnsupportedError,
 )
 from organism.ledger.entries import CallRecord
-from organism.messages import BudgetWarning
 from organism.router.attempt import Attempt
 from organism.router.call import RouterSettings
 from organism.router.call_events import CallEvents
@@ -49,7 +47,6 @@ class Admission:
         estimator: How large requests are.
         call_events: Tells of refusals and of changes of provider.
         settings: How calls are made.
-        warn: Delivers a warning that a last call is still to be had.
     """
 
     def __init__(
@@ -60,7 +57,6 @@ class Admission:
         estimator: InputEstimator,
         call_events: CallEvents,
         settings: RouterSettings,
-        warn: Callable[[CallRecord, BudgetWarning], None],
     ) -> None:
         self._registry = registry
         self._limiters = limiters
@@ -68,7 +64,6 @@ class Admission:
         self._estimator = estimator
         self._call_events = call_events
         self._settings = settings
-        self._warn = warn
 
     async def next_attempt(self, state: CallState) -> Attempt:
         """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
@@ -163,7 +158,7 @@ class Admission:
     async def _admit(self, state: CallState, route: Route, permit: Permit) -> Attempt:
         prepared = self._prepare(state, route)
         for warning in self._registry.fire_elapsed(prepared.spender):
-            self._warn(prepared.record, warning)
+            self._call_events.emit_warning(prepared.record, warning)
         answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
         return self._attempt(state, permit, prepared, self._granted(state, prepared, answer))
 
@@ -250,7 +245,7 @@ class Admission:
         """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
         warnings = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
         for warning in warnings:
-            self._warn(prepared.record, warning)
+            self._call_events.emit_warning(prepared.record, warning)
         if warnings:
             if state.call.raises:
                 self._call_events.emit_exceeded(state.call, shortfall, enforced=True)

@@ -1,9 +1,11 @@
 """What is told of model calls: each fact about money, retries and providers becomes one event."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from organism.amounts import ZERO, BudgetState
-from organism.budget.holds import Settlement
+from organism.budget.holds import Settlement, Spender
 from organism.errors import ProviderError, Refusal
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
@@ -22,6 +24,9 @@ from organism.usage.events import (
 )
 from organism.usage.outbox import Outbox
 
+WarningSink = Callable[[Spender, BudgetWarning], None]
+"""Delivers a warning to the agent whose call crossed a threshold; must not block."""
+
 
 class CallEvents:
     """Turns what happens to calls into events.
@@ -32,6 +37,11 @@ class CallEvents:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
+        self._warning_sinks: tuple[WarningSink, ...] = ()
+
+    def subscribe_warnings(self, deliver: WarningSink) -> None:
+        """Have a function called with each warning, and who made the call that crossed the threshold."""
+        self._warning_sinks = (*self._warning_sinks, deliver)
 
     def emit_usage(
         self,
@@ -82,6 +92,8 @@ class CallEvents:
                 **msgspec.structs.asdict(warning),
             )
         )
+        for deliver in self._warning_sinks:
+            deliver(Spender(record.thread_id, record.agent, record.model), warning)
 
     def emit_exceeded(self, call: Call, shortfall: Refusal, *, enforced: bool) -> None:
         """A limit has refused a call, or would have."""

@@ -17,23 +17,21 @@ from msgspec.structs import replace
 
 from organism.amounts import BudgetState
 from organism.budget.calibration import Calibration
-from organism.budget.holds import Settlement, Spender
+from organism.budget.holds import Settlement
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.ids import IdSource
 from organism.journal import Journal
-from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
 from organism.llm.requests import ChatMessage, CompletionRequest
-from organism.messages import BudgetWarning
 from organism.router.adapters import Adapters
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, CallOptions, RouterSettings, RouterStatistics, direct_call
-from organism.router.call_events import CallEvents
+from organism.router.call_events import CallEvents, WarningSink
 from organism.router.call_observer import ObservedCall
 from organism.router.call_state import CallState
 from organism.router.hedge import Ended, first_answer
@@ -52,9 +50,6 @@ from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
 
 _log = structlog.get_logger("organism.router")
-
-WarningSink = Callable[[Spender, BudgetWarning], None]
-"""Delivers a warning to the agent whose call crossed a threshold; must not block."""
 
 
 class LLMRouter:
@@ -91,7 +86,6 @@ class LLMRouter:
         chance: Callable[[], float] = random.random,
         calibration: Calibration | None = None,
     ) -> None:
-        self.on_warning: WarningSink | None = None
         self._registry = registry
         self._journal = journal
         self._call_events = CallEvents(outbox)
@@ -100,7 +94,7 @@ class LLMRouter:
         self._activity = activity or ActivityFeed()
         self._chance = chance
         self._services = RouterServices(
-            registry, self._call_events, clock, Calibration() if calibration is None else calibration, self._warn
+            registry, self._call_events, clock, Calibration() if calibration is None else calibration
         )
         self._config = RouterConfig(models, providers, prices, settings or RouterSettings(), self._services)
         self._open: dict[str, set[Attempt]] = {}
@@ -136,9 +130,18 @@ class LLMRouter:
         return self._config.models
 
     @property
+    def providers(self) -> Mapping[str, Provider]:
+        """The providers that attempts go to from now on."""
+        return self._config.providers
+
+    @property
     def settings(self) -> RouterSettings:
         """How calls are made."""
         return self._config.settings
+
+    def subscribe_warnings(self, deliver: WarningSink) -> None:
+        """Have a function called with each warning and with the call that crossed the threshold."""
+        self._call_events.subscribe_warnings(deliver)
 
     def replace(
         self,
@@ -366,13 +369,8 @@ class LLMRouter:
         if isinstance(attempt.result, Answer) and call.message_id:
             self.memo.keep(call.spender.thread_id, call.message_id, call.index, call.digest, attempt.result)
         for warning in settled.warnings if isinstance(settled, Settlement) else ():
-            self._warn(attempt.record, warning)
+            self._call_events.emit_warning(attempt.record, warning)
         return charge
-
-    def _warn(self, record: CallRecord, warning: BudgetWarning) -> None:
-        self._call_events.emit_warning(record, warning)
-        if self.on_warning is not None:
-            self.on_warning(Spender(record.thread_id, record.agent, record.model), warning)
 
     def _forget(self, attempt: Attempt) -> None:
         thread_id = attempt.record.thread_id

@@ -1,6 +1,6 @@
 """What calls are made with: models, providers and how each is treated, prices. It is replaced whole, never in part."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -8,9 +8,7 @@ from organism.budget.calibration import Calibration
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.errors import ConfigError
-from organism.ledger.entries import CallRecord
 from organism.llm.provider import Provider
-from organism.messages import BudgetWarning
 from organism.router.admission import Admission
 from organism.router.call import RouterSettings
 from organism.router.call_events import CallEvents
@@ -29,14 +27,12 @@ class RouterServices(msgspec.Struct, frozen=True):
         call_events: Tells of refusals and of changes of provider.
         clock: Measures time.
         calibration: What is known of how many tokens text takes with which model.
-        warn: Delivers a warning that a last call is still to be had.
     """
 
     registry: ThreadBudgetRegistry
     call_events: CallEvents
     clock: Clock
     calibration: Calibration
-    warn: Callable[[CallRecord, BudgetWarning], None]
 
 
 class RouterConfig:
@@ -78,7 +74,7 @@ class RouterConfig:
         self.estimator = InputEstimator(settings.estimate, self.providers, services.calibration)
         self.planner = Planner(self.models, prices, services.registry, self.limiters, self.estimator)
         self.admission = Admission(
-            services.registry, self.limiters, prices, self.estimator, services.call_events, settings, services.warn
+            services.registry, self.limiters, prices, self.estimator, services.call_events, settings
         )
 
 

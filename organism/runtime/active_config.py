@@ -1,16 +1,57 @@
 """The agents and bounds that hold for the next message: replaced in one step by a reload, so nobody keeps a part."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
+import msgspec
+
 from organism.agents.agent import Agent
+from organism.agents.agent_registry import agents_by_name, check_names, known_messages
 from organism.concurrency.wakeups import Wakeup
+from organism.messages import Message, MessageRegistry
 from organism.runtime.bounds import Bounds
 
 OnExhausted = Literal["park", "fail"]
 """``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""
 
 _CHECKED_MAX = 10_000
+
+
+class AgentConfig(msgspec.Struct, frozen=True):
+    """Agents and what applies to their messages: replaced as a whole.
+
+    Attributes:
+        agents: All agents by name; the mapping is never changed.
+        entry: The agent that messages without a recipient go to.
+        messages: The message types that are accepted from outside and read back from the journal.
+        bounds: Structural bounds.
+        on_exhausted: What a refusal means for a handler.
+    """
+
+    agents: Mapping[str, Agent]
+    entry: str
+    messages: MessageRegistry
+    bounds: Bounds
+    on_exhausted: OnExhausted
+
+
+def agent_config(
+    agents: Iterable[Agent],
+    entry: str | None,
+    messages: Iterable[type[Message]],
+    bounds: Bounds,
+    on_exhausted: OnExhausted,
+) -> AgentConfig:
+    """Check agents against each other; the first is the entry unless another is named.
+
+    Raises:
+        ConfigError: If two share a name, or one names an agent that does not exist.
+    """
+    by_name = agents_by_name(agents)
+    entry = entry or next(iter(by_name))
+    known = known_messages(by_name, messages)
+    check_names(by_name, entry)
+    return AgentConfig(by_name, entry, known, bounds, on_exhausted)
 
 
 class InFlightCounter:
@@ -41,8 +82,13 @@ class InFlightCounter:
 class ActiveConfig:
     """What holds for every message handled from now on.
 
+    Args:
+        config: The agents to begin with.
+
     Attributes:
         agents: All agents by name; the mapping itself is replaced, never changed.
+        entry: The agent that messages without a recipient go to.
+        messages: The message types that are accepted from outside and read back from the journal.
         bounds: Structural bounds.
         on_exhausted: What a refusal means for a handler.
         runs: The runs that have begun with these agents.
@@ -52,18 +98,20 @@ class ActiveConfig:
             type of message, and whether it replies. It looks at nothing else, so it need not look again.
     """
 
-    __slots__ = ("agents", "allowed", "bounds", "on_exhausted", "paused", "runs", "stopped")
+    __slots__ = ("agents", "allowed", "bounds", "entry", "messages", "on_exhausted", "paused", "runs", "stopped")
 
-    def __init__(self, agents: Mapping[str, Agent], bounds: Bounds, on_exhausted: OnExhausted) -> None:
+    def __init__(self, config: AgentConfig) -> None:
         self.paused: set[str] = set()
         self.stopped: dict[str, str] = {}
-        self.replace(agents, bounds, on_exhausted)
+        self.replace(config)
 
-    def replace(self, agents: Mapping[str, Agent], bounds: Bounds, on_exhausted: OnExhausted) -> None:
+    def replace(self, config: AgentConfig) -> None:
         """Make others active; runs in flight finish with what they began with."""
-        self.agents: Mapping[str, Agent] = dict(agents)
-        self.bounds = bounds
-        self.on_exhausted: OnExhausted = on_exhausted
+        self.agents: Mapping[str, Agent] = config.agents
+        self.entry = config.entry
+        self.messages = config.messages
+        self.bounds = config.bounds
+        self.on_exhausted: OnExhausted = config.on_exhausted
         self.runs = InFlightCounter()
         self.allowed: set[tuple[str, str, type, bool]] = set()
         self.paused.intersection_update(self.agents)

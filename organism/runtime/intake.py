@@ -23,6 +23,14 @@ class Intake:
         self._activity = activity
         self.open = False
 
+    def accept(self) -> None:
+        """Take new threads from now on."""
+        self.open = True
+
+    def refuse(self) -> None:
+        """Take none from now on."""
+        self.open = False
+
     def check(self) -> None:
         """Refuse what comes from outside while nothing is taken.
 

@@ -8,7 +8,7 @@ Architecture invariant: the pump never reads a payload and never talks to a prov
 all the pump knows of it is that a message may have to wait.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -22,11 +22,11 @@ from organism.budget.requests import LimitsRequest, grant_limits
 from organism.clock import Clock
 from organism.ids import IdSource
 from organism.journal import Journal, Pieces
-from organism.messages import Message, MessageRegistry, ThreadResult
+from organism.messages import Message, ThreadResult
 from organism.router.orphaned_holds import resolve_orphans
 from organism.router.router import LLMRouter
-from organism.runtime.active_config import ActiveConfig, OnExhausted
-from organism.runtime.bounds import Bounds, copied_and_sized
+from organism.runtime.active_config import ActiveConfig
+from organism.runtime.bounds import copied_and_sized
 from organism.runtime.budget_warnings import BudgetWarnings
 from organism.runtime.children import Children
 from organism.runtime.delivery import Delivery
@@ -60,21 +60,19 @@ class Pump:
     """Runs the threads of one organism. Use it as an async context manager: it owns the tasks of all handlers.
 
     Args:
-        agents: The agents; their names are unique.
+        active: The agents and bounds; a reload replaces what is in it.
         registry: The budgets.
         router: Makes the model calls.
         journal: Keeps threads and messages.
         outbox: Takes the events.
         clock: For instants and periods.
         ids: Makes thread and message ids.
-        bounds: Structural bounds.
-        on_exhausted: What a refusal means for a handler.
-        activity: Is told of every run of a handler.
+        activity: Receives every run of a handler.
     """
 
     def __init__(  # noqa: PLR0913 - the root of the runtime; everything is named at the one place that calls it
         self,
-        agents: Iterable[Agent],
+        active: ActiveConfig,
         *,
         registry: ThreadBudgetRegistry,
         router: LLMRouter,
@@ -82,17 +80,14 @@ class Pump:
         outbox: Outbox,
         clock: Clock,
         ids: IdSource,
-        bounds: Bounds | None = None,
-        on_exhausted: OnExhausted = "park",
-        activity: ActivityFeed | None = None,
+        activity: ActivityFeed,
     ) -> None:
+        self.active = active
         self.registry = registry
         self.router = router
         self._outbox = outbox
         self._clock = clock
         self._ids = ids
-        activity = activity or ActivityFeed()
-        self.active = active = ActiveConfig({agent.name: agent for agent in agents}, bounds or Bounds(), on_exhausted)
         self.intake = Intake(clock, activity)
         self.worker_pool = WorkerPool(lambda: active.bounds.worker_threads)
         self._timers = Timers()
@@ -147,7 +142,7 @@ class Pump:
         self._loop = MessageLoop(
             services, self.delivery, supervisor, questions, self.parked, outbox=outbox, activity=activity
         )
-        router.on_warning = self.warnings.tell_call
+        router.subscribe_warnings(self.warnings.tell_call)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -158,6 +153,10 @@ class Pump:
     def accepting(self) -> bool:
         """Whether new threads are taken."""
         return self.intake.open
+
+    def accept(self) -> None:
+        """Take new threads again after :meth:`drain`."""
+        self.intake.accept()
 
     @property
     def running(self) -> bool:
@@ -171,7 +170,7 @@ class Pump:
         tasks.start_soon(self._timers.run)
         durable = self.state_writer.journal.durable
         tasks.start_soon(maintain, self.open_threads, self.parked, self.registry, self._clock, durable)
-        self.intake.open = True
+        self.intake.accept()
         return self
 
     async def __aexit__(
@@ -180,7 +179,7 @@ class Pump:
         """Stop: what a durable journal keeps stays open for the next process, everything else is ended."""
         if (tasks := self.scheduler.tasks) is None:
             return
-        self.intake.open = False
+        self.intake.refuse()
         with anyio.CancelScope(shield=True):
             if self.state_writer.journal.durable:
                 await self.lifecycle.halt()
@@ -198,12 +197,10 @@ class Pump:
 
     # -- the start ------------------------------------------------------------------------------------------------
 
-    def recover_threads(
-        self, pieces: Pieces, messages: MessageRegistry, last_time_ns: int, only: Container[str] | None = None
-    ) -> None:
+    def recover_threads(self, pieces: Pieces, last_time_ns: int, only: Container[str] | None = None) -> None:
         """Rebuild what a journal has kept, every thread as it stood, none running yet; see :class:`RecoveryTarget`."""
         parts = (self.open_threads, self.delivery, self.state_writer, self.registry, self.router.memo)
-        recover_threads(pieces, RecoveryTarget(*parts, messages, last_time_ns, only))
+        recover_threads(pieces, RecoveryTarget(*parts, self.active.messages, last_time_ns, only))
 
     def resolve_orphans(self) -> int:
         """Charge or give back the calls that were under way when the last process ended, and count them."""
@@ -338,14 +335,18 @@ class Pump:
         thread = self.open_threads.get(thread_id, closing=True)
         return await self.lifecycle.close(thread, "terminated", checked(reason, str, "the reason"))
 
-    async def drain(self, within_s: float) -> bool:
-        """Take no new threads and wait until the open ones have ended or wait for budget; whether they all did."""
-        self.intake.open = False
-        with anyio.move_on_after(within_s) as timer:
+    async def drain(self, within_s: float) -> None:
+        """Take no new threads and wait until the open ones have ended or wait for budget; see :attr:`at_rest`."""
+        self.intake.refuse()
+        with anyio.move_on_after(within_s):
             for thread in self.open_threads.all():
                 while not thread.at_rest:
                     await thread.changed.wait()
-        return not timer.cancelled_caught
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether every open thread waits for budget or a person."""
+        return all(thread.at_rest for thread in self.open_threads.all())
 
     def threads(self) -> tuple[ThreadView, ...]:
         """Return a look at every open thread, oldest first."""

@@ -22,9 +22,7 @@ class Outbox:
         publish: Hands an event to the listeners; must not block or raise.
         clock: Gives events their time.
         has_subscribers: Whether a kind of event has a listener; an event without one that is not stored is not made.
-
-    Attributes:
-        on_message: Told of each message, many of them and so not as an event; must not block or raise.
+        on_message: Called with each message, many of them and so not as an event; must not block or raise.
     """
 
     def __init__(
@@ -33,8 +31,9 @@ class Outbox:
         publish: Callable[[AnyEvent], None],
         clock: Clock,
         has_subscribers: Callable[[type[AnyEvent]], bool] = lambda _kind: True,
+        on_message: OnMessage | None = None,
     ) -> None:
-        self.on_message: OnMessage | None = None
+        self._on_message = on_message
         self._has_subscribers = has_subscribers
         self._journal = journal
         self._publish = publish
@@ -59,8 +58,8 @@ class Outbox:
         What agents say is content: it goes to listeners in this process, is never stored and so has no id. An event is
         made of it only if somebody wants one, which spares a hop 4 us.
         """
-        if self.on_message is not None:
-            self.on_message(root, envelope, time_ns)
+        if self._on_message is not None:
+            self._on_message(root, envelope, time_ns)
         if self._has_subscribers(AgentSaid):
             self._publish(
                 AgentSaid(

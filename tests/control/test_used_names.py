@@ -53,13 +53,13 @@ async def terminated(one: Organism) -> None:
 
 
 async def stood(one: Organism) -> None:
-    one.orders.external_threads.open("job", "key")
+    one.control.external_threads.open("job", "key")
     await one.terminate("job")
 
 
 async def idle(one: Organism) -> None:
-    one.orders.external_threads.open("job", "key")
-    assert one.orders.external_threads.end_idle("job")
+    one.control.external_threads.open("job", "key")
+    assert one.control.external_threads.end_idle("job")
 
 
 ENDINGS: tuple[Callable[[Organism], Awaitable[None]], ...] = (
@@ -81,8 +81,8 @@ async def open_by_order(one: Organism) -> None:
 
 
 async def open_standing(one: Organism) -> None:
-    await one.orders.external_threads.look_up("job")
-    one.orders.external_threads.open("job", "key")
+    await one.control.external_threads.look_up("job")
+    one.control.external_threads.open("job", "key")
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])

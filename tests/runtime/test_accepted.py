@@ -38,7 +38,7 @@ async def decide(one: Organism, decision: Any) -> None:
 
 
 async def stand(one: Organism, labels: Any) -> None:
-    one.orders.external_threads.open("stands", "key", labels=labels)
+    one.control.external_threads.open("stands", "key", labels=labels)
 
 
 SAID: dict[str, Callable[[Organism], Awaitable[object]]] = {

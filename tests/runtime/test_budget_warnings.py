@@ -131,26 +131,26 @@ async def a_little_raise(scenery: Scenery) -> None:
 
 async def lower_thresholds_where_none_was_told(scenery: Scenery) -> None:
     await scenery.say("spend 700")
-    scenery.organism.orders.budget_changes.replan(scenery.organism.budgets.plan, (50, 60, 90))
+    scenery.organism.control.components.orders.budget_changes.replan(scenery.organism.budgets.plan, (50, 60, 90))
 
 
 async def lower_thresholds_where_a_higher_one_was_told(scenery: Scenery) -> None:
     await scenery.say("spend 800")
-    scenery.organism.orders.budget_changes.replan(scenery.organism.budgets.plan, (50, 60, 78, 90))
+    scenery.organism.control.components.orders.budget_changes.replan(scenery.organism.budgets.plan, (50, 60, 78, 90))
     await scenery.say("spend 110")
 
 
 async def the_same_thresholds_again(scenery: Scenery) -> None:
     await scenery.say("spend 800")
     for _ in range(3):
-        scenery.organism.orders.budget_changes.replan(scenery.organism.budgets.plan, (75, 90, 95))
+        scenery.organism.control.components.orders.budget_changes.replan(scenery.organism.budgets.plan, (75, 90, 95))
 
 
 async def a_change_of_mode(scenery: Scenery) -> None:
-    switch_mode(scenery.organism, "off")
+    switch_mode(scenery.organism.control.components, "off")
     await scenery.say("spend 920")
     for mode in ("audit", "enforce", "off", "audit"):
-        switch_mode(scenery.organism, mode)  # type: ignore[arg-type]
+        switch_mode(scenery.organism.control.components, mode)  # type: ignore[arg-type]
 
 
 async def time_alone(scenery: Scenery) -> None:
@@ -161,13 +161,13 @@ async def time_alone(scenery: Scenery) -> None:
 
 
 async def the_final_warning_ahead(scenery: Scenery) -> None:
-    scenery.organism.orders.budget_changes.replan(BudgetPlan(final_reserve_percent=30), (75, 90, 95))
+    scenery.organism.control.components.orders.budget_changes.replan(BudgetPlan(final_reserve_percent=30), (75, 90, 95))
     await scenery.say("spend 690")
     await scenery.say("spend 250")
 
 
 async def the_final_warning_ahead_after_another(scenery: Scenery) -> None:
-    scenery.organism.orders.budget_changes.replan(BudgetPlan(final_reserve_percent=15), (75, 90, 95))
+    scenery.organism.control.components.orders.budget_changes.replan(BudgetPlan(final_reserve_percent=15), (75, 90, 95))
     await scenery.say("spend 840")
     await scenery.say("spend 100")
 
@@ -241,7 +241,7 @@ def test_every_scope_tells_its_thresholds_to_those_who_spend_from_it(account: st
     async def act(scenery: Scenery) -> None:
         organism = scenery.organism
         if how == "mode":
-            switch_mode(organism, "off")
+            switch_mode(organism.control.components, "off")
         await scenery.say("spend 800" if how in ("settle", "mode") else "spend 500")
         match how:
             case "lowered":
@@ -249,11 +249,13 @@ def test_every_scope_tells_its_thresholds_to_those_who_spend_from_it(account: st
             case "corrected":
                 await organism.control.adjust_budget(account, Amounts(tokens=300), "an invoice")
             case "thresholds":
-                organism.orders.budget_changes.replan(whole, (40, 90))
+                organism.control.components.orders.budget_changes.replan(whole, (40, 90))
             case "mode":
-                switch_mode(organism, "enforce")
+                switch_mode(organism.control.components, "enforce")
             case "reload":
-                organism.orders.budget_changes.replan(plan(None, **lowered(SCOPES[account])), (75, 90, 95))
+                organism.control.components.orders.budget_changes.replan(
+                    plan(None, **lowered(SCOPES[account])), (75, 90, 95)
+                )
 
     scenery = played(whole, act)
 

@@ -24,7 +24,8 @@ async def healthz() -> str:
 @get("/readyz", media_type=MediaType.TEXT, opt=OPEN)
 async def readyz(control: ControlOf) -> Response[str]:
     """Say whether new threads are taken."""
-    ready = control.components.pump.statistics().accepting
+    pump = control.components.pump
+    ready = pump.accepting
     return Response("ok" if ready else "stopping", status_code=200 if ready else 503, media_type=MediaType.TEXT)
 
 

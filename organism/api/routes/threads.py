@@ -23,11 +23,12 @@ async def open_thread(
     traceparent: Annotated[str | None, HeaderParameter(name="traceparent")] = None,
 ) -> Accepted:
     """Open a thread with a message."""
+    active = control.components.active
     limits: LimitsRequest | Limits | None = data.limits.request() if data.limits is not None else None
     if (most := caller_of(request).limits) is not None:
         limits = grant_limits(limits, most, may_raise=False)
     return await control.open_thread(
-        data.payload(control.components.messages),
+        data.payload(active.messages),
         to=data.to,
         thread_id=data.thread_id,
         limits=limits,
@@ -66,7 +67,8 @@ async def replay_thread(thread_id: FromPath[str], data: JSONBody[ReplayBody], co
 @post("/v1/threads/{thread_id:str}/messages", status_code=202, opt=needs("send"))
 async def send(thread_id: FromPath[str], data: JSONBody[SendBody], control: ControlOf, order: OrderOf) -> Accepted:
     """Send a message into an open thread."""
-    return await control.send(thread_id, data.payload(control.components.messages), to=data.to, order=order)
+    active = control.components.active
+    return await control.send(thread_id, data.payload(active.messages), to=data.to, order=order)
 
 
 @put("/v1/threads/{thread_id:str}/limits", opt=needs("operate"))

@@ -1,15 +1,11 @@
-"""Other agents and bounds, put in force while threads run: in one step, and no message is lost.
+"""Replaces agents and bounds while threads run: in one step, and no message is lost.
 
 What waits is handled by the new agents, and handlers that run finish with what they began with. What waits for an
 agent that is gone becomes a dead letter, as it would after a restart; the supervisor sees to that when its turn comes.
 """
 
-from collections.abc import Mapping
-
-from organism.agents.agent import Agent
 from organism.errors import UnknownRecipientError
-from organism.runtime.active_config import InFlightCounter, OnExhausted
-from organism.runtime.bounds import Bounds
+from organism.runtime.active_config import AgentConfig, InFlightCounter
 from organism.runtime.pump import Pump
 from organism.threads.thread import Thread
 from organism.threads.thread_state import LIVE
@@ -30,14 +26,14 @@ class AgentReload:
         self._parked = pump.parked
         self._delivery = pump.delivery
 
-    def replace(self, agents: Mapping[str, Agent], bounds: Bounds, on_exhausted: OnExhausted) -> InFlightCounter:
-        """Put them in force; nothing awaits in here.
+    def replace(self, config: AgentConfig) -> InFlightCounter:
+        """Make other agents and bounds active; nothing awaits in here.
 
         Returns:
             The runs that are under way with the agents before.
         """
         before = self._active.runs
-        self._active.replace(agents, bounds, on_exhausted)
+        self._active.replace(config)
         self._delivery.fit_mailboxes()
         for thread in self._threads.all():
             if thread.status in LIVE:

@@ -28,19 +28,8 @@ class Approvals:
         asked = (approval for thread in self._threads.all() for approval in thread.approvals)
         return tuple(sorted(asked, key=lambda approval: approval.asked_ns))
 
-    async def decide(self, approval_id: str, decision: Decision) -> Approval:
-        """Answer a question and let its message go on.
-
-        Raises:
-            UnknownApprovalError: If nothing waits for it.
-            JournalError: If the answer cannot be kept.
-        """
-        approval = self.decide_nowait(approval_id, decision)
-        await self._state_writer.journal.commit()
-        return approval
-
     def decide_nowait(self, approval_id: str, decision: Decision) -> Approval:
-        """Answer a question in one step; whoever tells of it waits for the commit.
+        """Answer a question in one step; the caller waits for the commit before it tells of it.
 
         Raises:
             UnknownApprovalError: If nothing waits for it.

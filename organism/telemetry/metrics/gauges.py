@@ -1,7 +1,7 @@
 """What is read off a running organism each time somebody asks: depths, limits, what is open."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
@@ -41,9 +41,13 @@ class ObservedOrganism(Protocol):
     """A running organism, as exporters see it; ``organism.app.Organism`` is one."""
 
     name: str
-    provider_kinds: dict[str, str]
     usage: UsageTracker
     activity: ActivityFeed
+
+    @property
+    def provider_kinds(self) -> Mapping[str, str]:
+        """The kind of each provider in the price data."""
+        ...
 
     @property
     def journal(self) -> Watched:

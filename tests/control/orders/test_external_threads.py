@@ -50,7 +50,7 @@ def test_time_runs_only_while_a_call_is_under_way() -> None:
 
     async def scenario() -> None:
         async with make(limits=Limits(elapsed_ns=10 * SECOND)) as organism:
-            standing = organism.orders.external_threads
+            standing = organism.control.external_threads
             standing.open("tap", "key")
             await anyio.sleep(86_400)
             async with anyio.create_task_group() as tasks:
@@ -69,16 +69,16 @@ def test_a_pause_stops_no_call_and_so_not_its_time() -> None:
 
     async def scenario() -> None:
         async with make() as organism:
-            standing = organism.orders.external_threads
+            standing = organism.control.external_threads
             standing.open("tap", "key")
             for resumed in (True, False):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(standing.complete, "tap", "key", REQUEST)
                     await anyio.sleep(0.5)
-                    organism.orders.pausing.pause_thread("tap")
+                    organism.control.components.orders.pausing.pause_thread("tap")
                     await anyio.sleep(0.5)
                     if resumed:
-                        organism.orders.pausing.resume_thread("tap")
+                        organism.control.components.orders.pausing.resume_thread("tap")
                 await anyio.sleep(86_400)
 
             budget = organism.budgets.budget("tap")
@@ -94,7 +94,7 @@ def test_it_stands_until_an_order_ends_it_and_is_told_once() -> None:
     async def scenario() -> None:
         async with make(latency_s=60) as organism:
             organism.usage.subscribe(lambda event: closed.append(event) if isinstance(event, ThreadClosed) else None)
-            standing = organism.orders.external_threads
+            standing = organism.control.external_threads
             standing.open("tap", "key", labels={"team": "blue"})
             await anyio.sleep(3600)
             assert organism.thread("tap").status == "open"
@@ -115,7 +115,7 @@ def test_it_stands_until_an_order_ends_it_and_is_told_once() -> None:
 
 async def expect_closed(organism: Organism) -> None:
     with pytest.raises(ThreadClosedError):
-        await organism.orders.external_threads.complete("tap", "key", REQUEST)
+        await organism.control.external_threads.complete("tap", "key", REQUEST)
 
 
 def test_it_takes_no_messages_and_wakes_no_agent() -> None:
@@ -124,10 +124,10 @@ def test_it_takes_no_messages_and_wakes_no_agent() -> None:
 
     async def scenario() -> None:
         async with make(limits=Limits(calls=1)) as organism:
-            organism.orders.external_threads.open("tap", "key")
+            organism.control.external_threads.open("tap", "key")
             with pytest.raises(NoMailboxError):
                 await organism.send("tap", "hello", to="listener")
-            await organism.orders.external_threads.complete("tap", "key", REQUEST)
+            await organism.control.external_threads.complete("tap", "key", REQUEST)
             await organism.set_limits("tap", Limits(calls=1))
             await anyio.sleep(10)
 
@@ -143,7 +143,7 @@ def test_a_call_on_an_agents_thread_warns_the_agents_that_ask_for_it() -> None:
     async def scenario() -> None:
         async with make(limits=Limits(calls=1)) as organism:
             thread = await organism.open_thread("wait")
-            await organism.orders.external_threads.complete(thread, "key", REQUEST)
+            await organism.control.external_threads.complete(thread, "key", REQUEST)
             assert organism.budgets.budget(thread).spent.calls == 1
             await anyio.sleep(1)
 
@@ -157,7 +157,7 @@ def test_paused_it_refuses_and_a_drain_waits_for_calls_only() -> None:
 
     async def scenario() -> None:
         async with make(latency_s=5) as organism:
-            standing = organism.orders.external_threads
+            standing = organism.control.external_threads
             standing.open("tap", "key")
             await organism.control.pause_thread("tap")
             with pytest.raises(ThreadPausedError):
@@ -181,8 +181,8 @@ def test_it_outlives_the_process_with_its_time_and_its_spend(tmp_path: Path) -> 
 
     async def first() -> None:
         async with make(journal=SqliteJournal(tmp_path / "j.db")) as organism:
-            organism.orders.external_threads.open("tap", "key", limits=Limits(tokens=500, elapsed_ns=90 * SECOND))
-            await organism.orders.external_threads.complete("tap", "key", REQUEST)
+            organism.control.external_threads.open("tap", "key", limits=Limits(tokens=500, elapsed_ns=90 * SECOND))
+            await organism.control.external_threads.complete("tap", "key", REQUEST)
             await anyio.sleep(1000)
 
     async def second() -> None:
@@ -191,7 +191,7 @@ def test_it_outlives_the_process_with_its_time_and_its_spend(tmp_path: Path) -> 
             budget = organism.budgets.budget("tap")
             assert organism.thread("tap").status == "open"
             assert (budget.spent.calls, budget.elapsed_ns // SECOND, budget.limits.tokens) == (1, 2, 500)
-            await organism.orders.external_threads.complete("tap", "key", REQUEST)
+            await organism.control.external_threads.complete("tap", "key", REQUEST)
             assert organism.budgets.budget("tap").elapsed_ns // SECOND == 4
 
     run(first)

@@ -1,0 +1,110 @@
+"""The composition root: constructs every part of an organism from plain values and hands each what it works with.
+
+It is the only module that constructs them, and contains no rule of its own. Each part is complete when its constructor
+returns; what a part must call that is made after it, such as listeners of events, subscribes.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from organism.agents.tool_server_tasks import ToolServers
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.clock import Clock, SteadyClock, SystemClock, utc
+from organism.control.components import ActivePrices, Components
+from organism.control.history import History
+from organism.control.orders.thread_orders import ThreadOrders
+from organism.control.organism_spec import OrganismSpec
+from organism.ids import IdSource, RandomIds
+from organism.ledger.ledger import Ledger
+from organism.pricing.book import PriceBook, ProviderPrices
+from organism.router.planning.plan import check_plans
+from organism.router.router import LLMRouter
+from organism.runtime.active_config import ActiveConfig, agent_config
+from organism.runtime.pump import Pump
+from organism.stores.memory import MemoryJournal
+from organism.usage.activity import ActivityFeed
+from organism.usage.event_log import Store
+from organism.usage.outbox import Outbox
+from organism.usage.tracker import UsageTracker
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What an organism gets from outside, and a test injects.
+
+    Attributes:
+        journal: Where what happens is kept; in memory unless given.
+        clock: Injected time; the system's unless given.
+        ids: Injected ids; random unless given.
+        chance: Injected random numbers from 0 up to 1.
+        prices: What models cost; made from the spec unless given.
+    """
+
+    journal: Store | None = None
+    clock: Clock | None = None
+    ids: IdSource | None = None
+    chance: Callable[[], float] = random.random
+    prices: PriceBook | None = None
+
+
+def wire(spec: OrganismSpec, environment: Environment) -> Components:
+    """Construct an organism.
+
+    Raises:
+        ConfigError: If the parts do not fit together.
+    """
+    journal, ids = environment.journal or MemoryJournal(), environment.ids or RandomIds()
+    clock = SteadyClock(environment.clock or SystemClock())
+    active = ActiveConfig(agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted))
+    check_plans(spec.models, spec.providers)
+    book = environment.prices or PriceBook(spec.prices, now=lambda: utc(clock), otherwise=spec.unpriced_rates)
+    prices = ActivePrices(ProviderPrices(book, spec.provider_kinds), spec.provider_kinds)
+    history, usage, activity = History(), UsageTracker(), ActivityFeed()
+    journal.observer = activity.publish
+    outbox = Outbox(journal, usage.publish, clock, usage.has_subscribers, on_message=history.on_carried)
+    ledger = Ledger(journal.append)
+    budgets = ThreadBudgetRegistry(
+        spec.limits, ledger, clock, mode=spec.mode, thresholds=spec.thresholds, wait_s=spec.wait_s
+    )
+    router = LLMRouter(
+        models=spec.models,
+        providers=spec.providers,
+        registry=budgets,
+        prices=prices.prices,
+        journal=journal,
+        outbox=outbox,
+        clock=clock,
+        ids=ids,
+        settings=spec.router,
+        activity=activity,
+        chance=environment.chance,
+    )
+    pump = Pump(
+        active,
+        registry=budgets,
+        router=router,
+        journal=journal,
+        outbox=outbox,
+        clock=clock,
+        ids=ids,
+        activity=activity,
+    )
+    return Components(
+        name=spec.name,
+        active=active,
+        prices=prices,
+        tool_servers=ToolServers(spec.tool_servers),
+        router=router,
+        pump=pump,
+        orders=ThreadOrders(pump, outbox),
+        budgets=budgets,
+        ledger=ledger,
+        journal=journal,
+        outbox=outbox,
+        usage=usage,
+        activity=activity,
+        history=history,
+        clock=clock,
+        ids=ids,
+    )

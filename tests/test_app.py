@@ -1,0 +1,73 @@
+"""An organism in a program."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from organism import Context, Limits, Organism, Text, agent
+from organism.events import OperatorAction
+from organism.testing import run
+from organism.threads.approvals import ApprovalNeededError, Decision
+from organism.usage.events import AnyEvent
+
+
+@agent
+async def clerk(message: Text, ctx: Context) -> None:
+    if message.text == "ask":
+        await ctx.approval("a payment")
+
+
+async def opened(it: Organism) -> None:
+    await it.open_thread("hello", thread_id="t")
+
+
+async def written_to(it: Organism) -> None:
+    await it.send("waits", "more")
+
+
+async def limited(it: Organism) -> None:
+    await it.set_limits("waits", Limits(tokens=5))
+
+
+async def ended(it: Organism) -> None:
+    await it.terminate("waits")
+
+
+async def drained(it: Organism) -> None:
+    await it.drain(0)
+
+
+async def allowed(it: Organism) -> None:
+    (approval,) = it.approvals.waiting()
+    await it.approvals.decide(approval.id, Decision(allowed=True))
+
+
+@pytest.mark.parametrize(
+    ("order", "action"),
+    [
+        (opened, "thread.open"),
+        (written_to, "thread.send"),
+        (limited, "budget.limits"),
+        (ended, "thread.terminate"),
+        (drained, "drain"),
+        (allowed, "approval.decide"),
+    ],
+)
+def test_no_order_goes_by_the_audit(order: Callable[[Organism], Awaitable[None]], action: str) -> None:
+    """Whatever a program orders is recorded like an order over the API: who ordered what."""
+    rows: list[AnyEvent] = []
+
+    async def act() -> None:
+        async with Organism([clerk]) as it:
+            await it.open_thread("ask", thread_id="waits")
+            with pytest.raises(ApprovalNeededError, match="a payment"):
+                await it.wait("waits")
+            it.usage.subscribe(rows.append, OperatorAction)
+
+            await order(it)
+            await it.journal.commit()
+            await it.terminate("waits")
+
+    run(act)
+
+    assert (rows[0].by, rows[0].action) == ("python", action)  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from organism.error_root import ConfigError
+from organism.error_root import AmountError, ConfigError
 from organism.text.error_text import shown
 
 NANOUSD_PER_USD = 1_000_000_000
@@ -32,6 +32,9 @@ UsageSide = Literal["input", "output"]
 """The two sides of usage, either of which a provider may leave out."""
 
 _DOLLARS = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
+_FLOAT_ERROR = Decimal("1e-14")
+"""What a few sums and products of floats are off by, in parts of the result."""
+
 _USD_DIGITS_MAX = 9
 """Dollars of up to ten digits still fit 64 bits as nano-USD."""
 
@@ -278,6 +281,31 @@ def dollars_nanousd(usd: object) -> int:
     if isinstance(usd, bool) or not isinstance(usd, str | int | float | Decimal):
         raise ValueError(f"not an amount of dollars: {shown(usd)}")  # noqa: TRY004 - one error for one mistake
     return nanousd(Decimal(repr(usd)) if isinstance(usd, float) else usd)
+
+
+def cost_of(usd: object) -> int:
+    """Convert dollars that something has cost to nano-USD, exactly.
+
+    A float is a computed one as a rule: what its arithmetic leaves behind the ninth decimal is its own error and is
+    dropped, what is more than that is rounded up. In text and decimals a tenth decimal is a mistake.
+
+    Raises:
+        AmountError: As :func:`dollars_nanousd`, if it is finer than a nano-dollar, or more than one call may cost.
+    """
+    try:
+        cost_nanousd = dollars_nanousd(usd)
+    except ValueError as error:
+        raise AmountError(str(error)) from None
+    exact = Decimal(repr(usd) if isinstance(usd, float) else usd) * NANOUSD_PER_USD  # type: ignore[arg-type]
+    if isinstance(usd, float):
+        nearest = int(exact.to_integral_value())
+        if nearest and abs(exact - nearest) <= _FLOAT_ERROR * max(NANOUSD_PER_USD, nearest):
+            cost_nanousd = nearest
+    if exact != cost_nanousd and (exact < 1 or not isinstance(usd, float)):
+        raise AmountError(f"finer than a nano-dollar, 0.000000001: {shown(usd)}")
+    if cost_nanousd > CALL_NANOUSD_MAX:
+        raise AmountError(f"more than {format_usd(CALL_NANOUSD_MAX)}, the most that anything may cost: {shown(usd)}")
+    return cost_nanousd
 
 
 def dollars_of(cost_nanousd: int) -> Decimal:

@@ -23,6 +23,10 @@ class ConfigError(OrganismError):
         super().__init__(": ".join(part for part in (where, path, reason) if part))
 
 
+class AmountError(ConfigError, ValueError):
+    """What was given as an amount of money or tokens is none."""
+
+
 class MissingExtraError(ConfigError):
     """A feature needs an optional package.
 

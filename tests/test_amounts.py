@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from organism import ConfigError, Limits
+from organism.amounts import cost_of
+from organism.errors import AmountError
 
 
 @pytest.mark.parametrize("usd", ["0.10", 0.1, Decimal("0.1")])
@@ -47,3 +49,31 @@ def test_what_is_no_limit_is_refused_where_it_is_written(wrong: dict[str, Any]) 
     """A limit that was written wrongly is money that was not meant."""
     with pytest.raises(ConfigError, match="limit"):
         Limits(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("usd", "nano"),
+    [
+        ("0.05", 50_000_000),
+        (0.05, 50_000_000),
+        (1, 1_000_000_000),
+        (3 * 0.003, 9_000_000),
+        (0.1 + 0.2, 300_000_000),
+        (1 / 3, 333_333_334),
+        (99_999.9 * 3, 299_999_700_000_000),
+        (0, 0),
+        (Decimal("0.000000001"), 1),
+    ],
+)
+def test_a_cost_is_what_was_meant(usd: Any, nano: int) -> None:
+    """What a computed float is off by is no money; what is more than that is rounded up."""
+    assert cost_of(usd) == nano
+
+
+@pytest.mark.parametrize(
+    "usd", ["0.0000000001", Decimal("1E-10"), 1e-10, math.nan, math.inf, -1, True, None, "1e3", "", 10_000_000, b"1"]
+)
+def test_what_is_no_cost_is_refused(usd: Any) -> None:
+    """Nonsense, fractions of a nano-dollar and more than anything may cost are no costs."""
+    with pytest.raises(AmountError, match=r"dollar|most that anything"):
+        cost_of(usd)

@@ -7,7 +7,8 @@ pump's own tasks, or by the next start.
 import math
 from collections.abc import Sequence
 
-from organism.errors import ConfigError
+from organism.amounts import cost_of
+from organism.errors import AmountError, ConfigError
 from organism.text.error_text import shown
 
 SECONDS_MAX = 10 * 365 * 86_400.0
@@ -55,6 +56,18 @@ def seconds(value: object, what: str, *, zero: bool = False) -> float:
             f"{what} must be {'0 or more' if zero else 'more than 0'} seconds, at most ten years, not {shown(value)}"
         )
     return value
+
+
+def dollars(value: object, what: str) -> int:
+    """Return an amount of dollars that something has cost, in nano-USD.
+
+    Raises:
+        AmountError: If it is none.
+    """
+    try:
+        return cost_of(value)
+    except AmountError as error:
+        raise AmountError(f"{what}: {error}") from None
 
 
 def whole(value: object, what: str, *, least: int, most: int) -> int:

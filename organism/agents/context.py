@@ -6,7 +6,7 @@ another, and none to raise a limit.
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import anyio
 import msgspec
@@ -15,18 +15,23 @@ import structlog
 from organism.agents import arguments
 from organism.agents.llm_client import LLM
 from organism.agents.runtime import Draft, Runtime
-from organism.amounts import BudgetState, Limits
+from organism.amounts import CALL_TOKENS_MAX, BudgetState, Dollars, Limits
+from organism.budget.budget_hold import BudgetHold
 from organism.budget.holds import ChildBudget
-from organism.errors import AskError, AskFailedError, ConfigError
+from organism.errors import AskError, AskFailedError, BudgetExhaustedError, ConfigError
 from organism.messages import Envelope, Message, ThreadResult, nests_too_deep
+from organism.router.spending.expense import Expense
 from organism.text.error_text import describe, shown
 from organism.threads.approvals import Decision, is_decision_key
-from organism.threads.records import BEGAN
+from organism.threads.records import BEGAN, PAID_STEP
 
 T = TypeVar("T")
 
 REPORT_MAX = 64
 """Characters of a reported name or result."""
+
+WHAT_MAX = 64
+"""Bytes of the name of what is paid for: a label of sums and metrics."""
 
 
 class Context:
@@ -156,6 +161,58 @@ class Context:
         arguments.text(recipient, "the recipient", empty=False)
         return self._runtime.ask(recipient, message, arguments.seconds(timeout_s, "timeout_s"))
 
+    def charge(self, *, usd: Dollars, what: str, tokens: int = 0) -> Awaitable[None]:
+        """Record a cost that has happened: ``ctx.charge(usd="0.02", what="ocr")``.
+
+        It counts on the thread and on all else that limits it, as a model call does; nothing is refused that has
+        happened already, so it may pass a limit, and what follows is refused then. The same charge of a message counts
+        once, however often its handler is run; two alike in one run are two.
+
+        Args:
+            usd: Dollars.
+            what: What they were spent for, in a few fixed words: sums are kept by it.
+            tokens: Tokens that count as well.
+
+        Returns:
+            What may be awaited: it waits until the charge is durable.
+
+        Raises:
+            ConfigError: If one of these is wrong; an :class:`~organism.errors.AmountError` if it is no amount.
+        """
+        return self._runtime.spending.charge(_expense(usd, tokens, what))
+
+    def hold(self, *, usd: Dollars, what: str, tokens: int = 0) -> BudgetHold:
+        """Hold the most that something may cost while it is done, and charge what it has cost.
+
+        ``async with ctx.hold(usd="0.50", what="render") as hold: ...; hold.settle(usd="0.31")``. Where it does not fit,
+        it waits and is refused exactly as a model call is: see :meth:`LLM.complete`. A block that does not say what it
+        has cost, or fails, is charged all that it held. One that came to its own end is paid for: a second run of the
+        handler goes through it again with ``hold.paid`` set and is charged nothing, so put the work itself into
+        :meth:`once`.
+
+        Args:
+            usd: Dollars, at most.
+            what: What they are spent for, in a few fixed words: sums are kept by it.
+            tokens: Tokens, at most.
+
+        Raises:
+            ConfigError: If one of these is wrong.
+            BudgetExhaustedError: On entering the block, if a limit refuses it and the organism is set to fail then.
+        """
+        return self._runtime.spending.hold(_expense(usd, tokens, what), parks=True)
+
+    def holding(self, expense: Expense) -> BudgetHold:
+        """Make a block for an expense that is spelled out already; a refusal is always raised: see :meth:`wait_for`."""
+        return self._runtime.spending.hold(expense, parks=False)
+
+    async def wait_for(self, error: BudgetExhaustedError) -> NoReturn:
+        """Let the message wait for the budget that was refused; raises it where the organism is set to fail then."""
+        await self._runtime.exhausted(error)
+
+    def has_done(self, key: str) -> bool:
+        """Whether a piece of work of this message is done; see :meth:`once`."""
+        return self._runtime.kept(key) is not None
+
     async def approval(self, what: str, detail: str = "") -> Decision:
         """Ask a person whether something may be done.
 
@@ -188,7 +245,7 @@ class Context:
             ConfigError: If an argument is wrong, or what the work gives is not of the type or cannot be kept.
         """
         arguments.text(key, "the key of a piece of work", most=arguments.KEY_MAX, empty=False)
-        if is_decision_key(key) or key == BEGAN:
+        if is_decision_key(key) or key == BEGAN or key.startswith(PAID_STEP):
             raise ConfigError(f"the key {shown(key)} is kept for the runtime's own use; choose another")
         if not callable(work):
             raise ConfigError(f"the work {key!r} must be a function without arguments, not {shown(work)}")
@@ -265,6 +322,17 @@ class Context:
         If the wait for it is cut short it is left behind, and counts as given up on until it returns.
         """
         return await self._runtime.on_thread(function)
+
+
+def _expense(usd: object, tokens: object, what: object) -> Expense:
+    """Make an expense of what a handler has given.
+
+    Raises:
+        ConfigError: If something of it is wrong.
+    """
+    name = arguments.text(what, "what is paid for", most=WHAT_MAX, empty=False)
+    arguments.whole(tokens, "tokens", least=0, most=CALL_TOKENS_MAX)
+    return Expense(what=name, cost_nanousd=arguments.dollars(usd, "usd"), tokens=cast("int", tokens))
 
 
 def _read_back(key: str, raw: bytes, result_type: type[T]) -> T:

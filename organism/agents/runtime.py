@@ -1,17 +1,20 @@
 """What a context needs of the pump, and what it hands to it: the port between a handler and all that runs it."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import msgspec
 
 from organism.amounts import BudgetState, Limits
+from organism.budget.budget_hold import BudgetHold
 from organism.budget.holds import ChildBudget
+from organism.errors import BudgetExhaustedError
 from organism.llm.answers import Completion
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import TextSink
 from organism.llm.requests import CompletionRequest
 from organism.messages import Message, ThreadResult
+from organism.router.spending.expense import Expense
 from organism.threads.approvals import Decision
 
 T = TypeVar("T")
@@ -35,6 +38,18 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     to_all: bool = False
 
 
+class Spending(Protocol):
+    """What a handler pays for beside model calls, charged to the thread."""
+
+    def charge(self, expense: Expense) -> Awaitable[None]:
+        """Charge what has been spent; awaiting what comes back waits until that is durable."""
+        ...
+
+    def hold(self, expense: Expense, *, parks: bool) -> BudgetHold:
+        """Make a block that holds an expense; a refusal lets the message wait, or is raised."""
+        ...
+
+
 class Runtime(Protocol):
     """What a context needs of the pump, for the one run of a handler that it belongs to.
 
@@ -52,6 +67,15 @@ class Runtime(Protocol):
 
     def send(self, draft: Draft) -> None:
         """Check a message and keep it until the handler has finished."""
+        ...
+
+    @property
+    def spending(self) -> "Spending":
+        """What the handler pays for beside model calls."""
+        ...
+
+    async def exhausted(self, error: BudgetExhaustedError) -> NoReturn:
+        """Let the message wait for what was refused, or raise it where the organism is set to fail then."""
         ...
 
     def report(self, name: str, result: str) -> None:

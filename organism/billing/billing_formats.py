@@ -30,7 +30,7 @@ def openmeter(label: str) -> BodyFormat:
         batch = []
         for envelope, usage, customer in _billed(events, label):
             for kind, tokens in _kinds(usage):
-                data = {"tokens": tokens, "model": usage.model, "type": kind, "agent": usage.agent}
+                data = {"tokens": tokens, "model": usage.model or usage.tool, "type": kind, "agent": usage.agent}
                 if kind == "input":
                     data["cost_nanousd"] = usage.cost_nanousd or 0
                 batch.append(
@@ -61,7 +61,7 @@ def lago(label: str) -> BodyFormat:
                 "timestamp": usage.time_ns // _NS_PER_S,
                 "precise_total_amount_cents": _cents(usage.cost_nanousd or 0),
                 "properties": {
-                    "model": usage.model,
+                    "model": usage.model or usage.tool,
                     "agent": usage.agent,
                     "input_tokens": usage.usage.input_total,
                     "output_tokens": usage.usage.output_total,
@@ -99,7 +99,7 @@ def stripe(label: str) -> BodyFormat:
                     "event_name": "token-billing-tokens",
                     "payload[stripe_customer_id]": customer,
                     "payload[value]": str(tokens),
-                    "payload[model]": usage.model,
+                    "payload[model]": usage.model or usage.tool,
                     "payload[token_type]": kind,
                     "identifier": identifier,
                     "timestamp": str(usage.time_ns // _NS_PER_S),

@@ -78,6 +78,7 @@ class PeriodReport(msgspec.Struct, frozen=True, kw_only=True):
         by_day: In order, days without usage left out.
         by_agent: The dearest first, as in all that follow.
         by_label: By the label's name.
+        by_tool: Tools that have a price, and what handlers have charged.
         forecasts: What the windows under way will have cost at their end.
     """
 
@@ -94,6 +95,7 @@ class PeriodReport(msgspec.Struct, frozen=True, kw_only=True):
     warned: tuple[Warned, ...]
     waste: tuple[Waste, ...]
     forecasts: tuple[Forecast, ...]
+    by_tool: tuple[Cut, ...] = ()
 
 
 def report_period(events: Iterable[AnyEvent], period: Period, now_ns: int | None = None) -> PeriodReport:
@@ -116,8 +118,9 @@ def report_period(events: Iterable[AnyEvent], period: Period, now_ns: int | None
         totals=_sum(used),
         by_day=_cuts(((period.day_of(event.time_ns).isoformat(), event) for event in used), in_order=True),
         by_agent=_cuts((event.agent, event) for event in used),
-        by_model=_cuts((event.model, event) for event in used),
-        by_provider=_cuts((f"{event.provider}/{event.request_model}", event) for event in used),
+        by_model=_cuts((event.model, event) for event in used if not event.tool),
+        by_provider=_cuts((f"{event.provider}/{event.request_model}", event) for event in used if not event.tool),
+        by_tool=_cuts((event.tool, event) for event in used if event.tool),
         by_label={key: _cuts((event.labels.get(key, "(none)"), event) for event in used) for key in labels},
         warned=_warned(own),
         waste=_waste(own, used),

@@ -47,6 +47,8 @@ def reconcile(used: Iterable[UsageEvent], bill: Sequence[BillLine], period: Peri
     families = {(day, _family(model)): (day, model) for day, model in sorted(billed, key=_order) if model is not None}
     recorded: dict[_Key, int] = {}
     for event in used:
+        if event.tool:
+            continue  # no vendor of models bills it
         day = datetime.fromtimestamp(event.time_ns // NS_PER_S, zone).date()
         key = _billed_as(event, day, billed, families)
         if key is not None:

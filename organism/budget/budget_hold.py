@@ -2,55 +2,113 @@
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from organism.amounts import CALL_TOKENS_MAX, Amounts, Dollars, TokenUsage, dollars_nanousd
-from organism.budget.holds import HeldCall, Settlement, Spender
+import msgspec
+
+from organism.amounts import CALL_TOKENS_MAX, ZERO, Amounts, Dollars, TokenUsage, cost_of
+from organism.budget.holds import HeldCall, Settlement
 from organism.budget.policy import Ask
-from organism.errors import BudgetExhaustedError, LedgerStateError, Refusal
+from organism.errors import AmountError, BudgetExhaustedError, LedgerStateError, Refusal
 from organism.ledger.ledger import Cost
 from organism.text.error_text import shown
 
-Steps = tuple[
-    Callable[[Spender, Ask], Awaitable[HeldCall | Refusal | None]],
-    Callable[[str], None],
-    Callable[[HeldCall, Amounts, Cost, str], Settlement],
-    Callable[[str], object],
-]
-"""The registry's own ``reserve``, ``dispatch``, ``settle`` and ``release``."""
+
+class PaidBefore(msgspec.Struct, frozen=True):
+    """An earlier run of the same handler has paid for the same thing: nothing is held or charged again."""
 
 
-def worst_case(tokens: int, usd: Dollars) -> Ask:
+class HoldSteps(Protocol):
+    """How one block holds and what follows from its end; each method but the first is one step, with no await."""
+
+    async def take(self, worst: Ask) -> HeldCall | PaidBefore:
+        """Hold the worst case, and mark that from here on it may cost money.
+
+        Raises:
+            BudgetExhaustedError: A limit refuses it.
+        """
+        ...
+
+    def check(self) -> None:
+        """Refuse what is asked of a block that must not go on, whatever it holds."""
+        ...
+
+    def settle(self, held: HeldCall, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:
+        """Charge what it has cost; ``done`` says whether the block has come to its own end."""
+        ...
+
+    def release(self, held: HeldCall) -> None:
+        """Give it back."""
+        ...
+
+
+class OwnSteps(msgspec.Struct, frozen=True):
+    """The steps of a block of a program that is no handler: nothing but what the registry does.
+
+    Attributes:
+        reserve: Holds, and marks; answers with a refusal where there is no room.
+        charge: Charges a hold.
+        give_back: Releases one, by its id.
+        thread_id: The thread that pays.
+    """
+
+    reserve: Callable[[Ask], Awaitable[HeldCall | Refusal]]
+    charge: Callable[[HeldCall, Amounts, Cost], Settlement]
+    give_back: Callable[[str], object]
+    thread_id: str
+
+    async def take(self, worst: Ask) -> HeldCall | PaidBefore:
+        """Hold the worst case."""
+        answer = await self.reserve(worst)
+        if isinstance(answer, Refusal):
+            raise BudgetExhaustedError(answer, self.thread_id)
+        return answer
+
+    def check(self) -> None:
+        """Whoever has the block may use it."""
+
+    def settle(self, held: HeldCall, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:  # noqa: ARG002
+        """Charge what it has cost, however it ended."""
+        return self.charge(held, actual, cost)
+
+    def release(self, held: HeldCall) -> None:
+        """Give it back."""
+        self.give_back(held.hold_id)
+
+
+def worst_case(tokens: object, usd: object, *, calls: int = 1) -> Ask:
     """Make what is to be held of tokens and dollars.
 
     Raises:
-        ValueError: If one of them is no amount.
+        AmountError: If one of them is no amount.
     """
-    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens <= CALL_TOKENS_MAX:
-        raise ValueError(f"tokens is a whole number from 0 to {CALL_TOKENS_MAX:,}, not {shown(tokens)}")
-    return Ask(input_tokens=tokens, output_cap=0, output_min=0, request_cost=dollars_nanousd(usd))
+    return Ask(input_tokens=_tokens(tokens), output_cap=0, output_min=0, request_cost=cost_of(usd), calls=calls)
 
 
 class BudgetHold:
-    """Holds a worst case on all accounts of a thread while its ``async with`` block runs; made by the registry.
+    """Holds a worst case on all accounts of a thread while its ``async with`` block runs.
 
-    A block that ends without :meth:`settle` or :meth:`release`, by an error or not, is charged all that it held: what
-    may have cost money is never free.
+    A block says what it has cost by :meth:`settle`, or piece by piece by :meth:`charge`; what is left of the hold is
+    given back. One that ends by an error, or without a word, is charged all that it held: what may have cost money is
+    never free.
 
     Attributes:
-        settlement: What :meth:`settle` did; ``None`` before.
+        settlement: What the end of the block did; ``None`` before.
+        paid: Whether an earlier run of the same handler has paid for this very block already. Then nothing is held and
+            nothing that the block says is charged again.
     """
 
-    def __init__(self, spender: Spender, worst: Ask, steps: Steps) -> None:
-        self._spender = spender
+    def __init__(self, worst: Ask, steps: HoldSteps) -> None:
         self._worst = worst
-        self._reserve, self._dispatch, self._settle, self._release = steps
+        self._steps = steps
         self._held: HeldCall | None = None
+        self._charged: Amounts | None = None
         self.settlement: Settlement | None = None
+        self.paid = False
 
     @property
     def amounts(self) -> Amounts:
-        """What is held: tokens, nano-USD and one call."""
+        """What is held: tokens, nano-USD and calls."""
         return self._open("look at").amounts
 
     async def __aenter__(self) -> Self:
@@ -59,14 +117,15 @@ class BudgetHold:
         Raises:
             BudgetExhaustedError: A limit refuses it.
             UnknownAccountError: The thread has no budget.
+            LedgerStateError: The block was entered before.
         """
-        answer = await self._reserve(self._spender, self._worst)
-        if isinstance(answer, Refusal):
-            raise BudgetExhaustedError(answer, self._spender.thread_id)
-        assert answer is not None, "a hold without a deadline waits for its answer"  # noqa: S101
-        self._held = answer
-        # From here on whatever the block does may cost money, and a crash must leave a charge behind.
-        self._dispatch(answer.hold_id)
+        if self._held is not None or self.paid or self.settlement is not None:
+            raise LedgerStateError("the hold", "enter", "entered already; make another for another block")
+        held = await self._steps.take(self._worst)
+        if isinstance(held, PaidBefore):
+            self.paid = True
+        else:
+            self._held = held
         return self
 
     def settle(
@@ -83,31 +142,64 @@ class BudgetHold:
             The overrun, the thresholds that this crossed, and every account as it is now.
 
         Raises:
+            AmountError: If one of these is no amount; then the hold is as it was.
             LedgerStateError: If it is resolved already.
         """
-        held = self._open("settle")
-        spent = usage.total if usage is not None else held.amounts.tokens if tokens is None else tokens
-        cost = held.amounts.cost_nanousd if usd is None else dollars_nanousd(usd)
-        self._held = None
-        self.settlement = self._settle(held, Amounts(spent, cost, 1), Cost("settled", usage=usage), self._spender.agent)
-        return self.settlement
+        self._steps.check()
+        cost_nanousd = self._worst.request_cost if usd is None else cost_of(usd)
+        spent = usage.total if usage is not None else self._worst.input_tokens if tokens is None else _tokens(tokens)
+        return self._settle(Amounts(spent, cost_nanousd, self._worst.calls), Cost("settled", usage=usage))
+
+    def charge(self, *, usd: Dollars = 0, tokens: int = 0) -> None:
+        """Note a part of what it costs; a block that goes through is charged the sum of its parts.
+
+        Raises:
+            AmountError: If one of these is no amount.
+            LedgerStateError: If it is resolved already.
+        """
+        self._steps.check()
+        part = Amounts(_tokens(tokens), cost_of(usd))
+        if not self.paid:
+            self._open("charge")
+            self._charged = part + (self._charged or Amounts(calls=self._worst.calls))
 
     def release(self) -> None:
         """Give it back untouched: nothing was bought.
 
         Raises:
-            LedgerStateError: If it is resolved already.
+            LedgerStateError: If it is resolved already, or a part of it was charged.
         """
+        self._steps.check()
+        if self.paid:
+            return
         held = self._open("release")
+        if self._charged is not None:
+            raise LedgerStateError("the hold", "release", "charged in part")
         self._held = None
-        self._release(held.hold_id)
+        self._steps.release(held)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._held is not None:
+            if exc_type is None and self._charged is not None:
+                self._settle(self._charged, Cost("settled"))
+            else:
+                self.abandon(done=exc_type is None)
+
+    def abandon(self, *, done: bool = False) -> None:
+        """Charge all that is held, if anything is: nobody says what it has cost."""
         if (held := self._held) is not None:
             self._held = None
-            self.settlement = self._settle(held, held.amounts, Cost("worst_case"), self._spender.agent)
+            self.settlement = self._steps.settle(held, held.amounts, Cost("worst_case"), done=done)
+
+    def _settle(self, spent: Amounts, cost: Cost) -> Settlement:
+        if self.paid:
+            return Settlement(ZERO, (), ())
+        held = self._open("settle")
+        self._held = None
+        self.settlement = self._steps.settle(held, spent, cost, done=True)
+        return self.settlement
 
     def _open(self, wanted: str) -> HeldCall:
         """Return the hold.
@@ -118,3 +210,9 @@ class BudgetHold:
         if self._held is None:
             raise LedgerStateError("the hold", wanted, "not open")
         return self._held
+
+
+def _tokens(tokens: object) -> int:
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens <= CALL_TOKENS_MAX:
+        raise AmountError(f"tokens is a whole number from 0 to {CALL_TOKENS_MAX:,}, not {shown(tokens)}")
+    return tokens

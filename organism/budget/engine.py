@@ -80,6 +80,12 @@ class BudgetEngine:
         freeze = freezes.of(self._book.thread(thread_id).labels) if freezes.all else None
         return freeze.refusal() if freeze is not None else None
 
+    def hold_all(self, ask: Ask, call: CallRecord, accounts: tuple[str, ...]) -> HeldCall:
+        """Hold what has been spent already, and so is not decided about."""
+        verdict, hold_id = everything(ask), self._ledger.new_id("hold")
+        self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
+        return HeldCall(hold_id=hold_id, accounts=accounts, amounts=verdict.amounts, output_cap=verdict.output_cap)
+
     def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Refusal, str]:
         """Ask the policy; an agent that has been given the final warning may use the final reserve."""
         if self.mode == "off":
@@ -87,7 +93,8 @@ class BudgetEngine:
         verdict = decide(self._book.headrooms(accounts), ask)
         if isinstance(verdict, Grant) and verdict.output_cap == ask.output_cap:
             return verdict, ""
-        if (own := self._book.final_reserve_of(spender)) is not None:
+        # The final reserve is kept for a last word: only a model has one.
+        if ask.calls and (own := self._book.final_reserve_of(spender)) is not None:
             last = decide(self._book.headrooms(accounts, whole=own), ask)
             if isinstance(last, Grant) and (isinstance(verdict, Refusal) or last.output_cap > verdict.output_cap):
                 return last, own

@@ -29,6 +29,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         input_rate: Dearest price of an input token, in nano-USD per million; 0 when free or unknown.
         output_rate: Dearest price of an output token, likewise.
         request_cost: What the request costs beside its tokens, in nano-USD.
+        calls: How many calls of a model it is: one, or none where something else is paid for.
     """
 
     input_tokens: int
@@ -37,12 +38,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     input_rate: int = 0
     output_rate: int = 0
     request_cost: int = 0
+    calls: int = 1
 
     def amounts(self, output_tokens: int) -> Amounts:
         """Return what an answer of that length takes, money rounded up."""
         picked = self.input_tokens * self.input_rate + output_tokens * self.output_rate
         cost_nanousd = self.request_cost + -(-picked // _PER_MTOK)
-        return Amounts(self.input_tokens + output_tokens, cost_nanousd, 1)
+        return Amounts(self.input_tokens + output_tokens, cost_nanousd, self.calls)
 
 
 class Headroom(msgspec.Struct, frozen=True, gc=False):
@@ -180,7 +182,7 @@ def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension
             cap, tightest = allowed, "usd"
     if limits.elapsed_ns is not None and scope.elapsed_ns >= limits.elapsed_ns and cap > -1:
         cap, tightest = -1, "seconds"
-    if limits.calls is not None and spent.calls + held.calls >= limits.calls and cap > -1:
+    if limits.calls is not None and spent.calls + held.calls + ask.calls > limits.calls and ask.calls and cap > -1:
         cap, tightest = -1, "calls"
     return cap, tightest
 

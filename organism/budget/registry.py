@@ -6,11 +6,12 @@ thing that waits is :meth:`ThreadBudgetRegistry.reserve`, in line, when siblings
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
 from organism.budget.account_book import AccountBook, ThreadBudget
-from organism.budget.budget_hold import BudgetHold, worst_case
+from organism.budget.budget_hold import BudgetHold, OwnSteps, worst_case
 from organism.budget.engine import BudgetEngine
 from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.policy import Ask
@@ -307,13 +308,16 @@ class ThreadBudgetRegistry:
             model: Likewise.
 
         Raises:
-            ValueError: If that is no amount.
+            AmountError: If that is no amount.
         """
-        return BudgetHold(
-            Spender(thread_id, agent, model),
-            worst_case(tokens, usd),
-            (self.reserve, self.dispatch, self.settle, self.release),
-        )
+        take = partial(self.reservations.take, Spender(thread_id, agent, model), wait_s=self.wait_s)
+        steps = OwnSteps(take, partial(self.settle, agent=agent), self.release, thread_id)
+        return BudgetHold(worst_case(tokens, usd), steps)
+
+    def charge(self, spender: Spender, ask: Ask, record: CallRecord, cost: Cost) -> Settlement:
+        """Charge what has been spent already, whatever room there is: no limit refuses what has happened."""
+        held = self.reservations.hold_spent(spender, ask, record)
+        return self.settle(held, held.amounts, cost, spender.agent)
 
     def on_headroom(self, listener: Callable[[Iterable[str]], object] | None) -> None:
         """Tell somebody of accounts to which room has come back, in the same step, or nobody; it must not raise."""

@@ -96,6 +96,37 @@ class Reservations:
             spender.thread_id, accounts, admit, wait_s=wait_s, until_s=until_s, undo=self.give_up, ticket=ticket
         )
 
+    async def take(
+        self, spender: Spender, ask: Ask, record: CallRecord | None = None, *, wait_s: float
+    ) -> HeldCall | Refusal:
+        """Hold what leaves at once: on the windows of the moment at which it leaves, and marked as having left."""
+        answer = await self.reserve(spender, ask, record, wait_s, math.inf)
+        if not isinstance(answer, HeldCall):
+            assert answer is not None, "what has no deadline waits for its answer"  # noqa: S101
+            return answer
+        held = answer
+        try:
+            while (present := self.present_hold(held)) is not held:
+                again = present or await self.hold_again(held, wait_s)
+                if not isinstance(again, HeldCall):
+                    assert again is not None, "what has no deadline waits for its answer"  # noqa: S101
+                    self.give_up(held)
+                    return again
+                held = again
+        except BaseException:
+            self.give_up(held)
+            raise
+        self.forget(held.hold_id)
+        self._ledger.dispatch(held.hold_id, self._clock.now_ns())
+        return held
+
+    def hold_spent(self, spender: Spender, ask: Ask, record: CallRecord) -> HeldCall:
+        """Hold what has been spent already, in the step in which it is settled; it is refused nothing."""
+        self.catch_up()
+        held = self._engine.hold_all(ask, record, self._book.accounts(spender))
+        self._ledger.dispatch(held.hold_id, self._clock.now_ns())
+        return held
+
     def reserve_now(self, spender: Spender, ask: Ask, record: CallRecord | None) -> HeldCall | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
         self.catch_up()

@@ -6,7 +6,7 @@ from typing import Self
 
 import anyio
 
-from organism.amounts import NS_PER_S, BudgetState, format_amount
+from organism.amounts import NS_PER_S, BudgetState, format_amount, format_usd
 from organism.cli.budget_bars import budget_lines
 from organism.cli.tables import cost_text, token_cells
 from organism.cli.terminal import Live, Markup, Table, Terminal, drawn, markup
@@ -89,10 +89,9 @@ class LiveView:
             case AgentSaid(agent=agent, recipient=recipient):
                 self._writing.pop(agent, None)
                 self._print("[bold cyan]{}[/] [dim]->[/] [cyan]{}[/]  {}", agent, recipient, self._words(event))
-            case UsageEvent(agent=agent, usage=usage, outcome=outcome, error=error):
-                self._writing.pop(agent, None)
-                note = "" if outcome == "settled" else markup(" [yellow]{}: {}[/]", outcome, error or "")
-                self._print("[dim]{}: {} in, {} out[/]{}", agent, usage.input_total, usage.output_total, note)
+            case UsageEvent():
+                self._writing.pop(event.agent, None)
+                self._used(event)
             case ThresholdCrossed(agent=agent, threshold=threshold, account=account, dimension=dimension):
                 left = format_amount(dimension, max(0, event.limit - event.spent))
                 percent = min(threshold, event.spent * 100 // event.limit)  # the final warning may come early
@@ -118,6 +117,15 @@ class LiveView:
                 self._print("[bold red]{}[/]", reason)
             case _:
                 pass
+
+    def _used(self, event: UsageEvent) -> None:
+        note = "" if event.outcome == "settled" else markup(" [yellow]{}: {}[/]", event.outcome, event.error or "")
+        if event.tool:
+            cost = format_usd(event.cost_nanousd or 0)
+            self._print("[dim]{}: {} for {}[/]{}", event.agent, cost, event.tool, note)
+            return
+        usage = event.usage
+        self._print("[dim]{}: {} in, {} out[/]{}", event.agent, usage.input_total, usage.output_total, note)
 
     def _words(self, event: AgentSaid) -> str:
         """Return what an agent says; to its second recipient it is not repeated."""

@@ -8,7 +8,7 @@ from organism.cli.terminal import Markup, Table, markup
 from organism.control.views import ThreadSummary
 from organism.usage.totals import UsageTotals
 
-USAGE_HEADINGS = ("calls", "input", "output", "total", "cost", "p95")
+USAGE_HEADINGS = ("calls", "input", "output", "total", "tools", "cost", "p95")
 """Headings of :func:`usage_row`."""
 
 _STATE_STYLE = {
@@ -48,9 +48,10 @@ def thread_row(thread: ThreadSummary) -> tuple[str, ...]:
 
 
 def usage_row(totals: UsageTotals) -> tuple[str, ...]:
-    """Return calls, tokens by direction, cost and the 95th percentile of latency."""
+    """Return calls, tokens by direction, paid runs of tools, cost and the 95th percentile of latency."""
     tokens = token_cells(totals)
-    return (*tokens, cost_text(totals), f"{totals.latency.p95_ns / 10**9:.2f} s")
+    tools = f"{totals.tool_uses:,}" if totals.tool_uses else ""
+    return (*tokens, tools, cost_text(totals), f"{totals.latency.p95_ns / 10**9:.2f} s")
 
 
 def token_cells(totals: UsageTotals) -> tuple[str, ...]:

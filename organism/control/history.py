@@ -255,11 +255,16 @@ class History:
         more = event.cost_nanousd or 0
         if not self._add_to_hop(event):
             cost, tokens, calls = self._spent.get((event.thread_id, event.agent), (0, 0, 0))
-            self._spent[event.thread_id, event.agent] = (cost + more, tokens + event.usage.total, calls + 1)
+            self._spent[event.thread_id, event.agent] = (
+                cost + more,
+                tokens + event.usage.total,
+                calls + (not event.tool),
+            )
         self._sample(event)
 
     def _sample(self, event: UsageEvent) -> None:
-        names = (f"thread:{event.root_thread_id}", f"agent:{event.agent}", f"model:{event.model}")
+        used = f"tool:{event.tool}" if event.tool else f"model:{event.model}"
+        names = (f"thread:{event.root_thread_id}", f"agent:{event.agent}", used)
         self._samples.append(_Sample(event.time_ns, names, event.usage.total, event.cost_nanousd or 0))
 
     def _add_to_hop(self, event: UsageEvent) -> bool:
@@ -300,5 +305,5 @@ def _charged(hop: Hop, event: UsageEvent) -> Hop:
         hop,
         cost_nanousd=hop.cost_nanousd + (event.cost_nanousd or 0),
         tokens=hop.tokens + event.usage.total,
-        calls=hop.calls + 1,
+        calls=hop.calls + (not event.tool),
     )

@@ -238,6 +238,8 @@ class Queries:
                 groups = tracker.by_agent()
             case "model":
                 groups = tracker.by_model()
+            case "tool":
+                groups = tracker.by_tool()
             case "thread":
                 groups = tracker.by_thread()
             case "day":

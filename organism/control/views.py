@@ -13,7 +13,7 @@ from organism.usage.totals import UsageTotals
 ThreadState = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
 """What a thread does, or how it ended."""
 
-By = Literal["agent", "model", "thread", "day", "label"]
+By = Literal["agent", "model", "tool", "thread", "day", "label"]
 """What usage is broken down by."""
 
 

@@ -30,7 +30,8 @@ def log_event(event: AnyEvent) -> None:
     fields = {name: value for name in _FIELDS if (value := getattr(event, name, None)) is not None}
     match event:
         case UsageEvent(usage=usage):
-            fields |= {"model": event.model, "tokens": usage.total, "cost_nanousd": event.cost_nanousd}
+            used = {"tool": event.tool} if event.tool else {"model": event.model}
+            fields |= {**used, "tokens": usage.total, "cost_nanousd": event.cost_nanousd}
         case BudgetExceeded(shortfall=shortfall) | ThreadBlocked(shortfall=shortfall):
             fields["refused"] = str(shortfall)
         case ThreadClosed(budget=budget):

@@ -4,6 +4,7 @@
 
     OrganismError
     ├── ConfigError              organism.yaml or an argument of the Python API is wrong
+    │   ├── AmountError          an amount of money or tokens is none
     │   └── MissingExtraError    a feature needs a package that is not installed
     ├── BudgetError
     │   ├── BudgetExhaustedError a limit refused a call
@@ -43,7 +44,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from organism.amounts import Dimension, format_amount
-from organism.error_root import ConfigError, MissingExtraError, OrganismError
+from organism.error_root import AmountError, ConfigError, MissingExtraError, OrganismError
 from organism.errors.messages import (
     AskCycleError,
     AskError,
@@ -63,6 +64,7 @@ from organism.errors.messages import (
 from organism.text.error_text import in_one_line
 
 __all__ = [
+    "AmountError",
     "AnswerError",
     "AskCycleError",
     "AskError",

@@ -18,7 +18,7 @@ _PAGE = 10_000
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Which model call a hold is for: what it takes to charge and explain it without anybody's memory.
+    """What a hold is for, a model call as a rule: all it takes to charge and explain it without anybody's memory.
 
     Attributes:
         thread_id: The thread that pays.
@@ -34,7 +34,9 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         output_cap: The most the answer may have.
         price_source: Where the price of the hold came from; ``None`` when unknown, and then its money is 0.
         final_reserve_of: The account whose final reserve it was admitted from; empty for an ordinary call.
-        operation: What the model is asked for.
+        operation: What is paid for.
+        tool: The tool that runs, or what else a handler pays for; empty for a model call, and then alone there are a
+            provider and a model.
     """
 
     thread_id: str
@@ -51,6 +53,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     price_source: str | None
     final_reserve_of: str = msgspec.field(default="", name="wrap_up")
     operation: Operation = "chat"
+    tool: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag=True):

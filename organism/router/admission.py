@@ -11,7 +11,7 @@ from organism.amounts import CALL_NANOUSD_MAX, NS_PER_S, format_usd
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.relief import comes_sooner, relief
+from organism.budget.relief import comes_sooner
 from organism.budget.scopes import of_provider
 from organism.errors import (
     BudgetError,
@@ -35,6 +35,7 @@ from organism.router.planning.plan import Route
 from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError
 from organism.router.planning.route_queue import RouteQueue
 from organism.router.prepared_call import PreparedCall
+from organism.router.spending.refusals import Refusals
 
 
 class Admission:
@@ -64,6 +65,7 @@ class Admission:
         self._estimator = estimator
         self._call_events = call_events
         self._settings = settings
+        self._refusals = Refusals(registry, call_events)
 
     async def next_attempt(self, state: CallState) -> Attempt:
         """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
@@ -157,8 +159,7 @@ class Admission:
 
     async def _admit(self, state: CallState, route: Route, permit: Permit) -> Attempt:
         prepared = self._prepare(state, route)
-        for warning in self._registry.fire_elapsed(prepared.spender):
-            self._call_events.emit_warning(prepared.record, warning)
+        self._refusals.warn_of_time(prepared.spender, prepared.record)
         answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
         return self._attempt(state, permit, prepared, self._granted(state, prepared, answer))
 
@@ -172,15 +173,7 @@ class Admission:
         if answer is None:
             reason = "not asked: the call's deadline came while it waited for budget"
             raise RejectedError(prepared.route.provider, reason)
-        if isinstance(answer, Refusal) and answer.cause == "freeze":
-            raise BudgetExhaustedError(answer, prepared.spender.thread_id)
-        if isinstance(answer, Refusal):
-            states = self._registry.scopes_of(prepared.spender)
-            passes = relief(states, prepared.ask, self._registry.plan)
-            raise BudgetExhaustedError(self._refuse(state, prepared, answer), prepared.spender.thread_id, passes)
-        if answer.over is not None and self._registry.first_report(answer.over, prepared.spender.thread_id):
-            self._call_events.emit_exceeded(state.call, answer.over, enforced=False)
-        return answer
+        return self._refusals.granted(answer, prepared.spender, prepared.ask, prepared.record, raises=state.call.raises)
 
     def _prepare(self, state: CallState, route: Route) -> PreparedCall:
         """Work out the worst case of an attempt where it goes.
@@ -240,19 +233,6 @@ class Admission:
             between_tokens_s=timeouts.between_tokens_s,
             deadline_s=state.deadline_s,
         )
-
-    def _refuse(self, state: CallState, prepared: PreparedCall, shortfall: Refusal) -> Refusal:
-        """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
-        warnings = self._registry.last_warning(prepared.spender, prepared.ask, shortfall)
-        for warning in warnings:
-            self._call_events.emit_warning(prepared.record, warning)
-        if warnings:
-            if state.call.raises:
-                self._call_events.emit_exceeded(state.call, shortfall, enforced=True)
-            return replace(shortfall, final_reserve_open=True)
-        if self._registry.first_report(shortfall, prepared.record.thread_id):
-            self._call_events.emit_exceeded(state.call, shortfall, enforced=True)
-        return shortfall
 
     def _refuse_unpriced(self, spender: Spender, route: Route) -> None:
         if self._registry.mode != "enforce" or not self._settings.refuse_unpriced:

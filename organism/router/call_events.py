@@ -79,6 +79,7 @@ class CallEvents:
                 abandoned=abandoned,
                 operation=record.operation,
                 usage_note=charge.usage_note,
+                tool=record.tool,
             )
         )
 
@@ -95,13 +96,13 @@ class CallEvents:
         for deliver in self._warning_sinks:
             deliver(Spender(record.thread_id, record.agent, record.model), warning)
 
-    def emit_exceeded(self, call: Call, shortfall: Refusal, *, enforced: bool) -> None:
+    def emit_exceeded(self, record: CallRecord, shortfall: Refusal, *, enforced: bool) -> None:
         """A limit has refused a call, or would have."""
         self._outbox.emit(
             BudgetExceeded(
-                thread_id=call.spender.thread_id,
-                root_thread_id=call.root_thread_id,
-                agent=call.spender.agent,
+                thread_id=record.thread_id,
+                root_thread_id=record.root_thread_id,
+                agent=record.agent,
                 shortfall=shortfall,
                 enforced=enforced,
             )

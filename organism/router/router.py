@@ -45,6 +45,7 @@ from organism.router.planning.planner import Planned
 from organism.router.planning.provider_limiters import ReplacedError
 from organism.router.planning.request_checks import checked_request
 from organism.router.router_config import RouterConfig, RouterServices
+from organism.router.spending.expenses import Expenses
 from organism.text.error_text import describe, shown
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
@@ -96,6 +97,7 @@ class LLMRouter:
         self._services = RouterServices(
             registry, self._call_events, clock, Calibration() if calibration is None else calibration
         )
+        self.expenses = Expenses(registry, self._call_events, journal, clock, ids)
         self._config = RouterConfig(models, providers, prices, settings or RouterSettings(), self._services)
         self._open: dict[str, set[Attempt]] = {}
         self._idle: dict[str, anyio.Event] = {}
@@ -120,7 +122,7 @@ class LLMRouter:
         with anyio.CancelScope(shield=True):
             for thread_id in list(self._open):
                 await self.wait_idle(thread_id)
-        # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
+        # The body's own error is not handed over: it would come out wrapped in a group of its own.
         await tasks.__aexit__(None, None, None)
         await self._adapters.end()
 
@@ -214,8 +216,7 @@ class LLMRouter:
             raise ConfigError(f"it must be a function of a piece of the answer, not {shown(on_text)}", path="on_text")
         checked = checked_request(call.request, kind)
         call = replace(call, request=checked.request, digest=checked.digest)
-        paid = self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)
-        if paid is not None:
+        if (paid := self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)) is not None:
             return paid
         call_id = self._ids.next("call")
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
@@ -333,9 +334,9 @@ class LLMRouter:
         return attempt.ended
 
     async def _perform(self, config: RouterConfig, call: Call, attempt: Attempt) -> None:
-        """Run an attempt to its settlement; there is no await between its end and the ledger.
+        """Run an attempt to its settlement, with no await between its end and the ledger; nothing is raised.
 
-        Nothing is raised: this is a task of the router, and with it would end the calls of everybody else.
+        This is a task of the router, and with it would end the calls of everybody else.
         """
         try:
             await attempt.exchange(config.providers[attempt.route.provider], self._adapters)
@@ -357,11 +358,11 @@ class LLMRouter:
     def _resolve(self, config: RouterConfig, call: Call, attempt: Attempt) -> Charge:
         """Charge or release, keep a paid answer, and tell: one step, with no await, so one commit."""
         charge = attempt.charge(config.prices)
-        settled: Settlement | tuple[BudgetState, ...]
-        if charge.outcome == "released":
-            settled = self._registry.release(attempt.held.hold_id)
-        else:
-            settled = self._registry.settle(attempt.held, charge.amounts, charge.cost, call.spender.agent)
+        settled: Settlement | tuple[BudgetState, ...] = (
+            self._registry.release(attempt.held.hold_id)
+            if charge.outcome == "released"
+            else self._registry.settle(attempt.held, charge.amounts, charge.cost, call.spender.agent)
+        )
         latency_ns = self._clock.monotonic_ns() - attempt.started_ns
         self._call_events.emit_usage(
             attempt.record, charge, settled, latency_ns=latency_ns, labels=call.labels, abandoned=attempt.abandoned

@@ -32,6 +32,9 @@ CLOSED: Final = "closed"
 DEAD: Final = "dead"
 STOPPED: Final = "stopped"
 
+PAID_STEP: Final = "organism.paid:"
+"""What the keys of steps begin with that note what a message has paid for beside model calls."""
+
 BEGAN: Final = "began"
 """The step under which a message that has stepped aside keeps its agent's state as it was when it began."""
 

@@ -1,4 +1,4 @@
-"""The words for attempts at model calls: what was asked for, and how it was resolved. Pure."""
+"""The words for what costs money: attempts at model calls, runs of tools, other charges. Pure."""
 
 from typing import Literal
 
@@ -10,5 +10,7 @@ Outcome = Literal["settled", "estimated", "worst_case", "disputed", "released"]
 sense, the whole hold is charged. ``released``: no work was done, nothing is charged.
 """
 
-Operation = Literal["chat", "embeddings"]
-"""What a model is asked for, in OpenTelemetry's words: to go on with a conversation, or for vectors of texts."""
+Operation = Literal["chat", "embeddings", "execute_tool", "charge"]
+"""What is paid for, in OpenTelemetry's words: a model goes on with a conversation or makes vectors, a tool runs.
+
+``charge``: a handler has spent something itself."""

@@ -32,6 +32,8 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
         unpriced_calls: Calls whose price is not known; with any, the cost is a lower bound.
         latency: How long the charged attempts took.
         outcomes: Attempts by how they were resolved.
+        tool_uses: Runs of tools that have a price, and other charges of handlers; none of them is a call or an attempt.
+        tool_nanousd: What they cost, which is part of the cost above.
     """
 
     calls: int
@@ -41,6 +43,8 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
     unpriced_calls: int
     latency: Latency
     outcomes: dict[Outcome, int]
+    tool_uses: int = 0
+    tool_nanousd: int = 0
 
 
 class SumRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +60,8 @@ class SumRecord(msgspec.Struct, frozen=True, kw_only=True):
         latency_max_ns: Nanoseconds that the longest took.
         buckets: How many took how long, by the number of the bucket.
         outcomes: Attempts by how they were resolved.
+        tool_uses: Runs of tools and other charges.
+        tool_nanousd: Nano-USD of them.
     """
 
     of: str
@@ -67,12 +73,24 @@ class SumRecord(msgspec.Struct, frozen=True, kw_only=True):
     latency_max_ns: int
     buckets: dict[int, int]
     outcomes: dict[Outcome, int]
+    tool_uses: int = 0
+    tool_nanousd: int = 0
 
 
 class RunningTotals:
     """Adds up usage events."""
 
-    __slots__ = ("_buckets", "_cost", "_latency_max", "_latency_sum", "_outcomes", "_unpriced", "_usage")
+    __slots__ = (
+        "_buckets",
+        "_cost",
+        "_latency_max",
+        "_latency_sum",
+        "_outcomes",
+        "_tool_nanousd",
+        "_tool_uses",
+        "_unpriced",
+        "_usage",
+    )
 
     def __init__(self) -> None:
         self._usage = [0, 0, 0, 0, 0]
@@ -82,6 +100,7 @@ class RunningTotals:
         self._latency_max = 0
         self._buckets: dict[int, int] = {}
         self._outcomes: dict[Outcome, int] = {}
+        self._tool_uses = self._tool_nanousd = 0
 
     @classmethod
     def of(cls, record: SumRecord) -> "RunningTotals":
@@ -91,6 +110,7 @@ class RunningTotals:
         totals._cost, totals._unpriced = record.cost_nanousd, record.unpriced
         totals._latency_sum, totals._latency_max = record.latency_sum_ns, record.latency_max_ns
         totals._buckets, totals._outcomes = dict(record.buckets), dict(record.outcomes)
+        totals._tool_uses, totals._tool_nanousd = record.tool_uses, record.tool_nanousd
         return totals
 
     def record(self, of: str, name: str) -> SumRecord:
@@ -106,10 +126,15 @@ class RunningTotals:
             latency_max_ns=self._latency_max,
             buckets=dict(self._buckets),
             outcomes=dict(self._outcomes),
+            tool_uses=self._tool_uses,
+            tool_nanousd=self._tool_nanousd,
         )
 
     def add(self, event: UsageEvent) -> None:
         """Count an event in."""
+        if event.tool:
+            self._add_tool(event)
+            return
         self._outcomes[event.outcome] = self._outcomes.get(event.outcome, 0) + 1
         if event.outcome == "released":
             return
@@ -129,6 +154,14 @@ class RunningTotals:
         bucket = bisect_left(_BOUNDS_NS, latency_ns)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
 
+    def _add_tool(self, event: UsageEvent) -> None:
+        if event.outcome != "released":
+            self._tool_uses += 1
+            self._tool_nanousd += event.cost_nanousd or 0
+            self._cost += event.cost_nanousd or 0
+            self._usage[0] += event.usage.input
+            self._usage[3] += event.usage.output
+
     def snapshot(self) -> UsageTotals:
         """Return the sums so far."""
         attempts = sum(self._outcomes.values())
@@ -146,6 +179,8 @@ class RunningTotals:
                 max_ns=self._latency_max,
             ),
             outcomes=dict(self._outcomes),
+            tool_uses=self._tool_uses,
+            tool_nanousd=self._tool_nanousd,
         )
 
     def _percentile(self, percent: int, calls: int) -> int:

@@ -28,6 +28,9 @@ DEFAULT_CAPACITY = 10_000
 _ALL = ""
 """The name of the sums over everything."""
 
+_TOOLS_KEPT = 1_000
+"""Tools, and names of other charges, whose sums are kept; the oldest go first."""
+
 _THREADS_KEPT = 1_000
 """Closed threads whose sums are kept; the sums over all threads count them for ever."""
 
@@ -120,11 +123,12 @@ class UsageTracker:
         self._wanted: dict[type, bool] = {}
         self._callback_errors = 0
         self._cut_off = 0
-        self._total, self._agents, self._models, self._threads = self.sums = (
+        self._total, self._agents, self._models, self._threads, self._tools = self.sums = (
             Sums("total"),
             Sums("agent"),
             Sums("model"),
             Sums("thread"),
+            Sums("tool", _TOOLS_KEPT),
         )
         self._closed_threads: deque[str] = deque()
 
@@ -267,6 +271,10 @@ class UsageTracker:
         """Return the sums of each model, by its name in the configuration."""
         return self._models.snapshot()
 
+    def by_tool(self) -> dict[str, UsageTotals]:
+        """Return the sums of each tool that has a price, and of what handlers have charged, by its name."""
+        return self._tools.snapshot()
+
     def by_thread(self) -> dict[str, UsageTotals]:
         """Return the sums of each open thread and of those closed last."""
         return self._threads.snapshot()
@@ -283,7 +291,10 @@ class UsageTracker:
     def _add(self, event: UsageEvent) -> None:
         self._total.add(_ALL, event)
         self._agents.add(event.agent, event)
-        self._models.add(event.model, event)
+        if event.tool:
+            self._tools.add(event.tool, event)
+        else:
+            self._models.add(event.model, event)
         self._threads.add(event.thread_id, event)
 
     def _forget_oldest(self, thread_id: str) -> None:

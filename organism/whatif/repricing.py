@@ -23,8 +23,8 @@ class ReplayTarget(msgspec.Struct, frozen=True):
 
     @property
     def route(self) -> str:
-        """The provider and its model, as the configuration writes them."""
-        return f"{self.provider}/{self.request_model}"
+        """The provider and its model, as the configuration writes them; of what is no model call, its name alone."""
+        return f"{self.provider}/{self.request_model}" if self.provider else self.request_model
 
 
 class Repricing:
@@ -52,6 +52,8 @@ class Repricing:
             ConfigError: If the new model is neither one of the configuration nor ``provider/model``.
         """
         went = target_of(recorded)
+        if recorded.call.tool:
+            return went  # what a tool costs depends on no model and no book of prices
         for name in (*names_for(went), EVERY_MODEL):
             if (wanted := self._changes.models.get(name)) is not None:
                 return self.model(wanted, went.model)
@@ -85,6 +87,8 @@ class Repricing:
         Raises:
             ConfigError: If nobody knows them.
         """
+        if recorded.call.tool:
+            return None
         moved = target != target_of(recorded)
         named = any(name in self._changes.prices for name in names_of(target.provider, target.request_model))
         day = self._changes.day
@@ -111,6 +115,11 @@ class Repricing:
         """
         if rates is not None:
             return ask_at(recorded, rates, self._baseline.output_min)
+        if recorded.call.tool:
+            held = recorded.held
+            return Ask(
+                input_tokens=held.tokens, output_cap=0, output_min=0, request_cost=held.cost_nanousd, calls=held.calls
+            )
         for known in self._candidates(recorded):
             ask = ask_at(recorded, known, self._baseline.output_min)
             if ask.amounts(recorded.call.output_cap) == recorded.held:
@@ -137,7 +146,8 @@ class Repricing:
 
 def target_of(recorded: RecordedCall) -> ReplayTarget:
     """Return where a call went."""
-    return ReplayTarget(recorded.call.model, recorded.call.provider, recorded.call.request_model)
+    call = recorded.call
+    return ReplayTarget(call.model, call.provider, call.tool or call.request_model)
 
 
 def names_for(went: ReplayTarget) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ def headline(report: PeriodReport) -> tuple[tuple[str, str], ...]:
         ("cost", cost(totals)),
         ("tokens", f"{totals.usage.total:,}"),
         ("model calls", f"{totals.calls:,}"),
+        *((("paid tools", usd(totals.tool_nanousd)),) if totals.tool_uses else ()),
         ("threads", f"{report.threads:,}"),
         ("warnings", f"{sum(w.count for w in report.warned if w.level != 'refused'):,}"),
         ("refusals", f"{sum(w.count for w in report.warned if w.level == 'refused'):,}"),
@@ -65,6 +66,7 @@ def tables(report: PeriodReport, drifts: Sequence[BillDifference] | None) -> tup
         _forecast_table(report.forecasts, zone),
         _cut_table("By agent", "agent", report.by_agent),
         _cut_table("By model", "model", report.by_model),
+        _cut_table("By tool", "tool", report.by_tool),
         _cut_table("By provider", "provider and model", report.by_provider),
         *(_cut_table(f"By label {key}", key, cuts) for key, cuts in report.by_label.items()),
         _warned_table(report.warned),
@@ -96,7 +98,15 @@ def _cut_table(title: str, name: str, cuts: Sequence[Cut], *, newest_last: bool 
     return ReportTable(
         title=title,
         note=f"{left_out:,} more are left out." if left_out else "",
-        head=(name, "cost", "tokens in", "of them cached", "tokens out", "calls", "p95 latency"),
+        head=(
+            name,
+            "cost",
+            "tokens in",
+            "of them cached",
+            "tokens out",
+            "uses" if name == "tool" else "calls",
+            "p95 latency",
+        ),
         rows=tuple(
             (
                 cut.name,
@@ -104,7 +114,7 @@ def _cut_table(title: str, name: str, cuts: Sequence[Cut], *, newest_last: bool 
                 f"{cut.totals.usage.input_total:,}",
                 f"{cut.totals.usage.cached_input:,}",
                 f"{cut.totals.usage.output_total:,}",
-                f"{cut.totals.calls:,}",
+                f"{cut.totals.tool_uses if name == 'tool' else cut.totals.calls:,}",
                 f"{cut.totals.latency.p95_ns / NS_PER_S:,.2f} s",
             )
             for cut in kept

@@ -33,7 +33,7 @@ app = App(name="usage")
 def show_usage(
     *,
     daemon: DaemonOptions = DAEMON,
-    by: Literal["agent", "model", "day", "thread", "label"] = "agent",
+    by: Literal["agent", "model", "tool", "day", "thread", "label"] = "agent",
     json: Json = False,
     csv: bool = False,
 ) -> int:
@@ -47,7 +47,15 @@ def show_usage(
     if json:
         return print_json(usage)
     if csv:
-        head = [by, "calls", *TokenUsage.__struct_fields__, "cost_nanousd", "unpriced_calls"]
+        head = [
+            by,
+            "calls",
+            *TokenUsage.__struct_fields__,
+            "cost_nanousd",
+            "unpriced_calls",
+            "tool_uses",
+            "tool_nanousd",
+        ]
         return print_csv([head, *starmap(_csv_row, usage.groups.items())])
     table = state_table(by, *USAGE_HEADINGS)
     for name, totals in sorted(usage.groups.items(), key=lambda item: -item[1].cost_nanousd):
@@ -111,7 +119,8 @@ def report(
 
 def _csv_row(name: str, totals: UsageTotals) -> tuple[object, ...]:
     tokens = msgspec.structs.astuple(totals.usage)
-    return (name, totals.calls, *tokens, totals.cost_nanousd, totals.unpriced_calls)
+    costs = (totals.cost_nanousd, totals.unpriced_calls, totals.tool_uses, totals.tool_nanousd)
+    return (name, totals.calls, *tokens, *costs)
 
 
 def _plain(value: object) -> str:

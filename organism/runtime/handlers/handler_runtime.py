@@ -30,6 +30,7 @@ from organism.router.call import Call
 from organism.runtime.children import SpawnRequest
 from organism.runtime.handlers.handler_outcome import HandlerReturned, encode_state
 from organism.runtime.handlers.output_routing import drafts_of, route, too_many
+from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
 from organism.runtime.handlers.run_services import AgentRunner
 from organism.runtime.workers.worker_pool import Level
 from organism.threads.approvals import Approval, Decision, WaitReason, approval_id, decision_key
@@ -74,6 +75,7 @@ class HandlerRuntime:
     _outgoing: tuple[RoutedMessage, ...] = ()
     _reports: tuple[tuple[str, str], ...] = ()
     _state: dict[str, Any] | None = None
+    _spending: RunExpenses | None = None
     parked: WaitReason | None = None
     closed = False
 
@@ -116,6 +118,8 @@ class HandlerRuntime:
             for task in self._callers:
                 if task is not self._task:
                     task.cancel()
+        if self._spending is not None:
+            self._spending.close()
 
     def check(self) -> None:
         """Refuse a call once the run is over.
@@ -126,7 +130,7 @@ class HandlerRuntime:
         if self.closed:
             raise ContextClosedError(self._agent.name, self._envelope.id)
 
-    def _inside(self, call: str) -> "_Caller":
+    def inside(self, call: str) -> "_Caller":
         """Mark the task as being inside a call until it leaves the block.
 
         Raises:
@@ -192,12 +196,12 @@ class HandlerRuntime:
 
     async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
         """Make a model call, or return the answer that an earlier run of this handler has paid for."""
-        with self._inside("ctx.llm.complete"):
+        with self.inside("ctx.llm.complete"):
             return await self._paid(self._services.router.complete(self._call(model, request), text_only(on_text)))
 
     async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
         """Have vectors made of texts, likewise."""
-        with self._inside("ctx.llm.embed"):
+        with self.inside("ctx.llm.embed"):
             return await self._paid(self._services.router.embed(self._call(model, request)))
 
     def _call(self, model: str | None, request: Request) -> Call:
@@ -219,9 +223,23 @@ class HandlerRuntime:
         try:
             return await answer
         except BudgetExhaustedError as error:
-            if self._active.on_exhausted == "fail" and not error.waits:
-                raise
-            await self._park(error.shortfall)
+            await self.exhausted(error)
+
+    async def exhausted(self, error: BudgetExhaustedError) -> NoReturn:
+        """Let the message wait for what was refused, or raise it where the organism is set to fail then."""
+        if self._active.on_exhausted == "fail" and not error.waits:
+            raise error
+        await self._park(error.shortfall)
+
+    @property
+    def spending(self) -> RunExpenses:
+        """What the handler pays for beside model calls."""
+        self.check()
+        if self._spending is None:
+            raises = self._active.on_exhausted == "fail"
+            payer = payer_of(self._thread, self._agent.name, self._envelope.id, raises=raises)
+            self._spending = RunExpenses(self, payer, self._services.router.expenses, self._task.get_loop())
+        return self._spending
 
     # -- questions and children -----------------------------------------------------------------------------------
 
@@ -233,7 +251,7 @@ class HandlerRuntime:
 
     async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
         with (
-            self._inside("ctx.ask"),
+            self.inside("ctx.ask"),
             self._services.worker_pool.lending(),
             self._services.paused_time.waiting(self._thread, self._envelope.id),
         ):
@@ -259,7 +277,7 @@ class HandlerRuntime:
     async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
         """Open a child thread, or return to the one that an earlier run of this handler has opened."""
         with (
-            self._inside("ctx.spawn"),
+            self.inside("ctx.spawn"),
             self._services.worker_pool.lending(),
             self._services.paused_time.waiting(self._thread, self._envelope.id),
         ):
@@ -270,9 +288,7 @@ class HandlerRuntime:
                     self._thread, self._agent, (self._envelope.id, index), request
                 )
             except BudgetExhaustedError as error:
-                if self._active.on_exhausted == "fail" and not error.waits:
-                    raise
-                await self._park(error.shortfall)
+                await self.exhausted(error)
             while child.result is None:
                 if child.blocked_by is not None:
                     await self._park(child.blocked_by)
@@ -283,7 +299,7 @@ class HandlerRuntime:
 
     async def approval(self, what: str, detail: str) -> Decision:
         """Return what a person has said, or wait for it."""
-        with self._inside("ctx.approval"):
+        with self.inside("ctx.approval"):
             index, self._approvals = self._approvals, self._approvals + 1
             name = approval_id(self._envelope.id, index, what, detail)
             said = self.kept(decision_key(name))
@@ -355,7 +371,7 @@ class HandlerRuntime:
             begun: Called when it has a thread.
         """
         level: Level = (self._thread.depth, len(self._envelope.asking))
-        with self._inside("ctx.on_thread"):
+        with self.inside("ctx.on_thread"):
             return await self._services.worker_pool.run(
                 function, agent=self._agent.name, message_id=self._envelope.id, level=level, begun=begun
             )

@@ -130,6 +130,10 @@ FAILOVERS = _counter("llm.failovers", "{call}", "Calls that went to another prov
 DEGRADED = _counter(
     "llm.degradations", "{call}", "Calls made with a model that spares the budget.", "model", "to_model"
 )
+TOOL_COST = _counter(
+    "tool.cost", "USD", "Dollars charged for tools and by handlers themselves.", "agent", "tool", "outcome"
+)
+TOOL_USES = _counter("tool.uses", "{use}", "Paid runs of tools, and other charges.", "agent", "tool", "outcome")
 CIRCUIT_OPEN = _gauge("provider.circuit_open", "{provider}", "Whether a provider is given a rest: 1, or 0.", "provider")
 CALLS_QUEUED = _gauge("provider.attempts_waiting", "{attempt}", "Attempts that wait for a place.", "provider")
 ATTEMPTS_OPEN = _gauge("llm.attempts_open", "{attempt}", "Attempts under way.")

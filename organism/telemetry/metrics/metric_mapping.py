@@ -53,8 +53,7 @@ def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measure
     """Yield what an event counts as."""
     match event:
         case UsageEvent():
-            yield from _usage(event)
-            yield from _genai(event, conventions)
+            yield from _tool(event) if event.tool else _usage(event, conventions)
         case ThresholdCrossed(threshold=threshold, dimension=dimension):
             yield Measurement(i.WARNINGS, 1, (str(threshold), dimension))
         case BudgetExceeded(shortfall=shortfall, enforced=False):
@@ -140,17 +139,15 @@ def _operated(event: LimitChanged | BudgetAdjusted) -> Iterator[Measurement]:
                 yield Measurement(instrument, abs(amount), (scope, "added" if amount > 0 else "removed"))
 
 
-def _usage(event: UsageEvent) -> Iterator[Measurement]:
+def _usage(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]:
+    yield from _genai(event, conventions)
     agent, model, provider, outcome = event.agent, event.model, event.provider, event.outcome
     yield Measurement(i.ATTEMPTS, 1, (agent, model, provider, outcome), event.trace_id)
     if outcome == "released":
         return
     usage, usd = event.usage, (event.cost_nanousd or 0) / NANOUSD_PER_USD
     yield Measurement(i.COST_USD, usd, (agent, model, provider, outcome), event.trace_id)
-    # A child's call is charged to its ancestors too; per kind of scope it is still one call.
-    for scope in dict.fromkeys(scope_label(budget.account) for budget in event.budgets):
-        yield Measurement(i.SPENT_USD, usd, (scope, agent, model))
-        yield Measurement(i.SPENT_TOKENS, usage.total, (scope, agent, model))
+    yield from _spent(event)
     for kind in ("input", "cached_input", "cache_write", "output", "reasoning"):
         if tokens := getattr(usage, kind):
             yield Measurement(i.TOKENS_USED, tokens, (agent, model, kind), event.trace_id)
@@ -160,6 +157,23 @@ def _usage(event: UsageEvent) -> Iterator[Measurement]:
         yield Measurement(i.INCOMPLETE, 1, (provider, outcome))
     if event.overrun.tokens:
         yield Measurement(i.OVERRUN_TOKENS, event.overrun.tokens, (provider,))
+
+
+def _spent(event: UsageEvent) -> Iterator[Measurement]:
+    """Yield what counts against budgets: a child's call is charged to its ancestors too; per scope it is still one."""
+    usd = (event.cost_nanousd or 0) / NANOUSD_PER_USD
+    for scope in dict.fromkeys(scope_label(budget.account) for budget in event.budgets):
+        yield Measurement(i.SPENT_USD, usd, (scope, event.agent, event.model))
+        yield Measurement(i.SPENT_TOKENS, event.usage.total, (scope, event.agent, event.model))
+
+
+def _tool(event: UsageEvent) -> Iterator[Measurement]:
+    """Yield what a run of a tool, or another charge, counts as: it is no call of a model."""
+    labels = (event.agent, event.tool, event.outcome)
+    yield Measurement(i.TOOL_USES, 1, labels, event.trace_id)
+    if event.outcome != "released":
+        yield Measurement(i.TOOL_COST, (event.cost_nanousd or 0) / NANOUSD_PER_USD, labels, event.trace_id)
+        yield from _spent(event)
 
 
 def _genai(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]:

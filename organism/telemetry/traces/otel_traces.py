@@ -115,7 +115,7 @@ class TraceWriter:
         match event:
             case ThreadClosed():
                 self._write_thread(event)
-            case UsageEvent(call_id=call_id):
+            case UsageEvent(call_id=call_id) if not event.tool:  # no call ends that its usage belongs to
                 self._pending(call_id).attempts.append(event)
                 self._settle(call_id)
             case _:

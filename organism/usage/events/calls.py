@@ -1,4 +1,4 @@
-"""What is told of model calls: what each cost, which limits it met, where it went."""
+"""What is told of model calls and other costs: what each cost, which limits it met, where it went."""
 
 from decimal import Decimal
 from typing import Literal
@@ -12,7 +12,7 @@ from organism.usage.events.event import Event
 
 
 class UsageEvent(Event, frozen=True, kw_only=True):
-    """One attempt at a model call has been resolved.
+    """One attempt at a model call has been resolved, or something else that costs money, such as a run of a tool.
 
     Attributes:
         agent: Who made the call.
@@ -33,8 +33,11 @@ class UsageEvent(Event, frozen=True, kw_only=True):
         labels: What the thread was labelled with when it was opened.
         trace_id: The trace it belongs to, if there is one.
         abandoned: Whether its caller had gone before it was resolved: cancelled, or out of time.
-        operation: What the model was asked for.
-        usage_note: How the provider's count was read where that was not plain; empty where it was.
+        operation: What was paid for.
+        usage_note: How the provider's count was read where that was not plain; empty where it was. Of a tool: what its
+            cost is made of.
+        tool: The tool that ran, or what else a handler has paid for. Then there is no model: the names of model and
+            provider are empty. Empty for a model call.
     """
 
     agent: str
@@ -57,6 +60,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     abandoned: bool = False
     operation: Operation = "chat"
     usage_note: str = ""
+    tool: str = ""
 
     @property
     def total_tokens(self) -> int:

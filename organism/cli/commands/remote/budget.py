@@ -7,7 +7,7 @@ from urllib.parse import quote
 import msgspec
 from cyclopts import App, Parameter
 
-from organism.amounts import DIMENSIONS, Amounts, BudgetState, Limits, format_amount, format_usd
+from organism.amounts import DIMENSIONS, ZERO, Amounts, BudgetState, Limits, format_amount, format_usd
 from organism.budget.scopes import thread_account
 from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
@@ -172,8 +172,9 @@ def _hold_row(hold: HoldTrace) -> tuple[str, ...]:
             _amounts_text(hold.charged),
             "",
         )
-    name = f"{call.provider}/{call.request_model} #{call.attempt}" + (" (last call)" if call.final_reserve_of else "")
-    over = f", {hold.overrun.tokens} above the hold" if hold.overrun.tokens else ""
+    what = call.tool or f"{call.provider}/{call.request_model} #{call.attempt}"
+    name = what + (" (last call)" if call.final_reserve_of else "")
+    over = f", {_amounts_text(hold.overrun)} above the hold" if hold.overrun != ZERO else ""
     price = (hold.rates.source if hold.rates is not None else call.price_source) if hold.priced else "unknown"
     return (
         str(hold.seq),

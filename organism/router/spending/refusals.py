@@ -1,0 +1,69 @@
+"""What the budget has said to a hold: it is granted, or its refusal is told once and raised."""
+
+from msgspec.structs import replace
+
+from organism.budget.holds import HeldCall, Spender
+from organism.budget.policy import Ask
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.relief import relief
+from organism.errors import BudgetExhaustedError, Refusal
+from organism.ledger.entries import CallRecord
+from organism.router.call_events import CallEvents
+
+
+class Refusals:
+    """Tells of refusals.
+
+    Args:
+        registry: The budgets.
+        call_events: Takes the events, and delivers warnings to agents.
+    """
+
+    def __init__(self, registry: ThreadBudgetRegistry, call_events: CallEvents) -> None:
+        self._registry = registry
+        self._call_events = call_events
+
+    def warn_of_time(self, spender: Spender, record: CallRecord) -> None:
+        """Warn of limits in seconds that time alone has brought nearer, before anything is held."""
+        for warning in self._registry.fire_elapsed(spender):
+            self._call_events.emit_warning(record, warning)
+
+    def granted(
+        self, answer: HeldCall | Refusal, spender: Spender, ask: Ask, record: CallRecord, *, raises: bool
+    ) -> HeldCall:
+        """Return what the budget has granted, and tell of what it would have refused.
+
+        Args:
+            answer: What it has said.
+            spender: On whose behalf.
+            ask: The worst case.
+            record: What it is for.
+            raises: Whether whoever asks is told of a refusal, and not made to wait.
+
+        Raises:
+            BudgetExhaustedError: If it has refused.
+        """
+        if isinstance(answer, Refusal) and answer.cause == "freeze":
+            raise BudgetExhaustedError(answer, spender.thread_id)
+        if isinstance(answer, Refusal):
+            states = self._registry.scopes_of(spender)
+            passes = relief(states, ask, self._registry.plan)
+            raise BudgetExhaustedError(
+                self._refuse(answer, spender, ask, record, raises=raises), spender.thread_id, passes
+            )
+        if answer.over is not None and self._registry.first_report(answer.over, spender.thread_id):
+            self._call_events.emit_exceeded(record, answer.over, enforced=False)
+        return answer
+
+    def _refuse(self, shortfall: Refusal, spender: Spender, ask: Ask, record: CallRecord, *, raises: bool) -> Refusal:
+        """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
+        warnings = self._registry.last_warning(spender, ask, shortfall)
+        for warning in warnings:
+            self._call_events.emit_warning(record, warning)
+        if warnings:
+            if raises:
+                self._call_events.emit_exceeded(record, shortfall, enforced=True)
+            return replace(shortfall, final_reserve_open=True)
+        if self._registry.first_report(shortfall, record.thread_id):
+            self._call_events.emit_exceeded(record, shortfall, enforced=True)
+        return shortfall

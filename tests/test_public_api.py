@@ -20,9 +20,9 @@ PUBLIC = {
     ),
     "organism.events": (
         "AgentSaid AgentStopped AnyEvent ApprovalDecided ApprovalRequested BudgetAdjusted BudgetExceeded "
-        "DeadLetterEvent Event LLMFailover LLMRetry LimitChanged ModelDegraded OperatorAction Reported "
-        "SlowConsumerError SpendingFrozen SpendingUnfrozen Subscription ThreadBlocked ThreadClosed ThreadOpened "
-        "ThreadResumed ThresholdCrossed UsageEvent"
+        "DeadLetterEvent Event EventLoopBlocked LLMFailover LLMRetry LimitChanged ModelDegraded OperatorAction "
+        "Reported SlowConsumerError SpendingFrozen SpendingUnfrozen Subscription ThreadBlocked ThreadClosed "
+        "ThreadOpened ThreadResumed ThresholdCrossed UsageEvent"
     ),
     "organism.providers": ("AnthropicProvider LocalProvider OpenAIProvider ScriptedProvider"),
     "organism.testing": (

@@ -20,6 +20,7 @@ from organism.config.load import LoadedConfig, load_config
 from organism.daemon.file_safety import refuse_foreign_file, refuse_network
 from organism.daemon.gateway_settings import gateway_settings
 from organism.daemon.journal_file import journal_of
+from organism.daemon.loop_watchdog import LoopWatchdog
 from organism.daemon.reloader import Reloader
 from organism.daemon.state_folder import owned, remove_address, state_folder, write_address
 from organism.errors import MissingExtraError
@@ -168,6 +169,7 @@ class Daemon:
         stack.callback(server.stop)
         await stack.enter_async_context(otel_exporting(organism, self._environment))
         await stack.enter_async_context(organism)
+        stack.enter_context(LoopWatchdog(organism.outbox.emit))
         control = organism.control
         origin = EventSource(organism.journal, organism.usage, control.cursors, lambda: control.source)
         await stack.enter_async_context(exporting(exported, origin))

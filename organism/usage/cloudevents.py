@@ -15,6 +15,7 @@ from organism.usage.events import (
     BudgetAdjusted,
     BudgetExceeded,
     DeadLetterEvent,
+    EventLoopBlocked,
     LimitChanged,
     LLMRetry,
     OperatorAction,
@@ -48,6 +49,7 @@ _TYPES: dict[type, str] = {
     AgentStopped: "agent.stopped",
     AgentSaid: "agent.said",
     DeadLetterEvent: "message.dead",
+    EventLoopBlocked: "loop.blocked",
     OperatorAction: "operator.action",
 }
 

@@ -69,6 +69,7 @@ function describe(event) {
     case "BudgetExceeded": return `${event.shortfall.account} ${event.enforced ? "refused" : "would refuse"} ${event.agent}${thread}`;
     case "ThreadClosed": return `thread ${event.thread_id} ${event.outcome}, ${usd(event.budget.spent.cost_nanousd)}`;
     case "OperatorAction": return `${event.by}: ${event.action} ${event.target}`;
+    case "EventLoopBlocked": return `${event.agent || "code"} held up everything for ${(event.blocked_ns / 1e9).toFixed(1)} s at ${event.where}${thread}`;
     case "DeadLetter": return `message to ${event.recipient} given up on: ${event.reason}`;
     default: return `${event.type}${thread}`;
   }

@@ -23,6 +23,7 @@ from organism.cli.terminal import Terminal
 from organism.config.load import LoadedConfig, load_config
 from organism.config.schema.llm import LocalProviderSection, ProviderSection
 from organism.daemon.journal_file import journal_of
+from organism.daemon.loop_watchdog import LoopWatchdog
 from organism.daemon.own_tasks import hide_own_tasks
 from organism.daemon.process_exit import leave_soon
 from organism.daemon.state_folder import owned, state_folder
@@ -202,7 +203,7 @@ async def _run(
         earlier = [event async for event in stored_events(organism.journal)] if only else []
         thread_id = await begin(organism)
         async with _interruptible() as interrupted:
-            with view:
+            with view, LoopWatchdog(organism.outbox.emit):
                 code, result = await _finish(organism, thread_id, interrupted, view)
         await organism.journal.commit()  # events are told when they are kept
         # What the user wants to know is how the thread stood before we left it.

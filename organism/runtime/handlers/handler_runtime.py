@@ -93,6 +93,11 @@ class HandlerRuntime:
         self._envelope = envelope if payload is envelope.payload else replace(envelope, payload=payload)
         self._task = task
 
+    @property
+    def work_of(self) -> tuple[str, str, str]:
+        """The agent, its thread and that thread's root."""
+        return self._agent.name, self._thread.id, self._thread.root
+
     # -- its end --------------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:

@@ -200,6 +200,9 @@ PHASES = _histogram(
 APPROVALS = _counter("approvals", "{approval}", "What people were asked, and answered.", "agent", "result")
 OPERATOR_ACTIONS = _counter("operator.actions", "{action}", "What was done to the organism from outside.", "action")
 DECISIONS = _counter("decisions", "{decision}", "Results that agents reported.", "agent", "name", "result")
+LOOP_BLOCKED = _counter(
+    "event_loop.blocked", "s", "Seconds for which code that did not await held up the process.", "agent"
+)
 THREADS = _counter("threads", "{thread}", "What has become of threads.", "outcome")
 THREAD_DURATION = _histogram(
     "organism.thread.duration", "s", "From a thread's first message to its end.", THREAD_SECONDS, "outcome"

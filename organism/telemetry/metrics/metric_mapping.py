@@ -18,6 +18,7 @@ from organism.usage.events import (
     BudgetAdjusted,
     BudgetExceeded,
     DeadLetterEvent,
+    EventLoopBlocked,
     LimitChanged,
     LLMFailover,
     LLMRetry,
@@ -69,12 +70,10 @@ def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measure
             yield from _people(event)
         case ThreadOpened() | ThreadBlocked() | ThreadResumed() | ThreadClosed():
             yield from _thread(event)
-        case DeadLetterEvent(reason=reason):
-            yield Measurement(i.DEAD_LETTERS, 1, (reason,))
+        case DeadLetterEvent() | EventLoopBlocked() | Reported():
+            yield from _handled(event)
         case LimitChanged() | BudgetAdjusted():
             yield from _operated(event)
-        case Reported(agent=agent, name=name, result=result):
-            yield Measurement(i.DECISIONS, 1, (agent, name, result), event.trace_id)
         case _:
             pass
 
@@ -102,6 +101,16 @@ def measure_activity(activity: Activity) -> Iterator[Measurement]:
         case GroupWritten(records=records, write_ns=write_ns):
             yield Measurement(i.COMMIT_DURATION, write_ns / NS_PER_S)
             yield Measurement(i.GROUP_RECORDS, records)
+
+
+def _handled(event: DeadLetterEvent | EventLoopBlocked | Reported) -> Iterator[Measurement]:
+    match event:
+        case DeadLetterEvent(reason=reason):
+            yield Measurement(i.DEAD_LETTERS, 1, (reason,))
+        case EventLoopBlocked(agent=agent, blocked_ns=blocked_ns):
+            yield Measurement(i.LOOP_BLOCKED, blocked_ns / NS_PER_S, (agent,))
+        case Reported(agent=agent, name=name, result=result):
+            yield Measurement(i.DECISIONS, 1, (agent, name, result), event.trace_id)
 
 
 def _people(event: ApprovalRequested | ApprovalDecided | OperatorAction) -> Iterator[Measurement]:

@@ -31,6 +31,7 @@ from organism.usage.events.threads import (
     ApprovalDecided,
     ApprovalRequested,
     DeadLetterEvent,
+    EventLoopBlocked,
     Reported,
     ThreadBlocked,
     ThreadClosed,
@@ -49,6 +50,7 @@ __all__ = [
     "BudgetExceeded",
     "DeadLetterEvent",
     "Event",
+    "EventLoopBlocked",
     "LLMFailover",
     "LLMRetry",
     "LimitChanged",
@@ -81,6 +83,7 @@ AnyEvent = (
     | ApprovalDecided
     | AgentStopped
     | DeadLetterEvent
+    | EventLoopBlocked
     | LimitChanged
     | BudgetAdjusted
     | SpendingFrozen

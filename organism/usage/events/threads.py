@@ -88,6 +88,20 @@ class AgentStopped(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class EventLoopBlocked(Event, frozen=True, kw_only=True):
+    """Code has held up the whole process: it ran for long without ``await`` where handlers run.
+
+    Attributes:
+        agent: Whose handler; empty for what no handler did, such as a listener.
+        where: The line it was in, as ``file:line``.
+        blocked_ns: Nanoseconds for which nothing else could run.
+    """
+
+    agent: str
+    where: str
+    blocked_ns: int
+
+
 class DeadLetterEvent(Event, frozen=True, kw_only=True, tag="DeadLetter"):
     """A message was given up on.
 

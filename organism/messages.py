@@ -117,8 +117,8 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         id: Unique; the same across redeliveries.
         thread_id: The conversation, and so the budget.
-        sender: The agent that sent it, or ``user``.
-        recipient: The agent it is for, or ``user``.
+        sender: The agent that sent it, or ``user``; for the first message of a child thread, the agent that spawned it.
+        recipient: The agent it is for, or ``user``; for an output of a child thread, the agent that spawned it.
         created_ns: When it was accepted, nanoseconds since the Unix epoch.
         causation_id: The envelope whose handling sent it; ``None`` for a thread's first.
         hops: Handlers between the thread's first message and this one.
@@ -150,6 +150,11 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     size: int = 0
     trace: str | None = None
 
+    @property
+    def from_outside(self) -> bool:
+        """Whether no handler of its thread has sent it, but a user, the agent that spawned the thread or the runtime."""
+        return self.causation_id is None
+
 
 class Envelope(EnvelopeHead, frozen=True, kw_only=True, gc=False):
     """A message with everything the pump knows about it. Agents read it; only the pump writes one.
@@ -175,7 +180,7 @@ class ThreadResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         thread_id: The thread.
         outcome: How it ended.
-        outputs: What it sent to ``user``, in order.
+        outputs: What it sent to ``user``, or as a child thread to the agent that spawned it, in order.
         budget: Its final budget.
         reason: Why it did not complete.
     """
@@ -329,8 +334,7 @@ class MessageRegistry:
 
     def __init__(self, types: Iterable[type[Message]] = ()) -> None:
         self._types: dict[str, type[Message]] = {}
-        known: tuple[type[Message], ...] = (Text, Gathered, *RUNTIME_MESSAGES, *types)
-        for message_type in known:
+        for message_type in (Text, Gathered, *RUNTIME_MESSAGES, *types):
             self.add(message_type)
 
     def add(self, message_type: type[Message]) -> None:
@@ -347,8 +351,7 @@ class MessageRegistry:
         known = self._types.setdefault(name, message_type)
         if known is not message_type:
             raise ConfigError(
-                f"two message types are called {name!r} ({known.__module__} and {message_type.__module__}); "
-                f"give one of them another tag"
+                f"two message types are called {name!r} ({known.__module__} and {message_type.__module__}); tag one anew"
             )
 
     def get(self, name: str) -> type[Message] | None:

@@ -42,6 +42,7 @@ class _Opened(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
     labels: dict[str, str]
     parent: str | None
+    by: str = USER
 
 
 class History:
@@ -67,19 +68,11 @@ class History:
         """Take an event in."""
         match event:
             case ThreadOpened():
-                self._opened[event.thread_id] = _Opened(event.time_ns, event.labels, event.parent_thread_id)
-                sender = USER if event.parent_thread_id is None else event.parent_thread_id
-                self._keep(
-                    Hop(
-                        number=next(self._numbers),
-                        time_ns=event.time_ns,
-                        thread_id=event.thread_id,
-                        root_thread_id=event.root_thread_id,
-                        sender=sender,
-                        recipient=event.entry,
-                        message_type="",
-                    )
+                self._opened[event.thread_id] = _Opened(
+                    event.time_ns, event.labels, event.parent_thread_id, event.opened_by
                 )
+                if event.parent_thread_id is None:  # that a child begins was seen as its first message went its way
+                    self._keep(self._first_hop(event))
             case UsageEvent():
                 self._use(event)
             case ThreadClosed():
@@ -91,6 +84,8 @@ class History:
         """Take an event in that an earlier process has stored; they come in order."""
         if not isinstance(event, UsageEvent):
             self.on_event(event)
+            if isinstance(event, ThreadOpened) and event.parent_thread_id is not None:
+                self._keep(self._first_hop(event))
         elif event.outcome != "released":
             self._sample(event)
             last = self._recalled.get(self._recalled_last.get(event.thread_id, 0))
@@ -114,6 +109,17 @@ class History:
                 if self._recalled_last[oldest.thread_id] == oldest.number:
                     del self._recalled_last[oldest.thread_id]
 
+    def _first_hop(self, event: ThreadOpened) -> Hop:
+        return Hop(
+            number=next(self._numbers),
+            time_ns=event.time_ns,
+            thread_id=event.thread_id,
+            root_thread_id=event.root_thread_id,
+            sender=event.opened_by,
+            recipient=event.entry,
+            message_type="",
+        )
+
     def restore(self, pieces: Pieces, messages: MessageRegistry, threads: Iterable[ThreadView]) -> None:
         """Take messages in that have waited since an earlier process.
 
@@ -125,7 +131,8 @@ class History:
         roots = {}
         for view in threads:
             roots[view.thread_id] = view.root_thread_id
-            self._opened.setdefault(view.thread_id, _Opened(view.opened_ns, view.labels, view.parent_thread_id))
+            opened = _Opened(view.opened_ns, view.labels, view.parent_thread_id, view.opened_by)
+            self._opened.setdefault(view.thread_id, opened)
         waiting = []
         for piece in pieces.of(MESSAGE):
             with suppress(PayloadError):  # of a type that is gone, and so is what it said
@@ -145,7 +152,7 @@ class History:
             envelope: A message that waits.
             places: Where the first hop of a thread to a recipient stands.
         """
-        if envelope.sender != USER or envelope.causation_id is not None:
+        if not envelope.from_outside:
             return False
         place = places.get((envelope.thread_id, envelope.recipient))
         if place is None or self._hops[place].message_type:
@@ -295,6 +302,7 @@ class History:
             closed_ns=event.time_ns,
             labels=opened.labels,
             reason=event.reason,
+            opened_by=opened.by,
         )
         if len(self._closed) > CLOSED_KEPT:
             self._closed.popitem(last=False)

@@ -293,6 +293,7 @@ class Queries:
             parked=view.parked,
             children=view.children,
             blocked_by=view.blocked_by,
+            opened_by=view.opened_by,
         )
 
 

@@ -8,6 +8,7 @@ from organism.amounts import BudgetState
 from organism.budget.guards.freezes import Freeze
 from organism.budget.holds import Mode
 from organism.errors import Refusal
+from organism.ids import USER
 from organism.usage.totals import UsageTotals
 
 ThreadState = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
@@ -44,6 +45,7 @@ class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         opened_ns: When it was opened, as far as this process knows; 0 when it does not.
+        opened_by: Who its first message is from: ``user``, or the agent of the parent thread that spawned it.
         closed_ns: When it ended; 0 while it is open.
         queued: Messages that wait or run, by agent.
         parked: Agents whose message waits for budget.
@@ -66,6 +68,7 @@ class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     children: tuple[str, ...] = ()
     blocked_by: Refusal | None = None
     reason: str | None = None
+    opened_by: str = USER
 
 
 class ThreadPage(msgspec.Struct, frozen=True):

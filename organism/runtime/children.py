@@ -86,7 +86,8 @@ class Children:
             raise BoundExceededError("depth", depth, "child threads are nested too deep")
         message, size = copied_and_sized(request.message, self._active.bounds)
         check_work(agent, request.recipient, message, self._active.agents)
-        request, origin = replace(request, message=message), self._intake.origin(current_trace(), key)
+        request = replace(request, message=message)
+        origin = self._intake.origin(current_trace(), key, opened_by=agent.name)
         begin = partial(self._begin, parent, key, request, size, origin)
         child = begin() if request.budget == "shared" else await self._registry.carve_in_turn(parent.id, begin)
         if isinstance(child, Refusal):
@@ -119,7 +120,9 @@ class Children:
         self._state_writer.save_thread(root)
         parent.children.add(child_id)
         parent.spawned[key] = child
-        self._life.begin(child, self._envelopes.first(child, request.recipient, request.message, size))
+        self._life.begin(
+            child, self._envelopes.first(child, request.recipient, request.message, size, sender=origin.opened_by)
+        )
         if parent.status == "paused":
             self._life.pause(child)  # it waits with the rest of its tree, whose handler has still been at work
         return child

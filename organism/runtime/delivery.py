@@ -24,7 +24,6 @@ from organism.messages import (
     GatheredPart,
     Message,
     as_text,
-    is_runtime,
     type_name,
 )
 from organism.runtime.active_config import ActiveConfig
@@ -188,13 +187,10 @@ class Delivery:
                 why = "its asker had stopped waiting, or had its reply already"
                 self.give_up(thread, cause, "late_reply", why)
             return True
-        envelope = self._envelopes.caused(cause, sender, routed, trace)
         if routed.recipient == USER:
-            self._outbox.publish_content(thread.root, envelope, envelope.created_ns)
-            self._state_writer.save_output(thread, envelope)
-            thread.outputs.append(routed.message)
-            thread.note_change()
+            self._put_out(thread, self._envelopes.caused(cause, sender, routed, trace))
             return True
+        envelope = self._envelopes.caused(cause, sender, routed, trace)
         if envelope.hops > (hops := self._active.bounds.hops):
             self.give_up(thread, envelope, "hop_limit", f"the bound 'hops' is {hops}")
             return True
@@ -204,6 +200,14 @@ class Delivery:
             self.defer(thread, due)
             return True
         return self.try_enqueue(thread, envelope)
+
+    def _put_out(self, thread: Thread, envelope: Envelope) -> None:
+        """Give a message to whoever has opened the thread: a user, or for a child the agent that spawned it."""
+        envelope = replace(envelope, recipient=thread.origin.opened_by)
+        self._outbox.publish_content(thread.root, envelope, envelope.created_ns, output=True)
+        self._state_writer.save_output(thread, envelope)
+        thread.outputs.append(envelope.payload)
+        thread.note_change()
 
     async def ask(
         self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
@@ -288,12 +292,12 @@ class Delivery:
     # -- joins ----------------------------------------------------------------------------------------------------
 
     def _put_or_join(self, lane: Lane, agent: Agent, envelope: Envelope) -> None:
-        """Queue a message, or put it beside its companions; questions and the runtime's own messages never join."""
+        """Queue a message, or put it beside its companions; no question and nothing from outside its thread joins."""
         if (
             envelope.sender not in agent.gather
             or envelope.joined
             or envelope.reply_to is not None
-            or is_runtime(envelope.payload)
+            or envelope.from_outside
         ):
             lane.put(envelope)
             return
@@ -341,7 +345,7 @@ class Delivery:
         self._state_writer.save_thread(thread)
         if envelope.reply_to is not None:
             self._questions.fail(thread, envelope, detail)
-        elif envelope.sender in self._active.agents and not is_runtime(envelope.payload):
+        elif envelope.sender in self._active.agents and not envelope.from_outside:
             failure = AgentFailed(envelope.recipient, envelope.id, detail)
             self.enqueue(thread, self._envelopes.first(thread, envelope.sender, failure, 0, sender=RUNTIME))
 

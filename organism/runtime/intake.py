@@ -2,6 +2,7 @@
 
 from organism.clock import Clock
 from organism.errors import StoppedError
+from organism.ids import USER
 from organism.threads.thread import MessageKey, Origin
 from organism.tracing import parse_trace
 from organism.usage.activity import ActivityFeed
@@ -41,13 +42,19 @@ class Intake:
             raise StoppedError
 
     def origin(
-        self, parent_trace: str | None, spawned_by: MessageKey | None = None, *, standing: bool = False
+        self,
+        parent_trace: str | None,
+        spawned_by: MessageKey | None = None,
+        *,
+        opened_by: str = USER,
+        standing: bool = False,
     ) -> Origin:
         """Return when and out of what a thread begins that is opened now.
 
         Args:
             parent_trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
             spawned_by: The message of its parent whose handler spawns it, and the number of that question.
+            opened_by: Who opens it: ``user``, or the agent whose handler spawns it.
             standing: Whether it is for calls from outside.
         """
         above = str(known) if (known := parse_trace(parent_trace)) is not None else None
@@ -57,4 +64,5 @@ class Intake:
             parent_trace=above,
             spawned_by=spawned_by,
             standing=standing,
+            opened_by=opened_by,
         )

@@ -77,6 +77,8 @@ class Lifecycle:
         self._outbox.emit(thread_opened(thread))
         if envelope is not None:
             self._delivery.enqueue(thread, envelope)
+            if thread.parent is not None:  # what an agent says; what users say is theirs to tell
+                self._outbox.publish_content(thread.root, envelope, envelope.created_ns)
 
     # -- what becomes of it when something of it has come to rest -------------------------------------------------
 
@@ -91,7 +93,8 @@ class Lifecycle:
 
     def _settle_idle(self, thread: Thread) -> None:
         if thread.parked is not None:
-            if not self._parked.resumes_by_itself(thread):
+            own_work = any(self.threads.by_id[child].status != "blocked" for child in thread.children)
+            if not own_work or not self._parked.resumes_by_itself(thread):
                 self._block(thread)
         elif not thread.children and not self._delivery.join_incomplete(thread):
             failed = thread.gave_up is not None and not thread.outputs
@@ -109,12 +112,27 @@ class Lifecycle:
         thread.blocked_by = waits
         self._registry.pause_time(thread.id)
         self._state_writer.save_thread(thread)
-        if isinstance(waits, Refusal):
+        thread.quiet = self._parked.resumes_by_itself(thread)
+        if not thread.quiet:
+            self._tell_blocked(thread)
+        for other in self._parked.held_up():
+            self._look_again(other)  # this one may have been the last that it could count on
+
+    def _tell_blocked(self, thread: Thread) -> None:
+        thread.quiet = False
+        if isinstance(thread.blocked_by, Refusal):
             agent = next(lane.agent for lane in thread.lanes.values() if lane.aside)
             self._outbox.emit(
-                ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=waits)
+                ThreadBlocked(thread_id=thread.id, root_thread_id=thread.root, agent=agent, shortfall=thread.blocked_by)
             )
         thread.note_change()
+
+    def _look_again(self, thread: Thread) -> None:
+        """See whether what a thread waits for will still be given back by itself."""
+        if thread.status == "open":
+            self.settle(thread)
+        elif thread.quiet and not self._parked.resumes_by_itself(thread):
+            self._tell_blocked(thread)
 
     # -- orders, stop and start -----------------------------------------------------------------------------------
 

@@ -308,7 +308,7 @@ class Pump:
         return self.open_threads.ended.result(thread_id)
 
     async def wait_rest(self, thread_id: str) -> ThreadResult | ThreadView:
-        """Wait until a thread has ended or waits for budget, and return its result or a look at it.
+        """Wait until a thread has ended, or waits for more than comes back by itself, and return its result or a look.
 
         Raises:
             ThreadClosedError: If no such thread is open, or it has ended long ago.
@@ -317,7 +317,7 @@ class Pump:
             return ended
         thread = self.open_threads.get(thread_id, closing=True)
         while thread.result is None:
-            if thread.status == "blocked":
+            if thread.status == "blocked" and not self.parked.resumes_by_itself(thread):
                 return view(thread)
             await thread.changed.wait()
         return thread.result

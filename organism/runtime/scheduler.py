@@ -120,7 +120,9 @@ class Scheduler:
         thread.blocked_by = None
         self._registry.resume_time(thread.id)
         self._state_writer.save_thread(thread)
-        self._outbox.emit(ThreadResumed(thread_id=thread.id, root_thread_id=thread.root))
+        if not thread.quiet:
+            self._outbox.emit(ThreadResumed(thread_id=thread.id, root_thread_id=thread.root))
+        thread.quiet = False
 
 
 def _settle_nothing(_thread: Thread) -> None:

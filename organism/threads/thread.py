@@ -9,6 +9,7 @@ import msgspec
 
 from organism.concurrency.wakeups import Wakeup
 from organism.errors import DeliveryError, Refusal
+from organism.ids import USER
 from organism.messages import Envelope, Message, ThreadOutcome, ThreadResult
 from organism.threads.approvals import Approval, WaitReason
 from organism.threads.lanes import Lane
@@ -82,6 +83,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         parent_trace: The context it is nested in: from outside, or of the handler that spawned it.
         spawned_by: The message of its parent whose handler opened it, and as which of its questions.
         standing: Whether no message began it: it was opened for calls from outside, and stands until an order ends it.
+        opened_by: Who its first message is from and its outputs go to: ``user``, or the agent that spawned it.
     """
 
     opened_ns: int
@@ -89,6 +91,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     parent_trace: str | None = None
     spawned_by: MessageKey | None = None
     standing: bool = False
+    opened_by: str = USER
 
 
 class Cancellable(Protocol):
@@ -122,9 +125,10 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         descendants: How many were ever spawned below it; counted at the root.
         steps: What handlers have done already for messages that are not done, as JSON, by message and name.
         timed: Messages that are due later, by id.
-        outputs: What it has sent to the user.
+        outputs: What it has sent to whoever opened it.
         gave_up: Why the last message was given up on.
         blocked_by: What it waits for while it is blocked.
+        quiet: Whether it is blocked only until others give back what they hold, so that nobody has been told.
         halting: Whether the process is ending, and its handlers with it; the thread stays as it is.
         waits: How many other agents and children handlers wait for, by their message; ``None`` before the first.
         time_stands: Whether its wall time stands still although it is open, because all that is left waits for
@@ -157,6 +161,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     outputs: list[Message] = []
     gave_up: str | None = None
     blocked_by: WaitReason | None = None
+    quiet: bool = False
     halting: bool = False
     waits: dict[str, int] | None = None
     time_stands: bool = False
@@ -275,6 +280,7 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
         blocked_by: The scope that refused, and every number; ``None`` while it waits for a person.
         approvals: What a person is asked.
         opened_ns: When it was opened, nanoseconds since the Unix epoch.
+        opened_by: ``user``, or the agent of the parent thread that spawned it.
     """
 
     thread_id: str
@@ -288,6 +294,7 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
     blocked_by: Refusal | None
     approvals: tuple[Approval, ...] = ()
     opened_ns: int = 0
+    opened_by: str = USER
 
 
 def view(thread: Thread) -> ThreadView:
@@ -308,4 +315,5 @@ def view(thread: Thread) -> ThreadView:
         blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Refusal) else None,
         approvals=thread.approvals,
         opened_ns=thread.origin.opened_ns,
+        opened_by=thread.origin.opened_by,
     )

@@ -15,6 +15,7 @@ def thread_opened(thread: Thread) -> ThreadOpened:
         parent_thread_id=thread.parent,
         labels=thread.labels,
         trace_id=trace_id_of(thread.origin.trace),
+        opened_by=thread.origin.opened_by,
     )
 
 

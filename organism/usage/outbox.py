@@ -52,11 +52,17 @@ class Outbox:
         stamped = replace(event, id=f"{next(self._numbers):016d}", time_ns=self._clock.now_ns())
         self._journal.append(stamped, lambda: self._publish(stamped))
 
-    def publish_content(self, root: str, envelope: Envelope, time_ns: int) -> None:
+    def publish_content(self, root: str, envelope: Envelope, time_ns: int, *, output: bool = False) -> None:
         """Tell of a message that goes on its way.
 
         What agents say is content: it goes to listeners in this process, is never stored and so has no id. An event is
         made of it only if somebody wants one, which spares a hop 4 us.
+
+        Args:
+            root: The root of its thread.
+            envelope: The message.
+            time_ns: When.
+            output: Whether it is an output of its thread.
         """
         if self._on_message is not None:
             self._on_message(root, envelope, time_ns)
@@ -70,5 +76,6 @@ class Outbox:
                     recipient=envelope.recipient,
                     text=as_text(envelope.payload),
                     message_type=type_name(envelope.payload),
+                    output=output,
                 )
             )

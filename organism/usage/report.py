@@ -99,7 +99,11 @@ def build_report(events: Iterable[AnyEvent], thread_id: str, budgets: Iterable[B
         thread_id=thread_id,
         outcome=outcome,
         reason=reason,
-        answer="\n\n".join(event.text for event in own if isinstance(event, AgentSaid) and event.recipient == "user"),
+        answer="\n\n".join(
+            event.text
+            for event in own
+            if isinstance(event, AgentSaid) and event.output and event.thread_id == thread_id
+        ),
         agents=tuple(lines),
         totals=totals,
         average_agent_tokens=round(usage.total / len(lines)) if lines else 0,

@@ -295,7 +295,7 @@ class HandlerRuntime:
             except BudgetExhaustedError as error:
                 await self.exhausted(error)
             while child.result is None:
-                if child.blocked_by is not None:
+                if child.blocked_by is not None and not child.quiet:
                     await self._park(child.blocked_by)
                 await child.changed.wait()
             return child.result

@@ -6,7 +6,7 @@ from organism.agents.agent import Agent, Output, To
 from organism.agents.runtime import Draft
 from organism.errors import BoundExceededError
 from organism.ids import USER
-from organism.messages import Envelope, Message, PayloadError
+from organism.messages import Envelope, Message, PayloadError, is_runtime
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.bounds import Bounds, copied_and_sized
 from organism.text.error_text import shown
@@ -113,7 +113,9 @@ def _recipients(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return a draft's recipients, and the return path of what goes to them."""
     if draft.recipient is not None:
-        return (draft.recipient,), (*cause.return_path, agent.name)
+        # Who has spawned the thread is an agent of another: what goes there is an output, as what goes to a user is.
+        to_opener = draft.recipient == cause.sender and cause.from_outside and not is_runtime(cause.payload)
+        return (USER if to_opener else draft.recipient,), (*cause.return_path, agent.name)
     if draft.to_all:
         return by_type(agent, message, agents.values()), (*cause.return_path, agent.name)
     # A question is answered by what its handler returns; only an explicit recipient sends it elsewhere.

@@ -69,10 +69,19 @@ class ParkedMessages:
     # -- room that others hold ------------------------------------------------------------------------------------
 
     def resumes_by_itself(self, thread: Thread) -> bool:
-        """Whether children of a thread will give back what one of its messages waits for."""
-        if not any(_held_up(each) for lane in thread.lanes.values() for each in lane.waiting):
-            return False
-        return any(self._threads[child].status != "blocked" for child in thread.children)
+        """Whether somebody at work will give back what one of a thread's messages waits for."""
+        waits = (each.waits for lane in thread.lanes.values() for each in lane.waiting if _held_up(each))
+        return any(
+            isinstance(why, Refusal) and self._registry.gives_back(why.account, self._waits_for_order) for why in waits
+        )
+
+    def _waits_for_order(self, thread_id: str) -> bool:
+        thread = self._threads[thread_id]
+        return thread.status == "blocked" and not self.resumes_by_itself(thread)
+
+    def held_up(self) -> list[Thread]:
+        """Return the threads with messages whose room others hold, in the order of waiting."""
+        return [thread for thread_id in self._held_up if (thread := self._threads.get(thread_id)) is not None]
 
     def watch_headroom(self, thread: Thread) -> None:
         """Unpark messages of a thread when the headroom is released that others hold; call it when one was parked."""
@@ -104,16 +113,19 @@ class ParkedMessages:
         self.unpark(thread, lambda why: any(why is each or why == each for each in waits))
 
     def _fits(self, waits: WaitReason, taken: dict[tuple[str, str], int], accounts: frozenset[str] | None) -> bool:
-        """Whether what was refused fits now, beside what was unparked before in the same step."""
+        """Whether what was refused fits now, beside what was unparked before in the same step, or never will."""
         if not isinstance(waits, Refusal) or (accounts is not None and waits.account not in accounts):
             return False
         try:
             state, unit = self._registry.state(waits.account), waits.dimension
         except UnknownAccountError:
             return True  # it is found out anew what limits the call
+        held = amount_of(state.held, 0, unit)
+        if not held:
+            return True  # nobody has anything to give back any more, so it is found out anew what is missing
         place = (waits.account, unit)
         needed = taken.get(place, 0) + waits.needed
-        used = amount_of(state.spent, state.elapsed_ns, unit) + amount_of(state.held, 0, unit) + waits.final_reserve
+        used = amount_of(state.spent, state.elapsed_ns, unit) + held + waits.final_reserve
         limit = limit_of(state.limits, unit)
         if limit is not None and used + needed > limit:
             return False

@@ -144,9 +144,11 @@ class AgentSaid(Event, frozen=True, kw_only=True):
         recipient: The agent it went to, or ``user``.
         text: The payload as text.
         message_type: The payload's type.
+        output: Whether it is an output of its thread: it went to ``user``, or to the agent that spawned the thread.
     """
 
     agent: str
     recipient: str
     text: str
     message_type: str
+    output: bool = False

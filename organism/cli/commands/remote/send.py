@@ -74,7 +74,7 @@ def _send_and_wait(client: Client, path: str, body: dict[str, object], *, as_jso
         if envelope is None or envelope.data.thread_id != thread_id:
             continue
         match envelope.data:
-            case AgentSaid(recipient="user", text=said):
+            case AgentSaid(output=True, text=said):
                 answers.append(said)
                 if not as_json:
                     print_text(said)

@@ -152,7 +152,7 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def from_outside(self) -> bool:
-        """Whether no handler of its thread has sent it, but a user, the agent that spawned the thread or the runtime."""
+        """Whether no handler of its thread sent it, but a user, the agent that spawned the thread or the runtime."""
         return self.causation_id is None
 
 
@@ -351,7 +351,7 @@ class MessageRegistry:
         known = self._types.setdefault(name, message_type)
         if known is not message_type:
             raise ConfigError(
-                f"two message types are called {name!r} ({known.__module__} and {message_type.__module__}); tag one anew"
+                f"two message types are called {name!r} ({known.__module__} and {message_type.__module__}); retag one"
             )
 
     def get(self, name: str) -> type[Message] | None:

@@ -4,6 +4,7 @@ import msgspec
 
 from organism.amounts import BudgetState
 from organism.errors import Refusal
+from organism.ids import USER
 from organism.messages import ThreadOutcome
 from organism.usage.events.event import Event
 
@@ -15,12 +16,14 @@ class ThreadOpened(Event, frozen=True, kw_only=True):
         entry: The agent its first message went to.
         parent_thread_id: The thread that spawned it; ``None`` at the root.
         trace_id: The trace it belongs to, if there is one.
+        opened_by: Who its first message is from: ``user``, or the agent that spawned it.
     """
 
     entry: str
     parent_thread_id: str | None = None
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     trace_id: str | None = None
+    opened_by: str = USER
 
 
 class ThreadBlocked(Event, frozen=True, kw_only=True):

@@ -122,9 +122,8 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         created_ns: When it was accepted, nanoseconds since the Unix epoch.
         causation_id: The envelope whose handling sent it; ``None`` for a thread's first.
         hops: Handlers between the thread's first message and this one.
-        return_path: Who waits for what comes of it, innermost last. Passing a message on along ``next`` keeps the path,
-            writing to somebody of one's own accord adds oneself to it, a reply takes its recipient off. So the last of
-            a chain of agents answers whoever set the chain going.
+        return_path: Who waits for what comes of it, innermost last. Passing on along ``next`` keeps it, writing of
+            one's own accord adds oneself, a reply takes its recipient off: the last of a chain answers who began it.
         reply_to: The id of the question this is about: set on a question (its own id) and on its reply.
         question: Which question of its sender's handler it is, counted from 0; ``None`` for what is no question.
         asking: The agents that wait for this one, outermost first; what detects asking in a circle.
@@ -334,7 +333,8 @@ class MessageRegistry:
 
     def __init__(self, types: Iterable[type[Message]] = ()) -> None:
         self._types: dict[str, type[Message]] = {}
-        for message_type in (Text, Gathered, *RUNTIME_MESSAGES, *types):
+        known: tuple[type[Message], ...] = (Text, Gathered, *RUNTIME_MESSAGES, *types)
+        for message_type in known:
             self.add(message_type)
 
     def add(self, message_type: type[Message]) -> None:

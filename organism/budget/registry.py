@@ -171,23 +171,6 @@ class ThreadBudgetRegistry:
         """Whether the thread has an open budget. Asking never creates one."""
         return thread_id in self._book.threads
 
-    def gives_back(self, account: str, is_stuck: Callable[[str], bool]) -> bool:
-        """Whether room that is held on an account comes back by itself.
-
-        Every call ends, and gives back what it has not used. So does a child whose limit is carved out, unless it is
-        stuck itself.
-
-        Args:
-            account: Whose room.
-            is_stuck: Whether a thread waits for an order.
-        """
-        carved = {budget.carve: thread_id for thread_id, budget in self._book.threads.items() if budget.carve}
-        return any(
-            hold.hold_id not in carved or not is_stuck(carved[hold.hold_id])
-            for hold in self._ledger.open_holds
-            if account in hold.accounts
-        )
-
     def budget(self, thread_id: str) -> BudgetState:
         """Return the thread's own account as it is now."""
         return self._book.state(self._book.thread(thread_id).accounts[0])

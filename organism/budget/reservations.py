@@ -202,6 +202,23 @@ class Reservations:
         if present is not None:
             self.release(present.hold_id)
 
+    def gives_back(self, account: str, is_stuck: Callable[[str], bool]) -> bool:
+        """Whether room that is held on an account comes back by itself.
+
+        Every call ends, and gives back what it has not used. So does a child whose limit is carved out, unless it is
+        stuck itself.
+
+        Args:
+            account: Whose room.
+            is_stuck: Whether a thread waits for an order.
+        """
+        carved = {budget.carve: thread_id for thread_id, budget in self._book.threads.items() if budget.carve}
+        return any(
+            hold.hold_id not in carved or not is_stuck(carved[hold.hold_id])
+            for hold in self._ledger.open_holds
+            if account in hold.accounts
+        )
+
     def replanned(self) -> None:
         """Look at once at what every call holds on: other limits are in force."""
         self._minute, self._periods = -1, ()

@@ -71,9 +71,8 @@ class ParkedMessages:
     def resumes_by_itself(self, thread: Thread) -> bool:
         """Whether somebody at work will give back what one of a thread's messages waits for."""
         waits = (each.waits for lane in thread.lanes.values() for each in lane.waiting if _held_up(each))
-        return any(
-            isinstance(why, Refusal) and self._registry.gives_back(why.account, self._waits_for_order) for why in waits
-        )
+        gives_back = self._registry.reservations.gives_back
+        return any(isinstance(why, Refusal) and gives_back(why.account, self._waits_for_order) for why in waits)
 
     def _waits_for_order(self, thread_id: str) -> bool:
         thread = self._threads[thread_id]

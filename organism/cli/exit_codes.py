@@ -13,6 +13,12 @@ EXHAUSTED = 3
 UNREACHABLE = 4
 """No daemon answers."""
 
+NOT_EXECUTABLE = 126
+"""What is to be run under a budget cannot be run, as shells count it."""
+
+NOT_FOUND = 127
+"""It is not there, as shells count it."""
+
 INTERRUPTED = 130
 """Stopped by Ctrl-C, as shells count it."""
 

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 
+from organism.amounts import NS_PER_S, nanousd
 from organism.cli.client import Client
 from organism.daemon.state_folder import state_folder
+from organism.errors import ConfigError
 
 _GROUP = "Which daemon"
 _STATE_HELP = "The state folder; .organism beside the configuration unless given."
@@ -17,6 +19,9 @@ _STATE_HELP = "The state folder; .organism beside the configuration unless given
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="The configuration.")]
 State = Annotated[Path | None, Parameter(help=_STATE_HELP)]
 Json = Annotated[bool, Parameter(help="Print JSON.")]
+Labels = Annotated[
+    list[str] | None, Parameter(name="--label", help="Kept on the thread's usage, as name=value; may be repeated.")
+]
 ModeName = Literal["off", "audit", "enforce"]
 DEFAULT_FILE = Path("organism.yaml")
 
@@ -32,6 +37,18 @@ def _whole(_kind: object, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
+
+
+def named_labels(written: Sequence[str]) -> dict[str, str]:
+    """Return labels that were written as ``name=value``.
+
+    Raises:
+        ConfigError: If one is written differently.
+    """
+    pairs = [label.partition("=") for label in written]
+    if wrong := next((name for name, equals, _ in pairs if not (name and equals)), None):
+        raise ConfigError(f"write a label as name=value, not {wrong!r}")
+    return {name: value for name, _, value in pairs}
 
 
 @Parameter(name="*")
@@ -94,3 +111,45 @@ class Step:
 
 
 NO_STEP = Step()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a run may use; what is not given stays as it is configured.
+
+    Attributes:
+        budget_tokens: Tokens, input and output.
+        budget_usd: Dollars.
+        budget_calls: Model calls.
+        budget_seconds: Seconds it may be open.
+    """
+
+    budget_tokens: Annotated[Whole | None, Parameter(help="Tokens it may use.")] = None
+    budget_usd: Annotated[str | None, Parameter(help="Dollars it may cost.")] = None
+    budget_calls: Annotated[Whole | None, Parameter(help="Model calls it may make.")] = None
+    budget_seconds: Annotated[Whole | None, Parameter(help="Seconds it may take.")] = None
+
+    def given(self) -> dict[str, int]:
+        """Return the limits that are given, by the name of their field in :class:`Limits`.
+
+        Raises:
+            ConfigError: If one is negative or not an amount.
+        """
+        units = {"tokens": 1, "calls": 1, "seconds": NS_PER_S}
+        fields = {"tokens": "tokens", "calls": "calls", "seconds": "elapsed_ns"}
+        found: dict[str, int] = {}
+        for unit, field in fields.items():
+            amount: int | None = getattr(self, f"budget_{unit}")
+            if amount is None:
+                continue
+            if amount < 0:
+                raise ConfigError(f"--budget-{unit} must not be negative")
+            found[field] = amount * units[unit]
+        try:
+            return found if self.budget_usd is None else found | {"cost_nanousd": nanousd(self.budget_usd)}
+        except ValueError as error:
+            raise ConfigError(f"--budget-usd: {error}") from None
+
+
+NO_BUDGET = Budget()

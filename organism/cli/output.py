@@ -61,6 +61,13 @@ def note(text: str) -> None:
     sys.stderr.write(f"{one_line(cleaned(text))}\n")
 
 
+def note_json(value: object) -> None:
+    """Say something as one line of JSON on standard error, where standard output is another program's."""
+    import msgspec
+
+    sys.stderr.write(visible_json(msgspec.json.encode(value).decode()) + "\n")
+
+
 def complain(text: str) -> None:
     """Say what is wrong in a line, on standard error."""
     note(f"organism: {text}")

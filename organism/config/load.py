@@ -24,6 +24,7 @@ from organism.config.schema.root import Config
 from organism.config.yaml.bind import Binder, did_you_mean
 from organism.config.yaml.nodes import Path_, Source, parse_tree, read_text
 from organism.ids import AGENT_NAME, THREAD_ID, USER
+from organism.router.planning.plan import ANY
 from organism.text.credentials import remember_environment
 
 DEFAULT_FILE = "organism.yaml"
@@ -141,7 +142,7 @@ def _check_agents(loaded: LoadedConfig) -> None:
                 loaded.fail(f"{sender!r} never writes to {name!r}: add it to the 'next' of {sender!r}",
                             "agents", name, "gather")  # fmt: skip
         if isinstance(agent, LLMAgentSection):
-            _known(loaded, agent.model, loaded.config.llm.models, "model", "agents", name, "model")
+            _known(loaded, agent.model, _named_models(loaded), "model", "agents", name, "model")
             _check_tools(loaded, name, agent)
 
 
@@ -182,6 +183,9 @@ def _check_models(loaded: LoadedConfig) -> None:
     llm = loaded.config.llm
     for name, model in llm.models.items():
         routes = [model] if isinstance(model, str) else model.routes
+        if ANY in name[:-1]:
+            loaded.fail("a '*' may only end a model's name, and stands for every name that begins so",
+                        "llm", "models", name)  # fmt: skip
         for place, route in enumerate(routes):
             at: Path_ = ("llm", "models", name)
             if isinstance(model, ModelSection):
@@ -189,8 +193,15 @@ def _check_models(loaded: LoadedConfig) -> None:
             provider, slash, served = route.partition("/")
             if not (slash and provider and served):
                 loaded.fail(f"{route!r} must have the form provider/model", *at)
+            if ANY in served[:-1] or (served.endswith(ANY) and not name.endswith(ANY)):
+                loaded.fail("a '*' may only end a route, of a model whose own name ends with it", *at)
             _known(loaded, provider, llm.providers, "provider", *at)
         _check_degrade(loaded, name)
+
+
+def _named_models(loaded: LoadedConfig) -> list[str]:
+    """Return the models without the patterns, which stand for names that only a program from outside may choose."""
+    return [name for name in loaded.config.llm.models if not name.endswith(ANY)]
 
 
 def _check_degrade(loaded: LoadedConfig, name: str) -> None:
@@ -199,7 +210,7 @@ def _check_degrade(loaded: LoadedConfig, name: str) -> None:
     seen = [name]
     while isinstance(model := models[seen[-1]], ModelSection) and model.degrade is not None:
         at = ("llm", "models", seen[-1], "degrade", "to")
-        _known(loaded, model.degrade.to, models, "model", *at)
+        _known(loaded, model.degrade.to, _named_models(loaded), "model", *at)
         if model.degrade.to in seen:
             loaded.fail(f"models degrade in a circle: {' -> '.join([*seen, model.degrade.to])}", *at)
         seen.append(model.degrade.to)
@@ -228,7 +239,7 @@ def _check_limits(loaded: LoadedConfig) -> None:
     for name in config.limits.agents:
         _known(loaded, name, [*config.agents, *keys], "agent", "limits", "agents", name)
     for name in config.limits.models:
-        _known(loaded, name, config.llm.models, "model", "limits", "models", name)
+        _known(loaded, name, _named_models(loaded), "model", "limits", "models", name)
     for name in config.limits.providers:
         _known(loaded, name, config.llm.providers, "provider", "limits", "providers", name)
     given: list[Path_] = [path for path in THREAD_TOKENS if path in loaded.lines]

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +43,15 @@ class DaemonHooks:
         progress: Called with one line about what takes long, such as fetching a model.
         on_loaded: Called with the configuration when it is loaded, and after each reload.
         on_event: Called with each event that is recorded, from the first one of the start.
+        resumed: The threads that go on where the journal has open ones; all unless given.
+        adjusted: Returns the configuration to run, made of what the file says; called at the start and at each reload.
     """
 
     progress: Callable[[str], None] = lambda _line: None
     on_loaded: Callable[[LoadedConfig], None] = lambda _loaded: None
     on_event: Callable[[AnyEvent], None] | None = None
+    resumed: Container[str] | None = None
+    adjusted: Callable[[LoadedConfig], LoadedConfig] = lambda loaded: loaded
 
 
 _NO_HOOKS = DaemonHooks()
@@ -142,15 +146,14 @@ class Daemon:
             raise MissingExtraError("the daemon", "daemon")
         from organism.api.server import bind, url_of
 
-        refuse_foreign_file(self._file)
-        loaded = load_config(self._file, self._environment)
+        loaded = self._load()
         refuse_network(self.state)
         stack.enter_context(owned(self.state))
         section = loaded.config.daemon
         listener = stack.enter_context(closing(bind(section.host, section.port if self._port is None else self._port)))
         remember(load_or_make_token(self.state))
         self._hooks.on_loaded(loaded)
-        reloader = Reloader(self._file, loaded, self._environment, self._hooks.progress)
+        reloader = Reloader(self._load, loaded, self._environment, self._hooks.progress)
         reloader.subscribe(self._hooks.on_loaded)
         self._organism = organism = Organism.from_config(
             loaded,
@@ -158,6 +161,7 @@ class Daemon:
             progress=self._hooks.progress,
             journal=journal_of(loaded, self.state),
             reload=reloader,
+            only=self._hooks.resumed,
         )
         if self._hooks.on_event is not None:
             organism.usage.subscribe(self._hooks.on_event, *STORED)
@@ -176,6 +180,10 @@ class Daemon:
         tasks.start_soon(server.serve)
         self._url = url_of(listener)
         write_address(self.state, self._url)
+
+    def _load(self) -> LoadedConfig:
+        refuse_foreign_file(self._file)
+        return self._hooks.adjusted(load_config(self._file, self._environment))
 
     def _server(
         self, organism: Organism, loaded: LoadedConfig, listener: socket.socket, reloader: Reloader

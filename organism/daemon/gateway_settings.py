@@ -59,7 +59,14 @@ def _keys(loaded: LoadedConfig, sections: dict[str, GatewayKeySection]) -> tuple
         if hashed in found:
             loaded.fail(f"this is the key of {found[hashed].name!r} too", "gateway", "keys", name)
         limits = _limits(section.limits)
-        found[hashed] = Key(name=name, sha256=hashed, thread=section.thread, limits=limits, labels=section.labels)
+        found[hashed] = Key(
+            name=name,
+            sha256=hashed,
+            thread=section.thread,
+            fixed=section.fixed,
+            limits=limits,
+            labels=section.labels,
+        )
     return tuple(found.values())
 
 

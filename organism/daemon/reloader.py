@@ -2,20 +2,18 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import anyio
 
 from organism.concurrency.own_threads import OwnThreads
 from organism.config.build.spec import build
-from organism.config.load import LoadedConfig, load_config
+from organism.config.load import LoadedConfig
 from organism.config.reuse import Reusable
 from organism.config.schema.root import Config
 from organism.control.components import Components
 from organism.control.control import Control
 from organism.control.organism_spec import OrganismSpec
 from organism.control.views import Reloaded
-from organism.daemon.file_safety import refuse_foreign_file
 from organism.daemon.gateway_settings import gateway_settings
 from organism.errors import ConfigError
 
@@ -24,10 +22,10 @@ _FIXED = ("name", "journal", "daemon", "exporters")
 
 
 class Reloader:
-    """Reads a file again and applies it; the reload source of an organism's :class:`~organism.control.control.Control`.
+    """Reads the file again and applies it: the reload source.
 
     Args:
-        file: The file.
+        load: Reads and checks the file.
         loaded: The active configuration.
         environment: Where ``${env:NAME}`` is looked up.
         progress: Called with a line about what takes long.
@@ -35,12 +33,12 @@ class Reloader:
 
     def __init__(
         self,
-        file: Path,
+        load: Callable[[], LoadedConfig],
         loaded: LoadedConfig,
         environment: dict[str, str],
         progress: Callable[[str], None],
     ) -> None:
-        self._file = file
+        self._load = load
         self._loaded = loaded
         self._environment = environment
         self._progress = progress
@@ -75,8 +73,7 @@ class Reloader:
         active = self._loaded.config
         importable = list(sys.path)
         try:
-            refuse_foreign_file(self._file)
-            fresh = load_config(self._file, self._environment)
+            fresh = self._load()
             changed = [key for key in _FIXED if getattr(fresh.config, key) != getattr(active, key)]
             if (fresh.config.gateway is None) != (active.gateway is None):
                 changed.append("whether there is a gateway")
@@ -84,7 +81,7 @@ class Reloader:
             if changed:
                 raise ConfigError(
                     f"a running daemon cannot change {', '.join(changed)}, so nothing was changed; restart it for that",
-                    where=str(self._file),
+                    where=fresh.source.name,
                 )
             return fresh, build(fresh, self._environment, self._progress, None, self._reusable(running))
         except BaseException:

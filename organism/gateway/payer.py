@@ -45,6 +45,7 @@ class _Account(msgspec.Struct, frozen=True):
     own: str
     limits: Limits | None
     labels: dict[str, str]
+    fixed: bool = False
 
 
 class Payers:
@@ -94,7 +95,7 @@ class Payers:
             StoppedError: The organism is stopping.
         """
         account = self._account_of(caller)
-        thread_id = named or account.own
+        thread_id = account.own if account.fixed else named or account.own
         order = Order(by=caller.name, owner_only=caller.owner_only)
         if self._standing.is_open(thread_id):
             if thread_id != account.own:
@@ -117,7 +118,7 @@ class Payers:
             limits = self._limits if caller.limits is None else self._granted(caller.limits)
             return _Account(caller.name, _own("token", caller.name), limits, {})
         limits = self._granted(key.limits)
-        return _Account(key.name, key.thread or _own("key", key.name), limits, key.labels)
+        return _Account(key.name, key.thread or _own("key", key.name), limits, key.labels, key.fixed)
 
     def _granted(self, asked: Limits | None) -> Limits:
         """Return what a key gets of what it was given: never more than the gateway's."""

@@ -26,6 +26,7 @@ from organism.gateway.stored_conversations import StoredConversations, StoredTur
 from organism.gateway.streaming import Streamed
 from organism.llm.answers import Completion
 from organism.llm.provider import Answer
+from organism.router.planning.plan import pattern_of
 
 
 class GatewayRequest(msgspec.Struct, frozen=True):
@@ -74,8 +75,13 @@ class Gateway:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The models that may be asked for, as things are."""
+        """The models that may be asked for, as things are; names that patterns stand for are without end."""
         return self.settings.models or tuple(self._router.models)
+
+    def offers(self, model: str) -> bool:
+        """Whether a model may be asked for: by a name that is offered, or one that an offered pattern stands for."""
+        named = self.settings.models
+        return model in self._router.models and (not named or model in named or pattern_of(model, named) is not None)
 
     def read(self, format_: ServerFormat, body: bytes) -> AskedFor[Any]:
         """Return what a request asks for that refers to no other.
@@ -87,8 +93,8 @@ class Gateway:
 
     def _read(self, format_: ServerFormat, raw: Json) -> AskedFor[Any]:
         asked = format_.read(raw, self.settings.max_output_tokens)
-        if asked.request.model not in (offered := self.offered):
-            raise unknown_model(asked.request.model, offered)
+        if not self.offers(asked.request.model):
+            raise unknown_model(asked.request.model, self.offered)
         return asked if self.settings.keep_answers else replace(asked, keeps=False)
 
     async def understood(

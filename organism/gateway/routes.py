@@ -45,6 +45,7 @@ FORMATS: Mapping[str, ServerFormat] = {
     "/v1/responses": ResponsesFormat(),
     "/v1/embeddings": EmbeddingsFormat(),
     MESSAGES: MessagesFormat(),
+    "/messages": MessagesFormat(),  # programs that take the version for a part of ANTHROPIC_BASE_URL leave it out
 }
 """The formats, by their path."""
 
@@ -171,8 +172,8 @@ def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
     async def show_model(name: FromPath[str]) -> Response[Json]:
         """Show one of them; names may have slashes in them."""
         name = name.removeprefix("/")
-        if name not in (offered := gateway.offered):
-            fault = unknown_model(name, offered).fault
+        if not gateway.offers(name):
+            fault = unknown_model(name, gateway.offered).fault
             return Response(error_body(fault), status_code=fault.status)
         return Response(model(name))
 

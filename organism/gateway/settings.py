@@ -27,6 +27,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         name: What its calls are charged as, in the place of an agent.
         sha256: The hash of the key, in hexadecimal.
         thread: The thread that pays where a request names none; one of the key's own unless given.
+        fixed: Whether it pays for all requests, so that the limits of one thread are those of the key.
         limits: Of each thread that is opened for the key: the gateway's, where these are not lower.
         labels: Of each thread that is opened for the key.
     """
@@ -34,6 +35,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     sha256: str
     thread: str | None = None
+    fixed: bool = False
     limits: Limits | None = None
     labels: dict[str, str] = {}
 

@@ -14,7 +14,7 @@ from organism.router.call import RouterSettings
 from organism.router.call_events import CallEvents
 from organism.router.planning.call_rates import RateSource
 from organism.router.planning.estimator import InputEstimator
-from organism.router.planning.plan import ModelPlan
+from organism.router.planning.plan import ModelPlan, ModelPlans
 from organism.router.planning.planner import Planner
 from organism.router.planning.provider_limiters import ProviderLimiters
 
@@ -61,7 +61,7 @@ class RouterConfig:
         earlier: "RouterConfig | None" = None,
     ) -> None:
         _check_providers(providers)
-        self.models = dict(models)
+        self.models = ModelPlans(models)
         self.providers = dict(providers)
         self.prices = prices
         self.settings = settings

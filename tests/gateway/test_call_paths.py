@@ -31,3 +31,28 @@ async def test_other_methods_are_no_calls(served: Serve, path: str, method: str)
     async with served() as gateway:
         assert (await gateway.http.request(method, path)).status_code in {404, 405}
         assert not gateway.provider.requests
+
+
+@pytest.mark.parametrize(
+    ("offered", "asked", "served_as"),
+    [
+        ((), "gpt-4o", "gpt-4o"),
+        ((), "main", "m"),
+        (("gpt-*",), "gpt-4o", "gpt-4o"),
+        (("gpt-4o",), "gpt-4o", "gpt-4o"),
+        (("main",), "gpt-4o", None),
+        ((), "other-4", None),
+        ((), "gpt-*", None),
+    ],
+)
+async def test_pattern_serves_every_name_that_begins_so(
+    served: Serve, offered: tuple[str, ...], asked: str, served_as: str | None
+) -> None:
+    """A name that is not written down goes by its pattern, to the vendor by the same name; others are 404."""
+    models = {"main": "double/m", "gpt-*": "double/gpt-*"}
+    async with served(models=models, gateway={"models": offered}) as gateway:
+        body = {"model": asked, "messages": [{"role": "user", "content": "hi"}]}
+        answer = await gateway.http.post("/v1/chat/completions", json=body)
+        assert answer.status_code == (404 if served_as is None else 200), answer.text
+        assert [request.body["model"] for request in gateway.provider.requests] == [served_as][: bool(served_as)]
+        assert (await gateway.http.get(f"/v1/models/{asked}")).status_code == answer.status_code

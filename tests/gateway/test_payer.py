@@ -47,6 +47,16 @@ async def test_each_key_has_a_thread_of_its_own_and_is_named_as_the_spender(serv
         assert {name: group["calls"] for name, group in usage["groups"].items()} == {"ci": 2, "other": 1}
 
 
+async def test_fixed_key_spends_from_one_thread_whatever_is_named(served: Serve) -> None:
+    """What is limited on the thread of a fixed key is limited for the key: no request names its way out."""
+    ci = key("ci", KEY, thread="purse", fixed=True, limits=Limits(calls=2))
+    async with served(gateway={"keys": (ci,)}) as gateway:
+        for named in (None, "elsewhere"):
+            assert (await ask(gateway.client, named)).headers["organism-thread"] == "purse"
+        with pytest.raises(openai.APIStatusError, match="thread:purse has 0 calls left"):
+            await ask(gateway.client, "another")
+
+
 async def test_a_request_may_name_its_thread_and_gets_its_own_budget(served: Serve) -> None:
     """The header opens a thread per conversation, with the limits that threads of the gateway have."""
     async with served(gateway={"limits": Limits(tokens=500)}) as gateway:

@@ -32,6 +32,7 @@ SECTIONS: dict[str, tuple[Command, ...]] = {
         Command(
             "resume", "run:resume", "Continue a run that was stopped or killed, or that waits for budget or approval."
         ),
+        Command("exec", "exec:execute", "Run any program under a budget, and show what it cost."),
         Command("models", "models:app", "List and fetch models that run on this machine."),
     ),
     "The daemon": (
@@ -112,7 +113,8 @@ SECTIONS: dict[str, tuple[Command, ...]] = {
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "init": ("new", "create"),
     "check": ("config", "doctor", "lint", "verify", "test"),
-    "run": ("exec", "task"),
+    "run": ("task",),
+    "exec": ("wrap", "spawn", "proxy"),
     "resume": ("continue",),
     "models": ("model", "fetch"),
     "daemon": ("start", "serve", "server", "up"),

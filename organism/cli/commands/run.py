@@ -12,11 +12,11 @@ import msgspec
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from organism.amounts import BudgetState, nanousd
+from organism.amounts import BudgetState
 from organism.app import Organism
 from organism.budget.holds import Mode
 from organism.cli import exit_codes
-from organism.cli.options import DEFAULT_FILE, File, ModeName, Whole
+from organism.cli.options import DEFAULT_FILE, NO_BUDGET, Budget, File, ModeName
 from organism.cli.output import note, print_json, show_cursor
 from organism.cli.run_view import LiveView, print_report
 from organism.cli.terminal import Terminal
@@ -37,8 +37,6 @@ from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report
 
-BudgetTokens = Annotated[Whole | None, Parameter(name="--budget-tokens", help="Tokens the run may use.")]
-BudgetUSD = Annotated[str | None, Parameter(name="--budget-usd", help="Dollars the run may cost.")]
 OneJson = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
 
 Begin = Callable[[Organism], Awaitable[str]]
@@ -67,8 +65,7 @@ def run(
     *,
     file: File = DEFAULT_FILE,
     to: str | None = None,
-    budget_tokens: BudgetTokens = None,
-    budget_usd: BudgetUSD = None,
+    budget: Budget = NO_BUDGET,
     mode: ModeName | None = None,
     state: Path | None = None,
     ephemeral: bool = False,
@@ -83,7 +80,7 @@ def run(
         state: Where the run is kept, so that it can be resumed; .organism beside the configuration unless given.
         ephemeral: Keep nothing: neither the run nor what it adds to the limits per day and month.
     """
-    limits = _given_limits(budget_tokens, budget_usd)
+    limits = budget.given()
     options = RunOptions(file=file, state=state, limits=limits, mode=mode, json=json, ephemeral=ephemeral)
     message = as_message(text)
 
@@ -98,8 +95,7 @@ def resume(
     thread: str,
     *,
     file: File = DEFAULT_FILE,
-    budget_tokens: BudgetTokens = None,
-    budget_usd: BudgetUSD = None,
+    budget: Budget = NO_BUDGET,
     allow: list[str] | None = None,
     deny: list[str] | None = None,
     mode: ModeName | None = None,
@@ -117,7 +113,7 @@ def resume(
         mode: What a reached limit does.
         state: Where the run is kept.
     """
-    limits = _given_limits(budget_tokens, budget_usd)
+    limits = budget.given()
     options = RunOptions(file=file, state=state, limits=limits, mode=mode, json=json)
     decisions = {**dict.fromkeys(allow or (), True), **dict.fromkeys(deny or (), False)}
 
@@ -130,21 +126,6 @@ def resume(
         return thread
 
     return _run_owned(begin, (thread,), options)
-
-
-def _given_limits(tokens: int | None, usd: str | None) -> dict[str, int]:
-    """Return the limits that the command line names, by the name of their field in :class:`Limits`.
-
-    Raises:
-        ConfigError: If one is negative or not an amount.
-    """
-    if tokens is not None and tokens < 0:
-        raise ConfigError("--budget-tokens must not be negative")
-    given = {} if tokens is None else {"tokens": tokens}
-    try:
-        return given if usd is None else given | {"cost_nanousd": nanousd(usd)}
-    except ValueError as error:
-        raise ConfigError(f"--budget-usd: {error}") from None
 
 
 def _check_known(organism: Organism, thread_id: str) -> None:
@@ -310,11 +291,10 @@ def _print_asked(console: Terminal, asked: Iterable[Approval], options: RunOptio
 
 def _way_out(report: RunReport, options: RunOptions) -> str:
     """Say how to raise the limit that refused last, and how to go on."""
-    flags = {"tokens": "--budget-tokens N", "usd": "--budget-usd X"}
     last = report.refusals[-1] if report.refusals else None
-    if last is None or not last.account.startswith("thread:") or last.dimension not in flags:
+    if last is None or not last.account.startswith("thread:"):
         again = "" if options.ephemeral else f", then: organism resume {report.thread_id}"
         return f"raise the limit in the configuration{again}"
     if options.ephemeral:
-        return f"try again with a higher limit, {flags[last.dimension]}"
-    return f"go on with a higher limit: organism resume {report.thread_id} {flags[last.dimension]}"
+        return f"try again with a higher limit, --budget-{last.dimension} N"
+    return f"go on with a higher limit: organism resume {report.thread_id} --budget-{last.dimension} N"

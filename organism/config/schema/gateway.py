@@ -19,6 +19,9 @@ class GatewayKeySection(Section, frozen=True, kw_only=True):
     thread: Annotated[
         str | None, Meta(description="the thread that pays where a request names none; one of its own unless given")
     ] = None
+    fixed: Annotated[
+        bool, Meta(description="whether that thread pays for all its requests, also where one names another")
+    ] = False
     limits: Annotated[
         ThreadLimitsSection | None,
         Meta(description="of each thread opened for it; the gateway's where these are lower or it says nothing"),

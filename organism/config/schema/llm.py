@@ -225,7 +225,10 @@ class LLMSection(Section, frozen=True, kw_only=True):
     """Models and how they are called."""
 
     providers: Annotated[dict[str, ProviderSection], Meta(description="where models are served")] = {}
-    models: Annotated[dict[str, str | ModelSection], Meta(description="'provider/model', or routes")] = {}
+    models: Annotated[
+        dict[str, str | ModelSection],
+        Meta(description="'provider/model', or routes; claude-*: anthropic/claude-* is any model that begins so"),
+    ] = {}
     strategy: Annotated[StrategyName, Meta(description="for models with several routes")] = "failover"
     estimate: Annotated[
         Literal["tight", "strict"], Meta(description="how input is counted before a call; strict is a true bound")

@@ -125,7 +125,7 @@ class ResponsesWriter:
         """
         error = error_body(fault)["error"]
         flat = {"code": fault.code, "message": fault.message, "param": fault.param}
-        code = _END_CODES.get(fault.kind, "invalid_prompt")
+        code = "invalid_prompt" if fault.retry is False else _END_CODES.get(fault.kind, "invalid_prompt")
         failed = response(self._asked, self._meta, "failed") | {"error": {"code": code, "message": fault.message}}
         return self._event("error", **flat, error=error) + self._event("response.failed", response=failed)
 

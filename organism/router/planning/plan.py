@@ -1,6 +1,6 @@
 """How is a model of the configuration served? Its routes, and what to do when it becomes too dear. Pure."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -91,6 +91,58 @@ def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
     if not (provider and slash and served):
         raise ConfigError(f"model {name!r} must be given as 'provider/model', not {model!r}")
     return ModelPlan(name=name, routes=(Route(provider, served),))
+
+
+ANY = "*"
+"""Ends a name that stands for every name that begins so, and in a route of it the name that was asked for."""
+
+NAME_MAX = 200
+"""Characters of a name that a pattern answers to; no vendor has longer ones."""
+
+
+def pattern_of(name: str, models: Iterable[str]) -> str | None:
+    """Return the longest pattern among names of models that stands for a name, such as ``claude-*``."""
+    if ANY in name or not 0 < len(name) <= NAME_MAX:
+        return None
+    fitting = (each for each in models if each.endswith(ANY) and name.startswith(each[:-1]))
+    return max(fitting, key=len, default=None)
+
+
+class ModelPlans(Mapping[str, ModelPlan]):
+    """Models by name; a name that is none of them goes by the longest pattern that stands for it.
+
+    Iterating yields the names alone: what a pattern stands for has no end.
+
+    Args:
+        plans: The models and patterns, by their names in the configuration.
+    """
+
+    def __init__(self, plans: Mapping[str, ModelPlan]) -> None:
+        self.written: dict[str, ModelPlan] = dict(plans)
+
+    def __getitem__(self, name: str) -> ModelPlan:
+        """Return how a model is served.
+
+        Raises:
+            KeyError: If nothing stands for that name.
+        """
+        if ANY not in name and name in self.written:
+            return self.written[name]
+        if (pattern := pattern_of(name, self.written)) is None:
+            raise KeyError(name)
+        plan, rest = self.written[pattern], name[len(pattern) - 1 :]
+        routes = (msgspec.structs.replace(route, model=_filled(route.model, rest)) for route in plan.routes)
+        return msgspec.structs.replace(plan, name=name, routes=tuple(routes))
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.written if not name.endswith(ANY))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _filled(model: str, rest: str) -> str:
+    return model[:-1] + rest if model.endswith(ANY) else model
 
 
 def check_plans(plans: Mapping[str, ModelPlan], providers: Container[str]) -> None:

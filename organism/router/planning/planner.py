@@ -51,7 +51,7 @@ class Planner:
         limiters: ProviderLimiters,
         estimator: InputEstimator,
     ) -> None:
-        self._models = dict(models)
+        self._models = models
         self._prices = prices
         self._registry = registry
         self._limiters = limiters
@@ -70,8 +70,7 @@ class Planner:
         while (step := self._degraded(call, plan)) is not None:
             steps.append(step)
             plan = self._model(step.to_model)
-        number = self._calls_made.get(plan.name, 0)
-        self._calls_made[plan.name] = number + 1
+        number = self._turn_of(plan)
         candidates = [
             Candidate(route, self._limiters[route.provider].load, self._cost_there(call, plan, route))
             for route in plan.routes
@@ -103,6 +102,14 @@ class Planner:
         except KeyError:
             known = ", ".join(sorted(self._models)) or "none"
             raise ConfigError(f"no model is called {name!r}; there are: {known}") from None
+
+    def _turn_of(self, plan: ModelPlan) -> int:
+        """Count the calls of a model whose routes take turns; others need none, and names may be without end."""
+        if plan.strategy != "round_robin":
+            return 0
+        number = self._calls_made.get(plan.name, 0)
+        self._calls_made[plan.name] = number + 1
+        return number
 
     def _degraded(self, call: Call, plan: ModelPlan) -> Degraded | None:
         """Return what takes a model's place, if any limit of the call is spent that far.

@@ -1,22 +1,16 @@
 """``organism send`` and ``organism ask``: a message into the daemon, and the answers."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import msgspec
-from cyclopts import Parameter
 
 from organism.cli import exit_codes
 from organism.cli.client import Client
-from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.options import DAEMON, DaemonOptions, Json, Labels, named_labels
 from organism.cli.output import complain, print_json, print_line, print_text
 from organism.control.views import Accepted
 from organism.errors import ConfigError
 from organism.usage.events import AgentSaid, ApprovalRequested, ThreadBlocked, ThreadClosed
-
-Labels = Annotated[
-    list[str] | None, Parameter(name="--label", help="Kept on the thread's usage, as name=value; may be repeated.")
-]
 
 
 def send(
@@ -97,14 +91,7 @@ def _send_and_wait(client: Client, path: str, body: dict[str, object], *, as_jso
 
 
 def _labels(written: Sequence[str], thread: str | None = None) -> dict[str, str]:
-    """Return labels that were written as ``name=value``.
-
-    Raises:
-        ConfigError: If one is written differently, or the message goes into a thread, which has labels of its own.
-    """
-    pairs = [label.partition("=") for label in written]
-    if wrong := next((name for name, equals, _ in pairs if not (name and equals)), None):
-        raise ConfigError(f"write a label as name=value, not {wrong!r}")
-    if pairs and thread:
+    """Return labels of a message; raises if it goes into a thread, which has labels of its own."""
+    if written and thread:
         raise ConfigError("labels belong to a new thread; this message goes into one that has its own")
-    return {name: value for name, _, value in pairs}
+    return named_labels(written)

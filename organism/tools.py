@@ -1,6 +1,6 @@
 """What a model may have run before it answers: functions, other agents, and the tools of servers."""
 
-from organism.agents.tools.function_tool import function_tool
+from organism.agents.tools.function_tool import function_tool, tool
 from organism.agents.tools.peer_tool import ask_tool, send_tool
 from organism.agents.tools.tool import (
     AgentTool,
@@ -11,11 +11,13 @@ from organism.agents.tools.tool import (
     ToolServerError,
     ToolSource,
 )
+from organism.pricing.tool_prices import ToolPrice
 
 __all__ = [
     "AgentTool",
     "ServedTools",
     "ToolOutput",
+    "ToolPrice",
     "ToolRules",
     "ToolServer",
     "ToolServerError",
@@ -23,4 +25,5 @@ __all__ = [
     "ask_tool",
     "function_tool",
     "send_tool",
+    "tool",
 ]

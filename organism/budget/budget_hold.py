@@ -94,6 +94,7 @@ class BudgetHold:
 
     Attributes:
         settlement: What the end of the block did; ``None`` before.
+        note: What its cost is made of, for people; an event of a handler's block has it.
         paid: Whether an earlier run of the same handler has paid for this very block already. Then nothing is held and
             nothing that the block says is charged again.
     """
@@ -104,6 +105,7 @@ class BudgetHold:
         self._held: HeldCall | None = None
         self._charged: Amounts | None = None
         self.settlement: Settlement | None = None
+        self.note = ""
         self.paid = False
 
     @property
@@ -129,7 +131,12 @@ class BudgetHold:
         return self
 
     def settle(
-        self, usage: TokenUsage | None = None, *, tokens: int | None = None, usd: Dollars | None = None
+        self,
+        usage: TokenUsage | None = None,
+        *,
+        tokens: int | None = None,
+        usd: Dollars | None = None,
+        estimated: bool = False,
     ) -> Settlement:
         """Charge what it really cost; more than was held is charged as well, and noted as an overrun.
 
@@ -137,6 +144,7 @@ class BudgetHold:
             usage: The tokens, by kind.
             tokens: The tokens, where their kinds are not known; as held unless either is given.
             usd: Dollars; as held unless given.
+            estimated: Whether the numbers are no more than an estimate.
 
         Returns:
             The overrun, the thresholds that this crossed, and every account as it is now.
@@ -148,7 +156,8 @@ class BudgetHold:
         self._steps.check()
         cost_nanousd = self._worst.request_cost if usd is None else cost_of(usd)
         spent = usage.total if usage is not None else self._worst.input_tokens if tokens is None else _tokens(tokens)
-        return self._settle(Amounts(spent, cost_nanousd, self._worst.calls), Cost("settled", usage=usage))
+        source = "estimated" if estimated else "settled"
+        return self._settle(Amounts(spent, cost_nanousd, self._worst.calls), Cost(source, usage=usage))
 
     def charge(self, *, usd: Dollars = 0, tokens: int = 0) -> None:
         """Note a part of what it costs; a block that goes through is charged the sum of its parts.

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from organism.agents.tools.peer_tool import ASK_TIMEOUT_S
 from organism.agents.tools.tool import DEFAULT_TIMEOUT_S
 from organism.config.load import listed
+from organism.config.price_section import WrittenToolPrice, tool_price_of
 from organism.config.schema.agents import (
     AgentSection,
     AskToolSection,
     FunctionToolSection,
     LLMAgentSection,
     MCPCommandSection,
+    MCPServerSection,
     MCPToolSection,
     MCPURLSection,
     PythonAgentSection,
@@ -75,7 +77,12 @@ def _tool(written: str | ToolSection) -> tuple[str, str, str]:
             raise TypeError(tool)
     default = ASK_TIMEOUT_S if isinstance(tool, AskToolSection) else DEFAULT_TIMEOUT_S
     seconds = default if tool.timeout_seconds is None else tool.timeout_seconds
-    return kind, tool.approval, f"{seconds:g} s, {tool.result_bytes:,} bytes"
+    return kind, tool.approval, f"{seconds:g} s, {tool.result_bytes:,} bytes{_price(tool.price)}"
+
+
+def _price(written: WrittenToolPrice | None) -> str:
+    price = tool_price_of(written)
+    return "" if price is None else f", {price}"
 
 
 def describe_tool_servers(config: Config) -> list[tuple[str, str]]:
@@ -84,12 +91,18 @@ def describe_tool_servers(config: Config) -> list[tuple[str, str]]:
     for name, server in config.mcp.items():
         match server:
             case MCPCommandSection(command=command):
-                rows.append((name, " ".join(command)))
+                rows.append((name, " ".join(command) + _prices(server)))
             case MCPURLSection(url=url):
-                rows.append((name, url))
+                rows.append((name, url + _prices(server)))
             case _:
                 raise TypeError(server)
     return rows
+
+
+def _prices(server: MCPServerSection) -> str:
+    """Return what its tools cost, behind what it is; nothing where they have no price."""
+    single = "".join(f"; {tool}{_price(price)}" for tool, price in server.prices.items())
+    return f"{_price(server.price)}{single}"
 
 
 def describe_models(config: Config) -> list[tuple[str, str, str, str]]:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from organism.config.presets import applied
-from organism.config.price_section import check_price, check_prices
+from organism.config.price_section import check_price, check_prices, check_tool_price
 from organism.config.provider_connections import check_reach
 from organism.config.schema.agents import (
     AskToolSection,
@@ -18,6 +18,7 @@ from organism.config.schema.agents import (
     MCPToolSection,
     MCPURLSection,
     SendToolSection,
+    ToolSection,
 )
 from organism.config.schema.llm import ModelSection, PriceSection
 from organism.config.schema.root import Config
@@ -149,6 +150,8 @@ def _check_agents(loaded: LoadedConfig) -> None:
 def _check_tools(loaded: LoadedConfig, name: str, agent: LLMAgentSection) -> None:
     for place, tool in enumerate(agent.tools):
         at: Path_ = ("agents", name, "tools", place)
+        if isinstance(tool, ToolSection):
+            check_tool_price(tool.price, (*at, "price"), loaded.fail)
         match tool:
             case AskToolSection(ask=recipient):
                 if recipient == name:
@@ -166,6 +169,9 @@ def _check_tool_servers(loaded: LoadedConfig) -> None:
     for name, section in loaded.config.mcp.items():
         if not _SERVER_NAME.fullmatch(name):
             loaded.fail(f"{name!r} cannot be a server's name: use letters, digits, '-' and '_'", "mcp", name)
+        check_tool_price(section.price, ("mcp", name, "price"), loaded.fail)
+        for tool, price in section.prices.items():
+            check_tool_price(price, ("mcp", name, "prices", tool), loaded.fail)
         if isinstance(section, MCPURLSection) and not _is_web_address(section.url):
             loaded.fail("this is no address of a server; write one such as https://mcp.example.com/mcp",
                         "mcp", name, "url")  # fmt: skip

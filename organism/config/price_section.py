@@ -1,20 +1,26 @@
 """What is written under ``prices:``: checked, and read from a file that may hold nothing else."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
 import msgspec
 
+from organism.config.schema.agents import ToolPriceSection
 from organism.config.schema.llm import PriceSection
 from organism.config.schema.root import Config
 from organism.config.yaml.bind import Binder
 from organism.config.yaml.nodes import Path_, Source, parse_tree, read_text
+from organism.errors import ConfigError
+from organism.pricing.tool_prices import ToolPrice, tool_price
 from organism.pricing.written import USD_MAX
 
 WrittenPrices = Mapping[str, PriceSection | list[PriceSection] | str]
 """Prices by ``provider/model`` or model, as they are written."""
 
+WrittenToolPrice = Decimal | ToolPriceSection
+"""Dollars for each run of a tool, or the parts of its price."""
 
 _KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
 
@@ -66,6 +72,30 @@ def check_price(section: PriceSection, at: Path_, fail: Fail) -> None:
         for kind, usd in given.items():
             if usd > USD_MAX:
                 fail(f"{usd} dollars per million tokens is beyond belief", *where, kind)
+
+
+def check_tool_price(written: WrittenToolPrice | None, at: Path_, fail: Fail) -> None:
+    """Refuse a price of a tool that is made of nothing, or beyond belief.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    try:
+        tool_price_of(written)
+    except ConfigError as error:
+        _, _, part = (error.path or "").partition(".")
+        fail(error.reason, *at, *((part,) if part and isinstance(written, ToolPriceSection) else ()))
+
+
+def tool_price_of(written: WrittenToolPrice | None) -> ToolPrice | None:
+    """Return what the price of a tool means; ``None`` if it has none.
+
+    Raises:
+        ConfigError: If it is none; what :func:`check_tool_price` has passed is one.
+    """
+    if written is None:
+        return None
+    return tool_price(msgspec.structs.asdict(written) if isinstance(written, ToolPriceSection) else written)
 
 
 def load_prices(path: Path) -> WrittenPrices:

@@ -96,7 +96,7 @@ def tool_price(written: object) -> ToolPrice:
     if isinstance(written, ToolPrice):
         return _checked(written)
     if not isinstance(written, Mapping):
-        return _checked(ToolPrice(call=_nanousd(written, "price")))
+        return _checked(ToolPrice(call=_nanousd("" if written is None else written, "price")))
     unknown = [key for key in written if key not in _KEYS]
     if unknown:
         raise ConfigError(f"a tool's price has no {shown(unknown[0])}; it has: {', '.join(_KEYS)}", path="price")

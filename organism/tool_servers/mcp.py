@@ -94,20 +94,22 @@ class MCPServer:
         try:
             given = msgspec.json.decode(arguments.strip() or "{}", type=dict[str, Any])
         except msgspec.MsgspecError as error:
-            return ToolOutput(f"wrong arguments: {error}", is_error=True)
+            return ToolOutput(f"wrong arguments: {error}", is_error=True, ran=False)
         for last in (False, True):
             try:
                 connection = await self._connected()
             except ToolServerError as error:
-                return ToolOutput(str(error), is_error=True)
+                return ToolOutput(str(error), is_error=True, ran=False)
             try:
                 result = await connection.call(tool, given, progress)
             except LostError as error:
                 self._lose(connection)
                 if not error.not_run or last:
-                    return ToolOutput(f"the server failed: {error}", is_error=True)
+                    return ToolOutput(
+                        f"the server failed: {error}", is_error=True, ran=False if error.not_run else None
+                    )
             except Exception as error:  # noqa: BLE001 - the SDK has its own errors, and the transports theirs
-                return ToolOutput(f"the server failed: {_words(error)}", is_error=True)
+                return ToolOutput(f"the server failed: {_words(error)}", is_error=True, ran=None)
             else:
                 return self._output(connection, tool, result)
         raise AssertionError("the second try returns")

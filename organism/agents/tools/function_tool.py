@@ -3,22 +3,105 @@
 import copy
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_type_hints, overload
 
 import msgspec
 
 from organism.agents.agent import is_async
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
-from organism.agents.tools.tool import AgentTool, OnProgress, ToolContent, ToolOutput, ToolRules
+from organism.agents.tools.tool import (
+    DEFAULT_RESULT_BYTES,
+    DEFAULT_TIMEOUT_S,
+    AgentTool,
+    OnProgress,
+    Permission,
+    ToolContent,
+    ToolOutput,
+    ToolRules,
+    priced,
+)
+from organism.amounts import Dollars
 from organism.errors import ConfigError
 from organism.llm.requests import ImagePart, TextPart, Tool
+from organism.pricing.tool_prices import ToolPrice, tool_price
 from organism.text.error_text import describe, shown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+_DECLARED = "__organism_tool__"
+
+
+class DeclaredTool(msgspec.Struct, frozen=True):
+    """What :func:`tool` has noted at a function."""
+
+    name: str | None
+    rules: ToolRules
+
+
+@overload
+def tool(function: F, /) -> F: ...
+
+
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    price: ToolPrice | Mapping[str, object] | Dollars | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    result_bytes: int = DEFAULT_RESULT_BYTES,
+    approval: Permission = "allow",
+) -> Callable[[F], F]: ...
+
+
+def tool(
+    function: F | None = None,
+    /,
+    *,
+    name: str | None = None,
+    price: ToolPrice | Mapping[str, object] | Dollars | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    result_bytes: int = DEFAULT_RESULT_BYTES,
+    approval: Permission = "allow",
+) -> F | Callable[[F], F]:
+    """Say at a function what holds where it is a tool: ``@tool(price={"call": "0.005"})``; it stays a plain function.
+
+    Args:
+        function: The function, where the decorator is bare.
+        name: What the model calls it; the function's own name unless given.
+        price: What a run costs: dollars a call, or ``{"call": ..., "second": ..., "unit": ..., "of": ...}``; see
+            :class:`~organism.pricing.tool_prices.ToolPrice`.
+        timeout_s: Seconds one run may take.
+        result_bytes: The most of a result that the model is shown.
+        approval: Whether it may run.
+
+    Raises:
+        ConfigError: If the price is none.
+    """
+    cost = None if price is None else tool_price(price)
+    rules = ToolRules(timeout_s=timeout_s, result_bytes=result_bytes, approval=approval, price=cost)
+
+    def declare(target: F) -> F:
+        setattr(target, _DECLARED, DeclaredTool(name, rules))
+        return target
+
+    return declare if function is None else declare(function)
+
+
+def declared(function: object) -> DeclaredTool:
+    """Return what was noted at a function; the defaults where nothing was."""
+    noted = getattr(function, _DECLARED, None)
+    return noted if isinstance(noted, DeclaredTool) else DeclaredTool(None, ToolRules())
 
 
 def function_tool(
-    function: Callable[..., Any], *, name: str | None = None, rules: ToolRules | None = None
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    rules: ToolRules | None = None,
+    price: ToolPrice | Mapping[str, object] | Dollars | None = None,
 ) -> AgentTool:
     """Make a tool of a function.
 
@@ -30,12 +113,16 @@ def function_tool(
     Args:
         function: The function, with a docstring and annotated parameters.
         name: What the model calls it; the function's own name unless given.
-        rules: Bounds.
+        rules: Bounds, and its price; what :func:`tool` has noted at the function unless given.
+        price: What a run costs, as for :func:`tool`.
 
     Raises:
-        ConfigError: If it has no docstring, or a parameter is not annotated with something that JSON can say.
+        ConfigError: If the price is none, it has no docstring, or a parameter is not annotated with something that
+            JSON can say.
     """
-    name = name or str(getattr(function, "__name__", "tool"))
+    noted = declared(function)
+    rules = priced(rules or noted.rules, price)
+    name = name or noted.name or str(getattr(function, "__name__", "tool"))
     where = f"tool {name!r}"
     if not callable(function):
         raise ConfigError(f"{where} is {shown(function)}, which cannot be called")
@@ -49,7 +136,7 @@ def function_tool(
         try:
             given = msgspec.json.decode(arguments, type=arguments_type)
         except msgspec.MsgspecError as error:
-            return ToolOutput(f"wrong arguments: {error}", is_error=True)
+            return ToolOutput(f"wrong arguments: {error}", is_error=True, ran=False)
         values = {field: getattr(given, field) for field in given.__struct_fields__}
         if context_name is not None:
             values[context_name] = ctx
@@ -62,7 +149,7 @@ def function_tool(
     return AgentTool(
         spec=Tool(name, description, schema),
         call=lambda arguments, ctx: functools.partial(call, arguments, ctx),
-        rules=rules or ToolRules(),
+        rules=rules,
         replayed=context_name is not None,
     )
 

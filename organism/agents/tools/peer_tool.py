@@ -1,23 +1,30 @@
 """Another agent as a tool: the model hands work over by a typed message, and may wait for the reply."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import msgspec
 
 from organism.agents.context import Context
 from organism.agents.structured import object_schema
-from organism.agents.tools.tool import AgentTool, OnProgress, ToolOutput, ToolRules, ToolRun
+from organism.agents.tools.tool import AgentTool, OnProgress, ToolOutput, ToolRules, ToolRun, priced
+from organism.amounts import Dollars
 from organism.errors import ConfigError
 from organism.llm.requests import Tool
 from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, as_text
+from organism.pricing.tool_prices import ToolPrice
 
 ASK_TIMEOUT_S = 60.0
 """An agent takes longer than a function: it may itself call a model."""
 
 
 def ask_tool(
-    recipient: str, message_type: type[Message] = Text, *, description: str = "", rules: ToolRules | None = None
+    recipient: str,
+    message_type: type[Message] = Text,
+    *,
+    description: str = "",
+    rules: ToolRules | None = None,
+    price: ToolPrice | Mapping[str, object] | Dollars | None = None,
 ) -> AgentTool:
     """Make a tool that asks an agent and waits for its reply, on this thread and its budget.
 
@@ -26,6 +33,7 @@ def ask_tool(
         message_type: The message the model fills in.
         description: What the agent is good for.
         rules: Bounds.
+        price: What asking it costs beside what it spends itself, as for :func:`~organism.tools.tool`.
     """
 
     def call(arguments: str, ctx: Context) -> ToolRun:
@@ -34,7 +42,7 @@ def ask_tool(
             return partial(_say, message)
         return partial(_reply, ctx.asking(recipient, message, timeout_s=limits.timeout_s))
 
-    limits = rules or ToolRules(timeout_s=ASK_TIMEOUT_S)
+    limits = priced(rules or ToolRules(timeout_s=ASK_TIMEOUT_S), price)
     purpose = f"Give the agent {recipient!r} a task and get its answer."
     return _tool(f"ask_{recipient}", recipient, message_type, f"{purpose} {description}", limits, call)
 
@@ -107,4 +115,4 @@ def _message(arguments: str, message_type: type[Message]) -> Message | ToolOutpu
         given = msgspec.json.decode(arguments, type=dict[str, object])
         return msgspec.convert(given, message_type)
     except msgspec.MsgspecError as error:
-        return ToolOutput(f"wrong arguments: {error}", is_error=True)
+        return ToolOutput(f"wrong arguments: {error}", is_error=True, ran=False)

@@ -6,7 +6,7 @@ what is not the tool's fault (no budget, a stopping organism) ends the handler.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Literal, Protocol
 
@@ -17,6 +17,7 @@ from organism.agents.context import Context
 from organism.agents.tools.tool_names import TOOL_NAME, tool_names
 from organism.errors import AskError, ConfigError, DeliveryError, OrganismError
 from organism.llm.requests import ImagePart, TextPart, Tool, ToolCall, ToolResult
+from organism.pricing.tool_prices import ToolPrice, tool_price
 from organism.text.error_text import describe, shown
 from organism.text.redaction import redact
 
@@ -42,10 +43,13 @@ class ToolOutput(msgspec.Struct, frozen=True):
     Attributes:
         content: Text, or text and images.
         is_error: Whether it failed; the text then says how.
+        ran: Whether it ran, which is what it is paid for: ``False`` if nothing was done, ``None`` if nobody knows how
+            far it came.
     """
 
     content: ToolContent
     is_error: bool = False
+    ran: bool | None = True
 
 
 class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +59,23 @@ class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
         timeout_s: Seconds one run may take without a sign of progress; with such signs ten times as long.
         result_bytes: The most of a result that the model is shown.
         approval: Whether it may run.
+        price: What a run costs; nothing unless given. It is held at its worst case before the run and charged after it.
+            A tool that is paid by the second ends at its timeout, whatever progress it tells of.
     """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
     result_bytes: int = DEFAULT_RESULT_BYTES
     approval: Permission = "allow"
+    price: ToolPrice | None = None
+
+
+def priced(rules: ToolRules, price: object) -> ToolRules:
+    """Return rules with a price as programs write it; as they are without one.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    return rules if price is None else msgspec.structs.replace(rules, price=tool_price(price))
 
 
 OnProgress = Callable[[], None]
@@ -144,12 +160,14 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     Attributes:
         server: The server.
         only: Which of its tools, by its own names; ``None`` for all.
-        rules: Bounds on each.
+        rules: Bounds on each, and their price.
+        prices: Prices of single tools, by the server's names for them; these win.
     """
 
     server: ToolServer
     only: tuple[str, ...] | None = None
     rules: ToolRules = ToolRules()
+    prices: Mapping[str, ToolPrice] = msgspec.field(default_factory=dict)
 
     async def offered(self) -> tuple[Tool, ...]:
         """Ask the server what it offers, under its own names.
@@ -158,7 +176,7 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             ToolServerError: The server cannot be reached, or lacks a tool that is named.
         """
         offered = {tool.name: tool for tool in await self.server.tools()}
-        missing = [name for name in self.only or () if name not in offered]
+        missing = [name for name in (*(self.only or ()), *self.prices) if name not in offered]
         if missing:
             there = ", ".join(sorted(offered)) or "none"
             raise ToolServerError(self.server.name, f"it has no tool {missing[0]!r}; there are: {there}")
@@ -170,7 +188,9 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         def call(arguments: str, _ctx: Context) -> ToolRun:
             return partial(self.server.call, offered.name, arguments)
 
-        return AgentTool(spec=msgspec.structs.replace(offered, name=name), call=call, rules=self.rules)
+        price = self.prices.get(offered.name, self.rules.price)
+        rules = msgspec.structs.replace(self.rules, price=price)
+        return AgentTool(spec=msgspec.structs.replace(offered, name=name), call=call, rules=rules)
 
 
 ToolSource = AgentTool | ServedTools
@@ -212,19 +232,26 @@ async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult |
     return None
 
 
-async def run_tool(tool: AgentTool, call: ToolCall, work: ToolRun, ctx: Context) -> ToolResult:
-    """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model."""
+async def output_of(tool: AgentTool, work: ToolRun, ctx: Context) -> ToolOutput:
+    """Run what a model asks for, within bounds of time; every fault of the tool is put into words."""
     begun = anyio.current_time()
     timeout_s = tool.rules.timeout_s
     with anyio.CancelScope(deadline=begun + timeout_s) as scope:
 
         def progress() -> None:
+            if tool.rules.price is not None and tool.rules.price.second:
+                return  # more time would cost more than is held
             scope.deadline = min(begun + timeout_s * _PROGRESS_TIMES, anyio.current_time() + timeout_s)
 
         output = await _guarded(tool, work, ctx, progress)
     if scope.cancelled_caught:
         longest_s = timeout_s * _PROGRESS_TIMES if scope.deadline > begun + timeout_s else timeout_s
-        output = ToolOutput(f"it took longer than {longest_s:g} s", is_error=True)
+        return ToolOutput(f"it took longer than {longest_s:g} s", is_error=True, ran=None)
+    return output
+
+
+def result_of(tool: AgentTool, call: ToolCall, output: ToolOutput) -> ToolResult:
+    """Return what the model is told of a run."""
     content = _without_secrets(output.content) if output.is_error else output.content
     return ToolResult(call.id, cut(content, tool.rules.result_bytes), output.is_error)
 
@@ -240,7 +267,7 @@ async def _guarded(tool: AgentTool, work: ToolRun, ctx: Context, progress: OnPro
     try:
         output: object = await work(progress)  # a tool of a stranger may give anything
     except (AskError, DeliveryError) as error:
-        return ToolOutput(str(error), is_error=True)
+        return ToolOutput(str(error), is_error=True, ran=False if isinstance(error, DeliveryError) else None)
     except OrganismError:
         raise
     except BaseException as error:
@@ -251,9 +278,9 @@ async def _guarded(tool: AgentTool, work: ToolRun, ctx: Context, progress: OnPro
         ):
             raise
         ctx.log.warning("tool_failed", tool=tool.spec.name, error=type(error).__name__)
-        return ToolOutput(describe(error)[:_ERROR_CHARACTERS], is_error=True)
+        return ToolOutput(describe(error)[:_ERROR_CHARACTERS], is_error=True, ran=None)
     if not isinstance(output, ToolOutput):
-        return ToolOutput(f"the tool gave {shown(output)} instead of a ToolOutput", is_error=True)
+        return ToolOutput(f"the tool gave {shown(output)} instead of a ToolOutput", is_error=True, ran=None)
     return output
 
 

@@ -1,6 +1,7 @@
 """The loop of a model and its tools: ask, run what it wants run, tell it what came of it, ask again."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 
 import anyio
@@ -9,8 +10,9 @@ from msgspec.structs import replace
 
 from organism.agents.budget_notes import note_for
 from organism.agents.context import Context
-from organism.agents.tools.tool import AgentTool, ToolRun, refused, run_tool
-from organism.errors import AnswerError, DeliveryError
+from organism.agents.tools.paid_run import ToolRefusedError, refused_run, run_tool
+from organism.agents.tools.tool import AgentTool, ToolRun, refused
+from organism.errors import AnswerError, BudgetExhaustedError, DeliveryError
 from organism.llm.answers import Completion
 from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart, ToolCall, ToolResult
 from organism.messages import BudgetWarning
@@ -83,11 +85,16 @@ class ToolLoop:
         self._warned = max((self._warned, *(warning.threshold for warning in news)))
         return tuple(TextPart(note_for(warning)) for warning in news)
 
-    async def _run(self, calls: tuple[ToolCall, ...], run_before: int) -> tuple[ToolResult, ...]:
-        """Run tools side by side, and after them one by one those that a second run of the handler runs again.
+    async def _prepare(
+        self, calls: tuple[ToolCall, ...]
+    ) -> tuple[list[tuple[int, AgentTool, ToolRun]], dict[int, ToolResult]]:
+        """Ask people first, and give each run its place in the order of the calls.
 
-        What must be asked of a person is asked first. All is prepared in the order of the calls, so that a second run
-        finds what it has asked for in the same places; what is done by then is not done again.
+        A second run of the handler finds what it has asked for in the same places; what is done by then is not done
+        again.
+
+        Returns:
+            What may run, and what is known of the others.
         """
         results: dict[int, ToolResult] = {}
         ready: list[tuple[int, AgentTool, ToolRun]] = []
@@ -103,22 +110,38 @@ class ToolLoop:
                     ready.append((place, tool, tool.call(call.arguments, self._ctx)))
                 except DeliveryError as error:
                     results[place] = ToolResult(call.id, str(error), is_error=True)
+        return ready, results
 
-        async def run_once(place: int, tool: AgentTool, work: ToolRun) -> None:
-            call = calls[place]
-            key = f"tool:{run_before + place}:{_digest(call)}"
-            results[place] = await self._ctx.once(key, lambda: run_tool(tool, call, work, self._ctx), ToolResult)
+    async def _run(self, calls: tuple[ToolCall, ...], run_before: int) -> tuple[ToolResult, ...]:
+        """Run tools side by side, and after them one by one those that a second run of the handler runs again."""
+        ready, results = await self._prepare(calls)
+        shortages: dict[int, BudgetExhaustedError] = {}
+
+        async def run(place: int, tool: AgentTool, work: ToolRun) -> None:
+            key = _key(run_before + place, calls[place])
+            run_now = partial(run_tool, tool, calls[place], work, self._ctx)
+            try:
+                if tool.replayed and not self._ctx.has_done(key):
+                    results[place] = await run_now()
+                else:
+                    results[place] = await self._ctx.once(key, run_now, ToolResult)
+            except ToolRefusedError as error:
+                shortages[place] = error.shortage
 
         async with anyio.create_task_group() as tasks:
             for place, tool, work in ready:
                 if not tool.replayed:
-                    tasks.start_soon(run_once, place, tool, work)
+                    tasks.start_soon(run, place, tool, work)
         for place, tool, work in ready:
             if tool.replayed:
-                results[place] = await run_tool(tool, calls[place], work, self._ctx)
+                await run(place, tool, work)
+        # Only now: a message that waits for budget is cut short, and tools at work would be with it.
+        for place, shortage in sorted(shortages.items()):
+            refuse = partial(refused_run, calls[place], shortage, self._ctx)
+            results[place] = await self._ctx.once(_key(run_before + place, calls[place]), refuse, ToolResult)
         return tuple(results[place] for place in range(len(calls)))
 
 
-def _digest(call: ToolCall) -> str:
-    """Tell calls apart, so that a model that wants something else in a second run does not get the old result."""
-    return sha256(msgspec.json.encode(call)).hexdigest()[:16]
+def _key(number: int, call: ToolCall) -> str:
+    """Name a run of a tool, so that a model that wants something else in a second run does not get the old result."""
+    return f"tool:{number}:{sha256(msgspec.json.encode(call)).hexdigest()[:16]}"

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from organism.agents.loading import load
-from organism.agents.tools.function_tool import function_tool
+from organism.agents.tools.function_tool import declared, function_tool
 from organism.agents.tools.peer_tool import ASK_TIMEOUT_S, ask_tool, message_for, send_tool
 from organism.agents.tools.tool import DEFAULT_TIMEOUT_S, ServedTools, ToolRules, ToolServer, ToolSource
 from organism.config.load import LoadedConfig
+from organism.config.price_section import tool_price_of
 from organism.config.reuse import Reusable, reuse_server
 from organism.config.schema.agents import (
     AskToolSection,
@@ -48,19 +51,21 @@ def build_tools(
     for place, written in enumerate(section.tools):
         tool = FunctionToolSection(function=written) if isinstance(written, str) else written
         try:
-            sources.append(_tool(tool, accepts, servers))
+            sources.append(_tool(tool, accepts, servers, loaded.config.mcp))
         except ConfigError as error:
             loaded.fail(error.reason, "agents", agent, "tools", place)
     return tuple(sources)
 
 
-def _tool(section: ToolSection, accepts: Accepts, servers: Mapping[str, ToolServer]) -> ToolSource:
+def _tool(
+    section: ToolSection, accepts: Accepts, servers: Mapping[str, ToolServer], sections: Mapping[str, MCPServerSection]
+) -> ToolSource:
     match section:
         case FunctionToolSection(function=path, name=name):
             function = load(path)
             if not callable(function):
                 raise ConfigError(f"{path!r} is no function")
-            return function_tool(function, name=name, rules=_rules(section))
+            return function_tool(function, name=name, rules=_function_rules(section, function))
         case AskToolSection(ask=recipient, description=description):
             rules = _rules(section, ASK_TIMEOUT_S)
             return ask_tool(recipient, message_for(accepts[recipient]), description=description, rules=rules)
@@ -68,11 +73,31 @@ def _tool(section: ToolSection, accepts: Accepts, servers: Mapping[str, ToolServ
             rules = _rules(section)
             return send_tool(recipient, message_for(accepts[recipient]), description=description, rules=rules)
         case MCPToolSection(mcp=server, only=only):
-            return ServedTools(
-                server=servers[server], only=None if only is None else tuple(only), rules=_rules(section)
-            )
+            return _served(section, servers[server], sections[server], None if only is None else tuple(only))
         case _:
             raise TypeError(section)
+
+
+def _function_rules(section: ToolSection, function: object) -> ToolRules:
+    """Return the rules of a function; the price that stands at it holds unless another is written."""
+    rules = _rules(section)
+    return rules if rules.price is not None else replace(rules, price=declared(function).rules.price)
+
+
+def _served(
+    section: ToolSection, server: ToolServer, served: MCPServerSection, only: tuple[str, ...] | None
+) -> ServedTools:
+    """Make the tools of a server; a price that stands with the agent wins over those that stand with the server."""
+    rules = _rules(section)
+    if rules.price is not None:
+        return ServedTools(server=server, only=only, rules=rules)
+    prices = {
+        name: price
+        for name, written in served.prices.items()
+        if (only is None or name in only) and (price := tool_price_of(written)) is not None
+    }
+    rules = replace(rules, price=tool_price_of(served.price))
+    return ServedTools(server=server, only=only, rules=rules, prices=prices)
 
 
 def _rules(section: ToolSection, timeout_s: float = DEFAULT_TIMEOUT_S) -> ToolRules:
@@ -80,6 +105,7 @@ def _rules(section: ToolSection, timeout_s: float = DEFAULT_TIMEOUT_S) -> ToolRu
         timeout_s=timeout_s if section.timeout_seconds is None else float(section.timeout_seconds),
         result_bytes=section.result_bytes,
         approval=section.approval,
+        price=tool_price_of(section.price),
     )
 
 

@@ -10,6 +10,19 @@ from organism.config.schema.values import Count, Positive, Secret, Section
 from organism.llm.requests import Effort
 
 
+class ToolPriceSection(Section, frozen=True, kw_only=True):
+    """What a run of a tool costs, in dollars; what is given adds up. Held at its worst case, charged as it was."""
+
+    call: Annotated[Decimal | None, Meta(description="a run")] = None
+    second: Annotated[Decimal | None, Meta(description="each second of it; held for all of its timeout")] = None
+    unit: Annotated[Decimal | None, Meta(description="each unit of its result")] = None
+    of: Annotated[
+        str | None,
+        Meta(description="the field of a JSON result that holds the units, a list or their number; else the result"),
+    ] = None
+    max_units: Annotated[Positive | None, Meta(description="so many units are held; 100 unless given")] = None
+
+
 class ToolSection(Section, frozen=True, kw_only=True):
     """A tool, and bounds on it."""
 
@@ -20,6 +33,9 @@ class ToolSection(Section, frozen=True, kw_only=True):
     approval: Annotated[
         Literal["allow", "ask", "deny"], Meta(description="whether it may run; ask: a person decides each time")
     ] = "allow"
+    price: Annotated[
+        Decimal | ToolPriceSection | None, Meta(description="dollars for each run, or what its price is made of")
+    ] = None
 
 
 class FunctionToolSection(ToolSection, frozen=True, kw_only=True):
@@ -54,6 +70,12 @@ class MCPServerSection(Section, frozen=True, kw_only=True):
     """An MCP server; needs the extra 'mcp'. It is started or connected to when it is first needed."""
 
     start_seconds: Annotated[Positive, Meta(description="seconds until it must be ready")] = 30
+    price: Annotated[
+        Decimal | ToolPriceSection | None, Meta(description="of each of its tools: dollars for each run, or its parts")
+    ] = None
+    prices: Annotated[
+        dict[str, Decimal | ToolPriceSection], Meta(description="of single tools, by the server's names for them")
+    ] = {}
 
 
 class MCPCommandSection(MCPServerSection, frozen=True, kw_only=True):

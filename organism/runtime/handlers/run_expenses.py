@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
 from hashlib import sha256
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 import anyio.from_thread
 import msgspec
@@ -25,6 +25,7 @@ from organism.router.spending.expense import Expense, ExpensePayer
 from organism.router.spending.expenses import Expenses, HeldExpense
 from organism.threads.records import PAID_STEP
 from organism.threads.thread import Thread
+from organism.usage.attempts import Outcome
 
 _DONE = b"true"
 
@@ -165,8 +166,8 @@ class _BlockSteps:
         """Charge, and note that it is paid for if the block has come to its own end."""
         if done:
             self._owner.run.keep(self._key, _DONE)
-        outcome = "settled" if cost.source == "settled" else "worst_case"
-        return self._owner.expenses.settle(self._take_out(), actual, outcome, cost.usage)  # type: ignore[arg-type]
+        outcome = cast("Outcome", cost.source)
+        return self._owner.expenses.settle(self._take_out(), actual, outcome, cost.usage, self.block.note)
 
     def release(self, held: HeldCall) -> None:  # noqa: ARG002
         """Give it back."""

@@ -1,5 +1,8 @@
 """The root of the tree of errors, and the error of arguments: what even the lowest modules raise. Pure."""
 
+DISTRIBUTION = "organism-runtime"
+"""The name on the package index: ``organism`` there is somebody else's."""
+
 
 class OrganismError(Exception):
     """The root of the tree. Catch it to catch everything organism raises on purpose."""
@@ -27,6 +30,20 @@ class AmountError(ConfigError, ValueError):
     """What was given as an amount of money or tokens is none."""
 
 
+def install(requirement: str) -> str:
+    """Return the command that installs something for the Python that runs, to be pasted into a shell.
+
+    An environment made without pip is installed into by the pip of the Python that is found first.
+    """
+    import shlex
+    import sys
+    from importlib.util import find_spec
+
+    here = shlex.quote(sys.executable or "python3")
+    pip = f"{here} -m pip" if find_spec("pip") is not None else f"python3 -m pip --python {here}"
+    return f"{pip} install {shlex.quote(requirement)}"
+
+
 class MissingExtraError(ConfigError):
     """A feature needs an optional package.
 
@@ -36,4 +53,4 @@ class MissingExtraError(ConfigError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(f"{feature} needs a package that is not installed; run: pip install 'organism[{extra}]'")
+        super().__init__(f"{feature} needs a package that is not installed; run: {install(f'{DISTRIBUTION}[{extra}]')}")

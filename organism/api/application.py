@@ -47,6 +47,7 @@ from organism.api.streams import Reader
 from organism.api.strict import strict
 from organism.api.tokens import TokenBook
 from organism.control.control import Control
+from organism.error_root import DISTRIBUTION
 from organism.errors import OrganismError
 
 _ROUTES = (
@@ -121,7 +122,7 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Moun
         },
         openapi_config=OpenAPIConfig(
             title="organism",
-            version=version("organism"),
+            version=version(DISTRIBUTION),
             description="See and steer a running organism. Money is nano-USD, time is nanoseconds; both are integers.",
             use_handler_docstrings=True,
             components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),

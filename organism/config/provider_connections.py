@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from organism.config.price_section import Fail
 from organism.config.schema.llm import AnthropicProviderSection, OpenAIProviderSection, ServerSection
 from organism.config.schema.root import Config
+from organism.error_root import install
 from organism.errors import ConfigError
 from organism.formats.vendors import vendor_of
 from organism.providers.addresses import AddressError, Speaks, address_of, is_own
@@ -79,7 +80,7 @@ def connection_of(folder: Path, section: ServerSection, environment: Mapping[str
     )
     proxy = section.proxy or _proxy_of(url or "", environment)
     if proxy is not None and proxy.startswith("socks") and importlib.util.find_spec("socksio") is None:
-        raise ConfigError("a SOCKS proxy needs one more package: pip install socksio")
+        raise ConfigError(f"a SOCKS proxy needs one more package; run: {install('socksio')}")
     return ConnectionSettings(
         connect_timeout_s=float(section.timeouts.connect_seconds),
         proxy=None if proxy == "none" else proxy,

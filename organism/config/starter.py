@@ -16,7 +16,7 @@ limits:
 
 llm:
   providers:
-    local: {type: local}         # a small model on this machine; needs: pip install 'organism[local]'
+    local: {type: local}         # a small model on this machine; needs: pip install 'organism-runtime[local]'
     # openai: {type: openai}     # OPENAI_API_KEY from the environment
     # claude: {type: anthropic, api_key: "${env:ANTHROPIC_API_KEY}"}
     # ollama: {type: ollama, concurrency: 2}  # also: azure, xai, groq, deepseek, mistral, openrouter, gemini, vllm ...

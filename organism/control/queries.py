@@ -23,6 +23,7 @@ from organism.control.views import (
     ThreadSummary,
     Usage,
 )
+from organism.error_root import DISTRIBUTION
 from organism.errors import ThreadClosedError, UnknownAccountError
 from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
@@ -130,7 +131,7 @@ class Queries:
         now_ns, frozen = self._clock.now_ns(), self._budgets.reservations.freezes
         return OrganismStatus(
             name=self._name,
-            version=version("organism"),
+            version=version(DISTRIBUTION),
             source=source,
             mode=self._budgets.mode,
             durable=self._journal.durable,

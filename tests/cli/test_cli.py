@@ -206,7 +206,7 @@ def test_missing_extra_is_named(folder: Path) -> None:
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     assert result.returncode == 2
-    assert "pip install 'organism[anthropic]'" in result.stderr
+    assert " install 'organism-runtime[anthropic]'" in result.stderr
     assert "organism.yaml:6" in result.stderr
 
 

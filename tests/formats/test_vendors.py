@@ -200,5 +200,5 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match=re.escape("pip install 'organism[openai]'")):
+    with pytest.raises(MissingExtraError, match=re.escape("install 'organism-runtime[openai]'")):
         OpenAIProvider("p", "k", vendor="groq")

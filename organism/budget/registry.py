@@ -396,5 +396,7 @@ class ThreadBudgetRegistry:
 
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
-        freezes = len(self.reservations.freezes.all)
-        return RegistryStatistics(len(self._book.threads), len(self._ledger.open_holds), len(self._queue), freezes)
+        freezes = self._engine.freezes
+        return RegistryStatistics(
+            len(self._book.threads), len(self._ledger.open_holds), len(self._queue), len(freezes.all)
+        )

@@ -49,7 +49,7 @@ class RestoredHistory(msgspec.Struct, frozen=True):
         summed = self.sums.upto
         async for event in stored_events(self.log, await self._start(min(summed, last_event - _LOOKED_AT))):
             self._take(event, fresh=int(event.id) > summed)
-        self.sums.upto = last_event
+        self.sums.caught_up(last_event)
 
     async def _start(self, number: int) -> str:
         """Return the id to read on from; empty for the oldest that is kept, where older ones are gone."""

@@ -146,6 +146,7 @@ class RequestHandler:
 
     def __init__(self, gateway: Gateway, format_: ServerFormat, request: GatewayRequest) -> None:
         self._gateway = gateway
+        self._calls = gateway.calls
         self._format = format_
         self._request = request
         self._id = ""
@@ -165,10 +166,10 @@ class RequestHandler:
             await send_json(send, fault.status, self._format.error(fault), headers + fault_headers(fault))
 
     async def _whole(self, asked: AskedFor[Any], payer: Payer, send: ASGISend) -> None:
-        answer = await self._gateway.calls.answer(payer, asked.request)
+        answer = await self._calls.answer(payer, asked.request)
         meta = self._gateway.meta()
         body = await self._kept(asked, meta, answer)
-        if isinstance(answer, Completion) and (line := self._gateway.calls.persons_line(payer, asked.request)):
+        if isinstance(answer, Completion) and (line := self._calls.persons_line(payer, asked.request)):
             body = self._format.whole(asked, meta, line.put_into(answer))
         await send_json(send, 200, body, self._headers(payer))
 
@@ -177,12 +178,12 @@ class RequestHandler:
         writer = self._format.writer(asked, meta)
         streamed = Streamed(writer, send, lambda: self._headers(payer))
 
-        line = self._gateway.calls.persons_line(payer, asked.request)
+        line = self._calls.persons_line(payer, asked.request)
         sink = streamed.add if line is None else line.beside(streamed.add)
 
         async def answer() -> None:
             try:
-                completion = await self._gateway.calls.complete(payer, asked.request, sink)
+                completion = await self._calls.complete(payer, asked.request, sink)
                 if self._turn is not None:
                     await self._kept(asked, meta, completion)
                 await streamed.end(completion if line is None else line.put_into(completion))
@@ -203,7 +204,7 @@ class RequestHandler:
 
     def _headers(self, payer: Payer) -> Headers:
         """Say who pays, what is left, and which request this was, under the name that Anthropic's clients look for."""
-        return self._gateway.calls.headers(payer) + encoded([("request-id", self._id)])
+        return self._calls.headers(payer) + encoded([("request-id", self._id)])
 
     def _fault(self, error: FaultError | OrganismError) -> Fault:
         return replace(self._gateway.fault(error), request_id=self._id)

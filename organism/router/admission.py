@@ -60,6 +60,7 @@ class Admission:
         settings: RouterSettings,
     ) -> None:
         self._registry = registry
+        self._reservations = registry.reservations
         self._limiters = limiters
         self._prices = prices
         self._estimator = estimator
@@ -130,9 +131,9 @@ class Admission:
         while True:
             counted = attempt.held.output_cap
             await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.deadline_s)
-            if (frozen := self._registry.reservations.frozen(attempt.record.thread_id)) is not None:
+            if (frozen := self._reservations.frozen(attempt.record.thread_id)) is not None:
                 raise BudgetExhaustedError(frozen, attempt.record.thread_id)
-            held = self._registry.reservations.present_hold(attempt.held)
+            held = self._reservations.present_hold(attempt.held)
             if held is attempt.held:
                 return
             fits = held is not None and held.output_cap <= counted
@@ -145,7 +146,7 @@ class Admission:
     async def _hold_again(self, attempt: Attempt) -> HeldCall | Refusal | None:
         """Wait in line for the hold of an attempt whose day has ended; a hedge does not wait."""
         wait_s = 0 if attempt.is_hedge else self._registry.wait_s
-        return await self._registry.reservations.hold_again(attempt.held, wait_s, attempt.deadline_s)
+        return await self._reservations.hold_again(attempt.held, wait_s, attempt.deadline_s)
 
     def _granted_again(self, state: CallState, attempt: Attempt, answer: HeldCall | Refusal | None) -> HeldCall:
         if attempt.is_hedge and isinstance(answer, Refusal):

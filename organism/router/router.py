@@ -88,6 +88,7 @@ class LLMRouter:
         calibration: Calibration | None = None,
     ) -> None:
         self._registry = registry
+        self._reservations = registry.reservations
         self._journal = journal
         self._call_events = CallEvents(outbox)
         self._clock = clock
@@ -207,8 +208,9 @@ class LLMRouter:
 
     async def input_count(self, model: str, request: Request) -> int:
         """Return about how many tokens of input a call has; nothing is held or charged."""
-        likely = self._config.planner.likely_input(model, request)
-        return await self._counting.count(request, likely, self._config.providers)
+        config = self._config
+        likely = config.planner.likely_input(model, request)
+        return await self._counting.count(request, likely, config.providers)
 
     async def _answer(self, call: Call, kind: type[Request], on_text: DeltaSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""
@@ -230,7 +232,8 @@ class LLMRouter:
                 place.release()
 
     def _plan(self, call: Call, call_id: str) -> Planned:
-        planned = self._config.planner.plan(call)
+        config = self._config
+        planned = config.planner.plan(call)
         for step in planned.degraded:
             self._call_events.emit_degraded(call, call_id, step)
         return planned
@@ -272,10 +275,11 @@ class LLMRouter:
 
     def statistics(self) -> RouterStatistics:
         """Count what is under way."""
+        config = self._config
         return RouterStatistics(
             attempts_open=sum(len(attempts) for attempts in self._open.values()),
             threads=len(self._open),
-            providers=self._config.limiters.health(),
+            providers=config.limiters.health(),
         )
 
     # -- steps of a call ------------------------------------------------------------------------------------------
@@ -315,7 +319,7 @@ class LLMRouter:
             if self._tasks is None:
                 raise StoppedError
         except BaseException as error:
-            self._registry.reservations.give_up(attempt.held)  # nothing has left yet
+            self._reservations.give_up(attempt.held)  # nothing has left yet
             attempt.permit.leave(tokens=0)
             self._forget(attempt)
             if isinstance(error, RejectedError):

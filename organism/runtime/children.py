@@ -56,6 +56,7 @@ class Children:
         intake: Intake,
         state_writer: ThreadStateWriter,
     ) -> None:
+        self._threads = life.threads
         self._life = life
         self._registry = registry
         self._envelopes = envelopes
@@ -98,7 +99,7 @@ class Children:
         self, parent: Thread, key: MessageKey, request: SpawnRequest, size: int, origin: Origin
     ) -> Thread | Refusal:
         """Open a child with its budget and its first message, in one step, or say who has no room for its budget."""
-        root, bounds = self._life.threads.get(parent.root), self._active.bounds
+        root, bounds = self._threads.get(parent.root), self._active.bounds
         if root.descendants + 1 > bounds.descendants:
             raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")
         child_id = self._ids.next("th")

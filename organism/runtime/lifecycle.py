@@ -60,6 +60,7 @@ class Lifecycle:
         outbox: Outbox,
     ) -> None:
         self.threads = threads
+        self._ended = threads.ended
         self._delivery = delivery
         self._scheduler = scheduler
         self._parked = parked
@@ -242,7 +243,7 @@ class Lifecycle:
             thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=closed.state, reason=reason
         )
         self._state_writer.save_result(thread, thread.result)
-        self.threads.ended.remember(thread.id, thread.result)
+        self._ended.remember(thread.id, thread.result)
         self._outbox.emit(thread_closed(thread, thread.result))
         self._warnings.tell(closed.warnings)
         thread.note_change()
@@ -261,7 +262,7 @@ class Lifecycle:
             reason = "what the journal has kept of it could not be taken up at the start, and is set aside"
             result = ThreadResult(thread_id=thread_id, outcome="failed", outputs=(), budget=final, reason=reason)
             self._state_writer.save_lost(result)
-            self.threads.ended.remember(thread_id, result)
+            self._ended.remember(thread_id, result)
             self._outbox.emit(
                 ThreadClosed(
                     thread_id=thread_id, root_thread_id=thread_id, outcome="failed", budget=final, reason=reason

@@ -95,7 +95,8 @@ class Pump:
         self._envelopes = envelopes = EnvelopeFactory(clock, ids)
         # From here on each part knows those above it, so that the way of a message leads downward only.
         self.state_writer = writer = ThreadStateWriter(journal, registry, clock)
-        self.open_threads = threads = OpenThreads(EndedThreads(writer))
+        self._ended = EndedThreads(writer)
+        self.open_threads = threads = OpenThreads(self._ended)
         self.paused_time = PausedTime(threads.by_id, registry, router, writer, active)
         self.scheduler = Scheduler(active, self.paused_time, registry, writer, outbox)
         self.parked = ParkedMessages(threads.by_id, registry, writer, self.scheduler.start_lane)
@@ -305,7 +306,7 @@ class Pump:
 
     def result(self, thread_id: str) -> ThreadResult | None:
         """Return how a thread ended; ``None`` if it is open, was never, or ended long ago."""
-        return self.open_threads.ended.result(thread_id)
+        return self._ended.result(thread_id)
 
     async def wait_rest(self, thread_id: str) -> ThreadResult | ThreadView:
         """Wait until a thread has ended, or waits for more than comes back by itself, and return its result or a look.
@@ -313,7 +314,7 @@ class Pump:
         Raises:
             ThreadClosedError: If no such thread is open, or it has ended long ago.
         """
-        if (ended := self.open_threads.ended.result(thread_id)) is not None:
+        if (ended := self._ended.result(thread_id)) is not None:
             return ended
         thread = self.open_threads.get(thread_id, closing=True)
         while thread.result is None:
@@ -330,7 +331,7 @@ class Pump:
         Raises:
             ThreadClosedError: If no such thread is open, or it has ended long ago.
         """
-        if (ended := self.open_threads.ended.result(thread_id)) is not None:
+        if (ended := self._ended.result(thread_id)) is not None:
             return ended
         thread = self.open_threads.get(thread_id, closing=True)
         return await self.lifecycle.close(thread, "terminated", checked(reason, str, "the reason"))
@@ -362,10 +363,11 @@ class Pump:
 
     def statistics(self) -> PumpStatistics:
         """Count what is open and what waits."""
+        letters = self.delivery.dead_letters
         return PumpStatistics(
             threads=len(self.open_threads),
             blocked=sum(thread.status == "blocked" for thread in self.open_threads.all()),
-            dead_letters=self.delivery.dead_letters.total,
+            dead_letters=letters.total,
             mailboxes={name: self.delivery.mailboxes[name].statistics() for name in self.agents},
             stopped_agents=dict(self.active.stopped),
             paused_agents=frozenset(self.active.paused),

@@ -100,9 +100,10 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
         with pieces.placing(piece):
             _restore_thread(record, to)
     to.registry.restore_scoped()
+    ended = to.threads.ended
     for piece, closed in pieces.read(CLOSED, ResultRecord):
         with pieces.placing(piece):
-            to.threads.ended.remember(closed.thread_id, _result(closed, to.messages))
+            ended.remember(closed.thread_id, _result(closed, to.messages))
     for piece, result in pieces.read(CHILD, ResultRecord):
         with pieces.placing(piece):
             _restore_child_result(_thread(to, piece), result, to.messages)
@@ -248,7 +249,8 @@ def _restore_answer(thread: Thread, record: AnswerRecord, messages: MessageRegis
 def _restore_dead(body: bytes, to: RecoveryTarget) -> None:
     head = _decode(body, type=DeadHead)
     envelope = _envelope(bytes(head.envelope), to.messages)
-    to.delivery.dead_letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns, head.where))
+    letters = to.delivery.dead_letters
+    letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns, head.where))
 
 
 def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -> None:

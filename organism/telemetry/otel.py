@@ -117,8 +117,7 @@ class OTelExporter:
             self._spans = BatchSpanProcessor(_span_exporter(settings.traces))
             sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler  # as the environment sets it
             writer = TraceWriter(self._spans, sampler, resource, workflow=organism.name, conventions=conventions)
-            organism.activity.tracer = writer
-            organism.activity.wants_content = settings.content
+            organism.activity.trace_with(writer, content=settings.content)
             self._stops += [
                 organism.activity.observe(writer.on_activity),
                 organism.usage.subscribe(writer.on_event, *STORED),

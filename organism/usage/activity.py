@@ -148,6 +148,11 @@ class ActivityFeed:
 
         return stop
 
+    def trace_with(self, tracer: Tracer, *, content: bool) -> None:
+        """Have a tracer make trace contexts from now on, and put prompts and answers into activity if it wants them."""
+        self.tracer = tracer
+        self.wants_content = content
+
     def publish(self, activity: Activity) -> None:
         """Tell all observers; never raises."""
         for observer, failures in self._observers:

@@ -144,6 +144,10 @@ class KeptSums:
         for _, upto in pieces.read(_UPTO, UpTo):
             self.upto = self._kept = upto.event
 
+    def caught_up(self, number: int) -> None:
+        """Know that every event up to a number is in the sums, of those that an earlier process has stored."""
+        self.upto = number
+
     def on_event(self, event: AnyEvent) -> None:
         """Note that an event has been added, and keep the sums if it is one of many since they were kept."""
         if event.id:

@@ -77,8 +77,12 @@ class _Walk:
     def __init__(self, recording: Recording, changes: Changes, baseline: Baseline) -> None:
         self._recording = recording
         self._changes = changes
-        self._simulation = Simulation(changes, baseline)
-        self._calls = ReplayedCalls(self._simulation, baseline)
+        simulation = Simulation(changes, baseline)
+        self._clock = simulation.clock
+        self._ledger = simulation.ledger
+        self._book = simulation.book
+        self._engine = simulation.engine
+        self._calls = ReplayedCalls(simulation, baseline)
         self._accounts = recording.accounts | {recording.account}
         self._closed: dict[str, Balance] = {}
         self._before = ZERO
@@ -86,7 +90,7 @@ class _Walk:
 
     def take(self, entry: AnyEntry) -> None:
         """Take the next entry."""
-        self._simulation.clock.time_ns = entry.time_ns
+        self._clock.time_ns = entry.time_ns
         self._calls.serve()
         match entry:
             case Reserved(hold_id=hold_id) if (call := self._recording.calls.get(hold_id)) is not None:
@@ -103,18 +107,18 @@ class _Walk:
             case LimitsSet():
                 self._set_limits(entry)
             case Adjusted(accounts=accounts, amounts=amounts):
-                self._simulation.ledger.restore((entry,))
+                self._ledger.restore((entry,))
                 self._adjusted += amounts if self._recording.account in accounts else ZERO
                 self._look_at(accounts)
             case ShortfallReported(thread_id=thread_id):
-                if (budget := self._simulation.book.threads.get(thread_id)) is not None:
+                if (budget := self._book.threads.get(thread_id)) is not None:
                     budget.pause(entry.time_ns)
             case Checkpoint():
                 self._begin(entry)
             case ThresholdFired():
                 pass  # follows from the spend, which may be another one here
             case _:
-                self._simulation.ledger.restore((entry,))
+                self._ledger.restore((entry,))
 
     # -- the kinds of entries -------------------------------------------------------------------------------------
 
@@ -122,50 +126,48 @@ class _Walk:
         """Begin with the balances of a checkpoint if nothing is kept before it; any other adds nothing."""
         if entry is not self._recording.entries[0]:
             return
-        self._simulation.ledger.restore((entry,))
+        self._ledger.restore((entry,))
         for balance in entry.balances:
             self._know(balance.account)
             if balance.account == self._recording.account:
                 self._before = balance.spent
                 if (limits := self._changes.applied(balance.limits)) != balance.limits:
-                    self._calls.warn(self._simulation.engine.set_limits(balance.account, limits))
+                    self._calls.warn(self._engine.set_limits(balance.account, limits))
         for hold in entry.holds:
             if (call := self._recording.calls.get(hold.hold_id)) is not None:
-                self._simulation.ledger.release(hold.hold_id, entry.time_ns)
+                self._ledger.release(hold.hold_id, entry.time_ns)
                 self._calls.take(call)
 
     def _open(self, entry: AccountOpened) -> None:
-        if self._simulation.ledger.has(entry.account):
+        if self._ledger.has(entry.account):
             return  # a call that goes elsewhere than it was recorded was there first
         own = entry.account == self._recording.account
-        self._simulation.ledger.restore((replace(entry, limits=self._changes.applied(entry.limits)) if own else entry,))
+        self._ledger.restore((replace(entry, limits=self._changes.applied(entry.limits)) if own else entry,))
         self._know(entry.account)
 
     def _know(self, account: str) -> None:
         """Let a thread's wall time run from here."""
         if (thread_id := thread_of(account)) is not None:
-            self._simulation.book.threads[thread_id] = ThreadBudget(
-                thread_id, None, (account,), self._simulation.clock.monotonic_ns()
-            )
+            self._book.threads[thread_id] = ThreadBudget(thread_id, None, (account,), self._clock.monotonic_ns())
 
     def _run_on(self, thread_id: str) -> None:
         """End the pause of a thread that was refused a call: it is at work again."""
-        if (budget := self._simulation.book.threads.get(thread_id)) is not None:
-            budget.resume(self._simulation.clock.monotonic_ns())
+        if (budget := self._book.threads.get(thread_id)) is not None:
+            budget.resume(self._clock.monotonic_ns())
 
     def _close(self, account: str, entry: AccountClosed) -> None:
         self._calls.finish((account,))
-        self._closed[account] = self._simulation.ledger.balance(account)
-        self._simulation.ledger.restore((entry,))
+        self._closed[account] = self._ledger.balance(account)
+        self._ledger.restore((entry,))
 
     def _set_limits(self, entry: LimitsSet) -> None:
         own = entry.account == self._recording.account
         limits = self._changes.applied(entry.limits) if own else entry.limits
         self._run_on(thread_of(entry.account) or "")
         if entry.account not in self._accounts:
-            self._simulation.ledger.restore((entry,))
-        elif not (own and self._changes.limits and limits == self._simulation.ledger.balance(entry.account).limits):
-            self._calls.warn(self._simulation.engine.set_limits(entry.account, limits))
+            self._ledger.restore((entry,))
+        elif not (own and self._changes.limits and limits == self._ledger.balance(entry.account).limits):
+            self._calls.warn(self._engine.set_limits(entry.account, limits))
             self._calls.serve()
 
     def _go_on(self, entry: Dispatched | Overran | Settled | Released) -> None:
@@ -176,17 +178,17 @@ class _Walk:
             if isinstance(entry, Settled | Released):
                 self._calls.end(call)
         elif carve is not None:
-            if isinstance(entry, Settled) and self._simulation.ledger.hold(entry.hold_id) is not None:
+            if isinstance(entry, Settled) and self._ledger.hold(entry.hold_id) is not None:
                 self._return_carve(entry.hold_id, carve)
         else:
-            hold = self._simulation.ledger.hold(entry.hold_id)
-            self._simulation.ledger.restore((entry,))
+            hold = self._ledger.hold(entry.hold_id)
+            self._ledger.restore((entry,))
             self._look_at(hold.accounts if hold is not None else ())
 
     def _look_at(self, accounts: Iterable[str]) -> None:
         """Somebody else has moved these accounts: thresholds that this reaches are not a call's of the thread."""
         for account in self._accounts.intersection(accounts):
-            self._simulation.engine.fire_reached(account)
+            self._engine.fire_reached(account)
         self._calls.serve()
 
     # -- children -------------------------------------------------------------------------------------------------
@@ -195,20 +197,20 @@ class _Walk:
         """Hold a child's limits; what was recorded of it where the parents' limits, as they are now, do not tell."""
         if self._calls.stop is not None:
             return
-        self._simulation.ledger.hold_id = entry.hold_id
+        self._ledger.hold_id = entry.hold_id
         try:
-            answer = self._simulation.engine.carve(carve.accounts, carve.limits)
+            answer = self._engine.carve(carve.accounts, carve.limits)
         except ConfigError:
             answer = ""
         if isinstance(answer, Refusal) and self._changes.mode == "enforce":
             self._calls.refuse(answer, number=0, seq=entry.seq, agent="")
-        elif self._simulation.ledger.hold(entry.hold_id) is None:
-            self._simulation.ledger.restore((entry,))
+        elif self._ledger.hold(entry.hold_id) is None:
+            self._ledger.restore((entry,))
 
     def _return_carve(self, hold_id: str, carve: Carve) -> None:
         child = self._closed[carve.child]
         cost = Cost("carved", priced=not child.unpriced_calls)
-        _, warnings = self._simulation.engine.charge(hold_id, carve.accounts, child.spent, cost)
+        _, warnings = self._engine.charge(hold_id, carve.accounts, child.spent, cost)
         self._calls.warn(warnings)
         self._calls.serve()
 
@@ -216,7 +218,7 @@ class _Walk:
 
     def outcome(self, thread_id: str) -> Replay:
         """Sum up."""
-        own = self._closed.get(self._recording.account) or self._simulation.ledger.balance(self._recording.account)
+        own = self._closed.get(self._recording.account) or self._ledger.balance(self._recording.account)
         calls = tuple(self._calls.views.values())
         return Replay(
             thread_id=thread_id,

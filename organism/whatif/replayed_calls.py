@@ -55,6 +55,9 @@ class ReplayedCalls:
         self.crossings: list[Crossing] = []
         self.stop: Stop | None = None
         self._simulation = simulation
+        self._clock = simulation.clock
+        self._ledger = simulation.ledger
+        self._engine = simulation.engine
         self._baseline = baseline
         self._held: dict[str, _Held] = {}
         self._line: deque[_Waiting] = deque()
@@ -67,7 +70,7 @@ class ReplayedCalls:
         """
         self.views[recorded.hold_id] = _view(recorded)
         if self.stop is None and (self._line or not self._admit(recorded)):
-            until_ns = self._simulation.clock.now_ns() + int(self._baseline.wait_s * NS_PER_S)
+            until_ns = self._clock.now_ns() + int(self._baseline.wait_s * NS_PER_S)
             self._line.append(_Waiting(recorded, until_ns))
             self.views[recorded.hold_id].fate = "waiting"
 
@@ -83,7 +86,7 @@ class ReplayedCalls:
         """Let those in line go whom nothing keeps out any more, in the order in which they came."""
         while self._line and self.stop is None:
             first = self._line.popleft()
-            if not self._admit(first.recorded, at_last=self._simulation.clock.now_ns() > first.until_ns):
+            if not self._admit(first.recorded, at_last=self._clock.now_ns() > first.until_ns):
                 self._line.appendleft(first)
                 return
             if first.ended:
@@ -131,15 +134,15 @@ class ReplayedCalls:
         return True
 
     def _ask(self, recorded: RecordedCall, placed: Placed) -> HeldCall | Refusal:
-        self._simulation.ledger.hold_id = recorded.hold_id
-        return self._simulation.engine.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
+        self._ledger.hold_id = recorded.hold_id
+        return self._engine.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
 
     def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> HeldCall | Refusal:
         """Give the final warning if it is due; the message is run again with it, and so the call is made after all.
 
         A handler that is told of the refusal instead goes on as it likes: only what was recorded as a last call is one.
         """
-        warnings = self._simulation.engine.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
+        warnings = self._engine.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
         if not warnings:
             return shortfall
         self.warn(warnings, self.views[recorded.hold_id].number)
@@ -150,7 +153,7 @@ class ReplayedCalls:
     def _resolve(self, recorded: RecordedCall, held: _Held) -> None:
         view, grant = self.views[recorded.hold_id], held.grant
         if recorded.settled is None:
-            self._simulation.ledger.release(recorded.hold_id, self._simulation.clock.now_ns())
+            self._ledger.release(recorded.hold_id, self._clock.now_ns())
             return
         charged = charge_of(recorded, held.placed.rates, grant.amounts, grant.output_cap)
         view.replayed, view.replayed_priced = charged.amounts, charged.priced
@@ -158,7 +161,7 @@ class ReplayedCalls:
             view.fate = "cut"
         cost = Cost(recorded.settled.source, charged.priced, charged.usage)
         agent = recorded.call.agent
-        _, warnings = self._simulation.engine.charge(recorded.hold_id, grant.accounts, charged.amounts, cost, agent)
+        _, warnings = self._engine.charge(recorded.hold_id, grant.accounts, charged.amounts, cost, agent)
         self.warn(warnings, view.number)
 
 

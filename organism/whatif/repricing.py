@@ -41,6 +41,7 @@ class Repricing:
     def __init__(self, changes: Changes, baseline: Baseline) -> None:
         self._changes = changes
         self._baseline = baseline
+        self._prices = baseline.prices
         self._prices = baseline.prices.with_overrides(changes.prices)
         self._last: dict[ReplayTarget, Rates] = {}
         self._counts_money = changes.limits.get("usd") is not None
@@ -140,7 +141,7 @@ class Repricing:
         if (last := self._last.get(went)) is not None:
             yield last
         at = datetime.fromtimestamp(recorded.time_ns // NS_PER_S, UTC)
-        if (found := self._baseline.prices.rates(went.provider, went.request_model, at)) is not None:
+        if (found := self._prices.rates(went.provider, went.request_model, at)) is not None:
             yield found
 
 

@@ -45,7 +45,7 @@ async def test_operator_freezes_a_label_and_lifts_it(served: Served, body: dict[
         lifted = await client.delete("/v1/freeze", params={"label": "tenant=acme"})
         assert (lifted.status_code, lifted.json()["freezes"]) == (200, [])
         assert (await organism.wait(thread)).outcome == "completed"
-        assert [(row.by, row.action, row.target) for row in audit] == [
+        assert [(row.by, row.action, row.target) for row in audit if row.by == "owner"] == [
             ("owner", "freeze", "tenant=acme"),
             ("owner", "unfreeze", "tenant=acme"),
         ]

@@ -12,6 +12,7 @@ class OneAnswerReader:
 
     def __init__(self, answer: AnswerCollector) -> None:
         self._answer = answer
+        self._usage = answer.usage
         self.is_started = False
 
     @property
@@ -32,7 +33,7 @@ class OneAnswerReader:
     @property
     def is_counted(self) -> bool:
         """Whether usage has come."""
-        return bool(self._answer.usage)
+        return bool(self._usage)
 
     @property
     def is_void(self) -> bool:

@@ -73,9 +73,9 @@ class MessagesReader(OneAnswerReader):
                 self._note_fields(value)
                 self._note_fields(value.get("delta"))
                 for usage in (value.get("usage"), part(value, "delta", "usage")):
-                    self._answer.usage.add(usage)
+                    self._usage.add(usage)
             case "message_stop":
-                self._answer.usage.add(value.get("usage"))
+                self._usage.add(value.get("usage"))
                 self._answer.is_ended = True
             case "message" | None:
                 self.whole(value)
@@ -95,7 +95,7 @@ class MessagesReader(OneAnswerReader):
         self._answer.end(message.get("stop_reason"))
         usage = message.get("usage")
         self._answer.service_tier = text_of(part(usage, "service_tier")) or self._answer.service_tier
-        self._answer.usage.add(usage)
+        self._usage.add(usage)
 
     def _open_block(self, index: object, block: object) -> None:
         """Begin a block. Servers that number nothing, or all alike, begin a new one with each all the same."""

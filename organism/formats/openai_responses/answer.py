@@ -99,7 +99,7 @@ class ResponsesReader(OneAnswerReader):
             self._add_whole(kind, value)
         elif not kind and ("output" in value or "status" in value):
             self._finish(value)
-        self._answer.usage.add(value.get("usage"))
+        self._usage.add(value.get("usage"))
 
     def _note_head(self, response: object) -> None:
         self._answer.model = text_of(part(response, "model")) or self._answer.model
@@ -158,7 +158,7 @@ class ResponsesReader(OneAnswerReader):
             self._live.more(item, iter(self._items), is_whole=is_whole)
 
     def _pass(self, piece: Delta) -> None:
-        self._answer.usage.grow()
+        self._usage.grow()
         if self._on_text is not None:
             self._on_text(piece)
 
@@ -173,7 +173,7 @@ class ResponsesReader(OneAnswerReader):
         if not told and not self._items and (text := text_of(response.get("output_text"))):
             told = [{"type": "message", "content": text}]
         self._items.complete(told)
-        self._answer.usage.add(response.get("usage"))
+        self._usage.add(response.get("usage"))
         self._tool_usage = response.get("tool_usage") or self._tool_usage
         status = text_of(response.get("status")) or status
         if not self._items and not isinstance(output, list):
@@ -183,13 +183,13 @@ class ResponsesReader(OneAnswerReader):
 
     def completion(self) -> Completion:
         """Return the answer: what was handed over piece by piece is not handed over again."""
-        late = self._answer.usage.is_late
+        late = self._usage.is_late
         for item in self._items:
             self._hear(item, is_whole=True)
         self._answer.hush()
         for place, item in enumerate(in_shown_order(self._items)):
             self._read_item(place, item)
-        self._answer.usage.is_late = late
+        self._usage.is_late = late
         self._answer.tool_uses = tool_uses(self._request, self._items, self._tool_usage)
         vendor = self._vendor
         return self._answer.completion(counting_of(vendor), lambda usage: reported_cost(usage, vendor))

@@ -39,7 +39,7 @@ from organism.router.planning.plan import ModelPlan, model_plan
 from organism.runtime.active_config import OnExhausted
 from organism.runtime.bounds import Bounds
 from organism.runtime.process_loop import process_options
-from organism.runtime.statistics import PumpStatistics
+from organism.runtime.pump import PumpStatistics
 from organism.threads.approvals import ApprovalNeededError
 from organism.threads.dead_letters import DeadLetter
 from organism.threads.thread import ThreadView

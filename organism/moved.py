@@ -142,7 +142,7 @@ MOVED = {
     "organism.pump.run": "organism.runtime.handlers.handler_run",
     "organism.pump.standing": "organism.control.orders.external_threads",
     "organism.pump.standstill": "organism.runtime.waiting.paused_time",
-    "organism.pump.statistics": "organism.runtime.statistics",
+    "organism.pump.statistics": "organism.runtime.pump",
     "organism.pump.supervisor": "organism.runtime.supervisor",
     "organism.pump.thread_events": "organism.threads.thread_events",
     "organism.pump.upkeep": "organism.runtime.maintenance",

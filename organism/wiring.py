@@ -21,8 +21,11 @@ from organism.pricing.book import PriceBook, ProviderPrices
 from organism.router.planning.plan import check_plans
 from organism.router.router import LLMRouter
 from organism.runtime.active_config import ActiveConfig, agent_config
+from organism.runtime.loop_services import LoopServices
 from organism.runtime.pump import Pump
 from organism.stores.memory import MemoryJournal
+from organism.threads.envelopes import EnvelopeFactory
+from organism.threads.state_writer import ThreadStateWriter
 from organism.usage.activity import ActivityFeed
 from organism.usage.event_log import Store
 from organism.usage.outbox import Outbox
@@ -80,16 +83,18 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
         activity=activity,
         chance=environment.chance,
     )
-    pump = Pump(
-        active,
+    services = LoopServices(
+        active=active,
         registry=budgets,
         router=router,
-        journal=journal,
+        state_writer=ThreadStateWriter(journal, budgets, clock),
         outbox=outbox,
+        activity=activity,
+        envelopes=EnvelopeFactory(clock, ids),
         clock=clock,
         ids=ids,
-        activity=activity,
     )
+    pump = Pump(services)
     return Components(
         name=spec.name,
         active=active,

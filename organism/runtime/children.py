@@ -8,17 +8,13 @@ from msgspec.structs import replace
 from organism.agents.agent import Agent
 from organism.amounts import Limits
 from organism.budget.holds import ChildBudget
-from organism.budget.registry import ThreadBudgetRegistry
 from organism.errors import BoundExceededError, BudgetExhaustedError, Refusal
-from organism.ids import IdSource
 from organism.messages import Message
-from organism.runtime.active_config import ActiveConfig
 from organism.runtime.bounds import copied_and_sized
 from organism.runtime.intake import Intake
 from organism.runtime.lifecycle import Lifecycle
-from organism.threads.envelopes import EnvelopeFactory
+from organism.runtime.loop_services import LoopServices
 from organism.threads.routing import check_work
-from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import MessageKey, Origin, Thread
 from organism.tracing import current_trace
 
@@ -36,34 +32,20 @@ class Children:
     """Opens child threads.
 
     Args:
+        services: The rooms below.
         life: Begins them.
-        registry: Gives them their budgets.
-        envelopes: Wraps their first messages.
-        active: The agents and bounds.
-        ids: Names them.
         intake: Dates them.
-        state_writer: Writes how many descendants their root has.
     """
 
-    def __init__(
-        self,
-        life: Lifecycle,
-        registry: ThreadBudgetRegistry,
-        envelopes: EnvelopeFactory,
-        active: ActiveConfig,
-        *,
-        ids: IdSource,
-        intake: Intake,
-        state_writer: ThreadStateWriter,
-    ) -> None:
+    def __init__(self, services: LoopServices, life: Lifecycle, intake: Intake) -> None:
         self._threads = life.threads
         self._life = life
-        self._registry = registry
-        self._envelopes = envelopes
-        self._active = active
-        self._ids = ids
+        self._registry = services.registry
+        self._envelopes = services.envelopes
+        self._active = services.active
+        self._ids = services.ids
         self._intake = intake
-        self._state_writer = state_writer
+        self._state_writer = services.state_writer
 
     async def spawn(self, parent: Thread, agent: Agent, key: MessageKey, request: SpawnRequest) -> Thread:
         """Open a child thread of a handler, or find the one its earlier run has opened.

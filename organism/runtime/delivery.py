@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
-from organism.clock import Clock
 from organism.errors import AskCycleError, BoundExceededError, MailboxFullError, UnknownRecipientError
 from organism.ids import USER
 from organism.messages import (
@@ -26,22 +25,20 @@ from organism.messages import (
     as_text,
     type_name,
 )
-from organism.runtime.active_config import ActiveConfig
 from organism.runtime.bounds import copied_and_sized
+from organism.runtime.loop_services import LoopServices
 from organism.runtime.scheduler import Scheduler
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.waiting.questions import Questions
 from organism.runtime.waiting.timers import sleep_until
 from organism.runtime.workers.guard import guarded
 from organism.threads.dead_letters import DeadLetter, DeadLetters, Reason
-from organism.threads.envelopes import EnvelopeFactory, RoutedMessage
+from organism.threads.envelopes import RoutedMessage
 from organism.threads.lanes import Lane
 from organism.threads.mailbox import MailboxBound
 from organism.threads.routing import check_work, takes_by_name
-from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import Question, Thread
 from organism.usage.events import DeadLetterEvent
-from organism.usage.outbox import Outbox
 
 RUNTIME = "organism"
 """The sender of the runtime's own messages."""
@@ -53,33 +50,20 @@ class Delivery:
     """Enqueues messages, sends what handlers return, and makes dead letters.
 
     Args:
-        active: The agents and bounds.
-        outbox: Takes the events.
-        state_writer: Writes messages to the journal.
-        clock: Dates dead letters.
-        envelopes: Makes envelopes.
+        services: The rooms below.
         scheduler: Starts lanes.
         paused_time: Knows what is full because of something that is paused.
         questions: Gives askers their replies.
     """
 
-    def __init__(  # noqa: PLR0913 - its collaborators, each with one subject
-        self,
-        active: ActiveConfig,
-        outbox: Outbox,
-        state_writer: ThreadStateWriter,
-        clock: Clock,
-        *,
-        envelopes: EnvelopeFactory,
-        scheduler: Scheduler,
-        paused_time: PausedTime,
-        questions: Questions,
+    def __init__(
+        self, services: LoopServices, scheduler: Scheduler, paused_time: PausedTime, questions: Questions
     ) -> None:
-        self._active = active
-        self._outbox = outbox
-        self._state_writer = state_writer
-        self._clock = clock
-        self._envelopes = envelopes
+        self._active = services.active
+        self._outbox = services.outbox
+        self._state_writer = services.state_writer
+        self._clock = services.clock
+        self._envelopes = services.envelopes
         self._scheduler = scheduler
         self._paused_time = paused_time
         self._questions = questions

@@ -9,55 +9,45 @@ from functools import partial
 
 import anyio
 
-from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import thread_of
 from organism.errors import Refusal
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
-from organism.router.router import LLMRouter
 from organism.runtime.budget_warnings import BudgetWarnings
 from organism.runtime.delivery import Delivery
+from organism.runtime.loop_services import LoopServices
 from organism.runtime.scheduler import Scheduler
 from organism.runtime.waiting.parked_messages import ParkedMessages
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.workers.guard import guarded
 from organism.threads.open_threads import OpenThreads
-from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import Thread
 from organism.threads.thread_events import thread_closed, thread_opened
 from organism.threads.thread_state import ThreadEvent
 from organism.usage.events import ThreadBlocked, ThreadClosed
-from organism.usage.outbox import Outbox
 
 
 class Lifecycle:
     """Begins, blocks, pauses and closes threads.
 
     Args:
+        services: The rooms below.
         threads: The open threads.
         delivery: Their messages.
         scheduler: Starts their lanes.
         parked: Their parked messages.
         paused_time: Stops their time where something is paused.
         warnings: Tells threads of thresholds.
-        registry: Their budgets.
-        router: Their open calls.
-        state_writer: Writes them to the journal.
-        outbox: Takes the events.
     """
 
-    def __init__(  # noqa: PLR0913 - its collaborators, each with one subject
+    def __init__(
         self,
+        services: LoopServices,
         threads: OpenThreads,
-        *,
         delivery: Delivery,
         scheduler: Scheduler,
         parked: ParkedMessages,
         paused_time: PausedTime,
         warnings: BudgetWarnings,
-        registry: ThreadBudgetRegistry,
-        router: LLMRouter,
-        state_writer: ThreadStateWriter,
-        outbox: Outbox,
     ) -> None:
         self.threads = threads
         self._ended = threads.ended
@@ -66,10 +56,10 @@ class Lifecycle:
         self._parked = parked
         self._paused_time = paused_time
         self._warnings = warnings
-        self._registry = registry
-        self._router = router
-        self._state_writer = state_writer
-        self._outbox = outbox
+        self._registry = services.registry
+        self._router = services.router
+        self._state_writer = services.state_writer
+        self._outbox = services.outbox
 
     def begin(self, thread: Thread, envelope: Envelope | None = None) -> None:
         """Open a thread with its first message; one for calls from outside has none."""

@@ -25,6 +25,7 @@ from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutc
 from organism.runtime.handlers.handler_run import HandlerRun
 from organism.runtime.handlers.instrumentation import instrumented
 from organism.runtime.handlers.run_services import AgentRunner, RunServices
+from organism.runtime.loop_services import LoopServices
 from organism.runtime.supervisor import Supervisor
 from organism.runtime.waiting.parked_messages import ParkedMessages
 from organism.runtime.waiting.questions import Questions
@@ -37,9 +38,7 @@ from organism.threads.records import BEGAN
 from organism.threads.routing import takes_by_name
 from organism.threads.thread import Thread
 from organism.tracing import Work, trace_id_of
-from organism.usage.activity import ActivityFeed
 from organism.usage.events import ApprovalRequested, Reported
-from organism.usage.outbox import Outbox
 
 _log = structlog.get_logger("organism.pump")
 
@@ -48,27 +47,24 @@ class MessageLoop:
     """Handles messages.
 
     Args:
-        services: What runs of handlers use.
+        services: The rooms below.
+        runs: What runs of handlers use.
         delivery: Takes what handlers send, and dead letters.
         supervisor: Decides what follows when a run fails.
         questions: Gives askers their replies.
         parked: Looks after parked messages.
-        outbox: Takes the events.
-        activity: Is told of every run of a handler, if somebody observes.
     """
 
     def __init__(
         self,
-        services: RunServices,
+        services: LoopServices,
+        runs: RunServices,
         delivery: Delivery,
         supervisor: Supervisor,
         questions: Questions,
         parked: ParkedMessages,
-        *,
-        outbox: Outbox,
-        activity: ActivityFeed,
     ) -> None:
-        self._services = services
+        self._services = runs
         self._active: ActiveConfig = services.active
         self._state_writer = services.state_writer
         self._memo = services.router.memo
@@ -76,8 +72,8 @@ class MessageLoop:
         self._supervisor = supervisor
         self._questions = questions
         self._parked = parked
-        self._outbox = outbox
-        self._activity = activity
+        self._outbox = services.outbox
+        self._activity = services.activity
         self._runners: dict[str, AgentRunner] = {}
 
     async def handle(self, thread: Thread, lane: Lane, scope_holder: ReusableCancelScope) -> bool:

@@ -14,18 +14,14 @@ from typing import Self
 
 import anyio
 import anyio.abc
+import msgspec
 
 from organism.agents.agent import Agent
 from organism.amounts import Limits
-from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.requests import LimitsRequest, grant_limits
-from organism.clock import Clock
-from organism.ids import IdSource
-from organism.journal import Journal, Pieces
+from organism.journal import Pieces
 from organism.messages import Message, ThreadResult
 from organism.router.orphaned_holds import resolve_orphans
-from organism.router.router import LLMRouter
-from organism.runtime.active_config import ActiveConfig
 from organism.runtime.bounds import copied_and_sized
 from organism.runtime.budget_warnings import BudgetWarnings
 from organism.runtime.children import Children
@@ -34,116 +30,93 @@ from organism.runtime.handlers.contained_tasks import ContainedTasks
 from organism.runtime.handlers.run_services import RunServices
 from organism.runtime.intake import Intake
 from organism.runtime.lifecycle import Lifecycle
+from organism.runtime.loop_services import LoopServices
 from organism.runtime.maintenance import maintain
 from organism.runtime.message_loop import MessageLoop
 from organism.runtime.recovery import RecoveryTarget, recover_threads
 from organism.runtime.scheduler import Scheduler
-from organism.runtime.statistics import PumpStatistics
 from organism.runtime.supervisor import Supervisor
 from organism.runtime.waiting.parked_messages import ParkedMessages
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.waiting.questions import Questions
 from organism.runtime.waiting.timers import Timers
-from organism.runtime.workers.worker_pool import WorkerPool
+from organism.runtime.workers.worker_pool import WorkerPool, WorkerStatistics
 from organism.threads.ended_threads import EndedThreads
-from organism.threads.envelopes import EnvelopeFactory
+from organism.threads.mailbox import MailboxStatistics
 from organism.threads.open_threads import OpenThreads
 from organism.threads.records import checked
 from organism.threads.routing import check
-from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import NoMailboxError, Thread, ThreadView, view
-from organism.usage.activity import ActivityFeed
-from organism.usage.outbox import Outbox
+
+
+class PumpStatistics(msgspec.Struct, frozen=True):
+    """What is open and what waits.
+
+    Attributes:
+        mailboxes: By agent.
+        stopped_agents: Agents that have failed too often, with the reason.
+        paused_agents: Agents that an operator has paused.
+        accepting: Whether new threads are taken.
+        workers: The worker threads of plain functions.
+    """
+
+    threads: int
+    blocked: int
+    dead_letters: int
+    mailboxes: dict[str, MailboxStatistics]
+    stopped_agents: dict[str, str]
+    paused_agents: frozenset[str] = frozenset()
+    accepting: bool = True
+    workers: WorkerStatistics = WorkerStatistics()
 
 
 class Pump:
     """Runs the threads of one organism. Use it as an async context manager: it owns the tasks of all handlers.
 
     Args:
-        active: The agents and bounds; a reload replaces what is in it.
-        registry: The budgets.
-        router: Makes the model calls.
-        journal: Keeps threads and messages.
-        outbox: Takes the events.
-        clock: For instants and periods.
-        ids: Makes thread and message ids.
-        activity: Receives every run of a handler.
+        services: The rooms below.
     """
 
-    def __init__(  # noqa: PLR0913 - the root of the runtime; everything is named at the one place that calls it
-        self,
-        active: ActiveConfig,
-        *,
-        registry: ThreadBudgetRegistry,
-        router: LLMRouter,
-        journal: Journal,
-        outbox: Outbox,
-        clock: Clock,
-        ids: IdSource,
-        activity: ActivityFeed,
-    ) -> None:
-        self.active = active
-        self.registry = registry
-        self.router = router
-        self._outbox = outbox
-        self._clock = clock
-        self._ids = ids
-        self.intake = Intake(clock, activity)
+    def __init__(self, services: LoopServices) -> None:
+        self.registry, self.router, self.active = services.registry, services.router, services.active
+        self.state_writer = writer = services.state_writer
+        self._outbox = services.outbox
+        self._clock = services.clock
+        self._ids = services.ids
+        self._envelopes = services.envelopes
+        active = self.active
+        self.intake = Intake(services.clock, services.activity)
         self.worker_pool = WorkerPool(lambda: active.bounds.worker_threads)
         self._timers = Timers()
         self._contained = ContainedTasks()
-        self._envelopes = envelopes = EnvelopeFactory(clock, ids)
         # From here on each part knows those above it, so that the way of a message leads downward only.
-        self.state_writer = writer = ThreadStateWriter(journal, registry, clock)
         self._ended = EndedThreads(writer)
         self.open_threads = threads = OpenThreads(self._ended)
-        self.paused_time = PausedTime(threads.by_id, registry, router, writer, active)
-        self.scheduler = Scheduler(active, self.paused_time, registry, writer, outbox)
-        self.parked = ParkedMessages(threads.by_id, registry, writer, self.scheduler.start_lane)
+        self.paused_time = PausedTime(services, threads.by_id)
+        self.scheduler = Scheduler(services, self.paused_time)
+        self.parked = ParkedMessages(threads.by_id, self.registry, writer, self.scheduler.start_lane)
         questions = Questions(self.parked, writer)
-        self.delivery = Delivery(
-            active,
-            outbox,
-            writer,
-            clock,
-            envelopes=envelopes,
-            scheduler=self.scheduler,
-            paused_time=self.paused_time,
-            questions=questions,
-        )
-        self.warnings = BudgetWarnings(registry, threads, self.delivery, outbox)
+        self.delivery = Delivery(services, self.scheduler, self.paused_time, questions)
+        self.warnings = BudgetWarnings(self.registry, threads, self.delivery, self._outbox)
         self.lifecycle = Lifecycle(
-            threads,
-            delivery=self.delivery,
-            scheduler=self.scheduler,
-            parked=self.parked,
-            paused_time=self.paused_time,
-            warnings=self.warnings,
-            registry=registry,
-            router=router,
-            state_writer=writer,
-            outbox=outbox,
+            services, threads, self.delivery, self.scheduler, self.parked, self.paused_time, self.warnings
         )
-        children = Children(
-            self.lifecycle, registry, envelopes, active, ids=ids, intake=self.intake, state_writer=writer
-        )
-        services = RunServices(
+        children = Children(services, self.lifecycle, self.intake)
+        runs = RunServices(
             active=active,
-            router=router,
-            registry=registry,
+            router=self.router,
+            registry=self.registry,
             delivery=self.delivery,
             children=children,
             timers=self._timers,
             worker_pool=self.worker_pool,
             paused_time=self.paused_time,
             state_writer=writer,
-            clock=clock,
+            clock=services.clock,
         )
-        supervisor = Supervisor(active, self.delivery, writer, outbox, clock)
-        self._loop = MessageLoop(
-            services, self.delivery, supervisor, questions, self.parked, outbox=outbox, activity=activity
-        )
-        router.subscribe_warnings(self.warnings.tell_call)
+        supervisor = Supervisor(services, self.delivery)
+        self._loop = MessageLoop(services, runs, self.delivery, supervisor, questions, self.parked)
+        self.router.subscribe_warnings(self.warnings.tell_call)
 
     @property
     def agents(self) -> Mapping[str, Agent]:

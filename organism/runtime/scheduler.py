@@ -9,16 +9,13 @@ from typing import Any
 
 import anyio.abc
 
-from organism.budget.registry import ThreadBudgetRegistry
-from organism.runtime.active_config import ActiveConfig
+from organism.runtime.loop_services import LoopServices
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.workers.cancel_scope import ReusableCancelScope
 from organism.runtime.workers.lane_workers import LaneWorkers, Settle
 from organism.threads.lanes import Lane
-from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import Thread
 from organism.usage.events import ThreadResumed
-from organism.usage.outbox import Outbox
 
 
 class NotRunningError(RuntimeError):
@@ -32,30 +29,20 @@ class Scheduler:
     """Queues lanes for workers.
 
     Args:
-        active: The paused agents.
+        services: The rooms below.
         paused_time: Knows which threads have something paused.
-        registry: Holds the threads' wall time.
-        state_writer: Writes that a thread is open again.
-        outbox: Takes the events.
 
     Attributes:
         recovered: Whether every thread of the journal is there. Before that no blocked thread opens: what it waits for
             may be in a part of the journal that has not been read.
     """
 
-    def __init__(
-        self,
-        active: ActiveConfig,
-        paused_time: PausedTime,
-        registry: ThreadBudgetRegistry,
-        state_writer: ThreadStateWriter,
-        outbox: Outbox,
-    ) -> None:
-        self._active = active
+    def __init__(self, services: LoopServices, paused_time: PausedTime) -> None:
+        self._active = services.active
         self._paused_time = paused_time
-        self._registry = registry
-        self._state_writer = state_writer
-        self._outbox = outbox
+        self._registry = services.registry
+        self._state_writer = services.state_writer
+        self._outbox = services.outbox
         self._workers: LaneWorkers | None = None
         self._settle: Settle = _settle_nothing
         self.recovered = False

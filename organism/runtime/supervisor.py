@@ -12,22 +12,19 @@ import structlog
 
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
-from organism.clock import Clock
 from organism.errors import BudgetExhaustedError, Refusal
 from organism.journal import JournalError
 from organism.messages import Envelope
-from organism.runtime.active_config import ActiveConfig
 from organism.runtime.delivery import Delivery
 from organism.runtime.handlers.handler_outcome import ProcessEndedError
 from organism.runtime.handlers.restart import BACKOFF_MAX_S, RestartIntensity, backoff_s, reason_for, worth_retrying
+from organism.runtime.loop_services import LoopServices
 from organism.runtime.workers.cancel_scope import despite_stray_cancels
 from organism.text.error_text import defined_at, describe, raised_at
 from organism.text.redaction import headline
 from organism.threads.lanes import Lane
-from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import Thread
 from organism.usage.events import AgentStopped
-from organism.usage.outbox import Outbox
 
 Verdict = Literal["retry", "give_up"] | Refusal
 """What a failed run leads to; a refused budget that the message is to wait for after all."""
@@ -39,21 +36,16 @@ class Supervisor:
     """Decides what follows a failure.
 
     Args:
-        active: The agents, the bounds on attempts and failures, and the stopped agents.
+        services: The rooms below.
         delivery: Takes dead letters.
-        state_writer: Writes how often a message was tried.
-        outbox: Takes the events.
-        clock: Measures the restart period.
     """
 
-    def __init__(
-        self, active: ActiveConfig, delivery: Delivery, state_writer: ThreadStateWriter, outbox: Outbox, clock: Clock
-    ) -> None:
-        self._active = active
+    def __init__(self, services: LoopServices, delivery: Delivery) -> None:
+        self._active = services.active
         self._delivery = delivery
-        self._state_writer = state_writer
-        self._outbox = outbox
-        self._clock = clock
+        self._state_writer = services.state_writer
+        self._outbox = services.outbox
+        self._clock = services.clock
         self._intensity: dict[str, RestartIntensity] = {}
 
     def refuse(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:

@@ -8,10 +8,7 @@ from collections.abc import Mapping
 
 import anyio
 
-from organism.budget.registry import ThreadBudgetRegistry
-from organism.router.router import LLMRouter
-from organism.runtime.active_config import ActiveConfig
-from organism.threads.state_writer import ThreadStateWriter
+from organism.runtime.loop_services import LoopServices
 from organism.threads.thread import Thread
 
 
@@ -19,26 +16,16 @@ class PausedTime:
     """Stops the time of threads and their handlers.
 
     Args:
+        services: The rooms below.
         threads: The open threads, by id.
-        registry: Holds their wall time.
-        router: Knows their open calls.
-        state_writer: Writes whether their time runs.
-        active: Knows which agents are paused.
     """
 
-    def __init__(
-        self,
-        threads: Mapping[str, Thread],
-        registry: ThreadBudgetRegistry,
-        router: LLMRouter,
-        state_writer: ThreadStateWriter,
-        active: ActiveConfig,
-    ) -> None:
+    def __init__(self, services: LoopServices, threads: Mapping[str, Thread]) -> None:
         self._threads = threads
-        self._registry = registry
-        self._router = router
-        self._state_writer = state_writer
-        self._active = active
+        self._registry = services.registry
+        self._router = services.router
+        self._state_writer = services.state_writer
+        self._active = services.active
 
     def holds_up(self, thread: Thread, agent: str) -> bool:
         """Whether an agent's mailbox has no room for a thread's message because of something that is paused."""

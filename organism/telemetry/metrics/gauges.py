@@ -10,7 +10,7 @@ from organism.budget.thresholds import amount_of, limit_of
 from organism.ids import scope_label
 from organism.journal import Watched
 from organism.router.call import RouterStatistics
-from organism.runtime.statistics import PumpStatistics
+from organism.runtime.pump import PumpStatistics
 from organism.runtime.workers.worker_pool import WorkerStatistics
 from organism.telemetry.metrics import instruments as i
 from organism.telemetry.metrics.metric_mapping import Measurement

@@ -396,7 +396,5 @@ class ThreadBudgetRegistry:
 
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
-        freezes = self._engine.freezes
-        return RegistryStatistics(
-            len(self._book.threads), len(self._ledger.open_holds), len(self._queue), len(freezes.all)
-        )
+        threads, freezes = self._book.threads, self._engine.freezes
+        return RegistryStatistics(len(threads), len(self._ledger.open_holds), len(self._queue), len(freezes.all))

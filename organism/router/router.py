@@ -275,14 +275,8 @@ class LLMRouter:
 
     def statistics(self) -> RouterStatistics:
         """Count what is under way."""
-        config = self._config
-        return RouterStatistics(
-            attempts_open=sum(len(attempts) for attempts in self._open.values()),
-            threads=len(self._open),
-            providers=config.limiters.health(),
-        )
-
-    # -- steps of a call ------------------------------------------------------------------------------------------
+        limiters, attempts = self._config.limiters, sum(map(len, self._open.values()))
+        return RouterStatistics(attempts_open=attempts, threads=len(self._open), providers=limiters.health())
 
     async def _attempt(
         self, config: RouterConfig, state: CallState, observed: ObservedCall, on_text: DeltaSink | None

@@ -2,20 +2,25 @@
 
 from organism.amounts import Amounts, BudgetState, Limits, TokenUsage
 from organism.budget.budget_hold import BudgetHold
+from organism.budget.guards.breakers import Breakers, RateBreaker
 from organism.budget.holds import Mode, Settlement
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.llm_router import llm_router
+from organism.messages import LoopWarning
 
 __all__ = [
     "Amounts",
+    "Breakers",
     "BudgetHold",
     "BudgetPlan",
     "BudgetState",
     "Limits",
     "LimitsRequest",
+    "LoopWarning",
     "Mode",
+    "RateBreaker",
     "ScopedLimits",
     "Settlement",
     "ThreadBudgetRegistry",

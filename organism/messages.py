@@ -4,7 +4,6 @@ A message is a frozen :class:`msgspec.Struct`; its class name is its tag on the 
 fields, unknown types and numbers that are not finite are refused, and there is no second way in.
 """
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, cast
@@ -15,6 +14,7 @@ from organism.amounts import BudgetState, Dimension
 from organism.errors import ConfigError, OrganismError
 from organism.ids import USER, MessageId, ThreadId
 from organism.text.error_text import describe, shown
+from organism.text.json_nesting import NESTED_MAX, nests_too_deep
 
 WarningLevel = Literal["warning", "critical", "final"]
 """How near the limit is: the first threshold, one in between, the last one before refusals."""
@@ -95,7 +95,24 @@ class AgentFailed(Message, frozen=True):
     reason: str
 
 
-RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, AgentFailed)
+class LoopWarning(Message, frozen=True):
+    """A breaker has tripped: what you do goes round and round, or spends in bursts; see ``breakers`` in the file.
+
+    Attributes:
+        breaker: Which: ``repeat``, ``alternate`` or ``rate``.
+        step: For the so-manieth time without a break; what follows the next one may be a pause or the end.
+        text: What goes round, in words.
+    """
+
+    breaker: Literal["repeat", "alternate", "rate"]
+    step: int
+    text: str
+
+
+SpendingNote = BudgetWarning | LoopWarning
+"""What an agent is told of its spending."""
+
+RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, LoopWarning, AgentFailed)
 """What the runtime itself sends. Every agent may get one; a handler that does not name them never sees them."""
 
 
@@ -281,25 +298,6 @@ def _is_flat(message_type: type[Message]) -> bool:
     flat = (kinds.StrType, kinds.IntType, kinds.FloatType, kinds.BoolType, kinds.NoneType, kinds.LiteralType)
     info = kinds.type_info(message_type)
     return isinstance(info, kinds.StructType) and all(isinstance(field.type, flat) for field in info.fields)
-
-
-NESTED_MAX = 100
-"""Lists in lists: deep enough for everybody, and far from where reading them would run out of stack."""
-
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_BRACKETS = re.compile(rb"[\[\]{}]")
-
-
-def nests_too_deep(raw: bytes) -> bool:
-    """Whether JSON is nested so deep that whoever reads it back, from a deeper stack, may not be able to."""
-    if raw.count(b"[") + raw.count(b"{") <= NESTED_MAX:
-        return False
-    depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > NESTED_MAX:
-            return True
-    return False
 
 
 def as_text(message: Message) -> str:

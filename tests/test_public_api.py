@@ -15,11 +15,13 @@ PUBLIC = {
         "UsageEvent UsageTracker agent llm_agent nanousd"
     ),
     "organism.budgets": (
-        "Amounts BudgetHold BudgetPlan BudgetState Limits LimitsRequest Mode ScopedLimits Settlement "
+        "Amounts Breakers BudgetHold BudgetPlan BudgetState Limits LimitsRequest LoopWarning Mode RateBreaker "
+        "ScopedLimits Settlement "
         "ThreadBudgetRegistry TokenUsage llm_router"
     ),
     "organism.events": (
-        "AgentSaid AgentStopped AnyEvent ApprovalDecided ApprovalRequested BudgetAdjusted BudgetExceeded "
+        "AgentSaid AgentStopped AnyEvent ApprovalDecided ApprovalRequested BreakerTripped BudgetAdjusted "
+        "BudgetExceeded "
         "DeadLetterEvent Event EventLoopBlocked LLMFailover LLMRetry LimitChanged ModelDegraded OperatorAction "
         "Reported SlowConsumerError SpendingFrozen SpendingUnfrozen Subscription ThreadBlocked ThreadClosed "
         "ThreadOpened ThreadResumed ThresholdCrossed UsageEvent"

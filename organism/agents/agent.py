@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar, Union, get_args, get_origin, get_type
 
 import msgspec
 
+from organism.budget.guards.breakers import Breakers
 from organism.errors import ConfigError
 from organism.ids import AGENT_NAME, USER
 from organism.messages import Message
@@ -63,6 +64,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         timeout_s: Seconds one run of the handler may take.
         notes: Whether its handler takes the runtime's own messages although it does not name them, as LLM agents do.
         description: One line for people: what ``organism check`` prints.
+        breakers: What trips when it goes round and round; as for all agents unless given.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S
     notes: bool = False
     description: str = ""
+    breakers: Breakers | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that cannot be one, and a handler that could never handle anything.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from organism.amounts import BudgetState, format_amount
 from organism.budget.thresholds import DEFAULT_THRESHOLDS, amount_of, level_of, limit_of, reached
-from organism.messages import AgentFailed, BudgetWarning
+from organism.messages import AgentFailed, BudgetWarning, LoopWarning
 
 
 def nearest_limit(
@@ -34,8 +34,10 @@ def nearest_limit(
     return found
 
 
-def note_for(message: BudgetWarning | AgentFailed) -> str:
+def note_for(message: BudgetWarning | LoopWarning | AgentFailed) -> str:
     """Say a runtime message in words a model can act on."""
+    if isinstance(message, LoopWarning):
+        return f"[Note: {message.text}. Do something else, or come to an end.]"
     if isinstance(message, AgentFailed):
         return f"[Note: {message.agent} could not do its part: {message.reason}]"
     left = format_amount(message.dimension, message.remaining)

@@ -19,9 +19,10 @@ from organism.amounts import CALL_TOKENS_MAX, BudgetState, Dollars, Limits
 from organism.budget.budget_hold import BudgetHold
 from organism.budget.holds import ChildBudget
 from organism.errors import AskError, AskFailedError, BudgetExhaustedError, ConfigError
-from organism.messages import Envelope, Message, ThreadResult, nests_too_deep
+from organism.messages import Envelope, Message, ThreadResult
 from organism.router.spending.expense import Expense
 from organism.text.error_text import describe, shown
+from organism.text.json_nesting import nests_too_deep
 from organism.threads.approvals import Decision, is_decision_key
 from organism.threads.records import BEGAN, PAID_STEP
 
@@ -262,6 +263,20 @@ class Context:
         _read_back(key, raw, result_type)
         self._runtime.keep(key, raw)
         return result
+
+    def on_tool(self, place: int, name: str, arguments: str, result: str) -> str | None:
+        """Count what a tool has given for the breakers, as the tool loop of an LLM agent does.
+
+        Args:
+            place: Its number among the runs of tools for this message; one counted before is passed over.
+            name: The tool.
+            arguments: Its arguments, as JSON.
+            result: What it gave.
+
+        Returns:
+            What its model is to be told, if a breaker has tripped that says so.
+        """
+        return self._runtime.on_tool(place, name, arguments, result)
 
     async def gather(
         self, questions: Sequence[tuple[str, Message]], *, timeout_s: float = 60.0

@@ -19,7 +19,7 @@ from organism.errors import AnswerError
 from organism.llm.answers import Completion
 from organism.llm.provider import TextSink
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest, Effort
-from organism.messages import AgentFailed, BudgetWarning, Gathered, Message, Text, as_text
+from organism.messages import AgentFailed, BudgetWarning, Gathered, LoopWarning, Message, Text, as_text
 from organism.usage.listeners import Failures, check_callback
 
 _HISTORY = "history"
@@ -87,8 +87,14 @@ class LLMAgent:
         Raises:
             AnswerError: If the model twice answers nothing, or nothing of the type that is wanted.
         """
-        if isinstance(message, BudgetWarning | AgentFailed):
-            about = message.account if isinstance(message, BudgetWarning) else message.agent
+        if isinstance(message, BudgetWarning | LoopWarning | AgentFailed):
+            match message:
+                case BudgetWarning(account=about):
+                    pass
+                case LoopWarning(breaker=about):
+                    pass
+                case AgentFailed(agent=about):
+                    pass
             ctx.state.setdefault(_NOTES, {})[about] = note_for(message)  # the newest word on each matter is enough
             return None
         began = ctx.state_at_first

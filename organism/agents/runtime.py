@@ -98,6 +98,10 @@ class Runtime(Protocol):
         """Ask a person, and let the message wait until one has answered."""
         ...
 
+    def on_tool(self, place: int, name: str, arguments: str, result: str) -> str | None:
+        """Count what a tool has given; returns what its model is to be told, if anything."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """Return the agent's own dictionary for the thread."""
         ...

@@ -37,10 +37,22 @@ class ThreadBudget:
         running_since_ns: Since when it runs; ``None`` while parked.
         scoped: Accounts of agents, models and windows it has used.
         labels: What its root thread was labelled with.
+        stopped: Why it may not spend although it has the budget, if a breaker has paused it.
         earlier: Whether an earlier process has opened it, so that it may have used windows that nobody has noted.
     """
 
-    __slots__ = ("accounts", "carve", "earlier", "labels", "open_ns", "parent", "root", "running_since_ns", "scoped")
+    __slots__ = (
+        "accounts",
+        "carve",
+        "earlier",
+        "labels",
+        "open_ns",
+        "parent",
+        "root",
+        "running_since_ns",
+        "scoped",
+        "stopped",
+    )
 
     def __init__(self, root: str, parent: str | None, accounts: tuple[str, ...], now_ns: int) -> None:
         self.root = root
@@ -52,6 +64,7 @@ class ThreadBudget:
         self.running_since_ns: int | None = now_ns
         self.scoped: set[str] = set()
         self.labels: Mapping[str, str] = {}
+        self.stopped: Refusal | None = None
 
     def elapsed_ns(self, now_ns: int) -> int:
         """Return nanoseconds open and not parked."""

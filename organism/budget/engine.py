@@ -50,8 +50,8 @@ class BudgetEngine:
             call: What the ledger notes about the call; the granted output cap is filled in.
             accounts: What it holds on.
         """
-        if (frozen := self.frozen(spender.thread_id)) is not None:
-            return frozen
+        if (stopped := self.stopped(spender.thread_id)) is not None:
+            return stopped
         verdict, final_reserve_of = self._decide(spender, ask, accounts)
         over = None
         if not isinstance(verdict, Grant):
@@ -74,11 +74,13 @@ class BudgetEngine:
             final_reserve_of=final_reserve_of,
         )
 
-    def frozen(self, thread_id: str) -> Refusal | None:
-        """Return why a thread may not spend now although it has the budget; ``None`` if nothing is frozen for it."""
-        freezes = self.freezes
-        freeze = freezes.of(self._book.thread(thread_id).labels) if freezes.all else None
-        return freeze.refusal() if freeze is not None else None
+    def stopped(self, thread_id: str) -> Refusal | None:
+        """Return why a thread may not spend now although it has the budget: a freeze, or a breaker that has tripped."""
+        budget, freezes = self._book.threads.get(thread_id), self.freezes
+        if budget is None:
+            return None
+        freeze = freezes.of(budget.labels) if freezes else None
+        return freeze.refusal() if freeze is not None else budget.stopped
 
     def hold_all(self, ask: Ask, call: CallRecord, accounts: tuple[str, ...]) -> HeldCall:
         """Hold what has been spent already, and so is not decided about."""
@@ -168,8 +170,8 @@ class BudgetEngine:
         Raises:
             ConfigError: If an ancestor limits what the child does not.
         """
-        if (frozen := self.frozen(thread_of(accounts[0]) or "")) is not None:
-            return frozen
+        if (stopped := self.stopped(thread_of(accounts[0]) or "")) is not None:
+            return stopped
         wanted = carve(self._book.headrooms(accounts), limits)
         if isinstance(wanted, Refusal):
             if self.mode == "enforce":

@@ -84,8 +84,8 @@ class Reservations:
     ) -> HeldCall | Refusal | None:
         """Hold a call; see :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`."""
         self.catch_up()
-        if (frozen := self._engine.frozen(spender.thread_id)) is not None:
-            return frozen  # it must not stand in line behind those that are not frozen
+        if (stopped := self._engine.stopped(spender.thread_id)) is not None:
+            return stopped  # it must not stand in line behind those that are not frozen
         accounts, ticket = self._book.accounts(spender), self._queue.next_ticket()
         admit = partial(self._admit, spender, ask, record, ticket)
         if self._engine.mode != "enforce" or not self._queue:
@@ -185,9 +185,18 @@ class Reservations:
         """What an operator has stopped; the lines are to be served when it changes."""
         return self._engine.freezes
 
-    def frozen(self, thread_id: str) -> Refusal | None:
+    def stopped(self, thread_id: str) -> Refusal | None:
         """Return why a thread may not spend now although it has the budget; see :meth:`BudgetEngine.frozen`."""
-        return self._engine.frozen(thread_id)
+        return self._engine.stopped(thread_id)
+
+    def stop(self, thread_id: str, why: Refusal | None) -> None:
+        """Let a thread spend nothing more, or let it go on; what it has in line is answered."""
+        self._book.thread(thread_id).stopped = why
+        self._queue.serve(*self._queue.accounts)
+
+    def remark(self, thread_id: str, text: str) -> None:
+        """Note in the ledger what was decided about a thread's budget without moving money."""
+        self._ledger.remark(self._book.thread(thread_id).accounts[0], text, self._clock.now_ns())
 
     def held_by(self, covers: Callable[[Mapping[str, str]], bool]) -> Amounts:
         """Return what calls hold of threads with some labels; see :meth:`AccountBook.held_by`."""

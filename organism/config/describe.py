@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from organism.agents.tools.peer_tool import ASK_TIMEOUT_S
 from organism.agents.tools.tool import DEFAULT_TIMEOUT_S
+from organism.budget.guards.breakers import ONLY_TOLD, Breakers
+from organism.config.build.breakers import breakers_of
 from organism.config.load import listed
 from organism.config.price_section import WrittenToolPrice, tool_price_of
 from organism.config.schema.agents import (
@@ -50,6 +52,24 @@ def describe_keys(config: Config) -> list[tuple[str, str, str]]:
         labels = ", ".join(f"{label}={value}" for label, value in key.labels.items())
         rows.append((name, f"{key.thread or f'key-{name}'}, or the one it names", labels))
     return rows
+
+
+def describe_breakers(config: Config) -> list[tuple[str, str, str]]:
+    """Return a row for all agents and one for each with its own: whose, what trips, what follows."""
+    written = [("all agents", breakers_of(config.breakers) or ONLY_TOLD)]
+    for name, agent in config.agents.items():
+        if (own := breakers_of(agent.breakers)) is not None:
+            written.append((name, own))
+    return [(name, _trips(breakers), ", then ".join(breakers.actions) or "only an event") for name, breakers in written]
+
+
+def _trips(breakers: Breakers) -> str:
+    parts = [
+        f"{breakers.repeat} times the same" if breakers.repeat else "",
+        f"{breakers.alternate} rounds of A-B-A-B" if breakers.alternate else "",
+        f"a minute of {breakers.rate.times} times the median spend" if breakers.rate is not None else "",
+    ]
+    return ", ".join(filter(None, parts)) or "nothing"
 
 
 def describe_tools(config: Config) -> list[tuple[str, str, str, str]]:

@@ -102,8 +102,9 @@ __all__ = [
 ]
 
 
-RefusalCause = Literal["limit", "freeze"]
-"""``limit``: there is no room. ``freeze``: an operator has stopped spending, whatever room there is."""
+RefusalCause = Literal["limit", "freeze", "breaker"]
+"""``limit``: there is no room. ``freeze``: an operator has stopped spending, whatever room there is. ``breaker``: the
+thread goes round and round, and was paused."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -191,7 +192,7 @@ class BudgetExhaustedError(BudgetError):
     @property
     def waits(self) -> bool:
         """Whether its message waits in any case, also where refusals are raised into handlers."""
-        return self.shortfall.cause == "freeze"
+        return self.shortfall.cause != "limit"
 
 
 class UnpricedError(BudgetError):

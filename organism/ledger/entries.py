@@ -185,6 +185,17 @@ class Adjusted(Entry, frozen=True, kw_only=True):
     reason: str
 
 
+class Remarked(Entry, frozen=True, kw_only=True):
+    """Something was decided about an account that moves no money, such as a breaker that has tripped on its thread.
+
+    Attributes:
+        text: What, in words.
+    """
+
+    account: str
+    text: str
+
+
 class AccountClosed(Entry, frozen=True, kw_only=True):
     """A scope ended with this final spend."""
 
@@ -255,6 +266,7 @@ AnyEntry = (
     | ThresholdFired
     | ShortfallReported
     | Adjusted
+    | Remarked
     | AccountClosed
     | Checkpoint
 )

@@ -15,6 +15,7 @@ from organism.ledger.entries import (
     LimitsSet,
     Overran,
     Released,
+    Remarked,
     Reserved,
     Settled,
     ShortfallReported,
@@ -135,10 +136,19 @@ def _note(entry: AnyEntry, own: str, thread_id: str) -> Note | None:
             return Note(entry.seq, entry.time_ns, account, f"{entry.threshold} % of {entry.dimension} reached{whom}")
         case ShortfallReported(account=account) if entry.thread_id == thread_id or account == own:
             return Note(entry.seq, entry.time_ns, account, "refused a call", shortfall=entry.shortfall)
-        case Adjusted(accounts=accounts, amounts=amounts) if own in accounts:
-            return Note(entry.seq, entry.time_ns, own, f"adjusted by {_signed(amounts)}: {entry.reason}")
+        case Adjusted() | Remarked():
+            return _decided(entry, own)
         case _:
             return None
+
+
+def _decided(entry: Adjusted | Remarked, own: str) -> Note | None:
+    """Say what was decided about the thread's account; ``None`` if it is about another's."""
+    if isinstance(entry, Remarked):
+        return Note(entry.seq, entry.time_ns, own, entry.text) if entry.account == own else None
+    if own not in entry.accounts:
+        return None
+    return Note(entry.seq, entry.time_ns, own, f"adjusted by {_signed(entry.amounts)}: {entry.reason}")
 
 
 def _signed(amounts: Amounts) -> str:

@@ -33,6 +33,7 @@ from organism.ledger.entries import (
     LimitsSet,
     Overran,
     Released,
+    Remarked,
     Reserved,
     Settled,
     ShortfallReported,
@@ -285,6 +286,15 @@ class Ledger:
         self._write(
             Adjusted(seq=self._state.seq + 1, time_ns=time_ns, accounts=accounts, amounts=amounts, reason=reason)
         )
+
+    def remark(self, account: str, text: str, time_ns: int) -> None:
+        """Note something that was decided about an account and moves no money.
+
+        Raises:
+            UnknownAccountError: If the account is not open.
+        """
+        self.balance(account)
+        self._write(Remarked(seq=self._state.seq + 1, time_ns=time_ns, account=account, text=text))
 
     def checkpoint(self, time_ns: int) -> int:
         """Write down everything that is open, so that a replay may begin here; returns the entry's number."""

@@ -131,8 +131,8 @@ class Admission:
         while True:
             counted = attempt.held.output_cap
             await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.deadline_s)
-            if (frozen := self._reservations.frozen(attempt.record.thread_id)) is not None:
-                raise BudgetExhaustedError(frozen, attempt.record.thread_id)
+            if (stopped := self._reservations.stopped(attempt.record.thread_id)) is not None:
+                raise BudgetExhaustedError(stopped, attempt.record.thread_id)
             held = self._reservations.present_hold(attempt.held)
             if held is attempt.held:
                 return

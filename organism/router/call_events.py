@@ -24,6 +24,9 @@ from organism.usage.events import (
 )
 from organism.usage.outbox import Outbox
 
+CallSink = Callable[[Call], None]
+"""Is handed each call that is about to be held; must not block."""
+
 WarningSink = Callable[[Spender, BudgetWarning], None]
 """Delivers a warning to the agent whose call crossed a threshold; must not block."""
 
@@ -38,6 +41,16 @@ class CallEvents:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._warning_sinks: tuple[WarningSink, ...] = ()
+        self._call_sinks: tuple[CallSink, ...] = ()
+
+    def subscribe_calls(self, count: CallSink) -> None:
+        """Have a function called with each call before anything is held for it, but not with what is paid already."""
+        self._call_sinks = (*self._call_sinks, count)
+
+    def begin(self, call: Call) -> None:
+        """A call is about to be held; told to those who count calls, and no event."""
+        for count in self._call_sinks:
+            count(call)
 
     def subscribe_warnings(self, deliver: WarningSink) -> None:
         """Have a function called with each warning, and who made the call that crossed the threshold."""

@@ -31,7 +31,7 @@ from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.router.adapters import Adapters
 from organism.router.attempt import Attempt, Charge
 from organism.router.call import Call, CallOptions, RouterSettings, RouterStatistics, direct_call
-from organism.router.call_events import CallEvents, WarningSink
+from organism.router.call_events import CallEvents, CallSink, WarningSink
 from organism.router.call_observer import ObservedCall
 from organism.router.call_state import CallState
 from organism.router.hedge import Ended, first_answer
@@ -142,6 +142,10 @@ class LLMRouter:
         """How calls are made."""
         return self._config.settings
 
+    def subscribe_calls(self, count: CallSink) -> None:
+        """See :meth:`CallEvents.subscribe_calls`."""
+        self._call_events.subscribe_calls(count)
+
     def subscribe_warnings(self, deliver: WarningSink) -> None:
         """Have a function called with each warning and with the call that crossed the threshold."""
         self._call_events.subscribe_warnings(deliver)
@@ -220,6 +224,7 @@ class LLMRouter:
         call = replace(call, request=checked.request, digest=checked.digest)
         if (paid := self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)) is not None:
             return paid
+        self._call_events.begin(call)
         call_id = self._ids.next("call")
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
         deadline_s = (anyio.current_time() if call.asked_s is None else call.asked_s) + self.settings.deadline_s

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from organism.budget.guards.breakers import ONLY_TOLD, Breakers
 from organism.errors import BoundExceededError
 from organism.messages import Message, sendable
 
@@ -22,6 +23,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         restart_s: That period in seconds.
         worker_threads: Plain functions that may be at work at once: handlers and tools that are no async functions.
         delivery_s: Seconds a sender waits for room in a full mailbox.
+        breakers: What trips when an agent goes round and round; only told by events unless given.
     """
 
     mailbox_messages: int = 1000
@@ -36,6 +38,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     restart_s: float = 60.0
     worker_threads: int = 40
     delivery_s: float = 30.0
+    breakers: Breakers = ONLY_TOLD
 
 
 def copied_and_sized(message: object, bounds: Bounds) -> tuple[Message, int]:

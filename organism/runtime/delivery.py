@@ -17,11 +17,11 @@ from organism.errors import AskCycleError, BoundExceededError, MailboxFullError,
 from organism.ids import USER
 from organism.messages import (
     AgentFailed,
-    BudgetWarning,
     Envelope,
     Gathered,
     GatheredPart,
     Message,
+    SpendingNote,
     as_text,
     type_name,
 )
@@ -225,7 +225,7 @@ class Delivery:
         await self.enqueue_or_wait(thread, envelope)
         return question
 
-    def warn(self, thread: Thread, concerned: Iterable[str], warning: BudgetWarning, *, listeners: bool = True) -> None:
+    def warn(self, thread: Thread, concerned: Iterable[str], warning: SpendingNote, *, listeners: bool = True) -> None:
         """Deliver a warning to agents of a thread.
 
         Args:
@@ -235,7 +235,7 @@ class Delivery:
             listeners: Whether all agents get it, too, that ask for warnings by name.
         """
         agents = self._active.agents
-        wanted = [name for name, agent in agents.items() if takes_by_name(agent, BudgetWarning)] if listeners else []
+        wanted = [name for name, agent in agents.items() if takes_by_name(agent, type(warning))] if listeners else []
         for recipient in dict.fromkeys((*(name for name in concerned if name in agents), *wanted)):
             note = self._envelopes.first(thread, recipient, warning, 0, sender=RUNTIME)
             lane = thread.lane(recipient)

@@ -127,16 +127,26 @@ class Lifecycle:
 
     # -- orders, stop and start -----------------------------------------------------------------------------------
 
-    def pause(self, thread: Thread) -> None:
-        """Start nothing more of a thread; its wall time stands still once what runs of it is done, or only waits."""
+    def pause(self, thread: Thread, why: Refusal | None = None) -> None:
+        """Start nothing more of a thread; its wall time stands still once what runs of it is done, or only waits.
+
+        Args:
+            thread: The thread.
+            why: Which breaker has paused it: then its handlers' further calls are refused too, and their messages wait.
+        """
         thread.move("pause")
+        thread.paused_by = why
+        self._registry.reservations.stop(thread.id, why)
         self._state_writer.save_thread(thread)
         self._paused_time.note(thread)
         self.settle(thread)
 
     def unpause(self, thread: Thread) -> None:
-        """Let a paused thread continue, or block as it did before."""
+        """Let a paused thread continue, or block as it did before; what a breaker had refused goes on."""
+        thread.paused_by = None
+        self._registry.reservations.stop(thread.id, None)
         self._open(thread, "resume")
+        self._parked.unpark_unstopped(thread)
 
     def resume(self, thread: Thread) -> None:
         """Let a recovered thread continue from where it was."""
@@ -192,6 +202,13 @@ class Lifecycle:
 
     async def close(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> ThreadResult:
         """Close a thread by order; one that is closing already keeps its outcome."""
+        self.begin_close(thread, outcome, reason)
+        while thread.result is None:
+            await thread.changed.wait()
+        return thread.result
+
+    def begin_close(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
+        """Have a thread closed, by order or by a breaker, without waiting for it."""
         if thread.status != "closing":
             thread.move("close")
             # Written before its tasks end: a process that dies in between closes it at the next start, with this
@@ -199,9 +216,6 @@ class Lifecycle:
             thread.ending = (outcome, reason)
             self._state_writer.save_thread(thread)
             self._close_soon(thread, outcome, reason)
-        while thread.result is None:
-            await thread.changed.wait()
-        return thread.result
 
     def _close_soon(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
         closing = partial(self._close, thread, outcome, reason)

@@ -18,6 +18,7 @@ from functools import partial
 import structlog
 
 from organism.errors import Refusal, UnknownRecipientError
+from organism.ids import USER
 from organism.messages import Envelope, is_runtime
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.delivery import Delivery
@@ -68,6 +69,7 @@ class MessageLoop:
         self._active: ActiveConfig = services.active
         self._state_writer = services.state_writer
         self._memo = services.router.memo
+        self._breakers = runs.breakers
         self._delivery = delivery
         self._supervisor = supervisor
         self._questions = questions
@@ -181,6 +183,8 @@ class MessageLoop:
         if returned.reports:
             self._report(thread, lane.agent, returned)
         for routed in returned.outgoing:
+            if routed.recipient != USER and not routed.answers:
+                self._breakers.on_message(thread, lane.agent, routed.recipient)
             if not self._delivery.dispatch_output(thread, envelope, lane.agent, routed, returned.trace):
                 full = (*full, routed.recipient)
         if envelope.reply_to is not None:
@@ -266,6 +270,8 @@ class MessageLoop:
             )
         self._questions.park_asker(thread, envelope, waits)
         self._parked.watch_headroom(thread)
+        if isinstance(waits, Refusal) and waits.cause != "limit":
+            self._parked.unpark_unstopped(thread)  # what stopped it may have been lifted while its handler ended
 
     def _save_first_state(self, thread: Thread, lane: Lane, envelope: Envelope) -> None:
         """Keep the state a message began with: others may change it, and the same requests find the paid answers."""

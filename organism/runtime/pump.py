@@ -27,6 +27,7 @@ from organism.runtime.budget_warnings import BudgetWarnings
 from organism.runtime.children import Children
 from organism.runtime.delivery import Delivery
 from organism.runtime.handlers.contained_tasks import ContainedTasks
+from organism.runtime.handlers.loop_breakers import LoopBreakers
 from organism.runtime.handlers.run_services import RunServices
 from organism.runtime.intake import Intake
 from organism.runtime.lifecycle import Lifecycle
@@ -102,12 +103,14 @@ class Pump:
             services, threads, self.delivery, self.scheduler, self.parked, self.paused_time, self.warnings
         )
         children = Children(services, self.lifecycle, self.intake)
+        breakers = LoopBreakers(services, self.delivery, self.lifecycle)
         runs = RunServices(
             active=active,
             router=self.router,
             registry=self.registry,
             delivery=self.delivery,
             children=children,
+            breakers=breakers,
             timers=self._timers,
             worker_pool=self.worker_pool,
             paused_time=self.paused_time,
@@ -117,6 +120,7 @@ class Pump:
         supervisor = Supervisor(services, self.delivery)
         self._loop = MessageLoop(services, runs, self.delivery, supervisor, questions, self.parked)
         self.router.subscribe_warnings(self.warnings.tell_call)
+        self.router.subscribe_calls(breakers.on_call)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -291,7 +295,8 @@ class Pump:
             return ended
         thread = self.open_threads.get(thread_id, closing=True)
         while thread.result is None:
-            if thread.status == "blocked" and not self.parked.resumes_by_itself(thread):
+            is_blocked = thread.status == "blocked" and not self.parked.resumes_by_itself(thread)
+            if is_blocked or thread.paused_by is not None:
                 return view(thread)
             await thread.changed.wait()
         return thread.result

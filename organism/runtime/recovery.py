@@ -170,6 +170,8 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
         open_ns=record.open_ns + ran_ns,
         labels=record.labels,
     )
+    thread.paused_by = record.paused_by
+    to.registry.reservations.stop(thread.id, record.paused_by)
     to.threads.add(thread)
     if parent is not None and thread.origin.spawned_by is not None:
         parent.children.add(thread.id)

@@ -72,6 +72,7 @@ class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         running_since_ns: When this was written, if its time runs.
         carve: The hold its whole limit was carved from.
         asks: What a person is asked, if that is what it waits for.
+        paused_by: Which breaker has paused it.
         ending: How and why it is being ended by order.
     """
 
@@ -88,6 +89,7 @@ class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     origin: Origin
     blocked_by: Refusal | None
     asks: Approval | None = None
+    paused_by: Refusal | None = None
     gave_up: str | None
     ending: tuple[ThreadOutcome, str | None] | None
     descendants: int

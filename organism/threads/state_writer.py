@@ -78,6 +78,7 @@ class ThreadStateWriter:
             origin=thread.origin,
             blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Refusal) else None,
             asks=thread.blocked_by if isinstance(thread.blocked_by, Approval) else None,
+            paused_by=thread.paused_by,
             gave_up=thread.gave_up,
             ending=thread.ending,
             descendants=thread.descendants,

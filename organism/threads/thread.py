@@ -7,6 +7,7 @@ from typing import Protocol
 import anyio
 import msgspec
 
+from organism.budget.guards.breakers import LoopWatch
 from organism.concurrency.wakeups import Wakeup
 from organism.errors import DeliveryError, Refusal
 from organism.ids import USER
@@ -129,6 +130,8 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         gave_up: Why the last message was given up on.
         blocked_by: What it waits for while it is blocked.
         quiet: Whether it is blocked only until others give back what they hold, so that nobody has been told.
+        paused_by: Which breaker has paused it; ``None`` where an operator has.
+        watch: What its breakers have counted in this process.
         halting: Whether the process is ending, and its handlers with it; the thread stays as it is.
         waits: How many other agents and children handlers wait for, by their message; ``None`` before the first.
         time_stands: Whether its wall time stands still although it is open, because all that is left waits for
@@ -162,6 +165,8 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     gave_up: str | None = None
     blocked_by: WaitReason | None = None
     quiet: bool = False
+    paused_by: Refusal | None = None
+    watch: LoopWatch = msgspec.field(default_factory=LoopWatch)
     halting: bool = False
     waits: dict[str, int] | None = None
     time_stands: bool = False
@@ -277,7 +282,8 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
         queued: Messages that wait or run, by agent.
         parked: Agents whose message waits for budget or a person.
         children: Open child threads.
-        blocked_by: The scope that refused, and every number; ``None`` while it waits for a person.
+        blocked_by: The scope that refused, and every number, or the breaker that paused it; ``None`` while it waits for
+            a person.
         approvals: What a person is asked.
         opened_ns: When it was opened, nanoseconds since the Unix epoch.
         opened_by: ``user``, or the agent of the parent thread that spawned it.
@@ -312,7 +318,7 @@ def view(thread: Thread) -> ThreadView:
         },
         parked=tuple(lane.agent for lane in thread.lanes.values() if lane.aside),
         children=tuple(sorted(thread.children)),
-        blocked_by=thread.blocked_by if isinstance(thread.blocked_by, Refusal) else None,
+        blocked_by=thread.paused_by or (thread.blocked_by if isinstance(thread.blocked_by, Refusal) else None),
         approvals=thread.approvals,
         opened_ns=thread.origin.opened_ns,
         opened_by=thread.origin.opened_by,

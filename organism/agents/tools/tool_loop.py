@@ -68,8 +68,9 @@ class ToolLoop:
             if not answer.tool_calls:
                 return answer
             results = await self._run(answer.tool_calls, run)
+            loop = self._loop_notes(run, answer.tool_calls, results)
             run += len(results)
-            told: tuple[Part, ...] = (*results, *await self._warning(number))
+            told: tuple[Part, ...] = (*results, *await self._warning(number), *loop)
             self.messages = (*self.messages, answer.turn, ChatMessage("user", told))
         raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
 
@@ -84,6 +85,16 @@ class ToolLoop:
         news = [warning for warning in near if warning.threshold > self._warned]
         self._warned = max((self._warned, *(warning.threshold for warning in news)))
         return tuple(TextPart(note_for(warning)) for warning in news)
+
+    def _loop_notes(
+        self, run_before: int, calls: tuple[ToolCall, ...], results: tuple[ToolResult, ...]
+    ) -> tuple[TextPart, ...]:
+        """Say it when the same results come again and again."""
+        notes = [
+            self._ctx.on_tool(run_before + place, call.name, call.arguments, _text(result))
+            for place, (call, result) in enumerate(zip(calls, results, strict=True))
+        ]
+        return tuple(TextPart(note) for note in notes if note is not None)
 
     async def _prepare(
         self, calls: tuple[ToolCall, ...]
@@ -145,3 +156,9 @@ class ToolLoop:
 def _key(number: int, call: ToolCall) -> str:
     """Name a run of a tool, so that a model that wants something else in a second run does not get the old result."""
     return f"tool:{number}:{sha256(msgspec.json.encode(call)).hexdigest()[:16]}"
+
+
+def _text(result: ToolResult) -> str:
+    """Write a result as text, to compare it with others."""
+    content = result.content
+    return content if isinstance(content, str) else msgspec.json.encode(content).decode()

@@ -66,6 +66,7 @@ function describe(event) {
     case "ThresholdCrossed": return `${event.threshold} % of ${event.account} ${event.dimension} reached by ${event.agent}`;
     case "SpendingFrozen": return `${event.by} has frozen spending${Object.keys(event.labels).length ? ` of ${Object.entries(event.labels).map((pair) => pair.join("=")).join(", ")}` : ""}`;
     case "SpendingUnfrozen": return `${event.by} lets spending go on${Object.keys(event.labels).length ? ` of ${Object.entries(event.labels).map((pair) => pair.join("=")).join(", ")}` : ""}`;
+    case "BreakerTripped": return `${event.agent}: ${event.text}${event.action ? `; ${event.action}` : ""}${thread}`;
     case "BudgetExceeded": return `${event.shortfall.account} ${event.enforced ? "refused" : "would refuse"} ${event.agent}${thread}`;
     case "ThreadClosed": return `thread ${event.thread_id} ${event.outcome}, ${usd(event.budget.spent.cost_nanousd)}`;
     case "OperatorAction": return `${event.by}: ${event.action} ${event.target}`;

@@ -78,6 +78,9 @@ class Freezes:
     def __init__(self) -> None:
         self._by_scope: dict[str, Freeze] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._by_scope)
+
     @property
     def all(self) -> tuple[Freeze, ...]:
         """All of them, oldest first."""

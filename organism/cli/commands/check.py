@@ -16,6 +16,7 @@ from organism.cli.terminal import Terminal
 from organism.config.build.exporters import exports
 from organism.config.describe import (
     describe_agents,
+    describe_breakers,
     describe_graph,
     describe_keys,
     describe_models,
@@ -61,6 +62,7 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         console.show(word_table(("gateway", "is"), [*gateway_in_force(config), each]))
     if keys := describe_keys(config):
         console.show(word_table(("gateway key", "spends from", "labels"), keys))
+    console.show(word_table(("breakers", "trip after", "what follows"), describe_breakers(config)))
     console.say("plain functions run on at most {} worker threads", config.bounds.worker_threads)
     console.say_as_it_is(describe_graph(config))
     if missing := unpriced_routes(config):
@@ -82,6 +84,7 @@ def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:
         "providers": [row[0] for row in describe_providers(config)],
         "unpriced": unpriced_routes(config),
         "worker_threads": config.bounds.worker_threads,
+        "breakers": {who: {"after": trips, "then": then} for who, trips, then in describe_breakers(config)},
     }
 
 

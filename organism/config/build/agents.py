@@ -6,6 +6,7 @@ from organism.agents.agent import Agent, Handler, accepted_by, handler_of
 from organism.agents.llm_agent import LLMAgent, LLMSettings, TextListener, recipients_of
 from organism.agents.loading import load, load_message_type, make_importable
 from organism.agents.tools.tool import ToolServer, ToolSource
+from organism.config.build.breakers import breakers_of
 from organism.config.build.tools import build_tools
 from organism.config.load import LoadedConfig, listed
 from organism.config.reuse import Reusable, reuse_agent
@@ -67,6 +68,7 @@ def _agent(
         timeout_s=float(section.timeout_seconds),
         notes=isinstance(section, LLMAgentSection),
         description=description,
+        breakers=breakers_of(section.breakers),
     )
 
 

@@ -6,8 +6,10 @@ from msgspec.structs import replace
 
 from organism.agents.llm_agent import TextListener
 from organism.amounts import NS_PER_S, Limits, nanousd
+from organism.budget.guards.breakers import ONLY_TOLD
 from organism.budget.scopes import DEFAULT_TOKENS_PER_THREAD, BudgetPlan, ScopedLimits
 from organism.config.build.agents import build_agents, response_types
+from organism.config.build.breakers import breakers_of
 from organism.config.build.providers import ShowProgress, build_provider, provider_kinds
 from organism.config.build.router import model_plans, otherwise, overrides, router_settings
 from organism.config.build.tools import build_tool_servers
@@ -135,4 +137,5 @@ def _bounds(config: Config) -> Bounds:
         restarts=bounds.restarts,
         restart_s=float(bounds.restart_seconds),
         worker_threads=bounds.worker_threads,
+        breakers=breakers_of(config.breakers) or ONLY_TOLD,
     )

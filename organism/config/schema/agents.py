@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from organism.config.schema.breakers import BreakersSection
 from organism.config.schema.values import Count, Positive, Secret, Section
 from organism.llm.requests import Effort
 
@@ -103,6 +104,9 @@ class AgentSection(Section, frozen=True, kw_only=True):
     accepts: Annotated[list[str] | None, Meta(description="message types it takes")] = None
     gather: Annotated[list[str], Meta(description="waits for one message of each of these agents")] = []
     timeout_seconds: Annotated[Positive, Meta(description="seconds one run may take")] = 120
+    breakers: Annotated[
+        BreakersSection | Literal["off"] | None, Meta(description="other breakers for this agent than for all")
+    ] = None
 
 
 class MemorySection(Section, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from organism.config.schema.agents import AgentSection, MCPServerSection
+from organism.config.schema.breakers import BreakersSection
 from organism.config.schema.exporters import ExporterSection
 from organism.config.schema.gateway import GatewaySection
 from organism.config.schema.limits import AllLimitsSection
@@ -95,6 +96,10 @@ class Config(Section, frozen=True, kw_only=True):
     mcp: Annotated[dict[str, MCPServerSection], Meta(description="MCP servers that agents name as tools")] = {}
     agents: Annotated[dict[str, AgentSection], Meta(description="by name")]
     bounds: Annotated[BoundsSection, Meta(description="structural bounds")] = BoundsSection()
+    breakers: Annotated[
+        BreakersSection | Literal["off"] | None,
+        Meta(description="what trips when an agent goes round and round; unless given, only an event"),
+    ] = None
     journal: Annotated[JournalSection, Meta(description="what is kept for how long")] = JournalSection()
     daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()
     gateway: Annotated[

@@ -73,7 +73,7 @@ class Freezing:
             self._outbox.emit(SpendingUnfrozen(labels=labels, by=by))
             for thread in self._threads.all():
                 if lifted.covers(thread.labels):
-                    self._parked.unpark(thread, _is_frozen)
+                    self._parked.unpark(thread, _is_frozen)  # where another covers it, its message says so from now on
         return self.look(labels)
 
     def look(self, labels: dict[str, str]) -> Frozen:

@@ -82,7 +82,7 @@ class Expenses:
         held = self._refusals.granted(answer, payer.spender, ask, record, raises=payer.raises)
         try:
             await self._journal.commit()
-            if (frozen := registry.reservations.frozen(payer.spender.thread_id)) is not None:
+            if (frozen := registry.reservations.stopped(payer.spender.thread_id)) is not None:
                 raise BudgetExhaustedError(frozen, payer.spender.thread_id)
         except BaseException:
             # Nothing has been bought: its caller has gone, spending was frozen, or the hold could not be kept.

@@ -43,7 +43,7 @@ class Refusals:
         Raises:
             BudgetExhaustedError: If it has refused.
         """
-        if isinstance(answer, Refusal) and answer.cause == "freeze":
+        if isinstance(answer, Refusal) and answer.cause != "limit":
             raise BudgetExhaustedError(answer, spender.thread_id)
         if isinstance(answer, Refusal):
             states = self._registry.scopes_of(spender)

@@ -3,8 +3,8 @@
 import msgspec
 
 from organism.errors import OrganismError
-from organism.messages import nests_too_deep
 from organism.text.error_text import describe
+from organism.text.json_nesting import nests_too_deep
 from organism.threads.approvals import WaitReason
 from organism.threads.envelopes import RoutedMessage
 

@@ -8,7 +8,6 @@ and a piece in the journal that belongs to nothing is found by the next start. C
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 import anyio
@@ -28,6 +27,7 @@ from organism.llm.requests import CompletionRequest
 from organism.messages import Envelope, Message, ThreadResult, own_copy
 from organism.router.call import Call
 from organism.runtime.children import SpawnRequest
+from organism.runtime.handlers.callers import CallingTask
 from organism.runtime.handlers.handler_outcome import HandlerReturned, encode_state
 from organism.runtime.handlers.output_routing import drafts_of, route, too_many
 from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
@@ -135,7 +135,7 @@ class HandlerRuntime:
         if self.closed:
             raise ContextClosedError(self._agent.name, self._envelope.id)
 
-    def inside(self, call: str) -> "_Caller":
+    def inside(self, call: str) -> CallingTask:
         """Mark the task as being inside a call until it leaves the block.
 
         Raises:
@@ -149,7 +149,7 @@ class HandlerRuntime:
                 f"{call} belongs into the organism's own event loop; from a plain function call "
                 f"anyio.from_thread.run({call}, ...)"
             )
-        return _Caller(self, task)
+        return CallingTask(self, task)
 
     def enter_call(self, task: "asyncio.Task[Any]") -> None:
         """A task has gone into a call."""
@@ -331,6 +331,16 @@ class HandlerRuntime:
         await anyio.sleep_forever()
         raise AssertionError("sleeping for ever ends only by cancellation")
 
+    def on_tool(self, place: int, name: str, arguments: str, result: str) -> str | None:
+        """Count what a tool gave; returns what its model is to be told, kept so that a second run says the same."""
+        if (told := self.kept(key := f"loop:{place}")) is not None:
+            return told.decode()
+        at = (self._envelope.id, place)
+        note = self._services.breakers.on_tool(self._thread, self._agent.name, at, name, arguments, result)
+        if note is not None:
+            self.keep(key, note.encode())
+        return note
+
     # -- what is kept ---------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -380,21 +390,3 @@ class HandlerRuntime:
             return await self._services.worker_pool.run(
                 function, agent=self._agent.name, message_id=self._envelope.id, level=level, begun=begun
             )
-
-
-class _Caller:
-    """A task inside a call of a context. If the run ends first, the task is told instead of being cancelled."""
-
-    __slots__ = ("_runtime", "_task")
-
-    def __init__(self, runtime: HandlerRuntime, task: "asyncio.Task[Any]") -> None:
-        self._runtime = runtime
-        self._task = task
-
-    def __enter__(self) -> None:
-        self._runtime.enter_call(self._task)
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._runtime.leave_call(self._task, cancelled=exc_type is asyncio.CancelledError)

@@ -15,6 +15,7 @@ from organism.router.router import LLMRouter
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.children import Children
 from organism.runtime.delivery import Delivery
+from organism.runtime.handlers.loop_breakers import LoopBreakers
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.waiting.timers import Timers
 from organism.runtime.workers.worker_pool import WorkerPool
@@ -30,6 +31,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
         registry: The budgets.
         delivery: Sends questions.
         children: Opens child threads.
+        breakers: Count what agents do.
         timers: Handler timeouts.
         worker_pool: The worker threads of plain functions.
         paused_time: Stops timeouts while something is paused.
@@ -42,6 +44,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
     registry: ThreadBudgetRegistry
     delivery: Delivery
     children: Children
+    breakers: LoopBreakers
     timers: Timers
     worker_pool: WorkerPool
     paused_time: PausedTime

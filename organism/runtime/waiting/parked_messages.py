@@ -54,6 +54,11 @@ class ParkedMessages:
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             self.unpark(parent, which)
 
+    def unpark_unstopped(self, thread: Thread) -> None:
+        """Unpark what waits for a freeze or a breaker, if none stops the thread any more."""
+        if thread.paused_by is None and self._registry.reservations.stopped(thread.id) is None:
+            self.unpark(thread, lambda waits: isinstance(waits, Refusal) and waits.cause != "limit")
+
     def unpark_message(self, thread: Thread, message_id: str) -> None:
         """Unpark a message that waited for another one: that has its budget or answer, or never will."""
         self._unpark_where(thread, lambda each: each.envelope.id == message_id)

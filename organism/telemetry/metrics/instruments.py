@@ -116,6 +116,9 @@ UTILIZATION = _gauge(
     "dimension",
 )
 HOLDS_OPEN = _gauge("budget.holds_open", "{hold}", "Holds not yet settled or released.")
+BREAKERS = _counter(
+    "breaker.trips", "{trip}", "Breakers that have tripped, and what followed.", "agent", "breaker", "action"
+)
 FREEZES = _gauge("budget.freezes", "{freeze}", "Freezes in force: spending that an operator has stopped.")
 CALLS_WAITING = _gauge("budget.calls_waiting", "{call}", "Calls in line for room in a budget.")
 

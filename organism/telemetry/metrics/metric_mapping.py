@@ -15,6 +15,7 @@ from organism.usage.events import (
     AnyEvent,
     ApprovalDecided,
     ApprovalRequested,
+    BreakerTripped,
     BudgetAdjusted,
     BudgetExceeded,
     DeadLetterEvent,
@@ -60,12 +61,8 @@ def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measure
         case BudgetExceeded(shortfall=shortfall, enforced=False):
             # Refusals that were enforced are counted call by call, when the call ends.
             yield Measurement(i.REFUSALS, 1, ("audit", shortfall.dimension))
-        case LLMRetry(agent=agent, provider=provider):
-            yield Measurement(i.RETRIES, 1, (agent, provider))
-        case LLMFailover(from_provider=provider, to_provider=to_provider):
-            yield Measurement(i.FAILOVERS, 1, (provider, to_provider))
-        case ModelDegraded(model=model, to_model=to_model):
-            yield Measurement(i.DEGRADED, 1, (model, to_model))
+        case LLMRetry() | LLMFailover() | ModelDegraded() | BreakerTripped():
+            yield from _calls(event)
         case ApprovalRequested() | ApprovalDecided() | OperatorAction():
             yield from _people(event)
         case ThreadOpened() | ThreadBlocked() | ThreadResumed() | ThreadClosed():
@@ -111,6 +108,18 @@ def _handled(event: DeadLetterEvent | EventLoopBlocked | Reported) -> Iterator[M
             yield Measurement(i.LOOP_BLOCKED, blocked_ns / NS_PER_S, (agent,))
         case Reported(agent=agent, name=name, result=result):
             yield Measurement(i.DECISIONS, 1, (agent, name, result), event.trace_id)
+
+
+def _calls(event: LLMRetry | LLMFailover | ModelDegraded | BreakerTripped) -> Iterator[Measurement]:
+    match event:
+        case LLMRetry(agent=agent, provider=provider):
+            yield Measurement(i.RETRIES, 1, (agent, provider))
+        case LLMFailover(from_provider=provider, to_provider=to_provider):
+            yield Measurement(i.FAILOVERS, 1, (provider, to_provider))
+        case ModelDegraded(model=model, to_model=to_model):
+            yield Measurement(i.DEGRADED, 1, (model, to_model))
+        case BreakerTripped(agent=agent, breaker=breaker, action=action):
+            yield Measurement(i.BREAKERS, 1, (agent, breaker, action or "none"))
 
 
 def _people(event: ApprovalRequested | ApprovalDecided | OperatorAction) -> Iterator[Measurement]:

@@ -10,6 +10,7 @@ from typing import get_args
 import msgspec
 
 from organism.usage.events.calls import (
+    BreakerTripped,
     BudgetExceeded,
     LLMFailover,
     LLMRetry,
@@ -46,6 +47,7 @@ __all__ = [
     "AnyEvent",
     "ApprovalDecided",
     "ApprovalRequested",
+    "BreakerTripped",
     "BudgetAdjusted",
     "BudgetExceeded",
     "DeadLetterEvent",
@@ -72,6 +74,7 @@ AnyEvent = (
     UsageEvent
     | ThresholdCrossed
     | BudgetExceeded
+    | BreakerTripped
     | ThreadOpened
     | ThreadBlocked
     | ThreadResumed

@@ -114,6 +114,24 @@ class BudgetExceeded(Event, frozen=True, kw_only=True):
     enforced: bool
 
 
+class BreakerTripped(Event, frozen=True, kw_only=True):
+    """An agent goes round and round, or its thread spends in bursts, and something follows from it.
+
+    Attributes:
+        agent: Whose calls, tools or messages.
+        breaker: Which: ``repeat``, ``alternate`` or ``rate``.
+        action: What follows: ``note``, ``pause`` or ``stop``; empty where nothing does.
+        step: For the so-manieth time without a break.
+        text: What goes round, in words: names and counts, never what was said.
+    """
+
+    agent: str
+    breaker: str
+    action: str
+    step: int
+    text: str
+
+
 class LLMRetry(Event, frozen=True, kw_only=True):
     """An attempt failed and another follows.
 

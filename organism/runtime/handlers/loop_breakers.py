@@ -1,0 +1,159 @@
+"""Breakers at work: what agents do is counted, and what goes round and round is told, paused or ended.
+
+A pause is the operator's pause with a reason: the thread and its whole tree start nothing more, and its further calls
+are refused before they are made, so that a handler in the middle of a loop stops there and is run again afterwards.
+"""
+
+from hashlib import sha256
+
+import msgspec
+
+from organism.agents.budget_notes import note_for
+from organism.budget.guards.breakers import Breakers, SpendRate, Trip
+from organism.errors import Refusal
+from organism.messages import LoopWarning
+from organism.router.call import Call
+from organism.runtime.delivery import Delivery
+from organism.runtime.lifecycle import Lifecycle
+from organism.runtime.loop_services import LoopServices
+from organism.threads.thread import Thread
+from organism.usage.events import BreakerTripped
+
+BREAKER_ACCOUNT = "breaker"
+"""What a refusal by a breaker names in the place of an account."""
+
+
+class LoopBreakers:
+    """Counts what agents do, and acts when it goes round.
+
+    Args:
+        services: What trips, what threads have spent, and where events go.
+        delivery: Takes notes to agents.
+        lifecycle: Pauses and ends threads.
+    """
+
+    def __init__(self, services: LoopServices, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._active = services.active
+        self._registry = services.registry
+        self._outbox = services.outbox
+        self._clock = services.clock
+        self._delivery = delivery
+        self._life = lifecycle
+
+    def on_call(self, call: Call) -> None:
+        """Count a model call that is about to be held; one that a breaker stops is refused there."""
+        thread = self._life.threads.find(call.spender.thread_id)
+        if thread is None or thread.status == "closing":
+            return
+        agent = call.spender.agent
+        breakers = self._breakers_of(agent)
+        place = (call.message_id, call.index) if call.message_id else None
+        trip = thread.watch.sequence(agent, "calls").add(call.digest, "the same call", breakers, place)
+        self._act(thread, agent, breakers, trip)
+        if breakers.rate is not None:
+            spent, now_ns = self._registry.budget(thread.id).spent, self._clock.now_ns()
+            amount = spent.cost_nanousd or spent.tokens
+            rate = thread.watch.rate
+            if rate is None:
+                rate = thread.watch.rate = SpendRate(now_ns, amount)
+            self._act(thread, agent, breakers, rate.look(now_ns, amount, breakers.rate))
+
+    def on_tool(
+        self, thread: Thread, agent: str, place: tuple[str, int], name: str, arguments: str, result: str
+    ) -> str | None:
+        """Count what a tool has given.
+
+        Args:
+            thread: The thread.
+            agent: Whose model has had it run.
+            place: The message that is being handled, and the number of the run of a tool in it.
+            name: The tool.
+            arguments: Its arguments as the model wrote them.
+            result: What it gave.
+
+        Returns:
+            What the model is to be told with the results, if anything.
+        """
+        breakers = self._breakers_of(agent)
+        item = sha256("\0".join((name, _canonical(arguments), result)).encode()).hexdigest()
+        trip = thread.watch.sequence(agent, "tools").add(item, f"the same result of tool {name!r}", breakers, place)
+        return self._act(thread, agent, breakers, trip, told=True)
+
+    def on_message(self, thread: Thread, sender: str, recipient: str) -> None:
+        """Count a message from one agent to another."""
+        breakers = self._breakers_of(recipient)
+        trip = thread.watch.volley.add(sender, recipient, breakers)
+        if trip is not None:
+            self._act(thread, recipient, breakers, trip)
+
+    def _breakers_of(self, agent: str) -> Breakers:
+        known = self._active.agents.get(agent)
+        own = known.breakers if known is not None else None
+        return own if own is not None else self._active.bounds.breakers
+
+    def _act(
+        self, thread: Thread, agent: str, breakers: Breakers, trip: Trip | None, *, told: bool = False
+    ) -> str | None:
+        """Do what follows from a trip; returns the note, if the caller takes it to the model."""
+        if trip is None or thread.status not in ("open", "blocked"):
+            return None
+        action = breakers.action(trip.step)
+        if action == "stop" and thread.standing:
+            action = "pause"  # what has ended can never be opened again, and its programs have no other
+        self._outbox.emit(
+            BreakerTripped(
+                thread_id=thread.id,
+                root_thread_id=thread.root,
+                agent=agent,
+                breaker=trip.kind,
+                action=action or "",
+                step=trip.step,
+                text=trip.text,
+            )
+        )
+        why = f"the breaker '{trip.kind}' has tripped on agent {agent}: {trip.text}"
+        self._registry.reservations.remark(thread.id, f"{why}; {_AFTER[action or '']}")
+        match action:
+            case "note" if told:
+                return note_for(LoopWarning(breaker=trip.kind, step=trip.step, text=trip.text))
+            case "note" if not thread.standing and agent in self._active.agents:
+                warning = LoopWarning(breaker=trip.kind, step=trip.step, text=trip.text)
+                self._delivery.warn(thread, (agent,), warning)
+            case "pause":
+                self._pause(thread, f"{why}; look at it, and let it go on: organism unpause {thread.root}")
+            case "stop":
+                self._registry.reservations.stop(thread.id, _refusal(why))
+                self._life.begin_close(thread, "terminated", why)
+            case _:
+                pass
+        return None
+
+    def _pause(self, thread: Thread, why: str) -> None:
+        """Pause the whole tree: who waits at its top finds out there, and what others of it do may be part of it."""
+        tree = [self._life.threads.get(thread.root, closing=True)]
+        for each in tree:
+            children = map(self._life.threads.find, sorted(each.children))
+            tree += [child for child in children if child is not None]
+        for each in tree:
+            if each.status in ("open", "blocked"):
+                self._life.pause(each, _refusal(why))
+
+
+_AFTER = {
+    "note": "it was told",
+    "pause": "the thread was paused",
+    "stop": "the thread was ended",
+    "": "nothing follows",
+}
+
+
+def _refusal(why: str) -> Refusal:
+    return Refusal(BREAKER_ACCOUNT, "calls", 0, 0, 0, 1, cause="breaker", note=why)
+
+
+def _canonical(arguments: str) -> str:
+    """Write arguments in one way, so that spaces and the order of names make no difference."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(arguments), order="sorted").decode()
+    except (msgspec.MsgspecError, RecursionError):
+        return arguments

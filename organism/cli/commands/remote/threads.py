@@ -69,8 +69,8 @@ def _print_thread(detail: ThreadDetail, *, content: bool) -> None:
     summary = detail.thread
     console.say("[bold]{}[/] {} {}", summary.thread_id, styled_state(summary.state), labels_text(summary))
     if summary.blocked_by is not None:
-        what = " for budget" if summary.blocked_by.cause == "limit" else ""
-        console.say("[red]waits{}:[/] {}", what, summary.blocked_by)
+        waits = "waits for budget" if summary.blocked_by.cause == "limit" else "waits"
+        console.say("[red]{}:[/] {}", waits, summary.blocked_by)
     if summary.reason:
         console.say("[yellow]{}[/]", summary.reason)
     console.show(*budget_lines(detail.budgets))

@@ -24,9 +24,8 @@ from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
 from organism.control.approval_queue import ApprovalQueue
-from organism.control.components import Components
+from organism.control.components import Components, OrganismSpec
 from organism.control.control import Control, ReloadSource
-from organism.control.organism_spec import OrganismSpec
 from organism.errors import BudgetExhaustedError, ThreadClosedError
 from organism.ids import IdSource
 from organism.journal import JournalError, Pieces, Stored

@@ -57,7 +57,7 @@ MOVED = {
     "organism.config.schema_values": "organism.config.schema.values",
     "organism.control.kept_answers": "organism.control.stored_answers",
     "organism.control.looking": "organism.control.queries",
-    "organism.control.parts": "organism.control.organism_spec",
+    "organism.control.parts": "organism.control.components",
     "organism.control.past": "organism.control.restored_history",
     "organism.control.pauses": "organism.control.pausing",
     "organism.control.recent": "organism.control.history",

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from organism.agents.tool_server_tasks import ToolServers
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock, SteadyClock, SystemClock, utc
-from organism.control.components import ActivePrices, Components
+from organism.control.components import ActivePrices, Components, OrganismSpec
 from organism.control.history import History
 from organism.control.orders.thread_orders import ThreadOrders
-from organism.control.organism_spec import OrganismSpec
 from organism.ids import IdSource, RandomIds
 from organism.ledger.ledger import Ledger
 from organism.pricing.book import PriceBook, ProviderPrices

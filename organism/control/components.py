@@ -1,23 +1,57 @@
-"""What an organism is made of, as far as an operator is concerned; the composition root makes it."""
+"""What an organism is made of: as plain values, and as the parts that the composition root makes of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
+from organism.agents.agent import Agent
 from organism.agents.tool_server_tasks import ToolServers
+from organism.agents.tools.tool import ToolServer
+from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import BudgetPlan
 from organism.clock import SteadyClock
 from organism.control.history import History
 from organism.control.orders.thread_orders import ThreadOrders
 from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
-from organism.pricing.book import ProviderPrices
+from organism.llm.provider import Provider
+from organism.messages import Message
+from organism.pricing.book import Override, ProviderPrices
+from organism.pricing.rates import Rates
+from organism.router.call import RouterSettings
+from organism.router.planning.plan import ModelPlan
 from organism.router.router import LLMRouter
-from organism.runtime.active_config import ActiveConfig
+from organism.runtime.active_config import ActiveConfig, OnExhausted
+from organism.runtime.bounds import Bounds
 from organism.runtime.pump import Pump
 from organism.usage.activity import ActivityFeed
 from organism.usage.event_log import Store
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
+
+
+class OrganismSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an organism is made of; each is called as the argument of ``Organism`` it becomes."""
+
+    agents: tuple[Agent, ...]
+    tool_servers: tuple[ToolServer, ...]
+    messages: tuple[type[Message], ...]
+    models: dict[str, ModelPlan]
+    providers: dict[str, Provider]
+    provider_kinds: dict[str, str]
+    prices: dict[str, Override]
+    unpriced_rates: Rates | None
+    limits: BudgetPlan
+    router: RouterSettings
+    bounds: Bounds
+    name: str
+    entry: str
+    mode: Mode
+    thresholds: tuple[int, ...]
+    on_exhausted: OnExhausted
+    wait_s: float
 
 
 class ActivePrices:

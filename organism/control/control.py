@@ -14,13 +14,12 @@ from organism.budget.guards.freezes import Freeze, FreezeLabels, Frozen, labels_
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
 from organism.control.accounts import Accounts, LimitsChange, account_of
-from organism.control.components import Components
+from organism.control.agent_orders import AgentOrders
+from organism.control.components import Components, OrganismSpec
 from organism.control.history import History
-from organism.control.idempotency import PYTHON, Order, OrderExecution, UnknownLetterError
+from organism.control.idempotency import PYTHON, Order
 from organism.control.identity import Identity
-from organism.control.organism_spec import OrganismSpec
 from organism.control.owners import Owners
-from organism.control.pausing import AgentPauses
 from organism.control.queries import Queries
 from organism.control.reload import apply_spec, switch_mode
 from organism.control.restored_history import RestoredHistory
@@ -40,7 +39,7 @@ ReloadSource = Callable[["Control"], Awaitable[Reloaded]]
 """Reads the configuration again and applies it with :meth:`Control.apply_spec`."""
 
 
-class Control(OrderExecution):
+class Control(AgentOrders):
     """Sees and steers a running organism.
 
     Args:
@@ -59,18 +58,17 @@ class Control(OrderExecution):
     """
 
     def __init__(self, components: Components, reload: ReloadSource | None = None) -> None:
-        super().__init__(components.journal, components.outbox, components.clock)
+        super().__init__(components)
         journal, orders, usage, history = components.journal, components.orders, components.usage, components.history
         self.components = components
         self._now_ns = now_ns = components.clock.now_ns
         self._active, self._pump, self._budgets = components.active, components.pump, components.budgets
         self._budget_changes, self._freezing, self._pausing = orders.budget_changes, orders.freezing, orders.pausing
-        self._approvals, self._letters = orders.approvals, orders.dead_letters
+        self._approvals = orders.approvals
         self.external_threads = orders.external_threads
         self._accounts = Accounts(components.budgets, components.ledger)
         self.owners = Owners(journal)
         self.stored_answers = StoredAnswers(journal, now_ns)
-        self._pauses = AgentPauses(journal, orders.pausing)
         self.cursors = Cursors(journal)
         self.quarantine = Quarantine(journal, now_ns)
         self.queries = Queries(components, self._accounts)
@@ -296,57 +294,6 @@ class Control(OrderExecution):
         def step() -> Frozen:
             self._audit(order, "unfreeze", scope_of(labels))
             return self._freezing.lift(labels, order.by)
-
-        return await self._do(order, step)
-
-    # -- agents and dead letters ----------------------------------------------------------------------------------
-
-    async def pause_agent(self, agent: str, *, order: Order = PYTHON) -> OrderDone:
-        """Have an agent finish what it does and take nothing more, in any thread.
-
-        Raises:
-            UnknownRecipientError: If there is no such agent.
-        """
-        return await self._steer(order, "agent.pause", agent, self._pauses.pause_agent)
-
-    async def resume_agent(self, agent: str, *, order: Order = PYTHON) -> OrderDone:
-        """Let an agent go on that was paused, or had stopped after too many failures.
-
-        Raises:
-            UnknownRecipientError: If there is no such agent.
-        """
-        return await self._steer(order, "agent.resume", agent, self._pauses.resume_agent)
-
-    async def retry_letter(self, message_id: str, *, order: Order = PYTHON) -> Accepted:
-        """Send the message of a dead letter again: in its thread, or in a new one if that has ended.
-
-        Raises:
-            UnknownLetterError: If there is none.
-            DeliveryError: If it cannot be accepted; the letter stays where it is.
-        """
-
-        def step() -> Accepted:
-            letter = next((one for one in self._letters.list() if one.envelope.id == message_id), None)
-            if letter is None:
-                raise UnknownLetterError(message_id)
-            thread_id = self._letters.retry(letter)
-            self._audit(order, "letter.retry", message_id, after={"thread_id": thread_id})
-            return Accepted(thread_id)
-
-        return await self._do(order, step)
-
-    async def discard_letter(self, message_id: str, *, order: Order = PYTHON) -> OrderDone:
-        """Forget a dead letter.
-
-        Raises:
-            UnknownLetterError: If there is none.
-        """
-
-        def step() -> OrderDone:
-            if not self._letters.discard(message_id):
-                raise UnknownLetterError(message_id)
-            self._audit(order, "letter.discard", message_id)
-            return OrderDone((message_id,))
 
         return await self._do(order, step)
 

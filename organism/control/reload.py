@@ -6,8 +6,7 @@ keep the limits they were promised. Everything else uses the new parts from the 
 
 from organism.budget.holds import Mode
 from organism.clock import utc
-from organism.control.components import Components
-from organism.control.organism_spec import OrganismSpec
+from organism.control.components import Components, OrganismSpec
 from organism.errors import ConfigError, StoppedError
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.router.planning.plan import check_plans

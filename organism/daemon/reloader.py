@@ -10,9 +10,8 @@ from organism.config.build.spec import build
 from organism.config.load import LoadedConfig
 from organism.config.reuse import Reusable
 from organism.config.schema.root import Config
-from organism.control.components import Components
+from organism.control.components import Components, OrganismSpec
 from organism.control.control import Control
-from organism.control.organism_spec import OrganismSpec
 from organism.control.views import Reloaded
 from organism.daemon.gateway_settings import gateway_settings
 from organism.errors import ConfigError

@@ -11,7 +11,7 @@ from organism.agents.agent import Agent
 from organism.cli.app import call
 from organism.config.build.spec import build
 from organism.config.load import parse_config
-from organism.control.organism_spec import OrganismSpec
+from organism.control.components import OrganismSpec
 from organism.errors import ConfigError
 
 MODULE = '''

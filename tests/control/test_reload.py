@@ -12,7 +12,7 @@ import pytest
 from organism import Agent, BudgetPlan, Context, Gathered, Limits, Organism, Text, To, agent
 from organism.agents.agent import Output
 from organism.agents.tools.tool import ToolOutput
-from organism.control.organism_spec import OrganismSpec
+from organism.control.components import OrganismSpec
 from organism.control.reload import apply_spec
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.llm.answers import Completion

@@ -17,7 +17,7 @@ from organism.config.load import LoadedConfig, time_zone
 from organism.config.reuse import Reusable, reuse_provider
 from organism.config.schema.limits import AllLimitsSection, LimitsSection, ScopedLimitsSection, ThreadLimitsSection
 from organism.config.schema.root import Config
-from organism.control.organism_spec import OrganismSpec
+from organism.control.components import OrganismSpec
 from organism.runtime.bounds import Bounds
 from organism.telemetry.logs import LogSettings
 

@@ -138,6 +138,7 @@ class _BlockSteps:
 
     def __init__(self, owner: RunExpenses, expense: Expense, key: str, *, parks: bool) -> None:
         self._owner = owner
+        self._expenses = owner.expenses
         self._expense = expense
         self._key = key
         self._parks = parks
@@ -167,11 +168,11 @@ class _BlockSteps:
         if done:
             self._owner.run.keep(self._key, _DONE)
         outcome = cast("Outcome", cost.source)
-        return self._owner.expenses.settle(self._take_out(), actual, outcome, cost.usage, self.block.note)
+        return self._expenses.settle(self._take_out(), actual, outcome, cost.usage, self.block.note)
 
     def release(self, held: HeldCall) -> None:  # noqa: ARG002
         """Give it back."""
-        self._owner.expenses.release(self._take_out())
+        self._expenses.release(self._take_out())
 
     def _take_out(self) -> HeldExpense:
         held = self._held

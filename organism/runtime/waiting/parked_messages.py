@@ -34,6 +34,7 @@ class ParkedMessages:
     ) -> None:
         self._threads = threads
         self._registry = registry
+        self._reservations = registry.reservations
         self._state_writer = state_writer
         self._start_lane = start_lane
         self._held_up: dict[str, None] = {}  # threads with messages whose room others hold, in the order of waiting
@@ -76,7 +77,7 @@ class ParkedMessages:
     def resumes_by_itself(self, thread: Thread) -> bool:
         """Whether somebody at work will give back what one of a thread's messages waits for."""
         waits = (each.waits for lane in thread.lanes.values() for each in lane.waiting if _held_up(each))
-        gives_back = self._registry.reservations.gives_back
+        gives_back = self._reservations.gives_back
         return any(isinstance(why, Refusal) and gives_back(why.account, self._waits_for_order) for why in waits)
 
     def _waits_for_order(self, thread_id: str) -> bool:

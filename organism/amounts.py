@@ -236,6 +236,8 @@ class BudgetState(msgspec.Struct, frozen=True, gc=False):
         elapsed_ns: Nanoseconds open and not parked; 0 for a scope that is not a thread.
         revision: Counts changes of the limits, from 1.
         unpriced_calls: Settled calls whose cost is unknown: with any, ``spent.cost_nanousd`` is a lower bound.
+        resets_ns: When what is spent counts no more, nanoseconds since the Unix epoch: the end of the day, or when the
+            youngest spend of a rolling window is older than that; ``None`` if it counts for good.
     """
 
     account: str
@@ -245,6 +247,7 @@ class BudgetState(msgspec.Struct, frozen=True, gc=False):
     elapsed_ns: int = 0
     revision: int = 1
     unpriced_calls: int = 0
+    resets_ns: int | None = None
 
 
 def nanousd(usd: str | int | Decimal) -> int:

@@ -32,16 +32,6 @@ USER = "user"
 """The sender outside the organism: a message addressed to it is an output of its thread."""
 
 
-def scope_label(account: str) -> str:
-    """Return an account's kind without the thread or the period it is of: ``agent:writer@day``, ``thread``.
-
-    There are as many as there are limits in the configuration, so it can be a metric's label.
-    """
-    scope, _, over = account.rpartition("@")
-    kind = over.partition(":")[0]
-    return f"{scope}@{kind}" if scope else kind
-
-
 class IdSource(Protocol):
     """Makes ids; injected, so that tests get the same ids in every run."""
 

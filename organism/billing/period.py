@@ -7,7 +7,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S, Dimension
 from organism.billing.forecast import Forecast, forecasts
-from organism.ids import scope_label
+from organism.ledger.account import Account
 from organism.usage.events import AnyEvent, BudgetExceeded, ThreadClosed, ThresholdCrossed, UsageEvent
 from organism.usage.totals import RunningTotals, UsageTotals
 
@@ -159,9 +159,9 @@ def _warned(events: Iterable[AnyEvent]) -> tuple[Warned, ...]:
     for event in events:
         match event:
             case ThresholdCrossed(agent=agent, account=account, dimension=dimension, threshold=threshold):
-                key = (agent, scope_label(account), dimension, f"{threshold} %")
+                key = (agent, Account.parse(account).metric_label, dimension, f"{threshold} %")
             case BudgetExceeded(agent=agent, shortfall=shortfall):
-                key = (agent, scope_label(shortfall.account), shortfall.dimension, "refused")
+                key = (agent, Account.parse(shortfall.account).metric_label, shortfall.dimension, "refused")
             case _:
                 continue
         counts[key] = counts.get(key, 0) + 1

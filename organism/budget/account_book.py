@@ -3,82 +3,33 @@
 Everything here is a step of arithmetic over the ledger's balances; nothing awaits and nothing decides.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
-from organism.budget.holds import Spender
+from organism.budget.accounts.thread_budget import ThreadBudget
+from organism.budget.holds import Mode, Spender
 from organism.budget.policy import Headroom
 from organism.budget.scopes import (
+    AS_THE_ORGANISM,
     BudgetPlan,
+    ScopeRule,
     has_final_reserve,
     is_over,
-    of_organism,
     planned_limits,
+    rule_of,
     scoped_accounts,
     thread_account,
     thread_of,
+    window_end_ns,
 )
-from organism.budget.thresholds import amount_of, level_of, limit_of, reached
+from organism.budget.thresholds import amount_of, level_of, limit_of, reached, whole_limits
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
+from organism.ledger.account import Account
+from organism.ledger.entries import Balance
 from organism.ledger.ledger import Cost, Ledger
+from organism.ledger.rolling import free_again_ns
 from organism.messages import BudgetWarning
-
-
-class ThreadBudget:
-    """One open thread's budget, beside its balances.
-
-    Attributes:
-        root: The thread at the top of its tree.
-        parent: The thread that spawned it.
-        accounts: Its own account and those of the ancestors it shares with.
-        carve: The hold on its ancestors that its whole limit was carved from.
-        open_ns: Nanoseconds open until it was parked last.
-        running_since_ns: Since when it runs; ``None`` while parked.
-        scoped: Accounts of agents, models and windows it has used.
-        labels: What its root thread was labelled with.
-        stopped: Why it may not spend although it has the budget, if a breaker has paused it.
-        earlier: Whether an earlier process has opened it, so that it may have used windows that nobody has noted.
-    """
-
-    __slots__ = (
-        "accounts",
-        "carve",
-        "earlier",
-        "labels",
-        "open_ns",
-        "parent",
-        "root",
-        "running_since_ns",
-        "scoped",
-        "stopped",
-    )
-
-    def __init__(self, root: str, parent: str | None, accounts: tuple[str, ...], now_ns: int) -> None:
-        self.root = root
-        self.parent = parent
-        self.accounts = accounts
-        self.carve: str | None = None
-        self.earlier = False
-        self.open_ns = 0
-        self.running_since_ns: int | None = now_ns
-        self.scoped: set[str] = set()
-        self.labels: Mapping[str, str] = {}
-        self.stopped: Refusal | None = None
-
-    def elapsed_ns(self, now_ns: int) -> int:
-        """Return nanoseconds open and not parked."""
-        return self.open_ns + (now_ns - self.running_since_ns if self.running_since_ns is not None else 0)
-
-    def pause(self, now_ns: int) -> None:
-        """Stop its wall time."""
-        self.open_ns = self.elapsed_ns(now_ns)
-        self.running_since_ns = None
-
-    def resume(self, now_ns: int) -> None:
-        """Let its wall time run on; one that runs is left alone."""
-        if self.running_since_ns is None:
-            self.running_since_ns = now_ns
 
 
 class AccountBook:
@@ -102,6 +53,24 @@ class AccountBook:
         self.plan = plan
         self.thresholds = thresholds
         self._scoped = plan.scoped
+        self.has_rules = plan.has_rules
+
+    def rule(self, account: str) -> ScopeRule:
+        """Return what happens on an account as its limit comes near, where that differs from the organism's."""
+        return rule_of(self.plan, account) if self.has_rules else AS_THE_ORGANISM
+
+    def mode_of(self, account: str, default: Mode) -> Mode:
+        """Return what is done where an account's limit is reached.
+
+        Args:
+            account: Which.
+            default: What the organism does, where its scope has no mode of its own.
+        """
+        return self.rule(account).mode or default if self.has_rules else default
+
+    def thresholds_of(self, account: str) -> tuple[int, ...]:
+        """Return at which per cents of its limits an account warns, ascending."""
+        return self.rule(account).thresholds or self.thresholds if self.has_rules else self.thresholds
 
     def thread(self, thread_id: str) -> ThreadBudget:
         """Return what is known of an open thread.
@@ -145,8 +114,7 @@ class AccountBook:
     def restore_scoped(self) -> None:
         """Note which accounts of agents and models belong to restored threads: once for all, in one pass over all."""
         for account in self._ledger.accounts:
-            budget = self.threads.get(thread_of(account.rpartition("@")[2]) or "")
-            if budget is not None and "@" in account:
+            if thread_of(account) is None and (budget := self.threads.get(Account.parse(account).within_thread)):
                 budget.scoped.add(account)
 
     def close_lost(self) -> tuple[BudgetState, ...]:
@@ -164,8 +132,9 @@ class AccountBook:
             name: None for name in self._ledger.accounts if (thread := thread_of(name)) and thread not in self.threads
         }
         finals = tuple(map(self.state, lost))
-        for name in [name for name in self._ledger.accounts if name in lost or name.rpartition("@")[2] in lost]:
-            self._ledger.close(name, now_ns)
+        for name in self._ledger.accounts:
+            if (thread := Account.parse(name).within_thread) and thread_account(thread) in lost:
+                self._ledger.close(name, now_ns)
         return finals
 
     def accounts(self, spender: Spender) -> tuple[str, ...]:
@@ -175,7 +144,7 @@ class AccountBook:
             return budget.accounts
         now_ns = self._clock.now_ns()
         accounts = list(budget.accounts)
-        for account, limits in scoped_accounts(self.plan, budget.root, spender, now_ns):
+        for account, limits in scoped_accounts(self.plan, budget.root, spender, now_ns, budget.labels):
             self._ledger.open(account, limits, now_ns)
             if self._ledger.balance(account).configured != limits:
                 self.set_limits(account, limits, configured=True)
@@ -194,7 +163,7 @@ class AccountBook:
         Raises:
             UnknownAccountError: If one of them is not open.
         """
-        headrooms = []
+        headrooms, now_ns = [], self._clock.now_ns()
         for account in accounts:
             balance = self._ledger.balance(account)
             limits = balance.limits
@@ -203,7 +172,8 @@ class AccountBook:
             final_reserve_percent = (
                 self.plan.final_reserve_percent if account != whole and has_final_reserve(account) else 0
             )
-            headrooms.append(Headroom(account, limits, balance.spent, balance.held, elapsed_ns, final_reserve_percent))
+            spent, held = balance.spent_at(now_ns), balance.held_now
+            headrooms.append(Headroom(account, limits, spent, held, elapsed_ns, final_reserve_percent))
         return headrooms
 
     def final_reserve_of(self, spender: Spender) -> str | None:
@@ -235,16 +205,29 @@ class AccountBook:
         Raises:
             UnknownAccountError: If it is not open.
         """
-        balance = self._ledger.balance(account)
+        balance, now_ns = self._ledger.balance(account), self._clock.now_ns()
         return BudgetState(
             account=account,
             limits=balance.limits,
-            spent=balance.spent,
-            held=balance.held,
+            spent=balance.spent_at(now_ns),
+            held=balance.held_now,
             elapsed_ns=self.elapsed_ns(account),
             revision=balance.revision,
             unpriced_calls=balance.unpriced_calls,
+            resets_ns=self._resets_ns(balance),
         )
+
+    def _resets_ns(self, balance: Balance) -> int | None:
+        """Return when all that is spent counts no more; ``None`` if it counts for good, or nothing is spent."""
+        if balance.counted_ns is None:
+            return window_end_ns(balance.account, self.plan.time_zone) if self._scoped else None
+        return max((at_ns for at_ns, _ in self.frees(balance.account)), default=None)
+
+    def frees(self, account: str) -> Sequence[tuple[int, Amounts]]:
+        """Return when spend on a rolling window counts no more, the next first, with all that has gone by then."""
+        balance = self._ledger.balance(account)
+        window_ns = balance.counted_ns
+        return free_again_ns(balance.recent, self._clock.now_ns(), window_ns) if window_ns else ()
 
     def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> None:
         """Begin a new revision; thresholds reached before and reached still are carried over in silence.
@@ -252,20 +235,26 @@ class AccountBook:
         Raises:
             UnknownAccountError: If the account is not open.
         """
-        balance = self._ledger.balance(account)
-        at_once = set(reached(limits, balance.spent, self.elapsed_ns(account), self.thresholds))
-        self._ledger.set_limits(account, limits, at_once & balance.fired, self._clock.now_ns(), configured=configured)
+        balance, now_ns = self._ledger.balance(account), self._clock.now_ns()
+        spent, thresholds = balance.spent_at(now_ns), self.thresholds_of(account)
+        at_once = set(reached(limits, spent, self.elapsed_ns(account), thresholds))
+        carried = at_once & balance.fired_at(now_ns)
+        self._ledger.set_limits(account, limits, carried, now_ns, configured=configured)
 
-    def fire_reached(self, account: str, agent: str = "") -> tuple[BudgetWarning, ...]:
+    def fire_reached(self, account: str, agent: str = "", *, beyond: bool = False) -> tuple[BudgetWarning, ...]:
         """Note the thresholds that spend has reached since the last look, and return what to warn of.
 
         Args:
             account: Whose spend.
             agent: Whose call reached them; empty for no call of the account's own thread.
+            beyond: Whether to go on at each further whole limit, as where nothing is refused.
         """
         balance = self._ledger.balance(account)
         elapsed = self.elapsed_ns(account) if balance.limits.elapsed_ns is not None else 0
-        found = tuple(reached(balance.limits, balance.spent, elapsed, self.thresholds))
+        spent, thresholds = balance.spent_at(self._clock.now_ns()), self.thresholds_of(account)
+        found = tuple(reached(balance.limits, spent, elapsed, thresholds))
+        if beyond and found:
+            found = (*found, *whole_limits(balance.limits, spent, elapsed, thresholds))
         return self._fire(account, found, agent) if found else ()
 
     def fire_final(self, shortfall: Refusal, agent: str) -> tuple[BudgetWarning, ...]:
@@ -276,29 +265,31 @@ class AccountBook:
         Returns:
             The warnings; none if the final one has been given before under the present limits.
         """
-        return self._fire(shortfall.account, [(shortfall.dimension, each) for each in self.thresholds], agent)
+        return self._fire(
+            shortfall.account, [(shortfall.dimension, each) for each in self.thresholds_of(shortfall.account)], agent
+        )
 
     def _fire(self, account: str, found: Iterable[tuple[Dimension, int]], agent: str) -> tuple[BudgetWarning, ...]:
         """Note thresholds, and return those above all that were noted before.
 
         One below is not made up for: it is new since a reload, and whoever was told of a higher one knows already.
         """
-        balance, now_ns, last = self._ledger.balance(account), self._clock.now_ns(), self.thresholds[-1]
+        balance, now_ns, thresholds = self._ledger.balance(account), self._clock.now_ns(), self.thresholds_of(account)
         highest: dict[Dimension, int] = {}
-        for dimension, threshold in balance.fired:
+        for dimension, threshold in balance.fired_at(now_ns):
             highest[dimension] = max(threshold, highest.get(dimension, 0))
         fresh = [(unit, threshold) for unit, threshold in found if threshold > highest.get(unit, 0)]
         elapsed_ns = self.elapsed_ns(account)
         for dimension, threshold in fresh:
-            self._ledger.fire(account, dimension, threshold, now_ns, agent=agent, final=threshold == last)
+            self._ledger.fire(account, dimension, threshold, now_ns, agent=agent, final=threshold == thresholds[-1])
         return tuple(
             BudgetWarning(
                 account=account,
                 dimension=dimension,
                 threshold=threshold,
-                level=level_of(threshold, self.thresholds),
+                level=level_of(threshold, thresholds),
                 limit=limit_of(balance.limits, dimension) or 0,
-                spent=amount_of(balance.spent, elapsed_ns, dimension),
+                spent=amount_of(balance.spent_at(now_ns), elapsed_ns, dimension),
             )
             for dimension, threshold in fresh
         )
@@ -333,12 +324,23 @@ class AccountBook:
 
     def threads_on(self, account: str) -> tuple[str, ...]:
         """Return the threads whose calls count on an account, or may have counted there before a restart."""
-        of_window = thread_of(account) is None and "@thread:" not in account
+        parsed = Account.parse(account)
+        of_window = not parsed.within_thread
         return tuple(
             thread_id
             for thread_id, budget in self.threads.items()
-            if account in budget.accounts or account in budget.scoped or (of_window and budget.earlier)
+            if account in budget.accounts
+            or account in budget.scoped
+            or (of_window and budget.earlier and self._may_count(budget, parsed))
         )
+
+    def _may_count(self, budget: ThreadBudget, account: Account) -> bool:
+        """Whether calls of a thread may count on an account of a window: not if its labels are others."""
+        label, value = account.label
+        if account.kind == "label":
+            return budget.labels.get(label) == value
+        pools = self.plan.labels[label].pools if account.kind == "pool" and label in self.plan.labels else {}
+        return account.kind != "pool" or (value in pools and budget.labels.get(label) in pools[value].values)
 
     def corrected_with(self, account: str) -> tuple[str, ...]:
         """Return the accounts that a correction of this one counts on: more than it for an open thread's own."""
@@ -346,7 +348,11 @@ class AccountBook:
         if budget is None:
             return (account,)
         now_ns, zone = self._clock.now_ns(), self.plan.time_zone
-        windows = sorted(name for name in budget.scoped if of_organism(name) and not is_over(name, now_ns, zone))
+        windows = sorted(
+            name
+            for name in budget.scoped
+            if Account.parse(name).kind in ("label", "pool", "organism") and not is_over(name, now_ns, zone)
+        )
         return (*budget.accounts, *windows)
 
     def of_thread(self, thread_id: str) -> Iterator[str]:

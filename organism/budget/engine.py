@@ -4,13 +4,15 @@ Nothing here waits: :class:`~organism.budget.registry.ThreadBudgetRegistry` lets
 :mod:`organism.whatif` has recorded calls decided by it once more. So both decide alike.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
 from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import HeldCall, Mode, Spender
-from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, whole
+from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Refusal
@@ -52,14 +54,14 @@ class BudgetEngine:
         """
         if (stopped := self.stopped(spender.thread_id)) is not None:
             return stopped
-        verdict, final_reserve_of = self._decide(spender, ask, accounts)
+        enforced, watched = self._by_mode(accounts)
+        verdict, final_reserve_of = self._decide(spender, ask, enforced) if enforced else (everything(ask), "")
+        if isinstance(verdict, Refusal):
+            return verdict
         over = None
-        if not isinstance(verdict, Grant):
-            if self.mode == "enforce":
-                return verdict
-            over, verdict = verdict, everything(ask)
-        elif self.mode != "enforce":
-            verdict = everything(ask)
+        if watched:
+            judged, of = self._decide(spender, ask, watched)
+            over, final_reserve_of = judged if isinstance(judged, Refusal) else None, final_reserve_of or of
         hold_id = self._ledger.new_id("hold")
         if call is not None:
             call = replace(call, output_cap=verdict.output_cap, final_reserve_of=final_reserve_of)
@@ -88,10 +90,26 @@ class BudgetEngine:
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
         return HeldCall(hold_id=hold_id, accounts=accounts, amounts=verdict.amounts, output_cap=verdict.output_cap)
 
+    def mode_of(self, account: str) -> Mode:
+        """Return what is done where an account's limit is reached."""
+        return self._book.mode_of(account, self.mode)
+
+    def enforces(self, accounts: Iterable[str]) -> bool:
+        """Whether one of these accounts refuses what it has no room for."""
+        if not self._book.has_rules:
+            return self.mode == "enforce"
+        return any(self.mode_of(account) == "enforce" for account in accounts)
+
+    def _by_mode(self, accounts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the accounts that refuse what they have no room for, and those that only say so."""
+        if not self._book.has_rules:
+            return (accounts, ()) if self.mode == "enforce" else ((), accounts if self.mode == "audit" else ())
+        modes = [(account, self.mode_of(account)) for account in accounts]
+        enforced = tuple(account for account, mode in modes if mode == "enforce")
+        return enforced, tuple(account for account, mode in modes if mode == "audit")
+
     def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Refusal, str]:
         """Ask the policy; an agent that has been given the final warning may use the final reserve."""
-        if self.mode == "off":
-            return everything(ask), ""
         verdict = decide(self._book.headrooms(accounts), ask)
         if isinstance(verdict, Grant) and verdict.output_cap == ask.output_cap:
             return verdict, ""
@@ -111,9 +129,10 @@ class BudgetEngine:
         call: from then on the agent's next call may take it. None means that the refusal stands.
         """
         own = thread_of(shortfall.account) == spender.thread_id
-        if self.mode != "enforce" or not own or not shortfall.final_reserve or shortfall.held:
+        if self.mode_of(shortfall.account) != "enforce" or not own or not shortfall.final_reserve or shortfall.held:
             return ()
-        if isinstance(decide(self._book.headrooms(accounts, whole=shortfall.account), ask), Refusal):
+        enforced, _ = self._by_mode(accounts)
+        if isinstance(decide(self._book.headrooms(enforced, whole=shortfall.account), ask), Refusal):
             return ()
         return self._book.fire_final(shortfall, spender.agent)
 
@@ -140,8 +159,12 @@ class BudgetEngine:
         )
 
     def fire_reached(self, account: str, agent: str = "") -> tuple[BudgetWarning, ...]:
-        """Note the thresholds that an account's spend has reached since the last look; in mode ``off`` none."""
-        return () if self.mode == "off" else self._book.fire_reached(account, agent)
+        """Note the thresholds that an account's spend has reached since the last look; in mode ``off`` none.
+
+        In mode ``audit`` there is one more at each whole limit that is passed.
+        """
+        mode = self.mode_of(account)
+        return () if mode == "off" else self._book.fire_reached(account, agent, beyond=mode == "audit")
 
     def fire_elapsed(self, spender: Spender) -> tuple[BudgetWarning, ...]:
         """Note the thresholds of limits in seconds that time alone has reached before a call, and return them."""
@@ -174,9 +197,9 @@ class BudgetEngine:
             return stopped
         wanted = carve(self._book.headrooms(accounts), limits)
         if isinstance(wanted, Refusal):
-            if self.mode == "enforce":
+            wanted = carve(self._book.headrooms(self._by_mode(accounts)[0]), limits)
+            if isinstance(wanted, Refusal):
                 return wanted
-            wanted = whole(limits)
         hold_id = self._ledger.new_id("carve")
         self._ledger.reserve(hold_id, accounts, wanted, self._clock.now_ns())
         return hold_id

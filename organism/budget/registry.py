@@ -10,7 +10,8 @@ from functools import partial
 from typing import TypeVar
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
-from organism.budget.account_book import AccountBook, ThreadBudget
+from organism.budget.account_book import AccountBook
+from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.budget_hold import BudgetHold, OwnSteps, worst_case
 from organism.budget.engine import BudgetEngine
 from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
@@ -22,6 +23,7 @@ from organism.budget.scopes import BudgetPlan, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock, SteadyClock, SystemClock
 from organism.errors import Refusal
+from organism.ledger.account import Account
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -45,6 +47,7 @@ class ThreadBudgetRegistry:
         wait_s: Seconds a call waits in line for its siblings' holds.
 
     Attributes:
+        accounts: What is known of accounts: their room, thresholds, windows.
         reservations: The calls that hold and have not left.
 
     What takes a thread or an account raises :class:`UnknownAccountError` where it has no open budget.
@@ -63,7 +66,7 @@ class ThreadBudgetRegistry:
         plan = plan if isinstance(plan, BudgetPlan) else BudgetPlan(thread=plan or UNLIMITED)
         ledger = Ledger() if ledger is None else ledger
         clock = SteadyClock(SystemClock()) if clock is None else clock
-        self._book = AccountBook(plan, ledger, clock, thresholds)
+        self.accounts = self._book = AccountBook(plan, ledger, clock, thresholds)
         self._engine = BudgetEngine(self._book, ledger, clock, mode)
         self._ledger = ledger
         self._clock = clock
@@ -89,6 +92,10 @@ class ThreadBudgetRegistry:
     def thresholds(self) -> tuple[int, ...]:
         """Per cent of a limit at which it warns, ascending."""
         return self._book.thresholds
+
+    def mode_of(self, account: str) -> Mode:
+        """Return what is done where an account's limit is reached: its scope's mode, or the organism's."""
+        return self._engine.mode_of(account)
 
     def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
         """Put other limits and thresholds in force; open accounts keep theirs until they are given new ones."""
@@ -154,14 +161,6 @@ class ThreadBudgetRegistry:
     ) -> None:
         """Take up a thread whose account a replayed ledger holds; see :meth:`AccountBook.restore`."""
         self._book.restore(thread_id, parent, carve, open_ns, labels or {})
-
-    def restore_scoped(self) -> None:
-        """Take up what belongs to restored threads; see :meth:`AccountBook.restore_scoped`."""
-        self._book.restore_scoped()
-
-    def close_lost(self) -> tuple[BudgetState, ...]:
-        """Close the accounts of threads that were not restored; see :meth:`AccountBook.close_lost`."""
-        return self._book.close_lost()
 
     def carve_of(self, thread_id: str) -> str | None:
         """Return the hold that a thread's whole limit was carved from, or ``None``."""
@@ -269,7 +268,7 @@ class ThreadBudgetRegistry:
         pop_and_shrink(self._book.threads, thread_id)
         if budget.parent is None:
             for account in budget.scoped:
-                if account.endswith(f"@{budget.accounts[0]}"):
+                if Account.parse(account).within_thread == thread_id:
                     self._ledger.close(account, now_ns)
         if budget.carve is None:
             return ClosedBudget(final, ())

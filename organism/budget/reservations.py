@@ -17,11 +17,11 @@ from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.reserve_queue import ReserveQueue, Waiter
-from organism.budget.scopes import is_over, period
 from organism.clock import Clock
 from organism.errors import Refusal, UnknownAccountError
 from organism.ledger.entries import CallRecord
 from organism.ledger.ledger import Ledger
+from organism.ledger.windows import CALENDAR, is_over, period, rolling
 
 _MINUTE_NS = 60 * NS_PER_S
 
@@ -88,7 +88,7 @@ class Reservations:
             return stopped  # it must not stand in line behind those that are not frozen
         accounts, ticket = self._book.accounts(spender), self._queue.next_ticket()
         admit = partial(self._admit, spender, ask, record, ticket)
-        if self._engine.mode != "enforce" or not self._queue:
+        if not self._queue or not self._engine.enforces(accounts):
             answer = admit()
             if isinstance(answer, HeldCall) or not answer.held:
                 return answer
@@ -130,8 +130,9 @@ class Reservations:
     def reserve_now(self, spender: Spender, ask: Ask, record: CallRecord | None) -> HeldCall | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
         self.catch_up()
-        waits = self._queue.first_queue(self._book.accounts(spender)) is not None
-        if self._engine.mode == "enforce" and (waits or self._book.final_reserve_of(spender)):
+        accounts = self._book.accounts(spender)
+        waits = self._queue.first_queue(accounts) is not None
+        if self._engine.enforces(accounts) and (waits or self._book.final_reserve_of(spender)):
             return None
         answer = self._admit(spender, ask, record, self._queue.next_ticket())
         return answer if isinstance(answer, HeldCall) else None
@@ -236,10 +237,11 @@ class Reservations:
         """Move the holds that are on windows now over; to be done before anything is decided."""
         now_ns = self._clock.now_ns()
         if now_ns // _MINUTE_NS == self._minute:
-            return  # days and months begin with a minute, wherever one is
+            return  # hours and days begin with a minute, wherever one is
         self._minute, zone = now_ns // _MINUTE_NS, self._book.plan.time_zone
-        periods = (period("day", now_ns, zone), period("month", now_ns, zone))
+        periods = tuple(period(per, now_ns, zone) for per in CALENDAR)
         if periods == self._periods:
+            self._queue.serve(*filter(rolling, self._queue.accounts))
             return
         self._periods = periods
         moved = [call for call in self._calls.values() if self._is_elsewhere(call)]
@@ -250,7 +252,7 @@ class Reservations:
             call.waiter = Waiter(call.spender.thread_id, partial(self._decide, call), call.ticket)
         waiters = [call.waiter for call in moved if call.waiter is not None]
         self._queue.decide_anew(partial(is_over, now_ns=now_ns, time_zone=zone), waiters)
-        self._queue.serve(*freed)
+        self._queue.serve(*freed, *filter(rolling, self._queue.accounts))
 
     def _decide(self, call: _Reservation) -> HeldCall | Refusal:
         return self._engine.admit(call.spender, call.ask, call.record, self._book.accounts(call.spender))

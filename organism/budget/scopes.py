@@ -1,37 +1,95 @@
 """Which accounts does a call hold on? Pure: limits in the configuration become named accounts.
 
-A call of a thread holds on the thread and all its ancestors, on what is limited for its agent, its model and the
-provider it goes to, and on the organism's windows. Their names say what they are: ``thread:th_1``,
-``agent:writer@thread:th_1``, ``model:main@day:2026-11-24``, ``provider:openai@day:2026-11-24``,
-``organism@month:2026-11``. A window's account is named by its period, so a new period
-simply is another account; nothing is ever set back to zero.
+A call of a thread holds on the thread and all its ancestors, on what is limited for its agent, its model, the provider
+it goes to and the thread's labels, and on the organism's windows. How these are named is the matter of
+:mod:`organism.ledger.account`, what they are counted over that of :mod:`organism.ledger.windows`.
 """
 
 import warnings
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Literal, cast
+from datetime import UTC, tzinfo
 
 import msgspec
 from msgspec.structs import force_setattr
 
-from organism.amounts import NS_PER_S, UNLIMITED, Limits
-from organism.budget.holds import Spender
+from organism.amounts import UNLIMITED, Limits
+from organism.budget.holds import Mode, Spender
+from organism.ledger.account import THREAD, Account
+from organism.ledger.windows import Per, Window, is_over, period, window_end_ns
 
-Window = Literal["day", "month"]
-Per = Literal["thread", "day", "month"]
-
-_THREAD = "thread:"
+__all__ = [
+    "DEFAULT_TOKENS_PER_THREAD",
+    "BudgetPlan",
+    "LabelLimits",
+    "Per",
+    "PoolLimits",
+    "ScopeRule",
+    "ScopedLimits",
+    "Window",
+    "agent_of",
+    "has_final_reserve",
+    "has_windows",
+    "is_over",
+    "missing_labels",
+    "of_organism",
+    "of_provider",
+    "period",
+    "planned_limits",
+    "rule_of",
+    "scoped_accounts",
+    "thread_account",
+    "thread_of",
+    "window_end_ns",
+]
 
 DEFAULT_TOKENS_PER_THREAD = 100_000
 """What a thread may use when nothing else is said: enough for a real task, small enough to notice a loop."""
 
 
+class ScopeRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens on one scope as its limit comes near, where that differs from the organism's.
+
+    Attributes:
+        mode: What is done where its limit is reached; as the organism does unless given.
+        thresholds: Per cent of its limits at which to warn, ascending; the organism's unless given.
+    """
+
+    mode: Mode | None = None
+    thresholds: tuple[int, ...] | None = None
+
+
+AS_THE_ORGANISM = ScopeRule()
+
+
 class ScopedLimits(msgspec.Struct, frozen=True):
-    """Limits of one agent, model or provider, and what they are counted over."""
+    """Limits of one agent, model, provider, label or pool, what they are counted over, and what happens there."""
 
     limits: Limits
     per: Per = "thread"
+    rule: ScopeRule = AS_THE_ORGANISM
+
+
+class PoolLimits(msgspec.Struct, frozen=True):
+    """Limits that several values of a label share."""
+
+    values: frozenset[str]
+    scoped: ScopedLimits
+
+
+class LabelLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of the threads with a label, for each of its values apart.
+
+    Attributes:
+        each: Of each value.
+        values: Of single values, instead.
+        pools: By name, what several values share; a call holds on its value's account and on these.
+        required: Whether a thread without the label is refused; without limits of this label it is let through.
+    """
+
+    each: ScopedLimits
+    values: Mapping[str, ScopedLimits] = {}
+    pools: Mapping[str, PoolLimits] = {}
+    required: bool = False
 
 
 class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +97,14 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         thread: What each root thread may use.
-        windows: What all threads together may use per day or month.
+        windows: What all threads together may use per hour, day, week or month, in any ``6h``, in all (``lifetime``),
+            and what each ``call`` may take.
         agents: Limits by agent name.
         models: Limits by model name.
         providers: Limits by provider name. A call that one of them refuses goes to the model's next provider.
-        time_zone: Where days and months begin.
+        labels: Limits by a thread's labels.
+        rules: What happens on the scopes ``thread`` and on those of ``windows``, where it differs.
+        time_zone: Where days, weeks and months begin.
         final_reserve_percent: Per cent of a thread's tokens and USD reserved for a call after the final warning.
         wrap_up_percent: The name it had first.
     """
@@ -53,6 +114,8 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     agents: Mapping[str, ScopedLimits] = {}
     models: Mapping[str, ScopedLimits] = {}
     providers: Mapping[str, ScopedLimits] = {}
+    labels: Mapping[str, LabelLimits] = {}
+    rules: Mapping[Per, ScopeRule] = {}
     time_zone: tzinfo = UTC
     final_reserve_percent: int = 5
     wrap_up_percent: int | None = None
@@ -67,95 +130,130 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scoped(self) -> bool:
         """Whether anything but threads is limited."""
-        return bool(self.agents or self.models or self.providers or self.windows)
+        return bool(self.agents or self.models or self.providers or self.labels or self.windows)
+
+    @property
+    def all_scoped(self) -> tuple[ScopedLimits, ...]:
+        """All limits but those of threads and of the organism."""
+        by_name = (*self.agents.values(), *self.models.values(), *self.providers.values())
+        by_label = (
+            scoped
+            for label in self.labels.values()
+            for scoped in (label.each, *label.values.values(), *(pool.scoped for pool in label.pools.values()))
+        )
+        return (*by_name, *by_label)
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether anything else than the organism's mode and thresholds holds anywhere."""
+        return bool(self.rules) or any(scoped.rule != AS_THE_ORGANISM for scoped in self.all_scoped)
 
 
 def has_final_reserve(account: str) -> bool:
     """Whether an account has a final reserve: threads have, other scopes have not."""
-    return account.startswith(_THREAD)
+    return account.startswith(THREAD)
 
 
 def thread_account(thread_id: str) -> str:
     """Return the name of a thread's own account."""
-    return f"{_THREAD}{thread_id}"
+    return f"{THREAD}{thread_id}"
 
 
 def thread_of(account: str) -> str | None:
     """Return the thread whose own account this is, or ``None``."""
-    return account.removeprefix(_THREAD) if account.startswith(_THREAD) else None
-
-
-def period(window: Window, now_ns: int, time_zone: tzinfo) -> str:
-    """Return the name of the window that an instant falls into, such as ``day:2026-11-24``."""
-    local = datetime.fromtimestamp(now_ns // NS_PER_S, time_zone)
-    return f"day:{local:%Y-%m-%d}" if window == "day" else f"month:{local:%Y-%m}"
+    return account.removeprefix(THREAD) if account.startswith(THREAD) else None
 
 
 def of_provider(account: str) -> bool:
     """Whether an account limits a provider, so that going to another one helps."""
-    return account.startswith("provider:")
+    return Account.parse(account).kind == "provider"
 
 
 def of_organism(account: str) -> bool:
-    """Whether an account counts what all threads together use in a window."""
-    return account.startswith("organism@")
-
-
-def is_over(account: str, now_ns: int, time_zone: tzinfo) -> bool:
-    """Whether an account counts a day or month that has passed, so that what waits for it need not wait any more."""
-    over = account.rpartition("@")[2]
-    window = over.partition(":")[0]
-    return window in ("day", "month") and over != period(cast("Window", window), now_ns, time_zone)
-
-
-def window_end_ns(account: str, time_zone: tzinfo) -> int | None:
-    """Return the first instant after the day or month that an account counts; ``None`` if it counts neither."""
-    window, _, began = account.rpartition("@")[2].partition(":")
-    match window:
-        case "day":
-            after = date.fromisoformat(began) + timedelta(days=1)
-        case "month":
-            after = (date.fromisoformat(f"{began}-01") + timedelta(days=31)).replace(day=1)
-        case _:
-            return None
-    return int(datetime(after.year, after.month, after.day, tzinfo=time_zone).timestamp()) * NS_PER_S
+    """Whether an account counts what all threads together use."""
+    return Account.parse(account).kind == "organism"
 
 
 def agent_of(account: str) -> str | None:
     """Return the agent that an account limits, or ``None``."""
-    return account.removeprefix("agent:").rpartition("@")[0] if account.startswith("agent:") else None
+    return Account.parse(account).agent or None
 
 
 def planned_limits(plan: BudgetPlan, account: str) -> Limits:
     """Return what a plan says of an account that is no thread's; no limit where it says nothing."""
-    scope, _, over = account.partition("@")
-    kind, _, name = scope.partition(":")
-    if kind == "organism":
-        return next((limits for window, limits in plan.windows.items() if over.startswith(window)), UNLIMITED)
-    by_name = {"agent": plan.agents, "model": plan.models, "provider": plan.providers}.get(kind, {})
-    return by_name[name].limits if name in by_name else UNLIMITED
+    parsed = Account.parse(account)
+    if parsed.kind == "organism":
+        return plan.windows.get(parsed.per, UNLIMITED)
+    scoped = _scoped_limits(plan, parsed)
+    return scoped.limits if scoped is not None else UNLIMITED
+
+
+def rule_of(plan: BudgetPlan, account: str) -> ScopeRule:
+    """Return what happens on an account as its limit comes near, where that differs from the organism's."""
+    parsed = Account.parse(account)
+    if parsed.kind in ("thread", "organism"):
+        return plan.rules.get(parsed.per, AS_THE_ORGANISM)
+    scoped = _scoped_limits(plan, parsed)
+    return scoped.rule if scoped is not None else AS_THE_ORGANISM
+
+
+def _scoped_limits(plan: BudgetPlan, account: Account) -> ScopedLimits | None:
+    """Return what a plan says of an agent, a model, a provider, a label's value or a pool."""
+    if account.kind in ("label", "pool"):
+        name, which = account.label
+        if (label := plan.labels.get(name)) is None:
+            return None
+        if account.kind == "label":
+            return label.values.get(which, label.each)
+        return pool.scoped if (pool := label.pools.get(which)) is not None else None
+    by_name = {"agent": plan.agents, "model": plan.models, "provider": plan.providers}.get(account.kind, {})
+    return by_name.get(account.name)
 
 
 def has_windows(plan: BudgetPlan) -> bool:
-    """Whether anything is limited per day or month."""
-    scoped = (*plan.agents.values(), *plan.models.values(), *plan.providers.values())
-    return bool(plan.windows) or any(limited.per != "thread" for limited in scoped)
+    """Whether anything is limited over a time, so that room comes back by itself."""
+    return bool(plan.windows) or any(scoped.per != "thread" for scoped in plan.all_scoped)
+
+
+def missing_labels(plan: BudgetPlan, labels: Mapping[str, str]) -> list[str]:
+    """Return the labels that a thread must have and has not."""
+    return [name for name, label in plan.labels.items() if label.required and name not in labels]
 
 
 def scoped_accounts(
-    plan: BudgetPlan, root_thread_id: str, spender: Spender, now_ns: int
+    plan: BudgetPlan, root_thread_id: str, spender: Spender, now_ns: int, labels: Mapping[str, str]
 ) -> Iterator[tuple[str, Limits]]:
-    """Yield the accounts beside its threads' own that a call holds on, with the limits they open with."""
+    """Yield the accounts beside its threads' own that a call holds on, with the limits they open with.
+
+    Args:
+        plan: All limits.
+        root_thread_id: The thread at the top of the spender's tree.
+        spender: On whose behalf the call is made.
+        now_ns: When.
+        labels: Those of the root thread.
+    """
+
+    def over(scoped: ScopedLimits) -> str:
+        per = scoped.per
+        return f"{THREAD}{root_thread_id}" if per == "thread" else period(per, now_ns, plan.time_zone)
+
     for kind, name, limited in (
         ("agent", spender.agent, plan.agents),
         ("model", spender.model, plan.models),
         ("provider", spender.provider, plan.providers),
     ):
         scoped = limited.get(name)
-        if scoped is None or scoped.limits == UNLIMITED:
+        if scoped is not None and scoped.limits != UNLIMITED:
+            yield f"{kind}:{name}@{over(scoped)}", scoped.limits
+    for name, label in plan.labels.items():
+        if (value := labels.get(name)) is None:
             continue
-        over = thread_account(root_thread_id) if scoped.per == "thread" else period(scoped.per, now_ns, plan.time_zone)
-        yield f"{kind}:{name}@{over}", scoped.limits
+        own = label.values.get(value, label.each)
+        if own.limits != UNLIMITED:
+            yield str(Account.of_label(name, value, over(own))), own.limits
+        for pool_name, pool in label.pools.items():
+            if value in pool.values and pool.scoped.limits != UNLIMITED:
+                yield str(Account.of_pool(name, pool_name, over(pool.scoped))), pool.scoped.limits
     for window, limits in plan.windows.items():
         if limits != UNLIMITED:
             yield f"organism@{period(window, now_ns, plan.time_zone)}", limits

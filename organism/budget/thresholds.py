@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from organism.amounts import Amounts, Dimension, Limits
+from organism.amounts import DIMENSIONS, Amounts, Dimension, Limits
 from organism.messages import WarningLevel
 
 DEFAULT_THRESHOLDS = (75, 90, 95)
@@ -58,8 +58,25 @@ def reached(
             yield dimension, threshold
 
 
+def whole_limits(
+    limits: Limits, spent: Amounts, elapsed_ns: int, thresholds: tuple[int, ...]
+) -> Iterator[tuple[Dimension, int]]:
+    """Yield by how many whole limits, in per cent, spend has passed each limit; 100 too, if no threshold is that high.
+
+    Only the last one: who has missed the third does not need it beside the fourth.
+    """
+    for dimension in DIMENSIONS:
+        if limit := limit_of(limits, dimension):
+            percent = amount_of(spent, elapsed_ns, dimension) // limit * 100
+            if percent > thresholds[-1]:
+                yield dimension, percent
+
+
 def level_of(threshold: int, thresholds: tuple[int, ...]) -> WarningLevel:
-    """Name how near the limit a threshold is: the first warns, the last is final, those between are critical."""
+    """Name how near the limit a threshold is: the first warns, the last is final, others are critical.
+
+    So are further whole limits, which are passed only where nothing is refused, and no call is the last one.
+    """
     if threshold == thresholds[-1]:
         return "final"
     return "warning" if threshold == thresholds[0] else "critical"

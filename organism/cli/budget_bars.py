@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from organism.amounts import BudgetState, Dimension, format_amount
 from organism.budget.thresholds import amount_of, limit_of
 from organism.cli.terminal import Markup, markup
+from organism.ledger.account import Account
 
 _FULL_PERCENT = 90
 _HIGH_PERCENT = 75
@@ -38,15 +39,24 @@ def share_text(dimension: Dimension, spent: int, limit: int) -> str:
 
 def scope_name(account: str) -> str:
     """Name an account's scope for people: ``thread``, ``writer``, ``model main per day``, ``day``."""
-    scope, _, over = account.partition("@")
-    kind, _, name = scope.partition(":")
-    period = over.partition(":")[0]
-    if kind == "thread":
-        return "thread"
-    if kind == "organism":
-        return period
-    per = "" if period == "thread" else f" per {period}"
-    return (name if kind == "agent" else f"{kind} {name}") + per
+    parsed = Account.parse(account)
+    per = parsed.per
+    match parsed.kind:
+        case "thread":
+            return "thread"
+        case "organism":
+            return _WINDOWS.get(per, per)
+        case "agent":
+            name = parsed.name
+        case "label" | "pool":
+            label, which = parsed.label
+            name = f"{label}={which}" if parsed.kind == "label" else f"pool {which} of {label}"
+        case kind:
+            name = f"{kind} {parsed.name}"
+    return name + ("" if per == "thread" else " in all" if per == "lifetime" else f" per {per}")
+
+
+_WINDOWS = {"lifetime": "in all", "call": "each call"}
 
 
 def bar(spent: int, held: int, limit: int, width: int) -> Markup:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from organism.amounts import DIMENSIONS, NS_PER_S, BudgetState, Dimension
 from organism.budget.thresholds import amount_of, limit_of
 from organism.control.views import Burn, ThreadSummary
+from organism.ledger.account import Account
 
 _S_PER_MINUTE = 60
 _S_PER_HOUR = 3600
@@ -15,7 +16,8 @@ def time_left_s(state: BudgetState, burn: Iterable[Burn]) -> int | None:
 
     What is held counts as used: it is promised. A limit on wall time runs out by itself.
     """
-    name = "total" if state.account.startswith("organism@") else state.account.partition("@")[0]
+    account = Account.parse(state.account)
+    name = "total" if account.kind == "organism" else f"{account.kind}:{account.name}"
     pace = next((line for line in burn if line.name == name), None)
     left = []
     for dimension in DIMENSIONS:

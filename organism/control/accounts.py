@@ -53,7 +53,7 @@ class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
 
 def account_of(name: str) -> str:
     """Return the account that is meant: a plain name is a thread's."""
-    return name if ":" in name else thread_account(name)
+    return name if ":" in name or "@" in name else thread_account(name)
 
 
 def windows(plan: BudgetPlan, now_ns: int) -> dict[str, Limits]:

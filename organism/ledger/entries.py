@@ -11,6 +11,7 @@ import msgspec
 from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import Refusal
 from organism.journal import EntryLog, JournalBrokenError
+from organism.ledger.rolling import SpendSlices, counted
 from organism.pricing.rates import Rates
 from organism.usage.attempts import Operation
 
@@ -231,6 +232,9 @@ class Balance(msgspec.Struct, gc=False):
         reported: Whether a shortfall has been told of under it.
         open_holds: How many holds it carries.
         unpriced_calls: Settled calls whose cost is unknown.
+        counted_ns: For how long spend counts: ``None`` for good, 0 for its own call only, else within a rolling window.
+        recent: What was spent within the rolling window.
+        noted_ns: Since when ``fired`` and ``reported`` stand, where spend counts for a time only.
     """
 
     account: str
@@ -246,6 +250,28 @@ class Balance(msgspec.Struct, gc=False):
     reported: bool = False
     open_holds: int = 0
     unpriced_calls: int = 0
+    counted_ns: int | None = None
+    recent: SpendSlices = ()
+    noted_ns: int = 0
+
+    def spent_at(self, now_ns: int) -> Amounts:
+        """Return what counts against the limits now."""
+        if self.counted_ns is None:
+            return self.spent
+        return counted(self.recent, now_ns, self.counted_ns) if self.counted_ns else ZERO
+
+    @property
+    def held_now(self) -> Amounts:
+        """What open calls take of the limits; calls that are limited one by one take nothing of each other's."""
+        return ZERO if self.counted_ns == 0 else self.held
+
+    def notes_lapsed(self, now_ns: int) -> bool:
+        """Whether what was told of this account is as old as the spend that it was about, so that it is told anew."""
+        return self.counted_ns is not None and now_ns - self.noted_ns >= self.counted_ns
+
+    def fired_at(self, now_ns: int) -> frozenset[tuple[Dimension, int]]:
+        """Return the thresholds that stand as reached now."""
+        return frozenset() if self.notes_lapsed(now_ns) else self.fired
 
 
 class Checkpoint(Entry, frozen=True, kw_only=True):

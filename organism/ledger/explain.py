@@ -6,6 +6,7 @@ import msgspec
 
 from organism.amounts import Amounts, Limits, TokenUsage, format_usd
 from organism.errors import Refusal
+from organism.ledger.account import Account
 from organism.ledger.entries import (
     AccountOpened,
     Adjusted,
@@ -85,7 +86,7 @@ class BudgetTrace(msgspec.Struct, frozen=True, kw_only=True):
 
 def explain(entries: Iterable[AnyEntry], thread_id: str) -> BudgetTrace:
     """Tell the story of a thread's budget from the ledger's entries in order."""
-    own = f"thread:{thread_id}"
+    own = str(Account.of_thread(thread_id))
     holds: dict[str, HoldTrace] = {}
     notes: list[Note] = []
     for entry in entries:
@@ -127,11 +128,11 @@ def _go_on(story: HoldTrace, entry: Dispatched | Overran | Settled | Released) -
 def _note(entry: AnyEntry, own: str, thread_id: str) -> Note | None:
     """Say what an entry that is no hold's tells of the thread; ``None`` if it tells nothing."""
     match entry:
-        case AccountOpened(account=account, limits=limits) if account == own or account.endswith(f"@{own}"):
+        case AccountOpened(account=account, limits=limits) if Account.parse(account).within_thread == thread_id:
             return Note(entry.seq, entry.time_ns, account, "opened", limits=limits)
-        case LimitsSet(account=account, limits=limits) if account == own or account.endswith(f"@{own}"):
+        case LimitsSet(account=account, limits=limits) if Account.parse(account).within_thread == thread_id:
             return Note(entry.seq, entry.time_ns, account, f"limits set, revision {entry.revision}", limits=limits)
-        case ThresholdFired(account=account) if account == own or account.endswith(f"@{own}"):
+        case ThresholdFired(account=account) if Account.parse(account).within_thread == thread_id:
             whom = f", {entry.agent} was warned" if entry.agent else ""
             return Note(entry.seq, entry.time_ns, account, f"{entry.threshold} % of {entry.dimension} reached{whom}")
         case ShortfallReported(account=account) if entry.thread_id == thread_id or account == own:

@@ -25,7 +25,12 @@ from organism.ledger.entries import (
     ShortfallReported,
     ThresholdFired,
 )
+from organism.ledger.rolling import with_spend
+from organism.ledger.windows import counted_ns
 from organism.tables import pop_and_shrink
+
+WHOLE = 100
+"""Per cent of a limit."""
 
 
 class LedgerState:
@@ -53,7 +58,9 @@ class LedgerState:
 
 
 def _opened(state: LedgerState, entry: AccountOpened) -> None:
-    state.balances[entry.account] = Balance(entry.account, entry.limits, entry.limits)
+    state.balances[entry.account] = Balance(
+        entry.account, entry.limits, entry.limits, counted_ns=counted_ns(entry.account)
+    )
 
 
 def _closed(state: LedgerState, entry: AccountClosed) -> None:
@@ -87,7 +94,7 @@ def _dispatched(state: LedgerState, entry: Dispatched) -> None:
 
 def _settled(state: LedgerState, entry: Settled) -> None:
     for balance in _resolved(state, entry.hold_id):
-        balance.spent += entry.amounts
+        _spend(balance, entry)
         balance.unpriced_calls += not entry.priced
 
 
@@ -111,23 +118,43 @@ def _resolved(state: LedgerState, hold_id: str) -> list[Balance]:
 
 def _overran(state: LedgerState, entry: Overran) -> None:
     for account in state.holds[entry.hold_id].accounts:
-        state.balances[account].spent += entry.amounts
+        _spend(state.balances[account], entry)
+
+
+def _spend(balance: Balance, entry: Settled | Overran | Adjusted) -> None:
+    balance.spent += entry.amounts
+    if balance.counted_ns:
+        balance.recent = with_spend(balance.recent, entry.amounts, entry.time_ns, balance.counted_ns)
+
+
+def _note(balance: Balance, entry: ThresholdFired | ShortfallReported) -> None:
+    """Begin anew with what was told of an account, if that is out of date."""
+    if balance.notes_lapsed(entry.time_ns):
+        balance.fired, balance.reported, balance.noted_ns = frozenset(), False, entry.time_ns
 
 
 def _fired(state: LedgerState, entry: ThresholdFired) -> None:
     balance = state.balances[entry.account]
-    balance.fired |= {(entry.dimension, entry.threshold)}
+    _note(balance, entry)
+    # Of whole limits passed in audit only the last one is kept: there is no end to them.
+    balance.fired = frozenset(each for each in balance.fired if each[0] != entry.dimension or each[1] <= WHOLE) | {
+        (entry.dimension, entry.threshold)
+    }
+    if entry.threshold > WHOLE:
+        balance.reported = False
     if entry.final:
         balance.final_to = entry.agent
 
 
 def _reported(state: LedgerState, entry: ShortfallReported) -> None:
-    state.balances[entry.account].reported = True
+    balance = state.balances[entry.account]
+    _note(balance, entry)
+    balance.reported = True
 
 
 def _adjusted(state: LedgerState, entry: Adjusted) -> None:
     for account in entry.accounts:
-        state.balances[account].spent += entry.amounts
+        _spend(state.balances[account], entry)
 
 
 def _remarked(_state: LedgerState, _entry: Remarked) -> None:

@@ -240,7 +240,7 @@ class Ledger:
     ) -> bool:
         """Note that a threshold was reached; ``False`` if that was noted before under this revision."""
         balance = self.balance(account)
-        if (dimension, threshold) in balance.fired:
+        if (dimension, threshold) in balance.fired_at(time_ns):
             return False
         self._write(
             ThresholdFired(
@@ -259,7 +259,7 @@ class Ledger:
     def report(self, shortfall: Refusal, thread_id: str, time_ns: int) -> bool:
         """Note that a shortfall is told of; ``False`` if one was before under the account's present revision."""
         balance = self.balance(shortfall.account)
-        if balance.reported:
+        if balance.reported and not balance.notes_lapsed(time_ns):
             return False
         self._write(
             ShortfallReported(

@@ -236,9 +236,10 @@ class Admission:
         )
 
     def _refuse_unpriced(self, spender: Spender, route: Route) -> None:
-        if self._registry.mode != "enforce" or not self._settings.refuse_unpriced:
-            return
-        if any(state.limits.cost_nanousd is not None for state in self._registry.scopes_of(spender)):
+        if self._settings.refuse_unpriced and any(
+            state.limits.cost_nanousd is not None and self._registry.mode_of(state.account) == "enforce"
+            for state in self._registry.scopes_of(spender)
+        ):
             raise UnpricedError(route.model, route.provider)
 
 

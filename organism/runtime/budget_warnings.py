@@ -11,6 +11,7 @@ import msgspec
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import agent_of, thread_of
+from organism.ledger.account import Account
 from organism.messages import BudgetWarning
 from organism.runtime.delivery import Delivery
 from organism.threads.open_threads import OpenThreads
@@ -54,7 +55,7 @@ class BudgetWarnings:
     def tell(self, warnings: Iterable[BudgetWarning]) -> None:
         """Tell of what was crossed without a call, in the step that crossed it."""
         for warning in warnings:
-            owner = self._find(thread_of(warning.account) or warning.account.partition("@thread:")[2])
+            owner = self._find(Account.parse(warning.account).within_thread)
             event = ThresholdCrossed(
                 thread_id="" if owner is None else owner.id,
                 root_thread_id="" if owner is None else owner.root,

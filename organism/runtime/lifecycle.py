@@ -260,7 +260,7 @@ class Lifecycle:
 
     def close_lost(self) -> int:
         """Close every account that the journal has of a thread that could not be recovered; return how many."""
-        finals = self._registry.close_lost()
+        finals = self._registry.accounts.close_lost()
         for final in finals:
             thread_id = thread_of(final.account) or ""
             reason = "what the journal has kept of it could not be taken up at the start, and is set aside"

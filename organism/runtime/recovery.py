@@ -99,7 +99,7 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
     for piece, record in sorted(records, key=lambda read: read[1].depth):
         with pieces.placing(piece):
             _restore_thread(record, to)
-    to.registry.restore_scoped()
+    to.registry.accounts.restore_scoped()
     ended = to.threads.ended
     for piece, closed in pieces.read(CLOSED, ResultRecord):
         with pieces.placing(piece):

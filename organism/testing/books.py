@@ -45,7 +45,7 @@ class Line(msgspec.Struct, kw_only=True):
     source: str = ""
 
 
-class Account(msgspec.Struct, kw_only=True):
+class AccountSums(msgspec.Struct, kw_only=True):
     """One scope's sums."""
 
     limits: Limits
@@ -74,7 +74,7 @@ class Books:
         self._time_ns = 0
         self._fired: Counter[tuple[str, str, int, int]] = Counter()
         self.lines: dict[str, Line] = {}
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, AccountSums] = {}
         self.final: dict[str, list[Amounts]] = defaultdict(list)
 
     @property
@@ -93,7 +93,7 @@ class Books:
             case AccountOpened(account=account, limits=limits):
                 if account in self.accounts:
                     self._wrong(f"{account} is opened twice")
-                self.accounts[account] = Account(limits=limits)
+                self.accounts[account] = AccountSums(limits=limits)
             case LimitsSet():
                 self._set_limits(entry)
             case Reserved():
@@ -176,7 +176,7 @@ class Books:
         """A checkpoint must say what the entries before it add up to; with none before it, it is believed."""
         if entry.seq > 1 and not self.accounts and not self.lines:
             self.accounts = {
-                balance.account: Account(
+                balance.account: AccountSums(
                     limits=balance.limits, revision=balance.revision, spent=balance.spent, held=balance.held
                 )
                 for balance in entry.balances

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from organism.amounts import ZERO
-from organism.budget.account_book import ThreadBudget
+from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.scopes import thread_of
 from organism.errors import ConfigError, Refusal, UnknownAccountError
 from organism.ledger.entries import (

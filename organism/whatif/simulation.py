@@ -10,6 +10,7 @@ from organism.budget.engine import BudgetEngine
 from organism.budget.holds import Spender
 from organism.budget.policy import Ask
 from organism.budget.scopes import scoped_accounts
+from organism.ledger.account import Account
 from organism.ledger.ledger import Ledger
 from organism.pricing.rates import Rates
 from organism.router.planning.plan import Degraded, degraded
@@ -17,7 +18,7 @@ from organism.whatif.changes import Baseline, Changes
 from organism.whatif.recording import RecordedCall
 from organism.whatif.repricing import ReplayTarget, Repricing, target_of
 
-_KINDS = ("thread", "agent", "model", "provider", "organism")
+_KINDS = ("thread", "agent", "model", "provider", "label", "pool", "organism")
 """The order in which a call holds on its scopes, and so in which one of several that refuse is named."""
 
 
@@ -115,12 +116,12 @@ class Simulation:
         )
 
     def _degraded(self, target: ReplayTarget, accounts: tuple[str, ...]) -> Degraded | None:
-        """Return what takes a model's place; in mode ``enforce`` only, as for calls that are made."""
+        """Return what takes a model's place; by limits in mode ``enforce`` only, as for calls that are made."""
         plan = self._baseline.models.get(target.model)
-        return degraded(plan, self._states(accounts)) if plan and self._changes.mode == "enforce" else None
+        return degraded(plan, self._states(accounts)) if plan else None
 
     def _states(self, accounts: tuple[str, ...]) -> Iterator[BudgetState]:
-        return map(self.book.state, accounts)
+        return (self.book.state(account) for account in accounts if self.engine.mode_of(account) == "enforce")
 
     def _accounts(self, recorded: RecordedCall, target: ReplayTarget) -> tuple[str, ...]:
         """Return what a call holds on: what it was recorded on, but for a model or provider it does not go to."""
@@ -132,7 +133,7 @@ class Simulation:
         accounts = [account for account in recorded.accounts if _kind(account) not in left]
         spender = Spender(call.thread_id, call.agent, target.model, target.provider)
         now_ns = self.clock.now_ns()
-        for account, limits in scoped_accounts(self._baseline.plan, call.root_thread_id, spender, now_ns):
+        for account, limits in scoped_accounts(self._baseline.plan, call.root_thread_id, spender, now_ns, {}):
             if _kind(account) in left:
                 self.ledger.open(account, limits, now_ns)
                 accounts.append(account)
@@ -140,5 +141,4 @@ class Simulation:
 
 
 def _kind(account: str) -> str:
-    """Return what an account limits, such as ``model``; the organism's own have no name before the ``@``."""
-    return account.partition("@")[0].partition(":")[0]
+    return Account.parse(account).kind

@@ -194,7 +194,12 @@ def test_audit_makes_every_call_and_says_where_enforce_would_not() -> None:
     over = again.calls[4].shortfall
     assert over is not None
     assert (over.account, over.dimension, over.limit) == (f"thread:{life.thread_id}", "calls", 4)
-    assert [(crossing.call, crossing.warning.threshold) for crossing in again.crossings] == [(3, 75), (4, 90), (4, 95)]
+    assert [(crossing.call, crossing.warning.threshold) for crossing in again.crossings] == [
+        (3, 75),
+        (4, 90),
+        (4, 95),
+        (4, 100),
+    ]
 
 
 def test_calls_after_the_first_refusal_are_not_counted() -> None:
@@ -372,4 +377,4 @@ def test_thresholds_that_others_have_crossed_are_not_this_thread_s() -> None:
 
     again = replayed(life)
 
-    assert [(crossing.call, crossing.warning.threshold) for crossing in again.crossings] == [(1, 90), (1, 95)]
+    assert [(crossing.call, crossing.warning.threshold) for crossing in again.crossings] == [(1, 90), (1, 95), (1, 100)]

@@ -114,11 +114,12 @@ class Planner:
     def _degraded(self, call: Call, plan: ModelPlan) -> Degraded | None:
         """Return what takes a model's place, if any limit of the call is spent that far.
 
-        Only in mode ``enforce``: the other modes watch, and change nothing of what is done.
+        Only by limits in mode ``enforce``: the other modes watch, and change nothing of what is done.
         """
-        if plan.degrade is None or self._registry.mode != "enforce":
+        if plan.degrade is None:
             return None
-        return degraded(plan, self._registry.scopes_of(replace(call.spender, model=plan.name)))
+        states = self._registry.scopes_of(replace(call.spender, model=plan.name))
+        return degraded(plan, (state for state in states if self._registry.mode_of(state.account) == "enforce"))
 
     def _rates(self, call: Call, route: Route) -> Rates | None:
         return rates_for(self._prices, route.provider, route.model, call.request)

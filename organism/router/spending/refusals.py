@@ -47,7 +47,7 @@ class Refusals:
             raise BudgetExhaustedError(answer, spender.thread_id)
         if isinstance(answer, Refusal):
             states = self._registry.scopes_of(spender)
-            passes = relief(states, ask, self._registry.plan)
+            passes = relief(states, ask, self._registry.plan, self._registry.accounts.frees)
             raise BudgetExhaustedError(
                 self._refuse(answer, spender, ask, record, raises=raises), spender.thread_id, passes
             )

@@ -7,8 +7,8 @@ from typing import Protocol
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
 from organism.budget.holds import RegistryStatistics
 from organism.budget.thresholds import amount_of, limit_of
-from organism.ids import scope_label
 from organism.journal import Watched
+from organism.ledger.account import Account
 from organism.router.call import RouterStatistics
 from organism.runtime.pump import PumpStatistics
 from organism.runtime.workers.worker_pool import WorkerStatistics
@@ -139,9 +139,9 @@ def _budgets(states: tuple[BudgetState, ...]) -> Iterator[Measurement]:
     """Yield one reading per scope: of a window the newest, of threads the sum of holds and the fullest."""
     by_scope: dict[str, list[BudgetState]] = {}
     for state in states:
-        by_scope.setdefault(scope_label(state.account), []).append(state)
+        by_scope.setdefault(Account.parse(state.account).metric_label, []).append(state)
     for scope, all_states in by_scope.items():
-        one_each = scope == "thread" or scope.endswith("@thread")
+        one_each = scope == "thread" or scope.endswith("@thread") or scope.startswith("label:")
         kept = all_states if one_each else all_states[-1:]
         yield Measurement(i.RESERVED_USD, sum(s.held.cost_nanousd for s in kept) / NANOUSD_PER_USD, (scope,))
         yield Measurement(i.RESERVED_TOKENS, sum(s.held.tokens for s in kept), (scope,))

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S
-from organism.ids import scope_label
 from organism.journal import GroupWritten
+from organism.ledger.account import Account
 from organism.telemetry.conventions import Conventions
 from organism.telemetry.metrics import instruments as i
 from organism.telemetry.metrics.instruments import Instrument
@@ -151,7 +151,7 @@ def _operated(event: LimitChanged | BudgetAdjusted) -> Iterator[Measurement]:
         return
     # A counter never falls, so what was taken off is counted beside what was added.
     usd, tokens = event.amounts.cost_nanousd / NANOUSD_PER_USD, event.amounts.tokens
-    for scope in dict.fromkeys(scope_label(budget.account) for budget in event.budgets):
+    for scope in dict.fromkeys(Account.parse(budget.account).metric_label for budget in event.budgets):
         for instrument, amount in ((i.ADJUSTED_USD, usd), (i.ADJUSTED_TOKENS, tokens)):
             if amount:
                 yield Measurement(instrument, abs(amount), (scope, "added" if amount > 0 else "removed"))
@@ -180,7 +180,7 @@ def _usage(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]
 def _spent(event: UsageEvent) -> Iterator[Measurement]:
     """Yield what counts against budgets: a child's call is charged to its ancestors too; per scope it is still one."""
     usd = (event.cost_nanousd or 0) / NANOUSD_PER_USD
-    for scope in dict.fromkeys(scope_label(budget.account) for budget in event.budgets):
+    for scope in dict.fromkeys(Account.parse(budget.account).metric_label for budget in event.budgets):
         yield Measurement(i.SPENT_USD, usd, (scope, event.agent, event.model))
         yield Measurement(i.SPENT_TOKENS, event.usage.total, (scope, event.agent, event.model))
 

@@ -9,7 +9,7 @@ import msgspec
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, TokenUsage
 from organism.budget.thresholds import amount_of, limit_of
-from organism.ids import scope_label
+from organism.ledger.account import Account
 from organism.telemetry.conventions import Conventions
 from organism.text.redaction import headline
 from organism.usage.activity import CallContent, CallEnded, HandlerRan
@@ -89,7 +89,7 @@ def call_attributes(call: CallEnded, attempts: Sequence[UsageEvent], conventions
     elif call.shortfall is not None:
         attributes |= {
             "organism.budget.outcome": "refused",
-            "organism.budget.scope": scope_label(call.shortfall.account),
+            "organism.budget.scope": Account.parse(call.shortfall.account).metric_label,
             "organism.budget.dimension": call.shortfall.dimension,
             "organism.budget.limit": call.shortfall.limit,
             "organism.budget.spent": call.shortfall.spent,
@@ -155,7 +155,7 @@ def _budget(budgets: Sequence[BudgetState]) -> Attributes:
                 tightest = (
                     part,
                     {
-                        "organism.budget.scope": scope_label(state.account),
+                        "organism.budget.scope": Account.parse(state.account).metric_label,
                         "organism.budget.dimension": dimension,
                         "organism.budget.limit": limit,
                         "organism.budget.spent": spent,

@@ -143,6 +143,7 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             one's own accord adds oneself, a reply takes its recipient off: the last of a chain answers who began it.
         reply_to: The id of the question this is about: set on a question (its own id) and on its reply.
         question: Which question of its sender's handler it is, counted from 0; ``None`` for what is no question.
+        beside: Whether it is a question asked beside others, and so handled beside other messages for its recipient.
         asking: The agents that wait for this one, outermost first; what detects asking in a circle.
         joined: Whether it already holds what several senders have contributed.
         due_ns: When it is to be delivered, nanoseconds since the Unix epoch; ``None`` for at once.
@@ -160,6 +161,7 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     return_path: tuple[str, ...] = (USER,)
     reply_to: MessageId | None = None
     question: int | None = None
+    beside: bool = False
     asking: tuple[str, ...] = ()
     joined: bool = False
     due_ns: int | None = None
@@ -331,9 +333,8 @@ class MessageRegistry:
 
     def __init__(self, types: Iterable[type[Message]] = ()) -> None:
         self._types: dict[str, type[Message]] = {}
-        known: tuple[type[Message], ...] = (Text, Gathered, *RUNTIME_MESSAGES, *types)
-        for message_type in known:
-            self.add(message_type)
+        for message_type in (Text, Gathered, *RUNTIME_MESSAGES, *types):
+            self.add(cast("type[Message]", message_type))
 
     def add(self, message_type: type[Message]) -> None:
         """Make a type known.
@@ -371,8 +372,7 @@ class MessageRegistry:
             header = msgspec.json.decode(raw, type=_Header)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise PayloadError(f"not a message: {error}") from None
-        message_type = self._types.get(header.type)
-        if message_type is None:
+        if (message_type := self._types.get(header.type)) is None:
             raise PayloadError(f"no message type is called {header.type!r}; there are: {', '.join(self.names)}")
         try:
             return msgspec.json.decode(raw, type=message_type)

@@ -5,20 +5,20 @@ another, and none to raise a limit.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
-import anyio
 import msgspec
 import structlog
 
 from organism.agents import arguments
+from organism.agents.asking_several import ask_all, each_for
 from organism.agents.llm_client import LLM
 from organism.agents.runtime import Draft, Runtime
 from organism.amounts import CALL_TOKENS_MAX, BudgetState, Dollars, Limits
 from organism.budget.budget_hold import BudgetHold
 from organism.budget.holds import ChildBudget
-from organism.errors import AskError, AskFailedError, BudgetExhaustedError, ConfigError
+from organism.errors import AskFailedError, BudgetExhaustedError, ConfigError
 from organism.messages import Envelope, Message, ThreadResult
 from organism.router.spending.expense import Expense
 from organism.text.error_text import describe, shown
@@ -152,15 +152,17 @@ class Context:
             AskFailedError: The agent asked failed, or ended without a reply.
             DeliveryError: The question cannot be delivered.
         """
-        return await self.asking(recipient, message, timeout_s=timeout_s)()
+        arguments.text(recipient, "the recipient", empty=False)
+        return await self._runtime.ask(recipient, message, arguments.seconds(timeout_s, "timeout_s"))()
 
     def asking(self, recipient: str, message: Message, *, timeout_s: float = 60.0) -> Callable[[], Awaitable[Message]]:
         """Give a question its place among this handler's now; calling what comes back asks it: see :meth:`ask`.
 
-        For questions that are asked side by side, whose order would differ from run to run.
+        For questions that are asked side by side, whose order would differ from run to run. They are handled side by
+        side, too, if one agent is asked all of them.
         """
         arguments.text(recipient, "the recipient", empty=False)
-        return self._runtime.ask(recipient, message, arguments.seconds(timeout_s, "timeout_s"))
+        return self._runtime.ask(recipient, message, arguments.seconds(timeout_s, "timeout_s"), beside=True)
 
     def charge(self, *, usd: Dollars, what: str, tokens: int = 0) -> Awaitable[None]:
         """Record a cost that has happened: ``ctx.charge(usd="0.02", what="ocr")``.
@@ -279,33 +281,43 @@ class Context:
         return self._runtime.on_tool(place, name, arguments, result)
 
     async def gather(
-        self, questions: Sequence[tuple[str, Message]], *, timeout_s: float = 60.0
+        self, questions: Sequence[tuple[str, Message]], *, timeout_s: float = 60.0, limit: int | None = None
     ) -> list[Message | AskFailedError]:
         """Ask several at once and return their replies in the order of the questions.
 
-        One that fails does not spoil the others: its place holds the error.
+        They are handled side by side, also those that one agent is asked. Each run of it then has a copy of its
+        :attr:`state`; what a run has changed is kept by key, and of what two have changed the last. A question that
+        fails does not spoil the others: its place holds the error. A handler that is run again gets the replies that
+        were there, and only the rest is asked.
+
+        Args:
+            questions: Pairs of recipient and message.
+            timeout_s: Seconds that each may take from when it is asked.
+            limit: How many may be on their way at once; all unless given.
+
+        Raises:
+            ConfigError: An argument is wrong.
         """
-        arguments.seconds(timeout_s, "timeout_s")
-        for question in arguments.several(questions, "the questions"):
-            if not isinstance(question, tuple) or len(question) != 2:  # noqa: PLR2004 - recipient and message
-                raise ConfigError(f"a question is a pair of recipient and message, not {shown(question)}")
-            arguments.text(question[0], "the recipient", empty=False)
-        replies: dict[int, Message | AskFailedError] = {}
+        return await ask_all(self._runtime.ask, questions, timeout_s=timeout_s, limit=limit)
 
-        async def ask_one(place: int, recipient: str, ask: Callable[[], Awaitable[Message]]) -> None:
-            try:
-                replies[place] = await ask()
-            except AskFailedError as error:
-                replies[place] = error
-            except AskError as error:
-                replies[place] = AskFailedError(recipient, str(error))
+    async def for_each(
+        self, recipient: str, items: Iterable[Message | str], *, limit: int = 8, timeout_s: float = 60.0
+    ) -> list[Message | AskFailedError]:
+        """Have one agent handle each of many messages, some of them at once; return the replies in their order.
 
-        # Numbered before any task starts, in whatever order: a second run of the handler finds the same replies.
-        numbered = [(recipient, self._runtime.ask(recipient, message, timeout_s)) for recipient, message in questions]
-        async with anyio.create_task_group() as tasks:
-            for place, (recipient, ask) in enumerate(numbered):
-                tasks.start_soon(ask_one, place, recipient, ask)
-        return [replies[place] for place in range(len(questions))]
+        All run on this thread and its budget. As :meth:`gather` otherwise: what fails has its error in its place, and
+        a handler that is run again, also by a later process, asks only for what was not answered.
+
+        Args:
+            recipient: The agent, one of the peers.
+            items: The messages; text becomes :class:`~organism.messages.Text`.
+            limit: How many may be on their way at once.
+            timeout_s: Seconds that each may take from when it is asked.
+
+        Raises:
+            ConfigError: An argument is wrong.
+        """
+        return await self.gather(each_for(recipient, items), timeout_s=timeout_s, limit=limit)
 
     async def spawn(
         self, recipient: str, message: Message, *, limits: Limits | None = None, budget: ChildBudget = "shared"

@@ -29,6 +29,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         delay_s: Seconds to wait before it is delivered.
         is_reply: Whether it answers the present message.
         to_all: Whether it goes to every peer that accepts its type.
+        beside: Whether it is a question asked beside others: it is handled beside other messages for its recipient.
     """
 
     message: Message
@@ -36,6 +37,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     delay_s: float = 0.0
     is_reply: bool = False
     to_all: bool = False
+    beside: bool = False
 
 
 class Spending(Protocol):
@@ -82,7 +84,9 @@ class Runtime(Protocol):
         """Keep the outcome of a decision until the handler has finished."""
         ...
 
-    def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
+    def ask(
+        self, recipient: str, message: Message, timeout_s: float, *, beside: bool = False
+    ) -> Callable[[], Awaitable[Message]]:
         """Give a question its number within the handler; calling what comes back sends it and waits for its reply."""
         ...
 

@@ -12,6 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent
+from organism.agents.runtime import Draft
 from organism.amounts import NS_PER_S
 from organism.errors import AskCycleError, BoundExceededError, MailboxFullError, UnknownRecipientError
 from organism.ids import USER
@@ -20,7 +21,6 @@ from organism.messages import (
     Envelope,
     Gathered,
     GatheredPart,
-    Message,
     SpendingNote,
     as_text,
     type_name,
@@ -96,7 +96,7 @@ class Delivery:
     def enqueue(self, thread: Thread, envelope: Envelope) -> None:
         """Put a message into its lane whether or not there is room, and start the lane."""
         self.mailboxes[envelope.recipient].acquire(envelope.size)
-        self._add(thread, thread.lane(envelope.recipient), self._active.agents.get(envelope.recipient), envelope)
+        self._add(thread, thread.lane_of(envelope), self._active.agents.get(envelope.recipient), envelope)
 
     def try_enqueue(self, thread: Thread, envelope: Envelope) -> bool:
         """Put a message into its lane if there is room; else it stands before the mailbox, behind those that do.
@@ -116,7 +116,7 @@ class Delivery:
             lane.arriving.append(envelope)
             return False
         self._outbox.publish_content(thread.root, envelope, envelope.created_ns)
-        self._add(thread, lane, agent, envelope)
+        self._add(thread, thread.lane_of(envelope), agent, envelope)
         return True
 
     def _add(self, thread: Thread, lane: Lane, agent: Agent | None, envelope: Envelope) -> None:
@@ -130,7 +130,7 @@ class Delivery:
 
     def place(self, thread: Thread, envelope: Envelope) -> None:
         """Put a message that is in the journal and counted already into its lane, without starting it."""
-        lane, agent = thread.lane(envelope.recipient), self._active.agents.get(envelope.recipient)
+        lane, agent = thread.lane_of(envelope), self._active.agents.get(envelope.recipient)
         if agent is not None and agent.gather:
             self._put_or_join(lane, agent, envelope)
         else:
@@ -193,9 +193,7 @@ class Delivery:
         thread.outputs.append(envelope.payload)
         thread.note_change()
 
-    async def ask(
-        self, thread: Thread, agent: Agent, asker: Envelope, index: int, recipient: str, message: Message
-    ) -> Question:
+    async def ask(self, thread: Thread, agent: Agent, asker: Envelope, index: int, draft: Draft) -> Question:
         """Send a question of a handler.
 
         Args:
@@ -203,20 +201,19 @@ class Delivery:
             agent: Its agent.
             asker: The message it handles.
             index: Which of its questions this is.
-            recipient: Who is asked.
-            message: The question.
+            draft: The question, and who is asked.
 
         Raises:
             AskCycleError: If the recipient waits for this answer itself.
             DeliveryError: If it cannot be delivered.
         """
-        bounds = self._active.bounds
+        bounds, recipient = self._active.bounds, draft.recipient or ""
         chain = (*asker.asking, agent.name)
         if recipient in chain:
             raise AskCycleError((*chain, recipient))
-        message, size = copied_and_sized(message, bounds)
+        message, size = copied_and_sized(draft.message, bounds)
         check_work(agent, recipient, message, self._active.agents)
-        routed = RoutedMessage(recipient=recipient, message=message, size=size)
+        routed = RoutedMessage(recipient=recipient, message=message, size=size, beside=draft.beside)
         envelope = self._envelopes.question(asker, agent.name, routed, index)
         if envelope.hops > bounds.hops:
             raise BoundExceededError("hops", bounds.hops, "this thread goes round too long")

@@ -131,6 +131,7 @@ class MessageLoop:
         if trace is not None:
             trace = self._activity.child(trace)
         work = Work(thread_id=thread.id, agent=lane.agent, message_id=envelope.id, trace=trace)
+        lane.refresh()
         run = HandlerRun(runner, thread, lane, envelope, scope_holder.task)
         runs.count += 1
         try:
@@ -197,6 +198,8 @@ class MessageLoop:
         lane.pop()
         lane.handling = None
         self._state_writer.complete(thread, lane, envelope, state)
+        if envelope.beside:
+            thread.forget_lane(envelope)
         self._memo.forget(thread.id, envelope.id)
         if thread.steps:
             self._state_writer.delete_steps(thread, envelope.id)

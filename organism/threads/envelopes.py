@@ -21,6 +21,7 @@ class RoutedMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return_path: Who waits for what comes of it.
         delay_s: Seconds before it is delivered.
         answers: Whether it is the reply to the question being handled.
+        beside: Whether it is a question asked beside others.
     """
 
     recipient: str
@@ -29,6 +30,7 @@ class RoutedMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     return_path: tuple[str, ...] = (USER,)
     delay_s: float = 0.0
     answers: bool = False
+    beside: bool = False
 
 
 class EnvelopeFactory:
@@ -87,6 +89,7 @@ class EnvelopeFactory:
             return_path=outgoing.return_path,
             reply_to=name,
             question=index,
+            beside=outgoing.beside,
             asking=(*asker.asking, sender),
             size=outgoing.size,
             trace=current_trace(),

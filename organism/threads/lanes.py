@@ -37,6 +37,7 @@ class Lane(msgspec.Struct, eq=False, gc=False):
         tries: How often messages that are not done have been tried before, by id; ``None`` while none were.
         stored: The agent's own dictionary for this thread as JSON, as it was after the last message that was done.
             Each run has a copy, so that neither one that fails nor what one leaves behind changes it.
+        home: The agent's own lane, if this is one beside it, for a single question that was asked beside others.
     """
 
     agent: str
@@ -48,6 +49,31 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     arriving: deque[Envelope] | None = None
     tries: dict[str, int] | None = None
     stored: bytes = b"{}"
+    home: "Lane | None" = None
+
+    def refresh(self) -> None:
+        """Have a run that begins now see what the agent's other runs have left in its dictionary meanwhile."""
+        if self.home is not None:
+            self.stored = self.home.stored
+
+    def merged(self, state: bytes) -> bytes:
+        """Return the agent's dictionary with what a run has changed in its own copy.
+
+        By key, for runs beside each other have each begun with the same: of what two have changed, the last is kept.
+
+        Args:
+            state: The copy, as the run has left it.
+        """
+        now = self.stored if self.home is None else self.home.stored
+        if now == self.stored:
+            return state  # as nearly always
+        if state == self.stored:
+            return now
+        decode = msgspec.json.decode
+        began, mine, theirs = decode(self.stored), decode(state), decode(now)
+        kept = {key: value for key, value in theirs.items() if key in mine or key not in began}
+        changed = {key: value for key, value in mine.items() if key not in began or began[key] != value}
+        return msgspec.json.encode(kept | changed)
 
     def put(self, envelope: Envelope) -> None:
         """Queue a message."""

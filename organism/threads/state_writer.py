@@ -162,8 +162,9 @@ class ThreadStateWriter:
         self.delete_message(envelope)
         if lane.forget_tries(envelope):
             self._drop(key(TRIED, envelope.id), envelope.thread_id)
-        if state != lane.stored:
-            lane.stored = state
+        home, state = lane.home or lane, lane.merged(state)
+        if state != home.stored:
+            home.stored = state
             self._keep(key(STATE, thread.id, lane.agent), thread.id, StateRecord(lane.agent, msgspec.Raw(state)))
 
     def save_step(self, thread: Thread, message_id: str, name: str, value: bytes) -> None:

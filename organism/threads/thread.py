@@ -1,5 +1,6 @@
 """What the bus keeps of each open thread: its messages in lanes, its questions, its children, its outputs."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -117,7 +118,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         status: What it does.
         ending: How and why it is being ended by order.
         result: How it ended; ``None`` while it is open.
-        lanes: Its messages, by agent.
+        lanes: Its messages, by agent; those asked beside others have lanes of their own.
         running: How many of its lanes somebody works on, or is about to.
         questions: Those on their way, by id.
         asked: The same and those that were answered, by the message that is being handled and their number.
@@ -181,6 +182,21 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         if lane is None:
             lane = self.lanes[agent] = Lane(agent)
         return lane
+
+    def lane_of(self, envelope: Envelope) -> Lane:
+        """Return the lane of a message: its recipient's, or one beside it where others were asked beside it."""
+        home = self.lane(envelope.recipient)
+        if not envelope.beside:
+            return home
+        key = _beside(envelope)
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane(envelope.recipient, home=home)
+        return lane
+
+    def forget_lane(self, envelope: Envelope) -> None:
+        """Forget the lane that a message had for itself; it is done."""
+        self.lanes.pop(_beside(envelope), None)
 
     def asked_before(self, key: MessageKey) -> Question | None:
         """Return the question that an earlier run of the same handler has asked at that place."""
@@ -275,6 +291,10 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         self.changed.notify()
 
 
+def _beside(envelope: Envelope) -> str:
+    return f"{envelope.recipient}:{envelope.id}"  # no agent has such a name
+
+
 class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
     """A look at one thread.
 
@@ -305,18 +325,18 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
 
 def view(thread: Thread) -> ThreadView:
     """Take a look at a thread."""
+    queued: Counter[str] = Counter()
+    for lane in thread.lanes.values():
+        if lane.queue or lane.aside:
+            queued[lane.agent] += len(lane.queue) + len(lane.waiting)
     return ThreadView(
         thread_id=thread.id,
         root_thread_id=thread.root,
         parent_thread_id=thread.parent,
         status=thread.status,
         labels=thread.labels,
-        queued={
-            lane.agent: len(lane.queue) + len(lane.waiting)
-            for lane in thread.lanes.values()
-            if lane.queue or lane.aside
-        },
-        parked=tuple(lane.agent for lane in thread.lanes.values() if lane.aside),
+        queued=dict(queued),
+        parked=tuple(dict.fromkeys(lane.agent for lane in thread.lanes.values() if lane.aside)),
         children=tuple(sorted(thread.children)),
         blocked_by=thread.paused_by or (thread.blocked_by if isinstance(thread.blocked_by, Refusal) else None),
         approvals=thread.approvals,

@@ -73,9 +73,9 @@ class Pausing:
         self._active.paused.discard(agent)
         self._active.stopped.pop(agent, None)
         for thread in self._threads.all():
-            lane = thread.lanes.get(agent)
-            if lane is not None and lane.runnable:
-                self._scheduler.start_lane(thread, lane)
+            for lane in tuple(thread.lanes.values()):
+                if lane.agent == agent and lane.runnable:
+                    self._scheduler.start_lane(thread, lane)
         self._note(agent)
 
     @property

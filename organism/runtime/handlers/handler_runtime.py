@@ -248,13 +248,16 @@ class HandlerRuntime:
 
     # -- questions and children -----------------------------------------------------------------------------------
 
-    def ask(self, recipient: str, message: Message, timeout_s: float) -> Callable[[], Awaitable[Message]]:
+    def ask(
+        self, recipient: str, message: Message, timeout_s: float, *, beside: bool = False
+    ) -> Callable[[], Awaitable[Message]]:
         """Number a question; what comes back sends it, or takes up the one that an earlier run has sent."""
         self.check()
         index, self._questions = self._questions, self._questions + 1
-        return partial(self._ask, index, recipient, message, timeout_s)
+        draft = Draft(message=message, recipient=recipient, beside=beside)
+        return partial(self._ask, index, recipient, draft, timeout_s)
 
-    async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float) -> Message:
+    async def _ask(self, index: int, recipient: str, draft: Draft, timeout_s: float) -> Message:
         with (
             self.inside("ctx.ask"),
             self._services.worker_pool.lending(),
@@ -262,9 +265,7 @@ class HandlerRuntime:
         ):
             question = self._thread.asked_before((self._envelope.id, index))
             if question is None:
-                question = await self._services.delivery.ask(
-                    self._thread, self._agent, self._envelope, index, recipient, message
-                )
+                question = await self._services.delivery.ask(self._thread, self._agent, self._envelope, index, draft)
             timer = self._services.timers.start(timeout_s, question.wake, self._thread)
             try:
                 while question.open and question.parked is None and not timer.passed:

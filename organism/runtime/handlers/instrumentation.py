@@ -24,7 +24,7 @@ async def instrumented(
         feed: Takes the activity.
         clock: Measures.
     """
-    attempt = thread.lane(envelope.recipient).attempts + 1
+    attempt = thread.lane_of(envelope).attempts + 1
     started_ns, began_ns = clock.now_ns(), clock.monotonic_ns()
     ending: HandlerOutcome = HandlerStopped()
     try:

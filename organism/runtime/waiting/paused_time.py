@@ -31,8 +31,9 @@ class PausedTime:
         """Whether an agent's mailbox has no room for a thread's message because of something that is paused."""
         if thread.status == "paused" or agent in self._active.paused:
             return True
-        lanes = (other.lanes.get(agent) for other in self._threads.values() if other.status == "paused")
-        return any(lane is not None and (lane.queue or lane.aside) for lane in lanes)
+        paused = (other for other in self._threads.values() if other.status == "paused" and agent in other.lanes)
+        lanes = (lane for other in paused for lane in other.lanes.values() if lane.agent == agent)
+        return any(lane.queue or lane.aside for lane in lanes)
 
     def waiting(self, thread: Thread, message_id: str) -> "_Waiting":
         """Note inside a block that the handler of a message waits, and has nothing else to do as far as is known."""

@@ -32,8 +32,8 @@ PUBLIC = {
         "ScriptedHTTPProvider ScriptedProvider SequentialIds VirtualClock handle_message run"
     ),
     "organism.tools": (
-        "AgentTool ServedTools ToolOutput ToolRules ToolServer ToolServerError ToolSource ask_tool "
-        "function_tool send_tool"
+        "AgentTool ServedTools ToolOutput ToolPrice ToolRules ToolServer ToolServerError ToolSource ask_tool "
+        "function_tool send_tool tool"
     ),
 }
 """Each public module with its names."""

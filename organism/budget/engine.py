@@ -12,7 +12,7 @@ from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
 from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import HeldCall, Mode, Spender
-from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything
+from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, room
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Refusal
@@ -84,11 +84,15 @@ class BudgetEngine:
         freeze = freezes.of(budget.labels) if freezes else None
         return freeze.refusal() if freeze is not None else budget.stopped
 
-    def hold_all(self, ask: Ask, call: CallRecord, accounts: tuple[str, ...]) -> HeldCall:
-        """Hold what has been spent already, and so is not decided about."""
-        verdict, hold_id = everything(ask), self._ledger.new_id("hold")
-        self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
-        return HeldCall(hold_id=hold_id, accounts=accounts, amounts=verdict.amounts, output_cap=verdict.output_cap)
+    def hold_spent(self, spent: Amounts, call: CallRecord, accounts: tuple[str, ...]) -> HeldCall:
+        """Hold what has been spent already, as far as there is room for it: the rest is an overrun when it is settled.
+
+        So no hold ever passes a limit, and the entries show by how much something was spent that nobody had asked for.
+        """
+        enforced, _ = self._by_mode(accounts)
+        amounts, hold_id = room(self._book.headrooms(enforced), spent), self._ledger.new_id("hold")
+        self._ledger.reserve(hold_id, accounts, amounts, self._clock.now_ns(), call)
+        return HeldCall(hold_id=hold_id, accounts=accounts, amounts=amounts, output_cap=0)
 
     def mode_of(self, account: str) -> Mode:
         """Return what is done where an account's limit is reached."""

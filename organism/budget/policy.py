@@ -143,6 +143,17 @@ def whole(limits: Limits) -> Amounts:
     return Amounts(limits.tokens or 0, limits.cost_nanousd or 0, limits.calls or 0)
 
 
+def room(headrooms: Iterable[Headroom], wanted: Amounts) -> Amounts:
+    """Return how much of some amounts every scope has room for, what it keeps for a last call included."""
+    left = {unit: amount_of(wanted, 0, unit) for unit in ADDITIVE}
+    for scope in headrooms:
+        for unit in ADDITIVE:
+            if (limit := limit_of(scope.limits, unit)) is not None:
+                free = limit - amount_of(scope.spent, 0, unit) - amount_of(scope.held, 0, unit)
+                left[unit] = max(0, min(left[unit], free))
+    return Amounts(left["tokens"], left["usd"], left["calls"])
+
+
 def check_correction(account: str, spent: Amounts, by: Amounts) -> None:
     """Refuse a correction that would make spend negative, or more than 64 bits hold.
 

@@ -313,10 +313,9 @@ class ThreadBudgetRegistry:
         steps = OwnSteps(take, partial(self.settle, agent=agent), self.release, thread_id)
         return BudgetHold(worst_case(tokens, usd), steps)
 
-    def charge(self, spender: Spender, ask: Ask, record: CallRecord, cost: Cost) -> Settlement:
+    def charge(self, spender: Spender, spent: Amounts, record: CallRecord, cost: Cost) -> Settlement:
         """Charge what has been spent already, whatever room there is: no limit refuses what has happened."""
-        held = self.reservations.hold_spent(spender, ask, record)
-        return self.settle(held, held.amounts, cost, spender.agent)
+        return self.settle(self.reservations.hold_spent(spender, spent, record), spent, cost, spender.agent)
 
     def on_headroom(self, listener: Callable[[Iterable[str]], object] | None) -> None:
         """Tell somebody of accounts to which room has come back, in the same step, or nobody; it must not raise."""

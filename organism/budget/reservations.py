@@ -120,10 +120,10 @@ class Reservations:
         self._ledger.dispatch(held.hold_id, self._clock.now_ns())
         return held
 
-    def hold_spent(self, spender: Spender, ask: Ask, record: CallRecord) -> HeldCall:
+    def hold_spent(self, spender: Spender, spent: Amounts, record: CallRecord) -> HeldCall:
         """Hold what has been spent already, in the step in which it is settled; it is refused nothing."""
         self.catch_up()
-        held = self._engine.hold_all(ask, record, self._book.accounts(spender))
+        held = self._engine.hold_spent(spent, record, self._book.accounts(spender))
         self._ledger.dispatch(held.hold_id, self._clock.now_ns())
         return held
 

@@ -9,16 +9,32 @@ import anyio
 import msgspec
 import pytest
 
-from organism import AgentFailed, Bounds, BudgetExhaustedError, Context, Limits, Message, Organism, Text, To, agent
+from organism import (
+    AgentFailed,
+    Bounds,
+    BudgetExhaustedError,
+    BudgetPlan,
+    Context,
+    Limits,
+    Message,
+    Organism,
+    Text,
+    To,
+    agent,
+    llm_agent,
+)
 from organism.agents.agent import Agent
+from organism.agents.llm_agent import LLMSettings
 from organism.amounts import ZERO, Amounts
 from organism.journal import JournalBrokenError
 from organism.ledger.entries import AccountClosed, AccountOpened, Overran, Released, Reserved, Settled, decode_entry
+from organism.llm.requests import CompletionRequest, ToolCall, ToolResult
 from organism.messages import Gathered
 from organism.router.call import RouterSettings
 from organism.stores.memory import MemoryJournal
-from organism.testing import CrashingJournal, ScriptedProvider, SequentialIds, VirtualClock, run
+from organism.testing import CrashingJournal, ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run
 from organism.threads.records import STOPPED
+from organism.tools import tool
 from organism.usage.events import AnyEvent, ThreadClosed, ThresholdCrossed, UsageEvent
 
 CAP = 20
@@ -138,14 +154,76 @@ async def deep(message: Text, ctx: Context) -> Text:
     return Text(f"deep: {await paid(ctx, 'deep')}, {leaf.text if isinstance(leaf, Text) else leaf}")
 
 
+# -- a third one, which pays for more than answers ---------------------------------------------------------------------
+
+BOUGHT: Counter[str] = Counter()
+"""What the shops of one row of lives bill, in nano-USD, by what it is for: it is not undone when a process dies.
+
+What is charged only after it has happened is not here: it dies with a process that dies before its commit.
+"""
+
+CENT = 10_000_000
+
+
+@agent(peers=["clerk", "buyer"])
+async def desk(message: Text, ctx: Context) -> list[To] | None:
+    """Have two agents spend money on tools, one of them by itself."""
+    if ctx.sender != "user":
+        ctx.reply(message)
+        return None
+    return [To("clerk", Text("c")), To("buyer", Text("b"))]
+
+
+@agent()
+async def clerk(message: Text, ctx: Context) -> Text:
+    """Charge what has been spent, hold what is about to be, and pay for an answer between them and after."""
+
+    async def stamp() -> int:
+        ctx.charge(usd="0.02", what="stamps")
+        return 1
+
+    await ctx.once("stamps", stamp, int)
+    one = await paid(ctx, "clerk one")
+
+    async def scan() -> str:
+        async with ctx.hold(usd="0.30", what="scan") as hold:
+            await anyio.sleep(0.2)
+            BOUGHT["scan"] += 11 * CENT
+            hold.settle(usd="0.11")
+        return "scanned"
+
+    scanned = await ctx.once("scan", scan, str)
+    async with ctx.hold(usd="0.05", what="post") as hold:
+        hold.charge(usd="0.03")
+    return Text(f"{one} {scanned} {await paid(ctx, 'clerk two')}")
+
+
+@tool(price={"call": "0.07"})
+async def lookup() -> str:
+    """Look something up."""
+    await anyio.sleep(0.3)
+    BOUGHT["lookup"] += 7 * CENT
+    return "found"
+
+
+@tool(price={"second": "0.01"}, timeout_s=2)
+async def render() -> str:
+    """Render something for a second."""
+    await anyio.sleep(1)
+    BOUGHT["render"] += CENT
+    return "rendered"
+
+
 class Scenario(msgspec.Struct):
-    """What is run, and what must have come of it: threads, dead letters, and answers paid for."""
+    """What is run, and what must have come of it: threads, dead letters, and answers and purchases paid for."""
 
     agents: list[Agent]
     closed: int
     dead: int
     paid: dict[str, int]
     bounds: Bounds = Bounds()
+    bought: dict[str, int] = {}
+    usd: str | None = None
 
 
 SCENARIOS = {
@@ -162,6 +240,14 @@ SCENARIOS = {
         paid={"bad": 1, "deep": 1, "child": 1},
         bounds=Bounds(mailbox_messages=2),
     ),
+    "purchases": Scenario(
+        [desk, clerk, llm_agent("buyer", tools=[lookup, render], settings=LLMSettings(max_output_tokens=CAP))],
+        closed=1,
+        dead=0,
+        paid={"clerk": 2, "buyer": 2},
+        usd="0.40",
+        bought={"stamps": 1, "scan": 1, "post": 1, "lookup": 1, "render": 1},
+    ),
 }
 
 
@@ -174,7 +260,9 @@ def organism_on(
         models={"main": "scripted/m"},
         providers={"scripted": provider},
         provider_kinds={"scripted": "local"},
-        limits=Limits(tokens=LIMIT),
+        limits=BudgetPlan(
+            thread=Limits(tokens=LIMIT, usd=scenario.usd), final_reserve_percent=0 if scenario.usd else 5
+        ),
         router=RouterSettings(output_min=CAP),
         clock=VirtualClock(),
         ids=ids,
@@ -185,7 +273,13 @@ def organism_on(
 
 def answering(chance: random.Random) -> ScriptedProvider:
     """Make a provider whose answer follows from the prompt, after a time that does not."""
-    return ScriptedProvider(lambda request: f"re {next(iter(request.texts()))}", latency_s=chance.choice((0.0, 0.3)))
+
+    def answer(request: CompletionRequest) -> str | ScriptedAnswer:
+        if request.tools and not any(isinstance(part, ToolResult) for part in request.messages[-1].parts):
+            return ScriptedAnswer(tool_calls=(ToolCall("c1", "lookup", "{}"), ToolCall("c2", "render", "{}")))
+        return f"re {next(iter(request.texts())).partition(chr(10))[0]}"
+
+    return ScriptedProvider(answer, latency_s=chance.choice((0.0, 0.3)))
 
 
 async def life(
@@ -206,7 +300,9 @@ async def life(
                     break
                 except BudgetExhaustedError as error:
                     account = error.shortfall.account
-                    limits = Limits(tokens=(error.shortfall.limit or 0) + 100)
+                    before = organism.budgets.state(account).limits
+                    usd = None if before.cost_nanousd is None else before.cost_nanousd + 30 * CENT
+                    limits = Limits(tokens=(before.tokens or 0) + 100, cost_nanousd=usd)
                     await organism.set_limits(account.removeprefix("thread:"), limits)
             else:
                 raise AssertionError("the thread does not come to an end")
@@ -224,6 +320,7 @@ async def lives(scenario: Scenario, crashes: Sequence[int], seed: int) -> tuple[
     chance = random.Random(seed)
     provider, ids, kept = answering(chance), SequentialIds(), MemoryJournal(capacity=1_000_000)
     slow = chance.random() < 0.5
+    BOUGHT.clear()
     for groups in (*crashes, None):
         scope = anyio.CancelScope()
         journal = CrashingJournal(
@@ -284,14 +381,18 @@ def check(scenario: Scenario, kept: MemoryJournal, provider: ScriptedProvider, e
     assert max(Counter(event.thread_id for event in closed).values()) == 1
     assert len(closed) == scenario.closed
     assert all(event.outcome == "completed" for event in closed)
-    recorded = sum(
-        event.usage.total for event in events if isinstance(event, UsageEvent) and event.outcome != "released"
-    )
+    used = [event for event in events if isinstance(event, UsageEvent) and event.outcome != "released"]
+    recorded = sum(event.usage.total for event in used)
     assert recorded >= provider.billed.total
     root = next(event for event in closed if event.thread_id == "th")
     assert root.budget.spent.tokens == recorded
-    paid_for = Counter(event.agent for event in events if isinstance(event, UsageEvent) and event.outcome == "settled")
+    assert root.budget.spent.cost_nanousd == sum(event.cost_nanousd or 0 for event in used)
+    settled = [event for event in used if event.outcome == "settled"]
+    paid_for = Counter(event.agent for event in settled if not event.tool)
     assert paid_for == scenario.paid, "an answer was paid for twice"
+    assert Counter(event.tool for event in settled if event.tool) == scenario.bought, "a purchase was paid for twice"
+    for what, billed in BOUGHT.items():
+        assert sum(event.cost_nanousd or 0 for event in used if event.tool == what) >= billed
     crossed = Counter(
         (event.account, event.limit, event.threshold) for event in events if isinstance(event, ThresholdCrossed)
     )

@@ -120,9 +120,9 @@ class Expenses:
     def charge(self, expense: Expense, payer: ExpensePayer) -> Settlement:
         """Charge what has been spent already, in one step with its event; no limit refuses what has happened."""
         record = payer.record(expense, self._ids.next("cost"))
-        ask = expense.ask
-        charge = _charge(expense, ask.amounts(0), "settled", None, "")
-        settled = self._registry.charge(payer.spender, ask, record, charge.cost)
+        spent = expense.ask.amounts(0)
+        charge = _charge(expense, spent, "settled", None, "")
+        settled = self._registry.charge(payer.spender, spent, record, charge.cost)
         self._tell(record, payer, charge, settled, 0)
         return settled
 

@@ -20,6 +20,7 @@ from organism.threads.lanes import Lane
 from organism.threads.open_threads import OpenThreads
 from organism.threads.records import (
     ANSWER,
+    BEGAN,
     CHILD,
     CLOSED,
     DEAD,
@@ -280,10 +281,23 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
                     lane.step_aside(envelope, waits)
                     if (question := thread.questions.get(envelope.reply_to or "")) is not None:
                         question.parked = waits  # its asker waits for budget too, not for a reply
+            if to.goes_on(thread):
+                _keep_first_states(thread, lane, to)
             lane.hurry_notes()
             if died and thread.id in were_running and lane.queue:
                 lane.count_try(lane.queue[0])
                 to.state_writer.save_attempts(lane, lane.queue[0])
+
+
+def _keep_first_states(thread: Thread, lane: Lane, to: RecoveryTarget) -> None:
+    """Keep the state with which messages began that have paid answers: notes of what is found now come before them.
+
+    Without it an LLM agent would ask otherwise than before, for the notes in its prompt, and pay for what is paid.
+    """
+    for envelope in lane.queue:
+        if to.memo.has_paid(thread.id, envelope.id) and BEGAN not in thread.steps.get(envelope.id, {}):
+            thread.steps.setdefault(envelope.id, {})[BEGAN] = lane.stored
+            to.state_writer.save_step(thread, envelope.id, BEGAN, lane.stored)
 
 
 def _envelope(body: bytes, messages: MessageRegistry) -> Envelope:

@@ -9,7 +9,7 @@ from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
-from organism.ledger.entries import AnyEntry, ThresholdFired
+from organism.ledger.entries import AnyEntry, CallRecord, ThresholdFired
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
 from organism.testing import ManualClock
@@ -54,6 +54,25 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
         self.heard(self.registry.settle(held, Amounts(tokens + over, 0, 1), Cost(), "a").warnings)
         for payer in ("shared", "t") if thread == "shared" else (thread,):
             self.spent[payer] += tokens + over
+            self.expect(payer)
+
+    @rule(thread=st.sampled_from(["t", "shared", "carved"]), tokens=st.integers(0, 90))
+    def charge(self, thread: str, tokens: int) -> None:
+        """Spend what nobody has asked for: it counts whatever the limit says, and no hold passes one."""
+        if thread not in self.spent:
+            return
+        state = self.registry.budget(thread)
+        free = [each.limits.tokens - each.spent.tokens - each.held.tokens for each in self.registry.budgets(thread)]  # type: ignore[operator]
+        record = CallRecord(
+            thread_id=thread, root_thread_id="t", agent="a", message_id="", call_id="c", attempt=1, provider="",
+            model="", request_model="", input_tokens=tokens, output_cap=0, price_source=None, tool="search",
+        )  # fmt: skip
+        settled = self.registry.charge(Spender(thread, "a", ""), Amounts(tokens), record, Cost())
+        self.heard(settled.warnings)
+        assert settled.overrun.tokens == tokens - max(0, min(tokens, *free))
+        assert self.registry.budget(thread).spent.calls == state.spent.calls
+        for payer in ("shared", "t") if thread == "shared" else (thread,):
+            self.spent[payer] += tokens
             self.expect(payer)
 
     @rule(kind=st.sampled_from(["shared", "carved"]))

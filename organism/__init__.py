@@ -4,7 +4,6 @@ The public names. Everything else may change between versions. Each is imported 
 ``import organism`` costs nothing and the command line answers at once.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from organism import moved
@@ -103,19 +102,7 @@ _HOMES = {
 
 moved.install()
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for.
-
-    Raises:
-        AttributeError: If there is none of that name.
-    """
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'organism' has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__ = moved.lazy(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -1,12 +1,13 @@
-"""Where modules have gone since 0.1: their old names work for one more release, with a ``DeprecationWarning``.
+"""Names that are imported when they are first used, and where modules have gone since 0.1.
 
+Old module names work for one more release, with a ``DeprecationWarning``.
 ``from organism.pump.bounds import Bounds`` gives the very class that ``organism.runtime.bounds`` has: the old name is
 put beside the new one in ``sys.modules``, and nothing is loaded twice.
 """
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -183,6 +184,24 @@ MOVED = {
     "organism.whatif.stage": "organism.whatif.simulation",
 }
 """The module that each old name stands for now."""
+
+
+def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+    """Return the ``__getattr__`` of a package that imports each public name when it is first used.
+
+    Args:
+        package: The package.
+        homes: The module that defines each name.
+    """
+
+    def find(name: str) -> object:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value: object = getattr(import_module(homes[name]), name)
+        vars(sys.modules[package])[name] = value
+        return value
+
+    return find
 
 
 class _Moved:

@@ -1,7 +1,8 @@
 """The providers there are; each imports its packages when it is first asked for."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from organism.moved import lazy
 
 if TYPE_CHECKING:
     from organism.providers.anthropic import AnthropicProvider
@@ -18,13 +19,4 @@ _HOMES = {
     "ScriptedProvider": "organism.providers.scripted",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Import a provider when it is first asked for.
-
-    Raises:
-        AttributeError: If there is none of that name.
-    """
-    if name not in _HOMES:
-        raise AttributeError(f"module 'organism.providers' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy(__name__, _HOMES)

@@ -259,7 +259,7 @@ def nanousd(usd: str | int | Decimal) -> int:
     Raises:
         ValueError: If the text is not a finite, non-negative decimal number or does not fit 64 bits.
     """
-    # Python reads digits of every script, and 1_000 and 1e3 besides; whoever writes so has meant something else.
+    # Python reads digits of every script, and 1_000 and 1e3 besides; text like that was meant as something else.
     if isinstance(usd, str) and not _DOLLARS.fullmatch(usd):
         raise ValueError(f"not an amount of dollars: {shown(usd)}")
     try:

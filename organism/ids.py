@@ -17,13 +17,13 @@ MessageId = NewType("MessageId", str)
 """Names one accepted envelope; the key of the memo that stops a redelivered message from paying twice."""
 
 CallId = NewType("CallId", str)
-"""Names one model call; its attempts share it and are told apart by their number."""
+"""Names one model call; its attempts share it and differ in their number."""
 
 EventId = NewType("EventId", str)
 """Names one usage event; consumers drop repeats by it."""
 
 AGENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-"""What an agent may be called. ``user`` is reserved for whoever opened the thread."""
+"""What an agent may be called. ``user`` is reserved for the party that opened the thread."""
 
 THREAD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What a caller may name a thread."""

@@ -84,7 +84,7 @@ class Unplaced(msgspec.Struct, frozen=True):
 class Pieces:
     """The pieces that a journal has kept, handed out by kind to the rooms that have made them.
 
-    One piece that cannot be read or placed must cost no more than itself: a start that fails on it would fail for ever,
+    One piece that cannot be read or placed must cost no more than itself: a start that fails on it fails each time,
     with every thread in the journal. So each is read behind this one guard, and what does not pass it, or is of a kind
     that nobody asks for, is in :meth:`unplaced` at the end, to be set aside and told.
 

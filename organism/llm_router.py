@@ -35,7 +35,7 @@ def llm_router(
         models: Models by name: ``{"main": "openai/gpt-5-mini"}``, or a whole :class:`ModelPlan`.
         providers: Providers by the names that routes use. The caller closes them.
         budgets: Who may spend what.
-        usage: Told of every attempt.
+        usage: Receives an event for every attempt.
         prices: What models cost, beside what is shipped.
         provider_kinds: The kind of a provider in the price data, where it differs from its name.
         settings: How calls are made.

@@ -110,7 +110,7 @@ class LoopWarning(Message, frozen=True):
 
 
 SpendingNote = BudgetWarning | LoopWarning
-"""What an agent is told of its spending."""
+"""A threshold of a limit that an agent's spending has crossed."""
 
 RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, LoopWarning, AgentFailed)
 """What the runtime itself sends. Every agent may get one; a handler that does not name them never sees them."""
@@ -139,7 +139,7 @@ class EnvelopeHead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         created_ns: When it was accepted, nanoseconds since the Unix epoch.
         causation_id: The envelope whose handling sent it; ``None`` for a thread's first.
         hops: Handlers between the thread's first message and this one.
-        return_path: Who waits for what comes of it, innermost last. Passing on along ``next`` keeps it, writing of
+        return_path: Who waits for its result, innermost last. Passing on along ``next`` keeps it, writing of
             one's own accord adds oneself, a reply takes its recipient off: the last of a chain answers who began it.
         reply_to: The id of the question this is about: set on a question (its own id) and on its reply.
         question: Which question of its sender's handler it is, counted from 0; ``None`` for what is no question.
@@ -271,7 +271,7 @@ def _reader(message_type: type[Message]) -> msgspec.json.Decoder[Any]:
     """Return what reads messages of a type.
 
     Raises:
-        PayloadError: If its messages cannot be told apart on the wire, or hold what JSON cannot say.
+        PayloadError: If its messages are ambiguous on the wire, or hold what JSON cannot say.
     """
     config = message_type.__struct_config__
     name = message_type.__name__

@@ -70,7 +70,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         hosts: Host names beside loopback's that requests may mean, such as a reverse proxy's.
         groups: Routes that are mounted beside the API's own; the dashboard unless others are named.
-        failures_per_minute: Bad tokens from one address, before it is told to wait.
+        failures_per_minute: Bad tokens from one address, before it gets 429.
     """
 
     hosts: tuple[str, ...] = ()

@@ -129,7 +129,7 @@ class AuthMiddleware:
         hosts: Host names, without port, that requests may mean.
         now_ns: A steady clock.
         unserved: Returns the rule by which it is said that nothing is served at a path; ``None`` where something is.
-        failures_per_minute: Bad tokens from one address, before it is told to wait.
+        failures_per_minute: Bad tokens from one address, before it gets 429.
     """
 
     def __init__(

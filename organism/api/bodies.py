@@ -302,7 +302,7 @@ class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         name: What the audit calls it.
         scopes: What it may do.
-        days: How long it lasts; for ever unless given.
+        days: How long it lasts; without an end unless given.
         limits: The most that each thread it opens may use, where that is less than is configured.
     """
 

@@ -104,7 +104,7 @@ def say_unreadable(request: Request[Any, Any, Any], _error: UnicodeDecodeError) 
 
 
 def log_unexpected(error: Exception, scope: Scope) -> None:
-    """Log what nobody has thought of, by the id that the caller is told; its text may hold what somebody has said."""
+    """Log an unexpected error under the id in the response; its text may hold content of a conversation."""
     if isinstance(error, HTTPException | OrganismError | ProblemError | UnicodeDecodeError):
         return
     frames = traceback.extract_tb(error.__traceback__)

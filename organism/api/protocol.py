@@ -24,7 +24,7 @@ class PatientProtocol(HttpToolsProtocol):
     """One connection.
 
     uvicorn bounds how long a connection may idle between requests, but not how slowly a request may come nor how long
-    its head may grow, it lets idle connections keep others out, and it waits for ever for a client to read. So: a
+    its head may grow, it lets idle connections keep others out, and it waits without limit for a client to read. So: a
     request whose line and headers are not there in time, or too long, ends its connection; so does an answer that
     nobody takes; and where all connections are taken, one makes room: only requests under way whose caller is known can
     keep others out. A stranger's request ends soon by itself (the gate waits for no body of theirs), but its answer may
@@ -100,7 +100,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Wait for the client to read, but not for ever: its request would keep its memory and its connection."""
+        """Wait for the client to read, with a limit: a request holds memory and a connection meanwhile."""
         super().pause_writing()
         self._unread_timer = self._unread_timer or self.loop.call_later(UNREAD_S, self.transport.abort)
 

@@ -1,4 +1,4 @@
-"""Events on their way out: followed live, or read in pages. A reader that comes back misses nothing, or is told so."""
+"""Event streams and pages. A reader that reconnects misses no event, or gets an error that says so."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from weakref import finalize

@@ -1,4 +1,4 @@
-"""Tokens: who may do what. The daemon keeps hashes; the secret is with whoever it was made for.
+"""Tokens: who may do what. The daemon stores hashes; only the holder has the secret.
 
 The first token is made at the first start and lies in the state folder for the command line. More are made over the
 API, each with its scopes. Sessions are tokens that live in memory for some hours: what a browser gets.

@@ -64,7 +64,7 @@ def call(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone, as `organism events | head` does; that is not our failure.
+        # The reader of our output has closed it, as `organism events | head` does; that is not our failure.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OK
     except Exception as error:  # noqa: BLE001 - what is no error of organism's own is raised again

@@ -18,7 +18,7 @@ _NAMES_MAX = 26
 """Names wider than this stand on a line of their own."""
 
 _NO_DEFAULTS = (None, "False", "0")
-"""A switch that is off and an amount of nothing need not be told."""
+"""A switch that is off and an amount of nothing are not worth a default in the help."""
 
 _WIDTH_MAX = 100
 _WIDTH_MIN = 40

@@ -74,7 +74,7 @@ def complain(text: str) -> None:
 
 
 def agreed(question: str) -> bool:
-    """Ask whoever sits at the terminal; only a yes is one."""
+    """Ask the person at the terminal; only a yes is one."""
     sys.stderr.write(f"{one_line(question)}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -91,7 +91,7 @@ class Terminal(Console):
 
     def __init__(self, *, stderr: bool = False) -> None:
         in_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-        # Nothing is broken in a pipe: whoever reads there goes by lines, and a broken cell would begin one.
+        # In a pipe nothing is wrapped: readers there go by lines, and a wrapped cell would begin one.
         width = None if in_terminal else _PIPE_WIDTH
         super().__init__(stderr=stderr, highlight=False, emoji=False, soft_wrap=not in_terminal, width=width)
 
@@ -116,7 +116,7 @@ class Terminal(Console):
             self.print(_text(part) if isinstance(part, str) else part)
 
     def say_as_it_is(self, text: str) -> None:
-        """Print text of several lines that is meant for whoever reads, such as an answer."""
+        """Print text of several lines that is meant for people, such as an answer."""
         self.print(Text(plain(text)))
 
     def quote(self, text: str) -> None:

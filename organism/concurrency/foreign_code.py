@@ -62,7 +62,7 @@ _kept: list[object] = []
 def _keep_for_ever(task: object) -> None:
     """Keep a task from ever being collected, at the interpreter's end too.
 
-    Collecting it closes its coroutine, and one that swallows even that, in a loop, would go round it for ever. What a
+    Collecting it closes its coroutine, and one that swallows even that, in a loop, would never end. What a
     daemon thread holds is left alone: such a thread is never unwound.
     """
     if not _kept:
@@ -80,7 +80,7 @@ class ForeignTask:
     Args:
         call: Makes the call; what it returns is awaited if it can be.
         name: What it is called in logs.
-        on_end: Told when it has ended.
+        on_end: Called when it has ended.
 
     Attributes:
         name: What it is called in logs.
@@ -120,7 +120,7 @@ class ForeignTask:
     async def stop(self) -> bool:
         """Cancel it and give it a moment to end; whether it has.
 
-        The moment is counted in turns and not in seconds: whoever stops it does so because no time is left.
+        The moment is counted in turns and not in seconds: it is stopped because no time is left.
         """
         self._task.cancel()
         with anyio.CancelScope(shield=True):

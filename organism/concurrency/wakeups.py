@@ -1,4 +1,4 @@
-"""Wakes whoever waits for the next change of something."""
+"""Wakes all tasks that wait for the next change of something."""
 
 import asyncio
 

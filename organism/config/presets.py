@@ -9,7 +9,7 @@ from organism.config.yaml.nodes import Path_
 
 PRESETS: dict[str, dict[Path_, Any]] = {
     "coding": {
-        # Their own caps are between 8,000 and 64,000; whoever sends none is not to be cut in the middle of a file.
+        # Their own caps are between 8,000 and 64,000; a client that sends none must not be cut in the middle of a file.
         ("gateway", "max_output_tokens"): 32_000,
         # None of them shows a header.
         ("gateway", "warn"): "text",

@@ -14,7 +14,7 @@ from organism.llm.provider import Provider
 
 
 class Reusable(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force, and by which configuration; empty for an organism that is only being made.
+    """The active parts, and the configuration they were made from.
 
     Attributes:
         config: The configuration.

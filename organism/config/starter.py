@@ -37,7 +37,7 @@ agents:
     model: main
     system: You plan short texts. Answer with two points the text should make.
     max_output_tokens: 120
-    next: review                 # where its answers go; without it they go back to whoever asked
+    next: review                 # where its answers go; without it they go back to the sender
   review:
     handler: my_agents:review    # my_agents.py beside this file
     next: writer

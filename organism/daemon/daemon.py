@@ -109,7 +109,7 @@ class Daemon:
         return self._url
 
     async def wait_stop_ordered(self) -> None:
-        """Return when an operator has ordered the daemon to stop: whoever runs it then leaves the context."""
+        """Return when an operator has ordered the daemon to stop: its program then leaves the context."""
         control = self.organism.control
         await control.stop_ordered.wait()
 
@@ -169,7 +169,7 @@ class Daemon:
         exported = exports(loaded, organism.clock.now_ns)
         stack.callback(remove_address, self.state)
         tasks = await stack.enter_async_context(anyio.create_task_group())
-        # The server outlives the organism: followers are told of its end, and their streams end with it.
+        # The server outlives the organism: followers receive its last events, and then their streams end.
         stack.callback(server.stop)
         await stack.enter_async_context(otel_exporting(organism, self._environment))
         await stack.enter_async_context(organism)

@@ -26,7 +26,7 @@ def refuse_foreign_file(file: Path, user: int | None = None) -> None:
     try:
         status = file.stat()
     except OSError:
-        return  # whoever reads it says what is wrong
+        return  # reading it says what is wrong
     user = os.geteuid() if user is None else user
     if status.st_uid not in (_ROOT, user):
         reason = f"it belongs to user {status.st_uid}, who could have us run anything; run: chown {user} on it"

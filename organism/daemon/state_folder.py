@@ -61,7 +61,7 @@ def owned(state: Path) -> Iterator[None]:
                 f"stop it, write to it with 'organism send', or use another --state",
                 where=str(state),
             ) from None
-        with explained(state / _LOCK):  # who owns it is the lock; the number in it is only for whoever is refused
+        with explained(state / _LOCK):  # the lock decides who owns it; the number is only for the message of a refusal
             lock.seek(0)
             lock.truncate()
             lock.write(str(os.getpid()).encode())
@@ -92,7 +92,7 @@ def read_address(state: Path) -> DaemonAddress | None:
     """Return where the daemon answers, or ``None`` if none has said so.
 
     Raises:
-        ConfigError: If somebody else can have said so: whoever is believed is sent the token.
+        ConfigError: If another user can have written it: a client sends its token to that address.
     """
     try:
         check_private_folder(state, _whose(state))

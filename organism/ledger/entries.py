@@ -159,7 +159,7 @@ class ThresholdFired(Entry, frozen=True, kw_only=True):
 
 
 class ShortfallReported(Entry, frozen=True, kw_only=True):
-    """A limit refused a call for the first time under its present revision; kept, so that it is told once.
+    """A limit refused a call for the first time under its present revision; kept, so that its event is emitted once.
 
     Attributes:
         shortfall: The scope that refused, and every number.
@@ -229,7 +229,7 @@ class Balance(msgspec.Struct, gc=False):
             scope's own reached it, so that it is any agent's; ``None`` before it was given.
         final_reserve_used: Whether the final reserve has been used under it, or is by a call in flight.
         final_reserve_hold: The hold that has taken that reserve; given back with it, if the call is not charged.
-        reported: Whether a shortfall has been told of under it.
+        reported: Whether a refusal under it has had its event.
         open_holds: How many holds it carries.
         unpriced_calls: Settled calls whose cost is unknown.
         counted_ns: For how long spend counts: ``None`` for good, 0 for its own call only, else within a rolling window.

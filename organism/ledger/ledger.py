@@ -257,7 +257,7 @@ class Ledger:
         return True
 
     def report(self, shortfall: Refusal, thread_id: str, time_ns: int) -> bool:
-        """Note that a shortfall is told of; ``False`` if one was before under the account's present revision."""
+        """Note that a refusal has had its event; ``False`` if one had before, under the account's present revision."""
         balance = self.balance(shortfall.account)
         if balance.reported and not balance.notes_lapsed(time_ns):
             return False
@@ -343,7 +343,7 @@ def _require_natural(hold_id: str, verb: str, amounts: Amounts) -> None:
 def _require_amounts(hold_id: str, verb: str, amounts: Amounts) -> None:
     """Refuse what no later start would read as an amount.
 
-    A truth value or a fraction is taken by Python's arithmetic without a word, and then refused by whoever reads the
+    A truth value or a fraction is taken by Python's arithmetic without an error, and then refused by a reader of the
     entry: the journal could never be opened again.
     """
     for amount in (amounts.tokens, amounts.cost_nanousd, amounts.calls):

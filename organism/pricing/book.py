@@ -23,7 +23,7 @@ class DatedRates(msgspec.Struct, frozen=True):
 
 
 Override = Rates | tuple[DatedRates, ...] | str
-"""Prices for ever, prices by date, or the name of the model that costs the same."""
+"""Prices without an end, prices by date, or the name of the model that costs the same."""
 
 
 class PriceBook:

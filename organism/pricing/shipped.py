@@ -23,7 +23,7 @@ _CACHE_MAX = 10_000
 class ShippedPrices:
     """Looks up models in the data, and remembers where they stand there: finding one takes a millisecond.
 
-    What is in force is asked each time; it is read as integers, which takes 40 µs, only when it has changed.
+    The active price is looked up each time; it is read as integers, which takes 40 µs, only when it has changed.
     """
 
     def __init__(self) -> None:

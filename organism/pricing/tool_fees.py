@@ -1,6 +1,6 @@
 """What vendors take for each use of a tool that they run themselves, beside the tokens. Pure.
 
-A fee goes into what a request costs beside its tokens, so that whoever computes a cost once more finds the same: with
+A fee goes into what a request costs beside its tokens, so that computing a cost once more gives the same: with
 all uses that a call may make before it is made, with those that it has made afterwards.
 
 Sources: "Pricing" of OpenAI's API, "Built-in tools" (a search 10 dollars a thousand, the older one 25 with models that

@@ -1,6 +1,6 @@
 """One provider's server over HTTP: posts JSON, reads bounded answers, says what each failure means for money.
 
-No vendor's SDK is used: they are told where to go and what to send by variables of the environment of their own
+No vendor's SDK is used: their environment variables change where they go and what they send
 (``OPENAI_BASE_URL``, ``ANTHROPIC_CUSTOM_HEADERS``), take a second to import, and add retries, timeouts and types that
 have to be switched off again. What is sent here is what the configuration says.
 """
@@ -129,7 +129,7 @@ class Received:
     async def answer(self, decoder: AnswerDecoder) -> Completion:
         """Return the answer that the body is; raises as its decoder does, and as :meth:`chunks` does.
 
-        An answer that has said all is taken as it is, whatever becomes of the connection afterwards. One that has ended
+        An answer that has said all is taken as it is, however the connection ends afterwards. One that has ended
         without being counted is listened to for a moment more: some servers count after the end.
         """
         chunks = self.chunks()

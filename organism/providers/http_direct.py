@@ -67,7 +67,7 @@ class _Connection(asyncio.Protocol):
         self._paused = False
         self._waiting: asyncio.Future[None] | None = None
 
-    # -- told by the event loop -----------------------------------------------------------------------------------
+    # -- called by the event loop -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be ready for a request."""

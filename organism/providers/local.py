@@ -55,7 +55,7 @@ class LocalProvider:
         slots: Calls served at a time; more wait their turn.
         context_tokens: Prompt and answer of one call together.
         threads: Processor threads; half of the processors unless given.
-        progress: Told what takes long: fetching the model, starting the server.
+        progress: Called with a line about what takes long: fetching the model, starting the server.
 
     Raises:
         MissingExtraError: If llama.cpp is not installed.

@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 from organism.errors import ConfigError
 
 Progress = Callable[[str], None]
-"""Told in one line what is going on."""
+"""Called with one line about progress."""
 
 DEFAULT_MODEL = "smollm2-135m"
 

@@ -130,7 +130,7 @@ class ScriptedProvider:
             output=len(kept) + sum(len(f"{call.name} {call.arguments}".split()) for call in answer.tool_calls),
             reasoning=len(answer.reasoning.split()),
         )
-        # Billed from here on, whatever becomes of the call: that is how providers do it.
+        # Billed from here on, however the call ends, as providers do.
         self.bill.append(BilledCall(request.model, usage))
         if on_text is not None and answer.reasoning:
             on_text(ReasoningDelta(answer.reasoning))

@@ -1,7 +1,7 @@
-"""Where a journal ends: written with every batch, so that what was taken off its end can be told.
+"""Where a journal ends: written with every batch, so that a cut end is detected.
 
 A chain of hashes shows what was changed or taken out in its middle, not that its last links are gone. The head names
-its last link, and how much live state there is. Whoever can write the file can write the head too, and a copy of the
+its last link, and how much live state there is. A writer of the file can write the head too, and a copy of the
 whole file from yesterday is right in itself: only an anchor that is kept elsewhere shows that.
 """
 

@@ -111,7 +111,7 @@ class MemoryJournal:
         """Return what is here, as a later organism on the same journal would find it.
 
         Raises:
-            JournalError: If entries have been forgotten, so that balances cannot be told any more.
+            JournalError: If entries have been forgotten, so that balances cannot be computed any more.
         """
         if self._entries and self._entries[0].seq != 1:
             raise JournalError("this journal has forgotten its first entries; give it a larger capacity")

@@ -21,7 +21,7 @@ _BYTES_MAX = 1 << 20
 """Of what is read whole; a larger one is none of ours."""
 
 _SAFE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""A link is not followed, and opening a pipe that nobody writes into does not wait for ever."""
+"""A link is not followed, and opening a pipe without a writer does not block."""
 
 
 class UnsafeFileError(ConfigError):

@@ -34,7 +34,7 @@ _READERS = 4
 """So many reads of what is stored go on at once."""
 
 _RETRY_S = 1.0
-"""Seconds between tries to write while nobody asks; whoever asks is given a try at once."""
+"""Seconds between tries to write while no caller waits; a caller gets a try at once."""
 
 _FORGET_EVERY = 1000
 """So many groups are written between two looks for what is too old to be kept."""
@@ -283,7 +283,7 @@ class SqliteJournal:
             _log.warning("forget_failed", error=str(error))
 
     def _break(self, error: JournalBrokenError) -> NoReturn:
-        """End the writer, and with it the process's use of the file; whoever waits is told."""
+        """End the writer, and with it the process's use of the file; waiting callers get the error."""
         self._broken = error
         self._next.fail(error)
         raise error

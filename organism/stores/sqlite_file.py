@@ -233,7 +233,7 @@ class SqliteFile:
             db.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?, ?, ?)", batch.remembered)
 
     def _insert_pieces(self, batch: Batch) -> None:
-        """Bring the live state up to date, and with it how much of it there is: what is missing later can be told."""
+        """Bring the live state up to date, and with it how much of it there is: what is missing later is detected."""
         if not (batch.ended or batch.gone or batch.kept):
             return
         db = self._db

@@ -171,7 +171,7 @@ class _RoomLogger:
         except BrokenPipeError:
             _mute(self._stream)
         except OSError:
-            pass  # a full disk, say; whoever logs must not fail for it, and there is nobody else to tell
+            pass  # a full disk, say; the caller must not fail for it, and there is nowhere else to report it
 
     debug = info = warning = warn = error = exception = critical = fatal = log = msg
 

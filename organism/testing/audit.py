@@ -103,7 +103,7 @@ def _read_entries(file: SqliteFile, audit: Audit, *, enforced: bool) -> Books:
 
 
 def _check_events(audit: Audit, books: Books) -> None:
-    """Every resolved call is told once and as it was charged, every thread's beginning and end once."""
+    """Every resolved call has one event, as it was charged; every thread's beginning and end has one."""
     lines = {(line.call.call_id, line.call.attempt): line for line in books.lines.values() if line.call is not None}
     told: Counter[tuple[str, int]] = Counter()
     last = int(audit.events[0].id) - 1 if audit.events else 0

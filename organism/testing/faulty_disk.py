@@ -1,4 +1,4 @@
-"""A disk that forgets what was not synced when the power goes, fails when it is told to, and can be full.
+"""A disk that forgets what was not synced when the power goes, fails on order, and can be full.
 
 It is an SQLite VFS (through apsw) over real files. What is written goes to the file at once, as the system's cache
 would show it, and the disk remembers how to undo it until the file is synced. After :meth:`FaultyDisk.restore_power`

@@ -34,7 +34,7 @@ Moment = Literal["decided", "committed"]
 
 
 def _is_ending(record: msgspec.Struct) -> bool:
-    """Whether a thread has been told to end, and has not ended yet."""
+    """Whether a thread was ordered to end and has not ended yet."""
     if not isinstance(record, Keep) or not record.key.startswith(f"{THREAD}:"):
         return False
     return isinstance(record.body, ThreadRecord) and record.body.status == "closing"

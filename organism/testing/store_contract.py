@@ -88,7 +88,7 @@ class StoreContract:
         return found
 
     def test_a_new_store_is_empty(self, tmp_path: Path) -> None:
-        """Whoever opens a new store can tell that nothing has ever happened in it."""
+        """A new store reads as empty."""
         found = self.read(tmp_path)
         assert found.empty
         assert (tuple(found.entries), found.pieces, found.last_event) == ((), (), 0)
@@ -142,7 +142,7 @@ class StoreContract:
         assert [key for key, _ in found["u"]] == ["other"]
 
     def test_then_is_called_once_in_order_before_the_commit_returns(self, tmp_path: Path) -> None:
-        """Whoever is told of a record is told after it is kept, once, in the order of appending."""
+        """The callback of a record runs after its commit, once, in the order of appending."""
         told: list[int] = []
 
         async def write(store: StoreUnderTest) -> None:

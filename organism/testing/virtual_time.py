@@ -148,7 +148,7 @@ def run(main: Callable[..., Awaitable[T]], *args: object, seed: int = 0) -> T:
 
 
 class ManualClock:
-    """A :class:`~organism.clock.Clock` that stands still until it is told to move, for code without an event loop."""
+    """A :class:`~organism.clock.Clock` that stands still until it is moved, for code without an event loop."""
 
     def __init__(self, start_ns: int = EPOCH_NS) -> None:
         self._start_ns = start_ns

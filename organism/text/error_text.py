@@ -1,6 +1,6 @@
 """What to say of errors and values that strangers have made: always text, never an exception, never too long.
 
-An exception's ``__str__`` is code of whoever wrote it. It may raise, return megabytes or half a surrogate pair, and
+An exception's ``__str__`` is foreign code. It may raise, return megabytes or half a surrogate pair, and
 what is said of the error goes into logs, events and the journal, none of which may fail for it. It may hold a secret,
 such as a header that could not be sent: this is the border at which secrets are taken out, before anything is cut,
 because half a secret is not found any more.
@@ -58,7 +58,7 @@ def describe(error: BaseException) -> str:
 
 
 def with_type(error: BaseException) -> str:
-    """Say an error in one line as ``Type: text``, ours too: for whoever sorts errors by their type."""
+    """Say an error in one line as ``Type: text``, ours too, so that errors can be sorted by type."""
     return in_one_line(f"{type(error).__name__}: {_text_of(error)}")
 
 
@@ -83,7 +83,7 @@ def _text_of(error: BaseException) -> str:
 def raised_at(error: BaseException) -> str | None:
     """Return ``file:line`` of the innermost line of a stranger's own code that an error has passed.
 
-    Neither the line in this package that noticed a mistake, nor one in a library: who made it is told where.
+    Neither the line in this package that noticed a mistake, nor one in a library: its author needs the place.
     Not a traceback: rendered with its locals it would put prompts into the log.
     """
     if isinstance(error, BaseExceptionGroup) and error.exceptions:

@@ -10,7 +10,7 @@ _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
 def nests_too_deep(raw: bytes) -> bool:
-    """Whether JSON is nested so deep that whoever reads it back, from a deeper stack, may not be able to."""
+    """Whether JSON is nested so deep that a later reader, on a deeper stack, may fail on it."""
     if raw.count(b"[") + raw.count(b"{") <= NESTED_MAX:
         return False
     depth = 0

@@ -1,4 +1,4 @@
-"""Text from outside made harmless for whoever reads it: in a terminal, in a line of a log, in a table. Pure.
+"""Text from outside made harmless for its readers: in a terminal, in a line of a log, in a table. Pure.
 
 A label, an answer or an error may hold sequences that a terminal obeys (move, clear, set the clipboard), marks that
 turn the direction of writing around so that a line reads as another, characters that nobody sees, and line breaks of

@@ -3,7 +3,7 @@
 It works on the finished text, after formatting, so it does not matter whether a secret came in a field, in an error's
 message or in a traceback.
 
-Which texts are secret is a fact of the process, as its environment is: whoever reads a key calls :func:`remember`, and
+Which texts are secret is a fact of the process, like its environment: code that reads a key calls :func:`remember`, and
 every border at which an error text enters or leaves the runtime calls :func:`redact`. No collaborator has to hand a
 redactor on, so none can forget to.
 """
@@ -171,7 +171,7 @@ def _writings(character: str) -> str:
         choices.append(rf"\\+x{code:02x}")
     if character in _NAMED:
         choices.append(_NAMED[character])
-    # The character itself is told from its capital; the letters of its hexadecimal number are not.
+    # The character itself is case-sensitive; the letters of its hexadecimal number are not.
     backslashes = r"\\*" if character in _BACKSLASHED else ""
     return f"{backslashes}(?:{choices[0]}|(?i:{'|'.join(choices[1:])}))"
 

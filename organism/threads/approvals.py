@@ -40,7 +40,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     Attributes:
         allowed: Whether it may be done.
-        note: Why, or what to do instead; a model is told.
+        note: Why, or what to do instead; a model reads it.
     """
 
     allowed: bool

@@ -18,7 +18,7 @@ class RoutedMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         recipient: An agent, or ``user``.
         message: The payload.
         size: Its bytes as JSON.
-        return_path: Who waits for what comes of it.
+        return_path: Who waits for its result.
         delay_s: Seconds before it is delivered.
         answers: Whether it is the reply to the question being handled.
         beside: Whether it is a question asked beside others.

@@ -1,7 +1,7 @@
 """The live state of threads as the journal keeps it: one small struct for each kind of thing a crash must not lose.
 
 A message is kept as its own envelope from the step that accepts it to the step that has handled it. The key of a piece
-begins with its kind, so that whoever reads it back knows what it is. Those that there are many of are kept out of the
+begins with its kind, so that a reader knows what it is. Those that there are many of are kept out of the
 garbage collector's sight: what can be said in JSON is in no circle. Pure.
 """
 

@@ -97,7 +97,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Cancellable(Protocol):
-    """What ends soon after it is told to."""
+    """Something that ends soon after its cancellation."""
 
     def cancel(self) -> None:
         """Tell it to end."""
@@ -127,7 +127,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         descendants: How many were ever spawned below it; counted at the root.
         steps: What handlers have done already for messages that are not done, as JSON, by message and name.
         timed: Messages that are due later, by id.
-        outputs: What it has sent to whoever opened it.
+        outputs: What it has sent to its opener.
         gave_up: Why the last message was given up on.
         blocked_by: What it waits for while it is blocked.
         quiet: Whether it is blocked only until others give back what they hold, so that nobody has been told.
@@ -278,7 +278,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
 
     @property
     def approvals(self) -> tuple[Approval, ...]:
-        """What its own messages ask a person; whoever waits for one of them waits for the same."""
+        """What its own messages ask a person; a parent that waits for one of them waits for the same."""
         return tuple(
             each.waits
             for lane in self.lanes.values()

@@ -59,7 +59,7 @@ RECOVERED_AS: Final[Mapping[ThreadStatus, ThreadStatus]] = {
 
 
 class IllegalTransitionError(RuntimeError):
-    """A thread was told to do what its state does not allow: a defect of the runtime.
+    """A thread was given an event that its state does not allow: a defect of the runtime.
 
     Attributes:
         thread_id: The thread.

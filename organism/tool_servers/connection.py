@@ -51,7 +51,7 @@ class LostError(Exception):
 
 
 class _Watched:
-    """The SDK's stream of messages, which says that it has ended before whoever waits for an answer is told."""
+    """The SDK's stream of messages, which reports its end before it fails those who wait for an answer."""
 
     def __init__(self, stream: Any, lost: anyio.Event) -> None:
         self._stream = stream
@@ -173,7 +173,7 @@ class ToolServerConnection:
         tools: dict[str, Tool] = {}
         cursors: set[str | None] = set()
         cursor: str | None = None
-        self._offered = ()  # a change that is told while we ask takes this away, and what we then hear is not kept
+        self._offered = ()  # a change that is announced while we ask removes this, and what we then hear is not kept
         try:
             while cursor not in cursors and len(cursors) < _PAGES_MAX and len(tools) < _TOOLS_MAX:
                 cursors.add(cursor)

@@ -1,4 +1,4 @@
-"""MCP servers on the web: what a server or the way to it does to one request becomes that request's answer.
+"""MCP servers on the web: a failure of a server or of the network becomes the answer of the one request it hit.
 
 The SDK's transport ends the whole session when one request fails, and does not tell a session that is gone from a tool
 that has failed. So each request is guarded below it: whatever comes back is read, bounded, and given to the SDK as the

@@ -163,7 +163,7 @@ class MCPServer:
                 _log.info("tool_server_ready", server=self.name)
                 await connection.lost.wait()
                 _log.warning("tool_server_lost", server=self.name, error=connection.reason())
-        except Exception as error:  # noqa: BLE001 - what a foreign program may do to us is told to whoever needs it
+        except Exception as error:  # noqa: BLE001 - a foreign program may raise anything; those who need it get the error
             self._failure = _failure(error, program)
             _log.warning("tool_server_failed", server=self.name, error=self._failure)
         finally:
@@ -172,7 +172,7 @@ class MCPServer:
                 self._opened()
 
     def _opened(self) -> None:
-        """Wake whoever waits for the connection, whether it is there or has failed."""
+        """Wake all who wait for the connection, whether it is there or has failed."""
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.set()

@@ -1,7 +1,7 @@
 """JSON-RPC messages as servers write them: one line or one body, understood or dropped. Pure.
 
 Source: JSON-RPC 2.0 and the transports of the Model Context Protocol (one message a line; revision 2025-03-26 also
-lists of messages). What is plainly an answer to a request is made one that the SDK takes, so that its call is told at
+lists of messages). What is plainly an answer to a request is made one that the SDK takes, so that its call ends at
 once and not at the end of its time.
 """
 

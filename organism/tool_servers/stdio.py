@@ -170,7 +170,7 @@ def _too_large() -> str:
 
 
 def session_message(plain: dict[str, Any]) -> "SessionMessage | None":
-    """Make the SDK's message of one that was read; an answer that cannot be made one is told as a failure."""
+    """Make the SDK's message of one that was read; an answer that cannot be converted becomes a failure."""
     from mcp.shared.message import SessionMessage
     from mcp_types import jsonrpc_message_adapter
 

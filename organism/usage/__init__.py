@@ -1,1 +1,1 @@
-"""What happened, told to whoever listens: events, their fan-out, and sums over them."""
+"""What happened: events, their fan-out to listeners, and sums over them."""

@@ -1,4 +1,4 @@
-"""What the pump, the router and the journal have just done, told to observers in this process: too much for events.
+"""What the pump, the router and the journal have just done, for observers in this process: too frequent for events.
 
 Events are few, stored and numbered. Activity is one record per run of a handler, model call and commit, told once as
 it happens and kept nowhere. With no observer, little of it is even made: the pump asks :attr:`ActivityFeed.active`.

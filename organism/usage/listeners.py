@@ -1,4 +1,4 @@
-"""Functions that are told of events: called behind one guard, so that their failures are nobody else's."""
+"""Callbacks for events, run behind one guard, so that a failure of one harms no other."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -39,7 +39,7 @@ class Failures:
 
 
 class Listener:
-    """One function that is told of events. Calling it ends it.
+    """One callback for events. Calling it ends it.
 
     Args:
         callback: The function; it must not block.
@@ -49,7 +49,7 @@ class Listener:
 
     Attributes:
         types: The kinds of events wanted.
-        ended: Whether it is told of nothing any more.
+        ended: Whether it receives no more events.
 
     Raises:
         TypeError: If it is no plain function.
@@ -78,7 +78,7 @@ class Listener:
     def tell(self, event: AnyEvent) -> bool:
         """Tell of an event if it is wanted; ``False`` if the function has failed. Never raises.
 
-        What the function does may itself be an event. It is not told of that while it runs: it would have no end.
+        What the function does may itself be an event. It does not receive that one while it runs, or it would not end.
         """
         if self.ended or (self.types and not isinstance(event, self.types)) or not is_about(event, self._thread_id):
             return True

@@ -45,7 +45,7 @@ class Outbox:
         self._numbers = count(number + 1)
 
     def emit(self, event: AnyEvent) -> None:
-        """Give an event its id and time and append it to the journal; listeners are told once it is committed.
+        """Give an event its id and time and append it to the journal; listeners receive it once it is committed.
 
         Sixteen digits keep the order of ids the same whether they are compared as text or as numbers.
         """

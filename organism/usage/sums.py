@@ -30,7 +30,7 @@ class Sums:
 
     Args:
         kind: What the names are of.
-        capacity: How many names are kept before the oldest goes; without one, whoever owns it forgets them.
+        capacity: How many names are kept before the oldest goes; without one, the owner forgets them.
     """
 
     def __init__(self, kind: str, capacity: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Tells events to whoever listens, and sums usage by agent, model, thread and in all.
+"""Publishes events to listeners, and sums usage by agent, model, thread and in total.
 
 Publishing never waits and never fails: a callback that raises is counted and logged, a subscriber that is too slow is
 cut off with an error of its own. The ledger does not depend on anybody listening.
@@ -32,7 +32,7 @@ _TOOLS_KEPT = 1_000
 """Tools, and names of other charges, whose sums are kept; the oldest go first."""
 
 _THREADS_KEPT = 1_000
-"""Closed threads whose sums are kept; the sums over all threads count them for ever."""
+"""Closed threads whose sums are kept; the sums over all threads keep counting them."""
 
 
 class SlowConsumerError(OrganismError):

@@ -57,7 +57,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         thresholds: Per cent of a limit at which to warn, ascending.
         output_min: The shortest answer worth a call, in tokens.
         wait_s: Seconds a call waits for its siblings' holds.
-        parks: Whether a refused message waits for a higher limit; else its handler is told.
+        parks: Whether a refused message waits for a higher limit; else its handler gets the error.
     """
 
     prices: ProviderPrices

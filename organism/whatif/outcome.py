@@ -15,7 +15,7 @@ CALLS_MAX = 10_000
 """So many calls are listed; sums count all."""
 
 Fate = Literal["made", "cut", "last_call", "waiting", "refused", "not_made"]
-"""What becomes of a call. ``cut``: made, but its answer would have ended earlier, at the cap that still fits.
+"""How a call ends. ``cut``: made, but its answer would have ended earlier, at the cap that still fits.
 ``last_call``: made from the slice kept for one, after the final warning. ``waiting``: it waits for its siblings, and
 the record ends. ``not_made``: it comes after the first refusal, from where agents would have done something else."""
 

@@ -140,7 +140,7 @@ class ReplayedCalls:
     def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> HeldCall | Refusal:
         """Give the final warning if it is due; the message is run again with it, and so the call is made after all.
 
-        A handler that is told of the refusal instead goes on as it likes: only what was recorded as a last call is one.
+        A handler that gets the refusal may continue in any way: only what was recorded as a last call is one.
         """
         warnings = self._engine.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
         if not warnings:

@@ -1,4 +1,4 @@
-"""Events: followed as they happen, or read in pages by whoever bills."""
+"""Events: a live stream, and pages for billing."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""The ledger's entries, for whoever audits or bills."""
+"""The ledger's entries, for audits and billing."""
 
 from typing import Annotated
 

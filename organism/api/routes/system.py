@@ -49,7 +49,7 @@ async def set_mode(data: JSONBody[ModeBody], control: ControlOf, order: OrderOf)
 
 @post("/v1/reload", status_code=200, opt=needs("admin"))
 async def reload(control: ControlOf, order: OrderOf) -> Reloaded:
-    """Read the configuration again: all of it is put in force, or nothing."""
+    """Read the configuration again and apply all of it, or nothing."""
     return await control.reload_configuration(order=order)
 
 

@@ -109,7 +109,7 @@ def unpriced_routes(config: Config) -> tuple[str, ...]:
 
 
 def unpriced_in_words(config: Config, routes: tuple[str, ...]) -> str:
-    """Say what becomes of calls to routes without a price."""
+    """Say how calls to routes without a price are treated."""
     match config.llm.unpriced:
         case "refuse":
             then = "a limit in USD refuses their calls in mode enforce"

@@ -186,7 +186,7 @@ async def _run(
         async with _interruptible() as interrupted:
             with view, LoopWatchdog(organism.outbox.emit):
                 code, result = await _finish(organism, thread_id, interrupted, view)
-        await organism.journal.commit()  # events are told when they are kept
+        await organism.journal.commit()  # events are published after their commit
         # What the user wants to know is how the thread stood before we left it.
         unfollow()
         report = build_report([*earlier, *events], thread_id, _budgets(organism, thread_id))

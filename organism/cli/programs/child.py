@@ -94,7 +94,7 @@ async def _end_of(process: "subprocess.Popen[bytes]") -> int:
 
     def wait() -> None:
         process.wait()
-        with suppress(RuntimeError):  # the loop may be gone, when we have been told to leave at once
+        with suppress(RuntimeError):  # the loop may be gone, after an order to leave at once
             loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=wait, name="organism child", daemon=True).start()

@@ -30,7 +30,7 @@ class Purse(msgspec.Struct, frozen=True, kw_only=True):
         key: The key of its gateway.
         limits: Its budget, by the name of the field in :class:`~organism.amounts.Limits`; empty for what is configured.
         labels: Of its thread.
-        text: Whether thresholds are told in its answers.
+        text: Whether answers carry a line about thresholds.
         model: What answers a name that the configuration does not have; ``None`` for nothing.
         price: What a model without a known price is taken to cost.
     """

@@ -78,7 +78,7 @@ UPSTREAMS: dict[str, Upstream] = {
 """Vendors by their providers' names; the first with a key gets what no other one's names begin like."""
 
 _RESPONSES_FIRST = ("gpt-5", "codex-")
-"""How names begin whose models are at their best, or only to be had, in responses."""
+"""Prefixes of models that work best, or only, with the Responses API."""
 
 
 def found(environment: Mapping[str, str]) -> dict[str, Upstream]:

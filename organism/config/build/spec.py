@@ -36,7 +36,7 @@ def build(
     Args:
         loaded: The configuration.
         environment: Where default API keys are looked up.
-        progress: Told what takes long.
+        progress: Called with a line about what takes long.
         on_text: Follows answers of LLM agents while they are written.
         kept: What runs already, and is taken over where the configuration has not changed it.
 

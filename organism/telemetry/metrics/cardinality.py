@@ -1,4 +1,4 @@
-"""A bound on the series of each metric, so that no label can eat the memory of whoever stores them."""
+"""A bound on the series of each metric, so that no label can fill the memory of a metrics backend."""
 
 from organism.telemetry.metrics.instruments import Instrument
 

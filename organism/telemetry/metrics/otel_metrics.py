@@ -109,7 +109,7 @@ class MetricWriter:
         def look_there() -> None:
             try:
                 answer.set_result(self._look())
-            except Exception as error:  # noqa: BLE001 - belongs to whoever asked
+            except Exception as error:  # noqa: BLE001 - raised in the caller's thread
                 answer.set_exception(error)
 
         try:

@@ -1,4 +1,4 @@
-"""What is told of model calls and other costs: what each cost, which limits it met, where it went."""
+"""Events of model calls and other costs: what each cost, which limits it met, where it went."""
 
 from decimal import Decimal
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What is told of orders from outside."""
+"""Events of orders from outside."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What is told of threads, their agents and their messages."""
+"""Events of threads, their agents and their messages."""
 
 import msgspec
 
@@ -62,7 +62,7 @@ class ThreadClosed(Event, frozen=True, kw_only=True):
 
 
 class ApprovalRequested(Event, frozen=True, kw_only=True):
-    """A message waits for a person. What exactly is asked is to be had from the organism, not from events.
+    """A message waits for a person. Ask the organism for the details; events do not hold them.
 
     Attributes:
         agent: Who asks.

@@ -40,7 +40,7 @@ def allow(approval: str, *, note: str = "", daemon: DaemonOptions = DAEMON, json
 
 @app.command
 def deny(approval: str, *, note: str = "", daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
-    """Deny it; the agent is told, and continues without.
+    """Deny it; the agent gets the answer and continues without.
 
     Args:
         approval: The approval's id.

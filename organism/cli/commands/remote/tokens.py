@@ -47,7 +47,7 @@ def make(
     Args:
         name: The token's name, as audit records show it.
         scope: What it may do; may be repeated.
-        days: How long it is valid; for ever unless given.
+        days: How long it is valid; without an end unless given.
     """
     body: dict[str, object] = {"name": name, "scopes": list(scope)} | ({"days": days} if days is not None else {})
     if most is not None and (limits := {unit: value for unit, value in asdict(most).items() if value is not None}):

@@ -43,6 +43,9 @@ LONG_TEXT = 1_024
 FEW_PERMILLE = 1150
 """What the largest proportion is multiplied by as long as the counts are few, though the texts were long."""
 
+LEAST_PERMILLE, FEW_LEAST_PERMILLE = 850, 700
+"""What the smallest proportion is multiplied by for what text takes at least, and as long as the counts are few."""
+
 SAMPLES_MAX = 48
 FAMILIES_MAX = 64
 """So many families are remembered, the ones used last."""
@@ -60,6 +63,13 @@ class Guess(msgspec.Struct, frozen=True):
     tokens: int
     text: int
     kind: TextKind
+
+
+class Range(msgspec.Struct, frozen=True):
+    """What text takes, at least and at most, in thousandths of what is guessed; both with a margin."""
+
+    least: int
+    most: int
 
 
 class Calibration:
@@ -87,18 +97,25 @@ class Calibration:
         for text in texts:
             turns += 1
             whole += size_of(text)
-        kind = _kind(whole)
+        kind = kind_of(whole)
         scaled = -(-whole.tokens * self.permille(family, kind) // 1000)
         frame = PER_REQUEST + PER_MESSAGE * turns
         return Guess(frame + min(whole.size, scaled), whole.tokens, kind)
 
     def permille(self, family: str, kind: TextKind) -> int:
         """Return what a family's text of a kind is multiplied by, in thousandths."""
+        known = self.range(family, kind)
+        return PRIOR_PERMILLE if known is None else known.most
+
+    def range(self, family: str, kind: TextKind) -> "Range | None":
+        """Return what a family's text of a kind takes for what is guessed; ``None`` as long as too little is known."""
         seen = self._families.get(family, {}).get(kind, ())
         few = len(seen) < self._samples_min
         if few and sum(max(1, size // LONG_TEXT) for _, size in seen) < self._samples_min:
-            return PRIOR_PERMILLE
-        return -(-max(permille for permille, _ in seen) * (FEW_PERMILLE if few else MARGIN_PERMILLE) // 1000)
+            return None
+        proportions = [permille for permille, _ in seen]
+        least = min(proportions) * (FEW_LEAST_PERMILLE if few else LEAST_PERMILLE) // 1000
+        return Range(least, -(-max(proportions) * (FEW_PERMILLE if few else MARGIN_PERMILLE) // 1000))
 
     def learn(self, family: str, guess: Guess, tokens: int) -> None:
         """Remember what the text of a guess really took, as the provider counted it."""
@@ -111,6 +128,7 @@ class Calibration:
         kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX)).append((-(-tokens * 1000 // guess.text), guess.text))
 
 
-def _kind(size: TextSize) -> TextKind:
+def kind_of(size: TextSize) -> TextKind:
+    """Say what kind of text it is, by its size."""
     whole = max(1, size.size)
     return size.words * 8 // whole, (size.others * 512 // whole).bit_length()

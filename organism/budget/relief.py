@@ -1,4 +1,4 @@
-"""When would a refused call fit though nobody raises a limit? Pure.
+"""When would a refused call fit though nobody raises a limit, and is there room for more than a call holds? Pure.
 
 Days and months end, spend on a rolling window gets old, and calls under way are settled: that comes by itself. All that
 refuses a call is looked at, not only the scope that a refusal names, because the call fits no sooner than the last of
@@ -9,10 +9,33 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from organism.amounts import ZERO, Amounts, BudgetState
+from organism.amounts import ZERO, Amounts, BudgetState, Dimension
+from organism.budget.holds import HeldCall
 from organism.budget.policy import Ask, Headroom, fits
 from organism.budget.scopes import BudgetPlan, has_final_reserve, window_end_ns
+from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Relief
+
+FEW_CALLS = 16
+"""An answer of so many times its cap would pass a limit that has no more room than that."""
+
+
+def leaves_little(states: Iterable[BudgetState], held: HeldCall) -> bool:
+    """Whether a call that is held leaves less than :data:`FEW_CALLS` of its size on any of its accounts.
+
+    What a provider writes beyond the cap it was sent would then pass a limit.
+    """
+    hold = held.amounts
+    return any(
+        (state.limits.tokens is not None and _left(state, "tokens") < FEW_CALLS * hold.tokens)
+        or (state.limits.cost_nanousd is not None and _left(state, "usd") < FEW_CALLS * hold.cost_nanousd)
+        for state in states
+    )
+
+
+def _left(state: BudgetState, dimension: Dimension) -> int:
+    taken = amount_of(state.spent, 0, dimension) + amount_of(state.held, 0, dimension)
+    return (limit_of(state.limits, dimension) or 0) - taken
 
 
 def relief(

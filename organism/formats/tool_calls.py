@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from organism.formats.json_reading import JsonObject, loads, text_of
-from organism.llm.deltas import ToolCallDelta
+from organism.llm.deltas import ToolCallDelta, Unshown
 from organism.llm.requests import ToolCall
 
 _MARKS = re.compile(r'\\.|\\|["{}\[\]]', re.DOTALL)
@@ -126,6 +126,8 @@ class ToolCallCollector:
         self._tools = frozenset(tools)
         self._taken = set(taken)
         self._calls: list[_Call] = []
+        self.held_back: list[Unshown] = []
+        """What the pieces that came last have written and not shown."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -139,9 +141,10 @@ class ToolCallCollector:
         """Add the pieces that one event brings: what stands side by side in it, with names, are different calls.
 
         Yields:
-            What can be shown of them.
+            What can be shown of them; what cannot yet stands in :attr:`held_back`.
         """
         touched: list[_Call] = []
+        self.held_back = []
         for piece in pieces:
             call = self._call_of(piece)
             if call is not None and call.is_named_again and _words(piece.arguments) and not piece.repeats:
@@ -151,27 +154,30 @@ class ToolCallCollector:
                 self._calls.append(call)
             touched.append(call)
             self._write(call, piece)
-            yield from self._shown(call)
+            if (shown := self._shown(call)) is not None:
+                yield shown
+            elif not (call.is_shown_whole or piece.repeats) and (words := _words(piece.arguments)):
+                self.held_back.append(Unshown(words, call.number))
 
-    def _shown(self, call: _Call) -> Iterator[ToolCallDelta]:
-        """Yield what can be shown of a call while it is written: what has been shown must not change any more.
+    def _shown(self, call: _Call) -> ToolCallDelta | None:
+        """Return what can be shown of a call while it is written: what has been shown must not change any more.
 
         By its first arguments the name of a call is whole, and its id, if it has one, is known. Arguments that are no
         object yet, or an empty one, may still turn out otherwise. Short ones are shown whole: many clients read each
         piece as a call.
         """
         if not call.name or not call.pieces or call.is_shown_whole:
-            return
+            return None
         if call.told_id is None:
             text = "".join(call.pieces)
             is_due = call.is_whole or len(text) >= HELD_BACK
             if not is_due or not text.lstrip().startswith("{") or text.strip() == "{}":
-                return
+                return None
             call.told_id = self._unique(call.id, call.number)
         else:
             text = "".join(call.pieces[call.shown :])
         call.shown, call.is_shown_whole = len(call.pieces), call.is_whole
-        yield ToolCallDelta(call.told_id, call.name, text, call.number, call.extra)
+        return ToolCallDelta(call.told_id, call.name, text, call.number, call.extra)
 
     def _write(self, call: _Call, piece: ToolCallPiece) -> None:
         call.is_named_again = call.is_whole and piece.name == call.name and not _words(piece.arguments)

@@ -119,6 +119,7 @@ class Settled(Entry, frozen=True, kw_only=True):
         usage: The tokens by bucket, those above the hold included.
         rates: The prices it was computed with, so that the cost can be computed again from the entry alone;
             ``None`` when the whole hold was charged or no price is known.
+        truncated: Whether the answer's stream was closed because it had passed the hold.
     """
 
     hold_id: str
@@ -127,6 +128,7 @@ class Settled(Entry, frozen=True, kw_only=True):
     priced: bool = True
     usage: TokenUsage | None = None
     rates: Rates | None = None
+    truncated: bool = False
 
 
 class Overran(Entry, frozen=True, kw_only=True):

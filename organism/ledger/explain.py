@@ -40,6 +40,7 @@ class HoldTrace(msgspec.Struct, kw_only=True):
         usage: The tokens by bucket.
         priced: Whether the cost is known.
         rates: The prices it was computed with.
+        truncated: Whether the answer was stopped in mid-stream because it had passed the hold.
     """
 
     seq: int
@@ -53,6 +54,7 @@ class HoldTrace(msgspec.Struct, kw_only=True):
     usage: TokenUsage | None = None
     priced: bool = True
     rates: Rates | None = None
+    truncated: bool = False
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -123,6 +125,7 @@ def _go_on(story: HoldTrace, entry: Dispatched | Overran | Settled | Released) -
             story.state = entry.source
             story.charged += amounts
             story.usage, story.priced, story.rates = entry.usage, entry.priced, entry.rates
+            story.truncated = entry.truncated
 
 
 def _note(entry: AnyEntry, own: str, thread_id: str) -> Note | None:

@@ -53,6 +53,7 @@ class Cost(msgspec.Struct, frozen=True):
     priced: bool = True
     usage: TokenUsage | None = None
     rates: Rates | None = None
+    truncated: bool = False
 
 
 class Ledger:
@@ -221,6 +222,7 @@ class Ledger:
                 priced=cost.priced,
                 usage=cost.usage,
                 rates=cost.rates,
+                truncated=cost.truncated,
             )
         )
         return overrun

@@ -7,6 +7,9 @@ import msgspec
 from organism.amounts import TokenUsage, UsageSide
 from organism.llm.requests import ChatMessage, Part, Reasoning, TextPart, ToolCall, VendorItem, texts_of
 
+TRUNCATED = "stopped_at_the_budget"
+"""Why an answer has ended that was closed at what the budget holds for it."""
+
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="completion"):
     """What one attempt answered.
@@ -27,7 +30,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         is_cost_assumed: Whether nothing documents that the server bills by :attr:`cost_nanousd`: it holds where it is
             more than the tokens cost by their prices.
         refusal: What the model said in place of an answer, where its provider tells the two apart; in :attr:`text` too.
-        provider_reason: The provider's own word for why it ended, where it has another.
+        provider_reason: The provider's own word for why it ended, where it has another; :data:`TRUNCATED` where the
+            router has ended it.
         unused: What it has written beside the answer, such as a choice that nobody asked for.
         vendor_items: What its format has for it beside all that, such as a search that the vendor has run; a
             conversation in the same format has them again.
@@ -39,6 +43,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         logprobs: How likely each token of the text was, in OpenAI's words; where that was asked for.
         alternatives: The other answers, where several were asked for; what they cost is in :attr:`usage`.
         vendor_fields: What else the provider has said in its format, that only clients of the same have a word for.
+        truncated: Whether its stream was closed because it had passed what the budget holds for it: this is what had
+            come until then, and its :attr:`finish_reason` is ``length``.
     """
 
     text: str
@@ -62,6 +68,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     logprobs: tuple[dict[str, Any], ...] = ()
     alternatives: tuple["Completion", ...] = ()
     vendor_fields: VendorItem | None = None
+    truncated: bool = False
 
     @property
     def is_complete(self) -> bool:

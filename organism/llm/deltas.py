@@ -90,11 +90,29 @@ class UsageDelta(msgspec.Struct, frozen=True):
     usage: TokenUsage
 
 
+class Unshown(msgspec.Struct, frozen=True):
+    """More has been written that is not shown: not yet, or, of an answer that is not followed while it comes, never.
+
+    It is billed as what is shown is, so it is counted.
+
+    Attributes:
+        text: What was written.
+        place: The call of a tool that it belongs to, whose first piece will show all of it; ``None`` for anything else.
+    """
+
+    text: str
+    place: int | None = None
+
+
+class ServerToolUse(msgspec.Struct, frozen=True):
+    """The vendor has begun to run a tool of its own: what that puts before the model is billed."""
+
+
 class Ping(msgspec.Struct, frozen=True):
     """The provider, or what stands before it, says that it is at work, and nothing of the answer has come."""
 
 
-ProviderPiece = Delta | UsageDelta | Ping
+ProviderPiece = Delta | UsageDelta | Unshown | ServerToolUse | Ping
 """What an adapter hands over while an answer comes."""
 
 ProviderSink = Callable[[ProviderPiece], object]

@@ -69,6 +69,11 @@ def server_tool_tokens(request: CompletionRequest) -> int:
     return sum(tool.tokens for tool in server_tools(request))
 
 
+def tokens_of_uses(request: CompletionRequest) -> int:
+    """Return how much of :func:`server_tool_tokens` is for uses that show in the answer's stream when they begin."""
+    return sum(tool.tokens for tool in server_tools(request) if tool.fee and not tool.fee.startswith("chat:"))
+
+
 def needs_calls_max(request: CompletionRequest) -> bool:
     """Whether a request of responses must be told how many calls of tools there may be, for its hold to be enough."""
     return any(tool.fee for tool in server_tools(request)) and _said(request.vendor_fields, "max_tool_calls") is None

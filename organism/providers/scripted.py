@@ -84,12 +84,23 @@ class ScriptedProvider:
         name: The provider's name in the configuration.
         repeat: Whether a script of answers begins again at its end.
         latency_s: Seconds each answer takes, unless it says otherwise.
+        ignores_cap: Whether it says all of its text, whatever cap it is sent.
+        stops_when_closed: Whether it bills no more than it has said when a stream of it is closed.
     """
 
     def __init__(
-        self, script: Script = ("ok",), *, name: str = "scripted", repeat: bool = True, latency_s: float = 0.0
+        self,
+        script: Script = ("ok",),
+        *,
+        name: str = "scripted",
+        repeat: bool = True,
+        latency_s: float = 0.0,
+        ignores_cap: bool = False,
+        stops_when_closed: bool = False,
     ) -> None:
         self.name = name
+        self.ignores_cap = ignores_cap
+        self.stops_when_closed = stops_when_closed
         self.bill: list[BilledCall] = []
         self.requests: list[CompletionRequest] = []
         self.embedded: list[EmbeddingRequest] = []
@@ -124,17 +135,24 @@ class ScriptedProvider:
         if isinstance(answer.error, RejectedError):
             raise answer.error
         words = answer.text.split(" ") if answer.text else []
-        kept = words[: request.max_output_tokens]
+        kept = words if self.ignores_cap else words[: request.max_output_tokens]
         usage = answer.usage or TokenUsage(
             input=input_words(request),
             output=len(kept) + sum(len(f"{call.name} {call.arguments}".split()) for call in answer.tool_calls),
             reasoning=len(answer.reasoning.split()),
         )
         # Billed from here on, however the call ends, as providers do.
+        line = len(self.bill)
         self.bill.append(BilledCall(request.model, usage))
         if on_text is not None and answer.reasoning:
             on_text(ReasoningDelta(answer.reasoning))
-        await self._speak(kept, answer.latency_s or self._latency_s, on_text)
+        said: list[str] = []
+        try:
+            await self._speak(kept, answer.latency_s or self._latency_s, on_text, said)
+        except BaseException:
+            if on_text is not None and self.stops_when_closed:
+                self.bill[line] = BilledCall(request.model, msgspec.structs.replace(usage, output=len(said)))
+            raise
         if answer.error is not None:
             raise answer.error
         return Completion(
@@ -181,13 +199,14 @@ class ScriptedProvider:
             raise ScriptExhaustedError(self._answer_count)
         return ScriptedAnswer(text=found) if isinstance(found, str) else found
 
-    async def _speak(self, words: list[str], latency_s: float, on_text: ProviderSink | None) -> None:
+    async def _speak(self, words: list[str], latency_s: float, on_text: ProviderSink | None, said: list[str]) -> None:
         """Take the time the answer takes, handing over a word at a time if somebody listens."""
         if on_text is None or not words:
             await anyio.sleep(latency_s)
             return
         for place, word in enumerate(words):
             await anyio.sleep(latency_s / len(words))
+            said.append(word)
             on_text(word if place == 0 else f" {word}")
 
 

@@ -11,7 +11,7 @@ from organism.amounts import CALL_NANOUSD_MAX, NS_PER_S, format_usd
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.relief import comes_sooner
+from organism.budget.relief import comes_sooner, leaves_little
 from organism.budget.scopes import of_provider
 from organism.errors import (
     BudgetError,
@@ -216,12 +216,14 @@ class Admission:
             price_source=rates.source if rates is not None else None,
             operation=request.operation,
         )
-        return PreparedCall(route, spender, ask, record, rates, estimate.guess)
+        return PreparedCall(route, spender, ask, record, rates, estimate.guess, estimate.extra)
 
     def _attempt(self, state: CallState, permit: Permit, prepared: PreparedCall, held: HeldCall) -> Attempt:
         state.attempts += 1
         timeouts = self._limiters[prepared.route.provider].settings.timeouts
         timeout_s = self._settings.timeout_s if timeouts.call_s is None else timeouts.call_s
+        scopes = self._registry.scopes_of(prepared.spender)
+        enforced = [state for state in scopes if self._registry.mode_of(state.account) == "enforce"]
         left_s = math.inf if held.time_left_ns is None else held.time_left_ns / NS_PER_S
         return Attempt(
             prepared=prepared,
@@ -233,6 +235,8 @@ class Admission:
             first_token_s=timeouts.first_token_s,
             between_tokens_s=timeouts.between_tokens_s,
             deadline_s=state.deadline_s,
+            stops_at_cap=bool(enforced),
+            streams=leaves_little(enforced, held),
         )
 
     def _refuse_unpriced(self, spender: Spender, route: Route) -> None:

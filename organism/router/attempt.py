@@ -12,80 +12,47 @@ import math
 from collections.abc import Awaitable
 from functools import partial
 from threading import get_ident
+from typing import Literal
 
 import anyio
 import msgspec
 
-from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.holds import HeldCall
 from organism.concurrency.foreign_code import ForeignTask, failure_of
 from organism.errors import BudgetExhaustedError, ProviderError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
-from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
-from organism.llm.deltas import DeltaSink, Ping, ProviderPiece, ProviderSink, UsageDelta
+from organism.llm.deltas import Delta, DeltaSink, Ping, ProviderPiece, ProviderSink, ServerToolUse, Unshown, UsageDelta
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
-from organism.pricing.rates import Rates, cost_nanousd
+from organism.pricing.rates import Rates
 from organism.router.adapters import Adapters, stops_when_closed
 from organism.router.answers.answer_checks import checked_answer, checked_failure
-from organism.router.answers.interrupted import InterruptedStream
-from organism.router.answers.partial_usage import completed_usage, is_hidden, missing_sides
+from organism.router.answers.charge import Charge, Charges
+from organism.router.answers.output_count import RangeOf
 from organism.router.answers.piece_checks import checked_piece
+from organism.router.answers.streamed_answer import StreamedAnswer
 from organism.router.limits.circuit import Health
 from organism.router.limits.limiter import Permit
-from organism.router.planning.call_rates import RateSource, charged_rates, held_rates, rates_for
+from organism.router.planning.call_rates import RateSource
 from organism.router.planning.plan import Route
 from organism.router.prepared_call import PreparedCall
-from organism.text.error_text import describe, shown
-from organism.usage.attempts import Outcome
-
-_DOUBTFUL_FACTOR = 16
-_DOUBTFUL_NANOUSD = 10_000_000_000
-"""Usage above 16 times its hold and above $10 is taken for a provider's mistake and disputed, not believed."""
-
+from organism.text.error_text import shown
 
 PINGED_FACTOR = 6
 """So many times as long a provider may be silent that says all the while that it is at work."""
 
-_NOTE_MAX = 500
 
-PROVIDER_SAYS = "provider"
-"""The source of a cost that the provider itself has reported."""
-
-
-class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt is resolved.
+class Closed(msgspec.Struct, frozen=True):
+    """An answer's stream has been closed in the middle.
 
     Attributes:
-        outcome: By what.
-        usage: Tokens charged.
-        cost_nanousd: Money charged; ``None`` when no price is known.
-        price_source: Where the cost comes from; ``None`` when it is unknown.
-        response_model: The model that answered, if one did.
-        error: What failed.
-        rates: The prices the cost was computed with; ``None`` when the whole hold is charged.
-        usage_note: How the provider's count was read where that was not plain.
+        by: What has ended it: its caller has gone, or it has passed its hold.
+        after_s: Seconds from the request until then.
     """
 
-    outcome: Outcome
-    usage: TokenUsage = TokenUsage()
-    cost_nanousd: int | None = None
-    price_source: str | None = None
-    response_model: str | None = None
-    error: str | None = None
-    rates: Rates | None = None
-    usage_note: str = ""
-
-    @property
-    def amounts(self) -> Amounts:
-        """What the ledger is charged."""
-        return Amounts(self.usage.total, self.cost_nanousd or 0, 1)
-
-    @property
-    def cost(self) -> Cost:
-        """Where these numbers come from, for the ledger."""
-        return Cost(self.outcome, self.cost_nanousd is not None, self.usage, self.rates)
+    by: Literal["caller", "hold"]
+    after_s: float
 
 
 class Attempt(msgspec.Struct, kw_only=True, eq=False):
@@ -108,7 +75,9 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         done: Set once its caller need not wait any more: it is resolved, or the caller's own ``on_text`` has failed.
         result: The answer, or why there is none.
         abandoned: Whether its caller has gone.
-        cut_short: What has come, where the provider stops working when its stream is closed.
+        streams: Whether the answer is streamed although nobody reads it, so that it can be stopped at its hold.
+        stops_at_cap: Whether a stream is closed that passes its hold; not where limits are only watched.
+        streamed: What has come of a streamed answer.
         listener_error: What ``on_text`` has failed with: the caller's own error, and none of the provider's.
         frozen: Why it was closed in the middle by an operator's freeze, if it was.
     """
@@ -130,10 +99,14 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     result: Answer | ProviderError | None = None
     abandoned: bool = False
     listener_error: BaseException | None = None
-    cut_short: InterruptedStream | None = None
+    streams: bool = False
+    stops_at_cap: bool = False
+    streamed: StreamedAnswer | None = None
     frozen: Refusal | None = None
     _begun_s: float = 0.0
-    _closed_after_s: float | None = None
+    _stops_when_closed: bool = False
+    _closed: Closed | None = None
+    _is_answered: bool = False
     _latest: float = math.inf
     _heard: bool = False
     _word_s: float = 0.0
@@ -167,10 +140,9 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """
         self.on_text = None
         self.abandoned = True
-        if self.cut_short is not None and self.cut_short.is_countable:
-            self._closed_after_s, within_s = anyio.current_time() - self._begun_s, 0.0
         self._latest = min(self._latest, anyio.current_time() + within_s)
         self.scope.deadline = min(self.scope.deadline, self._latest)
+        self._close_if_due()
 
     def freeze(self, why: Refusal) -> bool:
         """Close it in the middle, as if its caller had gone; whether it has left and was not over."""
@@ -191,6 +163,21 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             raise BudgetExhaustedError(self.frozen, self.record.thread_id)
         return self.result or UncertainError(self.route.provider, "the exchange was cut off")
 
+    def _close_if_due(self) -> None:
+        """Close the stream if it has passed its hold, or its caller has gone and closing it ends the bill."""
+        streamed = self.streamed
+        if streamed is None or self._closed is not None:
+            return
+        if self.stops_at_cap and streamed.passes(self.held.output_cap):
+            self._close("hold")
+        elif self.abandoned and self._stops_when_closed and streamed.is_countable:
+            self._close("caller")
+
+    def _close(self, by: Literal["caller", "hold"]) -> None:
+        now_s = anyio.current_time()
+        self._closed = Closed(by, now_s - self._begun_s)
+        self._latest = self.scope.deadline = min(self._latest, now_s)
+
     def pass_on(self, piece: ProviderPiece) -> None:
         """Take a piece of the answer, which is a sign of life, and hand it to whoever still listens.
 
@@ -206,17 +193,22 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         if isinstance(piece, Ping):
             self._wait_on()
             return
-        if self.cut_short is not None:
-            self.cut_short.add(piece)
-        if isinstance(piece, UsageDelta):
+        if self.streamed is not None:
+            self.streamed.add(piece)
+        if not isinstance(piece, UsageDelta):
+            self._heard = True
+            self._allow(self.between_tokens_s)
+            if self._closed is None:
+                self._tell("" if isinstance(piece, Unshown | ServerToolUse) else piece)
+        self._close_if_due()
+
+    def _tell(self, piece: Delta) -> None:
+        if self.on_text is None:
             return
-        self._heard = True
-        self._allow(self.between_tokens_s)
-        if self.on_text is not None:
-            self.listener_error = failure_of(self.on_text, piece)
-            if self.listener_error is not None:
-                self.on_text = None
-                self.done.set()
+        self.listener_error = failure_of(self.on_text, piece)
+        if self.listener_error is not None:
+            self.on_text = None
+            self.done.set()
 
     def _allow(self, silence_s: float | None) -> None:
         self._word_s = anyio.current_time()
@@ -229,21 +221,26 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             until = min(anyio.current_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)
             self.scope.deadline = max(self.scope.deadline, min(self._latest, until))
 
-    async def exchange(self, provider: Provider, adapters: Adapters) -> None:
+    async def exchange(self, provider: Provider, adapters: Adapters, range_of: RangeOf) -> None:
         """Talk to the provider and set :attr:`result`; an exchange whose task is killed leaves it ``None``.
 
         Args:
             provider: Whom to ask.
             adapters: Where its adapter runs, and stays if it does not end in time.
+            range_of: What text takes with the model that answers.
         """
         self._begun_s = begun_s = anyio.current_time()
         self._thread = get_ident()
-        sink = self.pass_on if self.on_text is not None else None
-        if sink is not None and stops_when_closed(provider):
-            self.cut_short = InterruptedStream(self.request)
-        longest_s = self.timeout_s if sink is None else self.stream_timeout_s
+        is_read = self.on_text is not None
+        sink = self.pass_on if is_read or self.streams else None
+        if sink is not None:
+            self.streamed = StreamedAnswer(self.request, range_of)
+            self._stops_when_closed = stops_when_closed(provider)
+        if not is_read:  # nobody waits for pieces
+            self.first_token_s = self.between_tokens_s = None
+        longest_s = self.stream_timeout_s if is_read else self.timeout_s
         self._latest = min(self._latest, begun_s + longest_s, self.deadline_s)
-        self._allow(self.first_token_s if sink is not None else None)
+        self._allow(self.first_token_s)
         work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
         with self.scope:
             await work.wait()
@@ -259,12 +256,20 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         return provider.complete(self.request, sink)
 
     def _result_of(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
-        """Return what came of the adapter's work.
+        """Return what came of the adapter's work; of a stream that was closed at its hold, what had come until then.
 
         Args:
             work: The work.
             late: What it was late with, if its time was up before it had ended.
         """
+        result = self._ended(work, late)
+        self._is_answered = isinstance(result, Answer)
+        closed, streamed = self._closed, self.streamed
+        if self._is_answered or streamed is None or closed is None or closed.by != "hold":
+            return result
+        return streamed.completion()
+
+    def _ended(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
         if late is not None and (not work.done or isinstance(work.error, anyio.get_cancelled_exc_class())):
             return UncertainError(self.route.provider, late)
         if work.error is not None:
@@ -302,89 +307,20 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
                 return "unknown"
 
     def charge(self, prices: RateSource) -> Charge:
-        """Decide what the attempt costs; the table of outcomes of the guarantees page.
+        """Decide what the attempt costs.
 
         Args:
             prices: Those of the model that answered, which may not be the one asked.
         """
+        charges = Charges(self.prepared, self.request, self.held)
+        if self._closed is not None and self.streamed is not None and not self._is_answered:
+            return charges.cut(self.streamed, self._closed.after_s, by_caller=self._closed.by == "caller")
         match self.result:
             case RejectedError() as error:
                 return Charge(outcome="released", error=str(error))
             case Completion() | Embeddings() as answer:
-                try:
-                    return self._charge_answer(answer, prices)
-                except Exception as error:  # noqa: BLE001 - whatever is odd about an answer, its hold covers it
-                    return self._whole_hold("disputed", f"its cost cannot be worked out: {describe(error)}")
+                return charges.answer(answer, prices)
             case ProviderError() as error:
-                return (
-                    self._charge_cut()
-                    if self._closed_after_s is not None
-                    else self._whole_hold("worst_case", str(error))
-                )
+                return charges.whole_hold("worst_case", str(error))
             case None:
-                return self._whole_hold("worst_case", "the exchange was cut off")
-
-    def _charge_cut(self) -> Charge:
-        """Charge what has come of an answer that was closed when its caller went."""
-        if self.cut_short is None or self._closed_after_s is None:
-            raise AssertionError("nothing is closed that cannot be counted")
-        usage = self.cut_short.usage(self.record.input_tokens, self.held.output_cap, self._closed_after_s)
-        # How often tools of the vendor's were used is told at the end alone: as often as they might be.
-        rates = held_rates(self.rates, self.request) if self.rates is not None else None
-        return Charge(
-            outcome="estimated",
-            usage=usage,
-            cost_nanousd=cost_nanousd(rates, usage) if rates is not None else None,
-            price_source=rates.source if rates is not None else None,
-            error="closed by its caller in the middle of the answer",
-            rates=rates,
-        )
-
-    def _charge_answer(self, answer: Answer, prices: RateSource) -> Charge:
-        if answer.usage_error is not None:
-            return self._whole_hold("disputed", answer.usage_error, answer.model)
-        missing = missing_sides(answer, self.request)
-        if answer.usage is None and is_hidden(answer, self.request):
-            return self._whole_hold("estimated", "no usage, and more may have been generated than shows", answer.model)
-        rates = self._rates_of_answer(answer, prices)
-        if rates is not None:
-            rates = charged_rates(rates, self.request, answer)
-        usage = completed_usage(answer, self.request, missing, self.record.input_tokens, self.held.output_cap)
-        cost, source = (cost_nanousd(rates, usage), rates.source) if rates is not None else (None, None)
-        is_bill = not missing and not (isinstance(answer, Completion) and answer.is_cost_assumed)
-        if answer.cost_nanousd is not None and (is_bill or answer.cost_nanousd > (cost or 0)):
-            cost, source, rates = answer.cost_nanousd, PROVIDER_SAYS, None
-        if cost is not None and self._beyond_belief(usage, cost):
-            return self._whole_hold("disputed", f"usage of {usage.total} tokens is beyond belief", answer.model)
-        return Charge(
-            outcome="estimated" if missing else "settled",
-            usage=usage,
-            cost_nanousd=cost,
-            price_source=source,
-            response_model=answer.model,
-            rates=rates,
-            usage_note=answer.usage_note[:_NOTE_MAX] if isinstance(answer, Completion) else "",
-        )
-
-    def _rates_of_answer(self, answer: Answer, prices: RateSource) -> Rates | None:
-        """Return the prices of the model that answered; if nobody knows them, those of the model that was asked."""
-        if answer.model == self.request.model:
-            return self.rates
-        found = rates_for(prices, self.route.provider, answer.model, self.request)
-        return found if found is not None and not found.assumed else self.rates or found
-
-    def _beyond_belief(self, usage: TokenUsage, cost: int) -> bool:
-        held = self.held.amounts
-        much = usage.total > _DOUBTFUL_FACTOR * max(1, held.tokens)
-        dear = self.rates is not None and cost > _DOUBTFUL_FACTOR * max(1, held.cost_nanousd)
-        return cost > CALL_NANOUSD_MAX or (cost > _DOUBTFUL_NANOUSD and (much or dear))
-
-    def _whole_hold(self, outcome: Outcome, error: str, response_model: str | None = None) -> Charge:
-        return Charge(
-            outcome=outcome,
-            usage=TokenUsage(input=self.record.input_tokens, output=self.held.output_cap),
-            cost_nanousd=self.held.amounts.cost_nanousd if self.rates is not None else None,
-            price_source=self.rates.source if self.rates is not None else None,
-            response_model=response_model,
-            error=error,
-        )
+                return charges.whole_hold("worst_case", "the exchange was cut off")

@@ -9,7 +9,8 @@ from organism.budget.holds import Settlement, Spender
 from organism.errors import ProviderError, Refusal
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
-from organism.router.attempt import Attempt, Charge
+from organism.router.answers.charge import Charge
+from organism.router.attempt import Attempt
 from organism.router.call import Call
 from organism.router.call_state import CallState
 from organism.router.planning.plan import Degraded
@@ -93,6 +94,7 @@ class CallEvents:
                 operation=record.operation,
                 usage_note=charge.usage_note,
                 tool=record.tool,
+                truncated=charge.truncated,
             )
         )
 

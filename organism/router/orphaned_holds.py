@@ -10,7 +10,7 @@ from organism.budget.holds import HeldCall, Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.ledger.entries import CallRecord, Hold
 from organism.messages import BudgetWarning
-from organism.router.attempt import Charge
+from organism.router.answers.charge import Charge
 from organism.router.call_events import CallEvents
 from organism.usage.outbox import Outbox
 

@@ -20,6 +20,7 @@ class PreparedCall(msgspec.Struct, frozen=True):
         record: Which call it is for, as the ledger notes it.
         rates: The model's usual prices; ``None`` when unknown.
         guess: What there is to learn from its usage, if there is anything.
+        extra_tokens: How much of the input that is held is for anything but text.
     """
 
     route: Route
@@ -28,3 +29,4 @@ class PreparedCall(msgspec.Struct, frozen=True):
     record: CallRecord
     rates: Rates | None
     guess: Guess | None
+    extra_tokens: int = 0

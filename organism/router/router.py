@@ -29,7 +29,8 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.router.adapters import Adapters
-from organism.router.attempt import Attempt, Charge
+from organism.router.answers.charge import Charge
+from organism.router.attempt import Attempt
 from organism.router.call import Call, CallOptions, RouterSettings, RouterStatistics, direct_call
 from organism.router.call_events import CallEvents, CallSink, WarningSink
 from organism.router.call_observer import ObservedCall
@@ -342,14 +343,13 @@ class LLMRouter:
         This is a task of the router, and with it would end the calls of everybody else.
         """
         try:
-            await attempt.exchange(config.providers[attempt.route.provider], self._adapters)
+            await config.exchange(attempt, self._adapters)
         except BaseException as error:  # noqa: BLE001 - of an exchange that was killed, too, somebody waits for the end
             _log.error("exchange_cut_off", provider=attempt.route.provider, error=describe(error))
         charge: Charge | None = None
         try:
             charge = self._resolve(config, call, attempt)
-            if charge.outcome == "settled":
-                config.estimator.learn(attempt.route, attempt.prepared.guess, charge.usage.input_total)
+            config.learn(attempt, charge)
         except Exception as error:  # noqa: BLE001 - told of with its traceback
             _log.exception("attempt_not_settled", call_id=attempt.record.call_id, error=describe(error))
         finally:

@@ -9,7 +9,11 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.errors import ConfigError
 from organism.llm.provider import Provider
+from organism.router.adapters import Adapters
 from organism.router.admission import Admission
+from organism.router.answers.charge import Charge
+from organism.router.answers.output_count import OutputCalibration
+from organism.router.attempt import Attempt
 from organism.router.call import RouterSettings
 from organism.router.call_events import CallEvents
 from organism.router.planning.call_rates import RateSource
@@ -72,10 +76,22 @@ class RouterConfig:
             providers, settings.providers, services.clock, limiters_before, kept
         )
         self.estimator = InputEstimator(settings.estimate, self.providers, services.calibration)
+        self._output_calibration = OutputCalibration(services.calibration)
         self.planner = Planner(self.models, prices, services.registry, self.limiters, self.estimator)
         self.admission = Admission(
             services.registry, self.limiters, prices, self.estimator, services.call_events, settings
         )
+
+    async def exchange(self, attempt: Attempt, adapters: Adapters) -> None:
+        """Have an attempt talk to its provider."""
+        known = self._output_calibration.range_of(attempt.route)
+        await attempt.exchange(self.providers[attempt.route.provider], adapters, known)
+
+    def learn(self, attempt: Attempt, charge: Charge) -> None:
+        """Take note of what a settled attempt's text has taken, sent and answered."""
+        if charge.outcome == "settled":
+            self.estimator.learn(attempt.route, attempt.prepared.guess, charge.usage.input_total)
+            self._output_calibration.learn(attempt.route, attempt.request, attempt.result)
 
 
 def _check_providers(providers: Mapping[str, Provider]) -> None:

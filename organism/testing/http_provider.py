@@ -47,6 +47,8 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
         fault: What goes wrong.
         fault_after: Pieces of the answer that are sent before it does; a whole answer counts as one piece.
         delay_s: Seconds before anything is sent.
+        pause_s: Seconds before each piece of a stream but the first.
+        metered: Whether a stream whose client closes it is billed no further, for each piece that was sent a token.
         drip_s: Seconds before each single byte of what follows the head; all at once unless given.
         billed: Whether the call is on the bill; by default when the status is 200, 408, 502 or 504.
         compress: Send the body compressed, whatever was asked for.
@@ -67,6 +69,8 @@ class HTTPStep(msgspec.Struct, frozen=True, kw_only=True):
     fault: HTTPFault | None = None
     fault_after: int = 0
     delay_s: float = 0.0
+    pause_s: float = 0.0
+    metered: bool = False
     drip_s: float = 0.0
     billed: bool | None = None
     compress: Literal["gzip", "deflate"] | None = None
@@ -176,7 +180,9 @@ class ScriptedHTTPProvider:
         usage = _usage(step, request)
         if counts and step.status == 200 and step.body is None:  # noqa: PLR2004
             step = msgspec.structs.replace(step, body=json.dumps({"input_tokens": usage.input}))
+        line: int | None = None
         if step.billed if step.billed is not None else step.status in _BILLED and not counts:
+            line = len(self.bill)
             self.bill.append(usage)
             self.billed_for.append(request)
         await anyio.sleep(step.delay_s)
@@ -184,7 +190,12 @@ class ScriptedHTTPProvider:
         for sent, piece in enumerate(pieces):
             if step.fault is not None and sent == step.fault_after:
                 break
+            await anyio.sleep(step.pause_s if sent else 0.0)
             await _send(stream, piece, step.drip_s if sent else 0.0)
+            if line is not None and step.metered:
+                self.bill[line] = TokenUsage(input=usage.input, output=min(usage.output_total, sent))
+        if line is not None:
+            self.bill[line] = usage
         if step.fault == "hang":
             await anyio.sleep_forever()
         elif step.fault == "reset":

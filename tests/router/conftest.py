@@ -48,6 +48,7 @@ class Fixture(msgspec.Struct):
     registry: ThreadBudgetRegistry
     events: list[AnyEvent]
     prices: TablePrices
+    entries: list[AnyEntry]
 
     def of(self, kind: type[Any]) -> list[Any]:
         """Return the events of one kind."""
@@ -96,7 +97,10 @@ def make_router() -> MakeRouter:
         journal, clock, ids = MemoryJournal(), VirtualClock(), SequentialIds()
         budget = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits or Limits(tokens=1_000_000))
 
+        entries: list[AnyEntry] = []
+
         def keep(entry: AnyEntry) -> None:
+            entries.append(entry)
             journal.append(entry)
             if registry.has_budget("t"):
                 on_entry(registry)
@@ -117,6 +121,6 @@ def make_router() -> MakeRouter:
             chance=random.Random(7).random,
         )
         async with router:
-            yield Fixture(router, registry, events, table)
+            yield Fixture(router, registry, events, table, entries)
 
     return make

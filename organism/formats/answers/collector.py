@@ -13,7 +13,17 @@ from organism.formats.tool_calls import Place, ToolCallCollector, ToolCallPiece
 from organism.formats.usage_history import UsageHistory
 from organism.llm.answers import Completion
 from organism.llm.citations import Citation
-from organism.llm.deltas import CitationDelta, Delta, ProviderSink, ReasoningDelta, RefusalDelta, TextBreak, UsageDelta
+from organism.llm.deltas import (
+    CitationDelta,
+    Delta,
+    ProviderPiece,
+    ProviderSink,
+    ReasoningDelta,
+    RefusalDelta,
+    ServerToolUse,
+    TextBreak,
+    UsageDelta,
+)
 from organism.llm.requests import CompletionRequest, Reasoning, ToolCall, VendorItem
 
 BROKE_OFF = "the answer broke off in the middle"
@@ -118,7 +128,11 @@ class AnswerCollector:
             if self._order.cite(citation):
                 self._show(CitationDelta(citation))
 
-    def _show(self, piece: Delta) -> None:
+    def note_use(self) -> None:
+        """Say that the vendor runs a tool of its own."""
+        self._show(ServerToolUse())
+
+    def _show(self, piece: ProviderPiece) -> None:
         if self._on_text is not None:
             self._on_text(piece)
 
@@ -144,7 +158,7 @@ class AnswerCollector:
         if text.startswith(said):
             self.refuse(text[len(said) :])
 
-    def _grow(self, piece: Delta = "") -> None:
+    def _grow(self, piece: ProviderPiece = "") -> None:
         """Note that there is more of the answer, and hand it on; what cannot be shown yet is a sign of life."""
         self.usage.grow()
         self.is_counted_out = False
@@ -174,13 +188,15 @@ class AnswerCollector:
         thought.redacted = thought.redacted or redacted
         thought.extra = {**thought.extra, **(extra or {})}
 
-    def show_usage(self, counting: Counting) -> None:
-        """Hand on what has been counted so far, for the case that the answer is cut short."""
-        said, _ = self.usage.merged()
-        if self._on_text is None or not said:
+    def show_usage(self, said: object, counting: Counting) -> None:
+        """Hand on what has been counted before the end, for the case that the answer is cut short.
+
+        Where nobody knows whether reasoning stands beside the output or within it, the smaller count is certain.
+        """
+        if self._on_text is None or not isinstance(said, dict) or not said or self.is_complete:
             return
         with suppress(UsageError):  # it is said again at the end, and told then
-            if (read := counted(said, counting)) is not None:
+            if (read := counted(said, msgspec.structs.replace(counting, reasoning_inside=True))) is not None:
                 self._on_text(UsageDelta(read.usage))
 
     def keep(self, extra: JsonObject) -> None:
@@ -200,7 +216,9 @@ class AnswerCollector:
         self._order.note("call", len(self._calls) - before)
         for delta in shown:
             self._grow(delta)
-        if pieces and not shown:
+        for unshown in self._calls.held_back:
+            self._grow(unshown)
+        if pieces and not shown and not self._calls.held_back:
             self._grow()
 
     def end(self, word: object) -> None:

@@ -61,7 +61,7 @@ class MessagesReader(OneAnswerReader):
                 self.is_started = True
                 message = value.get("message")
                 self._read_head(message if isinstance(message, dict) else value)
-                self._answer.show_usage(MESSAGES_COUNTING)
+                self._answer.show_usage(part(message, "usage") or value.get("usage"), MESSAGES_COUNTING)
             case "content_block_start":
                 self._open_block(value.get("index"), value.get("content_block"))
             case "content_block_delta":
@@ -74,6 +74,7 @@ class MessagesReader(OneAnswerReader):
                 self._note_fields(value.get("delta"))
                 for usage in (value.get("usage"), part(value, "delta", "usage")):
                     self._usage.add(usage)
+                    self._answer.show_usage(usage, MESSAGES_COUNTING)
             case "message_stop":
                 self._usage.add(value.get("usage"))
                 self._answer.is_ended = True
@@ -121,6 +122,7 @@ class MessagesReader(OneAnswerReader):
                 self._answer.think("", place, signature=text_of(part(block, "data")), redacted=True)
             case _ if isinstance(block, dict):
                 note_use(self._answer.tool_uses, block)
+                self._answer.note_use()
                 self._native[place] = NativeBlock(block)
             case _:
                 pass

@@ -18,7 +18,7 @@ from organism.formats.tool_calls import ToolCallPiece
 from organism.formats.usage_history import UsageHistory
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.deltas import ProviderPiece, ProviderSink
+from organism.llm.deltas import ProviderPiece, ProviderSink, ReasoningDelta, ToolCallDelta, Unshown
 from organism.llm.requests import CompletionRequest
 
 OLD_CALL = "function_call"
@@ -99,6 +99,7 @@ class ChatReader:
             self._read_choice(place if index is None else index, choice)
         usage = value.get("usage")
         self._usage.add(usage)
+        self._answer.show_usage(usage, counting_of(self._vendor))
         # What Groq writes beside the answer of a stream.
         self._usage.add(part(value, "x_groq", "usage"))
         if isinstance(usage, dict) and any(usage.values()) and not found and self.is_started:
@@ -108,8 +109,8 @@ class ChatReader:
         answer = self._choices.get(index)
         self._is_first_seen = self._is_first_seen or answer is self._answer
         if answer is None:
-            # Nobody asked for another choice; it is read, because it is billed, but told to nobody.
-            answer = self._choices[index] = AnswerCollector(self._request, self._hear_nothing, self._usage)
+            # It is read, because it is billed, but not followed: nobody may have asked for another choice.
+            answer = self._choices[index] = AnswerCollector(self._request, self._count_only, self._usage)
         delta, message = choice.get("delta"), choice.get("message")
         answer.logprobs += logprobs_in(choice)
         if isinstance(delta, dict) and any(delta.values()):
@@ -129,12 +130,18 @@ class ChatReader:
             return message
         for call in custom:
             self._custom.add(call, is_whole=is_whole)
-        self._hear_nothing("")
+            self._count_only(text_of(part(call, "custom", "input")))
         return {**message, "tool_calls": [each for each in cast("list[JsonObject]", calls) if each not in custom]}
 
-    def _hear_nothing(self, _piece: ProviderPiece) -> None:
-        if self._on_text is not None:
-            self._on_text("")
+    def _count_only(self, piece: ProviderPiece) -> None:
+        """Hand on a piece of what is not shown; what a choice has not shown of a call is counted when it does."""
+        if self._on_text is None:
+            return
+        match piece:
+            case str(text) | ReasoningDelta(text=text) | ToolCallDelta(arguments=text):
+                self._on_text(Unshown(str(text)))
+            case _:
+                self._on_text("")
 
     def _read_message(self, answer: AnswerCollector, message: JsonObject, choice: JsonObject, index: int) -> None:
         """Take a message where a piece of one belongs: the whole after its pieces, or in place of them.

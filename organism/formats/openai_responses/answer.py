@@ -25,7 +25,7 @@ from organism.formats.openai_responses.tool_uses import tool_uses
 from organism.formats.tool_calls import ToolCallPiece
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, ProviderSink
+from organism.llm.deltas import ProviderPiece, ProviderSink, Unshown
 from organism.llm.requests import CompletionRequest, VendorItem
 
 _LAST = frozenset(
@@ -42,6 +42,9 @@ _WRITES = {
     "reasoning": "reasoning",
 }
 """The items that pieces are written of, by the names of the events that bring them."""
+
+_GIVEN = ("_arguments.delta", "_code.delta")
+"""How the names of events end that bring what tools of the vendor's are given."""
 
 _PARTS = {"output_text": "output_text", "text": "output_text", "refusal": "refusal", "reasoning_text": "reasoning_text"}
 """What parts of items are written by, by their types."""
@@ -100,6 +103,7 @@ class ResponsesReader(OneAnswerReader):
         elif not kind and ("output" in value or "status" in value):
             self._finish(value)
         self._usage.add(value.get("usage"))
+        self._answer.show_usage(value.get("usage"), counting_of(self._vendor))
 
     def _note_head(self, response: object) -> None:
         self._answer.model = text_of(part(response, "model")) or self._answer.model
@@ -124,7 +128,8 @@ class ResponsesReader(OneAnswerReader):
             item["refusal"] = item.get("refusal") or "refusal" in kind
             self._hear(item)
         else:
-            self._pass("")
+            # What tools of the vendor's are given is written, too; sounds and images are no text.
+            self._pass(Unshown(piece) if kind.endswith(_GIVEN) else "")
 
     def _add_part(self, value: JsonObject) -> None:
         """Take a part of a message, which is empty when it begins; one that is whole says what its pieces said."""
@@ -157,7 +162,7 @@ class ResponsesReader(OneAnswerReader):
         else:
             self._live.more(item, iter(self._items), is_whole=is_whole)
 
-    def _pass(self, piece: Delta) -> None:
+    def _pass(self, piece: ProviderPiece) -> None:
         self._usage.grow()
         if self._on_text is not None:
             self._on_text(piece)

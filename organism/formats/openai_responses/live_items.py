@@ -10,12 +10,21 @@ from organism.formats.json_reading import JsonObject, text_of
 from organism.formats.native_tools import CallNames, arguments_of_text
 from organism.formats.openai_responses.items import WRITTEN, call_arguments, is_refusal, thought_text
 from organism.formats.tool_calls import HELD_BACK, Nesting, object_text
-from organism.llm.deltas import Delta, ReasoningDelta, RefusalDelta, ToolCallDelta
+from organism.llm.deltas import (
+    ProviderPiece,
+    ReasoningDelta,
+    RefusalDelta,
+    ServerToolUse,
+    ToolCallDelta,
+    Unshown,
+)
 from organism.llm.requests import CompletionRequest, ToolCall, VendorItem
 
 _HEARD = "organism:heard"
 _PLACE = "organism:place"
 _SEALED = "organism:sealed"
+_COUNTED = "organism:counted"
+_USED = "organism:used"
 _REASONING = frozenset({"reasoning"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 
@@ -29,7 +38,7 @@ class LiveItems:
         show: Told each piece; an empty text is a sign of life.
     """
 
-    def __init__(self, request: CompletionRequest, names: CallNames, show: Callable[[Delta], object]) -> None:
+    def __init__(self, request: CompletionRequest, names: CallNames, show: Callable[[ProviderPiece], object]) -> None:
         self._names = names
         self._show = show
         self._takes_items = bool(request.vendor_tools)
@@ -63,28 +72,16 @@ class LiveItems:
         elif kind != "message" and is_whole and self._takes_items and _HEARD not in item:
             item[_HEARD] = "whole"
             self._show(VendorItem(without_marks(item)))
+        elif kind != "message" and _USED not in item:
+            item[_USED] = True
+            self._show(ServerToolUse())
         else:
             self._show("")
-
-    def _in_turn(self, item: JsonObject, items: Iterator[JsonObject], kinds: frozenset[str], begun: int) -> bool:
-        """Whether an item is the next of its kind, or has begun to be handed on."""
-        if _PLACE in item:
-            return True
-        before = 0
-        for each in items:
-            if each is item:
-                return before == begun
-            before += each.get("type") in kinds
-        return False
 
     def _thought(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
         seal = text_of(item.get("encrypted_content")) if is_whole else ""
         text, said = thought_text(item), text_of(item.get(_HEARD))
-        if (
-            not (text or seal)
-            or not text.startswith(said)
-            or not self._in_turn(item, items, _REASONING, self._thoughts)
-        ):
+        if not (text or seal) or not text.startswith(said) or _place_of(item, items, _REASONING) > self._thoughts:
             self._show("")
             return
         if _PLACE not in item:
@@ -106,18 +103,41 @@ class LiveItems:
         arguments, said = _arguments(item, is_whole=is_whole), text_of(item.get(_HEARD))
         is_closed = _PLACE in item and self._nestings[int(str(item[_PLACE]))].closed
         ready = is_known and not is_closed and bool(arguments) and arguments.startswith(said)
-        if not ready or not self._in_turn(item, items, _CALLS, self._calls):
-            self._show("")
+        place = _place_of(item, items, _CALLS)
+        if not ready or place > self._calls:  # not its turn yet
+            self._show(_unshown(item, place))
             return
         if _PLACE not in item:
             item[_PLACE] = self._calls
             self._calls += 1
             self._ids.add(call_id)
             self._nestings.append(Nesting())
-        item[_HEARD], place = arguments, int(str(item[_PLACE]))
+        item[_HEARD] = arguments
         self._nestings[place].feed(arguments[len(said) :])
         known = self._names.known(name, text_of(item.get("namespace")))
         self._show(ToolCallDelta(call_id, known, arguments[len(said) :], place))
+
+
+def _place_of(item: JsonObject, items: Iterator[JsonObject], kinds: frozenset[str]) -> int:
+    """Return which of its kind an item is in what is handed on, or will be."""
+    known = item.get(_PLACE)
+    if isinstance(known, int):
+        return known
+    before = 0
+    for each in items:
+        if each is item:
+            return before
+        before += each.get("type") in kinds
+    return MOST
+
+
+def _unshown(item: JsonObject, place: int) -> ProviderPiece:
+    """Return what is new of a call that cannot be shown yet."""
+    text, counted = item.get(WRITTEN), item.get(_COUNTED, 0)
+    if _PLACE in item or not isinstance(text, str) or not isinstance(counted, int) or len(text) <= counted:
+        return ""
+    item[_COUNTED] = len(text)
+    return Unshown(text[counted:], place)
 
 
 def _arguments(item: JsonObject, *, is_whole: bool) -> str:

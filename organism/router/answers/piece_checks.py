@@ -10,8 +10,10 @@ from organism.llm.deltas import (
     ProviderPiece,
     ReasoningDelta,
     RefusalDelta,
+    ServerToolUse,
     TextBreak,
     ToolCallDelta,
+    Unshown,
     UsageDelta,
 )
 from organism.llm.requests import VendorItem
@@ -34,9 +36,9 @@ def checked_piece(piece: ProviderPiece) -> ProviderPiece:
             return replace(piece, text=encodable(text), signature=encodable(seal), id=encodable(name))
         case ToolCallDelta(id=str(call_id), name=str(name), arguments=str(written), place=int()):
             return replace(piece, id=encodable(call_id), name=encodable(name), arguments=encodable(written))
-        case UsageDelta(usage=TokenUsage()) | TextBreak() | Ping():
+        case UsageDelta(usage=TokenUsage()) | TextBreak() | ServerToolUse() | Ping():
             return piece
-        case VendorItem() | CitationDelta():
+        case VendorItem() | CitationDelta() | Unshown():
             return sound(piece, type(piece))[0]
         case _:
             raise TypeError(f"on_text takes a piece of the answer, not {shown(piece)}")

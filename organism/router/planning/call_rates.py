@@ -42,3 +42,17 @@ def charged_rates(rates: Rates, request: Request, answer: Answer) -> Rates:
     if not isinstance(answer, Completion) or not isinstance(request, CompletionRequest):
         return rates
     return with_fees(at_tier(rates, answer.service_tier or request.service_tier or "", answer.model), answer.tool_uses)
+
+
+def cut_rates(rates: Rates, request: Request, *, used: bool) -> Rates:
+    """Return the prices of an answer that was cut short, whose provider has not come to say what it has used.
+
+    Args:
+        rates: The model's usual prices.
+        request: What was asked.
+        used: Whether tools of the vendor's are seen to have run: then as often as they might have.
+    """
+    if used or not isinstance(request, CompletionRequest):
+        return held_rates(rates, request)
+    unseen = {fee: uses for fee, uses in uses_at_most(request).items() if fee.startswith("chat:")}
+    return with_fees(at_tier(rates, request.service_tier or "", request.model), unseen)

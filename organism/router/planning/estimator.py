@@ -19,10 +19,12 @@ class InputEstimate(msgspec.Struct, frozen=True):
     Attributes:
         tokens: What to hold for it.
         guess: What there is to learn from; ``None`` where the count is no guess or holds more than text.
+        extra: How much of it is for anything but text.
     """
 
     tokens: int
     guess: Guess | None = None
+    extra: int = 0
 
 
 class InputEstimator:
@@ -50,9 +52,9 @@ class InputEstimator:
         """
         extra = self._extra_tokens(route.provider, request)
         if self._estimate == "strict":
-            return InputEstimate(input_tokens_strict(request.texts()) + extra)
+            return InputEstimate(input_tokens_strict(request.texts()) + extra, extra=extra)
         guess = self._calibration.guess(_family(route), request.texts())
-        return InputEstimate(guess.tokens + extra, None if extra else guess)
+        return InputEstimate(guess.tokens + extra, None if extra else guess, extra)
 
     def likely(self, route: Route, request: Request) -> int:
         """Return about how many tokens a request's input has where it goes, at most its estimate; raises the same."""

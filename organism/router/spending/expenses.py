@@ -11,7 +11,7 @@ from organism.errors import BudgetExhaustedError
 from organism.ids import IdSource
 from organism.journal import Journal
 from organism.ledger.entries import CallRecord
-from organism.router.attempt import Charge
+from organism.router.answers.charge import Charge
 from organism.router.call_events import CallEvents
 from organism.router.spending.expense import Expense, ExpensePayer
 from organism.router.spending.refusals import Refusals

@@ -38,6 +38,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
             cost is made of.
         tool: The tool that ran, or what else a handler has paid for. Then there is no model: the names of model and
             provider are empty. Empty for a model call.
+        truncated: Whether the answer's stream was closed because it had passed what was held for it.
     """
 
     agent: str
@@ -61,6 +62,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     operation: Operation = "chat"
     usage_note: str = ""
     tool: str = ""
+    truncated: bool = False
 
     @property
     def total_tokens(self) -> int:

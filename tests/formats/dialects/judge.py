@@ -18,7 +18,8 @@ from organism.llm.provider import Answer, Request
 from organism.pricing.rates import Rate, Rates, cost_nanousd
 from organism.providers.http import BODY_MAX, Received
 from organism.router.answers.answer_checks import checked_answer, checked_failure
-from organism.router.attempt import Attempt, Charge
+from organism.router.answers.charge import Charge
+from organism.router.attempt import Attempt
 from organism.router.limits.limiter import Permit
 from organism.router.planning.plan import Route
 from organism.router.prepared_call import PreparedCall

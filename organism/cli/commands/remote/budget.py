@@ -180,7 +180,7 @@ def _hold_row(hold: HoldTrace) -> tuple[str, ...]:
         str(hold.seq),
         call.agent,
         name,
-        hold.state,
+        f"{hold.state}, stopped in mid-stream" if hold.truncated else hold.state,
         _amounts_text(hold.held),
         _amounts_text(hold.charged) + over,
         price or "unknown",

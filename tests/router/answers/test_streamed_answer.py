@@ -11,7 +11,7 @@ from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, ToolCallDelta, UsageDelta
 from organism.llm.provider import Request
 from organism.llm.requests import ChatMessage, CompletionRequest
-from organism.router.answers.interrupted import HIDDEN_PER_S, ON_ITS_WAY, InterruptedStream
+from organism.router.answers.streamed_answer import HIDDEN_PER_S, ON_ITS_WAY, StreamedAnswer
 from organism.testing import VirtualClock, run
 from organism.usage.events import UsageEvent
 
@@ -133,7 +133,7 @@ def test_hidden_thinking_is_bounded_by_the_time_there_was(
 ) -> None:
     """Thinking that nobody sees is billed: two seconds of it at the utmost speed, or its own bound, are charged."""
     plain: dict[str, Any] = {"model": "m", "messages": (ChatMessage("user", "x"),), "max_output_tokens": 50_000}
-    cut, shown = (InterruptedStream(CompletionRequest(**request)) for request in (plain | options, plain))
+    cut, shown = (StreamedAnswer(CompletionRequest(**request)) for request in (plain | options, plain))
     for piece in pieces:
         cut.add(piece)
         shown.add(piece)
@@ -147,9 +147,10 @@ def test_charge_stays_between_the_providers_own_count_and_the_hold() -> None:
     request = CompletionRequest(
         model="m", messages=(ChatMessage("user", "x"),), max_output_tokens=CAP, reasoning_tokens=300
     )
-    cut = InterruptedStream(request)
+    cut = StreamedAnswer(request)
     cut.add(UsageDelta(TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)))
     cut.add("word")
     assert cut.usage(50, CAP, 9.0) == TokenUsage(input=5, cached_input=6, cache_write=7, output=1_000)
-    assert cut.usage(50, 900, 9.0).output == 900
-    assert InterruptedStream(request).usage(50, CAP, 9.0) == TokenUsage(input=50, output=ON_ITS_WAY + 300)
+    assert cut.usage(50, 990, 9.0).output == 990
+    assert cut.usage(50, 900, 9.0).output == 1_000, "its own count says that the cap is passed"
+    assert StreamedAnswer(request).usage(50, CAP, 9.0) == TokenUsage(input=50, output=ON_ITS_WAY + 300)

@@ -9,10 +9,12 @@ from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.llm_router import llm_router
 from organism.messages import LoopWarning
+from organism.threads.approvals import BudgetGrant
 
 __all__ = [
     "Amounts",
     "Breakers",
+    "BudgetGrant",
     "BudgetHold",
     "BudgetPlan",
     "BudgetState",

@@ -101,7 +101,7 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
         tool_servers=ToolServers(spec.tool_servers),
         router=router,
         pump=pump,
-        orders=ThreadOrders(pump, outbox),
+        orders=ThreadOrders(pump, outbox, clock),
         budgets=budgets,
         ledger=ledger,
         journal=journal,

@@ -15,8 +15,8 @@ PUBLIC = {
         "UsageEvent UsageTracker agent llm_agent nanousd"
     ),
     "organism.budgets": (
-        "Amounts Breakers BudgetHold BudgetPlan BudgetState Limits LimitsRequest LoopWarning Mode RateBreaker "
-        "ScopedLimits Settlement "
+        "Amounts Breakers BudgetGrant BudgetHold BudgetPlan BudgetState Limits LimitsRequest LoopWarning Mode "
+        "RateBreaker ScopedLimits Settlement "
         "ThreadBudgetRegistry TokenUsage llm_router"
     ),
     "organism.events": (
@@ -32,8 +32,8 @@ PUBLIC = {
         "ScriptedHTTPProvider ScriptedProvider SequentialIds VirtualClock handle_message run"
     ),
     "organism.tools": (
-        "AgentTool ServedTools ToolOutput ToolPrice ToolRules ToolServer ToolServerError ToolSource ask_tool "
-        "function_tool send_tool tool"
+        "AgentTool ServedTools ToolOutput ToolPrice ToolRules ToolServer ToolServerError ToolSource "
+        "ask_tool function_tool request_budget_tool send_tool tool"
     ),
 }
 """Each public module with its names."""

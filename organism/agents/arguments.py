@@ -7,9 +7,10 @@ pump's own tasks, or by the next start.
 import math
 from collections.abc import Sequence
 
-from organism.amounts import cost_of
+from organism.amounts import Dollars, cost_of, dollars_nanousd
 from organism.errors import AmountError, ConfigError
 from organism.text.error_text import shown
+from organism.threads.approvals import BudgetRequest
 
 SECONDS_MAX = 10 * 365 * 86_400.0
 """Ten years: more nanoseconds than that since 1970 would soon leave 64 bits."""
@@ -103,3 +104,21 @@ def several(value: object, what: str) -> tuple[object, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         raise ConfigError(f"{what} must be a list or a tuple, not {shown(value)}")
     return tuple(value)
+
+
+def budget_request(usd: Dollars, tokens: int, seconds: int | None) -> BudgetRequest:
+    """Return what is asked for in integer units.
+
+    Raises:
+        ConfigError: If something is no amount, or all is nothing.
+    """
+    try:
+        cost_nanousd = dollars_nanousd(usd)
+    except ValueError as error:
+        raise ConfigError(str(error), path="usd") from None
+    whole = [value for value in (tokens, seconds) if value is not None]
+    if any(isinstance(value, bool) or not isinstance(value, int) or value < 0 for value in whole):
+        raise ConfigError("tokens and seconds of a request for budget are whole numbers, and not negative")
+    if cost_nanousd < 0 or not (cost_nanousd or tokens):
+        raise ConfigError("ask for some usd or tokens")
+    return BudgetRequest(tokens=tokens, cost_nanousd=cost_nanousd, seconds=seconds)

@@ -23,7 +23,7 @@ from organism.messages import Envelope, Message, ThreadResult
 from organism.router.spending.expense import Expense
 from organism.text.error_text import describe, shown
 from organism.text.json_nesting import nests_too_deep
-from organism.threads.approvals import Decision, is_decision_key
+from organism.threads.approvals import BudgetGrant, Decision, is_decision_key
 from organism.threads.records import BEGAN, PAID_STEP
 
 T = TypeVar("T")
@@ -232,6 +232,30 @@ class Context:
         arguments.text(what, "what is asked", most=arguments.KEY_MAX, empty=False)
         arguments.text(detail, "the detail of what is asked")
         return await self._runtime.approval(what, detail)
+
+    async def request_budget(
+        self, *, usd: Dollars = 0, tokens: int = 0, reason: str = "", seconds: int | None = None
+    ) -> BudgetGrant:
+        """Ask a person for more budget for this thread, and return what was granted; it waits as :meth:`approval` does.
+
+        What is granted raises the thread's limits, and those of the threads above whose budget it shares.
+
+        Args:
+            usd: So many dollars more.
+            tokens: So many tokens more.
+            reason: What for; the person reads it.
+            seconds: For how long: what is not spent by then goes back. Until the thread ends unless given.
+
+        Returns:
+            What was granted: less or more than was asked for, or nothing, which is false.
+
+        Raises:
+            ConfigError: If an argument is no amount, or nothing is asked for.
+        """
+        request = arguments.budget_request(usd, tokens, seconds)
+        arguments.text(reason, "the reason")
+        detail = f"{request}: {reason}" if reason else str(request)
+        return (await self._runtime.approval("more budget", detail, request)).grants(request)
 
     async def once(self, key: str, work: Callable[[], Awaitable[T]], result_type: type[T]) -> T:
         """Do a piece of work once for this message, however often its handler is run.

@@ -15,7 +15,7 @@ from organism.llm.provider import TextSink
 from organism.llm.requests import CompletionRequest
 from organism.messages import Message, ThreadResult
 from organism.router.spending.expense import Expense
-from organism.threads.approvals import Decision
+from organism.threads.approvals import BudgetRequest, Decision
 
 T = TypeVar("T")
 
@@ -98,8 +98,8 @@ class Runtime(Protocol):
         """Return every account that limits the thread, its own first."""
         ...
 
-    async def approval(self, what: str, detail: str) -> Decision:
-        """Ask a person, and let the message wait until one has answered."""
+    async def approval(self, what: str, detail: str, budget: BudgetRequest | None = None) -> Decision:
+        """Ask a person, for something or for budget, and let the message wait until one has answered."""
         ...
 
     def on_tool(self, place: int, name: str, arguments: str, result: str) -> str | None:

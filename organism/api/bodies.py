@@ -321,7 +321,13 @@ class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         allowed: Whether it may be done.
         note: Why, or what to do instead.
+        tokens: Where more budget is asked for, how many tokens are granted; as asked unless given.
+        usd: Likewise, dollars, as text.
+        seconds: Likewise, for how long; what is not spent by then goes back.
     """
 
     allowed: bool
     note: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+    tokens: CountField | None = None
+    usd: str | None = None
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=_SECONDS_MAX)] | None = None

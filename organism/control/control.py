@@ -64,7 +64,7 @@ class Control(AgentOrders):
         self._now_ns = now_ns = components.clock.now_ns
         self._active, self._pump, self._budgets = components.active, components.pump, components.budgets
         self._budget_changes, self._freezing, self._pausing = orders.budget_changes, orders.freezing, orders.pausing
-        self._approvals = orders.approvals
+        self._orders, self._approvals = orders, orders.approvals
         self.external_threads = orders.external_threads
         self._accounts = Accounts(components.budgets, components.ledger)
         self.owners = Owners(journal)
@@ -90,7 +90,7 @@ class Control(AgentOrders):
         self.owners.restore(pieces)
         self.stored_answers.restore(pieces)
         self._pauses.restore(pieces)
-        self._freezing.restore(pieces)
+        self._orders.restore(pieces)
         self._history.restore(pieces, self._active.messages, self._pump.threads())
         self.quarantine.restore(pieces)
 
@@ -193,7 +193,7 @@ class Control(AgentOrders):
         """
 
         def step() -> OrderDone:
-            approval = self._approvals.decide_nowait(approval_id, decision)
+            approval = self._approvals.decide_nowait(approval_id, decision, order.by)
             self._audit(order, "approval.decide", approval_id, after=decision)
             return OrderDone((approval.thread_id,))
 

@@ -269,6 +269,8 @@ class MessageLoop:
                     agent=waits.agent,
                     approval_id=waits.id,
                     what=waits.what,
+                    tokens=0 if waits.budget is None else waits.budget.tokens,
+                    cost_nanousd=0 if waits.budget is None else waits.budget.cost_nanousd,
                 )
             )
         self._questions.park_asker(thread, envelope, waits)

@@ -1,10 +1,63 @@
 """What a person is asked before it is done, and what they say. Pure."""
 
+from decimal import Decimal
 from hashlib import sha256
 
 import msgspec
 
-from organism.errors import OrganismError, Refusal
+from organism.amounts import AMOUNT_MAX, dollars_nanousd, dollars_of, format_usd
+from organism.errors import ConfigError, OrganismError, Refusal
+
+
+class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """More budget that an agent asks a person for.
+
+    Attributes:
+        tokens: So many tokens more.
+        cost_nanousd: So many nano-USD more.
+        seconds: For how long; what is not spent by then goes back. ``None``: until the thread ends.
+    """
+
+    tokens: int = 0
+    cost_nanousd: int = 0
+    seconds: int | None = None
+
+    def __str__(self) -> str:
+        """Say what is asked for, such as ``$2.00 and 5,000 tokens more for 600 s``."""
+        parts = [format_usd(self.cost_nanousd)] if self.cost_nanousd else []
+        parts += [f"{self.tokens:,} tokens"] if self.tokens else []
+        until = "" if self.seconds is None else f" for {self.seconds:,} s"
+        return f"{' and '.join(parts) or 'nothing'} more{until}"
+
+
+class BudgetGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person has given an agent that asked for more budget; true where that is anything.
+
+    Attributes:
+        tokens: So many tokens more; 0 where it was refused.
+        cost_nanousd: So many nano-USD more.
+        seconds: For how long; ``None``: until the thread ends.
+        note: What the person has said.
+    """
+
+    tokens: int = 0
+    cost_nanousd: int = 0
+    seconds: int | None = None
+    note: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether anything was granted."""
+        return bool(self.tokens or self.cost_nanousd)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether anything was granted."""
+        return bool(self)
+
+    @property
+    def usd(self) -> Decimal:
+        """The dollars, exactly."""
+        return dollars_of(self.cost_nanousd)
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +72,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
         what: What is to be done, in a few words, such as a tool's name.
         detail: All that a person needs to decide, such as a tool's arguments.
         asked_ns: When it was asked, nanoseconds since the Unix epoch.
+        budget: The budget that is asked for, if it is that.
     """
 
     id: str
@@ -29,6 +83,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     detail: str
     asked_ns: int
+    budget: BudgetRequest | None = None
 
     def __str__(self) -> str:
         """Say in one line what is asked, without the detail, which may be anything."""
@@ -41,10 +96,34 @@ class Decision(msgspec.Struct, frozen=True):
     Attributes:
         allowed: Whether it may be done.
         note: Why, or what to do instead; a model reads it.
+        tokens: Where budget is asked for, how many tokens are granted; as asked unless given.
+        usd: Likewise, dollars.
+        seconds: Likewise, for how long: what is not spent by then goes back.
     """
 
     allowed: bool
     note: str = ""
+    tokens: int | None = None
+    usd: str | int | float | None = None
+    seconds: int | None = None
+
+    def grants(self, asked: BudgetRequest) -> BudgetGrant:
+        """Return what it grants of what was asked for: that, or other amounts where it names them.
+
+        Raises:
+            ConfigError: If an amount is none.
+        """
+        try:
+            cost_nanousd = asked.cost_nanousd if self.usd is None else dollars_nanousd(self.usd)
+        except ValueError as error:
+            raise ConfigError(str(error), path="usd") from None
+        tokens = asked.tokens if self.tokens is None else self.tokens
+        seconds = asked.seconds if self.seconds is None else self.seconds
+        if not (0 <= tokens <= AMOUNT_MAX and cost_nanousd >= 0 and (seconds is None or seconds > 0)):
+            raise ConfigError("what is granted is a number of tokens, dollars and seconds, and none is negative")
+        if not self.allowed:
+            return BudgetGrant(note=self.note)
+        return BudgetGrant(tokens=tokens, cost_nanousd=cost_nanousd, seconds=seconds, note=self.note)
 
 
 _DECISIONS = "approval:"

@@ -25,7 +25,9 @@ async def decide(
     approval_id: FromPath[str], data: JSONBody[DecisionBody], control: ControlOf, order: OrderOf
 ) -> OrderDone:
     """Answer what a person is asked; the message that waits for it goes on."""
-    return await control.decide(approval_id, Decision(data.allowed, data.note), order=order)
+    return await control.decide(
+        approval_id, Decision(data.allowed, data.note, data.tokens, data.usd, data.seconds), order=order
+    )
 
 
 ROUTES = (list_approvals, decide)

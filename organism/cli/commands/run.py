@@ -281,7 +281,8 @@ def _print_asked(console: Terminal, asked: Iterable[Approval], options: RunOptio
     """Show what a person is asked, and how to answer: nothing is done before."""
     for approval in asked:
         lines = "\n" in approval.detail
-        console.say("{} asks to use {}: {}", approval.agent, approval.what, "" if lines else approval.detail)
+        asks = "asks to use" if approval.budget is None else "asks for"
+        console.say("{} {} {}: {}", approval.agent, asks, approval.what, "" if lines else approval.detail)
         if lines:
             console.quote(approval.detail)
         way = f"organism resume {approval.root_thread_id} --allow {approval.id}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from organism.agents.loading import load
+from organism.agents.tools.budget_tool import REQUEST_BUDGET, request_budget_tool
 from organism.agents.tools.function_tool import declared, function_tool
 from organism.agents.tools.peer_tool import ASK_TIMEOUT_S, ask_tool, message_for, send_tool
 from organism.agents.tools.tool import DEFAULT_TIMEOUT_S, ServedTools, ToolRules, ToolServer, ToolSource
@@ -49,6 +50,9 @@ def build_tools(
         return ()
     sources: list[ToolSource] = []
     for place, written in enumerate(section.tools):
+        if written == REQUEST_BUDGET:
+            sources.append(request_budget_tool())
+            continue
         tool = FunctionToolSection(function=written) if isinstance(written, str) else written
         try:
             sources.append(_tool(tool, accepts, servers, loaded.config.mcp))

@@ -130,7 +130,8 @@ class LLMAgentSection(AgentSection, frozen=True, kw_only=True):
         str | None, Meta(description="package.module:Type of the message it answers with; Text unless given")
     ] = None
     tools: Annotated[
-        list[str | ToolSection], Meta(description="what its model may have run; a text is package.module:function")
+        list[str | ToolSection],
+        Meta(description="what its model may have run; a text is package.module:function or request_budget"),
     ] = []
     tool_rounds: Annotated[Positive, Meta(description="model calls for one message; the last one must answer")] = 8
     prompt_cache: Annotated[

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from organism.control.orders.budget_grants import BudgetGrants
+from organism.errors import ConfigError
 from organism.runtime.pump import Pump
 from organism.threads.approvals import Approval, Decision, UnknownApprovalError, decision_key
 from organism.threads.records import checked
@@ -15,9 +17,11 @@ class Approvals:
     Args:
         pump: Whose threads.
         outbox: Takes the events.
+        grants: Raises limits, where budget is asked for.
     """
 
-    def __init__(self, pump: Pump, outbox: Outbox) -> None:
+    def __init__(self, pump: Pump, outbox: Outbox, grants: BudgetGrants) -> None:
+        self._grants = grants
         self._threads = pump.open_threads
         self._parked = pump.parked
         self._state_writer = pump.state_writer
@@ -28,17 +32,22 @@ class Approvals:
         asked = (approval for thread in self._threads.all() for approval in thread.approvals)
         return tuple(sorted(asked, key=lambda approval: approval.asked_ns))
 
-    def decide_nowait(self, approval_id: str, decision: Decision) -> Approval:
+    def decide_nowait(self, approval_id: str, decision: Decision, by: str = "python") -> Approval:
         """Answer a question in one step; the caller waits for the commit before it tells of it.
 
         Raises:
             UnknownApprovalError: If nothing waits for it.
+            ConfigError: If it grants what is no amount, or budget where none is asked for.
         """
         approval = next((each for each in self.waiting() if each.id == approval_id), None)
         if approval is None:
             raise UnknownApprovalError(approval_id)
         thread = self._threads.get(approval.thread_id)
         checked(decision, Decision, "the answer")
+        if approval.budget is not None:
+            granted = decision.grants(approval.budget)
+        elif (decision.tokens, decision.usd, decision.seconds) != (None, None, None):
+            raise ConfigError(f"{approval} asks for no budget; allow it or not")
         name, value = decision_key(approval_id), msgspec.json.encode(decision)
         thread.steps.setdefault(approval.message_id, {})[name] = value
         self._state_writer.save_step(thread, approval.message_id, name, value)
@@ -52,5 +61,7 @@ class Approvals:
                 allowed=decision.allowed,
             )
         )
+        if approval.budget is not None and granted:
+            self._grants.grant(approval, granted, by)
         self._parked.unpark(thread, lambda waits: waits == approval)
         return approval

@@ -1,12 +1,15 @@
 """The operator actions of one organism."""
 
+from organism.clock import Clock
 from organism.control.orders.agent_reload import AgentReload
 from organism.control.orders.approvals import Approvals
 from organism.control.orders.budget_changes import BudgetChanges
+from organism.control.orders.budget_grants import BudgetGrants
 from organism.control.orders.dead_letters import DeadLetterOrders
 from organism.control.orders.external_threads import ExternalThreads
 from organism.control.orders.freezing import Freezing
 from organism.control.orders.pausing import Pausing
+from organism.journal import Pieces
 from organism.runtime.pump import Pump
 from organism.usage.outbox import Outbox
 
@@ -17,10 +20,12 @@ class ThreadOrders:
     Args:
         pump: The message loop they act on.
         outbox: Takes the events.
+        clock: Tells when what is granted ends.
 
     Attributes:
         approvals: Answers of people.
         budget_changes: Limits and corrections.
+        budget_grants: What people have granted for a while.
         dead_letters: Second chances.
         external_threads: Threads and calls of programs that are no agents.
         freezing: Stop all spending, and let it go on.
@@ -28,11 +33,17 @@ class ThreadOrders:
         reload: Other agents and bounds.
     """
 
-    def __init__(self, pump: Pump, outbox: Outbox) -> None:
-        self.approvals = Approvals(pump, outbox)
+    def __init__(self, pump: Pump, outbox: Outbox, clock: Clock) -> None:
         self.budget_changes = BudgetChanges(pump, outbox)
+        self.budget_grants = BudgetGrants(pump, self.budget_changes, clock)
+        self.approvals = Approvals(pump, outbox, self.budget_grants)
         self.dead_letters = DeadLetterOrders(pump)
         self.external_threads = ExternalThreads(pump)
         self.freezing = Freezing(pump, outbox)
         self.pausing = Pausing(pump)
         self.reload = AgentReload(pump)
+
+    def restore(self, pieces: Pieces) -> None:
+        """Take over what an earlier run has frozen and granted."""
+        self.freezing.restore(pieces)
+        self.budget_grants.restore(pieces)

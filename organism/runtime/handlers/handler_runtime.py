@@ -33,7 +33,7 @@ from organism.runtime.handlers.output_routing import drafts_of, route, too_many
 from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
 from organism.runtime.handlers.run_services import AgentRunner
 from organism.runtime.workers.worker_pool import Level
-from organism.threads.approvals import Approval, Decision, WaitReason, approval_id, decision_key
+from organism.threads.approvals import Approval, BudgetRequest, Decision, WaitReason, approval_id, decision_key
 from organism.threads.envelopes import RoutedMessage
 from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
@@ -303,7 +303,7 @@ class HandlerRuntime:
 
     # -- people ---------------------------------------------------------------------------------------------------
 
-    async def approval(self, what: str, detail: str) -> Decision:
+    async def approval(self, what: str, detail: str, budget: BudgetRequest | None = None) -> Decision:
         """Return what a person has said, or wait for it."""
         with self.inside("ctx.approval"):
             index, self._approvals = self._approvals, self._approvals + 1
@@ -320,6 +320,7 @@ class HandlerRuntime:
                         what=what,
                         detail=detail,
                         asked_ns=self._services.clock.now_ns(),
+                        budget=budget,
                     )
                 )
             return msgspec.json.decode(said, type=Decision)

@@ -67,12 +67,16 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
     Attributes:
         agent: Who asks.
         approval_id: What to answer.
-        what: What is to be done, such as a tool's name.
+        what: What is to be done, such as a tool's name; ``more budget`` where that is asked for.
+        tokens: Then, how many tokens.
+        cost_nanousd: Likewise, in nano-USD.
     """
 
     agent: str
     approval_id: str
     what: str
+    tokens: int = 0
+    cost_nanousd: int = 0
 
 
 class ApprovalDecided(Event, frozen=True, kw_only=True):

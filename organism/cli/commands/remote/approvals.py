@@ -3,7 +3,7 @@
 from cyclopts import App
 
 from organism.cli import exit_codes
-from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
 from organism.control.views import OrderDone
@@ -20,7 +20,8 @@ def list_approvals(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int
         return print_json(found)
     console = Terminal()
     for approval in found:
-        console.say("[bold]{}[/] {} asks to use {}", approval.id, approval.agent, approval.what, one_piece=True)
+        asks = "asks to use" if approval.budget is None else "asks for"
+        console.say("[bold]{}[/] {} {} {}", approval.id, approval.agent, asks, approval.what, one_piece=True)
         console.quote(approval.detail)
     if not found:
         console.say("nothing waits for a person")
@@ -28,14 +29,28 @@ def list_approvals(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int
 
 
 @app.command
-def allow(approval: str, *, note: str = "", daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+def allow(
+    approval: str,
+    *,
+    note: str = "",
+    usd: str | None = None,
+    tokens: Whole | None = None,
+    seconds: Whole | None = None,
+    daemon: DaemonOptions = DAEMON,
+    json: Json = False,
+) -> int:
     """Allow it; the message that waits is handled.
 
     Args:
         approval: The approval's id.
         note: A remark for the log and the agent.
+        usd: Where more budget is asked for: grant so many dollars, and not what is asked.
+        tokens: Likewise, so many tokens.
+        seconds: Likewise, for so long; what is not spent by then goes back.
     """
-    return _decide(daemon, approval, allowed=True, note=note, as_json=json)
+    amounts = {"usd": usd, "tokens": tokens, "seconds": seconds}
+    given = {name: value for name, value in amounts.items() if value is not None}
+    return _decide(daemon, approval, {"allowed": True, "note": note, **given}, as_json=json)
 
 
 @app.command
@@ -46,9 +61,9 @@ def deny(approval: str, *, note: str = "", daemon: DaemonOptions = DAEMON, json:
         approval: The approval's id.
         note: Why, or what to do instead; the agent reads it.
     """
-    return _decide(daemon, approval, allowed=False, note=note, as_json=json)
+    return _decide(daemon, approval, {"allowed": False, "note": note}, as_json=json)
 
 
-def _decide(daemon: DaemonOptions, approval: str, *, allowed: bool, note: str, as_json: bool) -> int:
-    done = daemon.client().order(OrderDone, "POST", f"/v1/approvals/{approval}", {"allowed": allowed, "note": note})
-    return print_answer(done, "allowed" if allowed else "denied", as_json=as_json)
+def _decide(daemon: DaemonOptions, approval: str, body: dict[str, object], *, as_json: bool) -> int:
+    done = daemon.client().order(OrderDone, "POST", f"/v1/approvals/{approval}", body)
+    return print_answer(done, "allowed" if body["allowed"] else "denied", as_json=as_json)

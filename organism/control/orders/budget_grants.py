@@ -1,0 +1,137 @@
+"""Budget that a person has granted for a while: a raise of limits that takes back what was not spent by then.
+
+The raise is made in the step that answers the agent, so a crash leaves both or none. What is to be taken back, and
+when, is a piece of the journal that belongs to the thread: it goes with it, and a start goes on waiting for its time.
+"""
+
+from functools import partial
+
+import anyio
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import NS_PER_S, BudgetState, Limits
+from organism.budget.scopes import thread_of
+from organism.clock import Clock
+from organism.control.orders.budget_changes import BudgetChanges
+from organism.journal import Drop, Keep, Pieces
+from organism.runtime.pump import Pump
+from organism.runtime.workers.guard import guarded
+from organism.threads.approvals import Approval, BudgetGrant
+
+_KIND = "grant"
+
+
+class GrantRecord(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A raise that ends.
+
+    Attributes:
+        approval_id: What was asked.
+        thread_id: By which thread.
+        accounts: Whose limits were raised.
+        tokens: By so many tokens.
+        cost_nanousd: By so many nano-USD.
+        until_ns: Until when, nanoseconds since the Unix epoch.
+    """
+
+    approval_id: str
+    thread_id: str
+    accounts: tuple[str, ...]
+    tokens: int
+    cost_nanousd: int
+    until_ns: int
+
+
+class BudgetGrants:
+    """Raises limits for a while.
+
+    Args:
+        pump: Whose threads.
+        changes: Changes limits.
+        clock: Tells when they end.
+    """
+
+    def __init__(self, pump: Pump, changes: BudgetChanges, clock: Clock) -> None:
+        self._clock = clock
+        self._registry = pump.registry
+        self._writer = pump.state_writer
+        self._scheduler = pump.scheduler
+        self._changes = changes
+
+    def restore(self, pieces: Pieces) -> None:
+        """Go on waiting for the end of what an earlier run has granted."""
+        for _, record in pieces.read(_KIND, GrantRecord):
+            self._wait_for_end(record)
+
+    def grant(self, approval: Approval, grant: BudgetGrant, by: str) -> None:
+        """Raise the limits of a thread, and of those above whose budget it shares, in one step.
+
+        Args:
+            approval: What was asked.
+            grant: What is granted.
+            by: Who has.
+        """
+        states = self._registry.budgets(approval.thread_id)
+        own = tuple(state for state in states if thread_of(state.account) is not None)
+        for state in own:
+            self._changes.set_limits(state.account, _moved(state.limits, grant.tokens, grant.cost_nanousd))
+        until = "" if grant.seconds is None else f" for {grant.seconds:,} s"
+        said = f"{by} has granted {approval.agent} {approval.detail!r}: {grant.cost_nanousd:,} nano-USD"
+        self._registry.reservations.remark(approval.thread_id, f"{said} and {grant.tokens:,} tokens{until}")
+        if grant.seconds is not None:
+            record = GrantRecord(
+                approval_id=approval.id,
+                thread_id=approval.thread_id,
+                accounts=tuple(state.account for state in own),
+                tokens=grant.tokens,
+                cost_nanousd=grant.cost_nanousd,
+                until_ns=self._clock.now_ns() + grant.seconds * NS_PER_S,
+            )
+            self._writer.journal.append(Keep(_key(record), record.thread_id, record))
+            self._wait_for_end(record)
+
+    def _wait_for_end(self, record: GrantRecord) -> None:
+        ending = partial(self._end_in_time, record)
+        self._scheduler.start_soon(partial(guarded, ending, "ending a grant", thread_id=record.thread_id))
+
+    async def _end_in_time(self, record: GrantRecord) -> None:
+        while (left_ns := record.until_ns - self._clock.now_ns()) > 0:  # noqa: ASYNC110 - clocks may be set back
+            await anyio.sleep(left_ns / NS_PER_S)
+        self._end(record)
+
+    def _end(self, record: GrantRecord) -> None:
+        """Take back what was not spent; what calls under way hold is theirs still."""
+        if not self._registry.has_budget(record.thread_id):
+            return
+        self._writer.journal.append(Drop(_key(record), record.thread_id))
+        back = [
+            (state, _unspent(state, record))
+            for state in self._registry.budgets(record.thread_id)
+            if state.account in record.accounts
+        ]
+        for state, (tokens, cost_nanousd) in back:
+            self._changes.set_limits(state.account, _moved(state.limits, -tokens, -cost_nanousd))
+        if back:
+            tokens, cost_nanousd = back[0][1]
+            text = f"a granted budget has ended: {cost_nanousd:,} nano-USD and {tokens:,} tokens were not spent"
+            self._registry.reservations.remark(record.thread_id, text)
+
+
+def _key(record: GrantRecord) -> str:
+    return f"{_KIND}:{record.approval_id}"
+
+
+def _unspent(state: BudgetState, record: GrantRecord) -> tuple[int, int]:
+    """Return the tokens and nano-USD of a grant that an account has left."""
+    left_tokens = (state.limits.tokens or 0) - state.spent.tokens - state.held.tokens
+    left_usd = (state.limits.cost_nanousd or 0) - state.spent.cost_nanousd - state.held.cost_nanousd
+    return min(record.tokens, max(0, left_tokens)), min(record.cost_nanousd, max(0, left_usd))
+
+
+def _moved(limits: Limits, tokens: int, cost_nanousd: int) -> Limits:
+    """Move what is limited; what is not stays so."""
+    return replace(
+        limits,
+        tokens=None if limits.tokens is None else limits.tokens + tokens,
+        cost_nanousd=None if limits.cost_nanousd is None else limits.cost_nanousd + cost_nanousd,
+    )

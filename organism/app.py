@@ -167,7 +167,7 @@ class Organism:
         Args:
             path: The file.
             environment: Where ``${env:NAME}`` is looked up; the process's own unless given.
-            progress: Told in one line what takes long.
+            progress: Called with a line about what takes long.
             on_text: Follows answers of LLM agents while they are written.
             journal: Where what happens is kept; in memory unless given.
 
@@ -290,7 +290,7 @@ class Organism:
             limits: Its own limits: those that it names, above or below the configured ones; what it leaves out stays as
                 it is configured. To remove one, say so with :class:`organism.budget.requests.LimitsRequest`.
             labels: Kept on every usage event of the thread.
-            trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
+            trace: The ``traceparent`` of the caller; one that is malformed is ignored.
 
         Raises:
             DeliveryError: If the message cannot be accepted.

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib import import_module
@@ -76,6 +77,21 @@ PROSE = {
 }
 """Words and places that the manual no longer has, and what it says instead."""
 
+SOURCE_PROSE = {
+    "be told": "gets, reads",
+    "for ever": "without end, each time",
+    "in force": "active, applies",
+    "is told": "gets, reads, is called with",
+    "mended": "repaired",
+    "put in force": "apply",
+    "told each": "called with each",
+    "told of": "gets, reads, is called with",
+    "what becomes of": "how it is treated, what follows",
+    "what comes of": "its result",
+    "whoever": "the caller, the owner",
+}
+"""Words that comments and docstrings no longer have, and what they say instead."""
+
 FAMILIES = ("cli/", "api/routes/", "config/schema/", "config/build/", "control/orders/", "formats/")
 """Folders whose files are named for what they bring to the command line, the API, the file or a vendor's format."""
 
@@ -117,6 +133,23 @@ def test_no_retired_name_is_written(path: Path) -> None:
     allowed = STILL_ACCEPTED.get(place(path), set())
     for name, line in identifiers(tree(path)):
         assert name in allowed or name not in RETIRED, f"{place(path)}:{line}: {name} is now {RETIRED[name]}"
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the comments and docstrings of a module by line."""
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and token.string.startswith('"""')):
+                yield from enumerate(token.string.splitlines(), token.start[0])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_comments_and_docstrings_have_no_retired_word(path: Path) -> None:
+    """The code is explained in plain technical English: the subject first, and the field's word for what it does."""
+    for number, line in prose(path):
+        for word, better in SOURCE_PROSE.items():
+            found = re.search(rf"\b{word}\b", line, re.IGNORECASE)
+            assert found is None, f"{place(path)}:{number}: {word!r}; say: {better}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -57,7 +57,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         name: Unique in its organism.
         handler: What it does with a message.
         accepts: The message types it takes; the runtime's own messages need no mention.
-        next: Where what it returns goes when it names no recipient; empty means back to whoever waits for it.
+        next: Where what it returns goes when it names no recipient; empty means back to the one who waits for it.
         peers: Whom it may write to; ``None`` means those in ``next``, empty means nobody, ``*`` everyone.
             It may always reply.
         gather: Waits for one message from each of these senders and handles them together.

@@ -14,7 +14,7 @@ class AnswerStream:
     """Pieces of text as they come; the whole answer after the last.
 
     The call begins with the first piece that is asked for, and is held before it leaves and settled after like every
-    other. Whoever stops reading before the end leaves it running; ``async with`` gives it up instead.
+    other. A reader that stops before the end leaves it running; ``async with`` gives it up instead.
 
     Args:
         make_call: Makes the call, and tells each piece.

@@ -12,7 +12,7 @@ def nearest_limit(
 ) -> BudgetWarning | None:
     """Return the warning of the limit that is nearest to its end, if any is near.
 
-    A warning arrives as a message, and so after the one being handled; whoever handles one for long looks here, and so
+    A warning arrives as a message, and so after the one being handled; a long handler looks here, and so
     does who handles none.
 
     Args:

@@ -60,7 +60,7 @@ class Context:
         """The agent's dictionary as the calls of this message were made with it that are paid already.
 
         It differs from :attr:`state` when the message has waited, for budget or a person, and others were handled
-        meanwhile. Whoever makes the same requests of it again pays nothing for them.
+        meanwhile. Making the same requests of it again costs nothing.
         """
         began = self._runtime.kept(BEGAN)
         return self.state if began is None else msgspec.json.decode(began)
@@ -116,7 +116,7 @@ class Context:
         )
 
     def reply(self, message: Message) -> None:
-        """Answer whoever waits for what comes of the present message, whatever `next` says; raises as :meth:`send`."""
+        """Answer the waiter for the present message's result, whatever `next` says; raises as :meth:`send`."""
         self._runtime.send(Draft(message=message, is_reply=True))
 
     def publish(self, message: Message) -> None:
@@ -300,7 +300,7 @@ class Context:
             result: What it gave.
 
         Returns:
-            What its model is to be told, if a breaker has tripped that says so.
+            What its model has to read, if a breaker has tripped that says so.
         """
         return self._runtime.on_tool(place, name, arguments, result)
 

@@ -76,7 +76,7 @@ class LLM:
         Args:
             prompt: The user's text, or a whole conversation.
             response_type: A :class:`msgspec.Struct` that the answer must be; it comes back as ``parsed``. An answer
-                that does not fit costs one more call, in which the model is told why.
+                that does not fit costs one more call, in which the model reads why.
             system: Instructions put before it.
             model: A model of the configuration; defaults to the agent's own, or to the only one there is.
             max_output_tokens: Cap of the answer; shrunk to what the budget leaves.
@@ -86,7 +86,7 @@ class LLM:
         Raises:
             ConfigError: An argument is wrong.
             BudgetExhaustedError: A limit refused the call, and the organism is set to fail then.
-            UnpricedError: A USD limit is in force and the model has no price.
+            UnpricedError: A USD limit applies and the model has no price.
             ProviderError: The provider refused or gave no usable answer.
             AnswerError: The answer is not of the type, nor the second one.
         """

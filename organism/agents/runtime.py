@@ -103,7 +103,7 @@ class Runtime(Protocol):
         ...
 
     def on_tool(self, place: int, name: str, arguments: str, result: str) -> str | None:
-        """Count what a tool has given; returns what its model is to be told, if anything."""
+        """Count what a tool has given; returns what its model has to read, if anything."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Answers of a given type: the schema a model is shown, the check of what it says, and one chance to mend it."""
+"""Answers of a given type: the schema a model is shown, the check of its answer, and one chance to correct it."""
 
 import re
 from collections.abc import Awaitable, Callable

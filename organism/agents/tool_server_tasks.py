@@ -30,7 +30,7 @@ class ToolServers:
 
     @property
     def by_name(self) -> dict[str, ToolServer]:
-        """The servers in force."""
+        """The active servers."""
         return {server.name: server for server in self._servers}
 
     async def __aenter__(self) -> Self:

@@ -107,7 +107,7 @@ class Webhook:
 
         A batch that is refused is offered in halves, so that what is wrong with one event costs that event only. What
         the other side has already counts as taken. An event that is refused for what may as well be the address's fault
-        is told apart by those behind it: if one of them is taken, the address is right.
+        is judged by those behind it: if one of them is taken, the address is right.
 
         Returns:
             Events that are refused for good.

@@ -49,7 +49,7 @@ class AccountBook:
         self.replan(plan, thresholds)
 
     def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
-        """Put other limits and thresholds in force; open accounts keep theirs until they are given new ones."""
+        """Apply other limits and thresholds; open accounts keep theirs until they are given new ones."""
         self.plan = plan
         self.thresholds = thresholds
         self._scoped = plan.scoped
@@ -272,7 +272,7 @@ class AccountBook:
     def _fire(self, account: str, found: Iterable[tuple[Dimension, int]], agent: str) -> tuple[BudgetWarning, ...]:
         """Note thresholds, and return those above all that were noted before.
 
-        One below is not made up for: it is new since a reload, and whoever was told of a higher one knows already.
+        One below is not made up for: it is new since a reload, and a higher one was reported already.
         """
         balance, now_ns, thresholds = self._ledger.balance(account), self._clock.now_ns(), self.thresholds_of(account)
         highest: dict[Dimension, int] = {}
@@ -297,7 +297,7 @@ class AccountBook:
     def departed(self) -> dict[str, Limits]:
         """Return the open accounts of present scopes that the plan gives other limits than they were configured with.
 
-        Threads keep what they were opened with: it was promised to whoever opened them.
+        Threads keep what they were opened with: it was promised to their openers.
         """
         now_ns, zone = self._clock.now_ns(), self.plan.time_zone
         planned = {

@@ -65,7 +65,7 @@ class OwnSteps(msgspec.Struct, frozen=True):
         return answer
 
     def check(self) -> None:
-        """Whoever has the block may use it."""
+        """Any holder of the block may use it."""
 
     def settle(self, held: HeldCall, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:  # noqa: ARG002
         """Charge what it has cost, however it ended."""

@@ -22,7 +22,7 @@ from organism.messages import BudgetWarning
 
 
 class BudgetEngine:
-    """Admits and charges calls on the accounts that it is told.
+    """Admits and charges calls on the accounts that it is given.
 
     Args:
         book: The accounts.

@@ -80,7 +80,7 @@ class ClosedBudget(msgspec.Struct, frozen=True):
 
 
 class RegistryStatistics(msgspec.Struct, frozen=True):
-    """A look at the registry: open thread budgets, unresolved holds, calls in line, freezes in force."""
+    """A look at the registry: open thread budgets, unresolved holds, calls in line, active freezes."""
 
     threads: int
     open_holds: int

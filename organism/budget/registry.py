@@ -98,7 +98,7 @@ class ThreadBudgetRegistry:
         return self._engine.mode_of(account)
 
     def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
-        """Put other limits and thresholds in force; open accounts keep theirs until they are given new ones."""
+        """Apply other limits and thresholds; open accounts keep theirs until they are given new ones."""
         self._book.replan(plan, thresholds)
         self.reservations.replanned()
 
@@ -284,7 +284,7 @@ class ThreadBudgetRegistry:
         """Hold a call's worst case on all its scopes, or say which scope has no room.
 
         Where the room is only taken by siblings' open holds, the call waits its turn for them to settle. Calls are
-        served in the order in which they came, so that small ones cannot keep a large one waiting for ever.
+        served in the order in which they came, so that small ones cannot starve a large one.
 
         Args:
             spender: On whose behalf.

@@ -1,6 +1,6 @@
 """Limits that somebody asks for, and what they get. One rule for everybody who opens a thread. Pure.
 
-What a request does not name stays as it is configured. What it names can only lower that, unless whoever asks may
+What a request does not name stays as it is configured. What it names can only lower that, unless the caller may
 operate: then it is what was asked for, and a limit may be removed by saying so. So no request, key, child or program
 from outside lifts a limit that an operator has set, whatever it leaves out.
 """
@@ -37,7 +37,7 @@ def grant_limits(asked: LimitsRequest | Limits | None, configured: Limits, *, ma
     Args:
         asked: What was asked for; nothing asks for nothing else than what is configured.
         configured: What it has if nothing is asked for, and the most that others than operators get.
-        may_raise: Whether whoever asks may operate, so that it gets more than is configured where it says so.
+        may_raise: Whether the caller may operate, so that it gets more than is configured where it says so.
 
     Raises:
         ConfigError: If a limit that is asked for is no whole number from 0 to 2^63 - 1.

@@ -140,7 +140,7 @@ class Reservations:
     def _admit(self, spender: Spender, ask: Ask, record: CallRecord | None, ticket: int) -> HeldCall | Refusal:
         """Hold a call on the accounts of this moment, or say which of them has no room."""
         answer = self._engine.admit(spender, ask, record, self._book.accounts(spender))
-        # What is held without a record leaves in the same step, and whoever holds it knows it by the first hold's id.
+        # What is held without a record leaves in the same step, and its holder knows it by the first hold's id.
         if isinstance(answer, HeldCall) and record is not None and self._book.plan.scoped:
             self._calls[answer.hold_id] = _Reservation(spender, ask, record, ticket, answer)
         return answer
@@ -230,7 +230,7 @@ class Reservations:
         )
 
     def replanned(self) -> None:
-        """Look at once at what every call holds on: other limits are in force."""
+        """Check at once what every call holds on: other limits apply."""
         self._minute, self._periods = -1, ()
 
     def catch_up(self) -> None:
@@ -263,7 +263,7 @@ class Reservations:
         try:
             return held is not None and held.accounts != self._book.accounts(call.spender)
         except UnknownAccountError:
-            return False  # its thread has ended, and whoever asked is being told
+            return False  # its thread has ended, and its caller gets the error
 
     def _taken(self, call: _Reservation, present: HeldCall | None) -> HeldCall | None:
         """Know a call by the hold that it has now."""

@@ -1,6 +1,6 @@
 """What waits in line for room: one line per account that limits it, first come, first served.
 
-Calls wait here, and children whose whole limit is to be carved out. What waits is tried again by whoever gives room
+Calls wait here, and children whose whole limit is to be carved out. What waits is tried again by those who give room
 back, in the same step, so nobody else can take that room in between.
 """
 
@@ -23,7 +23,7 @@ class Waiter(Generic[T]):
         thread_id: The thread that waits; when its budget is closed, nobody needs an answer any more.
         attempt: Takes what is wanted if there is room, or says who has none; it must not await.
         answer: What came of it; ``None`` as long as it waits.
-        error: Raised by the attempt, for whoever waits.
+        error: Raised by the attempt, for the waiter.
     """
 
     __slots__ = ("account", "answer", "answered", "attempt", "error", "thread_id", "ticket")
@@ -41,7 +41,7 @@ class Waiter(Generic[T]):
         """Try; ``None`` when that raised."""
         try:
             return self.attempt()
-        except Exception as error:  # noqa: BLE001 - it is the waiter's; whoever gave the room back must not be stopped
+        except Exception as error:  # noqa: BLE001 - it is the waiter's; the one who gave the room back must not be stopped
             self.error = error
             return None
 
@@ -53,7 +53,7 @@ class ReserveQueue:
         is_open: Whether a thread still has a budget.
 
     Attributes:
-        on_room: Told of accounts to which room has come back, when all in line who fit have been served; ``None`` while
+        on_room: Called with accounts that have room again, when all in line who fit have been served; ``None`` while
             nobody wants to know.
     """
 
@@ -99,7 +99,7 @@ class ReserveQueue:
             attempt: Takes it, or says who has no room; tried at once, and again whenever room comes back.
             wait_s: Seconds to wait.
             until_s: When there is no use in it any more, on the event loop's clock; the answer is ``None`` then.
-            undo: Gives back what was taken in the same instant in which whoever waited was cancelled.
+            undo: Gives back what was taken in the same instant in which the waiter was cancelled.
             ticket: Its place in line; the last one unless given.
         """
         account = self.first_queue(accounts)

@@ -57,7 +57,7 @@ def account_of(name: str) -> str:
 
 
 def windows(plan: BudgetPlan, now_ns: int) -> dict[str, Limits]:
-    """Return the accounts of the whole organism that are in force now, with their configured limits."""
+    """Return the present accounts of the whole organism, with their configured limits."""
     return {
         f"organism@{period(window, now_ns, plan.time_zone)}": limits
         for window, limits in plan.windows.items()

@@ -54,7 +54,7 @@ class Control(AgentOrders):
         quarantine: What the journal has kept and nobody could take up.
         external_threads: Threads and calls of programs that are no agents.
         owners: Which caller has opened which thread.
-        stop_ordered: Set when the process is to end, by an order or a signal; whoever runs it waits for that.
+        stop_ordered: Set when the process is to end, by an order or a signal; its program waits for that.
     """
 
     def __init__(self, components: Components, reload: ReloadSource | None = None) -> None:

@@ -275,7 +275,7 @@ class History:
         self._samples.append(_Sample(event.time_ns, names, event.usage.total, event.cost_nanousd or 0))
 
     def _add_to_hop(self, event: UsageEvent) -> bool:
-        """Charge a message that is here already: usage is told after its commit, what agents say at once."""
+        """Charge a message that is here already: usage is published after its commit, messages at once."""
         found = None
         for place in range(len(self._hops) - 1, max(-1, len(self._hops) - _HOPS_LOOKED_AT), -1):
             hop = self._hops[place]

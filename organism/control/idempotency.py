@@ -51,7 +51,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def may_raise(self) -> bool:
-        """Whether it may give a thread more than is configured: whoever reaches all threads may operate them."""
+        """Whether it may give a thread more than is configured: a caller that reaches all threads may operate them."""
         return not self.owner_only
 
 
@@ -74,7 +74,7 @@ class Receipt(msgspec.Struct, frozen=True, tag=True):
 
 
 class AlreadyDoneError(OrganismError):
-    """The order was carried out before; this is its answer. No failure: whoever asked gets the answer.
+    """The order was carried out before; this is its answer. No failure: the caller gets the answer.
 
     Attributes:
         answer: The first answer, as JSON.

@@ -43,7 +43,7 @@ class Owners:
     def check_name(self, thread_id: str | None) -> None:
         """Refuse a name that somebody has chosen for a thread and that is kept for another's.
 
-        Whoever opened it first would choose its limits, and by ending it shut its owner out for ever.
+        The first to open it would choose its limits, and by ending it lock its owner out.
 
         Raises:
             ConfigError: If so.

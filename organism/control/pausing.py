@@ -44,7 +44,7 @@ class AgentPauses:
         self.forget_gone()
 
     def forget_gone(self) -> None:
-        """Forget pauses of agents that are not in force any more, so that one of that name begins as it should."""
+        """Forget pauses of agents that are not active any more, so that one of that name begins as it should."""
         for agent in sorted(self._kept - self._pauses.paused_agents):
             self._drop(agent)
 

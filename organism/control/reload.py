@@ -43,7 +43,7 @@ def apply_spec(components: Components, spec: OrganismSpec) -> None:
 def switch_mode(components: Components, mode: Mode) -> None:
     """Change what a reached limit does; where it refuses no more, what waits for budget goes on.
 
-    Mode ``off`` warns of nothing, so what was reached meanwhile is told when another takes its place.
+    Mode ``off`` warns of nothing, so what was reached meanwhile is reported when another replaces it.
     """
     orders = components.orders
     components.budgets.mode = mode

@@ -230,6 +230,6 @@ class Corrected(msgspec.Struct, frozen=True):
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """What a reload has changed, one short phrase each; empty when the file says what is in force already."""
+    """What a reload has changed, one short phrase each; empty when the file says what is active already."""
 
     changes: tuple[str, ...]

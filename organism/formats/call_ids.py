@@ -16,7 +16,7 @@ _MARK = "__with_"
 
 
 def id_with_extra(call: ToolCall) -> str:
-    """Return the id under which a client is told of a call."""
+    """Return the id of a call that the client sees."""
     if not call.extra:
         return call.id
     return f"{call.id}{_MARK}{urlsafe_b64encode(msgspec.json.encode(call.extra)).decode().rstrip('=')}"

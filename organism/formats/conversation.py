@@ -54,8 +54,8 @@ ANY_ID = IdRule(kept=r"\x20-\x7e", most=40)
 def mended(messages: Iterable[ChatMessage], rule: IdRule) -> tuple[ChatMessage, ...]:
     """Return a conversation in which each call has an id of its own that a vendor takes, and one result right after it.
 
-    Turns of a model that follow each other and call tools are one. A result without a call is told as text, a call
-    without a result is told that there is none.
+    Turns of a model that follow each other and call tools are one. A result without a call is sent as text, a call
+    without a result gets one that says so.
     """
     return tuple(_answered(_renamed(_joined(messages), rule)))
 

@@ -1,4 +1,4 @@
-"""What becomes of each field that a vendor's format defines: one row for each, from which the manual's table is made.
+"""How each field that a vendor's format defines is treated: one row for each, from which the manual's table is made.
 
 A format's own ``fields`` module has its rows. Tests walk the types of the official SDKs and ask each name for its row,
 so that a field of a newer SDK is decided before it is met. Pure.
@@ -15,11 +15,11 @@ none. ``accepted``: it changes neither the answer nor its price. ``refused``: by
 
 
 class FieldRule(msgspec.Struct, frozen=True):
-    """What becomes of one field.
+    """How one field is treated.
 
     Attributes:
         name: As the format has it: ``field``, ``field.part``, or ``field: type`` for one of its kinds.
-        verdict: What becomes of it.
+        verdict: How it is treated.
         note: Where it goes; or what it is taken for; or what to do instead.
     """
 

@@ -2,7 +2,7 @@
 
 A custom tool is given free text, by a grammar if it has one: elsewhere it is a function with that text as its one
 argument. Functions of a namespace are functions with the namespace's name before their own. Both ways lose nothing, so
-a client of this format finds its own tools called, whoever serves the model.
+a client of this format finds its own tools called, whichever provider serves the model.
 
 What the vendor runs itself, or what a client runs by rules that only the vendor's models know, has no such meaning: it
 goes to servers of this format as it is, and comes back so.

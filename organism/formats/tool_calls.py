@@ -273,9 +273,9 @@ def object_text(text: str) -> str | None:
 
 
 def settled_arguments(pieces: list[str]) -> str:
-    """Join pieces of arguments; what a server has written twice, or put an empty object before, is mended.
+    """Join pieces of arguments; what a server has written twice, or put an empty object before, is repaired.
 
-    What cannot be read stays as it is: the tool must be told that its arguments are garbled, and not be called with
+    What cannot be read stays as it is: the tool must learn that its arguments are garbled, and not be called with
     none.
     """
     text = "".join(pieces)

@@ -28,7 +28,7 @@ _NO_PROSE = ("{", "[", "<", "```json")
 
 
 class Told:
-    """Who has been told of which threshold, each once.
+    """Remembers which threshold each payer was warned of, each once.
 
     Args:
         rooms: The organism's.
@@ -64,7 +64,7 @@ class PersonsLine:
     """The line for the person in one answer, if there is something to say and the answer is one that people read.
 
     Args:
-        told: Who has been told of what.
+        told: Who was warned of what.
         payer: Who pays.
         request: What was asked.
     """

@@ -15,7 +15,7 @@ def authenticate(key_of: Callable[[str], Key | None], token_of: Callable[[str], 
     """Return what says who one is: ``Authorization: Bearer KEY``, or ``x-api-key: KEY``.
 
     Args:
-        key_of: Finds a key by its hash, among those that are in force.
+        key_of: Finds a key by its hash, among the active ones.
         token_of: Finds a token, where tokens are keys too.
     """
 

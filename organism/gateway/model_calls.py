@@ -1,4 +1,4 @@
-"""The call itself: made on the thread that pays, told of what runs low, answered when what it cost is durable."""
+"""Makes the call on the thread that pays, with its budget warning; the answer waits until the charge is durable."""
 
 import anyio
 
@@ -24,8 +24,8 @@ class ModelCalls:
         control: The organism.
 
     Attributes:
-        inject_note: Whether models are told of thresholds.
-        warns_in_text: Whether people are told of them in answers.
+        inject_note: Whether requests carry a note for the model about thresholds.
+        warns_in_text: Whether answers carry a line for people about them.
     """
 
     def __init__(self, control: Control) -> None:

@@ -1,4 +1,4 @@
-"""What the gateway is told by whoever sets it up."""
+"""Settings of the gateway."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ DEFAULT_THREADS = 1000
 
 
 Warn = Literal["headers", "text"]
-"""Where a person is told of what runs low."""
+"""Where a person reads that a budget runs low."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tokens: Whether tokens with the scope ``send`` are keys too.
         limits: Of each thread it opens; those of all threads unless given.
         max_output_tokens: The cap of an answer whose request has none.
-        inject_note: Whether the model is told, in a note at the end of a request, that a threshold was crossed.
-        warn: Whether a person is told of it in headers only, or in a line of an answer too.
+        inject_note: Whether a note at the end of a request says to the model that a threshold was crossed.
+        warn: Whether that is said in headers only, or in a line of the answer for people too.
         threads: How many open threads a key may have named itself.
         keep_answers: How many answers of each key are kept for later requests to refer to; with 0 none.
         keep_days: For how many days.

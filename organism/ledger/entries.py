@@ -268,7 +268,7 @@ class Balance(msgspec.Struct, gc=False):
         return ZERO if self.counted_ns == 0 else self.held
 
     def notes_lapsed(self, now_ns: int) -> bool:
-        """Whether what was told of this account is as old as the spend that it was about, so that it is told anew."""
+        """Whether reports about this account are as old as the spend they were about, so that they are made anew."""
         return self.counted_ns is not None and now_ns - self.noted_ns >= self.counted_ns
 
     def fired_at(self, now_ns: int) -> frozenset[tuple[Dimension, int]]:

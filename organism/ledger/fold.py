@@ -128,7 +128,7 @@ def _spend(balance: Balance, entry: Settled | Overran | Adjusted) -> None:
 
 
 def _note(balance: Balance, entry: ThresholdFired | ShortfallReported) -> None:
-    """Begin anew with what was told of an account, if that is out of date."""
+    """Begin anew with the reports about an account, if they are out of date."""
     if balance.notes_lapsed(entry.time_ns):
         balance.fired, balance.reported, balance.noted_ns = frozenset(), False, entry.time_ns
 

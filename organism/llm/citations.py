@@ -13,7 +13,7 @@ class Citation(msgspec.Struct, frozen=True, omit_defaults=True):
         title: What it is called.
         start: Where in the text the words begin that rest on it, in characters.
         end: Where they end.
-        quoted: What it says itself, where that is told.
+        quoted: What it says itself, where that is given.
         native: Just as its provider has written it.
         format: In which format that is; empty where it is in none that any client has a word for.
     """

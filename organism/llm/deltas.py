@@ -50,7 +50,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
 
 
 class RefusalDelta(str):
-    """More of what a model says in place of an answer: text for whoever does not tell the two apart.
+    """More of what a model says in place of an answer: text for listeners that do not distinguish the two.
 
     An encoder that knows text alone is given ``str(delta)``.
     """

@@ -50,7 +50,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
-        """The input as turns of role and text, for whoever looks at contents."""
+        """The input as turns of role and text, for observers of content."""
         return tuple(("user", text) for text in self.texts())
 
 

@@ -60,7 +60,7 @@ class Provider(Protocol):
         as :mod:`organism.llm.deltas` has them. An adapter that has nothing to show of them hands over an empty text
         instead: a sign of life, which keeps the attempt from being given up as silent. A
         :class:`~organism.llm.deltas.Ping` says that the provider says so itself (pings, comments): it is waited for
-        longer, and not for ever. Single bytes are no sign of life. What the provider counts before the end is handed
+        longer, but not without end. Single bytes are no sign of life. What the provider counts before the end is handed
         over as a :class:`~organism.llm.deltas.UsageDelta`.
 
         An adapter may have an attribute ``stops_when_closed``: whether its provider stops working, and billing, when a

@@ -13,7 +13,7 @@ from organism.llm.citations import Citation
 from organism.usage.attempts import Operation
 
 Role = Literal["system", "user", "assistant"]
-"""Results of tools are parts of a ``user`` turn: they too are what the model is told."""
+"""Results of tools are parts of a ``user`` turn: they too are input of the model."""
 
 CacheTTL = Literal["5m", "1h"]
 """For how long a provider is asked to keep what it has read."""
@@ -241,7 +241,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         presence_penalty: How much a token that was written is to be avoided.
         frequency_penalty: The same, for each time that it was.
         logit_bias: How much more or less likely tokens are to be, by their numbers.
-        logprobs: How many other tokens are to be told beside each, with how likely they were; ``None`` for nothing.
+        logprobs: How many alternatives to return beside each token, with how likely they were; ``None`` for nothing.
         choices: How many answers are wanted; each may have as many tokens as the cap says.
         service_tier: How fast it is to be served, in the provider's words; ``None`` leaves it to the account.
         vendor_tools: Tools that no other format has a word for.
@@ -296,7 +296,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
-        """The conversation as turns of role and text, for whoever looks at contents."""
+        """The conversation as turns of role and text, for observers of content."""
         return tuple((turn.role, turn.text) for turn in self.messages)
 
     def texts(self) -> Iterator[str]:

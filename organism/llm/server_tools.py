@@ -75,7 +75,7 @@ def tokens_of_uses(request: CompletionRequest) -> int:
 
 
 def needs_calls_max(request: CompletionRequest) -> bool:
-    """Whether a request of responses must be told how many calls of tools there may be, for its hold to be enough."""
+    """Whether a request of responses must carry a bound on tool calls, for its hold to be enough."""
     return any(tool.fee for tool in server_tools(request)) and _said(request.vendor_fields, "max_tool_calls") is None
 
 

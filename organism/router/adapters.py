@@ -76,7 +76,7 @@ class Adapters:
         return None if task is None or (task.done and task.error is None) else task
 
     async def close(self, name: str, provider: Provider) -> None:
-        """Free what an adapter holds; one that fails, or takes too long, is told of in the log."""
+        """Free what an adapter holds; one that fails, or takes too long, is logged."""
         with anyio.CancelScope(shield=True):
             closing = await self._tasks.finish(partial(_close, provider), f"the end of provider {name!r}", _CLOSE_S)
         if not closing.done:

@@ -179,7 +179,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._latest = self.scope.deadline = min(self._latest, now_s)
 
     def pass_on(self, piece: ProviderPiece) -> None:
-        """Take a piece of the answer, which is a sign of life, and hand it to whoever still listens.
+        """Take a piece of the answer, which is a sign of life, and hand it to a caller that still listens.
 
         Raises:
             TypeError: To the adapter, which has handed over something else than a piece of an answer.
@@ -215,7 +215,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self.scope.deadline = min(self._latest, math.inf if silence_s is None else self._word_s + silence_s)
 
     def _wait_on(self) -> None:
-        """Wait longer for a provider that says it is at work: not for ever, for a relay may say so of a dead one."""
+        """Wait longer for a provider that says it is at work: with a limit, for a relay may say so of a dead one."""
         silence_s = self.between_tokens_s if self._heard else self.first_token_s
         if silence_s is not None:
             until = min(anyio.current_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)
@@ -289,7 +289,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def listener_failure(self) -> Exception:
-        """What its caller is told of its own ``on_text``; an order to end, raised there, is no order to its caller."""
+        """What a failure of ``on_text`` gives its caller; an order to end, raised there, is no order to the caller."""
         error = self.listener_error
         return error if isinstance(error, Exception) else RuntimeError(f"on_text failed: {shown(error)}")
 

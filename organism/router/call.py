@@ -59,7 +59,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         message_id: The message whose handling asks; empty when none does, and then the answer is not remembered.
         index: Which call of that handling it is, counted from 0: the same in every run of the handler.
         asked_s: When it was asked for, on the event loop's clock: its deadline counts from there; ``None`` for now.
-        raises: Whether whoever asks is told of a refusal, and not made to wait: then it is an event even if only what
+        raises: Whether the caller gets a refusal as an error, and does not wait: then it is an event even if only what
             is kept for a last call stands between it and the call.
         digest: Of the request; filled in by the router.
     """

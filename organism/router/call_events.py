@@ -1,4 +1,4 @@
-"""What is told of model calls: each fact about money, retries and providers becomes one event."""
+"""Emits the events of model calls: one for each fact about money, retries and providers."""
 
 from collections.abc import Callable
 
@@ -49,7 +49,7 @@ class CallEvents:
         self._call_sinks = (*self._call_sinks, count)
 
     def begin(self, call: Call) -> None:
-        """A call is about to be held; told to those who count calls, and no event."""
+        """A call is about to be held: for those who count calls; no event."""
         for count in self._call_sinks:
             count(call)
 

@@ -24,7 +24,7 @@ class ObservedCall:
         call: The call.
         call_id: Its id.
         streamed: Whether the answer is followed while it is written.
-        feed: Who is told.
+        feed: Receives them.
         clock: Measures.
     """
 

@@ -67,7 +67,7 @@ class LLMRouter:
         clock: Measures latency.
         ids: Makes call ids.
         settings: How calls are made.
-        activity: Is told of every call.
+        activity: Receives every call.
         chance: Gives random numbers from 0 up to 1, so that callers who failed together do not come back together.
         calibration: What is known of how many tokens text takes with which model; nothing unless given.
     """
@@ -386,7 +386,7 @@ class LLMRouter:
                 idle.set()
 
     async def close_provider(self, name: str, provider: Provider) -> None:
-        """Free what an adapter holds; never raises, and does not wait for ever."""
+        """Free what an adapter holds; never raises, and waits with a limit."""
         await self._adapters.close(name, provider)
 
     async def _close_unused(self, limiter: ProviderLimiter, provider: Provider) -> None:

@@ -23,7 +23,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         restart_s: That period in seconds.
         worker_threads: Plain functions that may be at work at once: handlers and tools that are no async functions.
         delivery_s: Seconds a sender waits for room in a full mailbox.
-        breakers: What trips when an agent goes round and round; only told by events unless given.
+        breakers: What trips when an agent repeats itself; only events unless given.
     """
 
     mailbox_messages: int = 1000

@@ -1,7 +1,7 @@
 """Thresholds that were crossed, told: as an event, and as a message to the agents that can do something about it.
 
 A call tells of what it crossed through the router, to its own agent. What is crossed without a call (a carved child's
-return, a correction, a lowered limit, new thresholds, another mode) is told here. Both go to the same agents.
+return, a correction, a lowered limit, new thresholds, another mode) is reported here. Both go to the same agents.
 """
 
 from collections.abc import Iterable, Iterator

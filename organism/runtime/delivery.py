@@ -186,7 +186,7 @@ class Delivery:
         return self.try_enqueue(thread, envelope)
 
     def _put_out(self, thread: Thread, envelope: Envelope) -> None:
-        """Give a message to whoever has opened the thread: a user, or for a child the agent that spawned it."""
+        """Give a message to the opener of the thread: a user, or for a child the agent that spawned it."""
         envelope = replace(envelope, recipient=thread.origin.opened_by)
         self._outbox.publish_content(thread.root, envelope, envelope.created_ns, output=True)
         self._state_writer.save_output(thread, envelope)

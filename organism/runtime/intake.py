@@ -52,7 +52,7 @@ class Intake:
         """Return when and out of what a thread begins that is opened now.
 
         Args:
-            parent_trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
+            parent_trace: The ``traceparent`` of the caller; one that is malformed is ignored.
             spawned_by: The message of its parent whose handler spawns it, and the number of that question.
             opened_by: Who opens it: ``user``, or the agent whose handler spawns it.
             standing: Whether it is for calls from outside.

@@ -71,7 +71,7 @@ class Lifecycle:
             if thread.parent is not None:  # what an agent says; what users say is theirs to tell
                 self._outbox.publish_content(thread.root, envelope, envelope.created_ns)
 
-    # -- what becomes of it when something of it has come to rest -------------------------------------------------
+    # -- what follows when a part of it is idle --------------------------------------------------------------------
 
     def settle(self, thread: Thread) -> None:
         """See whether a thread is over, or blocked."""

@@ -3,7 +3,7 @@
 asyncio lets `SystemExit` and `KeyboardInterrupt` of any callback through, out of the loop: a `loop.call_soon(sys.exit)`
 of a handler, a `sys.exit()` in the `finally` of a generator that it has left, or a function that a worker thread sends
 to the loop would end the process, with everybody's work. Here it costs that callback, and the loop goes on. What takes
-the loop apart is refused to whoever handles a message, as an error in the line that calls it.
+the loop apart is refused to handlers, as an error in the line that calls it.
 
 A program that embeds an organism has a loop of its own, and what may stop it is that program's to say.
 """

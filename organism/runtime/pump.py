@@ -1,7 +1,7 @@
 """The message pump: opens threads, takes messages in, and ends threads by order; it owns the parts that do the work.
 
 Each thread has a lane per agent. A lane handles one message at a time, in the order of arrival; lanes run concurrently.
-How a message is handled is in :mod:`organism.runtime.message_loop`, what becomes of its thread in
+How a message is handled is in :mod:`organism.runtime.message_loop`, what follows for its thread in
 :mod:`organism.runtime.lifecycle`.
 
 Architecture invariant: the pump never reads a payload and never talks to a provider. Money is the router's business;
@@ -228,9 +228,9 @@ class Pump:
             to: The agent it is for.
             thread_id: A name for the thread, never used before; made up when not given.
             limits: What is asked for it; see :func:`organism.budget.requests.grant_limits`.
-            may_raise: Whether whoever asks may have more than is configured.
+            may_raise: Whether the caller may have more than is configured.
             labels: Kept on every usage event of the thread.
-            trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
+            trace: The ``traceparent`` of the caller; one that is malformed is ignored.
 
         Raises:
             ConfigError: If a limit is no amount.

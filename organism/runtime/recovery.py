@@ -93,7 +93,7 @@ class RecoveryTarget(msgspec.Struct, frozen=True):
 def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
     """Rebuild every thread, none of them running.
 
-    What cannot be read or has no place any more costs itself and no more: it is refused, and told of later. The order
+    What cannot be read or has no place any more costs itself and no more: it is refused, and reported later. The order
     below is that of who must be there first: threads before their messages, messages before what was kept for them.
     """
     records = [(piece, record) for piece, record in pieces.read(THREAD, ThreadRecord)]
@@ -260,7 +260,7 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
     """Give the first message of each lane what is known of it: whether it waits, and how often it was tried.
 
     A message that may have been in a handler's hands when the process died has had one attempt more, so that a
-    message which kills the process cannot do so for ever.
+    message which kills the process cannot do so without end.
     """
     parked = {record.message_id: record.waits for _, record in pieces.read(PARKED, ParkedRecord)}
     tried = {record.message_id: record.attempts for _, record in pieces.read(TRIED, TriedRecord)}

@@ -81,7 +81,7 @@ class Supervisor:
             # The handler has let the refusal pass; with the warning before it, its next run may make its final call. It
             # counts as an attempt, for such an error is soon forged.
             return shortfall
-        # Written before the pause: a message that kills the process during its next run must not be tried for ever.
+        # Written before the pause: a message that kills the process during its next run must not be tried without end.
         self._state_writer.save_attempts(lane, envelope)
         self._log_failure(thread, envelope, attempts, error)
         await despite_stray_cancels(partial(_pause, thread, backoff_s(attempts)))

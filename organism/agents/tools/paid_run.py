@@ -26,7 +26,7 @@ class ToolRefusedError(OrganismError):
 
 
 async def run_tool(tool: AgentTool, call: ToolCall, work: ToolRun, ctx: Context) -> ToolResult:
-    """Run what a model asks for, within bounds; every fault of the call or the tool is told to the model.
+    """Run what a model asks for, within bounds; every error of the call or the tool goes back to the model.
 
     Raises:
         ToolRefusedError: It has a price, and a limit refuses that; it has not begun.

@@ -25,7 +25,7 @@ ToolContent = str | tuple[TextPart | ImagePart, ...]
 
 Permission = Literal["allow", "ask", "deny"]
 """``allow``: it runs when the model asks. ``ask``: a person is asked each time, and the thread waits for the answer.
-``deny``: it never runs, and the model is told so."""
+``deny``: it never runs, and the model gets that as its result."""
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_RESULT_BYTES = 16_384
@@ -92,7 +92,7 @@ class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         spec: What the model is shown.
         call: Prepares a run of it on arguments that are a JSON object as text.
         rules: Bounds.
-        recipient: The agent it writes to, who must be among the peers of whoever uses it.
+        recipient: The agent it writes to, which must be among the peers of the agent that uses it.
         replayed: Whether a second run of the handler runs it again, because all it does goes through the context, in
             an order that must stay the same. Such tools run one after another.
     """
@@ -221,7 +221,7 @@ async def open_tools(sources: tuple[ToolSource, ...]) -> dict[str, AgentTool]:
 
 
 async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult | None:
-    """Return what the model is told when the tool may not run; ``None`` when it may, if need be after asking."""
+    """Return what the model reads when the tool may not run; ``None`` when it may, if need be after asking."""
     if tool.rules.approval == "ask":
         decision = await ctx.approval(call.name, call.arguments)
         if not decision.allowed:
@@ -251,7 +251,7 @@ async def output_of(tool: AgentTool, work: ToolRun, ctx: Context) -> ToolOutput:
 
 
 def result_of(tool: AgentTool, call: ToolCall, output: ToolOutput) -> ToolResult:
-    """Return what the model is told of a run."""
+    """Return what the model reads of a run."""
     content = _without_secrets(output.content) if output.is_error else output.content
     return ToolResult(call.id, cut(content, tool.rules.result_bytes), output.is_error)
 

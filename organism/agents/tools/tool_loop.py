@@ -31,7 +31,7 @@ class ToolLoop:
         tools: The tools by name.
         ctx: The context they run in.
         rounds: The most model calls; in the last one no tool may be asked for.
-        warn: Looks whether the budget runs low; the model is told with the results of its tools.
+        warn: Looks whether the budget runs low; the model reads that with the results of its tools.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ def tool_names(wanted: Sequence[tuple[str, str]], taken: Collection[str] = ()) -
     """Return a name for each tool, given as its server's name and its own.
 
     Args:
-        wanted: The tools. The same one twice gets the same name twice: only whoever has named it so can mend that.
+        wanted: The tools. The same one twice gets the same name twice: only its author can correct that.
         taken: Names that other tools have.
     """
     plain = [_cleaned(*pair) for pair in wanted]

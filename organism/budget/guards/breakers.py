@@ -1,4 +1,4 @@
-"""Breakers: does an agent go round and round, or spend in bursts? Pure; acting on it is for whoever runs threads.
+"""Breakers: does an agent repeat itself, or spend in bursts? Pure; the runtime acts on the answer.
 
 Three signs, each counted in one thread: the same call or the same tool result again and again; two of them in turn
 (A-B-A-B), or two agents that only write to each other; and money that goes out far faster than is usual for the thread.
@@ -15,7 +15,7 @@ BreakerKind = Literal["repeat", "alternate", "rate"]
 """``repeat``: the same again. ``alternate``: A-B-A-B. ``rate``: spend per minute far above the thread's own median."""
 
 BreakerAction = Literal["note", "pause", "stop"]
-"""``note``: the agent is told. ``pause``: the thread waits for an operator. ``stop``: it ends."""
+"""``note``: the agent gets a note. ``pause``: the thread waits for an operator. ``stop``: it ends."""
 
 MINUTE_NS = 60_000_000_000
 
@@ -53,7 +53,7 @@ class Breakers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ONLY_TOLD = Breakers(actions=())
-"""What holds where nothing is configured: operators are told by events, and no prompt and no thread is changed."""
+"""What holds where nothing is configured: operators see events, and no prompt and no thread is changed."""
 
 
 class Trip(msgspec.Struct, frozen=True):

@@ -60,7 +60,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     """What is frozen, and what is under way all the same.
 
     Attributes:
-        freezes: The freezes in force, oldest first.
+        freezes: The active freezes, oldest first.
         held: What calls that left before hold still, of the threads that this is about: it may yet be charged.
         threads: Those of these threads that wait because of a freeze.
         cancelled: Calls under way that were closed by this order.
@@ -73,7 +73,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Freezes:
-    """The freezes in force."""
+    """The active freezes."""
 
     def __init__(self) -> None:
         self._by_scope: dict[str, Freeze] = {}
@@ -87,7 +87,7 @@ class Freezes:
         return tuple(self._by_scope.values())
 
     def add(self, freeze: Freeze) -> bool:
-        """Put one in force; ``False`` if the same labels are frozen already, which stays as it was."""
+        """Add one; ``False`` if the same labels are frozen already, which stays as it was."""
         return self._by_scope.setdefault(freeze.scope, freeze) is freeze
 
     def lift(self, scope: str) -> Freeze | None:

@@ -87,9 +87,9 @@ class BudgetChanges:
         return states
 
     def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
-        """Put other limits and thresholds in force, on open accounts of windows, agents, models and providers too.
+        """Apply other limits and thresholds, to open accounts of windows, agents, models and providers too.
 
-        Open threads keep theirs: they were promised to whoever opened them, and are changed one by one. An account
+        Open threads keep theirs: they were promised to their openers, and are changed one by one. An account
         that an operator has changed keeps that, unless the plan says something else of it than before.
         """
         self._registry.replan(plan, thresholds)
@@ -98,7 +98,7 @@ class BudgetChanges:
         self.tell_reached()
 
     def tell_reached(self) -> None:
-        """Tell of every threshold that is reached and was not told: other ones may be in force, or another mode."""
+        """Report every threshold that is reached and was not reported: others may apply now, or another mode."""
         self._warnings.tell(self._registry.fire_reached())
 
     def _owners(self, account: str) -> tuple[str, str]:

@@ -67,7 +67,7 @@ class ExternalThreads:
             entry: Who spends it, in the place where others have the agent of their first message.
             limits: Its own limits instead of the configured ones.
             labels: Kept on every usage event of the thread.
-            trace: The ``traceparent`` of whoever asks for it; one that is malformed is ignored.
+            trace: The ``traceparent`` of the caller; one that is malformed is ignored.
 
         Raises:
             ConfigError: If the name cannot be a thread's.
@@ -108,7 +108,7 @@ class ExternalThreads:
             spender: Who is named as the agent that asks.
             request: What to ask; its ``model`` is one of the configuration.
             on_text: Called with each piece of the answer as it arrives.
-            trace: The ``traceparent`` of whoever asks; the thread's own where there is none.
+            trace: The ``traceparent`` of the caller; the thread's own where there is none.
             asked_s: When it was asked for, on the event loop's clock, if that was not now: its deadline counts from
                 there.
 

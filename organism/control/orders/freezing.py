@@ -39,7 +39,7 @@ class Freezing:
             self._freezes.add(freeze)
 
     def freeze(self, freeze: Freeze, *, cancel: bool) -> Frozen:
-        """Put a freeze in force, in one step: no hold is granted after it, and calls in line are answered.
+        """Add a freeze in one step: no hold is granted after it, and calls in line are answered.
 
         Calls that have left go on and are charged what they cost; closed, they are charged as calls are whose caller
         has gone, and what waits for them waits on. One that holds and has not left is refused when its turn comes.

@@ -1,4 +1,4 @@
-"""What operators have told to wait: threads, and agents in all threads.
+"""Pauses threads, and agents in all threads.
 
 Pausing is gentle: a handler that runs finishes its message, and what it sends is delivered; the next one of its lane
 waits. Messages are still accepted, so the outside notices nothing but the wait. Nothing fails because of it: deadlines

@@ -45,7 +45,7 @@ class AnswerCollector:
 
     Args:
         request: What was asked.
-        on_text: Told each piece.
+        on_text: Called with each piece.
         usage: Where what is said of usage is noted; shared by the answers of one exchange.
     """
 

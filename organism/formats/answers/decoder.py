@@ -1,6 +1,6 @@
 """From the bytes of a provider's answer to the answer, in whatever shape it comes. Pure.
 
-A stream may be asked for and JSON come, or the reverse: some relays know only one of them. So what comes is told by how
+A stream may be asked for and JSON come, or the reverse: some relays know only one of them. So it is recognized by how
 it begins, not by what was asked: JSON begins with a bracket, which no line of an event stream does.
 """
 
@@ -85,7 +85,7 @@ class AnswerDecoder:
     Args:
         provider: Its name in the configuration, for errors.
         reader: Of the format.
-        sink: Told when the server says that it is at work.
+        sink: Called when the server says that it is at work.
     """
 
     def __init__(self, provider: str, reader: AnswerReader, sink: ProviderSink | None = None) -> None:

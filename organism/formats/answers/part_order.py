@@ -11,7 +11,7 @@ from organism.llm.requests import Part, Reasoning, TextPart, ToolCall, VendorIte
 Kind = Literal["text", "thought", "item", "call"]
 
 _USUAL: tuple[Kind, ...] = ("thought", "item", "text", "call")
-"""The order in which an answer's fields are told where nothing says another."""
+"""The default order of an answer's fields."""
 
 
 class _Words(msgspec.Struct):

@@ -32,7 +32,7 @@ class MessagesReader(OneAnswerReader):
 
     Args:
         request: What was asked.
-        on_text: Told each piece.
+        on_text: Called with each piece.
     """
 
     def __init__(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> None:

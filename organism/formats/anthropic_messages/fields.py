@@ -1,4 +1,4 @@
-"""What becomes of each field of Anthropic's messages. Pure.
+"""How each field of Anthropic's messages is treated. Pure.
 
 Source: the reference of ``POST /v1/messages``, with what its beta versions add.
 """

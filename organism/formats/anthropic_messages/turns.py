@@ -31,7 +31,7 @@ _NOTHING = "(empty)"
 
 
 def conversation_of(messages: Iterable[ChatMessage]) -> tuple[list[JsonObject], list[JsonObject]]:
-    """Write instructions as blocks and the other turns as turns; instructions alone are what the model is told."""
+    """Write instructions as blocks and the other turns as turns; instructions alone become the one user turn."""
     sound = mended(messages, _IDS)
     system = [block for turn in sound if turn.role == "system" for block in _blocks(turn)]
     turns: list[JsonObject] = []

@@ -1,4 +1,4 @@
-"""What becomes of each field of OpenAI's chat completions. Pure.
+"""How each field of OpenAI's chat completions is treated. Pure.
 
 Source: the reference of ``POST /v1/chat/completions``.
 """

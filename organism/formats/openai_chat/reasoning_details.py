@@ -1,7 +1,7 @@
 """Reasoning in chat completions beyond its text: typed, sealed, and sent back as it was. Pure.
 
 Source: "Reasoning tokens", the guide to OpenRouter's API, whose ``reasoning_details`` several relays and clients speak.
-What other vendors seal (Anthropic's signatures, OpenAI's encrypted reasoning) is told to clients in the same way, so
+What other vendors seal (Anthropic's signatures, OpenAI's encrypted reasoning) is sent to clients in the same way, so
 that it comes back to its vendor with the next request.
 """
 

@@ -82,7 +82,7 @@ class ChatWriter:
                 return self._chunk({"reasoning_content": text}) if text else b""
             case ToolCallDelta():
                 return self._call(delta)
-            case VendorItem() | TextBreak() | CitationDelta():  # what there is a word for is told at the end
+            case VendorItem() | TextBreak() | CitationDelta():  # what the format has a field for is sent at the end
                 return b""
 
     def alive(self) -> bytes:

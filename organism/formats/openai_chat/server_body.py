@@ -22,7 +22,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class CacheControl(Body, frozen=True, kw_only=True):
-    """A wish to keep the conversation up to here, as some clients write it for models that are told to."""
+    """A wish to keep the conversation up to here, as some clients write it for models with an explicit cache."""
 
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] | None = None
@@ -82,7 +82,7 @@ class Developer(Body, frozen=True, kw_only=True, tag_field="role", tag="develope
 
 
 class User(Body, frozen=True, kw_only=True, tag_field="role", tag="user"):
-    """What the model is told."""
+    """A turn of the conversation."""
 
     content: str | list[TextPart | ImagePart | FilePart]
     name: str | None = None

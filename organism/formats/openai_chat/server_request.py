@@ -105,7 +105,7 @@ class _Mark(TypedDict, total=False):
 
 
 def _mark(content: object) -> _Mark:
-    """Return the mark on the parts of a turn, as some clients write it for models that are told to keep."""
+    """Return the mark on the parts of a turn, as some clients write it for models with an explicit cache."""
     parts = content if isinstance(content, list) else ()
     wishes = [part.cache_control for part in parts if getattr(part, "cache_control", None) is not None]
     return {"cache": True, "cache_ttl": wishes[-1].ttl or "5m"} if wishes else {}

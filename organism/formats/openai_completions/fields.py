@@ -1,4 +1,4 @@
-"""What becomes of each field of OpenAI's completions of plain text. Pure.
+"""How each field of OpenAI's completions of plain text is treated. Pure.
 
 Source: the reference of ``POST /v1/completions``.
 """

@@ -60,7 +60,7 @@ def decode(raw: bytes, vendor: Vendor, provider: str, request: EmbeddingRequest)
 
 
 def _places(data: list[object]) -> list[int] | None:
-    """Return which input each vector is for; ``None`` if that cannot be told.
+    """Return which input each vector is for; ``None`` if that is not known.
 
     Some servers write no index, or the same one each time, and mean the order; some count from one.
     """

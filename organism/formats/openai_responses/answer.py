@@ -56,7 +56,7 @@ class ResponsesReader(OneAnswerReader):
     Args:
         request: What was asked.
         vendor: What is peculiar to the server.
-        on_text: Told each piece.
+        on_text: Called with each piece.
     """
 
     def __init__(self, request: CompletionRequest, vendor: Vendor, on_text: ProviderSink | None = None) -> None:

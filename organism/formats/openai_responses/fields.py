@@ -1,4 +1,4 @@
-"""What becomes of each field of OpenAI's responses. Pure.
+"""How each field of OpenAI's responses is treated. Pure.
 
 Source: the reference of ``POST /v1/responses``.
 """

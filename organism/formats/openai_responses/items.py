@@ -1,4 +1,4 @@
-"""Items of one of OpenAI's responses while they come, each told of up to four times. Pure.
+"""Items of one of OpenAI's responses while they come, each in up to four events. Pure.
 
 An item begins (``output_item.added``), is written (``.delta``), is said whole (``.done``, ``output_item.done``) and
 stands in the response at the end. A server may leave out any of these, and the indices and ids that tie them together.

@@ -35,7 +35,7 @@ class LiveItems:
     Args:
         request: What was asked.
         names: What its tools are called.
-        show: Told each piece; an empty text is a sign of life.
+        show: Called with each piece; an empty text is a sign of life.
     """
 
     def __init__(self, request: CompletionRequest, names: CallNames, show: Callable[[ProviderPiece], object]) -> None:

@@ -19,7 +19,7 @@ Status = Literal["in_progress", "completed", "incomplete"]
 
 
 class InputText(Body, frozen=True, kw_only=True, tag_field="type", tag="input_text"):
-    """What the model is told."""
+    """A turn of the conversation."""
 
     text: str
     prompt_cache_breakpoint: dict[str, Any] | None = None

@@ -93,7 +93,7 @@ class ResponsesWriter:
             case str():
                 data += self._more(item, delta, "response.output_text.delta", content_index=0, logprobs=[])
             case ToolCallDelta(name=name, arguments=text) if self._names.is_custom(name):
-                item.text.append(text)  # told when it is whole: it is the text within that counts
+                item.text.append(text)  # sent when it is whole: only the text within counts
             case ToolCallDelta(arguments=arguments):
                 data += self._more(item, arguments, "response.function_call_arguments.delta")
             case ReasoningDelta(text=text):

@@ -1,4 +1,4 @@
-"""The way to one provider: its circuit, its places, its minute. What waits here waits in the order it came.
+"""Limiter of one provider: circuit breaker, concurrency limit, requests and tokens per minute. FIFO.
 
 An attempt takes a :class:`Permit` when its route is chosen, goes in when its budget is held, and leaves when it is
 settled, so an abandoned attempt that is still read to its end keeps its place. A passage that waits keeps its hold:
@@ -52,7 +52,7 @@ class ProviderLimiter:
         provider: Its name in the configuration.
         settings: How it is treated.
         clock: Measures time.
-        on_probed: Told when a probe has ended, so that those who wait for it look again.
+        on_probed: Called when a probe has ended, so that those who wait for it look again.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class ProviderLimiters:
         providers: Their names.
         settings: How each is treated; those left out are treated as is usual.
         clock: Measures time.
-        earlier: The gates whose place these take; whoever waits there is turned away.
+        earlier: The limiters that these replace; calls that wait there are turned away.
         kept: Providers that are still the same: what is counted at their gates goes on being counted.
     """
 
@@ -52,11 +52,11 @@ class ProviderLimiters:
 
     @property
     def changed(self) -> Wakeup:
-        """Wakes whoever waits for a provider."""
+        """Wakes the calls that wait for a provider."""
         return self._changed
 
     def retire(self) -> None:
-        """Let nobody through from here on, and wake whoever waits."""
+        """Admit no call from here on, and wake those that wait."""
         self._replaced = True
         self._changed.notify()
 
@@ -68,7 +68,7 @@ class ProviderLimiters:
         return {name: limiter.health() for name, limiter in self._limiters.items()}
 
     async def take(self, queue: RouteQueue, deadline_s: float) -> tuple[Route, Permit]:
-        """Take the way to the next provider of an itinerary that may be asked; wait as long as none may.
+        """Acquire the limiter of the next provider in a queue that may be asked; wait as long as none may.
 
         Waiting takes no budget, for nothing is held yet. It turns a short outage of the only provider into a pause
         instead of a failed message.

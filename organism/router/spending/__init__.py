@@ -1,1 +1,1 @@
-"""What is spent beside model calls, and what is told of refusals of both."""
+"""Spending beside model calls, and the events of refusals of both."""

@@ -42,7 +42,7 @@ class ExpensePayer(msgspec.Struct, frozen=True, kw_only=True):
         root_thread_id: The thread at the top of its tree.
         labels: The thread's.
         message_id: The message whose handling spends.
-        raises: Whether the agent is told of a refusal, and not made to wait.
+        raises: Whether the agent gets a refusal as an error, and does not wait.
     """
 
     spender: Spender

@@ -1,4 +1,4 @@
-"""What the budget has said to a hold: it is granted, or its refusal is told once and raised."""
+"""What the budget has said to a hold: it is granted, or its refusal gets one event and is raised."""
 
 from msgspec.structs import replace
 
@@ -38,7 +38,7 @@ class Refusals:
             spender: On whose behalf.
             ask: The worst case.
             record: What it is for.
-            raises: Whether whoever asks is told of a refusal, and not made to wait.
+            raises: Whether the caller gets a refusal as an error, and does not wait.
 
         Raises:
             BudgetExhaustedError: If it has refused.
@@ -56,7 +56,7 @@ class Refusals:
         return answer
 
     def _refuse(self, shortfall: Refusal, spender: Spender, ask: Ask, record: CallRecord, *, raises: bool) -> Refusal:
-        """Tell of a refusal: with the final warning if a last call is still to be had, else as what it is."""
+        """Report a refusal: with the final warning if a final call is still possible, else as it is."""
         warnings = self._registry.last_warning(spender, ask, shortfall)
         for warning in warnings:
             self._call_events.emit_warning(record, warning)

@@ -18,7 +18,7 @@ class EnteredRun(Protocol):
 
 
 class CallingTask:
-    """A task inside a call of a context. If the run ends first, the task is told instead of being cancelled."""
+    """A task inside a call of a context. If the run ends first, the task gets an error instead of being cancelled."""
 
     __slots__ = ("_runtime", "_task")
 

@@ -2,7 +2,7 @@
 
 Whatever a handler raises is its failure: also what no ``except Exception`` sees, such as ``SystemExit``, and a
 ``CancelledError`` that nobody meant for it. The one thing that is not the handler's is the cancellation of its worker,
-when the pump stops: an enclosing scope is cancelled then, which is how the two are told apart.
+when the pump stops: an enclosing scope is cancelled then, which distinguishes the two.
 """
 
 import asyncio

@@ -334,7 +334,7 @@ class HandlerRuntime:
         raise AssertionError("sleeping for ever ends only by cancellation")
 
     def on_tool(self, place: int, name: str, arguments: str, result: str) -> str | None:
-        """Count what a tool gave; returns what its model is to be told, kept so that a second run says the same."""
+        """Count what a tool gave; returns what its model has to read, kept so that a second run says the same."""
         if (told := self.kept(key := f"loop:{place}")) is not None:
             return told.decode()
         at = (self._envelope.id, place)

@@ -1,4 +1,4 @@
-"""Breakers at work: what agents do is counted, and what goes round and round is told, paused or ended.
+"""Breakers at work: what agents do is counted, and an agent that repeats itself is reported, paused or ended.
 
 A pause is the operator's pause with a reason: the thread and its whole tree start nothing more, and its further calls
 are refused before they are made, so that a handler in the middle of a loop stops there and is run again afterwards.
@@ -72,7 +72,7 @@ class LoopBreakers:
             result: What it gave.
 
         Returns:
-            What the model is to be told with the results, if anything.
+            What the model has to read with the results, if anything.
         """
         breakers = self._breakers_of(agent)
         item = sha256("\0".join((name, _canonical(arguments), result)).encode()).hexdigest()

@@ -26,7 +26,7 @@ REUSE_SCOPES = True
 """Whether a worker keeps its scope from run to run, which spares each message 3 us."""
 
 REFUSALS_MAX = 100
-"""So often a handler may wait again after its cancellation, to clean up; one that swallows it would do so for ever."""
+"""So often a handler may wait again after its cancellation, to clean up; one that swallows it would not stop."""
 
 
 class LeftBehindError(OrganismError):

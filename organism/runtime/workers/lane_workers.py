@@ -30,7 +30,7 @@ _TURNS = 16
 class LaneWorkers:
     """Takes lanes, in the order in which they became ready, one message at a time.
 
-    Whoever has handled a message goes on with the next lane at once, without a turn of the event loop; so a message
+    A worker that has handled a message takes the next lane at once, without a turn of the event loop; so a message
     that is handed from agent to agent stays in one task. A lane is never left standing: while any is ready, a worker
     is on its way.
 
@@ -98,7 +98,7 @@ class LaneWorkers:
                 raise
             if turn.cancelled():
                 return False
-            # It was woken in the same instant: whoever did so counts on it, and no other worker is on its way.
+            # It was woken in the same instant: the waker counts on it, and no other worker is on its way.
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
         return True

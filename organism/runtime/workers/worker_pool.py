@@ -1,8 +1,8 @@
 """The worker threads of plain handlers and tools: as many as configured, and none of them shared with the runtime.
 
 A function holds a *place* from its start until it returns. One that waits for what other agents do lends its place
-meanwhile: else as many of them as there are places would wait for ever for handlers that need one. How many may wait
-like that is bounded for each level of waiting (child threads, then questions within a thread): whoever waits does so
+meanwhile: else as many of them as there are places would deadlock with handlers that need one. How many may wait
+like that is bounded for each level of waiting (child threads, then questions within a thread): a waiter does so
 for a higher level, never for its own, so the highest level always goes on.
 
 A function that is given up on, because its time is up or its thread has ended, cannot be stopped. It keeps its place
@@ -33,7 +33,7 @@ _TELL_GIVEN_UP_S = 1.0
 """A function that returns so soon after it was given up on was only slow to notice."""
 
 _TELL_BUSY_S = 5.0
-"""So long a function waits for a place before the operator is told."""
+"""Seconds that a function waits for a place before that is logged."""
 
 _log = structlog.get_logger("organism.pump")
 
@@ -257,7 +257,7 @@ class WorkerPool:
             self._given_up[place.agent] += 1
             asyncio.get_running_loop().call_later(_TELL_GIVEN_UP_S, self._tell_given_up, place)
 
-    # -- what the operator is told --------------------------------------------------------------------------------
+    # -- what is logged -------------------------------------------------------------------------------------------
 
     def _tell_given_up(self, place: _Place) -> None:
         thread = place.job.thread if place.job is not None else None

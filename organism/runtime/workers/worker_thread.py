@@ -1,7 +1,7 @@
 """The OS threads that plain functions run on, and what makes them worker threads in AnyIO's eyes.
 
 They are daemon threads: the interpreter joins all others when it exits, and a function that never returns would keep
-the process for ever. AnyIO's own are not, which is why they are not used here.
+the process without end. AnyIO's own are not, which is why they are not used here.
 """
 
 import asyncio

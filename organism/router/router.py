@@ -350,7 +350,7 @@ class LLMRouter:
         try:
             charge = self._resolve(config, call, attempt)
             config.learn(attempt, charge)
-        except Exception as error:  # noqa: BLE001 - told of with its traceback
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
             _log.exception("attempt_not_settled", call_id=attempt.record.call_id, error=describe(error))
         finally:
             tokens, failure = (None, None) if charge is None else (charge.usage.total, charge.error)

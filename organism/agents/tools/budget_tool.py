@@ -1,4 +1,4 @@
-"""More budget as a tool: the model asks a person for it, and is told what was granted."""
+"""More budget as a tool: the model asks a person for it, and reads what was granted."""
 
 from functools import partial
 

@@ -117,7 +117,7 @@ class BudgetEngine:
         verdict = decide(self._book.headrooms(accounts), ask)
         if isinstance(verdict, Grant) and verdict.output_cap == ask.output_cap:
             return verdict, ""
-        # The final reserve is kept for a last word: only a model has one.
+        # The final reserve is kept for a final call of a model.
         if ask.calls and (own := self._book.final_reserve_of(spender)) is not None:
             last = decide(self._book.headrooms(accounts, whole=own), ask)
             if isinstance(last, Grant) and (isinstance(verdict, Refusal) or last.output_cap > verdict.output_cap):

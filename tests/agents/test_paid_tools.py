@@ -242,8 +242,8 @@ def test_an_organism_that_is_set_to_fail_tells_the_model() -> None:
     assert (result.text, result.budget.spent.cost_nanousd, stage.used) == ("then without", 0, [])
 
 
-def test_a_tool_never_takes_what_is_kept_for_the_last_word() -> None:
-    """Where only the final reserve is left, the tool is refused to its model, which has its last call."""
+def test_a_tool_never_takes_what_is_kept_for_the_final_call() -> None:
+    """Where only the final reserve is left, the tool is refused to its model, which has its final call."""
     plan = BudgetPlan(thread=Limits(usd="1", tokens=100_000), final_reserve_percent=50)
     stage = Stage([wants("lookup", "lookup"), wants("dear"), "in short"], lookup, dear_tool(), limits=plan)
     result = stage.run()

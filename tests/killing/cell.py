@@ -216,7 +216,7 @@ class Cell:
 
     async def converse(self, thread_id: str) -> None:
         """Open a thread, write into it, end it or see to its budget, and wait for its end."""
-        kind = self.chance.choice(["plain", "plain", "ask", "spawn"])
+        kind = self.chance.choice(["plain", "buy", "ask", "spawn"])
         poor = self.chance.random() < 0.35
         promise = self.promises[thread_id] = Promise(stays=poor and self.chance.random() < 0.2)
         body: dict[str, Any] = {"thread_id": thread_id, "text": f"0 {kind}"}
@@ -326,12 +326,17 @@ class Cell:
         return wrong
 
     def _underrecorded(self, audit: Audit) -> list[str]:
-        """Compare what was recorded for each message with what the provider would charge for it."""
+        """Compare what was recorded for each message with what the provider, and the shop, would charge for it."""
         billed, cost = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         for request, usage in zip(self.provider.billed_for, self.provider.bill, strict=True):
             thread_id, message_id, *_ = str(request.body["messages"][-1]["content"]).split()
             billed[thread_id, message_id] += usage.total
             cost[thread_id, message_id] += usage.input * PRICE["input"] * 1000 + usage.output * PRICE["output"] * 1000
+        bought = self.folder / "bought.log"
+        for line in bought.read_text(encoding="utf-8").splitlines() if bought.exists() else ():
+            thread_id, _, message_id, nanousd = line.split()
+            billed[thread_id, message_id] += 0
+            cost[thread_id, message_id] += int(nanousd)
         recorded = audit.recorded()
         return [
             f"{key} was billed {billed[key]} tokens and {cost[key]} nano-USD, but recorded as {recorded.get(key)}"

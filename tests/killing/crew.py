@@ -10,11 +10,14 @@ from organism.errors import ProviderError
 WORDS = 24
 """The most words an answer has."""
 
+BOUGHT_NANOUSD = 1_500_000
+"""What the shop takes each time."""
 
-def note(ctx: Context, what: str) -> None:
-    """Write down, in one write of its own, that a handler has begun on a message."""
+
+def note(ctx: Context, what: str, file: str = "handled.log") -> None:
+    """Write down, in one write of its own, that a handler has begun on a message, or bought something for it."""
     line = f"{ctx.thread_id} {ctx.agent} {ctx.envelope.id} {what}\n".encode()
-    descriptor = os.open("handled.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, line)
     finally:
@@ -30,12 +33,22 @@ async def paid(ctx: Context) -> None:
         await ctx.llm.complete(f"{ctx.thread_id} {ctx.envelope.id} say something", max_output_tokens=WORDS)
 
 
+async def buy(ctx: Context) -> None:
+    """Buy something that is no answer of a model; the shop's own book outlives everything."""
+    async with ctx.hold(usd="0.002", what="shop") as hold:
+        if not hold.paid:
+            note(ctx, str(BOUGHT_NANOUSD), "bought.log")
+            hold.settle(usd=BOUGHT_NANOUSD / 1e9)
+
+
 async def front(message: Text, ctx: Context) -> list[Text]:
     """Pay, do what the message says, and send three numbered parts on."""
     note(ctx, message.text)
     number, kind = message.text.split()
     await paid(ctx)
-    if kind == "ask":
+    if kind == "buy":
+        await buy(ctx)
+    elif kind == "ask":
         await ctx.ask("sage", Text(number))
     elif kind == "spawn":
         await ctx.spawn("sage", Text(number), limits=Limits(tokens=400, cost_nanousd=5_000_000), budget="carved")

@@ -87,9 +87,9 @@ async def refused_run(call: ToolCall, error: BudgetExhaustedError, ctx: Context)
     """Let the message wait for the budget of a tool that was refused; or tell the model, where it is to go on.
 
     That is where the organism is set to fail, and where nothing stands between the tool and its price but what is kept
-    for the model's last word.
+    for its final call.
     """
-    if not _only_last_word_left(error.shortfall):
+    if not _only_final_reserve_left(error.shortfall):
         with suppress(BudgetExhaustedError):
             await ctx.wait_for(error)
     return ToolResult(
@@ -97,6 +97,6 @@ async def refused_run(call: ToolCall, error: BudgetExhaustedError, ctx: Context)
     )
 
 
-def _only_last_word_left(shortfall: Refusal) -> bool:
+def _only_final_reserve_left(shortfall: Refusal) -> bool:
     needs = shortfall.spent + shortfall.held + shortfall.needed
     return bool(shortfall.final_reserve) and needs <= shortfall.limit

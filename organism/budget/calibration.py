@@ -110,22 +110,35 @@ class Calibration:
     def range(self, family: str, kind: TextKind) -> "Range | None":
         """Return what a family's text of a kind takes for what is guessed; ``None`` as long as too little is known."""
         seen = self._families.get(family, {}).get(kind, ())
-        few = len(seen) < self._samples_min
-        if few and sum(max(1, size // LONG_TEXT) for _, size in seen) < self._samples_min:
+        if not self.knows(family, kind):
             return None
+        few = len(seen) < self._samples_min
         proportions = [permille for permille, _ in seen]
         least = min(proportions) * (FEW_LEAST_PERMILLE if few else LEAST_PERMILLE) // 1000
         return Range(least, -(-max(proportions) * (FEW_PERMILLE if few else MARGIN_PERMILLE) // 1000))
 
-    def learn(self, family: str, guess: Guess, tokens: int) -> None:
-        """Remember what the text of a guess really took, as the provider counted it."""
+    def knows(self, family: str, kind: TextKind) -> bool:
+        """Whether what a family's text of a kind takes is known: by enough counts, or by some of long texts."""
+        seen = self._families.get(family, {}).get(kind, ())
+        return sum(max(1, size // LONG_TEXT) for _, size in seen) >= self._samples_min
+
+    def learn(self, family: str, guess: Guess, tokens: int, *, counted: bool = False) -> None:
+        """Remember what the text of a guess really took, as the provider counted it.
+
+        Args:
+            family: Who serves the model, and its name without the release date.
+            guess: The guess.
+            tokens: What it took.
+            counted: Whether it was counted on its own, which is as good as enough calls that were settled.
+        """
         if guess.text < TEXT_MIN:
             return
         kinds = self._families.pop(family, {})
         self._families[family] = kinds  # the one used last stands last
         if len(self._families) > FAMILIES_MAX:
             del self._families[next(iter(self._families))]
-        kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX)).append((-(-tokens * 1000 // guess.text), guess.text))
+        size = max(guess.text, self._samples_min * LONG_TEXT) if counted else guess.text
+        kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX)).append((-(-tokens * 1000 // guess.text), size))
 
 
 def kind_of(size: TextSize) -> TextKind:

@@ -1,5 +1,7 @@
 """How many tokens has a request's input? Its vendor is asked where it counts for others, else it is estimated.
 
+For clients that want to know, and before the first hold of a long text with a model that nothing is known of.
+
 Nothing is held, sent to a model or charged for it. A vendor that does not answer in time, or not well, is left alone
 for a while, and the estimate stands.
 """
@@ -15,6 +17,8 @@ from organism.errors import ProviderError
 from organism.llm.provider import Provider, Request
 from organism.llm.requests import CompletionRequest
 from organism.router.adapters import Adapters
+from organism.router.call_state import CallState
+from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Route
 
 COUNT_S = 3.0
@@ -57,6 +61,39 @@ class InputCounting:
             if (count := await self._answer(route.provider, task)) is not None:
                 counts[route] = count
         return max(counts.values())
+
+    async def make_ready(self, state: CallState, estimator: InputEstimator, providers: Mapping[str, Provider]) -> None:
+        """Have ready what a call's next hold needs: the adapter it goes to, and a count where nothing is known.
+
+        The first request of a coding agent has 30,000 tokens and would be held at twice that. Its vendor counts it for
+        nothing, once for each model and kind of text, and takes no more of the call's time for it than it takes.
+
+        Args:
+            state: The call; its deadline moves by the time that this takes.
+            estimator: Knows what has been learnt, and learns.
+            providers: All providers by name.
+
+        Raises:
+            RejectedError: No adapter can be made ready; see :meth:`organism.router.adapters.Adapters.make_ready`.
+        """
+        await self._adapters.make_ready(state, providers)
+        route, request = state.queue.next(), state.call.request
+        if route is None or not isinstance(request, CompletionRequest) or not self._counts(route.provider, providers):
+            return
+        if (guess := estimator.untaught(route, request)) is None:
+            return
+        begun_s = anyio.current_time()
+        task = self._ask(request, {route: guess.tokens}, providers)[route]
+        with anyio.move_on_after(COUNT_S):
+            await task.wait()
+        if (count := await self._answer(route.provider, task)) is not None:
+            estimator.learn(route, guess, count, counted=True)
+        state.deadline_s += anyio.current_time() - begun_s
+
+    def _counts(self, provider: str, providers: Mapping[str, Provider]) -> bool:
+        """Whether a provider may be asked to count now."""
+        resting = self._rests_until_s.get(provider, 0.0) > anyio.current_time()
+        return not resting and _counter_of(providers.get(provider)) is not None
 
     def _ask(
         self, request: CompletionRequest, routes: Mapping[Route, int], providers: Mapping[str, Provider]

@@ -252,7 +252,7 @@ class LLMRouter:
                 config = self._config
                 state.replan(self._plan(state.call, state.call_id), config.settings)
             try:
-                await self._adapters.make_ready(state, config.providers)
+                await self._counting.make_ready(state, config.estimator, config.providers)
                 attempt, result = await self._attempt(config, state, observed, on_text)
             except ReplacedError:
                 continue
@@ -295,7 +295,7 @@ class LLMRouter:
 
         async def hedge(sink: DeltaSink | None) -> Ended | None:
             try:
-                await self._adapters.make_ready(state, config.providers)
+                await self._counting.make_ready(state, config.estimator, config.providers)
                 second = await config.admission.hedge(state)
             except (ReplacedError, RejectedError):
                 return None

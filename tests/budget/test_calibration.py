@@ -106,6 +106,16 @@ def test_one_long_text_says_as_much_as_many_short_ones(text: str, share: int) ->
     assert calibration.guess("other", [long]) == Calibration().guess("m", [long])
 
 
+def test_count_of_its_own_says_as_much_as_many_calls() -> None:
+    """What a vendor has counted before the first call is held by at once, whatever its length."""
+    calibration, text = Calibration(), CODE * 8
+    guess = calibration.guess("m", [text])
+    assert not calibration.knows("m", guess.kind)
+    calibration.learn("m", guess, guess.text // 2, counted=True)
+    assert calibration.knows("m", guess.kind)
+    assert guess.text // 2 <= calibration.guess("m", [text]).tokens <= FRAME + guess.text * 6 // 10
+
+
 def test_memory_is_bounded() -> None:
     """Ever new model names do not fill the memory; the one used last stays."""
     calibration = Calibration()

@@ -7,10 +7,17 @@ import msgspec
 from organism.budget.calibration import Calibration, Guess
 from organism.budget.estimate import input_tokens_likely, input_tokens_strict
 from organism.llm.provider import Provider, Request
+from organism.llm.requests import CompletionRequest
 from organism.pricing.names import undated
 from organism.router.call import Estimate
 from organism.router.planning.plan import Route
 from organism.router.planning.request_checks import checked_extra_tokens, unbounded
+
+COUNTED_TEXT = 4_096
+"""Shorter texts, in tokens guessed, are not worth a vendor's time before the first call."""
+
+EXTRA_PARTS = 8
+"""A request teaches what its text takes if it has at most an eighth of that beside it."""
 
 
 class InputEstimate(msgspec.Struct, frozen=True):
@@ -54,12 +61,23 @@ class InputEstimator:
         if self._estimate == "strict":
             return InputEstimate(input_tokens_strict(request.texts()) + extra, extra=extra)
         guess = self._calibration.guess(_family(route), request.texts())
-        return InputEstimate(guess.tokens + extra, None if extra else guess, extra)
+        return InputEstimate(guess.tokens + extra, guess if _teaches(request, guess, extra) else None, extra)
 
     def likely(self, route: Route, request: Request) -> int:
         """Return about how many tokens a request's input has where it goes, at most its estimate; raises the same."""
         upper = self.estimate(route, request).tokens
         return min(upper, input_tokens_likely(request.texts()) + self._extra_tokens(route.provider, request))
+
+    def untaught(self, route: Route, request: Request) -> Guess | None:
+        """Return the guess of a long text of a kind that nothing is known of there, which its vendor could count first.
+
+        ``None`` where there is nothing to gain: the text is short, its kind is known, or the bound is not learnt.
+        """
+        if self._estimate == "strict" or _has_attachments(request) or sum(map(len, request.texts())) < COUNTED_TEXT:
+            return None
+        family = _family(route)
+        guess = self._calibration.guess(family, request.texts())
+        return guess if guess.text >= COUNTED_TEXT and not self._calibration.knows(family, guess.kind) else None
 
     def _extra_tokens(self, provider: str, request: Request) -> int:
         try:
@@ -68,10 +86,30 @@ class InputEstimator:
             raise unbounded(error, provider) from None
         return checked_extra_tokens(tokens, provider)
 
-    def learn(self, route: Route, guess: Guess | None, input_tokens: int) -> None:
-        """Take note of what an attempt's input was by the provider's own count."""
+    def learn(self, route: Route, guess: Guess | None, input_tokens: int, *, counted: bool = False) -> None:
+        """Take note of what an attempt's input was by the provider's own count.
+
+        Args:
+            route: Where it went.
+            guess: What it was taken for; nothing is learnt without.
+            input_tokens: The count.
+            counted: Whether it was counted on its own, before the call.
+        """
         if guess is not None:
-            self._calibration.learn(_family(route), guess, input_tokens)
+            self._calibration.learn(_family(route), guess, input_tokens, counted=counted)
+
+
+def _teaches(request: Request, guess: Guess, extra: int) -> bool:
+    """Whether what a request takes says something of its text: it has little beside, such as a note on its tools.
+
+    What there is beside counts as text then, which errs on the side of too much.
+    """
+    return extra * EXTRA_PARTS <= guess.text and not _has_attachments(request)
+
+
+def _has_attachments(request: Request) -> bool:
+    """Whether there are images or files, of which nobody knows how much of a count is theirs."""
+    return isinstance(request, CompletionRequest) and any(True for _ in request.attachments())
 
 
 def _family(route: Route) -> str:

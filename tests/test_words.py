@@ -59,7 +59,7 @@ RETIRED = {
 STILL_ACCEPTED = {
     "budget/scopes.py": {"wrap_up_percent"},
     "config/schema/limits.py": {"wrap_up"},
-    "config/build/spec.py": {"wrap_up"},
+    "config/build/limits.py": {"wrap_up"},
 }
 """Where a name that users have is taken for the new one, with a warning."""
 

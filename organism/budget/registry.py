@@ -19,7 +19,7 @@ from organism.budget.policy import Ask
 from organism.budget.requests import grant_limits
 from organism.budget.reservations import Reservations
 from organism.budget.reserve_queue import ReserveQueue
-from organism.budget.scopes import BudgetPlan, thread_account
+from organism.budget.scopes import BudgetPlan, check_labels, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock, SteadyClock, SystemClock
 from organism.errors import Refusal
@@ -125,7 +125,7 @@ class ThreadBudgetRegistry:
             Why its parent cannot give a carved child its limit; ``None`` when the budget is open.
 
         Raises:
-            ConfigError: If a child's limit is no amount, or one is missing that is to be carved.
+            ConfigError: If a child's limit is no amount or is missing, or a root thread lacks a label it must have.
             ValueError: If the thread has a budget already.
         """
         if thread_id in self._book.threads:
@@ -135,6 +135,7 @@ class ThreadBudgetRegistry:
         if parent is None:
             budget = ThreadBudget(thread_id, None, (own,), now)
             budget.labels = labels or {}
+            check_labels(self.plan, labels or {})
             limits = self.plan.thread if limits is None else limits
         else:
             above = self._book.thread(parent)

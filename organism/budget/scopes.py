@@ -14,6 +14,7 @@ from msgspec.structs import force_setattr
 
 from organism.amounts import UNLIMITED, Limits
 from organism.budget.holds import Mode, Spender
+from organism.errors import ConfigError
 from organism.ledger.account import THREAD, Account
 from organism.ledger.windows import Per, Window, is_over, period, window_end_ns
 
@@ -27,10 +28,10 @@ __all__ = [
     "ScopedLimits",
     "Window",
     "agent_of",
+    "check_labels",
     "has_final_reserve",
     "has_windows",
     "is_over",
-    "missing_labels",
     "of_organism",
     "of_provider",
     "period",
@@ -215,9 +216,17 @@ def has_windows(plan: BudgetPlan) -> bool:
     return bool(plan.windows) or any(scoped.per != "thread" for scoped in plan.all_scoped)
 
 
-def missing_labels(plan: BudgetPlan, labels: Mapping[str, str]) -> list[str]:
-    """Return the labels that a thread must have and has not."""
-    return [name for name, label in plan.labels.items() if label.required and name not in labels]
+def check_labels(plan: BudgetPlan, labels: Mapping[str, str]) -> None:
+    """Refuse a thread that lacks a label which it must have, so that its spend would count on no account of it.
+
+    Raises:
+        ConfigError: If it lacks one.
+    """
+    for name, label in plan.labels.items():
+        if label.required and not labels.get(name):
+            raise ConfigError(
+                f"a thread needs the label {name!r} here; open it with labels such as {name}=NAME", path="labels"
+            )
 
 
 def scoped_accounts(

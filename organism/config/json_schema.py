@@ -52,9 +52,25 @@ def _let_numbers_be_decimals(node: object) -> None:
             _let_numbers_be_decimals(value)
 
 
+def _let_values_be_elsewhere(node: object) -> None:
+    """A whole number, or true and false, may come from the environment, with a default or without."""
+    if isinstance(node, dict):
+        for value in node.values():
+            _let_values_be_elsewhere(value)
+        if (kind := node.get("type")) in ("integer", "boolean"):
+            bounds = {name: node.pop(name) for name in ("minimum", "maximum") if name in node}
+            del node["type"]
+            node["anyOf"] = [{"type": kind, **bounds}, {"type": "string", "pattern": r"^\$\{env:"}]
+    elif isinstance(node, list):
+        for value in node:
+            _let_values_be_elsewhere(value)
+
+
 def text() -> str:
     """Return the schema as it is shipped."""
-    return msgspec.json.format(msgspec.json.encode(json_schema()), indent=1).decode() + "\n"
+    shipped = json_schema()
+    _let_values_be_elsewhere(shipped["$defs"])
+    return msgspec.json.format(msgspec.json.encode(shipped), indent=1).decode() + "\n"
 
 
 if __name__ == "__main__":

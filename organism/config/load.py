@@ -1,7 +1,8 @@
 """From organism.yaml to a checked configuration: every name in it leads somewhere, or the error says which does not."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn, cast
 from urllib.parse import urlsplit
@@ -9,6 +10,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from organism.config.dotenv import DotEnv, read_dotenv
+from organism.config.limits_section import check_scopes, check_thresholds
 from organism.config.presets import applied
 from organism.config.price_section import check_price, check_prices, check_tool_price
 from organism.config.provider_connections import check_reach
@@ -45,30 +48,18 @@ class LoadedConfig(msgspec.Struct, frozen=True):
         folder: Where the file is; relative paths start here.
         source: What errors name.
         lines: The line of each value and key, by its path.
+        dotenv: What stands in the ``.env`` beside it; the process's own environment has the last word.
     """
 
     config: Config
     folder: Path
     source: Source
     lines: dict[Path_, int]
+    dotenv: DotEnv = DotEnv()
 
     def fail(self, reason: str, *path: str | int) -> NoReturn:
         """Raise a :class:`ConfigError` about the value at a path."""
         self.source.fail_near(reason, path, self.lines)
-
-
-class AnyEnvironment(Mapping[str, str]):
-    """An environment in which every variable is set: for who looks at a configuration and calls nobody with it."""
-
-    def __getitem__(self, name: str) -> str:
-        """Return an address that leads nowhere, which may as well be a secret."""
-        return "http://unset.invalid"
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 def load_config(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
@@ -76,25 +67,33 @@ def load_config(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
 
     Args:
         path: The file.
-        environment: Where ``${env:NAME}`` is looked up.
+        environment: Where ``${env:NAME}`` is looked up, before the ``.env`` beside the file.
 
     Raises:
         ConfigError: If it cannot be read or is wrong anywhere; the first mistake is named with file and line.
     """
-    remember_environment(environment)
-    return parse_config(read_text(path), str(path), path.resolve().parent, environment)
+    text, folder = read_text(path), path.resolve().parent
+    dotenv = read_dotenv(folder / ".env")
+    remember_environment({**dotenv, **environment})
+    return parse_config(text, str(path), folder, environment, dotenv)
 
 
-def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, str]) -> LoadedConfig:
+def parse_config(
+    text: str,
+    name: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    dotenv: DotEnv = DotEnv(),  # noqa: B008 - frozen
+) -> LoadedConfig:
     """Check a text as :func:`load_config` checks a file.
 
     Raises:
         ConfigError: If it is wrong anywhere.
     """
     source = Source(name)
-    binder = Binder(source, environment, Config)
+    binder = Binder(source, ChainMap(cast("dict[str, str]", environment), cast("dict[str, str]", dotenv)), Config)
     config = cast("Config", binder.bind(parse_tree(text, source), msgspec.inspect.type_info(Config)))
-    loaded = LoadedConfig(applied(config, binder.lines), folder, source, binder.lines)
+    loaded = LoadedConfig(applied(config, binder.lines), folder, source, binder.lines, dotenv)
     _check_names(loaded)
     _check_tool_servers(loaded)
     _check_agents(loaded)
@@ -103,6 +102,7 @@ def parse_config(text: str, name: str, folder: Path, environment: Mapping[str, s
     check_prices(loaded.config.prices, loaded.fail)
     _check_unpriced(loaded)
     _check_limits(loaded)
+    check_scopes(loaded.config.limits, loaded.fail)
     _check_gateway(loaded)
     return loaded
 
@@ -123,10 +123,7 @@ def _check_names(loaded: LoadedConfig) -> None:
             reason = f"{name!r} cannot be an agent's name: use a letter, then letters, digits, '-' or '_', not {USER!r}"
             loaded.fail(reason, "agents", name)
     _known(loaded, config.entry, config.agents, "agent", "entry")
-    if sorted(set(config.thresholds)) != config.thresholds or not all(0 < t <= 100 for t in config.thresholds):  # noqa: PLR2004
-        loaded.fail("thresholds are per cents from 1 to 100, ascending, each once", "thresholds")
-    if not config.thresholds:
-        loaded.fail("at least one threshold is needed; to warn of nothing, use [100]", "thresholds")
+    check_thresholds(config.thresholds, loaded.fail, "thresholds")
 
 
 def _check_agents(loaded: LoadedConfig) -> None:

@@ -5,7 +5,7 @@ from hashlib import sha256
 from msgspec.structs import replace
 
 from organism.amounts import Limits
-from organism.config.build.spec import budget_plan, thread_limits
+from organism.config.build.limits import budget_plan, thread_limits
 from organism.config.load import THREAD_TOKENS, LoadedConfig
 from organism.config.presets import SESSION_TOKENS
 from organism.config.schema.gateway import GatewayKeySection

@@ -9,8 +9,8 @@ import pytest
 from organism.amounts import Limits
 from organism.app import Organism
 from organism.budget.scopes import ScopedLimits
+from organism.config.build.limits import budget_plan
 from organism.config.build.router import model_plans, otherwise, overrides, router_settings
-from organism.config.build.spec import budget_plan
 from organism.config.describe import describe_agents, describe_graph
 from organism.config.json_schema import SHIPPED, text
 from organism.config.load import LoadedConfig, load_config, parse_config

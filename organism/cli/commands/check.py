@@ -5,7 +5,7 @@ from pathlib import Path
 
 from organism.amounts import DIMENSIONS, Limits, format_amount
 from organism.app import Organism
-from organism.budget.scopes import BudgetPlan
+from organism.budget.scopes import BudgetPlan, ScopedLimits, ScopeRule
 from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.commands.prices import unpriced_in_words, unpriced_routes
@@ -31,6 +31,7 @@ from organism.config.schema.root import Config
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.daemon.gateway_settings import gateway_settings
 from organism.errors import ConfigError
+from organism.ledger.windows import rolling_ns
 
 
 def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
@@ -67,6 +68,8 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     console.say_as_it_is(describe_graph(config))
     if missing := unpriced_routes(config):
         console.say("[yellow]![/] {}", unpriced_in_words(config, missing))
+    if loaded.dotenv.exposed:
+        console.say("[yellow]everybody on this machine can read {}[/]; run: chmod 600 on it", loaded.folder / ".env")
     console.say("[green]{} is right[/]", file)
     return exit_codes.OK
 
@@ -115,10 +118,36 @@ def init(folder: Path = Path(), *, force: bool = False, json: Json = False) -> i
 
 def _limit_rows(plan: BudgetPlan) -> list[tuple[str, str]]:
     rows = [("each thread", _limits_text(plan.thread))]
-    rows += [(f"all threads, per {window}", _limits_text(limits)) for window, limits in plan.windows.items()]
-    for kind, scoped in (("agent", plan.agents), ("model", plan.models), ("provider", plan.providers)):
-        rows += [(f"{kind} {name}, per {limit.per}", _limits_text(limit.limits)) for name, limit in scoped.items()]
-    return [row for row in rows if row[1] != "none"]
+    rows[0] = (rows[0][0], rows[0][1] + _rule_text(plan.rules.get("thread", ScopeRule())))
+    for window, limits in plan.windows.items():
+        who = "each call" if window == "call" else f"all threads, {_per_text(window)}"
+        rows.append((who, _limits_text(limits) + _rule_text(plan.rules.get(window, ScopeRule()))))
+    for kind, by_name in (("agent", plan.agents), ("model", plan.models), ("provider", plan.providers)):
+        rows += [_scoped_row(f"{kind} {name}", scoped) for name, scoped in by_name.items()]
+    for name, label in plan.labels.items():
+        rows.append(_scoped_row(f"each {name}{' (required)' if label.required else ''}", label.each))
+        rows += [_scoped_row(f"{name}={value}", scoped) for value, scoped in label.values.items()]
+        for pool_name, pool in label.pools.items():
+            together = ", ".join(sorted(pool.values))
+            rows.append(_scoped_row(f"pool {pool_name} of {name} ({together})", pool.scoped))
+    return [row for row in rows if not row[1].startswith("none") or "(required)" in row[0]]
+
+
+def _scoped_row(who: str, scoped: ScopedLimits) -> tuple[str, str]:
+    return f"{who}, {_per_text(scoped.per)}", _limits_text(scoped.limits) + _rule_text(scoped.rule)
+
+
+def _per_text(per: str) -> str:
+    if rolling_ns(per):
+        return f"in any {per}"
+    return "in all" if per == "lifetime" else f"per {per}"
+
+
+def _rule_text(rule: ScopeRule) -> str:
+    """Say what happens on a scope where it differs from the organism's."""
+    parts = [f"mode {rule.mode}"] if rule.mode is not None else []
+    parts += [f"warns at {', '.join(map(str, rule.thresholds))} %"] if rule.thresholds is not None else []
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _limits_text(limits: Limits) -> str:

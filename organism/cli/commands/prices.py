@@ -13,8 +13,9 @@ from organism.cli.terminal import Table, Terminal, markup
 from organism.clock import SystemClock, utc
 from organism.config.build.providers import provider_kinds
 from organism.config.build.router import model_plans, otherwise, overrides
-from organism.config.load import AnyEnvironment, load_config
+from organism.config.load import load_config
 from organism.config.schema.root import Config
+from organism.config.yaml.bind import AnyEnvironment
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pricing.rates import Rate, Rates
 from organism.pricing.shipped import kinds_of

@@ -1,5 +1,6 @@
 """``organism replay``: a recorded thread recalculated with other limits, models or prices."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -19,10 +20,11 @@ from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_json
 from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock, utc
+from organism.config.build.limits import budget_plan
 from organism.config.build.router import model_plans, override
-from organism.config.build.spec import budget_plan
-from organism.config.load import AnyEnvironment, load_config
+from organism.config.load import load_config
 from organism.config.price_section import WrittenPrices, load_prices
+from organism.config.yaml.bind import AnyEnvironment
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.entries import decode_entry
 from organism.pricing.book import PriceBook, ProviderPrices
@@ -146,7 +148,7 @@ def _baseline(file: Path) -> Baseline:
     """Return how the configuration sets the organism up; without one, as an organism is by default."""
     if not file.exists():
         return Baseline(prices=ProviderPrices(PriceBook(now=lambda: utc(SystemClock())), {}))
-    config = load_config(file, AnyEnvironment()).config
+    config = load_config(file, AnyEnvironment(os.environ)).config
     return Baseline(
         prices=prices_of(config),
         plan=budget_plan(config),

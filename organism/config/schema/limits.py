@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from organism.config.schema.values import Count, PeriodName, Section
+from organism.config.schema.values import Count, ModeName, PeriodName, Positive, Section
 
 
 class LimitsSection(Section, frozen=True, kw_only=True):
@@ -22,10 +22,57 @@ class ThreadLimitsSection(LimitsSection, frozen=True, kw_only=True):
     seconds: Annotated[Decimal | None, Meta(description="seconds a thread may be open, parked time not counted")] = None
 
 
-class ScopedLimitsSection(LimitsSection, frozen=True, kw_only=True):
+class RuleSection(LimitsSection, frozen=True, kw_only=True):
+    """Ceilings, and what happens as they come near."""
+
+    mode: Annotated[
+        ModeName | None, Meta(description="what is done where they are reached; as the organism does unless given")
+    ] = None
+    thresholds: Annotated[
+        list[int] | None, Meta(description="per cents at which to warn, ascending; the organism's unless given")
+    ] = None
+
+
+class EachThreadLimitsSection(RuleSection, frozen=True, kw_only=True):
+    """Ceilings of each thread, and what happens as they come near."""
+
+    seconds: Annotated[Decimal | None, Meta(description="seconds a thread may be open, parked time not counted")] = None
+
+
+_PER = "what they are counted over: thread, call, hour, day, week, month, lifetime, or any so many hours, such as 6h"
+
+
+class ScopedLimitsSection(RuleSection, frozen=True, kw_only=True):
     """Ceilings of one agent, model or provider."""
 
-    per: Annotated[PeriodName, Meta(description="what they are counted over")] = "thread"
+    per: Annotated[PeriodName, Meta(description=_PER)] = "thread"
+
+
+class RollingLimitsSection(RuleSection, frozen=True, kw_only=True):
+    """Ceilings of all threads together within any so many hours, whenever these begin."""
+
+    hours: Annotated[Positive, Meta(description="so many hours", le=8784)]
+
+
+class ValueLimitsSection(RuleSection, frozen=True, kw_only=True):
+    """Ceilings of one value of a label; a unit that is not named is limited as for every value."""
+
+    per: Annotated[PeriodName | None, Meta(description=f"{_PER}; as for every value unless given")] = None
+
+
+class PoolLimitsSection(ValueLimitsSection, frozen=True, kw_only=True):
+    """Ceilings that several values of a label share, beside those of each."""
+
+    values: Annotated[list[str], Meta(description="the values that share it", min_length=1)]
+
+
+class LabelLimitsSection(RuleSection, frozen=True, kw_only=True):
+    """Ceilings of the threads with a label, for each of its values apart."""
+
+    per: Annotated[PeriodName, Meta(description=f"{_PER}; lifetime unless given")] = "lifetime"
+    values: Annotated[dict[str, ValueLimitsSection], Meta(description="other ceilings of single values")] = {}
+    pools: Annotated[dict[str, PoolLimitsSection], Meta(description="by name: what several values share")] = {}
+    required: Annotated[bool, Meta(description="whether a thread without the label is refused")] = False
 
 
 Reserve = Annotated[int, Meta(ge=0, le=50)]
@@ -37,17 +84,26 @@ class AllLimitsSection(Section, frozen=True, kw_only=True):
     max_tokens_per_thread: Annotated[
         Count | Literal["unlimited"] | None, Meta(description="short for thread.tokens; 100,000 unless given")
     ] = None
-    thread: Annotated[ThreadLimitsSection, Meta(description="each thread, however many agents it passes")] = (
-        ThreadLimitsSection()
+    thread: Annotated[EachThreadLimitsSection, Meta(description="each thread, however many agents it passes")] = (
+        EachThreadLimitsSection()
     )
-    day: Annotated[LimitsSection, Meta(description="all threads together, per day")] = LimitsSection()
-    month: Annotated[LimitsSection, Meta(description="all threads together, per month")] = LimitsSection()
+    call: Annotated[RuleSection, Meta(description="each call alone")] = RuleSection()
+    hour: Annotated[RuleSection, Meta(description="all threads together, per hour")] = RuleSection()
+    day: Annotated[RuleSection, Meta(description="all threads together, per day")] = RuleSection()
+    week: Annotated[RuleSection, Meta(description="all threads together, per week from Monday on")] = RuleSection()
+    month: Annotated[RuleSection, Meta(description="all threads together, per month")] = RuleSection()
+    lifetime: Annotated[RuleSection, Meta(description="all threads together, for good")] = RuleSection()
+    rolling: Annotated[
+        RollingLimitsSection | list[RollingLimitsSection],
+        Meta(description="all threads together, within any so many hours; one window or several"),
+    ] = []
     agents: Annotated[dict[str, ScopedLimitsSection], Meta(description="by agent")] = {}
     models: Annotated[dict[str, ScopedLimitsSection], Meta(description="by model")] = {}
     providers: Annotated[
         dict[str, ScopedLimitsSection], Meta(description="by provider; what one refuses goes to the model's next route")
     ] = {}
-    time_zone: Annotated[str, Meta(description="where days and months begin, such as Europe/Berlin")] = "UTC"
+    labels: Annotated[dict[str, LabelLimitsSection], Meta(description="by label of a thread, such as tenant")] = {}
+    time_zone: Annotated[str, Meta(description="where days, weeks and months begin, such as Europe/Berlin")] = "UTC"
     final_reserve: Annotated[
         Reserve, Meta(description="per cent of a thread's tokens and usd reserved for one call after the final warning")
     ] = 5

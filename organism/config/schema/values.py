@@ -11,7 +11,10 @@ Percent = Annotated[int, Meta(ge=1, le=100)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[Decimal, Meta(description="seconds, such as 2.5")]
-PeriodName = Literal["thread", "day", "month"]
+PeriodName = Annotated[str, Meta(pattern="^(thread|call|hour|day|week|month|lifetime|[1-9][0-9]{0,4}[mhd])$")]
+"""What limits are counted over; ``6h`` is a rolling window of six hours."""
+
+ModeName = Literal["off", "audit", "enforce"]
 StrategyName = Literal["failover", "round_robin", "least_loaded", "cheapest"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 

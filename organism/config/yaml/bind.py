@@ -27,7 +27,7 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _NOT_TEXT = re.compile(r"|~|null|true|false|[-+]?[0-9][0-9_.,:eE+-]*|[-+]?\.(?:inf|nan)", re.IGNORECASE)
-_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DIGITS_MAX = 18
 _DECIMAL_MAX = 1_000_000_000
@@ -35,6 +35,31 @@ _DECIMAL_MAX = 1_000_000_000
 
 _SUBSTITUTED = frozenset({"base_url", "proxy", "ca_file"})
 """Text fields that may come from the environment, as the values of headers may; secrets must."""
+
+
+UNSET = "http://unset.invalid"
+"""The value of a variable in an environment in which every one is set: see :class:`AnyEnvironment`."""
+
+
+class AnyEnvironment(MappingABC[str, str]):
+    """An environment in which every variable is set: for who looks at a configuration and calls nobody with it.
+
+    Args:
+        known: Those that really are set.
+    """
+
+    def __init__(self, known: MappingABC[str, str] | None = None) -> None:
+        self._known = known or {}
+
+    def __getitem__(self, name: str) -> str:
+        """Return a variable, or an address that leads nowhere, which may as well be a secret."""
+        return self._known.get(name) or UNSET
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
 
 
 class Binder:
@@ -60,6 +85,8 @@ class Binder:
             ConfigError: If it does not fit.
         """
         self.lines.setdefault(path, node.line)
+        if isinstance(node, Scalar) and not node.variable and not _takes_text(expected):
+            node = self._substituted(node, expected, path)
         match expected:
             case types.Metadata(type=inner):
                 return self.bind(node, inner, path)
@@ -198,7 +225,7 @@ class Binder:
         if not node.quoted and _NOT_TEXT.fullmatch(node.text) and not _ADDRESS.fullmatch(node.text):
             self._source.fail(f"expected text, not {_shown(node)}; put it in quotes if it is text", node.line, path)
         if _may_be_elsewhere(path) and (reference := _ENVIRONMENT.fullmatch(node.text)):
-            value = self._environment_value(reference[1], node.line, path)
+            value = self._environment_value(reference, node.line, path)
             if "headers" in path:  # as secret as a key
                 remember(value)
             return value
@@ -211,7 +238,7 @@ class Binder:
         value = int(node.text)
         if (expected.ge is not None and value < expected.ge) or (expected.le is not None and value > expected.le):
             bounds = f"at least {expected.ge}" if expected.le is None else f"from {expected.ge} to {expected.le}"
-            self._source.fail(f"{value} is out of range; it must be {bounds}", node.line, path)
+            self._source.fail(f"{_bare(node)} is out of range; it must be {bounds}", node.line, path)
         return value
 
     def _decimal(self, node: Scalar, path: Path_) -> Decimal:
@@ -219,7 +246,7 @@ class Binder:
             self._source.fail(f"expected a number such as 0.50, not {_shown(node)}", node.line, path)
         value = Decimal(node.text)
         if value > _DECIMAL_MAX:
-            self._source.fail(f"{node.text} is out of range; it must be at most {_DECIMAL_MAX}", node.line, path)
+            self._source.fail(f"{_bare(node)} is out of range; it must be at most {_DECIMAL_MAX}", node.line, path)
         return value
 
     def _date(self, node: Scalar, path: Path_) -> date:
@@ -235,17 +262,54 @@ class Binder:
         if reference is None:
             # The literal itself is never shown: it may well be a key.
             self._source.fail("a secret is never written here; write ${env:NAME} and set NAME", node.line, path)
-        value = self._environment_value(reference[1], node.line, path)
+        if reference[2] is not None:
+            self._source.fail("a secret is never written here, not as a default either", node.line, path)
+        value = self._environment_value(reference, node.line, path)
         try:
             return Secret(header_secret(f"the environment variable {reference[1]}", value))
         except ConfigError as error:
             self._source.fail(error.reason, node.line, path)
 
-    def _environment_value(self, name: str, line: int, path: Path_) -> str:
+    def _substituted(self, node: Scalar, expected: types.Type, path: Path_) -> Scalar:
+        """Return what stands for a reference to a variable, to be read as if it stood there without quotes."""
+        reference = _ENVIRONMENT.fullmatch(node.text)
+        if reference is None:
+            return node
+        value = self._environment_value(reference, node.line, path)
+        if value == UNSET:  # nobody knows, and nothing is done by it
+            return Scalar(node.line, _any_value(_plain(expected)), quoted=False, variable=reference[1])
+        set_there = self._environment.get(reference[1]) not in (None, "", UNSET)
+        return Scalar(node.line, value, quoted=False, variable=reference[1] if set_there else "")
+
+    def _environment_value(self, reference: re.Match[str], line: int, path: Path_) -> str:
+        """Return a variable, or the default that stands beside its name if it is not set or empty."""
+        name, default = reference.groups()
         value = self._environment.get(name)
+        if default is not None and value in (None, "", UNSET):
+            return default.strip()
         if not value:
-            self._source.fail(f"the environment variable {name} is not set", line, path)
+            hint = f"; or write a default: ${{env:{name}:-10}}" if default is None else ""
+            self._source.fail(f"the environment variable {name} is not set{hint}", line, path)
         return value.strip()
+
+
+def _takes_text(expected: types.Type) -> bool:
+    """Whether a field takes any text, or a secret: there a reference is text, or has rules of its own."""
+    plain = _plain(expected)
+    members = plain.types if isinstance(plain, types.UnionType) else (plain,)
+    return any(isinstance(_plain(member), types.StrType | types.CustomType) for member in members)
+
+
+def _any_value(expected: types.Type) -> str:
+    match expected:
+        case types.BoolType():
+            return "false"
+        case types.IntType(le=int() as most):
+            return str(most)
+        case types.LiteralType(values=values):
+            return str(values[0])
+        case _:
+            return "1000000"
 
 
 def _may_be_elsewhere(path: Path_) -> bool:
@@ -258,7 +322,13 @@ def did_you_mean(wrong: str, known: MappingABC[str, object] | tuple[str, ...] | 
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def _bare(node: Scalar) -> str:
+    return _shown(node) if node.variable else node.text
+
+
 def _shown(node: Scalar) -> str:
+    if node.variable:  # which may be the wrong one, and secret
+        return f"the value of the environment variable {node.variable}"
     return repr(node.text if len(node.text) <= 40 else node.text[:37] + "...")  # noqa: PLR2004
 
 

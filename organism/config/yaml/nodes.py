@@ -21,11 +21,16 @@ Path_ = tuple[str | int, ...]
 
 
 class Scalar(msgspec.Struct, frozen=True):
-    """A text, and whether it was written in quotes or as a block."""
+    """A text, and whether it was written in quotes or as a block.
+
+    Attributes:
+        variable: The environment variable that it comes from; empty for what stands in the file.
+    """
 
     line: int
     text: str
     quoted: bool
+    variable: str = ""
 
 
 class Sequence(msgspec.Struct, frozen=True):

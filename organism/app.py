@@ -69,7 +69,7 @@ class Organism:
         provider_kinds: The kind of a provider in the price data, where it differs from its name.
         messages: Message types that come in from outside, beside those that agents name.
         tool_servers: Servers whose tools agents use.
-        journal: Where what happens is kept.
+        journal: Where what happens is kept, a journal or its file; in memory unless given: then days' limits restart.
         clock: Injected time.
         ids: Injected ids.
         chance: Injected random numbers from 0 up to 1, for pauses between attempts.
@@ -98,7 +98,7 @@ class Organism:
         provider_kinds: Mapping[str, str] | None = None,
         messages: Iterable[type[Message]] = (),
         tool_servers: Iterable[ToolServer] = (),
-        journal: Store | None = None,
+        journal: Store | str | Path | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
         chance: Callable[[], float] = random.random,
@@ -160,7 +160,7 @@ class Organism:
         environment: Mapping[str, str] | None = None,
         progress: Callable[[str], None] = lambda _line: None,
         on_text: TextListener | None = None,
-        journal: Store | None = None,
+        journal: Store | str | Path | None = None,
     ) -> Self:
         """Make the organism that a file describes.
 
@@ -169,7 +169,7 @@ class Organism:
             environment: Where ``${env:NAME}`` is looked up; the process's own unless given.
             progress: Called with a line about what takes long.
             on_text: Follows answers of LLM agents while they are written.
-            journal: Where what happens is kept; in memory unless given.
+            journal: Where what happens is kept: a journal, or the file of one; in memory unless given.
 
         Raises:
             ConfigError: If the file is wrong anywhere.
@@ -186,7 +186,7 @@ class Organism:
         environment: dict[str, str],
         progress: Callable[[str], None] = lambda _line: None,
         on_text: TextListener | None = None,
-        journal: Store | None = None,
+        journal: Store | str | Path | None = None,
         only: Container[str] | None = None,
         reload: ReloadSource | None = None,
     ) -> Self:

@@ -7,6 +7,7 @@ returns; what a part must call that is made after it, such as listeners of event
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from organism.agents.tool_server_tasks import ToolServers
 from organism.budget.registry import ThreadBudgetRegistry
@@ -36,18 +37,26 @@ class Environment:
     """What an organism gets from outside, and a test injects.
 
     Attributes:
-        journal: Where what happens is kept; in memory unless given.
+        journal: Where what happens is kept: a journal, or the file of one; in memory unless given.
         clock: Injected time; the system's unless given.
         ids: Injected ids; random unless given.
         chance: Injected random numbers from 0 up to 1.
         prices: What models cost; made from the spec unless given.
     """
 
-    journal: Store | None = None
+    journal: Store | str | Path | None = None
     clock: Clock | None = None
     ids: IdSource | None = None
     chance: Callable[[], float] = random.random
     prices: PriceBook | None = None
+
+
+def _journal(journal: Store | str | Path | None) -> Store:
+    if isinstance(journal, str | Path):
+        from organism.stores.sqlite import SqliteJournal
+
+        return SqliteJournal(journal)
+    return journal or MemoryJournal()
 
 
 def wire(spec: OrganismSpec, environment: Environment) -> Components:
@@ -56,7 +65,7 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
     Raises:
         ConfigError: If the parts do not fit together.
     """
-    journal, ids = environment.journal or MemoryJournal(), environment.ids or RandomIds()
+    journal, ids = _journal(environment.journal), environment.ids or RandomIds()
     clock = SteadyClock(environment.clock or SystemClock())
     active = ActiveConfig(agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted))
     check_plans(spec.models, spec.providers)

@@ -49,7 +49,7 @@ def test_readme_python_runs() -> None:
     assert run_python("-c", block("python")) == "the tide comes in (7 tokens)\n"
 
 
-@pytest.mark.parametrize("page", ["tutorials/python"])
+@pytest.mark.parametrize("page", ["tutorials/python", "how-to/embed-an-organism"])
 def test_tutorials_run(page: str) -> None:
     """The first program of a tutorial runs as it stands."""
     program = re.search(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)

@@ -32,6 +32,7 @@ __all__ = [
     "has_final_reserve",
     "has_windows",
     "is_over",
+    "limits_over_time",
     "of_organism",
     "of_provider",
     "period",
@@ -227,6 +228,20 @@ def check_labels(plan: BudgetPlan, labels: Mapping[str, str]) -> None:
             raise ConfigError(
                 f"a thread needs the label {name!r} here; open it with labels such as {name}=NAME", path="labels"
             )
+
+
+def limits_over_time(plan: BudgetPlan) -> tuple[str, ...]:
+    """Return what is counted over a time that outlasts a process: ``limits.day``, ``limits.agents.a per day``.
+
+    Without a durable journal all that counts from zero after a restart.
+    """
+    named = {"agents": plan.agents, "models": plan.models, "providers": plan.providers}
+    scoped = [(f"limits.{kind}.{name}", each) for kind, by_name in named.items() for name, each in by_name.items()]
+    for name, label in plan.labels.items():
+        within = (label.each, *label.values.values(), *(pool.scoped for pool in label.pools.values()))
+        scoped += [(f"limits.labels.{name}", each) for each in within]
+    per = (f"{name} per {each.per}" for name, each in scoped if each.per not in ("thread", "call"))
+    return tuple(dict.fromkeys((*(f"limits.{window}" for window in plan.windows if window != "call"), *per)))
 
 
 def scoped_accounts(

@@ -7,7 +7,7 @@ import anyio
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState
-from organism.budget.scopes import thread_account, thread_of
+from organism.budget.scopes import limits_over_time, thread_account, thread_of
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
 from organism.control.components import Components
@@ -151,6 +151,7 @@ class Queries:
             worker_threads=statistics.workers.threads,
             busy_threads=statistics.workers.busy,
             given_up=statistics.workers.given_up,
+            limits_not_kept=() if self._journal.durable else limits_over_time(self._budgets.plan),
             freezes=frozen.all,
         )
 

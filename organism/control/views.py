@@ -168,6 +168,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         source: Names this organism and its journal in events.
+        limits_not_kept: Limits over a time that a restart begins anew, because the journal is in memory.
         started_ns: When this process began to run it.
         accepting: Whether new threads are taken.
         windows: The accounts of the present day and month.
@@ -197,6 +198,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     worker_threads: int = 0
     busy_threads: int = 0
     given_up: dict[str, int] = {}
+    limits_not_kept: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
 
 

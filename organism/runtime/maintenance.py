@@ -4,9 +4,10 @@ from datetime import tzinfo
 from functools import partial
 
 import anyio
+import structlog
 
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import has_windows, is_over
+from organism.budget.scopes import BudgetPlan, has_windows, is_over, limits_over_time
 from organism.clock import Clock
 from organism.errors import Refusal
 from organism.runtime.waiting.parked_messages import ParkedMessages
@@ -14,11 +15,24 @@ from organism.runtime.workers.guard import guarded_call
 from organism.threads.approvals import WaitReason
 from organism.threads.open_threads import OpenThreads
 
+_log = structlog.get_logger("organism.journal")
+
 _LOOK_S = 30.0
 """Seconds between two looks: clocks may be set, so the end of a period cannot be slept for in one piece."""
 
 _CHECKPOINT_ENTRIES = 20_000
 """A start reads at most about so many entries of the ledger, which takes well under a second."""
+
+
+def warn_if_forgotten(plan: BudgetPlan, *, durable: bool) -> None:
+    """Say once, at the start, which limits a restart begins anew because nothing keeps what was spent."""
+    if not durable and (forgotten := limits_over_time(plan)):
+        _log.warning(
+            "limits_not_kept",
+            limits=list(forgotten),
+            reason="the journal is in memory, so what was spent on these counts from zero after each start",
+            remedy="give the organism a journal in a file: Organism(..., journal='journal.db')",
+        )
 
 
 async def maintain(

@@ -32,7 +32,7 @@ from organism.runtime.handlers.run_services import RunServices
 from organism.runtime.intake import Intake
 from organism.runtime.lifecycle import Lifecycle
 from organism.runtime.loop_services import LoopServices
-from organism.runtime.maintenance import maintain
+from organism.runtime.maintenance import maintain, warn_if_forgotten
 from organism.runtime.message_loop import MessageLoop
 from organism.runtime.recovery import RecoveryTarget, recover_threads
 from organism.runtime.scheduler import Scheduler
@@ -147,6 +147,7 @@ class Pump:
         self.scheduler.run_in(tasks, self._loop.handle, self.lifecycle.settle)
         tasks.start_soon(self._timers.run)
         durable = self.state_writer.journal.durable
+        warn_if_forgotten(self.registry.plan, durable=durable)
         tasks.start_soon(maintain, self.open_threads, self.parked, self.registry, self._clock, durable)
         self.intake.accept()
         return self

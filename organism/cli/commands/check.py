@@ -5,7 +5,7 @@ from pathlib import Path
 
 from organism.amounts import DIMENSIONS, Limits, format_amount
 from organism.app import Organism
-from organism.budget.scopes import BudgetPlan, ScopedLimits, ScopeRule
+from organism.budget.scopes import BudgetPlan, ScopedLimits, ScopeRule, limits_over_time
 from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.commands.prices import unpriced_in_words, unpriced_routes
@@ -64,6 +64,9 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     if keys := describe_keys(config):
         console.show(word_table(("gateway key", "spends from", "labels"), keys))
     console.show(word_table(("breakers", "trip after", "what follows"), describe_breakers(config)))
+    if over_time := limits_over_time(organism.budgets.plan):
+        told = "{} outlast restarts in the journal of the state folder; run --ephemeral begins them anew"
+        console.say(told, ", ".join(over_time))
     console.say("plain functions run on at most {} worker threads", config.bounds.worker_threads)
     console.say_as_it_is(describe_graph(config))
     if missing := unpriced_routes(config):

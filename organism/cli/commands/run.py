@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from organism.amounts import BudgetState
 from organism.app import Organism
 from organism.budget.holds import Mode
+from organism.budget.scopes import limits_over_time
 from organism.cli import exit_codes
 from organism.cli.options import DEFAULT_FILE, NO_BUDGET, Budget, File, ModeName
 from organism.cli.output import note, print_json, show_cursor
@@ -181,6 +182,8 @@ async def _run(
     organism.usage.subscribe(events.append)
     unfollow = organism.usage.subscribe(view.on_event)
     async with otel_exporting(organism, environment), organism:
+        if not organism.journal.durable and (forgotten := limits_over_time(organism.budgets.plan)):
+            console.say("[yellow]![/] {} count from zero: this run keeps nothing", ", ".join(forgotten))
         earlier = [event async for event in stored_events(organism.journal)] if only else []
         thread_id = await begin(organism)
         async with _interruptible() as interrupted:

@@ -57,6 +57,8 @@ def _print_head(console: Terminal, status: OrganismStatus) -> None:
         hung = ", ".join(f"{agent} ({count})" for agent, count in sorted(status.given_up.items()))
         busy, of = status.busy_threads, status.worker_threads
         console.say("[red]{} of {} worker threads busy[/]; given up on and not returned: {}", busy, of, hung)
+    if status.limits_not_kept:
+        console.say("[yellow]counted from zero after a restart:[/] {}", ", ".join(status.limits_not_kept))
     if status.set_aside:
         console.say("[red]{} events set aside[/]: organism exporters", status.set_aside)
     for freeze in status.freezes:

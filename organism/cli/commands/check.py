@@ -65,8 +65,7 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         console.show(word_table(("gateway key", "spends from", "labels"), keys))
     console.show(word_table(("breakers", "trip after", "what follows"), describe_breakers(config)))
     if over_time := limits_over_time(organism.budgets.plan):
-        told = "{} outlast restarts in the journal of the state folder; run --ephemeral begins them anew"
-        console.say(told, ", ".join(over_time))
+        console.say("kept through restarts, but by run --ephemeral begun anew: {}", ", ".join(over_time))
     console.say("plain functions run on at most {} worker threads", config.bounds.worker_threads)
     console.say_as_it_is(describe_graph(config))
     if missing := unpriced_routes(config):

@@ -32,7 +32,7 @@ def test_readme_yaml_is_right_and_short() -> None:
     """The first screen's organism.yaml loads as it stands."""
     text = block("yaml")
 
-    assert len(text.splitlines()) <= 16
+    assert len(text.splitlines()) <= 11
     assert parse_config(text, "README.md", ROOT, {}).config.entry == "planner"
 
 

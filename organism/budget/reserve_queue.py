@@ -102,6 +102,8 @@ class ReserveQueue:
             undo: Gives back what was taken in the same instant in which the waiter was cancelled.
             ticket: Its place in line; the last one unless given.
         """
+        # No call overtakes the line of any of its accounts, even if it would fit: a stream of small calls would starve
+        # a large one.
         account = self.first_queue(accounts)
         if account is None:
             answer = attempt()
@@ -140,13 +142,19 @@ class ReserveQueue:
             with anyio.CancelScope(deadline=min(anyio.current_time() + wait_s, until_s)):
                 await waiter.answered.wait()
         except BaseException:
+            # Served and cancelled in the same turn of the event loop: the room was taken, but its task will never use
+            # it. Not given back, it would be held until the process ends.
             if waiter.answer is not None and not isinstance(waiter.answer, Refusal):
                 undo(waiter.answer)
             raise
         finally:
+            # Also after an answer, when it is out of line already; a waiter that leaves in front must let the next one
+            # be tried, or the line would stand still with room to spare.
             self.quit(waiter)
         if waiter.error is not None:
             raise waiter.error
+        # The patience is over but not the deadline: the last try yields the refusal with the numbers of now, not of
+        # when it came.
         if waiter.answer is None and anyio.current_time() < until_s:
             return waiter.attempt()
         return waiter.answer
@@ -155,10 +163,13 @@ class ReserveQueue:
         """Answer those in line who fit now, or who never will because nobody holds anything any more."""
         for account in accounts if self._lines else ():
             while (line := self._lines.get(account)) is not None:
+                # Only the first is tried. One behind it may fit, but granting that would break the order.
                 waiter = line[0]
                 if not self._is_open(waiter.thread_id):
                     self._leave(waiter)  # its thread was terminated; its task is being cancelled and needs no answer
                     continue
+                # It still waits here, so no one behind it is tried. Otherwise it left, or moved to another account, and
+                # the next is first.
                 if self._decide(waiter) == account:
                     break
         if self.on_headroom is not None:
@@ -187,6 +198,8 @@ class ReserveQueue:
                 self._move(waiter, answer.account)
             return answer.account
         self._leave(waiter)
+        # Out of line before its task wakes, and answered without an await: room that is granted is never counted as
+        # free.
         waiter.answer = answer
         waiter.answered.set()
         return None

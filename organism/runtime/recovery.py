@@ -97,6 +97,7 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
     below is that of who must be there first: threads before their messages, messages before what was kept for them.
     """
     records = [(piece, record) for piece, record in pieces.read(THREAD, ThreadRecord)]
+    # Parents first: a child's budget is carved out of its parent's account, which must be there.
     for piece, record in sorted(records, key=lambda read: read[1].depth):
         with pieces.placing(piece):
             _restore_thread(record, to)
@@ -111,6 +112,8 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
     for piece, kept in pieces.read(STATE, StateRecord):
         with pieces.placing(piece):
             _restore_state(_thread(to, piece).lane(kept.agent), kept)
+    # Messages after the states of their agents, before everything that is kept by message id: a step or a paid answer
+    # whose message is gone is refused instead of waiting for it in memory.
     for piece in pieces.of(MESSAGE):
         with pieces.placing(piece):
             _restore_message(_thread(to, piece), piece.body, to)
@@ -163,6 +166,7 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
     thread.ending = record.ending
     thread.descendants = record.descendants
     since = record.running_since_ns
+    # Until the last record, not until now: the time that the process was down is not time the thread worked.
     ran_ns = max(0, to.last_time_ns - since) if since is not None else 0
     to.registry.restore_thread(
         thread.id,
@@ -227,6 +231,8 @@ def _waits(thread: Thread, message_id: str) -> bool:
 def _restore_message(thread: Thread, body: bytes, to: RecoveryTarget) -> None:
     envelope = _envelope(body, to.messages)
     if envelope.recipient not in to.delivery.mailboxes:
+        # A run of one thread reads a shared journal; a dead letter now would take a message of another file's agent
+        # away.
         if not to.goes_on(thread):
             thread.lane(envelope.recipient).put(envelope)
             return
@@ -235,9 +241,12 @@ def _restore_message(thread: Thread, body: bytes, to: RecoveryTarget) -> None:
         return
     if envelope.question is not None and envelope.causation_id is not None:
         thread.know(Question(envelope.id, envelope.recipient, (envelope.causation_id, envelope.question)))
+    # A delayed message holds no place in a mailbox until it is due; it would keep live messages out after a restart.
     if envelope.due_ns is not None:
         thread.timed[envelope.id] = envelope
         return
+    # Counted without a check of the bound: it was accepted before the crash, and a smaller bound since must not lose
+    # it.
     to.delivery.mailboxes[envelope.recipient].acquire(envelope.size)
     to.delivery.place(thread, envelope)
 
@@ -264,6 +273,8 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
     """
     parked = {record.message_id: record.waits for _, record in pieces.read(PARKED, ParkedRecord)}
     tried = {record.message_id: record.attempts for _, record in pieces.read(TRIED, TriedRecord)}
+    # A clean stop leaves its mark once no handler runs. Without it nobody knows which first messages were being
+    # handled, so each of them is charged an attempt: else a message that kills the process would do so at every start.
     died = STOPPED not in pieces
     for thread in to.threads.all():
         if thread.status == "blocked" and not any(
@@ -286,6 +297,7 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
             lane.hurry_notes()
             if died and thread.id in were_running and lane.queue:
                 lane.count_try(lane.queue[0])
+                # Written now, before any handler runs: the next crash must find this attempt counted.
                 to.state_writer.save_attempts(lane, lane.queue[0])
 
 

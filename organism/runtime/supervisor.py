@@ -51,6 +51,8 @@ class Supervisor:
     def refuse(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
         """Make a message a dead letter whose agent has stopped, or that has had all its attempts; whether it is one."""
         name = lane.agent
+        # Checked when its turn comes, not when it is sent: an agent may stop, or be resumed, while messages wait in
+        # lanes.
         if name in self._active.stopped:
             self._delivery.give_up(thread, envelope, "agent_failed", self._active.stopped[name])
         elif lane.attempts >= self._active.bounds.attempts:
@@ -70,10 +72,12 @@ class Supervisor:
             # Nothing is wrong with the message, and its attempts must last until there is room on the disk again.
             await despite_stray_cancels(partial(_pause, thread, BACKOFF_MAX_S))
             return "retry"
+        # Counted before anything is decided, so that no path below can give a failing message an attempt for free.
         attempts = lane.count_try(envelope)
         shortfall = (
             error.shortfall if isinstance(error, BudgetExhaustedError) and error.shortfall.final_reserve_open else None
         )
+        # A missing key or a bad request fails the same way each time: retrying would only pay for it again.
         again = shortfall is not None or worth_retrying(error) or self._replaced(agent)
         if attempts >= self._active.bounds.attempts or not again:
             return "give_up"
@@ -98,10 +102,13 @@ class Supervisor:
 
     def count_failure(self, thread: Thread, agent: str, error: BaseException) -> None:
         """Count a message that was given up on, and stop its agent if that is one too many."""
+        # A refused budget or a recipient that takes no messages says nothing against the agent: stopping it would keep
+        # its other threads from working.
         if reason_for(error) != "handler_failed":
             return
         bounds = self._active.bounds
         failures = self._intensity.setdefault(agent, RestartIntensity())
+        # Monotonic, since a step of the system's clock could forget failures, or put years of them into one period.
         if failures.fail(self._clock.monotonic_ns(), bounds.restarts, int(bounds.restart_s * NS_PER_S)):
             self._stop(thread, agent, error)
 
@@ -134,5 +141,6 @@ class Supervisor:
 
 
 async def _pause(thread: Thread, seconds: float) -> None:
+    # The pause ends with its thread: otherwise terminating a thread would wait for the longest backoff.
     with thread.stoppable():
         await anyio.sleep(seconds)

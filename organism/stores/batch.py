@@ -56,6 +56,9 @@ def batch_of(records: Iterable[msgspec.Struct]) -> Batch:
     for record in records:
         match record:
             case Keep():
+                # Rows are read back in the order of their insertion. A key that was dropped and kept again must be
+                # deleted and inserted, not updated in place: at its old place a message would overtake those accepted
+                # before it.
                 if record.key in pieces and pieces[record.key] is None:
                     del pieces[record.key]  # it begins anew, behind those that were kept meanwhile
                     replaced.add(record.key)
@@ -64,8 +67,11 @@ def batch_of(records: Iterable[msgspec.Struct]) -> Batch:
             case Remember():
                 batch.remembered.append(_remembered_row(record))
             case Drop():
+                # Remembered as gone, not forgotten: the row may have been written by an earlier batch.
                 pieces[record.key] = None
             case DropThread(thread_id=thread_id):
+                # The thread's rows of earlier batches go by its id. Only what this batch keeps is taken out here, or
+                # the insert, which comes after the delete, would bring pieces of an ended thread back to life.
                 batch.ended.append(thread_id)
                 for key in of_thread.pop(thread_id, ()):
                     if (keep := pieces.get(key)) is not None and keep.thread_id == thread_id:
@@ -78,6 +84,7 @@ def batch_of(records: Iterable[msgspec.Struct]) -> Batch:
                 batch.last_time_ns = max(batch.last_time_ns, record.time_ns)
             case _:
                 raise TypeError(f"{type(record).__name__} is no record of a journal")
+    # Deletes first, then inserts, both in one transaction: a crash in between shows neither.
     batch.gone = [*(key for key, keep in pieces.items() if keep is None), *replaced]
     batch.kept = [(keep.key, keep.thread_id, to_json(keep.body)) for keep in pieces.values() if keep is not None]
     return batch

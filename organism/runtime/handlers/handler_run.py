@@ -58,12 +58,14 @@ class HandlerRun(HandlerRuntime):
         thread, runner, task = self._thread, self._runner, self._task
         context = scope_holder.context.copy()
         context.run(work_on, work)
+        # Counted before the handler runs: cancellations from before are the worker's own, those above it the handler's.
         cancelling = task.cancelling()
         failure: BaseException | None = None
         returned: HandlerReturned | None = None
         scope: anyio.CancelScope | None = None
         try:
             with scope_holder as scope:
+                # Set before anything can cancel the run: a refusal in the handler's first step already needs the scope.
                 self._scope = scope
                 # From here on the end of the thread cuts this run short; the loop has just seen that it is open.
                 thread.scopes.add(self)
@@ -79,8 +81,12 @@ class HandlerRun(HandlerRuntime):
                     self._start_timer()
                     returned = self.returned(await self._waiting, work.trace)
         except BaseException as error:
+            # The worker's cancellation must pass: swallowed here, a pump that stops would wait for this worker without
+            # end.
             if self._is_the_worker_s(error):
                 raise
+            # KeyboardInterrupt and SystemExit of a handler are its failure too: raised on, they would end every
+            # thread's work.
             failure = error
         finally:
             # Also when the worker is cancelled: what the handler has left behind must find the run closed.
@@ -91,8 +97,11 @@ class HandlerRun(HandlerRuntime):
         if task.cancelling() > cancelling:
             # The handler has cancelled the task it runs in. Not taken back, that would hit the next message.
             await scope_holder.take_back(cancelling)
+        # A result counts only if nothing cut the run short: a handler that swallows the cancellation of a refusal and
+        # returns must not have its message completed while a call of it is parked.
         if returned is not None and failure is None and not scope.cancelled_caught and self.parked is None:  # type: ignore[union-attr]
             return returned
+        # An error out of a cancelled run comes from its cleanup; what is reported is why the run was cut short.
         if scope is not None and (scope.cancelled_caught or (scope.cancel_called and failure is not None)):
             return self._cut_short(failure)
         if self.parked is not None:
@@ -102,6 +111,8 @@ class HandlerRun(HandlerRuntime):
     def cancel(self) -> None:
         """Cut it short; a handler that does not end then is left behind after a while."""
         if self._scope is not None:
+            # First the scope, then the timer below: a handler that ends in its cleanup never gets as far as being left
+            # behind.
             self._scope.cancel()
         if self._leave_at is None and self._waiting is not None:
             self._waiting.cut = True
@@ -116,6 +127,7 @@ class HandlerRun(HandlerRuntime):
 
     def _cut_short(self, failure: BaseException | None) -> HandlerOutcome:
         """Say why, once the run is over."""
+        # Before the refusal: a thread that ends while a call is refused is over, and its message must not be parked.
         if self._thread.stopping:
             return HandlerStopped()
         if self.parked is not None:
@@ -157,6 +169,8 @@ class HandlerRun(HandlerRuntime):
         try:
             result = await self.on_thread(partial(self._runner.agent.handler, self._envelope.payload, ctx), begun)
         except asyncio.CancelledError:
+            # The flags stay as they are: a worker thread cannot be cancelled, and the timeout must say where it still
+            # runs.
             raise  # the function may be at work still
         except BaseException:
             self._waits_for_thread = self._on_thread = False

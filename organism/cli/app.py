@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _OVERVIEW: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["help"])
 
 
+_FLAGS_OF_EXEC = ("--json", "--no-json", "--help", "-h")
+"""Its options that take no value."""
+
+
 @cache
 def command_tree() -> "App":
     """Return the tree of commands; the modules of most are not imported yet."""
@@ -81,6 +85,8 @@ def _call(arguments: list[str]) -> int:
         return exit_codes.USAGE
     from cyclopts import CycloptsError
 
+    if arguments[0] == "exec":
+        arguments = _programs_apart(arguments)
     try:
         code = command_tree()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
@@ -88,6 +94,17 @@ def _call(arguments: list[str]) -> int:
         complain(f"{str(error).rstrip('.')}. See: {page}")
         return exit_codes.USAGE
     return code if isinstance(code, int) else exit_codes.OK
+
+
+def _programs_apart(arguments: list[str]) -> list[str]:
+    """Put ``--`` before the program that ``exec`` is given: what follows its name is its own, as with ``env``."""
+    place = 1
+    while place < len(arguments) and arguments[place].startswith("-"):
+        option = arguments[place]
+        if option == "--":
+            return arguments
+        place += 1 if "=" in option or option in _FLAGS_OF_EXEC else 2
+    return [*arguments[:place], "--", *arguments[place:]] if place < len(arguments) else arguments
 
 
 def _unknown(name: str) -> str | None:

@@ -78,22 +78,18 @@ class InputCounting:
         """
         await self._adapters.make_ready(state, providers)
         route, request = state.queue.next(), state.call.request
-        if route is None or not isinstance(request, CompletionRequest) or not self._counts(route.provider, providers):
+        if route is None or not isinstance(request, CompletionRequest) or not _counter_of(providers[route.provider]):
             return
         if (guess := estimator.untaught(route, request)) is None:
             return
         begun_s = anyio.current_time()
-        task = self._ask(request, {route: guess.tokens}, providers)[route]
+        if (task := self._ask(request, {route: guess.tokens}, providers).get(route)) is None:
+            return
         with anyio.move_on_after(COUNT_S):
             await task.wait()
         if (count := await self._answer(route.provider, task)) is not None:
             estimator.learn(route, guess, count, counted=True)
         state.deadline_s += anyio.current_time() - begun_s
-
-    def _counts(self, provider: str, providers: Mapping[str, Provider]) -> bool:
-        """Whether a provider may be asked to count now."""
-        resting = self._rests_until_s.get(provider, 0.0) > anyio.current_time()
-        return not resting and _counter_of(providers.get(provider)) is not None
 
     def _ask(
         self, request: CompletionRequest, routes: Mapping[Route, int], providers: Mapping[str, Provider]

@@ -151,6 +151,21 @@ async def test_program_is_run_as_a_shell_runs_it(tmp_path: Path, command: tuple[
         assert "--json,--,-x" in ended.errors
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--json", "--budget-calls", "3", "sh", "-c", "exit 5", "--json", "--state", "x"),
+        ("--budget-calls=3", "--json", "--", "sh", "-c", "exit 5", "--", "--json"),
+        ("--json", "sh", "-c", "exit 5"),
+    ],
+)
+async def test_what_follows_the_program_is_its_own(tmp_path: Path, given: tuple[str, ...]) -> None:
+    """With and without --, options after the program's name are none of ours."""
+    ended = await execute(tmp_path, surroundings(), *given)
+    own = given[given.index("sh") :]
+    assert (ended.code, ended.report.command) == (5, own), ended.errors
+
+
 WAITS = "trap 'echo stopped; exit 9' TERM INT HUP; echo ready; while :; do sleep 0.05; done"
 
 

@@ -104,7 +104,7 @@ def _teaches(request: Request, guess: Guess, extra: int) -> bool:
 
     What there is beside counts as text then, which errs on the side of too much.
     """
-    return extra * EXTRA_PARTS <= guess.text and not _has_attachments(request)
+    return not extra or (extra * EXTRA_PARTS <= guess.text and not _has_attachments(request))
 
 
 def _has_attachments(request: Request) -> bool:

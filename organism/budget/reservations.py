@@ -207,6 +207,7 @@ class Reservations:
         """Give back what a call that has not left holds or waits for, on whichever window that is."""
         call = self._calls.pop(held.hold_id, None)
         present = held if call is None else call.present
+        # Out of line before the release: the release serves the line, and would grant room to a call that is gone.
         if call is not None and call.waiter is not None:
             self._queue.quit(call.waiter)
         if present is not None:

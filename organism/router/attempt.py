@@ -140,6 +140,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """
         self.on_text = None
         self.abandoned = True
+        # Never later than before: it is called again when the deadline comes, and when the thread ends.
         self._latest = min(self._latest, anyio.current_time() + within_s)
         self.scope.deadline = min(self.scope.deadline, self._latest)
         self._close_if_due()
@@ -186,8 +187,11 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             RuntimeError: To the adapter, which calls from a thread where nothing of ours may be touched.
         """
         piece = checked_piece(piece)
+        # An adapter may call from a thread of its own; the scope and the event below belong to the loop, and setting
+        # them from there would lose the wake-up.
         if get_ident() != self._thread:
             raise RuntimeError("on_text must be called in the event loop's own thread")
+        # A straggler of an exchange that was given up: the charge is decided, and a deadline set now would be nobody's.
         if self._over:
             return
         if isinstance(piece, Ping):
@@ -205,6 +209,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     def _tell(self, piece: Delta) -> None:
         if self.on_text is None:
             return
+        # Caught here, not in the adapter: raised through it, our caller's bug would end the exchange and hide its
+        # usage.
         self.listener_error = failure_of(self.on_text, piece)
         if self.listener_error is not None:
             self.on_text = None
@@ -218,6 +224,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """Wait longer for a provider that says it is at work: with a limit, for a relay may say so of a dead one."""
         silence_s = self.between_tokens_s if self._heard else self.first_token_s
         if silence_s is not None:
+            # From the last word, not from the last ping: a relay that pings for a dead provider must run out at last.
             until = min(anyio.current_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)
             self.scope.deadline = max(self.scope.deadline, min(self._latest, until))
 
@@ -242,11 +249,14 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._latest = min(self._latest, begun_s + longest_s, self.deadline_s)
         self._allow(self.first_token_s)
         work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
+        # Cuts short the wait, not the adapter's task: that is foreign code, which is stopped below with a limit of its
+        # own.
         with self.scope:
             await work.wait()
         in_time = work.done
         if not in_time:
             await work.stop()
+        # Before the result is read, with no await in between: a piece that came later would change what was charged.
         self._over = True
         self.result = self._result_of(work, self._what_was_late(begun_s) if not in_time else None)
 

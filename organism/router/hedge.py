@@ -32,9 +32,11 @@ async def first_answer(first: MakeAttempt, hedge: MakeAttempt, after_s: float, o
     """
     race = _Race(on_text)
     async with anyio.create_task_group() as tasks:
+        # Both run beside this task: cancelling the caller cancels both, and each settles by itself.
         tasks.start_soon(race.run, 0, first)
         with anyio.move_on_after(after_s):
             await race.settled.wait()
+        # Looked at again after the wait: the first may have spoken in the very turn in which the time ran out.
         if not race.settled.is_set():
             tasks.start_soon(race.run, 1, hedge)
     return race.result()
@@ -55,6 +57,7 @@ class _Race:
             try:
                 ended = self._ended[lane] = await attempt(self._sink(lane))
             except BudgetError as error:
+                # A refused hedge is no failure of the call; the first attempt is still under way and has its own hold.
                 self._error = self._error or (error if lane == 0 else None)
             except Exception as error:  # noqa: BLE001 - raised by result(), where no task group wraps it
                 self._error = self._error or error
@@ -71,6 +74,7 @@ class _Race:
 
         def pass_on(piece: Delta) -> None:
             if self._speaker is None:
+                # One speaks, the other is cancelled in the same step: no listener may hear two answers mixed.
                 self._speaker = lane
                 self._scopes[1 - lane].cancel()
                 self.settled.set()

@@ -84,6 +84,8 @@ class MessageLoop:
             return False
         envelope = lane.handling = lane.queue[0]
         mailbox = self._delivery.mailboxes[lane.agent]
+        # Released while it is handled, so that a handler which sends to its own agent cannot wait for the place it sits
+        # on.
         mailbox.release(envelope.size)
         try:
             if not self._refuse(thread, lane, envelope):
@@ -132,6 +134,8 @@ class MessageLoop:
             trace = self._activity.child(trace)
         work = Work(thread_id=thread.id, agent=lane.agent, message_id=envelope.id, trace=trace)
         lane.refresh()
+        # One object a run, after the state was refreshed: a reload in the middle changes nothing for a handler that has
+        # begun.
         run = HandlerRun(runner, thread, lane, envelope, scope_holder.task)
         runs.count += 1
         try:
@@ -146,6 +150,8 @@ class MessageLoop:
         finally:
             runs.end()
         if type(outcome) is HandlerReturned:
+            # Sent and completed first, waited for afterwards: a crash while a mailbox is full must not run the handler
+            # again.
             full = self._route_and_complete(thread, lane, envelope, outcome)
             if full:
                 await despite_stray_cancels(partial(self._flush, thread, full))
@@ -188,6 +194,7 @@ class MessageLoop:
                 self._breakers.on_message(thread, lane.agent, routed.recipient)
             if not self._delivery.dispatch_output(thread, envelope, lane.agent, routed, returned.trace):
                 full = (*full, routed.recipient)
+        # After its outputs: a reply among them has answered the question, and then this finds nothing to fail.
         if envelope.reply_to is not None:
             self._questions.fail(thread, envelope, "it ended without a reply")
         self._complete(thread, lane, envelope, returned.state)
@@ -200,6 +207,8 @@ class MessageLoop:
         self._state_writer.complete(thread, lane, envelope, state)
         if envelope.beside:
             thread.forget_lane(envelope)
+        # Its paid answers go in the same commit as the message: kept longer they are garbage, dropped earlier a crash
+        # would pay twice.
         self._memo.forget(thread.id, envelope.id)
         if thread.steps:
             self._state_writer.delete_steps(thread, envelope.id)

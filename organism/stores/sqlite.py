@@ -201,6 +201,8 @@ class SqliteJournal:
         while self._committed < upto:
             if self._broken is not None:
                 raise self._broken
+            # The write under way covers only what was appended before it was taken; for anything later the next one
+            # counts.
             write = self._current if self._current is not None and upto <= self._taken else self._next
             self._wanted.set()
             await write.done.wait()
@@ -296,6 +298,7 @@ class SqliteJournal:
             self._age.taken()
         group = self._group
         began_ns = time.monotonic_ns()
+        # Those who waited for the next write now wait for this one; later ones must not be woken by it.
         write, self._current, self._next = self._next, self._next, _Write()
         try:
             with anyio.CancelScope(shield=True):
@@ -314,7 +317,10 @@ class SqliteJournal:
         lag_ns = self._age.written()
         if self.observer is not None:
             self.observer(GroupWritten(len(group), time.monotonic_ns() - began_ns, lag_ns))
+        # The group is kept until its transaction is in the file: a full disk is tried again with the same rows, in the
+        # same order.
         self._group = None
+        # Counted before listeners are called: one that asks for a commit of its own must not wait for this group.
         self._committed = self._taken
         for _, then in group:
             if then is not None:

@@ -104,6 +104,7 @@ class ReusableCancelScope:
             _leave(inside)
             if exc is None and not scope.cancel_called:
                 raise ScopeLeftError
+        # A scope that was cancelled stays so: kept for the next run, it would cut that short at its first await.
         if inside is None or scope.cancel_called or not (exc is None or isinstance(exc, Exception)):
             self.scope = None
             try:
@@ -120,6 +121,7 @@ class ReusableCancelScope:
             asyncio.CancelledError: If the worker itself is being cancelled.
         """
         self.spent = True
+        # Down to the count from before the run, not to zero: what is left is the worker's own cancellation.
         while self.task.cancelling() > cancelling:
             self.task.uncancel()
         if getattr(

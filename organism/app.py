@@ -20,7 +20,7 @@ from organism.agents.tools.tool import ToolServer
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
-from organism.budget.scopes import BudgetPlan, thread_account
+from organism.budget.scopes import BudgetPlan, plan_of, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
 from organism.control.approval_queue import ApprovalQueue
@@ -62,6 +62,7 @@ class Organism:
         limits: Limits of each thread, or a whole :class:`BudgetPlan`.
         mode: ``off``, ``audit`` or ``enforce``.
         thresholds: Per cent of a limit at which to warn, ascending.
+        warn_ahead: Warn also when fewer calls than this, as large as the present one, fit; 3 unless given; 0 never.
         on_exhausted: What a refusal means for a handler.
         bounds: Structural bounds.
         router: How calls are made.
@@ -91,6 +92,7 @@ class Organism:
         limits: Limits | BudgetPlan | None = None,
         mode: Mode = "enforce",
         thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS,
+        warn_ahead: int | None = None,
         on_exhausted: OnExhausted = "park",
         bounds: Bounds | None = None,
         router: RouterSettings | None = None,
@@ -115,7 +117,7 @@ class Organism:
             provider_kinds=dict(provider_kinds or {}),
             prices={},
             unpriced_rates=None,
-            limits=limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits or Limits()),
+            limits=plan_of(limits, warn_ahead),
             router=router or RouterSettings(),
             bounds=bounds or Bounds(),
             name=name,
@@ -139,8 +141,7 @@ class Organism:
         self._stack: AsyncExitStack | None = None
         self.name = components.name
         self.journal = components.journal
-        self.clock = components.clock
-        self.ids = components.ids
+        self.clock, self.ids = components.clock, components.ids
         self.usage, self.activity = components.usage, components.activity
         self.outbox = components.outbox
         self.ledger = components.ledger

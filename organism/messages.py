@@ -57,15 +57,16 @@ class Gathered(Message, frozen=True):
 
 
 class BudgetWarning(Message, frozen=True):
-    """Spend crossed a threshold of a limit. Sent to the agent whose call crossed it, and to agents that accept it.
+    """Spend has reached a threshold of a limit, or few calls fit still. Sent to the agent that calls, and to listeners.
 
     Attributes:
         account: The scope, such as ``thread:th_1``.
         dimension: The unit that is running short.
-        threshold: The per cent that was reached.
+        threshold: The per cent that was reached, or whose warning comes ahead.
         level: How near the limit is.
         limit: The ceiling, in the dimension's integer unit (tokens, nano-USD, nanoseconds, calls).
         spent: What is settled, in the same unit.
+        calls_left: How many calls of the present size fit, where it comes ahead; ``None`` where spend is there.
     """
 
     account: str
@@ -74,6 +75,7 @@ class BudgetWarning(Message, frozen=True):
     level: WarningLevel
     limit: int
     spent: int
+    calls_left: int | None = None
 
     @property
     def remaining(self) -> int:

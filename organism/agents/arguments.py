@@ -7,7 +7,7 @@ pump's own tasks, or by the next start.
 import math
 from collections.abc import Sequence
 
-from organism.amounts import Dollars, cost_of, dollars_nanousd
+from organism.amounts import Dollars, Limits, cost_of, dollars_nanousd
 from organism.errors import AmountError, ConfigError
 from organism.text.error_text import shown
 from organism.threads.approvals import BudgetRequest
@@ -122,3 +122,15 @@ def budget_request(usd: Dollars, tokens: int, seconds: int | None) -> BudgetRequ
     if cost_nanousd < 0 or not (cost_nanousd or tokens):
         raise ConfigError("ask for some usd or tokens")
     return BudgetRequest(tokens=tokens, cost_nanousd=cost_nanousd, seconds=seconds)
+
+
+def child_budget(limits: object, budget: object) -> None:
+    """Check what a child thread is to spend.
+
+    Raises:
+        ConfigError: If the limits are none, or the way they are given is not known.
+    """
+    if limits is not None and not isinstance(limits, Limits):
+        raise ConfigError(f"the limits must be organism.Limits, not {shown(limits)}")
+    if budget not in ("shared", "carved"):
+        raise ConfigError(f"the budget of a child is 'shared' or 'carved', not {shown(budget)}")

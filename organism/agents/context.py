@@ -19,7 +19,7 @@ from organism.amounts import CALL_TOKENS_MAX, BudgetState, Dollars, Limits
 from organism.budget.budget_hold import BudgetHold
 from organism.budget.holds import ChildBudget
 from organism.errors import AskFailedError, BudgetExhaustedError, ConfigError
-from organism.messages import Envelope, Message, ThreadResult
+from organism.messages import BudgetWarning, Envelope, Message, ThreadResult
 from organism.router.spending.expense import Expense
 from organism.text.error_text import describe, shown
 from organism.text.json_nesting import nests_too_deep
@@ -97,6 +97,11 @@ class Context:
         """Every account that limits the thread, its own first."""
         return self._runtime.budgets()
 
+    @property
+    def warning(self) -> BudgetWarning | None:
+        """The warning of the limit nearest to its end, if one is near: for a handler that takes long."""
+        return self._runtime.standing_warning()
+
     def send(self, recipient: str, message: Message, *, delay_s: float = 0.0) -> None:
         """Send a message to a peer. It leaves when the handler finishes, so a failed run sends nothing.
 
@@ -135,9 +140,7 @@ class Context:
         for text in (name, result):
             arguments.text(text, "a report's name or result", empty=False)
             if len(text) > REPORT_MAX:
-                raise ConfigError(
-                    f"a report has a name and a result of 1 to {REPORT_MAX} characters, not {shown(text)}"
-                )
+                raise ConfigError(f"a report's name and result have up to {REPORT_MAX} characters: {shown(text)}")
         self._runtime.report(name, result)
 
     async def ask(self, recipient: str, message: Message, *, timeout_s: float = 60.0) -> Message:
@@ -361,10 +364,7 @@ class Context:
             ConfigError: A carved child has no limit of its own where an ancestor has one.
         """
         arguments.text(recipient, "the recipient", empty=False)
-        if limits is not None and not isinstance(limits, Limits):
-            raise ConfigError(f"the limits must be organism.Limits, not {shown(limits)}")
-        if budget not in ("shared", "carved"):
-            raise ConfigError(f"the budget of a child is 'shared' or 'carved', not {shown(budget)}")
+        arguments.child_budget(limits, budget)
         return await self._runtime.spawn(recipient, message, limits, budget)
 
     async def on_thread(self, function: Callable[[], T]) -> T:

@@ -7,13 +7,14 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent
-from organism.agents.budget_notes import nearest_limit, note_for
+from organism.agents.budget_notes import note_for
 from organism.agents.context import Context
 from organism.agents.structured import complete_as
 from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.tool import AgentTool, ServedTools, ToolSource, open_tools
 from organism.agents.tools.tool_loop import DEFAULT_ROUNDS, ToolLoop
 from organism.budget.estimate import input_tokens_tight
+from organism.budget.thresholds import limit_of
 from organism.concurrency.foreign_code import failure_of
 from organism.errors import AnswerError
 from organism.llm.answers import Completion
@@ -24,6 +25,7 @@ from organism.usage.listeners import Failures, check_callback
 
 _HISTORY = "history"
 _NOTES = "notes"
+_NOTED_LIMITS = "noted_limits"
 _ASK_AGAIN = "Your answer was empty. Answer in words."
 
 
@@ -96,13 +98,18 @@ class LLMAgent:
                 case AgentFailed(agent=about):
                     pass
             ctx.state.setdefault(_NOTES, {})[about] = note_for(message)  # the newest word on each matter is enough
+            if isinstance(message, BudgetWarning):
+                ctx.state.setdefault(_NOTED_LIMITS, {})[about] = [message.dimension, message.limit]
             return None
         began = ctx.state_at_first
+        if began is ctx.state:  # else what was paid for was asked with all of them
+            _drop_outdated(began, ctx)
         question = self._question(as_text(message), began)
         answer = await self._answer((*self._before(began), question), ctx)
         self._remember(ctx.state, question, answer)
         if began is ctx.state:  # else there may be notes that this prompt did not have
             ctx.state.pop(_NOTES, None)
+            ctx.state.pop(_NOTED_LIMITS, None)
         return answer
 
     def _before(self, state: dict[str, Any]) -> tuple[ChatMessage, ...]:
@@ -122,7 +129,7 @@ class LLMAgent:
             return await ctx.llm.send(self.settings.model, request, self._sink(ctx))
 
         tools = await open_tools(self.settings.tools)
-        loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, lambda: nearest_limit(ctx.budgets))
+        loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, lambda: ctx.warning)
         request = self._request(prompt)
         if (wanted := self.settings.response_type) is not None:
             return (await complete_as(loop.answer, request, wanted)).parsed
@@ -161,6 +168,14 @@ class LLMAgent:
         while history and input_tokens_tight(turn.text for turn in history) > self.settings.memory_tokens:
             history = history[2:]
         state[_HISTORY] = msgspec.to_builtins(history)
+
+
+def _drop_outdated(state: dict[str, Any], ctx: Context) -> None:
+    """Drop the warnings of limits that are other ones now, by a raise or a new day: who waited need not hurry."""
+    limits = {each.account: each.limits for each in ctx.budgets}
+    for account, (dimension, limit) in state.get(_NOTED_LIMITS, {}).items():
+        if account not in limits or limit_of(limits[account], dimension) != limit:
+            state.get(_NOTES, {}).pop(account, None)
 
 
 def _history(state: dict[str, Any]) -> tuple[ChatMessage, ...]:

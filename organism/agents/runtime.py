@@ -13,7 +13,7 @@ from organism.llm.answers import Completion
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import TextSink
 from organism.llm.requests import CompletionRequest
-from organism.messages import Message, ThreadResult
+from organism.messages import BudgetWarning, Message, ThreadResult
 from organism.router.spending.expense import Expense
 from organism.threads.approvals import BudgetRequest, Decision
 
@@ -96,6 +96,10 @@ class Runtime(Protocol):
 
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account that limits the thread, its own first."""
+        ...
+
+    def standing_warning(self) -> BudgetWarning | None:
+        """Return the warning of the limit that is nearest to its end, if any is near."""
         ...
 
     async def approval(self, what: str, detail: str, budget: BudgetRequest | None = None) -> Decision:

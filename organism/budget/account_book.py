@@ -3,9 +3,10 @@
 Everything here is a step of arithmetic over the ledger's balances; nothing awaits and nothing decides.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
+from organism.amounts import ZERO, Amounts, BudgetState, Limits
+from organism.budget.accounts.account_warnings import AccountWarnings
 from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.holds import Mode, Spender
 from organism.budget.policy import Headroom
@@ -22,14 +23,12 @@ from organism.budget.scopes import (
     thread_of,
     window_end_ns,
 )
-from organism.budget.thresholds import amount_of, level_of, limit_of, reached, whole_limits
 from organism.clock import Clock
-from organism.errors import LedgerStateError, Refusal, UnknownAccountError
+from organism.errors import LedgerStateError, UnknownAccountError
 from organism.ledger.account import Account
 from organism.ledger.entries import Balance
 from organism.ledger.ledger import Cost, Ledger
 from organism.ledger.rolling import free_again_ns
-from organism.messages import BudgetWarning
 
 
 class AccountBook:
@@ -40,6 +39,9 @@ class AccountBook:
         ledger: Holds and spend.
         clock: For instants and elapsed time.
         thresholds: Per cent of a limit at which to warn, ascending.
+
+    Attributes:
+        warnings: Which thresholds they have reached, each told once.
     """
 
     def __init__(self, plan: BudgetPlan, ledger: Ledger, clock: Clock, thresholds: tuple[int, ...]) -> None:
@@ -47,6 +49,7 @@ class AccountBook:
         self._ledger = ledger
         self._clock = clock
         self.replan(plan, thresholds)
+        self.warnings = AccountWarnings(self, ledger, clock)
 
     def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
         """Apply other limits and thresholds; open accounts keep theirs until they are given new ones."""
@@ -235,64 +238,8 @@ class AccountBook:
         Raises:
             UnknownAccountError: If the account is not open.
         """
-        balance, now_ns = self._ledger.balance(account), self._clock.now_ns()
-        spent, thresholds = balance.spent_at(now_ns), self.thresholds_of(account)
-        at_once = set(reached(limits, spent, self.elapsed_ns(account), thresholds))
-        carried = at_once & balance.fired_at(now_ns)
+        carried, now_ns = self.warnings.carried(account, limits), self._clock.now_ns()
         self._ledger.set_limits(account, limits, carried, now_ns, configured=configured)
-
-    def fire_reached(self, account: str, agent: str = "", *, beyond: bool = False) -> tuple[BudgetWarning, ...]:
-        """Note the thresholds that spend has reached since the last look, and return what to warn of.
-
-        Args:
-            account: Whose spend.
-            agent: Whose call reached them; empty for no call of the account's own thread.
-            beyond: Whether to go on at each further whole limit, as where nothing is refused.
-        """
-        balance = self._ledger.balance(account)
-        elapsed = self.elapsed_ns(account) if balance.limits.elapsed_ns is not None else 0
-        spent, thresholds = balance.spent_at(self._clock.now_ns()), self.thresholds_of(account)
-        found = tuple(reached(balance.limits, spent, elapsed, thresholds))
-        if beyond and found:
-            found = (*found, *whole_limits(balance.limits, spent, elapsed, thresholds))
-        return self._fire(account, found, agent) if found else ()
-
-    def fire_final(self, shortfall: Refusal, agent: str) -> tuple[BudgetWarning, ...]:
-        """Give the final warning ahead of its threshold, because only what is kept for a last call is left.
-
-        Those below it that have not been given come with it, ascending: later they would be of no use.
-
-        Returns:
-            The warnings; none if the final one has been given before under the present limits.
-        """
-        return self._fire(
-            shortfall.account, [(shortfall.dimension, each) for each in self.thresholds_of(shortfall.account)], agent
-        )
-
-    def _fire(self, account: str, found: Iterable[tuple[Dimension, int]], agent: str) -> tuple[BudgetWarning, ...]:
-        """Note thresholds, and return those above all that were noted before.
-
-        One below is not made up for: it is new since a reload, and a higher one was reported already.
-        """
-        balance, now_ns, thresholds = self._ledger.balance(account), self._clock.now_ns(), self.thresholds_of(account)
-        highest: dict[Dimension, int] = {}
-        for dimension, threshold in balance.fired_at(now_ns):
-            highest[dimension] = max(threshold, highest.get(dimension, 0))
-        fresh = [(unit, threshold) for unit, threshold in found if threshold > highest.get(unit, 0)]
-        elapsed_ns = self.elapsed_ns(account)
-        for dimension, threshold in fresh:
-            self._ledger.fire(account, dimension, threshold, now_ns, agent=agent, final=threshold == thresholds[-1])
-        return tuple(
-            BudgetWarning(
-                account=account,
-                dimension=dimension,
-                threshold=threshold,
-                level=level_of(threshold, thresholds),
-                limit=limit_of(balance.limits, dimension) or 0,
-                spent=amount_of(balance.spent_at(now_ns), elapsed_ns, dimension),
-            )
-            for dimension, threshold in fresh
-        )
 
     def departed(self) -> dict[str, Limits]:
         """Return the open accounts of present scopes that the plan gives other limits than they were configured with.

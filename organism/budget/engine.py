@@ -16,7 +16,7 @@ from organism.budget.policy import Ask, Grant, carve, check_correction, decide, 
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Refusal
-from organism.ledger.entries import CallRecord
+from organism.ledger.entries import CARVED, CallRecord
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
 
@@ -124,21 +124,24 @@ class BudgetEngine:
                 return last, own
         return verdict, ""
 
-    def last_warning(
+    def warn_refused(
         self, spender: Spender, ask: Ask, shortfall: Refusal, accounts: tuple[str, ...]
-    ) -> tuple[BudgetWarning, ...]:
-        """Return the final warning for an agent that was refused only because of the final reserve.
+    ) -> tuple[tuple[BudgetWarning, ...], bool]:
+        """Return the warnings of a call that does not fit any more, and whether the final reserve is open to it now.
 
-        Once per limit revision, after those below it that have not been given, and only if the reserve would cover the
-        call: from then on the agent's next call may take it. None means that the refusal stands.
+        All thresholds that have not been given, once per limit revision; none where the call would fit but for what
+        others hold. The reserve is open to a call that is refused by it alone, if the final warning is given now: the
+        agent's next call may take it. Else the refusal stands.
         """
+        mode, room = self.mode_of(shortfall.account), shortfall.limit - shortfall.final_reserve - shortfall.spent
+        if mode == "off" or shortfall.needed <= room:
+            return (), False
+        warnings = self._book.warnings.fire_final(shortfall, spender.agent)
         own = thread_of(shortfall.account) == spender.thread_id
-        if self.mode_of(shortfall.account) != "enforce" or not own or not shortfall.final_reserve or shortfall.held:
-            return ()
+        if mode != "enforce" or not warnings or not own or not shortfall.final_reserve or shortfall.held:
+            return warnings, False
         enforced, _ = self._by_mode(accounts)
-        if isinstance(decide(self._book.headrooms(enforced, whole=shortfall.account), ask), Refusal):
-            return ()
-        return self._book.fire_final(shortfall, spender.agent)
+        return warnings, isinstance(decide(self._book.headrooms(enforced, whole=shortfall.account), ask), Grant)
 
     def charge(
         self, hold_id: str, accounts: tuple[str, ...], actual: Amounts, cost: Cost, agent: str = ""
@@ -168,15 +171,22 @@ class BudgetEngine:
         In mode ``audit`` there is one more at each whole limit that is passed.
         """
         mode = self.mode_of(account)
-        return () if mode == "off" else self._book.fire_reached(account, agent, beyond=mode == "audit")
+        return () if mode == "off" else self._book.warnings.fire_reached(account, agent, beyond=mode == "audit")
 
-    def fire_elapsed(self, spender: Spender) -> tuple[BudgetWarning, ...]:
-        """Note the thresholds of limits in seconds that time alone has reached before a call, and return them."""
+    def warn_before(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[BudgetWarning, ...]:
+        """Note the thresholds that are due before a call, and return them.
+
+        Those of limits in seconds that time alone has reached, and the first one wherever few calls of its size fit.
+        """
         warnings: tuple[BudgetWarning, ...] = ()
-        accounts = self._book.thread(spender.thread_id).accounts
+        floor = ask.amounts(min(ask.output_min, ask.output_cap))
         for account in accounts:
+            if self.mode_of(account) == "off":
+                continue
+            agent = spender.agent if account == accounts[0] or thread_of(account) is None else ""
             if self._ledger.balance(account).limits.elapsed_ns is not None:
-                warnings += self.fire_reached(account, spender.agent if account == accounts[0] else "")
+                warnings += self.fire_reached(account, agent)
+            warnings += self._book.warnings.fire_ahead(account, floor, agent)
         return warnings
 
     def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> tuple[BudgetWarning, ...]:
@@ -224,7 +234,7 @@ class BudgetEngine:
         hold = self._ledger.hold(hold_id)
         if hold is None:
             raise LedgerStateError(hold_id, "return", "not open")
-        cost = Cost("carved", priced=not final.unpriced_calls)
+        cost = Cost(CARVED, priced=not final.unpriced_calls)
         _, warnings = self.charge(hold_id, hold.accounts, final.spent, cost)
         return hold.accounts, warnings
 

@@ -246,9 +246,13 @@ class ThreadBudgetRegistry:
         """
         return tuple(warning for account in self._book.present() for warning in self._engine.fire_reached(account))
 
-    def fire_elapsed(self, spender: Spender) -> tuple[BudgetWarning, ...]:
-        """Note the thresholds of limits in seconds that time alone has reached before a call, and return them."""
-        return self._engine.fire_elapsed(spender)
+    def warn_before(self, spender: Spender, ask: Ask) -> tuple[BudgetWarning, ...]:
+        """Note the thresholds that are due before a call, and return them; see :meth:`BudgetEngine.warn_before`."""
+        return self._engine.warn_before(spender, ask, self._book.accounts(spender))
+
+    def standing_warning(self, thread_id: str) -> BudgetWarning | None:
+        """Return the warning of the limit of a thread that is nearest to its end, if any is near."""
+        return self._book.warnings.standing(self._book.of_thread(thread_id))
 
     def threads_on(self, account: str) -> tuple[str, ...]:
         """Return the threads whose calls count on an account, the oldest first."""
@@ -348,12 +352,9 @@ class ThreadBudgetRegistry:
         self.reservations.forget(hold_id)
         self._ledger.dispatch(hold_id, self._clock.now_ns())
 
-    def last_warning(self, spender: Spender, ask: Ask, shortfall: Refusal) -> tuple[BudgetWarning, ...]:
-        """Return the final warning, after those below it, if only what is kept for a last call refuses a call.
-
-        See :meth:`BudgetEngine.last_warning`.
-        """
-        return self._engine.last_warning(spender, ask, shortfall, self._book.accounts(spender))
+    def warn_refused(self, spender: Spender, ask: Ask, shortfall: Refusal) -> tuple[tuple[BudgetWarning, ...], bool]:
+        """Return the warnings of a refused call, and whether the final reserve is open to it now; see the engine's."""
+        return self._engine.warn_refused(spender, ask, shortfall, self._book.accounts(spender))
 
     def settle(self, held: HeldCall, actual: Amounts, cost: Cost, agent: str = "") -> Settlement:
         """Charge a call's real cost to all its scopes, report thresholds it crossed, and serve the line.

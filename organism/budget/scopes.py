@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 
 import msgspec
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from organism.amounts import UNLIMITED, Limits
 from organism.budget.holds import Mode, Spender
+from organism.budget.thresholds import DEFAULT_WARN_AHEAD
 from organism.errors import ConfigError
 from organism.ledger.account import THREAD, Account
 from organism.ledger.windows import Per, Window, is_over, period, window_end_ns
+from organism.text.error_text import shown
 
 __all__ = [
     "DEFAULT_TOKENS_PER_THREAD",
@@ -36,6 +38,7 @@ __all__ = [
     "of_organism",
     "of_provider",
     "period",
+    "plan_of",
     "planned_limits",
     "rule_of",
     "scoped_accounts",
@@ -108,6 +111,8 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         rules: What happens on the scopes ``thread`` and on those of ``windows``, where it differs.
         time_zone: Where days, weeks and months begin.
         final_reserve_percent: Per cent of a thread's tokens and USD reserved for a call after the final warning.
+        warn_ahead: An agent is warned when fewer calls than this fit that are as large as the present one; 0: only at
+            thresholds.
         wrap_up_percent: The name it had first.
     """
 
@@ -120,10 +125,19 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     rules: Mapping[Per, ScopeRule] = {}
     time_zone: tzinfo = UTC
     final_reserve_percent: int = 5
+    warn_ahead: int = DEFAULT_WARN_AHEAD
     wrap_up_percent: int | None = None
 
     def __post_init__(self) -> None:
-        """Take the reserve from the name it had first."""
+        """Take the reserve from the name it had first.
+
+        Raises:
+            ConfigError: If ``warn_ahead`` is no number of calls.
+        """
+        if isinstance(self.warn_ahead, bool) or not isinstance(self.warn_ahead, int) or self.warn_ahead < 0:
+            raise ConfigError(
+                f"warn_ahead is a number of calls from 0, not {shown(self.warn_ahead)}", path="warn_ahead"
+            )
         if self.wrap_up_percent is not None:
             warnings.warn("wrap_up_percent is now final_reserve_percent", DeprecationWarning, stacklevel=2)
             force_setattr(self, "final_reserve_percent", self.wrap_up_percent)
@@ -149,6 +163,20 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     def has_rules(self) -> bool:
         """Whether anything else than the organism's mode and thresholds holds anywhere."""
         return bool(self.rules) or any(scoped.rule != AS_THE_ORGANISM for scoped in self.all_scoped)
+
+
+def plan_of(limits: Limits | BudgetPlan | None, warn_ahead: int | None = None) -> BudgetPlan:
+    """Return a whole plan, made of the limits of each thread where these are all there is.
+
+    Args:
+        limits: The limits of each thread, or a plan; the defaults unless given.
+        warn_ahead: Of how many calls to warn ahead, instead of what the plan says.
+
+    Raises:
+        ConfigError: If that is no number of calls.
+    """
+    plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
+    return plan if warn_ahead is None else replace(plan, warn_ahead=warn_ahead)
 
 
 def has_final_reserve(account: str) -> bool:

@@ -1,12 +1,31 @@
-"""Which thresholds has spend reached? Pure arithmetic on integers."""
+"""Which thresholds has spend reached, and where do few calls fit still? Pure arithmetic on integers."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from organism.amounts import DIMENSIONS, Amounts, Dimension, Limits
 from organism.messages import WarningLevel
 
 DEFAULT_THRESHOLDS = (75, 90, 95)
 """Per cent of a limit at which an agent is warned."""
+
+DEFAULT_WARN_AHEAD = 3
+"""An agent is warned, too, when fewer calls than this fit that are as large as the present one."""
+
+
+class Due(NamedTuple):
+    """A threshold that is to be warned of.
+
+    Attributes:
+        dimension: The unit.
+        threshold: Per cent of the limit.
+        call_size: What the present call takes, where the warning comes ahead of its per cent because few of that size
+            fit; 0 where spend has reached it.
+    """
+
+    dimension: Dimension
+    threshold: int
+    call_size: int = 0
 
 
 def limit_of(limits: Limits, dimension: Dimension) -> int | None:
@@ -70,6 +89,37 @@ def whole_limits(
             percent = amount_of(spent, elapsed_ns, dimension) // limit * 100
             if percent > thresholds[-1]:
                 yield dimension, percent
+
+
+def running_short(
+    limits: Limits, spent: Amounts, elapsed_ns: int, call: Amounts, call_ns: int, warn_ahead: int
+) -> Iterator[tuple[Dimension, int]]:
+    """Yield each unit in which fewer calls than that fit, with what one takes.
+
+    Open holds do not count: most of what they hold comes back.
+
+    Args:
+        limits: The limits.
+        spent: What is settled.
+        elapsed_ns: Nanoseconds open and not parked.
+        call: How large the present call is.
+        call_ns: How long it takes, in nanoseconds.
+        warn_ahead: How many are to fit.
+    """
+    units: tuple[tuple[Dimension, int | None, int, int], ...] = (
+        ("tokens", limits.tokens, spent.tokens, call.tokens),
+        ("usd", limits.cost_nanousd, spent.cost_nanousd, call.cost_nanousd),
+        ("seconds", limits.elapsed_ns, elapsed_ns, call_ns),
+        ("calls", limits.calls, spent.calls, call.calls),
+    )
+    for dimension, limit, amount, size in units:
+        if limit and limit - amount < size * warn_ahead:
+            yield dimension, size
+
+
+def calls_left(limit: int, amount: int, call_size: int) -> int | None:
+    """Return how many calls of a size fit; ``None`` where no size is known."""
+    return max(0, limit - amount) // call_size if call_size else None
 
 
 def level_of(threshold: int, thresholds: tuple[int, ...]) -> WarningLevel:

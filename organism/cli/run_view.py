@@ -94,7 +94,7 @@ class LiveView:
                 self._used(event)
             case ThresholdCrossed(agent=agent, threshold=threshold, account=account, dimension=dimension):
                 left = format_amount(dimension, max(0, event.limit - event.spent))
-                percent = min(threshold, event.spent * 100 // event.limit)  # the final warning may come early
+                percent = min(threshold, event.spent * 100 // event.limit)  # a warning may come ahead
                 used = "[bold yellow]! {} % of {} used, {} left: warning sent to {}[/]"
                 self._print(used, percent, account, left, agent)
             case BudgetExceeded(agent=agent, shortfall=shortfall, enforced=enforced):

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from organism.agents.budget_notes import nearest_limit
 from organism.amounts import format_amount
 from organism.control.components import Components
 from organism.gateway.payer import Payer
@@ -43,7 +42,7 @@ class Told:
         """Return the warning of the limit that is nearest to its end, unless it was told before."""
         if not self._budgets.has_budget(payer.thread_id):
             return None
-        warning = nearest_limit(self._budgets.budgets(payer.thread_id), self._budgets.thresholds)
+        warning = self._budgets.standing_warning(payer.thread_id)
         if warning is None or self._mark(warning) in self._told.get(payer.thread_id, ()):
             return None
         return warning

@@ -5,19 +5,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState
 from organism.budget.thresholds import amount_of, limit_of
 from organism.formats.errors.faults import Fault
+from organism.messages import BudgetWarning
 
 Headers = list[tuple[bytes, bytes]]
 
 THREAD = "organism-thread"
 
 
-def budget_headers(thread_id: str, states: Iterable[BudgetState], thresholds: tuple[int, ...]) -> Headers:
+def budget_headers(thread_id: str, states: Iterable[BudgetState], warning: BudgetWarning | None) -> Headers:
     """Say what is left on the tightest of the accounts that limit a thread; what open calls hold is not left.
 
     Args:
         thread_id: The thread.
         states: The accounts.
-        thresholds: Per cent of a limit at which it warns, ascending.
+        warning: The warning of the limit that is nearest to its end.
     """
     left: dict[str, int] = {}
     used = 0
@@ -33,8 +34,8 @@ def budget_headers(thread_id: str, states: Iterable[BudgetState], thresholds: tu
             used = max(used, spent * 100 // limit if limit else 100)
     headers = [(THREAD, thread_id), ("organism-budget-used-percent", str(used))]
     headers += [(f"organism-budget-remaining-{name}", text) for name, text in _texts(left)]
-    if reached := [threshold for threshold in thresholds if used >= threshold]:
-        headers.append(("organism-warning", str(reached[-1])))
+    if warning is not None:
+        headers.append(("organism-warning", str(warning.threshold)))
     return encoded(headers)
 
 

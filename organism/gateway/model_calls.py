@@ -90,7 +90,8 @@ class ModelCalls:
         """Say who pays and what is left."""
         budgets = self._budgets
         try:
-            return budget_headers(payer.thread_id, budgets.budgets(payer.thread_id), budgets.thresholds)
+            thread_id = payer.thread_id
+            return budget_headers(thread_id, budgets.budgets(thread_id), budgets.standing_warning(thread_id))
         except UnknownAccountError:  # it has ended meanwhile
             return encoded([(THREAD, payer.thread_id)])
 

@@ -110,6 +110,10 @@ class Dispatched(Entry, frozen=True, kw_only=True):
     hold_id: str
 
 
+CARVED = "carved"
+"""The source of a settlement that is no call's, but all that a carved child has spent."""
+
+
 class Settled(Entry, frozen=True, kw_only=True):
     """What a hold really cost, as far as the hold covers it.
 
@@ -145,11 +149,12 @@ class Released(Entry, frozen=True, kw_only=True):
 
 
 class ThresholdFired(Entry, frozen=True, kw_only=True):
-    """Spend reached a threshold; kept, so that it is never reported twice.
+    """Spend reached a threshold, or came so near that few calls fit; kept, so that it is never reported twice.
 
     Attributes:
         agent: Whose call reached it; empty when no call of the thread's own did.
         final: Whether it was the last one before refusals.
+        call_size: What one call takes, where it came ahead of its per cent because few of that size fit; 0 otherwise.
     """
 
     account: str
@@ -158,6 +163,7 @@ class ThresholdFired(Entry, frozen=True, kw_only=True):
     revision: int
     agent: str = ""
     final: bool = False
+    call_size: int = 0
 
 
 class ShortfallReported(Entry, frozen=True, kw_only=True):
@@ -212,6 +218,8 @@ class Hold(msgspec.Struct, gc=False):
     Attributes:
         dispatched: Whether the call has been let out. A crash charges such a hold and gives back the others.
         call: Which call it is for; ``None`` for a carved child.
+        dispatched_ns: When the call has been let out; 0 before.
+        overran: What it has cost above the hold.
     """
 
     hold_id: str
@@ -219,6 +227,8 @@ class Hold(msgspec.Struct, gc=False):
     amounts: Amounts
     dispatched: bool = False
     call: CallRecord | None = None
+    dispatched_ns: int = 0
+    overran: Amounts = ZERO
 
 
 class Balance(msgspec.Struct, gc=False):
@@ -237,6 +247,9 @@ class Balance(msgspec.Struct, gc=False):
         counted_ns: For how long spend counts: ``None`` for good, 0 for its own call only, else within a rolling window.
         recent: What was spent within the rolling window.
         noted_ns: Since when ``fired`` and ``reported`` stand, where spend counts for a time only.
+        last_call: What the call that was settled last has cost: how large the present one is likely to be.
+        last_call_ns: How long it took, in nanoseconds.
+        ahead: Of the thresholds in ``fired`` those that came ahead of their per cent, with the size of a call then.
     """
 
     account: str
@@ -255,6 +268,9 @@ class Balance(msgspec.Struct, gc=False):
     counted_ns: int | None = None
     recent: SpendSlices = ()
     noted_ns: int = 0
+    last_call: Amounts = ZERO
+    last_call_ns: int = 0
+    ahead: frozenset[tuple[Dimension, int, int]] = frozenset()
 
     def spent_at(self, now_ns: int) -> Amounts:
         """Return what counts against the limits now."""

@@ -137,7 +137,8 @@ def _note(entry: AnyEntry, own: str, thread_id: str) -> Note | None:
             return Note(entry.seq, entry.time_ns, account, f"limits set, revision {entry.revision}", limits=limits)
         case ThresholdFired(account=account) if Account.parse(account).within_thread == thread_id:
             whom = f", {entry.agent} was warned" if entry.agent else ""
-            return Note(entry.seq, entry.time_ns, account, f"{entry.threshold} % of {entry.dimension} reached{whom}")
+            what = "warned of ahead" if entry.call_size else "reached"
+            return Note(entry.seq, entry.time_ns, account, f"{entry.threshold} % of {entry.dimension} {what}{whom}")
         case ShortfallReported(account=account) if entry.thread_id == thread_id or account == own:
             return Note(entry.seq, entry.time_ns, account, "refused a call", shortfall=entry.shortfall)
         case Adjusted() | Remarked():

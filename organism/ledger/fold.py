@@ -7,7 +7,9 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
+from organism.amounts import ZERO
 from organism.ledger.entries import (
+    CARVED,
     AccountClosed,
     AccountOpened,
     Adjusted,
@@ -70,6 +72,7 @@ def _closed(state: LedgerState, entry: AccountClosed) -> None:
 def _limits_set(state: LedgerState, entry: LimitsSet) -> None:
     balance = state.balances[entry.account]
     balance.limits, balance.revision, balance.fired = entry.limits, entry.revision, frozenset(entry.carried)
+    balance.ahead = frozenset(each for each in balance.ahead if each[:2] in balance.fired)
     if entry.configured:
         balance.configured = entry.limits
     balance.final_to, balance.final_reserve_used, balance.reported = None, False, False
@@ -89,13 +92,20 @@ def _reserved(state: LedgerState, entry: Reserved) -> None:
 
 
 def _dispatched(state: LedgerState, entry: Dispatched) -> None:
-    state.holds[entry.hold_id].dispatched = True
+    hold = state.holds[entry.hold_id]
+    hold.dispatched, hold.dispatched_ns = True, entry.time_ns
 
 
 def _settled(state: LedgerState, entry: Settled) -> None:
+    hold = state.holds[entry.hold_id]
+    size = entry.amounts if hold.overran is ZERO else entry.amounts + hold.overran
+    took_ns = max(0, entry.time_ns - hold.dispatched_ns) if hold.dispatched_ns else 0
+    is_call = hold.amounts.calls > 0 and entry.source != CARVED
     for balance in _resolved(state, entry.hold_id):
         _spend(balance, entry)
         balance.unpriced_calls += not entry.priced
+        if is_call:
+            balance.last_call, balance.last_call_ns = size, took_ns
 
 
 def _released(state: LedgerState, entry: Released) -> None:
@@ -117,7 +127,9 @@ def _resolved(state: LedgerState, hold_id: str) -> list[Balance]:
 
 
 def _overran(state: LedgerState, entry: Overran) -> None:
-    for account in state.holds[entry.hold_id].accounts:
+    hold = state.holds[entry.hold_id]
+    hold.overran = entry.amounts
+    for account in hold.accounts:
         _spend(state.balances[account], entry)
 
 
@@ -131,6 +143,7 @@ def _note(balance: Balance, entry: ThresholdFired | ShortfallReported) -> None:
     """Begin anew with the reports about an account, if they are out of date."""
     if balance.notes_lapsed(entry.time_ns):
         balance.fired, balance.reported, balance.noted_ns = frozenset(), False, entry.time_ns
+        balance.ahead = frozenset()
 
 
 def _fired(state: LedgerState, entry: ThresholdFired) -> None:
@@ -140,6 +153,8 @@ def _fired(state: LedgerState, entry: ThresholdFired) -> None:
     balance.fired = frozenset(each for each in balance.fired if each[0] != entry.dimension or each[1] <= WHOLE) | {
         (entry.dimension, entry.threshold)
     }
+    if entry.call_size:
+        balance.ahead |= {(entry.dimension, entry.threshold, entry.call_size)}
     if entry.threshold > WHOLE:
         balance.reported = False
     if entry.final:

@@ -238,9 +238,17 @@ class Ledger:
         return hold
 
     def fire(
-        self, account: str, dimension: Dimension, threshold: int, time_ns: int, *, agent: str = "", final: bool = False
+        self,
+        account: str,
+        dimension: Dimension,
+        threshold: int,
+        time_ns: int,
+        *,
+        agent: str = "",
+        final: bool = False,
+        call_size: int = 0,
     ) -> bool:
-        """Note that a threshold was reached; ``False`` if that was noted before under this revision."""
+        """Note that a threshold is warned of; ``False`` if that was noted before under this revision."""
         balance = self.balance(account)
         if (dimension, threshold) in balance.fired_at(time_ns):
             return False
@@ -254,6 +262,7 @@ class Ledger:
                 revision=balance.revision,
                 agent=agent,
                 final=final,
+                call_size=call_size,
             )
         )
         return True

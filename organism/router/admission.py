@@ -160,7 +160,7 @@ class Admission:
 
     async def _admit(self, state: CallState, route: Route, permit: Permit) -> Attempt:
         prepared = self._prepare(state, route)
-        self._refusals.warn_of_time(prepared.spender, prepared.record)
+        self._refusals.warn_before(prepared.spender, prepared.ask, prepared.record)
         answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
         return self._attempt(state, permit, prepared, self._granted(state, prepared, answer))
 
@@ -174,7 +174,10 @@ class Admission:
         if answer is None:
             reason = "not asked: the call's deadline came while it waited for budget"
             raise RejectedError(prepared.route.provider, reason)
-        return self._refusals.granted(answer, prepared.spender, prepared.ask, prepared.record, raises=state.call.raises)
+        others = any(route.provider != prepared.route.provider for route in state.queue.routes)
+        elsewhere = others and isinstance(answer, Refusal) and of_provider(answer.account)
+        spender, ask, record = prepared.spender, prepared.ask, prepared.record
+        return self._refusals.granted(answer, spender, ask, record, raises=state.call.raises, elsewhere=elsewhere)
 
     def _prepare(self, state: CallState, route: Route) -> PreparedCall:
         """Work out the worst case of an attempt where it goes.

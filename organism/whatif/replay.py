@@ -113,6 +113,7 @@ class _Walk:
             case ShortfallReported(thread_id=thread_id):
                 if (budget := self._book.threads.get(thread_id)) is not None:
                     budget.pause(entry.time_ns)
+                self._calls.warn_refused(entry.shortfall)
             case Checkpoint():
                 self._begin(entry)
             case ThresholdFired():

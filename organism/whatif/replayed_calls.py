@@ -7,6 +7,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S, ZERO
 from organism.budget.holds import HeldCall
+from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Refusal
 from organism.ledger.ledger import Cost
 from organism.messages import BudgetWarning
@@ -105,6 +106,17 @@ class ReplayedCalls:
         """Note the thresholds that a call has crossed, or with no number a change of limits."""
         self.crossings.extend(Crossing(number, warning) for warning in warnings)
 
+    def warn_refused(self, shortfall: Refusal) -> None:
+        """Note the warnings of a call of which nothing but its refusal was recorded, if it does not fit here either."""
+        if self.stop is not None or not self._ledger.has(shortfall.account):
+            return
+        state = self._simulation.book.state(shortfall.account)
+        limit = limit_of(state.limits, shortfall.dimension)
+        spent = amount_of(state.spent, state.elapsed_ns, shortfall.dimension)
+        if limit and shortfall.needed > limit - shortfall.final_reserve - spent:
+            here = msgspec.structs.replace(shortfall, limit=limit)
+            self.warn(self._simulation.book.warnings.fire_final(here, ""))
+
     def refuse(self, shortfall: Refusal, *, number: int, seq: int, agent: str) -> None:
         """Let nothing more be made: what agents would have done from here on, nobody knows."""
         self.stop = Stop(number, seq, agent, shortfall, self._baseline.parks)
@@ -116,6 +128,7 @@ class ReplayedCalls:
         """Make a call or refuse it; ``False`` if it has to wait for its siblings."""
         view, placed = self.views[recorded.hold_id], self._simulation.place(recorded)
         view.to_route, view.degraded = placed.target.route, placed.degraded
+        self.warn(self._engine.warn_before(placed.spender, placed.ask, placed.accounts), view.number)
         answer = self._ask(recorded, placed)
         if isinstance(answer, Refusal):
             view.shortfall = answer
@@ -127,6 +140,8 @@ class ReplayedCalls:
             self.refuse(answer, number=view.number, seq=view.seq, agent=view.agent)
             return True
         view.fate = "last_call" if answer.final_reserve_of else "made"
+        if answer.over is not None:
+            self._warn_refused(placed, answer.over, view.number)
         view.output_cap = answer.output_cap
         if not answer.final_reserve_of:
             view.shortfall = answer.over
@@ -142,13 +157,17 @@ class ReplayedCalls:
 
         A handler that gets the refusal may continue in any way: only what was recorded as a last call is one.
         """
-        warnings = self._engine.last_warning(placed.spender, placed.ask, shortfall, placed.accounts)
-        if not warnings:
+        if not self._warn_refused(placed, shortfall, self.views[recorded.hold_id].number):
             return shortfall
-        self.warn(warnings, self.views[recorded.hold_id].number)
         if not (self._baseline.parks or recorded.call.final_reserve_of):
             return msgspec.structs.replace(shortfall, final_reserve_open=True)
         return self._ask(recorded, placed)
+
+    def _warn_refused(self, placed: Placed, shortfall: Refusal, number: int) -> bool:
+        """Note the warnings of a call that does not fit any more; whether it may take the final reserve now."""
+        warnings, is_open = self._engine.warn_refused(placed.spender, placed.ask, shortfall, placed.accounts)
+        self.warn(warnings, number)
+        return is_open
 
     def _resolve(self, recorded: RecordedCall, held: _Held) -> None:
         view, grant = self.views[recorded.hold_id], held.grant

@@ -455,5 +455,6 @@ def test_model_is_warned_among_its_tools() -> None:
 
     notes = [request.messages[-1].text for request in provider.requests[1:]]
 
-    assert notes[:4] == ["", "", "", ""]
-    assert notes[4].startswith("[Note: 83 % of the budget is used; 1 call left.")
+    assert notes[:3] == ["", "", ""]
+    assert notes[3].startswith("[Note: 66 % of the budget is used; 2 calls left, enough for 2 more calls")
+    assert notes[4] == ""

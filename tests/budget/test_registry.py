@@ -31,7 +31,7 @@ def make(
     plan: BudgetPlan | None = None,
     **limits: int,
 ) -> ThreadBudgetRegistry:
-    plan = plan or BudgetPlan(thread=Limits(tokens=tokens, **limits), final_reserve_percent=0)
+    plan = plan or BudgetPlan(thread=Limits(tokens=tokens, **limits), final_reserve_percent=0, warn_ahead=0)
     registry = ThreadBudgetRegistry(plan, Ledger(), ManualClock(), mode=mode, wait_s=wait_s)
     registry.open_thread("t")
     return registry

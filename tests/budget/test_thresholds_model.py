@@ -1,14 +1,18 @@
-"""Thresholds and carved children against a reference model of a few lines, over random sequences of what happens."""
+"""Thresholds, warnings ahead and carved children against a reference model, over random sequences of what happens."""
+
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
 
 from organism.amounts import Amounts, Limits
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
+from organism.errors import Refusal
 from organism.ledger.entries import AnyEntry, CallRecord, ThresholdFired
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -19,7 +23,7 @@ CARVED = 40
 
 
 class ThresholdsAgainstModel(RuleBasedStateMachine):
-    """The model knows of each thread what it has spent, its limit, and what stands as told under it."""
+    """The model knows of each thread what it has spent, its limit, its last call, and what stands as told under it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,32 +32,75 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
         self.registry = ThreadBudgetRegistry(plan, Ledger(self.entries.append), ManualClock(), wait_s=0)
         self.registry.open_thread("t")
         self.thresholds: tuple[int, ...] = THRESHOLDS[0]
+        self.warn_ahead = plan.warn_ahead
         self.spent, self.limit, self.fired = {"t": 0}, {"t": 100}, {"t": set[int]()}
+        self.last: dict[str, int] = {"t": 0}
+        self.ahead: dict[str, dict[int, int]] = {"t": {}}
+        """What a call took when a threshold came ahead."""
         self.told: list[tuple[str, int]] = []
         self.expected: list[tuple[str, int]] = []
 
     def expect(self, thread: str) -> None:
-        """Note what a thread has reached above all that it was told."""
-        reached = [each for each in self.thresholds if self.spent[thread] * 100 >= self.limit[thread] * each]
-        for threshold in reached if self.limit[thread] else ():
-            if threshold > max(self.fired[thread], default=0):
-                self.fired[thread].add(threshold)
-                self.expected.append((f"thread:{thread}", threshold))
+        """Note what a thread has reached above all that it was told, and the first threshold if few calls fit."""
+        limit, spent = self.limit[thread], self.spent[thread]
+        for threshold in self.thresholds if limit else ():
+            if spent * 100 >= limit * threshold:
+                self.tell(thread, threshold, 0)
+        self.expect_ahead(thread, self.last[thread])
+
+    def expect_ahead(self, thread: str, call: int) -> None:
+        """Note the first threshold if fewer calls of this size fit than are to."""
+        if self.limit[thread] and self.left(thread) < call * self.warn_ahead:
+            self.tell(thread, self.thresholds[0], call)
+
+    def left(self, thread: str) -> int:
+        return self.limit[thread] - self.spent[thread]
+
+    def tell(self, thread: str, threshold: int, call: int) -> None:
+        if threshold > max(self.fired[thread], default=0):
+            self.fired[thread].add(threshold)
+            self.expected.append((f"thread:{thread}", threshold))
+            if call:
+                self.ahead[thread][threshold] = call
 
     def heard(self, warnings: tuple[BudgetWarning, ...]) -> None:
         self.told += [(warning.account, warning.threshold) for warning in warnings]
 
+    def payers(self, thread: str) -> tuple[str, ...]:
+        return ("shared", "t") if thread == "shared" else (thread,)
+
+    def reserve(self, spender: Spender, ask: Ask) -> Any:
+        """Ask for a hold as a call does that does not wait: what waits has nothing to do with warnings."""
+        if any(self.registry.budget(payer).held.tokens for payer in self.payers(spender.thread_id)):
+            return self.registry.reserve_now(spender, ask)
+        try:
+            self.registry.reserve(spender, ask).send(None)
+        except StopIteration as stop:
+            return stop.value
+        raise AssertionError("it waits for nobody")
+
     @rule(thread=st.sampled_from(["t", "shared", "carved"]), tokens=st.integers(2, 60), over=st.integers(0, 30))
-    def spend(self, thread: str, tokens: int, over: int) -> None:
+    def call(self, thread: str, tokens: int, over: int) -> None:
+        """Make a call as the router does: the warnings before it, its hold or its refusal, its settlement."""
         if thread not in self.spent:
             return
-        spender = Spender(thread, "a", "m")
-        held = self.registry.reserve_now(spender, Ask(input_tokens=tokens - 1, output_cap=1))
+        spender, ask = Spender(thread, "a", "m"), Ask(input_tokens=tokens - 1, output_cap=1)
+        self.heard(self.registry.warn_before(spender, ask))
+        for payer in self.payers(thread):
+            self.expect_ahead(payer, tokens)
+        held = self.reserve(spender, ask)
+        if isinstance(held, Refusal):
+            self.heard(self.registry.warn_refused(spender, ask, held)[0])
+            refusing = held.account.removeprefix("thread:")
+            assert self.left(refusing) < tokens
+            for threshold in self.thresholds if self.limit[refusing] else ():
+                self.tell(refusing, threshold, tokens)
         if not isinstance(held, HeldCall):
             return
         self.heard(self.registry.settle(held, Amounts(tokens + over, 0, 1), Cost(), "a").warnings)
-        for payer in ("shared", "t") if thread == "shared" else (thread,):
+        for payer in self.payers(thread):
             self.spent[payer] += tokens + over
+            self.last[payer] = tokens + over
             self.expect(payer)
 
     @rule(thread=st.sampled_from(["t", "shared", "carved"]), tokens=st.integers(0, 90))
@@ -71,7 +118,7 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
         self.heard(settled.warnings)
         assert settled.overrun.tokens == tokens - max(0, min(tokens, *free))
         assert self.registry.budget(thread).spent.calls == state.spent.calls
-        for payer in ("shared", "t") if thread == "shared" else (thread,):
+        for payer in self.payers(thread):
             self.spent[payer] += tokens
             self.expect(payer)
 
@@ -82,6 +129,7 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
         refused = self.registry.open_thread(kind, parent="t", limits=Limits(tokens=CARVED), child_budget=kind)  # type: ignore[arg-type]
         if refused is None:
             self.spent[kind], self.limit[kind], self.fired[kind] = 0, CARVED, set()
+            self.last[kind], self.ahead[kind] = 0, {}
 
     @rule(kind=st.sampled_from(["shared", "carved"]))
     def close_child(self, kind: str) -> None:
@@ -107,12 +155,24 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
     def change_limit(self, tokens: int) -> None:
         self.heard(self.registry.set_limits("thread:t", Limits(tokens=tokens)))
         self.limit["t"] = tokens
-        self.fired["t"] = {
-            each for each in self.fired["t"] if each in self.thresholds and self.spent["t"] * 100 >= tokens * each
-        }
-        if not tokens:
-            self.fired["t"] = set()
+        self.fired["t"] = {each for each in self.fired["t"] if tokens and self.stands(each)}
+        self.ahead["t"] = {each: call for each, call in self.ahead["t"].items() if each in self.fired["t"]}
         self.expect("t")
+
+    def stands(self, threshold: int) -> bool:
+        """Whether what was told under an earlier limit is so still: spend is there, or no more calls fit than then."""
+        if threshold in self.thresholds and self.spent["t"] * 100 >= self.limit["t"] * threshold:
+            return True
+        call = self.ahead["t"].get(threshold, 0)
+        return call > 0 and self.left("t") < call * (self.warn_ahead if threshold == self.thresholds[0] else 1)
+
+    @rule(warn_ahead=st.integers(0, 5))
+    def change_how_far_ahead(self, warn_ahead: int) -> None:
+        self.registry.replan(replace(self.registry.plan, warn_ahead=warn_ahead), self.thresholds)
+        self.heard(self.registry.fire_reached())
+        self.warn_ahead = warn_ahead
+        for thread in self.spent:
+            self.expect(thread)
 
     @rule(thresholds=st.sampled_from(THRESHOLDS))
     def change_thresholds(self, thresholds: tuple[int, ...]) -> None:
@@ -134,6 +194,17 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
         assert self.told == self.expected
         kept = [(entry.account, entry.threshold) for entry in self.entries if isinstance(entry, ThresholdFired)]
         assert kept == self.told
+
+    @invariant()
+    def none_is_told_twice_under_a_limit(self) -> None:
+        fired = [(e.account, e.threshold, e.revision) for e in self.entries if isinstance(e, ThresholdFired)]
+        carved = {account for account, _, _ in fired if account != "thread:t"}  # these are opened again and again
+        assert carved or len(fired) == len(set(fired))
+
+    @invariant()
+    def who_has_room_for_few_calls_was_warned(self) -> None:
+        for thread, limit in self.limit.items():
+            assert not limit or self.left(thread) >= self.last[thread] * self.warn_ahead or self.fired[thread]
 
     @invariant()
     def what_is_held_is_what_was_carved(self) -> None:

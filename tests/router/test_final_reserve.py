@@ -51,7 +51,7 @@ def at_its_end() -> tuple[ThreadBudgetRegistry, list[AnyEntry]]:
     registry.open_thread("t")
     registry.adjust("thread:t", Amounts(tokens=690), "spent before")
     shortfall = run(registry.reserve, SPENDER, ASK, record())
-    assert registry.last_warning(SPENDER, ASK, shortfall) is not None
+    assert registry.warn_refused(SPENDER, ASK, shortfall)[1]
     return registry, entries
 
 

@@ -88,7 +88,7 @@ def played(plan: BudgetPlan | Limits, act: Act, **options: Any) -> Scenery:
 
 
 def plan(tokens: int | None = 1000, **scopes: Any) -> BudgetPlan:
-    return BudgetPlan(thread=Limits(tokens=tokens), final_reserve_percent=0, **scopes)
+    return BudgetPlan(thread=Limits(tokens=tokens), final_reserve_percent=0, warn_ahead=0, **scopes)
 
 
 async def a_settle(scenery: Scenery) -> None:

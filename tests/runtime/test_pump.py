@@ -616,8 +616,9 @@ async def test_llm_agent_reads_its_warning_in_its_next_prompt() -> None:
         await organism.run("go")
 
     prompts = [request.messages[-1].content for request in provider.requests]
-    assert prompts[:3] == ["write"] * 3
-    assert "75 % of the budget is used; 1 call left. Be brief." in prompts[3]
+    assert prompts[:2] == ["write"] * 2
+    assert "50 % of the budget is used; 2 calls left, enough for 2 more calls like the present one." in prompts[2]
+    assert prompts[3] == "write"
 
 
 @in_virtual_time

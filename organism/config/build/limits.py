@@ -50,6 +50,7 @@ def budget_plan(config: Config) -> BudgetPlan:
         rules={per: rule for per, rule in rules.items() if rule != AS_THE_ORGANISM},
         time_zone=time_zone(config),
         final_reserve_percent=_final_reserve(limits),
+        warn_ahead=config.warn_ahead,
     )
 
 

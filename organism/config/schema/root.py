@@ -82,6 +82,10 @@ class Config(Section, frozen=True, kw_only=True):
     thresholds: Annotated[list[int], Meta(description="per cent of a limit at which to warn, ascending")] = (
         msgspec.field(default_factory=lambda: [75, 90, 95])
     )
+    warn_ahead: Annotated[
+        Count,
+        Meta(description="warn also when fewer calls than this fit that are as large as the present one; 0: never"),
+    ] = 3
     on_exhausted: Annotated[Literal["park", "fail"], Meta(description="what a refusal means for a message")] = "park"
     python_path: Annotated[list[str], Meta(description="folders, from this file, that handlers are imported from")] = []
     max_tokens_per_thread: Annotated[

@@ -76,7 +76,7 @@ class Expenses:
         """
         record = payer.record(expense, self._ids.next("cost"))
         ask: Ask = expense.ask
-        self._refusals.warn_of_time(payer.spender, record)
+        self._refusals.warn_before(payer.spender, ask, record)
         registry = self._registry
         answer = await registry.reservations.take(payer.spender, ask, record, wait_s=registry.wait_s)
         held = self._refusals.granted(answer, payer.spender, ask, record, raises=payer.raises)

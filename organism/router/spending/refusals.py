@@ -23,13 +23,20 @@ class Refusals:
         self._registry = registry
         self._call_events = call_events
 
-    def warn_of_time(self, spender: Spender, record: CallRecord) -> None:
-        """Warn of limits in seconds that time alone has brought nearer, before anything is held."""
-        for warning in self._registry.fire_elapsed(spender):
+    def warn_before(self, spender: Spender, ask: Ask, record: CallRecord) -> None:
+        """Warn of limits that time alone has brought nearer, or that leave room for few calls, before one is held."""
+        for warning in self._registry.warn_before(spender, ask):
             self._call_events.emit_warning(record, warning)
 
     def granted(
-        self, answer: HeldCall | Refusal, spender: Spender, ask: Ask, record: CallRecord, *, raises: bool
+        self,
+        answer: HeldCall | Refusal,
+        spender: Spender,
+        ask: Ask,
+        record: CallRecord,
+        *,
+        raises: bool,
+        elsewhere: bool = False,
     ) -> HeldCall:
         """Return what the budget has granted, and tell of what it would have refused.
 
@@ -39,6 +46,7 @@ class Refusals:
             ask: The worst case.
             record: What it is for.
             raises: Whether the caller gets a refusal as an error, and does not wait.
+            elsewhere: Whether another provider may take what this one's limit refuses: its agent need not hurry then.
 
         Raises:
             BudgetExhaustedError: If it has refused.
@@ -48,22 +56,23 @@ class Refusals:
         if isinstance(answer, Refusal):
             states = self._registry.scopes_of(spender)
             passes = relief(states, ask, self._registry.plan, self._registry.accounts.frees)
-            raise BudgetExhaustedError(
-                self._refuse(answer, spender, ask, record, raises=raises), spender.thread_id, passes
-            )
-        if answer.over is not None and self._registry.first_report(answer.over, spender.thread_id):
-            self._call_events.emit_exceeded(record, answer.over, enforced=False)
+            opened = not elsewhere and self._warn(answer, spender, ask, record)
+            raise BudgetExhaustedError(self._refused(answer, record, opened, raises), spender.thread_id, passes)
+        if answer.over is not None:
+            self._warn(answer.over, spender, ask, record)
+            if self._registry.first_report(answer.over, spender.thread_id):
+                self._call_events.emit_exceeded(record, answer.over, enforced=False)
         return answer
 
-    def _refuse(self, shortfall: Refusal, spender: Spender, ask: Ask, record: CallRecord, *, raises: bool) -> Refusal:
-        """Report a refusal: with the final warning if a final call is still possible, else as it is."""
-        warnings = self._registry.last_warning(spender, ask, shortfall)
+    def _refused(self, shortfall: Refusal, record: CallRecord, opened: bool, raises: bool) -> Refusal:
+        """Report a refusal as what it is, unless the final reserve has been opened for a final call."""
+        if raises if opened else self._registry.first_report(shortfall, record.thread_id):
+            self._call_events.emit_exceeded(record, shortfall, enforced=True)
+        return replace(shortfall, final_reserve_open=True) if opened else shortfall
+
+    def _warn(self, shortfall: Refusal, spender: Spender, ask: Ask, record: CallRecord) -> bool:
+        """Give the warnings of a call that does not fit any more; whether it may take the final reserve now."""
+        warnings, final_reserve_open = self._registry.warn_refused(spender, ask, shortfall)
         for warning in warnings:
             self._call_events.emit_warning(record, warning)
-        if warnings:
-            if raises:
-                self._call_events.emit_exceeded(record, shortfall, enforced=True)
-            return replace(shortfall, final_reserve_open=True)
-        if self._registry.first_report(shortfall, record.thread_id):
-            self._call_events.emit_exceeded(record, shortfall, enforced=True)
-        return shortfall
+        return final_reserve_open

@@ -24,7 +24,7 @@ from organism.llm.deltas import text_only
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request, TextSink
 from organism.llm.requests import CompletionRequest
-from organism.messages import Envelope, Message, ThreadResult, own_copy
+from organism.messages import BudgetWarning, Envelope, Message, ThreadResult, own_copy
 from organism.router.call import Call
 from organism.runtime.children import SpawnRequest
 from organism.runtime.handlers.callers import CallingTask
@@ -377,6 +377,11 @@ class HandlerRuntime:
         """Return every account that limits the thread."""
         self.check()
         return self._services.registry.budgets(self._thread.id)
+
+    def standing_warning(self) -> BudgetWarning | None:
+        """Return the warning of the limit of the thread that is nearest to its end, if any is near."""
+        self.check()
+        return self._services.registry.standing_warning(self._thread.id)
 
     # -- worker threads -------------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
 
 
 class ThresholdCrossed(Event, frozen=True, kw_only=True):
-    """Spend reached a threshold of a limit. Once per account, limit revision, window and threshold.
+    """A threshold of a limit is warned of. Once per account, limit revision, window and threshold.
 
     Attributes:
         agent: The agent whose call crossed it, or else the first that gets the ``BudgetWarning`` message.
@@ -91,6 +91,8 @@ class ThresholdCrossed(Event, frozen=True, kw_only=True):
         level: ``warning``, ``critical`` or ``final``.
         limit: The ceiling, in the dimension's integer unit.
         spent: What is settled.
+        calls_left: How many more calls of the present size fit, where the warning comes ahead of its per cent;
+            ``None`` where spend has reached it.
     """
 
     agent: str
@@ -100,6 +102,7 @@ class ThresholdCrossed(Event, frozen=True, kw_only=True):
     level: Literal["warning", "critical", "final"]
     limit: int
     spent: int
+    calls_left: int | None = None
 
 
 class BudgetExceeded(Event, frozen=True, kw_only=True):

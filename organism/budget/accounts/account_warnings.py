@@ -1,0 +1,166 @@
+"""Which thresholds of an account are to be warned of: each once, and the first ahead where few calls fit.
+
+A call is warned of ahead by its size: before it is made by what it takes at least, after it by what it has cost. The
+first threshold is given when fewer of that size fit than are to, all of them with a call that does not fit any more.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from organism.amounts import Amounts, Dimension, Limits
+from organism.budget.scopes import BudgetPlan
+from organism.budget.thresholds import (
+    Due,
+    amount_of,
+    calls_left,
+    level_of,
+    limit_of,
+    reached,
+    running_short,
+    whole_limits,
+)
+from organism.clock import Clock
+from organism.errors import Refusal
+from organism.ledger.entries import Balance
+from organism.ledger.ledger import Ledger
+from organism.messages import BudgetWarning
+
+
+class KnownAccounts(Protocol):
+    """What is known of accounts beside their balances."""
+
+    plan: BudgetPlan
+
+    def thresholds_of(self, account: str) -> tuple[int, ...]:
+        """Return at which per cents of its limits an account warns, ascending."""
+        ...
+
+    def elapsed_ns(self, account: str) -> int:
+        """Return nanoseconds a thread's own account has been open and not parked; 0 for other scopes."""
+        ...
+
+
+class AccountWarnings:
+    """Notes thresholds in the ledger, and makes the warnings of them.
+
+    Args:
+        accounts: Their thresholds and times.
+        ledger: Their balances, with what was noted.
+        clock: For instants.
+    """
+
+    def __init__(self, accounts: KnownAccounts, ledger: Ledger, clock: Clock) -> None:
+        self._accounts = accounts
+        self._ledger = ledger
+        self._clock = clock
+
+    def carried(self, account: str, limits: Limits) -> set[tuple[Dimension, int]]:
+        """Return the thresholds that were given and stand under other limits still.
+
+        What came ahead stands as long as no more calls fit than at the time of its warning.
+        """
+        balance, now_ns = self._ledger.balance(account), self._clock.now_ns()
+        spent, elapsed_ns = balance.spent_at(now_ns), self._accounts.elapsed_ns(account)
+        thresholds = self._accounts.thresholds_of(account)
+        standing = set(reached(limits, spent, elapsed_ns, thresholds))
+        for dimension, threshold, call_size in balance.ahead:
+            calls = self._accounts.plan.warn_ahead if threshold == thresholds[0] else 1
+            limit = limit_of(limits, dimension)
+            if limit and limit - amount_of(spent, elapsed_ns, dimension) < call_size * calls:
+                standing.add((dimension, threshold))
+        return standing & balance.fired_at(now_ns)
+
+    def fire_reached(self, account: str, agent: str = "", *, beyond: bool = False) -> tuple[BudgetWarning, ...]:
+        """Note the thresholds that are due since the last look, and return what to warn of.
+
+        Those that spend has reached, and the first one ahead if few calls fit that are as large as the last one.
+
+        Args:
+            account: Whose spend.
+            agent: Whose call made them due; empty for no call of the account's own thread.
+            beyond: Whether to go on at each further whole limit, as where nothing is refused.
+        """
+        balance = self._ledger.balance(account)
+        elapsed = self._accounts.elapsed_ns(account) if balance.limits.elapsed_ns is not None else 0
+        spent, thresholds = balance.spent_at(self._clock.now_ns()), self._accounts.thresholds_of(account)
+        found = [Due(*each) for each in reached(balance.limits, spent, elapsed, thresholds)]
+        if beyond and found:
+            found += [Due(*each) for each in whole_limits(balance.limits, spent, elapsed, thresholds)]
+        found += self._ahead(balance, spent, elapsed, balance.last_call, balance.last_call_ns)
+        return self._fire(balance, found, agent) if found else ()
+
+    def fire_ahead(self, account: str, call: Amounts, agent: str) -> tuple[BudgetWarning, ...]:
+        """Note the first threshold if few calls as large as one about to be made fit, and return what to warn of."""
+        balance = self._ledger.balance(account)
+        found = tuple(self._ahead(balance, balance.spent_at(self._clock.now_ns()), 0, call, 0))
+        return self._fire(balance, found, agent) if found else ()
+
+    def fire_final(self, shortfall: Refusal, agent: str) -> tuple[BudgetWarning, ...]:
+        """Give the final warning ahead of its threshold, because a call does not fit any more.
+
+        Those below it that have not been given come with it, ascending: later they would be of no use.
+
+        Returns:
+            The warnings; none if the final one has been given before under the present limits.
+        """
+        balance = self._ledger.balance(shortfall.account)
+        if not shortfall.limit or balance.counted_ns == 0:
+            return ()
+        thresholds = self._accounts.thresholds_of(shortfall.account)
+        return self._fire(balance, [Due(shortfall.dimension, each, shortfall.needed) for each in thresholds], agent)
+
+    def standing(self, accounts: Iterable[str]) -> BudgetWarning | None:
+        """Return the warning of the limit that is nearest to its end, if any is near."""
+        found: BudgetWarning | None = None
+        now_ns = self._clock.now_ns()
+        for account in accounts:
+            balance, thresholds = self._ledger.balance(account), self._accounts.thresholds_of(account)
+            elapsed_ns, noted = self._accounts.elapsed_ns(account), balance.fired_at(now_ns)
+            dues = [Due(*each) for each in reached(balance.limits, balance.spent_at(now_ns), elapsed_ns, thresholds)]
+            dues += [Due(*each) for each in balance.ahead if each[:2] in noted and each[1] in thresholds]
+            for due in dues:
+                if found is None or due.threshold > found.threshold:
+                    found = self._warning(balance, due)
+        return found
+
+    def _ahead(self, balance: Balance, spent: Amounts, elapsed_ns: int, call: Amounts, call_ns: int) -> Iterator[Due]:
+        """Yield the first threshold for each unit in which few calls of a size fit."""
+        warn_ahead = self._accounts.plan.warn_ahead
+        if warn_ahead and balance.counted_ns != 0:  # where each call is limited for itself none is the last
+            first = self._accounts.thresholds_of(balance.account)[0]
+            for dimension, size in running_short(balance.limits, spent, elapsed_ns, call, call_ns, warn_ahead):
+                yield Due(dimension, first, size)
+
+    def _fire(self, balance: Balance, found: Iterable[Due], agent: str) -> tuple[BudgetWarning, ...]:
+        """Note thresholds, and return those above all that were noted before.
+
+        One below is not made up for: it is new since a reload, and a higher one was reported already.
+        """
+        now_ns, last = self._clock.now_ns(), self._accounts.thresholds_of(balance.account)[-1]
+        highest: dict[Dimension, int] = {}
+        for dimension, threshold in balance.fired_at(now_ns):
+            highest[dimension] = max(threshold, highest.get(dimension, 0))
+        fresh: list[Due] = []
+        for due in found:
+            if due.threshold > highest.get(due.dimension, 0):
+                highest[due.dimension] = due.threshold
+                fresh.append(due)
+        for dimension, threshold, size in fresh:
+            is_last = threshold == last
+            self._ledger.fire(balance.account, dimension, threshold, now_ns, agent=agent, final=is_last, call_size=size)
+        return tuple(self._warning(balance, due) for due in fresh)
+
+    def _warning(self, balance: Balance, due: Due) -> BudgetWarning:
+        account, dimension = balance.account, due.dimension
+        limit = limit_of(balance.limits, dimension) or 0
+        elapsed_ns = self._accounts.elapsed_ns(account)
+        spent = amount_of(balance.spent_at(self._clock.now_ns()), elapsed_ns, dimension)
+        return BudgetWarning(
+            account=account,
+            dimension=dimension,
+            threshold=due.threshold,
+            level=level_of(due.threshold, self._accounts.thresholds_of(account)),
+            limit=limit,
+            spent=spent,
+            calls_left=calls_left(limit, spent, due.call_size),
+        )

@@ -44,6 +44,18 @@ def test_every_test_says_what_it_promises(path: Path) -> None:
             assert ast.get_docstring(node), f"{path.name}: {node.name}"
 
 
+KINDS = {"bench", "clients", "contracts", "killing", "scenarios", "soak", "typing"}
+"""Folders of tests that are about no room alone."""
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in TESTS}), ids=lambda path: path.name)
+def test_tests_stand_where_the_room_stands(folder: Path) -> None:
+    """The path of a room says where its tests are: ``organism/router/limits`` has them in ``tests/router/limits``."""
+    room = folder.relative_to(ROOT / "tests")
+    if room.parts and room.parts[0] not in KINDS and room.as_posix() != "formats/dialects":
+        assert (ROOT / "organism" / room).is_dir(), f"{room} is no room of organism"
+
+
 WRITERS = {"cli/output.py", "cli/terminal.py"}
 """The only modules of the command line that write."""
 

@@ -12,6 +12,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", default=1, type=int, help="where chance begins")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse ids with addresses: they differ from process to process, so no test could be shared out by them."""
+    named = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if named:
+        raise pytest.UsageError(f"give these tests ids that are the same in each process: {named[:3]}")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """Run async tests on asyncio, the backend organism runs on."""

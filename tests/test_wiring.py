@@ -244,7 +244,7 @@ def completed() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("found", "at_most"),
     [(reached_through, REACHED_THROUGH_MAX), (completed, COMPLETED_MAX)],
-    ids=str,
+    ids=["reached through", "completed"],
 )
 def test_parts_are_handed_what_they_work_with(found: object, at_most: int) -> None:
     """Who reads a constructor knows everything that its class depends on, and that nothing is missing after it."""

@@ -5,6 +5,9 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any
 
 from bench.stopwatch import Figures, Stopwatch, percentile
 from bench.stub import stub
@@ -103,6 +106,66 @@ class AtOnce:
 def without_network(count: int) -> Figures:
     """What organism does for a call, and nothing else."""
     return asyncio.run(_held_and_settled(AtOnce(), count, 1))
+
+
+def through_gateway(count: int) -> Figures:
+    """What the gateway does for a call beside HTTP's own work: the gate, the format, who pays, the call, the answer."""
+    return asyncio.run(_asked_of_gateway(count))
+
+
+async def _asked_of_gateway(count: int) -> Figures:
+    from organism.api.application import Options, build_api
+    from organism.api.tokens import TokenBook
+    from organism.gateway.request_handler import Gateway
+    from organism.gateway.routes import gateway_group
+    from organism.gateway.settings import Key, Settings
+
+    @agent()
+    async def nobody(_message: Text, _ctx: Context) -> None:
+        """Wait for nothing."""
+
+    organism = Organism(
+        [nobody], models={"main": "stub/stub"}, providers={"stub": AtOnce()}, limits=Limits(tokens=10**9)
+    )
+    key = Key(name="bench", sha256=sha256(b"k").hexdigest())
+    tokens = TokenBook(organism.clock.now_ns)
+    group = gateway_group(Gateway(organism.control, Settings(keys=(key,))), tokens)
+    application: Any = build_api(organism.control, tokens, Options(groups=(group,)))
+    body = b'{"model": "main", "max_tokens": 16, "messages": [{"role": "user", "content": "hello"}]}'
+    headers = [(b"host", b"127.0.0.1"), (b"authorization", b"Bearer k"), (b"content-type", b"application/json")]
+
+    async def call() -> None:
+        sent: list[Any] = []
+        waiting = asyncio.get_running_loop().create_future()
+        came = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive() -> Any:
+            return next(came, None) or await waiting
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/v1/chat/completions",
+            "raw_path": b"/v1/chat/completions",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [*headers, (b"content-length", str(len(body)).encode())],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "state": {},
+        }
+        await application(scope, receive, send)
+        if sent[0]["status"] != HTTPStatus.OK:
+            raise RuntimeError(sent)
+
+    async with organism:
+        return await _many(call, count, 1)
 
 
 def ours(count: int, at_once: int = 1) -> Figures:

@@ -56,6 +56,13 @@ def test_a_hold_and_a_call_are_made_of_few_instructions() -> None:
     assert 0 < call < 13_500
 
 
+def test_the_way_through_the_gateway_is_made_of_few_instructions() -> None:
+    """The gate, the format, who pays and the answer come to less than two thirds of what the call itself takes."""
+    call = sum(part.instructions for part in count(calls.without_network, 5).values())
+    through = sum(part.instructions for part in count(calls.through_gateway, 5).values())
+    assert call < through < call * 5 // 3
+
+
 def test_the_cost_of_a_message_does_not_grow_with_the_number_of_threads() -> None:
     """A message among a thousand threads costs less than twice what it costs among a hundred."""
     assert _best(messages_ours.chains, 1000) < 2 * _best(messages_ours.chains, 100)

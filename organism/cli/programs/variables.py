@@ -109,5 +109,7 @@ def _peculiar(program: str, url: str, key: str, model: str | None) -> tuple[tupl
             there = {"options": {"baseURL": f"{url}/v1", "apiKey": key}}
             config = {"provider": {"openai": there, "anthropic": there}}
             return (), {"OPENCODE_CONFIG_CONTENT": msgspec.json.encode(config).decode()}
+        case "mini" | "mini-swe-agent" | "mini-extra":
+            return (), {"MSWEA_MODEL_RETRY_STOP_AFTER_ATTEMPT": "1"}  # else it tries a spent budget again for minutes
         case _:
             return (), {}

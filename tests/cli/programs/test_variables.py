@@ -59,7 +59,7 @@ def test_program_that_needs_a_name_is_given_the_one_that_answers() -> None:
 
 
 def test_programs_that_read_other_variables_get_these() -> None:
-    """Codex is told by options, opencode by a configuration, and Claude Code has one key and not two."""
+    """Codex is told by options, opencode by a configuration, Claude Code has one key, and mini-SWE-agent one try."""
     codex = invocation(("/usr/bin/codex", "exec", "hi"), {}, url=URL, key=KEY, model="gpt-5.1-codex")
     assert codex.command[::2][:3] == ("/usr/bin/codex", 'model_provider="organism"', codex.command[4])
     assert f'base_url="{URL}/v1"' in codex.command[4]
@@ -68,3 +68,5 @@ def test_programs_that_read_other_variables_get_these() -> None:
     assert f'"baseURL":"{URL}/v1"' in opencode.environment["OPENCODE_CONFIG_CONTENT"]
     claude = invocation(("claude",), {"ANTHROPIC_API_KEY": REAL}, url=URL, key=KEY, model=None)
     assert "ANTHROPIC_API_KEY" not in claude.environment
+    mini = invocation(("mini", "-t", "x"), {}, url=URL, key=KEY, model=None)
+    assert mini.environment["MSWEA_MODEL_RETRY_STOP_AFTER_ATTEMPT"] == "1"

@@ -25,6 +25,7 @@ from organism.text.error_text import describe, shown
 from organism.text.json_nesting import nests_too_deep
 from organism.threads.approvals import BudgetGrant, Decision, is_decision_key
 from organism.threads.records import BEGAN, PAID_STEP
+from organism.usage.attempts import Operation
 
 T = TypeVar("T")
 
@@ -205,7 +206,7 @@ class Context:
             ConfigError: If one of these is wrong.
             BudgetExhaustedError: On entering the block, if a limit refuses it and the organism is set to fail then.
         """
-        return self._runtime.spending.hold(_expense(usd, tokens, what), parks=True)
+        return self._runtime.spending.hold(_expense(usd, tokens, what, "hold"), parks=True)
 
     def holding(self, expense: Expense) -> BudgetHold:
         """Make a block for an expense that is spelled out already; a refusal is always raised: see :meth:`wait_for`."""
@@ -375,7 +376,7 @@ class Context:
         return await self._runtime.on_thread(function)
 
 
-def _expense(usd: object, tokens: object, what: object) -> Expense:
+def _expense(usd: object, tokens: object, what: object, operation: Operation = "charge") -> Expense:
     """Make an expense of what a handler has given.
 
     Raises:
@@ -383,7 +384,8 @@ def _expense(usd: object, tokens: object, what: object) -> Expense:
     """
     name = arguments.text(what, "what is paid for", most=WHAT_MAX, empty=False)
     arguments.whole(tokens, "tokens", least=0, most=CALL_TOKENS_MAX)
-    return Expense(what=name, cost_nanousd=arguments.dollars(usd, "usd"), tokens=cast("int", tokens))
+    cost_nanousd = arguments.dollars(usd, "usd")
+    return Expense(what=name, cost_nanousd=cost_nanousd, tokens=cast("int", tokens), operation=operation)
 
 
 def _read_back(key: str, raw: bytes, result_type: type[T]) -> T:

@@ -13,6 +13,7 @@ from organism.config.schema.root import Config
 from organism.config.yaml.bind import Binder
 from organism.config.yaml.nodes import Path_, Source, parse_tree, read_text
 from organism.errors import ConfigError
+from organism.pricing.tool_fees import TOOLS
 from organism.pricing.tool_prices import ToolPrice, tool_price
 from organism.pricing.written import USD_MAX
 
@@ -64,6 +65,10 @@ def check_price(section: PriceSection, at: Path_, fail: Fail) -> None:
     above = [tier.above_input_tokens for tier in section.tiers]
     if sorted(set(above)) != above:
         fail("tiers stand shortest first, each once", *at, "tiers")
+    for tool, usd in section.tools.items():
+        if tool not in TOOLS:
+            fail(f"no vendor's tool is called {tool!r}; there are: {', '.join(TOOLS)}", *at, "tools", tool)
+        check_tool_price(usd, (*at, "tools", tool), fail)
     for place, part in enumerate((section, *section.tiers)):
         where = at if part is section else (*at, "tiers", place - 1)
         given = {kind: usd for kind in _KINDS if (usd := getattr(part, kind)) is not None}

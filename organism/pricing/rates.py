@@ -47,7 +47,7 @@ class Rate(msgspec.Struct, frozen=True):
         return max(self.base, *(tier.nanousd_per_mtok for tier in self.tiers)) if self.tiers else self.base
 
 
-class Rates(msgspec.Struct, frozen=True, kw_only=True):
+class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All prices of one model.
 
     Attributes:
@@ -60,6 +60,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         request: What a request costs beside its tokens, in nano-USD.
         assumed: Whether nobody knows the price, and this is what it is taken to be.
         input_only: Whether what output costs is unknown, as with models that put none out: they embed.
+        fees: What a use of a tool that the vendor runs costs, in nano-USD, by the tool, where that is not as usual.
     """
 
     input: Rate
@@ -71,6 +72,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     request: int = 0
     assumed: bool = False
     input_only: bool = False
+    fees: dict[str, int] = msgspec.field(default_factory=dict)
 
     def dearest_input(self) -> int:
         """The most a token of input can cost, in nano-USD per million."""

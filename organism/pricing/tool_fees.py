@@ -31,6 +31,9 @@ FEES_NANOUSD: dict[str, int] = {
 }
 """The fee of one use, by the format in which the tool is asked for and its name there."""
 
+TOOLS: tuple[str, ...] = tuple(dict.fromkeys(name.partition(":")[2] for name in FEES_NANOUSD))
+"""The tools that have a fee, by their names alone."""
+
 _ON_ONES_OWN = "local"
 
 
@@ -41,7 +44,13 @@ def with_fees(rates: Rates, uses: Mapping[str, int]) -> Rates:
         rates: The model's prices; on one's own machine nobody takes a fee.
         uses: How often each tool is used, by its name among the fees.
     """
-    if not uses or rates.source == _ON_ONES_OWN:
+    if not uses or (rates.source == _ON_ONES_OWN and not rates.fees):
         return rates
-    fees = sum(FEES_NANOUSD.get(tool, 0) * max(0, count) for tool, count in uses.items())
+    fees = sum(_fee(rates, tool) * max(0, count) for tool, count in uses.items())
     return replace(rates, request=rates.request + fees, source=f"{rates.source}, fees") if fees else rates
+
+
+def _fee(rates: Rates, tool: str) -> int:
+    """Return the fee of one use: as it is written with the model's price, else as the vendor publishes it."""
+    own = rates.fees.get(tool.partition(":")[2])
+    return FEES_NANOUSD.get(tool, 0) if own is None else own

@@ -41,6 +41,8 @@ class WrittenPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         request: Dollars for each request, beside its tokens.
         tiers: What changes in long calls.
         since: The day from which it holds; always unless given.
+        tools: Dollars for each use of a tool that the vendor runs, such as ``web_search``; the vendor's own fee
+            unless given.
     """
 
     input: Decimal
@@ -51,6 +53,7 @@ class WrittenPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     request: Decimal = Decimal(0)
     tiers: tuple[WrittenTier, ...] = ()
     since: date | None = None
+    tools: dict[str, Decimal] = msgspec.field(default_factory=dict)
 
 
 Written = WrittenPrice | Sequence[WrittenPrice] | str
@@ -86,6 +89,7 @@ def rates_of(written: WrittenPrice, source: str) -> Rates:
         output=_rate(written, "output", "output"),
         reasoning=_rate(written, "reasoning", "output"),
         request=_nanousd(written.request),
+        fees={tool: _nanousd(usd) for tool, usd in written.tools.items()},
         source="",
     )
     return replace(rates, source=f"{source} {sha256(msgspec.json.encode(rates)).hexdigest()[:8]}")

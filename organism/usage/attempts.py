@@ -10,7 +10,7 @@ Outcome = Literal["settled", "estimated", "worst_case", "disputed", "released"]
 sense, the whole hold is charged. ``released``: no work was done, nothing is charged.
 """
 
-Operation = Literal["chat", "embeddings", "execute_tool", "charge"]
+Operation = Literal["chat", "embeddings", "execute_tool", "hold", "charge"]
 """What is paid for, in OpenTelemetry's words: a model goes on with a conversation or makes vectors, a tool runs.
 
-``charge``: a handler has spent something itself."""
+``hold`` and ``charge``: a handler spends something itself, held before, or told when it has happened."""

@@ -70,7 +70,8 @@ class ReplayedCalls:
             ConfigError: If the model or the price that it is to have is not known.
         """
         self.views[recorded.hold_id] = _view(recorded)
-        if self.stop is None and (self._line or not self._admit(recorded)):
+        waits = self._line and recorded.call.operation != "charge"  # what has happened waits for nobody
+        if self.stop is None and (waits or not self._admit(recorded)):
             until_ns = self._clock.now_ns() + int(self._baseline.wait_s * NS_PER_S)
             self._line.append(_Waiting(recorded, until_ns))
             self.views[recorded.hold_id].fate = "waiting"
@@ -150,6 +151,8 @@ class ReplayedCalls:
 
     def _ask(self, recorded: RecordedCall, placed: Placed) -> HeldCall | Refusal:
         self._ledger.hold_id = recorded.hold_id
+        if recorded.call.operation == "charge":
+            return self._engine.hold_spent(recorded.charged, recorded.call, placed.accounts)
         return self._engine.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
 
     def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> HeldCall | Refusal:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from organism import ConfigError
+from organism.config.build.router import override
 from organism.config.price_section import load_prices
 from organism.config.schema.llm import PriceSection
+from organism.pricing.tool_fees import with_fees
 
 
 @pytest.mark.parametrize("rest", ["", "name: whole\nentry: writer\nagents:\n  writer: {model: main}\n"])
@@ -50,3 +52,37 @@ def test_a_mistake_in_prices_is_named_with_its_line(tmp_path: Path, text: str, s
     with pytest.raises(ConfigError) as error:
         load_prices(tmp_path / "prices.yaml")
     assert said in str(error.value)
+
+
+def test_fees_of_a_vendor_s_tools_stand_with_the_price(tmp_path: Path) -> None:
+    """A use of a tool that the vendor runs is charged as the file says, in place of the published fee."""
+    text = "prices:\n  fake/m: {input: 1, output: 2, tools: {web_search: 0.008, code_execution: 0}}\n"
+    file = tmp_path / "prices.yaml"
+    file.write_text(text, encoding="utf-8")
+    (rates,) = [dated.rates for dated in override(load_prices(file)["fake/m"], "prices")]  # type: ignore[arg-type, union-attr]
+    for tool, fee in (
+        ("messages:web_search", 8_000_000),
+        ("responses:web_search", 8_000_000),
+        ("messages:code_execution", 0),
+        ("responses:file_search", 2_500_000),
+    ):
+        assert with_fees(rates, {tool: 2}).request == 2 * fee
+
+
+@pytest.mark.parametrize(
+    ("tools", "message"),
+    [
+        (
+            "{web_serach: 1}",
+            r"prices.fake/m.tools.web_serach: no vendor's tool is called 'web_serach'; there are: web_search",
+        ),
+        ("{web_search: much}", r"prices.fake/m.tools.web_search: expected a number"),
+        ("{web_search: 0.0000000001}", r"prices.fake/m.tools.web_search: finer than a nano-dollar"),
+    ],
+)
+def test_a_fee_that_is_none_is_refused(tools: str, message: str, tmp_path: Path) -> None:
+    """A tool that no vendor runs, or a fee that is no amount, is refused with file and line."""
+    file = tmp_path / "prices.yaml"
+    file.write_text(f"prices:\n  fake/m: {{input: 1, output: 2, tools: {tools}}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"prices.yaml:2: {message}"):
+        load_prices(file)

@@ -219,6 +219,12 @@ class PriceSection(Section, frozen=True, kw_only=True):
     request: Annotated[Decimal, Meta(description="dollars for each request, beside its tokens")] = Decimal(0)
     tiers: Annotated[list[PriceTierSection], Meta(description="what changes in long calls, shortest first")] = []
     since: Annotated[date | None, Meta(description="the day these prices hold from, such as 2026-01-31")] = None
+    tools: Annotated[
+        dict[str, Decimal],
+        Meta(
+            description="dollars for each use of a tool that the vendor runs, such as web_search; its fee unless given"
+        ),
+    ] = {}
 
 
 class LLMSection(Section, frozen=True, kw_only=True):

@@ -47,13 +47,20 @@ class Child(msgspec.Struct, frozen=True, tag=True):
     asks: list[Ask]
 
 
+class Buy(msgspec.Struct, frozen=True, tag=True):
+    """Something else that costs money: held, or told when it has happened; millionths of a dollar."""
+
+    held: int = 0
+    spent: int = 0
+
+
 class Together(msgspec.Struct, frozen=True, tag=True):
     """Calls at the same time."""
 
     asks: list[Ask]
 
 
-Steps = list[Ask | Child | Together]
+Steps = list[Ask | Buy | Child | Together]
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -91,6 +98,11 @@ async def act(steps: Steps, ctx: Context) -> None:
         match step:
             case Ask():
                 await call(number, step, ctx)
+            case Buy(0, spent):
+                ctx.charge(usd=spent / 1e6, what="post")
+            case Buy(held, spent):
+                async with ctx.hold(usd=held / 1e6, what="scan") as hold:
+                    hold.settle(usd=spent / 1e6)
             case Together(asks):
                 async with anyio.create_task_group() as tasks:
                     for place, ask in enumerate(asks):

@@ -11,7 +11,7 @@ from organism import BudgetPlan, ConfigError, Limits
 from organism.amounts import NS_PER_S, ZERO, Amounts
 from organism.budget.scopes import ScopedLimits
 from organism.errors import UnknownAccountError
-from organism.ledger.entries import AccountClosed, AnyEntry, Reserved, Settled
+from organism.ledger.entries import AccountClosed, AnyEntry, Overran, Reserved, Settled
 from organism.ledger.ledger import Ledger
 from organism.pricing.book import DatedRates
 from organism.pricing.rates import cost_nanousd, flat_rates
@@ -20,7 +20,7 @@ from organism.usage.events import ThresholdCrossed
 from organism.whatif.changes import Changes
 from organism.whatif.outcome import Replay
 from organism.whatif.replay import replay
-from tests.whatif.lives import PRICES, Ask, Child, Life, Steps, Together, lived
+from tests.whatif.lives import PRICES, Ask, Buy, Child, Life, Steps, Together, lived
 
 AMPLE = BudgetPlan(thread=Limits(tokens=1_000_000, cost_nanousd=10**12, calls=10_000))
 
@@ -43,6 +43,9 @@ children = st.builds(
 )
 
 
+buys = st.builds(Buy, held=st.integers(0, 3_000), spent=st.integers(0, 3_000))
+
+
 def spent(life: Life) -> Amounts:
     """Return what all the calls of a life have cost, added up from the entries themselves."""
     calls = {entry.hold_id for entry in life.entries if isinstance(entry, Reserved) and entry.call is not None}
@@ -59,7 +62,7 @@ def replayed(life: Life, **changes: object) -> Replay:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    steps=st.lists(st.one_of(odd_asks, children), min_size=1, max_size=8),
+    steps=st.lists(st.one_of(odd_asks, children, buys), min_size=1, max_size=8),
     tokens=st.integers(200, 5_000),
     mode=st.sampled_from(["off", "audit", "enforce"]),
 )
@@ -86,13 +89,16 @@ def warned(life: Life) -> list[tuple[str, str, int]]:
 def held_and_charged(life: Life) -> list[tuple[int, Amounts]]:
     """Return the caps that calls were granted, with what those that were not given back have cost."""
     caps = {e.hold_id: e.call.output_cap for e in life.entries if isinstance(e, Reserved) and e.call is not None}
-    cost = {e.hold_id: e.amounts for e in life.entries if isinstance(e, Settled)}
+    cost: dict[str, Amounts] = {}
+    for entry in life.entries:
+        if isinstance(entry, Settled | Overran):
+            cost[entry.hold_id] = cost.get(entry.hold_id, ZERO) + entry.amounts
     return [(cap, cost.get(hold_id, ZERO)) for hold_id, cap in caps.items()]
 
 
 @settings(max_examples=50, deadline=None)
 @given(
-    steps=st.lists(asks, min_size=3, max_size=10),
+    steps=st.lists(st.one_of(asks, asks, buys), min_size=3, max_size=10),
     tokens=st.one_of(st.none(), st.integers(100, 2_000)),
     microusd=st.one_of(st.none(), st.integers(100, 8_000)),
     calls=st.one_of(st.none(), st.integers(0, 10)),
@@ -101,7 +107,7 @@ def held_and_charged(life: Life) -> list[tuple[int, Amounts]]:
     percent=st.sampled_from([0, 10]),
 )
 def test_a_replay_stops_where_the_real_thread_stops(
-    steps: list[Ask],
+    steps: list[Ask | Buy],
     tokens: int | None,
     microusd: int | None,
     calls: int | None,
@@ -112,7 +118,7 @@ def test_a_replay_stops_where_the_real_thread_stops(
     """Under other limits the same calls are made, cut, warned of and refused as when it is really run with them."""
     if percent:
         # The run that is repeated for the last call asks again for what has failed, and the record has no such calls.
-        steps = [replace(step, fault="none") for step in steps]
+        steps = [replace(step, fault="none") if isinstance(step, Ask) else step for step in steps]
     cost = None if microusd is None else microusd * 1000
     limits = Limits(tokens=tokens, cost_nanousd=cost, calls=calls)
     models = {} if scoped is None else {"main": ScopedLimits(Limits(tokens=scoped))}

@@ -1,6 +1,6 @@
 """The agent that is a model with a system prompt: it reads a message, asks the model and sends the answer on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from organism.agents.structured import complete_as
 from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.tool import AgentTool, ServedTools, ToolSource, open_tools
 from organism.agents.tools.tool_loop import DEFAULT_ROUNDS, ToolLoop
+from organism.amounts import format_usd
 from organism.budget.estimate import input_tokens_tight
 from organism.budget.thresholds import limit_of
 from organism.concurrency.foreign_code import failure_of
@@ -222,6 +223,25 @@ def llm_agent(  # noqa: PLR0913 - the keys of an agent in organism.yaml; all but
         peers=recipients_of(whole.tools) or None,
         notes=True,
     )
+
+
+def tool_prices(agent: Agent) -> Iterator[tuple[str, str, str]]:
+    """Yield what an agent's paid tools cost: the tool, its price in words, and the most that is held for a run."""
+    owner = getattr(agent.handler, "__self__", None)
+    for tool in owner.settings.tools if isinstance(owner, LLMAgent) else ():
+        own = tool.spec.name if isinstance(tool, AgentTool) else f"{tool.server.name}: {_only(tool)}"
+        single = tool.prices if isinstance(tool, ServedTools) else {}
+        named = [
+            (own, tool.rules.price),
+            *((f"{own.partition(':')[0]}: {name}", price) for name, price in single.items()),
+        ]
+        for name, price in named:
+            if price is not None:
+                yield name, str(price), format_usd(price.worst_case(tool.rules.timeout_s))
+
+
+def _only(tools: ServedTools) -> str:
+    return "others" if tools.prices else "each" if tools.only is None else ", ".join(tools.only)
 
 
 def recipients_of(tools: tuple[ToolSource, ...]) -> tuple[str, ...]:

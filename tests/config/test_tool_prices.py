@@ -80,6 +80,8 @@ def test_check_shows_what_tools_cost(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert call(["check", "--file", str(file)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     for words in (
+        "paid_lookup $0.02 a call $0.02",
+        "web: deep $0.25 a call $0.25",
         "$0.01 a call",
         "$0.10 a call, $0.0001 a second",
         "$0.25 a call",

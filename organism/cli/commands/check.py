@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from organism.agents.llm_agent import tool_prices
 from organism.amounts import DIMENSIONS, Limits, format_amount
 from organism.app import Organism
 from organism.budget.scopes import BudgetPlan, ScopedLimits, ScopeRule, limits_over_time
@@ -43,7 +44,9 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     exports(loaded, organism.clock.now_ns)  # finds events that do not exist, and secrets that can sign nothing
     config = loaded.config
     if json:
-        return print_json(_as_json(config, organism.budgets.plan) | {"gateway": dict(gateway_in_force(config))})
+        paid_tools = [dict(zip(("agent", "tool", "price", "held"), row, strict=True)) for row in _paid_tools(organism)]
+        more = {"gateway": dict(gateway_in_force(config)), "paid_tools": paid_tools}
+        return print_json(_as_json(config, organism.budgets.plan) | more)
     console = Terminal()
     console.say(
         "[bold]{}[/] mode {}, thresholds {} %", config.name, config.mode, ", ".join(map(str, config.thresholds))
@@ -58,6 +61,8 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         console.show(word_table(("agent", "tool", "approval", "bounds"), tools))
     if servers := describe_tool_servers(config):
         console.show(word_table(("MCP server", "command or URL"), servers))
+    if paid := _paid_tools(organism):
+        console.show(word_table(("agent", "paid tool", "price", "held for a run"), paid))
     if gateway is not None:
         each = ("each thread of the gateway", _limits_text(gateway.limits or organism.budgets.plan.thread))
         console.show(word_table(("gateway", "is"), [*gateway_in_force(config), each]))
@@ -74,6 +79,11 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         console.say("[yellow]everybody on this machine can read {}[/]; run: chmod 600 on it", loaded.folder / ".env")
     console.say("[green]{} is right[/]", file)
     return exit_codes.OK
+
+
+def _paid_tools(organism: Organism) -> list[tuple[str, str, str, str]]:
+    """Return a row for each tool that has a price, wherever that is written: in the file or at the function."""
+    return [(name, *row) for name, agent in organism.agents.items() for row in tool_prices(agent)]
 
 
 def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:

@@ -7,16 +7,21 @@ pump's own tasks, or by the next start.
 import math
 from collections.abc import Sequence
 
-from organism.amounts import Dollars, Limits, cost_of, dollars_nanousd
+from organism.amounts import CALL_TOKENS_MAX, Dollars, Limits, cost_of, dollars_nanousd
 from organism.errors import AmountError, ConfigError
+from organism.router.spending.expense import Expense
 from organism.text.error_text import shown
 from organism.threads.approvals import BudgetRequest
+from organism.usage.attempts import Operation
 
 SECONDS_MAX = 10 * 365 * 86_400.0
 """Ten years: more nanoseconds than that since 1970 would soon leave 64 bits."""
 
 KEY_MAX = 200
 """Characters of the name of a piece of work."""
+
+WHAT_MAX = 64
+"""Bytes of the name of what is paid for: a label of sums and metrics."""
 
 TEXT_BYTES_MAX = 1_000_000
 """Bytes of a text for a person; the default of ``bounds.message_bytes``."""
@@ -134,3 +139,14 @@ def child_budget(limits: object, budget: object) -> None:
         raise ConfigError(f"the limits must be organism.Limits, not {shown(limits)}")
     if budget not in ("shared", "carved"):
         raise ConfigError(f"the budget of a child is 'shared' or 'carved', not {shown(budget)}")
+
+
+def expense(usd: object, tokens: object, what: object, operation: Operation = "charge") -> Expense:
+    """Make an expense of what a handler has given.
+
+    Raises:
+        ConfigError: If something of it is wrong.
+    """
+    name = text(what, "what is paid for", most=WHAT_MAX, empty=False)
+    count = whole(tokens, "tokens", least=0, most=CALL_TOKENS_MAX)
+    return Expense(what=name, cost_nanousd=dollars(usd, "usd"), tokens=count, operation=operation)

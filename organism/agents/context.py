@@ -6,7 +6,7 @@ another, and none to raise a limit.
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import structlog
@@ -15,7 +15,7 @@ from organism.agents import arguments
 from organism.agents.asking_several import ask_all, each_for
 from organism.agents.llm_client import LLM
 from organism.agents.runtime import Draft, Runtime
-from organism.amounts import CALL_TOKENS_MAX, BudgetState, Dollars, Limits
+from organism.amounts import BudgetState, Dollars, Limits
 from organism.budget.budget_hold import BudgetHold
 from organism.budget.holds import ChildBudget
 from organism.errors import AskFailedError, BudgetExhaustedError, ConfigError
@@ -25,15 +25,11 @@ from organism.text.error_text import describe, shown
 from organism.text.json_nesting import nests_too_deep
 from organism.threads.approvals import BudgetGrant, Decision, is_decision_key
 from organism.threads.records import BEGAN, PAID_STEP
-from organism.usage.attempts import Operation
 
 T = TypeVar("T")
 
 REPORT_MAX = 64
 """Characters of a reported name or result."""
-
-WHAT_MAX = 64
-"""Bytes of the name of what is paid for: a label of sums and metrics."""
 
 
 class Context:
@@ -186,7 +182,7 @@ class Context:
         Raises:
             ConfigError: If one of these is wrong; an :class:`~organism.errors.AmountError` if it is no amount.
         """
-        return self._runtime.spending.charge(_expense(usd, tokens, what))
+        return self._runtime.spending.charge(arguments.expense(usd, tokens, what))
 
     def hold(self, *, usd: Dollars, what: str, tokens: int = 0) -> BudgetHold:
         """Hold the most that something may cost while it is done, and charge what it has cost.
@@ -206,7 +202,7 @@ class Context:
             ConfigError: If one of these is wrong.
             BudgetExhaustedError: On entering the block, if a limit refuses it and the organism is set to fail then.
         """
-        return self._runtime.spending.hold(_expense(usd, tokens, what, "hold"), parks=True)
+        return self._runtime.spending.hold(arguments.expense(usd, tokens, what, "hold"), parks=True)
 
     def holding(self, expense: Expense) -> BudgetHold:
         """Make a block for an expense that is spelled out already; a refusal is always raised: see :meth:`wait_for`."""
@@ -374,18 +370,6 @@ class Context:
         If the wait for it is cut short it is left behind, and counts as given up on until it returns.
         """
         return await self._runtime.on_thread(function)
-
-
-def _expense(usd: object, tokens: object, what: object, operation: Operation = "charge") -> Expense:
-    """Make an expense of what a handler has given.
-
-    Raises:
-        ConfigError: If something of it is wrong.
-    """
-    name = arguments.text(what, "what is paid for", most=WHAT_MAX, empty=False)
-    arguments.whole(tokens, "tokens", least=0, most=CALL_TOKENS_MAX)
-    cost_nanousd = arguments.dollars(usd, "usd")
-    return Expense(what=name, cost_nanousd=cost_nanousd, tokens=cast("int", tokens), operation=operation)
 
 
 def _read_back(key: str, raw: bytes, result_type: type[T]) -> T:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from organism.amounts import ZERO, Amounts, BudgetState, Limits
 from organism.budget.accounts.account_warnings import AccountWarnings
 from organism.budget.accounts.thread_budget import ThreadBudget
+from organism.budget.guards.actions import Actions, up_to
 from organism.budget.holds import Mode, Spender
 from organism.budget.policy import Headroom
 from organism.budget.scopes import (
     AS_THE_ORGANISM,
     BudgetPlan,
     ScopeRule,
+    actions_of,
     has_final_reserve,
     is_over,
     planned_limits,
@@ -56,7 +58,7 @@ class AccountBook:
         self.plan = plan
         self.thresholds = thresholds
         self._scoped = plan.scoped
-        self.has_rules = plan.has_rules
+        self.has_rules, self.has_actions = plan.has_rules, plan.has_actions
 
     def rule(self, account: str) -> ScopeRule:
         """Return what happens on an account as its limit comes near, where that differs from the organism's."""
@@ -70,6 +72,10 @@ class AccountBook:
             default: What the organism does, where its scope has no mode of its own.
         """
         return self.rule(account).mode or default if self.has_rules else default
+
+    def actions_of(self, account: str) -> Actions:
+        """Return what happens on an account at thresholds beside a warning."""
+        return actions_of(self.plan, account) if self.has_actions else ()
 
     def thresholds_of(self, account: str) -> tuple[int, ...]:
         """Return at which per cents of its limits an account warns, ascending."""
@@ -169,7 +175,7 @@ class AccountBook:
         headrooms, now_ns = [], self._clock.now_ns()
         for account in accounts:
             balance = self._ledger.balance(account)
-            limits = balance.limits
+            limits = up_to(balance.limits, self.actions_of(account)) if self.has_actions else balance.limits
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
             final_reserve_percent = (

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
+from organism.budget.guards.actions import ThresholdActions
 from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import HeldCall, Mode, Spender
 from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, room
@@ -38,6 +39,7 @@ class BudgetEngine:
         self.mode: Mode = mode
         self.freezes = Freezes()
         self._book = book
+        self._actions = ThresholdActions(book.actions_of, book.elapsed_ns, ledger, clock.now_ns)
         self._ledger = ledger
         self._clock = clock
 
@@ -55,9 +57,11 @@ class BudgetEngine:
         if (stopped := self.stopped(spender.thread_id)) is not None:
             return stopped
         enforced, watched = self._by_mode(accounts)
+        if self._book.has_actions and (due := self._actions.approval_due(enforced)) is not None:
+            return due
         verdict, final_reserve_of = self._decide(spender, ask, enforced) if enforced else (everything(ask), "")
         if isinstance(verdict, Refusal):
-            return verdict
+            return self._actions.ended(verdict)
         over = None
         if watched:
             judged, of = self._decide(spender, ask, watched)

@@ -195,6 +195,12 @@ class Reservations:
         self._book.thread(thread_id).stopped = why
         self._queue.serve(*self._queue.accounts)
 
+    def let_pass(self, account: str, threshold: int, by: str) -> None:
+        """Let an account go on at a threshold, if it counts still."""
+        if self._ledger.has(account):
+            self._ledger.let_pass(account, threshold, by, self._clock.now_ns())
+            self._queue.serve(account)
+
     def remark(self, thread_id: str, text: str) -> None:
         """Note in the ledger what was decided about a thread's budget without moving money."""
         self._ledger.remark(self._book.thread(thread_id).accounts[0], text, self._clock.now_ns())

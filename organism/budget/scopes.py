@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import force_setattr, replace
 
 from organism.amounts import UNLIMITED, Limits
+from organism.budget.guards.actions import Actions
 from organism.budget.holds import Mode, Spender
 from organism.budget.thresholds import DEFAULT_WARN_AHEAD
 from organism.errors import ConfigError
@@ -29,6 +30,7 @@ __all__ = [
     "ScopeRule",
     "ScopedLimits",
     "Window",
+    "actions_of",
     "agent_of",
     "check_labels",
     "has_final_reserve",
@@ -57,10 +59,12 @@ class ScopeRule(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         mode: What is done where its limit is reached; as the organism does unless given.
         thresholds: Per cent of its limits at which to warn, ascending; the organism's unless given.
+        actions: What happens at some of them beside a warning; the organism's where there are no thresholds either.
     """
 
     mode: Mode | None = None
     thresholds: tuple[int, ...] | None = None
+    actions: Actions = ()
 
 
 AS_THE_ORGANISM = ScopeRule()
@@ -109,6 +113,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         providers: Limits by provider name. A call that one of them refuses goes to the model's next provider.
         labels: Limits by a thread's labels.
         rules: What happens on the scopes ``thread`` and on those of ``windows``, where it differs.
+        actions: What happens at thresholds beside a warning, on scopes without thresholds of their own.
         time_zone: Where days, weeks and months begin.
         final_reserve_percent: Per cent of a thread's tokens and USD reserved for a call after the final warning.
         warn_ahead: An agent is warned when fewer calls than this fit that are as large as the present one; 0: only at
@@ -123,6 +128,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     providers: Mapping[str, ScopedLimits] = {}
     labels: Mapping[str, LabelLimits] = {}
     rules: Mapping[Per, ScopeRule] = {}
+    actions: Actions = ()
     time_zone: tzinfo = UTC
     final_reserve_percent: int = 5
     warn_ahead: int = DEFAULT_WARN_AHEAD
@@ -158,6 +164,12 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
             for scoped in (label.each, *label.values.values(), *(pool.scoped for pool in label.pools.values()))
         )
         return (*by_name, *by_label)
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether anything else happens at a threshold anywhere than a warning."""
+        rules = (*self.rules.values(), *(scoped.rule for scoped in self.all_scoped))
+        return bool(self.actions) or any(rule.actions for rule in rules)
 
     @property
     def has_rules(self) -> bool:
@@ -225,6 +237,12 @@ def rule_of(plan: BudgetPlan, account: str) -> ScopeRule:
         return plan.rules.get(parsed.per, AS_THE_ORGANISM)
     scoped = _scoped_limits(plan, parsed)
     return scoped.rule if scoped is not None else AS_THE_ORGANISM
+
+
+def actions_of(plan: BudgetPlan, account: str) -> Actions:
+    """Return what happens on an account at thresholds: its scope's own, or the organism's."""
+    rule = rule_of(plan, account)
+    return rule.actions if rule.actions or rule.thresholds is not None else plan.actions
 
 
 def _scoped_limits(plan: BudgetPlan, account: Account) -> ScopedLimits | None:

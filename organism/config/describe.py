@@ -136,7 +136,8 @@ def describe_models(config: Config) -> list[tuple[str, str, str, str]]:
         if model.hedge_after_seconds is not None:
             then.append(f"hedged after {model.hedge_after_seconds} s")
         if model.degrade is not None:
-            then.append(f"{model.degrade.to} from {model.degrade.at} % of a limit on")
+            at = "where thresholds say so" if model.degrade.at is None else f"from {model.degrade.at} % of a limit on"
+            then.append(f"{model.degrade.to} {at}")
         rows.append((name, ", ".join(model.routes), model.strategy or config.llm.strategy, ", ".join(then)))
     return rows
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from organism.budget.guards.actions import WHOLE
 from organism.config.price_section import Fail
-from organism.config.schema.limits import AllLimitsSection, RuleSection
+from organism.config.schema.limits import ActionName, AllLimitsSection, RuleSection, Thresholds
 from organism.config.yaml.bind import did_you_mean
 from organism.config.yaml.nodes import Path_
 from organism.ledger.windows import rolling_ns
@@ -12,7 +13,7 @@ _PER = ("thread", "call", "hour", "day", "week", "month", "lifetime")
 _ROLLING_MAX_NS = 366 * 86_400 * 10**9
 
 
-def check_scopes(limits: AllLimitsSection, fail: Fail) -> None:
+def check_scopes(limits: AllLimitsSection, fail: Fail, *, degradable: bool = True) -> None:
     """Refuse limits that are counted over nothing known, rules that make no sense, and pools of nothing.
 
     Raises:
@@ -23,22 +24,40 @@ def check_scopes(limits: AllLimitsSection, fail: Fail) -> None:
         if isinstance(per, str):
             _check_per(per, fail, *path, "per")
         if section.thresholds is not None:
-            check_thresholds(section.thresholds, fail, *path, "thresholds")
+            check_thresholds(section.thresholds, fail, *path, "thresholds", degradable=degradable)
         if (per == "call" or path == ("limits", "call")) and section.calls is not None:
             fail("each call is one call; limit its tokens or usd", *path, "calls")
     _check_rolling(limits, fail)
 
 
-def check_thresholds(thresholds: list[int], fail: Fail, *path: str | int) -> None:
-    """Refuse thresholds that are out of order or beyond the limit.
+def check_thresholds(thresholds: Thresholds, fail: Fail, *path: str | int, degradable: bool = True) -> None:
+    """Refuse thresholds that are out of order or beyond the limit, and actions that cannot be where they stand.
 
     Raises:
         ConfigError: If they are.
     """
+    if isinstance(thresholds, dict):
+        _check_actions(thresholds, fail, path, degradable=degradable)
+        return
     if sorted(set(thresholds)) != thresholds or not all(0 < each <= 100 for each in thresholds):  # noqa: PLR2004
         fail("thresholds are per cents from 1 to 100, ascending, each once", *path)
     if not thresholds:
         fail("at least one threshold is needed; to warn of nothing, use [100]", *path)
+
+
+def _check_actions(written: dict[str, ActionName], fail: Fail, path: Path_, *, degradable: bool) -> None:
+    for threshold, action in written.items():
+        if not threshold.isascii() or not threshold.isdigit() or not 1 <= int(threshold) <= WHOLE:
+            fail("a threshold is a per cent from 1 to 100, such as 90: degrade", *path, threshold)
+        if int(threshold) == WHOLE and action in ("degrade", "approve"):
+            fail(f"at 100 the limit itself ends; {action} before it, and park or refuse there", *path, threshold)
+        if action == "degrade" and not degradable:
+            fail("no model says what takes its place; give one 'degrade: {to: MODEL}' in llm.models", *path, threshold)
+    if not written:
+        fail("at least one threshold is needed; to warn of nothing, use [100]", *path)
+    ends = sorted(int(threshold) for threshold, action in written.items() if action in ("park", "refuse"))
+    if ends and max(map(int, written)) > ends[0]:
+        fail(f"nothing happens beyond {ends[0]}, where it ends", *path, str(max(map(int, written))))
 
 
 def _check_per(per: str, fail: Fail, *path: str | int) -> None:

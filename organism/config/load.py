@@ -102,7 +102,7 @@ def parse_config(
     check_prices(loaded.config.prices, loaded.fail)
     _check_unpriced(loaded)
     _check_limits(loaded)
-    check_scopes(loaded.config.limits, loaded.fail)
+    check_scopes(loaded.config.limits, loaded.fail, degradable=_degradable(loaded.config))
     _check_gateway(loaded)
     return loaded
 
@@ -123,7 +123,12 @@ def _check_names(loaded: LoadedConfig) -> None:
             reason = f"{name!r} cannot be an agent's name: use a letter, then letters, digits, '-' or '_', not {USER!r}"
             loaded.fail(reason, "agents", name)
     _known(loaded, config.entry, config.agents, "agent", "entry")
-    check_thresholds(config.thresholds, loaded.fail, "thresholds")
+    check_thresholds(config.thresholds, loaded.fail, "thresholds", degradable=_degradable(config))
+
+
+def _degradable(config: Config) -> bool:
+    """Whether any model says what takes its place."""
+    return any(isinstance(model, ModelSection) and model.degrade is not None for model in config.llm.models.values())
 
 
 def _check_agents(loaded: LoadedConfig) -> None:

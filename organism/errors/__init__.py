@@ -102,9 +102,9 @@ __all__ = [
 ]
 
 
-RefusalCause = Literal["limit", "freeze", "breaker"]
+RefusalCause = Literal["limit", "freeze", "breaker", "approval"]
 """``limit``: there is no room. ``freeze``: an operator has stopped spending, whatever room there is. ``breaker``: the
-thread goes round and round, and was paused."""
+thread goes round and round, and was paused. ``approval``: a person must let it go on."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -122,6 +122,9 @@ class Refusal(msgspec.Struct, frozen=True):
             reserve; ``wrap_up`` in JSON.
         cause: What refused, if it was no limit.
         note: Why, and what to do about it, where it was no limit.
+        action: What it means on its scope: ``park``, ``refuse``, or what the organism does anywhere else.
+        threshold: The per cent of the limit that a person must let go on.
+        revision: Of which revision of the limit.
     """
 
     account: str
@@ -134,6 +137,9 @@ class Refusal(msgspec.Struct, frozen=True):
     final_reserve_open: bool = msgspec.field(default=False, name="wrap_up")
     cause: RefusalCause = "limit"
     note: str = ""
+    action: Literal["", "park", "refuse"] = ""
+    threshold: int = 0
+    revision: int = 0
 
     @property
     def available(self) -> int:
@@ -192,7 +198,12 @@ class BudgetExhaustedError(BudgetError):
     @property
     def waits(self) -> bool:
         """Whether its message waits in any case, also where refusals are raised into handlers."""
-        return self.shortfall.cause != "limit"
+        return self.shortfall.cause != "limit" or self.shortfall.action == "park"
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is raised into the handler in any case, also where messages wait for a higher limit."""
+        return self.shortfall.action == "refuse" and not self.shortfall.final_reserve_open
 
 
 class UnpricedError(BudgetError):

@@ -194,6 +194,18 @@ class Adjusted(Entry, frozen=True, kw_only=True):
     reason: str
 
 
+class ThresholdPassed(Entry, frozen=True, kw_only=True):
+    """A person has let an account go on at a threshold, until its limits change or its window ends.
+
+    Attributes:
+        by: Who.
+    """
+
+    account: str
+    threshold: int
+    by: str
+
+
 class Remarked(Entry, frozen=True, kw_only=True):
     """Something was decided about an account that moves no money, such as a breaker that has tripped on its thread.
 
@@ -250,6 +262,8 @@ class Balance(msgspec.Struct, gc=False):
         last_call: What the call that was settled last has cost: how large the present one is likely to be.
         last_call_ns: How long it took, in nanoseconds.
         ahead: Of the thresholds in ``fired`` those that came ahead of their per cent, with the size of a call then.
+        passed: Thresholds at which a person has let it go on, under the present revision.
+        passed_ns: Since when.
     """
 
     account: str
@@ -271,6 +285,13 @@ class Balance(msgspec.Struct, gc=False):
     last_call: Amounts = ZERO
     last_call_ns: int = 0
     ahead: frozenset[tuple[Dimension, int, int]] = frozenset()
+    passed: frozenset[int] = frozenset()
+    passed_ns: int = 0
+
+    def passed_at(self, now_ns: int) -> frozenset[int]:
+        """Return the thresholds that a person has let it pass, and that stand now."""
+        window_ns = self.counted_ns
+        return frozenset() if window_ns is not None and now_ns - self.passed_ns >= window_ns else self.passed
 
     def spent_at(self, now_ns: int) -> Amounts:
         """Return what counts against the limits now."""
@@ -311,6 +332,7 @@ AnyEntry = (
     | ShortfallReported
     | Adjusted
     | Remarked
+    | ThresholdPassed
     | AccountClosed
     | Checkpoint
 )

@@ -21,6 +21,7 @@ from organism.ledger.entries import (
     Settled,
     ShortfallReported,
     ThresholdFired,
+    ThresholdPassed,
 )
 from organism.pricing.rates import Rates
 
@@ -141,14 +142,17 @@ def _note(entry: AnyEntry, own: str, thread_id: str) -> Note | None:
             return Note(entry.seq, entry.time_ns, account, f"{entry.threshold} % of {entry.dimension} {what}{whom}")
         case ShortfallReported(account=account) if entry.thread_id == thread_id or account == own:
             return Note(entry.seq, entry.time_ns, account, "refused a call", shortfall=entry.shortfall)
-        case Adjusted() | Remarked():
+        case Adjusted() | Remarked() | ThresholdPassed():
             return _decided(entry, own)
         case _:
             return None
 
 
-def _decided(entry: Adjusted | Remarked, own: str) -> Note | None:
+def _decided(entry: Adjusted | Remarked | ThresholdPassed, own: str) -> Note | None:
     """Say what was decided about the thread's account; ``None`` if it is about another's."""
+    if isinstance(entry, ThresholdPassed):
+        text = f"{entry.by} has let it go on at {entry.threshold} %"
+        return Note(entry.seq, entry.time_ns, entry.account, text) if entry.account == own else None
     if isinstance(entry, Remarked):
         return Note(entry.seq, entry.time_ns, own, entry.text) if entry.account == own else None
     if own not in entry.accounts:

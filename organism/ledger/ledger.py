@@ -38,6 +38,7 @@ from organism.ledger.entries import (
     Settled,
     ShortfallReported,
     ThresholdFired,
+    ThresholdPassed,
 )
 from organism.ledger.fold import LedgerState
 from organism.pricing.rates import Rates
@@ -297,6 +298,16 @@ class Ledger:
         self._write(
             Adjusted(seq=self._state.seq + 1, time_ns=time_ns, accounts=accounts, amounts=amounts, reason=reason)
         )
+
+    def let_pass(self, account: str, threshold: int, by: str, time_ns: int) -> None:
+        """Let an account go on at a threshold.
+
+        Raises:
+            UnknownAccountError: If the account is not open.
+        """
+        self.balance(account)
+        seq = self._state.seq + 1
+        self._write(ThresholdPassed(seq=seq, time_ns=time_ns, account=account, threshold=threshold, by=by))
 
     def remark(self, account: str, text: str, time_ns: int) -> None:
         """Note something that was decided about an account and moves no money.

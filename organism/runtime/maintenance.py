@@ -9,7 +9,6 @@ import structlog
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, has_windows, is_over, limits_over_time
 from organism.clock import Clock
-from organism.errors import Refusal
 from organism.runtime.waiting.parked_messages import ParkedMessages
 from organism.runtime.workers.guard import guarded_call
 from organism.threads.approvals import WaitReason
@@ -60,4 +59,4 @@ def _look(
 
 def _is_over(now_ns: int, time_zone: tzinfo, waits: WaitReason) -> bool:
     """Whether a message waits for a day's or month's limit although that day or month is over."""
-    return isinstance(waits, Refusal) and is_over(waits.account, now_ns, time_zone)
+    return bool(waits.account) and is_over(waits.account, now_ns, time_zone)

@@ -60,7 +60,7 @@ class BudgetGrant(msgspec.Struct, frozen=True, kw_only=True):
         return dollars_of(self.cost_nanousd)
 
 
-class Approval(msgspec.Struct, frozen=True, kw_only=True):
+class Approval(msgspec.Struct, frozen=True):
     """A question to a person that a message waits for.
 
     Attributes:
@@ -73,6 +73,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
         detail: All that a person needs to decide, such as a tool's arguments.
         asked_ns: When it was asked, nanoseconds since the Unix epoch.
         budget: The budget that is asked for, if it is that.
+        account: The account that a person must let go on, if it is that.
+        threshold: Then, at which per cent of its limit.
     """
 
     id: str
@@ -84,6 +86,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     asked_ns: int
     budget: BudgetRequest | None = None
+    account: str = ""
+    threshold: int = 0
 
     def __str__(self) -> str:
         """Say in one line what is asked, without the detail, which may be anything."""

@@ -118,7 +118,7 @@ class Simulation:
     def _degraded(self, target: ReplayTarget, accounts: tuple[str, ...]) -> Degraded | None:
         """Return what takes a model's place; by limits in mode ``enforce`` only, as for calls that are made."""
         plan = self._baseline.models.get(target.model)
-        return degraded(plan, self._states(accounts)) if plan else None
+        return degraded(plan, self._states(accounts), self.book.actions_of) if plan else None
 
     def _states(self, accounts: tuple[str, ...]) -> Iterator[BudgetState]:
         return (self.book.state(account) for account in accounts if self.engine.mode_of(account) == "enforce")

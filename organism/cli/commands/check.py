@@ -28,6 +28,7 @@ from organism.config.describe import (
 from organism.config.json_schema import SHIPPED
 from organism.config.load import load_config
 from organism.config.presets import gateway_in_force
+from organism.config.schema.limits import Thresholds
 from organism.config.schema.root import Config
 from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.daemon.gateway_settings import gateway_settings
@@ -48,9 +49,7 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         more = {"gateway": dict(gateway_in_force(config)), "paid_tools": paid_tools}
         return print_json(_as_json(config, organism.budgets.plan) | more)
     console = Terminal()
-    console.say(
-        "[bold]{}[/] mode {}, thresholds {} %", config.name, config.mode, ", ".join(map(str, config.thresholds))
-    )
+    console.say("[bold]{}[/] mode {}, thresholds {} %", config.name, config.mode, _thresholds_text(config.thresholds))
     console.show(word_table(("agent", "model or handler", "next", "gathers"), describe_agents(config)))
     console.show(word_table(("limit on", "at most"), _limit_rows(organism.budgets.plan)))
     console.show(word_table(("model", "routes", "strategy", "then"), describe_models(config)))
@@ -158,8 +157,17 @@ def _per_text(per: str) -> str:
 def _rule_text(rule: ScopeRule) -> str:
     """Say what happens on a scope where it differs from the organism's."""
     parts = [f"mode {rule.mode}"] if rule.mode is not None else []
-    parts += [f"warns at {', '.join(map(str, rule.thresholds))} %"] if rule.thresholds is not None else []
+    if rule.actions:
+        parts += [", ".join(f"{threshold} % {action}" for threshold, action in rule.actions)]
+    elif rule.thresholds is not None:
+        parts += [f"warns at {', '.join(map(str, rule.thresholds))} %"]
     return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _thresholds_text(written: Thresholds) -> str:
+    if isinstance(written, list):
+        return ", ".join(map(str, written))
+    return ", ".join(f"{threshold} {action}" for threshold, action in written.items())
 
 
 def _limits_text(limits: Limits) -> str:

@@ -20,7 +20,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_json
 from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock, utc
-from organism.config.build.limits import budget_plan
+from organism.config.build.limits import budget_plan, thresholds_in
 from organism.config.build.router import model_plans, override
 from organism.config.load import load_config
 from organism.config.price_section import WrittenPrices, load_prices
@@ -153,7 +153,7 @@ def _baseline(file: Path) -> Baseline:
         prices=prices_of(config),
         plan=budget_plan(config),
         models=model_plans(config),
-        thresholds=tuple(config.thresholds),
+        thresholds=thresholds_in(config.thresholds),
         output_min=config.llm.min_output_tokens,
         wait_s=float(config.llm.wait_seconds),
         parks=config.on_exhausted == "park",

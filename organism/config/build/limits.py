@@ -6,6 +6,7 @@ import structlog
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, UNLIMITED, Limits, nanousd
+from organism.budget.guards.actions import WHOLE, Actions, warned_at
 from organism.budget.scopes import (
     AS_THE_ORGANISM,
     DEFAULT_TOKENS_PER_THREAD,
@@ -24,6 +25,7 @@ from organism.config.schema.limits import (
     RuleSection,
     ScopedLimitsSection,
     ThreadLimitsSection,
+    Thresholds,
     ValueLimitsSection,
 )
 from organism.config.schema.root import Config
@@ -48,6 +50,7 @@ def budget_plan(config: Config) -> BudgetPlan:
         providers={name: _scoped(section) for name, section in limits.providers.items()},
         labels={name: _label(section) for name, section in limits.labels.items()},
         rules={per: rule for per, rule in rules.items() if rule != AS_THE_ORGANISM},
+        actions=actions_in(config.thresholds),
         time_zone=time_zone(config),
         final_reserve_percent=_final_reserve(limits),
         warn_ahead=config.warn_ahead,
@@ -89,8 +92,23 @@ def _limits(section: LimitsSection) -> Limits:
 
 
 def _rule(section: RuleSection) -> ScopeRule:
-    thresholds = None if section.thresholds is None else tuple(section.thresholds)
-    return ScopeRule(mode=section.mode, thresholds=thresholds)
+    if section.thresholds is None:
+        return ScopeRule(mode=section.mode)
+    return ScopeRule(
+        mode=section.mode, thresholds=thresholds_in(section.thresholds), actions=actions_in(section.thresholds)
+    )
+
+
+def thresholds_in(written: Thresholds) -> tuple[int, ...]:
+    """Return at which per cents is warned."""
+    return tuple(written) if isinstance(written, list) else warned_at(actions_in(written)) or (WHOLE,)
+
+
+def actions_in(written: Thresholds) -> Actions:
+    """Return what happens at thresholds, if more than a warning is written there."""
+    if isinstance(written, list):
+        return ()
+    return tuple(sorted((int(threshold), action) for threshold, action in written.items()))
 
 
 def _scoped(section: ScopedLimitsSection) -> ScopedLimits:
@@ -120,5 +138,9 @@ def _value(section: ValueLimitsSection, each: ScopedLimits) -> ScopedLimits:
             calls=each.limits.calls if named.calls is None else named.calls,
         ),
         section.per or each.per,
-        ScopeRule(mode=rule.mode or each.rule.mode, thresholds=rule.thresholds or each.rule.thresholds),
+        ScopeRule(
+            mode=rule.mode or each.rule.mode,
+            thresholds=rule.thresholds or each.rule.thresholds,
+            actions=rule.actions if rule.thresholds is not None else each.rule.actions,
+        ),
     )

@@ -7,6 +7,10 @@ from msgspec import Meta
 
 from organism.config.schema.values import Count, ModeName, PeriodName, Positive, Section
 
+ActionName = Literal["warn", "degrade", "approve", "park", "refuse"]
+Thresholds = list[int] | dict[str, ActionName]
+"""Per cents at which is warned, or what happens at each of them."""
+
 
 class LimitsSection(Section, frozen=True, kw_only=True):
     """Ceilings; what is left out is not limited."""
@@ -29,7 +33,8 @@ class RuleSection(LimitsSection, frozen=True, kw_only=True):
         ModeName | None, Meta(description="what is done where they are reached; as the organism does unless given")
     ] = None
     thresholds: Annotated[
-        list[int] | None, Meta(description="per cents at which to warn, ascending; the organism's unless given")
+        Thresholds | None,
+        Meta(description="per cents at which to warn, ascending, or what happens at each; the organism's unless given"),
     ] = None
 
 

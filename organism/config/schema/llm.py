@@ -171,7 +171,10 @@ ProviderSection = (
 class DegradeSection(Section, frozen=True, kw_only=True):
     """Which model takes another's place when the budget runs low, in mode enforce."""
 
-    at: Annotated[Percent, Meta(description="per cent of any limit of the call that must be spent")]
+    at: Annotated[
+        Percent | None,
+        Meta(description="per cent of any limit of the call that must be spent; where thresholds say so unless given"),
+    ] = None
     to: Annotated[str, Meta(description="another of llm.models, as a rule a cheaper one")]
 
 

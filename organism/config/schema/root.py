@@ -12,7 +12,7 @@ from organism.config.schema.agents import AgentSection, MCPServerSection
 from organism.config.schema.breakers import BreakersSection
 from organism.config.schema.exporters import ExporterSection
 from organism.config.schema.gateway import GatewaySection
-from organism.config.schema.limits import AllLimitsSection
+from organism.config.schema.limits import AllLimitsSection, Thresholds
 from organism.config.schema.llm import LLMSection, PriceSection
 from organism.config.schema.values import Count, LogLevel, Positive, Section
 
@@ -79,9 +79,10 @@ class Config(Section, frozen=True, kw_only=True):
     mode: Annotated[
         Literal["off", "audit", "enforce"], Meta(description="off only records, audit also says, enforce refuses")
     ] = "enforce"
-    thresholds: Annotated[list[int], Meta(description="per cent of a limit at which to warn, ascending")] = (
-        msgspec.field(default_factory=lambda: [75, 90, 95])
-    )
+    thresholds: Annotated[
+        Thresholds,
+        Meta(description="per cents of a limit at which to warn, ascending, or what happens at each of them"),
+    ] = msgspec.field(default_factory=lambda: [75, 90, 95])
     warn_ahead: Annotated[
         Count,
         Meta(description="warn also when fewer calls than this fit that are as large as the present one; 0: never"),

@@ -146,13 +146,19 @@ class Binder:
         lists = [member for member in members if isinstance(member, types.ListType)]
         if isinstance(node, Sequence) and lists:
             return self.bind(node, lists[0], path)
+        tables = [member for member in members if isinstance(member, types.DictType)]
+        if isinstance(node, Mapping) and tables:
+            return self.bind(node, tables[0], path)
         words = [member for member in members if isinstance(member, types.LiteralType)]
         if isinstance(node, Scalar) and any(node.text in word.values for word in words):
             return node.text
-        scalars = [member for member in members if not isinstance(member, types.StructType | types.ListType)]
+        scalars = [
+            member for member in members if not isinstance(member, types.StructType | types.ListType | types.DictType)
+        ]
         others = [member for member in scalars if member not in words]
         if not scalars:
-            self._source.fail("expected keys and values here", node.line, path)
+            wanted = "a list, such as [first, second], or " if lists else ""
+            self._source.fail(f"expected {wanted}keys and values here", node.line, path)
         return self._scalar(node, (others or scalars)[0], path)
 
     def _choose(self, node: Mapping, structs: list[types.StructType], path: Path_) -> types.StructType:

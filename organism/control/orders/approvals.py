@@ -22,6 +22,7 @@ class Approvals:
 
     def __init__(self, pump: Pump, outbox: Outbox, grants: BudgetGrants) -> None:
         self._grants = grants
+        self._reservations = pump.registry.reservations
         self._threads = pump.open_threads
         self._parked = pump.parked
         self._state_writer = pump.state_writer
@@ -63,5 +64,14 @@ class Approvals:
         )
         if approval.budget is not None and granted:
             self._grants.grant(approval, granted, by)
+        if approval.threshold and decision.allowed:
+            self._let_pass(approval, by)
         self._parked.unpark(thread, lambda waits: waits == approval)
         return approval
+
+    def _let_pass(self, approval: Approval, by: str) -> None:
+        """Let an account go on at a threshold: one word is for all that waits for it."""
+        at = (approval.account, approval.threshold)
+        self._reservations.let_pass(*at, by)
+        for thread in self._threads.all():
+            self._parked.unpark(thread, lambda waits: (waits.account, waits.threshold) == at)

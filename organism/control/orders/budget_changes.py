@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.scopes import BudgetPlan, thread_of
-from organism.errors import Refusal
 from organism.runtime.pump import Pump
 from organism.usage.events import BudgetAdjusted, LimitChanged
 from organism.usage.outbox import Outbox
@@ -109,4 +108,4 @@ class BudgetChanges:
     def _let_go_on(self, accounts: Iterable[str]) -> None:
         changed = frozenset(accounts)
         for thread in self._threads.all():
-            self._parked.unpark(thread, lambda waits: isinstance(waits, Refusal) and waits.account in changed)
+            self._parked.unpark(thread, lambda waits: waits.account in changed)

@@ -51,7 +51,7 @@ class Pausing:
     def release_blocked(self) -> None:
         """Unpark everything that waits for budget: for when limits refuse no more."""
         for thread in self._threads.all():
-            self._parked.unpark(thread, lambda waits: isinstance(waits, Refusal))
+            self._parked.unpark(thread, lambda waits: isinstance(waits, Refusal) or bool(waits.threshold))
 
     def pause_agent(self, agent: str) -> None:
         """Have an agent take no more messages, in any thread.

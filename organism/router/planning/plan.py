@@ -1,11 +1,12 @@
 """How is a model of the configuration served? Its routes, and what to do when it becomes too dear. Pure."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
 
 from organism.amounts import BudgetState, Dimension
+from organism.budget.guards.actions import Actions, degrades_at
 from organism.budget.thresholds import reached
 from organism.errors import ConfigError
 
@@ -25,11 +26,11 @@ class Degrade(msgspec.Struct, frozen=True):
     """What takes a model's place when the budget runs low.
 
     Attributes:
-        at: Per cent of any limit of the call that must be spent.
+        at: Per cent of any limit of the call that must be spent; ``None``: where a limit's thresholds say so.
         to: The other model's name in the configuration.
     """
 
-    at: int
+    at: int | None
     to: str
 
 
@@ -69,12 +70,21 @@ class Degraded(msgspec.Struct, frozen=True):
     threshold: int
 
 
-def degraded(plan: ModelPlan, budgets: Iterable[BudgetState]) -> Degraded | None:
-    """Return what takes a model's place if any of a call's budgets is spent as far as its ``degrade`` says."""
+def degraded(
+    plan: ModelPlan, budgets: Iterable[BudgetState], actions_of: Callable[[str], Actions] = lambda _account: ()
+) -> Degraded | None:
+    """Return what takes a model's place if any of a call's budgets is spent as far as its ``degrade`` says.
+
+    Args:
+        plan: The model.
+        budgets: What its calls hold on.
+        actions_of: What happens at thresholds of an account: it may spare the budget before the model does.
+    """
     if (degrade := plan.degrade) is None:
         return None
     for state in budgets:
-        for dimension, threshold in reached(state.limits, state.spent, state.elapsed_ns, (degrade.at,)):
+        at = degrades_at(actions_of(state.account), degrade.at)
+        for dimension, threshold in reached(state.limits, state.spent, state.elapsed_ns, () if at is None else (at,)):
             return Degraded(plan.name, degrade.to, state.account, dimension, threshold)
     return None
 

@@ -1,12 +1,14 @@
 """With which model is a call made, and in which order are its routes tried? Looks at budgets, prices and providers."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import TokenUsage
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import actions_of
 from organism.errors import ConfigError, UnboundedError, UnsupportedError
 from organism.llm.provider import Request
 from organism.pricing.rates import Rates, cost_nanousd
@@ -119,7 +121,8 @@ class Planner:
         if plan.degrade is None:
             return None
         states = self._registry.scopes_of(replace(call.spender, model=plan.name))
-        return degraded(plan, (state for state in states if self._registry.mode_of(state.account) == "enforce"))
+        enforced = (state for state in states if self._registry.mode_of(state.account) == "enforce")
+        return degraded(plan, enforced, partial(actions_of, self._registry.plan))
 
     def _rates(self, call: Call, route: Route) -> Rates | None:
         return rates_for(self._prices, route.provider, route.model, call.request)

@@ -48,10 +48,6 @@ STEPS_MAX = 10_000
 """Pieces of work one message may have kept: each is a piece in the journal."""
 
 
-def _nothing() -> None:
-    pass
-
-
 class HandlerRuntime:
     """The :class:`~organism.agents.runtime.Runtime` of one run: all that its handler's context can do.
 
@@ -231,10 +227,18 @@ class HandlerRuntime:
             await self.exhausted(error)
 
     async def exhausted(self, error: BudgetExhaustedError) -> NoReturn:
-        """Let the message wait for what was refused, or raise it where the organism is set to fail then."""
-        if self._active.on_exhausted == "fail" and not error.waits:
+        """Let the message wait for what was refused, or raise it where that is how it is to end."""
+        if error.refuses or (self._active.on_exhausted == "fail" and not error.waits):
             raise error
-        await self._park(error.shortfall)
+        short = error.shortfall
+        if short.cause != "approval":
+            await self._park(short)
+        name = approval_id(self._envelope.id, short.threshold, short.account, str(short.revision))
+        said = self.kept(decision_key(name))
+        if said is not None and not msgspec.json.decode(said, type=Decision).allowed:
+            raise error
+        asked = self._asked(name, f"to go on at {short.threshold} %", short.note)
+        await self._park(replace(asked, account=short.account, threshold=short.threshold))
 
     @property
     def spending(self) -> RunExpenses:
@@ -310,20 +314,12 @@ class HandlerRuntime:
             name = approval_id(self._envelope.id, index, what, detail)
             said = self.kept(decision_key(name))
             if said is None:
-                await self._park(
-                    Approval(
-                        id=name,
-                        thread_id=self._thread.id,
-                        root_thread_id=self._thread.root,
-                        agent=self._agent.name,
-                        message_id=self._envelope.id,
-                        what=what,
-                        detail=detail,
-                        asked_ns=self._services.clock.now_ns(),
-                        budget=budget,
-                    )
-                )
+                await self._park(self._asked(name, what, detail, budget))
             return msgspec.json.decode(said, type=Decision)
+
+    def _asked(self, name: str, what: str, detail: str, budget: BudgetRequest | None = None) -> Approval:
+        where = (self._thread.id, self._thread.root, self._agent.name, self._envelope.id)
+        return Approval(name, *where, what=what, detail=detail, asked_ns=self._services.clock.now_ns(), budget=budget)
 
     async def _park(self, waits: WaitReason) -> NoReturn:
         """End this run from inside: the handler is cancelled, which no ``except Exception`` of its own can hold up."""
@@ -385,7 +381,7 @@ class HandlerRuntime:
 
     # -- worker threads -------------------------------------------------------------------------------------------
 
-    async def on_thread(self, function: Callable[[], T], begun: Callable[[], None] = _nothing) -> T:
+    async def on_thread(self, function: Callable[[], T], begun: Callable[[], None] = lambda: None) -> T:
         """Call a plain function on a worker thread.
 
         Args:

@@ -1,0 +1,123 @@
+"""What happens at a threshold beside a warning: a cheaper model, a person's word, or the end. Pure.
+
+``warn`` tells the agents that spend, as every threshold does. ``degrade`` makes calls with the model that takes the
+place of the one asked for. ``approve`` refuses calls until a person lets the account go on. ``park`` and ``refuse`` are
+the end: messages wait there, or their handlers get the error, whatever the organism does elsewhere.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from msgspec.structs import replace
+
+from organism.amounts import Amounts, Dimension, Limits, format_amount
+from organism.budget.thresholds import amount_of, limit_of, reached
+from organism.errors import Refusal
+from organism.ledger.ledger import Ledger
+
+Action = Literal["warn", "degrade", "approve", "park", "refuse"]
+Actions = tuple[tuple[int, Action], ...]
+"""What happens at which per cent of a limit, ascending."""
+
+WHOLE = 100
+"""Per cent at which a limit ends by itself."""
+
+
+def warned_at(actions: Actions) -> tuple[int, ...]:
+    """Return the thresholds of actions at which is warned: those before the end, for there is nothing to do at it."""
+    return tuple(threshold for threshold, _ in actions if threshold < WHOLE)
+
+
+def end_of(actions: Actions) -> tuple[int, Literal["", "park", "refuse"]]:
+    """Return the per cent of a limit that may be spent, and what a refusal means there; empty for the usual."""
+    for threshold, action in actions:
+        if action == "park" or action == "refuse":  # noqa: PLR1714 - a type checker narrows this one
+            return min(threshold, WHOLE), action
+    return WHOLE, ""
+
+
+def up_to(limits: Limits, actions: Actions) -> Limits:
+    """Return what of limits may be spent: all, unless the end comes before."""
+    percent, _ = end_of(actions)
+    if percent == WHOLE:
+        return limits
+    units = {name: getattr(limits, name) for name in Limits.__struct_fields__}
+    return Limits(**{name: None if most is None else most * percent // WHOLE for name, most in units.items()})
+
+
+def degrades_at(actions: Actions, own: int | None) -> int | None:
+    """Return from which per cent on a cheaper model is used: that of the model, or an earlier one of the account."""
+    found = [threshold for threshold, action in actions if action == "degrade"]
+    return min([*found, *([] if own is None else [own])], default=None)
+
+
+def to_approve(
+    actions: Actions, limits: Limits, spent: Amounts, elapsed_ns: int, passed: Iterable[int]
+) -> tuple[Dimension, int] | None:
+    """Return what has been reached that a person must let go on, and has not; ``None`` if nothing has."""
+    waiting = tuple(
+        threshold for threshold, action in actions if action == "approve" and threshold > max(passed, default=0)
+    )
+    return next(iter(reached(limits, spent, elapsed_ns, waiting)), None) if waiting else None
+
+
+class ThresholdActions:
+    """Asks what holds on accounts as they are now.
+
+    Args:
+        actions_of: What happens on an account at thresholds.
+        elapsed_ns: How long an account's thread has been open.
+        ledger: The balances.
+        now_ns: The present instant.
+    """
+
+    def __init__(
+        self,
+        actions_of: Callable[[str], Actions],
+        elapsed_ns: Callable[[str], int],
+        ledger: Ledger,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._actions_of = actions_of
+        self._elapsed_ns = elapsed_ns
+        self._ledger = ledger
+        self._now_ns = now_ns
+
+    def approval_due(self, accounts: Iterable[str]) -> Refusal | None:
+        """Return which of these accounts a person must let go on before anything more is spent there."""
+        for account in accounts:
+            if not (actions := self._actions_of(account)):
+                continue
+            balance, now_ns, elapsed_ns = self._ledger.balance(account), self._now_ns(), self._elapsed_ns(account)
+            limits, spent = balance.limits, balance.spent_at(now_ns)
+            due = to_approve(actions, limits, spent, elapsed_ns, balance.passed_at(now_ns))
+            if due is not None:
+                unit, threshold = due
+                numbers = (limit_of(limits, unit) or 0, amount_of(spent, elapsed_ns, unit))
+                return approval_refusal(account, unit, threshold, numbers, balance.revision)
+        return None
+
+    def ended(self, refusal: Refusal) -> Refusal:
+        """Return a refusal with what it means on its scope, where that is not what it means elsewhere."""
+        actions = self._actions_of(refusal.account)
+        return replace(refusal, action=end_of(actions)[1]) if actions else refusal
+
+
+def approval_refusal(
+    account: str, dimension: Dimension, threshold: int, numbers: tuple[int, int], revision: int
+) -> Refusal:
+    """Return the refusal of a call on an account that a person must let go on.
+
+    Args:
+        account: The scope.
+        dimension: What of it has come so far.
+        threshold: How far, in per cent of the limit.
+        numbers: The limit, and what is spent.
+        revision: Of which revision of the limit.
+    """
+    limit, spent = numbers
+    used = f"{format_amount(dimension, spent)} of {format_amount(dimension, limit)}"
+    note = f"{account} has used {used}, and at {threshold} % a person must let it go on: organism approvals"
+    return Refusal(
+        account, dimension, limit, spent, 0, 0, cause="approval", note=note, threshold=threshold, revision=revision
+    )

@@ -1,0 +1,250 @@
+"""What happens at a threshold beside a warning: a cheaper model, a person's word, waiting, or an error; per scope."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from organism import BudgetPlan, Context, Limits, ModelPlan, Organism, Route, Text, agent
+from organism.budget.guards.actions import Action, Actions, end_of, up_to, warned_at
+from organism.budget.scopes import ScopedLimits, ScopeRule
+from organism.errors import BudgetExhaustedError
+from organism.router.planning.plan import Degrade
+from organism.stores.sqlite import SqliteJournal
+from organism.testing import ScriptedProvider, VirtualClock, run
+from organism.threads.approvals import Approval, ApprovalNeededError, Decision
+from organism.usage.events import ApprovalDecided, ModelDegraded, ThresholdCrossed
+
+CALLS = Limits(calls=10, tokens=1_000_000)
+
+
+@agent
+async def caller(message: Text, ctx: Context) -> Text:
+    """Make so many calls one after another, and say how many were answered."""
+    answered = 0
+    for number in range(int(message.text)):
+        try:
+            await ctx.llm.complete(f"call {number}", model="m", max_output_tokens=5)
+        except BudgetExhaustedError:
+            return Text(f"refused after {answered}")
+        answered += 1
+    return Text(f"answered {answered}")
+
+
+def organism(provider: ScriptedProvider, plan: BudgetPlan, **options: Any) -> Organism:
+    models = {
+        "m": ModelPlan(name="m", routes=(Route("p", "big"),), degrade=Degrade(None, "s")),
+        "s": ModelPlan(name="s", routes=(Route("p", "small"),)),
+    }
+    options.setdefault("clock", VirtualClock())
+    thresholds = warned_at(plan.actions) or (75, 90, 95)
+    return Organism([caller], models=models, providers={"p": provider}, limits=plan, thresholds=thresholds, **options)
+
+
+def plan(*actions: tuple[int, Action], scope: str = "organism", limits: Limits = CALLS) -> BudgetPlan:
+    """Say what happens on one scope that is limited to ten calls; threads are not limited."""
+    rule = ScopeRule(thresholds=warned_at(actions) or (100,), actions=actions)
+    free, scoped = Limits(tokens=1_000_000), ScopedLimits(limits, "day", rule)
+    match scope:
+        case "organism":
+            return BudgetPlan(thread=limits, actions=actions, final_reserve_percent=0)
+        case "thread":
+            return BudgetPlan(thread=limits, rules={"thread": rule}, final_reserve_percent=0)
+        case "day":
+            return BudgetPlan(thread=free, windows={"day": limits}, rules={"day": rule})
+        case "agent":
+            return BudgetPlan(thread=free, agents={"caller": scoped})
+        case _:
+            return BudgetPlan(thread=free, models={"m": scoped, "s": scoped})
+
+
+SCOPES = ["organism", "thread", "day", "agent", "model"]
+
+
+async def asked(running: Organism, thread: str) -> tuple[Approval, ...]:
+    with pytest.raises(ApprovalNeededError) as caught:
+        await running.wait(thread)
+    return caught.value.approvals
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_person_lets_an_account_go_on_or_not(scope: str) -> None:
+    """Nothing more is spent until a person says so; then it goes on to the limit, paying nothing twice."""
+
+    async def main() -> None:
+        provider = ScriptedProvider()
+        async with organism(provider, plan((50, "warn"), (80, "approve"), (100, "park"), scope=scope)) as running:
+            thread = await running.open_thread("12")
+            (approval,) = await asked(running, thread)
+            assert (len(provider.requests), approval.threshold) == (8, 80)
+            assert "at 80 % a person must let it go on" in approval.detail
+            await running.approvals.decide(approval.id, Decision(True))
+            with pytest.raises(BudgetExhaustedError, match="0 calls left"):
+                await running.wait(thread)
+            assert len(provider.requests) == 10
+
+    run(main)
+
+
+def test_a_person_s_no_is_an_error_for_the_handler() -> None:
+    """It is raised where the call was made, once and for good for this message."""
+
+    async def main() -> None:
+        async with organism(ScriptedProvider(), plan((80, "approve"))) as running:
+            thread = await running.open_thread("12")
+            (approval,) = await asked(running, thread)
+            await running.approvals.decide(approval.id, Decision(False))
+            assert (await running.wait(thread)).text == "refused after 8"
+
+    run(main)
+
+
+def test_one_word_is_for_all_who_wait_for_the_same() -> None:
+    """Threads that wait at the same threshold of the same account go on together; a new day asks anew."""
+
+    async def main() -> None:
+        decided: list[ApprovalDecided] = []
+        async with organism(ScriptedProvider(), plan((50, "approve"), scope="day")) as running:
+            running.usage.subscribe(decided.append, ApprovalDecided)
+            first, second = await running.open_thread("5"), await running.open_thread("4")
+            (approval,), (other,) = await asked(running, first), await asked(running, second)
+            assert approval.account == other.account
+            await running.approvals.decide(approval.id, Decision(True))
+            assert {(await running.wait(each)).text for each in (first, second)} == {"answered 5", "answered 4"}
+            assert running.approvals.waiting() == ()
+            await anyio.sleep(86_400)
+            third = await running.open_thread("6")
+            assert (await asked(running, third))[0].account != approval.account
+
+    run(main)
+
+
+def test_a_new_day_or_a_higher_limit_needs_no_word() -> None:
+    """What waits for a person goes on when the window ends, or when the limit is raised beyond the threshold."""
+
+    async def main() -> None:
+        async with organism(ScriptedProvider(), plan((50, "approve"), scope="day")) as running:
+            thread = await running.open_thread("7")
+            await asked(running, thread)
+            await anyio.sleep(86_400 + 60)
+            assert (await running.wait(thread)).text == "answered 7"
+            second = await running.open_thread("7")
+            (approval,) = await asked(running, second)
+            await running.control.set_limits(approval.account, Limits(calls=100))
+            assert (await running.wait(second)).text == "answered 7"
+
+    run(main)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("on_exhausted", ["park", "fail"])
+@pytest.mark.parametrize(("percent", "made"), [(100, 10), (50, 5)])
+def test_each_scope_ends_as_it_says(scope: str, on_exhausted: Any, percent: int, made: int) -> None:
+    """``refuse`` raises and ``park`` waits, whatever the organism does elsewhere; also before the limit."""
+
+    async def main(action: Action) -> None:
+        provider = ScriptedProvider()
+        ends = plan((20, "warn"), (percent, action), scope=scope)
+        async with organism(provider, ends, on_exhausted=on_exhausted) as running:
+            thread = await running.open_thread("12")
+            if action == "refuse":
+                assert (await running.wait(thread)).text == f"refused after {made}"
+            else:
+                with pytest.raises(BudgetExhaustedError) as caught:
+                    await running.wait(thread)
+                await running.control.set_limits(caught.value.shortfall.account, Limits(calls=100))
+                assert (await running.wait(thread)).text == "answered 12"
+            assert len(provider.requests) == (made if action == "refuse" else 12)
+
+    for action in ("park", "refuse"):
+        run(main, action)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_calls_are_made_with_a_cheaper_model(scope: str) -> None:
+    """From the threshold on the model that takes its place is asked, and each change is an event."""
+
+    async def main() -> None:
+        provider = ScriptedProvider()
+        changed: list[ModelDegraded] = []
+        async with organism(provider, plan((60, "degrade"), scope=scope)) as running:
+            running.usage.subscribe(changed.append, ModelDegraded)
+            thread = await running.open_thread("8")
+            assert (await running.wait(thread)).text == "answered 8"
+            assert [request.model for request in provider.requests] == ["big"] * 6 + ["small"] * 2
+            assert {event.threshold for event in changed} == {60}
+
+    run(main)
+
+
+@pytest.mark.parametrize("mode", ["audit", "off"])
+def test_modes_that_only_watch_stop_nothing(mode: Any) -> None:
+    """Actions belong to limits that are enforced; else every call is made with the model that was asked for."""
+
+    async def main() -> None:
+        provider = ScriptedProvider()
+        actions = plan((30, "degrade"), (60, "approve"), (90, "refuse"))
+        async with organism(provider, actions, mode=mode) as running:
+            assert (await running.run("12")).text == "answered 12"
+            assert {request.model for request in provider.requests} == {"big"}
+
+    run(main)
+
+
+def test_every_action_warns_as_a_threshold_does() -> None:
+    """Agents hear of each before the end, once."""
+
+    async def main() -> None:
+        crossed: list[ThresholdCrossed] = []
+        actions = plan((50, "warn"), (70, "degrade"), (90, "warn"), (100, "park"))
+        async with organism(ScriptedProvider(), actions) as running:
+            running.usage.subscribe(crossed.append, ThresholdCrossed)
+            await running.run("10")
+            assert [event.threshold for event in crossed] == [50, 70, 90]
+
+    run(main)
+
+
+def test_a_word_outlasts_the_process(tmp_path: Path) -> None:
+    """What a person has let go on is in the ledger: a restart does not ask again."""
+
+    async def before() -> str:
+        journal = SqliteJournal(tmp_path / "journal.db")
+        async with organism(ScriptedProvider(), plan((50, "approve")), journal=journal, clock=None) as running:
+            thread = await running.open_thread("12")
+            (approval,) = await asked(running, thread)
+            await running.approvals.decide(approval.id, Decision(True))
+            with pytest.raises(BudgetExhaustedError):
+                await running.wait(thread)
+            return thread
+
+    async def after(thread: str) -> None:
+        journal, provider = SqliteJournal(tmp_path / "journal.db"), ScriptedProvider()
+        async with organism(provider, plan((50, "approve")), journal=journal, clock=None) as running:
+            with pytest.raises(BudgetExhaustedError):
+                await running.wait(thread)
+            assert (running.approvals.waiting(), provider.requests) == ((), [])
+            story = await running.control.queries.story(thread)
+            assert "python has let it go on at 50 %" in [note.text for note in story.notes]
+
+    anyio.run(after, anyio.run(before))
+
+
+@pytest.mark.parametrize(
+    ("actions", "end", "warned"),
+    [
+        ((), (100, ""), ()),
+        (((75, "warn"), (100, "park")), (100, "park"), (75,)),
+        (((75, "warn"), (90, "refuse")), (90, "refuse"), (75, 90)),
+        (((100, "warn"),), (100, ""), ()),
+    ],
+)
+def test_the_end_and_the_warnings_follow_from_the_actions(
+    actions: Actions, end: tuple[int, str], warned: tuple[int, ...]
+) -> None:
+    """An end before the limit is a lower limit, rounded down, in every unit."""
+    assert (end_of(actions), warned_at(actions)) == (end, warned)
+    most = up_to(Limits(tokens=1001, calls=3, usd="0.01"), actions)
+    assert most.tokens == 1001 * end[0] // 100
+    assert most.elapsed_ns is None

@@ -33,7 +33,7 @@ async def scenario() -> None:
         try:
             await organism.run("and now?", limits=Limits(calls=0))
         except BudgetExhaustedError as error:
-            print(error.shortfall)
+            print(error.refusal)
 
 
 if __name__ == "__main__":

@@ -180,30 +180,35 @@ class BudgetExhaustedError(BudgetError):
     """A limit refused a call before it was made.
 
     Attributes:
-        shortfall: The tightest scope and every number.
+        refusal: The tightest scope and every number.
         thread_id: The thread whose call it was.
         relief: When the same call fits by itself; ``None``: never, unless a limit is raised.
     """
 
-    def __init__(self, shortfall: Refusal, thread_id: str, relief: Relief | None = None) -> None:
-        self.shortfall = shortfall
+    def __init__(self, refusal: Refusal, thread_id: str, relief: Relief | None = None) -> None:
+        self.refusal = refusal
         self.thread_id = thread_id
         self.relief = relief
         super().__init__(
-            f"budget exhausted in thread {thread_id}: {shortfall}; raise the limit to go on"
-            if shortfall.cause == "limit"
-            else f"thread {thread_id} waits: {shortfall}"
+            f"budget exhausted in thread {thread_id}: {refusal}; raise the limit to go on"
+            if refusal.cause == "limit"
+            else f"thread {thread_id} waits: {refusal}"
         )
+
+    @property
+    def shortfall(self) -> Refusal:
+        """The refusal, by the name that events and the API have for it."""
+        return self.refusal
 
     @property
     def waits(self) -> bool:
         """Whether its message waits in any case, also where refusals are raised into handlers."""
-        return self.shortfall.cause != "limit" or self.shortfall.action == "park"
+        return self.refusal.cause != "limit" or self.refusal.action == "park"
 
     @property
     def refuses(self) -> bool:
         """Whether it is raised into the handler in any case, also where messages wait for a higher limit."""
-        return self.shortfall.action == "refuse" and not self.shortfall.final_reserve_open
+        return self.refusal.action == "refuse" and not self.refusal.final_reserve_open
 
 
 class UnpricedError(BudgetError):

@@ -28,7 +28,7 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
         error: The refusal.
         now: The present instant, in the time zone in which days and months begin.
     """
-    short = error.shortfall
+    short = error.refusal
     resets = _resets(error.relief, now)
     again_s = _seconds_until(resets, now) if resets is not None else HELD_AGAIN_S if error.relief is not None else None
     raised = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"

@@ -60,9 +60,9 @@ class ModelCalls:
         try:
             answer = await self._standing.complete(*who, noted, on_text, trace, asked_s)
         except BudgetExhaustedError as error:
-            if not error.shortfall.final_reserve_open:
+            if not error.refusal.final_reserve_open:
                 raise
-            warning = self._last_warning(error.shortfall)
+            warning = self._last_warning(error.refusal)
             noted, tells = self._noted(request, warning)
             answer = await self._standing.complete(*who, noted, on_text, trace, asked_s)
         if warning is not None and tells:  # before anything else can happen, such as the thread's end

@@ -277,5 +277,5 @@ def _routes_that_fail_alike(
     """Return the routes that a refusal rules out: all of them, all through one provider, or one only."""
     if isinstance(error, UnpricedError):
         return (route,)
-    alike_everywhere = isinstance(error, BudgetExhaustedError) and not of_provider(error.shortfall.account)
+    alike_everywhere = isinstance(error, BudgetExhaustedError) and not of_provider(error.refusal.account)
     return queue.routes if alike_everywhere else queue.through(route.provider)

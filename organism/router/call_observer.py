@@ -95,7 +95,7 @@ class ObservedCall:
             output_cap=call.request.max_output_tokens,
             streamed=self._streamed,
             finish_reason=answer.finish_reason if answer is not None else None,
-            shortfall=exc.shortfall if isinstance(exc, BudgetExhaustedError) else None,
+            shortfall=exc.refusal if isinstance(exc, BudgetExhaustedError) else None,
             error=None if exc is None else with_type(exc),
             trace=self.trace,
             parent_trace=self._parent_trace,

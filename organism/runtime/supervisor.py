@@ -75,7 +75,7 @@ class Supervisor:
         # Counted before anything is decided, so that no path below can give a failing message an attempt for free.
         attempts = lane.count_try(envelope)
         shortfall = (
-            error.shortfall if isinstance(error, BudgetExhaustedError) and error.shortfall.final_reserve_open else None
+            error.refusal if isinstance(error, BudgetExhaustedError) and error.refusal.final_reserve_open else None
         )
         # A missing key or a bad request fails the same way each time: retrying would only pay for it again.
         again = shortfall is not None or worth_retrying(error) or self._replaced(agent)

@@ -89,11 +89,11 @@ async def refused_run(call: ToolCall, error: BudgetExhaustedError, ctx: Context)
     That is where the organism is set to fail, and where nothing stands between the tool and its price but what is kept
     for its final call.
     """
-    if not _only_final_reserve_left(error.shortfall):
+    if not _only_final_reserve_left(error.refusal):
         with suppress(BudgetExhaustedError):
             await ctx.wait_for(error)
     return ToolResult(
-        call.id, f"{call.name!r} was not run, there is no budget for it: {error.shortfall}", is_error=True
+        call.id, f"{call.name!r} was not run, there is no budget for it: {error.refusal}", is_error=True
     )
 
 

@@ -230,7 +230,7 @@ class HandlerRuntime:
         """Let the message wait for what was refused, or raise it where that is how it is to end."""
         if error.refuses or (self._active.on_exhausted == "fail" and not error.waits):
             raise error
-        short = error.shortfall
+        short = error.refusal
         if short.cause != "approval":
             await self._park(short)
         name = approval_id(self._envelope.id, short.threshold, short.account, str(short.revision))

@@ -92,9 +92,7 @@ async def refused_run(call: ToolCall, error: BudgetExhaustedError, ctx: Context)
     if not _only_final_reserve_left(error.refusal):
         with suppress(BudgetExhaustedError):
             await ctx.wait_for(error)
-    return ToolResult(
-        call.id, f"{call.name!r} was not run, there is no budget for it: {error.refusal}", is_error=True
-    )
+    return ToolResult(call.id, f"{call.name!r} was not run, there is no budget for it: {error.refusal}", is_error=True)
 
 
 def _only_final_reserve_left(shortfall: Refusal) -> bool:

@@ -5,12 +5,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from organism.amounts import Amounts, Limits
+from organism.amounts import Amounts, Limits, TokenUsage
 from organism.budget.policy import Ask, Grant, Headroom, decide
 from organism.errors import LedgerStateError, UnknownAccountError
 from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled
 from organism.ledger.ledger import Cost, Ledger
+from organism.llm.requests import CompletionRequest
+from organism.router.answers.streamed_answer import ON_ITS_WAY, StreamedAnswer
 
+STREAMED = CompletionRequest(model="m", messages=(), max_output_tokens=40)
 ACCOUNTS = ("a", "b", "c")
 some_accounts = st.lists(st.sampled_from(ACCOUNTS), min_size=1, max_size=3, unique=True).map(tuple)
 small = st.integers(0, 60)
@@ -28,6 +31,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.limit = dict.fromkeys(ACCOUNTS, 100)
         self.spent = dict.fromkeys(ACCOUNTS, 0)
         self.open: dict[str, tuple[tuple[str, ...], int]] = {}
+        self.caps: dict[str, int] = {}
         self.excused: set[str] = set()
         self.number = 0
         for account in ACCOUNTS:
@@ -53,6 +57,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             assert verdict.output_cap == expected
             self.ledger.reserve(name, accounts, verdict.amounts, 0)
             self.open[name] = (accounts, tokens + expected)
+            self.caps[name] = expected
         return name
 
     @rule(hold=consumes(holds), actual=st.integers(0, 120))
@@ -70,6 +75,30 @@ class LedgerAgainstModel(RuleBasedStateMachine):
                 self.excused.add(account)
         with pytest.raises(LedgerStateError, match="not open"):
             self.ledger.release(hold, 0)
+
+    @precondition(lambda self: self.open)
+    @rule(hold=consumes(holds), writes=st.integers(0, 400))
+    def stream(self, hold: str, writes: int) -> None:
+        """Whatever a provider writes, a token a word, it is stopped at its cap; what has come is charged and marked."""
+        if hold not in self.open:
+            return
+        accounts, amount = self.open.pop(hold)
+        cap, streamed, written = self.caps[hold], StreamedAnswer(STREAMED), 0
+        while written < writes and not streamed.passes(cap):
+            streamed.add("word ")
+            written += 1
+        stopped = streamed.passes(cap)
+        assert (written, stopped) == (min(writes, cap + 1), writes > cap), "never before its cap, and at once behind it"
+        usage = streamed.usage(amount - cap, cap, 0.0) if stopped else TokenUsage(input=amount - cap, output=written)
+        overrun = self.ledger.settle(hold, Amounts(usage.total), Cost(usage=usage, truncated=stopped), 0)
+        settled = next(entry for entry in reversed(self.entries) if isinstance(entry, Settled))
+        assert (settled.hold_id, settled.truncated) == (hold, stopped)
+        assert amount - cap + written <= usage.total
+        assert overrun.tokens == max(0, usage.total - amount) <= cap + 4 + ON_ITS_WAY
+        for account in accounts:
+            self.spent[account] += usage.total
+            if stopped:
+                self.excused.add(account)
 
     @rule(hold=consumes(holds))
     def release(self, hold: str) -> None:

@@ -108,11 +108,15 @@ class ServerToolUse(msgspec.Struct, frozen=True):
     """The vendor has begun to run a tool of its own: what that puts before the model is billed."""
 
 
+class StreamEnd(msgspec.Struct, frozen=True):
+    """Nothing more comes from the provider: what is handed over from here on has come, and was counted, before."""
+
+
 class Ping(msgspec.Struct, frozen=True):
     """The provider, or what stands before it, says that it is at work, and nothing of the answer has come."""
 
 
-ProviderPiece = Delta | UsageDelta | Unshown | ServerToolUse | Ping
+ProviderPiece = Delta | UsageDelta | Unshown | ServerToolUse | StreamEnd | Ping
 """What an adapter hands over while an answer comes."""
 
 ProviderSink = Callable[[ProviderPiece], object]

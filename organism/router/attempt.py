@@ -22,7 +22,17 @@ from organism.concurrency.foreign_code import ForeignTask, failure_of
 from organism.errors import BudgetExhaustedError, ProviderError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, DeltaSink, Ping, ProviderPiece, ProviderSink, ServerToolUse, Unshown, UsageDelta
+from organism.llm.deltas import (
+    Delta,
+    DeltaSink,
+    Ping,
+    ProviderPiece,
+    ProviderSink,
+    ServerToolUse,
+    StreamEnd,
+    Unshown,
+    UsageDelta,
+)
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Answer, Provider, Request
 from organism.pricing.rates import Rates
@@ -199,7 +209,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             return
         if self.streamed is not None:
             self.streamed.add(piece)
-        if not isinstance(piece, UsageDelta):
+        if not isinstance(piece, UsageDelta | StreamEnd):
             self._heard = True
             self._allow(self.between_tokens_s)
             if self._closed is None:

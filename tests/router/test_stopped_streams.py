@@ -16,6 +16,7 @@ from organism.llm.deltas import (
     ProviderSink,
     ReasoningDelta,
     RefusalDelta,
+    StreamEnd,
     ToolCallDelta,
     Unshown,
     UsageDelta,
@@ -252,5 +253,25 @@ def test_loser_of_a_hedge_is_closed_at_once(make_router: MakeRouter) -> None:
             loser = next(event for event in it.of(UsageEvent) if event.provider == "slow")
             assert loser.outcome == "estimated"
             assert slow.billed.total <= loser.usage.total < 100
+
+    run(scenario)
+
+
+def test_answer_that_has_come_is_not_stopped_while_it_is_put_together(make_router: MakeRouter) -> None:
+    """What a reader shows at the end alone, once more or for the first time, is no stream to be stopped."""
+
+    class Late(Talker):
+        async def complete(self, _request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
+            assert on_text is not None
+            on_text(StreamEnd())
+            on_text("word " * 100)
+            await anyio.sleep(1)  # as for the end of the connection
+            return Completion(text="word " * 100, model="m", finish_reason="stop", usage=TokenUsage(1, output=100))
+
+    async def scenario() -> None:
+        async with make_router(Late(lambda _: ""), limits=LIMITS) as it:
+            answer = await it.ask(cap=CAP, on_text=lambda _: None)
+            (event,) = it.of(UsageEvent)
+            assert (answer.truncated, event.outcome, event.usage.output) == (False, "settled", 100)
 
     run(scenario)

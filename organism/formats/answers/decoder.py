@@ -13,7 +13,7 @@ from organism.formats.answers.event_stream import EventStreamParser, ServerSentE
 from organism.formats.errors.refusals import error_in, refused_in, refused_text
 from organism.formats.json_reading import JsonObject, loads, values_in
 from organism.llm.answers import Completion
-from organism.llm.deltas import Ping, ProviderSink
+from organism.llm.deltas import Ping, ProviderSink, StreamEnd
 
 _DONE = "[DONE]"
 _TYPES = ("response.", "message_", "content_block_")
@@ -158,6 +158,8 @@ class AnswerDecoder:
             RejectedError: It is an error instead, and nothing was worked on.
             UncertainError: It broke off, or is not in this format.
         """
+        if self._sink is not None:
+            self._sink(StreamEnd())
         if self._body is not None:
             self._take_whole(b"".join(self._body).lstrip(_BLANK))
         elif (last := self._events.end()) is not None:

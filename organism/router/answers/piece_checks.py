@@ -11,6 +11,7 @@ from organism.llm.deltas import (
     ReasoningDelta,
     RefusalDelta,
     ServerToolUse,
+    StreamEnd,
     TextBreak,
     ToolCallDelta,
     Unshown,
@@ -36,7 +37,7 @@ def checked_piece(piece: ProviderPiece) -> ProviderPiece:
             return replace(piece, text=encodable(text), signature=encodable(seal), id=encodable(name))
         case ToolCallDelta(id=str(call_id), name=str(name), arguments=str(written), place=int()):
             return replace(piece, id=encodable(call_id), name=encodable(name), arguments=encodable(written))
-        case UsageDelta(usage=TokenUsage()) | TextBreak() | ServerToolUse() | Ping():
+        case UsageDelta(usage=TokenUsage()) | TextBreak() | ServerToolUse() | StreamEnd() | Ping():
             return piece
         case VendorItem() | CitationDelta() | Unshown():
             return sound(piece, type(piece))[0]

@@ -14,6 +14,7 @@ from organism.llm.deltas import (
     ReasoningDelta,
     RefusalDelta,
     ServerToolUse,
+    StreamEnd,
     ToolCallDelta,
     Unshown,
     UsageDelta,
@@ -52,6 +53,7 @@ class StreamedAnswer:
         self._calls: dict[int, list[ToolCallDelta]] = {}
         self._items: list[VendorItem] = []
         self._counted = TokenUsage()
+        self._has_ended = False
         self.is_begun = False
         self.has_used_tools = False
         """Whether the vendor is seen to have run tools of its own."""
@@ -83,6 +85,8 @@ class StreamedAnswer:
                 self._count.add(str(value.get("input") or value.get("action") or ""))
             case ServerToolUse():
                 self.has_used_tools = True
+            case StreamEnd():
+                self._has_ended = True
 
     @property
     def is_countable(self) -> bool:
@@ -90,7 +94,12 @@ class StreamedAnswer:
         return self.is_begun and isinstance(self._request, CompletionRequest)
 
     def passes(self, output_cap: int) -> bool:
-        """Whether there are more tokens than that for certain, by what has come or by the provider's own count."""
+        """Whether there are more tokens than that for certain, by what has come or by the provider's own count.
+
+        Once it has ended it is not: nothing is left to be stopped, and its usage is there.
+        """
+        if self._has_ended:
+            return False
         if self._counted.output_total > output_cap + COUNTS_MORE:
             return True
         count = sum(self._unshown.values(), self._count) if self._unshown else self._count

@@ -63,6 +63,12 @@ class Provider(Protocol):
         longer, but not without end. Single bytes are no sign of life. What the provider counts before the end is handed
         over as a :class:`~organism.llm.deltas.UsageDelta`.
 
+        All that is handed over is counted as it comes, and the adapter is cancelled when the answer has passed its
+        output cap for certain; what has come then is the answer. What is written and not shown is to be handed over as
+        :class:`~organism.llm.deltas.Unshown`, the beginning of a tool that the vendor runs as
+        :class:`~organism.llm.deltas.ServerToolUse`, and :class:`~organism.llm.deltas.StreamEnd` before anything that
+        shows only when all has come.
+
         An adapter may have an attribute ``stops_when_closed``: whether its provider stops working, and billing, when a
         streamed answer is no longer listened to. A cancelled call is then closed at once and charged what was seen.
 

@@ -1,9 +1,9 @@
 """How many tokens of an answer have come? At least so many, for certain, and at most about so many. Pure.
 
 A stream is closed when it has passed its cap for certain, so what is counted for that must never be more than what its
-provider counts. No tokenizer in use joins words over the space between them, or makes one token of more than
-:data:`WORD_MAX` letters; runs of one character, which some do join, count as one. So words are counted. Where settled
-answers have shown what this model's text of this kind takes, that is closer and holds instead.
+provider counts. No tokenizer in use joins words over the space between them, so words are counted; of runs of one
+character, which some do join, one. Where settled answers have shown what this model's text of this kind takes, that is
+closer and holds instead.
 """
 
 import re
@@ -19,7 +19,10 @@ from organism.router.answers.partial_usage import is_hidden
 from organism.router.planning.plan import Route
 
 WORD_MAX = 24
-"""A longer word is more than one token; a letter that takes two bytes counts as three here, one of three as five."""
+"""A word of so many letters may be one token. What has more is hardly a word, or of a writing without spaces."""
+
+TAIL_MAX = 8
+"""Beyond that, so many letters may be one token; with three bytes a letter five, of Chinese and kana three."""
 
 PIECES_PER_TOKEN = 8
 """Servers send one token a piece or several; one that splits them sends no more pieces than that for each."""
@@ -102,11 +105,20 @@ class OutputCount:
 
 
 def _length(word: str) -> int:
-    return len(word) if word.isascii() else 2 * len(word.encode("utf-8", "replace")) - len(word)
+    """Return the length of a word in thirds of a letter of ASCII."""
+    return 3 * len(word) if word.isascii() else sum(map(_thirds, word))
+
+
+def _thirds(letter: str) -> int:
+    if letter < "\u0800":  # two bytes at most
+        return 3
+    return 8 if "\u3040" <= letter <= "\u9fff" else 5
 
 
 def _tokens(length: int) -> int:
-    return max(1, length // WORD_MAX) if length else 0
+    if not length:
+        return 0
+    return 1 + max(0, length - 3 * WORD_MAX) // (3 * TAIL_MAX)
 
 
 class OutputCalibration:

@@ -164,12 +164,11 @@ def print_report(console: Terminal, report: RunReport, context_tokens: int | Non
         )
     console.show(*budget_lines(report.budgets))
     for crossed in report.thresholds:
-        percent = min(crossed.threshold, crossed.spent * 100 // crossed.limit)
         console.say(
-            "[yellow]![/] {} reached {} % of {} ({} of {})",
+            "[yellow]![/] {} of {}: {} ({} of {})",
             crossed.agent,
-            percent,
             crossed.account,
+            crossed_text(crossed),
             format_amount(crossed.dimension, crossed.spent),
             format_amount(crossed.dimension, crossed.limit),
         )
@@ -184,6 +183,13 @@ def print_report(console: Terminal, report: RunReport, context_tokens: int | Non
         report.totals.calls,
         markup(" - {}", report.reason) if report.reason else "",
     )
+
+
+def crossed_text(crossed: ThresholdCrossed) -> str:
+    """Say what a warning is for: what is spent, or how little more fits where it comes ahead of that."""
+    if (left := crossed.calls_left) is None:
+        return f"{min(crossed.threshold, crossed.spent * 100 // max(1, crossed.limit))} % used"
+    return f"{left} more {'call' if left == 1 else 'calls'} of the present size fit" if left else "no more call fits"
 
 
 def _agents_table(report: RunReport) -> Table:

@@ -257,8 +257,18 @@ async def test_person_hears_of_thresholds_and_where_the_ledger_lies(
     lines = ended.errors.splitlines()
     assert "4 calls for python" in lines[0]
     assert f"--calls N --state {tmp_path / 'kept'}" in lines[0]
-    assert any("75 % of thread:exec-" in line and "1 call left" in line for line in lines)
+    assert any("75 % used" in line or "2 more calls of the present size fit" in line for line in lines[1:4])
     assert lines[-1].startswith(f"ledger: {tmp_path / 'kept' / 'journal.db'}")
+
+
+async def test_keys_of_a_dotenv_stay_with_the_gateway(vendor: ScriptedHTTPProvider, tmp_path: Path) -> None:
+    """Where keys are in a .env and nowhere else, the vendor is asked with them, and the program has none."""
+    path = tmp_path / ".env"
+    path.write_text(f"OPENAI_API_KEY={REAL}\nOPENAI_BASE_URL={vendor.url}/v1\n", encoding="utf-8")
+    path.chmod(0o600)
+    ended = await execute(tmp_path, surroundings(), *python(CALL + "ask(); print(os.environ['OPENAI_API_KEY'][:12])"))
+    assert (ended.code, ended.out) == (0, "sk-organism-\n"), ended.errors
+    assert [request.headers["authorization"] for request in vendor.requests] == [f"Bearer {REAL}"]
 
 
 async def test_model_without_a_price_is_refused_with_the_way_out(vendor: ScriptedHTTPProvider, tmp_path: Path) -> None:

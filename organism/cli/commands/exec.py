@@ -13,6 +13,7 @@ from organism.cli.programs.child import check_startable
 from organism.cli.programs.private_gateway import Purse, program_name, read_price
 from organism.cli.programs.session import ProgramRun, Warn, run_and_leave
 from organism.cli.programs.upstreams import configuration
+from organism.config.dotenv import read_dotenv
 from organism.daemon.process import keep_no_core
 from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError
@@ -56,6 +57,8 @@ def execute(
     limits, labels, environment = budget.given(), named_labels(label or ()), dict(os.environ)
     check_startable(command[0], environment)
     written = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    dotenv = read_dotenv(Path(".env")) if written is None else {}  # beside a configuration it is read with that
+    known = {**dotenv, **environment}
     folder = _state(written, state)
     purse = Purse(
         program=program_name(command[0]),
@@ -68,11 +71,12 @@ def execute(
     )
     run = ProgramRun(
         command=command,
-        file=written or _make_configuration(folder, environment, model),
+        file=written or _make_configuration(folder, known, model),
         state=folder,
         purse=purse,
         model=model,
         found=written is None,
+        known=known,
         warn=warn,
         json=json,
     )

@@ -15,7 +15,7 @@ from organism.cli.output import complain, note, note_json
 from organism.cli.programs.child import run_child
 from organism.cli.programs.private_gateway import Purse, with_gateway
 from organism.cli.programs.upstreams import LOCAL_MODEL, found
-from organism.cli.programs.variables import Invocation, invocation
+from organism.cli.programs.variables import Invocation, Place, invocation
 from organism.cli.programs.verdict import Notices, ProgramReport, Refusals, report_of
 from organism.cli.run_view import print_report
 from organism.cli.terminal import Terminal
@@ -40,6 +40,7 @@ class ProgramRun(msgspec.Struct, frozen=True, kw_only=True):
         purse: What the program spends.
         model: What answers whatever it asks for; ``None`` for what it asks for.
         found: Whether the configuration is made of what the environment has.
+        known: The environment, and what the ``.env`` there adds: where the gateway finds its keys.
         warn: Where a person hears of thresholds.
         json: Whether the report is a JSON document.
     """
@@ -50,6 +51,7 @@ class ProgramRun(msgspec.Struct, frozen=True, kw_only=True):
     purse: Purse
     model: str | None
     found: bool
+    known: dict[str, str]
     warn: Warn
     json: bool
 
@@ -72,7 +74,7 @@ async def run_and_leave(run: ProgramRun, environment: dict[str, str]) -> int:
 
 async def _run(run: ProgramRun, environment: Mapping[str, str]) -> ProgramReport:
     hooks = DaemonHooks(progress=complain, resumed=(), adjusted=lambda loaded: with_gateway(loaded, run.purse))
-    daemon = Daemon(run.file, state=run.state, environment=environment, hooks=hooks)
+    daemon = Daemon(run.file, state=run.state, environment=run.known, hooks=hooks)
     thread_id, events, refusals = run.purse.thread_id, list[AnyEvent](), Refusals()
     async with daemon:
         organism = daemon.organism
@@ -80,8 +82,9 @@ async def _run(run: ProgramRun, environment: Mapping[str, str]) -> ProgramReport
         organism.activity.observe(refusals.see)
         if run.warn == "stderr":
             organism.usage.subscribe(Notices().on_event)
-        started = invocation(run.command, environment, url=daemon.url, key=run.purse.key, model=run.model)
-        _tell_start(run, started, daemon.url, environment)
+        place = Place(url=daemon.url, key=run.purse.key, model=run.model)
+        started = invocation(run.command, environment, place, run.known)
+        _tell_start(run, started, daemon.url)
         begun_ns = monotonic_ns()
         code = await run_child(started.command, started.environment)
         duration_ns = monotonic_ns() - begun_ns
@@ -105,7 +108,7 @@ async def _end_thread(organism: Organism, thread_id: str) -> None:
         await organism.journal.commit()
 
 
-def _tell_start(run: ProgramRun, started: Invocation, url: str, environment: Mapping[str, str]) -> None:
+def _tell_start(run: ProgramRun, started: Invocation, url: str) -> None:
     limits = Limits(**run.purse.limits)
     amounts = [(each, amount) for each in DIMENSIONS if (amount := limit_of(limits, each)) is not None]
     budget = ", ".join(format_amount(*amount) for amount in amounts) or "the configured budget"
@@ -113,7 +116,7 @@ def _tell_start(run: ProgramRun, started: Invocation, url: str, environment: Map
         f"organism budget raise {run.purse.thread_id} --{amounts[0][0] if amounts else 'usd'} N --state {run.state}"
     )
     complain(f"{budget} for {run.purse.program}, at {url}; to raise it meanwhile: {raised}")
-    if run.found and run.model is None and not found(environment):
+    if run.found and run.model is None and not found(run.known):
         complain(f"no vendor's key is set, so {LOCAL_MODEL} answers, whatever model is asked for")
     if started.hidden:
         complain(f"kept from the program, because the gateway does not stand for them: {', '.join(started.hidden)}")

@@ -1,6 +1,6 @@
 """What a program under a budget finds in its environment: the gateway in the place of every vendor. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import PurePath
 
 import msgspec
@@ -53,23 +53,37 @@ class Invocation(msgspec.Struct, frozen=True):
     hidden: tuple[str, ...]
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a program is to ask.
+
+    Attributes:
+        url: The gateway's address, without ``/v1``.
+        key: A key of it.
+        model: The model that answers whatever is asked for, to be named by programs that need a name.
+    """
+
+    url: str
+    key: str
+    model: str | None = None
+
+
 def invocation(
-    command: Sequence[str], environment: Mapping[str, str], *, url: str, key: str, model: str | None
+    command: Sequence[str], environment: Mapping[str, str], place: Place, known: Container[str] = ()
 ) -> Invocation:
     """Return how a program is started so that it finds the gateway where it looks for vendors.
 
     Args:
         command: The program and its arguments.
         environment: What it would be started with.
-        url: The gateway's address, without ``/v1``.
-        key: A key of the gateway.
-        model: The model that answers whatever is asked for, to be named by programs that need a name.
+        place: The gateway.
+        known: Names of variables that it may read from a file; those of vendors are set, which has the last word.
     """
+    url, key, model = place.url, place.key, place.model
     program = PurePath(command[0]).name
     given = {name: value for name, value in environment.items() if name not in _HIDDEN}
     for name, upstream in UPSTREAMS.items():
         taken = {*upstream.keys, *upstream.addresses, *_OTHER_KEYS.get(name, ())}
-        if name in ("openai", "anthropic") or any(variable in environment for variable in taken):
+        if name in ("openai", "anthropic") or any(variable in environment or variable in known for variable in taken):
             given |= dict.fromkeys(upstream.keys, key)
             given |= dict.fromkeys(upstream.addresses, f"{url}/v1")
     given |= dict.fromkeys(_OPENAI, f"{url}/v1")

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from organism.amounts import format_amount
 from organism.cli import exit_codes
 from organism.cli.output import complain
+from organism.cli.run_view import crossed_text
 from organism.errors import Refusal
 from organism.usage.activity import Activity, CallEnded
 from organism.usage.events import AnyEvent, BudgetExceeded, ThresholdCrossed
@@ -72,10 +73,9 @@ class Notices:
     def on_event(self, event: AnyEvent) -> None:
         """Say what a person wants to know at once."""
         match event:
-            case ThresholdCrossed(threshold=threshold, account=account, dimension=dimension):
-                percent = min(threshold, event.spent * 100 // event.limit)  # the final warning may come early
+            case ThresholdCrossed(account=account, dimension=dimension):
                 left = format_amount(dimension, max(0, event.limit - event.spent))
-                self._say(f"{percent} % of {account} is used, {left} left")
+                self._say(f"{crossed_text(event)}, {left} left on {account}")
             case BudgetExceeded(shortfall=shortfall, enforced=enforced):
                 self._say(f"{'budget exhausted' if enforced else 'would be refused'}: {shortfall}")
             case _:

@@ -153,6 +153,7 @@ class Queries:
             given_up=statistics.workers.given_up,
             limits_not_kept=() if self._journal.durable else limits_over_time(self._budgets.plan),
             freezes=frozen.all,
+            approvals=len(self._approvals.waiting()),
         )
 
     def threads(

@@ -179,6 +179,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
         busy_threads: How many are, those included that were given up on.
         given_up: Plain functions that were given up on and have not returned, by agent.
         freezes: What operators have frozen, oldest first.
+        approvals: Questions that wait for a person.
     """
 
     name: str
@@ -200,6 +201,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     given_up: dict[str, int] = {}
     limits_not_kept: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
+    approvals: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):

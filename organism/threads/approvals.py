@@ -22,6 +22,11 @@ class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):
     cost_nanousd: int = 0
     seconds: int | None = None
 
+    @classmethod
+    def of(cls, grant: "BudgetGrant") -> "BudgetRequest":
+        """Return the request that a grant is all of."""
+        return cls(tokens=grant.tokens, cost_nanousd=grant.cost_nanousd, seconds=grant.seconds)
+
     def __str__(self) -> str:
         """Say what is asked for, such as ``$2.00 and 5,000 tokens more for 600 s``."""
         parts = [format_usd(self.cost_nanousd)] if self.cost_nanousd else []

@@ -10,14 +10,14 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import NS_PER_S, BudgetState, Limits
+from organism.amounts import NS_PER_S, BudgetState, Limits, format_usd
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.control.orders.budget_changes import BudgetChanges
 from organism.journal import Drop, Keep, Pieces
 from organism.runtime.pump import Pump
 from organism.runtime.workers.guard import guarded
-from organism.threads.approvals import Approval, BudgetGrant
+from organism.threads.approvals import Approval, BudgetGrant, BudgetRequest
 
 _KIND = "grant"
 
@@ -75,9 +75,8 @@ class BudgetGrants:
         own = tuple(state for state in states if thread_of(state.account) is not None)
         for state in own:
             self._changes.set_limits(state.account, _moved(state.limits, grant.tokens, grant.cost_nanousd))
-        until = "" if grant.seconds is None else f" for {grant.seconds:,} s"
-        said = f"{by} has granted {approval.agent} {approval.detail!r}: {grant.cost_nanousd:,} nano-USD"
-        self._registry.reservations.remark(approval.thread_id, f"{said} and {grant.tokens:,} tokens{until}")
+        said = f"{by} has granted {approval.agent} {BudgetRequest.of(grant)}, asked for {approval.detail}"
+        self._registry.reservations.remark(approval.thread_id, said)
         if grant.seconds is not None:
             record = GrantRecord(
                 approval_id=approval.id,
@@ -113,7 +112,7 @@ class BudgetGrants:
             self._changes.set_limits(state.account, _moved(state.limits, -tokens, -cost_nanousd))
         if back:
             tokens, cost_nanousd = back[0][1]
-            text = f"a granted budget has ended: {cost_nanousd:,} nano-USD and {tokens:,} tokens were not spent"
+            text = f"a granted budget has ended: {format_usd(cost_nanousd)} and {tokens:,} tokens were not spent"
             self._registry.reservations.remark(record.thread_id, text)
 
 

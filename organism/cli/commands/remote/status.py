@@ -61,6 +61,8 @@ def _print_head(console: Terminal, status: OrganismStatus) -> None:
         console.say("[yellow]counted from zero after a restart:[/] {}", ", ".join(status.limits_not_kept))
     if status.set_aside:
         console.say("[red]{} events set aside[/]: organism exporters", status.set_aside)
+    if status.approvals:
+        console.say("{} questions wait for a person: organism approvals", status.approvals)
     for freeze in status.freezes:
         console.say("[red]{}[/]", str(freeze))
     burn = status.burn[0]

@@ -22,6 +22,7 @@ from organism.llm.answers import Completion
 from organism.llm.provider import TextSink
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest, Effort
 from organism.messages import AgentFailed, BudgetWarning, Gathered, LoopWarning, Message, Text, as_text
+from organism.router.call import LastWord
 from organism.usage.listeners import Failures, check_callback
 
 _HISTORY = "history"
@@ -126,8 +127,8 @@ class LLMAgent:
     async def _answer(self, prompt: tuple[ChatMessage, ...], ctx: Context) -> Message:
         """Ask, by way of tools if there are any; what comes back must be words, or of the type that is wanted."""
 
-        async def send(request: CompletionRequest) -> Completion:
-            return await ctx.llm.send(self.settings.model, request, self._sink(ctx))
+        async def send(request: CompletionRequest, last_word: LastWord | None = None) -> Completion:
+            return await ctx.llm.send(self.settings.model, request, self._sink(ctx), last_word)
 
         tools = await open_tools(self.settings.tools)
         loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, lambda: ctx.warning)

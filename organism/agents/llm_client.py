@@ -13,6 +13,7 @@ from organism.llm.answers import Completion
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import TextSink
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest
+from organism.router.call import LastWord
 from organism.text.error_text import shown
 
 T = TypeVar("T")
@@ -118,12 +119,21 @@ class LLM:
         _check(model, request, None)
         return AnswerStream(partial(self._runtime.complete, model, request))
 
-    async def send(self, model: str | None, request: CompletionRequest, on_text: TextSink | None = None) -> Completion:
-        """Make a call that is already spelled out; see :meth:`complete`."""
+    async def send(
+        self,
+        model: str | None,
+        request: CompletionRequest,
+        on_text: TextSink | None = None,
+        last_word: LastWord | None = None,
+    ) -> Completion:
+        """Make a call that is already spelled out; see :meth:`complete`.
+
+        With ``last_word`` it leaves room for one more call, which that makes of the request when this does not fit.
+        """
         if not isinstance(request, CompletionRequest):
             raise ConfigError(f"a request is a CompletionRequest, not {shown(request)}")
         _check(model, request, on_text)
-        return await self._runtime.complete(model, request, on_text)
+        return await self._runtime.complete(model, request, on_text, last_word)
 
     async def embed(
         self, texts: Sequence[str], *, model: str | None = None, dimensions: int | None = None

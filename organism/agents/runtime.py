@@ -14,6 +14,7 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import TextSink
 from organism.llm.requests import CompletionRequest
 from organism.messages import BudgetWarning, Message, ThreadResult
+from organism.router.call import LastWord
 from organism.router.spending.expense import Expense
 from organism.threads.approvals import BudgetRequest, Decision
 
@@ -59,7 +60,13 @@ class Runtime(Protocol):
     or a function that the handler has left behind.
     """
 
-    async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+    async def complete(
+        self,
+        model: str | None,
+        request: CompletionRequest,
+        on_text: TextSink | None,
+        last_word: LastWord | None = None,
+    ) -> Completion:
         """Make a model call, charged to the thread."""
         ...
 

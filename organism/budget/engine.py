@@ -121,12 +121,16 @@ class BudgetEngine:
         verdict = decide(self._book.headrooms(accounts), ask)
         if isinstance(verdict, Grant) and verdict.output_cap == ask.output_cap:
             return verdict, ""
-        # The final reserve is kept for a final call of a model.
-        if ask.calls and (own := self._book.final_reserve_of(spender)) is not None:
+        # The final reserve is kept for a final call of a model; one that may want tools is none.
+        if ask.calls and not ask.last_output and (own := self._book.final_reserve_of(spender)) is not None:
             last = decide(self._book.headrooms(accounts, whole=own), ask)
             if isinstance(last, Grant) and (isinstance(verdict, Refusal) or last.output_cap > verdict.output_cap):
                 return last, own
         return verdict, ""
+
+    def would_fit(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> bool:
+        """Whether a last call would be admitted now; nothing is held."""
+        return isinstance(self._decide(spender, ask, self._by_mode(accounts)[0])[0], Grant)
 
     def warn_refused(
         self, spender: Spender, ask: Ask, shortfall: Refusal, accounts: tuple[str, ...]

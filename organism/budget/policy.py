@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, Amounts, Dimension, Limits, format_amount
+from organism.amounts import AMOUNT_MAX, ZERO, Amounts, Dimension, Limits, format_amount
 from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import ConfigError, Refusal
 
@@ -30,6 +30,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         output_rate: Dearest price of an output token, likewise.
         request_cost: What the request costs beside its tokens, in nano-USD.
         calls: How many calls of a model it is: one, or none where something else is paid for.
+        last_output: What the final reserve has room for at least, beside the input as it is now and one call: so many
+            tokens of output, where a last call is to follow; 0 leaves it at its per cent.
     """
 
     input_tokens: int
@@ -39,6 +41,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     output_rate: int = 0
     request_cost: int = 0
     calls: int = 1
+    last_output: int = 0
 
     def amounts(self, output_tokens: int) -> Amounts:
         """Return what an answer of that length takes, money rounded up."""
@@ -51,7 +54,8 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
     """What one scope has: the input of the decision.
 
     Attributes:
-        final_reserve_percent: Per cent of its tokens and USD reserved for one final call after the final warning.
+        final_reserve_percent: Per cent of its tokens and USD reserved for one final call after the final warning; at
+            least one call as large as the present one where that is to have a last call.
     """
 
     account: str
@@ -61,11 +65,19 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
     elapsed_ns: int = 0
     final_reserve_percent: int = 0
 
-    @property
-    def final_reserve(self) -> Amounts:
-        """What is kept back, rounded down."""
+    def final_reserve(self, ask: Ask | None = None) -> Amounts:
+        """Return what is kept back, rounded down; of no call none is kept.
+
+        Args:
+            ask: The call that is to leave room for another.
+        """
+        percent = self.final_reserve_percent
         tokens, cost_nanousd = self.limits.tokens or 0, self.limits.cost_nanousd or 0
-        return Amounts(tokens * self.final_reserve_percent // 100, cost_nanousd * self.final_reserve_percent // 100)
+        tokens, cost_nanousd, calls = tokens * percent // 100, cost_nanousd * percent // 100, 0
+        if percent and ask is not None and ask.last_output:
+            last = ask.amounts(ask.last_output)
+            tokens, cost_nanousd, calls = max(tokens, last.tokens), max(cost_nanousd, last.cost_nanousd), 1
+        return Amounts(tokens, cost_nanousd, calls)
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +106,7 @@ def decide(headrooms: Iterable[Headroom], ask: Ask) -> Grant | Refusal:
         if dimension is not None:
             cap, floor = allowed, min(ask.output_min, ask.output_cap)
             if cap < floor:
-                tightest = _shortfall(scope, dimension, ask.amounts(floor))
+                tightest = _shortfall(scope, dimension, ask, ask.amounts(floor))
         if (until_ns := scope.limits.elapsed_ns) is not None:
             left_ns = until_ns - scope.elapsed_ns
             time_left_ns = left_ns if time_left_ns is None else min(time_left_ns, left_ns)
@@ -132,7 +144,7 @@ def carve(headrooms: Iterable[Headroom], limits: Limits) -> Amounts | Refusal:
                     "give it one, or spawn it with budget='shared'"
                 )
             spent, held = amount_of(scope.spent, 0, dimension), amount_of(scope.held, 0, dimension)
-            final_reserve = amount_of(scope.final_reserve, 0, dimension)
+            final_reserve = amount_of(scope.final_reserve(), 0, dimension)
             if spent + held + final_reserve + needed > limit:
                 return Refusal(scope.account, dimension, limit, spent, held, needed, final_reserve)
     return whole(limits)
@@ -176,16 +188,15 @@ def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension
     of every call: 0.5 µs instead of 1.2.
     """
     limits, spent, held = scope.limits, scope.spent, scope.held
+    reserve = scope.final_reserve(ask) if scope.final_reserve_percent else ZERO
     tightest: Dimension | None = None
     if limits.tokens is not None:
-        final_reserve = limits.tokens * scope.final_reserve_percent // 100
-        left = limits.tokens - final_reserve - spent.tokens - held.tokens - ask.input_tokens
+        left = limits.tokens - reserve.tokens - spent.tokens - held.tokens - ask.input_tokens
         if left < cap:
             cap, tightest = left, "tokens"
     if limits.cost_nanousd is not None:
-        final_reserve = limits.cost_nanousd * scope.final_reserve_percent // 100
         left = (
-            limits.cost_nanousd - final_reserve - spent.cost_nanousd - held.cost_nanousd - ask.request_cost
+            limits.cost_nanousd - reserve.cost_nanousd - spent.cost_nanousd - held.cost_nanousd - ask.request_cost
         ) * _PER_MTOK
         left -= ask.input_tokens * ask.input_rate
         allowed = -1 if left < 0 else left // ask.output_rate if ask.output_rate else cap
@@ -193,12 +204,13 @@ def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension
             cap, tightest = allowed, "usd"
     if limits.elapsed_ns is not None and scope.elapsed_ns >= limits.elapsed_ns and cap > -1:
         cap, tightest = -1, "seconds"
-    if limits.calls is not None and spent.calls + held.calls + ask.calls > limits.calls and ask.calls and cap > -1:
+    calls = spent.calls + held.calls + ask.calls + reserve.calls
+    if limits.calls is not None and calls > limits.calls and ask.calls and cap > -1:
         cap, tightest = -1, "calls"
     return cap, tightest
 
 
-def _shortfall(scope: Headroom, dimension: Dimension, needed: Amounts) -> Refusal:
+def _shortfall(scope: Headroom, dimension: Dimension, ask: Ask, needed: Amounts) -> Refusal:
     limit = limit_of(scope.limits, dimension)
     return Refusal(
         account=scope.account,
@@ -207,5 +219,5 @@ def _shortfall(scope: Headroom, dimension: Dimension, needed: Amounts) -> Refusa
         spent=amount_of(scope.spent, scope.elapsed_ns, dimension),
         held=amount_of(scope.held, 0, dimension),
         needed=amount_of(needed, 1, dimension),
-        final_reserve=amount_of(scope.final_reserve, 0, dimension),
+        final_reserve=amount_of(scope.final_reserve(ask), 0, dimension),
     )

@@ -137,6 +137,10 @@ class Reservations:
         answer = self._admit(spender, ask, record, self._queue.next_ticket())
         return answer if isinstance(answer, HeldCall) else None
 
+    def would_fit(self, spender: Spender, ask: Ask) -> bool:
+        """Whether a call would be admitted now; nothing is held."""
+        return self._engine.would_fit(spender, ask, self._book.accounts(spender))
+
     def _admit(self, spender: Spender, ask: Ask, record: CallRecord | None, ticket: int) -> HeldCall | Refusal:
         """Hold a call on the accounts of this moment, or say which of them has no room."""
         answer = self._engine.admit(spender, ask, record, self._book.accounts(spender))

@@ -24,8 +24,9 @@ from organism.errors import (
     UnsupportedError,
 )
 from organism.ledger.entries import CallRecord
+from organism.llm.requests import CompletionRequest
 from organism.router.attempt import Attempt
-from organism.router.call import RouterSettings
+from organism.router.call import LastWord, RouterSettings
 from organism.router.call_events import CallEvents
 from organism.router.call_state import CallState
 from organism.router.limits.limiter import Permit
@@ -36,6 +37,9 @@ from organism.router.planning.provider_limiters import ProviderLimiters, Replace
 from organism.router.planning.route_queue import RouteQueue
 from organism.router.prepared_call import PreparedCall
 from organism.router.spending.refusals import Refusals
+
+_USEFUL_MIN, _USEFUL_MAX = 64, 256
+"""Tokens in which a call of a tool, or a short final answer, can be written."""
 
 
 class Admission:
@@ -162,7 +166,29 @@ class Admission:
         prepared = self._prepare(state, route)
         self._refusals.warn_before(prepared.spender, prepared.ask, prepared.record)
         answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
+        if isinstance(answer, Refusal) and state.call.last_word is not None and answer.cause == "limit":
+            prepared, answer = await self._last_word(state, state.call.last_word, prepared, answer)
         return self._attempt(state, permit, prepared, self._granted(state, prepared, answer))
+
+    async def _last_word(
+        self, state: CallState, last_word: LastWord, prepared: PreparedCall, refusal: Refusal
+    ) -> tuple[PreparedCall, HeldCall | Refusal | None]:
+        """Hold the last call that fits in place of one that does not fit any more, or return that one's refusal.
+
+        Not where it would fit but for what others hold: then it waits for them.
+        """
+        if refusal.needed <= refusal.limit - refusal.spent - refusal.final_reserve:
+            return prepared, refusal
+        self._refusals.warn(refusal, prepared.spender, prepared.ask, prepared.record)
+
+        def fits(request: CompletionRequest) -> bool:
+            trial = self._prepare(state, prepared.route, request)
+            useful = replace(trial.ask, output_min=_useful_output(trial.ask))
+            return self._reservations.would_fit(trial.spender, useful)
+
+        last = self._prepare(state, prepared.route, last_word(fits))
+        answer = await self._registry.reserve(last.spender, last.ask, last.record, state.deadline_s)
+        return (prepared, refusal) if isinstance(answer, Refusal) else (last, answer)
 
     def _granted(self, state: CallState, prepared: PreparedCall, answer: HeldCall | Refusal | None) -> HeldCall:
         """Return what the budget has granted, and tell of what it would have refused.
@@ -179,8 +205,13 @@ class Admission:
         spender, ask, record = prepared.spender, prepared.ask, prepared.record
         return self._refusals.granted(answer, spender, ask, record, raises=state.call.raises, elsewhere=elsewhere)
 
-    def _prepare(self, state: CallState, route: Route) -> PreparedCall:
+    def _prepare(self, state: CallState, route: Route, last: CompletionRequest | None = None) -> PreparedCall:
         """Work out the worst case of an attempt where it goes.
+
+        Args:
+            state: The call.
+            route: Where it goes.
+            last: What is sent in its place, as the last one that fits.
 
         Raises:
             UnpricedError: If a limit in USD meets a model without a price.
@@ -188,7 +219,7 @@ class Admission:
             ConfigError: If it could cost more than any call may.
             UnsupportedError: If the provider serves no requests of this kind.
         """
-        request = state.call.request
+        request = state.call.request if last is None else last
         spender = replace(state.call.spender, model=state.plan.name, provider=route.provider)
         rates = rates_for(self._prices, route.provider, route.model, request)
         if rates is None:
@@ -203,6 +234,9 @@ class Admission:
             output_rate=held.dearest_output() if held is not None else 0,
             request_cost=held.request if held is not None else 0,
         )
+        if state.call.last_word is not None and last is None:
+            useful = _useful_output(ask)
+            ask = replace(ask, output_min=max(ask.output_min, useful), last_output=2 * useful)
         _check_worst_case(ask, route)
         record = CallRecord(
             thread_id=spender.thread_id,
@@ -219,7 +253,7 @@ class Admission:
             price_source=rates.source if rates is not None else None,
             operation=request.operation,
         )
-        return PreparedCall(route, spender, ask, record, rates, estimate.guess, estimate.extra)
+        return PreparedCall(route, spender, ask, record, rates, estimate.guess, estimate.extra, last)
 
     def _attempt(self, state: CallState, permit: Permit, prepared: PreparedCall, held: HeldCall) -> Attempt:
         state.attempts += 1
@@ -230,7 +264,7 @@ class Admission:
         left_s = math.inf if held.time_left_ns is None else held.time_left_ns / NS_PER_S
         return Attempt(
             prepared=prepared,
-            request=state.call.request.granted(prepared.route.model, held.output_cap),
+            request=(prepared.last or state.call.request).granted(prepared.route.model, held.output_cap),
             held=held,
             permit=permit,
             timeout_s=min(timeout_s, left_s),
@@ -248,6 +282,11 @@ class Admission:
             for state in self._registry.scopes_of(spender)
         ):
             raise UnpricedError(route.model, route.provider)
+
+
+def _useful_output(ask: Ask) -> int:
+    """Return how many tokens of output are of use to a loop of tools: more the longer its conversation is."""
+    return min(ask.output_cap, max(_USEFUL_MIN, min(_USEFUL_MAX, ask.input_tokens // 4)))
 
 
 def _check_worst_case(ask: Ask, route: Route) -> None:

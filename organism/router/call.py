@@ -1,6 +1,6 @@
 """What the router takes and shows: a call, how calls are made, and a look at what is under way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Required, TypedDict, Unpack
 
 import msgspec
@@ -15,6 +15,10 @@ from organism.router.limits.provider_settings import ProviderSettings
 
 Estimate = Literal["tight", "strict"]
 """``tight``: close, may be overrun a little. ``strict``: counts bytes, a true bound for text."""
+
+
+LastWord = Callable[[Callable[[CompletionRequest], bool]], CompletionRequest]
+"""Given whether a request fits, returns one that asks for a final answer, as long as fits."""
 
 
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         raises: Whether the caller gets a refusal as an error, and does not wait: then it is an event even if only what
             is kept for a last call stands between it and the call.
         digest: Of the request; filled in by the router.
+        last_word: Makes the request the last one that fits, by a check of whether one does; ``None`` where a refusal
+            stands. Only a call that has it leaves room for another one as large.
     """
 
     spender: Spender
@@ -73,6 +79,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     asked_s: float | None = None
     raises: bool = False
     digest: str = ""
+    last_word: "LastWord | None" = None
 
 
 class CallOptions(TypedDict, total=False):

@@ -6,6 +6,7 @@ from organism.budget.calibration import Guess
 from organism.budget.holds import Spender
 from organism.budget.policy import Ask
 from organism.ledger.entries import CallRecord
+from organism.llm.provider import Request
 from organism.pricing.rates import Rates
 from organism.router.planning.plan import Route
 
@@ -21,6 +22,7 @@ class PreparedCall(msgspec.Struct, frozen=True):
         rates: The model's usual prices; ``None`` when unknown.
         guess: What there is to learn from its usage, if there is anything.
         extra_tokens: How much of the input that is held is for anything but text.
+        last: What is sent in place of the call's request, as the last one that fits.
     """
 
     route: Route
@@ -30,3 +32,4 @@ class PreparedCall(msgspec.Struct, frozen=True):
     rates: Rates | None
     guess: Guess | None
     extra_tokens: int = 0
+    last: Request | None = None

@@ -261,6 +261,8 @@ class MessageLoop:
     def _park(self, thread: Thread, lane: Lane, envelope: Envelope, waits: WaitReason) -> None:
         """Put a message aside until there is budget or an answer, or let it run once more for its final call."""
         if isinstance(waits, Refusal) and waits.final_reserve_open:
+            if self._memo.has_paid(thread.id, envelope.id):  # the notes change the state before it runs again
+                self._save_first_state(thread, lane, envelope)
             lane.hurry_notes()
             return
         if lane.agent not in self._active.agents:

@@ -457,4 +457,4 @@ def test_model_is_warned_among_its_tools() -> None:
 
     assert notes[:3] == ["", "", ""]
     assert notes[3].startswith("[Note: 66 % of the budget is used; 2 calls left, enough for 2 more calls")
-    assert notes[4] == ""
+    assert notes[4].startswith("[Note: this is the last call that the budget has room for.")

@@ -10,14 +10,17 @@ from msgspec.structs import replace
 
 from organism.agents.budget_notes import note_for
 from organism.agents.context import Context
+from organism.agents.tools.last_word import last_word
 from organism.agents.tools.paid_run import ToolRefusedError, refused_run, run_tool
 from organism.agents.tools.tool import AgentTool, ToolRun, refused
 from organism.errors import AnswerError, BudgetExhaustedError, DeliveryError
 from organism.llm.answers import Completion
 from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart, ToolCall, ToolResult
 from organism.messages import BudgetWarning
+from organism.router.call import LastWord
 
-CompleteCall = Callable[[CompletionRequest], Awaitable[Completion]]
+CompleteCall = Callable[[CompletionRequest, LastWord | None], Awaitable[Completion]]
+"""Makes a model call; with a last word it leaves room for one."""
 
 DEFAULT_ROUNDS = 8
 """So many calls of the model for one message; the last one must answer."""
@@ -60,11 +63,12 @@ class ToolLoop:
         self.messages = request.messages
         run = 0
         if not self._tools:
-            return await self._send(request)
+            return await self._send(request, None)
         specs = tuple(tool.spec for tool in self._tools.values())
         for number in range(1, self._rounds + 1):
             choice = request.tool_choice if number < self._rounds else "none"
-            answer = await self._send(replace(request, messages=self.messages, tools=specs, tool_choice=choice))
+            asked = replace(request, messages=self.messages, tools=specs, tool_choice=choice)
+            answer = await self._send(asked, partial(last_word, asked))
             if not answer.tool_calls:
                 return answer
             results = await self._run(answer.tool_calls, run)

@@ -56,10 +56,10 @@ class Refusals:
         if isinstance(answer, Refusal):
             states = self._registry.scopes_of(spender)
             passes = relief(states, ask, self._registry.plan, self._registry.accounts.frees)
-            opened = not elsewhere and self._warn(answer, spender, ask, record)
+            opened = not elsewhere and self.warn(answer, spender, ask, record)
             raise BudgetExhaustedError(self._refused(answer, record, opened, raises), spender.thread_id, passes)
         if answer.over is not None:
-            self._warn(answer.over, spender, ask, record)
+            self.warn(answer.over, spender, ask, record)
             if self._registry.first_report(answer.over, spender.thread_id):
                 self._call_events.emit_exceeded(record, answer.over, enforced=False)
         return answer
@@ -70,7 +70,7 @@ class Refusals:
             self._call_events.emit_exceeded(record, shortfall, enforced=True)
         return replace(shortfall, final_reserve_open=True) if opened else shortfall
 
-    def _warn(self, shortfall: Refusal, spender: Spender, ask: Ask, record: CallRecord) -> bool:
+    def warn(self, shortfall: Refusal, spender: Spender, ask: Ask, record: CallRecord) -> bool:
         """Give the warnings of a call that does not fit any more; whether it may take the final reserve now."""
         warnings, final_reserve_open = self._registry.warn_refused(spender, ask, shortfall)
         for warning in warnings:

@@ -25,7 +25,7 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request, TextSink
 from organism.llm.requests import CompletionRequest
 from organism.messages import BudgetWarning, Envelope, Message, ThreadResult, own_copy
-from organism.router.call import Call
+from organism.router.call import Call, LastWord
 from organism.runtime.children import SpawnRequest
 from organism.runtime.handlers.callers import CallingTask
 from organism.runtime.handlers.handler_outcome import HandlerReturned, encode_state
@@ -79,12 +79,9 @@ class HandlerRuntime:
         self, runner: AgentRunner, thread: Thread, lane: Lane, envelope: Envelope, task: "asyncio.Task[Any]"
     ) -> None:
         self._runner = runner
-        self._services = runner.services
-        self._active = runner.services.active
-        self._agents_at_first = self._active.agents
-        self._agent = runner.agent
-        self._thread = thread
-        self._lane = lane
+        self._services, self._agent = runner.services, runner.agent
+        self._active, self._agents_at_first = runner.services.active, runner.services.active.agents
+        self._thread, self._lane = thread, lane
         payload = own_copy(envelope.payload)
         self._envelope = envelope if payload is envelope.payload else replace(envelope, payload=payload)
         self._task = task
@@ -195,17 +192,20 @@ class HandlerRuntime:
 
     # -- model calls ----------------------------------------------------------------------------------------------
 
-    async def complete(self, model: str | None, request: CompletionRequest, on_text: TextSink | None) -> Completion:
+    async def complete(
+        self, model: str | None, request: CompletionRequest, on_text: TextSink | None, last_word: LastWord | None = None
+    ) -> Completion:
         """Make a model call, or return the answer that an earlier run of this handler has paid for."""
         with self.inside("ctx.llm.complete"):
-            return await self._paid(self._services.router.complete(self._call(model, request), text_only(on_text)))
+            call = self._call(model, request, last_word)
+            return await self._paid(self._services.router.complete(call, text_only(on_text)))
 
     async def embed(self, model: str | None, request: EmbeddingRequest) -> Embeddings:
         """Have vectors made of texts, likewise."""
         with self.inside("ctx.llm.embed"):
             return await self._paid(self._services.router.embed(self._call(model, request)))
 
-    def _call(self, model: str | None, request: Request) -> Call:
+    def _call(self, model: str | None, request: Request, last_word: LastWord | None = None) -> Call:
         """Number a call: a second run of the handler finds its answer under the same number."""
         index, self._calls = self._calls, self._calls + 1
         model = self._services.model_for(model)
@@ -217,6 +217,7 @@ class HandlerRuntime:
             message_id=self._envelope.id,
             index=index,
             raises=self._active.on_exhausted == "fail",
+            last_word=last_word,
         )
 
     async def _paid(self, answer: Awaitable[A]) -> A:
@@ -389,7 +390,7 @@ class HandlerRuntime:
             begun: Called when it has a thread.
         """
         level: Level = (self._thread.depth, len(self._envelope.asking))
+        name, message_id = self._agent.name, self._envelope.id
         with self.inside("ctx.on_thread"):
-            return await self._services.worker_pool.run(
-                function, agent=self._agent.name, message_id=self._envelope.id, level=level, begun=begun
-            )
+            run = self._services.worker_pool.run
+            return await run(function, agent=name, message_id=message_id, level=level, begun=begun)

@@ -165,9 +165,7 @@ def print_report(console: Terminal, report: RunReport, context_tokens: int | Non
     console.show(*budget_lines(report.budgets))
     for crossed in report.thresholds:
         console.say(
-            "[yellow]![/] {} of {}: {} ({} of {})",
-            crossed.agent,
-            crossed.account,
+            "[yellow]![/] {} ({} of {})",
             crossed_text(crossed),
             format_amount(crossed.dimension, crossed.spent),
             format_amount(crossed.dimension, crossed.limit),
@@ -186,10 +184,12 @@ def print_report(console: Terminal, report: RunReport, context_tokens: int | Non
 
 
 def crossed_text(crossed: ThresholdCrossed) -> str:
-    """Say what a warning is for: what is spent, or how little more fits where it comes ahead of that."""
+    """Say what an agent was warned of: what is spent, or how little more fits where that comes ahead."""
+    percent = f"{crossed.threshold} % of {crossed.account}"
     if (left := crossed.calls_left) is None:
-        return f"{min(crossed.threshold, crossed.spent * 100 // max(1, crossed.limit))} % used"
-    return f"{left} more {'call' if left == 1 else 'calls'} of the present size fit" if left else "no more call fits"
+        return f"{crossed.agent} reached {percent}"
+    calls = "1 more call fits" if left == 1 else f"{left or 'no'} more calls fit"
+    return f"{crossed.agent} was warned ahead of {percent}: {calls}"
 
 
 def _agents_table(report: RunReport) -> Table:

@@ -73,9 +73,9 @@ class Notices:
     def on_event(self, event: AnyEvent) -> None:
         """Say what a person wants to know at once."""
         match event:
-            case ThresholdCrossed(account=account, dimension=dimension):
+            case ThresholdCrossed(dimension=dimension):
                 left = format_amount(dimension, max(0, event.limit - event.spent))
-                self._say(f"{crossed_text(event)}, {left} left on {account}")
+                self._say(f"{crossed_text(event)}, {left} left")
             case BudgetExceeded(shortfall=shortfall, enforced=enforced):
                 self._say(f"{'budget exhausted' if enforced else 'would be refused'}: {shortfall}")
             case _:

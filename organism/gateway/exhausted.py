@@ -13,6 +13,13 @@ SOON_S = 60
 """Seconds that clients wait for by themselves: the official SDKs obey a longer ``Retry-After`` no more, and go on
 trying every few seconds instead."""
 
+_OTHERWISE = {
+    "freeze": "have the operator lift the freeze",
+    "breaker": "have the operator look at the thread and let it go on",
+    "approval": "have the operator raise the limit",
+}
+"""What to do about a refusal that no limit has made."""
+
 _PAYMENT_REQUIRED = 402
 _UNITS: dict[Dimension, str] = {"tokens": "tokens", "usd": "nanousd", "seconds": "nanoseconds", "calls": "calls"}
 
@@ -32,8 +39,8 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
     resets = _resets(error.relief, now)
     again_s = _seconds_until(resets, now) if resets is not None else HELD_AGAIN_S if error.relief is not None else None
     raised = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
-    if short.cause == "freeze":
-        remedy = "have the operator lift the freeze"
+    if short.cause in _OTHERWISE:
+        remedy = _OTHERWISE[short.cause]
     elif resets is not None:
         left = timedelta(seconds=again_s or 0)
         remedy = f"it fits again from {resets.isoformat(' ', 'seconds')} on, in {left}; to go on before, {raised}"
@@ -60,7 +67,7 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
         kind="rate" if soon else "budget",
         code="insufficient_quota" if not soon else "budget_held" if resets is None else "budget_resets",
         message=str(error)
-        if short.cause == "freeze"
+        if short.cause in _OTHERWISE
         else f"budget exhausted in thread {error.thread_id}: {short}; {remedy}",
         retry=None if soon else False,
         retry_after_s=again_s,

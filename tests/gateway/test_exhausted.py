@@ -206,3 +206,18 @@ async def test_two_keys_on_one_spent_thread_hear_the_same(served: Serve) -> None
             refused = await gateway.http.post("/v1/messages", json=body, headers={"authorization": f"Bearer {secret}"})
             assert refused.status_code == 402
             assert "organism budget raise thread:team --calls 1" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "remedy"),
+    [("freeze", "lift the freeze"), ("breaker", "let it go on"), ("approval", "raise the limit")],
+)
+def test_what_no_limit_has_refused_is_said_as_it_is(cause: Any, remedy: str) -> None:
+    """A program hears why in the operator's own words, stops, and is not sent to raise what is no limit."""
+    refusal = Refusal(cause, "calls", 0, 0, 0, 1, cause=cause, note="the reason")
+    fault = exhausted(BudgetExhaustedError(refusal, "th_1"), datetime(2026, 11, 24, tzinfo=UTC))
+
+    assert (fault.status, fault.retry, fault.retry_after_s) == (402, False, None)
+    assert fault.message == "thread th_1 waits: the reason"
+    assert fault.refusal is not None
+    assert remedy in fault.refusal.remedy

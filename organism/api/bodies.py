@@ -304,12 +304,14 @@ class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         scopes: What it may do.
         days: How long it lasts; without an end unless given.
         limits: The most that each thread it opens may use, where that is less than is configured.
+        labels: Of each thread it opens; it cannot change them.
     """
 
     name: Name
     scopes: Annotated[list[TokenScope], msgspec.Meta(min_length=1)]
     days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
     limits: LimitsBody | None = None
+    labels: Annotated[dict[Name, Label], msgspec.Meta(max_length=_LABELS_MAX)] = {}
 
 
 StateFilter = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]

@@ -7,7 +7,7 @@ API, each with its scopes. Sessions are tokens that live in memory for some hour
 import os
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -50,11 +50,25 @@ class Caller(msgspec.Struct, frozen=True):
         name: The name of the token.
         scopes: Everything it may do.
         limits: The most that each thread it opens may use, where that is less than is configured.
+        labels: Of each thread it opens; it may add others, and not change these.
     """
 
     name: str
     scopes: frozenset[TokenScope]
     limits: Limits | None = None
+    labels: dict[str, str] = {}
+
+    def labelled(self, asked: Mapping[str, str]) -> dict[str, str]:
+        """Return the labels of a thread that it opens.
+
+        Raises:
+            ConfigError: If it asks for another value of a label that it has.
+        """
+        for name, value in self.labels.items():
+            if asked.get(name, value) != value:
+                reason = f"this token opens threads with the label {name}={value} and no other; leave it out"
+                raise ConfigError(reason, path=f"labels.{name}")
+        return {**asked, **self.labels}
 
     @property
     def owner_only(self) -> bool:
@@ -68,6 +82,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         expires_ns: When it stops being one, nanoseconds since the Unix epoch; ``None`` for never.
         limits: The most that each thread it opens may use; ``None`` where only the configuration says so.
+        labels: Of each thread it opens.
     """
 
     name: str
@@ -75,6 +90,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     expires_ns: int | None
     limits: Limits | None = None
+    labels: dict[str, str] = {}
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -92,6 +108,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     expires_ns: int | None = None
     limits: Limits | None = None
+    labels: dict[str, str] = {}
 
 
 class TokenBook:
@@ -142,7 +159,7 @@ class TokenBook:
         if kept is None or (kept.expires_ns is not None and kept.expires_ns <= self._now_ns()):
             return None
         scopes = frozenset(scope for given in kept.scopes for scope in _INCLUDES[given])
-        return Caller(kept.name, scopes, kept.limits)
+        return Caller(kept.name, scopes, kept.limits, kept.labels)
 
     def make(
         self,
@@ -151,17 +168,22 @@ class TokenBook:
         *,
         days: int | None = None,
         limits: Limits | None = None,
+        labels: dict[str, str] | None = None,
     ) -> NewToken:
         """Make a token.
 
         Raises:
-            ConfigError: If the name is taken, there are too many, or limits would bind nothing.
+            ConfigError: If the name is taken, there are too many, or limits or labels would bind nothing.
             OSError: If it cannot be kept.
         """
         if limits is not None and set(scopes) - {"read", "send"}:
             raise ConfigError("limits bind no token that may operate, since it can raise them", path="limits")
         if limits is not None and "send" not in scopes:
             raise ConfigError("limits are for tokens with the scope 'send'; others open no threads", path="limits")
+        if labels and set(scopes) - {"read", "send"}:
+            raise ConfigError("labels bind no token that may operate, since it can make others", path="labels")
+        if labels and "send" not in scopes:
+            raise ConfigError("labels are for tokens with the scope 'send'; others open no threads", path="labels")
         if any(token.name == name for token in self._tokens.values()):
             raise ConfigError(f"there is a token {name!r} already; revoke it first, or choose another name")
         if len(self._tokens) >= _TOKENS_MAX:
@@ -170,7 +192,13 @@ class TokenBook:
         now_ns = self._now_ns()
         expires = None if days is None else now_ns + days * 86_400 * NS_PER_S
         kept = _Kept(
-            name=name, hash=_hash(secret), scopes=tuple(scopes), created_ns=now_ns, expires_ns=expires, limits=limits
+            name=name,
+            hash=_hash(secret),
+            scopes=tuple(scopes),
+            created_ns=now_ns,
+            expires_ns=expires,
+            limits=limits,
+            labels=labels or {},
         )
         self._write([*self._tokens.values(), kept])
         self._tokens[kept.hash] = kept
@@ -207,6 +235,7 @@ class TokenBook:
             created_ns=now_ns,
             expires_ns=expires,
             limits=caller.limits,
+            labels=caller.labels,
         )
         self._sessions[session.hash] = session
         return NewToken(caller.name, secret, expires)
@@ -220,6 +249,7 @@ class TokenBook:
                 created_ns=kept.created_ns,
                 expires_ns=kept.expires_ns,
                 limits=kept.limits,
+                labels=kept.labels,
             )
             for kept in sorted(self._tokens.values(), key=lambda kept: kept.created_ns)
         )

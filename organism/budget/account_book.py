@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from organism.amounts import ZERO, Amounts, BudgetState, Limits
 from organism.budget.accounts.account_warnings import AccountWarnings
+from organism.budget.accounts.idle_accounts import forget_over, idle_accounts
 from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.guards.actions import Actions, up_to
 from organism.budget.holds import Mode, Spender
@@ -25,12 +26,14 @@ from organism.budget.scopes import (
     thread_of,
     window_end_ns,
 )
+from organism.budget.thresholds import amount_of, limit_of
 from organism.clock import Clock
-from organism.errors import LedgerStateError, UnknownAccountError
+from organism.errors import LedgerStateError, Refusal, UnknownAccountError
 from organism.ledger.account import Account
 from organism.ledger.entries import Balance
 from organism.ledger.ledger import Cost, Ledger
 from organism.ledger.rolling import free_again_ns
+from organism.ledger.windows import rolling
 
 
 class AccountBook:
@@ -274,6 +277,30 @@ class AccountBook:
             if hold.hold_id not in carved and budget is not None and covers(budget.labels):
                 held += hold.amounts
         return held
+
+    def over(self, account: str) -> bool:
+        """Whether an account counts a period that has passed."""
+        return is_over(account, self._clock.now_ns(), self.plan.time_zone)
+
+    def room_came_back(self, refusal: Refusal) -> bool:
+        """Whether what refused a call has room for it now, because its time is over or its spend has got old."""
+        account, unit = refusal.account, refusal.dimension
+        if not self._ledger.has(account) or self.over(account):
+            return True
+        if not rolling(account):
+            return False
+        (scope,) = self.headrooms((account,))
+        used = amount_of(scope.spent, 0, unit) + amount_of(scope.held, 0, unit)
+        limit = limit_of(scope.limits, unit)
+        return limit is None or used + refusal.needed <= limit
+
+    def close_idle(self) -> None:
+        """Close accounts on which no call will hold again; see :mod:`organism.budget.accounts.idle_accounts`."""
+        now_ns, zone = self._clock.now_ns(), self.plan.time_zone
+        idle = frozenset(idle_accounts(map(self._ledger.balance, self._ledger.accounts), now_ns, zone))
+        forget_over(self.threads.values(), idle, now_ns, zone)
+        for account in idle:
+            self._ledger.close(account, now_ns)
 
     def threads_on(self, account: str) -> tuple[str, ...]:
         """Return the threads whose calls count on an account, or may have counted there before a restart."""

@@ -1,8 +1,9 @@
 """Budgets drawn as bars, and how their scopes and shares are written."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
-from organism.amounts import BudgetState, Dimension, format_amount
+from organism.amounts import NS_PER_S, BudgetState, Dimension, format_amount
 from organism.budget.thresholds import amount_of, limit_of
 from organism.cli.terminal import Markup, markup
 from organism.ledger.account import Account
@@ -27,7 +28,8 @@ def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[Markup]
         spent = amount_of(state.spent, state.elapsed_ns, dimension)
         held = amount_of(state.held, 0, dimension)
         drawn = bar(spent, held, limit, width)
-        lines.append(markup("{:<{column}} {} {}", label, drawn, share_text(dimension, spent, limit), column=column))
+        said = share_text(dimension, spent, limit) + _left_text(state, dimension, limit - spent - held)
+        lines.append(markup("{:<{column}} {} {}", label, drawn, said, column=column))
     return lines
 
 
@@ -35,6 +37,14 @@ def share_text(dimension: Dimension, spent: int, limit: int) -> str:
     """Say how much of a limit is used, its unit once: ``3 of 4 calls``, ``$0.10 of $1.00``."""
     used = f"{spent:,}" if dimension in ("tokens", "calls") else format_amount(dimension, spent)
     return f"{used} of {format_amount(dimension, limit)}"
+
+
+def _left_text(state: BudgetState, dimension: Dimension, left: int) -> str:
+    """Say what remains, and when what is spent counts no more."""
+    text = f", {format_amount(dimension, max(0, left))} left"
+    if dimension == "seconds" or state.resets_ns is None:
+        return text
+    return f"{text}, resets {datetime.fromtimestamp(state.resets_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def scope_name(account: str) -> str:

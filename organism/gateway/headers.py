@@ -1,6 +1,7 @@
 """What is said beside an answer: who pays, how much is left, whether it runs low. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState
 from organism.budget.thresholds import amount_of, limit_of
@@ -21,7 +22,8 @@ def budget_headers(thread_id: str, states: Iterable[BudgetState], warning: Budge
         warning: The warning of the limit that is nearest to its end.
     """
     left: dict[str, int] = {}
-    used = 0
+    used, tightest = 0, -1
+    resets_ns: int | None = None
     for state in states:
         for dimension in DIMENSIONS:
             limit = limit_of(state.limits, dimension)
@@ -31,9 +33,14 @@ def budget_headers(thread_id: str, states: Iterable[BudgetState], warning: Budge
             held = amount_of(state.held, 0, dimension)
             rest = max(0, limit - spent - held)
             left[dimension] = min(left.get(dimension, rest), rest)
-            used = max(used, spent * 100 // limit if limit else 100)
+            percent = spent * 100 // limit if limit else 100
+            if percent > tightest:
+                used, tightest, resets_ns = percent, percent, state.resets_ns
     headers = [(THREAD, thread_id), ("organism-budget-used-percent", str(used))]
     headers += [(f"organism-budget-remaining-{name}", text) for name, text in _texts(left)]
+    if resets_ns is not None:
+        resets = datetime.fromtimestamp(resets_ns // NS_PER_S, UTC)
+        headers.append(("organism-budget-window-resets-at", resets.isoformat()))
     if warning is not None:
         headers.append(("organism-warning", str(warning.threshold)))
     return encoded(headers)

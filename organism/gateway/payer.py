@@ -116,7 +116,7 @@ class Payers:
         key = self._keys.get(caller.name.removeprefix(KEY_PREFIX)) if caller.name.startswith(KEY_PREFIX) else None
         if key is None:
             limits = self._limits if caller.limits is None else self._granted(caller.limits)
-            return _Account(caller.name, _own("token", caller.name), limits, {})
+            return _Account(caller.name, _own("token", caller.name), limits, caller.labels)
         limits = self._granted(key.limits)
         return _Account(key.name, key.thread or _own("key", key.name), limits, key.labels, key.fixed)
 

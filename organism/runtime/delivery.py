@@ -331,7 +331,7 @@ class Delivery:
             self.enqueue(thread, self._envelopes.first(thread, envelope.sender, failure, 0, sender=RUNTIME))
 
     def _bury(self, thread: Thread, envelope: Envelope, reason: Reason, detail: str, where: str | None) -> None:
-        letter = DeadLetter(envelope, reason, detail, self._clock.now_ns(), where)
+        letter = DeadLetter(envelope, reason, detail, self._clock.now_ns(), where, thread.labels)
         if (forgotten := self.dead_letters.add(letter)) is not None:
             self._state_writer.delete_dead_letter(forgotten)
         self._state_writer.save_dead_letter(letter)

@@ -1,14 +1,13 @@
 """What has to be done from time to time, whether or not a message comes: periods end, and ledgers grow long."""
 
-from datetime import tzinfo
 from functools import partial
 
 import anyio
 import structlog
 
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import BudgetPlan, has_windows, is_over, limits_over_time
-from organism.clock import Clock
+from organism.budget.scopes import BudgetPlan, has_windows, limits_over_time
+from organism.errors import Refusal
 from organism.runtime.waiting.parked_messages import ParkedMessages
 from organism.runtime.workers.guard import guarded_call
 from organism.threads.approvals import WaitReason
@@ -34,29 +33,27 @@ def warn_if_forgotten(plan: BudgetPlan, *, durable: bool) -> None:
         )
 
 
-async def maintain(
-    threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRegistry, clock: Clock, durable: bool
-) -> None:
+async def maintain(threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRegistry, durable: bool) -> None:
     """Look after periods and the ledger for as long as the pump runs; return at once where there is nothing to do."""
     if not durable and not has_windows(registry.plan):
         return
     while True:
         await anyio.sleep(_LOOK_S)
-        guarded_call(partial(_look, threads, parked, registry, clock, durable), "looking after periods and the ledger")
+        guarded_call(partial(_look, threads, parked, registry, durable), "looking after periods and the ledger")
 
 
-def _look(
-    threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRegistry, clock: Clock, durable: bool
-) -> None:
-    now_ns, time_zone = clock.now_ns(), registry.plan.time_zone
+def _look(threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRegistry, durable: bool) -> None:
     for thread in threads.all():
         if thread.status != "dormant":
-            parked.unpark(thread, partial(_is_over, now_ns, time_zone))
+            parked.unpark(thread, partial(_came_back, registry))
     registry.serve_lines()
+    registry.accounts.close_idle()
     if durable:
         registry.checkpoint(_CHECKPOINT_ENTRIES)
 
 
-def _is_over(now_ns: int, time_zone: tzinfo, waits: WaitReason) -> bool:
-    """Whether a message waits for a day's or month's limit although that day or month is over."""
-    return bool(waits.account) and is_over(waits.account, now_ns, time_zone)
+def _came_back(registry: ThreadBudgetRegistry, waits: WaitReason) -> bool:
+    """Whether a message waits for a limit that has room again: its day is over, or spend has left its window."""
+    if isinstance(waits, Refusal):
+        return waits.cause == "limit" and registry.accounts.room_came_back(waits)
+    return bool(waits.account) and registry.accounts.over(waits.account)

@@ -148,7 +148,7 @@ class Pump:
         tasks.start_soon(self._timers.run)
         durable = self.state_writer.journal.durable
         warn_if_forgotten(self.registry.plan, durable=durable)
-        tasks.start_soon(maintain, self.open_threads, self.parked, self.registry, self._clock, durable)
+        tasks.start_soon(maintain, self.open_threads, self.parked, self.registry, durable)
         self.intake.accept()
         return self
 

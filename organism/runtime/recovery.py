@@ -262,7 +262,7 @@ def _restore_dead(body: bytes, to: RecoveryTarget) -> None:
     head = _decode(body, type=DeadHead)
     envelope = _envelope(bytes(head.envelope), to.messages)
     letters = to.delivery.dead_letters
-    letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns, head.where))
+    letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns, head.where, head.labels))
 
 
 def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -> None:

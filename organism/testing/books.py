@@ -46,12 +46,32 @@ class Line(msgspec.Struct, kw_only=True):
 
 
 class AccountSums(msgspec.Struct, kw_only=True):
-    """One scope's sums."""
+    """One scope's sums.
+
+    Attributes:
+        window_ns: The length of its rolling window; 0 if it limits each call alone, ``None`` if all spend counts.
+        times: What was spent when: all of it, and so exactly what is within any window.
+    """
 
     limits: Limits
+    window_ns: int | None = None
     revision: int = 1
     spent: Amounts = ZERO
     held: Amounts = ZERO
+    times: list[tuple[int, Amounts]] = []
+
+    def spend(self, amounts: Amounts, now_ns: int) -> None:
+        """Add what was spent now."""
+        self.spent += amounts
+        if self.window_ns:
+            self.times.append((now_ns, amounts))
+
+    def used(self, now_ns: int, hold: Amounts) -> Amounts:
+        """Return what a hold that was just taken brings the limited spend to."""
+        if self.window_ns is None:
+            return self.spent + self.held
+        recent = (amounts for at, amounts in self.times if self.window_ns and at >= now_ns - self.window_ns)
+        return sum(recent, ZERO) + (self.held if self.window_ns else hold)
 
 
 class Books:
@@ -93,7 +113,7 @@ class Books:
             case AccountOpened(account=account, limits=limits):
                 if account in self.accounts:
                     self._wrong(f"{account} is opened twice")
-                self.accounts[account] = AccountSums(limits=limits)
+                self.accounts[account] = AccountSums(limits=limits, window_ns=_window_ns(account))
             case LimitsSet():
                 self._set_limits(entry)
             case Reserved():
@@ -111,7 +131,7 @@ class Books:
                 self._resolve(hold_id, ZERO, "released")
             case Adjusted(accounts=accounts, amounts=amounts):
                 for name in accounts:
-                    self.accounts[name].spent += amounts
+                    self.accounts[name].spend(amounts, entry.time_ns)
             case ThresholdFired():
                 self._fire(entry)
             case AccountClosed(account=account, spent=spent):
@@ -136,7 +156,7 @@ class Books:
         for name in entry.accounts:
             account = self.accounts[name]
             account.held += entry.amounts
-            used, limits = account.spent + account.held, account.limits
+            used, limits = account.used(entry.time_ns, entry.amounts), account.limits
             for amount, limit in (
                 (used.tokens, limits.tokens),
                 (used.cost_nanousd, limits.cost_nanousd),
@@ -156,12 +176,13 @@ class Books:
         line.charged, line.source = amounts + line.overrun, source
         for name in line.accounts:
             self.accounts[name].held -= line.amounts
-            self.accounts[name].spent += line.charged
+            self.accounts[name].spend(line.charged, self._time_ns)
 
     def _fire(self, entry: ThresholdFired) -> None:
         key = (entry.account, entry.dimension, entry.threshold, entry.revision)
         self._fired[key] += 1
-        if self._fired[key] > 1:
+        once = self.accounts[entry.account].window_ns is None  # spend that comes again is reported again
+        if once and self._fired[key] > 1:
             self._wrong(f"{entry.threshold} % of {entry.account} in {entry.dimension} has fired twice")
 
     def _close(self, name: str, spent: Amounts) -> None:
@@ -177,7 +198,12 @@ class Books:
         if entry.seq > 1 and not self.accounts and not self.lines:
             self.accounts = {
                 balance.account: AccountSums(
-                    limits=balance.limits, revision=balance.revision, spent=balance.spent, held=balance.held
+                    limits=balance.limits,
+                    window_ns=_window_ns(balance.account),
+                    revision=balance.revision,
+                    spent=balance.spent,
+                    held=balance.held,
+                    times=[(each.until_ns, each.amounts) for each in balance.recent],
                 )
                 for balance in entry.balances
             }
@@ -196,3 +222,11 @@ class Books:
             account = self.accounts.get(balance.account)
             if account is None or (account.spent, account.held) != (balance.spent, balance.held):
                 self._wrong(f"checkpoint {entry.seq} does not say what the entries of {balance.account} add up to")
+
+
+def _window_ns(account: str) -> int | None:
+    """Read from an account's name for how long spend counts on it."""
+    if account.endswith("@call"):
+        return 0
+    _, rolling, length = account.partition("@rolling:")
+    return int(length[:-1]) * {"m": 60, "h": 3600, "d": 86_400}[length[-1]] * 10**9 if rolling else None

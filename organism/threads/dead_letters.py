@@ -36,6 +36,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
         detail: The sentence behind it.
         time_ns: When, nanoseconds since the Unix epoch.
         where: ``file:line`` of the code it failed in, where that is known.
+        labels: Those of its thread: what it costs when it is sent again counts where it would have counted.
     """
 
     envelope: Envelope
@@ -43,6 +44,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     detail: str
     time_ns: int = 0
     where: str | None = None
+    labels: dict[str, str] = {}
 
     @property
     def id(self) -> str:

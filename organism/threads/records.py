@@ -171,6 +171,7 @@ class DeadRecord(msgspec.Struct, frozen=True):
     detail: str
     time_ns: int
     where: str | None = None
+    labels: dict[str, str] = {}
 
 
 class DeadHead(msgspec.Struct, frozen=True):
@@ -181,6 +182,7 @@ class DeadHead(msgspec.Struct, frozen=True):
     detail: str
     time_ns: int
     where: str | None = None
+    labels: dict[str, str] = {}
 
 
 class StoppedRecord(msgspec.Struct, frozen=True):

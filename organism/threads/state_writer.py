@@ -199,7 +199,7 @@ class ThreadStateWriter:
 
     def save_dead_letter(self, letter: DeadLetter) -> None:
         """Write a dead letter."""
-        record = DeadRecord(letter.envelope, letter.reason, letter.detail, letter.time_ns, letter.where)
+        record = DeadRecord(letter.envelope, letter.reason, letter.detail, letter.time_ns, letter.where, letter.labels)
         self._keep(key(DEAD, letter.id), "", record)
 
     def delete_dead_letter(self, letter: DeadLetter) -> None:

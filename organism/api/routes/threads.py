@@ -25,14 +25,15 @@ async def open_thread(
     """Open a thread with a message."""
     active = control.components.active
     limits: LimitsRequest | Limits | None = data.limits.request() if data.limits is not None else None
-    if (most := caller_of(request).limits) is not None:
-        limits = grant_limits(limits, most, may_raise=False)
+    caller = caller_of(request)
+    if caller.limits is not None:
+        limits = grant_limits(limits, caller.limits, may_raise=False)
     return await control.open_thread(
         data.payload(active.messages),
         to=data.to,
         thread_id=data.thread_id,
         limits=limits,
-        labels=data.labels,
+        labels=caller.labelled(data.labels),
         trace=traceparent,
         order=order,
     )

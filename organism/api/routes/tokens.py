@@ -23,8 +23,9 @@ async def list_tokens(token_book: TokensOf) -> tuple[TokenView, ...]:
 async def make_token(data: JSONBody[TokenBody], token_book: TokensOf, control: ControlOf, order: OrderOf) -> NewToken:
     """Make a token. Its secret is in this answer and nowhere else; sent again, the name is taken."""
     limits = None if data.limits is None else data.limits.limits()
-    made = token_book.make(data.name, data.scopes, days=data.days, limits=limits)
-    after = data.scopes if limits is None else {"scopes": data.scopes, "limits": limits}
+    made = token_book.make(data.name, data.scopes, days=data.days, limits=limits, labels=data.labels)
+    bound = {name: value for name, value in (("limits", limits), ("labels", data.labels)) if value}
+    after = {"scopes": data.scopes, **bound} if bound else data.scopes
     await control.note("token.make", data.name, after=after, order=order)
     return made
 

@@ -17,7 +17,7 @@ from organism.app import Organism
 from organism.budget.holds import Mode
 from organism.budget.scopes import limits_over_time
 from organism.cli import exit_codes
-from organism.cli.options import DEFAULT_FILE, NO_BUDGET, Budget, File, ModeName
+from organism.cli.options import DEFAULT_FILE, NO_BUDGET, Budget, File, Labels, ModeName, named_labels
 from organism.cli.output import note, print_json, show_cursor
 from organism.cli.run_view import LiveView, print_report
 from organism.cli.terminal import Terminal
@@ -67,6 +67,7 @@ def run(
     file: File = DEFAULT_FILE,
     to: str | None = None,
     budget: Budget = NO_BUDGET,
+    label: Labels = None,
     mode: ModeName | None = None,
     state: Path | None = None,
     ephemeral: bool = False,
@@ -83,11 +84,13 @@ def run(
     """
     limits = budget.given()
     options = RunOptions(file=file, state=state, limits=limits, mode=mode, json=json, ephemeral=ephemeral)
-    message = as_message(text)
+    message, labels = as_message(text), named_labels(label or ())
 
     async def begin(organism: Organism) -> str:
         own = replace(organism.budgets.plan.thread, **limits) if limits else None
-        return await organism.open_thread(message, to=to, limits=own, trace=os.environ.get("TRACEPARENT"))
+        return await organism.open_thread(
+            message, to=to, limits=own, labels=labels, trace=os.environ.get("TRACEPARENT")
+        )
 
     return _run_owned(begin, (), options)
 

@@ -36,7 +36,7 @@ def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json
     states = (
         client.ask(list[BudgetState], "/v1/budgets")
         if account is None
-        else [client.ask(BudgetState, f"/v1/budgets/{account}")]
+        else [client.ask(BudgetState, f"/v1/budgets/{quote(account, safe='')}")]
     )
     if json:
         return print_json(states if account is None else states[0])
@@ -83,7 +83,9 @@ def lower(account: Account, *, by: Step = NO_STEP, daemon: DaemonOptions = DAEMO
 
 
 def _move(daemon: DaemonOptions, account: str, by: Step, *, as_json: bool) -> int:
-    state = daemon.client().order(BudgetState, "POST", f"/v1/budgets/{account}/move", msgspec.to_builtins(by))
+    state = daemon.client().order(
+        BudgetState, "POST", f"/v1/budgets/{quote(account, safe='')}/move", msgspec.to_builtins(by)
+    )
     if as_json:
         return print_json(state)
     Terminal().show(*budget_lines([state]))
@@ -120,7 +122,7 @@ def adjust(
     if not yes and not _agreed(question):
         note("nothing was changed")
         return exit_codes.FAILED
-    corrected = client.order(Corrected, "POST", f"/v1/budgets/{account}/adjust", by)
+    corrected = client.order(Corrected, "POST", f"/v1/budgets/{quote(account, safe='')}/adjust", by)
     if json:
         return print_json(corrected)
     console = Terminal()

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from organism.amounts import DIMENSIONS, Limits, format_amount
 from organism.api.tokens import NewToken, TokenScope, TokenView
 from organism.budget.thresholds import limit_of
-from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
+from organism.cli.options import DAEMON, DaemonOptions, Json, Whole, named_labels
 from organism.cli.output import print_answer
 from organism.control.views import OrderDone
 
@@ -32,12 +32,19 @@ class MostOf:
     calls: Annotated[Whole | None, Parameter(help="The most calls of each.")] = None
 
 
+TokenLabels = Annotated[
+    list[str] | None,
+    Parameter(name="--label", help="Of each thread it opens, as name=value; may be repeated. It cannot change them."),
+]
+
+
 @app.command
 def make(
     name: str,
     *,
     scope: list[TokenScope],
     days: Whole | None = None,
+    label: TokenLabels = None,
     most: Annotated[MostOf | None, Parameter(name="*")] = None,
     daemon: DaemonOptions = DAEMON,
     json: Json = False,
@@ -52,6 +59,8 @@ def make(
     body: dict[str, object] = {"name": name, "scopes": list(scope)} | ({"days": days} if days is not None else {})
     if most is not None and (limits := {unit: value for unit, value in asdict(most).items() if value is not None}):
         body["limits"] = limits
+    if label:
+        body["labels"] = named_labels(label)
     made = daemon.client().order(NewToken, "POST", "/v1/tokens", body)
     return print_answer(made, made.secret, as_json=json)
 
@@ -78,4 +87,9 @@ def _line(token: TokenView) -> str:
     """Say what a token may do and spend."""
     limits = Limits() if token.limits is None else token.limits
     most = [format_amount(unit, limit) for unit in DIMENSIONS if (limit := limit_of(limits, unit)) is not None]
-    return f"{token.name}: {', '.join(token.scopes)}" + (f"; each thread at most {', '.join(most)}" if most else "")
+    labels = ", ".join(f"{name}={value}" for name, value in token.labels.items())
+    return (
+        f"{token.name}: {', '.join(token.scopes)}"
+        + (f"; each thread at most {', '.join(most)}" if most else "")
+        + (f"; labels {labels}" if labels else "")
+    )

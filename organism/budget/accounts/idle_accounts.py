@@ -1,0 +1,38 @@
+"""Accounts on which no call will hold again: found, so that they can be closed.
+
+A label has any number of values, and each of them an account per day. Kept for good they would fill memory and every
+checkpoint; closed, they are still in the journal. What the organism, its agents, models and providers have spent stays
+open: these are few, and may be corrected weeks later, after an invoice.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import tzinfo
+
+from organism.amounts import ZERO
+from organism.budget.accounts.thread_budget import ThreadBudget
+from organism.ledger.account import Account
+from organism.ledger.entries import Balance
+from organism.ledger.windows import is_over
+
+
+def idle_accounts(balances: Iterable[Balance], now_ns: int, time_zone: tzinfo) -> Iterator[str]:
+    """Yield the accounts of labels and pools that count nothing any more: nothing is held, and all spend is over.
+
+    Args:
+        balances: The open accounts.
+        now_ns: When.
+        time_zone: Where days begin.
+    """
+    for balance in balances:
+        if balance.open_holds or Account.parse(balance.account).kind not in ("label", "pool"):
+            continue
+        # What an operator has set for a rolling window still applies, so that account stays.
+        lapsed = balance.counted_ns is not None and balance.limits == balance.configured
+        if is_over(balance.account, now_ns, time_zone) or (lapsed and balance.spent_at(now_ns) == ZERO):
+            yield balance.account
+
+
+def forget_over(threads: Iterable[ThreadBudget], idle: Collection[str], now_ns: int, time_zone: tzinfo) -> None:
+    """Have threads that are open for long not remember all the windows that they have ever used."""
+    for budget in threads:
+        budget.scoped -= {name for name in budget.scoped if name in idle or is_over(name, now_ns, time_zone)}

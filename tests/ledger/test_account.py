@@ -1,0 +1,61 @@
+"""Names of accounts: whatever a label's value holds, it names one account and no other."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from organism.ledger.account import Account
+
+
+@pytest.mark.parametrize(
+    ("text", "account", "per", "metric_label"),
+    [
+        ("thread:th_1", Account("thread", "th_1"), "thread", "thread"),
+        ("agent:writer@thread:th_1", Account("agent", "writer", "thread:th_1"), "thread", "agent:writer@thread"),
+        ("model:a@b@day:2026-11-24", Account("model", "a@b", "day:2026-11-24"), "day", "model:a@b@day"),
+        (
+            "model:llama3:8b@month:2026-11",
+            Account("model", "llama3:8b", "month:2026-11"),
+            "month",
+            "model:llama3:8b@month",
+        ),
+        (
+            "label:tenant=acme@week:2026-W48",
+            Account("label", "tenant=acme", "week:2026-W48"),
+            "week",
+            "label:tenant@week",
+        ),
+        ("pool:tenant=big@lifetime", Account("pool", "tenant=big", "lifetime"), "lifetime", "pool:tenant=big@lifetime"),
+        ("organism@rolling:6h", Account("organism", "", "rolling:6h"), "6h", "organism@6h"),
+        ("organism@call", Account("organism", "", "call"), "call", "organism@call"),
+        ("freeze", Account("freeze"), "freeze", "freeze"),
+        ("", Account(""), "", ""),
+    ],
+)
+def test_a_name_says_what_is_limited_and_over_what(text: str, account: Account, per: str, metric_label: str) -> None:
+    """A name is read into its parts and written back as it was; its metric label has no thread, period or value."""
+    parsed = Account.parse(text)
+
+    assert (parsed, str(parsed), parsed.per, parsed.metric_label) == (account, text, per, metric_label)
+
+
+@given(st.text(), st.text(), st.text(), st.text())
+def test_strange_values_of_labels_name_accounts_of_their_own(
+    label: str, value: str, other_label: str, other_value: str
+) -> None:
+    """No value of a label looks like another account, in ASCII without blanks, and all of it comes back."""
+    made = str(Account.of_label(label, value, "day:2026-11-24"))
+
+    assert made.isascii()
+    assert made.isprintable()
+    assert " " not in made
+    assert "/" not in made
+    assert Account.parse(made).label == (label, value)
+    other = str(Account.of_label(other_label, other_value, "day:2026-11-24"))
+    assert (made == other) == ((label, value) == (other_label, other_value))
+
+
+@given(st.text())
+def test_any_text_is_read_and_written_back(text: str) -> None:
+    """A refusal may name what is no account; nothing is lost of it, and nothing fails."""
+    assert str(Account.parse(text)) == text

@@ -1,0 +1,47 @@
+"""Rolling windows: never less counts than was really spent within them, in few numbers."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from organism.amounts import ZERO, Amounts
+from organism.ledger.rolling import SpendSlices, counted, free_again_ns, with_spend
+
+WINDOW = 6000
+STEPS = st.lists(st.tuples(st.integers(0, 900), st.integers(0, 50)), max_size=120)
+
+
+@given(STEPS)
+def test_what_was_spent_within_the_window_always_counts(steps: list[tuple[int, int]]) -> None:
+    """At each instant the count is at least the real sum of the window, and at most that of one a sixtieth longer."""
+    slices: SpendSlices = ()
+    spent: list[tuple[int, int]] = []
+    now = 0
+    for gap, tokens in steps:
+        now += gap
+        slices = with_spend(slices, Amounts(tokens), now, WINDOW)
+        spent.append((now, tokens))
+        for at in (now, now + WINDOW // 2, now + WINDOW, now + WINDOW + 1):
+            least = sum(tokens for when, tokens in spent if when >= at - WINDOW)
+            most = sum(tokens for when, tokens in spent if when >= at - WINDOW - WINDOW // 60)
+            assert least <= counted(slices, at, WINDOW).tokens <= most
+    assert len(slices) <= 62
+
+
+def test_a_correction_takes_off_what_counts_for_the_shortest_time() -> None:
+    """Money given back does not outlive the spend that it was for, or there would be room that nobody has."""
+    slices = with_spend(with_spend((), Amounts(10), 0, WINDOW), Amounts(7), 3000, WINDOW)
+
+    slices = with_spend(slices, Amounts(-12, 0, -1), 3001, WINDOW)
+
+    assert counted(slices, 3001, WINDOW) == Amounts(5)
+    assert counted(slices, 6001, WINDOW) == Amounts(5)
+    assert counted(slices, 9001, WINDOW) == ZERO
+
+
+def test_it_is_known_when_room_comes_back() -> None:
+    """Each slice says when it counts no more, with all that has gone by then."""
+    slices = with_spend(with_spend((), Amounts(10), 0, WINDOW), Amounts(7), 3000, WINDOW)
+
+    assert free_again_ns(slices, 4000, WINDOW) == [(6001, Amounts(10)), (9001, Amounts(17))]
+    assert counted(slices, 6000, WINDOW) == Amounts(17)
+    assert counted(slices, 6001, WINDOW) == Amounts(7)

@@ -39,6 +39,7 @@ class BudgetEngine:
         self.mode: Mode = mode
         self.freezes = Freezes()
         self._book = book
+        self._warnings = book.warnings
         self._actions = ThresholdActions(book.actions_of, book.elapsed_ns, ledger, clock.now_ns)
         self._ledger = ledger
         self._clock = clock
@@ -144,7 +145,7 @@ class BudgetEngine:
         mode, room = self.mode_of(shortfall.account), shortfall.limit - shortfall.final_reserve - shortfall.spent
         if mode == "off" or shortfall.needed <= room:
             return (), False
-        warnings = self._book.warnings.fire_final(shortfall, spender.agent)
+        warnings = self._warnings.fire_final(shortfall, spender.agent)
         own = thread_of(shortfall.account) == spender.thread_id
         if mode != "enforce" or not warnings or not own or not shortfall.final_reserve or shortfall.held:
             return warnings, False
@@ -179,7 +180,7 @@ class BudgetEngine:
         In mode ``audit`` there is one more at each whole limit that is passed.
         """
         mode = self.mode_of(account)
-        return () if mode == "off" else self._book.warnings.fire_reached(account, agent, beyond=mode == "audit")
+        return () if mode == "off" else self._warnings.fire_reached(account, agent, beyond=mode == "audit")
 
     def warn_before(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[BudgetWarning, ...]:
         """Note the thresholds that are due before a call, and return them.
@@ -194,7 +195,7 @@ class BudgetEngine:
             agent = spender.agent if account == accounts[0] or thread_of(account) is None else ""
             if self._ledger.balance(account).limits.elapsed_ns is not None:
                 warnings += self.fire_reached(account, agent)
-            warnings += self._book.warnings.fire_ahead(account, floor, agent)
+            warnings += self._warnings.fire_ahead(account, floor, agent)
         return warnings
 
     def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> tuple[BudgetWarning, ...]:

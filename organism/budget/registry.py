@@ -252,7 +252,7 @@ class ThreadBudgetRegistry:
 
     def standing_warning(self, thread_id: str) -> BudgetWarning | None:
         """Return the warning of the limit of a thread that is nearest to its end, if any is near."""
-        return self._book.warnings.standing(self._book.of_thread(thread_id))
+        return (book := self._book).warnings.standing(book.of_thread(thread_id))
 
     def threads_on(self, account: str) -> tuple[str, ...]:
         """Return the threads whose calls count on an account, the oldest first."""

@@ -57,6 +57,8 @@ class Lifecycle:
         self._paused_time = paused_time
         self._warnings = warnings
         self._registry = services.registry
+        self._accounts = services.registry.accounts
+        self._reservations = services.registry.reservations
         self._router = services.router
         self._state_writer = services.state_writer
         self._outbox = services.outbox
@@ -136,7 +138,7 @@ class Lifecycle:
         """
         thread.move("pause")
         thread.paused_by = why
-        self._registry.reservations.stop(thread.id, why)
+        self._reservations.stop(thread.id, why)
         self._state_writer.save_thread(thread)
         self._paused_time.note(thread)
         self.settle(thread)
@@ -144,7 +146,7 @@ class Lifecycle:
     def unpause(self, thread: Thread) -> None:
         """Let a paused thread continue, or block as it did before; what a breaker had refused goes on."""
         thread.paused_by = None
-        self._registry.reservations.stop(thread.id, None)
+        self._reservations.stop(thread.id, None)
         self._open(thread, "resume")
         self._parked.unpark_unstopped(thread)
 
@@ -260,7 +262,7 @@ class Lifecycle:
 
     def close_lost(self) -> int:
         """Close every account that the journal has of a thread that could not be recovered; return how many."""
-        finals = self._registry.accounts.close_lost()
+        finals = self._accounts.close_lost()
         for final in finals:
             thread_id = thread_of(final.account) or ""
             reason = "what the journal has kept of it could not be taken up at the start, and is set aside"

@@ -101,7 +101,8 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
     for piece, record in sorted(records, key=lambda read: read[1].depth):
         with pieces.placing(piece):
             _restore_thread(record, to)
-    to.registry.accounts.restore_scoped()
+    accounts = to.registry.accounts
+    accounts.restore_scoped()
     ended = to.threads.ended
     for piece, closed in pieces.read(CLOSED, ResultRecord):
         with pieces.placing(piece):
@@ -176,7 +177,8 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
         labels=record.labels,
     )
     thread.paused_by = record.paused_by
-    to.registry.reservations.stop(thread.id, record.paused_by)
+    reservations = to.registry.reservations
+    reservations.stop(thread.id, record.paused_by)
     to.threads.add(thread)
     if parent is not None and thread.origin.spawned_by is not None:
         parent.children.add(thread.id)

@@ -56,6 +56,8 @@ class ReplayedCalls:
         self.crossings: list[Crossing] = []
         self.stop: Stop | None = None
         self._simulation = simulation
+        self._book = simulation.book
+        self._warnings = self._book.warnings
         self._clock = simulation.clock
         self._ledger = simulation.ledger
         self._engine = simulation.engine
@@ -111,12 +113,12 @@ class ReplayedCalls:
         """Note the warnings of a call of which nothing but its refusal was recorded, if it does not fit here either."""
         if self.stop is not None or not self._ledger.has(shortfall.account):
             return
-        state = self._simulation.book.state(shortfall.account)
+        state = self._book.state(shortfall.account)
         limit = limit_of(state.limits, shortfall.dimension)
         spent = amount_of(state.spent, state.elapsed_ns, shortfall.dimension)
         if limit and shortfall.needed > limit - shortfall.final_reserve - spent:
             here = msgspec.structs.replace(shortfall, limit=limit)
-            self.warn(self._simulation.book.warnings.fire_final(here, ""))
+            self.warn(self._warnings.fire_final(here, ""))
 
     def refuse(self, shortfall: Refusal, *, number: int, seq: int, agent: str) -> None:
         """Let nothing more be made: what agents would have done from here on, nobody knows."""

@@ -54,6 +54,7 @@ class BudgetGrants:
     def __init__(self, pump: Pump, changes: BudgetChanges, clock: Clock) -> None:
         self._clock = clock
         self._registry = pump.registry
+        self._reservations = pump.registry.reservations
         self._writer = pump.state_writer
         self._scheduler = pump.scheduler
         self._changes = changes
@@ -76,7 +77,7 @@ class BudgetGrants:
         for state in own:
             self._changes.set_limits(state.account, _moved(state.limits, grant.tokens, grant.cost_nanousd))
         said = f"{by} has granted {approval.agent} {BudgetRequest.of(grant)}, asked for {approval.detail}"
-        self._registry.reservations.remark(approval.thread_id, said)
+        self._reservations.remark(approval.thread_id, said)
         if grant.seconds is not None:
             record = GrantRecord(
                 approval_id=approval.id,
@@ -113,7 +114,7 @@ class BudgetGrants:
         if back:
             tokens, cost_nanousd = back[0][1]
             text = f"a granted budget has ended: {format_usd(cost_nanousd)} and {tokens:,} tokens were not spent"
-            self._registry.reservations.remark(record.thread_id, text)
+            self._reservations.remark(record.thread_id, text)
 
 
 def _key(record: GrantRecord) -> str:

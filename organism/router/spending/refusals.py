@@ -21,6 +21,7 @@ class Refusals:
 
     def __init__(self, registry: ThreadBudgetRegistry, call_events: CallEvents) -> None:
         self._registry = registry
+        self._accounts = registry.accounts
         self._call_events = call_events
 
     def warn_before(self, spender: Spender, ask: Ask, record: CallRecord) -> None:
@@ -55,7 +56,7 @@ class Refusals:
             raise BudgetExhaustedError(answer, spender.thread_id)
         if isinstance(answer, Refusal):
             states = self._registry.scopes_of(spender)
-            passes = relief(states, ask, self._registry.plan, self._registry.accounts.frees)
+            passes = relief(states, ask, self._registry.plan, self._accounts.frees)
             opened = not elsewhere and self.warn(answer, spender, ask, record)
             raise BudgetExhaustedError(self._refused(answer, record, opened, raises), spender.thread_id, passes)
         if answer.over is not None:

@@ -35,14 +35,16 @@ class LoopBreakers:
     def __init__(self, services: LoopServices, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._active = services.active
         self._registry = services.registry
+        self._reservations = services.registry.reservations
         self._outbox = services.outbox
         self._clock = services.clock
         self._delivery = delivery
         self._life = lifecycle
+        self._threads = lifecycle.threads
 
     def on_call(self, call: Call) -> None:
         """Count a model call that is about to be held; one that a breaker stops is refused there."""
-        thread = self._life.threads.find(call.spender.thread_id)
+        thread = self._threads.find(call.spender.thread_id)
         if thread is None or thread.status == "closing":
             return
         agent = call.spender.agent
@@ -81,8 +83,8 @@ class LoopBreakers:
 
     def on_message(self, thread: Thread, sender: str, recipient: str) -> None:
         """Count a message from one agent to another."""
-        breakers = self._breakers_of(recipient)
-        trip = thread.watch.volley.add(sender, recipient, breakers)
+        breakers, watch = self._breakers_of(recipient), thread.watch
+        trip = watch.volley.add(sender, recipient, breakers)
         if trip is not None:
             self._act(thread, recipient, breakers, trip)
 
@@ -112,7 +114,7 @@ class LoopBreakers:
             )
         )
         why = f"the breaker '{trip.kind}' has tripped on agent {agent}: {trip.text}"
-        self._registry.reservations.remark(thread.id, f"{why}; {_AFTER[action or '']}")
+        self._reservations.remark(thread.id, f"{why}; {_AFTER[action or '']}")
         match action:
             case "note" if told:
                 return note_for(LoopWarning(breaker=trip.kind, step=trip.step, text=trip.text))
@@ -122,7 +124,7 @@ class LoopBreakers:
             case "pause":
                 self._pause(thread, f"{why}; look at it, and let it go on: organism unpause {thread.root}")
             case "stop":
-                self._registry.reservations.stop(thread.id, _refusal(why))
+                self._reservations.stop(thread.id, _refusal(why))
                 self._life.begin_close(thread, "terminated", why)
             case _:
                 pass
@@ -130,9 +132,9 @@ class LoopBreakers:
 
     def _pause(self, thread: Thread, why: str) -> None:
         """Pause the whole tree: who waits at its top finds out there, and what others of it do may be part of it."""
-        tree = [self._life.threads.get(thread.root, closing=True)]
+        tree = [self._threads.get(thread.root, closing=True)]
         for each in tree:
-            children = map(self._life.threads.find, sorted(each.children))
+            children = map(self._threads.find, sorted(each.children))
             tree += [child for child in children if child is not None]
         for each in tree:
             if each.status in ("open", "blocked"):

@@ -57,7 +57,7 @@ class ParkedMessages:
 
     def unpark_unstopped(self, thread: Thread) -> None:
         """Unpark what waits for a freeze or a breaker, if none stops the thread any more."""
-        if thread.paused_by is None and self._registry.reservations.stopped(thread.id) is None:
+        if thread.paused_by is None and self._reservations.stopped(thread.id) is None:
             self.unpark(thread, lambda waits: isinstance(waits, Refusal) and waits.cause != "limit")
 
     def unpark_message(self, thread: Thread, message_id: str) -> None:

@@ -84,14 +84,14 @@ class Reservations:
     ) -> HeldCall | Refusal | None:
         """Hold a call; see :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`."""
         self.catch_up()
-        if (stopped := self._engine.stopped(spender.thread_id)) is not None:
-            return stopped  # it must not stand in line behind those that are not frozen
         accounts, ticket = self._book.accounts(spender), self._queue.next_ticket()
         admit = partial(self._admit, spender, ask, record, ticket)
         if not self._queue or not self._engine.enforces(accounts):
             answer = admit()
             if isinstance(answer, HeldCall) or not answer.held:
                 return answer
+        elif (stopped := self._engine.stopped(spender.thread_id)) is not None:
+            return stopped  # it must not stand in line behind those that are not stopped
         return await self._queue.in_turn(
             spender.thread_id, accounts, admit, wait_s=wait_s, until_s=until_s, undo=self.give_up, ticket=ticket
         )

@@ -49,7 +49,8 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         more = {"gateway": dict(gateway_in_force(config)), "paid_tools": paid_tools}
         return print_json(_as_json(config, organism.budgets.plan) | more)
     console = Terminal()
-    console.say("[bold]{}[/] mode {}, thresholds {} %", config.name, config.mode, _thresholds_text(config.thresholds))
+    warns = f"{_thresholds_text(config.thresholds)} %, warned ahead of the last {config.warn_ahead} calls"
+    console.say("[bold]{}[/] mode {}, thresholds {}", config.name, config.mode, warns)
     console.show(word_table(("agent", "model or handler", "next", "gathers"), describe_agents(config)))
     console.show(word_table(("limit on", "at most"), _limit_rows(organism.budgets.plan)))
     console.show(word_table(("model", "routes", "strategy", "then"), describe_models(config)))
@@ -92,6 +93,7 @@ def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:
         "name": config.name,
         "mode": config.mode,
         "thresholds": config.thresholds,
+        "warn_ahead": config.warn_ahead,
         "agents": {name: {"is": what, "next": after} for name, what, after, _ in describe_agents(config)},
         "limits": dict(_limit_rows(plan)),
         "models": routes,

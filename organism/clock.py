@@ -67,6 +67,7 @@ class SteadyClock:
         self._read_wall, self._read_monotonic = clock.now_ns, clock.monotonic_ns  # read several times in each hop
         self._last_ns = 0
         self._compared_ns, self._compared_monotonic_ns = 0, clock.monotonic_ns()
+        self._compare_at_ns = _COMPARED_FOR_NS
         self._leap: tuple[int, int] | None = None
         self._behind = False
 
@@ -87,15 +88,16 @@ class SteadyClock:
             self._last_ns = wall_ns = floor_ns  # what was read before the journal was opened is nowhere stored
         self._last_ns = self._compared_ns = max(self._last_ns, floor_ns, wall_ns)
         self._compared_monotonic_ns = self._clock.monotonic_ns()
+        self._compare_at_ns = self._compared_ns + _COMPARED_FOR_NS
         self._note_behind(self._last_ns - wall_ns)
 
     def now_ns(self) -> int:
         """Return nanoseconds since the Unix epoch, UTC."""
         wall_ns = self._read_wall()
-        if self._last_ns <= wall_ns < self._compared_ns + _COMPARED_FOR_NS:
+        if self._last_ns <= wall_ns < self._compare_at_ns:
             self._last_ns = wall_ns
-        else:
-            self._last_ns = self._compare(wall_ns, self._read_monotonic())
+            return wall_ns
+        self._last_ns = self._compare(wall_ns, self._read_monotonic())
         return self._last_ns
 
     def _compare(self, wall_ns: int, monotonic_ns: int) -> int:
@@ -110,6 +112,7 @@ class SteadyClock:
             self._note_behind(expected_ns - wall_ns)
             instant_ns = expected_ns if self._behind else max(self._last_ns, wall_ns)
         self._compared_ns, self._compared_monotonic_ns = instant_ns, monotonic_ns
+        self._compare_at_ns = instant_ns + _COMPARED_FOR_NS
         return instant_ns
 
     def _note_behind(self, by_ns: int) -> None:

@@ -106,15 +106,15 @@ def running_short(
         call_ns: How long it takes, in nanoseconds.
         warn_ahead: How many are to fit.
     """
-    units: tuple[tuple[Dimension, int | None, int, int], ...] = (
-        ("tokens", limits.tokens, spent.tokens, call.tokens),
-        ("usd", limits.cost_nanousd, spent.cost_nanousd, call.cost_nanousd),
-        ("seconds", limits.elapsed_ns, elapsed_ns, call_ns),
-        ("calls", limits.calls, spent.calls, call.calls),
-    )
-    for dimension, limit, amount, size in units:
-        if limit and limit - amount < size * warn_ahead:
-            yield dimension, size
+    # Written out: it is asked of every scope of every settled call, and most have one or two limits.
+    if limits.tokens and limits.tokens - spent.tokens < call.tokens * warn_ahead:
+        yield "tokens", call.tokens
+    if limits.cost_nanousd and limits.cost_nanousd - spent.cost_nanousd < call.cost_nanousd * warn_ahead:
+        yield "usd", call.cost_nanousd
+    if limits.elapsed_ns and limits.elapsed_ns - elapsed_ns < call_ns * warn_ahead:
+        yield "seconds", call_ns
+    if limits.calls and limits.calls - spent.calls < call.calls * warn_ahead:
+        yield "calls", call.calls
 
 
 def calls_left(limit: int, amount: int, call_size: int) -> int | None:

@@ -81,7 +81,9 @@ class Gateway:
     def offers(self, model: str) -> bool:
         """Whether a model may be asked for: by a name that is offered, or one that an offered pattern stands for."""
         named = self.settings.models
-        return model in self._router.models and (not named or model in named or pattern_of(model, named) is not None)
+        if model in self.offered:
+            return True
+        return model in self._router.models and (not named or pattern_of(model, named) is not None)
 
     def read(self, format_: ServerFormat, body: bytes) -> AskedFor[Any]:
         """Return what a request asks for that refers to no other.

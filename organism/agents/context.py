@@ -59,8 +59,15 @@ class Context:
         It differs from :attr:`state` when the message has waited, for budget or a person, and others were handled
         meanwhile. Making the same requests of it again costs nothing.
         """
-        began = self._runtime.kept(BEGAN)
-        return self.state if began is None else msgspec.json.decode(began)
+        began = self._runtime.first_state()
+        return self.state if began is None else began
+
+    def keep_state_at_first(self) -> None:
+        """Have the present state be :attr:`state_at_first` of later runs, once an answer of this one is paid.
+
+        For a handler that changes its state before its first call by what may be otherwise in a second run.
+        """
+        self._runtime.keep_first_state()
 
     @property
     def llm(self) -> LLM:

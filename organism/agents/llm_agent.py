@@ -106,6 +106,7 @@ class LLMAgent:
         began = ctx.state_at_first
         if began is ctx.state:  # else what was paid for was asked with all of them
             _drop_outdated(began, ctx)
+            ctx.keep_state_at_first()  # limits may be other ones, and other notes outdated, when it is run again
         question = self._question(as_text(message), began)
         answer = await self._answer((*self._before(began), question), ctx)
         self._remember(ctx.state, question, answer)

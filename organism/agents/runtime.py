@@ -121,6 +121,14 @@ class Runtime(Protocol):
         """Return the agent's own dictionary for the thread."""
         ...
 
+    def first_state(self) -> dict[str, Any] | None:
+        """Return the state that this message's paid answers were asked with; ``None`` if none is paid or it is kept."""
+        ...
+
+    def keep_first_state(self) -> None:
+        """Keep the present state as the one that this message's answers are asked with."""
+        ...
+
     def kept(self, key: str) -> bytes | None:
         """Return what was kept for this message under a key."""
         ...

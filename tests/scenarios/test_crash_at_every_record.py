@@ -261,7 +261,7 @@ def organism_on(
         providers={"scripted": provider},
         provider_kinds={"scripted": "local"},
         limits=BudgetPlan(
-            thread=Limits(tokens=20 * LIMIT if scenario.usd else LIMIT, usd=scenario.usd),
+            thread=Limits(tokens=LIMIT, usd=scenario.usd),
             final_reserve_percent=0 if scenario.usd else 5,
         ),
         router=RouterSettings(output_min=CAP),

@@ -8,8 +8,10 @@ when the pump stops: an enclosing scope is cancelled then, which distinguishes t
 import asyncio
 import inspect
 from functools import partial
+from typing import Any
 
 import anyio
+import msgspec
 
 from organism.agents.agent import Output
 from organism.agents.context import Context
@@ -20,6 +22,7 @@ from organism.runtime.handlers.handler_outcome import (
     HandlerReturned,
     HandlerStopped,
     HandlerTimeoutError,
+    encode_state,
 )
 from organism.runtime.handlers.handler_runtime import HandlerRuntime
 from organism.runtime.waiting.timers import Timer
@@ -30,6 +33,7 @@ from organism.runtime.workers.cancel_scope import (
     cancelled_from_outside,
 )
 from organism.text.error_text import defined_at
+from organism.threads.records import BEGAN
 from organism.tracing import Work, work_on
 
 LEAVE_BEHIND_S = 5.0
@@ -139,6 +143,25 @@ class HandlerRun(HandlerRuntime):
         if self._on_thread:
             where = defined_at(agent.handler)
         return HandlerFailed(HandlerTimeoutError(agent.name, agent.timeout_s, where))
+
+    # -- the state that its calls are made with -------------------------------------------------------------------
+
+    def first_state(self) -> dict[str, Any] | None:
+        """Return the state that this message's paid answers were asked with; ``None`` if none is paid or it is kept."""
+        paid = self._services.router.memo.has_paid(self._thread.id, self._envelope.id)
+        began = self.kept(BEGAN) if paid else None
+        return None if began is None else msgspec.json.decode(began, type=dict[str, Any])
+
+    def keep_first_state(self) -> None:
+        """Keep the present state as the one that this message's answers are asked with.
+
+        Before its first call, so that a crash after that finds it. What an earlier run has kept is replaced: nothing
+        of that one is paid, and others may have been handled meanwhile.
+        """
+        raw = encode_state(self._agent.name, self.state())
+        if raw != self._lane.stored or self.kept(BEGAN) is not None:
+            self._thread.steps.setdefault(self._envelope.id, {})[BEGAN] = raw
+            self._services.state_writer.save_step(self._thread, self._envelope.id, BEGAN, raw)
 
     # -- deadlines ------------------------------------------------------------------------------------------------
 

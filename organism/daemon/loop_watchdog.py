@@ -77,10 +77,13 @@ class LoopWatchdog:
                 return
             agent, thread_id, root, where = _who(frame)
             del frame  # it would keep alive all that is on the loop's stack
-            _log.error("event_loop_blocked", agent=agent, thread_id=thread_id, where=where, doing=_ADVICE)
+            if where:
+                _log.error("event_loop_blocked", agent=agent, thread_id=thread_id, where=where, doing=_ADVICE)
             while not alive.wait(_ASKED_EVERY_S):
                 if self._stopped.is_set():
                     return
+            if not where:
+                continue  # a machine with too much to do, or a library that is loaded: nobody could change a line
             blocked_ns = round((time.monotonic() - asked) * 1_000_000_000)
             event = EventLoopBlocked(
                 agent=agent, where=where, blocked_ns=blocked_ns, thread_id=thread_id, root_thread_id=root
@@ -96,24 +99,30 @@ class LoopWatchdog:
         return True
 
 
+_LOOPS = {"run_forever", "run_until_complete"}
+"""Further out than these is the code that runs the loop, which blocks nothing."""
+
 _ADVICE = "nothing else runs meanwhile: make it a plain function (those run on worker threads), or await"
 
 
 def _who(frame: FrameType) -> tuple[str, str, str, str]:
     """Return the agent, the thread, its root, and ``file:line`` of the code that a stack is in.
 
-    The line is that of the innermost code which is neither organism's nor a library's; of the innermost of all where
-    there is none. The agent is empty for what no handler does, such as a listener.
+    The line is that of the innermost code on the loop which is neither organism's nor a library's; of the innermost of
+    all where a handler has none, as one that asks a model. Empty where the loop does neither. The agent is empty for
+    what no handler does, such as a listener.
     """
     agent, thread_id, root, where = "", "", "", ""
     for each in _outwards(frame):
         path = each.f_code.co_filename
         if each.f_code is HandlerRun.execute.__code__:
             agent, thread_id, root = each.f_locals["self"].work_of
+            where = where or f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if agent or each.f_code.co_name in _LOOPS:
             break
         if not where and not path.startswith((_OURS, "<frozen", *_LIBRARIES)):
             where = f"{path}:{each.f_lineno}"
-    return agent, thread_id, root, where or f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return agent, thread_id, root, where
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

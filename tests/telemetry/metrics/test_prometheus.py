@@ -182,7 +182,7 @@ def test_trouble_is_counted() -> None:
             ("organism_llm_retries_total", {"agent": "writer", "provider": "scripted"}, 1),
             ("organism_budget_incomplete_settlements_total", {"outcome": "estimated"}, 1),
             ("organism_budget_refusals_total", {"reason": "exhausted", "dimension": "tokens"}, 1),
-            ("organism_budget_warnings_total", {"threshold": "75", "dimension": "tokens"}, 1),
+            ("organism_budget_warnings_total", {"threshold": "75", "dimension": "tokens"}, 3),
             ("organism_dead_letters_total", {"reason": "handler_failed"}, 1),
             ("organism_handler_restarts_total", {"agent": "broken"}, 4),
             ("organism_threads_total", {"outcome": "failed"}, 2),

@@ -159,7 +159,7 @@ MOVED = {
     "organism.router.circuit": "organism.router.limits.circuit",
     "organism.router.concurrency": "organism.router.limits.concurrency",
     "organism.router.course": "organism.router.call_state",
-    "organism.router.cut_short": "organism.router.answers.interrupted",
+    "organism.router.cut_short": "organism.router.answers.partial_usage",
     "organism.router.embedding": "organism.llm.embeddings",
     "organism.router.estimator": "organism.router.planning.estimator",
     "organism.router.gate": "organism.router.limits.limiter",

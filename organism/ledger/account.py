@@ -108,8 +108,8 @@ def _encoded(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Account:
-    scope, at, over = text.rpartition("@")
-    if not at:
+    scope, _, over = text.rpartition("@")
+    if not scope or not over:  # no account, or a thread's own
         scope, over = text, ""
     kind, _, name = scope.partition(":")
-    return Account(kind, name, over)
+    return Account(kind, name, over) if name else Account(scope, "", over)

@@ -182,7 +182,7 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match=r"organism\[mcp\]"):
+    with pytest.raises(MissingExtraError, match=r"organism-runtime\[mcp\]"):
         MCPServer("small", SMALL)
 
 

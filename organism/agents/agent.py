@@ -62,6 +62,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
             It may always reply.
         gather: Waits for one message from each of these senders and handles them together.
         timeout_s: Seconds one run of the handler may take.
+        handlers: How many runs of its handler may be at work at once, in all threads; ``None`` leaves it to the bounds.
         notes: Whether its handler takes the runtime's own messages although it does not name them, as LLM agents do.
         description: One line for people: what ``organism check`` prints.
         breakers: What trips when it goes round and round; as for all agents unless given.
@@ -74,6 +75,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[str, ...] | None = None
     gather: tuple[str, ...] = ()
     timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S
+    handlers: int | None = None
     notes: bool = False
     description: str = ""
     breakers: Breakers | None = None
@@ -96,6 +98,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
                 f"agent {self.name!r}: timeout_s must be more than 0 and at most {TIMEOUT_MAX_S:,.0f} seconds, "
                 f"not {shown(timeout_s)}"
             )
+        if self.handlers is not None and (type(self.handlers) is not int or self.handlers < 1):
+            raise ConfigError(f"agent {self.name!r}: handlers must be 1 or more, not {shown(self.handlers)}")
 
     def __call__(self, message: Message, ctx: Any) -> Any:
         """Call the handler as it is, as a unit test does: no thread, no budget, no check of what it returns.
@@ -151,6 +155,7 @@ def agent(
     accepts: Sequence[type[Message]] | None = None,
     gather: Sequence[str] = (),
     timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S,
+    handlers: int | None = None,
 ) -> Callable[[HandlerFunction], Agent]: ...
 
 
@@ -162,6 +167,7 @@ def agent(
     accepts: Sequence[type[Message]] | None = None,
     gather: Sequence[str] = (),
     timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S,
+    handlers: int | None = None,
 ) -> Agent | Callable[[HandlerFunction], Agent]:
     """Make an agent of a function, of a class with a ``handle`` method, or of an object with one.
 
@@ -175,6 +181,7 @@ def agent(
         accepts: The message types it takes.
         gather: The senders whose messages it waits for and handles together.
         timeout_s: Seconds one run may take.
+        handlers: How many runs of it may be at work at once, in all threads; as many as the bounds allow unless given.
 
     Raises:
         ConfigError: If the name is not allowed or the handler has no readable annotation.
@@ -192,6 +199,7 @@ def agent(
             peers=None if peers is None else tuple(peers),
             gather=tuple(gather),
             timeout_s=timeout_s,
+            handlers=handlers,
             description=(inspect.getdoc(target) or "").partition("\n")[0],
         )
 

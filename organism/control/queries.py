@@ -148,6 +148,9 @@ class Queries:
             usage=self._tracker.total,
             burn=self._history.burn(now_ns),
             set_aside=set_aside,
+            handlers=sum(statistics.handlers.running.values()),
+            handlers_max=statistics.handlers.limit,
+            handlers_waiting=sum(statistics.handlers.waiting.values()),
             worker_threads=statistics.workers.threads,
             busy_threads=statistics.workers.busy,
             given_up=statistics.workers.given_up,
@@ -270,6 +273,9 @@ class Queries:
                     mailbox_max=mailbox.messages_max,
                     bytes=mailbox.size,
                     usage=usage.get(name),
+                    handlers=statistics.handlers.running.get(name, 0),
+                    handlers_max=self._active.handlers_of(name),
+                    handlers_waiting=statistics.handlers.waiting.get(name, 0),
                 )
             )
         return tuple(views)

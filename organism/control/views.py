@@ -127,6 +127,9 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
         mailbox: Messages that wait.
         mailbox_max: How many may.
         bytes: Bytes that wait.
+        handlers: Runs of its handler that are at work.
+        handlers_max: How many may be.
+        handlers_waiting: Messages that wait for one of them to end.
     """
 
     name: str
@@ -138,6 +141,9 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     reason: str | None = None
     usage: UsageTotals | None = None
+    handlers: int = 0
+    handlers_max: int = 0
+    handlers_waiting: int = 0
 
 
 class Burn(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +181,9 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
         usage: Sums since the start of this process.
         burn: How fast it is going, the whole first.
         set_aside: Events that an exporter's other side will not take.
+        handlers: How many handlers are at work.
+        handlers_max: How many may be.
+        handlers_waiting: How many messages wait for a handler to end.
         worker_threads: How many plain functions may be at work at once.
         busy_threads: How many are, those included that were given up on.
         given_up: Plain functions that were given up on and have not returned, by agent.
@@ -196,6 +205,9 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     usage: UsageTotals
     burn: tuple[Burn, ...]
     set_aside: int = 0
+    handlers: int = 0
+    handlers_max: int = 0
+    handlers_waiting: int = 0
     worker_threads: int = 0
     busy_threads: int = 0
     given_up: dict[str, int] = {}

@@ -117,6 +117,11 @@ class ActiveConfig:
         self.paused.intersection_update(self.agents)
         self.stopped = {name: why for name, why in self.stopped.items() if name in self.agents}
 
+    def handlers_of(self, agent: str) -> int:
+        """Return how many runs of an agent's handler may be at work at once."""
+        found, most = self.agents.get(agent), self.bounds.handlers
+        return most if found is None or found.handlers is None else min(found.handlers, most)
+
     def allow(self, passage: tuple[str, str, type, bool]) -> None:
         """Remember that a check was passed."""
         if len(self.allowed) >= _CHECKED_MAX:  # types may be made while the process runs

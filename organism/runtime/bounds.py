@@ -21,6 +21,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         attempts: Runs of a handler on one message.
         restarts: Messages an agent may fail for good within ``restart_s`` before it is stopped.
         restart_s: That period in seconds.
+        handlers: Handlers that may run at once, those not counted that wait for other agents.
         worker_threads: Plain functions that may be at work at once: handlers and tools that are no async functions.
         delivery_s: Seconds a sender waits for room in a full mailbox.
         breakers: What trips when an agent repeats itself; only events unless given.
@@ -36,6 +37,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 5
     restarts: int = 3
     restart_s: float = 60.0
+    handlers: int = 1000
     worker_threads: int = 40
     delivery_s: float = 30.0
     breakers: Breakers = ONLY_TOLD

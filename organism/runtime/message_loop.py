@@ -154,7 +154,7 @@ class MessageLoop:
             # again.
             full = self._route_and_complete(thread, lane, envelope, outcome)
             if full:
-                await despite_stray_cancels(partial(self._flush, thread, full))
+                await despite_stray_cancels(partial(self._flush, thread, lane, full))
         elif type(outcome) is HandlerParked:
             self._park(thread, lane, envelope, outcome.waits)
         elif type(outcome) is HandlerFailed:
@@ -222,9 +222,15 @@ class MessageLoop:
         for key in [key for key in thread.spawned if key[0] == envelope.id]:
             self._state_writer.delete_child_result(thread, thread.spawned.pop(key))
 
-    async def _flush(self, thread: Thread, full: tuple[str, ...]) -> None:
-        with thread.stoppable():
-            await self._delivery.flush_waiting(thread, full)
+    async def _flush(self, thread: Thread, lane: Lane, full: tuple[str, ...]) -> None:
+        """Wait for room in mailboxes; the handler is done, and those that make room may need its place."""
+        places = self._services.places
+        places.leave(lane.agent)
+        try:
+            with thread.stoppable():
+                await self._delivery.flush_waiting(thread, full)
+        finally:
+            places.retake(lane.agent)
 
     def _report(self, thread: Thread, agent: str, returned: HandlerReturned) -> None:
         for name, result in returned.reports:

@@ -41,6 +41,7 @@ from organism.runtime.waiting.parked_messages import ParkedMessages
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.waiting.questions import Questions
 from organism.runtime.waiting.timers import Timers
+from organism.runtime.workers.handler_places import HandlerStatistics
 from organism.runtime.workers.worker_pool import WorkerPool, WorkerStatistics
 from organism.threads.ended_threads import EndedThreads
 from organism.threads.mailbox import MailboxStatistics
@@ -58,6 +59,7 @@ class PumpStatistics(msgspec.Struct, frozen=True):
         stopped_agents: Agents that have failed too often, with the reason.
         paused_agents: Agents that an operator has paused.
         accepting: Whether new threads are taken.
+        handlers: Handlers that run and that wait for a place.
         workers: The worker threads of plain functions.
     """
 
@@ -69,6 +71,7 @@ class PumpStatistics(msgspec.Struct, frozen=True):
     paused_agents: frozenset[str] = frozenset()
     accepting: bool = True
     workers: WorkerStatistics = WorkerStatistics()
+    handlers: HandlerStatistics = HandlerStatistics()
 
 
 class Pump:
@@ -113,6 +116,7 @@ class Pump:
             breakers=breakers,
             timers=self._timers,
             worker_pool=self.worker_pool,
+            places=self.scheduler.places,
             paused_time=self.paused_time,
             state_writer=writer,
             clock=services.clock,
@@ -352,4 +356,5 @@ class Pump:
             paused_agents=frozenset(self.active.paused),
             accepting=self.accepting,
             workers=self.worker_pool.statistics(),
+            handlers=self.scheduler.places.statistics(),
         )

@@ -12,6 +12,7 @@ import anyio.abc
 from organism.runtime.loop_services import LoopServices
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.workers.cancel_scope import ReusableCancelScope
+from organism.runtime.workers.handler_places import HandlerPlaces
 from organism.runtime.workers.lane_workers import LaneWorkers, Settle
 from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
@@ -35,6 +36,7 @@ class Scheduler:
     Attributes:
         recovered: Whether every thread of the journal is there. Before that no blocked thread opens: what it waits for
             may be in a part of the journal that has not been read.
+        places: Bounds how many handlers run at once.
     """
 
     def __init__(self, services: LoopServices, paused_time: PausedTime) -> None:
@@ -46,6 +48,7 @@ class Scheduler:
         self._workers: LaneWorkers | None = None
         self._settle: Settle = _settle_nothing
         self.recovered = False
+        self.places = HandlerPlaces(lambda: self._active.bounds.handlers, self._active.handlers_of)
 
     def run_in(
         self,
@@ -60,7 +63,7 @@ class Scheduler:
             handle: Handles the first message of a lane if it can be handled now; whether there is another that can.
             settle: Called when something of a thread has come to rest.
         """
-        self._workers, self._settle = LaneWorkers(tasks, handle, settle), settle
+        self._workers, self._settle = LaneWorkers(tasks, handle, settle, self.places), settle
 
     def stop(self) -> None:
         """Run nothing more."""

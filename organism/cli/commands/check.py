@@ -71,6 +71,10 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     console.show(word_table(("breakers", "trip after", "what follows"), describe_breakers(config)))
     if over_time := limits_over_time(organism.budgets.plan):
         console.say("kept through restarts, but by run --ephemeral begun anew: {}", ", ".join(over_time))
+    bounded = [f"{name} {agent.handlers}" for name, agent in config.agents.items() if agent.handlers is not None]
+    console.say(
+        "at most {} handlers run at once{}", config.bounds.handlers, f"; {', '.join(bounded)}" if bounded else ""
+    )
     console.say("plain functions run on at most {} worker threads", config.bounds.worker_threads)
     console.say_as_it_is(describe_graph(config))
     if missing := unpriced_routes(config):
@@ -99,6 +103,8 @@ def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:
         "models": routes,
         "providers": [row[0] for row in describe_providers(config)],
         "unpriced": unpriced_routes(config),
+        "handlers": {"all": config.bounds.handlers}
+        | {name: agent.handlers for name, agent in config.agents.items() if agent.handlers is not None},
         "worker_threads": config.bounds.worker_threads,
         "breakers": {who: {"after": trips, "then": then} for who, trips, then in describe_breakers(config)},
     }

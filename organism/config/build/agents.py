@@ -66,6 +66,7 @@ def _agent(
         peers=peers,
         gather=tuple(section.gather),
         timeout_s=float(section.timeout_seconds),
+        handlers=section.handlers,
         notes=isinstance(section, LLMAgentSection),
         description=description,
         breakers=breakers_of(section.breakers),

@@ -87,6 +87,7 @@ def _bounds(config: Config) -> Bounds:
         attempts=bounds.attempts,
         restarts=bounds.restarts,
         restart_s=float(bounds.restart_seconds),
+        handlers=bounds.handlers,
         worker_threads=bounds.worker_threads,
         breakers=breakers_of(config.breakers) or ONLY_TOLD,
     )

@@ -104,6 +104,9 @@ class AgentSection(Section, frozen=True, kw_only=True):
     accepts: Annotated[list[str] | None, Meta(description="message types it takes")] = None
     gather: Annotated[list[str], Meta(description="waits for one message of each of these agents")] = []
     timeout_seconds: Annotated[Positive, Meta(description="seconds one run may take")] = 120
+    handlers: Annotated[
+        Positive | None, Meta(description="messages it handles at once, in all threads; bounds.handlers unless given")
+    ] = None
     breakers: Annotated[
         BreakersSection | Literal["off"] | None, Meta(description="other breakers for this agent than for all")
     ] = None

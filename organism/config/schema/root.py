@@ -29,6 +29,9 @@ class BoundsSection(Section, frozen=True, kw_only=True):
     descendants: Annotated[Positive, Meta(description="child threads below one root")] = 1000
     calls_in_flight: Annotated[Positive, Meta(description="calls of one thread at a time")] = 8
     attempts: Annotated[Positive, Meta(description="runs of a handler on one message")] = 5
+    handlers: Annotated[
+        Positive, Meta(description="handlers that may run at once; those that wait for other agents do not count")
+    ] = 1000
     worker_threads: Annotated[
         Positive, Meta(le=1000, description="plain functions, as handlers or tools, that may be at work at once")
     ] = 40

@@ -32,7 +32,7 @@ from organism.runtime.handlers.handler_outcome import HandlerReturned, encode_st
 from organism.runtime.handlers.output_routing import drafts_of, route, too_many
 from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
 from organism.runtime.handlers.run_services import AgentRunner
-from organism.runtime.workers.worker_pool import Level
+from organism.runtime.workers.handler_places import PlaceHolder
 from organism.threads.approvals import Approval, BudgetRequest, Decision, WaitReason, approval_id, decision_key
 from organism.threads.envelopes import RoutedMessage
 from organism.threads.lanes import Lane
@@ -48,7 +48,7 @@ STEPS_MAX = 10_000
 """Pieces of work one message may have kept: each is a piece in the journal."""
 
 
-class HandlerRuntime:
+class HandlerRuntime(PlaceHolder):
     """The :class:`~organism.agents.runtime.Runtime` of one run: all that its handler's context can do.
 
     Args:
@@ -112,6 +112,8 @@ class HandlerRuntime:
     def close(self) -> None:
         """Close the context: every later use of it raises, and calls in progress are cancelled."""
         self.closed = True
+        if self.place_lent:
+            self._services.places.take_back(self)  # its worker gives it back
         if self._callers:
             for task in self._callers:
                 if task is not self._task:
@@ -260,11 +262,11 @@ class HandlerRuntime:
         self.check()
         index, self._questions = self._questions, self._questions + 1
         draft = Draft(message=message, recipient=recipient, beside=beside)
-        return partial(self._ask, index, recipient, draft, timeout_s)
+        work = partial(self._ask, index, recipient, draft, timeout_s)
+        return partial(self._services.places.lending, self, "ctx.ask", work)
 
     async def _ask(self, index: int, recipient: str, draft: Draft, timeout_s: float) -> Message:
         with (
-            self.inside("ctx.ask"),
             self._services.worker_pool.lending(),
             self._services.paused_time.waiting(self._thread, self._envelope.id),
         ):
@@ -287,13 +289,15 @@ class HandlerRuntime:
 
     async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
         """Open a child thread, or return to the one that an earlier run of this handler has opened."""
+        request = SpawnRequest(recipient, message, limits, budget)
+        return await self._services.places.lending(self, "ctx.spawn", partial(self._spawn, request))
+
+    async def _spawn(self, request: SpawnRequest) -> ThreadResult:
         with (
-            self.inside("ctx.spawn"),
             self._services.worker_pool.lending(),
             self._services.paused_time.waiting(self._thread, self._envelope.id),
         ):
             index, self._questions = self._questions, self._questions + 1
-            request = SpawnRequest(recipient, message, limits, budget)
             try:
                 child = await self._services.children.spawn(
                     self._thread, self._agent, (self._envelope.id, index), request
@@ -389,8 +393,8 @@ class HandlerRuntime:
             function: The function.
             begun: Called when it has a thread.
         """
-        level: Level = (self._thread.depth, len(self._envelope.asking))
-        name, message_id = self._agent.name, self._envelope.id
+        level, aside = (self._thread.depth, len(self._envelope.asking)), self._services.places.aside(self)
         with self.inside("ctx.on_thread"):
-            run = self._services.worker_pool.run
-            return await run(function, agent=name, message_id=message_id, level=level, begun=begun)
+            return await self._services.worker_pool.run(
+                function, agent=self._agent.name, message_id=self._envelope.id, level=level, begun=begun, aside=aside
+            )

@@ -18,6 +18,7 @@ from organism.runtime.delivery import Delivery
 from organism.runtime.handlers.loop_breakers import LoopBreakers
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.waiting.timers import Timers
+from organism.runtime.workers.handler_places import HandlerPlaces
 from organism.runtime.workers.worker_pool import WorkerPool
 from organism.threads.state_writer import ThreadStateWriter
 
@@ -34,6 +35,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
         breakers: Count what agents do.
         timers: Handler timeouts.
         worker_pool: The worker threads of plain functions.
+        places: Bounds how many handlers run at once.
         paused_time: Stops timeouts while something is paused.
         state_writer: Writes what handlers have done.
         clock: Dates it.
@@ -47,6 +49,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
     breakers: LoopBreakers
     timers: Timers
     worker_pool: WorkerPool
+    places: HandlerPlaces
     paused_time: PausedTime
     state_writer: ThreadStateWriter
     clock: Clock

@@ -4,12 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 
 import anyio.abc
 import anyio.lowlevel
 
 from organism.runtime.workers.cancel_scope import ReusableCancelScope, cancelled_from_outside, despite_stray_cancels
 from organism.runtime.workers.guard import log_defect, stops_task
+from organism.runtime.workers.handler_places import HandlerPlaces
 from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
 from organism.tracing import working
@@ -39,6 +41,7 @@ class LaneWorkers:
         handle: Handles the first message of a lane if it can be handled now, its run held by the worker's scope;
             whether there is another that can.
         settle: Called when a lane of a thread has come to rest.
+        places: Bounds how many handlers run at once.
     """
 
     def __init__(
@@ -46,10 +49,12 @@ class LaneWorkers:
         tasks: anyio.abc.TaskGroup,
         handle: Callable[[Thread, Lane, ReusableCancelScope], Awaitable[bool]],
         settle: Settle,
+        places: HandlerPlaces,
     ) -> None:
         self.tasks = tasks
         self._handle = handle
         self._settle = settle
+        self._places = places
         self._ready: deque[tuple[Thread, Lane]] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._waking = 0
@@ -59,6 +64,17 @@ class LaneWorkers:
     def start(self, thread: Thread, lane: Lane) -> None:
         """Queue a lane that no worker has."""
         lane.running = True
+        if not self._places.try_enter(lane.agent):
+            self._places.wait(lane.agent, partial(self._admit, thread, lane))
+            return
+        thread.running += 1
+        ready = self._ready
+        ready.append((thread, lane))
+        if self._waking < len(ready):
+            self._wake()
+
+    def _admit(self, thread: Thread, lane: Lane) -> None:
+        """Take a lane up that has a place for its handler."""
         thread.running += 1
         self._ready.append((thread, lane))
         if self._waking < len(self._ready):
@@ -105,7 +121,7 @@ class LaneWorkers:
 
     async def _work_off(self, scope_holder: ReusableCancelScope) -> None:
         """Handle messages until no lane is ready."""
-        ready, handle, turns = self._ready, self._handle, 0
+        ready, handle, leave, turns = self._ready, self._handle, self._places.leave, 0
         while ready:
             thread, lane = ready.popleft()
             if ready:
@@ -115,12 +131,12 @@ class LaneWorkers:
                 again = await handle(thread, lane, scope_holder)
             finally:
                 # Also when this worker is cancelled: a lane that stayed marked as running would never run again.
+                leave(lane.agent)
+                thread.running -= 1
                 if again:
-                    ready.append((thread, lane))
-                    self._wake()
+                    self.start(thread, lane)
                 else:
                     lane.running = False
-                    thread.running -= 1
                     self._settle_guarded(thread)
             turns += 1
             if turns == _TURNS or scope_holder.spent:

@@ -29,6 +29,9 @@ T = TypeVar("T")
 Level = tuple[int, int]
 """How deep a run is in those that wait for it: child threads above it, then questions within its thread."""
 
+Aside = tuple[Callable[[], object], Callable[[], object]]
+"""Called when a function that waits gives way, and when it goes on."""
+
 _TELL_GIVEN_UP_S = 1.0
 """A function that returns so soon after it was given up on was only slow to notice."""
 
@@ -36,6 +39,10 @@ _TELL_BUSY_S = 5.0
 """Seconds that a function waits for a place before that is logged."""
 
 _log = structlog.get_logger("organism.pump")
+
+
+def _nothing() -> None:
+    pass
 
 
 class WorkerStatistics(msgspec.Struct, frozen=True):
@@ -90,10 +97,18 @@ class WorkerPool:
         self._lent: Counter[Level] = Counter()
         self._given_up: Counter[str] = Counter()
         self._waiting: OrderedDict[tuple[str, Level], deque[asyncio.Future[None]]] = OrderedDict()
+        self._asides: dict[asyncio.Future[None], Aside] = {}
         self._told_busy_at = -_TELL_BUSY_S
 
     async def run(
-        self, function: Callable[[], T], *, agent: str, message_id: str, level: Level, begun: Callable[[], None]
+        self,
+        function: Callable[[], T],
+        *,
+        agent: str,
+        message_id: str,
+        level: Level,
+        begun: Callable[[], None],
+        aside: Aside = (_nothing, _nothing),
     ) -> T:
         """Run a function on a thread and return what it returns. If the wait for it is cancelled, it is given up on.
 
@@ -103,12 +118,13 @@ class WorkerPool:
             message_id: The message it works on.
             level: How deep in others' waiting it is.
             begun: Called when it has a thread.
+            aside: Called when it waits for what others of its level wait for, and when it does not any more.
 
         Raises:
             WorkersBusyError: Too many functions of the agent were given up on and have not returned.
             RuntimeError: The operating system gives no more threads.
         """
-        place = await self._enter(agent, message_id, level)
+        place = await self._enter(agent, message_id, level, aside)
         try:
             begun()
             loop = asyncio.get_running_loop()
@@ -144,6 +160,8 @@ class WorkerPool:
         if place.lent == 1:
             self._busy[place.agent] -= 1
             self._lent[place.level] += 1
+            if self._lent[place.level] >= self._threads():
+                self._put_aside(place.level)
             self._let_in()
         try:
             yield
@@ -182,7 +200,14 @@ class WorkerPool:
 
     # -- places ---------------------------------------------------------------------------------------------------
 
-    async def _enter(self, agent: str, message_id: str, level: Level) -> _Place:
+    def _put_aside(self, level: Level) -> None:
+        """Have all that waits at a level give way: those it waits for may wait for what it holds."""
+        for (_, waiting_level), turns in self._waiting.items():
+            if waiting_level == level:
+                for turn in turns:
+                    self._asides[turn][0]()
+
+    async def _enter(self, agent: str, message_id: str, level: Level, aside: Aside) -> _Place:
         """Wait for a place, in turn with other agents."""
         if self._given_up[agent] >= max(1, self._threads() // 2):
             raise self.busy(agent)
@@ -190,6 +215,9 @@ class WorkerPool:
         if self._waiting or not self._has_room(level):
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(key, deque()).append(turn)
+            self._asides[turn] = aside
+            if self._lent[level] >= self._threads():
+                aside[0]()
             telling = turn.get_loop().call_later(_TELL_BUSY_S, self._tell_busy, agent)
             self._let_in()
             try:
@@ -203,6 +231,7 @@ class WorkerPool:
                 raise
             finally:
                 telling.cancel()
+                self._asides.pop(turn)[1]()
         else:
             self._busy[agent] += 1
         return _Place(agent, message_id, level)

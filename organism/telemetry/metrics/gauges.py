@@ -128,8 +128,11 @@ def _pump(pump: PumpStatistics) -> Iterator[Measurement]:
     yield Measurement(i.THREADS_OPEN, pump.blocked, ("blocked",))
     yield Measurement(i.AGENTS_STOPPED, len(pump.stopped_agents))
     yield from _workers(pump.workers)
+    yield Measurement(i.HANDLERS_LIMIT, pump.handlers.limit)
     for agent, mailbox in pump.mailboxes.items():
         yield Measurement(i.MESSAGES, mailbox.accepted, (agent,))
+        yield Measurement(i.HANDLERS, pump.handlers.running.get(agent, 0), (agent,))
+        yield Measurement(i.HANDLERS_WAITING, pump.handlers.waiting.get(agent, 0), (agent,))
         yield Measurement(i.MAILBOX_DEPTH, mailbox.messages, (agent,))
         yield Measurement(i.MAILBOX_SIZE, mailbox.size, (agent,))
         yield Measurement(i.SENDERS_WAITING, mailbox.senders_waiting, (agent,))

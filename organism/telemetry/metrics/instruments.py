@@ -184,6 +184,9 @@ HOPS = _histogram("organism.message.hops", "{hop}", "Handlers a message's thread
 MAILBOX_DEPTH = _gauge("mailbox.depth", "{message}", "Messages that wait.", "agent")
 MAILBOX_SIZE = _gauge("mailbox.size", "By", "Bytes of payload that wait.", "agent")
 SENDERS_WAITING = _gauge("mailbox.senders_waiting", "{sender}", "Senders held up by a full mailbox.", "agent")
+HANDLERS = _gauge("handlers", "{handler}", "Handlers that are at work.", "agent")
+HANDLERS_LIMIT = _gauge("handlers.limit", "{handler}", "Handlers that may be at work at once.")
+HANDLERS_WAITING = _gauge("handlers.waiting", "{message}", "Messages that wait for a handler to end.", "agent")
 WORKER_THREADS = _gauge(
     "worker_threads", "{thread}", "Worker threads by what their functions do: busy, lent (waiting), given_up.", "state"
 )

@@ -57,6 +57,9 @@ def _print_head(console: Terminal, status: OrganismStatus) -> None:
         hung = ", ".join(f"{agent} ({count})" for agent, count in sorted(status.given_up.items()))
         busy, of = status.busy_threads, status.worker_threads
         console.say("[red]{} of {} worker threads busy[/]; given up on and not returned: {}", busy, of, hung)
+    if status.handlers_waiting:
+        at_work, most = status.handlers, status.handlers_max
+        console.say("{} of {} handlers at work, {} messages wait", at_work, most, status.handlers_waiting)
     if status.limits_not_kept:
         console.say("[yellow]counted from zero after a restart:[/] {}", ", ".join(status.limits_not_kept))
     if status.set_aside:

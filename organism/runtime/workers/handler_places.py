@@ -1,0 +1,210 @@
+"""How many handlers run at once, in all and of one agent: each message waits for a place before its handler begins.
+
+A handler that waits for what other handlers do (a question, a child, room in a mailbox) lends its place meanwhile: else
+as many of them as there are places would wait without end. When it goes on it waits for a place again, before all that
+has not begun. Nothing else that waits gives its place away, so each that has one comes to its end.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Protocol, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class HandlerStatistics(msgspec.Struct, frozen=True):
+    """A look at the places of handlers.
+
+    Attributes:
+        limit: How many handlers may run at once.
+        running: How many do, by agent.
+        waiting: How many messages wait for a place, by agent.
+    """
+
+    limit: int = 0
+    running: dict[str, int] = {}
+    waiting: dict[str, int] = {}
+
+
+class PlaceHolder:
+    """A run of a handler, as far as its place is concerned.
+
+    Attributes:
+        lends: For how many things it waits at the moment for which it lends its place.
+        place_lent: Whether it has no place at the moment.
+        returning: Whether it waits for a place again.
+    """
+
+    lends = 0
+    place_lent = False
+    returning = False
+
+
+class _Run(Protocol):
+    lends: int
+    place_lent: bool
+    returning: bool
+    closed: bool
+
+    @property
+    def work_of(self) -> tuple[str, str, str]: ...
+
+    def inside(self, call: str) -> AbstractContextManager[object]: ...
+
+
+class HandlerPlaces:
+    """Gives places to messages and takes them back: fair to agents, first come, first served within one.
+
+    Args:
+        limit: Says how many there are in all; a reload may change it.
+        limit_of: Says how many an agent may have.
+    """
+
+    def __init__(self, limit: Callable[[], int], limit_of: Callable[[str], int]) -> None:
+        self._limit = limit
+        self._limit_of = limit_of
+        self._running: defaultdict[str, int] = defaultdict(int)
+        self._total = 0
+        self._waiting: OrderedDict[str, deque[Callable[[], object]]] = OrderedDict()
+        self._returning: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    def try_enter(self, agent: str) -> bool:
+        """Take a place, if one is free and nobody waits for it; whether there was."""
+        # Each hop passes here, so nothing is asked whose answer follows: a place alone is always free.
+        total = self._total
+        if total:
+            running = self._running[agent]
+            if total >= self._limit() or (running and running >= self._limit_of(agent)):
+                return False
+            if agent in self._waiting or agent in self._returning:
+                return False
+        self._total = total + 1
+        self._running[agent] += 1
+        return True
+
+    def wait(self, agent: str, let_in: Callable[[], object]) -> None:
+        """Wait in line; what is called has a place then."""
+        self._waiting.setdefault(agent, deque()).append(let_in)
+
+    def leave(self, agent: str) -> None:
+        """Give a place back."""
+        self._total -= 1
+        self._running[agent] -= 1
+        if self._returning or self._waiting:
+            self._let_in()
+
+    def retake(self, agent: str) -> None:
+        """Take a place whether or not one is free."""
+        self._total += 1
+        self._running[agent] += 1
+
+    def statistics(self) -> HandlerStatistics:
+        """Count who runs and who waits."""
+        waiting = Counter({agent: len(line) for agent, line in self._waiting.items()})
+        waiting.update({agent: len(line) for agent, line in self._returning.items()})
+        return HandlerStatistics(
+            self._limit(), {agent: count for agent, count in self._running.items() if count}, dict(waiting)
+        )
+
+    # -- runs that wait for others --------------------------------------------------------------------------------
+
+    async def lending(self, run: _Run, call: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Lend a run's place while it waits inside a call of its context; it returns with a place again."""
+        with run.inside(call):
+            run.lends += 1
+            self.lend(run)
+            try:
+                return await work()
+            finally:
+                run.lends -= 1
+                await self._come_back(run)
+
+    def lend(self, run: _Run) -> None:
+        """Lend the place of a run, if it has one."""
+        if not run.place_lent and not run.closed:
+            run.place_lent = True
+            self.leave(run.work_of[0])
+
+    def take_back(self, run: _Run) -> None:
+        """Give a run its place again at once, whether or not one is free."""
+        if run.place_lent:
+            run.place_lent = False
+            self.retake(run.work_of[0])
+
+    def aside(self, run: _Run) -> tuple[Callable[[], object], Callable[[], object]]:
+        """Return what lends the place of a run, and what takes it back."""
+        return partial(self.lend, run), partial(self.take_back, run)
+
+    async def _come_back(self, run: _Run) -> None:
+        if run.lends or run.closed or run.returning or not run.place_lent:
+            return
+        run.returning = True
+        try:
+            await self._enter_again(run.work_of[0])
+        finally:
+            run.returning = False
+            self._seat(run)
+
+    def _seat(self, run: _Run) -> None:
+        """Give a run the place it waited for, unless it has ended meanwhile or waits for others again."""
+        if run.closed or run.lends or not run.place_lent:
+            self.leave(run.work_of[0])
+        else:
+            run.place_lent = False
+
+    async def _enter_again(self, agent: str) -> None:
+        """Take a place; one that is cut short while it waits has it at once, for what it does until its end."""
+        if agent not in self._returning and self._has_room(agent):
+            self.retake(agent)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._returning.setdefault(agent, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.done() or turn.cancelled():
+                self._forget(agent, turn)
+                self.retake(agent)
+            raise
+
+    def _forget(self, agent: str, turn: "asyncio.Future[None]") -> None:
+        if (line := self._returning.get(agent)) is not None and turn in line:
+            line.remove(turn)
+            if not line:
+                del self._returning[agent]
+
+    # -- who is next ----------------------------------------------------------------------------------------------
+
+    def _has_room(self, agent: str) -> bool:
+        return self._total < self._limit() and self._running[agent] < self._limit_of(agent)
+
+    def _let_in(self) -> None:
+        """Give free places away: to those that return first, and then to each agent in turn."""
+        while (agent := self._next(self._returning)) is not None:
+            turn = _first(self._returning, agent)
+            if not turn.done():
+                self.retake(agent)
+                turn.set_result(None)
+        while (agent := self._next(self._waiting)) is not None:
+            let_in = _first(self._waiting, agent)
+            self.retake(agent)
+            let_in()
+
+    def _next(self, lines: "OrderedDict[str, deque[T]]") -> str | None:
+        return next((agent for agent in lines if self._has_room(agent)), None)
+
+
+def _first(lines: "OrderedDict[str, deque[T]]", agent: str) -> T:
+    """Take the first of an agent's line, and put its line behind the others."""
+    line = lines[agent]
+    first = line.popleft()
+    if line:
+        lines.move_to_end(agent)
+    else:
+        del lines[agent]
+    return first

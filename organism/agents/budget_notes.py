@@ -1,6 +1,9 @@
 """What the runtime has to say to a model, in words that it can act on. Pure."""
 
-from organism.amounts import format_amount
+from collections.abc import Iterable
+
+from organism.amounts import DIMENSIONS, BudgetState, Dimension, format_amount
+from organism.budget.thresholds import amount_of, limit_of
 from organism.messages import AgentFailed, BudgetWarning, LoopWarning
 
 
@@ -18,6 +21,18 @@ def note_for(message: BudgetWarning | LoopWarning | AgentFailed) -> str:
     }[message.level]
     used = message.spent * 100 // message.limit
     return f"[Note: {used} % of the budget is used; {left} left{_room_for(message.calls_left)}. {urge}]"
+
+
+def budget_left(budgets: Iterable[BudgetState]) -> str:
+    """Say what is left, unit by unit: the least that any limit leaves, without what open calls hold; or nothing."""
+    least: dict[Dimension, int] = {}
+    for budget in budgets:
+        for dimension in DIMENSIONS:
+            if (limit := limit_of(budget.limits, dimension)) is not None:
+                taken = amount_of(budget.spent, budget.elapsed_ns, dimension) + amount_of(budget.held, 0, dimension)
+                least[dimension] = min(max(0, limit - taken), least.get(dimension, limit))
+    left = ", ".join(format_amount(dimension, amount) for dimension, amount in least.items())
+    return f"[Budget left: {left}.]" if left else ""
 
 
 def _room_for(calls_left: int | None) -> str:

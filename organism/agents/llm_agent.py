@@ -1,13 +1,13 @@
 """The agent that is a model with a system prompt: it reads a message, asks the model and sends the answer on."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent
-from organism.agents.budget_notes import note_for
+from organism.agents.budget_notes import budget_left, note_for
 from organism.agents.context import Context
 from organism.agents.structured import complete_as
 from organism.agents.tools.function_tool import function_tool
@@ -28,6 +28,7 @@ from organism.usage.listeners import Failures, check_callback
 _HISTORY = "history"
 _NOTES = "notes"
 _NOTED_LIMITS = "noted_limits"
+_SHOWN = "budget"
 _ASK_AGAIN = "Your answer was empty. Answer in words."
 
 
@@ -50,6 +51,7 @@ class LLMSettings(msgspec.Struct, frozen=True, kw_only=True):
         tools: What the model may have run before it answers.
         tool_rounds: The most model calls for one message; the last one must answer.
         response_type: What its answers are, instead of :class:`Text`.
+        budget: ``show`` tells the model in every round what is left of the budget.
         cache: Whether the provider is asked to keep instructions and conversation for a cheaper next call.
     """
 
@@ -64,6 +66,7 @@ class LLMSettings(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSource, ...] = ()
     tool_rounds: int = DEFAULT_ROUNDS
     response_type: type[Message] | None = None
+    budget: Literal["show"] | None = None
     cache: bool = False
 
 
@@ -106,9 +109,13 @@ class LLMAgent:
         began = ctx.state_at_first
         if began is ctx.state:  # else what was paid for was asked with all of them
             _drop_outdated(began, ctx)
+            if self.settings.budget == "show":
+                began[_SHOWN] = budget_left(ctx.budgets)
             ctx.keep_state_at_first()  # limits may be other ones, and other notes outdated, when it is run again
         question = self._question(as_text(message), began)
-        answer = await self._answer((*self._before(began), question), ctx)
+        asked = replace(question, content="\n\n".join(filter(None, (question.text, began.get(_SHOWN)))))
+        answer = await self._answer((*self._before(began), asked), ctx)
+        ctx.state.pop(_SHOWN, None)
         self._remember(ctx.state, question, answer)
         if began is ctx.state:  # else there may be notes that this prompt did not have
             ctx.state.pop(_NOTES, None)
@@ -132,7 +139,7 @@ class LLMAgent:
             return await ctx.llm.send(self.settings.model, request, self._sink(ctx), last_word)
 
         tools = await open_tools(self.settings.tools)
-        loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, lambda: ctx.warning)
+        loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, lambda: ctx.warning, self._shown(ctx))
         request = self._request(prompt)
         if (wanted := self.settings.response_type) is not None:
             return (await complete_as(loop.answer, request, wanted)).parsed
@@ -142,6 +149,9 @@ class LLMAgent:
             if not completion.text.strip():
                 raise AnswerError(f"agent {ctx.agent!r}: the model {completion.model!r} gave two empty answers")
         return Text(completion.text.strip(), "" if completion.is_complete else completion.finish_reason)
+
+    def _shown(self, ctx: Context) -> Callable[[], str] | None:
+        return (lambda: budget_left(ctx.budgets)) if self.settings.budget == "show" else None
 
     def _request(self, messages: tuple[ChatMessage, ...]) -> CompletionRequest:
         return CompletionRequest(

@@ -35,6 +35,7 @@ class ToolLoop:
         ctx: The context they run in.
         rounds: The most model calls; in the last one no tool may be asked for.
         warn: Looks whether the budget runs low; the model reads that with the results of its tools.
+        budget: Says what is left of the budget, for models that are to read it with the results of every round.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ToolLoop:
         ctx: Context,
         rounds: int = DEFAULT_ROUNDS,
         warn: Callable[[], BudgetWarning | None] = lambda: None,
+        budget: Callable[[], str] | None = None,
     ) -> None:
         self._send = send
         self._tools = tools
@@ -51,6 +53,7 @@ class ToolLoop:
         self._rounds = rounds
         self._warn = warn
         self._warned = 0
+        self._budget = budget
         self.messages: tuple[ChatMessage, ...] = ()
         """The conversation so far, calls and results included, without the last answer."""
 
@@ -74,7 +77,7 @@ class ToolLoop:
             results = await self._run(answer.tool_calls, run)
             loop = self._loop_notes(run, answer.tool_calls, results)
             run += len(results)
-            told: tuple[Part, ...] = (*results, *await self._warning(number), *loop)
+            told: tuple[Part, ...] = (*results, *await self._warning(number), *loop, *await self._left(number))
             self.messages = (*self.messages, answer.turn, ChatMessage("user", told))
         raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
 
@@ -89,6 +92,17 @@ class ToolLoop:
         news = [warning for warning in near if warning.threshold > self._warned]
         self._warned = max((self._warned, *(warning.threshold for warning in news)))
         return tuple(TextPart(note_for(warning)) for warning in news)
+
+    async def _left(self, number: int) -> tuple[TextPart, ...]:
+        """Say what is left where that is wanted; kept, so that a second run says just the same."""
+        if (budget := self._budget) is None:
+            return ()
+
+        async def look() -> str:
+            return budget()
+
+        left = await self._ctx.once(f"budget:{number}", look, str)
+        return (TextPart(left),) if left else ()
 
     def _loop_notes(
         self, run_before: int, calls: tuple[ToolCall, ...], results: tuple[ToolResult, ...]

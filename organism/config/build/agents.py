@@ -95,6 +95,7 @@ def _llm_settings(
         tools=tools,
         tool_rounds=section.tool_rounds,
         response_type=_response_type(loaded, name, section),
+        budget=section.budget,
         cache=section.prompt_cache == "on",
     )
 

@@ -137,6 +137,9 @@ class LLMAgentSection(AgentSection, frozen=True, kw_only=True):
         Meta(description="what its model may have run; a text is package.module:function or request_budget"),
     ] = []
     tool_rounds: Annotated[Positive, Meta(description="model calls for one message; the last one must answer")] = 8
+    budget: Annotated[
+        Literal["show"] | None, Meta(description="show: its model reads in every round what is left of the budget")
+    ] = None
     prompt_cache: Annotated[
         Literal["off", "on"], Meta(description="asks the provider to keep instructions and conversation")
     ] = "off"

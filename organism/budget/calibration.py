@@ -5,15 +5,16 @@ models and between kinds of text. So for each family of models and each kind of 
 remembered in proportion to what had been guessed, and the next guess is scaled by the largest of them, and a little
 more. Until there are enough of them, or a few of long texts, the guess keeps its usual margin.
 
-Only long texts are learnt from: what a chat template adds counts as text there, which errs on the side of too much,
-and is little beside a long text. What is added for the template is never scaled down, so a model that was only asked
-long questions does not get too little for a short one.
+Nobody knows how much of a count is the chat template's, between nothing and the most that is allowed for it. So a text
+is taken for whichever is more: from a shorter one, as if all of its count grew with the text; from a longer one, as if
+the template's most had to come back. Of texts half as long and longer alone, if there are enough of them: beside those
+the template is little. Only long texts are learnt from.
 
 Learning moves nothing but the close estimate. The strict bound is not learnt, and no guess is above it.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
 import msgspec
 
@@ -58,11 +59,29 @@ class Guess(msgspec.Struct, frozen=True):
         tokens: What to hold.
         text: The guess of the text alone, before any margin.
         kind: What kind of text it is.
+        frame: The most that a chat template adds to it.
     """
 
     tokens: int
     text: int
     kind: TextKind
+    frame: int = 0
+
+
+class TextCount(msgspec.Struct, frozen=True, gc=False):
+    """What a text took by its provider's count.
+
+    Attributes:
+        text: The guess of the text alone.
+        whole: The count in thousandths of that, as if it were all the text's.
+        alone: The same without the most that a chat template adds.
+        weight: The text that it counts for: more than its own if it was counted by itself.
+    """
+
+    text: int
+    whole: int
+    alone: int
+    weight: int
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -81,7 +100,7 @@ class Calibration:
 
     def __init__(self, *, samples_min: int = SAMPLES_MIN) -> None:
         self._samples_min = samples_min
-        self._families: dict[str, dict[TextKind, deque[tuple[int, int]]]] = {}
+        self._families: dict[str, dict[TextKind, deque[TextCount]]] = {}
 
     def __len__(self) -> int:
         return len(self._families)
@@ -98,14 +117,24 @@ class Calibration:
             turns += 1
             whole += size_of(text)
         kind = kind_of(whole)
-        scaled = -(-whole.tokens * self.permille(family, kind) // 1000)
         frame = PER_REQUEST + PER_MESSAGE * turns
-        return Guess(frame + min(whole.size, scaled), whole.tokens, kind)
+        tokens = min(frame + whole.size, self._most(family, kind, whole.tokens, frame))
+        return Guess(tokens, whole.tokens, kind, frame)
 
-    def permille(self, family: str, kind: TextKind) -> int:
-        """Return what a family's text of a kind is multiplied by, in thousandths."""
-        known = self.range(family, kind)
-        return PRIOR_PERMILLE if known is None else known.most
+    def _most(self, family: str, kind: TextKind, text: int, frame: int) -> int:
+        """Return what a text takes at most with its frame, by what is known of others of its kind."""
+        if not self.knows(family, kind):
+            return frame + _scaled(text, PRIOR_PERMILLE)
+        seen = self._families[family][kind]
+        near = [count for count in seen if 2 * count.text >= text]
+        used = near if len(near) >= self._samples_min else seen
+        margin = self._margin(seen)
+        from_shorter = max((count.whole for count in used if count.text < text), default=0)
+        from_longer = max((count.alone for count in used if count.text >= text), default=0)
+        return max(_scaled(text, _scaled(from_shorter, margin)), frame + _scaled(text, _scaled(from_longer, margin)))
+
+    def _margin(self, seen: Sized) -> int:
+        return FEW_PERMILLE if len(seen) < self._samples_min else MARGIN_PERMILLE
 
     def range(self, family: str, kind: TextKind) -> "Range | None":
         """Return what a family's text of a kind takes for what is guessed; ``None`` as long as too little is known."""
@@ -113,14 +142,14 @@ class Calibration:
         if not self.knows(family, kind):
             return None
         few = len(seen) < self._samples_min
-        proportions = [permille for permille, _ in seen]
+        proportions = [count.whole for count in seen]
         least = min(proportions) * (FEW_LEAST_PERMILLE if few else LEAST_PERMILLE) // 1000
-        return Range(least, -(-max(proportions) * (FEW_PERMILLE if few else MARGIN_PERMILLE) // 1000))
+        return Range(least, _scaled(max(proportions), self._margin(seen)))
 
     def knows(self, family: str, kind: TextKind) -> bool:
         """Whether what a family's text of a kind takes is known: by enough counts, or by some of long texts."""
         seen = self._families.get(family, {}).get(kind, ())
-        return sum(max(1, size // LONG_TEXT) for _, size in seen) >= self._samples_min
+        return sum(max(1, count.weight // LONG_TEXT) for count in seen) >= self._samples_min
 
     def learn(self, family: str, guess: Guess, tokens: int, *, counted: bool = False) -> None:
         """Remember what the text of a guess really took, as the provider counted it.
@@ -137,8 +166,14 @@ class Calibration:
         self._families[family] = kinds  # the one used last stands last
         if len(self._families) > FAMILIES_MAX:
             del self._families[next(iter(self._families))]
-        size = max(guess.text, self._samples_min * LONG_TEXT) if counted else guess.text
-        kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX)).append((-(-tokens * 1000 // guess.text), size))
+        whole, alone = (-(-count * 1000 // guess.text) for count in (tokens, max(0, tokens - guess.frame)))
+        weight = max(guess.text, self._samples_min * LONG_TEXT) if counted else guess.text
+        known = kinds.setdefault(guess.kind, deque(maxlen=SAMPLES_MAX))
+        known.append(TextCount(guess.text, whole, alone, weight))
+
+
+def _scaled(amount: int, permille: int) -> int:
+    return -(-amount * permille // 1000)
 
 
 def kind_of(size: TextSize) -> TextKind:

@@ -110,6 +110,7 @@ class Pump:
         runs = RunServices(
             active=active,
             router=self.router,
+            memo=self.router.memo,
             registry=self.registry,
             delivery=self.delivery,
             children=children,
@@ -356,5 +357,5 @@ class Pump:
             paused_agents=frozenset(self.active.paused),
             accepting=self.accepting,
             workers=self.worker_pool.statistics(),
-            handlers=self.scheduler.places.statistics(),
+            handlers=self.scheduler.handlers(),
         )

@@ -12,7 +12,7 @@ import anyio.abc
 from organism.runtime.loop_services import LoopServices
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.workers.cancel_scope import ReusableCancelScope
-from organism.runtime.workers.handler_places import HandlerPlaces
+from organism.runtime.workers.handler_places import HandlerPlaces, HandlerStatistics
 from organism.runtime.workers.lane_workers import LaneWorkers, Settle
 from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
@@ -83,6 +83,10 @@ class Scheduler:
         if self._workers is None:
             raise NotRunningError
         self._workers.tasks.start_soon(function, *args)
+
+    def handlers(self) -> HandlerStatistics:
+        """Count the handlers that run and those that wait for a place."""
+        return self.places.statistics()
 
     def settle(self, thread: Thread) -> None:
         """Something of a thread outside its lanes has come to rest: see whether it is over."""

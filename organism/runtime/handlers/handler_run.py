@@ -148,7 +148,7 @@ class HandlerRun(HandlerRuntime):
 
     def first_state(self) -> dict[str, Any] | None:
         """Return the state that this message's paid answers were asked with; ``None`` if none is paid or it is kept."""
-        paid = self._services.router.memo.has_paid(self._thread.id, self._envelope.id)
+        paid = self._services.memo.has_paid(self._thread.id, self._envelope.id)
         began = self.kept(BEGAN) if paid else None
         return None if began is None else msgspec.json.decode(began, type=dict[str, Any])
 

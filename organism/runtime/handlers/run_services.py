@@ -11,6 +11,7 @@ from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.errors import ConfigError
 from organism.messages import Message
+from organism.router.memo import Memo
 from organism.router.router import LLMRouter
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.children import Children
@@ -29,6 +30,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         active: Agents and bounds.
         router: Makes model calls.
+        memo: The answers of messages that are not done, which are paid.
         registry: The budgets.
         delivery: Sends questions.
         children: Opens child threads.
@@ -43,6 +45,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
 
     active: ActiveConfig
     router: LLMRouter
+    memo: Memo
     registry: ThreadBudgetRegistry
     delivery: Delivery
     children: Children

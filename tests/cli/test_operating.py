@@ -198,12 +198,19 @@ def test_top_shows_budgets_and_obeys_keys(organism: Organism) -> None:
     """In a terminal, top draws what is going on; p pauses, r raises, t and y end a thread, q leaves."""
     thread = organism("send", "wait").stdout.strip()
     until(organism, '"calls":1', "threads", "--json")
-    pid, master = pty.fork()
-    if pid == 0:
-        os.chdir(organism.folder)  # type: ignore[attr-defined]
-        wide = {**os.environ, "COLUMNS": "140", "LINES": "40"}
-        os.execve(sys.executable, [sys.executable, "-m", "organism", "top"], wide)  # noqa: S606
+    master, slave = pty.openpty()
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+    # Not `pty.fork`: a child of a process with threads may wait for ever for a lock that one of them held.
+    top = subprocess.Popen(
+        [sys.executable, "-m", "organism", "top"],
+        cwd=organism.folder,  # type: ignore[attr-defined]
+        env={**os.environ, "COLUMNS": "140", "LINES": "40"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
     seen = ""
 
     def see(phrase: str) -> None:
@@ -228,12 +235,10 @@ def test_top_shows_budgets_and_obeys_keys(organism: Organism) -> None:
         os.write(master, b"\t")
         see("tokens/min")
         os.write(master, b"q")
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        raise
+        assert top.wait(30) == 0
     finally:
+        top.kill()
+        top.wait()
         os.close(master)
     assert organism("threads").stdout == "no threads\n"
 

@@ -19,6 +19,9 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 """It is not there, as shells count it."""
 
+BY_SIGNAL = 128
+"""Shells add to it the number of the signal that has ended a program."""
+
 INTERRUPTED = 130
 """Stopped by Ctrl-C, as shells count it."""
 

@@ -35,7 +35,6 @@ from organism.runtime.workers.guard import stops_task
 from organism.text.error_text import describe
 from organism.threads.approvals import Approval, WaitReason
 from organism.threads.lanes import Lane
-from organism.threads.records import BEGAN
 from organism.threads.routing import takes_by_name
 from organism.threads.thread import Thread
 from organism.tracing import Work, trace_id_of
@@ -267,8 +266,7 @@ class MessageLoop:
     def _park(self, thread: Thread, lane: Lane, envelope: Envelope, waits: WaitReason) -> None:
         """Put a message aside until there is budget or an answer, or let it run once more for its final call."""
         if isinstance(waits, Refusal) and waits.final_reserve_open:
-            if self._memo.has_paid(thread.id, envelope.id):  # the notes change the state before it runs again
-                self._save_first_state(thread, lane, envelope)
+            self._keep_first_state(thread, lane, envelope)  # the notes change the state before it runs again
             lane.hurry_notes()
             return
         if lane.agent not in self._active.agents:
@@ -276,8 +274,7 @@ class MessageLoop:
             return
         lane.step_aside(envelope, waits)
         self._state_writer.save_parked(envelope, waits)
-        if self._memo.has_paid(thread.id, envelope.id):
-            self._save_first_state(thread, lane, envelope)
+        self._keep_first_state(thread, lane, envelope)
         if isinstance(waits, Approval) and waits.message_id == envelope.id:
             self._outbox.emit(
                 ApprovalRequested(
@@ -295,12 +292,10 @@ class MessageLoop:
         if isinstance(waits, Refusal) and waits.cause != "limit":
             self._parked.unpark_unstopped(thread)  # what stopped it may have been lifted while its handler ended
 
-    def _save_first_state(self, thread: Thread, lane: Lane, envelope: Envelope) -> None:
-        """Keep the state a message began with: others may change it, and the same requests find the paid answers."""
-        steps = thread.steps.setdefault(envelope.id, {})
-        if BEGAN not in steps:
-            steps[BEGAN] = lane.stored
-            self._state_writer.save_step(thread, envelope.id, BEGAN, lane.stored)
+    def _keep_first_state(self, thread: Thread, lane: Lane, envelope: Envelope) -> None:
+        """Keep the state that paid answers of a message were asked with: others may change it before it runs again."""
+        if self._memo.has_paid(thread.id, envelope.id):
+            self._state_writer.save_first_state(thread, lane, envelope.id)
 
     def _abandon(self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException) -> None:
         """Be done with a message on which the loop itself has failed, whatever its handler has done to it.

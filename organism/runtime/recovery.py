@@ -20,7 +20,6 @@ from organism.threads.lanes import Lane
 from organism.threads.open_threads import OpenThreads
 from organism.threads.records import (
     ANSWER,
-    BEGAN,
     CHILD,
     CLOSED,
     DEAD,
@@ -309,9 +308,8 @@ def _keep_first_states(thread: Thread, lane: Lane, to: RecoveryTarget) -> None:
     Without it an LLM agent would ask otherwise than before, for the notes in its prompt, and pay for what is paid.
     """
     for envelope in lane.queue:
-        if to.memo.has_paid(thread.id, envelope.id) and BEGAN not in thread.steps.get(envelope.id, {}):
-            thread.steps.setdefault(envelope.id, {})[BEGAN] = lane.stored
-            to.state_writer.save_step(thread, envelope.id, BEGAN, lane.stored)
+        if to.memo.has_paid(thread.id, envelope.id):
+            to.state_writer.save_first_state(thread, lane, envelope.id)
 
 
 def _envelope(body: bytes, messages: MessageRegistry) -> Envelope:

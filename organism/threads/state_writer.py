@@ -16,6 +16,7 @@ from organism.threads.dead_letters import DeadLetter
 from organism.threads.lanes import Lane
 from organism.threads.records import (
     ANSWER,
+    BEGAN,
     CHILD,
     CLOSED,
     DEAD,
@@ -168,8 +169,14 @@ class ThreadStateWriter:
             self._keep(key(STATE, thread.id, lane.agent), thread.id, StateRecord(lane.agent, msgspec.Raw(state)))
 
     def save_step(self, thread: Thread, message_id: str, name: str, value: bytes) -> None:
-        """Write the result of a step of work; it stays until its message is complete."""
+        """Keep the result of a step of work, and write it; it stays until its message is complete."""
+        thread.steps.setdefault(message_id, {})[name] = value
         self._keep(key(STEP, message_id, name), thread.id, StepRecord(message_id, name, msgspec.Raw(value)))
+
+    def save_first_state(self, thread: Thread, lane: Lane, message_id: str) -> None:
+        """Keep the state a message began with, unless it is kept: with the same one its requests find what is paid."""
+        if BEGAN not in thread.steps.get(message_id, {}):
+            self.save_step(thread, message_id, BEGAN, lane.stored)
 
     def delete_steps(self, thread: Thread, message_id: str) -> None:
         """Delete the steps of a message that is complete."""

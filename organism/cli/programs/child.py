@@ -20,9 +20,6 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sign
 _BY_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """What a terminal sends to all processes in its foreground, the program among them."""
 
-_KILLED = 128
-"""Shells add to it the number of the signal that has ended a program."""
-
 
 class NotStartedError(OrganismError):
     """The program cannot be run.
@@ -77,7 +74,7 @@ async def run_child(command: Sequence[str], environment: Mapping[str, str]) -> i
             tasks.start_soon(pass_on)
             code = await _end_of(process)
             tasks.cancel_scope.cancel()
-    return code if code >= 0 else _KILLED - code
+    return code if code >= 0 else exit_codes.BY_SIGNAL - code
 
 
 def _send(process: "subprocess.Popen[bytes]", number: int, *, whole_group: bool) -> None:

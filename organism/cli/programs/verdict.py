@@ -18,9 +18,6 @@ from organism.usage.report import RunReport, build_report
 
 Ending = Literal["completed", "failed", "terminated", "blocked"]
 
-_SIGNALS = 128
-"""Exit codes above it tell of a signal."""
-
 
 class ProgramReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole account of a program's run.
@@ -106,8 +103,9 @@ def report_of(events: list[AnyEvent], thread_id: str, code: int, refused: Refusa
         code: What the program has exited with.
         refused: What has refused its last call.
     """
-    ending: Ending = "terminated" if code > _SIGNALS else "blocked" if refused else "failed" if code else "completed"
-    reason = {"terminated": f"signal {code - _SIGNALS}", "failed": f"exit code {code}"}.get(ending)
+    signal = code - exit_codes.BY_SIGNAL
+    ending: Ending = "terminated" if signal > 0 else "blocked" if refused else "failed" if code else "completed"
+    reason = {"terminated": f"signal {signal}", "failed": f"exit code {code}"}.get(ending)
     if ending == "blocked":
         reason = f"budget exhausted: {refused}"
     report = replace(build_report(events, thread_id), outcome=ending, reason=reason)

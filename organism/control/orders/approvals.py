@@ -50,7 +50,6 @@ class Approvals:
         elif (decision.tokens, decision.usd, decision.seconds) != (None, None, None):
             raise ConfigError(f"{approval} asks for no budget; allow it or not")
         name, value = decision_key(approval_id), msgspec.json.encode(decision)
-        thread.steps.setdefault(approval.message_id, {})[name] = value
         self._state_writer.save_step(thread, approval.message_id, name, value)
         self._outbox.emit(
             ApprovalDecided(

@@ -160,7 +160,6 @@ class HandlerRun(HandlerRuntime):
         """
         raw = encode_state(self._agent.name, self.state())
         if raw != self._lane.stored or self.kept(BEGAN) is not None:
-            self._thread.steps.setdefault(self._envelope.id, {})[BEGAN] = raw
             self._services.state_writer.save_step(self._thread, self._envelope.id, BEGAN, raw)
 
     # -- deadlines ------------------------------------------------------------------------------------------------

@@ -368,10 +368,8 @@ class HandlerRuntime(PlaceHolder):
         most = self._active.bounds.message_bytes
         if len(value) > most:
             raise ConfigError(f"what the work {key!r} gave has {len(value):,} bytes; 'message_bytes' is {most:,}")
-        steps = self._thread.steps.setdefault(self._envelope.id, {})
-        if len(steps) >= STEPS_MAX:
+        if len(self._thread.steps.get(self._envelope.id, {})) >= STEPS_MAX:
             raise ConfigError(f"a message has at most {STEPS_MAX:,} pieces of work kept")
-        steps[key] = value
         self._services.state_writer.save_step(self._thread, self._envelope.id, key, value)
 
     def budgets(self) -> tuple[BudgetState, ...]:

@@ -8,6 +8,7 @@ from organism.budget.calibration import Calibration
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.errors import ConfigError
+from organism.llm.answers import Completion
 from organism.llm.provider import Provider
 from organism.router.adapters import Adapters
 from organism.router.admission import Admission
@@ -90,8 +91,15 @@ class RouterConfig:
     def learn(self, attempt: Attempt, charge: Charge) -> None:
         """Take note of what a settled attempt's text has taken, sent and answered."""
         if charge.outcome == "settled":
-            self.estimator.learn(attempt.route, attempt.prepared.guess, charge.usage.input_total)
+            if not _has_used_tools(attempt):  # what they have found is input too, of which the request has nothing
+                self.estimator.learn(attempt.route, attempt.prepared.guess, charge.usage.input_total)
             self._output_calibration.learn(attempt.route, attempt.request, attempt.result)
+
+
+def _has_used_tools(attempt: Attempt) -> bool:
+    """Whether the vendor has run tools of its own for an attempt's answer."""
+    answer = attempt.result
+    return isinstance(answer, Completion) and bool(answer.tool_uses or answer.vendor_items)
 
 
 def _check_providers(providers: Mapping[str, Provider]) -> None:

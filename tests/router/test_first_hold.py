@@ -5,13 +5,16 @@ from typing import Literal
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from organism import Limits, Organism, Text, agent
 from organism.agents.context import Context
 from organism.amounts import TokenUsage
 from organism.errors import RejectedError
-from organism.llm.provider import Request
-from organism.llm.requests import ChatMessage, CompletionRequest, ImagePart, TextPart
+from organism.llm.answers import Completion
+from organism.llm.provider import ProviderSink, Request
+from organism.llm.requests import ChatMessage, CompletionRequest, ImagePart, TextPart, VendorItem
+from organism.llm.server_tools import SEARCH_TOKENS, server_tool_tokens
 from organism.router.call import RouterSettings
 from organism.router.input_counting import COUNT_S
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
@@ -35,6 +38,8 @@ class Vendor(ScriptedProvider):
         self.asked: list[CompletionRequest] = []
         self.held: list[int] = []
         self._counted = counted
+        self.searched = VendorItem({"type": "web_search_call", "action": {"type": "open_page"}})
+        self.searches = False
         super().__init__(self._answer)
 
     def _answer(self, _request: CompletionRequest) -> ScriptedAnswer:
@@ -45,7 +50,13 @@ class Vendor(ScriptedProvider):
 
     def extra_tokens(self, request: Request) -> int:
         """Bound what it adds, such as a note on tools."""
-        return super().extra_tokens(request) + NOTE
+        assert isinstance(request, CompletionRequest)
+        return super().extra_tokens(request) + NOTE + server_tool_tokens(request)
+
+    async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
+        """Answer, after a search perhaps."""
+        answer = await super().complete(request, on_text)
+        return replace(answer, vendor_items=(self.searched,)) if self.searches else answer
 
     async def count_input(self, request: CompletionRequest) -> int | None:
         """Count, or not."""
@@ -77,7 +88,9 @@ def ask(content: str | tuple[TextPart | ImagePart, ...] = PROMPT) -> CompletionR
 Estimate = Literal["tight", "strict"]
 
 
-def made(*requests: CompletionRequest, count: Count = real, estimate: Estimate = "tight") -> Vendor:
+def made(
+    *requests: CompletionRequest, count: Count = real, estimate: Estimate = "tight", searches: bool = False
+) -> Vendor:
     """Make calls one after another, and return the vendor."""
 
     @agent()
@@ -87,6 +100,7 @@ def made(*requests: CompletionRequest, count: Count = real, estimate: Estimate =
 
     async def main() -> Vendor:
         vendor = Vendor(count)
+        vendor.searches = searches
         vendor.organism = organism = Organism(
             [caller],
             models={"m": "p/m"},
@@ -135,6 +149,19 @@ def test_vendor_is_not_asked_where_its_count_would_teach_nothing(
     """A short text is not worth the time, a strict bound is no guess, and of a picture nobody knows its part."""
     vendor = made(request_, estimate=estimate)
     assert (len(vendor.requests), vendor.asked) == (1, [])
+
+
+SEARCHING = replace(ask(), vendor_tools=(VendorItem({"type": "web_search"}),))
+
+
+@pytest.mark.parametrize(("searches", "least", "most"), [(False, 10, 13), (True, 15, 25)], ids=["unused", "used"])
+def test_request_with_a_search_teaches_unless_it_was_searched(searches: bool, least: int, most: int) -> None:
+    """What Codex may search for is held on top each time, but does not keep its own text from being learnt.
+
+    An answer after a search says nothing of the text: what was found is in its input too.
+    """
+    vendor = made(SEARCHING, SEARCHING, count=nothing, searches=searches)
+    assert REAL * least <= (vendor.held[1] - SEARCH_TOKENS) * 10 <= REAL * most, (REAL, vendor.held)
 
 
 def test_little_text_beside_much_else_teaches_nothing() -> None:

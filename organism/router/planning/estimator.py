@@ -8,6 +8,7 @@ from organism.budget.calibration import Calibration, Guess
 from organism.budget.estimate import input_tokens_likely, input_tokens_strict
 from organism.llm.provider import Provider, Request
 from organism.llm.requests import CompletionRequest
+from organism.llm.server_tools import tokens_of_uses
 from organism.pricing.names import undated
 from organism.router.call import Estimate
 from organism.router.planning.plan import Route
@@ -102,9 +103,11 @@ class InputEstimator:
 def _teaches(request: Request, guess: Guess, extra: int) -> bool:
     """Whether what a request takes says something of its text: it has little beside, such as a note on its tools.
 
-    What there is beside counts as text then, which errs on the side of too much.
+    What there is beside counts as text then, which errs on the side of too much. What is held for the vendor's tools
+    is not looked at: it is put before the model only when they are used, and nothing is learnt from such an answer.
     """
-    return not extra or (extra * EXTRA_PARTS <= guess.text and not _has_attachments(request))
+    beside = extra - (tokens_of_uses(request) if isinstance(request, CompletionRequest) else 0)
+    return not extra or (beside * EXTRA_PARTS <= guess.text and not _has_attachments(request))
 
 
 def _has_attachments(request: Request) -> bool:

@@ -314,6 +314,16 @@ class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: Annotated[dict[Name, Label], msgspec.Meta(max_length=_LABELS_MAX)] = {}
 
 
+class TokenLimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Other limits of a token.
+
+    Attributes:
+        limits: The most that each thread may use that it opens from now on; ``null`` for what is configured.
+    """
+
+    limits: LimitsBody | None
+
+
 StateFilter = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, Limits
 from organism.errors import ConfigError
@@ -77,20 +78,23 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
-    """A token without its secret.
+    """A token without its secret, or a key of the configuration.
 
     Attributes:
-        expires_ns: When it stops being one, nanoseconds since the Unix epoch; ``None`` for never.
+        created_ns: When it was made, nanoseconds since the Unix epoch; ``None`` for a key of the configuration.
+        expires_ns: When it stops being one, likewise; ``None`` for never.
         limits: The most that each thread it opens may use; ``None`` where only the configuration says so.
         labels: Of each thread it opens.
+        source: ``made`` by an order, which can be revoked, or ``configuration``.
     """
 
     name: str
     scopes: tuple[TokenScope, ...]
-    created_ns: int
+    created_ns: int | None
     expires_ns: int | None
     limits: Limits | None = None
     labels: dict[str, str] = {}
+    source: Literal["made", "configuration"] = "made"
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -124,6 +128,7 @@ class TokenBook:
         self._file = file
         self._tokens: dict[str, _Kept] = {}
         self._sessions: dict[str, _Kept] = {}
+        self._configured: Callable[[], Iterable[TokenView]] = tuple
 
     @classmethod
     def open(cls, state: Path, now_ns: Callable[[], int]) -> "TokenBook":
@@ -176,14 +181,7 @@ class TokenBook:
             ConfigError: If the name is taken, there are too many, or limits or labels would bind nothing.
             OSError: If it cannot be kept.
         """
-        if limits is not None and set(scopes) - {"read", "send"}:
-            raise ConfigError("limits bind no token that may operate, since it can raise them", path="limits")
-        if limits is not None and "send" not in scopes:
-            raise ConfigError("limits are for tokens with the scope 'send'; others open no threads", path="limits")
-        if labels and set(scopes) - {"read", "send"}:
-            raise ConfigError("labels bind no token that may operate, since it can make others", path="labels")
-        if labels and "send" not in scopes:
-            raise ConfigError("labels are for tokens with the scope 'send'; others open no threads", path="labels")
+        _check_bounds(scopes, limits, labels)
         if any(token.name == name for token in self._tokens.values()):
             raise ConfigError(f"there is a token {name!r} already; revoke it first, or choose another name")
         if len(self._tokens) >= _TOKENS_MAX:
@@ -203,6 +201,32 @@ class TokenBook:
         self._write([*self._tokens.values(), kept])
         self._tokens[kept.hash] = kept
         return NewToken(name, secret, expires)
+
+    def limit(self, name: str, limits: Limits | None) -> TokenView | None:
+        """Give a token other limits, for threads that it opens from now on.
+
+        Args:
+            name: The token.
+            limits: The most that each thread it opens may use; ``None`` for what is configured.
+
+        Returns:
+            How it was before; ``None`` if there is no such token.
+
+        Raises:
+            ConfigError: If limits would bind nothing.
+            OSError: If that cannot be kept.
+        """
+        before = next((token for token in self._tokens.values() if token.name == name and name != OWNER), None)
+        if before is None:
+            return None
+        _check_bounds(before.scopes, limits, None)
+        tokens = self._tokens | {before.hash: replace(before, limits=limits)}
+        self._write(tokens.values())
+        self._tokens = tokens
+        for key, session in self._sessions.items():
+            if session.name == name:
+                self._sessions[key] = replace(session, limits=limits)
+        return _view(before)
 
     def revoke(self, name: str) -> bool:
         """Forget a token and its sessions; whether there was one. The first one stays: it is a file's.
@@ -241,24 +265,46 @@ class TokenBook:
         return NewToken(caller.name, secret, expires)
 
     def list(self) -> tuple[TokenView, ...]:
-        """Return every token without its secret, oldest first."""
-        return tuple(
-            TokenView(
-                name=kept.name,
-                scopes=kept.scopes,
-                created_ns=kept.created_ns,
-                expires_ns=kept.expires_ns,
-                limits=kept.limits,
-                labels=kept.labels,
-            )
-            for kept in sorted(self._tokens.values(), key=lambda kept: kept.created_ns)
-        )
+        """Return every token without its secret, oldest first, and then the keys of the configuration."""
+        made = sorted(self._tokens.values(), key=lambda kept: kept.created_ns)
+        return (*map(_view, made), *self._configured())
+
+    def list_also(self, configured: Callable[[], Iterable[TokenView]]) -> None:
+        """List the keys of the configuration too, as they are at the time."""
+        self._configured = configured
 
     def _write(self, tokens: Iterable[_Kept]) -> None:
         """Replace the file whole, so that a crash leaves the old one or the new one."""
         if self._file is None:
             return
         write_private(self._file, msgspec.json.encode([token for token in tokens if token.name != OWNER]))
+
+
+def _view(kept: _Kept) -> TokenView:
+    return TokenView(
+        name=kept.name,
+        scopes=kept.scopes,
+        created_ns=kept.created_ns,
+        expires_ns=kept.expires_ns,
+        limits=kept.limits,
+        labels=kept.labels,
+    )
+
+
+def _check_bounds(scopes: Collection[TokenScope], limits: Limits | None, labels: Mapping[str, str] | None) -> None:
+    """Refuse limits and labels that would bind nothing.
+
+    Raises:
+        ConfigError: If they would.
+    """
+    if limits is not None and set(scopes) - {"read", "send"}:
+        raise ConfigError("limits bind no token that may operate, since it can raise them", path="limits")
+    if limits is not None and "send" not in scopes:
+        raise ConfigError("limits are for tokens with the scope 'send'; others open no threads", path="limits")
+    if labels and set(scopes) - {"read", "send"}:
+        raise ConfigError("labels bind no token that may operate, since it can make others", path="labels")
+    if labels and "send" not in scopes:
+        raise ConfigError("labels are for tokens with the scope 'send'; others open no threads", path="labels")
 
 
 def load_or_make_token(state: Path) -> str:

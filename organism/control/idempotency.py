@@ -226,13 +226,15 @@ class OrderExecution:
         self._outbox = outbox
         self._receipts = Receipts(journal, clock.now_ns)
 
-    async def note(self, action: str, target: str, *, after: object = None, order: Order = PYTHON) -> None:
+    async def note(
+        self, action: str, target: str, *, before: object = None, after: object = None, order: Order = PYTHON
+    ) -> None:
         """Write an audit row for something that was done outside of the organism, such as making a token.
 
         Raises:
             JournalError: If it cannot be kept.
         """
-        self._audit(order, action, target, after=after)
+        self._audit(order, action, target, before=before, after=after)
         await self._journal.commit()
 
     async def _steer(self, order: Order, action: str, name: str, effect: Callable[[str], tuple[str, ...]]) -> OrderDone:

@@ -1,10 +1,10 @@
 """Who makes a request: an API key of the configuration, or a token. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from organism.api.auth_middleware import Authenticate
-from organism.api.tokens import Caller
+from organism.api.tokens import Caller, TokenView
 from organism.gateway.settings import Key
 
 KEY_PREFIX = "key:"
@@ -27,6 +27,20 @@ def authenticate(key_of: Callable[[str], Key | None], token_of: Callable[[str], 
         return next((caller for secret in _presented(headers) if (caller := find(secret)) is not None), None)
 
     return authenticated
+
+
+def listed(keys: Iterable[Key]) -> Iterator[TokenView]:
+    """Yield the keys of the configuration as they stand among tokens, under the names that audit records show."""
+    for key in keys:
+        yield TokenView(
+            name=KEY_PREFIX + key.name,
+            scopes=("send",),
+            created_ns=None,
+            expires_ns=None,
+            limits=key.limits,
+            labels=key.labels,
+            source="configuration",
+        )
 
 
 def _presented(headers: Mapping[str, str]) -> Iterator[str]:

@@ -34,7 +34,7 @@ from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Json, ServerFormat
 from organism.gateway import request_handler
 from organism.gateway.errors import unknown_model
-from organism.gateway.keys import authenticate
+from organism.gateway.keys import authenticate, listed
 from organism.gateway.stored_answer_routes import stored_answer_handlers
 
 MESSAGES = "/v1/messages"
@@ -71,6 +71,7 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
     def token_of(secret: str) -> Caller | None:
         return tokens.find(secret) if gateway.settings.tokens else None
 
+    tokens.list_also(lambda: listed(gateway.settings.keys))
     known = authenticate(gateway.payers.key_of, token_of)
     apps = {path: _CallApp(gateway, format_) for path, format_ in FORMATS.items()}
     routers = [

@@ -305,6 +305,13 @@ def test_key_is_made_limited_seen_once_and_revoked(daemon: Daemon, page: Page) -
     assert secret not in page.content()
     assert secret not in daemon.run("token", "list", "--json")
 
+    page.get_by_role("button", name="limit build").click()
+    expect(page.get_by_label("Tokens", exact=True)).to_have_value("5000")
+    page.get_by_label("Dollars", exact=True).fill("7")
+    page.get_by_role("button", name="Limit it").click()
+    expect(row).to_contain_text("5,000 tokens, $7.00")
+    assert "build: send; each thread at most 5,000 tokens, $7" in daemon.run("token", "list")
+
     page.get_by_role("button", name="revoke build").click()
     page.get_by_role("button", name="Revoke it").click()
     expect(page.get_by_role("status").filter(has_text="build revoked")).to_be_visible()

@@ -77,6 +77,8 @@ async def test_every_mutation_leaves_an_audit_row(served: Served) -> None:
         await client.put("/v1/mode", json={"mode": "audit"})
         await client.post("/v1/tokens", json={"name": "ci", "scopes": ["read"]})
         await client.delete("/v1/tokens/ci")
+        await client.post("/v1/tokens", json={"name": "app", "scopes": ["send"], "limits": {"calls": 7}})
+        await client.patch("/v1/tokens/app", json={"limits": {"calls": 8}})
         await client.delete("/v1/threads/t")
         letter = (await client.get("/v1/dead-letters")).json()[0]["message_id"]
         await client.delete(f"/v1/dead-letters/{letter}")
@@ -97,6 +99,8 @@ async def test_every_mutation_leaves_an_audit_row(served: Served) -> None:
         "mode",
         "token.make",
         "token.revoke",
+        "token.make",
+        "token.limit",
         "thread.terminate",
         "letter.discard",
         "drain",
@@ -105,6 +109,7 @@ async def test_every_mutation_leaves_an_audit_row(served: Served) -> None:
     assert {row["by"] for row in rows} == {"owner"}
     assert '"calls":3' in rows[4]["before"]
     assert '"calls":5' in rows[4]["after"]
+    assert ('"calls":7' in rows[12]["before"], '"calls":8' in rows[12]["after"]) == (True, True)
     assert organism.control.stop_ordered.is_set()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -375,3 +376,46 @@ async def test_only_an_admin_makes_and_revokes_tokens(served: Serve, scope: str)
             await gateway.http.get("/v1/tokens", headers=me),
         ]
         assert [answer.status_code for answer in answers] == [403, 403, 403]
+
+
+async def test_keys_of_the_configuration_are_listed_and_neither_limited_nor_revoked(served: Serve) -> None:
+    """Who looks at the tokens sees all that may call, without secrets and hashes; what a file says is changed there."""
+    team = {"limits": Limits(tokens=700), "labels": {"team": "blue"}}
+    async with served(gateway={"keys": (key("ci", KEY, **team),)}) as gateway:
+        listed = await gateway.operator.get("/v1/tokens")
+        tries = (
+            await gateway.operator.patch("/v1/tokens/key:ci", json={"limits": {"calls": 1}}),
+            await gateway.operator.delete("/v1/tokens/key:ci"),
+            await gateway.operator.patch("/v1/tokens/owner", json={"limits": {"calls": 1}}),
+            await gateway.operator.patch("/v1/tokens/nobody", json={"limits": None}),
+        )
+    assert [(one["name"], one["source"]) for one in listed.json()] == [("owner", "made"), ("key:ci", "configuration")]
+    assert (listed.json()[1]["limits"]["tokens"], listed.json()[1]["labels"]) == (700, {"team": "blue"})
+    assert sha256(KEY.encode()).hexdigest() not in listed.text
+    assert [(each.status_code, each.json()["code"]) for each in tries] == [(404, "unknown_token")] * 4
+
+
+async def test_other_limits_of_a_token_bind_what_it_opens_from_then_on(served: Serve) -> None:
+    """A key is given more or less without a new secret: each conversation that it begins from then on has that."""
+    async with served(gateway={"keys": ()}, limits=Limits(tokens=2000)) as gateway:
+        body = {"name": "app", "scopes": ["send"], "limits": {"calls": 7}}
+        secret = (await gateway.operator.post("/v1/tokens", json=body)).json()["secret"]
+        client = gateway.client.with_options(api_key=secret)
+        await ask(client, "first")
+        changed = await gateway.operator.patch("/v1/tokens/app", json={"limits": {"calls": 9, "tokens": 900}})
+        await ask(client, "second")
+        await ask(client, "first")
+        free = await gateway.operator.patch("/v1/tokens/app", json={"limits": None})
+        await ask(client, "third")
+        made = [gateway.organism.budgets.budget(name).limits for name in ("first", "second", "third")]
+    assert (changed.json()["limits"]["calls"], free.json()["limits"]) == (9, None)
+    assert made == [Limits(tokens=2000, calls=7), Limits(tokens=900, calls=9), Limits(tokens=2000)]
+
+
+@pytest.mark.parametrize("scope", ["read", "operate", "admin"])
+async def test_a_token_that_limits_would_not_bind_gets_none(served: Serve, scope: str) -> None:
+    """Nobody believes a token to be bound that opens no threads, or could raise its limits itself."""
+    async with served() as gateway:
+        await gateway.operator.post("/v1/tokens", json={"name": "eye", "scopes": [scope]})
+        refused = await gateway.operator.patch("/v1/tokens/eye", json={"limits": {"calls": 1}})
+    assert (refused.status_code, "limits" in refused.json()["detail"]) == (400, True)

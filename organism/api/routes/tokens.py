@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from litestar import Request, delete, get, post
+from litestar import Request, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
+from msgspec.structs import replace
 
-from organism.api.bodies import TokenBody
+from organism.api.bodies import TokenBody, TokenLimitsBody
 from organism.api.dependencies import ControlOf, OrderOf, TokensOf
 from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, needs
@@ -15,7 +16,7 @@ from organism.control.views import OrderDone
 
 @get("/v1/tokens", opt=needs("admin"))
 async def list_tokens(token_book: TokensOf) -> tuple[TokenView, ...]:
-    """List tokens, without their secrets."""
+    """List tokens and the keys of the configuration, without their secrets."""
     return token_book.list()
 
 
@@ -30,12 +31,27 @@ async def make_token(data: JSONBody[TokenBody], token_book: TokensOf, control: C
     return made
 
 
+@patch("/v1/tokens/{name:str}", opt=needs("admin"))
+async def limit_token(
+    name: FromPath[str], data: JSONBody[TokenLimitsBody], token_book: TokensOf, control: ControlOf, order: OrderOf
+) -> TokenView:
+    """Give a token other limits, for threads that it opens from now on; those that are open keep theirs."""
+    limits = None if data.limits is None else data.limits.limits()
+    before = token_book.limit(name, limits)
+    if before is None:
+        raise _unknown("a key of the configuration is limited there, and the first token by nothing")
+    await control.note("token.limit", name, before={"limits": before.limits}, after={"limits": limits}, order=order)
+    return replace(before, limits=limits)
+
+
 @delete("/v1/tokens/{name:str}", status_code=200, opt=needs("admin"))
 async def revoke_token(name: FromPath[str], token_book: TokensOf, control: ControlOf, order: OrderOf) -> OrderDone:
     """Revoke a token and its sessions, from this instant on."""
     if not token_book.revoke(name):
-        detail = "look at the list; the first token lies in the state folder and is replaced by removing its file"
-        raise ProblemError(Problem(status=404, code="unknown_token", title="no token to revoke", detail=detail))
+        raise _unknown(
+            "the first token lies in the state folder and is replaced by removing its file, "
+            "and a key of the configuration by removing it there"
+        )
     await control.note("token.revoke", name, order=order)
     return OrderDone((name,))
 
@@ -47,4 +63,9 @@ async def begin_session(request: Request[Any, Any, Any], token_book: TokensOf, o
     return token_book.begin_session(caller_of(request))
 
 
-ROUTES = (list_tokens, make_token, revoke_token, begin_session)
+def _unknown(else_: str) -> ProblemError:
+    detail = f"look at the list; {else_}"
+    return ProblemError(Problem(status=404, code="unknown_token", title="no such token", detail=detail))
+
+
+ROUTES = (list_tokens, make_token, limit_token, revoke_token, begin_session)

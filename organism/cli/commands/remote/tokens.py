@@ -57,7 +57,7 @@ def make(
         days: How long it is valid; without an end unless given.
     """
     body: dict[str, object] = {"name": name, "scopes": list(scope)} | ({"days": days} if days is not None else {})
-    if most is not None and (limits := {unit: value for unit, value in asdict(most).items() if value is not None}):
+    if (limits := _given(most)) is not None:
         body["limits"] = limits
     if label:
         body["labels"] = named_labels(label)
@@ -67,9 +67,27 @@ def make(
 
 @app.command(name="list")
 def list_tokens(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
-    """List tokens with their scopes and limits, without their secrets."""
+    """List tokens and the keys of the configuration with their scopes and limits, without their secrets."""
     found = daemon.client().ask(list[TokenView], "/v1/tokens")
     return print_answer(found, "\n".join(map(_line, found)), as_json=json)
+
+
+@app.command
+def limit(
+    name: str,
+    *,
+    most: Annotated[MostOf | None, Parameter(name="*")] = None,
+    daemon: DaemonOptions = DAEMON,
+    json: Json = False,
+) -> int:
+    """Give a token other limits, for threads that it opens from now on. Without any, it has what is configured.
+
+    Args:
+        name: The token's name.
+    """
+    changed = daemon.client().order(TokenView, "PATCH", f"/v1/tokens/{name}", {"limits": _given(most)})
+    lines = (_line(changed), f"threads that are open keep their limits: organism budget raise token-{name}, or lower")
+    return print_answer(changed, "\n".join(lines), as_json=json)
 
 
 @app.command
@@ -83,6 +101,11 @@ def revoke(name: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> 
     return print_answer(done, f"{name} revoked", as_json=json)
 
 
+def _given(most: MostOf | None) -> dict[str, object] | None:
+    """Return the limits that are asked for; ``None`` where none are."""
+    return {unit: value for unit, value in asdict(most or MostOf()).items() if value is not None} or None
+
+
 def _line(token: TokenView) -> str:
     """Say what a token may do and spend."""
     limits = Limits() if token.limits is None else token.limits
@@ -92,4 +115,5 @@ def _line(token: TokenView) -> str:
         f"{token.name}: {', '.join(token.scopes)}"
         + (f"; each thread at most {', '.join(most)}" if most else "")
         + (f"; labels {labels}" if labels else "")
+        + ("; in the configuration" if token.source == "configuration" else "")
     )

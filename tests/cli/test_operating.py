@@ -127,11 +127,9 @@ def test_day_of_an_operator(organism: Organism) -> None:
     assert organism("usage", "--by", "model", "--csv").stdout.startswith("model,calls,input")
     assert json.loads(organism("usage", "--by", "day", "--json").stdout)["by"] == "day"
     assert "all" in organism("usage").stdout
-    secret = organism("token", "make", "ci", "--scope", "send").stdout.strip()
-    assert len(secret) >= 40
+    assert len(organism("token", "make", "ci", "--scope", "send").stdout.strip()) >= 40
     limited = organism("token", "limit", "ci", "--calls", "9").stdout
-    assert limited.startswith("ci: send; each thread at most 9 calls\n")
-    assert limited.partition("\n")[0] in organism("token", "list").stdout
+    assert limited.partition("\n")[0] in organism("token", "list").stdout.splitlines()
     assert organism("token", "revoke", "ci").returncode == 0
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#session=\S+\n", organism("dashboard").stdout)
 

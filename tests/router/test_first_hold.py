@@ -12,7 +12,8 @@ from organism.agents.context import Context
 from organism.amounts import TokenUsage
 from organism.errors import RejectedError
 from organism.llm.answers import Completion
-from organism.llm.provider import ProviderSink, Request
+from organism.llm.deltas import ProviderSink
+from organism.llm.provider import Request
 from organism.llm.requests import ChatMessage, CompletionRequest, ImagePart, TextPart, VendorItem
 from organism.llm.server_tools import SEARCH_TOKENS, server_tool_tokens
 from organism.router.call import RouterSettings

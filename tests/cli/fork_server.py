@@ -58,7 +58,8 @@ def run(order: dict[str, object], descriptors: list[int]) -> None:
 
 def attend(order: dict[str, object], descriptors: list[int]) -> None:
     """Fork the command, tell its number, wait for its end and tell its exit code."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, signal.SIGHUP):  # SIGHUP: tests that run under nohup ignore it, and `exec` would too
+        signal.signal(number, signal.SIG_DFL)
     if (child := os.fork()) == 0:
         run(order, descriptors)
     status = descriptors[3]

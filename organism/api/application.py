@@ -155,14 +155,14 @@ def build_api(control: Control, tokens: TokenBook, options: Options | None = Non
 
 def _unserved(application: Litestar, groups: Iterable[Mount]) -> Callable[[str], AccessRule | None]:
     """Return what finds the rule for paths of no route, where a group has one."""
-    rule = next((group.unserved for group in groups if group.unserved is not None), None)
+    rules = sorted((rule for group in groups for rule in group.unserved), key=lambda rule: -len(rule.paths))
     served = [route.path.strip("/").split("/") for route in application.routes]
 
     def unserved(path: str) -> AccessRule | None:
-        if rule is None:
-            return None
         asked = path.strip("/").split("/")
-        return None if any(_fits(asked, pattern) for pattern in served) else rule
+        if any(_fits(asked, pattern) for pattern in served):
+            return None
+        return next((rule for rule in rules if rule.covers(path)), None)
 
     return unserved
 

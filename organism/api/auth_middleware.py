@@ -17,7 +17,7 @@ import msgspec
 from organism.amounts import NS_PER_S
 from organism.api.encodings import PLAIN, BodyTooLargeError, UnreadableError, unpacked
 from organism.api.json_limits import deeper_than, more_values_than
-from organism.api.problems import MEDIA_TYPE, Problem
+from organism.api.problems import MEDIA_TYPE, SAY, Problem
 from organism.api.tokens import Caller
 
 ASGIScope = MutableMapping[str, Any]
@@ -169,6 +169,7 @@ class AuthMiddleware:
             # What everybody may ask for needs no body. Waiting for one would let a stranger hold a connection.
             body = await _whole_body(receive, rule.bounds, headers) if rule.authenticate is not None else b""
             if not isinstance(body, Problem):
+                scope[SAY] = rule.say
                 if headers.get("content-encoding", "") not in PLAIN:
                     scope = _as_plain(scope)
                 app = rule.answers if rule.answers is not None and scope["method"] == "POST" else self._app

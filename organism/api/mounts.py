@@ -14,10 +14,10 @@ class Mount(msgspec.Struct, frozen=True):
     Attributes:
         routes: Litestar handlers; each declares its scope with :func:`~organism.api.scopes.needs`, or is ``OPEN``.
         rules: Who may use their paths, and how a refusal is said there; none for the API's own rule.
-        unserved: Says that nothing is served at a path, key or no key: programs of strangers take a 401 there for a
-            wrong key. Without it such a path is refused to strangers as any other.
+        unserved: Say that nothing is served at a path, key or no key, each at those it covers: programs of strangers
+            take a 401 there for a wrong key. Without any such a path is refused to strangers as any other.
     """
 
     routes: Sequence[ControllerRouterHandler]
     rules: Sequence[AccessRule] = ()
-    unserved: AccessRule | None = None
+    unserved: Sequence[AccessRule] = ()

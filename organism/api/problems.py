@@ -25,6 +25,9 @@ from organism.text.error_text import cleaned
 from organism.threads.approvals import UnknownApprovalError
 from organism.usage.event_log import EventsGoneError
 
+SAY = "organism.say"
+"""Where the application finds in its scope how a refusal is said at a path."""
+
 MEDIA_TYPE = "application/problem+json"
 
 _log = structlog.get_logger("organism.api")
@@ -121,12 +124,19 @@ def say_unexpected(request: Request[Any, Any, Any], _error: Exception) -> Respon
     )
 
 
-def say_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    """Answer with an error of the framework: no such route, no such method, a body that does not fit."""
+def say_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Answer with an error of the framework: no such route, no such method, a body that does not fit.
+
+    It comes about before a route is found, so that it is the path alone that tells in which words.
+    """
     extra = error.extra if isinstance(error.extra, list) else []
     faults = "; ".join(
         f"{fault.get('key', '')}: {fault.get('message', '')}".strip(": ") for fault in extra if isinstance(fault, dict)
     )
     code = {404: "no_such_route", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "http_error")
     detail = faults or error.detail
-    return respond(Problem(status=error.status_code, code=code, title="request refused", detail=detail), request)
+    said = respond(Problem(status=error.status_code, code=code, title="request refused", detail=detail), request)
+    if (say := request.scope.get(SAY)) is None:
+        return said
+    body, media_type = say(said.content)
+    return Response(body, status_code=error.status_code, media_type=media_type)

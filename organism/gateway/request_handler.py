@@ -85,13 +85,16 @@ class Gateway:
             return True
         return model in self._router.models and (not named or pattern_of(model, named) is not None)
 
-    def read(self, format_: ServerFormat, body: bytes) -> AskedFor[Any]:
-        """Return what a request asks for that refers to no other.
+    async def read(self, format_: ServerFormat, caller: Caller, body: bytes) -> AskedFor[Any]:
+        """Return what a request asks for that is counted only, and changes nothing.
 
         Raises:
-            FaultError: It cannot be honoured, or asks for a model that is not offered.
+            FaultError: It cannot be honoured, asks for a model that is not offered, or refers to what is not kept.
         """
-        return self._read(format_, parsed(body))
+        raw = parsed(body)
+        if format_.keeps_answers:
+            raw, _turn = await self.conversations.made_whole(caller.name, raw)
+        return self._read(format_, raw)
 
     def _read(self, format_: ServerFormat, raw: Json) -> AskedFor[Any]:
         asked = format_.read(raw, self.settings.max_output_tokens)

@@ -21,7 +21,7 @@ from organism.api.auth_middleware import (
 )
 from organism.api.mounts import Mount
 from organism.api.problems import Problem, ProblemError, log_unexpected
-from organism.api.scopes import check_scope, needs
+from organism.api.scopes import caller_of, check_scope, needs
 from organism.api.tokens import Caller, TokenBook
 from organism.errors import OrganismError
 from organism.formats.anthropic_messages.server import MessagesFormat
@@ -38,16 +38,22 @@ from organism.gateway.keys import authenticate, listed
 from organism.gateway.stored_answer_routes import stored_answer_handlers
 
 MESSAGES = "/v1/messages"
-COUNT = f"{MESSAGES}/count_tokens"
+RESPONSES = "/v1/responses"
 FORMATS: Mapping[str, ServerFormat] = {
     "/v1/chat/completions": ChatFormat(),
     "/v1/completions": CompletionsFormat(),
-    "/v1/responses": ResponsesFormat(),
+    RESPONSES: ResponsesFormat(),
     "/v1/embeddings": EmbeddingsFormat(),
     MESSAGES: MessagesFormat(),
     "/messages": MessagesFormat(),  # programs that take the version for a part of ANTHROPIC_BASE_URL leave it out
 }
 """The formats, by their path."""
+
+COUNTS: Mapping[str, tuple[str, Json]] = {
+    f"{MESSAGES}/count_tokens": (MESSAGES, {}),
+    f"{RESPONSES}/input_tokens": (RESPONSES, {"object": "response.input_tokens"}),
+}
+"""Where input is counted: for which format, and what stands beside the count."""
 
 BOUNDS = RequestBounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
 """Room for a few pictures in base 64 and for deep schemas of tools, and time for a slow line."""
@@ -80,17 +86,19 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
         )
         for path, format_ in FORMATS.items()
     ]
-    messages = FORMATS[MESSAGES]
-    routers.append(
-        Router(COUNT, route_handlers=[_counting(gateway, messages)], exception_handlers=_handlers(messages.error))
-    )
+    counts = {path: (FORMATS[of], beside) for path, (of, beside) in COUNTS.items()}
+    routers += [
+        Router(path, route_handlers=[_counting(gateway, format_, beside)], exception_handlers=_handlers(format_.error))
+        for path, (format_, beside) in counts.items()
+    ]
     routers.append(_models(gateway, gateway.meta().created_s))
     rules = [_rule(path, format_.error, known, apps[path]) for path, format_ in FORMATS.items()]
-    rules.append(_rule(COUNT, messages.error, known))
+    rules += [_rule(path, format_.error, known) for path, (format_, _beside) in counts.items()]
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
     rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
-    unserved = AccessRule("/*", None, _say(error_body))
-    return Mount(tuple(routers), tuple(rules), unserved)
+    unserved = [AccessRule("/*", None, _say(error_body))]
+    unserved += [AccessRule(f"{path}/*", None, _say(format_.error)) for path, format_ in FORMATS.items()]
+    return Mount(tuple(routers), tuple(rules), tuple(unserved))
 
 
 def _handlers_of(gateway: request_handler.Gateway, format_: ServerFormat, app: "_CallApp") -> list[Any]:
@@ -140,13 +148,13 @@ class _CallApp:
             await request_handler.send_json(send, _UNEXPECTED.status, self._format.error(_UNEXPECTED), [])
 
 
-def _counting(gateway: request_handler.Gateway, format_: ServerFormat) -> Any:
+def _counting(gateway: request_handler.Gateway, format_: ServerFormat, beside: Json) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body, status_code=200)
     async def count(request: Request[Any, Any, Any]) -> Response[Json]:
         """Say about how much input a request has, at no cost to anybody."""
         try:
-            asked = gateway.read(format_, await request.body())
-            return Response({"input_tokens": await gateway.calls.input_count(asked.request)})
+            asked = await gateway.read(format_, caller_of(request), await request.body())
+            return Response({**beside, "input_tokens": await gateway.calls.input_count(asked.request)})
         except (FaultError, OrganismError) as error:
             fault = gateway.fault(error)
         return Response(format_.error(fault), status_code=fault.status)

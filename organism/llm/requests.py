@@ -50,7 +50,7 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image", omit_defaults=True):
     media_type: str = ""
     data: bytes = b""
     url: str = ""
-    detail: Literal["auto", "low", "high"] = "auto"
+    detail: Literal["auto", "low", "high", "original"] = "auto"
 
 
 class FilePart(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):

@@ -27,10 +27,34 @@ async def test_token_that_may_not_send_makes_no_call(served: Serve, path: str, s
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", FORMATS)
 async def test_other_methods_are_no_calls(served: Serve, path: str, method: str) -> None:
-    """Only POST makes a call."""
+    """Only POST makes a call; a program reads why in the words of its format."""
     async with served() as gateway:
-        assert (await gateway.http.request(method, path)).status_code in {404, 405}
+        answer = await gateway.http.request(method, path)
+        assert (answer.status_code, set(answer.json()["error"]) >= {"type", "message"}) == (405, True), answer.text
         assert not gateway.provider.requests
+
+
+@pytest.mark.parametrize("key", ["", "Bearer nobody", None], ids=["none", "wrong", "good"])
+@pytest.mark.parametrize(
+    ("path", "is_anthropic"),
+    [
+        ("/v1/messages/batches", True),
+        ("/v1/messages/nope", True),
+        ("/messages/nope", True),
+        ("/v1/chat/nope", False),
+        ("/v1/nope", False),
+        ("/nope", False),
+    ],
+)
+async def test_path_of_nothing_is_404_in_the_format_s_words(
+    served: Serve, path: str, is_anthropic: bool, key: str | None
+) -> None:
+    """Whoever asks for what is not served is told so, and never that the key is wrong."""
+    async with served() as gateway:
+        headers = {} if key is None else {"authorization": key}
+        answer = await gateway.http.post(path, json={}, headers=headers)
+    assert (answer.status_code, answer.json().get("type") == "error") == (404, is_anthropic), answer.text
+    assert path in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,13 @@ async def test_responses_take_what_changes_neither_answer_nor_price(served: Serv
         {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": None, "tool_calls": [
             {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}", "parsed_arguments": {}}}]},
             {"role": "tool", "tool_call_id": "c", "content": "b"}]},
+        {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "images": [],
+                       "thinking_blocks": [], "provider_specific_fields": {"refusal": None}},
+                      {"role": "user", "content": "c"}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, *(
+            {"type": "image_url", "image_url": {"url": "https://a.example/b.png", **more}}
+            for more in ({"format": "image/png"}, {"detail": "original"}, {"detail": None}))]}]},
+        {"usage": {"include": True}},
     ],
     ids=str,
 )  # fmt: skip
@@ -85,6 +92,57 @@ async def test_chat_takes_what_changes_neither_answer_nor_price(served: Serve, f
         sent = await gateway.http.post("/v1/chat/completions", json=body)
 
         assert sent.status_code == 200, sent.text
+
+
+MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "b"}
+ASKS = [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [CALL]}]
+TOOL = {"type": "function", "function": {"name": "f"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "system", "content": "a", **MARK}, {"role": "user", "content": "b"}]},
+        {"messages": [{"role": "user", "content": "a", **MARK}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", **MARK}]}]},
+        {"messages": [{"role": "user", "content": [PICTURE | MARK]}]},
+        {"messages": [*ASKS, RESULT | MARK], "tools": [TOOL]},
+        {"messages": [*ASKS, RESULT | {"content": [{"type": "text", "text": "b", **MARK}]}], "tools": [TOOL]},
+        {"messages": [ASKS[0], {"role": "assistant", "tool_calls": [CALL | MARK]}, RESULT], "tools": [TOOL]},
+        {"messages": [*ASKS[:1], {"role": "assistant", "content": "b", **MARK}, *ASKS[:1]]},
+        {"messages": ASKS[:1], "tools": [TOOL | MARK]},
+    ],
+    ids=["system", "turn", "text", "picture", "result", "result's text", "call", "answer", "tool"],
+)
+async def test_wish_to_keep_a_conversation_reaches_a_model_with_such_a_cache(served: Serve, body: Any) -> None:
+    """Clients of chat completions mark turns, parts, calls and tools for Anthropic's models: the mark gets there."""
+    async with served(upstream=messages) as gateway:
+        sent = await gateway.http.post("/v1/chat/completions", json={"model": "main", **body})
+
+        assert sent.status_code == 200, sent.text
+        assert str(gateway.provider.requests[0].body).count(str(MARK["cache_control"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("block", "wanted"),
+    [
+        ({"type": "thinking", "thinking": "so", "signature": "s"}, {"thinking": "so", "signature": "s"}),
+        ({"type": "redacted_thinking", "data": "d"}, {"type": "redacted_thinking", "data": "d"}),
+    ],
+    ids=["shown", "sealed"],
+)
+async def test_thoughts_that_litellm_keeps_go_back_with_their_seal(served: Serve, block: Any, wanted: Any) -> None:
+    """A conversation of LiteLLM's, whose messages carry Anthropic's own blocks, goes on as it was."""
+    turns = [ASKS[0], {"role": "assistant", "content": "b", "reasoning_content": "so", "thinking_blocks": [block]}]
+    async with served(upstream=messages) as gateway:
+        body = {"model": "main", "messages": [*turns, ASKS[0]], "reasoning_effort": "low"}
+        sent = await gateway.http.post("/v1/chat/completions", json=body)
+
+        assert sent.status_code == 200, sent.text
+        assert wanted.items() <= gateway.provider.requests[0].body["messages"][1]["content"][0].items()
 
 
 CHAT_FIELDS: list[dict[str, Any]] = [
@@ -124,6 +182,17 @@ async def test_what_matters_is_refused_by_name_where_there_is_no_word_for_it(
         assert sent.status_code == 400
         assert f"'{next(iter(fields))}'" in sent.json()["error"]["message"]
         assert gateway.provider.requests == []
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_what_is_usual_anyway_needs_no_word_for_it(served: Serve, path: str) -> None:
+    """Agents that write the usual verbosity into each request get their answer from models without such a field."""
+    asked = {"verbosity": "medium", "messages": ASKS[:1]} if "chat" in path else {"input": "a"}
+    text = {} if "chat" in path else {"text": {"verbosity": "medium"}}
+    async with served(upstream=messages) as gateway:
+        sent = await gateway.http.post(path, json={"model": "main", **asked, **text})
+
+    assert sent.status_code == 200, sent.text
 
 
 @pytest.mark.parametrize("value", ["low", "high"])

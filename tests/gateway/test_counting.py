@@ -1,5 +1,6 @@
 """How many tokens a request has: by its vendor's own count if there is one, else by the estimate, always for free."""
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -57,6 +58,25 @@ async def test_vendor_that_counts_is_asked(served: Serve, upstream: Any, path: s
         assert request.body.keys() <= seen | {"parallel_tool_calls"}
         assert {"model", "tools"} <= request.body.keys()
         assert (gateway.organism.threads(), gateway.provider.bill) == ((), [])
+
+
+async def test_input_of_responses_is_counted_too(served: Serve) -> None:
+    """OpenAI's SDK asks for the input of a request, that of the answer it goes on from included."""
+
+    def answer(request: ReceivedRequest) -> HTTPStep:
+        counted = {"object": "response.input_tokens", "input_tokens": len(request.body.get("input", ()))}
+        return HTTPStep(body=json.dumps(counted)) if "tokens" in request.path else HTTPStep()
+
+    async with served(answer, upstream=responses) as gateway:
+        first = await gateway.client.responses.create(model="main", input="one two")
+        plain = await gateway.client.responses.input_tokens.count(model="main", input="three")
+        more = await gateway.client.responses.input_tokens.count(
+            model="main", input="three", previous_response_id=first.id
+        )
+        odd = await gateway.http.post("/v1/responses/input_tokens", json={"model": "nope", "input": "a"})
+
+    assert (plain.object, plain.input_tokens, more.input_tokens) == ("response.input_tokens", 1, 3)
+    assert (odd.status_code, odd.json()["error"]["code"]) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize(

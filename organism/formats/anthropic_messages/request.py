@@ -36,7 +36,9 @@ COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thi
 
 def untaken(request: CompletionRequest) -> str | None:
     """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
-    for name in ("verbosity", "presence_penalty", "frequency_penalty", "logit_bias"):
+    if request.verbosity not in {None, "medium"}:  # which is what one has without a wish
+        return "'verbosity'"
+    for name in ("presence_penalty", "frequency_penalty", "logit_bias"):
         if getattr(request, name):
             return repr(name)
     return sampling_untaken(request, "seed", "n", "logprobs", "service_tier") or foreign_to(request, "messages")

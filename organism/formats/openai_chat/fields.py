@@ -46,6 +46,7 @@ FIELDS = rules(
         "prompt_cache_options": "the provider's own way to keep holds",
         "prediction": "the answer is written in full",
         "modalities": "`text` alone",
+        "usage": "OpenRouter's wish to have it counted, which is granted anyway",
     },
     {
         "audio": "models are asked for text; leave it out",

@@ -28,11 +28,16 @@ class CacheControl(Body, frozen=True, kw_only=True):
     ttl: Literal["5m", "1h"] | None = None
 
 
-class TextPart(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
+class Marked(Body, frozen=True, kw_only=True):
+    """Whatever such a wish may stand on: the AI SDK writes it on turns, calls and tools, others on their parts."""
+
+    cache_control: CacheControl | None = None
+
+
+class TextPart(Marked, frozen=True, kw_only=True, tag_field="type", tag="text"):
     """Words."""
 
     text: str
-    cache_control: CacheControl | None = None
 
 
 class RefusalPart(Body, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
@@ -45,10 +50,11 @@ class ImageURL(Body, frozen=True, kw_only=True):
     """Where a picture is, or the picture itself as a ``data:`` address."""
 
     url: str
-    detail: Literal["auto", "low", "high"] = "auto"
+    detail: Literal["auto", "low", "high", "original"] = "auto"
+    format: str | None = None
 
 
-class ImagePart(Body, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
+class ImagePart(Marked, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
     """A picture."""
 
     image_url: ImageURL
@@ -59,29 +65,30 @@ class FileData(Body, frozen=True, kw_only=True):
 
     file_data: str
     filename: str = "file"
+    format: str | None = None
 
 
-class FilePart(Body, frozen=True, kw_only=True, tag_field="type", tag="file"):
+class FilePart(Marked, frozen=True, kw_only=True, tag_field="type", tag="file"):
     """A document."""
 
     file: FileData
 
 
-class System(Body, frozen=True, kw_only=True, tag_field="role", tag="system"):
+class System(Marked, frozen=True, kw_only=True, tag_field="role", tag="system"):
     """Instructions."""
 
     content: str | list[TextPart]
     name: str | None = None
 
 
-class Developer(Body, frozen=True, kw_only=True, tag_field="role", tag="developer"):
+class Developer(Marked, frozen=True, kw_only=True, tag_field="role", tag="developer"):
     """Instructions, under the newer name."""
 
     content: str | list[TextPart]
     name: str | None = None
 
 
-class User(Body, frozen=True, kw_only=True, tag_field="role", tag="user"):
+class User(Marked, frozen=True, kw_only=True, tag_field="role", tag="user"):
     """A turn of the conversation."""
 
     content: str | list[TextPart | ImagePart | FilePart]
@@ -103,7 +110,7 @@ class Custom(Body, frozen=True, kw_only=True):
     input: str
 
 
-class Call(Body, frozen=True, kw_only=True):
+class Call(Marked, frozen=True, kw_only=True):
     """A call as the model asked for it: of a function, or of a tool that is given free text."""
 
     id: str
@@ -114,7 +121,7 @@ class Call(Body, frozen=True, kw_only=True):
     extra_content: dict[str, Any] | None = None
 
 
-class Assistant(Body, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
+class Assistant(Marked, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
     """What the model has said before; clients send its whole message back, with all that stood in it."""
 
     content: str | list[TextPart | RefusalPart] | None = None
@@ -129,9 +136,13 @@ class Assistant(Body, frozen=True, kw_only=True, tag_field="role", tag="assistan
     parsed: Any = None
     audio: None = None
     function_call: None = None
+    # What LiteLLM's messages have beside: the same thoughts in Anthropic's words, what it has read, and pictures.
+    thinking_blocks: list[dict[str, Any]] | None = None
+    provider_specific_fields: dict[str, Any] | None = None
+    images: Annotated[list[Any], Meta(max_length=0)] | None = None
 
 
-class ToolResult(Body, frozen=True, kw_only=True, tag_field="role", tag="tool"):
+class ToolResult(Marked, frozen=True, kw_only=True, tag_field="role", tag="tool"):
     """What came of a call."""
 
     content: str | list[TextPart]
@@ -151,7 +162,7 @@ class FunctionTool(Body, frozen=True, kw_only=True):
     strict: bool | None = None
 
 
-class Tool(Body, frozen=True, kw_only=True, tag_field="type", tag="function"):
+class Tool(Marked, frozen=True, kw_only=True, tag_field="type", tag="function"):
     """A tool the model may ask for."""
 
     function: FunctionTool
@@ -182,7 +193,7 @@ class FreeTool(Body, frozen=True, kw_only=True):
     format: FreeForm | GrammarForm | None = None
 
 
-class CustomTool(Body, frozen=True, kw_only=True, tag_field="type", tag="custom"):
+class CustomTool(Marked, frozen=True, kw_only=True, tag_field="type", tag="custom"):
     """A tool that is given free text, by a grammar if it has one."""
 
     custom: FreeTool
@@ -289,3 +300,4 @@ class ChatBody(Body, frozen=True, kw_only=True):
     prompt_cache_retention: str | None = None
     prompt_cache_options: dict[str, Any] | None = None
     prediction: Any = None
+    usage: dict[str, Any] | None = None

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from typing import TypedDict
 
+from msgspec.structs import replace
+
 from organism.formats.call_ids import split_id
 from organism.formats.errors.faults import bad_request
+from organism.formats.json_reading import text_of
 from organism.formats.media.data_urls import unpack
 from organism.formats.native_tools import arguments_of_text, custom_tool
 from organism.formats.openai_chat import server_body as body
@@ -69,7 +72,7 @@ def read_request(raw: Json, default_cap: int) -> Asked:
 
 
 def _turns(
-    messages: list[body.System | body.Developer | body.User | body.Assistant | body.ToolResult],
+    messages: list[body.Turn],
 ) -> Iterator[ChatMessage]:
     """Translate turns; results of tools that follow each other are parts of one."""
     results: list[Part] = []
@@ -78,7 +81,7 @@ def _turns(
         if isinstance(message, body.ToolResult):
             words = message.content if isinstance(message.content, str) else "".join(p.text for p in message.content)
             results.append(ToolResult(split_id(message.tool_call_id)[0], words))
-            mark = _mark(message.content) or mark
+            mark = _mark(message) or mark
             continue
         if results:
             yield ChatMessage("user", tuple(results), **mark)
@@ -86,13 +89,13 @@ def _turns(
         match message:
             case body.User():
                 parts = message.content if isinstance(message.content, str) else _parts(message.content, place)
-                yield ChatMessage("user", parts, **_mark(message.content))
+                yield ChatMessage("user", parts, **_mark(message))
             case body.Assistant():
-                yield ChatMessage("assistant", _said(message, f"messages[{place}]"))
+                yield ChatMessage("assistant", _said(message, f"messages[{place}]"), **_mark(message))
             case _:
                 plain = message.content
                 words = plain if isinstance(plain, str) else "".join(part.text for part in plain)
-                yield ChatMessage("system", words, **_mark(plain))
+                yield ChatMessage("system", words, **_mark(message))
     if results:
         yield ChatMessage("user", tuple(results), **mark)
 
@@ -104,11 +107,17 @@ class _Mark(TypedDict, total=False):
     cache_ttl: CacheTTL
 
 
-def _mark(content: object) -> _Mark:
-    """Return the mark on the parts of a turn, as some clients write it for models with an explicit cache."""
-    parts = content if isinstance(content, list) else ()
-    wishes = [part.cache_control for part in parts if getattr(part, "cache_control", None) is not None]
-    return {"cache": True, "cache_ttl": wishes[-1].ttl or "5m"} if wishes else {}
+def _mark(turn: body.Turn) -> _Mark:
+    """Return the mark on a turn, a part of it or a call, as some clients write it for models with such a cache."""
+    calls = turn.tool_calls or () if isinstance(turn, body.Assistant) else ()
+    parts = turn.content if isinstance(turn.content, list) else ()
+    return _wish(*(getattr(each, "cache_control", None) for each in (*parts, *calls, turn)))
+
+
+def _wish(*wishes: body.CacheControl | None) -> _Mark:
+    """Return the last wish to keep the conversation, if there is any."""
+    said = [wish for wish in wishes if wish is not None]
+    return {"cache": True, "cache_ttl": said[-1].ttl or "5m"} if said else {}
 
 
 def _parts(parts: list[body.TextPart | body.ImagePart | body.FilePart], message: int) -> tuple[Part, ...]:
@@ -146,10 +155,18 @@ def _thoughts(message: body.Assistant) -> Iterator[Reasoning]:
     """Translate what was thought: with its seals where the client has kept them, else its text."""
     if message.reasoning_details:
         yield from read_details(message.reasoning_details)
+    elif message.thinking_blocks:
+        yield from map(_block, message.thinking_blocks)
     elif words := message.reasoning_content or message.reasoning:
         yield Reasoning(words)
     if message.extra_content:
         yield Reasoning("", extra={"extra_content": message.extra_content})
+
+
+def _block(block: Json) -> Reasoning:
+    """Translate a thought in Anthropic's words, in which LiteLLM keeps them."""
+    sealed = text_of(block.get("data"))
+    return Reasoning(text_of(block.get("thinking")), sealed or text_of(block.get("signature")), redacted=bool(sealed))
 
 
 def _call(call: body.Call, at: str) -> ToolCall:
@@ -177,10 +194,11 @@ def _tool(tool: body.Tool | body.CustomTool) -> Tool:
                 native["format"] = {"type": "grammar", "syntax": grammar.syntax, "definition": grammar.definition}
             case body.FreeForm():
                 native["format"] = {"type": "text"}
-        return custom_tool(native)
+        return replace(custom_tool(native), **_wish(tool.cache_control))
     function = tool.function
     parameters = function.parameters or {"type": "object", "properties": {}}
-    return Tool(function.name, function.description or "", parameters, strict=bool(function.strict))
+    mark = _wish(tool.cache_control)
+    return Tool(function.name, function.description or "", parameters, strict=bool(function.strict), **mark)
 
 
 def _choice(choice: object) -> ToolChoice:

@@ -29,7 +29,7 @@ class InputImage(Body, frozen=True, kw_only=True, tag_field="type", tag="input_i
     """A picture, as an address or as ``data:``."""
 
     image_url: str
-    detail: Literal["auto", "low", "high"] = "auto"
+    detail: Literal["auto", "low", "high", "original"] = "auto"
 
 
 class InputFile(Body, frozen=True, kw_only=True, tag_field="type", tag="input_file"):

@@ -1,7 +1,8 @@
 """The one shape of every error answer, and which error becomes which."""
 
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -136,7 +137,8 @@ def say_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Res
     code = {404: "no_such_route", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "http_error")
     detail = faults or error.detail
     said = respond(Problem(status=error.status_code, code=code, title="request refused", detail=detail), request)
-    if (say := request.scope.get(SAY)) is None:
+    say: Callable[[Problem], tuple[bytes, str]] | None = cast("Any", request.scope).get(SAY)
+    if say is None:
         return said
     body, media_type = say(said.content)
     return Response(body, status_code=error.status_code, media_type=media_type)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeVar, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from organism.amounts import BudgetState, Dimension
 from organism.errors import ConfigError, OrganismError
@@ -260,7 +261,7 @@ def sendable(message: object) -> tuple[Message, int]:
         )
     reader = _reader(type(message))
     raw = encode(message)
-    if nests_too_deep(raw):
+    if len(raw) > NESTED_MAX and nests_too_deep(raw):
         raise PayloadError(f"a {type_name(message)} is nested deeper than {NESTED_MAX} levels")
     try:
         return reader.decode(raw), len(raw)
@@ -285,13 +286,15 @@ def _reader(message_type: type[Message]) -> msgspec.json.Decoder[Any]:
         raise PayloadError(f"{name} cannot be sent: {describe(error)}") from None
 
 
-def own_copy(message: M) -> M:
-    """Return a message that its handler may do anything to: what it holds in lists is nobody else's.
+def own_copy(envelope: Envelope) -> Envelope:
+    """Return a message whose handler may do anything to its payload: what that holds in lists is nobody else's.
 
     Else a list that a handler changes would change for others, and could not be written any more when it is due.
     """
-    kind = type(message)
-    return message if _is_flat(kind) else cast("M", _reader(kind).decode(_encode(message)))
+    payload = envelope.payload
+    if _is_flat(type(payload)):
+        return envelope
+    return replace(envelope, payload=_reader(type(payload)).decode(_encode(payload)))
 
 
 @lru_cache(maxsize=1024)

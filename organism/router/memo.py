@@ -33,14 +33,17 @@ class Memo:
 
     Args:
         journal: Where they outlive the process.
+
+    Attributes:
+        threads: The answers by thread, message and number; a thread is in it from its first call.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._answers: dict[str, dict[str, dict[int, PaidAnswer]]] = {}
+        self.threads: dict[str, dict[str, dict[int, PaidAnswer]]] = {}
 
     def __len__(self) -> int:
-        return sum(len(messages) for messages in self._answers.values())
+        return sum(len(messages) for messages in self.threads.values())
 
     def find(self, thread_id: str, message_id: str, index: int, digest: str) -> Answer | None:
         """Return the paid answer to this very request, or ``None``: a handler that asks anew pays anew.
@@ -51,14 +54,14 @@ class Memo:
             index: Which call of that handling it is.
             digest: The request's; see :func:`organism.router.planning.request_checks.checked_request`.
         """
-        if (messages := self._answers.get(thread_id)) is None:
+        if (messages := self.threads.get(thread_id)) is None:
             return None
         paid = messages.get(message_id, {}).get(index)
         return paid.answer if paid is not None and paid.digest == digest else None
 
     def has_paid(self, thread_id: str, message_id: str) -> bool:
         """Whether any answer is remembered for a message."""
-        return bool(self._answers.get(thread_id, {}).get(message_id))
+        return bool(self.threads.get(thread_id, {}).get(message_id))
 
     def keep(self, thread_id: str, message_id: str, index: int, digest: str, answer: Answer) -> None:
         """Remember a paid answer until its message is done.
@@ -73,18 +76,18 @@ class Memo:
 
     def restore(self, thread_id: str, paid: PaidAnswer) -> None:
         """Take up an answer that the journal has kept."""
-        self._answers.setdefault(thread_id, {}).setdefault(paid.message_id, {})[paid.index] = paid
+        self.threads.setdefault(thread_id, {}).setdefault(paid.message_id, {})[paid.index] = paid
 
     def forget(self, thread_id: str, message_id: str) -> None:
         """The message is done; its answers are not needed any more."""
-        if (messages := self._answers.get(thread_id)) is None:
+        if (messages := self.threads.get(thread_id)) is None:
             return
         for paid in messages.pop(message_id, {}).values():
             self._journal.append(Drop(_key(paid), thread_id))
 
     def forget_thread(self, thread_id: str) -> None:
         """The thread has ended, and its state in the journal with it."""
-        self._answers.pop(thread_id, None)
+        self.threads.pop(thread_id, None)
 
 
 def _key(paid: PaidAnswer) -> str:

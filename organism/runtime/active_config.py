@@ -14,8 +14,6 @@ from organism.runtime.bounds import Bounds
 OnExhausted = Literal["park", "fail"]
 """``park``: a refused message waits for a higher limit. ``fail``: the handler gets ``BudgetExhaustedError``."""
 
-_CHECKED_MAX = 10_000
-
 
 class AgentConfig(msgspec.Struct, frozen=True):
     """Agents and what applies to their messages: replaced as a whole.
@@ -58,23 +56,25 @@ class InFlightCounter:
     """Counts the handler runs in flight that began with the same agents; a reload waits for those of the old ones.
 
     Attributes:
-        count: Runs in flight; add one for each that begins, and call :meth:`end` for each that ends.
+        count: Runs in flight; each adds itself as it begins, and takes itself off as it ends.
+        awaited: Whether somebody waits for them; then each calls :meth:`ended`.
     """
 
-    __slots__ = ("_none", "count")
+    __slots__ = ("_none", "awaited", "count")
 
     def __init__(self) -> None:
         self.count = 0
+        self.awaited = False
         self._none = Wakeup()
 
-    def end(self) -> None:
-        """Count a run as ended."""
-        self.count -= 1
+    def ended(self) -> None:
+        """Look whether that was the last."""
         if not self.count:
             self._none.notify()
 
     async def wait_none(self) -> None:
         """Return when none is in flight."""
+        self.awaited = True
         while self.count:
             await self._none.wait()
 
@@ -94,11 +94,9 @@ class ActiveConfig:
         runs: The runs that have begun with these agents.
         paused: Agents that an operator has paused.
         stopped: Agents that have failed too often and take no more messages, with the reason.
-        allowed: What :func:`organism.threads.routing.check_work` has allowed with these agents: sender, recipient,
-            type of message, and whether it replies. It looks at nothing else, so it need not look again.
     """
 
-    __slots__ = ("agents", "allowed", "bounds", "entry", "messages", "on_exhausted", "paused", "runs", "stopped")
+    __slots__ = ("agents", "bounds", "entry", "messages", "on_exhausted", "paused", "runs", "stopped")
 
     def __init__(self, config: AgentConfig) -> None:
         self.paused: set[str] = set()
@@ -113,7 +111,6 @@ class ActiveConfig:
         self.bounds = config.bounds
         self.on_exhausted: OnExhausted = config.on_exhausted
         self.runs = InFlightCounter()
-        self.allowed: set[tuple[str, str, type, bool]] = set()
         self.paused.intersection_update(self.agents)
         self.stopped = {name: why for name, why in self.stopped.items() if name in self.agents}
 
@@ -121,12 +118,6 @@ class ActiveConfig:
         """Return how many runs of an agent's handler may be at work at once."""
         found, most = self.agents.get(agent), self.bounds.handlers
         return most if found is None or found.handlers is None else min(found.handlers, most)
-
-    def allow(self, passage: tuple[str, str, type, bool]) -> None:
-        """Remember that a check was passed."""
-        if len(self.allowed) >= _CHECKED_MAX:  # types may be made while the process runs
-            self.allowed.clear()
-        self.allowed.add(passage)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -109,14 +109,14 @@ class Delivery:
         if agent is None:  # it was there when its sender began
             self.give_up(thread, envelope, "not_deliverable", str(UnknownRecipientError(name, self._active.names)))
             return True
-        lane = thread.lane(name)
+        lane = thread.lanes.get(name) or thread.lane(name)
         if lane.arriving or not self.mailboxes[name].try_acquire(envelope.size):
             self._state_writer.save_message(envelope)
             lane.arriving = lane.arriving or deque()
             lane.arriving.append(envelope)
             return False
         self._outbox.publish_content(thread.root, envelope, envelope.created_ns)
-        self._add(thread, thread.lane_of(envelope), agent, envelope)
+        self._add(thread, thread.lane_of(envelope) if envelope.beside else lane, agent, envelope)
         return True
 
     def _add(self, thread: Thread, lane: Lane, agent: Agent | None, envelope: Envelope) -> None:
@@ -125,7 +125,7 @@ class Delivery:
             self._put_or_join(lane, agent, envelope)
         else:
             lane.put(envelope)
-        if lane.queue and not lane.running:
+        if not lane.running and lane.queue:
             self._scheduler.start_lane(thread, lane)
 
     def place(self, thread: Thread, envelope: Envelope) -> None:
@@ -171,10 +171,10 @@ class Delivery:
                 why = "its asker had stopped waiting, or had its reply already"
                 self.give_up(thread, cause, "late_reply", why)
             return True
-        if routed.recipient == USER:
-            self._put_out(thread, self._envelopes.caused(cause, sender, routed, trace))
-            return True
         envelope = self._envelopes.caused(cause, sender, routed, trace)
+        if routed.recipient == USER:
+            self._put_out(thread, envelope)
+            return True
         if envelope.hops > (hops := self._active.bounds.hops):
             self.give_up(thread, envelope, "hop_limit", f"the bound 'hops' is {hops}")
             return True

@@ -19,7 +19,7 @@ import structlog
 
 from organism.errors import Refusal, UnknownRecipientError
 from organism.ids import USER
-from organism.messages import Envelope, is_runtime
+from organism.messages import RUNTIME_MESSAGES, Envelope, is_runtime, own_copy
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.delivery import Delivery
 from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutcome, HandlerParked, HandlerReturned
@@ -37,7 +37,7 @@ from organism.threads.approvals import Approval, WaitReason
 from organism.threads.lanes import Lane
 from organism.threads.routing import takes_by_name
 from organism.threads.thread import Thread
-from organism.tracing import Work, trace_id_of
+from organism.tracing import trace_id_of
 from organism.usage.events import ApprovalRequested, Reported
 
 _log = structlog.get_logger("organism.pump")
@@ -75,19 +75,22 @@ class MessageLoop:
         self._parked = parked
         self._outbox = services.outbox
         self._activity = services.activity
+        self._mailboxes = delivery.mailboxes
         self._runners: dict[str, AgentRunner] = {}
 
     async def handle(self, thread: Thread, lane: Lane, scope_holder: ReusableCancelScope) -> bool:
         """Handle the first message of a lane if it can be handled now; whether there is another that can."""
-        if thread.status != "open" or not lane.queue or lane.agent in self._active.paused:
+        active, queue, name = self._active, lane.queue, lane.agent
+        if thread.status != "open" or not queue or name in active.paused:
             return False
-        envelope = lane.handling = lane.queue[0]
-        mailbox = self._delivery.mailboxes[lane.agent]
+        envelope = lane.handling = queue[0]
+        mailbox = self._mailboxes[name]
         # Released while it is handled, so that a handler which sends to its own agent cannot wait for the place it sits
         # on.
         mailbox.release(envelope.size)
         try:
-            if not self._refuse(thread, lane, envelope):
+            usual = name in active.agents and type(envelope.payload) not in RUNTIME_MESSAGES
+            if (usual and not (lane.tries or active.stopped)) or not self._refuse(thread, lane, envelope):
                 while await self._run_once(thread, lane, envelope, scope_holder) and self._may_retry(thread, lane):
                     pass
         except BaseException as error:
@@ -100,7 +103,7 @@ class MessageLoop:
                 # this worker is cancelled, for the count of the mailbox is shared with all other threads.
                 lane.handling = None
                 mailbox.reacquire(envelope.size)
-        return bool(lane.queue) and thread.status == "open" and lane.agent not in self._active.paused
+        return lane.queue and thread.status == "open" and name not in active.paused
 
     # -- check ----------------------------------------------------------------------------------------------------
 
@@ -109,8 +112,6 @@ class MessageLoop:
         active = self._active
         agent = active.agents.get(lane.agent)
         notice = is_runtime(envelope.payload)
-        if agent is not None and not (lane.tries or active.stopped or notice):
-            return False  # as nearly always
         if agent is None and not notice:
             self._give_up(thread, lane, envelope, UnknownRecipientError(lane.agent, active.names))
             return True
@@ -126,28 +127,31 @@ class MessageLoop:
         self, thread: Thread, lane: Lane, envelope: Envelope, scope_holder: ReusableCancelScope
     ) -> bool:
         """Run the handler once and act on its outcome; ``True`` when it failed and is to run again."""
-        runs = self._active.runs
-        runner = self._runner_of(lane.agent)
+        active = self._active
+        runner, runs = self._runners.get(lane.agent), active.runs
+        if runner is None or runner.agents is not active.agents:
+            runner = self._runner_of(lane.agent)
         trace = thread.origin.trace
         if trace is not None:
             trace = self._activity.child(trace)
-        work = Work(thread_id=thread.id, agent=lane.agent, message_id=envelope.id, trace=trace)
-        lane.refresh()
+        if lane.home is not None:
+            lane.refresh()
         # One object a run, after the state was refreshed: a reload in the middle changes nothing for a handler that has
         # begun.
-        run = HandlerRun(runner, thread, lane, envelope, scope_holder.task)
+        run = HandlerRun(runner, self._services, runner.agent, thread, lane, own_copy(envelope), scope_holder, trace)
         runs.count += 1
         try:
             outcome: HandlerOutcome
             if self._activity.active:
-                watched = instrumented(
-                    run.execute(scope_holder, work), thread, envelope, work, self._activity, self._services.clock
+                outcome = await instrumented(
+                    run.execute(), thread, envelope, trace, self._activity, self._services.clock
                 )
-                outcome = await watched
             else:
-                outcome = await run.execute(scope_holder, work)
+                outcome = await run.execute()
         finally:
-            runs.end()
+            runs.count -= 1
+            if runs.awaited:
+                runs.ended()
         if type(outcome) is HandlerReturned:
             # Sent and completed first, waited for afterwards: a crash while a mailbox is full must not run the handler
             # again.
@@ -165,11 +169,11 @@ class MessageLoop:
         return False
 
     def _runner_of(self, name: str) -> AgentRunner:
-        """Return what runs an agent: the active one, or the last of that name where it is gone between two runs."""
-        agent, runner = self._active.agents.get(name), self._runners.get(name)
-        if runner is None or (runner.agent is not agent and agent is not None):
-            runner = self._runners[name] = AgentRunner(self._services, self._active.agents[name])
-        return runner
+        """Make what runs an agent: the active one, or the last of that name where it is gone between two runs."""
+        agents = self._active.agents
+        if name in agents:
+            self._runners[name] = AgentRunner(self._services, agents, name)
+        return self._runners[name]
 
     def _may_retry(self, thread: Thread, lane: Lane) -> bool:
         """Whether a message whose run has failed runs again now; what is paused does when it is resumed."""
@@ -189,7 +193,7 @@ class MessageLoop:
         if returned.reports:
             self._report(thread, lane.agent, returned)
         for routed in returned.outgoing:
-            if routed.recipient != USER and not routed.answers:
+            if not (routed.answers or routed.recipient == USER):
                 self._breakers.on_message(thread, lane.agent, routed.recipient)
             if not self._delivery.dispatch_output(thread, envelope, lane.agent, routed, returned.trace):
                 full = (*full, routed.recipient)
@@ -202,13 +206,13 @@ class MessageLoop:
     def _complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
         """Take a message out of its lane and the journal, with what was kept so that it could run again."""
         lane.pop()
-        lane.handling = None
         self._state_writer.complete(thread, lane, envelope, state)
         if envelope.beside:
             thread.forget_lane(envelope)
         # Its paid answers go in the same commit as the message: kept longer they are garbage, dropped earlier a crash
         # would pay twice.
-        self._memo.forget(thread.id, envelope.id)
+        if thread.id in self._memo.threads:
+            self._memo.forget(thread.id, envelope.id)
         if thread.steps:
             self._state_writer.delete_steps(thread, envelope.id)
         if thread.asked or thread.spawned:
@@ -312,5 +316,4 @@ class MessageLoop:
         except Exception:  # noqa: BLE001 - it is logged, and there is nobody above who could do better
             _log.critical("pump_failed_again", exc_info=True, **about)
             if lane.handling is envelope:
-                lane.handling = None
                 lane.pop()

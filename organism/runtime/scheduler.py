@@ -94,11 +94,13 @@ class Scheduler:
 
     def start_lane(self, thread: Thread, lane: Lane) -> None:
         """Queue a lane unless a worker has it or its thread cannot run; a blocked thread opens for it."""
-        if lane.agent in self._active.paused:
+        if self._active.paused and lane.agent in self._active.paused:
             self._paused_time.note(thread)
-        if thread.status == "blocked" and self.recovered:
+        if thread.status != "open":
+            if thread.status != "blocked" or not self.recovered:
+                return
             self._unblock(thread)
-        if thread.status == "open" and not lane.running:
+        if not lane.running:
             if self._workers is None:
                 raise NotRunningError
             self._workers.start(thread, lane)

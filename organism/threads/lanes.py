@@ -84,6 +84,7 @@ class Lane(msgspec.Struct, eq=False, gc=False):
 
     def pop(self) -> None:
         """Take the first message off; it has been handled."""
+        self.handling = None
         queue = self.queue
         queue.popleft()
         if not queue:

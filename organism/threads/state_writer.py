@@ -160,10 +160,14 @@ class ThreadStateWriter:
 
     def complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
         """Complete a message: delete it and what was kept to run it again, and write the agent's state."""
-        self.delete_message(envelope)
-        if lane.forget_tries(envelope):
+        self.journal.append(Drop(f"{MESSAGE}:{envelope.id}", envelope.thread_id))
+        if lane.tries and lane.forget_tries(envelope):
             self._drop(key(TRIED, envelope.id), envelope.thread_id)
-        home, state = lane.home or lane, lane.merged(state)
+        if state is not lane.stored:
+            self._save_state(thread, lane, lane.merged(state))
+
+    def _save_state(self, thread: Thread, lane: Lane, state: bytes) -> None:
+        home = lane.home or lane
         if state != home.stored:
             home.stored = state
             self._keep(key(STATE, thread.id, lane.agent), thread.id, StateRecord(lane.agent, msgspec.Raw(state)))

@@ -108,20 +108,22 @@ class Recurrence:
 class Volley:
     """Two agents that only write to each other."""
 
-    __slots__ = ("_count", "_last")
+    __slots__ = ("_back", "_count")
 
     def __init__(self) -> None:
-        self._last = ("", "")
+        self._back = ("", "")
         self._count = 0
 
-    def add(self, sender: str, recipient: str, breakers: Breakers) -> Trip | None:
-        """Count a message, and return what it has tripped."""
-        last = self._last
-        back = sender == last[1] and recipient == last[0]
-        self._last = (sender, recipient)
-        self._count = count = self._count + 1 if back else 1
-        rounds, half = divmod(count, 2)
-        if half or not (step := _step(rounds, breakers.alternate)):
+    def add(self, sender: str, recipient: str) -> int:
+        """Count a message, and return how often it has gone back and forth if this one ends a round; else 0."""
+        self._count = count = self._count + 1 if (sender, recipient) == self._back else 1
+        self._back = (recipient, sender)
+        return 0 if count % 2 else count // 2
+
+    @staticmethod
+    def trip(sender: str, recipient: str, rounds: int, breakers: Breakers) -> Trip | None:
+        """Return what so many rounds have tripped, if the last of them has."""
+        if not (step := _step(rounds, breakers.alternate)):
             return None
         return Trip("alternate", step, f"{recipient} and {sender} have written to each other {rounds} times in turn")
 

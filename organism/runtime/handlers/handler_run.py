@@ -29,7 +29,6 @@ from organism.runtime.waiting.timers import Timer
 from organism.runtime.workers.cancel_scope import (
     ContextBoundAwaitable,
     LeftBehindError,
-    ReusableCancelScope,
     cancelled_from_outside,
 )
 from organism.text.error_text import defined_at
@@ -40,17 +39,17 @@ LEAVE_BEHIND_S = 5.0
 """So long after its cancellation a handler may still clean up; then it is left where it is."""
 
 
-class HandlerRun(HandlerRuntime):
+class HandlerRun(HandlerRuntime, eq=False):
     """Runs a handler once."""
 
     _scope: anyio.CancelScope | None = None
     _waiting: ContextBoundAwaitable[Output] | None = None
     _timer: Timer | None = None
     _leave_at: asyncio.TimerHandle | None = None
-    _waits_for_thread = False
-    _on_thread = False
+    _waits_for_thread: bool = False
+    _on_thread: bool = False
 
-    async def execute(self, scope_holder: ReusableCancelScope, work: Work) -> HandlerOutcome:
+    async def execute(self) -> HandlerOutcome:
         """Run the handler to an outcome that the message loop can act on.
 
         One scope serves all that can cut a run short: the end of its thread, a refusal, its timeout, which it has from
@@ -59,31 +58,31 @@ class HandlerRun(HandlerRuntime):
         Raises:
             asyncio.CancelledError: The worker itself is being cancelled.
         """
-        thread, runner, task = self._thread, self._runner, self._task
-        context = scope_holder.context.copy()
-        context.run(work_on, work)
+        thread, agent, envelope, holder = self._thread, self._agent, self._envelope, self._holder
+        task, context = holder.task, holder.context.copy()
+        context.run(work_on, Work(thread_id=thread.id, agent=agent.name, message_id=envelope.id, trace=self.trace))
         # Counted before the handler runs: cancellations from before are the worker's own, those above it the handler's.
         cancelling = task.cancelling()
         failure: BaseException | None = None
         returned: HandlerReturned | None = None
         scope: anyio.CancelScope | None = None
         try:
-            with scope_holder as scope:
+            with holder as scope:
                 # Set before anything can cancel the run: a refusal in the handler's first step already needs the scope.
                 self._scope = scope
                 # From here on the end of the thread cuts this run short; the loop has just seen that it is open.
                 thread.scopes.add(self)
-                ctx = Context(self._envelope, runner.agent.name, self)
-                coroutine = runner.start(self._envelope.payload, ctx) if runner.start is not None else self._plain(ctx)
+                ctx, start = Context(envelope, agent.name, self), self._runner.start
+                coroutine = self._plain(ctx) if start is None else start(envelope.payload, ctx)
                 # Most handlers never wait. Driven by hand to where it first does, one that returns needs no timeout.
                 try:
                     waits_for = context.run(coroutine.send, None)
                 except StopIteration as stop:
-                    returned = self.returned(stop.value, work.trace)
+                    returned = self.returned(stop.value)
                 else:
                     self._waiting = ContextBoundAwaitable(coroutine, context, waits_for)
                     self._start_timer()
-                    returned = self.returned(await self._waiting, work.trace)
+                    returned = self.returned(await self._waiting)
         except BaseException as error:
             # The worker's cancellation must pass: swallowed here, a pump that stops would wait for this worker without
             # end.
@@ -100,7 +99,7 @@ class HandlerRun(HandlerRuntime):
             thread.scopes.discard(self)
         if task.cancelling() > cancelling:
             # The handler has cancelled the task it runs in. Not taken back, that would hit the next message.
-            await scope_holder.take_back(cancelling)
+            await holder.take_back(cancelling)
         # A result counts only if nothing cut the run short: a handler that swallows the cancellation of a refusal and
         # returns must not have its message completed while a call of it is parked.
         if returned is not None and failure is None and not scope.cancelled_caught and self.parked is None:  # type: ignore[union-attr]

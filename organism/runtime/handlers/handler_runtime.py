@@ -14,7 +14,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from organism.agents.agent import Output
+from organism.agents.agent import Agent, Output
 from organism.agents.runtime import Draft
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget, Spender
@@ -24,14 +24,15 @@ from organism.llm.deltas import text_only
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import Request, TextSink
 from organism.llm.requests import CompletionRequest
-from organism.messages import BudgetWarning, Envelope, Message, ThreadResult, own_copy
+from organism.messages import BudgetWarning, Envelope, Message, ThreadResult
 from organism.router.call import Call, LastWord
 from organism.runtime.children import SpawnRequest
 from organism.runtime.handlers.callers import CallingTask
 from organism.runtime.handlers.handler_outcome import HandlerReturned, encode_state
 from organism.runtime.handlers.output_routing import drafts_of, route, too_many
 from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
-from organism.runtime.handlers.run_services import AgentRunner
+from organism.runtime.handlers.run_services import AgentRunner, RunServices
+from organism.runtime.workers.cancel_scope import ReusableCancelScope
 from organism.runtime.workers.handler_places import PlaceHolder
 from organism.threads.approvals import Approval, BudgetRequest, Decision, WaitReason, approval_id, decision_key
 from organism.threads.envelopes import RoutedMessage
@@ -48,43 +49,44 @@ STEPS_MAX = 10_000
 """Pieces of work one message may have kept: each is a piece in the journal."""
 
 
-class HandlerRuntime(PlaceHolder):
+class HandlerRuntime(PlaceHolder, eq=False):
     """The :class:`~organism.agents.runtime.Runtime` of one run: all that its handler's context can do.
+
+    A struct, because each hop makes one: so it is filled in C.
 
     Args:
         runner: What the runs of its agent share.
+        services: What the runs of all agents share.
+        agent: The agent.
         thread: Whose message.
         lane: Where it waits.
-        envelope: The message.
-        task: The worker's, in which the handler runs.
+        envelope: The message; its payload is the handler's own.
+        holder: The worker's, in whose task the handler runs.
+        trace: The trace context of the run.
 
     Attributes:
         parked: Why the message is to wait, once that is so.
         closed: Whether the run is over.
     """
 
-    # Most runs neither call, ask nor wait, so these are set only where they do.
-    _calls = 0
-    _questions = 0
-    _approvals = 0
+    _runner: AgentRunner
+    _services: RunServices
+    _agent: Agent
+    _thread: Thread
+    _lane: Lane
+    _envelope: Envelope
+    _holder: ReusableCancelScope
+    trace: str | None
+    _calls: int = 0
+    _questions: int = 0
+    _approvals: int = 0
     _callers: "list[asyncio.Task[Any]] | None" = None
     _outgoing: tuple[RoutedMessage, ...] = ()
     _reports: tuple[tuple[str, str], ...] = ()
     _state: dict[str, Any] | None = None
     _spending: RunExpenses | None = None
     parked: WaitReason | None = None
-    closed = False
-
-    def __init__(
-        self, runner: AgentRunner, thread: Thread, lane: Lane, envelope: Envelope, task: "asyncio.Task[Any]"
-    ) -> None:
-        self._runner = runner
-        self._services, self._agent = runner.services, runner.agent
-        self._active, self._agents_at_first = runner.services.active, runner.services.active.agents
-        self._thread, self._lane = thread, lane
-        payload = own_copy(envelope.payload)
-        self._envelope = envelope if payload is envelope.payload else replace(envelope, payload=payload)
-        self._task = task
+    closed: bool = False
 
     @property
     def work_of(self) -> tuple[str, str, str]:
@@ -97,17 +99,19 @@ class HandlerRuntime(PlaceHolder):
         """Cut the run short."""
         raise NotImplementedError
 
-    def returned(self, output: Output, trace: str | None) -> HandlerReturned:
+    def returned(self, output: Output) -> HandlerReturned:
         """Take what the handler has returned, and check all that it leaves.
 
         Raises:
             OrganismError: If something of it cannot be sent or kept; then nothing is.
         """
-        if output is not None:
-            for draft in drafts_of(output, self._active.bounds):
+        if isinstance(output, Message):
+            self.send(Draft(message=output))
+        elif output is not None:
+            for draft in drafts_of(output, self._services.active.bounds):
                 self.send(draft)
         state = self._lane.stored if self._state is None else encode_state(self._agent.name, self._state)
-        return HandlerReturned(self._outgoing, state, self._reports, trace)
+        return HandlerReturned(self._outgoing, state, self._reports, self.trace)
 
     def close(self) -> None:
         """Close the context: every later use of it raises, and calls in progress are cancelled."""
@@ -116,7 +120,7 @@ class HandlerRuntime(PlaceHolder):
             self._services.places.take_back(self)  # its worker gives it back
         if self._callers:
             for task in self._callers:
-                if task is not self._task:
+                if task is not self._holder.task:
                     task.cancel()
         if self._spending is not None:
             self._spending.close()
@@ -139,7 +143,7 @@ class HandlerRuntime(PlaceHolder):
         """
         self.check()
         task = asyncio.current_task()
-        if task is None or task.get_loop() is not self._task.get_loop():
+        if task is None or task.get_loop() is not self._holder.task.get_loop():
             raise ConfigError(
                 f"{call} belongs into the organism's own event loop; from a plain function call "
                 f"anyio.from_thread.run({call}, ...)"
@@ -160,7 +164,7 @@ class HandlerRuntime(PlaceHolder):
         """
         if self._callers:
             self._callers.remove(task)
-        if cancelled and self.closed and task is not self._task:
+        if cancelled and self.closed and task is not self._holder.task:
             task.uncancel()
             raise ContextClosedError(self._agent.name, self._envelope.id)
 
@@ -173,10 +177,10 @@ class HandlerRuntime(PlaceHolder):
             DeliveryError: If it may not or cannot be delivered, or it is one too many.
             PayloadError: If it cannot be written.
         """
-        self.check()
-        active = self._active
-        agents = active.agents if self._agent.name in active.agents else self._agents_at_first
-        outgoing = self._outgoing + route(self._agent, self._envelope, draft, agents, active)
+        if self.closed:
+            self.check()
+        active = self._services.active
+        outgoing = self._outgoing + route(self._runner, self._envelope, draft, active)
         if len(outgoing) > active.bounds.fan_out:
             raise too_many(len(outgoing), active.bounds)
         self._outgoing = outgoing
@@ -218,7 +222,7 @@ class HandlerRuntime(PlaceHolder):
             labels=self._thread.labels,
             message_id=self._envelope.id,
             index=index,
-            raises=self._active.on_exhausted == "fail",
+            raises=self._services.active.on_exhausted == "fail",
             last_word=last_word,
         )
 
@@ -231,7 +235,7 @@ class HandlerRuntime(PlaceHolder):
 
     async def exhausted(self, error: BudgetExhaustedError) -> NoReturn:
         """Let the message wait for what was refused, or raise it where that is how it is to end."""
-        if error.refuses or (self._active.on_exhausted == "fail" and not error.waits):
+        if error.refuses or (self._services.active.on_exhausted == "fail" and not error.waits):
             raise error
         short = error.refusal
         if short.cause != "approval":
@@ -248,9 +252,9 @@ class HandlerRuntime(PlaceHolder):
         """What the handler pays for beside model calls."""
         self.check()
         if self._spending is None:
-            raises = self._active.on_exhausted == "fail"
+            raises = self._services.active.on_exhausted == "fail"
             payer = payer_of(self._thread, self._agent.name, self._envelope.id, raises=raises)
-            self._spending = RunExpenses(self, payer, self._services.router.expenses, self._task.get_loop())
+            self._spending = RunExpenses(self, payer, self._services.router.expenses, self._holder.task.get_loop())
         return self._spending
 
     # -- questions and children -----------------------------------------------------------------------------------
@@ -365,7 +369,7 @@ class HandlerRuntime(PlaceHolder):
             ConfigError: If it is too large, or one too many.
         """
         self.check()
-        most = self._active.bounds.message_bytes
+        most = self._services.active.bounds.message_bytes
         if len(value) > most:
             raise ConfigError(f"what the work {key!r} gave has {len(value):,} bytes; 'message_bytes' is {most:,}")
         if len(self._thread.steps.get(self._envelope.id, {})) >= STEPS_MAX:

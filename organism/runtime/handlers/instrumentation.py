@@ -7,12 +7,16 @@ from organism.messages import Envelope, type_name
 from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutcome, HandlerParked, HandlerStopped
 from organism.text.error_text import with_type
 from organism.threads.thread import Thread
-from organism.tracing import Work
 from organism.usage.activity import ActivityFeed, HandlerRan, RunOutcome
 
 
 async def instrumented(
-    run: Awaitable[HandlerOutcome], thread: Thread, envelope: Envelope, work: Work, feed: ActivityFeed, clock: Clock
+    run: Awaitable[HandlerOutcome],
+    thread: Thread,
+    envelope: Envelope,
+    trace: str | None,
+    feed: ActivityFeed,
+    clock: Clock,
 ) -> HandlerOutcome:
     """Await a run and tell how it has ended, even where it is cancelled from outside.
 
@@ -20,7 +24,7 @@ async def instrumented(
         run: The run.
         thread: Whose message.
         envelope: The message.
-        work: What the run is called.
+        trace: Its trace context.
         feed: Takes the activity.
         clock: Measures.
     """
@@ -48,7 +52,7 @@ async def instrumented(
                 duration_ns=clock.monotonic_ns() - began_ns,
                 outcome=outcome,
                 error=error,
-                trace=work.trace,
+                trace=trace,
                 parent_trace=parent,
                 cause_trace=None if envelope.trace == parent else envelope.trace,
             )

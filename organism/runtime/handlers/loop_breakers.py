@@ -9,7 +9,7 @@ from hashlib import sha256
 import msgspec
 
 from organism.agents.budget_notes import note_for
-from organism.budget.guards.breakers import Breakers, SpendRate, Trip
+from organism.budget.guards.breakers import Breakers, SpendRate, Trip, Volley
 from organism.errors import Refusal
 from organism.messages import LoopWarning
 from organism.router.call import Call
@@ -83,10 +83,10 @@ class LoopBreakers:
 
     def on_message(self, thread: Thread, sender: str, recipient: str) -> None:
         """Count a message from one agent to another."""
-        breakers, watch = self._breakers_of(recipient), thread.watch
-        trip = watch.volley.add(sender, recipient, breakers)
-        if trip is not None:
-            self._act(thread, recipient, breakers, trip)
+        rounds = thread.watch.volley.add(sender, recipient)
+        if rounds:
+            breakers = self._breakers_of(recipient)
+            self._act(thread, recipient, breakers, Volley.trip(sender, recipient, rounds, breakers))
 
     def _breakers_of(self, agent: str) -> Breakers:
         known = self._active.agents.get(agent)
@@ -99,6 +99,8 @@ class LoopBreakers:
         """Do what follows from a trip; returns the note, if the caller takes it to the model."""
         if trip is None or thread.status not in ("open", "blocked"):
             return None
+        if not breakers.actions and trip.step & (trip.step - 1):
+            return None  # nothing follows, so it is told as the count doubles: 1, 2, 4, 8, and not without end
         action = breakers.action(trip.step)
         if action == "stop" and thread.standing:
             action = "pause"  # what has ended can never be opened again, and its programs have no other

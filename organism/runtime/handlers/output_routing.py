@@ -9,6 +9,7 @@ from organism.ids import USER
 from organism.messages import Envelope, Message, PayloadError, is_runtime
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.bounds import Bounds, copied_and_sized
+from organism.runtime.handlers.run_services import AgentRunner
 from organism.text.error_text import shown
 from organism.threads.envelopes import RoutedMessage
 from organism.threads.routing import by_type, check_work
@@ -21,10 +22,6 @@ def drafts_of(output: Output, bounds: Bounds) -> tuple[Draft, ...]:
         PayloadError: If it returned something that is no message.
         BoundExceededError: If it returned more messages than it may send.
     """
-    if isinstance(output, Message):
-        return (Draft(message=output),)
-    if output is None:
-        return ()
     items: object = (output,) if isinstance(output, To) else output
     if not isinstance(items, list | tuple):
         raise PayloadError(f"a handler returns messages, not {shown(items)}; wrap text in Text")
@@ -47,29 +44,29 @@ def too_many(count: int, bounds: Bounds) -> BoundExceededError:
     return BoundExceededError("fan_out", bounds.fan_out, f"one run of a handler sends {count:,} messages")
 
 
-def route(
-    agent: Agent, cause: Envelope, draft: Draft, agents: Mapping[str, Agent], active: ActiveConfig
-) -> tuple[RoutedMessage, ...]:
-    """Give a draft its recipients, in order.
+def route(runner: AgentRunner, cause: Envelope, draft: Draft, active: ActiveConfig) -> tuple[RoutedMessage, ...]:
+    """Give a draft its recipients, in order: of the agents its sender began with, if that is itself no longer active.
 
     Args:
-        agent: The sender.
+        runner: The sender.
         cause: The message it handles.
         draft: What it sends.
-        agents: The agents it may reach: those it began with, if it is itself no longer active.
         active: The active agents and bounds.
 
     Raises:
         DeliveryError: If it may not or cannot be delivered to one of them.
         PayloadError: If the payload cannot be written as JSON, or is not what it says it is.
     """
+    agents, allowed = active.agents, runner.allowed
+    if agents is not runner.agents:
+        agents, allowed = (agents if runner.agent.name in agents else runner.agents), set()
     message, size = copied_and_sized(draft.message, active.bounds)
     answers = cause.reply_to is not None and draft.recipient is None and not draft.to_all
-    recipients, return_path = _recipients(agent, cause, draft, message, agents)
+    recipients, return_path = _recipients(runner.agent, cause, draft, message, agents)
     routed = []
     for recipient in recipients:
-        if recipient != USER:
-            _check(agent, recipient, message, cause, agents, active, answers=answers)
+        if (answers or (recipient, type(message)) not in allowed) and recipient != USER:
+            _check(runner, recipient, message, cause, agents, answers=answers)
         routed.append(
             RoutedMessage(
                 recipient=recipient,
@@ -84,28 +81,23 @@ def route(
 
 
 def _check(
-    agent: Agent,
+    runner: AgentRunner,
     recipient: str,
     message: Message,
     cause: Envelope,
     agents: Mapping[str, Agent],
-    active: ActiveConfig,
     *,
     answers: bool,
 ) -> None:
+    agent = runner.agent
     if answers:
         if recipient in agents:  # an asker that is gone from them still runs, and waits
             check_work(agent, recipient, message, agents, reply=True, answers=True)
         return
     reply = recipient == cause.sender or recipient in cause.return_path
-    if agents.get(agent.name) is not agent:  # replaced or removed meanwhile: its own permissions hold for this run
-        check_work(agent, recipient, message, agents, reply=reply)
-        return
-    passage = (agent.name, recipient, type(message), reply)
-    if passage not in active.allowed:
-        check_work(agent, recipient, message, agents, reply=reply)
-        if agents is active.agents:
-            active.allow(passage)
+    check_work(agent, recipient, message, agents, reply=reply)  # replaced meanwhile, its own permissions hold
+    if agents is runner.agents and (not reply or agent.may_write_to(recipient)):
+        runner.allow((recipient, type(message)))
 
 
 def _recipients(

@@ -1,6 +1,6 @@
 """What runs of handlers share."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -22,6 +22,8 @@ from organism.runtime.waiting.timers import Timers
 from organism.runtime.workers.handler_places import HandlerPlaces
 from organism.runtime.workers.worker_pool import WorkerPool
 from organism.threads.state_writer import ThreadStateWriter
+
+_ALLOWED_MAX = 1_000
 
 
 class RunServices(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,21 +74,32 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentRunner:
-    """What all runs of one agent's handler share.
+    """What all runs of one agent's handler share, until a reload replaces any agent.
 
     Args:
         services: What the runs of all agents share.
-        agent: Whose handler.
+        agents: The active agents.
+        name: Whose handler.
 
     Attributes:
         start: Calls a handler that is an async function; ``None`` for a plain one, which runs on a worker thread.
+        allowed: Recipients, with the type of the message, that :func:`organism.threads.routing.check_work` has allowed
+            the agent to write to. It looks at the agents and nothing else, so it need not look again.
     """
 
-    __slots__ = ("agent", "services", "start")
+    __slots__ = ("agent", "agents", "allowed", "services", "start")
 
-    def __init__(self, services: RunServices, agent: Agent) -> None:
+    def __init__(self, services: RunServices, agents: Mapping[str, Agent], name: str) -> None:
         self.services = services
-        self.agent = agent
+        self.agents = agents
+        self.agent = agent = agents[name]
+        self.allowed: set[tuple[str, type[Message]]] = set()
         self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]] | None = None
         if is_async(agent.handler):
             self.start = cast("Callable[[Message, Context], Coroutine[Any, Any, Output]]", agent.handler)
+
+    def allow(self, passage: tuple[str, type[Message]]) -> None:
+        """Remember that a check was passed."""
+        if len(self.allowed) >= _ALLOWED_MAX:  # types may be made while the process runs
+            self.allowed.clear()
+        self.allowed.add(passage)

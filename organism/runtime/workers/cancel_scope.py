@@ -98,7 +98,9 @@ class ReusableCancelScope:
         scope = self.scope
         if scope is None:
             return False
-        inside = _inside(scope)
+        inside = getattr(scope, "_child_scopes", None) if REUSE_SCOPES else None
+        if exc is None and inside is not None and not (inside or scope.cancel_called):
+            return False  # as nearly always
         if inside:
             self.spent = True
             _leave(inside)

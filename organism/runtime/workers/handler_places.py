@@ -31,7 +31,7 @@ class HandlerStatistics(msgspec.Struct, frozen=True):
     waiting: dict[str, int] = {}
 
 
-class PlaceHolder:
+class PlaceHolder(msgspec.Struct, eq=False, kw_only=True):
     """A run of a handler, as far as its place is concerned.
 
     Attributes:
@@ -40,9 +40,9 @@ class PlaceHolder:
         returning: Whether it waits for a place again.
     """
 
-    lends = 0
-    place_lent = False
-    returning = False
+    lends: int = 0
+    place_lent: bool = False
+    returning: bool = False
 
 
 class _Run(Protocol):

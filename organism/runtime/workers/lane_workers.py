@@ -55,7 +55,7 @@ class LaneWorkers:
         self._handle = handle
         self._settle = settle
         self._places = places
-        self._ready: deque[tuple[Thread, Lane]] = deque()
+        self._ready: deque[tuple[Thread, Lane, bool]] = deque()  # and whether its handler has a place already
         self._idle: list[asyncio.Future[None]] = []
         self._waking = 0
         with working(None):
@@ -64,21 +64,23 @@ class LaneWorkers:
     def start(self, thread: Thread, lane: Lane) -> None:
         """Queue a lane that no worker has."""
         lane.running = True
-        if not self._places.try_enter(lane.agent):
-            self._places.wait(lane.agent, partial(self._admit, thread, lane))
-            return
         thread.running += 1
         ready = self._ready
-        ready.append((thread, lane))
+        ready.append((thread, lane, False))
         if self._waking < len(ready):
             self._wake()
 
+    def _wait_for_place(self, thread: Thread, lane: Lane) -> None:
+        """Put a lane aside until its handler gets a place; its thread does not run by it meanwhile."""
+        self._places.wait(lane.agent, partial(self._admit, thread, lane))
+        thread.running -= 1
+        self._settle_guarded(thread)
+
     def _admit(self, thread: Thread, lane: Lane) -> None:
-        """Take a lane up that has a place for its handler."""
+        """Queue a lane whose handler has been given a place."""
         thread.running += 1
-        self._ready.append((thread, lane))
-        if self._waking < len(self._ready):
-            self._wake()
+        self._ready.append((thread, lane, True))
+        self._wake()
 
     def _wake(self) -> None:
         """Wake or make a worker, unless enough of them are on their way for the lanes that are ready."""
@@ -121,23 +123,28 @@ class LaneWorkers:
 
     async def _work_off(self, scope_holder: ReusableCancelScope) -> None:
         """Handle messages until no lane is ready."""
-        ready, handle, leave, turns = self._ready, self._handle, self._places.leave, 0
+        ready, handle, places, turns = self._ready, self._handle, self._places, 0
         while ready:
-            thread, lane = ready.popleft()
+            thread, lane, admitted = ready.popleft()
             if ready:
                 self._wake()
+            if not (admitted or places.try_enter(lane.agent)):
+                self._wait_for_place(thread, lane)
+                continue
             again = False
             try:
                 again = await handle(thread, lane, scope_holder)
             finally:
                 # Also when this worker is cancelled: a lane that stayed marked as running would never run again.
-                leave(lane.agent)
+                places.leave(lane.agent)
                 thread.running -= 1
                 if again:
                     self.start(thread, lane)
                 else:
                     lane.running = False
-                    self._settle_guarded(thread)
+                    # As long as another of its lanes runs, that one settles it.
+                    if not thread.running or thread.status != "open" or thread.frozen_since is not None:
+                        self._settle_guarded(thread)
             turns += 1
             if turns == _TURNS or scope_holder.spent:
                 turns = 0

@@ -53,7 +53,7 @@ def llm_router(
         registry=budgets,
         prices=ProviderPrices(prices or PriceBook(now=lambda: utc(clock)), provider_kinds or {}),
         journal=journal,
-        outbox=Outbox(journal, usage.publish, clock, usage.has_subscribers),
+        outbox=Outbox(journal, usage.publish, clock, usage.wanted),
         clock=clock,
         ids=RandomIds(),
         settings=settings,

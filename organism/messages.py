@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState, Dimension
-from organism.errors import ConfigError, OrganismError
+from organism.errors import BoundExceededError, ConfigError, OrganismError
 from organism.ids import USER, MessageId, ThreadId
 from organism.text.error_text import describe, shown
 from organism.text.json_nesting import NESTED_MAX, nests_too_deep
@@ -245,14 +245,19 @@ def encode(message: Message) -> bytes:
         raise PayloadError(f"a {type_name(message)} cannot be written as JSON: {describe(error)}") from None
 
 
-def sendable(message: object) -> tuple[Message, int]:
+def sendable(message: object, bytes_max: int) -> tuple[Message, int]:
     """Return a message as its recipient will read it, and its bytes as JSON.
 
     Structs do not check the types of their fields, so `Text(42)` is found here, where its sender can see it, and not by
     the start that reads it back. The recipient gets a copy: what the sender still does to a list in its own changes
     neither what was checked nor what others see.
 
+    Args:
+        message: The message.
+        bytes_max: The bound ``message_bytes``.
+
     Raises:
+        BoundExceededError: If it is larger than a message may be.
         PayloadError: If it is no message, or what is written of it could not be read back as what it is.
     """
     if not isinstance(message, Message):
@@ -264,9 +269,12 @@ def sendable(message: object) -> tuple[Message, int]:
     if len(raw) > NESTED_MAX and nests_too_deep(raw):
         raise PayloadError(f"a {type_name(message)} is nested deeper than {NESTED_MAX} levels")
     try:
-        return reader.decode(raw), len(raw)
+        copy = reader.decode(raw)
     except Exception as error:  # noqa: BLE001 - also what a `__post_init__` raises
         raise PayloadError(f"not a valid {type_name(message)}: {describe(error)}") from None
+    if len(raw) > bytes_max:
+        raise BoundExceededError("message_bytes", bytes_max, f"a message of {len(raw):,} bytes is too large")
+    return copy, len(raw)
 
 
 @lru_cache(maxsize=1024)

@@ -56,6 +56,7 @@ class History:
 
     def __init__(self) -> None:
         self._numbers = count(1)
+        self._carried: deque[tuple[str, Envelope, int]] = deque(maxlen=HOPS_KEPT)  # newer than all in `_hops`
         self._hops: deque[Hop] = deque(maxlen=HOPS_KEPT)
         self._recalled: dict[int, Hop] = {}
         self._recalled_last: dict[str, int] = {}
@@ -68,12 +69,14 @@ class History:
         """Take an event in."""
         match event:
             case ThreadOpened():
+                self._look_at_carried()
                 self._opened[event.thread_id] = _Opened(
                     event.time_ns, event.labels, event.parent_thread_id, event.opened_by
                 )
                 if event.parent_thread_id is None:  # that a child begins was seen as its first message went its way
                     self._keep(self._first_hop(event))
             case UsageEvent():
+                self._look_at_carried()
                 self._use(event)
             case ThreadClosed():
                 self._close(event)
@@ -137,6 +140,7 @@ class History:
         for piece in pieces.of(MESSAGE):
             with suppress(PayloadError):  # of a type that is gone, and so is what it said
                 waiting.append(messages.decode_envelope(piece.body))
+        self._look_at_carried()
         places: dict[tuple[str, str], int] = {}
         for place, hop in enumerate(self._hops):
             places.setdefault((hop.thread_id, hop.recipient), place)
@@ -162,22 +166,26 @@ class History:
         return True
 
     def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
-        """Take a message in that goes on its way: 1.5 us of each hop."""
-        payload = envelope.payload
-        hop = Hop(
-            number=next(self._numbers),
-            time_ns=time_ns,
-            thread_id=envelope.thread_id,
-            root_thread_id=root,
-            sender=envelope.sender,
-            recipient=envelope.recipient,
-            message_type=type_name(payload),
-            text=as_text(payload)[:_TEXT_MAX],
-        )
-        if self._spent:
+        """Take a message in that goes on its way; most are pushed out by others before anybody looks at them."""
+        self._carried.append((root, envelope, time_ns))
+        if self._spent or envelope.size > _TEXT_MAX:  # what is kept of a long text is short
+            self._look_at_carried()
+
+    def _look_at_carried(self) -> None:
+        """Make hops of the messages that went on their way since somebody looked."""
+        while self._carried:
+            root, envelope, time_ns = self._carried.popleft()
+            hop = Hop(
+                number=next(self._numbers),
+                time_ns=time_ns,
+                thread_id=envelope.thread_id,
+                root_thread_id=root,
+                sender=envelope.sender,
+                recipient=envelope.recipient,
+                message_type=type_name(envelope.payload),
+                text=as_text(envelope.payload)[:_TEXT_MAX],
+            )
             self._keep(hop)
-        else:
-            self._hops.append(hop)
 
     def note_text(self, thread_id: str, recipient: str, message_type: str, text: str, *, opened: bool) -> None:
         """Say what a message from outside says, which no event does.
@@ -189,6 +197,7 @@ class History:
             text: What it says.
             opened: Whether it opened the thread, which is a hop already.
         """
+        self._look_at_carried()
         if opened:
             for place in range(len(self._hops) - 1, -1, -1):
                 hop = self._hops[place]
@@ -212,6 +221,7 @@ class History:
 
     def hops(self, thread_id: str, *, content: bool) -> tuple[Hop, ...]:
         """Return the messages of a thread and its descendants, oldest first; their text only if asked for."""
+        self._look_at_carried()
         all_hops = chain(self._recalled.values(), self._hops)
         found = [hop for hop in all_hops if thread_id in (hop.thread_id, hop.root_thread_id)]
         found.sort(key=lambda hop: (hop.time_ns, hop.number))

@@ -56,25 +56,27 @@ class InFlightCounter:
     """Counts the handler runs in flight that began with the same agents; a reload waits for those of the old ones.
 
     Attributes:
-        count: Runs in flight; each adds itself as it begins, and takes itself off as it ends.
-        awaited: Whether somebody waits for them; then each calls :meth:`ended`.
+        count: Runs in flight.
     """
 
-    __slots__ = ("_none", "awaited", "count")
+    __slots__ = ("_none", "count")
 
     def __init__(self) -> None:
         self.count = 0
-        self.awaited = False
         self._none = Wakeup()
 
-    def ended(self) -> None:
-        """Look whether that was the last."""
+    def begin(self) -> None:
+        """Count a run that has begun."""
+        self.count += 1
+
+    def end(self) -> None:
+        """Count a run as ended."""
+        self.count -= 1
         if not self.count:
             self._none.notify()
 
     async def wait_none(self) -> None:
         """Return when none is in flight."""
-        self.awaited = True
         while self.count:
             await self._none.wait()
 

@@ -3,8 +3,6 @@
 import msgspec
 
 from organism.budget.guards.breakers import ONLY_TOLD, Breakers
-from organism.errors import BoundExceededError
-from organism.messages import Message, sendable
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,16 +39,3 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     worker_threads: int = 40
     delivery_s: float = 30.0
     breakers: Breakers = ONLY_TOLD
-
-
-def copied_and_sized(message: object, bounds: Bounds) -> tuple[Message, int]:
-    """Return a payload as its recipient gets it, and its bytes as JSON.
-
-    Raises:
-        BoundExceededError: If it is larger than a message may be.
-        PayloadError: If it cannot be written as JSON, or is not what it says it is.
-    """
-    copy, size = sendable(message)
-    if size > bounds.message_bytes:
-        raise BoundExceededError("message_bytes", bounds.message_bytes, f"a message of {size:,} bytes is too large")
-    return copy, size

@@ -9,8 +9,7 @@ from organism.agents.agent import Agent
 from organism.amounts import Limits
 from organism.budget.holds import ChildBudget
 from organism.errors import BoundExceededError, BudgetExhaustedError, Refusal
-from organism.messages import Message
-from organism.runtime.bounds import copied_and_sized
+from organism.messages import Message, sendable
 from organism.runtime.intake import Intake
 from organism.runtime.lifecycle import Lifecycle
 from organism.runtime.loop_services import LoopServices
@@ -67,7 +66,7 @@ class Children:
             return known
         if parent.depth + 1 > (depth := self._active.bounds.depth):
             raise BoundExceededError("depth", depth, "child threads are nested too deep")
-        message, size = copied_and_sized(request.message, self._active.bounds)
+        message, size = sendable(request.message, self._active.bounds.message_bytes)
         check_work(agent, request.recipient, message, self._active.agents)
         request = replace(request, message=message)
         origin = self._intake.origin(current_trace(), key, opened_by=agent.name)

@@ -23,9 +23,9 @@ from organism.messages import (
     GatheredPart,
     SpendingNote,
     as_text,
+    sendable,
     type_name,
 )
-from organism.runtime.bounds import copied_and_sized
 from organism.runtime.loop_services import LoopServices
 from organism.runtime.scheduler import Scheduler
 from organism.runtime.waiting.paused_time import PausedTime
@@ -211,7 +211,7 @@ class Delivery:
         chain = (*asker.asking, agent.name)
         if recipient in chain:
             raise AskCycleError((*chain, recipient))
-        message, size = copied_and_sized(draft.message, bounds)
+        message, size = sendable(draft.message, bounds.message_bytes)
         check_work(agent, recipient, message, self._active.agents)
         routed = RoutedMessage(recipient=recipient, message=message, size=size, beside=draft.beside)
         envelope = self._envelopes.question(asker, agent.name, routed, index)

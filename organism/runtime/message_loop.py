@@ -103,7 +103,9 @@ class MessageLoop:
                 # this worker is cancelled, for the count of the mailbox is shared with all other threads.
                 lane.handling = None
                 mailbox.reacquire(envelope.size)
-        return lane.queue and thread.status == "open" and name not in active.paused
+        if not lane.queue:
+            return False
+        return thread.status == "open" and name not in active.paused
 
     # -- check ----------------------------------------------------------------------------------------------------
 
@@ -127,9 +129,8 @@ class MessageLoop:
         self, thread: Thread, lane: Lane, envelope: Envelope, scope_holder: ReusableCancelScope
     ) -> bool:
         """Run the handler once and act on its outcome; ``True`` when it failed and is to run again."""
-        active = self._active
-        runner, runs = self._runners.get(lane.agent), active.runs
-        if runner is None or runner.agents is not active.agents:
+        runner = self._runners.get(lane.agent)
+        if runner is None or runner.runs is not self._active.runs:
             runner = self._runner_of(lane.agent)
         trace = thread.origin.trace
         if trace is not None:
@@ -139,19 +140,11 @@ class MessageLoop:
         # One object a run, after the state was refreshed: a reload in the middle changes nothing for a handler that has
         # begun.
         run = HandlerRun(runner, self._services, runner.agent, thread, lane, own_copy(envelope), scope_holder, trace)
-        runs.count += 1
-        try:
-            outcome: HandlerOutcome
-            if self._activity.active:
-                outcome = await instrumented(
-                    run.execute(), thread, envelope, trace, self._activity, self._services.clock
-                )
-            else:
-                outcome = await run.execute()
-        finally:
-            runs.count -= 1
-            if runs.awaited:
-                runs.ended()
+        outcome: HandlerOutcome
+        if self._activity.active:
+            outcome = await instrumented(run.execute(), thread, envelope, trace, self._activity, self._services.clock)
+        else:
+            outcome = await run.execute()
         if type(outcome) is HandlerReturned:
             # Sent and completed first, waited for afterwards: a crash while a mailbox is full must not run the handler
             # again.
@@ -170,9 +163,8 @@ class MessageLoop:
 
     def _runner_of(self, name: str) -> AgentRunner:
         """Make what runs an agent: the active one, or the last of that name where it is gone between two runs."""
-        agents = self._active.agents
-        if name in agents:
-            self._runners[name] = AgentRunner(self._services, agents, name)
+        if name in self._active.agents:
+            self._runners[name] = AgentRunner(self._services, name)
         return self._runners[name]
 
     def _may_retry(self, thread: Thread, lane: Lane) -> bool:

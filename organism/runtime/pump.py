@@ -20,9 +20,8 @@ from organism.agents.agent import Agent
 from organism.amounts import Limits
 from organism.budget.requests import LimitsRequest, grant_limits
 from organism.journal import Pieces
-from organism.messages import Message, ThreadResult
+from organism.messages import Message, ThreadResult, sendable
 from organism.router.orphaned_holds import resolve_orphans
-from organism.runtime.bounds import copied_and_sized
 from organism.runtime.budget_warnings import BudgetWarnings
 from organism.runtime.children import Children
 from organism.runtime.delivery import Delivery
@@ -246,7 +245,7 @@ class Pump:
         self.intake.check()
         labels = checked(labels or {}, dict[str, str], "labels")
         granted = grant_limits(limits, self.registry.plan.thread, may_raise=may_raise)
-        message, size = copied_and_sized(message, self.active.bounds)
+        message, size = sendable(message, self.active.bounds.message_bytes)
         check(None, to, message, self.agents, reply=False)
         thread_id = thread_id or self._ids.next("th")
         self.open_threads.check_new_id(thread_id)
@@ -280,7 +279,7 @@ class Pump:
         if thread.standing:
             raise NoMailboxError(thread_id)
         recipient = to or thread.entry
-        message, size = copied_and_sized(message, self.active.bounds)
+        message, size = sendable(message, self.active.bounds.message_bytes)
         check(None, recipient, message, self.agents, reply=False)
         envelope = self._envelopes.first(thread, recipient, message, size)
         self.delivery.check_room(envelope)

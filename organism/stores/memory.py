@@ -52,16 +52,15 @@ class MemoryJournal:
     def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
         """Keep a record; memory is as durable as it will ever be, so ``then`` is called at once."""
         # Classes compared by identity: for structs `isinstance` takes 80 ns for each "no".
-        kind = type(record)
-        if kind is Keep:
-            self._pieces[record.thread_id][record.key] = record  # type: ignore[attr-defined, assignment]
-        elif kind is Drop:
+        if type(record) is Keep:
+            self._pieces[record.thread_id][record.key] = record
+        elif type(record) is Drop:
             if (pieces := self._pieces.get(record.thread_id)) is not None:
                 pieces.pop(record.key, None)
-        elif kind is DropThread:
+        elif type(record) is DropThread:
             if record.thread_id in self._pieces:
                 pop_and_shrink(self._pieces, record.thread_id)
-        elif kind is Remember:
+        elif type(record) is Remember:
             self._remember(record)
         elif isinstance(record, Entry):
             self._entries.append(record)

@@ -1,7 +1,8 @@
 """Where events get their id and their time, go into the journal and out to listeners, in one step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ class Outbox:
         journal: Where events are kept.
         publish: Hands an event to the listeners; must not block or raise.
         clock: Gives events their time.
-        has_subscribers: Whether a kind of event has a listener; an event without one that is not stored is not made.
+        wanted: Which kinds of events have a listener; an event without one that is not stored is not made.
         on_message: Called with each message, many of them and so not as an event; must not block or raise.
     """
 
@@ -30,11 +31,11 @@ class Outbox:
         journal: Journal,
         publish: Callable[[AnyEvent], None],
         clock: Clock,
-        has_subscribers: Callable[[type[AnyEvent]], bool] = lambda _kind: True,
+        wanted: Mapping[type[AnyEvent], bool] = MappingProxyType({AgentSaid: True}),
         on_message: OnMessage | None = None,
     ) -> None:
         self._on_message = on_message
-        self._has_subscribers = has_subscribers
+        self._wanted = wanted
         self._journal = journal
         self._publish = publish
         self._clock = clock
@@ -66,7 +67,7 @@ class Outbox:
         """
         if self._on_message is not None:
             self._on_message(root, envelope, time_ns)
-        if self._has_subscribers(AgentSaid):
+        if self._wanted[AgentSaid]:
             self._publish(
                 AgentSaid(
                     time_ns=time_ns,

@@ -114,13 +114,29 @@ class Subscription:
         return self._events.popleft()
 
 
+class _Wanted(dict[type[AnyEvent], bool]):
+    """Whether anybody listens to a kind of event: found out when it is asked first, and anew after a change."""
+
+    def __init__(self, tracker: "UsageTracker") -> None:
+        super().__init__()
+        self._tracker = tracker
+
+    def __missing__(self, kind: type[AnyEvent]) -> bool:
+        wanted = self[kind] = self._tracker.has_subscribers(kind)
+        return wanted
+
+
 class UsageTracker:
-    """Fans events out and adds usage up."""
+    """Fans events out and adds usage up.
+
+    Attributes:
+        wanted: Whether anybody listens, by kind of event.
+    """
 
     def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
         self._listeners: list[Listener] = []
-        self._wanted: dict[type, bool] = {}
+        self.wanted: dict[type[AnyEvent], bool] = _Wanted(self)
         self._callback_errors = 0
         self._cut_off = 0
         self._total, self._agents, self._models, self._threads, self._tools = self.sums = (
@@ -141,19 +157,16 @@ class UsageTracker:
         slow = [subscription for subscription in self._subscriptions if not subscription.put_nowait(event)]
         for subscription in slow:
             self._subscriptions.remove(subscription)
-            self._wanted.clear()
+            self.wanted.clear()
             self._cut_off += 1
         for listener in tuple(self._listeners):
             self._callback_errors += not listener.tell(event)
 
     def has_subscribers(self, kind: type[AnyEvent]) -> bool:
         """Whether anybody listens to this kind of event."""
-        wanted = self._wanted.get(kind)
-        if wanted is None:
-            listeners = [subscription.types for subscription in self._subscriptions]
-            listeners += [listener.types for listener in self._listeners]
-            wanted = self._wanted[kind] = any(not types or issubclass(kind, types) for types in listeners)
-        return wanted
+        listeners = [subscription.types for subscription in self._subscriptions]
+        listeners += [listener.types for listener in self._listeners]
+        return any(not types or issubclass(kind, types) for types in listeners)
 
     def restore(self, event: AnyEvent) -> None:
         """Add up an event of an earlier process, without telling anybody."""
@@ -217,7 +230,7 @@ class UsageTracker:
             raise ValueError(f"capacity is at least 1 event, not {capacity}")
         subscription = Subscription(self, types, thread_id, capacity)
         self._subscriptions.append(subscription)
-        self._wanted.clear()
+        self.wanted.clear()
         return subscription
 
     def unsubscribe(self, subscription: Subscription | Listener) -> None:
@@ -234,7 +247,7 @@ class UsageTracker:
         subscription.end()
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
-            self._wanted.clear()
+            self.wanted.clear()
 
     def on_event(self, callback: EventCallback, *types: type[AnyEvent]) -> Listener:
         """Call a function with every event: the name that :meth:`subscribe` had for it until 0.2."""
@@ -243,20 +256,20 @@ class UsageTracker:
 
     def _listen(self, listener: Listener) -> Listener:
         self._listeners.append(listener)
-        self._wanted.clear()
+        self.wanted.clear()
         return listener
 
     def _end(self, listener: Listener) -> None:
         listener.ended = True
         self._listeners = [other for other in self._listeners if other is not listener]
-        self._wanted.clear()
+        self.wanted.clear()
 
     def close(self) -> None:
         """End all subscriptions after what they have."""
         for subscription in self._subscriptions:
             subscription.end()
         self._subscriptions.clear()
-        self._wanted.clear()
+        self.wanted.clear()
 
     @property
     def total(self) -> UsageTotals:

@@ -58,9 +58,9 @@ class HandlerRun(HandlerRuntime, eq=False):
         Raises:
             asyncio.CancelledError: The worker itself is being cancelled.
         """
-        thread, agent, envelope, holder = self._thread, self._agent, self._envelope, self._holder
+        agent, envelope, holder = self._agent.name, self._envelope, self._holder
         task, context = holder.task, holder.context.copy()
-        context.run(work_on, Work(thread_id=thread.id, agent=agent.name, message_id=envelope.id, trace=self.trace))
+        context.run(work_on, Work(thread_id=self._thread.id, agent=agent, message_id=envelope.id, trace=self.trace))
         # Counted before the handler runs: cancellations from before are the worker's own, those above it the handler's.
         cancelling = task.cancelling()
         failure: BaseException | None = None
@@ -70,18 +70,17 @@ class HandlerRun(HandlerRuntime, eq=False):
             with holder as scope:
                 # Set before anything can cancel the run: a refusal in the handler's first step already needs the scope.
                 self._scope = scope
-                # From here on the end of the thread cuts this run short; the loop has just seen that it is open.
-                thread.scopes.add(self)
-                ctx, start = Context(envelope, agent.name, self), self._runner.start
+                ctx, start = Context(envelope, agent, self), self._runner.start
                 coroutine = self._plain(ctx) if start is None else start(envelope.payload, ctx)
-                # Most handlers never wait. Driven by hand to where it first does, one that returns needs no timeout.
+                # Most handlers never wait. Driven by hand to where it first does, one that returns needs no timeout;
+                # nothing can come in between that would have to cut it short, or to wait for it.
                 try:
                     waits_for = context.run(coroutine.send, None)
                 except StopIteration as stop:
                     returned = self.returned(stop.value)
                 else:
                     self._waiting = ContextBoundAwaitable(coroutine, context, waits_for)
-                    self._start_timer()
+                    self._begin_to_wait()
                     returned = self.returned(await self._waiting)
         except BaseException as error:
             # The worker's cancellation must pass: swallowed here, a pump that stops would wait for this worker without
@@ -95,8 +94,7 @@ class HandlerRun(HandlerRuntime, eq=False):
             # Also when the worker is cancelled: what the handler has left behind must find the run closed.
             self.close()
             if self._waiting is not None:
-                self._cancel_timers()
-            thread.scopes.discard(self)
+                self._waited()
         if task.cancelling() > cancelling:
             # The handler has cancelled the task it runs in. Not taken back, that would hit the next message.
             await holder.take_back(cancelling)
@@ -166,7 +164,17 @@ class HandlerRun(HandlerRuntime, eq=False):
     def _start_timer(self) -> None:
         self._timer = self._services.timers.start(self._agent.timeout_s, self.cancel, self._thread)
 
-    def _cancel_timers(self) -> None:
+    def _begin_to_wait(self) -> None:
+        """Be cut short from here on by the end of the thread and by the timeout, and be waited for by a reload."""
+        self._runner.runs.begin()
+        self._thread.scopes.add(self)
+        if self._thread.stopping:  # since the loop has looked, by the handler's own first step
+            self.cancel()
+        self._start_timer()
+
+    def _waited(self) -> None:
+        self._runner.runs.end()
+        self._thread.scopes.discard(self)
         # Also lets go of both: they refer back to this run, and nothing is collected that is held in a circle for long.
         timer, self._timer = self._timer, None
         if timer is not None:

@@ -6,9 +6,9 @@ from organism.agents.agent import Agent, Output, To
 from organism.agents.runtime import Draft
 from organism.errors import BoundExceededError
 from organism.ids import USER
-from organism.messages import Envelope, Message, PayloadError, is_runtime
+from organism.messages import Envelope, Message, PayloadError, is_runtime, sendable
 from organism.runtime.active_config import ActiveConfig
-from organism.runtime.bounds import Bounds, copied_and_sized
+from organism.runtime.bounds import Bounds
 from organism.runtime.handlers.run_services import AgentRunner
 from organism.text.error_text import shown
 from organism.threads.envelopes import RoutedMessage
@@ -60,7 +60,7 @@ def route(runner: AgentRunner, cause: Envelope, draft: Draft, active: ActiveConf
     agents, allowed = active.agents, runner.allowed
     if agents is not runner.agents:
         agents, allowed = (agents if runner.agent.name in agents else runner.agents), set()
-    message, size = copied_and_sized(draft.message, active.bounds)
+    message, size = sendable(draft.message, active.bounds.message_bytes)
     answers = cause.reply_to is not None and draft.recipient is None and not draft.to_all
     recipients, return_path = _recipients(runner.agent, cause, draft, message, agents)
     routed = []

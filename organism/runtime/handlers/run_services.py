@@ -78,21 +78,22 @@ class AgentRunner:
 
     Args:
         services: What the runs of all agents share.
-        agents: The active agents.
         name: Whose handler.
 
     Attributes:
         start: Calls a handler that is an async function; ``None`` for a plain one, which runs on a worker thread.
+        runs: Counts them.
         allowed: Recipients, with the type of the message, that :func:`organism.threads.routing.check_work` has allowed
             the agent to write to. It looks at the agents and nothing else, so it need not look again.
     """
 
-    __slots__ = ("agent", "agents", "allowed", "services", "start")
+    __slots__ = ("agent", "agents", "allowed", "runs", "services", "start")
 
-    def __init__(self, services: RunServices, agents: Mapping[str, Agent], name: str) -> None:
+    def __init__(self, services: RunServices, name: str) -> None:
         self.services = services
-        self.agents = agents
-        self.agent = agent = agents[name]
+        self.runs = services.active.runs
+        self.agents: Mapping[str, Agent] = services.active.agents
+        self.agent = agent = self.agents[name]
         self.allowed: set[tuple[str, type[Message]]] = set()
         self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]] | None = None
         if is_async(agent.handler):

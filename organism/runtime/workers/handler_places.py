@@ -76,14 +76,9 @@ class HandlerPlaces:
     def try_enter(self, agent: str) -> bool:
         """Take a place, if one is free and nobody waits for it; whether there was."""
         # Each hop passes here, so nothing is asked whose answer follows: a place alone is always free.
-        total = self._total
-        if total:
-            running = self._running[agent]
-            if total >= self._limit() or (running and running >= self._limit_of(agent)):
-                return False
-            if agent in self._waiting or agent in self._returning:
-                return False
-        self._total = total + 1
+        if self._total and (agent in self._waiting or agent in self._returning or not self._has_room(agent)):
+            return False
+        self._total += 1
         self._running[agent] += 1
         return True
 
@@ -143,9 +138,13 @@ class HandlerPlaces:
     async def _come_back(self, run: _Run) -> None:
         if run.lends or run.closed or run.returning or not run.place_lent:
             return
+        agent = run.work_of[0]
+        if agent not in self._returning and self._has_room(agent):
+            self.take_back(run)
+            return
         run.returning = True
         try:
-            await self._enter_again(run.work_of[0])
+            await self._enter_again(agent)
         finally:
             run.returning = False
             self._seat(run)
@@ -158,10 +157,7 @@ class HandlerPlaces:
             run.place_lent = False
 
     async def _enter_again(self, agent: str) -> None:
-        """Take a place; one that is cut short while it waits has it at once, for what it does until its end."""
-        if agent not in self._returning and self._has_room(agent):
-            self.retake(agent)
-            return
+        """Wait for a place; one that is cut short meanwhile has it at once, for what it does until its end."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._returning.setdefault(agent, deque()).append(turn)
         try:
@@ -181,7 +177,8 @@ class HandlerPlaces:
     # -- who is next ----------------------------------------------------------------------------------------------
 
     def _has_room(self, agent: str) -> bool:
-        return self._total < self._limit() and self._running[agent] < self._limit_of(agent)
+        running = self._running[agent]
+        return self._total < self._limit() and (not running or running < self._limit_of(agent))
 
     def _let_in(self) -> None:
         """Give free places away: to those that return first, and then to each agent in turn."""

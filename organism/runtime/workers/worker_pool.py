@@ -12,7 +12,7 @@ until it returns, and is counted; an agent whose functions hold half of all plac
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from typing import TypeVar, cast
 
@@ -39,6 +39,9 @@ _TELL_BUSY_S = 5.0
 """Seconds that a function waits for a place before that is logged."""
 
 _log = structlog.get_logger("organism.pump")
+
+
+_NOTHING_TO_LEND = nullcontext()
 
 
 def _nothing() -> None:
@@ -149,13 +152,13 @@ class WorkerPool:
             raise error
         return cast("T", value)
 
-    @contextmanager
-    def lending(self) -> Iterator[None]:
+    def lending(self) -> AbstractContextManager[None]:
         """Lend the place of the function that waits in this block, if it is one that does."""
         place = _PLACE.get()
-        if place is None or not place.held:
-            yield
-            return
+        return _NOTHING_TO_LEND if place is None or not place.held else self._lending(place)
+
+    @contextmanager
+    def _lending(self, place: _Place) -> Iterator[None]:
         place.lent += 1
         if place.lent == 1:
             self._busy[place.agent] -= 1

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, Literal, TypeVar, cast
 
 import msgspec
-from msgspec.structs import replace
 
 from organism.amounts import BudgetState, Dimension
 from organism.errors import BoundExceededError, ConfigError, OrganismError
@@ -292,27 +291,6 @@ def _reader(message_type: type[Message]) -> msgspec.json.Decoder[Any]:
         return msgspec.json.Decoder(message_type)
     except Exception as error:  # noqa: BLE001 - annotations are a stranger's code
         raise PayloadError(f"{name} cannot be sent: {describe(error)}") from None
-
-
-def own_copy(envelope: Envelope) -> Envelope:
-    """Return a message whose handler may do anything to its payload: what that holds in lists is nobody else's.
-
-    Else a list that a handler changes would change for others, and could not be written any more when it is due.
-    """
-    payload = envelope.payload
-    if _is_flat(type(payload)):
-        return envelope
-    return replace(envelope, payload=_reader(type(payload)).decode(_encode(payload)))
-
-
-@lru_cache(maxsize=1024)
-def _is_flat(message_type: type[Message]) -> bool:
-    """Whether messages of a type hold nothing that could be changed."""
-    from msgspec import inspect as kinds
-
-    flat = (kinds.StrType, kinds.IntType, kinds.FloatType, kinds.BoolType, kinds.NoneType, kinds.LiteralType)
-    info = kinds.type_info(message_type)
-    return isinstance(info, kinds.StructType) and all(isinstance(field.type, flat) for field in info.fields)
 
 
 def as_text(message: Message) -> str:

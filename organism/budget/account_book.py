@@ -175,7 +175,7 @@ class AccountBook:
         Raises:
             UnknownAccountError: If one of them is not open.
         """
-        headrooms, now_ns = [], self._clock.now_ns()
+        headrooms = []
         for account in accounts:
             balance = self._ledger.balance(account)
             limits = up_to(balance.limits, self.actions_of(account)) if self.has_actions else balance.limits
@@ -184,7 +184,7 @@ class AccountBook:
             final_reserve_percent = (
                 self.plan.final_reserve_percent if account != whole and has_final_reserve(account) else 0
             )
-            spent, held = balance.spent_at(now_ns), balance.held_now
+            spent, held = balance.spent_by(self._clock.now_ns), balance.held_now
             headrooms.append(Headroom(account, limits, spent, held, elapsed_ns, final_reserve_percent))
         return headrooms
 
@@ -217,11 +217,11 @@ class AccountBook:
         Raises:
             UnknownAccountError: If it is not open.
         """
-        balance, now_ns = self._ledger.balance(account), self._clock.now_ns()
+        balance = self._ledger.balance(account)
         return BudgetState(
             account=account,
             limits=balance.limits,
-            spent=balance.spent_at(now_ns),
+            spent=balance.spent_by(self._clock.now_ns),
             held=balance.held_now,
             elapsed_ns=self.elapsed_ns(account),
             revision=balance.revision,

@@ -168,6 +168,8 @@ class BudgetEngine:
             LedgerStateError: If the hold is resolved already.
         """
         overrun = self._ledger.settle(hold_id, actual, cost, self._clock.now_ns())
+        if len(accounts) == 1:
+            return overrun, self.fire_reached(accounts[0], agent)
         # The last call of a thread above is for an agent of that thread, and not for the child's that came so far.
         above = frozenset(account for account in accounts[1:] if thread_of(account) is not None)
         return overrun, tuple(

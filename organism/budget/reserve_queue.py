@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
+from organism.concurrency.loop_time import loop_time
 from organism.errors import Refusal
 
 T = TypeVar("T")
@@ -139,7 +140,7 @@ class ReserveQueue:
     ) -> T | Refusal | None:
         """Wait for the answer to one in line; see :meth:`in_turn`."""
         try:
-            with anyio.CancelScope(deadline=min(anyio.current_time() + wait_s, until_s)):
+            with anyio.CancelScope(deadline=min(loop_time() + wait_s, until_s)):
                 await waiter.answered.wait()
         except BaseException:
             # Served and cancelled in the same turn of the event loop: the room was taken, but its task will never use
@@ -155,7 +156,7 @@ class ReserveQueue:
             raise waiter.error
         # The patience is over but not the deadline: the last try yields the refusal with the numbers of now, not of
         # when it came.
-        if waiter.answer is None and anyio.current_time() < until_s:
+        if waiter.answer is None and loop_time() < until_s:
             return waiter.attempt()
         return waiter.answer
 

@@ -61,20 +61,24 @@ def reached(
 
     A limit of 0 refuses every call but reaches nothing: there is nothing to spend, so nothing to warn of.
     """
-    # Not by `limit_of` and `amount_of`: it is asked of every scope of every settled call.
-    units: tuple[tuple[Dimension, int | None, int], ...] = (
-        ("tokens", limits.tokens, spent.tokens),
-        ("usd", limits.cost_nanousd, spent.cost_nanousd),
-        ("seconds", limits.elapsed_ns, elapsed_ns),
-        ("calls", limits.calls, spent.calls),
-    )
-    for dimension, limit, amount in units:
-        if not limit:
-            continue
-        for threshold in thresholds:
-            if amount * 100 < limit * threshold:
-                break
-            yield dimension, threshold
+    # Written out: it is asked of every scope of every settled call, and most have one or two limits.
+    if limits.tokens:
+        yield from _reached("tokens", limits.tokens, spent.tokens, thresholds)
+    if limits.cost_nanousd:
+        yield from _reached("usd", limits.cost_nanousd, spent.cost_nanousd, thresholds)
+    if limits.elapsed_ns:
+        yield from _reached("seconds", limits.elapsed_ns, elapsed_ns, thresholds)
+    if limits.calls:
+        yield from _reached("calls", limits.calls, spent.calls, thresholds)
+
+
+def _reached(dimension: Dimension, limit: int, amount: int, thresholds: tuple[int, ...]) -> list[tuple[Dimension, int]]:
+    found = []
+    for threshold in thresholds:
+        if amount * 100 < limit * threshold:
+            break
+        found.append((dimension, threshold))
+    return found
 
 
 def whole_limits(

@@ -299,6 +299,10 @@ class Balance(msgspec.Struct, gc=False):
             return self.spent
         return counted(self.recent, now_ns, self.counted_ns) if self.counted_ns else ZERO
 
+    def spent_by(self, now_ns: Callable[[], int]) -> Amounts:
+        """Return what counts against the limits now; the clock is read only where spend counts for a while."""
+        return self.spent if self.counted_ns is None else self.spent_at(now_ns())
+
     @property
     def held_now(self) -> Amounts:
         """What open calls take of the limits; calls that are limited one by one take nothing of each other's."""

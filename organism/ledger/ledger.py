@@ -358,7 +358,7 @@ class Ledger:
 def _require_natural(hold_id: str, verb: str, amounts: Amounts) -> None:
     """Refuse what would turn a charge into a gift."""
     _require_amounts(hold_id, verb, amounts)
-    if amounts.tokens < 0 or amounts.cost_nanousd < 0 or amounts.calls < 0:
+    if min(amounts.tokens, amounts.cost_nanousd, amounts.calls) < 0:
         raise LedgerStateError(hold_id, verb, f"asked to carry a negative amount ({amounts})")
 
 
@@ -368,6 +368,8 @@ def _require_amounts(hold_id: str, verb: str, amounts: Amounts) -> None:
     A truth value or a fraction is taken by Python's arithmetic without an error, and then refused by a reader of the
     entry: the journal could never be opened again.
     """
-    for amount in (amounts.tokens, amounts.cost_nanousd, amounts.calls):
-        if type(amount) is not int or amount > AMOUNT_MAX:
-            raise LedgerStateError(hold_id, verb, f"asked to carry what is no amount of 64 bits ({amount!r})")
+    tokens, cost_nanousd, calls = amounts.tokens, amounts.cost_nanousd, amounts.calls
+    if type(tokens) is type(cost_nanousd) is type(calls) is int and max(tokens, cost_nanousd, calls) <= AMOUNT_MAX:
+        return
+    wrong = next(each for each in (tokens, cost_nanousd, calls) if type(each) is not int or each > AMOUNT_MAX)
+    raise LedgerStateError(hold_id, verb, f"asked to carry what is no amount of 64 bits ({wrong!r})")

@@ -8,6 +8,7 @@ import anyio
 import structlog
 
 from organism.concurrency.foreign_code import ForeignTask, ForeignTasks
+from organism.concurrency.loop_time import loop_time
 from organism.errors import RejectedError
 from organism.llm.provider import Provider
 from organism.router.call_state import CallState
@@ -53,10 +54,10 @@ class Adapters:
             name = route.provider
             if (task := self._warming(name, providers[name])) is None:
                 return
-            begun_s = anyio.current_time()
+            begun_s = loop_time()
             with anyio.CancelScope(deadline=begun_s + WARM_UP_MAX_S):
                 await task.wait()
-            state.deadline_s += min(anyio.current_time() - begun_s, WARM_UP_MAX_S)
+            state.deadline_s += min(loop_time() - begun_s, WARM_UP_MAX_S)
             if not task.done and state.queue.providers == {name}:
                 with anyio.CancelScope(deadline=state.deadline_s):  # there is no other: it takes the call's own
                     await task.wait()

@@ -19,6 +19,7 @@ import msgspec
 
 from organism.budget.holds import HeldCall
 from organism.concurrency.foreign_code import ForeignTask, failure_of
+from organism.concurrency.loop_time import loop_time
 from organism.errors import BudgetExhaustedError, ProviderError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
@@ -151,7 +152,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self.on_text = None
         self.abandoned = True
         # Never later than before: it is called again when the deadline comes, and when the thread ends.
-        self._latest = min(self._latest, anyio.current_time() + within_s)
+        self._latest = min(self._latest, loop_time() + within_s)
         self.scope.deadline = min(self.scope.deadline, self._latest)
         self._close_if_due()
 
@@ -185,7 +186,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             self._close("caller")
 
     def _close(self, by: Literal["caller", "hold"]) -> None:
-        now_s = anyio.current_time()
+        now_s = loop_time()
         self._closed = Closed(by, now_s - self._begun_s)
         self._latest = self.scope.deadline = min(self._latest, now_s)
 
@@ -227,7 +228,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             self.done.set()
 
     def _allow(self, silence_s: float | None) -> None:
-        self._word_s = anyio.current_time()
+        self._word_s = loop_time()
         self.scope.deadline = min(self._latest, math.inf if silence_s is None else self._word_s + silence_s)
 
     def _wait_on(self) -> None:
@@ -235,7 +236,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         silence_s = self.between_tokens_s if self._heard else self.first_token_s
         if silence_s is not None:
             # From the last word, not from the last ping: a relay that pings for a dead provider must run out at last.
-            until = min(anyio.current_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)
+            until = min(loop_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)
             self.scope.deadline = max(self.scope.deadline, min(self._latest, until))
 
     async def exchange(self, provider: Provider, adapters: Adapters, range_of: RangeOf) -> None:
@@ -246,7 +247,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             adapters: Where its adapter runs, and stays if it does not end in time.
             range_of: What text takes with the model that answers.
         """
-        self._begun_s = begun_s = anyio.current_time()
+        self._begun_s = begun_s = loop_time()
         self._thread = get_ident()
         is_read = self.on_text is not None
         sink = self.pass_on if is_read or self.streams else None
@@ -300,7 +301,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             return error
 
     def _what_was_late(self, begun_s: float) -> str:
-        now_s = anyio.current_time()
+        now_s = loop_time()
         if now_s >= self._latest:
             return "abandoned by its caller" if self.abandoned else f"no answer within {now_s - begun_s:.3g} s"
         if self._heard:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from organism.amounts import COUNTED_TOKENS_MAX
 from organism.concurrency.foreign_code import ForeignTask
+from organism.concurrency.loop_time import loop_time
 from organism.errors import ProviderError
 from organism.llm.provider import Provider, Request
 from organism.llm.requests import CompletionRequest
@@ -82,19 +83,19 @@ class InputCounting:
             return
         if (guess := estimator.untaught(route, request)) is None:
             return
-        begun_s = anyio.current_time()
+        begun_s = loop_time()
         if (task := self._ask(request, {route: guess.tokens}, providers).get(route)) is None:
             return
         with anyio.move_on_after(COUNT_S):
             await task.wait()
         if (count := await self._answer(route.provider, task)) is not None:
             estimator.learn(route, guess, count, counted=True)
-        state.deadline_s += anyio.current_time() - begun_s
+        state.deadline_s += loop_time() - begun_s
 
     def _ask(
         self, request: CompletionRequest, routes: Mapping[Route, int], providers: Mapping[str, Provider]
     ) -> dict[Route, ForeignTask]:
-        now_s = anyio.current_time()
+        now_s = loop_time()
         return {
             route: self._adapters.start(route.provider, _bound(count, replace(request, model=route.model)))
             for route in routes
@@ -116,7 +117,7 @@ class InputCounting:
         return count if type(count) is int and 0 < count <= COUNTED_TOKENS_MAX else None
 
     def _rest(self, provider: str, seconds: float) -> None:
-        self._rests_until_s[provider] = anyio.current_time() + seconds
+        self._rests_until_s[provider] = loop_time() + seconds
 
 
 def _counter_of(provider: object) -> Callable[[CompletionRequest], Awaitable[int | None]] | None:

@@ -20,6 +20,7 @@ from organism.budget.calibration import Calibration
 from organism.budget.holds import Settlement
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
+from organism.concurrency.loop_time import loop_time
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.ids import IdSource
 from organism.journal import Journal
@@ -228,7 +229,7 @@ class LLMRouter:
         self._call_events.begin(call)
         call_id = self._ids.next("call")
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
-        deadline_s = (anyio.current_time() if call.asked_s is None else call.asked_s) + self.settings.deadline_s
+        deadline_s = (loop_time() if call.asked_s is None else call.asked_s) + self.settings.deadline_s
         with observed:
             place = await self._in_flight.take(call.spender.thread_id, call.spender.model, deadline_s)
             try:
@@ -258,7 +259,7 @@ class LLMRouter:
                 continue
             if isinstance(result, Answer):
                 return result
-            now_s = anyio.current_time()
+            now_s = loop_time()
             if not state.goes_on(attempt.route, result, now_s=now_s, chance=self._chance()):
                 raise result
             self._call_events.emit_retry(state, attempt, result, state.delay_s(now_s))

@@ -19,7 +19,7 @@ import structlog
 
 from organism.errors import Refusal, UnknownRecipientError
 from organism.ids import USER
-from organism.messages import RUNTIME_MESSAGES, Envelope, is_runtime, own_copy
+from organism.messages import RUNTIME_MESSAGES, Envelope, is_runtime
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.delivery import Delivery
 from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutcome, HandlerParked, HandlerReturned
@@ -34,6 +34,7 @@ from organism.runtime.workers.cancel_scope import ReusableCancelScope, despite_s
 from organism.runtime.workers.guard import stops_task
 from organism.text.error_text import describe
 from organism.threads.approvals import Approval, WaitReason
+from organism.threads.envelopes import own_copy
 from organism.threads.lanes import Lane
 from organism.threads.routing import takes_by_name
 from organism.threads.thread import Thread

@@ -1,12 +1,14 @@
 """Makes envelopes: gives every message its id, its instant, and where it comes from."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 
 from organism.clock import Clock
 from organism.ids import USER, IdSource, MessageId, ThreadId
-from organism.messages import Envelope, Gathered, Message
+from organism.messages import Envelope, Gathered, Message, encode
 from organism.threads.thread import Thread
 from organism.tracing import current_trace
 
@@ -31,6 +33,27 @@ class RoutedMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     delay_s: float = 0.0
     answers: bool = False
     beside: bool = False
+
+
+def own_copy(envelope: Envelope) -> Envelope:
+    """Return a message whose handler may do anything to its payload: what that holds in lists is nobody else's.
+
+    Else a list that a handler changes would change for others, and could not be written any more when it is due.
+    """
+    payload = envelope.payload
+    if _is_flat(type(payload)):
+        return envelope
+    return replace(envelope, payload=msgspec.json.decode(encode(payload), type=type(payload)))
+
+
+@lru_cache(maxsize=1024)
+def _is_flat(message_type: type[Message]) -> bool:
+    """Whether messages of a type hold nothing that could be changed."""
+    from msgspec import inspect as kinds
+
+    flat = (kinds.StrType, kinds.IntType, kinds.FloatType, kinds.BoolType, kinds.NoneType, kinds.LiteralType)
+    info = kinds.type_info(message_type)
+    return isinstance(info, kinds.StructType) and all(isinstance(field.type, flat) for field in info.fields)
 
 
 class EnvelopeFactory:

@@ -1,8 +1,10 @@
 """Sums over usage events, kept as they come in: constant memory, however long the organism runs."""
 
 from bisect import bisect_left
+from operator import add
 
 import msgspec
+from msgspec.structs import astuple
 
 from organism.amounts import TokenUsage
 from organism.usage.attempts import Outcome
@@ -138,12 +140,7 @@ class RunningTotals:
         self._outcomes[event.outcome] = self._outcomes.get(event.outcome, 0) + 1
         if event.outcome == "released":
             return
-        usage, sums = event.usage, self._usage
-        sums[0] += usage.input
-        sums[1] += usage.cached_input
-        sums[2] += usage.cache_write
-        sums[3] += usage.output
-        sums[4] += usage.reasoning
+        self._usage = list(map(add, self._usage, astuple(event.usage)))
         if event.cost_nanousd is None:
             self._unpriced += 1
         else:

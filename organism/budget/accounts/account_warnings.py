@@ -82,7 +82,7 @@ class AccountWarnings:
         """
         balance = self._ledger.balance(account)
         elapsed = self._accounts.elapsed_ns(account) if balance.limits.elapsed_ns is not None else 0
-        spent, thresholds = balance.spent_at(self._clock.now_ns()), self._accounts.thresholds_of(account)
+        spent, thresholds = balance.spent_by(self._clock.now_ns), self._accounts.thresholds_of(account)
         found = [Due(*each) for each in reached(balance.limits, spent, elapsed, thresholds)]
         if beyond and found:
             found += [Due(*each) for each in whole_limits(balance.limits, spent, elapsed, thresholds)]
@@ -92,7 +92,7 @@ class AccountWarnings:
     def fire_ahead(self, account: str, call: Amounts, agent: str) -> tuple[BudgetWarning, ...]:
         """Note the first threshold if few calls as large as one about to be made fit, and return what to warn of."""
         balance = self._ledger.balance(account)
-        found = tuple(self._ahead(balance, balance.spent_at(self._clock.now_ns()), 0, call, 0))
+        found = tuple(self._ahead(balance, balance.spent_by(self._clock.now_ns), 0, call, 0))
         return self._fire(balance, found, agent) if found else ()
 
     def fire_final(self, shortfall: Refusal, agent: str) -> tuple[BudgetWarning, ...]:

@@ -12,6 +12,7 @@ import msgspec
 
 from organism.amounts import NS_PER_S
 from organism.clock import Clock
+from organism.concurrency.loop_time import loop_time
 from organism.concurrency.wakeups import Wakeup
 from organism.errors import RejectedError, TooLargeError
 from organism.router.limits.circuit import Circuit, CircuitState, Health
@@ -151,7 +152,7 @@ class ProviderLimiter:
 
     def _may_enter_at_once(self, tokens: int, deadline_s: float) -> bool:
         """Whether there is nothing to wait for, and nobody who waits: the rule, without the 15 µs of lock and scope."""
-        if self._turn.locked() or self._full or anyio.current_time() >= deadline_s:
+        if self._turn.locked() or self._full or loop_time() >= deadline_s:
             return False
         return not self._rates.free_in_ns(tokens, self._clock.monotonic_ns())
 

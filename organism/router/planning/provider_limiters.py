@@ -6,6 +6,7 @@ from typing import Self
 import anyio
 
 from organism.clock import Clock
+from organism.concurrency.loop_time import loop_time
 from organism.concurrency.wakeups import Wakeup
 from organism.errors import RejectedError
 from organism.router.limits.limiter import Permit, ProviderHealth, ProviderLimiter
@@ -92,7 +93,7 @@ class ProviderLimiters:
         if self._replaced:
             raise ReplacedError
         route = queue.next(self._closed(queue))
-        if route is None or queue.wait_s(route.provider, anyio.current_time()) > 0:
+        if route is None or queue.wait_s(route.provider, loop_time()) > 0:
             return None
         queue.tried(route)
         return route, self[route.provider].take()
@@ -100,7 +101,7 @@ class ProviderLimiters:
     async def _until_one_may_be_asked(self, queue: RouteQueue) -> None:
         route = queue.next(self._closed(queue))
         if route is not None:
-            await self._wait(queue.wait_s(route.provider, anyio.current_time()))
+            await self._wait(queue.wait_s(route.provider, loop_time()))
             return
         # What a probe under way will find is not known; its end is what wakes us.
         waits = (self[provider].free_in_s() for provider in queue.providers)

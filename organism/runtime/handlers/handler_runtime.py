@@ -50,9 +50,7 @@ STEPS_MAX = 10_000
 
 
 class HandlerRuntime(PlaceHolder, eq=False):
-    """The :class:`~organism.agents.runtime.Runtime` of one run: all that its handler's context can do.
-
-    A struct, because each hop makes one: so it is filled in C.
+    """The :class:`~organism.agents.runtime.Runtime` of one run; a struct, which is filled in C, for each hop makes one.
 
     Args:
         runner: What the runs of its agent share.

@@ -100,7 +100,7 @@ class LoopBreakers:
         if trip is None or thread.status not in ("open", "blocked"):
             return None
         if not breakers.actions and trip.step & (trip.step - 1):
-            return None  # nothing follows, so it is told as the count doubles: 1, 2, 4, 8, and not without end
+            return None  # nothing follows, so the event comes as the count doubles: 1, 2, 4, 8
         action = breakers.action(trip.step)
         if action == "stop" and thread.standing:
             action = "pause"  # what has ended can never be opened again, and its programs have no other

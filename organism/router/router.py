@@ -10,7 +10,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack, cast, overload
 
-import anyio
 import anyio.abc
 import structlog
 from msgspec.structs import replace

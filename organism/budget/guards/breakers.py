@@ -105,29 +105,6 @@ class Recurrence:
         return None
 
 
-class Volley:
-    """Two agents that only write to each other."""
-
-    __slots__ = ("_back", "_count")
-
-    def __init__(self) -> None:
-        self._back = ("", "")
-        self._count = 0
-
-    def add(self, sender: str, recipient: str) -> int:
-        """Count a message, and return how often it has gone back and forth if this one ends a round; else 0."""
-        self._count = count = self._count + 1 if (sender, recipient) == self._back else 1
-        self._back = (recipient, sender)
-        return 0 if count % 2 else count // 2
-
-    @staticmethod
-    def trip(sender: str, recipient: str, rounds: int, breakers: Breakers) -> Trip | None:
-        """Return what so many rounds have tripped, if the last of them has."""
-        if not (step := _step(rounds, breakers.alternate)):
-            return None
-        return Trip("alternate", step, f"{recipient} and {sender} have written to each other {rounds} times in turn")
-
-
 class SpendRate:
     """What a thread spends from minute to minute, by what its account says at each of its calls."""
 
@@ -173,20 +150,33 @@ class LoopWatch:
     """What is counted of one thread.
 
     Attributes:
-        volley: Messages between its agents.
         rate: Its spend; ``None`` before its first call.
     """
 
-    __slots__ = ("_sequences", "rate", "volley")
+    __slots__ = ("_in_turn", "_next", "_sequences", "rate")
 
     def __init__(self) -> None:
         self._sequences: dict[tuple[str, str], Recurrence] = {}
-        self.volley = Volley()
+        self._next = ("", "")
+        self._in_turn = 0
         self.rate: SpendRate | None = None
+
+    def add_message(self, sender: str, recipient: str) -> int:
+        """Count a message; if it ends a round of two agents that only write to each other, return the how-manieth."""
+        self._in_turn = count = self._in_turn + 1 if (sender, recipient) == self._next else 1
+        self._next = (recipient, sender)
+        return 0 if count % 2 else count // 2
 
     def sequence(self, agent: str, of: str) -> Recurrence:
         """Return what is counted of an agent's calls, or of its tools."""
         return self._sequences.setdefault((agent, of), Recurrence())
+
+
+def rounds_trip(sender: str, recipient: str, rounds: int, breakers: Breakers) -> Trip | None:
+    """Return what so many rounds of two agents have tripped, if the last of them has."""
+    if not (step := _step(rounds, breakers.alternate)):
+        return None
+    return Trip("alternate", step, f"{recipient} and {sender} have written to each other {rounds} times in turn")
 
 
 def _step(count: int, limit: int) -> int:

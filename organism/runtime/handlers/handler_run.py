@@ -166,14 +166,16 @@ class HandlerRun(HandlerRuntime, eq=False):
 
     def _begin_to_wait(self) -> None:
         """Be cut short from here on by the end of the thread and by the timeout, and be waited for by a reload."""
-        self._runner.runs.begin()
+        runs = self._runner.runs
+        runs.begin()
         self._thread.scopes.add(self)
         if self._thread.stopping:  # since the loop has looked, by the handler's own first step
             self.cancel()
         self._start_timer()
 
     def _waited(self) -> None:
-        self._runner.runs.end()
+        runs = self._runner.runs
+        runs.end()
         self._thread.scopes.discard(self)
         # Also lets go of both: they refer back to this run, and nothing is collected that is held in a circle for long.
         timer, self._timer = self._timer, None

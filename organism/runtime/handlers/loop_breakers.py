@@ -9,7 +9,7 @@ from hashlib import sha256
 import msgspec
 
 from organism.agents.budget_notes import note_for
-from organism.budget.guards.breakers import Breakers, SpendRate, Trip, Volley
+from organism.budget.guards.breakers import Breakers, SpendRate, Trip, rounds_trip
 from organism.errors import Refusal
 from organism.messages import LoopWarning
 from organism.router.call import Call
@@ -83,10 +83,10 @@ class LoopBreakers:
 
     def on_message(self, thread: Thread, sender: str, recipient: str) -> None:
         """Count a message from one agent to another."""
-        rounds = thread.watch.volley.add(sender, recipient)
+        rounds = thread.watch.add_message(sender, recipient)
         if rounds:
             breakers = self._breakers_of(recipient)
-            self._act(thread, recipient, breakers, Volley.trip(sender, recipient, rounds, breakers))
+            self._act(thread, recipient, breakers, rounds_trip(sender, recipient, rounds, breakers))
 
     def _breakers_of(self, agent: str) -> Breakers:
         known = self._active.agents.get(agent)

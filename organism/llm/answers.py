@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from organism.amounts import TokenUsage, UsageSide
 from organism.llm.requests import ChatMessage, Part, Reasoning, TextPart, ToolCall, VendorItem, texts_of
@@ -69,6 +70,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     alternatives: tuple["Completion", ...] = ()
     vendor_fields: VendorItem | None = None
     truncated: bool = False
+    is_last_word: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -84,6 +86,11 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
             return ChatMessage("assistant", self.text)
         words = (TextPart(self.text),) if self.text else ()
         return ChatMessage("assistant", (*self.reasoning, *self.vendor_items, *words, *self.tool_calls))
+
+    def without_calls(self) -> "Completion":
+        """Return what there is of it beside the tools it asks for: it is not whole, whatever its provider says."""
+        parts = tuple(part for part in self.parts if not isinstance(part, ToolCall))
+        return replace(self, tool_calls=(), parts=parts, finish_reason="length")
 
     @property
     def generated(self) -> str:

@@ -16,6 +16,7 @@ from typing import Literal
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from organism.budget.holds import HeldCall
 from organism.concurrency.foreign_code import ForeignTask, failure_of
@@ -269,7 +270,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             await work.stop()
         # Before the result is read, with no await in between: a piece that came later would change what was charged.
         self._over = True
-        self.result = self._result_of(work, self._what_was_late(begun_s) if not in_time else None)
+        result = self._result_of(work, self._what_was_late(begun_s) if not in_time else None)
+        if isinstance(result, Completion) and self.prepared.last is not None:
+            result = replace(result, is_last_word=True)
+        self.result = result
 
     def _ask(self, provider: Provider, sink: ProviderSink | None) -> Awaitable[Answer]:
         if isinstance(self.request, EmbeddingRequest):

@@ -1,15 +1,18 @@
 """The last call of an agent with tools keeps what it has paid for, and lands."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from organism import BudgetExhaustedError, BudgetPlan, Limits, Organism, Text, llm_agent
 from organism.agents.llm_agent import LLMSettings
 from organism.agents.tools.last_word import NOTE, last_word
 from organism.amounts import TokenUsage
-from organism.llm.requests import ChatMessage, CompletionRequest, TextPart, ToolCall, ToolResult
+from organism.llm.requests import ChatMessage, CompletionRequest, ImagePart, TextPart, ToolCall, ToolResult
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
 from organism.usage.events import ThresholdCrossed
 
@@ -32,11 +35,16 @@ def pages(request: CompletionRequest) -> ScriptedAnswer:
     return ScriptedAnswer(tool_calls=(call,), usage=usage)
 
 
-def played(limits: Limits | BudgetPlan, **options: Any) -> tuple[Any, ScriptedProvider, list[str]]:
+def played(
+    limits: Limits | BudgetPlan,
+    script: Callable[[CompletionRequest], ScriptedAnswer] = pages,
+    rounds: int = 40,
+    **options: Any,
+) -> tuple[Any, ScriptedProvider, list[str]]:
     async def main() -> tuple[Any, ScriptedProvider, list[str]]:
         ran.clear()
-        provider = ScriptedProvider(pages, name="openai")
-        reader = llm_agent("reader", tools=[read], settings=LLMSettings(tool_rounds=40, max_output_tokens=400))
+        provider = ScriptedProvider(script, name="openai")
+        reader = llm_agent("reader", tools=[read], settings=LLMSettings(tool_rounds=rounds, max_output_tokens=400))
         levels: list[str] = []
         organism = Organism(
             [reader],
@@ -155,3 +163,48 @@ def test_results_are_trimmed_oldest_and_largest_first_and_marked(room: int, trim
     assert room == 10 or not trimmed or characters(last) > room - 200
     assert [turn.role for turn in last.messages] == [turn.role for turn in request.messages]
     assert last.messages[-1].parts[-1] == TextPart(NOTE)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"), [("so far: 3 pages", "so far: 3 pages"), ("", "(The budget has ended before an answer")]
+)
+def test_model_that_asks_for_tools_in_its_last_word_is_not_waited_for(said: str, heard: str) -> None:
+    """Tools it may not ask for are not run, the message does not wait for budget, and what it said is the answer."""
+
+    def disobeys(request: CompletionRequest) -> ScriptedAnswer:
+        asked = pages(replace(request, tool_choice="auto"))
+        return replace(asked, text=said) if request.tool_choice == "none" else asked
+
+    result, provider, _ = played(Limits(calls=4), script=disobeys)
+
+    assert result.outcome == "completed"
+    (answer,) = result.outputs
+    assert isinstance(answer, Text)
+    assert answer.text.startswith(heard)
+    assert answer.incomplete == "length"
+    assert (len(ran), len(provider.requests)) == (3, 4)
+
+
+def test_words_of_the_last_round_are_the_answer_though_it_asks_for_tools() -> None:
+    """All rounds are paid for: what the model has said beside a tool it may not ask for is not thrown away."""
+
+    def disobeys(request: CompletionRequest) -> ScriptedAnswer:
+        return replace(pages(replace(request, tool_choice="auto")), text="this much")
+
+    result, _, _ = played(Limits(tokens=10_000_000), script=disobeys, rounds=3)
+
+    assert result.outputs == (Text("this much", "length"),)
+    assert len(ran) == 2
+
+
+def test_pictures_of_results_are_left_out_before_words_and_marked() -> None:
+    """A screenshot is the largest part of a result: it goes first, and the model reads that it was there."""
+    request = conversation(2_000, 3_000)
+    picture = ToolResult("c0", (TextPart("a page"), ImagePart("image/png", b"x" * 50_000)))
+    turns = list(request.messages)
+    turns[2] = ChatMessage("user", (picture,))
+    request = replace(request, messages=tuple(turns))
+
+    last = last_word(request, lambda each: len(msgspec.json.encode(each)) <= 10_000)
+
+    assert kept(last) == ["a page [... trimmed: 1 part that is no text left out]", "1" * 3_000]

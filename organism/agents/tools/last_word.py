@@ -1,14 +1,15 @@
 """The last call that a budget has room for in a loop of tools: it keeps what was paid for, and asks for an answer.
 
 Nothing of it is run or paid again: it is the same conversation with a note at its end, in which results of tools are
-shortened where it would not fit, those of earlier rounds first, and of these the largest.
+shortened where it would not fit: those of earlier rounds first, of these the largest, and of each its pictures first.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import msgspec
 from msgspec.structs import replace
 
-from organism.llm.requests import ChatMessage, CompletionRequest, TextPart, ToolResult
+from organism.llm.requests import ChatMessage, CompletionRequest, ImagePart, TextPart, ToolResult, VendorItem
 
 NOTE = (
     "[Note: this is the last call that the budget has room for. Give your final answer now, from what you have; "
@@ -20,6 +21,9 @@ KEPT_CHARACTERS = 80
 
 Fits = Callable[[CompletionRequest], bool]
 """Whether the budget has room for a request and a useful answer to it."""
+
+Content = str | tuple[TextPart | ImagePart | VendorItem, ...]
+"""What a tool's result is."""
 
 
 def last_word(request: CompletionRequest, fits: Fits) -> CompletionRequest:
@@ -43,17 +47,20 @@ def last_word(request: CompletionRequest, fits: Fits) -> CompletionRequest:
 
 
 def _by_age_and_size(request: CompletionRequest) -> list[tuple[int, int]]:
-    """Return where text results stand: those of earlier rounds before those of the last, the largest first."""
-    found = list(_results(request))
+    """Return where results stand: those of earlier rounds before those of the last, the largest first."""
+    found = [
+        (turn, place, _size(part.content))
+        for turn, message in enumerate(request.messages)
+        for place, part in enumerate(message.parts)
+        if isinstance(part, ToolResult)
+    ]
     newest = max((turn for turn, _, _ in found), default=0)
     return [(turn, place) for turn, place, _ in sorted(found, key=lambda each: (each[0] == newest, -each[2], each[0]))]
 
 
-def _results(request: CompletionRequest) -> Iterator[tuple[int, int, int]]:
-    for turn, message in enumerate(request.messages):
-        for place, part in enumerate(message.parts):
-            if isinstance(part, ToolResult) and isinstance(part.content, str):
-                yield turn, place, len(part.content)
+def _size(content: Content) -> int:
+    """Return the characters of a result; pictures and the like count with those of their data."""
+    return len(content) if isinstance(content, str) else len(msgspec.json.encode(content))
 
 
 def _with_result(request: CompletionRequest, turn: int, place: int, fits: Fits) -> CompletionRequest:
@@ -61,16 +68,18 @@ def _with_result(request: CompletionRequest, turn: int, place: int, fits: Fits) 
     message = request.messages[turn]
     part = message.parts[place]
     assert isinstance(part, ToolResult)  # noqa: S101 - this is how it was found
-    assert isinstance(part.content, str)  # noqa: S101
-    whole = part.content
+    whole, others = _text_and_others(part.content)
 
     def kept(characters: int) -> CompletionRequest:
-        mark = f" [... trimmed: {len(whole) - characters:,} of {len(whole):,} characters left out]"
-        shorter = replace(part, content=whole[:characters] + mark)
+        shorter = replace(part, content=whole[:characters] + _mark(len(whole) - characters, len(whole), others))
         parts = (*message.parts[:place], shorter, *message.parts[place + 1 :])
         changed = ChatMessage(message.role, parts, message.cache, message.cache_ttl)
         return replace(request, messages=(*request.messages[:turn], changed, *request.messages[turn + 1 :]))
 
+    if others:
+        request = kept(len(whole))
+        if fits(request):
+            return request
     least, most = min(KEPT_CHARACTERS, len(whole)), len(whole)
     if len(whole) <= 2 * KEPT_CHARACTERS:  # its mark would take as much
         return request
@@ -80,3 +89,19 @@ def _with_result(request: CompletionRequest, turn: int, place: int, fits: Fits) 
         middle = (least + most) // 2
         least, most = (middle, most) if fits(kept(middle)) else (least, middle)
     return kept(least)
+
+
+def _text_and_others(content: Content) -> tuple[str, int]:
+    """Return the text of a result, and how many pictures and items of the vendor's stand beside it."""
+    if isinstance(content, str):
+        return content, 0
+    texts = [part.text for part in content if isinstance(part, TextPart)]
+    return "\n".join(texts), len(content) - len(texts)
+
+
+def _mark(left_out: int, whole: int, others: int) -> str:
+    """Say what is left out of a result: characters, and what is no text."""
+    parts = [f"{left_out:,} of {whole:,} characters"] if left_out else []
+    if others:
+        parts.append("1 part that is no text" if others == 1 else f"{others} parts that are no text")
+    return f" [... trimmed: {' and '.join(parts)} left out]" if parts else ""

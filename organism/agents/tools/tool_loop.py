@@ -74,6 +74,10 @@ class ToolLoop:
             answer = await self._send(asked, partial(last_word, asked))
             if not answer.tool_calls:
                 return answer
+            # A model may ask for tools although it must not. To run them would cost what is not there any more, or end
+            # in a call that must wait for budget: what it has said beside them is its answer.
+            if answer.is_last_word or (choice == "none" and answer.text.strip()):
+                return answer.without_calls()
             results = await self._run(answer.tool_calls, run)
             loop = self._loop_notes(run, answer.tool_calls, results)
             run += len(results)

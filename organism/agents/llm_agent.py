@@ -30,7 +30,6 @@ _NOTES = "notes"
 _NOTED_LIMITS = "noted_limits"
 _SHOWN = "budget"
 _ASK_AGAIN = "Your answer was empty. Answer in words."
-_NO_LAST_WORD = "(The budget has ended before an answer: in its last call the model gave none.)"
 
 
 TextListener = Callable[[str, str, str], None]
@@ -145,8 +144,6 @@ class LLMAgent:
         if (wanted := self.settings.response_type) is not None:
             return (await complete_as(loop.answer, request, wanted)).parsed
         completion = await loop.answer(request)
-        if completion.is_last_word and not completion.text.strip():
-            return Text(_NO_LAST_WORD, completion.finish_reason)
         if not completion.text.strip():
             completion = await send(self._request((*loop.messages, ChatMessage("user", _ASK_AGAIN))))
             if not completion.text.strip():

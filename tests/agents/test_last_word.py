@@ -165,23 +165,17 @@ def test_results_are_trimmed_oldest_and_largest_first_and_marked(room: int, trim
     assert last.messages[-1].parts[-1] == TextPart(NOTE)
 
 
-@pytest.mark.parametrize(
-    ("said", "heard"), [("so far: 3 pages", "so far: 3 pages"), ("", "(The budget has ended before an answer")]
-)
-def test_model_that_asks_for_tools_in_its_last_word_is_not_waited_for(said: str, heard: str) -> None:
+def test_model_that_asks_for_tools_in_its_last_word_is_not_waited_for() -> None:
     """Tools it may not ask for are not run, the message does not wait for budget, and what it said is the answer."""
 
     def disobeys(request: CompletionRequest) -> ScriptedAnswer:
         asked = pages(replace(request, tool_choice="auto"))
-        return replace(asked, text=said) if request.tool_choice == "none" else asked
+        return replace(asked, text="3 pages so far") if request.tool_choice == "none" else asked
 
     result, provider, _ = played(Limits(calls=4), script=disobeys)
 
     assert result.outcome == "completed"
-    (answer,) = result.outputs
-    assert isinstance(answer, Text)
-    assert answer.text.startswith(heard)
-    assert answer.incomplete == "length"
+    assert result.outputs == (Text("3 pages so far", "length"),)
     assert (len(ran), len(provider.requests)) == (3, 4)
 
 

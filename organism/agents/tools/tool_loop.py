@@ -74,9 +74,10 @@ class ToolLoop:
             answer = await self._send(asked, partial(last_word, asked))
             if not answer.tool_calls:
                 return answer
-            # A model may ask for tools although it must not. To run them would cost what is not there any more, or end
-            # in a call that must wait for budget: what it has said beside them is its answer.
-            if answer.is_last_word or (choice == "none" and answer.text.strip()):
+            # A model may ask for tools although it must not. What it has said beside them is its answer: to run them
+            # would end in a call that waits for budget, or in none. Where it has said nothing they are run, and a
+            # raise of the limit finds their results.
+            if answer.text.strip() and (answer.is_last_word or choice == "none"):
                 return answer.without_calls()
             results = await self._run(answer.tool_calls, run)
             loop = self._loop_notes(run, answer.tool_calls, results)

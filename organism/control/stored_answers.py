@@ -35,12 +35,14 @@ class StoredAnswer(msgspec.Struct, frozen=True, tag="KeptAnswer"):
         size: Its bytes.
         time_ns: When it was kept.
         items: The ids of what is in it.
+        note: What stands in place of an answer where that is short and changes: how a conversation is now.
     """
 
     by: str
     size: int
     time_ns: int
     items: tuple[str, ...] = ()
+    note: str = ""
 
 
 class StoredAnswers:
@@ -96,6 +98,30 @@ class StoredAnswers:
         self._journal.append(Keep(_PREFIX + answer_id, "", kept))
         self._drop_beyond_bounds(by)
         return True
+
+    def note(self, by: str, note_id: str, note: str) -> bool:
+        """Keep a short text in memory too, in place of the one under the same id, within the same bounds as answers.
+
+        Durable with the next commit, and found before it. Returns whether there is room for it.
+        """
+        before = self._answers.get(by, OrderedDict()).pop(note_id, None)
+        self._bytes[by] = self._bytes.get(by, 0) - (0 if before is None else before.size)
+        if not self._answers_max or not self._journal.has_room:
+            return False
+        kept = StoredAnswer(by, len(note.encode()), self._now_ns(), note=note)
+        self._know(note_id, kept)
+        self._journal.append(Keep(_PREFIX + note_id, "", kept))
+        self._drop_beyond_bounds(by)
+        return True
+
+    def note_of(self, by: str, note_id: str) -> str | None:
+        """Return the text that is kept under an id; ``None`` if none is, or it is another's."""
+        mine = self._answers.get(by, OrderedDict())
+        kept = mine.get(note_id)
+        if kept is None or not kept.note or self._is_old(kept):
+            return None
+        mine.move_to_end(note_id)
+        return kept.note
 
     async def find(self, by: str, answer_id: str) -> str | None:
         """Return what is kept under an id; ``None`` if nothing is, or it is another's.

@@ -116,7 +116,8 @@ class Gateway:
             raw, turn = await self.conversations.made_whole(request.caller.name, raw)
         asked, headers = self._read(format_, raw), request.headers
         payer = await self.payers.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
-        return asked, payer, turn if asked.keeps else None
+        keeps = asked.keeps or (turn is not None and turn.conversation is not None)
+        return asked, payer, turn if keeps else None
 
     async def keep(self, by: str, turn: StoredTurn, response: Json) -> None:
         """Keep an answer and return when that is durable: a client may refer to it as soon as it has it."""

@@ -33,6 +33,7 @@ from organism.formats.openai_embeddings.server import EmbeddingsFormat
 from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Json, ServerFormat
 from organism.gateway import request_handler
+from organism.gateway.conversation_routes import CONVERSATIONS, conversation_handlers
 from organism.gateway.errors import unknown_model
 from organism.gateway.keys import authenticate, listed
 from organism.gateway.stored_answer_routes import stored_answer_handlers
@@ -54,6 +55,9 @@ COUNTS: Mapping[str, tuple[str, Json]] = {
     f"{RESPONSES}/input_tokens": (RESPONSES, {"object": "response.input_tokens"}),
 }
 """Where input is counted: for which format, and what stands beside the count."""
+
+PLAIN_PATHS = ("/v1/models", "/v1/models/*", CONVERSATIONS, f"{CONVERSATIONS}/*")
+"""What else there is, in OpenAI's words."""
 
 BOUNDS = RequestBounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
 """Room for a few pictures in base 64 and for deep schemas of tools, and time for a slow line."""
@@ -91,11 +95,14 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
         Router(path, route_handlers=[_counting(gateway, format_, beside)], exception_handlers=_handlers(format_.error))
         for path, (format_, beside) in counts.items()
     ]
+    routers.append(
+        Router(CONVERSATIONS, route_handlers=conversation_handlers(gateway), exception_handlers=_handlers(error_body))
+    )
     routers.append(_models(gateway, gateway.meta().created_s))
     rules = [_rule(path, format_.error, known, apps[path]) for path, format_ in FORMATS.items()]
     rules += [_rule(path, format_.error, known) for path, (format_, _beside) in counts.items()]
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
-    rules += [_rule(path, error_body, known) for path in ("/v1/models", "/v1/models/*")]
+    rules += [_rule(path, error_body, known) for path in PLAIN_PATHS]
     unserved = [AccessRule("/*", None, _say(error_body))]
     unserved += [AccessRule(f"{path}/*", None, _say(format_.error)) for path, format_ in FORMATS.items()]
     return Mount(tuple(routers), tuple(rules), tuple(unserved))

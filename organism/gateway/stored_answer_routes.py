@@ -39,7 +39,7 @@ def stored_answer_handlers(gateway: Gateway) -> list[Any]:
         """Show what a kept answer was given, a page at a time."""
         try:
             items = await gateway.conversations.input_items(caller_of(request).name, response_id)
-            return Response(_page(items, request.query_params))
+            return Response(page_of(items, request.query_params))
         except FaultError as error:
             return Response(error_body(error.fault), status_code=error.fault.status)
 
@@ -52,7 +52,7 @@ PAGE = 20
 PAGE_MAX = 100
 
 
-def _page(items: Sequence[Json], asked: Mapping[str, Any]) -> Json:
+def page_of(items: Sequence[Json], asked: Mapping[str, Any]) -> Json:
     """Return a page of items as OpenAI does: the last first, unless the client wants another order.
 
     Raises:

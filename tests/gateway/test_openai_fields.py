@@ -92,7 +92,7 @@ async def test_what_is_not_honoured_says_what_to_do_instead(served: Serve) -> No
         ({"top_logprobs": 3}, "logprobs: true"),
     ]
     other = [
-        ({"conversation": "c"}, "previous_response_id"), ({"prompt": {"id": "p"}}, "send the text"),
+        ({"prompt": {"id": "p"}}, "send the text"),
         ({"tools": [{"type": "programmatic_tool_calling"}]}, "what it costs is not known"),
         ({"input": [{"type": "compaction_trigger"}]}, "leave it out"), ({"access_programs": {}}, "where the provider"),
         ({"tools": [{"type": "native", "value": {"type": "web_search"}}]}, "no type 'native'"),

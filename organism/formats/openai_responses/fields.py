@@ -57,6 +57,7 @@ FIELDS = rules(
         "none that is known",
         "prompt_cache_key": "to `api: responses`, without effect elsewhere",
         "previous_response_id": "goes on from an answer that is kept here",
+        "conversation": "a conversation that is kept here",
         "store": "whether the answer is kept here",
         "stream": "",
     },
@@ -72,7 +73,6 @@ FIELDS = rules(
     {
         "access_programs": "it is the account's, and said where the provider is set up",
         "background_options": "an answer is given while its client waits; leave it out",
-        "conversation": "go on with 'previous_response_id', or send the items",
         "input: compaction_trigger": "conversations are not shortened here; leave it out",
         "input: configuration_update": "say it in the request's own fields",
         "input: program": "programs of the vendor's are not run; take it out",

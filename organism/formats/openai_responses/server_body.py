@@ -261,6 +261,7 @@ class ResponsesBody(Body, frozen=True, kw_only=True):
     # Read by the gateway before the rest, which then finds the whole conversation in its input.
     store: bool = True
     previous_response_id: str | None = None
+    conversation: str | dict[str, Any] | None = None
     # Names, labels, hints and bounds of what does not happen here, which change neither the answer nor its price.
     stream_options: StreamOptions = StreamOptions()
     include: list[str] = []

@@ -25,7 +25,7 @@ def typed(raw: Json) -> Json:
     return {**raw, "input": items, "tools": tools, "tool_choice": choice}
 
 
-def items_of(said: object) -> object:
+def items_of(said: Any) -> Any:
     """Return what is said as items with their types, where it is a list."""
     if not isinstance(said, list):
         return said

@@ -44,6 +44,7 @@ _ASKED_OTHERWISE = frozenset({"reasoning.encrypted_content", _LOGPROBS})
 """What a client may include that every format has words for, or that always comes."""
 
 _REPEATED = (
+    "conversation",
     "instructions",
     "max_output_tokens",
     "metadata",

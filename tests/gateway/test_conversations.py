@@ -49,8 +49,7 @@ async def test_a_conversation_goes_on_with_each_request(
 
         assert said(gateway.provider.requests[-1]) == ["first", "second", REPLY, "third"]
         listed = [item async for item in client.conversations.items.list(begun.id, order="asc", limit=2)]
-        words = [item.content[0].text for item in listed]
-        assert words == ["first", "second", REPLY, "third", REPLY]
+        assert [item.content[0].text for item in listed] == ["first", "second", REPLY, "third", REPLY]
         assert len({item.id for item in listed}) == len(listed)
         assert gateway.organism.usage.total.usage.total == gateway.provider.billed.total
 

@@ -57,7 +57,7 @@ FIELDS = rules(
         "none that is known",
         "prompt_cache_key": "to `api: responses`, without effect elsewhere",
         "previous_response_id": "goes on from an answer that is kept here",
-        "conversation": "a conversation that is kept here",
+        "conversation, conversation.id": "a conversation that is kept here",
         "store": "whether the answer is kept here",
         "stream": "",
     },

@@ -215,5 +215,6 @@ CLIENTS = (
         "langchain-js-anthropic",
     ),
     *_libraries("with_openai_agents.mjs", ("@openai/agents", "openai", "zod"), "openai-agents-js"),
-    *_libraries("with_mastra.mjs", ("@mastra/core", "@ai-sdk/openai", "zod"), "mastra"),
+    # This Mastra wants the AI SDK of a major version before the newest.
+    *_libraries("with_mastra.mjs", ("@mastra/core", "@ai-sdk/openai@2", "zod"), "mastra"),
 )

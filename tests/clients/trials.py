@@ -9,6 +9,7 @@ import subprocess
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -86,6 +87,7 @@ class Runner:
         self._until_spent = next(each for each in ("tools", "structured") if each in client.cells)
         self.shown = ""
         self._refused_at: float | None = None
+        self._cancelled: list[dict[str, Any]] = []
         self._home.mkdir()
         recipe.write_files(self._home)
 
@@ -174,7 +176,7 @@ class Runner:
         until = time.monotonic() + STOPS_WITHIN_S
         while time.monotonic() < until and self._stage.begun() > len(self._stage.bill()):
             time.sleep(0.1)
-        calls = self._stage.bill()[before:]
+        calls = self._cancelled = self._stage.bill()[before:]
         if not any(call["how"] == "cut" for call in calls):
             return Cell(wrong=f"the vendor writes on: {[call['how'] for call in calls]}")
         billed = sum(sum(call["usage"].values()) for call in calls)
@@ -184,7 +186,9 @@ class Runner:
 
     def cell_ledger(self) -> Cell:
         """What the ledger has recorded of all calls that ended is what the stub has billed, kind by kind."""
-        calls = [call for call in self._stage.bill() if call["how"] in ("streamed", "whole")]
+        # A client may make other calls beside the one that is cancelled; the thread of those is looked at there.
+        ended = (call for call in self._stage.bill() if call["how"] in ("streamed", "whole"))
+        calls = [call for call in ended if call not in self._cancelled]
         billed = {each: sum(call["usage"][each] for call in calls) for each in BUCKETS}
         threads = [usage for thread, usage in self._stage.recorded().items() if thread != "key-cancelled"]
         recorded = {each: sum(usage[each] for usage in threads) for each in BUCKETS}

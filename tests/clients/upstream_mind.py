@@ -55,7 +55,8 @@ def answer(asked: Asked) -> Answer:
         return Answer(thoughts=thoughts, text=json.dumps(_instance(asked.schema, asked.schema)))
     if cell == "cancel":
         return Answer(thoughts=thoughts, text=LONG, slow=True)
-    done = sum(turn.role == "assistant" for turn in since)  # some write calls and results back as plain text
+    # Some write calls and results back as plain text, others all calls so far as those of one turn.
+    done = max(sum(turn.role == role for turn in since) for role in ("assistant", "tool"))
     if cell in ("tools", "parallel", "images", "structured") and asked.tools:
         calls = _calls(cell, folder, asked.tools, done)
         if calls:

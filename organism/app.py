@@ -23,12 +23,13 @@ from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, plan_of, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
+from organism.concurrency.slices import in_slices
 from organism.control.approval_queue import ApprovalQueue
 from organism.control.components import Components, OrganismSpec
 from organism.control.control import Control, ReloadSource
 from organism.errors import BudgetExhaustedError, ThreadClosedError
 from organism.ids import IdSource
-from organism.journal import JournalError, Pieces, Stored
+from organism.journal import JournalError, Pieces, Stored, loaded
 from organism.ledger.entries import decode_entry
 from organism.llm.provider import Provider
 from organism.messages import Message, ThreadResult
@@ -139,8 +140,7 @@ class Organism:
         self._orders = orders = components.orders
         self._letters = orders.dead_letters
         self._stack: AsyncExitStack | None = None
-        self.name = components.name
-        self.journal = components.journal
+        self.name, self.journal = components.name, components.journal
         self.clock, self.ids = components.clock, components.ids
         self.usage, self.activity = components.usage, components.activity
         self.outbox = components.outbox
@@ -225,7 +225,7 @@ class Organism:
             stack.push_async_callback(self._close_outside)
             await stack.enter_async_context(self.journal)
             stack.push_async_callback(self._ease_next_start)
-            stored = self.journal.load()
+            stored = await loaded(self.journal)
             pieces = Pieces(stored.pieces)
             control.identity.check(pieces)
             self.clock.not_before(stored.last_time_ns)
@@ -233,17 +233,17 @@ class Organism:
             await stack.enter_async_context(self.tool_servers)
             await stack.enter_async_context(self.pump)
             await self._take_up(stored, pieces)
-            control.restore(pieces)
+            await control.restore(pieces)
             await self.journal.commit()
-            self.pump.resume_threads(self._only)
+            await self.pump.resume_threads(self._only)
             self._stack = stack.pop_all()
         return self
 
     async def _take_up(self, stored: Stored, pieces: Pieces) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
-        self.ledger.restore(map(decode_entry, stored.entries))
+        await in_slices(map(self.ledger.restore, ((decode_entry(body),) for body in stored.entries)))
         self.outbox.continue_after(stored.last_event)
-        self.pump.recover_threads(pieces, stored.last_time_ns, self._only)
+        await self.pump.recover_threads(pieces, stored.last_time_ns, self._only)
         history, changes = self.control.restored_history, self._orders.budget_changes
         await history.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()

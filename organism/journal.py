@@ -15,6 +15,7 @@ from typing import Protocol, Self, TypeVar
 
 import msgspec
 
+from organism.concurrency.own_threads import OwnThreads
 from organism.errors import OrganismError
 
 T = TypeVar("T")
@@ -325,6 +326,15 @@ async def kept(journal: Journal, step: Callable[[], T]) -> T:
     answer = step()
     await journal.commit()
     return answer
+
+
+async def loaded(journal: Journal) -> Stored:
+    """Return what a journal holds, read on a thread: reading may take seconds, and the event loop has other users.
+
+    Raises:
+        JournalError: If it cannot be read whole.
+    """
+    return await OwnThreads().run(journal.load)
 
 
 class EntryLog(Protocol):

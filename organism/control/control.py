@@ -13,6 +13,7 @@ from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.guards.freezes import Freeze, FreezeLabels, Frozen, labels_of, scope_of
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
+from organism.concurrency.slices import in_slices
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.agent_orders import AgentOrders
 from organism.control.components import Components, OrganismSpec
@@ -82,7 +83,7 @@ class Control(AgentOrders):
         usage.subscribe(self.owners.on_event, ThreadClosed)
         usage.subscribe(self.sums.on_event, *STORED)
 
-    def restore(self, pieces: Pieces) -> None:
+    async def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""
         self.identity.restore(pieces)
         self.cursors.restore(pieces)
@@ -91,7 +92,7 @@ class Control(AgentOrders):
         self.stored_answers.restore(pieces)
         self._pauses.restore(pieces)
         self._orders.restore(pieces)
-        self._history.restore(pieces, self._active.messages, self._pump.threads())
+        await in_slices(self._history.restore(pieces, self._active.messages, self._pump.threads()))
         self.quarantine.restore(pieces)
 
     @property

@@ -6,7 +6,7 @@ the messages that still wait.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, count
 
@@ -123,8 +123,8 @@ class History:
             message_type="",
         )
 
-    def restore(self, pieces: Pieces, messages: MessageRegistry, threads: Iterable[ThreadView]) -> None:
-        """Take messages in that have waited since an earlier process.
+    def restore(self, pieces: Pieces, messages: MessageRegistry, threads: Iterable[ThreadView]) -> Iterator[None]:
+        """Take messages in that have waited since an earlier process; after each, others may have the event loop.
 
         Args:
             pieces: What the journal has kept.
@@ -140,6 +140,7 @@ class History:
         for piece in pieces.of(MESSAGE):
             with suppress(PayloadError):  # of a type that is gone, and so is what it said
                 waiting.append(messages.decode_envelope(piece.body))
+            yield
         self._look_at_carried()
         places: dict[tuple[str, str], int] = {}
         for place, hop in enumerate(self._hops):
@@ -148,6 +149,7 @@ class History:
         for envelope in sorted(carried, key=lambda envelope: envelope.created_ns):
             if not isinstance(envelope.payload, RUNTIME_MESSAGES):
                 self.on_carried(roots.get(envelope.thread_id, envelope.thread_id), envelope, envelope.created_ns)
+            yield
 
     def _recall_opening(self, envelope: Envelope, places: dict[tuple[str, str], int]) -> bool:
         """Give the hop that opened a thread its text, if this is the message that did so; whether it is.

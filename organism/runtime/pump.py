@@ -19,6 +19,7 @@ import msgspec
 from organism.agents.agent import Agent
 from organism.amounts import Limits
 from organism.budget.requests import LimitsRequest, grant_limits
+from organism.concurrency.slices import in_slices
 from organism.journal import Pieces
 from organism.messages import Message, ThreadResult, sendable
 from organism.router.orphaned_holds import resolve_orphans
@@ -150,9 +151,7 @@ class Pump:
         tasks = await anyio.create_task_group().__aenter__()
         self.scheduler.run_in(tasks, self._loop.handle, self.lifecycle.settle)
         tasks.start_soon(self._timers.run)
-        durable = self.state_writer.journal.durable
-        warn_if_forgotten(self.registry.plan, durable=durable)
-        tasks.start_soon(maintain, self.open_threads, self.parked, self.registry, durable)
+        warn_if_forgotten(self.registry.plan, durable=self.state_writer.journal.durable)
         self.intake.accept()
         return self
 
@@ -180,10 +179,10 @@ class Pump:
 
     # -- the start ------------------------------------------------------------------------------------------------
 
-    def recover_threads(self, pieces: Pieces, last_time_ns: int, only: Container[str] | None = None) -> None:
+    async def recover_threads(self, pieces: Pieces, last_time_ns: int, only: Container[str] | None = None) -> None:
         """Rebuild what a journal has kept, every thread as it stood, none running yet; see :class:`RecoveryTarget`."""
         parts = (self.open_threads, self.delivery, self.state_writer, self.registry, self.router.memo)
-        recover_threads(pieces, RecoveryTarget(*parts, self.active.messages, last_time_ns, only))
+        await in_slices(recover_threads(pieces, RecoveryTarget(*parts, self.active.messages, last_time_ns, only)))
 
     def resolve_orphans(self) -> int:
         """Charge or give back the calls that were under way when the last process ended, and count them."""
@@ -191,19 +190,31 @@ class Pump:
         self.lifecycle.close_lost()
         return resolved
 
-    def resume_threads(self, only: Container[str] | None = None) -> None:
-        """Let recovered threads continue.
+    async def resume_threads(self, only: Container[str] | None = None) -> None:
+        """Let recovered threads continue, one family after the other, so that thousands do not begin in one moment.
 
         Args:
             only: The roots of those that do; the others stay as they are. All when not given.
         """
         self.state_writer.delete_clean_stop()
         self.scheduler.recovered = True
-        for thread in self.open_threads.all():
+        recovered = self.open_threads.all()
+        families: dict[str, list[Thread]] = {}
+        for thread in recovered:
             if only is None or thread.root in only:
+                families.setdefault(thread.root, []).append(thread)
+        await in_slices(map(self._resume_family, families.values()))
+        # The calls that held their room have been resolved meanwhile.
+        await in_slices(map(self.parked.watch_headroom, (thread for thread in recovered if thread.result is None)))
+        # Only now: what is half taken up must neither be taken for idle nor written as a checkpoint.
+        durable = self.state_writer.journal.durable
+        self.scheduler.start_soon(maintain, self.open_threads, self.parked, self.registry, durable)
+
+    def _resume_family(self, family: list[Thread]) -> None:
+        """Let a thread and its descendants continue in one step: none of them may meet another that stands still."""
+        for thread in family:
+            if thread.result is None:  # or the end of one before it, in this step, has ended it
                 self.lifecycle.resume(thread)
-        for thread in self.open_threads.all():
-            self.parked.watch_headroom(thread)  # the calls that held its room have been resolved meanwhile
 
     # -- threads --------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 It only rebuilds; nothing runs until the pump takes the threads up. Doing it again from the same pieces gives the same.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any
 
 import msgspec
@@ -89,50 +89,63 @@ class RecoveryTarget(msgspec.Struct, frozen=True):
         return self.only is None or thread.root in self.only
 
 
-def recover_threads(pieces: Pieces, to: RecoveryTarget) -> None:
-    """Rebuild every thread, none of them running.
+def recover_threads(pieces: Pieces, to: RecoveryTarget) -> Iterator[None]:
+    """Rebuild every thread, none of them running; after each step others may have the event loop.
 
     What cannot be read or has no place any more costs itself and no more: it is refused, and reported later. The order
     below is that of who must be there first: threads before their messages, messages before what was kept for them.
     """
-    records = [(piece, record) for piece, record in pieces.read(THREAD, ThreadRecord)]
+    records: list[tuple[Piece, ThreadRecord]] = []
+    for read in pieces.read(THREAD, ThreadRecord):
+        records.append(read)
+        yield
     # Parents first: a child's budget is carved out of its parent's account, which must be there.
     for piece, record in sorted(records, key=lambda read: read[1].depth):
         with pieces.placing(piece):
             _restore_thread(record, to)
+        yield
     accounts = to.registry.accounts
     accounts.restore_scoped()
     ended = to.threads.ended
     for piece, closed in pieces.read(CLOSED, ResultRecord):
         with pieces.placing(piece):
             ended.remember(closed.thread_id, _result(closed, to.messages))
+        yield
     for piece, result in pieces.read(CHILD, ResultRecord):
         with pieces.placing(piece):
             _restore_child_result(_thread(to, piece), result, to.messages)
+        yield
     for piece, kept in pieces.read(STATE, StateRecord):
         with pieces.placing(piece):
             _restore_state(_thread(to, piece).lane(kept.agent), kept)
+        yield
     # Messages after the states of their agents, before everything that is kept by message id: a step or a paid answer
     # whose message is gone is refused instead of waiting for it in memory.
     for piece in pieces.of(MESSAGE):
         with pieces.placing(piece):
             _restore_message(_thread(to, piece), piece.body, to)
+        yield
     for piece, answer in pieces.read(ANSWER, AnswerRecord):
         with pieces.placing(piece):
             _restore_answer(_thread(to, piece), answer, to.messages)
+        yield
     for piece, output in pieces.read(OUTPUT, OutputRecord):
         with pieces.placing(piece):
             _thread(to, piece).outputs.append(_message(output.payload, to.messages))
+        yield
     for piece, step in pieces.read(STEP, StepRecord):
         with pieces.placing(piece):
             _restore_step(_thread(to, piece), step)
+        yield
     for piece, paid in pieces.read(PAID.rstrip(":"), PaidAnswer):
         with pieces.placing(piece):
             to.memo.restore(_thread(to, piece).id, paid)
+        yield
     for piece in pieces.of(DEAD):
         with pieces.placing(piece):
             _restore_dead(piece.body, to)
-    _restore_heads(pieces, to, {record.thread_id for _, record in records if record.status == "open"})
+        yield
+    yield from _restore_heads(pieces, to, {record.thread_id for _, record in records if record.status == "open"})
     _mark_incomplete(pieces, to)
 
 
@@ -266,7 +279,7 @@ def _restore_dead(body: bytes, to: RecoveryTarget) -> None:
     letters.add(DeadLetter(envelope, head.reason, head.detail, head.time_ns, head.where, head.labels))
 
 
-def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -> None:
+def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -> Iterator[None]:
     """Give the first message of each lane what is known of it: whether it waits, and how often it was tried.
 
     A message that may have been in a handler's hands when the process died has had one attempt more, so that a
@@ -278,6 +291,7 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
     # handled, so each of them is charged an attempt: else a message that kills the process would do so at every start.
     died = STOPPED not in pieces
     for thread in to.threads.all():
+        yield
         if thread.status == "blocked" and not any(
             envelope.id in parked for lane in thread.lanes.values() for envelope in lane.queue
         ):

@@ -235,7 +235,7 @@ class Organism:
             await self._take_up(stored, pieces)
             await control.restore(pieces)
             await self.journal.commit()
-            await self.pump.resume_threads(self._only)
+            self.pump.resume_threads(self._only)
             self._stack = stack.pop_all()
         return self
 

@@ -1,8 +1,8 @@
-"""Long work in the event loop, cut into slices: whoever else uses the loop goes on between them."""
+"""Long work in the event loop, cut into slices: others use the loop between them."""
 
 from collections.abc import Iterable
 
-import anyio
+import anyio.lowlevel
 
 _STEPS = 50
 """So many steps make a slice: taking up a thread takes some 50 us, so nobody waits for more than a few milliseconds."""
@@ -16,4 +16,4 @@ async def in_slices(steps: Iterable[object]) -> None:
     """
     for number, _ in enumerate(steps, 1):
         if number % _STEPS == 0:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()

@@ -190,31 +190,22 @@ class Pump:
         self.lifecycle.close_lost()
         return resolved
 
-    async def resume_threads(self, only: Container[str] | None = None) -> None:
-        """Let recovered threads continue, one family after the other, so that thousands do not begin in one moment.
+    def resume_threads(self, only: Container[str] | None = None) -> None:
+        """Let recovered threads continue.
 
         Args:
             only: The roots of those that do; the others stay as they are. All when not given.
         """
         self.state_writer.delete_clean_stop()
         self.scheduler.recovered = True
-        recovered = self.open_threads.all()
-        families: dict[str, list[Thread]] = {}
-        for thread in recovered:
+        for thread in self.open_threads.all():
             if only is None or thread.root in only:
-                families.setdefault(thread.root, []).append(thread)
-        await in_slices(map(self._resume_family, families.values()))
-        # The calls that held their room have been resolved meanwhile.
-        await in_slices(map(self.parked.watch_headroom, (thread for thread in recovered if thread.result is None)))
+                self.lifecycle.resume(thread)
+        for thread in self.open_threads.all():
+            self.parked.watch_headroom(thread)  # the calls that held its room have been resolved meanwhile
         # Only now: what is half taken up must neither be taken for idle nor written as a checkpoint.
         durable = self.state_writer.journal.durable
         self.scheduler.start_soon(maintain, self.open_threads, self.parked, self.registry, durable)
-
-    def _resume_family(self, family: list[Thread]) -> None:
-        """Let a thread and its descendants continue in one step: none of them may meet another that stands still."""
-        for thread in family:
-            if thread.result is None:  # or the end of one before it, in this step, has ended it
-                self.lifecycle.resume(thread)
 
     # -- threads --------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from organism.config.load import LoadedConfig
+from organism.stores.group_journal import Retention
 from organism.stores.sqlite import SqliteJournal
-from organism.stores.sqlite_file import Retention
 
 JOURNAL_FILE = "journal.db"
 

@@ -15,6 +15,7 @@ import structlog
 
 from organism.journal import JournalBrokenError, JournalError, Piece, Stored, StoredEntry
 from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
+from organism.stores.group_journal import Retention
 from organism.stores.head import Head, first_fault, missing, newest_ns, read_head
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.stores.sqlite_errors import damaged, explained, transaction
@@ -30,18 +31,6 @@ _log = structlog.get_logger("organism.journal")
 
 GENESIS = bytes(32)
 """What the hash of the first entry is chained to."""
-
-
-class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """What is forgotten when; open threads and the balances of open accounts never are.
-
-    Attributes:
-        events_ns: How long events are kept.
-        entries_ns: How long ledger entries are kept, once a checkpoint stands for them.
-    """
-
-    events_ns: int = 90 * 86_400 * 1_000_000_000
-    entries_ns: int = 400 * 86_400 * 1_000_000_000
 
 
 class SqliteFile:

@@ -6,9 +6,9 @@ import pytest
 
 from organism.journal import JournalError
 from organism.ledger.ledger import Ledger
+from organism.stores.group_journal import Retention
 from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite import SqliteJournal
-from organism.stores.sqlite_file import Retention
 from organism.testing import CrashingJournal, run
 from organism.testing.store_contract import StoreContract, StoreUnderTest, event, live_a_little
 from organism.usage.event_log import EventsGoneError

@@ -9,8 +9,9 @@ import pytest
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.journal import Drop, JournalBrokenError, JournalError, JournalFullError
+from organism.stores.group_journal import Retention
 from organism.stores.sqlite import SqliteJournal
-from organism.stores.sqlite_file import Retention, SqliteFile
+from organism.stores.sqlite_file import SqliteFile
 from organism.testing import FaultyDisk, ScriptedProvider, VirtualClock, run
 from organism.testing.faulty_disk import DiskOperation
 from organism.testing.store_contract import event, keep

@@ -11,8 +11,9 @@ from organism import Context, Limits, Organism, Text, agent
 from organism.journal import JournalError
 from organism.ledger.entries import Dispatched, Settled, decode_entry
 from organism.stores.batch import batch_of
+from organism.stores.group_journal import Retention
 from organism.stores.sqlite import SqliteJournal
-from organism.stores.sqlite_file import Retention, SqliteFile
+from organism.stores.sqlite_file import SqliteFile
 from organism.testing import FaultyDisk, ScriptedProvider, VirtualClock, run
 from organism.testing.store_contract import event, keep
 from organism.usage.events import UsageEvent

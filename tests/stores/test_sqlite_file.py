@@ -19,8 +19,9 @@ from organism.journal import Drop, JournalBrokenError, JournalError, Stored
 from organism.ledger.ledger import Cost, Ledger
 from organism.stores import schema, sqlite_file
 from organism.stores.batch import batch_of
+from organism.stores.group_journal import Retention
 from organism.stores.schema import VERSION
-from organism.stores.sqlite_file import Retention, SqliteFile
+from organism.stores.sqlite_file import SqliteFile
 from organism.testing import FaultyDisk
 from organism.testing.store_contract import event, keep, live_a_little
 

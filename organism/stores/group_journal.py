@@ -1,0 +1,404 @@
+"""A durable journal with one writer, which commits in groups to a file or a database.
+
+While one group is being written, the next one collects; so the more there is to do, the more a commit takes with it.
+A group that could not be written stays in memory, in order, and is written with the next try.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Generic, NoReturn, Protocol, Self, TypeVar
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from organism.concurrency.own_threads import OwnThreads
+from organism.journal import (
+    GroupWritten,
+    JournalBrokenError,
+    JournalError,
+    JournalFullError,
+    JournalStatistics,
+    Stored,
+    StoredEntry,
+    Then,
+)
+from organism.stores.batch import Batch, batch_of
+from organism.usage.events import AnyEvent
+
+_READERS = 4
+"""So many reads of what is stored go on at once."""
+
+_RETRY_S = 1.0
+"""Seconds between tries to write while no caller waits; a caller gets a try at once."""
+
+_FORGET_EVERY = 1000
+"""So many groups are written between two looks for what is too old to be kept."""
+
+_log = structlog.get_logger("organism.journal")
+
+
+class _Write:
+    """One try to write what is pending: those who wait for it, and what came of it."""
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.error: JournalError | None = None
+
+    def fail(self, error: JournalError) -> None:
+        """Tell those who wait why it came to nothing."""
+        self.error = error
+        self.done.set()
+
+
+class _Age:
+    """How long the oldest record has waited: of those being written, and of those that wait for the next group."""
+
+    def __init__(self) -> None:
+        self._group_ns: int | None = None
+        self._pending_ns: int | None = None
+
+    def begins(self) -> None:
+        """The first record of a new group has come."""
+        self._pending_ns = time.monotonic_ns()
+
+    def taken(self) -> None:
+        """The group is being written."""
+        self._group_ns, self._pending_ns = self._pending_ns, None
+
+    def written(self) -> int:
+        """The group is durable; return how long its oldest record has waited, in nanoseconds."""
+        lag_ns = self.oldest_ns()
+        self._group_ns = None
+        return lag_ns
+
+    def oldest_ns(self) -> int:
+        """Return how long the oldest record waits, in nanoseconds."""
+        since_ns = self._group_ns if self._group_ns is not None else self._pending_ns
+        return 0 if since_ns is None else time.monotonic_ns() - since_ns
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """What is forgotten when; open threads and the balances of open accounts never are.
+
+    Attributes:
+        events_ns: How long events are kept.
+        entries_ns: How long ledger entries are kept, once a checkpoint stands for them.
+    """
+
+    events_ns: int = 90 * 86_400 * 1_000_000_000
+    entries_ns: int = 400 * 86_400 * 1_000_000_000
+
+
+class JournalFile(Protocol):
+    """Where the groups of one owner go; everything here blocks, and is called on worker threads."""
+
+    @property
+    def batch_number(self) -> int:
+        """The number of the last batch that was written."""
+        ...
+
+    def write(self, batch: Batch, number: int) -> None:
+        """Write a batch, whole or not at all. One that was written before, by its number, is not written again.
+
+        Raises:
+            JournalFullError: If there is no room for it.
+            JournalError: If it could not be written, or it is not known whether it was: :meth:`reopen`, and look.
+            JournalBrokenError: If what is stored cannot be trusted any more, or belongs to another owner.
+        """
+        ...
+
+    def reopen(self, number: int) -> bool:
+        """Begin anew after an error of which nobody knows what it has left; whether that batch was written."""
+        ...
+
+    def forget(self, retention: Retention) -> bool:
+        """Delete some of what is older than it need be kept; whether there may be more."""
+        ...
+
+    def load(self) -> Stored:
+        """Return everything that is needed to go on."""
+        ...
+
+    def remembered(self, key: str) -> str | None:
+        """Return what is remembered under a key."""
+        ...
+
+    def events_after(self, after: str, limit: int) -> list[AnyEvent]:
+        """Return stored events."""
+        ...
+
+    def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return stored ledger entries."""
+        ...
+
+    def close(self) -> None:
+        """Let it go."""
+        ...
+
+
+F = TypeVar("F", bound=JournalFile)
+
+
+class GroupJournal(ABC, Generic[F]):
+    """A journal whose records are written in groups. Use it as an async context manager: it owns the writer's task.
+
+    Args:
+        name: What log lines and errors call it.
+        retention: What is forgotten when.
+    """
+
+    durable = True
+
+    def __init__(self, name: str, retention: Retention | None) -> None:
+        self._name = name
+        self._retention = retention or Retention()
+        self._file: F | None = None
+        self._writing = OwnThreads(1)
+        self._reading = OwnThreads(_READERS)
+        self._pending: list[tuple[msgspec.Struct, Then | None]] = []
+        self._group: list[tuple[msgspec.Struct, Then | None]] | None = None
+        self._appended = 0
+        self._taken = 0
+        self._committed = 0
+        self._number = 0
+        self._current: _Write | None = None
+        self._next = _Write()
+        self._wanted = anyio.Event()
+        self._failing = False
+        self._closing = False
+        self._ended = anyio.Event()
+        self._more_to_forget = False
+        self._broken: JournalBrokenError | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._age = _Age()
+        self.observer: Callable[[GroupWritten], None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the storage.
+
+        Raises:
+            JournalError: If it is in use, damaged, newer than this program, or cannot be written.
+        """
+        self._file, self._number = await self._writing.run(self._open)
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._run)
+        return self
+
+    @abstractmethod
+    def _open_file(self) -> F:
+        """Open the storage, and own it; blocks."""
+
+    def _open(self) -> tuple[F, int]:
+        file = self._open_file()
+        try:
+            return file, file.batch_number
+        except JournalError:
+            file.close()
+            raise
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Write what is left and close the file; what cannot be written is said in the log.
+
+        Raises:
+            JournalBrokenError: If that is what has ended the writer.
+        """
+        tasks, self._tasks = self._tasks, None
+        if tasks is None:
+            return
+        with anyio.CancelScope(shield=True):
+            self._closing = True
+            self._wanted.set()
+            await self._ended.wait()
+            try:
+                await self._writing.run(self._opened.close)
+            except JournalError as error:
+                _log.warning("close_failed", error=str(error))  # what is committed is in the write-ahead log
+            self._file = None
+        try:
+            await tasks.__aexit__(None, None, None)
+        except BaseExceptionGroup:
+            if self._broken is None:
+                raise
+            raise self._broken from None
+
+    @property
+    def _opened(self) -> F:
+        if self._file is None:
+            raise JournalError("the journal is not open; use it as an async context manager")
+        return self._file
+
+    # -- the port -------------------------------------------------------------------------------------------------
+
+    def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
+        """Take a record; the writer takes it to the file soon, or sooner if somebody waits for it."""
+        if not self._pending:
+            self._age.begins()
+        self._pending.append((record, then))
+        self._appended += 1
+        self._wanted.set()
+
+    async def ready(self) -> None:
+        """Return at once, unless the last group could not be written: then when it is.
+
+        Raises:
+            JournalError: If there is still no room.
+        """
+        if self._failing:
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Return when everything appended so far is in the file.
+
+        Raises:
+            JournalError: If there is no room; it stays in memory and is written when there is.
+            JournalBrokenError: If the file cannot be trusted any more.
+        """
+        upto = self._appended
+        while self._committed < upto:
+            if self._broken is not None:
+                raise self._broken
+            # The write under way covers only what was appended before it was taken; for anything later the next one
+            # counts.
+            write = self._current if self._current is not None and upto <= self._taken else self._next
+            self._wanted.set()
+            await write.done.wait()
+            if write.error is not None:
+                raise write.error
+
+    def load(self) -> Stored:
+        """Return what the file holds.
+
+        Raises:
+            JournalError: If it cannot be read.
+        """
+        return self._opened.load()
+
+    async def events_after(self, after: str, limit: int) -> list[AnyEvent]:
+        """Return stored events; see :class:`organism.usage.event_log.EventLog`.
+
+        Raises:
+            EventsGoneError: If some after that one have been forgotten.
+        """
+        return await self._reading.run(self._opened.events_after, after, limit)
+
+    async def remembered(self, key: str) -> str | None:
+        """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`."""
+        return await self._reading.run(self._opened.remembered, key)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more can be remembered: as long as there is room on the disk, which a commit finds out."""
+        return True
+
+    def statistics(self) -> JournalStatistics:
+        """Count what waits."""
+        return JournalStatistics(len(self._pending) + len(self._group or ()), self._age.oldest_ns())
+
+    async def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return stored entries; see :class:`organism.journal.EntryLog`."""
+        return await self._reading.run(self._opened.entries_after, after, limit)
+
+    # -- the writer -----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            # Cancelling the program must not keep what its last steps append out of the file; closing ends this task.
+            with anyio.CancelScope(shield=True):
+                await self._write_groups()
+        finally:
+            self._ended.set()
+
+    async def _write_groups(self) -> None:
+        groups = 0
+        while not (self._closing and not self._pending and self._group is None):
+            await self._wanted.wait()
+            self._wanted = anyio.Event()
+            if self._group is None and not self._pending:
+                continue
+            error = await self._write_group()
+            if isinstance(error, JournalBrokenError):
+                self._break(error)
+            if error is not None:
+                if self._closing:
+                    return
+                with anyio.move_on_after(_RETRY_S):
+                    await self._wanted.wait()
+                self._wanted.set()
+                continue
+            if self._pending:
+                self._wanted.set()
+            groups += 1
+            if groups % _FORGET_EVERY == 1 or self._more_to_forget:
+                await self._forget()
+
+    async def _forget(self) -> None:
+        """Delete some of what is too old; that it cannot be deleted now is no reason to stop."""
+        try:
+            self._more_to_forget = await self._writing.run(self._opened.forget, self._retention)
+        except JournalBrokenError as error:
+            self._break(error)
+        except JournalError as error:
+            _log.warning("forget_failed", error=str(error))
+
+    def _break(self, error: JournalBrokenError) -> NoReturn:
+        """End the writer, and with it the process's use of the file; waiting callers get the error."""
+        self._broken = error
+        self._next.fail(error)
+        raise error
+
+    async def _write_group(self) -> JournalError | None:
+        """Write what is pending as one transaction, or the group that found no room before."""
+        if self._group is None:
+            self._group, self._pending = self._pending, []
+            self._taken = self._appended
+            self._age.taken()
+        group = self._group
+        began_ns = time.monotonic_ns()
+        # Those who waited for the next write now wait for this one; later ones must not be woken by it.
+        write, self._current, self._next = self._next, self._next, _Write()
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._writing.run(self._write, [record for record, _ in group], self._number + 1)
+        except JournalError as error:
+            _log.error("commit_failed", records=len(group) + len(self._pending), error=str(error))
+            self._failing = True
+            write.fail(error)
+            self._next.fail(error)
+            self._next = _Write()
+            return error
+        finally:
+            self._current = None
+        self._failing = False
+        self._number += 1
+        lag_ns = self._age.written()
+        if self.observer is not None:
+            self.observer(GroupWritten(len(group), time.monotonic_ns() - began_ns, lag_ns))
+        # The group is kept until its transaction is in the file: a full disk is tried again with the same rows, in the
+        # same order.
+        self._group = None
+        # Counted before listeners are called: one that asks for a commit of its own must not wait for this group.
+        self._committed = self._taken
+        for _, then in group:
+            if then is not None:
+                then()
+        write.done.set()
+        return None
+
+    def _write(self, records: Sequence[msgspec.Struct], number: int) -> None:
+        try:
+            self._opened.write(batch_of(records), number)
+        except (JournalBrokenError, JournalFullError):
+            raise
+        except JournalError:
+            # Whether the transaction came through may be unknown: the file is opened anew and asked.
+            if not self._opened.reopen(number):
+                raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise JournalBrokenError(f"the journal {self._name} cannot hold a record: {error}") from error

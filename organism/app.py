@@ -71,7 +71,7 @@ class Organism:
         provider_kinds: The kind of a provider in the price data, where it differs from its name.
         messages: Message types that come in from outside, beside those that agents name.
         tool_servers: Servers whose tools agents use.
-        journal: Where what happens is kept, a journal or its file; in memory unless given: then days' limits restart.
+        journal: A journal, its file or its database's URL; in memory unless given: then days' limits restart.
         clock: Injected time.
         ids: Injected ids.
         chance: Injected random numbers from 0 up to 1, for pauses between attempts.
@@ -170,7 +170,7 @@ class Organism:
             environment: Where ``${env:NAME}`` is looked up; the process's own unless given.
             progress: Called with a line about what takes long.
             on_text: Follows answers of LLM agents while they are written.
-            journal: Where what happens is kept: a journal, or the file of one; in memory unless given.
+            journal: Where what happens is kept: a journal, its file or its database's URL; in memory unless given.
 
         Raises:
             ConfigError: If the file is wrong anywhere.

@@ -203,6 +203,23 @@ class JournalBrokenError(JournalError):
     retryable = False
 
 
+class FencedError(JournalBrokenError):
+    """Another process has taken the journal over: this one may write nothing more, and has not.
+
+    Attributes:
+        epoch: The number of this owner.
+        by: The number of the owner now.
+    """
+
+    def __init__(self, place: str, epoch: int, by: int) -> None:
+        self.epoch = epoch
+        self.by = by
+        super().__init__(
+            f"another process has taken over the journal in {place} (owner {by}, this was {epoch}); this one has "
+            "stopped, and nothing was written twice: let only one daemon use a database"
+        )
+
+
 class GroupWritten(msgspec.Struct, frozen=True):
     """A group of records has become durable.
 

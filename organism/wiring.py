@@ -7,6 +7,7 @@ returns; what a part must call that is made after it, such as listeners of event
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from organism.agents.tool_server_tasks import ToolServers
@@ -15,6 +16,7 @@ from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.components import ActivePrices, Components, OrganismSpec
 from organism.control.history import History
 from organism.control.orders.thread_orders import ThreadOrders
+from organism.errors import MissingExtraError
 from organism.ids import IdSource, RandomIds
 from organism.ledger.ledger import Ledger
 from organism.pricing.book import PriceBook, ProviderPrices
@@ -23,6 +25,7 @@ from organism.router.router import LLMRouter
 from organism.runtime.active_config import ActiveConfig, agent_config
 from organism.runtime.loop_services import LoopServices
 from organism.runtime.pump import Pump
+from organism.stores.group_storage import Retention
 from organism.stores.memory import MemoryJournal
 from organism.threads.envelopes import EnvelopeFactory
 from organism.threads.state_writer import ThreadStateWriter
@@ -37,7 +40,7 @@ class Environment:
     """What an organism gets from outside, and a test injects.
 
     Attributes:
-        journal: Where what happens is kept: a journal, or the file of one; in memory unless given.
+        journal: Where what happens is kept: a journal, its file or the URL of its database; in memory unless given.
         clock: Injected time; the system's unless given.
         ids: Injected ids; random unless given.
         chance: Injected random numbers from 0 up to 1.
@@ -51,7 +54,22 @@ class Environment:
     prices: PriceBook | None = None
 
 
+def postgres_journal(url: str, retention: Retention | None = None) -> Store:
+    """Return the journal in a PostgreSQL database.
+
+    Raises:
+        MissingExtraError: If the driver is not installed.
+    """
+    if find_spec("psycopg") is None:
+        raise MissingExtraError("a journal in PostgreSQL", "postgres")
+    from organism.stores.postgres.postgres_journal import PostgresJournal
+
+    return PostgresJournal(url, retention=retention)
+
+
 def _journal(journal: Store | str | Path | None) -> Store:
+    if isinstance(journal, str) and journal.startswith(("postgresql://", "postgres://")):
+        return postgres_journal(journal)
     if isinstance(journal, str | Path):
         from organism.stores.sqlite import SqliteJournal
 

@@ -1,4 +1,10 @@
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from organism.testing.postgres_server import PostgresServer
 
 pytest.register_assert_rewrite("organism.testing.store_contract")  # before whatever test imports it first
 
@@ -23,3 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def anyio_backend() -> str:
     """Run async tests on asyncio, the backend organism runs on."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[PostgresServer]":
+    """Return a PostgreSQL server for all tests of a process; those that use it are marked ``debian``."""
+    from organism.testing.postgres_server import PostgresServer
+
+    with PostgresServer() as server:
+        yield server

@@ -1,14 +1,17 @@
-"""Where ledger entries come from: the running daemon, or else the journal in the state folder."""
+"""Where ledger entries come from: the running daemon, or else the journal that its configuration names."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
+from typing import Protocol
 
-from organism.cli.client import Client, UnreachableError
-from organism.daemon.journal_file import JOURNAL_FILE
+from organism.cli.client import UnreachableError
+from organism.cli.options import DaemonOptions
+from organism.config.load import load_config
+from organism.daemon.journal_file import JOURNAL_FILE, database_url
 from organism.daemon.state_folder import owned
 from organism.errors import ConfigError
-from organism.journal import StoredEntry
+from organism.journal import Stored, StoredEntry
 from organism.stores.batch import chain_hash
 from organism.stores.head import Head
 from organism.stores.sqlite_file import SqliteFile
@@ -17,14 +20,17 @@ _PAGE = 10_000
 _ENTRIES_PATH = "/v1/ledger/entries"
 
 ChainHash = Callable[[bytes, str], bytes]
+Ledger = tuple[Iterator[StoredEntry], ChainHash, Callable[[], Head] | None]
 
 
 @contextmanager
-def ledger_entries(folder: Path) -> Iterator[tuple[Iterator[StoredEntry], ChainHash, Callable[[], Head] | None]]:
+def ledger_entries(
+    daemon: DaemonOptions,
+) -> Iterator[Ledger]:
     """Read a ledger from its first entry.
 
     Args:
-        folder: The state folder.
+        daemon: Where the daemon is, or was.
 
     Yields:
         The entries, the function that chains their hashes, and what reads where the ledger should end: of the
@@ -35,10 +41,10 @@ def ledger_entries(folder: Path) -> Iterator[tuple[Iterator[StoredEntry], ChainH
         ConfigError: If neither a daemon answers nor there is a journal, or another process owns it.
     """
     try:
-        client = Client.of(folder)
+        client = daemon.client()
         first = client.ask(list[StoredEntry], _ENTRIES_PATH, limit=1)
     except UnreachableError:
-        with kept_journal(folder) as journal:
+        with kept_journal(daemon) as journal:
             yield _paged(lambda after: journal.entries_after(after, _PAGE)), chain_hash, journal.head
     else:
         entries = _paged(lambda after: client.ask(list[StoredEntry], _ENTRIES_PATH, after=after, limit=_PAGE))
@@ -46,24 +52,58 @@ def ledger_entries(folder: Path) -> Iterator[tuple[Iterator[StoredEntry], ChainH
 
 
 @contextmanager
-def kept_entries(folder: Path) -> Iterator[Iterator[StoredEntry]]:
+def kept_entries(daemon: DaemonOptions) -> Iterator[Iterator[StoredEntry]]:
     """Own a state folder and read the entries of its journal; see :func:`kept_journal` for what it raises."""
-    with kept_journal(folder) as journal:
+    with kept_journal(daemon) as journal:
         yield _paged(lambda after: journal.entries_after(after, _PAGE))
 
 
+class KeptJournal(Protocol):
+    """A journal that nobody writes to while it is read."""
+
+    def load(self) -> Stored:
+        """Return what a start would take up."""
+        ...
+
+    def head(self) -> Head:
+        """Return where it ends, and what is missing."""
+        ...
+
+    def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
+        """Return ledger entries."""
+        ...
+
+
 @contextmanager
-def kept_journal(folder: Path) -> Iterator[SqliteFile]:
-    """Own a state folder and open its journal.
+def kept_journal(daemon: DaemonOptions) -> Iterator[KeptJournal]:
+    """Open the journal of a daemon that does not run: own the state folder, or read the database.
 
     Raises:
         ConfigError: If there is none, or another process owns it.
+        JournalError: If the database cannot be read.
     """
+    folder = daemon.folder
+    if (url := _database(daemon)) is not None:
+        from organism.stores.postgres.database import PostgresDatabase
+
+        with closing(PostgresDatabase(url, take=False)) as database:
+            yield database
+        return
     path = folder / JOURNAL_FILE
     if not path.is_file():
         raise ConfigError("there is no journal here; runs and the daemon make one", where=str(path))
     with owned(folder), closing(SqliteFile(path)) as journal:
         yield journal
+
+
+def _database(daemon: DaemonOptions) -> str | None:
+    """Return the URL of the database that the configuration names; a file's journal is read without one too."""
+    environment = dict(os.environ)
+    try:
+        loaded = load_config(daemon.file, environment)
+    except ConfigError:
+        return None
+    return database_url(loaded, environment)
 
 
 def _paged(page_after: Callable[[int], list[StoredEntry]]) -> Iterator[StoredEntry]:

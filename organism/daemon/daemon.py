@@ -159,7 +159,7 @@ class Daemon:
             loaded,
             self._environment,
             progress=self._hooks.progress,
-            journal=journal_of(loaded, self.state),
+            journal=journal_of(loaded, self.state, self._environment),
             reload=reloader,
             only=self._hooks.resumed,
         )

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from organism.stores.group_journal import GroupJournal, Retention
+from organism.stores.group_journal import GroupJournal
+from organism.stores.group_storage import Retention
 from organism.stores.sqlite_file import SqliteFile
 
 

@@ -5,6 +5,7 @@ Everything here blocks; :mod:`organism.stores.sqlite` calls it on a worker threa
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,13 +14,14 @@ import apsw
 import msgspec
 import structlog
 
-from organism.journal import JournalBrokenError, JournalError, Piece, Stored, StoredEntry
-from organism.stores.batch import Batch, EntryRow, chain_hash, chained, checksum
-from organism.stores.group_journal import Retention
+from organism.journal import JournalBrokenError, JournalError, Stored, StoredEntry
+from organism.stores.batch import Batch, EntryRow, chained, checksum
+from organism.stores.group_storage import Retention
 from organism.stores.head import Head, first_fault, missing, newest_ns, read_head
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.stores.sqlite_errors import damaged, explained, transaction
 from organism.stores.sqlite_place import identity_of, make_private, refuse_emptied
+from organism.stores.stored import checked_entries, checked_pieces
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, decode_event
 
@@ -288,16 +290,10 @@ class SqliteFile:
             entries = _rows(db, "SELECT seq, body, hash FROM entries WHERE seq >= ? ORDER BY seq", start)
             pieces = _rows(db, "SELECT key, thread_id, body, checksum FROM pieces ORDER BY seq")
             last = bytes(before[0][0]) if before else GENESIS if start == 1 else None
-            for expected, (seq, body, digest) in enumerate(entries, start):
-                if seq != expected or (last is not None and chain_hash(last, body) != digest):
-                    raise damaged(self.path, f"ledger entry {expected} is not what was written")
-                last = digest
-            for key, thread_id, body, crc in pieces:
-                if checksum(key, thread_id, body) != crc:
-                    raise damaged(self.path, f"{key} of thread {thread_id} is not what was written")
+            whats = partial(damaged, self.path)
             return Stored(
-                entries=[body.encode() for (_, body, _) in entries],
-                pieces=tuple(Piece(key, thread_id, body.encode()) for key, thread_id, body, _ in pieces),
+                entries=checked_entries(entries, start, last, whats),
+                pieces=checked_pieces(pieces, whats),
                 # Not the newest that is there: an id whose event was taken out must not be given again.
                 last_event=_one(db, "SELECT max(event, (SELECT coalesce(max(id), 0) FROM events)) FROM head"),
                 last_time_ns=newest_ns(db),

@@ -18,7 +18,7 @@ from organism.errors import ConfigError
 from organism.journal import Drop, DropThread, Keep, Stored, Then
 from organism.ledger.entries import AccountClosed, Dispatched, LimitsSet, Released, Reserved, Settled
 from organism.router.memo import PAID
-from organism.stores.group_journal import Retention
+from organism.stores.group_storage import Retention
 from organism.stores.sqlite import SqliteJournal
 from organism.threads.records import MESSAGE, OUTPUT, PARKED, THREAD, ThreadRecord
 from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed

@@ -6,7 +6,7 @@ import pytest
 
 from organism.journal import JournalError
 from organism.ledger.ledger import Ledger
-from organism.stores.group_journal import Retention
+from organism.stores.group_storage import Retention
 from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, run

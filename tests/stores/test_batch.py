@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from organism.journal import Drop, DropThread, Keep
@@ -46,6 +46,7 @@ def written(rows: Rows, batch: Batch) -> Rows:
     return list(kept.values())
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a machine may be busy
 @given(st.lists(st.lists(RECORDS, max_size=8), max_size=6))
 def test_groups_come_to_the_same_as_their_records_one_by_one(groups: list[list[msgspec.Struct]]) -> None:
     """However records fall into groups, the same pieces are there in the same order."""

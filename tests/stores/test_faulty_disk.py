@@ -9,7 +9,7 @@ import pytest
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.journal import Drop, JournalBrokenError, JournalError, JournalFullError
-from organism.stores.group_journal import Retention
+from organism.stores.group_storage import Retention
 from organism.stores.sqlite import SqliteJournal
 from organism.stores.sqlite_file import SqliteFile
 from organism.testing import FaultyDisk, ScriptedProvider, VirtualClock, run

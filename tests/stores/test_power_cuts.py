@@ -11,7 +11,7 @@ from organism import Context, Limits, Organism, Text, agent
 from organism.journal import JournalError
 from organism.ledger.entries import Dispatched, Settled, decode_entry
 from organism.stores.batch import batch_of
-from organism.stores.group_journal import Retention
+from organism.stores.group_storage import Retention
 from organism.stores.sqlite import SqliteJournal
 from organism.stores.sqlite_file import SqliteFile
 from organism.testing import FaultyDisk, ScriptedProvider, VirtualClock, run

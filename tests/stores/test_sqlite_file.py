@@ -19,7 +19,7 @@ from organism.journal import Drop, JournalBrokenError, JournalError, Stored
 from organism.ledger.ledger import Cost, Ledger
 from organism.stores import schema, sqlite_file
 from organism.stores.batch import batch_of
-from organism.stores.group_journal import Retention
+from organism.stores.group_storage import Retention
 from organism.stores.schema import VERSION
 from organism.stores.sqlite_file import SqliteFile
 from organism.testing import FaultyDisk

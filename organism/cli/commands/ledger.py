@@ -35,7 +35,7 @@ def verify_ledger(*, daemon: DaemonOptions = DAEMON, anchor: str | None = None, 
         anchor: What an earlier check printed; then the entries up to there are proved to be those of that time.
     """
     known = Anchor.parse(anchor) if anchor is not None else None
-    with ledger_entries(daemon.folder) as (entries, chained, head):
+    with ledger_entries(daemon) as (entries, chained, head):
         verdict = verify(entries, chained, GENESIS, known)
         missing = head().faults if verdict.fault_seq is None and head is not None else ()
     if missing:
@@ -63,7 +63,7 @@ def quarantine(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
 
     The state folder must not be in use: stop the daemon first. With --json, also what is in each record.
     """
-    with kept_journal(daemon.folder) as journal:
+    with kept_journal(daemon) as journal:
         pieces = set_aside(Pieces(journal.load().pieces))
     if json:
         return print_json(pieces)
@@ -86,7 +86,7 @@ def export(*, daemon: DaemonOptions = DAEMON, form: Literal["jsonl", "csv"] = "j
     Args:
         form: jsonl prints one JSON document a line, csv comma-separated values.
     """
-    with ledger_entries(daemon.folder) as (entries, _, _):
+    with ledger_entries(daemon) as (entries, _, _):
         if form == "jsonl":
             for stored in entries:
                 print_json_text(stored.body)

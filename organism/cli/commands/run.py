@@ -147,7 +147,7 @@ def _run_owned(begin: Begin, only: Container[str], options: RunOptions) -> int:
         return _run_in_loop(begin, loaded, None, only, options, environment)
     state = state_folder(options.file, options.state)
     with owned(state):
-        return _run_in_loop(begin, loaded, journal_of(loaded, state), only, options, environment)
+        return _run_in_loop(begin, loaded, journal_of(loaded, state, environment), only, options, environment)
 
 
 def _run_in_loop(*args: Any) -> int:

@@ -108,6 +108,14 @@ class Config(Section, frozen=True, kw_only=True):
         BreakersSection | Literal["off"] | None,
         Meta(description="what trips when an agent goes round and round; unless given, only an event"),
     ] = None
+    store: Annotated[
+        str,
+        Meta(
+            pattern="^(sqlite|postgres|postgres(ql)?://.+)$",
+            description="where the journal is: sqlite, a file in the state folder; postgres, the database that "
+            "DATABASE_URL names; or the URL of one",
+        ),
+    ] = "sqlite"
     journal: Annotated[JournalSection, Meta(description="what is kept for how long")] = JournalSection()
     daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()
     gateway: Annotated[

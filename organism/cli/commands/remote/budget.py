@@ -60,7 +60,7 @@ def explain(thread: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) 
     try:
         story = daemon.client().ask(BudgetTrace, f"/v1/budgets/{quote(thread, safe='')}/story")
     except UnreachableError:
-        with kept_entries(daemon.folder) as entries:
+        with kept_entries(daemon) as entries:
             story = explain_holds((decode_entry(stored.body.encode()) for stored in entries), thread)
     if not story.holds and not story.notes:
         raise ConfigError(f"the ledger knows no thread {thread!r}")

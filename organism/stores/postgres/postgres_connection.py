@@ -1,0 +1,98 @@
+"""Connections to PostgreSQL, and the servers that are refused because what they acknowledge may be lost."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from organism.journal import JournalError
+
+OLDEST = 14
+"""The oldest version of PostgreSQL that is used."""
+
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+    "application_name": "organism",
+}
+"""A server whose machine is gone is noticed within half a minute; the URL may say otherwise."""
+
+_SESSION = (
+    "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
+    # A plan made while the tables are small would read them whole for as long as the connection lasts.
+    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
+)
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def connected(url: str, place: str, on_warning: Callable[[], None] = lambda: None) -> Connection:
+    """Connect to a server that may be written to, and that keeps what it acknowledges.
+
+    Args:
+        url: Where it is.
+        place: What errors call it.
+        on_warning: Called when the server warns: it may have given up waiting for its standbys.
+
+    Raises:
+        JournalError: If it is refused.
+        psycopg.Error: If it cannot be reached.
+    """
+    given = conninfo_to_dict(url)
+    options = {key: value for key, value in _PATIENCE.items() if key not in given}
+    connection = psycopg.connect(url, autocommit=True, **options)  # type: ignore[arg-type]
+    try:
+        _refuse_unsafe(connection, url, place)
+        connection.execute(_SESSION)
+    except BaseException:
+        connection.close()
+        raise
+
+    def notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            on_warning()
+
+    connection.add_notice_handler(notice)
+    return connection
+
+
+def _refuse_unsafe(connection: Connection, url: str, place: str) -> None:
+    version = connection.info.server_version // 10_000
+    if version < OLDEST:
+        raise JournalError(f"{place} is version {version}, and organism needs {OLDEST} or newer: upgrade the server")
+    row = connection.execute(
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('fsync'), "
+        "current_setting('synchronous_commit'), pg_backend_pid()"
+    ).fetchone()
+    standby, read_only, fsync, synchronous, pid = row or (False, "off", "off", "off", 0)
+    if standby:
+        raise JournalError(f"{place} is a standby, which takes no writes: give the URL of the primary")
+    if read_only != "off":
+        raise JournalError(f"{place} is read-only: set default_transaction_read_only = off for this user and database")
+    if fsync != "on":
+        raise JournalError(f"{place} runs with fsync = off, and a power cut would lose paid work: set fsync = on")
+    if synchronous not in ("on", "remote_apply"):
+        raise JournalError(
+            f"{place} runs with synchronous_commit = {synchronous}, which acknowledges what a crash may lose: set it "
+            "to on (or remote_apply) for this user and database"
+        )
+    if pid != connection.info.backend_pid and _is_shared(connection, url):
+        raise JournalError(
+            f"{place} is a pooler in transaction mode, such as PgBouncer's pool_mode = transaction: give the URL of "
+            "the server itself, or a pool with pool_mode = session"
+        )
+
+
+def _is_shared(connection: Connection, url: str) -> bool:
+    """Whether a second client gets the server's process that this one has: then none has one of its own."""
+    mine = connection.execute("SELECT pg_backend_pid()").fetchone()
+    try:
+        with psycopg.connect(url) as other:  # inside a transaction: it holds the process that it was given
+            return other.execute("SELECT pg_backend_pid()").fetchone() == mine
+    except psycopg.OperationalError:
+        return False  # a pool of one process in session mode has none left for it

@@ -1,0 +1,23 @@
+"""The durable journal in PostgreSQL: for a daemon whose machine may be lost, or that is one of many."""
+
+from organism.stores.group_journal import GroupJournal
+from organism.stores.group_storage import Retention
+from organism.stores.postgres.database import PostgresDatabase
+
+
+class PostgresJournal(GroupJournal[PostgresDatabase]):
+    """A journal in a database. Use it as an async context manager: it owns the writer's task.
+
+    Opening it takes it over: an earlier owner that still runs ends with :class:`organism.journal.FencedError`.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database``; its tables are in the schema ``organism``.
+        retention: What is forgotten when.
+    """
+
+    def __init__(self, url: str, *, retention: Retention | None = None) -> None:
+        self._url = url
+        super().__init__("in PostgreSQL", retention)
+
+    def _open_file(self) -> PostgresDatabase:
+        return PostgresDatabase(self._url)

@@ -1,0 +1,95 @@
+"""The tables of the PostgreSQL journal, and how older ones become newer. SQL only, no Python rule.
+
+Each table begins with the partition, so that a database may hold the journals of many; one daemon uses partition 0.
+"""
+
+from typing import Final
+
+MIGRATIONS: Final = (
+    """
+    CREATE SCHEMA IF NOT EXISTS organism;
+
+    CREATE TABLE IF NOT EXISTS organism.cluster (
+        one integer PRIMARY KEY CHECK (one = 1),
+        partitions integer NOT NULL CHECK (partitions BETWEEN 1 AND 256),
+        schema integer NOT NULL
+    );
+
+    CREATE TABLE IF NOT EXISTS organism.journals (
+        p smallint PRIMARY KEY,
+        epoch bigint NOT NULL,
+        batch bigint NOT NULL CONSTRAINT fenced CHECK (batch >= 0),
+        seq bigint NOT NULL,
+        hash bytea NOT NULL CHECK (length(hash) = 32),
+        event bigint NOT NULL,
+        time_ns bigint NOT NULL
+    ) WITH (fillfactor = 50);
+
+    CREATE TABLE IF NOT EXISTS organism.live (
+        p smallint PRIMARY KEY,
+        pieces bigint NOT NULL,
+        pieces_sum bigint NOT NULL
+    ) WITH (fillfactor = 50);
+
+    CREATE TABLE IF NOT EXISTS organism.entries (
+        p smallint NOT NULL,
+        seq bigint NOT NULL CHECK (seq > 0),
+        time_ns bigint NOT NULL CHECK (time_ns >= 0),
+        kind text NOT NULL,
+        hold_id text,
+        tokens bigint CHECK (kind = 'Adjusted' OR tokens >= 0),
+        cost_nanousd bigint CHECK (kind = 'Adjusted' OR cost_nanousd >= 0),
+        calls bigint CHECK (kind = 'Adjusted' OR calls >= 0),
+        body text NOT NULL,
+        hash bytea NOT NULL CHECK (length(hash) = 32),
+        PRIMARY KEY (p, seq)
+    );
+    CREATE UNIQUE INDEX IF NOT EXISTS one_reserve ON organism.entries (p, hold_id) WHERE kind = 'Reserved';
+    CREATE UNIQUE INDEX IF NOT EXISTS one_resolution
+        ON organism.entries (p, hold_id) WHERE kind IN ('Settled', 'Released');
+    CREATE INDEX IF NOT EXISTS checkpoints ON organism.entries (p, seq) WHERE kind = 'Checkpoint';
+
+    CREATE TABLE IF NOT EXISTS organism.pieces (
+        p smallint NOT NULL,
+        key text COLLATE "C" NOT NULL,
+        seq bigint NOT NULL,
+        thread_id text COLLATE "C" NOT NULL,
+        body text NOT NULL,
+        checksum bigint NOT NULL,
+        PRIMARY KEY (p, key)
+    ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
+    CREATE INDEX IF NOT EXISTS pieces_of_thread ON organism.pieces (p, thread_id);
+
+    CREATE TABLE IF NOT EXISTS organism.events (
+        p smallint NOT NULL,
+        id bigint NOT NULL CHECK (id > 0),
+        time_ns bigint NOT NULL CHECK (time_ns >= 0),
+        type text NOT NULL,
+        thread_id text NOT NULL,
+        body text NOT NULL,
+        checksum bigint NOT NULL,
+        PRIMARY KEY (p, id)
+    );
+
+    CREATE TABLE IF NOT EXISTS organism.remembered (
+        p smallint NOT NULL,
+        key text COLLATE "C" NOT NULL,
+        time_ns bigint NOT NULL,
+        until_ns bigint,
+        value text NOT NULL,
+        checksum bigint,
+        PRIMARY KEY (p, key)
+    );
+    CREATE INDEX IF NOT EXISTS remembered_until ON organism.remembered (p, until_ns, time_ns);
+
+    INSERT INTO organism.cluster VALUES (1, 1, 1) ON CONFLICT DO NOTHING;
+    INSERT INTO organism.journals VALUES (0, 0, 0, 0, decode(repeat('00', 32), 'hex'), 0, 0) ON CONFLICT DO NOTHING;
+    INSERT INTO organism.live VALUES (0, 0, 0) ON CONFLICT DO NOTHING;
+    """,
+)
+"""Each step makes the schema one version newer; ``organism.cluster`` counts the steps it has taken."""
+
+VERSION: Final = len(MIGRATIONS)
+
+LOCK: Final = 0x6F72676E
+"""What programs lock that make the tables, so that two at once do not get into each other's way."""

@@ -151,18 +151,27 @@ class PostgresDatabase:
     def write(self, batch: Batch, number: int) -> None:
         """Write a group; see :meth:`organism.stores.group_storage.GroupStorage.write`."""
         with self._lock, explained(self.place):
-            if self._unsure is not None and self._was_written(number):
-                return
-            rows = list(chained(batch.entries, self._end.hash))
-            event = batch.events[-1][0] if batch.events else self._end.event
-            seq, digest = (rows[-1][0], rows[-1][-1]) if rows else (self._end.seq, self._end.hash)
-            end, next_piece = _End(number, seq, digest, event), self._next_piece + len(batch.kept)
-            statement, values = written(batch, rows, self._next_piece)
-            db = self._connected()
-            # From here on until the answer nobody knows whether it was written.
-            self._unsure = end, next_piece
-            self._execute(db, statement, {**values, **self._fence(end), "time_ns": batch.last_time_ns})
-            self._settle()
+            try:
+                self._write(batch, number)
+            except psycopg.OperationalError:
+                if self._writer is None or not self._writer.closed:
+                    raise
+                # A connection that was cut while nobody wrote is noticed only now: no caller need hear of it.
+                self._write(batch, number)
+
+    def _write(self, batch: Batch, number: int) -> None:
+        if self._unsure is not None and self._was_written(number):
+            return
+        rows = list(chained(batch.entries, self._end.hash))
+        event = batch.events[-1][0] if batch.events else self._end.event
+        seq, digest = (rows[-1][0], rows[-1][-1]) if rows else (self._end.seq, self._end.hash)
+        end, next_piece = _End(number, seq, digest, event), self._next_piece + len(batch.kept)
+        statement, values = written(batch, rows, self._next_piece)
+        db = self._connected()
+        # From here on until the answer nobody knows whether it was written.
+        self._unsure = end, next_piece
+        self._execute(db, statement, {**values, **self._fence(end), "time_ns": batch.last_time_ns})
+        self._settle()
 
     def _fence(self, end: _End) -> dict[str, object]:
         return {

@@ -135,19 +135,15 @@ class Organism:
     ) -> None:
         """Be the organism of these parts."""
         self._only = only
-        self._active = components.active
-        self._prices = components.prices
+        self._active, self._prices = components.active, components.prices
         self._orders = orders = components.orders
         self._letters = orders.dead_letters
         self._stack: AsyncExitStack | None = None
         self.name, self.journal = components.name, components.journal
         self.clock, self.ids = components.clock, components.ids
-        self.usage, self.activity = components.usage, components.activity
-        self.outbox = components.outbox
-        self.ledger = components.ledger
-        self.budgets = components.budgets
-        self.router = components.router
-        self.pump = components.pump
+        self.usage, self.activity, self.outbox = components.usage, components.activity, components.outbox
+        self.ledger, self.budgets = components.ledger, components.budgets
+        self.router, self.pump = components.router, components.pump
         self.tool_servers = components.tool_servers
         self.control = Control(components, reload)  # the one door for orders: each is audited and carried out once
         self.freeze, self.unfreeze = self.control.freeze, self.control.unfreeze
@@ -162,6 +158,8 @@ class Organism:
         progress: Callable[[str], None] = lambda _line: None,
         on_text: TextListener | None = None,
         journal: Store | str | Path | None = None,
+        providers: Mapping[str, Provider] | None = None,
+        clock: Clock | None = None,
     ) -> Self:
         """Make the organism that a file describes.
 
@@ -171,14 +169,17 @@ class Organism:
             progress: Called with a line about what takes long.
             on_text: Follows answers of LLM agents while they are written.
             journal: Where what happens is kept: a journal, its file or its database's URL; in memory unless given.
+            providers: Used in place of those that the file names so, as in tests; prices stay those of the file.
+            clock: Injected time.
 
         Raises:
-            ConfigError: If the file is wrong anywhere.
+            ConfigError: If the file is wrong anywhere, or names no such provider.
         """
         from organism.config.load import load_config
 
         values = dict(os.environ if environment is None else environment)
-        return cls.from_config(load_config(Path(path), values), values, progress, on_text, journal)
+        outside = Environment(journal, clock, providers=providers or {})
+        return cls.from_config(load_config(Path(path), values), values, progress, on_text, outside)
 
     @classmethod
     def from_config(
@@ -187,16 +188,16 @@ class Organism:
         environment: dict[str, str],
         progress: Callable[[str], None] = lambda _line: None,
         on_text: TextListener | None = None,
-        journal: Store | str | Path | None = None,
+        journal: Environment | Store | str | Path | None = None,
         only: Container[str] | None = None,
         reload: ReloadSource | None = None,
     ) -> Self:
         """Make the organism of a checked configuration; see :meth:`from_yaml`."""
         from organism.config.build.spec import build
 
-        spec = build(loaded, environment, progress, on_text)
-        organism = cls.__new__(cls)
-        organism._use(wire(spec, Environment(journal=journal)), only, reload)  # noqa: SLF001 - a constructor of its own
+        outside = journal if isinstance(journal, Environment) else Environment(journal)
+        components, organism = wire(build(loaded, environment, progress, on_text), outside), cls.__new__(cls)
+        organism._use(components, only, reload)  # noqa: SLF001 - a constructor of its own
         return organism
 
     @property
@@ -288,8 +289,8 @@ class Organism:
             message: The message; plain text becomes :class:`Text`.
             to: The agent it is for; the entry agent unless given.
             thread_id: A name for the thread, never used before.
-            limits: Its own limits: those that it names, above or below the configured ones; what it leaves out stays as
-                it is configured. To remove one, say so with :class:`organism.budget.requests.LimitsRequest`.
+            limits: Those that it names, above or below the configured ones; the others stay as configured. To remove
+                one, say so with :class:`organism.budget.requests.LimitsRequest`.
             labels: Kept on every usage event of the thread.
             trace: The ``traceparent`` of the caller; one that is malformed is ignored.
 
@@ -305,8 +306,7 @@ class Organism:
 
     async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
         """Send a message into an open thread and return its id once it is durable; raises as :meth:`open_thread`."""
-        accepted = await self.control.send(thread_id, message, to=to)
-        return accepted.message_id or ""
+        return (await self.control.send(thread_id, message, to=to)).message_id or ""
 
     async def wait(self, thread_id: str) -> ThreadResult:
         """Wait for the end of a thread.

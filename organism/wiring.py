@@ -5,10 +5,12 @@ returns; what a part must call that is made after it, such as listeners of event
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from organism.agents.tool_server_tasks import ToolServers
 from organism.budget.registry import ThreadBudgetRegistry
@@ -16,9 +18,10 @@ from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.components import ActivePrices, Components, OrganismSpec
 from organism.control.history import History
 from organism.control.orders.thread_orders import ThreadOrders
-from organism.errors import MissingExtraError
+from organism.errors import ConfigError, MissingExtraError
 from organism.ids import IdSource, RandomIds
 from organism.ledger.ledger import Ledger
+from organism.llm.provider import Provider
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.router.planning.plan import check_plans
 from organism.router.router import LLMRouter
@@ -45,6 +48,7 @@ class Environment:
         ids: Injected ids; random unless given.
         chance: Injected random numbers from 0 up to 1.
         prices: What models cost; made from the spec unless given.
+        providers: Used in place of those of the spec with the same names.
     """
 
     journal: Store | str | Path | None = None
@@ -52,6 +56,7 @@ class Environment:
     ids: IdSource | None = None
     chance: Callable[[], float] = random.random
     prices: PriceBook | None = None
+    providers: Mapping[str, Provider] = field(default_factory=dict)
 
 
 def postgres_journal(url: str, retention: Retention | None = None) -> Store:
@@ -77,12 +82,24 @@ def _journal(journal: Store | str | Path | None) -> Store:
     return journal or MemoryJournal()
 
 
+def _with_providers(spec: OrganismSpec, providers: Mapping[str, Provider]) -> OrganismSpec:
+    """Return a spec in which other providers stand in for those of the same names.
+
+    Raises:
+        ConfigError: If it has none of such a name.
+    """
+    if unknown := sorted(set(providers) - set(spec.providers)):
+        raise ConfigError(f"no provider {', '.join(unknown)}; there are: {', '.join(sorted(spec.providers))}")
+    return replace(spec, providers={**spec.providers, **providers})
+
+
 def wire(spec: OrganismSpec, environment: Environment) -> Components:
     """Construct an organism.
 
     Raises:
         ConfigError: If the parts do not fit together.
     """
+    spec = _with_providers(spec, environment.providers)
     journal, ids = _journal(environment.journal), environment.ids or RandomIds()
     clock = SteadyClock(environment.clock or SystemClock())
     active = ActiveConfig(agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted))

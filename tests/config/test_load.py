@@ -15,7 +15,6 @@ from organism.config.describe import describe_agents, describe_graph
 from organism.config.json_schema import SHIPPED, text
 from organism.config.load import LoadedConfig, load_config, parse_config
 from organism.config.schema.llm import OpenAIProviderSection
-from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.errors import ConfigError
 from organism.router.limits.backoff import Backoff
 from organism.router.limits.circuit import CircuitSettings
@@ -421,16 +420,6 @@ def test_vendor_key_does_not_go_to_another_server() -> None:
     organism = Organism.from_config(loaded, {"OPENAI_API_KEY": "sk-vendor"})
 
     assert "sk-vendor" not in str(vars(organism.providers["fake"]))
-
-
-def test_starter_is_right(tmp_path: Path) -> None:
-    """What ``organism init`` writes loads, and its Python agent imports."""
-    (tmp_path / "organism.yaml").write_text(STARTER)
-    (tmp_path / STARTER_MODULE).write_text(STARTER_HANDLER)
-
-    organism = Organism.from_yaml(tmp_path / "organism.yaml", environment={})
-
-    assert list(organism.agents) == ["planner", "review", "writer"]
 
 
 def test_shipped_schema_is_the_structs() -> None:

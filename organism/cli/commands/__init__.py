@@ -26,7 +26,7 @@ class Command(NamedTuple):
 
 SECTIONS: dict[str, tuple[Command, ...]] = {
     "Build and run": (
-        Command("init", "check:init", "Write a commented organism.yaml and its Python agent."),
+        Command("init", "init:init", "Write an organism to begin with: commented, with a test of it."),
         Command("check", "check:check", "Check the configuration and show the organism it describes.", ("validate",)),
         Command("run", "run:run", "Run one task and show what happens, then what it cost."),
         Command(

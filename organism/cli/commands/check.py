@@ -1,7 +1,6 @@
-"""``organism init`` and ``organism check``: a configuration to begin with, and what a configuration describes."""
+"""``organism check``: what a configuration describes."""
 
 import os
-from pathlib import Path
 
 from organism.agents.llm_agent import tool_prices
 from organism.amounts import DIMENSIONS, Limits, format_amount
@@ -11,7 +10,7 @@ from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.commands.prices import unpriced_in_words, unpriced_routes
 from organism.cli.options import DEFAULT_FILE, File, Json
-from organism.cli.output import print_json, print_line
+from organism.cli.output import print_json
 from organism.cli.tables import word_table
 from organism.cli.terminal import Terminal
 from organism.config.build.exporters import exports
@@ -25,14 +24,11 @@ from organism.config.describe import (
     describe_tool_servers,
     describe_tools,
 )
-from organism.config.json_schema import SHIPPED
 from organism.config.load import load_config
 from organism.config.presets import gateway_in_force
 from organism.config.schema.limits import Thresholds
 from organism.config.schema.root import Config
-from organism.config.starter import STARTER, STARTER_HANDLER, STARTER_MODULE
 from organism.daemon.gateway_settings import gateway_settings
-from organism.errors import ConfigError
 from organism.ledger.windows import rolling_ns
 
 
@@ -108,31 +104,6 @@ def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:
         "worker_threads": config.bounds.worker_threads,
         "breakers": {who: {"after": trips, "then": then} for who, trips, then in describe_breakers(config)},
     }
-
-
-def init(folder: Path = Path(), *, force: bool = False, json: Json = False) -> int:
-    """Write a commented organism.yaml and its Python agent.
-
-    Args:
-        folder: Where to.
-        force: Overwrite what is there.
-    """
-    files = {
-        DEFAULT_FILE.name: STARTER,
-        STARTER_MODULE: STARTER_HANDLER,
-        SHIPPED.name: SHIPPED.read_text(encoding="utf-8"),
-    }
-    there = [name for name in files if (folder / name).exists()]
-    if there and not force:
-        raise ConfigError(f"already here: {', '.join(there)}; use --force to overwrite", where=str(folder))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot be written: {error.strerror}", where=str(folder)) from None
-    told = f'wrote {", ".join(files)}; now try: organism run "Write about tides"'
-    return print_json(list(files)) if json else print_line(told)
 
 
 def _limit_rows(plan: BudgetPlan) -> list[tuple[str, str]]:

@@ -1,0 +1,77 @@
+"""What ``organism init`` writes works at once: each template is right, and its own tests pass."""
+
+import runpy
+import shlex
+import sys
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+from organism.cli.app import call
+from organism.cli.commands.init import init
+from organism.config.load import load_config
+from organism.config.starter import NEXT_STEPS, TEMPLATES, template_files
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_template_is_right_and_its_own_tests_pass(
+    template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newcomer's first test run is green, in the folder as it was written."""
+    before = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    assert call(["init", "--template", template]) == 0
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (file,) = tmp_path.glob("test_*.py")
+
+    try:
+        tests = {name: test for name, test in runpy.run_path(str(file)).items() if name.startswith("test_")}
+        for test in tests.values():
+            test()
+    finally:
+        for name in set(sys.modules) - before:
+            if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
+                del sys.modules[name]
+    assert tests
+
+
+@pytest.mark.parametrize("template", [name for name in TEMPLATES if "organism.yaml" in template_files(name)])
+def test_example_of_the_environment_names_all_that_the_file_needs(template: str, tmp_path: Path) -> None:
+    """Copied to .env as the first step says, it is enough for the file to load."""
+    assert call(["init", str(tmp_path), "--template", template]) == 0
+    lines = (tmp_path / ".env.example").read_text().splitlines()
+    given = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+    load_config(tmp_path / "organism.yaml", {name: value or "made up" for name, value in given.items()})
+
+
+@pytest.mark.parametrize("name", ["demo", "my demo"])
+def test_commands_that_come_next_begin_where_the_user_stands(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They work when pasted: the first goes into the new folder, whatever its name."""
+    monkeypatch.chdir(tmp_path)
+
+    assert call(["init", name]) == 0
+
+    _, *steps = capsys.readouterr().out.splitlines()
+    assert [step.strip() for step in steps] == [f"cd {shlex.quote(name)}", *NEXT_STEPS["team"]]
+    monkeypatch.chdir(tmp_path / shlex.split(steps[0])[1])
+    assert call(shlex.split(steps[1])[1:]) == 0
+
+
+def test_what_git_leaves_out_is_written_but_not_over_a_projects_own(tmp_path: Path) -> None:
+    """Keys and the journal stay out of version control; a .gitignore that was there is not touched."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / ".gitignore").write_text("mine\n")
+
+    assert call(["init", str(tmp_path / "new")]) == call(["init", str(tmp_path / "old")]) == 0
+
+    assert {".env", ".organism/"} <= set((tmp_path / "new" / ".gitignore").read_text().splitlines())
+    assert (tmp_path / "old" / ".gitignore").read_text() == "mine\n"
+
+
+def test_every_template_can_be_asked_for() -> None:
+    """The command line offers exactly those that there are."""
+    assert get_args(get_type_hints(init)["template"]) == TEMPLATES == tuple(NEXT_STEPS)

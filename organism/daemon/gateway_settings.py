@@ -17,7 +17,7 @@ def gateway_settings(loaded: LoadedConfig) -> Settings | None:
     """Return how the gateway serves; ``None`` if there is none.
 
     Raises:
-        ConfigError: If a key is empty, or two are the same.
+        ConfigError: If a key is empty, two are the same, or two share a thread and label it differently.
     """
     section = loaded.config.gateway
     if section is None:
@@ -50,6 +50,7 @@ def _default_limits(loaded: LoadedConfig) -> Limits | None:
 
 def _keys(loaded: LoadedConfig, sections: dict[str, GatewayKeySection]) -> tuple[Key, ...]:
     found: dict[str, Key] = {}
+    first_of: dict[str, str] = {}
     for name, section in sections.items():
         hashed = section.sha256 or ""
         if section.key is not None:
@@ -58,6 +59,12 @@ def _keys(loaded: LoadedConfig, sections: dict[str, GatewayKeySection]) -> tuple
             hashed = sha256(section.key.reveal().encode()).hexdigest()
         if hashed in found:
             loaded.fail(f"this is the key of {found[hashed].name!r} too", "gateway", "keys", name)
+        if section.thread is not None:
+            first = first_of.setdefault(section.thread, name)
+            # A thread keeps the labels it was opened with: those of the key that comes first would pay for both.
+            if sections[first].labels != section.labels:
+                reason = f"the key {first!r} spends from the thread {section.thread!r} too, but has other labels"
+                loaded.fail(reason, "gateway", "keys", name, "labels" if section.labels else "thread")
         limits = _limits(section.limits)
         found[hashed] = Key(
             name=name,

@@ -36,7 +36,7 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     """Check the configuration and show the organism it describes."""
     environment = dict(os.environ)
     loaded = load_config(file, environment)
-    gateway = gateway_settings(loaded)  # finds keys that are empty, and one that is given twice
+    gateway = gateway_settings(loaded)  # finds keys that are empty, given twice, or at odds over a thread
     organism = Organism.from_config(loaded, environment)
     exports(loaded, organism.clock.now_ns)  # finds events that do not exist, and secrets that can sign nothing
     config = loaded.config

@@ -1,13 +1,14 @@
 """The budgets of all open threads: reserve before a call, settle after it, never more than the limit in between.
 
-Everything that decides about money runs between two awaits: look at the balances, decide, write the entries. The only
-thing that waits is :meth:`ThreadBudgetRegistry.reserve`, in line, when siblings' open holds may still give room back.
+What decides about money runs between two awaits: look at the balances, decide, write the entries. Only ``reserve`` and
+``carve_in_turn`` wait, in line, when siblings' open holds may still give room back.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
+from warnings import warn
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
 from organism.budget.account_book import AccountBook
@@ -64,13 +65,10 @@ class ThreadBudgetRegistry:
         wait_s: float = 30.0,
     ) -> None:
         plan = plan if isinstance(plan, BudgetPlan) else BudgetPlan(thread=plan or UNLIMITED)
-        ledger = Ledger() if ledger is None else ledger
-        clock = SteadyClock(SystemClock()) if clock is None else clock
+        ledger, clock = Ledger() if ledger is None else ledger, clock or SteadyClock(SystemClock())
         self.accounts = self._book = AccountBook(plan, ledger, clock, thresholds)
         self._engine = BudgetEngine(self._book, ledger, clock, mode)
-        self._ledger = ledger
-        self._clock = clock
-        self.wait_s = wait_s
+        self._ledger, self._clock, self.wait_s = ledger, clock, wait_s
         self._queue = ReserveQueue(self.has_budget)
         self.reservations = Reservations(self._engine, self._book, self._queue, ledger, clock)
 
@@ -115,8 +113,8 @@ class ThreadBudgetRegistry:
 
         Args:
             thread_id: The new thread.
-            limits: Its own limits; a root thread without any gets the plan's. A child's bind it beside
-                those of all above it that it shares with; a carved one has no more seconds than these have left.
+            limits: Its own; a root thread without any gets the plan's. A child's bind it beside those of all above it
+                that it shares with; a carved one has no more seconds than these have left.
             parent: The thread that spawned it.
             child_budget: How a child's spend relates to its parent's.
             labels: What a root thread is labelled with; a child has those of its parent.
@@ -203,12 +201,8 @@ class ThreadBudgetRegistry:
         """Give an account new limits; calls in line are looked at again at once.
 
         Thresholds already reached under the new limits are carried over in silence if they were reported before, and
-        reported now if lowering the limit is what reached them.
-
-        Args:
-            account: Whose limits.
-            limits: All of its limits from now on.
-            configured: Whether the configuration says so, and not an operator.
+        reported now if lowering the limit is what reached them. ``configured`` says that the file sets them, and not an
+        operator.
         """
         warnings = self._engine.set_limits(account, limits, configured=configured)
         self._queue.serve(account)
@@ -217,8 +211,7 @@ class ThreadBudgetRegistry:
     def adjust(self, account: str, amounts: Amounts, reason: str) -> tuple[tuple[str, ...], tuple[BudgetWarning, ...]]:
         """Correct what an account has spent; calls in line are looked at again at once.
 
-        A thread's correction counts where its calls do, as far as they are alike: on the thread, on those above it that
-        it shares with, and on the organism's present windows.
+        A thread's counts where its calls do: on it, on those above that it shares with, on the organism's windows.
 
         Args:
             account: Whose spend.
@@ -240,10 +233,7 @@ class ThreadBudgetRegistry:
         return self._book.departed()
 
     def fire_reached(self) -> tuple[BudgetWarning, ...]:
-        """Note every threshold that is reached anywhere and was not noted, and return what to warn of.
-
-        For when another rule holds than before: other thresholds, another mode, another configuration at a start.
-        """
+        """Note every threshold that is reached and was not noted, where thresholds or modes are others than before."""
         return tuple(warning for account in self._book.present() for warning in self._engine.fire_reached(account))
 
     def warn_before(self, spender: Spender, ask: Ask) -> tuple[BudgetWarning, ...]:
@@ -266,15 +256,13 @@ class ThreadBudgetRegistry:
         Raises:
             LedgerStateError: If a call of it is still open.
         """
-        budget = self._book.thread(thread_id)
-        now_ns = self._clock.now_ns()
+        budget, now_ns = self._book.thread(thread_id), self._clock.now_ns()
         final = self._book.state(budget.accounts[0])
         self._ledger.close(budget.accounts[0], now_ns)
         pop_and_shrink(self._book.threads, thread_id)
         if budget.parent is None:
-            for account in budget.scoped:
-                if Account.parse(account).within_thread == thread_id:
-                    self._ledger.close(account, now_ns)
+            for account in (each for each in budget.scoped if Account.parse(each).within_thread == thread_id):
+                self._ledger.close(account, now_ns)
         if budget.carve is None:
             return ClosedBudget(final, ())
         accounts, warnings = self._engine.return_carve(budget.carve, final)
@@ -331,8 +319,8 @@ class ThreadBudgetRegistry:
 
         Args:
             parent: The thread that spawns it.
-            open_child: Opens it by :meth:`open_thread` and sets it going, or says who has no room. All in one step: a
-                hold without its thread would be given back by nobody after a crash.
+            open_child: Opens it by :meth:`open_thread` and starts it, or says who has no room, in one step: a hold
+                without its thread would be given back by nobody after a crash.
         """
         accounts = self._book.thread(parent).accounts
         answer = await self._queue.in_turn(parent, accounts, open_child, wait_s=self.wait_s)
@@ -355,6 +343,16 @@ class ThreadBudgetRegistry:
     def warn_refused(self, spender: Spender, ask: Ask, shortfall: Refusal) -> tuple[tuple[BudgetWarning, ...], bool]:
         """Return the warnings of a refused call, and whether the final reserve is open to it now; see the engine's."""
         return self._engine.warn_refused(spender, ask, shortfall, self._book.accounts(spender))
+
+    def last_warning(self, spender: Spender, ask: Ask, shortfall: Refusal) -> tuple[BudgetWarning, ...]:
+        """Return the warnings of a refused call: the name of :meth:`warn_refused` until 0.2."""
+        warn("last_warning is now warn_refused", DeprecationWarning, stacklevel=2)
+        return self.warn_refused(spender, ask, shortfall)[0]
+
+    def fire_elapsed(self, spender: Spender) -> tuple[BudgetWarning, ...]:
+        """Note thresholds of limits in seconds before a call: the name of :meth:`warn_before` until 0.2."""
+        warn("fire_elapsed is now warn_before", DeprecationWarning, stacklevel=2)
+        return self.warn_before(spender, Ask(input_tokens=0, output_cap=0, calls=0))
 
     def settle(self, held: HeldCall, actual: Amounts, cost: Cost, agent: str = "") -> Settlement:
         """Charge a call's real cost to all its scopes, report thresholds it crossed, and serve the line.
@@ -396,5 +394,5 @@ class ThreadBudgetRegistry:
 
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
-        threads, freezes = self._book.threads, self._engine.freezes
-        return RegistryStatistics(len(threads), len(self._ledger.open_holds), len(self._queue), len(freezes.all))
+        threads, holds, freezes = self._book.threads, self._ledger.open_holds, self._engine.freezes.all
+        return RegistryStatistics(len(threads), len(holds), len(self._queue), len(freezes))

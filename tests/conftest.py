@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -8,13 +9,16 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("organism.testing.store_contract")  # before whatever test imports it first
 
+# The processes that tests start would each compile all modules again: a second of each of two hundred starts.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let whoever has time kill more daemons than a usual run does."""
     parser.addoption("--kills", default=200, type=int, help="how often tests/killing kills a daemon")
-    parser.addoption("--chaos-messages", default=500, type=int, help="how many messages a run of chaos sends")
+    parser.addoption("--chaos-messages", default=200, type=int, help="how many messages a run of chaos sends")
     parser.addoption("--soak-seconds", default=60, type=float, help="how long tests/soak loads a daemon")
-    parser.addoption("--answers", default=300, type=int, help="how many answers of each format are read at random")
+    parser.addoption("--answers", default=100, type=int, help="how many answers of each format are read at random")
     parser.addoption("--seed", default=1, type=int, help="where chance begins")
 
 

@@ -5,6 +5,7 @@ Routes with an entrance of their own, such as those that speak another protocol,
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -25,6 +26,9 @@ from organism.api.auth_middleware import (
     LOOPBACK_HOSTS,
     AccessRule,
     ASGIApp,
+    ASGIReceive,
+    ASGIScope,
+    ASGISend,
     AuthMiddleware,
     bearer,
 )
@@ -140,11 +144,18 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Moun
 def build_api(control: Control, tokens: TokenBook, options: Options | None = None) -> ASGIApp:
     """Make the whole API: the application and the gate in front of it."""
     options, components = options or Options(), control.components
-    application = build_application(control, tokens, options.groups)
+
+    @cache  # made with the first request that is for it: a gateway's calls are not, and making it takes 75 ms
+    def application() -> Litestar:
+        return build_application(control, tokens, options.groups)
+
+    async def routes(scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
+        await application()(scope, receive, send)  # type: ignore[arg-type]
+
     rules = [AccessRule(path, None) for path in _OPEN_PATHS]
     rules += [AccessRule("/*", bearer(tokens.find)), *(rule for group in options.groups for rule in group.rules)]
     return AuthMiddleware(
-        application,  # type: ignore[arg-type]
+        routes,
         rules,
         hosts=(*LOOPBACK_HOSTS, *options.hosts),
         now_ns=components.clock.monotonic_ns,
@@ -153,14 +164,17 @@ def build_api(control: Control, tokens: TokenBook, options: Options | None = Non
     )
 
 
-def _unserved(application: Litestar, groups: Iterable[Mount]) -> Callable[[str], AccessRule | None]:
+def _unserved(application: Callable[[], Litestar], groups: Iterable[Mount]) -> Callable[[str], AccessRule | None]:
     """Return what finds the rule for paths of no route, where a group has one."""
     rules = sorted((rule for group in groups for rule in group.unserved), key=lambda rule: -len(rule.paths))
-    served = [route.path.strip("/").split("/") for route in application.routes]
+
+    @cache
+    def served() -> list[list[str]]:
+        return [route.path.strip("/").split("/") for route in application().routes]
 
     def unserved(path: str) -> AccessRule | None:
         asked = path.strip("/").split("/")
-        if any(_fits(asked, pattern) for pattern in served):
+        if any(_fits(asked, pattern) for pattern in served()):
             return None
         return next((rule for rule in rules if rule.covers(path)), None)
 

@@ -51,7 +51,7 @@ def test_no_request_that_can_be_generated_is_answered_with_5xx(served: Any) -> N
         assert len(operations) >= 25
         answered: dict[int, int] = {}
 
-        @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(st.data())
         def send(data: st.DataObject) -> None:
             operation = data.draw(st.sampled_from(operations))

@@ -212,5 +212,5 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
         assert self.registry.budget("t").spent.tokens == self.spent["t"]
 
 
-ThresholdsAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+ThresholdsAgainstModel.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 TestThresholdsAgainstModel = ThresholdsAgainstModel.TestCase

@@ -1,9 +1,12 @@
 """A served gateway before a provider that keeps its own bill, and the official SDK, which knows nothing of either."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from hashlib import sha256
+from typing import Any
 
+import anthropic
 import anyio
 import httpx2
 import msgspec
@@ -28,6 +31,8 @@ OTHER_KEY = "sk-of-somebody-else"
 UPSTREAM = "sk-upstream-of-the-organism"
 BOUNDS = AttachmentBounds(image_tokens=100)
 TOKEN = "the-first-token-of-the-tests-of-the-gateway"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of loopback's plain HTTP: a context that each would make for itself reads 50 ms of certificates."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -62,6 +67,25 @@ async def writer(message: Text, ctx: Context) -> Text:
 
 def key(name: str, secret: str, **options: object) -> Key:
     return Key(name=name, sha256=sha256(secret.encode()).hexdigest(), **options)  # type: ignore[arg-type]
+
+
+def openai_sdk(base_url: str, key: str = KEY, **options: Any) -> openai.AsyncOpenAI:
+    """Return OpenAI's SDK, which knows a base URL and a key and nothing else."""
+    http = openai.DefaultAsyncHttpxClient(verify=NO_TLS)
+    return openai.AsyncOpenAI(api_key=key, base_url=base_url, timeout=20, http_client=http, **options)
+
+
+def anthropic_sdk(base_url: str, **options: Any) -> anthropic.AsyncAnthropic:
+    """Return Anthropic's SDK, likewise."""
+    http = anthropic.DefaultAsyncHttpxClient(verify=NO_TLS)
+    usual = {"api_key": KEY, "base_url": base_url, "timeout": 20, "http_client": http}
+    return anthropic.AsyncAnthropic(**(usual | options))
+
+
+def plain_client(url: str, key: str) -> httpx2.AsyncClient:
+    """Return a client that sends what it is told to."""
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=20, verify=NO_TLS)
 
 
 @asynccontextmanager
@@ -107,13 +131,9 @@ async def serve(
                     tasks.start_soon(server.serve)
                     url = url_of(listener)
                     async with (
-                        openai.AsyncOpenAI(api_key=KEY, base_url=f"{url}/v1", timeout=20) as client,
-                        httpx2.AsyncClient(
-                            base_url=url, headers={"authorization": f"Bearer {KEY}"}, timeout=20
-                        ) as http,
-                        httpx2.AsyncClient(
-                            base_url=url, headers={"authorization": f"Bearer {TOKEN}"}, timeout=20
-                        ) as operator,
+                        openai_sdk(f"{url}/v1") as client,
+                        plain_client(url, KEY) as http,
+                        plain_client(url, TOKEN) as operator,
                     ):
                         yield Served(organism, provider, client, http, operator)
                 server.stop()

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import anthropic
 import msgspec
 import pytest
 
@@ -15,7 +14,7 @@ from organism.llm.requests import ChatMessage, CompletionRequest, TextPart, Tool
 from organism.messages import BudgetWarning
 from organism.providers.anthropic import AnthropicProvider
 from organism.testing import HTTPStep, ManualClock
-from tests.gateway.conftest import KEY, UPSTREAM
+from tests.gateway.conftest import UPSTREAM, anthropic_sdk
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 HI = [{"role": "user", "content": "hi there"}]
@@ -47,7 +46,7 @@ async def ask(gateway: Any, form: str, stream: bool, **options: Any) -> str:
         assert told == events[-1].response.output_text
         return told
     base = str(gateway.http.base_url)
-    async with anthropic.AsyncAnthropic(api_key=KEY, base_url=base, timeout=20, max_retries=0) as claude:
+    async with anthropic_sdk(base, max_retries=0) as claude:
         asked = {"model": "main", "max_tokens": 50, "messages": HI} | options
         if not stream:
             answer = await claude.messages.create(**asked)

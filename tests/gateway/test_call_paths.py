@@ -1,10 +1,9 @@
 """The paths of calls are answered beside the web framework; who may use them and how is as it is everywhere."""
 
-import httpx2
 import pytest
 
 from organism.gateway.routes import FORMATS
-from tests.gateway.conftest import Serve
+from tests.gateway.conftest import Serve, plain_client
 
 pytestmark = pytest.mark.anyio
 
@@ -15,8 +14,7 @@ async def test_token_that_may_not_send_makes_no_call(served: Serve, path: str, s
     """A token for reading is refused on each path of calls, however it is spelled, and nothing is asked."""
     async with served() as gateway:
         made = await gateway.operator.post("/v1/tokens", json={"name": "reader", "scopes": ["read"]})
-        headers = {"authorization": f"Bearer {made.json()['secret']}"}
-        async with httpx2.AsyncClient(base_url=gateway.http.base_url, headers=headers) as reader:
+        async with plain_client(str(gateway.http.base_url), made.json()["secret"]) as reader:
             answer = await reader.post(path + slash, json={"model": "main"})
         assert answer.status_code == 403, answer.text
         assert "send" in answer.text

@@ -18,6 +18,7 @@ from organism.llm.requests import ToolCall
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.local import LocalProvider
 from organism.testing import HTTPStep
+from tests.gateway.conftest import KEY, anthropic_sdk
 
 pytestmark = pytest.mark.anyio
 
@@ -36,11 +37,8 @@ WEATHER: Any = {
 async def claude(gateway: Any, **options: Any) -> AsyncIterator[anthropic.AsyncAnthropic]:
     """Connect the official SDK, which is told a base URL and a key and nothing else."""
     url = str(gateway.http.base_url).rstrip("/")
-    async with anthropic.AsyncAnthropic(base_url=url, timeout=20, **{"api_key": KEY, **options}) as client:
+    async with anthropic_sdk(url, **options) as client:
         yield client
-
-
-KEY = "sk-of-the-build-servers"
 
 
 async def test_answer_is_what_the_provider_said_and_usage_what_was_charged(served: Serve) -> None:

@@ -12,7 +12,7 @@ from organism.router.call import RouterSettings
 from organism.router.limits.circuit import CircuitSettings
 from organism.router.limits.provider_settings import ProviderSettings, Timeouts
 from organism.testing import HTTPStep
-from tests.gateway.conftest import KEY
+from tests.gateway.conftest import anthropic_sdk
 from tests.router.test_recorded_vs_billed import FAULTS
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +44,7 @@ async def test_recorded_is_at_least_billed_call_by_call(served: Serve, ask: Ask)
     settings = RouterSettings(timeout_s=0.3, attempts=1, providers=never_rests)
     async with served(steps, router=settings) as gateway:
         url = str(gateway.http.base_url).rstrip("/")
-        async with anthropic.AsyncAnthropic(base_url=url, api_key=KEY, max_retries=0, timeout=20) as client:
+        async with anthropic_sdk(url, max_retries=0) as client:
             spent = billed = 0
             for step in steps:
                 with suppress(anthropic.APIError, openai.APIError):

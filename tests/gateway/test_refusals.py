@@ -15,7 +15,7 @@ from organism.router.call import RouterSettings
 from organism.router.limits.backoff import Backoff
 from organism.testing import HTTPStep
 from organism.usage.events import UsageEvent
-from tests.gateway.conftest import KEY, UPSTREAM
+from tests.gateway.conftest import KEY, NO_TLS, UPSTREAM
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def counted(gateway: Any) -> AsyncIterator[tuple[openai.AsyncOpenAI, list[
     async def note(request: httpx2.Request) -> None:
         sent.append(str(request.url))
 
-    http = httpx2.AsyncClient(event_hooks={"request": [note]})
+    http = httpx2.AsyncClient(event_hooks={"request": [note]}, verify=NO_TLS)
     async with openai.AsyncOpenAI(api_key=KEY, base_url=gateway.client.base_url, http_client=http) as client:
         yield client, sent
 
@@ -318,7 +318,7 @@ async def test_path_of_no_route_is_404_whatever_the_key(served: Serve, path: str
     async with served() as gateway:
         headers = {"authorization": f"Bearer {secret}"} if secret is not None else {}
         url = str(gateway.http.base_url).rstrip("/") + path
-        async with httpx2.AsyncClient() as stranger:
+        async with httpx2.AsyncClient(verify=NO_TLS) as stranger:
             answers = [await stranger.get(url, headers=headers), await stranger.post(url, headers=headers, json={})]
         assert [answer.status_code for answer in answers] == [404, 404]
         assert all(path in answer.json()["error"]["message"] for answer in answers)

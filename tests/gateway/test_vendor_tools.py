@@ -15,7 +15,7 @@ from organism.pricing.rates import flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.testing import HTTPStep
 
-from .conftest import BOUNDS, KEY, UPSTREAM
+from .conftest import BOUNDS, UPSTREAM, anthropic_sdk
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +83,7 @@ def stream_of(content: list[dict[str, Any]], searches: int = 1) -> HTTPStep:
 
 def claude(gateway: Any) -> anthropic.AsyncAnthropic:
     url = str(gateway.http.base_url).rstrip("/")
-    return anthropic.AsyncAnthropic(base_url=url, api_key=KEY, max_retries=0, timeout=20)
+    return anthropic_sdk(url, max_retries=0)
 
 
 def plain(content: Any) -> list[dict[str, Any]]:

@@ -123,7 +123,7 @@ def test_finished_tools_are_not_run_again_after_a_refusal() -> None:
     async def main() -> None:
         async with organism(provider, llm_agent("a", tools=[look.tool]), limits=Limits(calls=1)) as running:
             thread = await running.open_thread("go")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await running.wait(thread)
             await running.set_limits(thread, Limits(calls=2))
             await running.wait(thread)
@@ -228,7 +228,7 @@ def test_answers_to_nothing_are_refused() -> None:
             with pytest.raises(UnknownApprovalError, match="nothing waits"):
                 await running.approvals.decide("msg_1.0.abc", YES)
             await running.approvals.decide(approval.id, YES)
-            with pytest.raises(UnknownApprovalError):
+            with pytest.raises(UnknownApprovalError, match="nothing waits for an approval"):
                 await running.approvals.decide(approval.id, NO)
             await running.wait(thread)
             assert running.approvals.waiting() == ()

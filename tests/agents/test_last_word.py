@@ -118,7 +118,7 @@ def test_message_after_the_last_word_waits_and_a_raise_lets_it_go_on() -> None:
         async with organism:
             thread = await organism.open_thread("one")
             await organism.send(thread, "two")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await organism.wait(thread)
             await anyio.sleep(60)
             await organism.set_limits(thread, Limits(calls=10))

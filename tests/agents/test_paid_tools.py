@@ -269,7 +269,7 @@ def test_a_run_that_is_paid_for_is_not_paid_twice(function: Any) -> None:
     async def main() -> ThreadResult:
         async with stage.organism as organism:
             thread = await organism.open_thread("go")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await organism.wait(thread)
             await organism.set_limits(thread, Limits(usd="1", calls=5))
             return await organism.wait(thread)
@@ -380,7 +380,7 @@ def test_parallel_agents_of_one_thread_never_pass_its_limit() -> None:
         )
         async with organism:
             thread = await organism.open_thread("go")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await organism.wait(thread)
             state = organism.budgets.budget(thread)
         assert (len(ran), state.spent.cost_nanousd, state.held.cost_nanousd) == (10, 100 * CENT, 0)

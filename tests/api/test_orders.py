@@ -209,7 +209,7 @@ async def test_a_correction_of_spend_is_booked_once_audited_and_lets_go_on(serve
         await client.post("/v1/threads", json={"text": "one", "thread_id": "t"})
         await client.post("/v1/threads/t/messages", json={"text": "two"})
         await client.post("/v1/agents/writer/resume")
-        with pytest.raises(BudgetExhaustedError):
+        with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
             await organism.wait("t")
         key, refund = {"idempotency-key": "refund-17"}, {"calls": -1, "usd": "0.25", "reason": "refund 17"}
         first = await client.post("/v1/budgets/t/adjust", json=refund, headers=key)

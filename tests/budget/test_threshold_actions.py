@@ -215,14 +215,14 @@ def test_a_word_outlasts_the_process(tmp_path: Path) -> None:
             thread = await running.open_thread("12")
             (approval,) = await asked(running, thread)
             await running.approvals.decide(approval.id, Decision(True))
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await running.wait(thread)
             return thread
 
     async def after(thread: str) -> None:
         journal, provider = SqliteJournal(tmp_path / "journal.db"), ScriptedProvider()
         async with organism(provider, plan((50, "approve")), journal=journal, clock=None) as running:
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await running.wait(thread)
             assert (running.approvals.waiting(), provider.requests) == ((), [])
             story = await running.control.queries.story(thread)

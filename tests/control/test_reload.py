@@ -430,7 +430,7 @@ def test_parts_that_do_not_fit_change_nothing(changes: dict[str, Any], why: str)
             assert it.budgets.mode == "enforce"
             assert (await it.run(ASK)).outputs == (Text("first: old"),)
             assert not provider.closed
-        with pytest.raises(StoppedError):
+        with pytest.raises(StoppedError, match="takes no new work"):
             apply_spec(it, parts([caller("second")], other))
 
     run(scenario)

@@ -79,7 +79,7 @@ def test_tokens_are_held_as_counted(make_router: MakeRouter) -> None:
     async def main() -> None:
         provider = ScriptedProvider(name="p")
         async with make_router(provider, limits=Limits(tokens=140)) as it:
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await it.router.embed(embedding(tuple(range(200))))
             await it.router.embed(embedding(tuple(range(90))))
 
@@ -94,7 +94,7 @@ def test_exhausted_budget_stops_texts_from_leaving(make_router: MakeRouter) -> N
     async def main() -> None:
         provider = ScriptedProvider(name="p")
         async with make_router(provider, limits=Limits(tokens=60)) as it:
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await it.router.embed(embedding("word " * 100))
 
             assert (provider.embedded, provider.bill) == ([], [])
@@ -140,7 +140,7 @@ def test_price_of_input_alone_pays_for_texts_and_for_nothing_else(make_router: M
         limits = Limits(cost_nanousd=1_000_000)
         async with make_router(ScriptedProvider(name="p"), limits=limits, prices={"p": rates}) as it:
             await it.router.embed(embedding("one two three"))
-            with pytest.raises(UnpricedError):
+            with pytest.raises(UnpricedError, match="no price is known"):
                 await it.ask()
 
             (event,) = it.of(UsageEvent)
@@ -252,7 +252,7 @@ def test_handler_that_waits_for_budget_does_not_embed_again() -> None:
 
         async with made() as organism:
             thread = await organism.open_thread("go")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await organism.wait(thread)
         async with made() as organism:
             await organism.set_limits(thread, Limits(tokens=10_000))

@@ -142,14 +142,14 @@ def test_refused_attempts_leave_the_last_call_to_be_made(
         provider = ScriptedProvider(script, name="p")
         async with make_router(provider, limits=PLAN) as it:
             it.registry.adjust("thread:t", Amounts(tokens=690), "spent before")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await it.ask(cap=50)
             for number in range(calls):
                 try:
                     await it.ask(cap=50)
                 except (RejectedError, UncertainError):
                     assert number < calls - 1 or BROKEN in script
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await it.ask(cap=50)
             assert it.registry.budget("t").held.tokens == 0
 
@@ -166,7 +166,7 @@ def test_last_call_that_never_got_its_turn_gives_it_back(make_router: MakeRouter
         async with make_router(provider, limits=PLAN, settings=settings) as it:
             await it.ask(cap=50)
             it.registry.adjust("thread:t", Amounts(tokens=690 - it.registry.budget("t").spent.tokens), "spent before")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await it.ask(cap=50)
             with anyio.move_on_after(5):
                 await it.ask(cap=50)

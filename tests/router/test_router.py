@@ -462,7 +462,7 @@ async def test_price_of_a_request_is_held_and_charged(make_router: MakeRouter) -
     async with make_router(a, limits=Limits(cost_nanousd=1500), prices={"a": replace(rate(0), request=1000)}) as it:
         await it.ask()
         assert it.registry.budget("t").spent.cost_nanousd == 1000
-        with pytest.raises(BudgetExhaustedError):
+        with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
             await it.ask()
 
     assert len(a.requests) == 1
@@ -517,7 +517,7 @@ async def test_every_attempt_is_admitted_anew_where_it_goes(make_router: MakeRou
     a, b = provider("a", OVERLOADED), provider("b")
     prices = {"b": rate(1000)}
     async with make_router(a, b, limits=Limits(cost_nanousd=1000), prices=prices) as it:
-        with pytest.raises(BudgetExhaustedError):
+        with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
             await it.ask()
 
     assert (len(a.requests), len(b.requests)) == (1, 0)
@@ -531,7 +531,7 @@ async def test_route_without_a_price_is_passed_over(make_router: MakeRouter) -> 
     async with make_router(a, b, limits=Limits(cost_nanousd=1000), prices={"a": None}) as it:
         assert (await it.ask()).text == "I am b"
     async with make_router(a, limits=Limits(cost_nanousd=1000), prices={"a": None}) as it:
-        with pytest.raises(UnpricedError):
+        with pytest.raises(UnpricedError, match="no price is known"):
             await it.ask()
 
     assert a.requests == []

@@ -106,7 +106,7 @@ def test_input_is_bounded_without_a_call() -> None:
             plain, pictured = with_parts(), with_parts(IMAGE)
             bound = organism.router.input_count
             assert await bound("m", pictured) - await bound("m", plain) >= 50
-            with pytest.raises(UnboundedError):
+            with pytest.raises(UnboundedError, match="nothing is published that bounds"):
                 await bound("unbounded", pictured)
             with pytest.raises(ConfigError):
                 await bound("nobody's", plain)

@@ -67,14 +67,14 @@ def test_what_could_not_be_taken_up_again_is_refused(what: str, tmp_path: Path) 
     async def live() -> None:
         async with organism(tmp_path) as one:
             await one.open_thread("x", thread_id="waits")
-            with pytest.raises(ApprovalNeededError):
+            with pytest.raises(ApprovalNeededError, match="waits for a person"):
                 await one.wait("waits")
             with pytest.raises(OrganismError):
                 await SAID[what](one)
             assert [thread.thread_id for thread in one.threads()] == ["waits"]
         async with organism(tmp_path) as again:
             assert len(again.control.quarantine) == 0
-            with pytest.raises(ApprovalNeededError):
+            with pytest.raises(ApprovalNeededError, match="waits for a person"):
                 await again.wait("waits")
             await decide(again, Decision(allowed=True))
             assert (await again.wait("waits")).outputs == (Text("done"),)

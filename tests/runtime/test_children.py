@@ -206,7 +206,7 @@ def test_what_waits_for_a_child_that_is_blocked_says_so_and_goes_on_with_it(wait
         organism, told = carving(wait_s=wait_s)
         async with organism:
             thread = await organism.open_thread("1500 1500")
-            with anyio.fail_after(1000), pytest.raises(BudgetExhaustedError):
+            with anyio.fail_after(1000), pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await organism.wait(thread)
             (waits,) = [view.thread_id for view in organism.threads() if view.parent_thread_id]
             assert {event.thread_id for event in told} == {thread, waits}

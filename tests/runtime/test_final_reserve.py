@@ -75,7 +75,7 @@ def test_handler_that_is_told_of_the_refusal_may_make_its_last_call() -> None:
                 except BudgetExhaustedError:
                     break
             seen.append((await ctx.llm.complete("sum up", max_output_tokens=20)).text)
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await ctx.llm.complete("and one more", max_output_tokens=20)
             return Text("done")
 

@@ -45,7 +45,7 @@ async def lives_a_first_time(place: Path) -> None:
     async with organism(place) as first:
         for name in ("innocent", "other"):
             await first.open_thread("please", thread_id=name)
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await first.wait(name)
 
 

@@ -186,7 +186,7 @@ def test_those_that_wait_for_budget_go_on_when_it_is_raised_and_none_is_paid_twi
         options: dict[str, Any] = {"models": {"m": "s/x"}, "providers": {"s": provider}, "limits": Limits(calls=3)}
         async with organism(Crowd(), llm_agent("worker"), **options) as it:
             thread = await it.open_thread("each 2")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await it.wait(thread)
             await it.set_limits(thread, Limits(calls=100))
             assert (await it.wait(thread)).outputs == (Text("0 1 2 3 4 5"),)

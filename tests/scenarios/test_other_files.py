@@ -67,7 +67,7 @@ async def goes_on(one: Organism, what: str) -> None:
     if what == "call":
         await one.set_limits("waits", Limits(tokens=1000))
     if what == "ask a person":
-        with pytest.raises(ApprovalNeededError):
+        with pytest.raises(ApprovalNeededError, match="waits for a person"):
             await one.wait("waits")
         await one.approvals.decide(one.approvals.waiting()[0].id, Decision(allowed=True))
     assert (await one.wait("waits")).outputs == (Text("done"),)

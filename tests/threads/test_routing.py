@@ -73,10 +73,10 @@ def test_nobody_outside_passes_for_the_runtime(message: Message) -> None:
 
     async def main() -> None:
         async with Organism([waits], clock=VirtualClock(), ids=SequentialIds()) as it:
-            with pytest.raises(ReservedMessageError):
+            with pytest.raises(ReservedMessageError, match="only the runtime sends"):
                 await it.open_thread(message)
             opened = await it.open_thread("x")
-            with pytest.raises(ReservedMessageError):
+            with pytest.raises(ReservedMessageError, match="only the runtime sends"):
                 await it.send(opened, message)
             assert it.statistics().threads == 1
 
@@ -106,7 +106,7 @@ def test_the_user_is_nobody_to_give_work_to(way: str) -> None:
     """`user` can be sent to, but neither asked nor spawned for: the handler is told, and no thread is left."""
 
     async def act(ctx: Context) -> None:
-        with pytest.raises(UnknownRecipientError):
+        with pytest.raises(UnknownRecipientError, match="there is no agent"):
             await getattr(ctx, way)("user", Text("x"))
 
     assert run(outcome_of, act) == ()

@@ -74,7 +74,7 @@ def test_a_person_decides_how_much(decision: Decision, said: str, raised: tuple[
             assert (approval.what, approval.detail) == ("more budget", "$2.00 and 500 tokens more: a long table")
             await running.approvals.decide(approval.id, decision)
             assert limits(running, thread) == raised
-            with pytest.raises(UnknownApprovalError):
+            with pytest.raises(UnknownApprovalError, match="nothing waits for an approval"):
                 await running.approvals.decide(approval.id, decision)
             assert (await running.wait(thread)).text.strip() == said.strip()
             assert len(changed) == (raised != (1_000_000_000, 1000))

@@ -106,7 +106,7 @@ def test_it_stands_until_an_order_ends_it_and_is_told_once() -> None:
 
             assert (result.outcome, result.budget.spent.calls) == ("terminated", 1)
             assert not organism.budgets.has_budget("tap")
-            with pytest.raises(ThreadClosedError):
+            with pytest.raises(ThreadClosedError, match="is not open"):
                 standing.open("tap", "key")
         assert [(event.thread_id, event.labels) for event in closed] == [("tap", {"team": "blue"})]
 
@@ -114,7 +114,7 @@ def test_it_stands_until_an_order_ends_it_and_is_told_once() -> None:
 
 
 async def expect_closed(organism: Organism) -> None:
-    with pytest.raises(ThreadClosedError):
+    with pytest.raises(ThreadClosedError, match="is not open"):
         await organism.control.external_threads.complete("tap", "key", REQUEST)
 
 
@@ -125,7 +125,7 @@ def test_it_takes_no_messages_and_wakes_no_agent() -> None:
     async def scenario() -> None:
         async with make(limits=Limits(calls=1)) as organism:
             organism.control.external_threads.open("tap", "key")
-            with pytest.raises(NoMailboxError):
+            with pytest.raises(NoMailboxError, match="takes no messages"):
                 await organism.send("tap", "hello", to="listener")
             await organism.control.external_threads.complete("tap", "key", REQUEST)
             await organism.set_limits("tap", Limits(calls=1))
@@ -160,7 +160,7 @@ def test_paused_it_refuses_and_a_drain_waits_for_calls_only() -> None:
             standing = organism.control.external_threads
             standing.open("tap", "key")
             await organism.control.pause_thread("tap")
-            with pytest.raises(ThreadPausedError):
+            with pytest.raises(ThreadPausedError, match="is paused"):
                 await standing.complete("tap", "key", REQUEST)
             await organism.control.resume_thread("tap")
 
@@ -170,7 +170,7 @@ def test_paused_it_refuses_and_a_drain_waits_for_calls_only() -> None:
                 begun = anyio.current_time()
                 assert await organism.drain(within_s=60)
                 assert anyio.current_time() - begun == pytest.approx(4)
-            with pytest.raises(StoppedError):
+            with pytest.raises(StoppedError, match="takes no new work"):
                 await standing.complete("tap", "key", REQUEST)
 
     run(scenario)

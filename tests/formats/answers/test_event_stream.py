@@ -62,7 +62,7 @@ def test_where_bytes_are_split_does_not_matter(name: str) -> None:
 def test_event_that_does_not_end_is_given_up(raw: bytes) -> None:
     """A server cannot fill the memory with one event, whatever it is made of."""
     parser = EventStreamParser(most=100)
-    with pytest.raises(EventTooLargeError):
+    with pytest.raises(EventTooLargeError, match="an event of more than"):
         parser.feed(raw)
 
 

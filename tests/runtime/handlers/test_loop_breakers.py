@@ -206,7 +206,7 @@ def test_a_note_is_the_same_when_the_handler_is_run_again() -> None:
         looper = looping(function_tool(once_broken))
         async with organism(provider, looper, breakers=ALL, limits=Limits(calls=4, tokens=100_000)) as running:
             thread = await running.open_thread("go")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await running.wait(thread)
             await running.set_limits(thread, Limits(calls=20, tokens=100_000))
             assert (await running.wait(thread)).text == "done"

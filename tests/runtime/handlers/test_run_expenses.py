@@ -139,7 +139,7 @@ def test_a_handler_that_is_run_again_pays_once(pay: Callable[[Context], Awaitabl
         organism = make(of(work), limits=plan)
         async with organism:
             thread = await organism.open_thread("go")
-            with pytest.raises(BudgetExhaustedError):
+            with pytest.raises(BudgetExhaustedError, match="budget exhausted in"):
                 await organism.wait(thread)
             assert organism.budgets.budget(thread).spent.cost_nanousd == 10 * CENT
             await organism.set_limits(thread, Limits(tokens=100, usd="1"))
@@ -380,7 +380,7 @@ def test_after_the_end_of_its_handler_nothing_can_be_spent() -> None:
                 lambda: hold.charge(usd="0.1"),
                 hold.release,
             ):
-                with pytest.raises(ContextClosedError):
+                with pytest.raises(ContextClosedError, match="its context with it"):
                     use()
             await hold.__aexit__(None, None, None)
         assert (result.budget.spent.cost_nanousd, result.outcome) == (30 * CENT, "completed")

@@ -196,7 +196,7 @@ def test_a_handler_that_answers_its_end_with_an_error_is_not_run_again() -> None
             await anyio.sleep(1)
             with anyio.fail_after(0.1):
                 await organism.terminate(thread)
-            with pytest.raises(ThreadClosedError):
+            with pytest.raises(ThreadClosedError, match="is not open"):
                 organism.thread(thread)
 
     run(main)

@@ -394,5 +394,5 @@ class ThreadBudgetRegistry:
 
     def statistics(self) -> RegistryStatistics:
         """Count what is open."""
-        threads, holds, freezes = self._book.threads, self._ledger.open_holds, self._engine.freezes.all
-        return RegistryStatistics(len(threads), len(holds), len(self._queue), len(freezes))
+        threads, freezes = self._book.threads, self._engine.freezes
+        return RegistryStatistics(len(threads), len(self._ledger.open_holds), len(self._queue), len(freezes.all))

@@ -1,6 +1,6 @@
 """The agent that is a model with a system prompt: it reads a message, asks the model and sends the answer on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +21,7 @@ from organism.errors import AnswerError
 from organism.llm.answers import Completion
 from organism.llm.provider import TextSink
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest, Effort
+from organism.llm.server_tools import asked_tools
 from organism.messages import AgentFailed, BudgetWarning, Gathered, LoopWarning, Message, Text, as_text
 from organism.router.call import LastWord
 from organism.usage.listeners import Failures, check_callback
@@ -49,6 +50,8 @@ class LLMSettings(msgspec.Struct, frozen=True, kw_only=True):
         seed: Makes sampling repeatable where the provider supports it.
         reasoning_effort: How much the model is to think; ``None`` leaves the provider's default.
         tools: What the model may have run before it answers.
+        vendor_tools: Tools that the model's vendor runs, by type, and how often each may be used for one answer; see
+            :func:`organism.llm.server_tools.asked_tools`. Their fees are held and charged with the call.
         tool_rounds: The most model calls for one message; the last one must answer.
         response_type: What its answers are, instead of :class:`Text`.
         budget: ``show`` tells the model in every round what is left of the budget.
@@ -64,6 +67,7 @@ class LLMSettings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     reasoning_effort: Effort | None = None
     tools: tuple[ToolSource, ...] = ()
+    vendor_tools: Mapping[str, int] = {}
     tool_rounds: int = DEFAULT_ROUNDS
     response_type: type[Message] | None = None
     budget: Literal["show"] | None = None
@@ -154,6 +158,7 @@ class LLMAgent:
         return (lambda: budget_left(ctx.budgets)) if self.settings.budget == "show" else None
 
     def _request(self, messages: tuple[ChatMessage, ...]) -> CompletionRequest:
+        vendor_tools, vendor_fields = asked_tools(self.settings.vendor_tools)
         return CompletionRequest(
             model="",
             messages=messages,
@@ -162,6 +167,8 @@ class LLMAgent:
             stop=self.settings.stop,
             seed=self.settings.seed,
             reasoning_effort=self.settings.reasoning_effort,
+            vendor_tools=vendor_tools,
+            vendor_fields=vendor_fields,
         )
 
     def _sink(self, ctx: Context) -> TextSink | None:

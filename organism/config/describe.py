@@ -78,11 +78,14 @@ def describe_tools(config: Config) -> list[tuple[str, str, str, str]]:
         (name, *_tool(tool))
         for name, agent in config.agents.items()
         if isinstance(agent, LLMAgentSection)
-        for tool in agent.tools
+        for tool in (*agent.tools, *agent.vendor_tools.items())
     ]
 
 
-def _tool(written: str | ToolSection) -> tuple[str, str, str]:
+def _tool(written: str | ToolSection | tuple[str, int]) -> tuple[str, str, str]:
+    if isinstance(written, tuple):
+        kind, uses = written
+        return f"{kind}, run by the vendor", "allow", f"{uses} uses an answer, for the vendor's fee"
     tool = FunctionToolSection(function=written) if isinstance(written, str) else written
     match tool:
         case FunctionToolSection(function=function):

@@ -6,7 +6,8 @@ is sent to the vendor, because the hold relies on it.
 Sources: the references of the tools of OpenAI's responses and of Anthropic's messages.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -25,6 +26,11 @@ FETCH_TOKENS = 25_000
 LEARNT_TOKENS = 1_000
 """The same for a tool that clients run by rules which the vendor's models have learnt."""
 
+_DATED = re.compile(r"[a-z_]+_20\d{6}")
+_UNBOUNDED = "code_execution_"
+"""Has no field that says how often; it is run once for an answer, in one container."""
+
+_CONTAINER: dict[str, dict[str, Any]] = {"code_interpreter": {"container": {"type": "auto"}}}
 _COMPUTER_TOKENS = 1_500
 _CONTAINERS = ("1g", "4g", "16g", "64g")
 
@@ -41,6 +47,34 @@ class ServerTool(msgspec.Struct, frozen=True):
     fee: str
     uses: int
     tokens: int
+
+
+def asked_tools(uses: Mapping[str, int]) -> tuple[tuple[VendorItem, ...], VendorItem | None]:
+    """Return what a request asks of its vendor's own tools.
+
+    Args:
+        uses: How often each may be used for one answer, by its type: one with a date, such as ``web_search_20250305``,
+            is Anthropic's, any other, such as ``web_search``, one of OpenAI's responses.
+
+    Returns:
+        The tools, and the field that bounds OpenAI's, which are bounded together.
+
+    Raises:
+        ValueError: If there are tools of both vendors, which no model has.
+    """
+    dated = {kind: most for kind, most in uses.items() if _DATED.fullmatch(kind)}
+    others = {kind: most for kind, most in uses.items() if kind not in dated}
+    if dated and others:
+        raise ValueError(f"{next(iter(dated))!r} and {next(iter(others))!r} are tools of two vendors")
+    if dated:
+        found = (
+            {"type": kind, "name": kind.rpartition("_")[0]}
+            | ({} if kind.startswith(_UNBOUNDED) else {"max_uses": most})
+            for kind, most in dated.items()
+        )
+        return tuple(VendorItem(value, "messages") for value in found), None
+    items = tuple(VendorItem({"type": kind} | _CONTAINER.get(kind, {})) for kind in others)
+    return items, VendorItem({"max_tool_calls": sum(others.values())}) if others else None
 
 
 def server_tools(request: CompletionRequest) -> Iterator[ServerTool]:

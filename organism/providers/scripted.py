@@ -43,6 +43,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True, kw_only=True):
         error: Raised at the end instead of answering; billed unless it is a :class:`RejectedError`.
         model: The model the answer claims to be of.
         finish_reason: Why the answer ends, unless it is cut.
+        tool_uses: How often the vendor has run tools of its own that it takes a fee for.
     """
 
     text: str = ""
@@ -56,6 +57,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     error: ProviderError | None = None
     model: str | None = None
     finish_reason: str = "stop"
+    tool_uses: dict[str, int] = {}
 
 
 class BilledCall(msgspec.Struct, frozen=True):
@@ -164,6 +166,7 @@ class ScriptedProvider:
             tool_calls=answer.tool_calls,
             reasoning=(Reasoning(answer.reasoning),) if answer.reasoning else (),
             cost_nanousd=answer.cost_nanousd,
+            tool_uses=answer.tool_uses,
         )
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:

@@ -12,6 +12,7 @@ from organism.config.load import LoadedConfig, listed
 from organism.config.reuse import Reusable, reuse_agent
 from organism.config.schema.agents import AgentSection, LLMAgentSection, PythonAgentSection
 from organism.errors import ConfigError
+from organism.llm.server_tools import asked_tools
 from organism.messages import Gathered, Message, MessageRegistry, Text
 
 
@@ -83,6 +84,10 @@ def _handler(loaded: LoadedConfig, name: str, section: PythonAgentSection) -> Ha
 def _llm_settings(
     loaded: LoadedConfig, name: str, section: LLMAgentSection, tools: tuple[ToolSource, ...]
 ) -> LLMSettings:
+    try:
+        asked_tools(section.vendor_tools)
+    except ValueError as error:
+        loaded.fail(str(error), "agents", name, "vendor_tools")
     return LLMSettings(
         model=section.model,
         system=section.system,
@@ -93,6 +98,7 @@ def _llm_settings(
         seed=section.seed,
         reasoning_effort=section.reasoning_effort,
         tools=tools,
+        vendor_tools=section.vendor_tools,
         tool_rounds=section.tool_rounds,
         response_type=_response_type(loaded, name, section),
         budget=section.budget,

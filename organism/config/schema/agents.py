@@ -136,6 +136,13 @@ class LLMAgentSection(AgentSection, frozen=True, kw_only=True):
         list[str | ToolSection],
         Meta(description="what its model may have run; a text is package.module:function or request_budget"),
     ] = []
+    vendor_tools: Annotated[
+        dict[str, Positive],
+        Meta(
+            description="tools that the model's vendor runs, and how often each may be used for one answer: web_search "
+            "and its kin of OpenAI's responses, web_search_20250305 and its kin of Anthropic"
+        ),
+    ] = {}
     tool_rounds: Annotated[Positive, Meta(description="model calls for one message; the last one must answer")] = 8
     budget: Annotated[
         Literal["show"] | None, Meta(description="show: its model reads in every round what is left of the budget")

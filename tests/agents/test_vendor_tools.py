@@ -1,0 +1,102 @@
+"""An LLM agent may use tools that its model's vendor runs: their fees are held and charged with its calls."""
+
+from pathlib import Path
+
+import pytest
+
+from organism import ConfigError, Limits, LLMSettings, Organism, llm_agent
+from organism.llm.server_tools import asked_tools, server_tools
+from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
+
+FEE = 10_000_000
+"""Nano-dollars of a search, by both vendors' price lists."""
+
+
+def asked(vendor: str, model: str, tools: dict[str, int], limits: Limits, used: dict[str, int]) -> tuple[int, int]:
+    """Run one message; return what was spent in nano-dollars, and how often the vendor was asked."""
+    provider = ScriptedProvider([ScriptedAnswer(text="wet", tool_uses=used)], name=vendor)
+
+    async def main() -> int:
+        reader = llm_agent("reader", settings=LLMSettings(vendor_tools=tools, max_output_tokens=50))
+        organism = Organism(
+            [reader],
+            models={"main": f"{vendor}/{model}"},
+            providers={vendor: provider},
+            limits=limits,
+            on_exhausted="fail",
+            clock=VirtualClock(),
+        )
+        async with organism:
+            return (await organism.run("how is the sea?")).budget.spent.cost_nanousd
+
+    return run(main), len(provider.requests)
+
+
+VENDORS = [
+    ("openai", "gpt-5", "web_search", "responses:web_search"),
+    ("anthropic", "claude-sonnet-4-5", "web_search_20250305", "messages:web_search"),
+]
+
+
+@pytest.mark.parametrize(("vendor", "model", "kind", "fee"), VENDORS)
+@pytest.mark.parametrize("searches", [0, 1, 3])
+def test_searches_are_charged_as_they_were_made(vendor: str, model: str, kind: str, fee: str, searches: int) -> None:
+    """A search that was made costs its fee beside the tokens; one that was not costs nothing."""
+    spent, _ = asked(vendor, model, {kind: 3}, Limits(usd="5"), {fee: searches})
+
+    assert searches * FEE < spent < searches * FEE + FEE // 2
+
+
+@pytest.mark.parametrize(("vendor", "model", "kind", "fee"), VENDORS)
+def test_call_whose_searches_may_not_fit_is_not_made(vendor: str, model: str, kind: str, fee: str) -> None:
+    """All that it may search is held before it leaves, so that no limit is passed."""
+    assert asked(vendor, model, {kind: 9}, Limits(usd="0.09"), {fee: 1}) == (0, 0)
+    assert asked(vendor, model, {kind: 1}, Limits(usd="0.09"), {fee: 1})[1] == 1
+
+
+@pytest.mark.parametrize("kind", ["web_search", "web_search_preview", "file_search", "code_interpreter"])
+def test_uses_bound_tools_of_responses_together(kind: str) -> None:
+    """OpenAI bounds them all by one field, and that is sent."""
+    tools, fields = asked_tools({kind: 4})
+
+    assert [item.value["type"] for item in tools] == [kind]
+    assert fields is not None
+    assert fields.value == {"max_tool_calls": 4}
+
+
+@pytest.mark.parametrize("kind", ["web_search_20250305", "web_fetch_20250910"])
+def test_uses_bound_each_tool_of_messages(kind: str) -> None:
+    """Anthropic bounds each by a field of its own."""
+    (tool,), fields = asked_tools({kind: 4})
+
+    assert (tool.format, tool.value["max_uses"], fields) == ("messages", 4, None)
+
+
+def test_tools_stand_in_the_file_and_two_vendors_do_not_mix(tmp_path: Path) -> None:
+    """`vendor_tools` in organism.yaml reaches the model; tools that no model has together are refused with the line."""
+    file = tmp_path / "organism.yaml"
+    text = """\
+name: sea
+entry: reader
+llm:
+  providers: {openai: {type: openai, api: responses}}
+  models: {main: openai/gpt-5}
+agents:
+  reader:
+    model: main
+    vendor_tools: {web_search: 2}
+"""
+    provider = ScriptedProvider(["wet"])
+
+    async def main() -> None:
+        file.write_text(text)
+        key = {"OPENAI_API_KEY": "none"}
+        async with Organism.from_yaml(file, environment=key, providers={"openai": provider}) as organism:
+            await organism.run("how is the sea?")
+        file.write_text(text.replace("{web_search: 2}", "{web_search: 2, web_search_20250305: 2}"))
+        with pytest.raises(ConfigError, match=r"organism.yaml:9: .*tools of two vendors"):
+            Organism.from_yaml(file, environment=key)
+
+    run(main)
+    (request,) = provider.requests
+    assert [(tool.fee, tool.uses) for tool in server_tools(request)] == [("responses:web_search", 2)]

@@ -15,15 +15,18 @@ import httpx2
 import msgspec
 
 from organism.amounts import ZERO
+from organism.budget.guards.freezes import FREEZE_ACCOUNT
 from organism.daemon.state_folder import read_address
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import Audit, audit_journal
 from organism.testing.http_provider import ReceivedRequest
 from organism.testing.kill_points import KILL_AT
 from organism.threads.records import ResultRecord
-from organism.usage.events import BudgetExceeded, DeadLetterEvent, ThreadBlocked
+from organism.usage.events import ApprovalRequested, BudgetExceeded, DeadLetterEvent, ThreadBlocked
+from tests.killing.configuration import CONFIG, TOKENS
 from tests.killing.crew import WORDS
 from tests.killing.lives import KILLED, Life, Midwife
+from tests.killing.orders import Orders
 from tests.killing.shapes import REFUSALS, doubtful, shaped
 
 PATIENCE_S = 60.0
@@ -35,24 +38,7 @@ UNREACHED_S = 6.0
 PRICE = {"input": 2, "output": 8}
 """Dollars per million tokens: 2,000 and 8,000 nano-USD a token."""
 
-CONFIG = """\
-name: killed
-entry: front
-python_path: ["{crew}"]
-limits: {{thread: {{tokens: 20000, usd: 5}}, day: {{usd: 1000}}}}
-llm:
-  providers:
-    fake: {{type: openai, base_url: "{url}/v1", api_key: "${{env:FAKE_API_KEY}}", circuit: {{failures: 1000}}}}
-  models: {{main: fake/m}}
-  backoff: {{first_seconds: 0.02, max_seconds: 0.1}}
-prices:
-  fake/m: {{input: 2, output: 8}}
-agents:
-  front: {{handler: "crew:front", next: counter, peers: [counter, sage]}}
-  counter: {{handler: "crew:counter"}}
-  sage: {{handler: "crew:sage"}}
-bounds: {{attempts: 1000}}
-"""
+WAITS = BudgetExceeded | ThreadBlocked | ApprovalRequested
 
 NONE_LEFT = 150
 """Tokens of a thread that is to run out of budget."""
@@ -107,6 +93,7 @@ class Cell:
         self.promises: dict[str, Promise] = {}
         self.kills: Counter[str] = Counter()
         self.provider = ScriptedHTTPProvider(self._answer)
+        self.orders = Orders(self.request, random.Random(seed + 1))
         self._midwife = midwife
         self._client: httpx2.AsyncClient | None = None
         self._clients: list[httpx2.AsyncClient] = []
@@ -216,12 +203,14 @@ class Cell:
 
     async def converse(self, thread_id: str) -> None:
         """Open a thread, write into it, end it or see to its budget, and wait for its end."""
-        kind = self.chance.choice(["plain", "buy", "ask", "spawn"])
-        poor = self.chance.random() < 0.35
+        kind = self.chance.choice(["plain", "buy", "ask", "spawn", "grant"])
+        poor = kind != "grant" and self.chance.random() < 0.35
         promise = self.promises[thread_id] = Promise(stays=poor and self.chance.random() < 0.2)
         body: dict[str, Any] = {"thread_id": thread_id, "text": f"0 {kind}"}
         if poor:
             body["limits"] = {"tokens": NONE_LEFT}
+        if tenant := self.chance.choice(["acme", "beta", ""]):
+            body["labels"] = {"tenant": tenant}
         while (answer := await self.request("POST", "/v1/threads", body)) is None:
             pass
         assert answer.status_code == 202 or "never used again" in answer.text, answer.text
@@ -246,11 +235,13 @@ class Cell:
             seen = await self.request("GET", f"/v1/threads/{thread_id}")
             if seen is not None and (seen.status_code == 404 or seen.json()["thread"]["closed_ns"]):
                 return
+            await self.orders.answer(thread_id)
             if seen is not None and (refused := seen.json()["thread"]["blocked_by"]) is not None:
                 if promise.stays:
                     return
-                short = refused["account"].removeprefix("thread:")  # its own, or that of a child it waits for
-                await self.request("PUT", f"/v1/threads/{short}/limits", {"tokens": 5000, "usd": "0.1"})
+                if (account := refused["account"]) != FREEZE_ACCOUNT:
+                    short = account.removeprefix("thread:")  # its own, or that of a child it waits for
+                    await self.request("PUT", f"/v1/threads/{short}/limits", {"tokens": 5000, "usd": "0.1"})
             await anyio.sleep(0.05)
 
     # -- from beginning to end ------------------------------------------------------------------------------------
@@ -267,6 +258,7 @@ class Cell:
                     number += 1
 
             async with anyio.create_task_group() as clients:
+                clients.start_soon(self.orders.freeze_now_and_then, stopping)
                 for line in range(conversations):
                     clients.start_soon(keep_talking, line)
                 for plan in plans:
@@ -297,6 +289,7 @@ class Cell:
         wrong.extend(self._lost(audit))
         wrong.extend(self._underrecorded(audit))
         wrong.extend(self._disorder(audit))
+        wrong.extend(self.orders.wrong(audit, TOKENS))
         wrong.extend(f"dead letter: {e}" for e in audit.events if isinstance(e, DeadLetterEvent) and not self._ended(e))
         return audit, wrong
 
@@ -305,12 +298,7 @@ class Cell:
         return (
             promise is not None
             and promise.ended
-            and letter.reason
-            in (
-                "thread_terminated",
-                "late_reply",
-                "not_deliverable",
-            )
+            and letter.reason in ("thread_terminated", "late_reply", "not_deliverable")
         )
 
     def _lost(self, audit: Audit) -> list[str]:
@@ -352,7 +340,7 @@ class Cell:
         refused are asked for less: a message that waits for budget is overtaken by those that can go on, by design.
         """
         wrong = []
-        waited = {e.root_thread_id for e in audit.events if isinstance(e, BudgetExceeded | ThreadBlocked)}
+        waited = {e.root_thread_id for e in audit.events if isinstance(e, WAITS)}
         last_runs: dict[tuple[str, str], dict[tuple[int, ...], None]] = defaultdict(dict)
         for line in (self.folder / "handled.log").read_text(encoding="utf-8").splitlines():
             thread_id, agent, _message_id, *what = line.split()

@@ -48,6 +48,8 @@ async def front(message: Text, ctx: Context) -> list[Text]:
     await paid(ctx)
     if kind == "buy":
         await buy(ctx)
+    elif kind == "grant":
+        await ctx.request_budget(tokens=50, reason="more to say")
     elif kind == "ask":
         await ctx.ask("sage", Text(number))
     elif kind == "spawn":

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from organism.testing.kill_points import IN_TRANSACTION, POINTS
+from organism.usage.events import ApprovalDecided
 from tests.killing.cell import Cell, Plan
 from tests.killing.lives import Midwife
 
@@ -45,17 +46,20 @@ async def live_through(cells: list[Cell], kills: int, seed: int) -> Counter[str]
 
 def report(cells: list[Cell], kills: Counter[str]) -> list[str]:
     """Compare all books, and say the figures."""
-    findings, recorded, billed, calls = [], 0, 0, 0
+    findings, recorded, billed, calls, grants = [], 0, 0, 0, 0
     for cell in cells:
         audit, wrong = cell.audit()
         findings += wrong
         recorded += sum(amounts.tokens for amounts in audit.recorded().values())
         billed += cell.provider.billed.total
         calls += len(cell.provider.bill)
+        grants += sum(isinstance(event, ApprovalDecided) and event.allowed for event in audit.events)
     threads = sum(len(cell.promises) for cell in cells)
+    freezes = sum(cell.orders.freezes for cell in cells)
     print(  # noqa: T201 - shown with -s, and of interest where it is
         f"\n{kills.total()} kills, {threads} threads, {calls} billed calls, {billed} tokens billed, "
-        f"{recorded - billed} recorded above that, {len(findings)} findings"
+        f"{recorded - billed} recorded above that, "
+        f"{freezes} freezes, {grants} grants, {len(findings)} findings"
     )
     return findings
 

@@ -11,7 +11,8 @@ import pytest
 from organism.daemon.state_folder import read_address
 from organism.testing import ScriptedHTTPProvider
 from organism.testing.audit import audit_journal
-from tests.killing.cell import CONFIG, PATIENCE_S
+from tests.killing.cell import PATIENCE_S
+from tests.killing.configuration import CONFIG
 from tests.killing.lives import Midwife
 
 pytestmark = [pytest.mark.anyio, pytest.mark.killing]

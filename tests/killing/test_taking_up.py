@@ -19,7 +19,8 @@ from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import audit_journal
 from organism.testing.kill_points import KILL_AT
 from organism.usage.events import DeadLetterEvent
-from tests.killing.cell import CONFIG, PATIENCE_S
+from tests.killing.cell import PATIENCE_S
+from tests.killing.configuration import CONFIG
 from tests.killing.lives import KILLED, Midwife
 
 pytestmark = [pytest.mark.anyio, pytest.mark.killing]

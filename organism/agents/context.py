@@ -151,7 +151,8 @@ class Context:
         """Send a question now and wait for the reply. It runs on this thread and its budget.
 
         A handler that is run again (after a failure, or parked and resumed) gets the reply to a question it has
-        asked before, not a second run of it.
+        asked before, not a second run of it: the one in the same place among its questions and spawns. For questions
+        side by side :meth:`asking` and :meth:`gather` fix the place.
 
         Raises:
             AskTimeoutError: No reply came in time.
@@ -354,6 +355,10 @@ class Context:
         self, recipient: str, message: Message, *, limits: Limits | None = None, budget: ChildBudget = "shared"
     ) -> ThreadResult:
         """Open a child thread with its own cap and wait for its end.
+
+        A handler that is run again (after a failure, or parked and resumed) gets back the children that it has opened
+        before, by their place among its questions and spawns: each run must open them in the same order. Tasks of a
+        handler that wait for anything else before they spawn do not keep to one.
 
         Args:
             recipient: The agent its first message goes to, one of the peers.

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from organism.amounts import ZERO, Amounts, BudgetState, Dimension
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, ZERO, Amounts, BudgetState, Dimension
 from organism.budget.holds import HeldCall
 from organism.budget.policy import Ask, Headroom, fits
 from organism.budget.scopes import BudgetPlan, has_final_reserve, window_end_ns
 from organism.budget.thresholds import amount_of, limit_of
-from organism.errors import Relief
+from organism.errors import Refusal, Relief
 
 FEW_CALLS = 16
 """An answer of so many times its cap would pass a limit that has no more room than that."""
@@ -31,6 +31,27 @@ def leaves_little(states: Iterable[BudgetState], held: HeldCall) -> bool:
         or (state.limits.cost_nanousd is not None and _left(state, "usd") < FEW_CALLS * hold.cost_nanousd)
         for state in states
     )
+
+
+def lacking(refusal: Refusal) -> int:
+    """Return by how much a limit must be raised to let a refused call in, in the dimension's integer unit."""
+    wanted = refusal.spent + refusal.held + refusal.needed
+    if refusal.final_reserve:  # of a higher limit more is kept, in the same proportion
+        wanted = -(-wanted * refusal.limit // (refusal.limit - refusal.final_reserve)) + 1
+    return max(1, wanted - refusal.limit)
+
+
+def amount_option(dimension: Dimension, amount: int, prefix: str = "") -> str:
+    """Write an amount as the option of a command, rounded up: ``--usd 0.05``, ``--budget-calls 4``."""
+    match dimension:
+        case "usd":
+            cents = -(-amount * 100 // NANOUSD_PER_USD)
+            value = f"{cents // 100}.{cents % 100:02d}"
+        case "seconds":
+            value = str(-(-amount // NS_PER_S))
+        case _:
+            value = str(amount)
+    return f"--{prefix}{dimension} {value}"
 
 
 def _left(state: BudgetState, dimension: Dimension) -> int:

@@ -2,8 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from organism.amounts import NANOUSD_PER_USD, NS_PER_S, Dimension
-from organism.errors import BudgetExhaustedError, Refusal, Relief
+from organism.amounts import NS_PER_S, Dimension
+from organism.budget.relief import amount_option, lacking
+from organism.errors import BudgetExhaustedError, Relief
 from organism.formats.errors.faults import BudgetRefusal, Fault
 
 HELD_AGAIN_S = 10
@@ -38,7 +39,8 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
     short = error.refusal
     resets = _resets(error.relief, now)
     again_s = _seconds_until(resets, now) if resets is not None else HELD_AGAIN_S if error.relief is not None else None
-    raised = f"have the operator raise it: organism budget raise {short.account} {_raise_by(short)}"
+    enough = amount_option(short.dimension, lacking(short))
+    raised = f"have the operator raise it: organism budget raise {short.account} {enough}"
     if short.cause in _OTHERWISE:
         remedy = _OTHERWISE[short.cause]
     elif resets is not None:
@@ -84,19 +86,3 @@ def _resets(relief: Relief | None, now: datetime) -> datetime | None:
 def _seconds_until(then: datetime, now: datetime) -> int:
     """Return whole seconds, rounded up, at least one; by instants, since a day may have 23 or 25 hours."""
     return max(1, -int(-(then.timestamp() - now.timestamp()) // 1))
-
-
-def _raise_by(short: Refusal) -> str:
-    """Return the option of a command that would let the call in: what it lacks, rounded up."""
-    wanted = short.spent + short.held + short.needed
-    if short.final_reserve:  # of a higher limit more is kept, in the same proportion
-        wanted = -(-wanted * short.limit // (short.limit - short.final_reserve)) + 1
-    lacks = max(1, wanted - short.limit)
-    match short.dimension:
-        case "usd":
-            cents = -(-lacks * 100 // NANOUSD_PER_USD)
-            return f"--usd {cents // 100}.{cents % 100:02d}"
-        case "seconds":
-            return f"--seconds {-(-lacks // NS_PER_S)}"
-        case _:
-            return f"--{short.dimension} {lacks}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -80,11 +81,25 @@ def test_exhausted_run_says_which_scope_with_every_number_and_exits_3(folder: Pa
         "reserved for a final call 3 tokens); the call needs" in result.stdout
     )
     assert "0 of 60 tokens" in result.stdout
-    assert "--budget-tokens N" in result.stdout
     assert "its thread has ended" not in result.stdout, "leaving ends the thread; that is no news to anybody"
     report = json.loads(organism(folder, "run", "x", "--budget-tokens", "85", "--json").stdout)
     assert report["outcome"] == "blocked"
     assert report["totals"]["usage"]["output"] > 0
+
+
+@pytest.mark.parametrize("limit", [("tokens", "60"), ("calls", "1")])
+def test_way_out_of_an_exhausted_run_works_when_it_is_pasted(folder: Path, limit: tuple[str, str]) -> None:
+    """The command that a blocked run prints lets it go on; pasted as often as it is printed, it comes to the end."""
+    unit, amount = limit
+    result = organism(folder, "run", "Write about tides", f"--budget-{unit}", amount)
+    pasted = 0
+    while result.returncode == 3 and pasted < 5:
+        _, _, command = result.stdout.rpartition("go on with a higher limit: organism ")
+        result = organism(folder, *shlex.split(command))
+        pasted += 1
+
+    assert pasted > 0
+    assert result.returncode == 0, result.stdout
 
 
 def test_every_limit_has_its_bar(folder: Path) -> None:

@@ -256,7 +256,7 @@ async def test_person_hears_of_thresholds_and_where_the_ledger_lies(
     assert (ended.code, ended.out) == (0, ""), ended.errors
     lines = ended.errors.splitlines()
     assert "4 calls for python" in lines[0]
-    assert f"--calls N --state {tmp_path / 'kept'}" in lines[0]
+    assert f"--calls 4 --state {tmp_path / 'kept'}" in lines[0]
     assert any("75 % of thread:exec-" in line and "left" in line for line in lines[1:4])
     assert lines[-1].startswith(f"ledger: {tmp_path / 'kept' / 'journal.db'}")
 

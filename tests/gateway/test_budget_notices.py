@@ -72,7 +72,7 @@ async def test_person_is_told_once_at_each_threshold(served: Serve, form: str, s
     assert [each.count(MARK) for each in told] == [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
     assert told[7] == (
         "one two three\n\n[organism: 80 % of thread:key-ci is used, 2 calls left of 10 calls; "
-        "to go on for longer: organism budget raise thread:key-ci --calls N]"
+        "to go on for longer: organism budget raise thread:key-ci --calls 10]"
     )
     assert all(each.startswith("one two three") for each in told)
 

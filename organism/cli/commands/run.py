@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from organism.amounts import BudgetState
 from organism.app import Organism
 from organism.budget.holds import Mode
+from organism.budget.relief import amount_option, lacking
 from organism.budget.scopes import limits_over_time
 from organism.cli import exit_codes
 from organism.cli.options import DEFAULT_FILE, NO_BUDGET, Budget, File, Labels, ModeName, named_labels
@@ -302,6 +303,7 @@ def _way_out(report: RunReport, options: RunOptions) -> str:
     if last is None or not last.account.startswith("thread:"):
         again = "" if options.ephemeral else f", then: organism resume {report.thread_id}"
         return f"raise the limit in the configuration{again}"
+    higher = amount_option(last.dimension, last.limit + max(last.limit, lacking(last)), "budget-")
     if options.ephemeral:
-        return f"try again with a higher limit, --budget-{last.dimension} N"
-    return f"go on with a higher limit: organism resume {report.thread_id} --budget-{last.dimension} N"
+        return f"try again with a higher limit, {higher}"
+    return f"go on with a higher limit: organism resume {report.thread_id} {higher}"

@@ -1,5 +1,6 @@
 """A program's run from start to end: its gateway, the program, its report."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic_ns
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from organism.amounts import DIMENSIONS, Limits, format_amount
 from organism.app import Organism
+from organism.budget.relief import amount_option
 from organism.budget.thresholds import limit_of
 from organism.cli.output import complain, note, note_json
 from organism.cli.programs.child import run_child
@@ -112,9 +114,8 @@ def _tell_start(run: ProgramRun, started: Invocation, url: str) -> None:
     limits = Limits(**run.purse.limits)
     amounts = [(each, amount) for each in DIMENSIONS if (amount := limit_of(limits, each)) is not None]
     budget = ", ".join(format_amount(*amount) for amount in amounts) or "the configured budget"
-    raised = (
-        f"organism budget raise {run.purse.thread_id} --{amounts[0][0] if amounts else 'usd'} N --state {run.state}"
-    )
+    again = amount_option(*amounts[0]) if amounts else "--usd 1"  # as much again
+    raised = f"organism budget raise {run.purse.thread_id} {again} --state {shlex.quote(str(run.state))}"
     complain(f"{budget} for {run.purse.program}, at {url}; to raise it meanwhile: {raised}")
     if run.found and run.model is None and not found(run.known):
         complain(f"no vendor's key is set, so {LOCAL_MODEL} answers, whatever model is asked for")

@@ -18,7 +18,7 @@ from organism.clock import SystemClock
 def postgres_binaries() -> Path | None:
     """Return the folder of PostgreSQL's programs, the newest there is; Debian keeps them out of the path."""
     if (found := shutil.which("postgres")) is not None:
-        return Path(found).parent
+        return Path(found).resolve().parent
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     return folders[-1].parent if folders else None
 
@@ -28,13 +28,15 @@ class PostgresServer:
 
     Args:
         settings: Such as ``{"fsync": "off"}``, beside the few that it is started with.
+        primary: A server that runs: this one is a standby of it, made from a copy.
 
     Attributes:
         port: Where it listens.
     """
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, *, primary: "PostgresServer | None" = None) -> None:
         self._settings = settings or {}
+        self._primary = primary
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -47,7 +49,12 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="organism-postgres-"))
         if os.geteuid() == 0:  # the server refuses to be root's
             shutil.chown(self._folder, "nobody")
-        self._run("initdb", "--pgdata", str(self._folder / "data"), "--auth", "trust", "--username", "postgres", "-N")
+        data = str(self._folder / "data")
+        if self._primary is None:
+            self._run("initdb", "--pgdata", data, "--auth", "trust", "--username", "postgres", "-N")
+        else:
+            source = self._primary.url("postgres")
+            self._run("pg_basebackup", "--pgdata", data, "--dbname", source, "-R", "-N", "--checkpoint", "fast")
         with closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]

@@ -1,6 +1,8 @@
 """Connections to PostgreSQL, and the servers that are refused because what they acknowledge may be lost."""
 
 from collections.abc import Callable
+from contextlib import closing
+from select import select
 from typing import Any
 
 import psycopg
@@ -21,6 +23,8 @@ _PATIENCE = {
     "application_name": "organism",
 }
 """A server whose machine is gone is noticed within half a minute; the URL may say otherwise."""
+
+_PROBE_S = 5
 
 _SESSION = (
     "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
@@ -83,16 +87,25 @@ def _refuse_unsafe(connection: Connection, url: str, place: str) -> None:
         )
     if pid != connection.info.backend_pid and _is_shared(connection, url):
         raise JournalError(
-            f"{place} is a pooler in transaction mode, such as PgBouncer's pool_mode = transaction: give the URL of "
-            "the server itself, or a pool with pool_mode = session"
+            f"{place} is a pooler in transaction or statement mode, such as PgBouncer's pool_mode = transaction: give "
+            "the URL of the server itself, or a pool with pool_mode = session"
         )
 
 
 def _is_shared(connection: Connection, url: str) -> bool:
     """Whether a second client gets the server's process that this one has: then none has one of its own."""
-    mine = connection.execute("SELECT pg_backend_pid()").fetchone()
     try:
-        with psycopg.connect(url) as other:  # inside a transaction: it holds the process that it was given
-            return other.execute("SELECT pg_backend_pid()").fetchone() == mine
+        with connection.transaction():
+            ((mine,),) = connection.execute("SELECT pg_backend_pid()")
     except psycopg.OperationalError:
-        return False  # a pool of one process in session mode has none left for it
+        return True  # a pool in statement mode refuses transactions
+    try:
+        with closing(psycopg.connect(url, autocommit=True, connect_timeout=10)) as other:
+            other.pgconn.send_query(b"SELECT pg_backend_pid()")
+            # A pool in session mode that has no process left keeps this client waiting: that is no sharing.
+            if not select([other.fileno()], [], [], _PROBE_S)[0]:
+                return False
+            answer = other.pgconn.get_result()
+            return answer is not None and answer.get_value(0, 0) == b"%d" % mine
+    except psycopg.OperationalError:
+        return False  # it may also refuse this client

@@ -1,8 +1,10 @@
 """Where recorded events come from: a file of lines, a journal, or the running daemon."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -22,13 +24,23 @@ class _Enveloped(msgspec.Struct):
     data: AnyEvent
 
 
-def recorded_events(source: Path | None, folder: Path) -> Iterator[AnyEvent]:
+class _Pages(Protocol):
+    """A journal that is only read."""
+
+    def events_after(self, after: str, limit: int) -> list[AnyEvent]: ...
+
+
+def recorded_events(
+    source: Path | None, folder: Path, database: Callable[[], str | None] = lambda: None
+) -> Iterator[AnyEvent]:
     """Return recorded events, oldest first.
 
     Args:
         source: A file of events as ``organism events`` prints them or as CloudEvents, one a line; ``-`` for standard
             input; or a journal. Without it, the state folder is asked: its daemon if one runs, else its journal.
         folder: The state folder.
+        database: Returns the URL of the database that the journal is in, if it is in none of the folder; asked for
+            only if no daemon runs.
 
     Raises:
         ConfigError: If there is nothing, or it cannot be read.
@@ -38,7 +50,8 @@ def recorded_events(source: Path | None, folder: Path) -> Iterator[AnyEvent]:
         try:
             return _of_daemon(Client.of(folder))
         except UnreachableError:
-            return _of_journal(folder / JOURNAL_FILE)
+            url = database()
+            return _of_journal(folder / JOURNAL_FILE) if url is None else _of_database(url)
     if str(source) != "-" and _is_journal(source):
         return _of_journal(source)
     return _of_lines(source)
@@ -66,14 +79,22 @@ def _of_journal(path: Path) -> Iterator[AnyEvent]:
         )
     from organism.stores.sqlite_file import SqliteFile
 
-    journal = SqliteFile(path)
-    try:
-        after = ""
-        while page := journal.events_after(after, _PAGE):
-            yield from page
-            after = page[-1].id
-    finally:
-        journal.close()
+    with closing(SqliteFile(path)) as journal:
+        yield from _pages(journal)
+
+
+def _of_database(url: str) -> Iterator[AnyEvent]:
+    from organism.stores.postgres.database import PostgresDatabase
+
+    with closing(PostgresDatabase(url, take=False)) as database:
+        yield from _pages(database)
+
+
+def _pages(journal: _Pages) -> Iterator[AnyEvent]:
+    after = ""
+    while page := journal.events_after(after, _PAGE):
+        yield from page
+        after = page[-1].id
 
 
 def _of_lines(path: Path) -> Iterator[AnyEvent]:

@@ -83,7 +83,7 @@ def kept_journal(daemon: DaemonOptions) -> Iterator[KeptJournal]:
         JournalError: If the database cannot be read.
     """
     folder = daemon.folder
-    if (url := _database(daemon)) is not None:
+    if (url := configured_database(daemon)) is not None:
         from organism.stores.postgres.database import PostgresDatabase
 
         with closing(PostgresDatabase(url, take=False)) as database:
@@ -96,8 +96,12 @@ def kept_journal(daemon: DaemonOptions) -> Iterator[KeptJournal]:
         yield journal
 
 
-def _database(daemon: DaemonOptions) -> str | None:
-    """Return the URL of the database that the configuration names; a file's journal is read without one too."""
+def configured_database(daemon: DaemonOptions) -> str | None:
+    """Return the URL of the database that the configuration names; a file's journal is read without one too.
+
+    Raises:
+        ConfigError: If the journal is in a database, and nothing says in which.
+    """
     environment = dict(os.environ)
     try:
         loaded = load_config(daemon.file, environment)

@@ -13,7 +13,16 @@ from organism.cli.event_sources import recorded_events
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider
+from organism.testing.postgres_server import PostgresServer
+from organism.usage.event_log import Store
 from organism.usage.events import AnyEvent
+
+AGENT = """
+name: house
+entry: writer
+llm: {providers: {local: {type: local}}, models: {small: local/smollm2-135m}}
+agents: {writer: {model: small, system: Write.}}
+"""
 
 
 @agent()
@@ -21,23 +30,24 @@ async def writer(message: Text, ctx: Context) -> Text:
     return Text((await ctx.llm.complete(message.text, max_output_tokens=16)).text)
 
 
+async def work(journal: Store) -> None:
+    """Make three calls."""
+    organism = Organism(
+        [writer],
+        models={"main": "scripted/m"},
+        providers={"scripted": ScriptedProvider(["one two three"])},
+        provider_kinds={"scripted": "local"},
+        journal=journal,
+    )
+    async with organism:
+        for _ in range(3):
+            await organism.run("write about tides")
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """The folder of an organism that has worked and ended."""
-
-    async def work() -> None:
-        organism = Organism(
-            [writer],
-            models={"main": "scripted/m"},
-            providers={"scripted": ScriptedProvider(["one two three"])},
-            provider_kinds={"scripted": "local"},
-            journal=SqliteJournal(tmp_path / JOURNAL_FILE),
-        )
-        async with organism:
-            for _ in range(3):
-                await organism.run("write about tides")
-
-    anyio.run(work)
+    anyio.run(work, SqliteJournal(tmp_path / JOURNAL_FILE))
     return tmp_path
 
 
@@ -84,3 +94,20 @@ def test_nothing_recorded_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=complaint):
             list(recorded_events(source, tmp_path))
+
+
+@pytest.mark.debian
+def test_a_journal_in_a_database_is_reported(
+    tmp_path: Path, postgres: PostgresServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When no daemon runs, a report is made of the database that organism.yaml names."""
+    from organism.stores.postgres.postgres_journal import PostgresJournal
+
+    url = postgres.database()
+    anyio.run(work, PostgresJournal(url))
+    monkeypatch.setenv("DATABASE_URL", url)
+    (tmp_path / "organism.yaml").write_text("store: postgres\n" + AGENT)
+
+    assert call(["usage", "report", "--file", str(tmp_path / "organism.yaml")]) == 0
+
+    assert "**3** model calls" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
 from organism.cli import exit_codes
 from organism.cli.event_sources import read_text, recorded_events
+from organism.cli.ledger_sources import configured_database
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import note, print_csv, print_json, print_text
 from organism.cli.tables import USAGE_HEADINGS, state_table, usage_row
@@ -91,7 +92,7 @@ def report(
         bill: A provider's bill as CSV, to compare with.
         output: Where to: an .html page, or .md; Markdown on standard output unless given.
     """
-    recorded = list(recorded_events(events, daemon.folder))
+    recorded = list(recorded_events(events, daemon.folder, lambda: configured_database(daemon)))
     zone = _zone(time_zone)
     period = Period(
         since_ns=_instant(since, zone, "--since", whole_day=False),

@@ -63,6 +63,7 @@ OTHER_WRITERS = {
     "telemetry/logs.py",  # which cleans each line
     "providers/local_server.py",  # to the process that has started it
     "testing/kill_points.py",
+    "testing/simulate/__main__.py",  # a command of its own, which prints nothing from outside
 }
 
 

@@ -31,6 +31,9 @@ PUBLIC = {
         "BilledCall CrashingJournal FaultyDisk HTTPStep Handled ManualClock ScriptedAnswer "
         "ScriptedHTTPProvider ScriptedProvider SequentialIds VirtualClock handle_message run"
     ),
+    "organism.testing.simulate": (
+        "Found Opening Operation RandomShape Result Story Subject World draw_story play search shorten"
+    ),
     "organism.tools": (
         "AgentTool ServedTools ToolOutput ToolPrice ToolRules ToolServer ToolServerError ToolSource "
         "ask_tool function_tool request_budget_tool send_tool tool"

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from organism.agents.agent import Agent
 from organism.amounts import Limits
 from organism.budget.holds import ChildBudget
-from organism.errors import BoundExceededError, BudgetExhaustedError, Refusal
+from organism.errors import BoundExceededError, BudgetExhaustedError, Refusal, StoppedError
 from organism.messages import Message, sendable
 from organism.runtime.intake import Intake
 from organism.runtime.lifecycle import Lifecycle
@@ -61,6 +61,8 @@ class Children:
             BudgetExhaustedError: If its parent cannot give it the budget that is to be carved out.
             BoundExceededError: If it would be nested too deep, or is one too many.
             DeliveryError: If its first message cannot be accepted.
+            ThreadClosedError: If its parent is ending.
+            StoppedError: If the organism is stopping.
         """
         if (known := parent.spawned.get(key)) is not None:
             return known
@@ -80,6 +82,9 @@ class Children:
         self, parent: Thread, key: MessageKey, request: SpawnRequest, size: int, origin: Origin
     ) -> Thread | Refusal:
         """Open a child with its budget and its first message, in one step, or say who has no room for its budget."""
+        self._threads.get(parent.id)  # one that is closing has ended its children: another would outlive its account
+        if parent.halting:
+            raise StoppedError
         root, bounds = self._threads.get(parent.root), self._active.bounds
         if root.descendants + 1 > bounds.descendants:
             raise BoundExceededError("descendants", bounds.descendants, "the thread has too many descendants")

@@ -224,16 +224,17 @@ class Lifecycle:
         self._scheduler.start_soon(partial(guarded, closing, "ending a thread", thread_id=thread.id))
 
     async def _close(self, thread: Thread, outcome: ThreadOutcome, reason: str | None) -> None:
-        """Bring a closing thread to its end: children, tasks, open calls, budget, and one final event.
+        """Bring a closing thread to its end: handlers, children, open calls, budget, and one final event.
 
-        In this order: a child gives its carved budget back into its parent's account, and a call settles into the
-        thread's. An account that was closed before would get neither.
+        Handlers are stopped first: one that waits for a child would see it end and go on, with a call or another child.
+        The budget comes last: a child gives its carved budget back into its parent's account, and a call settles into
+        the thread's. An account that was closed before would get neither.
         """
         with anyio.CancelScope(shield=True):
-            for child in list(thread.children):
-                await self.close(self.threads.by_id[child], "terminated", reason)
             for scope in list(thread.scopes):
                 scope.cancel()
+            for child in list(thread.children):
+                await self.close(self.threads.by_id[child], "terminated", reason)
             while thread.scopes:
                 await thread.changed.wait()
             await self._router.wait_idle(thread.id)

@@ -292,11 +292,12 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
     died = STOPPED not in pieces
     for thread in to.threads.all():
         yield
-        if thread.status == "blocked" and not any(
+        if thread.status in ("blocked", "paused") and not any(
             envelope.id in parked for lane in thread.lanes.values() for envelope in lane.queue
         ):
-            thread.move("lose_wait")  # its message will find out again
-            thread.blocked_by = None
+            thread.blocked_by = None  # or its parent would wait for it, see that nothing is missing, and ask again
+            if thread.status == "blocked":
+                thread.move("lose_wait")  # its message will find out again
         for lane in thread.lanes.values():
             if not lane.queue:
                 continue

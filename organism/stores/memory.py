@@ -124,6 +124,10 @@ class MemoryJournal:
             last_time_ns=self._last_time_ns,
         )
 
+    def events(self) -> tuple[AnyEvent, ...]:
+        """Return the kept events, oldest first."""
+        return tuple(self._events)
+
     def statistics(self) -> JournalStatistics:
         """Return that nothing waits: memory is as durable as it will ever be."""
         return JournalStatistics()

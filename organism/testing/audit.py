@@ -10,6 +10,7 @@ from organism.amounts import ZERO, Amounts
 from organism.journal import Piece
 from organism.ledger.entries import decode_entry
 from organism.stores.batch import chain_hash
+from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite_file import GENESIS, SqliteFile
 from organism.testing.books import Books, Line
 from organism.threads.records import CLOSED, MESSAGE, THREAD, ResultRecord
@@ -78,11 +79,23 @@ def audit_journal(path: Path, *, enforced: bool = True) -> Audit:
             after = page[-1].id
     finally:
         file.close()
+    _check(audit, books, pieces)
+    return audit
+
+
+def audit_memory(kept: MemoryJournal, books: Books) -> Audit:
+    """Audit what a journal in memory has kept, whose entries these books have."""
+    stored = kept.load()
+    audit = Audit(entries=len(books.lines), events=list(kept.events()))
+    _check(audit, books, stored.pieces)
+    return audit
+
+
+def _check(audit: Audit, books: Books, pieces: tuple[Piece, ...]) -> None:
     audit.lines = list(books.lines.values())
     audit.unresolved = books.unresolved
     _check_events(audit, books)
     _check_pieces(audit, pieces)
-    return audit
 
 
 def _read_entries(file: SqliteFile, audit: Audit, *, enforced: bool) -> Books:

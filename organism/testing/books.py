@@ -82,6 +82,7 @@ class Books:
         enforced: Whether no limit may have been passed.
 
     Attributes:
+        enforced: Whether no limit may be passed from here on; follows the mode where that changes.
         lines: Every hold by its id.
         accounts: The open accounts.
         final: What accounts had spent when they were closed, newest last.
@@ -89,7 +90,7 @@ class Books:
 
     def __init__(self, wrong: Callable[[str], None], *, enforced: bool = True) -> None:
         self._wrong = wrong
-        self._enforced = enforced
+        self.enforced = enforced
         self._seq = 0
         self._time_ns = 0
         self._fired: Counter[tuple[str, str, int, int]] = Counter()
@@ -153,6 +154,9 @@ class Books:
         self.lines[entry.hold_id] = Line(
             hold_id=entry.hold_id, accounts=entry.accounts, amounts=entry.amounts, call=entry.call
         )
+        refusable = self.enforced and (
+            entry.call is None or entry.call.operation != "charge"
+        )  # that has happened already
         for name in entry.accounts:
             account = self.accounts[name]
             account.held += entry.amounts
@@ -162,7 +166,7 @@ class Books:
                 (used.cost_nanousd, limits.cost_nanousd),
                 (used.calls, limits.calls),
             ):
-                if self._enforced and limit is not None and amount > limit:
+                if refusable and limit is not None and amount > limit:
                     self._wrong(f"{entry.hold_id} takes {name} to {amount}, above its limit of {limit}")
 
     def _open_line(self, hold_id: str, what: str) -> Line:

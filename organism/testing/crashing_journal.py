@@ -56,6 +56,10 @@ class CrashingJournal:
         """Whether it has died."""
         return self._dead
 
+    def crash_after(self, groups: int) -> None:
+        """Die when so many more groups have been kept."""
+        self._groups = self.written + groups
+
     def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
         """Take a record; its group is written a moment later, between two steps."""
         if self._dead:

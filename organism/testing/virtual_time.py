@@ -71,8 +71,10 @@ class _JumpingSelector(selectors.BaseSelector):
 class _ShufflingLoop(asyncio.SelectorEventLoop):
     """An event loop with its own clock and a seeded order of tasks."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, turns: int | None = None) -> None:
         self._now = 0.0
+        self._turns_max = turns
+        self._turns = 0
         self.worker_threads_busy = 0
         self._random = random.Random(seed)  # noqa: S311 - an order to test with, not a secret
         self.selector = _JumpingSelector()
@@ -95,8 +97,13 @@ class _ShufflingLoop(asyncio.SelectorEventLoop):
 
     def _jump(self, seconds: float) -> None:
         self._now += max(0.0, seconds)
+        self._turns = 0
 
     def _run_once(self) -> None:
+        self._turns += 1
+        if self._turns_max is not None and self._turns > self._turns_max:
+            self._turns_max = None  # what ends the tasks takes turns as well
+            raise RuntimeError("livelock: tasks wake each other on and on, and no time passes")
         # asyncio keeps what can run now in a private deque; there is no public way to influence its order.
         ready = self._ready  # type: ignore[attr-defined]
         if len(ready) > 1:
@@ -119,21 +126,22 @@ class VirtualClock:
         return round(anyio.current_time() * 1_000_000_000)
 
 
-def run(main: Callable[..., Awaitable[T]], *args: object, seed: int = 0) -> T:
+def run(main: Callable[..., Awaitable[T]], *args: object, seed: int = 0, turns: int | None = None) -> T:
     """Run an async function in virtual time and return what it returns.
 
     Args:
         main: The function.
         args: Its arguments.
         seed: Decides the order of tasks that could run in any order.
+        turns: After so many turns of the event loop at one instant it is taken for a livelock; never unless given.
 
     Raises:
-        RuntimeError: If every task waits for another.
+        RuntimeError: If every task waits for another, or they wake each other for ever.
     """
     loops: list[_ShufflingLoop] = []
 
     def make_loop() -> _ShufflingLoop:
-        loops.append(_ShufflingLoop(seed))
+        loops.append(_ShufflingLoop(seed, turns))
         return loops[-1]
 
     async def start() -> T:

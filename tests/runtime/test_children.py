@@ -263,3 +263,36 @@ def test_a_cousin_s_carve_is_waited_for_without_an_alarm() -> None:
             assert told == []
 
     run(main)
+
+
+@agent(peers=["sleeper"])
+async def again(message: Text, ctx: Context) -> Text:
+    """Open one child after another, however the one before has ended."""
+    for _ in range(5):
+        await ctx.spawn("sleeper", message)
+    return message
+
+
+@agent()
+async def sleeper(message: Text, ctx: Context) -> Text:
+    """Take long."""
+    await anyio.sleep(100)
+    return message
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_thread_that_is_ended_opens_no_other_child(seed: int) -> None:
+    """An order to end a thread ends its children and is done, whatever its handler does when it sees one end."""
+
+    async def scenario() -> None:
+        async with Organism([again, sleeper], clock=VirtualClock()) as organism:
+            thread_id = await organism.open_thread("go")
+            await anyio.sleep(1)
+            with anyio.fail_after(50):
+                result = await organism.terminate(thread_id)
+            assert result.outcome == "terminated"
+            assert organism.threads() == ()
+            opened = [each for each in await organism.events_after("") if isinstance(each, ThreadOpened)]
+            assert len(opened) == 2
+
+    run(scenario, seed=seed)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
@@ -15,9 +16,10 @@ from organism.ledger.entries import CallRecord, decode_entry
 from organism.ledger.ledger import Ledger
 from organism.messages import Envelope
 from organism.stores.batch import batch_of
+from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite import SqliteJournal
 from organism.stores.sqlite_file import SqliteFile
-from organism.testing import ScriptedProvider, run
+from organism.testing import CrashingJournal, ScriptedProvider, VirtualClock, run
 from organism.threads.records import StateRecord, StepRecord
 from organism.usage.events import ThreadClosed
 
@@ -181,3 +183,43 @@ async def again_is_quiet(place: Path) -> None:
         closed = [event for event in await third.events_after("", 1000) if isinstance(event, ThreadClosed)]
         assert sorted(event.thread_id for event in closed) == ["innocent", "other"]
         assert third.threads() == ()
+
+
+@agent(peers=["worker"], timeout_s=100_000)
+async def asking(message: Text, ctx: Context) -> Text:
+    """Have a child ask the model."""
+    await ctx.spawn("worker", message)
+    return message
+
+
+def test_what_a_pause_outlasts_is_waited_for_by_nobody_in_the_next_process() -> None:
+    """A child paused while its freeze is lifted is found again without it: its parent waits and does not spin."""
+    kept = MemoryJournal(capacity=10_000)
+
+    def organism() -> Organism:
+        return Organism(
+            [asking, worker],
+            models={"m": "s/x"},
+            providers={"s": ScriptedProvider(["an answer"])},
+            journal=CrashingJournal(kept),
+            clock=VirtualClock(),
+        )
+
+    async def first() -> None:
+        async with organism() as it:
+            await it.control.freeze()
+            await it.open_thread("go", thread_id="root")
+            await anyio.sleep(1)
+            (child,) = it.thread("root").children
+            await it.control.pause_thread(child)
+            await it.control.unfreeze()
+            await anyio.sleep(1)
+
+    async def second() -> None:
+        async with organism() as it:
+            await anyio.sleep(1)
+            await it.control.resume_thread("root")
+            assert (await it.wait("root")).outcome == "completed"
+
+    run(first, turns=20_000)
+    run(second, turns=20_000)

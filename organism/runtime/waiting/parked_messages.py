@@ -51,6 +51,8 @@ class ParkedMessages:
                 question.parked = None
         if thread.blocked_by is not None and which(thread.blocked_by):
             thread.blocked_by = None  # what waits for this thread looks at it
+            if thread.status == "paused":  # or a next process would have its parent wait for what is there already
+                self._state_writer.save_thread(thread)
         self._unpark_where(thread, lambda each: which(each.waits))
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             self.unpark(parent, which)

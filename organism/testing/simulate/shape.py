@@ -1,0 +1,150 @@
+"""Organisms of random shape, for runs that are not about an organism of one's own."""
+
+import random
+from typing import Any
+
+from organism.agents.agent import Agent, agent
+from organism.agents.context import Context
+from organism.agents.llm_agent import LLMSettings, llm_agent
+from organism.amounts import Limits
+from organism.app import Organism
+from organism.budget.scopes import BudgetPlan, LabelLimits, ScopedLimits
+from organism.control.components import OrganismSpec
+from organism.messages import Message, Text
+from organism.router.call import RouterSettings
+from organism.router.planning.plan import model_plan
+from organism.runtime.bounds import Bounds
+from organism.testing.simulate.order import SendingOrder
+from organism.testing.simulate.subject import Opening, Subject
+from organism.testing.simulate.tasks import CAP, Task, carry_out, draw_task
+from organism.testing.simulate.world import World
+from organism.tools import tool
+
+_BUYER = "buyer"
+_TENANTS = ("acme", "beta")
+
+
+class RandomShape(Subject):
+    """An organism whose agents carry out tasks; how many there are and what limits them, a seed decides.
+
+    Args:
+        world: The run's surroundings.
+        seed: Decides the shape.
+    """
+
+    def __init__(self, world: World, seed: int) -> None:
+        super().__init__(world)
+        self._chance = random.Random(f"shape {seed}")  # noqa: S311 - repeatable, not secret
+        self._order = SendingOrder(self.wrong)
+        self._names = tuple(f"a{place}" for place in range(self._chance.randint(2, 4)))
+        self._agents = (*(self._agent(name) for name in self._names), self._buyer())
+        self._provider = world.provider(faults=self._chance.choice((0.0, 0.2, 0.5)))
+        self._plans = [self._plan(), self._plan()]
+        self._bounds = [self._bounds_drawn(), self._bounds_drawn()]
+        self._wait_s = self._chance.choice((0.0, 5.0, 30.0))
+        self._on_exhausted = self._chance.choice(("park", "park", "fail"))
+
+    def organism(self) -> Organism:
+        """Make the organism on the present journal."""
+        world, plan = self.world, self._plans[0]
+        return Organism(
+            self._agents,
+            models={"main": "simulated/m"},
+            providers={"simulated": self._provider},
+            provider_kinds={"simulated": "local"},
+            limits=plan,
+            on_exhausted=self._on_exhausted,  # type: ignore[arg-type]
+            bounds=self._bounds[0],
+            router=RouterSettings(output_min=4),
+            messages=(Task,),
+            journal=world.journal,
+            clock=world.clock,
+            ids=world.ids,
+            chance=world.chance,
+            wait_s=self._wait_s,
+        )
+
+    def opening(self, number: int) -> Opening:
+        """Return how a thread is opened, or what is sent into one."""
+        chance = random.Random(f"opening {number}")  # noqa: S311 - repeatable, not secret
+        return Opening(
+            message=draw_task(number, self._names, _BUYER),
+            to=chance.choice(self._names),
+            limits=chance.choice((None, None, Limits(tokens=chance.randint(0, 400)), Limits(usd="0.2"))),
+            labels=chance.choice(({}, {"tenant": chance.choice(_TENANTS)})),
+        )
+
+    def reload(self, organism: Organism, number: int) -> None:
+        """Swap the limits and the bounds for the others of this shape."""
+        spec: dict[str, Any] = {
+            "agents": self._agents,
+            "tool_servers": (),
+            "messages": (Task,),
+            "models": {"main": model_plan("main", "simulated/m")},
+            "providers": {"simulated": self._provider},
+            "provider_kinds": {"simulated": "local"},
+            "prices": {},
+            "unpriced_rates": None,
+            "limits": self._plans[number % 2],
+            "router": RouterSettings(output_min=4),
+            "bounds": self._bounds[number % 2],
+            "name": organism.name,
+            "entry": self._names[0],
+            "mode": organism.budgets.mode,
+            "thresholds": ((75, 90, 95), (50, 100))[number // 2 % 2],
+            "on_exhausted": self._on_exhausted,
+            "wait_s": self._wait_s,
+        }
+        organism.control.apply_spec(OrganismSpec(**spec))
+
+    def _agent(self, name: str) -> Agent:
+        async def handle(message: Message, ctx: Context) -> Text | None:
+            if not isinstance(message, Task):
+                if ctx.sender != "user":
+                    ctx.reply(message)
+                return None
+            self._order.begun(message, ctx, name)
+            return await carry_out(message, ctx, self.saw)
+
+        return agent(name, accepts=[Message], peers=[*self._names, _BUYER], timeout_s=40)(handle)
+
+    def _buyer(self) -> Agent:
+        @tool(price={"call": "0.007"})
+        async def lookup() -> str:
+            """Look something up."""
+            return "found"
+
+        @tool(price={"second": "0.01"}, timeout_s=2)
+        async def render() -> str:
+            """Render something."""
+            return "rendered"
+
+        return llm_agent(_BUYER, tools=[lookup, render], settings=LLMSettings(max_output_tokens=CAP))
+
+    def _plan(self) -> BudgetPlan:
+        chance = self._chance
+        tenant = ScopedLimits(Limits(tokens=chance.randint(100, 900)), chance.choice(("day", "hour", "lifetime", "2h")))
+        return BudgetPlan(
+            thread=Limits(tokens=chance.randint(50, 700), usd=chance.choice((None, "0.3"))),
+            windows=chance.choice(
+                (
+                    {},
+                    {"hour": Limits(tokens=chance.randint(200, 2000))},
+                    {"1h": Limits(tokens=chance.randint(200, 2000)), "call": Limits(tokens=120)},
+                )
+            ),
+            agents=chance.choice(({}, {"a0": ScopedLimits(Limits(tokens=chance.randint(30, 300)))})),
+            models=chance.choice(({}, {"main": ScopedLimits(Limits(tokens=chance.randint(100, 900)), "day")})),
+            labels=chance.choice(({}, {"tenant": LabelLimits(each=tenant)})),
+            final_reserve_percent=chance.choice((0, 5)),
+        )
+
+    def _bounds_drawn(self) -> Bounds:
+        return Bounds(
+            mailbox_messages=self._chance.choice((2, 1000)),
+            attempts=self._chance.choice((1, 2, 5)),
+            restarts=self._chance.choice((2, 1 << 40)),
+            handlers=self._chance.choice((1, 1000)),
+            delivery_s=2.0,
+            depth=3,
+        )

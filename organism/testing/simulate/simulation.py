@@ -1,0 +1,201 @@
+"""Runs a story: lives of an organism, each ended by a crash or a stop, the last one by the end of all threads."""
+
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+import msgspec
+import structlog
+
+from organism.journal import JournalBrokenError
+from organism.stores.memory import MemoryJournal
+from organism.testing.simulate.checks import CheckedJournal, Trace, check_end
+from organism.testing.simulate.coverage import counting_moves
+from organism.testing.simulate.operations import Operator
+from organism.testing.simulate.story import Operation, Story
+from organism.testing.simulate.subject import Subject
+from organism.testing.simulate.world import World
+from organism.testing.virtual_time import run
+
+MakeSubject = Callable[[World, int], Subject]
+"""Makes what is simulated of the run's surroundings and its seed."""
+
+_PATIENCE_S = 1000.0
+"""Virtual seconds after which all that was under way has come to an end, time-outs included."""
+
+_ROUNDS = 12
+
+_TURNS = 20_000
+"""Turns of the event loop at one instant: a run of all its handlers takes some hundred."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run went.
+
+    Attributes:
+        story: What happened.
+        failures: What was not right, each in a sentence; empty when all was.
+        trace: A hash over every record, in order.
+        records: How many.
+        lives: How many processes there were.
+        seen: What happened how often.
+    """
+
+    story: Story
+    failures: tuple[str, ...]
+    trace: str
+    records: int
+    lives: int
+    seen: Counter[str]
+
+    def __str__(self) -> str:
+        """Show the story and what was wrong with its run."""
+        return "\n".join([str(self.story), *(f"  -> {failure}" for failure in self.failures)])
+
+
+class _Run:
+    def __init__(self, story: Story, make: MakeSubject) -> None:
+        self.world = World(story.seed)
+        self.subject = make(self.world, story.seed)
+        self.trace = Trace()
+        self.lives = 0
+        self._kept = MemoryJournal(capacity=1_000_000)
+        self._left = deque(story.operations)
+
+    async def all_lives(self) -> None:
+        slow = self.world.draw.choice((True, False))
+        while True:
+            self.lives += 1
+            scope = anyio.CancelScope()
+            journal = CheckedJournal(
+                self._kept,
+                self.subject,
+                self.trace,
+                on_crash=scope.cancel,
+                latency_s=lambda: self.world.chance() * 0.05 if slow else 0.0,
+            )
+            self.world.journal = journal
+            ended = False
+            with scope, suppress(JournalBrokenError):
+                ended = await self._life(journal)
+            if ended and not journal.crashed:
+                return
+
+    async def _life(self, journal: CheckedJournal) -> bool:
+        """Live until the next stop; return whether all has come to its end."""
+        organism = self.subject.organism()
+        journal.watch(organism)
+        async with organism:
+            operator = Operator(self.subject, organism)
+            async with anyio.create_task_group() as orders:
+                while self._left:
+                    operation = self._left.popleft()
+                    await anyio.sleep(operation.after_s)
+                    if operation.kind == "restart":
+                        self.subject.saw("operation restart")
+                        orders.cancel_scope.cancel()
+                        return False
+                    if operation.kind == "crash":
+                        self.subject.saw("operation crash")
+                        journal.crash_after(operation.number % 12)
+                        continue
+                    orders.start_soon(operator.carry_out, operation)
+                await anyio.sleep(_PATIENCE_S)
+                orders.cancel_scope.cancel()
+            for _ in range(_ROUNDS):
+                await operator.lift_everything()
+                await anyio.sleep(_PATIENCE_S)
+                if not organism.threads():
+                    await organism.journal.commit()
+                    check_end(self._kept, self.subject, organism)
+                    return True
+            self.subject.failures += [
+                f"thread {view.thread_id} is {view.status} with {view.queued} queued, though nothing holds it up"
+                for view in organism.threads()
+            ]
+        return True
+
+
+def play(story: Story, make: MakeSubject) -> Result:
+    """Run a story in virtual time.
+
+    Args:
+        story: The story.
+        make: Makes what it is about.
+    """
+    it = _Run(story, make)
+    with _quiet(), counting_moves(it.subject.seen):
+        try:
+            run(it.all_lives, seed=story.seed, turns=_TURNS)
+        except Exception as error:  # noqa: BLE001 - whatever comes out of a run is what it was made to find
+            it.subject.failures += [f"it ended with {line}" for line in _described(error)]
+    return Result(
+        story=story,
+        failures=tuple(dict.fromkeys(it.subject.failures)),
+        trace=it.trace.hexdigest(),
+        records=it.trace.records,
+        lives=it.lives,
+        seen=it.subject.seen,
+    )
+
+
+def _drop(_logger: object, _method: str, _line: object) -> NoReturn:
+    raise structlog.DropEvent
+
+
+def _described(error: BaseException) -> list[str]:
+    """Return what failed and where, for each error of a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return [line for each in error.exceptions for line in _described(each)]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return [f"{type(error).__name__}: {error}{place}"]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing: there is a line for every mistake that is made on purpose."""
+    before = structlog.get_config()
+    structlog.configure(processors=[_drop])
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def shorten(story: Story, make: MakeSubject, *, runs: int = 200) -> Result:
+    """Drop operations from a story whose run fails, as long as it still fails.
+
+    Args:
+        story: The story.
+        make: Makes what it is about.
+        runs: How many runs that may take.
+
+    Returns:
+        The run of the shortest story that was found.
+    """
+    best, size = play(story, make), max(1, len(story.operations) // 2)
+    while runs and best.failures:
+        shorter = _first_failing(best.story, make, size, runs)
+        runs -= max(1, len(best.story.operations) // size)
+        if shorter is not None:
+            best = shorter
+        elif size == 1:
+            break
+        else:
+            size //= 2
+        runs = max(runs, 0)
+    return best
+
+
+def _first_failing(story: Story, make: MakeSubject, size: int, runs: int) -> Result | None:
+    for first in range(0, len(story.operations), size)[:runs]:
+        kept: tuple[Operation, ...] = story.operations[:first] + story.operations[first + size :]
+        result = play(Story(story.seed, kept), make)
+        if result.failures:
+            return result
+    return None

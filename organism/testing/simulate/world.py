@@ -1,0 +1,101 @@
+"""What a simulated organism is made with: its journal, clock and chance, and providers that fail and keep a bill."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from organism.amounts import TokenUsage
+from organism.errors import RejectedError, UncertainError
+from organism.ids import SequentialIds
+from organism.llm.requests import CompletionRequest, ToolCall, ToolResult
+from organism.providers.scripted import ScriptedAnswer, ScriptedProvider, input_words
+from organism.testing.crashing_journal import CrashingJournal
+from organism.testing.virtual_time import VirtualClock
+
+_THREAD = re.compile(r"\bth_\d+")
+
+_LATENCIES_S = (0.0, 0.0, 0.01, 0.4, 5.0)
+
+
+class World:
+    """The surroundings of one run, through all crashes of it.
+
+    Args:
+        seed: Decides all chance.
+
+    Attributes:
+        journal: The journal of the present process; another after each crash.
+        clock: Virtual time.
+        ids: Ids counted from 1.
+        draw: The run's chance, to draw from; also what an organism takes as ``chance``.
+        billed: Tokens that the providers bill, by what :attr:`owner` finds in the request.
+        owner: Whom a request is for: the id of a thread in the last turn
+            that has one, by default, so put ``ctx.thread_id`` into prompts; what has none is not compared.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.journal = CrashingJournal()
+        self.clock = VirtualClock()
+        self.ids = SequentialIds()
+        self.draw = random.Random(f"world {seed}")  # noqa: S311 - repeatable, not secret
+        self.billed: Counter[str] = Counter()
+        self.owner: Callable[[CompletionRequest], str] = _first_thread
+
+    def chance(self) -> float:
+        """Return a number from 0 up to 1."""
+        return self.draw.random()
+
+    def provider(
+        self, *, faults: float = 0.25, answer: Callable[[CompletionRequest], str] | None = None
+    ) -> ScriptedProvider:
+        """Make a provider that answers after a time nobody can foresee, and fails as providers do.
+
+        Args:
+            faults: How often something is odd: a refusal, a break, usage that is missing, too large or senseless.
+            answer: What it says where nothing is.
+        """
+
+        def script(request: CompletionRequest) -> ScriptedAnswer:
+            text = "ok " * self.draw.randint(1, 12) if answer is None else answer(request)
+            return self._answer(request, text.strip(), odd=self.draw.random() < faults)
+
+        return ScriptedProvider(script)
+
+    def _answer(self, request: CompletionRequest, text: str, *, odd: bool) -> ScriptedAnswer:
+        calls: tuple[ToolCall, ...] = ()
+        if request.tools and not any(isinstance(part, ToolResult) for part in request.messages[-1].parts):
+            chosen = self.draw.choices([tool.name for tool in request.tools], k=self.draw.randint(1, 2))
+            calls = tuple(ToolCall(f"c{place}", name, "{}") for place, name in enumerate(chosen))
+        output = min(len(text.split()), request.max_output_tokens) + 2 * len(calls)
+        usage = TokenUsage(input=input_words(request), output=output)
+        answer = ScriptedAnswer(text=text, tool_calls=calls, usage=usage, latency_s=self.draw.choice(_LATENCIES_S))
+        if odd:
+            answer = self._spoil(answer)
+        if not isinstance(answer.error, RejectedError) and (owner := self.owner(request)):
+            self.billed[owner] += usage.total
+        return answer
+
+    def _spoil(self, answer: ScriptedAnswer) -> ScriptedAnswer:
+        """Make one thing about an answer wrong; what it costs stays what it is, so that it can be told."""
+        usage = answer.usage or TokenUsage()
+        changes: tuple[dict[str, object], ...] = (
+            {"error": RejectedError("simulated", "not now", again=True)},
+            {"error": RejectedError("simulated", "never")},
+            {"error": UncertainError("simulated", "broken off")},
+            {"report_usage": False},
+            {"usage_error": "usage that makes no sense"},
+            {"usage": TokenUsage(input=usage.input + 400, output=usage.output)},
+            {"usage": TokenUsage(input=10**9, output=usage.output)},
+            {"latency_s": 700.0},
+            {"text": ""},
+        )
+        fields = {name: getattr(answer, name) for name in answer.__struct_fields__}
+        return ScriptedAnswer(**(fields | self.draw.choice(changes)))
+
+
+def _first_thread(request: CompletionRequest) -> str:
+    """Return the first id of a thread: agents with a model may have notes before it, and earlier turns."""
+    texts = (message.text for message in reversed(request.messages) if message.role == "user")
+    found = (_THREAD.search(text) for text in texts)
+    return next((match[0] for match in found if match), "")

@@ -1,0 +1,125 @@
+"""Whole organisms of random shape, each run decided by a seed, and what is found when a guard is gone."""
+
+from collections.abc import Callable
+
+import pytest
+
+from organism import Context, Limits, Organism, Text, agent
+from organism.budget import engine
+from organism.budget.policy import everything
+from organism.ledger.ledger import Ledger
+from organism.testing.simulate import Opening, RandomShape, Subject, World, draw_story, play, search, shorten
+from organism.testing.simulate.coverage import POSSIBLE, coverage_lines
+
+SEEDS = 1000
+SHARDS = 10
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_no_seed_of_a_thousand_breaks_an_invariant(shard: int) -> None:
+    """Whatever happens in whatever order, money, messages and threads are accounted for after every record."""
+    found = search(RandomShape, range(shard, SEEDS, SHARDS))
+
+    assert found.failure is None, found
+    assert found.runs == SEEDS // SHARDS
+    seen = [what for what in POSSIBLE if found.seen[what]]
+    assert len(seen) > len(POSSIBLE) / 2, coverage_lines(found.seen)
+
+
+def test_a_seed_is_one_run_to_the_last_record() -> None:
+    """A failure can be replayed: the same seed writes the same records, another one writes others."""
+    one, again, other = (play(draw_story(seed, 12), RandomShape) for seed in (3, 3, 4))
+
+    assert one.records > 20
+    assert (one.trace, one.records, one.seen) == (again.trace, again.records, again.seen)
+    assert one.trace != other.trace
+
+
+def _admit_everything(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine, "decide", lambda _headrooms, ask: everything(ask))
+
+
+def _forget_settlements(patch: pytest.MonkeyPatch) -> None:
+    release = Ledger.release
+
+    def settle(self: Ledger, hold_id: str, *_rest: object) -> None:
+        release(self, hold_id, self.last_time_ns if hasattr(self, "last_time_ns") else 0)
+
+    patch.setattr(Ledger, "settle", settle)
+
+
+@pytest.mark.parametrize("plant", [_admit_everything, _forget_settlements])
+def test_a_planted_defect_is_found_and_told_shortly(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the check before a call, or without what a call has cost, a few seeds are enough to tell."""
+    plant(monkeypatch)
+
+    found = search(RandomShape, range(30))
+
+    assert found.failure is not None
+    assert found.failure.failures
+    assert len(found.failure.story.operations) <= 6
+    assert f"seed {found.failure.story.seed}:" in str(found)
+
+
+@agent()
+async def writer(message: Text, ctx: Context) -> Text:
+    """Ask the model once."""
+    return Text((await ctx.llm.complete(f"{ctx.thread_id} {message.text}", max_output_tokens=20)).text)
+
+
+class OneWriter(Subject):
+    """An organism of a user's own."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        super().__init__(world)
+        self.provider = world.provider(answer=lambda _request: "fine")
+        self.limits = Limits(tokens=60 + seed)
+
+    def organism(self) -> Organism:
+        """Make it on the world's journal."""
+        world = self.world
+        return Organism(
+            [writer],
+            models={"main": "simulated/m"},
+            providers={"simulated": self.provider},
+            provider_kinds={"simulated": "local"},
+            limits=self.limits,
+            journal=world.journal,
+            clock=world.clock,
+            ids=world.ids,
+            chance=world.chance,
+        )
+
+    def opening(self, number: int) -> Opening:
+        """Send any text."""
+        if number % 7 == 0:
+            self.saw("a seventh task")
+        return Opening(message=f"task {number}")
+
+
+def test_an_organism_of_ones_own_is_simulated() -> None:
+    """A user makes the organism and the messages, and finds what happened to them counted."""
+    found = search(OneWriter, range(20))
+
+    assert found.failure is None, found
+    assert found.seen["outcome chat settled"] > 10
+    assert found.seen["a seventh task"]
+
+
+class Complaining(OneWriter):
+    """Finds fault with every thread but the first."""
+
+    def opening(self, number: int) -> Opening:
+        """Say that it is wrong."""
+        self.wrong("I do not like it")
+        return super().opening(number)
+
+
+def test_a_story_is_shortened_to_what_fails() -> None:
+    """What is not needed for a failure is not in its story; a story that does not fail stays as it is."""
+    story = draw_story(5, 12)
+
+    assert len(shorten(story, Complaining).story.operations) == 1
+    assert shorten(story, OneWriter).story == story

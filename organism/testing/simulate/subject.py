@@ -52,9 +52,8 @@ class Subject(ABC):
     def opening(self, number: int) -> Opening:
         """Return the message that a number stands for."""
 
-    def reload(self, organism: Organism, number: int) -> None:
+    def reload(self, organism: Organism, number: int) -> None:  # noqa: B027 - there need be nothing to reload
         """Reload the configuration; nothing unless overridden."""
-        self.saw(f"no reload of {organism.name} by {number}")
 
     def wrong(self, what: str) -> None:
         """Say that something is not right: the run fails."""

@@ -32,7 +32,7 @@ PUBLIC = {
         "ScriptedHTTPProvider ScriptedProvider SequentialIds VirtualClock handle_message run"
     ),
     "organism.testing.simulate": (
-        "Found Opening Operation RandomShape Result Story Subject World draw_story play search shorten"
+        "Found Opening RandomShape Scenario ScenarioResult ScenarioStep Subject World draw_scenario play search shorten"
     ),
     "organism.tools": (
         "AgentTool ServedTools ToolOutput ToolPrice ToolRules ToolServer ToolServerError ToolSource "

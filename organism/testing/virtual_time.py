@@ -136,7 +136,7 @@ def run(main: Callable[..., Awaitable[T]], *args: object, seed: int = 0, turns: 
         turns: After so many turns of the event loop at one instant it is taken for a livelock; never unless given.
 
     Raises:
-        RuntimeError: If every task waits for another, or they wake each other for ever.
+        RuntimeError: If every task waits for another, or they wake each other without end.
     """
     loops: list[_ShufflingLoop] = []
 

@@ -5,23 +5,23 @@ Each record is checked as it is written against a second set of books; at the en
 waiting. ``python -m organism.testing.simulate`` simulates organisms of random shape; :func:`search` one of your own.
 """
 
+from organism.testing.simulate.scenario import Scenario, ScenarioStep, draw_scenario
+from organism.testing.simulate.scenario_run import ScenarioResult, play, shorten
 from organism.testing.simulate.search import Found, search
 from organism.testing.simulate.shape import RandomShape
-from organism.testing.simulate.simulation import Result, play, shorten
-from organism.testing.simulate.story import Operation, Story, draw_story
 from organism.testing.simulate.subject import Opening, Subject
 from organism.testing.simulate.world import World
 
 __all__ = [
     "Found",
     "Opening",
-    "Operation",
     "RandomShape",
-    "Result",
-    "Story",
+    "Scenario",
+    "ScenarioResult",
+    "ScenarioStep",
     "Subject",
     "World",
-    "draw_story",
+    "draw_scenario",
     "play",
     "search",
     "shorten",

@@ -1,4 +1,4 @@
-"""What must hold after every record: a second set of books beside the ledger, and what is told beside both."""
+"""What must hold after every record: a second set of books beside the ledger, and the events beside both."""
 
 from collections import Counter
 from hashlib import sha256

@@ -8,7 +8,7 @@ from organism.amounts import Amounts, Limits
 from organism.app import Organism
 from organism.control.accounts import LimitsChange
 from organism.errors import OrganismError
-from organism.testing.simulate.story import Operation
+from organism.testing.simulate.scenario import ScenarioStep
 from organism.testing.simulate.subject import Subject
 from organism.threads.approvals import Decision
 
@@ -28,7 +28,7 @@ class Operator:
         self._organism = organism
         self._control = organism.control
 
-    async def carry_out(self, operation: Operation) -> None:
+    async def carry_out(self, operation: ScenarioStep) -> None:
         """Carry one out, and count how that went."""
         does = getattr(self, f"_{operation.kind}")
         try:

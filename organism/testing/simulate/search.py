@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from organism.testing.simulate.coverage import coverage_lines
-from organism.testing.simulate.simulation import MakeSubject, Result, play, shorten
-from organism.testing.simulate.story import draw_story
+from organism.testing.simulate.scenario import draw_scenario
+from organism.testing.simulate.scenario_run import MakeSubject, ScenarioResult, play, shorten
 
 OPERATIONS = 12
 """Operations of a story at most, unless given."""
@@ -28,7 +28,7 @@ class Found(msgspec.Struct, kw_only=True):
     lives: int = 0
     records: int = 0
     seen: Counter[str] = msgspec.field(default_factory=Counter)
-    failure: Result | None = None
+    failure: ScenarioResult | None = None
 
     def __str__(self) -> str:
         """Show what happened, and the failure if there is one."""
@@ -56,7 +56,7 @@ def search(
     for seed in seeds:
         if not go_on():
             break
-        result = play(draw_story(seed, operations), make)
+        result = play(draw_scenario(seed, operations), make)
         found.runs += 1
         found.lives += result.lives
         found.records += result.records

@@ -168,7 +168,7 @@ async def carry_out(task: Task, ctx: Context, done: Callable[[str], None]) -> Te
     Args:
         task: The steps.
         ctx: The handler's context.
-        done: Told of each step that was taken to its end.
+        done: Called with each step that was taken to its end.
     """
     for step in task.steps:
         try:

@@ -77,7 +77,7 @@ class World:
         return answer
 
     def _spoil(self, answer: ScriptedAnswer) -> ScriptedAnswer:
-        """Make one thing about an answer wrong; what it costs stays what it is, so that it can be told."""
+        """Make one thing about an answer wrong; what it costs stays what it is, so that the bill is right."""
         usage = answer.usage or TokenUsage()
         changes: tuple[dict[str, object], ...] = (
             {"error": RejectedError("simulated", "not now", again=True)},

@@ -11,7 +11,7 @@ from organism import Context, Limits, Organism, Text, agent
 from organism.budget import engine
 from organism.budget.policy import everything
 from organism.ledger.ledger import Ledger
-from organism.testing.simulate import Opening, RandomShape, Subject, World, draw_story, play, search, shorten
+from organism.testing.simulate import Opening, RandomShape, Subject, World, draw_scenario, play, search, shorten
 
 SEEDS = 40
 """Few, for every run of the tests; ``python -m organism.testing.simulate`` has as many as there is time for."""
@@ -30,7 +30,7 @@ def test_no_seed_breaks_an_invariant() -> None:
 
 def test_a_seed_is_one_run_to_the_last_record() -> None:
     """A failure can be replayed: the same seed writes the same records, another one writes others."""
-    one, again, other = (play(draw_story(seed, 12), RandomShape) for seed in (3, 3, 4))
+    one, again, other = (play(draw_scenario(seed, 12), RandomShape) for seed in (3, 3, 4))
 
     assert one.records > 20
     assert (one.trace, one.records, one.seen) == (again.trace, again.records, again.seen)
@@ -121,7 +121,7 @@ class Complaining(OneWriter):
 
 def test_a_story_is_shortened_to_what_fails() -> None:
     """What is not needed for a failure is not in its story; a story that does not fail stays as it is."""
-    story = draw_story(5, 12)
+    story = draw_scenario(5, 12)
 
     assert len(shorten(story, Complaining).story.operations) == 1
     assert shorten(story, OneWriter).story == story

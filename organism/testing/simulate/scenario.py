@@ -31,7 +31,7 @@ WEIGHTS = {
 _PAUSES_S = (0.0, 0.0, 0.0, 0.01, 0.3, 2.0, 90.0)
 
 
-class Operation(msgspec.Struct, frozen=True):
+class ScenarioStep(msgspec.Struct, frozen=True):
     """One thing that a client, an operator or fate does.
 
     Attributes:
@@ -49,7 +49,7 @@ class Operation(msgspec.Struct, frozen=True):
         return f"{self.kind}({self.number}) after {self.after_s:g} s"
 
 
-class Story(msgspec.Struct, frozen=True):
+class Scenario(msgspec.Struct, frozen=True):
     """A whole run: the same story is always the same run, to the last record.
 
     Attributes:
@@ -58,14 +58,14 @@ class Story(msgspec.Struct, frozen=True):
     """
 
     seed: int
-    operations: tuple[Operation, ...]
+    operations: tuple[ScenarioStep, ...]
 
     def __str__(self) -> str:
         """Write the story, a line for each operation."""
         return "\n".join([f"seed {self.seed}:", *(f"  {operation}" for operation in self.operations)])
 
 
-def draw_story(seed: int, operations: int, kinds: Sequence[str] = tuple(WEIGHTS)) -> Story:
+def draw_scenario(seed: int, operations: int, kinds: Sequence[str] = tuple(WEIGHTS)) -> Scenario:
     """Draw a story from a seed.
 
     Args:
@@ -75,7 +75,7 @@ def draw_story(seed: int, operations: int, kinds: Sequence[str] = tuple(WEIGHTS)
     """
     chance = random.Random(f"story {seed}")  # noqa: S311 - repeatable, not secret
     drawn = chance.choices(kinds, [WEIGHTS[kind] for kind in kinds], k=chance.randint(1, operations))
-    return Story(
+    return Scenario(
         seed,
-        tuple(Operation(kind, chance.choice(_PAUSES_S), chance.randrange(1 << 20)) for kind in ("open", *drawn)),
+        tuple(ScenarioStep(kind, chance.choice(_PAUSES_S), chance.randrange(1 << 20)) for kind in ("open", *drawn)),
     )

@@ -16,7 +16,7 @@ from organism.stores.memory import MemoryJournal
 from organism.testing.simulate.checks import CheckedJournal, Trace, check_end
 from organism.testing.simulate.coverage import counting_moves
 from organism.testing.simulate.operations import Operator
-from organism.testing.simulate.story import Operation, Story
+from organism.testing.simulate.scenario import Scenario, ScenarioStep
 from organism.testing.simulate.subject import Subject
 from organism.testing.simulate.world import World
 from organism.testing.virtual_time import run
@@ -33,7 +33,7 @@ _TURNS = 20_000
 """Turns of the event loop at one instant: a run of all its handlers takes some hundred."""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a run went.
 
     Attributes:
@@ -45,7 +45,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         seen: What happened how often.
     """
 
-    story: Story
+    story: Scenario
     failures: tuple[str, ...]
     trace: str
     records: int
@@ -58,7 +58,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Run:
-    def __init__(self, story: Story, make: MakeSubject) -> None:
+    def __init__(self, story: Scenario, make: MakeSubject) -> None:
         self.world = World(story.seed)
         self.subject = make(self.world, story.seed)
         self.trace = Trace()
@@ -120,7 +120,7 @@ class _Run:
         return True
 
 
-def play(story: Story, make: MakeSubject) -> Result:
+def play(story: Scenario, make: MakeSubject) -> ScenarioResult:
     """Run a story in virtual time.
 
     Args:
@@ -133,7 +133,7 @@ def play(story: Story, make: MakeSubject) -> Result:
             run(it.all_lives, seed=story.seed, turns=_TURNS)
         except Exception as error:  # noqa: BLE001 - whatever comes out of a run is what it was made to find
             it.subject.failures += [f"it ended with {line}" for line in _described(error)]
-    return Result(
+    return ScenarioResult(
         story=story,
         failures=tuple(dict.fromkeys(it.subject.failures)),
         trace=it.trace.hexdigest(),
@@ -167,7 +167,7 @@ def _quiet() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def shorten(story: Story, make: MakeSubject, *, runs: int = 200) -> Result:
+def shorten(story: Scenario, make: MakeSubject, *, runs: int = 200) -> ScenarioResult:
     """Drop operations from a story whose run fails, as long as it still fails.
 
     Args:
@@ -192,10 +192,10 @@ def shorten(story: Story, make: MakeSubject, *, runs: int = 200) -> Result:
     return best
 
 
-def _first_failing(story: Story, make: MakeSubject, size: int, runs: int) -> Result | None:
+def _first_failing(story: Scenario, make: MakeSubject, size: int, runs: int) -> ScenarioResult | None:
     for first in range(0, len(story.operations), size)[:runs]:
-        kept: tuple[Operation, ...] = story.operations[:first] + story.operations[first + size :]
-        result = play(Story(story.seed, kept), make)
+        kept: tuple[ScenarioStep, ...] = story.operations[:first] + story.operations[first + size :]
+        result = play(Scenario(story.seed, kept), make)
         if result.failures:
             return result
     return None

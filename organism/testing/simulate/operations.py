@@ -27,6 +27,9 @@ class Operator:
         self._subject = subject
         self._organism = organism
         self._control = organism.control
+        self._approvals = organism.approvals
+        self._budgets = organism.budgets
+        self._ledger = organism.ledger
 
     async def carry_out(self, operation: ScenarioStep) -> None:
         """Carry one out, and count how that went."""
@@ -43,7 +46,7 @@ class Operator:
         return views[number % len(views)].thread_id if views else "none"
 
     def _account(self, number: int) -> str:
-        accounts = self._organism.ledger.accounts
+        accounts = self._ledger.accounts
         return accounts[number % len(accounts)] if accounts else "thread:none"
 
     def _agent(self, number: int) -> str:
@@ -63,12 +66,12 @@ class Operator:
         """Raise what the first blocked thread waits for, or any account."""
         blocked = [view.blocked_by.account for view in self._organism.threads() if view.blocked_by is not None]
         account = blocked[number % len(blocked)] if blocked else self._account(number)
-        limits = self._organism.budgets.state(account).limits
+        limits = self._budgets.state(account).limits
         await self._control.set_limits(account, _moved(limits, 50 + number % 500, 300_000_000))
 
     async def _lower(self, number: int) -> None:
         account = self._account(number)
-        limits = self._organism.budgets.state(account).limits
+        limits = self._budgets.state(account).limits
         await self._control.set_limits(account, _moved(limits, -(number % 300), -(number % 200) * 1_000_000))
 
     async def _correct(self, number: int) -> None:
@@ -99,7 +102,7 @@ class Operator:
         await self._control.unfreeze(_LABELS[number % 3])
 
     async def _decide(self, number: int) -> None:
-        waiting = self._organism.approvals.waiting()
+        waiting = self._approvals.waiting()
         if waiting:
             decision = Decision(number % 3 > 0, "as it is", seconds=30 if number % 5 == 0 else None)
             await self._control.decide(waiting[number % len(waiting)].id, decision)

@@ -265,34 +265,64 @@ def test_a_cousin_s_carve_is_waited_for_without_an_alarm() -> None:
     run(main)
 
 
+@agent(peers=["both"])
+async def top(message: Text, ctx: Context) -> Text:
+    """Have a child thread of which only that is ended."""
+    return Text((await ctx.spawn("both", message)).outcome)
+
+
+@agent(next=["again", "patient"])
+async def both(message: Text, ctx: Context) -> Text | None:
+    """Have two agents open children side by side."""
+    return message if ctx.sender == "top" else None
+
+
 @agent(peers=["sleeper"])
-async def again(message: Text, ctx: Context) -> Text:
+async def again(message: Text, ctx: Context) -> None:
     """Open one child after another, however the one before has ended."""
     for _ in range(5):
         await ctx.spawn("sleeper", message)
-    return message
+
+
+@agent(peers=["calling"])
+async def patient(message: Text, ctx: Context) -> None:
+    """Have a child that takes long to end."""
+    await ctx.spawn("calling", message)
 
 
 @agent()
-async def sleeper(message: Text, ctx: Context) -> Text:
-    """Take long."""
+async def sleeper(message: Text, ctx: Context) -> None:
+    """Take long, and end at once by order."""
     await anyio.sleep(100)
-    return message
 
 
-@pytest.mark.parametrize("seed", range(8))
+@agent()
+async def calling(message: Text, ctx: Context) -> None:
+    """Ask a model that takes long: the call is waited for."""
+    await ctx.llm.complete(message.text, max_output_tokens=9)
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_a_thread_that_is_ended_opens_no_other_child(seed: int) -> None:
-    """An order to end a thread ends its children and is done, whatever its handler does when it sees one end."""
+    """An order to end a thread ends its children and is done, whatever its handlers do when they see one end."""
 
     async def scenario() -> None:
-        async with Organism([again, sleeper], clock=VirtualClock()) as organism:
-            thread_id = await organism.open_thread("go")
+        organism = Organism(
+            [top, both, again, patient, sleeper, calling],
+            models={"m": "s/m"},
+            providers={"s": ScriptedProvider(["yes"], latency_s=10)},
+            clock=VirtualClock(),
+        )
+        async with organism:
+            root = await organism.open_thread("go")
             await anyio.sleep(1)
+            (child,) = organism.thread(root).children
             with anyio.fail_after(50):
-                result = await organism.terminate(thread_id)
+                result = await organism.terminate(child)
+                assert (await organism.wait(root)).outputs == (Text("terminated"),)
             assert result.outcome == "terminated"
             assert organism.threads() == ()
             opened = [each for each in await organism.events_after("") if isinstance(each, ThreadOpened)]
-            assert len(opened) == 2
+            assert len(opened) == 4
 
     run(scenario, seed=seed)

@@ -1,7 +1,7 @@
 """A journal can always be opened again: what no start can take up is set aside and told, all else goes on."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import anyio
@@ -11,7 +11,7 @@ import pytest
 from organism import BudgetExhaustedError, Limits, Organism, Text, agent
 from organism.agents.context import Context
 from organism.amounts import Amounts
-from organism.journal import Drop, Keep
+from organism.journal import Drop, JournalBrokenError, Keep
 from organism.ledger.entries import CallRecord, decode_entry
 from organism.ledger.ledger import Ledger
 from organism.messages import Envelope
@@ -196,27 +196,33 @@ def test_what_a_pause_outlasts_is_waited_for_by_nobody_in_the_next_process() -> 
     """A child paused while its freeze is lifted is found again without it: its parent waits and does not spin."""
     kept = MemoryJournal(capacity=10_000)
 
-    def organism() -> Organism:
+    def organism(journal: CrashingJournal) -> Organism:
         return Organism(
             [asking, worker],
             models={"m": "s/x"},
             providers={"s": ScriptedProvider(["an answer"])},
-            journal=CrashingJournal(kept),
+            journal=journal,
             clock=VirtualClock(),
         )
 
     async def first() -> None:
-        async with organism() as it:
-            await it.control.freeze()
-            await it.open_thread("go", thread_id="root")
-            await anyio.sleep(1)
-            (child,) = it.thread("root").children
-            await it.control.pause_thread(child)
-            await it.control.unfreeze()
-            await anyio.sleep(1)
+        scope = anyio.CancelScope()
+        journal = CrashingJournal(kept, on_crash=scope.cancel)
+        with scope, suppress(JournalBrokenError):
+            async with organism(journal) as it:
+                await it.control.freeze()
+                await it.open_thread("go", thread_id="root")
+                await anyio.sleep(1)
+                (child,) = it.thread("root").children
+                await it.control.pause_thread(child)
+                await it.control.unfreeze()
+                await anyio.sleep(1)
+                journal.crash_after(0)
+                await it.open_thread("this kills it")
+        assert journal.crashed
 
     async def second() -> None:
-        async with organism() as it:
+        async with organism(CrashingJournal(kept)) as it:
             await anyio.sleep(1)
             await it.control.resume_thread("root")
             assert (await it.wait("root")).outcome == "completed"

@@ -3,11 +3,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from organism.testing.postgres_server import PostgresServer
 
 pytest.register_assert_rewrite("organism.testing.store_contract")  # before whatever test imports it first
+
+# A machine that is busy makes an example slow, and proves nothing about what it tests.
+settings.register_profile("organism", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("organism")
 
 # The processes that tests start would each compile all modules again: a second of each of two hundred starts.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

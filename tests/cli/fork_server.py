@@ -58,7 +58,9 @@ def run(order: dict[str, object], descriptors: list[int]) -> None:
 
 def attend(order: dict[str, object], descriptors: list[int]) -> None:
     """Fork the command, tell its number, wait for its end and tell its exit code."""
-    for number in (signal.SIGCHLD, signal.SIGHUP):  # SIGHUP: tests that run under nohup ignore it, and `exec` would too
+    # Tests that run in the background, or under nohup, ignore SIGINT and SIGHUP, and what they start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     if (child := os.fork()) == 0:
         run(order, descriptors)

@@ -135,7 +135,6 @@ async def test_everything_that_is_asked_reaches_a_provider_of_the_same_format(se
     ("options", "param"),
     [
         ({"background": True}, "background"),
-        ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"top_logprobs": 50}, "top_logprobs"),
         ({"service_tier": "ultrafast"}, "service_tier"),

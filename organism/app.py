@@ -18,6 +18,7 @@ from organism.agents.agent import Agent
 from organism.agents.llm_agent import TextListener
 from organism.agents.tools.tool import ToolServer
 from organism.amounts import BudgetState, Limits
+from organism.budget.guards.actions import Action, actions_in, thresholds_in
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, plan_of, thread_account
@@ -62,7 +63,7 @@ class Organism:
         providers: Providers by the name that routes use. They are closed with the organism.
         limits: Limits of each thread, or a whole :class:`BudgetPlan`.
         mode: ``off``, ``audit`` or ``enforce``.
-        thresholds: Per cent of a limit at which to warn, ascending.
+        thresholds: Per cent of a limit at which to warn; or what happens at each: ``{75: "warn", 90: "park"}``.
         warn_ahead: Warn also when fewer calls than this, as large as the present one, fit; 3 unless given; 0 never.
         on_exhausted: What a refusal means for a handler.
         bounds: Structural bounds.
@@ -92,7 +93,7 @@ class Organism:
         providers: Mapping[str, Provider] | None = None,
         limits: Limits | BudgetPlan | None = None,
         mode: Mode = "enforce",
-        thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS,
+        thresholds: tuple[int, ...] | Mapping[int, Action] = DEFAULT_THRESHOLDS,
         warn_ahead: int | None = None,
         on_exhausted: OnExhausted = "park",
         bounds: Bounds | None = None,
@@ -118,13 +119,13 @@ class Organism:
             provider_kinds=dict(provider_kinds or {}),
             prices={},
             unpriced_rates=None,
-            limits=plan_of(limits, warn_ahead),
+            limits=plan_of(limits, warn_ahead, actions_in(thresholds)),
             router=router or RouterSettings(),
             bounds=bounds or Bounds(),
             name=name,
             entry=entry or (agents[0].name if agents else ""),
             mode=mode,
-            thresholds=thresholds,
+            thresholds=thresholds_in(thresholds),
             on_exhausted=on_exhausted,
             wait_s=wait_s,
         )
@@ -136,8 +137,7 @@ class Organism:
         """Be the organism of these parts."""
         self._only = only
         self._active, self._prices = components.active, components.prices
-        self._orders = orders = components.orders
-        self._letters = orders.dead_letters
+        self._orders, self._letters = (orders := components.orders), orders.dead_letters
         self._stack: AsyncExitStack | None = None
         self.name, self.journal = components.name, components.journal
         self.clock, self.ids = components.clock, components.ids

@@ -177,17 +177,19 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.rules) or any(scoped.rule != AS_THE_ORGANISM for scoped in self.all_scoped)
 
 
-def plan_of(limits: Limits | BudgetPlan | None, warn_ahead: int | None = None) -> BudgetPlan:
+def plan_of(limits: Limits | BudgetPlan | None, warn_ahead: int | None = None, actions: Actions = ()) -> BudgetPlan:
     """Return a whole plan, made of the limits of each thread where these are all there is.
 
     Args:
         limits: The limits of each thread, or a plan; the defaults unless given.
         warn_ahead: Of how many calls to warn ahead, instead of what the plan says.
+        actions: What happens at thresholds, instead of what the plan says.
 
     Raises:
         ConfigError: If that is no number of calls.
     """
     plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
+    plan = replace(plan, actions=actions) if actions else plan
     return plan if warn_ahead is None else replace(plan, warn_ahead=warn_ahead)
 
 

@@ -9,7 +9,7 @@ import pytest
 from organism import BudgetPlan, Context, Limits, ModelPlan, Organism, Route, Text, agent
 from organism.budget.guards.actions import Action, Actions, end_of, up_to, warned_at
 from organism.budget.scopes import ScopedLimits, ScopeRule
-from organism.errors import BudgetExhaustedError
+from organism.errors import BudgetExhaustedError, ConfigError
 from organism.router.planning.plan import Degrade
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, VirtualClock, run
@@ -248,3 +248,41 @@ def test_the_end_and_the_warnings_follow_from_the_actions(
     most = up_to(Limits(tokens=1001, calls=3, usd="0.01"), actions)
     assert most.tokens == 1001 * end[0] // 100
     assert most.elapsed_ns is None
+
+
+def written(thresholds: Any, calls: int) -> str:
+    """Run so many calls of ten under thresholds as a program writes them."""
+
+    async def main() -> str:
+        provider = ScriptedProvider(["ok"])
+        organism = Organism(
+            [caller],
+            models={"m": ModelPlan(name="m", routes=(Route("p", "big"),))},
+            providers={"p": provider},
+            limits=BudgetPlan(thread=CALLS, final_reserve_percent=0),
+            thresholds=thresholds,
+            clock=VirtualClock(),
+        )
+        async with organism:
+            return (await organism.run(str(calls))).text
+
+    return run(main)
+
+
+def test_program_writes_actions_as_the_file_does() -> None:
+    """`Organism(thresholds={...})` says what happens at each per cent, as `thresholds:` does in organism.yaml."""
+    assert written((50, 90), 10) == "answered 10"
+    assert written({50: "warn", 90: "refuse"}, 10) == "refused after 9"
+    assert written({50: "warn", 90: "refuse"}, 9) == "answered 9"
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "said"),
+    [({90: "stop"}, "there is no 'stop'"), ({0: "warn"}, "warn at 0 %"), ({101: "park"}, "park at 101 %"),
+     ({100: "approve"}, "approve at 100 %"), ({100: "degrade"}, "degrade at 100 %")],
+    ids=str,
+)  # fmt: skip
+def test_action_that_is_none_is_refused_at_once(thresholds: Any, said: str) -> None:
+    """A mistake in a program is found where it is made, and not when money runs out."""
+    with pytest.raises(ConfigError, match=said):
+        written(thresholds, 1)

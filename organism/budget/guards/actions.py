@@ -5,14 +5,14 @@ place of the one asked for. ``approve`` refuses calls until a person lets the ac
 the end: messages wait there, or their handlers get the error, whatever the organism does elsewhere.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, get_args
 
 from msgspec.structs import replace
 
 from organism.amounts import Amounts, Dimension, Limits, format_amount
 from organism.budget.thresholds import amount_of, limit_of, reached
-from organism.errors import Refusal
+from organism.errors import ConfigError, Refusal
 from organism.ledger.ledger import Ledger
 
 Action = Literal["warn", "degrade", "approve", "park", "refuse"]
@@ -21,6 +21,29 @@ Actions = tuple[tuple[int, Action], ...]
 
 WHOLE = 100
 """Per cent at which a limit ends by itself."""
+
+
+def thresholds_in(written: Sequence[int] | Mapping[int, Action] | Mapping[str, Action]) -> tuple[int, ...]:
+    """Return at which per cents is warned: thresholds are written as such, or with what happens at each."""
+    return warned_at(actions_in(written)) or (WHOLE,) if isinstance(written, Mapping) else tuple(written)
+
+
+def actions_in(written: Sequence[int] | Mapping[int, Action] | Mapping[str, Action]) -> Actions:
+    """Return what happens at thresholds, if more than a warning is written there.
+
+    Raises:
+        ConfigError: A threshold is no per cent, or there is no such action, or not there.
+    """
+    if not isinstance(written, Mapping):
+        return ()
+    for threshold, action in written.items():
+        if action not in get_args(Action):
+            raise ConfigError(f"at a threshold there is no {action!r}; there are: {', '.join(get_args(Action))}")
+        if not 1 <= int(threshold) <= WHOLE or (int(threshold) == WHOLE and action in {"degrade", "approve"}):
+            raise ConfigError(
+                f"{action} at {threshold} %: a threshold is a per cent from 1 to 100, where the limit ends"
+            )
+    return tuple(sorted((int(threshold), action) for threshold, action in written.items()))
 
 
 def warned_at(actions: Actions) -> tuple[int, ...]:

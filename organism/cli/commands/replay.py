@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from organism.amounts import DIMENSIONS, NS_PER_S, Dimension, format_amount, format_usd, nanousd
+from organism.budget.guards.actions import thresholds_in
 from organism.budget.holds import Mode
 from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
@@ -20,7 +21,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_json
 from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock, utc
-from organism.config.build.limits import budget_plan, thresholds_in
+from organism.config.build.limits import budget_plan
 from organism.config.build.router import model_plans, override
 from organism.config.load import load_config
 from organism.config.price_section import WrittenPrices, load_prices

@@ -6,7 +6,7 @@ import structlog
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, UNLIMITED, Limits, nanousd
-from organism.budget.guards.actions import WHOLE, Actions, warned_at
+from organism.budget.guards.actions import actions_in, thresholds_in
 from organism.budget.scopes import (
     AS_THE_ORGANISM,
     DEFAULT_TOKENS_PER_THREAD,
@@ -25,7 +25,6 @@ from organism.config.schema.limits import (
     RuleSection,
     ScopedLimitsSection,
     ThreadLimitsSection,
-    Thresholds,
     ValueLimitsSection,
 )
 from organism.config.schema.root import Config
@@ -97,18 +96,6 @@ def _rule(section: RuleSection) -> ScopeRule:
     return ScopeRule(
         mode=section.mode, thresholds=thresholds_in(section.thresholds), actions=actions_in(section.thresholds)
     )
-
-
-def thresholds_in(written: Thresholds) -> tuple[int, ...]:
-    """Return at which per cents is warned."""
-    return tuple(written) if isinstance(written, list) else warned_at(actions_in(written)) or (WHOLE,)
-
-
-def actions_in(written: Thresholds) -> Actions:
-    """Return what happens at thresholds, if more than a warning is written there."""
-    if isinstance(written, list):
-        return ()
-    return tuple(sorted((int(threshold), action) for threshold, action in written.items()))
 
 
 def _scoped(section: ScopedLimitsSection) -> ScopedLimits:

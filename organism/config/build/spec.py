@@ -3,10 +3,11 @@
 import msgspec
 
 from organism.agents.llm_agent import TextListener
+from organism.budget.guards.actions import thresholds_in
 from organism.budget.guards.breakers import ONLY_TOLD
 from organism.config.build.agents import build_agents, response_types
 from organism.config.build.breakers import breakers_of
-from organism.config.build.limits import budget_plan, thresholds_in
+from organism.config.build.limits import budget_plan
 from organism.config.build.providers import ShowProgress, build_provider, provider_kinds
 from organism.config.build.router import model_plans, otherwise, overrides, router_settings
 from organism.config.build.tools import build_tool_servers

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import force_setattr, replace
 
 from organism.amounts import UNLIMITED, Limits
-from organism.budget.guards.actions import Actions
+from organism.budget.guards.actions import Action, Actions
 from organism.budget.holds import Mode, Spender
 from organism.budget.thresholds import DEFAULT_WARN_AHEAD
 from organism.errors import ConfigError
@@ -276,6 +276,27 @@ def check_labels(plan: BudgetPlan, labels: Mapping[str, str]) -> None:
             raise ConfigError(
                 f"a thread needs the label {name!r} here; open it with labels such as {name}=NAME", path="labels"
             )
+
+
+def thresholds_by_scope(plan: BudgetPlan, thresholds: tuple[int, ...]) -> dict[str, dict[int, Action]]:
+    """Return what happens at which per cent: of all ``limits``, and of scopes such as ``limits.day`` that differ."""
+    rules = {f"limits.{name}": rule for name, rule in plan.rules.items()}
+    rules |= {name: each.rule for name, each in _named_scopes(plan)}
+    found = {"limits": dict(plan.actions) or dict.fromkeys(thresholds, "warn")}
+    for name, rule in rules.items():
+        if rule.thresholds is not None:
+            found[name] = dict(rule.actions) or dict.fromkeys(rule.thresholds, "warn")
+    return found
+
+
+def _named_scopes(plan: BudgetPlan) -> Iterator[tuple[str, ScopedLimits]]:
+    """Yield the limits of agents, models, providers, labels, their values and pools, by their place in the file."""
+    for kind, by_name in (("agents", plan.agents), ("models", plan.models), ("providers", plan.providers)):
+        yield from ((f"limits.{kind}.{name}", each) for name, each in by_name.items())
+    for name, label in plan.labels.items():
+        yield f"limits.labels.{name}", label.each
+        yield from ((f"limits.labels.{name}.{value}", each) for value, each in label.values.items())
+        yield from ((f"limits.labels.{name}.pools.{pool}", each.scoped) for pool, each in label.pools.items())
 
 
 def limits_over_time(plan: BudgetPlan) -> tuple[str, ...]:

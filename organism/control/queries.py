@@ -7,7 +7,7 @@ import anyio
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState
-from organism.budget.scopes import limits_over_time, thread_account, thread_of
+from organism.budget.scopes import limits_over_time, thread_account, thread_of, thresholds_by_scope
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
 from organism.control.components import Components
@@ -157,6 +157,8 @@ class Queries:
             limits_not_kept=() if self._journal.durable else limits_over_time(self._budgets.plan),
             freezes=frozen.all,
             approvals=len(self._approvals.waiting()),
+            thresholds=thresholds_by_scope(self._budgets.plan, self._budgets.thresholds),
+            warn_ahead=self._budgets.plan.warn_ahead,
         )
 
     def threads(

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from organism.amounts import BudgetState
+from organism.budget.guards.actions import Action
 from organism.budget.guards.freezes import Freeze
 from organism.budget.holds import Mode
 from organism.errors import Refusal
@@ -189,6 +190,8 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
         given_up: Plain functions that were given up on and have not returned, by agent.
         freezes: What operators have frozen, oldest first.
         approvals: Questions that wait for a person.
+        thresholds: What happens at which per cent of limits, by where they stand: ``{"limits": {75: "warn"}}``.
+        warn_ahead: Of how many calls is warned ahead.
     """
 
     name: str
@@ -214,6 +217,8 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     limits_not_kept: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     approvals: int = 0
+    thresholds: dict[str, dict[int, Action]] = {}
+    warn_ahead: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):

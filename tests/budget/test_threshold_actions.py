@@ -8,7 +8,7 @@ import pytest
 
 from organism import BudgetPlan, Context, Limits, ModelPlan, Organism, Route, Text, agent
 from organism.budget.guards.actions import Action, Actions, end_of, up_to, warned_at
-from organism.budget.scopes import ScopedLimits, ScopeRule
+from organism.budget.scopes import LabelLimits, ScopedLimits, ScopeRule
 from organism.errors import BudgetExhaustedError, ConfigError
 from organism.router.planning.plan import Degrade
 from organism.stores.sqlite import SqliteJournal
@@ -286,3 +286,30 @@ def test_action_that_is_none_is_refused_at_once(thresholds: Any, said: str) -> N
     """A mistake in a program is found where it is made, and not when money runs out."""
     with pytest.raises(ConfigError, match=said):
         written(thresholds, 1)
+
+
+def test_status_says_what_happens_where() -> None:
+    """An operator reads each scope's thresholds where the organism is, and need not look for its file."""
+
+    async def main() -> tuple[dict[str, dict[int, Action]], int]:
+        strict = ScopeRule(thresholds=(80,), actions=((80, "warn"), (100, "refuse")))
+        scopes = BudgetPlan(
+            thread=CALLS,
+            windows={"day": CALLS},
+            rules={"day": strict},
+            agents={"caller": ScopedLimits(CALLS, "day", ScopeRule(thresholds=(50,)))},
+            models={"m": ScopedLimits(CALLS)},
+            labels={"tenant": LabelLimits(each=ScopedLimits(CALLS), values={"acme": ScopedLimits(CALLS, rule=strict)})},
+        )
+        async with organism(ScriptedProvider(["ok"]), scopes, warn_ahead=5) as running:
+            status = running.control.status()
+            return status.thresholds, status.warn_ahead
+
+    thresholds, ahead = run(main)
+    assert ahead == 5
+    assert thresholds == {
+        "limits": {75: "warn", 90: "warn", 95: "warn"},
+        "limits.day": {80: "warn", 100: "refuse"},
+        "limits.agents.caller": {50: "warn"},
+        "limits.labels.tenant.acme": {80: "warn", 100: "refuse"},
+    }

@@ -53,6 +53,12 @@ def _print_head(console: Terminal, status: OrganismStatus) -> None:
         status.dead_letters,
         "" if status.accepting else markup(" [red]takes no new threads[/]"),
     )
+    for scope, happens in status.thresholds.items():
+        at = ", ".join(f"{action} at {threshold} %" for threshold, action in sorted(happens.items()))
+        ahead = (
+            f", warned ahead of the last {status.warn_ahead} calls" if scope == "limits" and status.warn_ahead else ""
+        )
+        console.say("{}: {}{}", scope, at, ahead)
     if status.given_up:
         hung = ", ".join(f"{agent} ({count})" for agent, count in sorted(status.given_up.items()))
         busy, of = status.busy_threads, status.worker_threads

@@ -138,6 +138,10 @@ def checksum(*parts: str) -> int:
     return crc32("\0".join(parts).encode())
 
 
+GENESIS = bytes(32)
+"""What the first entry of a ledger is chained to."""
+
+
 def chain_hash(last: bytes, body: str) -> bytes:
     """Return the hash of an entry: SHA-256 over the hash of the entry before it and its own JSON."""
     return sha256(last + body.encode()).digest()

@@ -8,6 +8,8 @@ whole file from yesterday is right in itself: only an anchor that is kept elsewh
 import apsw
 import msgspec
 
+from organism.stores.batch import GENESIS
+
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """Where a journal ends.
@@ -34,24 +36,55 @@ def read_head(db: apsw.Connection) -> Head:
     return Head(seq=int(seq), hash=bytes(digest), faults=tuple(missing(db).values()))
 
 
-def missing(db: apsw.Connection) -> dict[str, str]:
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """What a journal holds: as its head says, or as is found.
+
+    Attributes:
+        seq: The number of the newest ledger entry; 0 without one.
+        hash: The hash of that entry.
+        event: The number of the newest event; 0 without one.
+        pieces: How many pieces of live state.
+        pieces_sum: The sum of their checksums.
+    """
+
+    seq: int
+    hash: bytes
+    event: int
+    pieces: int
+    pieces_sum: int
+
+
+def differences(said: Contents, found: Contents) -> dict[str, str]:
     """Return what is not there that was: by the table it is missing from, a sentence."""
-    ((seq, digest, event, pieces, pieces_sum),) = db.execute("SELECT seq, hash, event, pieces, pieces_sum FROM head")
     faults: dict[str, str] = {}
-    last = db.execute("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
-    found = (int(last[0]), bytes(last[1])) if last is not None else (0, bytes(32))
-    if found != (seq, bytes(digest)):
-        faults["entries"] = f"its ledger had come to entry {seq}, but ends with {found[0]}: the newest are missing"
-        if found[0] == seq:
-            faults["entries"] = f"its newest ledger entry, {seq}, is not the one that was written"
-    ((newest,),) = db.execute("SELECT coalesce(max(id), 0) FROM events")
-    if newest != event:
-        faults["events"] = f"its events had come to number {event}, but end with {newest}: the newest are missing"
-    ((count, total),) = db.execute("SELECT count(*), coalesce(sum(checksum), 0) FROM pieces")
-    if (count, total) != (pieces, pieces_sum):
-        what = f"it had {pieces:,} pieces of live state, but has {count:,}"
-        faults["pieces"] = what if count != pieces else f"some of its {pieces:,} pieces of live state are other ones"
+    if (found.seq, found.hash) != (said.seq, said.hash):
+        faults["entries"] = (
+            f"its ledger had come to entry {said.seq}, but ends with {found.seq}: the newest are missing"
+            if found.seq != said.seq
+            else f"its newest ledger entry, {said.seq}, is not the one that was written"
+        )
+    if found.event != said.event:
+        faults["events"] = (
+            f"its events had come to number {said.event}, but end with {found.event}: the newest are missing"
+        )
+    if (found.pieces, found.pieces_sum) != (said.pieces, said.pieces_sum):
+        faults["pieces"] = (
+            f"it had {said.pieces:,} pieces of live state, but has {found.pieces:,}"
+            if found.pieces != said.pieces
+            else f"some of its {said.pieces:,} pieces of live state are other ones"
+        )
     return faults
+
+
+def missing(db: apsw.Connection) -> dict[str, str]:
+    """Return what is not there that was; see :func:`differences`."""
+    ((seq, digest, event, pieces, pieces_sum),) = db.execute("SELECT seq, hash, event, pieces, pieces_sum FROM head")
+    said = Contents(seq=seq, hash=bytes(digest), event=event, pieces=pieces, pieces_sum=pieces_sum)
+    last, last_hash = db.execute("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").fetchone() or (0, GENESIS)
+    ((newest,),) = db.execute("SELECT coalesce(max(id), 0) FROM events")
+    ((count, total),) = db.execute("SELECT count(*), coalesce(sum(checksum), 0) FROM pieces")
+    found = Contents(seq=int(last), hash=bytes(last_hash), event=newest, pieces=count, pieces_sum=total)
+    return differences(said, found)
 
 
 def first_fault(db: apsw.Connection, check: str) -> str | None:

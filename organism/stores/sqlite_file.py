@@ -1,38 +1,31 @@
 """One SQLite file with a journal in it: opened by one owner, checked, brought up to date, written in whole batches.
 
-Everything here blocks; :mod:`organism.stores.sqlite` calls it on a worker thread.
+Everything here blocks; :mod:`organism.stores.group_journal` calls it on a worker thread.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import apsw
 import msgspec
-import structlog
 
 from organism.journal import JournalBrokenError, JournalError, Stored, StoredEntry
-from organism.stores.batch import Batch, EntryRow, chained, checksum
+from organism.stores.batch import GENESIS, Batch, EntryRow, chained, checksum
 from organism.stores.group_storage import Retention
 from organism.stores.head import Head, first_fault, missing, newest_ns, read_head
+from organism.stores.reading import check_complete, next_events
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.stores.sqlite_errors import damaged, explained, transaction
 from organism.stores.sqlite_place import identity_of, make_private, refuse_emptied
 from organism.stores.stored import checked_entries, checked_pieces
-from organism.usage.event_log import check_kept
-from organism.usage.events import AnyEvent, decode_event
+from organism.usage.events import AnyEvent
 
 _CHECKED_WHOLE_MAX = 16 << 20
 """Bytes of a file that a start checks whole. Of a larger one it checks what it takes up, and each value when it is
 read: a start must not take longer with each day. ``organism ledger verify`` checks the whole of any."""
-
-_log = structlog.get_logger("organism.journal")
-
-GENESIS = bytes(32)
-"""What the hash of the first entry is chained to."""
 
 
 class SqliteFile:
@@ -112,10 +105,10 @@ class SqliteFile:
                 f"upgrade organism"
             )
         if self.path.stat().st_size <= _CHECKED_WHOLE_MAX and (fault := first_fault(db, "quick_check(1)")):
-            raise damaged(self.path, fault)
+            raise self._damaged(fault)
         for table in ("pieces", "meta", *(("head",) if version > 1 else ())):
             if fault := first_fault(db, f"integrity_check({table})"):
-                raise damaged(self.path, fault)
+                raise self._damaged(fault)
 
     def _migrate(self, db: apsw.Connection) -> None:
         """Take the steps that this file has not taken yet, all of them or none."""
@@ -274,6 +267,9 @@ class SqliteFile:
             )
             return max(most, db.changes()) >= rows
 
+    def _damaged(self, what: str) -> JournalBrokenError:
+        return damaged(self.path, what)
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     def load(self) -> Stored:
@@ -284,28 +280,19 @@ class SqliteFile:
         """
         with self._lock, explained(self.path):
             db = self._db
-            self._check_head(db)
+            check_complete(missing(db), str(self.path), self._damaged)
             start = _one(db, "SELECT coalesce(max(seq), 1) FROM entries WHERE kind = 'Checkpoint'")
             before = _rows(db, "SELECT hash FROM entries WHERE seq = ?", start - 1)
             entries = _rows(db, "SELECT seq, body, hash FROM entries WHERE seq >= ? ORDER BY seq", start)
             pieces = _rows(db, "SELECT key, thread_id, body, checksum FROM pieces ORDER BY seq")
             last = bytes(before[0][0]) if before else GENESIS if start == 1 else None
-            whats = partial(damaged, self.path)
             return Stored(
-                entries=checked_entries(entries, start, last, whats),
-                pieces=checked_pieces(pieces, whats),
+                entries=checked_entries(entries, start, last, self._damaged),
+                pieces=checked_pieces(pieces, self._damaged),
                 # Not the newest that is there: an id whose event was taken out must not be given again.
                 last_event=_one(db, "SELECT max(event, (SELECT coalesce(max(id), 0) FROM events)) FROM head"),
                 last_time_ns=newest_ns(db),
             )
-
-    def _check_head(self, db: apsw.Connection) -> None:
-        """Refuse a ledger whose newest entries are gone, since its balances would be too low; say what else is."""
-        faults = missing(db)
-        if "entries" in faults:
-            raise damaged(self.path, faults["entries"])
-        for fault in faults.values():
-            _log.error("journal_incomplete", path=str(self.path), fault=fault, see="organism ledger verify")
 
     def head(self) -> Head:
         """Read the whole file, and return where the journal ends and what is wrong with it or missing."""
@@ -328,41 +315,21 @@ class SqliteFile:
                 return None
             _, value, crc = found[0]
             if value and checksum(key, value) != crc:
-                raise damaged(self.path, f"{key} is not what was written")
+                raise self._damaged(f"{key} is not what was written")
             return str(value)
 
     def events_after(self, after: str, limit: int) -> list[AnyEvent]:
         """Return events; see :class:`organism.usage.event_log.EventLog`.
 
         Raises:
+            EventsGoneError: If some after that one have been forgotten.
             JournalBrokenError: If one of them is not what was written.
         """
         with self._lock, explained(self.path):
             db = self._db
             oldest = _one(db, "SELECT coalesce(min(id), 1) FROM events")
-            check_kept(after, oldest - 1, f"{oldest:016d}")
             query = "SELECT id, body, checksum FROM events WHERE id > ? ORDER BY id LIMIT ?"
-            last = int(after or 0)
-            while found := _rows(db, query, last, limit):
-                last = found[-1][0]
-                # A page of nothing but events that cannot be read must not look like the end.
-                if read := [event for row in found if (event := self._read_event(*row)) is not None]:
-                    return read
-            return []
-
-    def _read_event(self, number: int, body: str, crc: int) -> AnyEvent | None:
-        """Return an event; ``None`` if it is what was written, but no event that this program knows.
-
-        Raises:
-            JournalBrokenError: If it is not what was written.
-        """
-        if checksum(str(number), body) != crc:
-            raise damaged(self.path, f"event {number} is not what was written")
-        try:
-            return decode_event(body)
-        except msgspec.MsgspecError as error:
-            _log.error("event_unreadable", id=f"{number:016d}", error=str(error))
-            return None
+            return next_events(after, oldest, lambda last: _rows(db, query, last, limit), self._damaged)
 
     def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
         """Return ledger entries; see :class:`organism.journal.EntryLog`."""

@@ -9,9 +9,9 @@ import msgspec
 from organism.amounts import ZERO, Amounts
 from organism.journal import Piece
 from organism.ledger.entries import decode_entry
-from organism.stores.batch import chain_hash
+from organism.stores.batch import GENESIS, chain_hash
 from organism.stores.memory import MemoryJournal
-from organism.stores.sqlite_file import GENESIS, SqliteFile
+from organism.stores.sqlite_file import SqliteFile
 from organism.testing.books import Books, Line
 from organism.threads.records import CLOSED, MESSAGE, THREAD, ResultRecord
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent

@@ -10,8 +10,8 @@ import pytest
 from organism.amounts import Amounts, Limits
 from organism.ledger.ledger import Cost, Ledger
 from organism.stores import schema
-from organism.stores.batch import EntryRow, batch_of, chained, checksum
-from organism.stores.sqlite_file import GENESIS, SqliteFile
+from organism.stores.batch import GENESIS, EntryRow, batch_of, chained, checksum
+from organism.stores.sqlite_file import SqliteFile
 
 FIRST = """
     CREATE TABLE meta (

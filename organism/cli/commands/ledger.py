@@ -16,7 +16,7 @@ from organism.cli.terminal import Table, Terminal
 from organism.journal import Pieces, StoredEntry
 from organism.ledger.entries import decode_entry
 from organism.ledger.verify import Anchor, verify
-from organism.stores.sqlite_file import GENESIS
+from organism.stores.batch import GENESIS
 from organism.threads.quarantine import set_aside
 
 app = App(name="ledger")

@@ -10,23 +10,18 @@ from typing import Any
 
 import msgspec
 import psycopg
-import structlog
 
 from organism.journal import FencedError, JournalBrokenError, JournalError, Stored, StoredEntry
-from organism.stores.batch import Batch, chained, checksum
+from organism.stores.batch import GENESIS, Batch, chained, checksum
 from organism.stores.group_storage import Retention
-from organism.stores.head import Head
+from organism.stores.head import Contents, Head, differences
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
 from organism.stores.postgres.postgres_schema import LOCK, MIGRATIONS, VERSION
 from organism.stores.postgres.statement import CONFIRM, quoted, unquoted, written
+from organism.stores.reading import check_complete, next_events
 from organism.stores.stored import checked_entries, checked_pieces
-from organism.usage.event_log import check_kept
-from organism.usage.events import AnyEvent, decode_event
-
-_log = structlog.get_logger("organism.journal")
-
-GENESIS = bytes(32)
+from organism.usage.events import AnyEvent
 
 _RESCUE = "stop here, keep a copy of the database, and restore a newer backup, or use another database"
 
@@ -277,11 +272,8 @@ class PostgresDatabase:
         Raises:
             JournalBrokenError: If a value in it is not the one that was written.
         """
-        head = self.head()
-        for fault in head.faults:
-            if fault.startswith("its ledger"):
-                raise self._damaged(fault)
-            _log.error("journal_incomplete", path=self.place, fault=fault, see="organism ledger verify")
+        said, found = self._contents()
+        check_complete(differences(said, found), self.place, self._damaged)
         ((start,),) = self._rows(
             "SELECT coalesce(max(seq), 1) FROM organism.entries WHERE p = %s AND kind = 'Checkpoint'"
         )
@@ -303,15 +295,15 @@ class PostgresDatabase:
 
     def head(self) -> Head:
         """Return where the journal ends, and what of it is missing."""
+        said, found = self._contents()
+        return Head(seq=said.seq, hash=said.hash, faults=tuple(differences(said, found).values()))
+
+    def _contents(self) -> tuple[Contents, Contents]:
+        """Return what the journal is said to hold, and what is found."""
         ((seq, digest, event, pieces, pieces_sum, last, last_hash, newest, count, total),) = self._rows(_HEAD)
-        faults = []
-        if (last or 0, bytes(last_hash or GENESIS)) != (seq, bytes(digest)):
-            faults.append(f"its ledger had come to entry {seq}, but ends with {last or 0}: the newest are missing")
-        if (newest or 0) != event:
-            faults.append(f"its events had come to number {event}, but end with {newest or 0}: the newest are missing")
-        if (count, total) != (pieces, pieces_sum):
-            faults.append(f"it had {pieces:,} pieces of live state, and has {count:,}, or some are other ones")
-        return Head(seq=seq, hash=bytes(digest), faults=tuple(faults))
+        said = Contents(seq=seq, hash=bytes(digest), event=event, pieces=pieces, pieces_sum=pieces_sum)
+        found = Contents(seq=last, hash=bytes(last_hash or GENESIS), event=newest, pieces=count, pieces_sum=total)
+        return said, found
 
     def remembered(self, key: str) -> str | None:
         """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`.
@@ -335,28 +327,12 @@ class PostgresDatabase:
         """Return events; see :class:`organism.usage.event_log.EventLog`.
 
         Raises:
+            EventsGoneError: If some after that one have been forgotten.
             JournalBrokenError: If one of them is not what was written.
         """
         ((oldest,),) = self._rows("SELECT coalesce(min(id), 1) FROM organism.events WHERE p = %s")
-        check_kept(after, oldest - 1, f"{oldest:016d}")
-        last = int(after or 0)
-        while found := self._rows(
-            "SELECT id, body, checksum FROM organism.events WHERE p = %s AND id > %s ORDER BY id LIMIT %s", last, limit
-        ):
-            last = found[-1][0]
-            # A page of nothing but events that cannot be read must not look like the end.
-            if read := [event for row in found if (event := self._read_event(*row)) is not None]:
-                return read
-        return []
-
-    def _read_event(self, number: int, body: str, crc: int) -> AnyEvent | None:
-        if checksum(str(number), body) != crc:
-            raise self._damaged(f"event {number} is not what was written")
-        try:
-            return decode_event(body)
-        except msgspec.MsgspecError as error:
-            _log.error("event_unreadable", id=f"{number:016d}", error=str(error))
-            return None
+        query = "SELECT id, body, checksum FROM organism.events WHERE p = %s AND id > %s ORDER BY id LIMIT %s"
+        return next_events(after, oldest, lambda last: self._rows(query, last, limit), self._damaged)
 
     def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
         """Return ledger entries; see :class:`organism.journal.EntryLog`."""
@@ -366,9 +342,9 @@ class PostgresDatabase:
 
 _HEAD = """
     SELECT journals.seq, hash, event, pieces, pieces_sum,
-        (SELECT max(seq) FROM organism.entries e WHERE e.p = journals.p),
+        (SELECT coalesce(max(seq), 0) FROM organism.entries e WHERE e.p = journals.p),
         (SELECT e.hash FROM organism.entries e WHERE e.p = journals.p ORDER BY seq DESC LIMIT 1),
-        (SELECT max(id) FROM organism.events v WHERE v.p = journals.p),
+        (SELECT coalesce(max(id), 0) FROM organism.events v WHERE v.p = journals.p),
         (SELECT count(*) FROM organism.pieces c WHERE c.p = journals.p),
         (SELECT coalesce(sum(checksum), 0) FROM organism.pieces c WHERE c.p = journals.p)
     FROM organism.journals JOIN organism.live USING (p) WHERE p = %s"""

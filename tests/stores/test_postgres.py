@@ -4,11 +4,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from organism.journal import FencedError, JournalBrokenError, JournalError, Remember
-from organism.ledger.entries import decode_entry
+from organism.ledger.entries import Dispatched, Entry, Released, Reserved, Settled, decode_entry
 from organism.ledger.ledger import Ledger
 from organism.stores.batch import batch_of
 from organism.stores.group_storage import Retention
@@ -236,6 +238,21 @@ def test_missing_rows_are_found(postgres: PostgresServer, url: str) -> None:
         assert len(database.head().faults) == 3
         with pytest.raises(JournalBrokenError, match="newest are missing"):
             database.load()
+
+
+@pytest.mark.parametrize("kind", [Reserved, Dispatched, Settled, Released])
+def test_the_database_refuses_what_may_happen_once(url: str, kind: type[Entry]) -> None:
+    """A hold is taken once, let out once and resolved once, even if the program were wrong."""
+    records: list[Any] = []
+    live_a_little(Ledger(records.append))
+    double = replace(next(each for each in records if isinstance(each, kind)), seq=len(records) + 1)
+    with closing(PostgresDatabase(url)) as database:
+        database.write(batch_of(records), 1)
+
+        with pytest.raises(JournalBrokenError, match="UniqueViolation"):
+            database.write(batch_of([double]), 2)
+
+        assert len(database.entries_after(0, 100)) == len(records)
 
 
 def test_what_is_too_old_is_forgotten(url: str) -> None:

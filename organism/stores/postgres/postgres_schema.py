@@ -45,6 +45,7 @@ MIGRATIONS: Final = (
         PRIMARY KEY (p, seq)
     );
     CREATE UNIQUE INDEX IF NOT EXISTS one_reserve ON organism.entries (p, hold_id) WHERE kind = 'Reserved';
+    CREATE UNIQUE INDEX IF NOT EXISTS one_dispatch ON organism.entries (p, hold_id) WHERE kind = 'Dispatched';
     CREATE UNIQUE INDEX IF NOT EXISTS one_resolution
         ON organism.entries (p, hold_id) WHERE kind IN ('Settled', 'Released');
     CREATE INDEX IF NOT EXISTS checkpoints ON organism.entries (p, seq) WHERE kind = 'Checkpoint';

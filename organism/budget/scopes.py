@@ -157,13 +157,7 @@ class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def all_scoped(self) -> tuple[ScopedLimits, ...]:
         """All limits but those of threads and of the organism."""
-        by_name = (*self.agents.values(), *self.models.values(), *self.providers.values())
-        by_label = (
-            scoped
-            for label in self.labels.values()
-            for scoped in (label.each, *label.values.values(), *(pool.scoped for pool in label.pools.values()))
-        )
-        return (*by_name, *by_label)
+        return tuple(scoped for _, _, scoped in _named_scopes(self))
 
     @property
     def has_actions(self) -> bool:
@@ -281,7 +275,7 @@ def check_labels(plan: BudgetPlan, labels: Mapping[str, str]) -> None:
 def thresholds_by_scope(plan: BudgetPlan, thresholds: tuple[int, ...]) -> dict[str, dict[int, Action]]:
     """Return what happens at which per cent: of all ``limits``, and of scopes such as ``limits.day`` that differ."""
     rules = {f"limits.{name}": rule for name, rule in plan.rules.items()}
-    rules |= {name: each.rule for name, each in _named_scopes(plan)}
+    rules |= {name + within: each.rule for name, within, each in _named_scopes(plan)}
     found = {"limits": dict(plan.actions) or dict.fromkeys(thresholds, "warn")}
     for name, rule in rules.items():
         if rule.thresholds is not None:
@@ -289,14 +283,15 @@ def thresholds_by_scope(plan: BudgetPlan, thresholds: tuple[int, ...]) -> dict[s
     return found
 
 
-def _named_scopes(plan: BudgetPlan) -> Iterator[tuple[str, ScopedLimits]]:
-    """Yield the limits of agents, models, providers, labels, their values and pools, by their place in the file."""
+def _named_scopes(plan: BudgetPlan) -> Iterator[tuple[str, str, ScopedLimits]]:
+    """Yield the limits of agents, models, providers and labels by their place in the file, and where within a label."""
     for kind, by_name in (("agents", plan.agents), ("models", plan.models), ("providers", plan.providers)):
-        yield from ((f"limits.{kind}.{name}", each) for name, each in by_name.items())
+        yield from ((f"limits.{kind}.{name}", "", each) for name, each in by_name.items())
     for name, label in plan.labels.items():
-        yield f"limits.labels.{name}", label.each
-        yield from ((f"limits.labels.{name}.{value}", each) for value, each in label.values.items())
-        yield from ((f"limits.labels.{name}.pools.{pool}", each.scoped) for pool, each in label.pools.items())
+        place = f"limits.labels.{name}"
+        yield place, "", label.each
+        yield from ((place, f".{value}", each) for value, each in label.values.items())
+        yield from ((place, f".pools.{pool}", each.scoped) for pool, each in label.pools.items())
 
 
 def limits_over_time(plan: BudgetPlan) -> tuple[str, ...]:
@@ -304,12 +299,7 @@ def limits_over_time(plan: BudgetPlan) -> tuple[str, ...]:
 
     Without a durable journal all that counts from zero after a restart.
     """
-    named = {"agents": plan.agents, "models": plan.models, "providers": plan.providers}
-    scoped = [(f"limits.{kind}.{name}", each) for kind, by_name in named.items() for name, each in by_name.items()]
-    for name, label in plan.labels.items():
-        within = (label.each, *label.values.values(), *(pool.scoped for pool in label.pools.values()))
-        scoped += [(f"limits.labels.{name}", each) for each in within]
-    per = (f"{name} per {each.per}" for name, each in scoped if each.per not in ("thread", "call"))
+    per = (f"{name} per {each.per}" for name, _, each in _named_scopes(plan) if each.per not in ("thread", "call"))
     return tuple(dict.fromkeys((*(f"limits.{window}" for window in plan.windows if window != "call"), *per)))
 
 

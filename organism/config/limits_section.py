@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from organism.budget.guards.actions import WHOLE
+from organism.budget.guards.actions import problem_at
 from organism.config.price_section import Fail
 from organism.config.schema.limits import ActionName, AllLimitsSection, RuleSection, Thresholds
 from organism.config.yaml.bind import did_you_mean
@@ -47,10 +47,8 @@ def check_thresholds(thresholds: Thresholds, fail: Fail, *path: str | int, degra
 
 def _check_actions(written: dict[str, ActionName], fail: Fail, path: Path_, *, degradable: bool) -> None:
     for threshold, action in written.items():
-        if not threshold.isascii() or not threshold.isdigit() or not 1 <= int(threshold) <= WHOLE:
-            fail("a threshold is a per cent from 1 to 100, such as 90: degrade", *path, threshold)
-        if int(threshold) == WHOLE and action in ("degrade", "approve"):
-            fail(f"at 100 the limit itself ends; {action} before it, and park or refuse there", *path, threshold)
+        if (problem := problem_at(threshold, action)) is not None:
+            fail(problem, *path, threshold)
         if action == "degrade" and not degradable:
             fail("no model says what takes its place; give one 'degrade: {to: MODEL}' in llm.models", *path, threshold)
     if not written:

@@ -39,11 +39,19 @@ def actions_in(written: Sequence[int] | Mapping[int, Action] | Mapping[str, Acti
     for threshold, action in written.items():
         if action not in get_args(Action):
             raise ConfigError(f"at a threshold there is no {action!r}; there are: {', '.join(get_args(Action))}")
-        if not 1 <= int(threshold) <= WHOLE or (int(threshold) == WHOLE and action in {"degrade", "approve"}):
-            raise ConfigError(
-                f"{action} at {threshold} %: a threshold is a per cent from 1 to 100, where the limit ends"
-            )
+        if (problem := problem_at(threshold, action)) is not None:
+            raise ConfigError(f"{action} at {threshold} %: {problem}")
     return tuple(sorted((int(threshold), action) for threshold, action in written.items()))
+
+
+def problem_at(threshold: object, action: Action) -> str | None:
+    """Return why an action cannot be at a threshold, whether a file or a program has written it; ``None`` if it can."""
+    percent = str(threshold)
+    if not percent.isascii() or not percent.isdigit() or not 1 <= int(percent) <= WHOLE:
+        return "a threshold is a per cent from 1 to 100, such as 90: degrade"
+    if int(percent) == WHOLE and action in ("degrade", "approve"):
+        return f"at 100 the limit itself ends; {action} before it, and park or refuse there"
+    return None
 
 
 def warned_at(actions: Actions) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 Source: the reference of ``/v1/conversations`` of OpenAI's API.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -13,12 +12,11 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from organism.api.scopes import caller_of, needs
-from organism.formats.errors.faults import FaultError, bad_request
-from organism.formats.errors.openai_errors import error_body
+from organism.formats.errors.faults import bad_request
 from organism.formats.openai_responses.server_items import items_of
 from organism.formats.server_format import Json, convert
 from organism.gateway.request_handler import Gateway, parsed
-from organism.gateway.stored_answer_routes import page_of
+from organism.gateway.stored_answer_routes import page_of, said
 from organism.gateway.stored_conversations import Conversation, missing_item
 
 CONVERSATIONS = "/v1/conversations"
@@ -49,7 +47,7 @@ def conversation_handlers(gateway: Gateway) -> list[Any]:
     async def begin(request: Request[Any, Any, Any]) -> Response[Json]:
         """Begin a conversation."""
 
-        async def said() -> Json:
+        async def answer() -> Json:
             asked = convert(parsed(await request.body() or b"{}"), _Begun)
             meta = gateway.meta()
             begun = Conversation(meta.created_s, asked.metadata)
@@ -57,22 +55,22 @@ def conversation_handlers(gateway: Gateway) -> list[Any]:
             await gateway.commit()
             return _shown(f"conv_{meta.id}", begun)
 
-        return await _said(said)
+        return await said(answer)
 
     @get("/{name:str}", opt=needs("send"), include_in_schema=False)
     async def show(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show a conversation."""
 
-        async def said() -> Json:
+        async def answer() -> Json:
             return _shown(name, kept.conversation(caller_of(request).name, name))
 
-        return await _said(said)
+        return await said(answer)
 
     @post("/{name:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def label(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Label a conversation anew."""
 
-        async def said() -> Json:
+        async def answer() -> Json:
             asked = convert(parsed(await request.body()), _Labelled)
             by = caller_of(request).name
             labelled = replace(kept.conversation(by, name), metadata=asked.metadata)
@@ -80,19 +78,19 @@ def conversation_handlers(gateway: Gateway) -> list[Any]:
             await gateway.commit()
             return _shown(name, labelled)
 
-        return await _said(said)
+        return await said(answer)
 
     @delete("/{name:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def forget(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Forget a conversation."""
 
-        async def said() -> Json:
+        async def answer() -> Json:
             kept.conversation(caller_of(request).name, name)
             kept.end(caller_of(request).name, name)
             await gateway.commit()
             return {"id": name, "object": "conversation.deleted", "deleted": True}
 
-        return await _said(said)
+        return await said(answer)
 
     return [begin, show, label, forget, *_item_handlers(gateway)]
 
@@ -105,22 +103,22 @@ def _item_handlers(gateway: Gateway) -> list[Any]:
     async def show_items(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show what was said in a conversation, a page at a time."""
 
-        async def said() -> Json:
+        async def answer() -> Json:
             return page_of(await kept.shown_items(caller_of(request).name, name), request.query_params)
 
-        return await _said(said)
+        return await said(answer)
 
     @post("/{name:str}/items", opt=needs("send"), include_in_schema=False, status_code=200)
     async def add_items(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Put items at the end of a conversation."""
 
-        async def said() -> Json:
+        async def answer() -> Json:
             asked = convert(parsed(await request.body()), _Added)
             added = kept.add(caller_of(request).name, name, f"items_{gateway.meta().id}", items_of(asked.items))
             await gateway.commit()
             return page_of(added, {"order": "asc", "limit": "100"})
 
-        return await _said(said)
+        return await said(answer)
 
     async def found(request: Request[Any, Any, Any], name: str, item: str) -> Json:
         items = await kept.shown_items(caller_of(request).name, name)
@@ -132,13 +130,13 @@ def _item_handlers(gateway: Gateway) -> list[Any]:
     @get("/{name:str}/items/{item:str}", opt=needs("send"), include_in_schema=False)
     async def show_item(request: Request[Any, Any, Any], name: FromPath[str], item: FromPath[str]) -> Response[Json]:
         """Show one item."""
-        return await _said(lambda: found(request, name, item))
+        return await said(lambda: found(request, name, item))
 
     @delete("/{name:str}/items/{item:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def drop_item(request: Request[Any, Any, Any], name: FromPath[str], item: FromPath[str]) -> Response[Json]:
         """Take an item out of a conversation."""
 
-        async def said() -> Json:
+        async def answer() -> Json:
             await found(request, name, item)
             by = caller_of(request).name
             now = kept.conversation(by, name)
@@ -149,16 +147,9 @@ def _item_handlers(gateway: Gateway) -> list[Any]:
             await gateway.commit()
             return _shown(name, changed)
 
-        return await _said(said)
+        return await said(answer)
 
     return [show_items, add_items, show_item, drop_item]
-
-
-async def _said(answer: Callable[[], Awaitable[Json]]) -> Response[Json]:
-    try:
-        return Response(await answer())
-    except FaultError as error:
-        return Response(error_body(error.fault), status_code=error.fault.status)
 
 
 def _shown(name: str, conversation: Conversation) -> Json:

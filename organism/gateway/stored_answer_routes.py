@@ -1,6 +1,6 @@
 """The paths of answers that are kept: looked at and forgotten by those they were given to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from litestar import Request, Response, delete, get
@@ -19,31 +19,38 @@ def stored_answer_handlers(gateway: Gateway) -> list[Any]:
     @get("/{response_id:str}", opt=needs("send"), include_in_schema=False)
     async def show(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
         """Show a kept answer once more."""
-        try:
-            return Response(await gateway.conversations.find(caller_of(request).name, response_id))
-        except FaultError as error:
-            return Response(error_body(error.fault), status_code=error.fault.status)
+        return await said(lambda: gateway.conversations.find(caller_of(request).name, response_id))
 
     @delete("/{response_id:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def forget(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
         """Forget a kept answer."""
-        try:
+
+        async def forgotten() -> Json:
             gateway.conversations.forget(caller_of(request).name, response_id)
-        except FaultError as error:
-            return Response(error_body(error.fault), status_code=error.fault.status)
-        await gateway.commit()
-        return Response({"id": response_id, "object": "response", "deleted": True})
+            await gateway.commit()
+            return {"id": response_id, "object": "response", "deleted": True}
+
+        return await said(forgotten)
 
     @get("/{response_id:str}/input_items", opt=needs("send"), include_in_schema=False)
     async def show_input(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
         """Show what a kept answer was given, a page at a time."""
-        try:
+
+        async def shown() -> Json:
             items = await gateway.conversations.input_items(caller_of(request).name, response_id)
-            return Response(page_of(items, request.query_params))
-        except FaultError as error:
-            return Response(error_body(error.fault), status_code=error.fault.status)
+            return page_of(items, request.query_params)
+
+        return await said(shown)
 
     return [show, forget, show_input]
+
+
+async def said(answer: Callable[[], Awaitable[Json]]) -> Response[Json]:
+    """Return what is answered at a path; a fault in OpenAI's words, with its status."""
+    try:
+        return Response(await answer())
+    except FaultError as error:
+        return Response(error_body(error.fault), status_code=error.fault.status)
 
 
 PAGE = 20

@@ -83,10 +83,12 @@ class LLMAgent:
 
     Raises:
         TypeError: If that is no plain function.
+        ValueError: If its vendor's tools are of two vendors.
     """
 
     def __init__(self, settings: LLMSettings, on_text: TextListener | None = None) -> None:
         self.settings = settings
+        self._vendor_tools, self._vendor_fields = asked_tools(settings.vendor_tools)
         if on_text is not None:
             check_callback(on_text)
         self._on_text = on_text
@@ -158,7 +160,6 @@ class LLMAgent:
         return (lambda: budget_left(ctx.budgets)) if self.settings.budget == "show" else None
 
     def _request(self, messages: tuple[ChatMessage, ...]) -> CompletionRequest:
-        vendor_tools, vendor_fields = asked_tools(self.settings.vendor_tools)
         return CompletionRequest(
             model="",
             messages=messages,
@@ -167,8 +168,8 @@ class LLMAgent:
             stop=self.settings.stop,
             seed=self.settings.seed,
             reasoning_effort=self.settings.reasoning_effort,
-            vendor_tools=vendor_tools,
-            vendor_fields=vendor_fields,
+            vendor_tools=self._vendor_tools,
+            vendor_fields=self._vendor_fields,
         )
 
     def _sink(self, ctx: Context) -> TextSink | None:

@@ -24,9 +24,7 @@ Ledger = tuple[Iterator[StoredEntry], ChainHash, Callable[[], Head] | None]
 
 
 @contextmanager
-def ledger_entries(
-    daemon: DaemonOptions,
-) -> Iterator[Ledger]:
+def ledger_entries(daemon: DaemonOptions) -> Iterator[Ledger]:
     """Read a ledger from its first entry.
 
     Args:

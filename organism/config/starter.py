@@ -1,6 +1,7 @@
 """What ``organism init`` writes: small organisms to begin with, one for each way of using it."""
 
 from pathlib import Path
+from typing import Literal, get_args
 
 from organism.config.json_schema import SHIPPED
 
@@ -9,10 +10,12 @@ _SUFFIX = ".template"
 _DOTTED = frozenset({"gitignore", "env.example"})
 """Named without their dot here, so that no tool takes them for its own."""
 
-TEMPLATES = ("team", "tools", "gateway", "embedded", "tenants")
+Template = Literal["team", "tools", "gateway", "embedded", "tenants"]
 """What there is to begin with; the first unless asked otherwise."""
 
-NEXT_STEPS = {
+TEMPLATES: tuple[Template, ...] = get_args(Template)
+
+NEXT_STEPS: dict[Template, tuple[str, ...]] = {
     "team": ("organism check", 'organism run "Write about tides"'),
     "tools": ("python -m pytest", "install -m 600 .env.example .env", "# write your key into it", "organism check"),
     "gateway": ("python -m pytest", "install -m 600 .env.example .env", "# write all keys into it", "organism check"),
@@ -22,7 +25,7 @@ NEXT_STEPS = {
 """Commands that come next, as they are typed in the new folder."""
 
 
-def template_files(name: str) -> dict[str, str]:
+def template_files(name: Template) -> dict[str, str]:
     """Return the files of a template by their names: its own, what Git is to leave out, and the schema for editors."""
     files: dict[str, str] = {}
     for path in sorted((*_TEMPLATES.joinpath(name).iterdir(), *_TEMPLATES.joinpath("common").iterdir())):

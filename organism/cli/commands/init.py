@@ -2,18 +2,17 @@
 
 import shlex
 from pathlib import Path
-from typing import Literal
 
 from organism.cli.options import Json
 from organism.cli.output import print_json, print_line
-from organism.config.starter import NEXT_STEPS, template_files
+from organism.config.starter import NEXT_STEPS, Template, template_files
 from organism.errors import ConfigError
 
 
 def init(
     folder: Path = Path(),
     *,
-    template: Literal["team", "tools", "gateway", "embedded", "tenants"] = "team",
+    template: Template = "team",
     force: bool = False,
     json: Json = False,
 ) -> int:
@@ -26,13 +25,14 @@ def init(
         force: Overwrite what is there.
     """
     files = template_files(template)
-    there = [name for name in files if (folder / name).exists() and name != ".gitignore"]
-    if there and not force:
+    there = [] if force else [name for name in files if (folder / name).exists()]
+    if ".gitignore" in there:  # of a project that was there before: it is not ours
+        there.remove(".gitignore")
+        del files[".gitignore"]
+    if there:
         raise ConfigError(f"already here: {', '.join(there)}; use --force to overwrite", where=str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / ".gitignore").exists() and not force:
-            del files[".gitignore"]  # of a project that was there before: it is not ours
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:

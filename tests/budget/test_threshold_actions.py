@@ -279,7 +279,9 @@ def test_program_writes_actions_as_the_file_does() -> None:
 @pytest.mark.parametrize(
     ("thresholds", "said"),
     [({90: "stop"}, "there is no 'stop'"), ({0: "warn"}, "warn at 0 %"), ({101: "park"}, "park at 101 %"),
-     ({100: "approve"}, "approve at 100 %"), ({100: "degrade"}, "degrade at 100 %")],
+     ({100: "approve"}, "approve at 100 %"), ({100: "degrade"}, "degrade at 100 %"),
+     ({"x": "warn"}, "warn at x %"), ({None: "warn"}, "warn at None %"), ({75.5: "warn"}, "warn at 75.5 %"),
+     ({True: "warn"}, "warn at True %")],
     ids=str,
 )  # fmt: skip
 def test_action_that_is_none_is_refused_at_once(thresholds: Any, said: str) -> None:

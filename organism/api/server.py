@@ -1,8 +1,6 @@
 """Serve the control API on a socket that is bound before anything else is started."""
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from organism.api.application import Options, build_api
 from organism.api.tokens import TokenBook
@@ -56,15 +54,10 @@ class ControlServer:
         import uvicorn
 
         from organism.api.protocol import PatientProtocol
-
-        class _Server(uvicorn.Server):
-            @contextmanager
-            def capture_signals(self) -> Iterator[None]:
-                """Leave signals to the daemon, which has more than HTTP to bring to an end."""
-                yield
+        from organism.api.uvicorn_server import UvicornServer
 
         self._listener = listener
-        self._server = _Server(
+        self._server = UvicornServer(
             uvicorn.Config(
                 build_api(control, tokens, options),
                 http=PatientProtocol,
@@ -85,4 +78,4 @@ class ControlServer:
 
     def stop(self) -> None:
         """End serving; open streams are cut after a moment."""
-        self._server.should_exit = True
+        self._server.stop()

@@ -59,8 +59,8 @@ class Environment:
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
 
-def postgres_journal(url: str, retention: Retention | None = None) -> Store:
-    """Return the journal in a PostgreSQL database.
+def postgres_journal(url: str, name: str, retention: Retention | None = None) -> Store:
+    """Return the journal in a PostgreSQL database, of the organism of a name.
 
     Raises:
         MissingExtraError: If the driver is not installed.
@@ -69,12 +69,12 @@ def postgres_journal(url: str, retention: Retention | None = None) -> Store:
         raise MissingExtraError("a journal in PostgreSQL", "postgres")
     from organism.stores.postgres.postgres_journal import PostgresJournal
 
-    return PostgresJournal(url, retention=retention)
+    return PostgresJournal(url, retention=retention, name=name)
 
 
-def _journal(journal: Store | str | Path | None) -> Store:
+def _journal(journal: Store | str | Path | None, name: str) -> Store:
     if isinstance(journal, str) and journal.startswith(("postgresql://", "postgres://")):
-        return postgres_journal(journal)
+        return postgres_journal(journal, name)
     if isinstance(journal, str | Path):
         from organism.stores.sqlite import SqliteJournal
 
@@ -100,7 +100,7 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
         ConfigError: If the parts do not fit together.
     """
     spec = _with_providers(spec, environment.providers)
-    journal, ids = _journal(environment.journal), environment.ids or RandomIds()
+    journal, ids = _journal(environment.journal, spec.name), environment.ids or RandomIds()
     clock = SteadyClock(environment.clock or SystemClock())
     active = ActiveConfig(agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted))
     check_plans(spec.models, spec.providers)

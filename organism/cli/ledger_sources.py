@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from organism.cli.client import UnreachableError
 from organism.cli.options import DaemonOptions
 from organism.config.load import load_config
+from organism.config.yaml.nodes import Scalar, Source, parse_tree, read_text
 from organism.daemon.journal_file import JOURNAL_FILE, database_url
 from organism.daemon.state_folder import owned
 from organism.errors import ConfigError
@@ -98,14 +100,25 @@ def configured_database(daemon: DaemonOptions) -> str | None:
     """Return the URL of the database that the configuration names; a file's journal is read without one too.
 
     Raises:
-        ConfigError: If the journal is in a database, and nothing says in which.
+        ConfigError: If the journal is in a database, and nothing says in which; or the configuration is wrong
+            somewhere, and does not say that the journal is in a file.
     """
     environment = dict(os.environ)
     try:
         loaded = load_config(daemon.file, environment)
     except ConfigError:
-        return None
+        if _keeps_a_file(daemon.file):
+            return None
+        raise
     return database_url(loaded, environment)
+
+
+def _keeps_a_file(path: Path) -> bool:
+    """Whether a configuration that cannot be loaded still tells that its journal is a file: by having no ``store``."""
+    if not path.exists():
+        return True  # a state folder is read without its configuration
+    store = parse_tree(read_text(path), Source(str(path))).entries.get("store")
+    return store is None or (isinstance(store, Scalar) and store.text == "sqlite")
 
 
 def _paged(page_after: Callable[[int], list[StoredEntry]]) -> Iterator[StoredEntry]:

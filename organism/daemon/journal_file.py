@@ -32,7 +32,7 @@ def journal_of(loaded: LoadedConfig, state: Path, environment: Mapping[str, str]
     section = loaded.config.journal
     retention = Retention(events_ns=section.events_days * _DAY_NS, entries_ns=section.entries_days * _DAY_NS)
     if (url := database_url(loaded, environment)) is not None:
-        return postgres_journal(url, retention)
+        return postgres_journal(url, loaded.config.name, retention)
     return SqliteJournal(state / JOURNAL_FILE, retention=retention)
 
 

@@ -111,3 +111,29 @@ def test_a_journal_in_a_database_is_reported(
     assert call(["usage", "report", "--file", str(tmp_path / "organism.yaml")]) == 0
 
     assert "**3** model calls" in capsys.readouterr().out
+
+
+BROKEN = AGENT.replace("entry: writer", "entry: nobody")
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [
+        ("store: postgres\n" + BROKEN, "nobody"),
+        ('store: "${env:NOT_SET}"\n' + AGENT, "NOT_SET"),
+        ("store: postgres\n" + AGENT, "which database"),
+        (BROKEN, "nothing is recorded here"),
+        ("store: sqlite\n" + BROKEN, "nothing is recorded here"),
+    ],
+    ids=["wrong elsewhere", "no such variable", "no database", "a file's", "said to be a file's"],
+)
+def test_a_wrong_configuration_hides_no_database(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, file: str, complaint: str
+) -> None:
+    """Where the journal is in a database, a mistake in the file is told, and no file is looked for instead."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    (tmp_path / "organism.yaml").write_text(file)
+
+    assert call(["usage", "report", "--file", str(tmp_path / "organism.yaml")]) != 0
+
+    assert complaint in capsys.readouterr().err

@@ -11,19 +11,14 @@ from typing import Any
 import msgspec
 import psycopg
 
-from organism.journal import FencedError, JournalBrokenError, JournalError, Stored, StoredEntry
-from organism.stores.batch import GENESIS, Batch, chained, checksum
+from organism.journal import FencedError, JournalError
+from organism.stores.batch import Batch, chained
 from organism.stores.group_storage import Retention
-from organism.stores.head import Contents, Head, differences
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
-from organism.stores.postgres.postgres_schema import LOCK, MIGRATIONS, VERSION
-from organism.stores.postgres.statement import CONFIRM, quoted, unquoted, written
-from organism.stores.reading import check_complete, next_events
-from organism.stores.stored import checked_entries, checked_pieces
-from organism.usage.events import AnyEvent
-
-_RESCUE = "stop here, keep a copy of the database, and restore a newer backup, or use another database"
+from organism.stores.postgres.preparation import Purpose, prepare
+from organism.stores.postgres.reader import JournalReader
+from organism.stores.postgres.statement import CONFIRM, written
 
 
 class _End(msgspec.Struct, frozen=True):
@@ -35,32 +30,49 @@ class _End(msgspec.Struct, frozen=True):
     event: int
 
 
-class PostgresDatabase:
+class Lease(msgspec.Struct, frozen=True):
+    """The right to write to one journal of a cluster.
+
+    Attributes:
+        partition: Which journal.
+        epoch: The number of this owner.
+        partitions: How many journals the database holds.
+    """
+
+    partition: int
+    epoch: int
+    partitions: int
+
+
+class PostgresDatabase(JournalReader):
     """An open journal.
 
     Args:
         url: The database.
         take: Whether to own it: an earlier owner can write nothing more. Otherwise it is only read.
+        name: The organism that it must be of; empty if that does not matter.
+        lease: Where the database holds a cluster's journals: which of them, by right of a lease.
 
     Raises:
-        JournalError: If the server cannot be reached or is refused, or the tables are a newer program's.
+        JournalError: If the server cannot be reached or is refused, or the tables are a newer program's or another
+            organism's.
+        FencedError: If the lease is another owner's by now.
     """
 
-    partition = 0
-
-    def __init__(self, url: str, *, take: bool = True) -> None:
-        self.place = place_of(url)
-        self._url = url
-        self._lock, self._read_lock = Lock(), Lock()
-        self._reader: Connection | None = None
+    def __init__(self, url: str, *, take: bool = True, name: str = "", lease: Lease | None = None) -> None:
+        super().__init__(url, place_of(url), lease.partition if lease else 0)
+        self._lock = Lock()
         self._writer: Connection | None = None
         self._warned = False
         self._unsure: tuple[_End, int] | None = None
+        purpose = Purpose(name=name, partitions=lease.partitions if lease else 1, take=take)
         with explained(self.place):
             first = connected(url, self.place, self._warn)
             try:
-                self._prepare(first, take=take)
-                self._epoch, self._end = self._take(first) if take else self._look(first)
+                prepare(first, self.place, purpose)
+                self._epoch, self._end = self._take(first) if take and lease is None else self._look(first)
+                if lease is not None and self._epoch != lease.epoch:
+                    raise FencedError(self.place, lease.epoch, self._epoch)
                 ((self._next_piece,),) = first.execute(
                     "SELECT coalesce(max(seq), 0) + 1 FROM organism.pieces WHERE p = %s", (self.partition,)
                 )
@@ -72,49 +84,10 @@ class PostgresDatabase:
     def close(self) -> None:
         """Let go of the server."""
         self._forsake()
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
+        super().close()
 
     def _warn(self) -> None:
         self._warned = True
-
-    # -- opening --------------------------------------------------------------------------------------------------
-
-    def _prepare(self, db: Connection, *, take: bool) -> None:
-        """Make the tables or bring them up to date, and refuse those of others."""
-        found = db.execute(
-            "SELECT to_regclass('organism.cluster') IS NOT NULL, "
-            "EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('organism'))"
-        ).fetchone()
-        ours, anything = found or (False, False)
-        if anything and not ours:
-            raise JournalError(
-                f"{self.place} has a schema 'organism' that is not a journal of organism; use another database"
-            )
-        if not ours:
-            if not take:
-                raise JournalError(f"{self.place} has no journal of organism; the daemon makes one")
-            self._migrate(db, 0)
-        ((partitions, version),) = db.execute("SELECT partitions, schema FROM organism.cluster")
-        if version > VERSION:
-            raise JournalError(
-                f"the journal in {self.place} has version {version}, but this organism knows versions up to {VERSION}; "
-                "upgrade organism"
-            )
-        if partitions != 1:
-            raise JournalError(
-                f"{self.place} belongs to a cluster of {partitions} partitions; one daemon alone needs another database"
-            )
-        if version < VERSION and take:
-            self._migrate(db, version)
-
-    def _migrate(self, db: Connection, version: int) -> None:
-        """Take the steps that these tables have not taken yet; as one command they are taken together or not at all."""
-        steps = "".join(MIGRATIONS[version:])
-        db.execute(
-            f"SELECT pg_advisory_xact_lock({LOCK});{steps};UPDATE organism.cluster SET schema = {VERSION}"  # noqa: S608
-        )
 
     def _take(self, db: Connection) -> tuple[int, _End]:
         taken = db.execute(
@@ -232,9 +205,6 @@ class PostgresDatabase:
             with suppress(psycopg.Error):
                 writer.close()
 
-    def _damaged(self, what: str) -> JournalBrokenError:
-        return JournalBrokenError(f"the journal in {self.place} is damaged ({what}); {_RESCUE}")
-
     def forget(self, retention: Retention, rows: int = 2000) -> bool:
         """Delete what is older than it need be kept, a bounded number of rows at a time; whether there may be more."""
         with self._lock, explained(self.place):
@@ -250,104 +220,6 @@ class PostgresDatabase:
                 most = max(most, self._connected().execute(statement, values).rowcount)
             return most >= rows
 
-    # -- reading --------------------------------------------------------------------------------------------------
-
-    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Read rows; a connection that was lost since the last time is made anew, once."""
-        with self._read_lock, explained(self.place):
-            for last in (False, True):
-                if self._reader is None or self._reader.closed:
-                    self._reader = connected(self._url, self.place)
-                try:
-                    return self._reader.execute(query, (self.partition, *values)).fetchall()
-                except psycopg.OperationalError:
-                    self._reader.close()
-                    if last:
-                        raise
-            raise AssertionError
-
-    def load(self) -> Stored:
-        """Return everything that is needed to go on.
-
-        Raises:
-            JournalBrokenError: If a value in it is not the one that was written.
-        """
-        said, found = self._contents()
-        check_complete(differences(said, found), self.place, self._damaged)
-        ((start,),) = self._rows(
-            "SELECT coalesce(max(seq), 1) FROM organism.entries WHERE p = %s AND kind = 'Checkpoint'"
-        )
-        before = self._rows("SELECT hash FROM organism.entries WHERE p = %s AND seq = %s", start - 1)
-        last = bytes(before[0][0]) if before else GENESIS if start == 1 else None
-        entries = self._rows(
-            "SELECT seq, body, hash FROM organism.entries WHERE p = %s AND seq >= %s ORDER BY seq", start
-        )
-        pieces = self._rows("SELECT key, thread_id, body, checksum FROM organism.pieces WHERE p = %s ORDER BY seq")
-        ((event, time_ns),) = self._rows("SELECT event, time_ns FROM organism.journals WHERE p = %s")
-        return Stored(
-            entries=checked_entries(entries, start, last, self._damaged),
-            pieces=checked_pieces(
-                [(unquoted(key), unquoted(thread_id), body, crc) for key, thread_id, body, crc in pieces], self._damaged
-            ),
-            last_event=event,
-            last_time_ns=time_ns,
-        )
-
-    def head(self) -> Head:
-        """Return where the journal ends, and what of it is missing."""
-        said, found = self._contents()
-        return Head(seq=said.seq, hash=said.hash, faults=tuple(differences(said, found).values()))
-
-    def _contents(self) -> tuple[Contents, Contents]:
-        """Return what the journal is said to hold, and what is found."""
-        ((seq, digest, event, pieces, pieces_sum, last, last_hash, newest, count, total),) = self._rows(_HEAD)
-        said = Contents(seq=seq, hash=bytes(digest), event=event, pieces=pieces, pieces_sum=pieces_sum)
-        found = Contents(seq=last, hash=bytes(last_hash or GENESIS), event=newest, pieces=count, pieces_sum=total)
-        return said, found
-
-    def remembered(self, key: str) -> str | None:
-        """Return what is remembered under a key; see :meth:`organism.journal.Journal.remembered`.
-
-        Raises:
-            JournalBrokenError: If it is not what was written.
-        """
-        found = self._rows(
-            "SELECT until_ns < journals.time_ns, value, checksum FROM organism.remembered JOIN organism.journals "
-            "USING (p) WHERE p = %s AND key = %s",
-            quoted(key),
-        )
-        if not found or found[0][0]:
-            return None
-        value, crc = unquoted(found[0][1]), found[0][2]
-        if value and checksum(key, value) != crc:
-            raise self._damaged(f"{key} is not what was written")
-        return value
-
-    def events_after(self, after: str, limit: int) -> list[AnyEvent]:
-        """Return events; see :class:`organism.usage.event_log.EventLog`.
-
-        Raises:
-            EventsGoneError: If some after that one have been forgotten.
-            JournalBrokenError: If one of them is not what was written.
-        """
-        ((oldest,),) = self._rows("SELECT coalesce(min(id), 1) FROM organism.events WHERE p = %s")
-        query = "SELECT id, body, checksum FROM organism.events WHERE p = %s AND id > %s ORDER BY id LIMIT %s"
-        return next_events(after, oldest, lambda last: self._rows(query, last, limit), self._damaged)
-
-    def entries_after(self, after: int, limit: int) -> list[StoredEntry]:
-        """Return ledger entries; see :class:`organism.journal.EntryLog`."""
-        query = "SELECT seq, body, hash FROM organism.entries WHERE p = %s AND seq > %s ORDER BY seq LIMIT %s"
-        return [StoredEntry(seq, body, bytes(digest)) for seq, body, digest in self._rows(query, after, limit)]
-
-
-_HEAD = """
-    SELECT journals.seq, hash, event, pieces, pieces_sum,
-        (SELECT coalesce(max(seq), 0) FROM organism.entries e WHERE e.p = journals.p),
-        (SELECT e.hash FROM organism.entries e WHERE e.p = journals.p ORDER BY seq DESC LIMIT 1),
-        (SELECT coalesce(max(id), 0) FROM organism.events v WHERE v.p = journals.p),
-        (SELECT count(*) FROM organism.pieces c WHERE c.p = journals.p),
-        (SELECT coalesce(sum(checksum), 0) FROM organism.pieces c WHERE c.p = journals.p)
-    FROM organism.journals JOIN organism.live USING (p) WHERE p = %s"""
 
 _OWNED = "(SELECT time_ns FROM organism.journals WHERE p = %(p)s AND epoch = %(epoch)s)"
 """The newest instant; nothing, and so nothing is older, where another owner has taken over."""

@@ -2,7 +2,7 @@
 
 from organism.stores.group_journal import GroupJournal
 from organism.stores.group_storage import Retention
-from organism.stores.postgres.database import PostgresDatabase
+from organism.stores.postgres.database import Lease, PostgresDatabase
 
 
 class PostgresJournal(GroupJournal[PostgresDatabase]):
@@ -13,11 +13,17 @@ class PostgresJournal(GroupJournal[PostgresDatabase]):
     Args:
         url: ``postgresql://user:password@host:port/database``; its tables are in the schema ``organism``.
         retention: What is forgotten when.
+        name: The organism; a database of another one is refused.
+        lease: Which journal of a cluster, and by what right.
     """
 
-    def __init__(self, url: str, *, retention: Retention | None = None) -> None:
+    def __init__(
+        self, url: str, *, retention: Retention | None = None, name: str = "", lease: Lease | None = None
+    ) -> None:
         self._url = url
+        self._organism = name
+        self._lease = lease
         super().__init__("in PostgreSQL", retention)
 
     def _open_file(self) -> PostgresDatabase:
-        return PostgresDatabase(self._url)
+        return PostgresDatabase(self._url, name=self._organism, lease=self._lease)

@@ -1,6 +1,7 @@
 """The tables of the PostgreSQL journal, and how older ones become newer. SQL only, no Python rule.
 
-Each table begins with the partition, so that a database may hold the journals of many; one daemon uses partition 0.
+Each table begins with the partition, so that a database may hold the journals of many; one daemon uses partition 0,
+and each node of a cluster those that it holds the leases of.
 """
 
 from typing import Final
@@ -87,10 +88,51 @@ MIGRATIONS: Final = (
     INSERT INTO organism.journals VALUES (0, 0, 0, 0, decode(repeat('00', 32), 'hex'), 0, 0) ON CONFLICT DO NOTHING;
     INSERT INTO organism.live VALUES (0, 0, 0) ON CONFLICT DO NOTHING;
     """,
+    """
+    ALTER TABLE organism.cluster ADD COLUMN IF NOT EXISTS name text NOT NULL DEFAULT '';
+    UPDATE organism.cluster SET name = coalesce(
+        (SELECT body::jsonb->>'name' FROM organism.pieces WHERE p = 0 AND key = 'instance'), '') WHERE name = '';
+
+    CREATE TABLE IF NOT EXISTS organism.nodes (
+        node text PRIMARY KEY,
+        incarnation bigint NOT NULL,
+        url text NOT NULL,
+        version text NOT NULL,
+        seen timestamptz NOT NULL,
+        draining boolean NOT NULL
+    ) WITH (fillfactor = 50);
+
+    CREATE TABLE IF NOT EXISTS organism.leases (
+        p smallint PRIMARY KEY,
+        epoch bigint NOT NULL,
+        owner text,
+        incarnation bigint NOT NULL,
+        expires timestamptz NOT NULL,
+        wanted_by text
+    ) WITH (fillfactor = 50);
+    """,
 )
 """Each step makes the schema one version newer; ``organism.cluster`` counts the steps it has taken."""
 
 VERSION: Final = len(MIGRATIONS)
+
+
+def partitions_made(count: int) -> str:
+    """Return the SQL that makes the journals of a new database, and their leases where they are several."""
+    if count == 1:
+        return ""
+    # Another node may have made them a moment ago, and another number of them: then its number stays.
+    return f"""
+    UPDATE organism.cluster SET partitions = {count:d} WHERE (SELECT count(*) = 1 FROM organism.journals);
+    INSERT INTO organism.journals
+        SELECT p, 0, 0, 0, decode(repeat('00', 32), 'hex'), 0, 0
+        FROM organism.cluster, generate_series(0, partitions - 1) AS p ON CONFLICT DO NOTHING;
+    INSERT INTO organism.live
+        SELECT p, 0, 0 FROM organism.cluster, generate_series(0, partitions - 1) AS p ON CONFLICT DO NOTHING;
+    INSERT INTO organism.leases
+        SELECT p, 0, NULL, 0, '-infinity' FROM organism.cluster, generate_series(0, partitions - 1) AS p
+        ON CONFLICT DO NOTHING;"""  # noqa: S608 - a number
+
 
 LOCK: Final = 0x6F72676E
 """What programs lock that make the tables, so that two at once do not get into each other's way."""

@@ -1,0 +1,123 @@
+"""Each guard of the journal in PostgreSQL stands between one failure and lost work: here it fails."""
+
+from contextlib import closing
+
+import psycopg
+import pytest
+from msgspec.json import encode
+
+from organism.control.identity import Instance
+from organism.journal import JournalBrokenError, JournalError
+from organism.stores.batch import batch_of
+from organism.stores.group_storage import Retention
+from organism.stores.postgres.database import PostgresDatabase
+from organism.stores.postgres.postgres_schema import MIGRATIONS
+from organism.stores.postgres.statement import CONFIRM
+from organism.testing.postgres_server import PostgresServer
+from organism.testing.store_contract import event, keep
+
+pytestmark = pytest.mark.debian
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.database()
+
+
+def interfere(postgres: PostgresServer, url: str, updates: str, act: str) -> None:
+    """Have the server do something at each update of a journal's row that is the next group, or that changes nothing.
+
+    It stands for a synchronous standby that is missing when that commit waits for it.
+    """
+    same = "=" if updates == "the same" else "<>"
+    postgres.execute(
+        "CREATE FUNCTION organism.interfere() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF NEW.batch {same} OLD.batch AND NEW.batch >= 0 THEN {act} END IF; RETURN NEW; END $$",
+        url,
+    )
+    postgres.execute(
+        "CREATE TRIGGER interfere BEFORE UPDATE ON organism.journals "
+        "FOR EACH ROW EXECUTE FUNCTION organism.interfere()",
+        url,
+    )
+
+
+WARN = "RAISE WARNING 'canceling wait for synchronous replication';"
+
+
+def test_a_commit_that_the_server_warns_of_is_looked_up(postgres: PostgresServer, url: str) -> None:
+    """Who gives up waiting for its standbys only warns: the group counts as written once one more commit is whole."""
+    with closing(PostgresDatabase(url)) as database:
+        interfere(postgres, url, "the next", WARN)
+        with pytest.raises(JournalError, match="has warned at a commit"):
+            database.write(batch_of([event(1)]), 1)
+        assert database.reopen(1)
+        assert database.batch_number == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "told"),
+    [
+        ("RAISE EXCEPTION 'no standby';", JournalError, "no standby"),
+        (WARN, JournalError, "has warned at a commit"),
+        ("RETURN NULL;", JournalBrokenError, "row that says where it ends is gone"),
+    ],
+    ids=["it fails", "it warns", "it changes no row"],
+)
+def test_an_unsure_group_is_acknowledged_only_after_another_commit(
+    postgres: PostgresServer, url: str, act: str, error: type[JournalError], told: str
+) -> None:
+    """A group that is visible after a lost answer may be on this server alone: it counts only after one more commit."""
+    with closing(PostgresDatabase(url)) as database:
+        interfere(postgres, url, "the next", WARN)
+        with pytest.raises(JournalError):
+            database.write(batch_of([event(1)]), 1)
+        postgres.execute("DROP FUNCTION organism.interfere CASCADE", url)
+        interfere(postgres, url, "the same", act)
+        with pytest.raises(error, match=told):
+            database.reopen(1)
+        assert database.batch_number == 0
+
+
+@pytest.mark.parametrize("wrong", ["epoch", "number"])
+def test_only_the_owner_of_the_newest_group_confirms_it(url: str, wrong: str) -> None:
+    """What confirms a group is fenced as what writes one: who was overtaken meanwhile confirms nothing."""
+    with closing(PostgresDatabase(url)) as database:
+        database.write(batch_of([event(1)]), 1)
+        right = {"p": 0, "epoch": 1, "number": 1}
+        with psycopg.connect(url, autocommit=True) as connection:
+            assert connection.execute(CONFIRM, right).fetchall() == [(0,)]
+            with pytest.raises(psycopg.errors.CheckViolation):
+                connection.execute(CONFIRM, right | {wrong: 7})
+
+
+def test_an_overtaken_owner_forgets_nothing(url: str) -> None:
+    """Deleting what is too old is fenced too: an owner that was overtaken takes no row from the next one."""
+    with closing(PostgresDatabase(url)) as first, closing(PostgresDatabase(url)) as second:
+        second.write(batch_of([event(number) for number in range(1, 11)]), 1)
+        assert not first.forget(Retention(events_ns=4))
+        assert len(second.events_after("", 100)) == 10
+
+
+def test_a_database_of_another_organism_is_not_taken_over(url: str) -> None:
+    """The daemon of another organism is refused before it owns anything, and the one that runs goes on."""
+    with closing(PostgresDatabase(url, name="house")) as running:
+        with pytest.raises(JournalError, match=r"organism 'house', and this is 'shop': use another database"):
+            PostgresDatabase(url, name="shop")
+        running.write(batch_of([keep("a")]), 1)
+    PostgresDatabase(url, name="house").close()
+
+
+def test_a_database_of_version_1_knows_whose_it_is(postgres: PostgresServer, url: str) -> None:
+    """Tables made before names were kept take theirs from what the organism wrote, and become newer only for it."""
+    postgres.execute(MIGRATIONS[0], url)
+    body = encode(Instance("in_1", "house")).decode()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO organism.pieces VALUES (0, 'instance', 1, '', %s, 0)", (body,))
+    with pytest.raises(JournalError, match="organism 'house'"):
+        PostgresDatabase(url, name="shop")
+    assert postgres.execute("SELECT schema FROM organism.cluster", url) == [(1,)]
+
+    PostgresDatabase(url, name="house").close()
+
+    assert postgres.execute("SELECT schema, name FROM organism.cluster", url) == [(len(MIGRATIONS), "house")]

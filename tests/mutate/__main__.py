@@ -1,0 +1,102 @@
+"""Takes named guards out of the program, one at a time, and looks whether a named test notices: ``python -m tests.mutate``.
+
+Works on copies in a temporary folder, never on this one. ``--score`` changes single operators of the rooms that count
+money instead, chosen at random, and tells how many of these changes any test notices. Exits with 1 if something is not
+noticed, or if an entry does not fit the program any more.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.mutate.check import Verdict, check
+from tests.mutate.entries import GUARDS
+from tests.mutate.score import ROOMS, Survivor, score
+
+
+def main() -> int:
+    """Check what is asked for."""
+    options = _options()
+    chosen = [guard for guard in GUARDS if not options.only or guard.name in options.only]
+    if options.sample:
+        chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
+    if options.list:
+        for guard in chosen:
+            print(f"{guard.name}: {guard.promise}\n    {', '.join(guard.files)}; {', '.join(guard.tests)}")
+        print(f"{len(chosen)} guards")
+        return 0
+    if options.score:
+        return _score(options)
+    began, done = time.monotonic(), 0
+
+    def say(verdict: Verdict) -> None:
+        nonlocal done
+        done += 1
+        print(f"[{done}/{len(chosen)}] {verdict.verdict:10} {verdict.guard} ({verdict.seconds:.1f} s)", flush=True)
+
+    verdicts = check(chosen, options.jobs, options.limit, say)
+    _table(verdicts)
+    failed = [verdict for verdict in verdicts if verdict.fails]
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    print(f"\n{len(verdicts)} guards in {time.monotonic() - began:.0f} s: {_counted(counts)}")
+    if options.json:
+        Path(options.json).write_text(json.dumps([asdict(each) for each in verdicts], indent=1), encoding="utf-8")
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutate", description=__doc__)
+    parser.add_argument("--list", action="store_true", help="say what there is, and check nothing")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[each.name for each in GUARDS], help="these guards")
+    parser.add_argument("--sample", type=int, default=0, help="so many of them, chosen by --seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time; one for each core")
+    parser.add_argument("--limit", type=float, default=180, help="seconds for the tests of one guard (180)")
+    parser.add_argument("--json", metavar="FILE", help="write the verdicts there, too")
+    parser.add_argument("--score", type=int, default=0, metavar="N", help="try N changes chosen at random instead")
+    parser.add_argument("--rooms", nargs="+", choices=list(ROOMS), default=list(ROOMS), help="where --score makes them")
+    parser.add_argument("--seed", type=int, default=1, help="where chance begins (1)")
+    return parser.parse_args()
+
+
+def _table(verdicts: list[Verdict]) -> None:
+    print("\n| guard | without it | noticed by |\n| --- | --- | --- |")
+    for verdict in verdicts:
+        why = " ".join(verdict.why.split()).replace("|", "\\|")[:100]
+        print(f"| {verdict.guard} | {verdict.verdict} | {why} |")
+
+
+def _score(options: argparse.Namespace) -> int:
+    def say(number: int, text: str) -> None:
+        print(f"[{number}/{options.score}] {text}", flush=True)
+
+    result = score(options.rooms, options.score, options.seed, options.jobs, options.limit, say)
+    print(f"\nchanges that could be made: {result.possible}; tried: {result.tried}, seed {options.seed}")
+    print("\n| room | tried | noticed | the same program | survived |\n| --- | --- | --- | --- | --- |")
+    for room in options.rooms:
+        counts = result.rooms[room]
+        row = (counts["tried"], counts["noticed"], counts["equivalent"], counts["survived"])
+        print(f"| {room} | {' | '.join(map(str, row))} |")
+    print(f"score: {result.percent:.1f} % of those that change the program")
+    _survivors(result.survivors)
+    if options.json:
+        Path(options.json).write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    return 1 if result.survivors else 0
+
+
+def _survivors(survivors: list[Survivor]) -> None:
+    if survivors:
+        print("\nnoticed by no test:", *(f"  {each.place}: {each.change}" for each in survivors), sep="\n")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

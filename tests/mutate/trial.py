@@ -1,0 +1,123 @@
+"""Runs named tests in throw-away copies of the repository, with and without a guard.
+
+Modules are compiled by the hash of their source: two edits within one second would else be taken for one another.
+"""
+
+import compileall
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from typing import Any
+
+from tests.mutate.guard import ROOT
+from tests.mutate.outcomes import TARGET
+
+_LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "build", "dist"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one test went: ``passed``, ``failed``, ``error`` outside of the test itself, ``skipped``."""
+
+    outcome: str
+    seconds: float = 0.0
+    errors: tuple[str, ...] = ()
+    why: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a run went.
+
+    Attributes:
+        tests: By id.
+        broken: What could not be collected.
+        hung: Whether it was stopped at its time limit.
+        seconds: How long it took.
+        output: The end of what pytest wrote.
+    """
+
+    tests: Mapping[str, Outcome]
+    broken: tuple[str, ...]
+    hung: bool
+    seconds: float
+    output: str
+
+    def of(self, name: str) -> list[Outcome]:
+        """Return how the cases of a test went, or of a file or folder of tests."""
+        whole = name.removesuffix("/")
+        return [each for id_, each in self.tests.items() if id_ == whole or id_.startswith((f"{whole}[", f"{whole}::", f"{whole}/"))]
+
+
+@contextmanager
+def copies(count: int) -> Iterator[list[Path]]:
+    """Yield so many copies of the repository, compiled; they are removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="organism-mutate-") as folder:
+        first = Path(folder) / "0"
+        shutil.copytree(ROOT, first, ignore=_LEFT_OUT)
+        compileall.compile_dir(first / "organism", quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+        places = [first]
+        for number in range(1, count):
+            places.append(Path(folder) / str(number))
+            shutil.copytree(first, places[-1])
+        yield places
+
+
+@contextmanager
+def edited(copy: Path, sources: Mapping[str, str]) -> Iterator[None]:
+    """Put other sources into a copy, and the former ones back afterwards."""
+    former = {file: (copy / file).read_text(encoding="utf-8") for file in sources}
+    try:
+        for file, source in sources.items():
+            (copy / file).write_text(source, encoding="utf-8")
+        yield
+    finally:
+        for file, source in former.items():
+            (copy / file).write_text(source, encoding="utf-8")
+
+
+def run_tests(root: Path, tests: Iterable[str], limit_s: float, *options: str) -> Trial:
+    """Run some tests in a process of its own; what is left of it at the time limit is killed."""
+    target = root / ".outcomes.json"
+    target.unlink(missing_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(root), TARGET: str(target), "PYTHONHASHSEED": "0"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutate.outcomes", "-p", "no:cacheprovider", "-m", ""]
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [*command, *options, *tests],
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    hung = False
+    try:
+        output, _ = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        hung = True
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    seconds = time.monotonic() - began
+    said = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {"tests": {}, "broken": []}
+    found = {name: Outcome(**{**each, "errors": tuple(each["errors"])}) for name, each in said["tests"].items()}
+    return Trial(found, tuple(said["broken"]), hung, seconds, output[-4000:])

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import organism
+from tests.mutate.check import outdated
+from tests.mutate.entries import GUARDS
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "organism").rglob("*.py"))
@@ -44,7 +46,7 @@ def test_every_test_says_what_it_promises(path: Path) -> None:
             assert ast.get_docstring(node), f"{path.name}: {node.name}"
 
 
-KINDS = {"bench", "clients", "contracts", "killing", "scenarios", "soak", "typing"}
+KINDS = {"bench", "clients", "contracts", "faults", "killing", "mutate", "scenarios", "soak", "typing"}
 """Folders of tests that are about no room alone."""
 
 
@@ -54,6 +56,11 @@ def test_tests_stand_where_the_room_stands(folder: Path) -> None:
     room = folder.relative_to(ROOT / "tests")
     if room.parts and room.parts[0] not in KINDS and room.as_posix() != "formats/dialects":
         assert (ROOT / "organism" / room).is_dir(), f"{room} is no room of organism"
+
+
+def test_every_guard_is_where_the_mutation_check_says() -> None:
+    """Whoever moves or renames a guard, or a test that watches one, is told which entry of tests/mutate to update."""
+    assert [f"{guard.name}: {why}" for guard in GUARDS if (why := outdated(guard))] == []
 
 
 WRITERS = {"cli/output.py", "cli/terminal.py"}

@@ -30,6 +30,21 @@ async def test_same_key_and_body_is_one_order(served: Served) -> None:
         assert (other.status_code, other.json()["code"]) == (422, "key_reused")
 
 
+async def test_same_key_of_another_caller_is_another_key(served: Served) -> None:
+    """Nobody gets another's answer, or is refused, because both have called their orders by the same name."""
+    async with served() as (organism, client):
+        token = (await client.post("/v1/tokens", json={"name": "other", "scopes": ["send"]})).json()["secret"]
+        key = {"idempotency-key": "order-1"}
+        mine = await client.post("/v1/threads", json={"text": "wait"}, headers=key)
+        theirs = await client.post(
+            "/v1/threads", json={"text": "wait"}, headers=key | {"authorization": f"Bearer {token}"}
+        )
+
+        assert (mine.status_code, theirs.status_code) == (202, 202)
+        assert mine.json()["thread_id"] != theirs.json()["thread_id"]
+        assert organism.statistics().threads == 2
+
+
 async def test_key_is_honoured_at_the_same_time_and_after_a_restart(served: Served) -> None:
     """Two at once are one order, and so are two with a restart in between on the same journal."""
     journal = MemoryJournal()

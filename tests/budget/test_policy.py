@@ -13,6 +13,7 @@ def room(account: str = "t", *, spent: int = 0, held: int = 0, elapsed_ns: int =
 
 ASK = Ask(input_tokens=10, output_cap=20, output_min=5)
 PRICED = Ask(input_tokens=10, output_cap=20, output_min=5, input_rate=1_000_000, output_rate=2_000_000)
+FEE = Ask(input_tokens=10, output_cap=20, output_min=5, input_rate=1_000_000, output_rate=2_000_000, request_cost=10)
 
 TABLE = [
     # what is limited, what is asked -> the output cap granted, or the scope and dimension that refuses
@@ -29,6 +30,13 @@ TABLE = [
     ((room(cost_nanousd=50),), PRICED, 20),  # 10 * 1 + 20 * 2
     ((room(cost_nanousd=49),), PRICED, 19),
     ((room(cost_nanousd=9),), PRICED, ("t", "usd")),  # not even the input
+    ((room(cost_nanousd=50, held=10),), PRICED, 15),  # holds and spend count in money too
+    ((room(cost_nanousd=50, spent=10),), PRICED, 15),
+    ((room(cost_nanousd=50, spent=5, held=5),), PRICED, 15),
+    ((room(cost_nanousd=50, held=31),), PRICED, ("t", "usd")),
+    ((room(cost_nanousd=50, spent=60),), PRICED, ("t", "usd")),  # above a lowered limit
+    ((room(cost_nanousd=50),), FEE, 15),  # and so does what a request costs beside its tokens
+    ((room(cost_nanousd=29),), FEE, ("t", "usd")),
     ((room(cost_nanousd=0),), ASK, 20),  # a free model costs nothing
     ((room(calls=1),), ASK, 20),
     ((room(calls=1, spent=1),), ASK, ("t", "calls")),

@@ -7,8 +7,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from organism.amounts import Amounts, Limits, TokenUsage
 from organism.budget.policy import Ask, Grant, Headroom, decide
-from organism.errors import LedgerStateError, UnknownAccountError
-from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled
+from organism.errors import LedgerStateError, Refusal, UnknownAccountError
+from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled, ThresholdFired
 from organism.ledger.ledger import Cost, Ledger
 from organism.llm.requests import CompletionRequest
 from organism.router.answers.streamed_answer import ON_ITS_WAY, StreamedAnswer
@@ -189,6 +189,70 @@ def test_negative_amounts_are_refused(amounts: Amounts) -> None:
         ledger.reserve("h", ("a",), amounts, 0)
     with pytest.raises(LedgerStateError, match="negative"):
         ledger.settle("open", amounts, Cost(), 0)
+
+
+@pytest.mark.parametrize(
+    "amounts", [Amounts(1.5), Amounts(True), Amounts(0, float("nan")), Amounts(0, 0, 2**63), Amounts(0, "1")], ids=str
+)
+def test_what_is_no_amount_is_never_written(amounts: Amounts) -> None:
+    """What no later start would read as an integer of 64 bits is refused before it is an entry, by every command."""
+    entries: list[AnyEntry] = []
+    ledger = Ledger(entries.append)
+    ledger.open("a", Limits(), 0)
+    ledger.reserve("open", ("a",), Amounts(1), 0)
+    written = len(entries)
+
+    with pytest.raises(LedgerStateError, match="64 bits"):
+        ledger.reserve("h", ("a",), amounts, 0)
+    with pytest.raises(LedgerStateError, match="64 bits"):
+        ledger.settle("open", amounts, Cost(), 0)
+    with pytest.raises(LedgerStateError, match="64 bits"):
+        ledger.adjust(("a",), amounts, "no amount", 0)
+
+    assert len(entries) == written
+
+
+def test_a_threshold_is_noted_once_under_a_revision() -> None:
+    """However often it is said that a threshold is reached, it is one entry until the limits change."""
+    entries: list[AnyEntry] = []
+    ledger = Ledger(entries.append)
+    ledger.open("a", Limits(tokens=100), 0)
+
+    assert [ledger.fire("a", "tokens", 75, 0) for _ in range(2)] == [True, False]
+    assert ledger.fire("a", "usd", 75, 0), "another unit is another threshold"
+    ledger.set_limits("a", Limits(tokens=100), [("tokens", 75)], 0)
+    assert not ledger.fire("a", "tokens", 75, 0), "it is carried over"
+    ledger.set_limits("a", Limits(tokens=200), (), 0)
+    assert ledger.fire("a", "tokens", 75, 0)
+    assert sum(isinstance(entry, ThresholdFired) for entry in entries) == 3
+
+
+def test_a_refusal_is_reported_once_under_a_revision() -> None:
+    """A loop that asks again and again makes one event, and one more when the limits have changed."""
+    ledger = Ledger()
+    ledger.open("a", Limits(tokens=100), 0)
+    refusal = Refusal("a", "tokens", 100, 90, 0, 20)
+
+    assert [ledger.report(refusal, "t", 0) for _ in range(3)] == [True, False, False]
+    ledger.set_limits("a", Limits(tokens=101), (), 0)
+    assert [ledger.report(refusal, "t", 0) for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("unit", range(3), ids=["tokens", "usd", "calls"])
+def test_a_correction_leaves_no_account_below_zero(unit: int) -> None:
+    """A correction that would make spend negative anywhere changes nothing anywhere."""
+    ledger = Ledger()
+    for account, spent in (("a", 9), ("b", 5)):
+        ledger.open(account, Limits(), 0)
+        ledger.reserve(account, (account,), Amounts(9, 9, 9), 0)
+        ledger.settle(account, Amounts(spent, spent, spent), Cost(), 0)
+    change = [0, 0, 0]
+    change[unit] = -6
+
+    with pytest.raises(LedgerStateError, match="negative"):
+        ledger.adjust(("a", "b"), Amounts(*change), "an invoice", 0)
+
+    assert [ledger.balance(account).spent for account in ("a", "b")] == [Amounts(9, 9, 9), Amounts(5, 5, 5)]
 
 
 def test_same_hold_twice_is_refused() -> None:

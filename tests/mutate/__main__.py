@@ -1,4 +1,4 @@
-"""Takes named guards out of the program, one at a time, and looks whether a named test notices: ``python -m tests.mutate``.
+"""Takes guards out of the program, one at a time, and looks whether a named test notices: ``python -m tests.mutate``.
 
 Works on copies in a temporary folder, never on this one. ``--score`` changes single operators of the rooms that count
 money instead, chosen at random, and tells how many of these changes any test notices. Exits with 1 if something is not
@@ -53,7 +53,9 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutate", description=__doc__)
     parser.add_argument("--list", action="store_true", help="say what there is, and check nothing")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[each.name for each in GUARDS], help="these guards")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=[each.name for each in GUARDS], help="these guards"
+    )
     parser.add_argument("--sample", type=int, default=0, help="so many of them, chosen by --seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time; one for each core")
     parser.add_argument("--limit", type=float, default=180, help="seconds for the tests of one guard (180)")

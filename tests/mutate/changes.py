@@ -81,9 +81,7 @@ def _replaced(source: str, node: ast.expr | ast.stmt, new: str) -> str:
     return (before + new.encode() + after).decode()
 
 
-def _variants(
-    node: ast.AST, within: str = ""
-) -> Iterator[tuple[str, ast.expr | ast.stmt, ast.expr | ast.stmt]]:
+def _variants(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.expr | ast.stmt, ast.expr | ast.stmt]]:
     """Yield each node that can be changed, with what it becomes."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params", "bases"):

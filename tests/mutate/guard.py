@@ -98,7 +98,7 @@ class Guard:
         Raises:
             MovedError: If an edit does not fit any more.
         """
-        sources = {}
+        sources: dict[str, str] = {}
         for edit in self.edits:
             path = root / edit.file
             if edit.file not in sources and not path.is_file():

@@ -24,7 +24,13 @@ _MONEY = ("tests/runtime/test_budget_warnings.py", "tests/runtime/test_warn_ahea
 ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ledger": (
         ("organism/ledger",),
-        ("tests/ledger", "tests/budget", "tests/router/test_final_reserve.py", *_MONEY, "tests/contracts/test_stores.py"),
+        (
+            "tests/ledger",
+            "tests/budget",
+            "tests/router/test_final_reserve.py",
+            *_MONEY,
+            "tests/contracts/test_stores.py",
+        ),
     ),
     "budget": (
         ("organism/budget",),
@@ -46,10 +52,19 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "pricing": (
         ("organism/pricing",),
-        ("tests/pricing", "tests/config/test_price_section.py", "tests/config/test_tool_prices.py", "tests/router/test_router.py"),
+        (
+            "tests/pricing",
+            "tests/config/test_price_section.py",
+            "tests/config/test_tool_prices.py",
+            "tests/router/test_router.py",
+        ),
     ),
     "outcomes": (
-        ("organism/router/answers/charge.py", "organism/router/answers/answer_checks.py", "organism/router/orphaned_holds.py"),
+        (
+            "organism/router/answers/charge.py",
+            "organism/router/answers/answer_checks.py",
+            "organism/router/orphaned_holds.py",
+        ),
         (
             "tests/router/answers",
             "tests/router/test_what_is_held_and_charged.py",

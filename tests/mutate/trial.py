@@ -1,9 +1,5 @@
-"""Runs named tests in throw-away copies of the repository, with and without a guard.
+"""Runs named tests in throw-away copies of the repository, with and without a guard."""
 
-Modules are compiled by the hash of their source: two edits within one second would else be taken for one another.
-"""
-
-import compileall
 import json
 import os
 import shutil
@@ -16,14 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from py_compile import PycInvalidationMode
 from typing import Any
 
 from tests.mutate.guard import ROOT
 from tests.mutate.outcomes import TARGET
 
 _LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "build", "dist"
+    ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "build", "dist"
 )
 
 
@@ -59,16 +54,19 @@ class Trial:
     def of(self, name: str) -> list[Outcome]:
         """Return how the cases of a test went, or of a file or folder of tests."""
         whole = name.removesuffix("/")
-        return [each for id_, each in self.tests.items() if id_ == whole or id_.startswith((f"{whole}[", f"{whole}::", f"{whole}/"))]
+        return [
+            each
+            for id_, each in self.tests.items()
+            if id_ == whole or id_.startswith((f"{whole}[", f"{whole}::", f"{whole}/"))
+        ]
 
 
 @contextmanager
 def copies(count: int) -> Iterator[list[Path]]:
-    """Yield so many copies of the repository, compiled; they are removed afterwards."""
+    """Yield so many copies of the repository, with what is compiled of it; they are removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="organism-mutate-") as folder:
         first = Path(folder) / "0"
         shutil.copytree(ROOT, first, ignore=_LEFT_OUT)
-        compileall.compile_dir(first / "organism", quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
         places = [first]
         for number in range(1, count):
             places.append(Path(folder) / str(number))
@@ -81,12 +79,19 @@ def edited(copy: Path, sources: Mapping[str, str]) -> Iterator[None]:
     """Put other sources into a copy, and the former ones back afterwards."""
     former = {file: (copy / file).read_text(encoding="utf-8") for file in sources}
     try:
-        for file, source in sources.items():
-            (copy / file).write_text(source, encoding="utf-8")
+        _write(copy, sources)
         yield
     finally:
-        for file, source in former.items():
-            (copy / file).write_text(source, encoding="utf-8")
+        _write(copy, former)
+
+
+def _write(copy: Path, sources: Mapping[str, str]) -> None:
+    for file, source in sources.items():
+        path = copy / file
+        path.write_text(source, encoding="utf-8")
+        # Python knows what it has compiled by size and second: two edits would be taken for one another.
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink()
 
 
 def run_tests(root: Path, tests: Iterable[str], limit_s: float, *options: str) -> Trial:

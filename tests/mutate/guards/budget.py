@@ -17,7 +17,7 @@ GUARDS = (
         "budget/policy.py::_longest_output",
         "limits.cost_nanousd - reserve.cost_nanousd - spent.cost_nanousd - held.cost_nanousd - ask.request_cost",
         "limits.cost_nanousd - reserve.cost_nanousd - spent.cost_nanousd - ask.request_cost",
-        "router/test_no_overspend.py::test_nothing_is_ever_overspent",
+        "budget/test_policy.py::test_decide",
     ),
     guard(
         "hold-check-seconds",
@@ -81,7 +81,7 @@ GUARDS = (
         "budget/engine.py::BudgetEngine.admit",
         "if (stopped := self.stopped(spender.thread_id)) is not None:",
         "if (stopped := self.stopped(spender.thread_id)) is not None and False:",
-        "control/orders/test_freezing.py::test_nothing_is_spent_under_a_freeze_in_any_mode",
+        "budget/test_engine.py::test_a_frozen_thread_holds_nothing",
     ),
     guard(
         "freeze-stops-carves",
@@ -121,7 +121,7 @@ GUARDS = (
         "budget/accounts/account_warnings.py::AccountWarnings._fire",
         "if due.threshold > highest.get(due.dimension, 0):",
         "if (due.dimension, due.threshold) not in balance.fired_at(now_ns):",
-        "runtime/test_budget_warnings.py::test_what_a_start_crosses_is_told_once_through_restarts",
+        "budget/test_engine.py::test_a_threshold_that_comes_late_is_not_made_up_for",
     ),
     guard(
         "raise-arms-thresholds",
@@ -156,7 +156,7 @@ GUARDS = (
         "                    for other in list(line)[1:]:\n"
         "                        self._decide(other)\n"
         "                    break",
-        "budget/test_registry.py::test_small_call_does_not_overtake_a_large_one",
+        "budget/test_reserve_queue.py::test_nobody_behind_the_first_is_served_before_it",
     ),
     guard(
         "queue-not-passed",
@@ -172,7 +172,7 @@ GUARDS = (
         "budget/reserve_queue.py::ReserveQueue.answer_to",
         "undo(waiter.answer)",
         "pass",
-        "budget/test_registry.py::test_cancellation_anywhere_leaves_nothing_held",
+        "budget/test_reserve_queue.py::test_who_is_served_and_cancelled_at_once_holds_nothing",
     ),
     guard(
         "raise-serves-the-line",

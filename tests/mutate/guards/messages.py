@@ -161,7 +161,7 @@ GUARDS = (
         "control/idempotency.py::_place",
         'sha256(f"{order.by}\\0{order.key}".encode()).hexdigest()',
         "sha256(order.key.encode()).hexdigest()",
-        "api/test_orders.py::test_the_same_key_of_another_caller_is_another_key",
+        "api/test_orders.py::test_same_key_of_another_caller_is_another_key",
     ),
     guard(
         "key-after-a-restart",

@@ -71,7 +71,7 @@ GUARDS = (
         "formulas",
         "No cell of an export is a formula.",
         "text/plain_text.py::_cell",
-        "return f\"'{line}\" if line.startswith(_FORMULA) or value.startswith(_FORMULA) else line",
+        'return f"\'{line}" if line.startswith(_FORMULA) or value.startswith(_FORMULA) else line',
         "return line",
         "text/test_plain_text.py::test_no_cell_is_a_formula",
     ),

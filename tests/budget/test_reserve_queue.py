@@ -1,0 +1,78 @@
+"""The line of calls that wait for room: in order, and nothing left behind."""
+
+import asyncio
+
+import anyio
+import pytest
+
+from organism.amounts import Amounts, Limits
+from organism.budget.holds import HeldCall, Spender
+from organism.budget.policy import Ask
+from organism.budget.registry import ThreadBudgetRegistry
+from organism.budget.scopes import BudgetPlan
+from organism.ledger.ledger import Cost, Ledger
+from organism.testing import VirtualClock, run
+
+ME = Spender("t", "writer", "main")
+
+
+def opened() -> ThreadBudgetRegistry:
+    """Return a registry with one thread of a hundred tokens."""
+    plan = BudgetPlan(thread=Limits(tokens=100), final_reserve_percent=0)
+    registry = ThreadBudgetRegistry(plan, Ledger(), VirtualClock(), wait_s=30)
+    registry.open_thread("t")
+    return registry
+
+
+async def hold(registry: ThreadBudgetRegistry, tokens: int) -> HeldCall:
+    call = await registry.reserve(ME, Ask(input_tokens=tokens - 1, output_cap=1))
+    assert isinstance(call, HeldCall)
+    return call
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nobody_behind_the_first_is_served_before_it(seed: int) -> None:
+    """Room that is too small for the first in line is kept for it, although another one behind would fit."""
+
+    async def main() -> None:
+        registry = opened()
+        first, second = await hold(registry, 40), await hold(registry, 40)
+        order: list[int] = []
+
+        async def wait(tokens: int) -> None:
+            await hold(registry, tokens)
+            order.append(tokens)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, 70)
+            await anyio.sleep(1)
+            tasks.start_soon(wait, 25)
+            await anyio.sleep(1)
+            registry.settle(first, Amounts(0), Cost())  # 60 are free: not enough for the first
+            await anyio.sleep(1)
+            assert order == []
+            assert registry.budget("t").held.tokens == 40
+            registry.settle(second, Amounts(0), Cost())
+        assert sorted(order) == [25, 70]
+
+    run(main, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_is_served_and_cancelled_at_once_holds_nothing(seed: int) -> None:
+    """A caller that goes in the very instant in which it is given room gives it back, and the next one gets it."""
+
+    async def main() -> None:
+        registry = opened()
+        blocker = await hold(registry, 80)
+        leaving = asyncio.create_task(hold(registry, 60))
+        await anyio.sleep(1)
+        registry.settle(blocker, Amounts(0), Cost())
+        assert registry.budget("t").held.tokens == 60, "it was served in that step"
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert registry.budget("t").held == Amounts()
+        await hold(registry, 100)
+
+    run(main, seed=seed)

@@ -98,7 +98,7 @@ class Context:
 
     @property
     def budgets(self) -> tuple[BudgetState, ...]:
-        """Every account that limits the thread, its own first."""
+        """Every account that limits this agent in the thread, the thread's own first."""
         return self._runtime.budgets()
 
     @property

@@ -165,6 +165,39 @@ class AccountBook:
             accounts.append(account)
         return tuple(accounts)
 
+    def accounts_of(self, thread_id: str, agent: str) -> dict[str, Limits | None]:
+        """Return what the next call of an agent is going to hold on, its thread's own first; opens none.
+
+        Of models and providers those that its thread has used: which it is going to use is not known before.
+
+        Returns:
+            The accounts, each with the limits that it opens with if it is not open yet.
+        """
+        budget = self.thread(thread_id)
+        found: dict[str, Limits | None] = dict.fromkeys(budget.accounts)
+        if self._scoped:
+            now_ns, spender = self._clock.now_ns(), Spender(thread_id, agent, "")
+            for account, limits in scoped_accounts(self.plan, budget.root, spender, now_ns, budget.labels):
+                found[account] = None if self._ledger.has(account) else limits
+            used = sorted(name for name in budget.scoped if Account.parse(name).kind in ("model", "provider"))
+            found |= dict.fromkeys(name for name in used if not is_over(name, now_ns, self.plan.time_zone))
+        return found
+
+    def open_of(self, thread_id: str, agent: str) -> tuple[str, ...]:
+        """Return those of :meth:`accounts_of` that are open."""
+        return tuple(account for account, limits in self.accounts_of(thread_id, agent).items() if limits is None)
+
+    def states_of(self, thread_id: str, agent: str) -> tuple[BudgetState, ...]:
+        """Return every account that limits an agent of a thread as it is now, also where no call has held on it yet."""
+        return tuple(
+            self.state(account) if limits is None else BudgetState(account, limits, ZERO, ZERO)
+            for account, limits in self.accounts_of(thread_id, agent).items()
+        )
+
+    def any_noted(self) -> bool:
+        """Whether a threshold of any account is noted."""
+        return any(self._ledger.balance(account).fired for account in self._ledger.accounts)
+
     def headrooms(self, accounts: tuple[str, ...], *, whole: str | None = None) -> list[Headroom]:
         """Return what each account has.
 

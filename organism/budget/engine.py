@@ -4,12 +4,13 @@ Nothing here waits: :class:`~organism.budget.registry.ThreadBudgetRegistry` lets
 :mod:`organism.whatif` has recorded calls decided by it once more. So both decide alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
+from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.guards.actions import ThresholdActions
 from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import HeldCall, Mode, Spender
@@ -183,6 +184,17 @@ class BudgetEngine:
         """
         mode = self.mode_of(account)
         return () if mode == "off" else self._warnings.fire_reached(account, agent, beyond=mode == "audit")
+
+    def unheard(self, accounts: tuple[str, ...], heard: Collection[int]) -> Unheard:
+        """Return the thresholds that were noted for others' calls.
+
+        Args:
+            accounts: Those that the next call holds on.
+            heard: The numbers of the thresholds that its agent has heard of.
+        """
+        watched = [account for account in accounts if self.mode_of(account) != "off"]
+        warnings = tuple(warning for account in watched for warning in self._warnings.unheard(account, heard))
+        return Unheard(warnings, frozenset(seq for account in accounts for seq in self._warnings.numbers(account)))
 
     def warn_before(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[BudgetWarning, ...]:
         """Note the thresholds that are due before a call, and return them.

@@ -5,13 +5,14 @@ What decides about money runs between two awaits: look at the balances, decide, 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 from warnings import warn
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
 from organism.budget.account_book import AccountBook
+from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.budget_hold import BudgetHold, OwnSteps, worst_case
 from organism.budget.engine import BudgetEngine
@@ -198,11 +199,9 @@ class ThreadBudgetRegistry:
         self._book.thread(thread_id).resume(self._clock.monotonic_ns())
 
     def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> tuple[BudgetWarning, ...]:
-        """Give an account new limits; calls in line are looked at again at once.
+        """Give an account new limits (``configured``: by the file); calls in line are looked at again at once.
 
-        Thresholds already reached under the new limits are carried over in silence if they were reported before, and
-        reported now if lowering the limit is what reached them. ``configured`` says that the file sets them, and not an
-        operator.
+        Thresholds reached under the new limits are carried over in silence if they were reported before, else reported.
         """
         warnings = self._engine.set_limits(account, limits, configured=configured)
         self._queue.serve(account)
@@ -237,12 +236,17 @@ class ThreadBudgetRegistry:
         return tuple(warning for account in self._book.present() for warning in self._engine.fire_reached(account))
 
     def warn_before(self, spender: Spender, ask: Ask) -> tuple[BudgetWarning, ...]:
-        """Note the thresholds that are due before a call, and return them; see :meth:`BudgetEngine.warn_before`."""
+        """Note the thresholds that are due before a call, and return them; see the engine's."""
         return self._engine.warn_before(spender, ask, self._book.accounts(spender))
 
-    def standing_warning(self, thread_id: str) -> BudgetWarning | None:
-        """Return the warning of the limit of a thread that is nearest to its end, if any is near."""
-        return (book := self._book).warnings.standing(book.of_thread(thread_id))
+    def standing_warning(self, thread_id: str, agent: str | None = None) -> BudgetWarning | None:
+        """Return the warning of the limit that is nearest to its end, of a thread or an agent of it, if any is near."""
+        book = self._book
+        return book.warnings.standing(book.of_thread(thread_id) if agent is None else book.open_of(thread_id, agent))
+
+    def unheard(self, thread_id: str, agent: str, heard: Collection[int]) -> Unheard:
+        """Return what an agent of a thread has to hear before its next call; see :meth:`BudgetEngine.unheard`."""
+        return self._engine.unheard(self._book.open_of(thread_id, agent), heard)
 
     def threads_on(self, account: str) -> tuple[str, ...]:
         """Return the threads whose calls count on an account, the oldest first."""
@@ -372,11 +376,7 @@ class ThreadBudgetRegistry:
         return Settlement(overrun, warnings, tuple(map(self._book.state, held.accounts)))
 
     def release(self, hold_id: str) -> tuple[BudgetState, ...]:
-        """Give a hold back untouched, serve the line, and return the accounts afterwards.
-
-        Raises:
-            LedgerStateError: If the hold is resolved already.
-        """
+        """Give a hold back untouched, serve the line, and return the accounts; raises as :meth:`settle`."""
         return tuple(map(self._book.state, self.reservations.release(hold_id)))
 
     def first_report(self, shortfall: Refusal, thread_id: str) -> bool:

@@ -249,6 +249,7 @@ class Balance(msgspec.Struct, gc=False):
     Attributes:
         configured: Its limits by the configuration, from which an operator may have departed.
         fired: Thresholds reached under the present revision.
+        fired_seqs: The same, each with the number of its entry: by it is known which agents have heard of it.
         final_to: The agent that was given the final warning under the present revision; empty when no call of the
             scope's own reached it, so that it is any agent's; ``None`` before it was given.
         final_reserve_used: Whether the final reserve has been used under it, or is by a call in flight.
@@ -287,6 +288,7 @@ class Balance(msgspec.Struct, gc=False):
     ahead: frozenset[tuple[Dimension, int, int]] = frozenset()
     passed: frozenset[int] = frozenset()
     passed_ns: int = 0
+    fired_seqs: frozenset[tuple[Dimension, int, int]] = frozenset()
 
     def passed_at(self, now_ns: int) -> frozenset[int]:
         """Return the thresholds that a person has let it pass, and that stand now."""

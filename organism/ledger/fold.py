@@ -74,6 +74,7 @@ def _limits_set(state: LedgerState, entry: LimitsSet) -> None:
     balance = state.balances[entry.account]
     balance.limits, balance.revision, balance.fired = entry.limits, entry.revision, frozenset(entry.carried)
     balance.ahead = frozenset(each for each in balance.ahead if each[:2] in balance.fired)
+    balance.fired_seqs = frozenset(each for each in balance.fired_seqs if each[:2] in balance.fired)
     if entry.configured:
         balance.configured = entry.limits
     balance.final_to, balance.final_reserve_used, balance.reported = None, False, False
@@ -144,7 +145,7 @@ def _note(balance: Balance, entry: ThresholdFired | ShortfallReported) -> None:
     """Begin anew with the reports about an account, if they are out of date."""
     if balance.notes_lapsed(entry.time_ns):
         balance.fired, balance.reported, balance.noted_ns = frozenset(), False, entry.time_ns
-        balance.ahead = frozenset()
+        balance.ahead = balance.fired_seqs = frozenset()
 
 
 def _fired(state: LedgerState, entry: ThresholdFired) -> None:
@@ -154,6 +155,8 @@ def _fired(state: LedgerState, entry: ThresholdFired) -> None:
     balance.fired = frozenset(each for each in balance.fired if each[0] != entry.dimension or each[1] <= WHOLE) | {
         (entry.dimension, entry.threshold)
     }
+    kept = frozenset(each for each in balance.fired_seqs if each[:2] in balance.fired)
+    balance.fired_seqs = kept | {(entry.dimension, entry.threshold, entry.seq)}
     if entry.call_size:
         balance.ahead |= {(entry.dimension, entry.threshold, entry.call_size)}
     if entry.threshold > WHOLE:

@@ -222,7 +222,9 @@ class Delivery:
         await self.enqueue_or_wait(thread, envelope)
         return question
 
-    def warn(self, thread: Thread, concerned: Iterable[str], warning: SpendingNote, *, listeners: bool = True) -> None:
+    def warn(
+        self, thread: Thread, concerned: Iterable[str], warning: SpendingNote, *, listeners: bool = True
+    ) -> tuple[Lane, ...]:
         """Deliver a warning to agents of a thread.
 
         Args:
@@ -230,7 +232,11 @@ class Delivery:
             concerned: The agents that spend; one that is not there any more is passed over.
             warning: The warning.
             listeners: Whether all agents get it, too, that ask for warnings by name.
+
+        Returns:
+            The lanes of those that get it.
         """
+        told: list[Lane] = []
         agents = self._active.agents
         wanted = [name for name, agent in agents.items() if takes_by_name(agent, type(warning))] if listeners else []
         for recipient in dict.fromkeys((*(name for name in concerned if name in agents), *wanted)):
@@ -239,7 +245,9 @@ class Delivery:
             self.mailboxes[recipient].acquire(note.size)
             self._state_writer.save_message(note)
             lane.put_note(note)
+            told.append(lane)
             self._scheduler.start_lane(thread, lane)
+        return tuple(told)
 
     # -- due later ------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,9 @@ import structlog
 
 from organism.errors import Refusal, UnknownRecipientError
 from organism.ids import USER
-from organism.messages import RUNTIME_MESSAGES, Envelope, is_runtime
+from organism.messages import RUNTIME_MESSAGES, BudgetWarning, Envelope, is_runtime
 from organism.runtime.active_config import ActiveConfig
+from organism.runtime.budget_warnings import BudgetWarnings
 from organism.runtime.delivery import Delivery
 from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutcome, HandlerParked, HandlerReturned
 from organism.runtime.handlers.handler_run import HandlerRun
@@ -54,6 +55,7 @@ class MessageLoop:
         supervisor: Decides what follows when a run fails.
         questions: Gives askers their replies.
         parked: Looks after parked messages.
+        warnings: Knows what agents have not heard of their budgets.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class MessageLoop:
         supervisor: Supervisor,
         questions: Questions,
         parked: ParkedMessages,
+        warnings: BudgetWarnings,
     ) -> None:
         self._services = runs
         self._active: ActiveConfig = services.active
@@ -74,6 +77,7 @@ class MessageLoop:
         self._supervisor = supervisor
         self._questions = questions
         self._parked = parked
+        self._warnings = warnings
         self._outbox = services.outbox
         self._activity = services.activity
         self._mailboxes = delivery.mailboxes
@@ -84,6 +88,8 @@ class MessageLoop:
         active, queue, name = self._active, lane.queue, lane.agent
         if thread.status != "open" or not queue or name in active.paused:
             return False
+        if self._warnings.any_told and self._catch_up(thread, lane, queue[0]):
+            queue = lane.queue
         envelope = lane.handling = queue[0]
         mailbox = self._mailboxes[name]
         # Released while it is handled, so that a handler which sends to its own agent cannot wait for the place it sits
@@ -107,6 +113,16 @@ class MessageLoop:
         if not lane.queue:
             return False
         return thread.status == "open" and name not in active.paused
+
+    def _catch_up(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
+        """Have an agent hear, before a message, which thresholds others' calls have crossed; whether it does."""
+        agent = self._active.agents.get(lane.agent)
+        if agent is None or is_runtime(envelope.payload) or not (agent.notes or takes_by_name(agent, BudgetWarning)):
+            return False
+        if not self._warnings.catch_up(thread, lane.home or lane):
+            return False
+        self._keep_first_state(thread, lane, envelope)
+        return True
 
     # -- check ----------------------------------------------------------------------------------------------------
 
@@ -272,6 +288,8 @@ class MessageLoop:
         lane.step_aside(envelope, waits)
         self._state_writer.save_parked(envelope, waits)
         self._keep_first_state(thread, lane, envelope)
+        if self._warnings.any_told:
+            self._catch_up(thread, lane, envelope)
         if isinstance(waits, Approval) and waits.message_id == envelope.id:
             self._outbox.emit(
                 ApprovalRequested(

@@ -101,7 +101,7 @@ class Pump:
         self.parked = ParkedMessages(threads.by_id, self.registry, writer, self.scheduler.start_lane)
         questions = Questions(self.parked, writer)
         self.delivery = Delivery(services, self.scheduler, self.paused_time, questions)
-        self.warnings = BudgetWarnings(self.registry, threads, self.delivery, self._outbox)
+        self.warnings = BudgetWarnings(self.registry, threads, self.delivery, self._outbox, writer)
         self.lifecycle = Lifecycle(
             services, threads, self.delivery, self.scheduler, self.parked, self.paused_time, self.warnings
         )
@@ -123,7 +123,7 @@ class Pump:
             clock=services.clock,
         )
         supervisor = Supervisor(services, self.delivery)
-        self._loop = MessageLoop(services, runs, self.delivery, supervisor, questions, self.parked)
+        self._loop = MessageLoop(services, runs, self.delivery, supervisor, questions, self.parked, self.warnings)
         self.router.subscribe_warnings(self.warnings.tell_call)
         self.router.subscribe_calls(breakers.on_call)
 
@@ -197,6 +197,7 @@ class Pump:
             only: The roots of those that do; the others stay as they are. All when not given.
         """
         self.state_writer.delete_clean_stop()
+        self.warnings.resume()
         self.scheduler.recovered = True
         for thread in self.open_threads.all():
             if only is None or thread.root in only:

@@ -218,7 +218,7 @@ def _restore_child_result(parent: Thread, record: ResultRecord, messages: Messag
 def _restore_state(lane: Lane, kept: StateRecord) -> None:
     """Give an agent its dictionary back; it is read before it is believed, since each run of its handler reads it."""
     _decode(kept.state, type=dict[str, Any])
-    lane.stored = bytes(kept.state)
+    lane.stored, lane.heard = bytes(kept.state), frozenset(kept.heard)
 
 
 def _restore_step(thread: Thread, step: StepRecord) -> None:

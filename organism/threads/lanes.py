@@ -37,6 +37,7 @@ class Lane(msgspec.Struct, eq=False, gc=False):
         tries: How often messages that are not done have been tried before, by id; ``None`` while none were.
         stored: The agent's own dictionary for this thread as JSON, as it was after the last message that was done.
             Each run has a copy, so that neither one that fails nor what one leaves behind changes it.
+        heard: The thresholds that the agent has heard of, by the numbers of their entries in the ledger.
         home: The agent's own lane, if this is one beside it, for a single question that was asked beside others.
     """
 
@@ -49,6 +50,7 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     arriving: deque[Envelope] | None = None
     tries: dict[str, int] | None = None
     stored: bytes = b"{}"
+    heard: frozenset[int] = frozenset()
     home: "Lane | None" = None
 
     def refresh(self) -> None:

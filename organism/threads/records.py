@@ -116,10 +116,15 @@ class TriedRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class StateRecord(msgspec.Struct, frozen=True, gc=False):
-    """An agent's own dictionary for a thread."""
+    """An agent's own dictionary for a thread.
+
+    Attributes:
+        heard: The thresholds that it has heard of, by the numbers of their entries in the ledger.
+    """
 
     agent: str
     state: msgspec.Raw
+    heard: tuple[int, ...] = ()
 
 
 class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):

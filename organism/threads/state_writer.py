@@ -170,7 +170,17 @@ class ThreadStateWriter:
         home = lane.home or lane
         if state != home.stored:
             home.stored = state
-            self._keep(key(STATE, thread.id, lane.agent), thread.id, StateRecord(lane.agent, msgspec.Raw(state)))
+            self._save_lane(thread, home)
+
+    def save_heard(self, thread: Thread, lane: Lane, heard: frozenset[int]) -> None:
+        """Write of which thresholds an agent has heard, in the step that tells it: no restart tells it again."""
+        if heard != lane.heard:
+            lane.heard = heard
+            self._save_lane(thread, lane)
+
+    def _save_lane(self, thread: Thread, lane: Lane) -> None:
+        record = StateRecord(lane.agent, msgspec.Raw(lane.stored), tuple(sorted(lane.heard)))
+        self._keep(key(STATE, thread.id, lane.agent), thread.id, record)
 
     def save_step(self, thread: Thread, message_id: str, name: str, value: bytes) -> None:
         """Keep the result of a step of work, and write it; it stays until its message is complete."""

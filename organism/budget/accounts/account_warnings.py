@@ -4,8 +4,8 @@ A call is warned of ahead by its size: before it is made by what it takes at lea
 first threshold is given when fewer of that size fit than are to, all of them with a call that does not fit any more.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple, Protocol
 
 from organism.amounts import Amounts, Dimension, Limits
 from organism.budget.scopes import BudgetPlan
@@ -38,6 +38,18 @@ class KnownAccounts(Protocol):
     def elapsed_ns(self, account: str) -> int:
         """Return nanoseconds a thread's own account has been open and not parked; 0 for other scopes."""
         ...
+
+
+class Unheard(NamedTuple):
+    """What an agent has not heard of yet.
+
+    Attributes:
+        warnings: One for each unit of an account, of the highest threshold.
+        noted: The numbers of the entries of all thresholds that are noted on its accounts.
+    """
+
+    warnings: tuple[BudgetWarning, ...]
+    noted: frozenset[int]
 
 
 class AccountWarnings:
@@ -112,16 +124,41 @@ class AccountWarnings:
     def standing(self, accounts: Iterable[str]) -> BudgetWarning | None:
         """Return the warning of the limit that is nearest to its end, if any is near."""
         found: BudgetWarning | None = None
-        now_ns = self._clock.now_ns()
         for account in accounts:
-            balance, thresholds = self._ledger.balance(account), self._accounts.thresholds_of(account)
-            elapsed_ns, noted = self._accounts.elapsed_ns(account), balance.fired_at(now_ns)
-            dues = [Due(*each) for each in reached(balance.limits, balance.spent_at(now_ns), elapsed_ns, thresholds)]
-            dues += [Due(*each) for each in balance.ahead if each[:2] in noted and each[1] in thresholds]
-            for due in dues:
+            balance = self._ledger.balance(account)
+            for due in self._standing(balance):
                 if found is None or due.threshold > found.threshold:
                     found = self._warning(balance, due)
         return found
+
+    def unheard(self, account: str, heard: Collection[int]) -> Iterator[BudgetWarning]:
+        """Yield the warning of the highest threshold in each unit that stands and of which somebody has not heard.
+
+        Args:
+            account: Which.
+            heard: The numbers of the entries of thresholds that they have heard of.
+        """
+        balance = self._ledger.balance(account)
+        if not balance.fired_at(self._clock.now_ns()):
+            return
+        seqs = {(dimension, threshold): seq for dimension, threshold, seq in balance.fired_seqs}
+        highest: dict[Dimension, Due] = {}
+        for due in self._standing(balance):
+            if due[:2] in seqs and (due.dimension not in highest or due.threshold > highest[due.dimension].threshold):
+                highest[due.dimension] = due
+        yield from (self._warning(balance, due) for due in highest.values() if seqs[due[:2]] not in heard)
+
+    def numbers(self, account: str, dimension: Dimension | None = None) -> frozenset[int]:
+        """Return the numbers of the entries of the thresholds that are noted, of all units unless one is given."""
+        balance = self._ledger.balance(account)
+        return frozenset(seq for unit, _, seq in balance.fired_seqs if dimension in (None, unit))
+
+    def _standing(self, balance: Balance) -> list[Due]:
+        """Return the thresholds that spend has reached or that were given ahead."""
+        now_ns, thresholds = self._clock.now_ns(), self._accounts.thresholds_of(balance.account)
+        elapsed_ns, noted = self._accounts.elapsed_ns(balance.account), balance.fired_at(now_ns)
+        dues = [Due(*each) for each in reached(balance.limits, balance.spent_at(now_ns), elapsed_ns, thresholds)]
+        return dues + [Due(*each) for each in balance.ahead if each[:2] in noted and each[1] in thresholds]
 
     def _ahead(self, balance: Balance, spent: Amounts, elapsed_ns: int, call: Amounts, call_ns: int) -> Iterator[Due]:
         """Yield the first threshold for each unit in which few calls of a size fit."""

@@ -375,14 +375,14 @@ class HandlerRuntime(PlaceHolder, eq=False):
         self._services.state_writer.save_step(self._thread, self._envelope.id, key, value)
 
     def budgets(self) -> tuple[BudgetState, ...]:
-        """Return every account that limits the thread."""
+        """Return every account that limits the agent in this thread."""
         self.check()
-        return self._services.registry.budgets(self._thread.id)
+        return self._services.registry.accounts.states_of(self._thread.id, self._agent.name)
 
     def standing_warning(self) -> BudgetWarning | None:
-        """Return the warning of the limit of the thread that is nearest to its end, if any is near."""
+        """Return the warning of the limit that is nearest to its end, if any is near."""
         self.check()
-        return self._services.registry.standing_warning(self._thread.id)
+        return self._services.registry.standing_warning(self._thread.id, self._agent.name)
 
     # -- worker threads -------------------------------------------------------------------------------------------
 

@@ -174,9 +174,10 @@ class ThreadBudgetRegistry:
         """Return the thread's own account as it is now."""
         return self._book.state(self._book.thread(thread_id).accounts[0])
 
-    def budgets(self, thread_id: str) -> tuple[BudgetState, ...]:
-        """Return every account that limits the thread: its own first, then those it shares in."""
-        return tuple(map(self._book.state, self._book.of_thread(thread_id)))
+    def budgets(self, thread_id: str, agent: str | None = None) -> tuple[BudgetState, ...]:
+        """Return every account that limits the thread, or an agent in it: its own first, then those it shares in."""
+        book = self._book
+        return tuple(map(book.state, book.of_thread(thread_id))) if agent is None else book.states_of(thread_id, agent)
 
     def scopes_of(self, spender: Spender) -> tuple[BudgetState, ...]:
         """Return every account that a call of this spender would hold on."""

@@ -47,6 +47,7 @@ class BudgetWarnings:
         state_writer: ThreadStateWriter,
     ) -> None:
         self._registry = registry
+        self._accounts = registry.accounts
         self._state_writer = state_writer
         self._find = threads.find
         self._delivery = delivery
@@ -55,7 +56,7 @@ class BudgetWarnings:
 
     def resume(self) -> None:
         """Begin with what the journal has kept: an agent may not have heard all of it."""
-        self.any_told = self.any_told or self._registry.accounts.any_noted()
+        self.any_told = self.any_told or self._accounts.any_noted()
 
     def tell_call(self, spender: Spender, warning: BudgetWarning) -> None:
         """Deliver a warning of what a call has crossed: to its agent, and to those of the thread whose limit it is."""
@@ -103,7 +104,7 @@ class BudgetWarnings:
         return bool(warnings)
 
     def _warn(self, thread: Thread, agents: tuple[str, ...], warning: BudgetWarning, *, listeners: bool) -> None:
-        heard = self._registry.accounts.warnings.numbers(warning.account, warning.dimension)
+        heard = self._accounts.warnings.numbers(warning.account, warning.dimension)
         for lane in self._delivery.warn(thread, agents, warning, listeners=listeners):
             _, noted = self._registry.unheard(thread.id, lane.agent, ())
             self._state_writer.save_heard(thread, lane, (lane.heard & noted) | heard)

@@ -377,7 +377,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account that limits the agent in this thread."""
         self.check()
-        return self._services.registry.accounts.states_of(self._thread.id, self._agent.name)
+        return self._services.registry.budgets(self._thread.id, self._agent.name)
 
     def standing_warning(self) -> BudgetWarning | None:
         """Return the warning of the limit that is nearest to its end, if any is near."""

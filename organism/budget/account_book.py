@@ -5,7 +5,7 @@ Everything here is a step of arithmetic over the ledger's balances; nothing awai
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from organism.amounts import ZERO, Amounts, BudgetState, Limits
+from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
 from organism.budget.accounts.account_warnings import AccountWarnings
 from organism.budget.accounts.idle_accounts import forget_over, idle_accounts
 from organism.budget.accounts.thread_budget import ThreadBudget
@@ -193,6 +193,10 @@ class AccountBook:
             self.state(account) if limits is None else BudgetState(account, limits, ZERO, ZERO)
             for account, limits in self.accounts_of(thread_id, agent).items()
         )
+
+    def noted(self, account: str, dimension: Dimension) -> frozenset[int]:
+        """Return the numbers of the entries of the thresholds that are noted in one unit of an account."""
+        return self.warnings.numbers(account, dimension)
 
     def any_noted(self) -> bool:
         """Whether a threshold of any account is noted."""

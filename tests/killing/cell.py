@@ -6,6 +6,7 @@ is done, and then the books of all three are compared.
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,7 @@ class Cell:
 
     # -- from beginning to end ------------------------------------------------------------------------------------
 
-    async def run(self, plans: list[Plan], conversations: int = 4) -> None:
+    async def run(self, plans: Iterable[Plan], conversations: int = 4) -> None:
         """Live through the plans under load, then come to rest in a last life that is stopped in good order."""
         async with self.provider, self._tasks:
             stopping = anyio.Event()

@@ -325,6 +325,7 @@ class TokenLimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 StateFilter = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
+WaitingFilter = Literal["budget", "person", "child", "provider", "freeze", "breaker", "operator"]
 
 
 class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """Event streams and pages. A reader that reconnects misses no event, or gets an error that says so."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import get_args
 from weakref import finalize
 
 import anyio
@@ -202,7 +203,16 @@ class Followed:
 
 def name_of(event: AnyEvent) -> str:
     """Return the name of a kind of event, as filters and ``data.type`` have it."""
-    return str(type(event).__struct_config__.tag)
+    return name_of_kind(type(event))
+
+
+def name_of_kind(kind: type[AnyEvent]) -> str:
+    """Return the name of a kind of event."""
+    return str(kind.__struct_config__.tag)
+
+
+EVENT_NAMES = frozenset(map(name_of_kind, get_args(AnyEvent)))
+"""The names of all kinds of events."""
 
 
 async def _something_new(live: AsyncIterator[AnyEvent]) -> bool:

@@ -5,6 +5,7 @@ The framework converts bodies and queries with every leniency there is, so that 
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,18 +15,29 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ValidationException
 from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
+from litestar.typing import FieldDefinition
+
+from organism.api.problems import Problem, ProblemError
+from organism.api.scopes import OPEN
 
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 
 
 async def strict(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Refuse a request whose numbers are none: a guard of every route.
+    """Refuse a request whose numbers are none, or that asks for what its route does not know: a guard of every route.
 
     Raises:
         ValidationException: If a body or a query does not fit its type as it is written.
+        ProblemError: If a query has a parameter that the route does not have,
+            unless it is a health check or speaks another protocol.
     """
     # The framework gives each guard a copy of the handler that it makes for this request: no key for a cache.
-    _check_query(connection, _scalars(connection.route_handler))
+    route = connection.route_handler
+    given = parse_qsl(connection.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    if getattr(handler, "include_in_schema", True) is not False and handler.opt.get("scope") != OPEN["scope"]:
+        _check_names(given, _names(route))
+    _check_query(given, _scalars(route))
     field = handler.parsed_data_field
     if field is None or not isinstance(connection, Request):
         return
@@ -39,8 +51,17 @@ async def strict(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
         raise ValidationException(detail=f"the body is no JSON: {error}") from None
 
 
-def _check_query(connection: ASGIConnection[Any, Any, Any, Any], scalars: dict[str, type]) -> None:
-    given = parse_qsl(connection.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+def _check_names(given: list[tuple[str, str]], known: frozenset[str]) -> None:
+    """Refuse a filter that is misspelt: without it the answer would be about more than was asked for."""
+    unknown = next((name for name, _ in given if name not in known), None)
+    if unknown is None:
+        return
+    there = f"there are {', '.join(sorted(known))}" if known else "there are none here"
+    detail = f"{unknown[:80]!r} is no parameter of this route; {there}"
+    raise ProblemError(Problem(status=422, code="unknown_parameter", title="the query does not fit", detail=detail))
+
+
+def _check_query(given: list[tuple[str, str]], scalars: dict[str, type]) -> None:
     for name, value in given:
         if scalars.get(name) is int and not _WHOLE.fullmatch(value):
             raise _misfit(name, "write a whole number, such as 100")
@@ -56,7 +77,19 @@ def _misfit(name: str, message: str) -> ValidationException:
 @cache
 def _scalars(handler: BaseRouteHandler) -> dict[str, type]:
     """Return the numbers and truths that a route takes in its query, by name."""
-    fields = dict(handler.parsed_fn_signature.parameters)
+    return {name: field.annotation for name, field in _fields(handler) if field.annotation in (int, bool)}
+
+
+@cache
+def _names(handler: BaseRouteHandler) -> frozenset[str]:
+    """Return the names of all that a route takes in its query."""
+    return frozenset(name for name, field in _fields(handler) if isinstance(field.kwarg_definition, QueryParameter))
+
+
+def _fields(handler: BaseRouteHandler) -> Iterator[tuple[str, FieldDefinition]]:
+    """Yield what a route and what it depends on take, by its name in a request."""
+    fields = list(handler.parsed_fn_signature.parameters.items())
     for provider in handler.resolve_dependencies().values():
-        fields |= provider.parsed_fn_signature.parameters
-    return {name: field.annotation for name, field in fields.items() if field.annotation in (int, bool)}
+        fields += provider.parsed_fn_signature.parameters.items()
+    for name, field in fields:
+        yield getattr(field.kwarg_definition, "name", None) or name, field

@@ -45,6 +45,21 @@ class _Opened(msgspec.Struct, frozen=True, gc=False):
     by: str = USER
 
 
+class Worked(msgspec.Struct, gc=False):
+    """What was seen of an open thread: when something happened in it last, and which agents have worked for it."""
+
+    last_ns: int = 0
+    agents: tuple[str, ...] = ()
+
+    def note(self, agents: Iterable[str], time_ns: int) -> None:
+        """Note that agents have worked at an instant."""
+        self.last_ns = max(self.last_ns, time_ns)
+        self.agents = (*self.agents, *(name for name in agents if name not in (*self.agents, USER)))
+
+
+NOTHING_SEEN = Worked()
+
+
 class History:
     """Keeps what has happened lately. Give its :meth:`on_event` to a tracker, its :meth:`on_carried` to an outbox.
 
@@ -64,6 +79,7 @@ class History:
         self._opened: dict[str, _Opened] = {}
         self._closed: OrderedDict[str, ThreadSummary] = OrderedDict()
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES_MAX)
+        self._worked: dict[str, Worked] = {}
 
     def on_event(self, event: AnyEvent) -> None:
         """Take an event in."""
@@ -242,6 +258,11 @@ class History:
         opened = self._opened.get(thread_id)
         return opened.time_ns if opened is not None else 0
 
+    def worked(self, thread_id: str) -> Worked:
+        """Return the agents that were seen to work for an open thread, and when something was seen in it last."""
+        self._look_at_carried()
+        return self._worked.get(thread_id) or NOTHING_SEEN
+
     def burn(self, now_ns: int) -> tuple[Burn, ...]:
         """Return what the last minutes used, the whole first and then what used most."""
         since = now_ns - BURN_S * NS_PER_S
@@ -267,6 +288,8 @@ class History:
             cost, tokens, calls = spent
             hop = replace(hop, cost_nanousd=cost, tokens=tokens, calls=calls)
         self._hops.append(hop)
+        if hop.thread_id in self._opened:
+            self._work(hop.thread_id).note((hop.sender, hop.recipient), hop.time_ns)
 
     def _use(self, event: UsageEvent) -> None:
         if event.outcome == "released":
@@ -285,6 +308,11 @@ class History:
         used = f"tool:{event.tool}" if event.tool else f"model:{event.model}"
         names = (f"thread:{event.root_thread_id}", f"agent:{event.agent}", used)
         self._samples.append(_Sample(event.time_ns, names, event.usage.total, event.cost_nanousd or 0))
+        if event.thread_id in self._opened:
+            self._work(event.thread_id).note((event.agent,), event.time_ns)
+
+    def _work(self, thread_id: str) -> Worked:
+        return self._worked.setdefault(thread_id, Worked())
 
     def _add_to_hop(self, event: UsageEvent) -> bool:
         """Charge a message that is here already: usage is published after its commit, messages at once."""
@@ -304,6 +332,8 @@ class History:
         opened = self._opened.pop(event.thread_id, _Opened(0, {}, None))
         for key in [key for key in self._spent if key[0] == event.thread_id]:
             del self._spent[key]
+        worked = self._worked.pop(event.thread_id, Worked())
+        worked.note((event.entry,) if event.entry else (), event.time_ns)
         self._closed[event.thread_id] = ThreadSummary(
             thread_id=event.thread_id,
             root_thread_id=event.root_thread_id,
@@ -315,6 +345,8 @@ class History:
             labels=opened.labels,
             reason=event.reason,
             opened_by=opened.by,
+            agents=worked.agents,
+            active_ns=event.time_ns,
         )
         if len(self._closed) > CLOSED_KEPT:
             self._closed.popitem(last=False)

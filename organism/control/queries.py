@@ -11,6 +11,8 @@ from organism.budget.scopes import limits_over_time, thread_account, thread_of, 
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
 from organism.control.components import Components
+from organism.control.listing.thread_index import ThreadIndex, as_listed, reason_shown
+from organism.control.listing.thread_list import PageRequest, ThreadFilter
 from organism.control.views import (
     AgentView,
     By,
@@ -67,6 +69,7 @@ class Queries:
         self._letters = orders.dead_letters
         self._accounts = accounts
         self.breakdown = Breakdown(lambda: budgets.plan.time_zone)
+        self._index = ThreadIndex(components, self._summary)
         self._one_replay = anyio.Lock()
         self._replaying = OwnThreads()
         self._started_ns = components.clock.now_ns()
@@ -177,17 +180,27 @@ class Queries:
             after: Go on after this thread.
             limit: How many at most.
         """
-        wanted = states or frozenset({"open", "blocked", "paused", "closing", "dormant"})
-        found = [self._summary(view) for view in self._pump.threads()]
-        closed = [_ended(thread, content=False) for thread in self._history.closed()] if states else []
-        found = [*closed, *found]
-        found = [thread for thread in found if thread.state in wanted and _labelled(thread, label)]
-        found.reverse()
-        ids = [thread.thread_id for thread in found]
-        start = ids.index(after) + 1 if after in ids else 0
-        page = found[start : start + max(1, min(limit, PAGE_MAX))]
-        more = start + len(page) < len(found)
-        return ThreadPage(tuple(page), page[-1].thread_id if more else None)
+        labels = () if label is None else (label,)
+        page = PageRequest(limit=max(1, min(limit, PAGE_MAX)), after=after)
+        return self.find_threads(ThreadFilter(states=states, labels=labels), page)
+
+    def find_threads(self, wanted: ThreadFilter, request: PageRequest) -> ThreadPage:
+        """Return one page of the open threads and those that ended last that meet conditions.
+
+        Raises:
+            ConfigError: If the cursor of the page is none, or of a list in another order.
+        """
+        return self._index.page(wanted, request)
+
+    async def knows_thread(self, thread_id: str) -> bool:
+        """Whether there is a thread of that name, or was one, as far as the journal remembers.
+
+        Raises:
+            JournalError: If it cannot be read.
+        """
+        threads = self._pump.open_threads
+        await threads.look_up(thread_id)
+        return threads.find(thread_id) is not None or threads.has_closed(thread_id)
 
     async def thread(self, thread_id: str, *, content: bool = False) -> ThreadDetail:
         """Return a thread with its budgets, its descendants and its messages.
@@ -214,9 +227,9 @@ class Queries:
                 return None
             below = (t for t in self._history.closed() if t.root_thread_id == thread_id and t is not closed)
             return ThreadDetail(
-                _ended(closed, content=content),
+                as_listed(closed, content=content),
                 (closed.budget,),
-                tuple(_ended(thread, content=content) for thread in below),
+                tuple(as_listed(thread, content=content) for thread in below),
                 hops,
             )
         below_ids = [thread_id]
@@ -269,7 +282,7 @@ class Queries:
                     name=name,
                     description=agent.description,
                     state="failed" if failed else "paused" if name in statistics.paused_agents else "running",
-                    reason=_reason(failed, content=content),
+                    reason=reason_shown(failed, content=content),
                     next=agent.next,
                     mailbox=mailbox.messages,
                     mailbox_max=mailbox.messages_max,
@@ -292,7 +305,7 @@ class Queries:
         return tuple(_letter(letter, content=content) for letter in self._letters.list())
 
     def _summary(self, view: ThreadView) -> ThreadSummary:
-        return ThreadSummary(
+        summary = ThreadSummary(
             thread_id=view.thread_id,
             root_thread_id=view.root_thread_id,
             parent_thread_id=view.parent_thread_id,
@@ -306,21 +319,7 @@ class Queries:
             blocked_by=view.blocked_by,
             opened_by=view.opened_by,
         )
-
-
-def _labelled(thread: ThreadSummary, label: str | None) -> bool:
-    if label is None:
-        return True
-    name, equals, value = label.partition("=")
-    return name in thread.labels and (not equals or thread.labels[name] == value)
-
-
-def _reason(reason: str | None, *, content: bool) -> str | None:
-    return reason if content or reason is None else headline(reason)
-
-
-def _ended(thread: ThreadSummary, *, content: bool) -> ThreadSummary:
-    return replace(thread, reason=_reason(thread.reason, content=content))
+        return self._index.completed(summary)
 
 
 def _letter(letter: DeadLetter, *, content: bool) -> Letter:

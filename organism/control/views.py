@@ -15,6 +15,10 @@ from organism.usage.totals import UsageTotals
 ThreadState = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
 """What a thread does, or how it ended."""
 
+Waiting = Literal["", "budget", "person", "child", "provider", "freeze", "breaker", "operator"]
+"""What a thread waits for: a limit, a person's answer, a thread below it, a model's answer, the end of a freeze, an
+operator after a breaker has paused it or after a pause. Empty for one that works, or has ended."""
+
 By = Literal["agent", "model", "tool", "thread", "day", "label"]
 """What usage is broken down by."""
 
@@ -54,6 +58,9 @@ class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         blocked_by: The scope that refused, and every number.
         reason: Why it did not complete.
         budget: Its own account; the final one once it has ended.
+        waiting: What it waits for.
+        agents: Those that it began with or that have worked for it, as far as this process knows.
+        active_ns: When it was opened, got a message, paid for something or ended last, likewise.
     """
 
     thread_id: str
@@ -70,17 +77,24 @@ class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     blocked_by: Refusal | None = None
     reason: str | None = None
     opened_by: str = USER
+    waiting: Waiting = ""
+    agents: tuple[str, ...] = ()
+    active_ns: int = 0
 
 
 class ThreadPage(msgspec.Struct, frozen=True):
-    """Some threads, newest first.
+    """Some threads, in the order that was asked for.
 
     Attributes:
         next: Ask for the next page with this as ``after``; ``None`` on the last.
+        next_cursor: Or with this as ``cursor``, which stays right while threads come and go; ``None`` on the last.
+        total: How many there are on all pages.
     """
 
     threads: tuple[ThreadSummary, ...]
     next: str | None = None
+    next_cursor: str | None = None
+    total: int = 0
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True, gc=False):

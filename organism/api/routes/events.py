@@ -7,9 +7,10 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromQuery, QueryParameter, SkipValidation
 from litestar.response import Stream
 
-from organism.api.dependencies import ReaderOf
+from organism.api.dependencies import ControlOf, ReaderOf
+from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import caller_of, may_read_content, needs
-from organism.api.streams import EventFilter, EventPage
+from organism.api.streams import EVENT_NAMES, EventFilter, EventPage
 
 _TypeNames = Annotated[list[str] | None, QueryParameter(name="type", max_items=32)]
 _WantedOf = NamedDependency[SkipValidation[EventFilter]]
@@ -17,10 +18,24 @@ _WantedOf = NamedDependency[SkipValidation[EventFilter]]
 
 async def _wanted(
     request: Request[Any, Any, Any],
+    control: ControlOf,
     types: _TypeNames = None,
     thread: FromQuery[str | None] = None,
     content: FromQuery[bool] = False,
 ) -> EventFilter:
+    """Return which events are wanted.
+
+    Raises:
+        ProblemError: If there is no such kind of event or no such thread: nobody would ever get one.
+    """
+    if unknown := sorted(set(types or ()) - EVENT_NAMES):
+        detail = f"{unknown[0][:80]!r} is no kind of event; there are {', '.join(sorted(EVENT_NAMES))}"
+        raise ProblemError(
+            Problem(status=422, code="unknown_event_type", title="the query does not fit", detail=detail)
+        )
+    if thread is not None and not await control.queries.knows_thread(thread):
+        detail = f"there is no thread {thread[:80]!r}, and none of that name has ended; look at /v1/threads"
+        raise ProblemError(Problem(status=404, code="unknown_thread", title="no such thread", detail=detail))
     errors = "operate" in caller_of(request).scopes
     return EventFilter(frozenset(types or ()), thread, may_read_content(request, asked=content), errors)
 

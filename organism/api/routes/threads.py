@@ -1,17 +1,30 @@
 """Threads: open, look, write into, pause, end."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from litestar import Request, delete, get, post, put
-from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from organism.amounts import BudgetState, Limits
-from organism.api.bodies import LimitsBody, OpenThreadBody, ReplayBody, SendBody, StateFilter
+from organism.api.bodies import LimitsBody, OpenThreadBody, ReplayBody, SendBody, StateFilter, WaitingFilter
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import caller_of, may_read_content, needs
 from organism.budget.requests import LimitsRequest, grant_limits
+from organism.control.listing.thread_list import PageRequest, ThreadFilter, ThreadOrder
+from organism.control.queries import PAGE_MAX
 from organism.control.views import Accepted, OrderDone, ThreadDetail, ThreadPage
 from organism.whatif.outcome import Replay
+
+_STATE = "In one of these states; repeat it for several. Those that are open unless one is named."
+_SEARCH = "Words that each stand in the thread's id, its labels or the names of its agents, in any case."
+_AGENT = "An agent that the thread began with, or that has worked for it."
+_LABEL = "A label of the thread, as name=value or only name; repeat it for several."
+_WAITING = "What the thread waits for."
+_SORT = "By when it was opened, by what it has cost, or by when something happened in it last."
+_ORDER = "desc begins with the newest or dearest."
+_CURSOR = "The next_cursor of a page in the same order: goes on behind it."
+_AFTER = "Goes on behind this thread, while it is in the list; cursor is right although threads come and go."
 
 
 @post("/v1/threads", status_code=202, opt=needs("send"))
@@ -39,16 +52,40 @@ async def open_thread(
     )
 
 
-@get("/v1/threads", opt=needs("read"))
+async def _wanted_threads(
+    states: Annotated[list[StateFilter] | None, QueryParameter(name="state", description=_STATE)] = None,
+    search: Annotated[str, QueryParameter(name="search", max_length=200, description=_SEARCH)] = "",
+    agent: Annotated[str | None, QueryParameter(name="agent", description=_AGENT)] = None,
+    labels: Annotated[list[str] | None, QueryParameter(name="label", max_items=16, description=_LABEL)] = None,
+    waiting: Annotated[WaitingFilter | None, QueryParameter(name="waiting", description=_WAITING)] = None,
+) -> ThreadFilter:
+    return ThreadFilter(
+        states=frozenset(states or ()), search=search, agent=agent, labels=tuple(labels or ()), waiting=waiting
+    )
+
+
+async def _page_of_threads(
+    sort: Annotated[ThreadOrder, QueryParameter(name="sort", description=_SORT)] = "opened",
+    direction: Annotated[Literal["asc", "desc"], QueryParameter(name="order", description=_ORDER)] = "desc",
+    limit: Annotated[int, QueryParameter(name="limit", ge=1, le=PAGE_MAX)] = 100,
+    cursor: Annotated[str | None, QueryParameter(name="cursor", max_length=500, description=_CURSOR)] = None,
+    after: Annotated[str | None, QueryParameter(name="after", description=_AFTER)] = None,
+) -> PageRequest:
+    return PageRequest(sort=sort, ascending=direction == "asc", limit=limit, cursor=cursor, after=after)
+
+
+@get(
+    "/v1/threads",
+    opt=needs("read"),
+    dependencies={"wanted": Provide(_wanted_threads), "page": Provide(_page_of_threads)},
+)
 async def list_threads(
     control: ControlOf,
-    states: Annotated[list[StateFilter] | None, QueryParameter(name="state")] = None,
-    label: FromQuery[str | None] = None,
-    after: FromQuery[str | None] = None,
-    limit: Annotated[int, QueryParameter(name="limit", ge=1, le=500)] = 100,
+    wanted: NamedDependency[SkipValidation[ThreadFilter]],
+    page: NamedDependency[SkipValidation[PageRequest]],
 ) -> ThreadPage:
-    """List threads, newest first: those that are open, or those in the states that are named."""
-    return control.queries.threads(states=frozenset(states or ()), label=label, after=after, limit=limit)
+    """List threads: those that are open, or those in the states that are named; the newest first unless asked for."""
+    return control.queries.find_threads(wanted, page)
 
 
 @get("/v1/threads/{thread_id:str}", opt=needs("read"))

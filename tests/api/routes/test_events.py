@@ -186,3 +186,23 @@ async def test_what_agents_say_is_told_live_and_only_when_asked(served: Served) 
         assert "id" not in said
         everything = json.dumps((await client.get("/v1/events/page")).json())
         assert "one two three" not in everything
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/page"])
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({"type": "UsageEvents"}, 422, "unknown_event_type"),
+        ({"type": ["UsageEvent", "none"]}, 422, "unknown_event_type"),
+        ({"thread": "th_nobody"}, 404, "unknown_thread"),
+        ({"thread": ""}, 404, "unknown_thread"),
+        ({"kind": "UsageEvent"}, 422, "unknown_parameter"),
+    ],
+)
+async def test_filter_that_nothing_can_meet_is_refused(
+    served: Served, path: str, query: dict[str, Any], status: int, code: str
+) -> None:
+    """A misspelt kind of event, thread or parameter is an error, and no stream that is empty for ever."""
+    async with served() as (_, client):
+        answer = await client.get(path, params=query)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)

@@ -51,8 +51,8 @@ def stop(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     Returns when it has stopped.
     """
     client = daemon.client()
-    stream = client.follow(types=["none"])
-    next(stream)
+    stream = client.follow(types=["AgentSaid"])
+    next(stream)  # of what agents say nothing comes unless it is asked for, so that the stream is quiet until its end
     status = client.order(OrganismStatus, "POST", "/v1/stop")
     try:
         for _ in stream:

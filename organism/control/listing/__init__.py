@@ -1,0 +1,1 @@
+"""Lists of what is and was there: filtered, sorted, and handed out in pages."""

@@ -62,7 +62,7 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     after: str | None = None
 
 
-class Source(Protocol[T]):
+class ThreadSource(Protocol[T]):
     """Where threads of one kind are, and what they are chosen and placed by."""
 
     def all(self) -> Iterable[T]:
@@ -108,11 +108,11 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True):
     thread_id: str
 
 
-Listed = tuple[int, Source[Any], Any]
+Listed = tuple[int, ThreadSource[Any], Any]
 """The place of a thread that is wanted, where it is, and the thread."""
 
 
-def chosen(source: Source[T], wanted: ThreadFilter, sort: ThreadOrder) -> Iterator[Listed]:
+def chosen(source: ThreadSource[T], wanted: ThreadFilter, sort: ThreadOrder) -> Iterator[Listed]:
     """Yield the threads of a source that meet every condition.
 
     Of a thread that is not wanted nothing is made: there may be ten thousand, and the event loop waits.
@@ -194,7 +194,7 @@ def _has_labels(labels: dict[str, str], wanted: tuple[tuple[str, str, str], ...]
     return all(name in labels and (not equals or labels[name] == value) for name, equals, value in wanted)
 
 
-def _has_words(source: Source[T], thread: T, words: tuple[str, ...]) -> bool:
+def _has_words(source: ThreadSource[T], thread: T, words: tuple[str, ...]) -> bool:
     labels = (f"{name}={value}" for name, value in source.labels(thread).items())
     text = "\n".join((source.thread_id(thread), *source.agents(thread), *labels)).casefold()
     return all(word in text for word in words)

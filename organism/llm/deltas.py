@@ -177,15 +177,15 @@ class DeltaRecord:
             return list(deltas_of(answer))
         text = "".join(self._text)
         thoughts = ["".join(pieces) for _, pieces in sorted(self._thoughts.items())]
-        calls = [(first, "".join(pieces)) for _, (first, pieces) in sorted(self._calls.items())]
+        begun = [(first, "".join(pieces)) for _, (first, pieces) in sorted(self._calls.items())]
+        calls = _matched(answer.tool_calls, begun)
         if (
             not answer.text.startswith(text)
             or len(thoughts) > len(answer.reasoning)
-            or len(calls) > len(answer.tool_calls)
+            or calls is None
             or not all(
                 thought.text.startswith(so_far) for thought, so_far in zip(answer.reasoning, thoughts, strict=False)
             )
-            or not all(_continues(call, *so_far) for call, so_far in zip(answer.tool_calls, calls, strict=False))
         ):
             return None
         return [
@@ -193,7 +193,7 @@ class DeltaRecord:
             *answer.vendor_items[self._items :],
             *_rest_of_text(answer, len(text)),
             *[CitationDelta(each) for each in _citations(answer)[self._citations :]],
-            *_rest_of_calls(answer.tool_calls, [written for _, written in calls], sorted(self._calls)),
+            *_rest_of_calls(answer.tool_calls, calls),
         ]
 
 
@@ -235,8 +235,26 @@ def _citations(answer: Completion) -> list[Citation]:
     return [cited for part in answer.parts if isinstance(part, TextPart) for cited in part.citations]
 
 
-def _continues(call: ToolCall, first: ToolCallDelta, written: str) -> bool:
-    return (call.id, call.name) == (first.id, first.name) and call.arguments.startswith(written)
+_Begun = tuple[ToolCallDelta, str]
+"""The first piece of a call, and all that has come of its arguments."""
+
+
+def _matched(calls: tuple[ToolCall, ...], begun: list[_Begun]) -> list[_Begun | None] | None:
+    """Return what has been shown of each call; ``None`` if more, or something else, has been shown.
+
+    By their ids, not by their order: a call that can be shown whole only at the end, as one without arguments, may
+    stand between those that were shown while they came.
+    """
+    left = list(begun)
+    found: list[_Begun | None] = []
+    for call in calls:
+        shown = next((each for each in left if each[0].id == call.id), None)
+        if shown is not None:
+            left.remove(shown)
+            if shown[0].name != call.name or not call.arguments.startswith(shown[1]):
+                return None
+        found.append(shown)
+    return None if left else found
 
 
 def _rest_of_thoughts(
@@ -251,12 +269,15 @@ def _rest_of_thoughts(
             yield ReasoningDelta(thought.text, place, thought.signature, thought.id, thought.redacted)
 
 
-def _rest_of_calls(calls: tuple[ToolCall, ...], written: list[str], places: list[int]) -> Iterator[ToolCallDelta]:
-    for call, place, so_far in zip(calls, *_placed(len(calls), written, places), strict=True):
-        if so_far is None:
-            yield ToolCallDelta(call.id, call.name, call.arguments, place, call.extra)
-        elif rest := call.arguments[len(so_far) :]:
-            yield ToolCallDelta(call.id, call.name, rest, place)
+def _rest_of_calls(calls: tuple[ToolCall, ...], shown: list[_Begun | None]) -> Iterator[ToolCallDelta]:
+    """Yield the rest of calls that are begun, and behind them those of which nothing was shown."""
+    behind = max((each[0].place for each in shown if each is not None), default=-1) + 1
+    for call, begun in zip(calls, shown, strict=True):
+        if begun is None:
+            yield ToolCallDelta(call.id, call.name, call.arguments, behind, call.extra)
+            behind += 1
+        elif rest := call.arguments[len(begun[1]) :]:
+            yield ToolCallDelta(call.id, call.name, rest, begun[0].place)
 
 
 def _placed(count: int, written: list[str], places: list[int]) -> tuple[list[int], list[str | None]]:

@@ -39,6 +39,11 @@ SUN = ToolCallDelta("c2", "sun", "{}", 1)
             [ToolCallDelta("c1", "moon", 'y":1}', 7), ToolCallDelta("c2", "sun", "{}", 8)],
             id="a call in the middle of its arguments",
         ),
+        pytest.param(
+            [THOUGHT, HIDDEN, "the tide turns", ToolCallDelta("c2", "sun", "{}", 4)],
+            [ToolCallDelta("c1", "moon", '{"day":1}', 5)],
+            id="a later call before an earlier one",
+        ),
         pytest.param([THOUGHT, HIDDEN, "the tide turns", MOON, SUN], [], id="everything"),
     ],
 )

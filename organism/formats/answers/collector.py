@@ -147,8 +147,13 @@ class AnswerCollector:
             self.write(text[len(said) :])
 
     def refuse(self, piece: str) -> None:
-        """Add to what the model says in place of an answer: a person must see it, and a program know what it is."""
-        if piece:
+        """Add to what the model says in place of an answer: a person must see it, and a program know what it is.
+
+        Servers whose clients may not know of refusals, this gateway among them, write one as text first.
+        """
+        if piece and not self._refusal and piece == self.text:
+            self._refusal.append(piece)
+        elif piece:
             self._refusal.append(piece)
             self._write(piece, RefusalDelta(piece))
 

@@ -11,7 +11,7 @@ from organism.errors import RejectedError, UncertainError
 from organism.formats.answers.collector import BROKE_OFF
 from organism.formats.answers.event_stream import EventStreamParser, ServerSentEvent
 from organism.formats.errors.refusals import error_in, refused_in, refused_text
-from organism.formats.json_reading import JsonObject, loads, values_in
+from organism.formats.json_reading import JsonObject, loads, text_of, values_in
 from organism.llm.answers import Completion
 from organism.llm.deltas import Ping, ProviderSink, StreamEnd
 
@@ -203,7 +203,7 @@ class AnswerDecoder:
                 self._reader.end()
             elif isinstance(value, dict):
                 told = _typed(value, event.name)
-                if told.get("type") in _PINGS or (event.name in _PINGS and not told):
+                if text_of(told.get("type")) in _PINGS or (event.name in _PINGS and not told):
                     self._ping()
                 else:
                     self._reader.event(told)

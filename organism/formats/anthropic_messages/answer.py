@@ -46,7 +46,7 @@ class MessagesReader(OneAnswerReader):
     def whole(self, value: JsonObject) -> None:
         """Take a whole answer."""
         message = value.get("message")
-        if value.get("type") not in {"message", None}:
+        if text_of(value.get("type")) not in {"message", ""}:
             self.event(value)
         elif isinstance(message, dict):
             self.whole(message)

@@ -243,7 +243,7 @@ def _texts(content: object) -> Iterator[str]:
     for piece in content if isinstance(content, list) else ():
         if isinstance(piece, str):
             yield text_of(piece)
-        elif part(piece, "type") in {None, "text", "output_text"}:
+        elif text_of(part(piece, "type")) in {"", "text", "output_text"}:
             yield text_of(part(piece, "text"))
 
 

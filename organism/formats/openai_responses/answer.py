@@ -4,6 +4,8 @@ By the reference the last event has the whole answer once more. Servers that spe
 out of it, or all of them, or send no such event; so items are kept as they come, and the last event completes them.
 """
 
+import json
+
 from organism.formats.answers.collector import AnswerCollector
 from organism.formats.answers.single_answer import OneAnswerReader
 from organism.formats.counts import counting_of, reported_cost
@@ -20,7 +22,7 @@ from organism.formats.openai_responses.items import (
     thought_text,
     write,
 )
-from organism.formats.openai_responses.live_items import LiveItems, heard_of, in_shown_order, without_marks
+from organism.formats.openai_responses.live_items import LiveItems, as_heard, in_shown_order, without_marks
 from organism.formats.openai_responses.tool_uses import tool_uses
 from organism.formats.tool_calls import ToolCallPiece
 from organism.formats.vendors import Vendor
@@ -203,20 +205,20 @@ class ResponsesReader(OneAnswerReader):
         answer = self._answer
         match item.get("type"):
             case "message":
-                (answer.refuse if is_refusal(item) else answer.write)(message_text(item))
+                (answer.refuse if is_refusal(item) else answer.write)(as_heard(item, message_text(item)))
                 answer.cite(*annotations_in(item))
                 answer.logprobs += logprobs_in(item)
             case "function_call" | "custom_tool_call" as kind:
                 call_id = text_of(item.get("call_id")) or text_of(item.get("id"))
                 name = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
                 text = text_of(item.get("input")) or text_of(item.get(WRITTEN))
-                arguments = call_arguments(item) if kind == "function_call" else arguments_of_text(text)
+                given = call_arguments(item) if kind == "function_call" else arguments_of_text(text)
+                written = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) else given
+                arguments = as_heard(item, written) if isinstance(written, str) else written
                 answer.call(ToolCallPiece(id=call_id, name=name, arguments=arguments, begins=True))
             case "reasoning":
                 seal, thought_id = text_of(item.get("encrypted_content")), text_of(item.get("id"))
-                text, heard = thought_text(item), heard_of(item)
-                words = text if text.startswith(heard) else heard
-                answer.think(words, place, signature=seal, thought_id=thought_id)
+                answer.think(as_heard(item, thought_text(item)), place, signature=seal, thought_id=thought_id)
             case str() if self._takes_items:
                 answer.take(VendorItem(without_marks(item)))
             case _:

@@ -146,7 +146,7 @@ def message_text(item: JsonObject) -> str:
 def is_refusal(item: JsonObject) -> bool:
     """Whether a message is nothing but a refusal."""
     content = item.get("content")
-    kinds = {part(piece, "type") for piece in content} if isinstance(content, list) and content else set()
+    kinds = {text_of(part(piece, "type")) for piece in content} if isinstance(content, list) and content else set()
     return kinds == {"refusal"} if kinds else bool(item.get("refusal"))
 
 

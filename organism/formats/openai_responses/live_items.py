@@ -25,6 +25,7 @@ _PLACE = "organism:place"
 _SEALED = "organism:sealed"
 _COUNTED = "organism:counted"
 _USED = "organism:used"
+_MESSAGES = frozenset({"message"})
 _REASONING = frozenset({"reasoning"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 
@@ -44,6 +45,7 @@ class LiveItems:
         self._takes_items = bool(request.vendor_tools)
         self._ids = {part.id for turn in request.messages for part in turn.parts if isinstance(part, ToolCall)}
         self._nestings: list[Nesting] = []
+        self._messages = 0
         self._thoughts = 0
         self._calls = 0
 
@@ -52,6 +54,9 @@ class LiveItems:
         said = text_of(item.get(_HEARD))
         if not text.startswith(said):
             return
+        if text and _PLACE not in item:
+            item[_PLACE] = self._messages
+            self._messages += 1
         item[_HEARD] = text
         piece = text[len(said) :]
         self._show(RefusalDelta(piece) if piece and (item.get("refusal") or is_refusal(item)) else piece)
@@ -64,7 +69,7 @@ class LiveItems:
             items: All that have begun.
             is_whole: Whether no more of it follows.
         """
-        kind = item.get("type")
+        kind = text_of(item.get("type"))
         if kind == "reasoning":
             self._thought(item, items, is_whole=is_whole)
         elif kind in _CALLS:
@@ -127,7 +132,7 @@ def _place_of(item: JsonObject, items: Iterator[JsonObject], kinds: frozenset[st
     for each in items:
         if each is item:
             return before
-        before += each.get("type") in kinds
+        before += text_of(each.get("type")) in kinds
     return MOST
 
 
@@ -157,8 +162,8 @@ def _arguments(item: JsonObject, *, is_whole: bool) -> str:
 def in_shown_order(items: Iterable[JsonObject]) -> list[JsonObject]:
     """Return items in an order in which those of a kind that were handed on come first, as they were."""
     ordered = list(items)
-    for kinds in (_REASONING, _CALLS):
-        places = [place for place, item in enumerate(ordered) if item.get("type") in kinds]
+    for kinds in (_MESSAGES, _REASONING, _CALLS):
+        places = [place for place, item in enumerate(ordered) if text_of(item.get("type")) in kinds]
         sorted_ = sorted((ordered[place] for place in places), key=_shown_at)
         for place, item in zip(places, sorted_, strict=True):
             ordered[place] = item
@@ -174,9 +179,13 @@ MOST = 1 << 30
 """More items than any answer has."""
 
 
-def heard_of(item: JsonObject) -> str:
-    """Return what of an item was handed on."""
-    return text_of(item.get(_HEARD))
+def as_heard(item: JsonObject, whole: str) -> str:
+    """Return the text of an item as it was handed on, and what is said of it at the end where that goes on from there.
+
+    What somebody has read cannot be unsaid: a server that writes a text once more may space it in another way.
+    """
+    said = text_of(item.get(_HEARD))
+    return next((text for text in (whole, text_of(item.get(WRITTEN))) if text.startswith(said)), said)
 
 
 def without_marks(item: JsonObject) -> JsonObject:

@@ -32,7 +32,7 @@ def tool_uses(request: CompletionRequest, items: Iterable[JsonObject], tool_usag
     for item in items:
         kind = text_of(item.get("type"))
         fee = _BILLED.get(kind)
-        if kind == "web_search_call" and part(item, "action", "type") in {None, "search"}:
+        if kind == "web_search_call" and text_of(part(item, "action", "type")) in {"", "search"}:
             fee = f"responses:{search}"
         if fee is not None:
             uses[fee] = uses.get(fee, 0) + 1

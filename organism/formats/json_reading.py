@@ -1,6 +1,7 @@
 """Reading JSON that a stranger wrote: nothing of it may end the reader, and text is made encodable. Pure."""
 
 import json
+import re
 from typing import cast
 
 from organism.errors import UncertainError
@@ -8,19 +9,32 @@ from organism.errors import UncertainError
 JsonObject = dict[str, object]
 
 _INT_DIGITS_MAX = 18
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+"""Half of a character, as JSON escapes it or as it is."""
 
 
 def loads(raw: bytes | str) -> object:
     """Read JSON; numbers that Python would choke on or turn into infinity stay recognisable as wrong.
 
+    Bytes that are no text, and lone surrogates, which JSON can escape and no encoding knows, are replaced.
+
     Raises:
         ValueError: If it is none.
     """
+    text = raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw), "replace")
     try:
-        value: object = json.loads(raw, parse_constant=str, parse_int=short_int)
+        value: object = json.loads(text, parse_constant=str, parse_int=short_int)
+        return _encodable(value) if _SURROGATE.search(text) else value
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    return value
+
+
+def _encodable(value: object) -> object:
+    if isinstance(value, dict):
+        return {text_of(name): _encodable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_encodable(each) for each in value]
+    return text_of(value) if isinstance(value, str) else value
 
 
 def parse(raw: bytes | str, provider: str) -> JsonObject:

@@ -31,6 +31,8 @@ _ASIDE_TIMEOUT_S = 5.0
 
 _SESSION = "mcp-session-id"
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_EVENTS = "text/event-stream"
+_NO_SUCCESS, _ERROR = 300, 400
 _SAID_CHARACTERS = 200
 
 
@@ -63,6 +65,8 @@ class _Guarded(httpx2.AsyncBaseTransport):
             request.extensions = {**request.extensions, "timeout": {**waits, "read": _ASIDE_TIMEOUT_S}}
         try:
             response = await self._inner.handle_async_request(request)
+            if _media_type(response) == _EVENTS and response.status_code < _NO_SUCCESS:
+                return _as_events(response)
             if number is None:
                 return response
             return await _answer(request, number, response)
@@ -80,10 +84,9 @@ class _Guarded(httpx2.AsyncBaseTransport):
 
 
 async def _answer(request: httpx2.Request, number: int | str, response: httpx2.Response) -> httpx2.Response:
-    """Read what has come back on a request: a stream is the SDK's to read, all else is read here."""
-    status = response.status_code
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if 300 <= status < 400 or status == 202 or (status < 300 and media_type == "text/event-stream"):  # noqa: PLR2004
+    """Read what has come back on a request whose answer is no stream; what has no body is the SDK's to read."""
+    status, media_type = response.status_code, _media_type(response)
+    if _NO_SUCCESS <= status < _ERROR or status == 202:  # noqa: PLR2004
         return response
     body = await _body(response)
     if body is None:
@@ -94,9 +97,54 @@ async def _answer(request: httpx2.Request, number: int | str, response: httpx2.R
     found = next((one for one in answers if one["id"] == number), answers[0] if len(answers) == 1 else None)
     if found is not None:
         return _as_answer({**found, "id": number}, response.headers.get(_SESSION))
-    what = f"answered {status}" if status >= 400 else f"answered what is no MCP message ({media_type or 'no type'})"  # noqa: PLR2004
+    what = f"answered {status}" if status >= _ERROR else f"answered what is no MCP message ({media_type or 'no type'})"
     said = " ".join(body.decode("utf-8", "replace").split())[:_SAID_CHARACTERS]
     return _as_answer(failure(number, UNREADABLE, f"{what}: {said}" if said else what))
+
+
+def _media_type(response: httpx2.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+def _as_events(response: httpx2.Response) -> httpx2.Response:
+    """Return a stream whose messages the SDK can read: one that it cannot has its call wait until its time is up."""
+    plain = {name: value for name, value in response.headers.items() if name not in _OF_THE_BODY}
+    return httpx2.Response(response.status_code, headers=plain, stream=_ReadableEvents(response))
+
+
+_OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+class _ReadableEvents(httpx2.AsyncByteStream):
+    """The lines of an event stream; of those that are data, with what is in them as JSON that every reader takes."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        begun: list[bytes] = []
+        async for chunk in self._response.aiter_bytes():
+            line, *lines = chunk.split(b"\n")
+            begun.append(line)
+            if lines:
+                whole = [b"".join(begun), *lines[:-1]]
+                begun = [lines[-1]]
+                yield b"".join(b"%b\n" % _readable(each) for each in whole)
+        yield _readable(b"".join(begun))
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def _readable(line: bytes) -> bytes:
+    if not line.startswith(b"data:"):
+        return line
+    try:
+        msgspec.json.decode(line[5:])
+    except (msgspec.MsgspecError, RecursionError):
+        found = next(read_messages(line[5:]), None)
+        return line if found is None else b"data: " + msgspec.json.encode(found)
+    return line
 
 
 def _tells_of_lost_session(status: int, body: bytes) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from organism.formats.json_reading import loads
+
 NOT_SENT = -31001
 """Code of an answer of our own: the request has not left, and may be sent again."""
 SESSION_LOST = -31002
@@ -25,19 +27,38 @@ UNREADABLE = -31005
 _SERVER_ERROR = -32000
 _HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15}|"[^"\\]{1,80}")\s*,')
 _SAID_CHARACTERS = 300
+_HEAD_CHARACTERS = 1024
 
 
 def read_messages(text: bytes | str) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a line or a body: requests, notifications and answers; none of what is something else."""
-    if text.lstrip()[:1] not in (b"{", b"[", "{", "["):
+    """Yield the messages of a line or a body: requests, notifications and answers; none of what is something else.
+
+    An answer that breaks off, or is no JSON, is one that failed: who waits for it would wait until its time is up.
+    """
+    plain = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text).lstrip("\ufeff \t\r\n")
+    if not plain.startswith(("{", "[")):
         return  # a line of a log, as a rule: parsing each would take longer than a talkative server takes to write it
     try:
-        document = msgspec.json.decode(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-    except (msgspec.MsgspecError, RecursionError):
+        document = document_of(plain)
+    except ValueError as error:
+        if (number := id_of_head(plain[:_HEAD_CHARACTERS].encode("utf-8", "replace"))) is not None:
+            yield failure(number, UNREADABLE, f"the answer cannot be read: {error}")
         return
     for message in document if isinstance(document, list) else [document]:
-        if isinstance(message, dict) and (plain := _plain(message)) is not None:
-            yield plain
+        if isinstance(message, dict) and (known := _plain(message)) is not None:
+            yield known
+
+
+def document_of(text: str) -> Any:
+    """Read JSON as programs write it: Python's ``NaN``, and half a character, which JavaScript escapes.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return loads(text)
 
 
 def is_answer(message: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from organism.formats.answers.event_stream import EventStreamParser, EventTooLar
 from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.anthropic_messages.server import MessagesFormat
 from organism.formats.errors.refusals import error_in
+from organism.formats.json_reading import part, values_in
 from organism.formats.openai_chat.answer import ChatReader
 from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_completions.server import CompletionsFormat
@@ -93,10 +94,15 @@ def faults_of(answer: Answer, pieces: list[bytes]) -> Iterator[str]:
     checked = checked_answer(result, request, "p")
     assert isinstance(checked, Completion)
     deltas = [piece for each in told if _is_shown(piece := checked_piece(each))]
-    if answer.name != "responses":  # whose whole comes twice, and may say something else the second time
+    if not _says_twice(answer):
         yield from _piece_faults(checked, deltas)
     for name, (format_, body) in ASKED.items():
         yield from _written_faults(name, format_, body, checked, deltas)
+
+
+def _says_twice(answer: Answer) -> bool:
+    """Whether the whole comes behind its pieces, and may say something else than they did, each time it comes."""
+    return answer.name == "responses" or (answer.name == "chat" and b'"message"' in answer.raw)
 
 
 def _shape(result: Completion | ProviderError) -> object:
@@ -129,21 +135,15 @@ def _said(answer: Answer) -> list[object]:
     found: list[object] = []
     if not answer.is_stream:
         return found
-    parser = EventStreamParser()
-    for event in parser.feed(answer.raw):
-        try:
-            value = json.loads(event.data)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(value, dict):
-            continue
-        if error_in(value) is not None or value.get("type") == "response.failed":
-            break
-        found += _plain_words(answer.name, value)
+    for event in EventStreamParser().feed(answer.raw):
+        for value in values_in(event.data) or ():
+            if error_in(value) is not None or part(value, "type") == "response.failed":
+                return found
+            found += _plain_words(answer.name, value)
     return found
 
 
-def _plain_words(name: str, value: dict[str, Any]) -> Iterator[object]:
+def _plain_words(name: str, value: Any) -> Iterator[object]:
     try:
         match name:
             case "chat":
@@ -191,7 +191,7 @@ def _written_faults(
             continue
         if again.text != answer.text and answer.refusal in {"", answer.text}:
             yield f"{name}: text {again.text!r}, not {answer.text!r}: {raw!r}"
-        if _calls(again) != _calls(answer):
+        if answer.is_complete and _calls(again) != _calls(answer):
             yield f"{name}: calls {again.tool_calls}, not {answer.tool_calls}: {raw!r}"
         if answer.usage is not None and not _same(again.usage, answer.usage):
             yield f"{name}: {again.usage}, not {answer.usage}: {raw!r}"

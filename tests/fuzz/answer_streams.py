@@ -27,7 +27,7 @@ MORE: dict[str, tuple[Json, ...]] = {
         {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [{"token": "a", "logprob": -0.1}]}}]},
         {"choices": [{"index": 0, "delta": {"function_call": {"name": "f", "arguments": "{}"}}}]},
         {"choices": [{"index": 0, "delta": {"refusal": "I will not"}}]},
-        {"choices": [{"index": 0, "delta": {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "h"}]}]}}]},
+        {"choices": [{"index": 0, "delta": {"content": [{"type": "thinking", "thinking": [{"text": "h"}]}]}}]},
         {"choices": [{"index": 0, "delta": {"extra_content": {"google": {"thought_signature": "s"}}}}]},
         {"choices": [{"index": 0, "error": {"code": 502, "message": "broke"}, "finish_reason": "error"}]},
         {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}},
@@ -48,7 +48,7 @@ MORE: dict[str, tuple[Json, ...]] = {
         {"type": "response.refusal.done", "output_index": 0, "refusal": "no"},
         {"type": "response.incomplete", "response": {"status": "incomplete", "output": [],
             "incomplete_details": {"reason": "max_output_tokens"}}},
-        {"type": "response.failed", "response": {"status": "failed", "error": {"code": "server_error", "message": "x"}}},
+        {"type": "response.failed", "response": {"status": "failed", "error": {"code": "server_error"}}},
         {"type": "keepalive", "sequence_number": 3},
     ),
     "messages": (
@@ -152,7 +152,10 @@ def _stream(draft: Draft, events: list[Any], chance: random.Random) -> bytes:
                 event = {name: value for name, value in event.items() if name != "type"}  # noqa: PLW2901
         lines += [f"data: {written(event, chance)}", *([""] if chance.randrange(30) else [])]
         if chance.randrange(25) == 0:
-            lines += [chance.choice((": ping", "data: [DONE]", "data:", "id: 3", "data: [PING]", "retry: x", "\x00")), ""]
+            lines += [
+                chance.choice((": ping", "data: [DONE]", "data:", "id: 3", "data: [PING]", "retry: x", "\x00")),
+                "",
+            ]
     if draft.done or chance.randrange(10) == 0:
         lines += ["data: [DONE]", ""]
     return end.join([*lines, ""]).encode("utf-8", "surrogatepass")

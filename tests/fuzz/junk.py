@@ -10,7 +10,8 @@ Path = tuple[str | int, ...]
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 7, 1.0, 0.5, -0.0, 10**6, 10**12, 2**31, 2**63, 2**64, 10**18, -(2**63), 10**40,
     1e300, -1e300, float("inf"), float("-inf"), float("nan"),
-    "", " ", "0", "1", "-1", "1e400", "NaN", "null", "\x00", "\ud800", "a\udfffb", "\x1b[2J", "\r\n", "\u2028", "x" * 300,
+    "", " ", "0", "1", "-1", "1e400", "NaN", "null", "\x00", "\ud800", "a\udfffb", "\x1b[2J", "\r\n", "\u2028",
+    "x" * 300,
     "[DONE]", "{}", "{", '{"a": "\\ud800"}', "data: x\n\n", "</script>", "../..", "٣", "tool_calls", "text",
     [], {}, [[]], [{}], [None], [0], [""], ["x"], {"": None}, {"type": "text"}, {"type": {}}, {"type": []},
     {"text": "x"}, {"a": "\ud800"}, {"\ud800": 1}, {"organism:written": 5}, {"value": {}},
@@ -81,21 +82,22 @@ def broken(value: Any, chance: random.Random, *, spare: frozenset[str] = frozens
     if not free:
         return some_junk(chance)
     place = chance.choice(free)
+    there, whole = at(value, place), at(value, place[:-1])
     match chance.randrange(8):
         case 0:
             return left_out(value, place)
         case 1:
-            return put(value, place, at(value, chance.choice(free)))
-        case 2 if isinstance(whole := at(value, place[:-1]), list):
-            return put(value, place[:-1], [*whole, at(value, place)])
-        case 2 if isinstance(whole := at(value, place[:-1]), dict):
-            return put(value, place[:-1], {**whole, str(some_junk(chance))[:30]: some_junk(chance)})
+            new = at(value, chance.choice(free))
+        case 2:
+            place = place[:-1]
+            new = [*whole, there] if isinstance(whole, list) else {**whole, f"{some_junk(chance)}"[:30]: there}
         case 3:
-            return put(value, place, [at(value, place)])
-        case 4 if isinstance(there := at(value, place), str | int | float):
-            return put(value, place, str(there) if not isinstance(there, str) else there[: len(there) // 2])
+            new = [there]
+        case 4 if isinstance(there, str | int | float):
+            new = str(there) if not isinstance(there, str) else there[: len(there) // 2]
         case _:
-            return put(value, place, some_junk(chance))
+            new = some_junk(chance)
+    return put(value, place, new)
 
 
 def written(value: Any, chance: random.Random) -> str:
@@ -132,7 +134,9 @@ def damaged(raw: bytes, chance: random.Random) -> bytes:
             case 2:
                 raw = raw[:end] + raw[start:]
             case 3:
-                more = chance.choice((b"\n", b"\r", b"\n\n", b"\x00", b"\xff", b"}", b"{", b"data: ", b":", b"\xef\xbb\xbf"))
+                more = chance.choice(
+                    (b"\n", b"\r", b"\n\n", b"\x00", b"\xff", b"}", b"{", b"data: ", b":", b"\xef\xbb\xbf")
+                )
                 raw = raw[:start] + more + raw[start:]
             case _:
                 raw = raw[:start]

@@ -222,6 +222,9 @@ async def test_fault_costs_its_request_and_is_not_asked_twice(odd: Odd, script: 
         says(200, GOOD.replace(b'"jsonrpc": "2.0", ', b""), "application/json"),
         says(200, GOOD.replace(b"$ID", b"999"), "application/json"),
         says(200, b"event: message\ndata: " + GOOD + b"\n\n", "text/event-stream"),
+        says(200, GOOD.replace(b"}]", b'}], "n": NaN'), "application/json"),
+        says(200, b"data: " + GOOD.replace(b"}]", b'}], "cut": "\\ud83d"') + b"\n\n", "text/event-stream"),
+        says(200, b"\xef\xbb\xbf" + GOOD, "application/json"),
     ],
 )
 async def test_odd_answer_is_understood(odd: Odd, script: Any) -> None:

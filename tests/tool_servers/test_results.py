@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from organism.llm.requests import ImagePart, TextPart
-from organism.tool_servers.messages import LineReader, id_of_head, read_messages
+from organism.tool_servers.messages import UNREADABLE, LineReader, id_of_head, read_messages
 from organism.tool_servers.results import IMAGES_MAX, output_schemas, plain_tools, read_result
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x03"
@@ -176,3 +176,31 @@ def test_line_that_is_too_long_is_told_at_once_and_skipped(size: int) -> None:
 def test_what_is_no_message_is_none(line: bytes) -> None:
     """Lines of a log, broken JSON and answers to nothing are passed over."""
     assert list(read_messages(line)) == []
+
+
+ANSWER = b'{"jsonrpc":"2.0","id":3,"result":{"content":"fine","v":%b}}'
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        pytest.param(ANSWER % b'"cut \\ud83d"', "cut ?", id="half a character, as JavaScript escapes one"),
+        pytest.param(ANSWER % b"NaN", "NaN", id="not a number, as Python writes it"),
+        pytest.param(ANSWER % b"-Infinity", "-Infinity", id="infinity, as Python writes it"),
+        pytest.param(ANSWER % b"1234567890123456789", 1234567890123456789, id="more digits than a double has"),
+        pytest.param(b"\xef\xbb\xbf" + ANSWER % b"1", 1, id="a byte order mark, as .NET writes one"),
+        pytest.param(ANSWER % b'"\xff"', "\ufffd", id="bytes that are no text"),
+    ],
+)
+def test_answer_that_is_not_quite_json_is_an_answer(line: bytes, value: object) -> None:
+    """What programs write in place of JSON is read: a call does not wait in vain for an answer that has come."""
+    (message,) = read_messages(line)
+    assert message["result"] == {"content": "fine", "v": value}
+
+
+@pytest.mark.parametrize("line", [ANSWER[:40], ANSWER % b"{'a': 1}", ANSWER % b"01", (ANSWER % (b"[" * 5000))[:5000]])
+def test_answer_that_cannot_be_read_fails_its_call_at_once(line: bytes) -> None:
+    """An answer that breaks off, or is garbled, says so to the call that waits for it, if it says which that is."""
+    (message,) = read_messages(line)
+    assert (message["id"], message["error"]["code"]) == (3, UNREADABLE)
+    assert "cannot be read" in message["error"]["message"]

@@ -19,6 +19,9 @@ _DONE = "[DONE]"
 _TYPES = ("response.", "message_", "content_block_")
 """How types of events begin where the formats that have types name their events by them."""
 
+_PIECES = ("choices", "delta", "content_block", "response")
+"""Fields that only pieces of answers have."""
+
 _PINGS = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})
 """Types of events that say nothing but that the server is at work: Anthropic's, OpenAI's, relays'."""
 
@@ -196,7 +199,7 @@ class AnswerDecoder:
             self._ping()  # words to keep the connection alive
             return
         for value in values:
-            if event.name == "error" and error_in(value) is None:
+            if event.name == "error" and error_in(value) is None and not _is_answer(value):
                 value = {"error": value}  # noqa: PLW2901 - the name of the event says what it is
             self._raise_if_error(_typed(value, event.name) if isinstance(value, dict) else value)
             if value == _DONE:
@@ -239,6 +242,13 @@ class AnswerDecoder:
 def _typed(value: JsonObject, name: str) -> JsonObject:
     """Return an event with its type: where it does not say it itself, its name in the stream does."""
     return {**value, "type": name} if not value.get("type") and name.startswith(_TYPES) else value
+
+
+def _is_answer(value: object) -> bool:
+    """Whether JSON is a piece of an answer, by whatever name of an event it comes."""
+    if not isinstance(value, dict):
+        return False
+    return text_of(value.get("type")).startswith(_TYPES) or any(value.get(name) for name in _PIECES)
 
 
 def _is_json(body: bytes) -> bool:

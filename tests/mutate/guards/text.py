@@ -143,8 +143,8 @@ GUARDS = (
         "nan-in-json",
         "NaN in an answer stays recognisable as wrong.",
         "formats/json_reading.py::loads",
-        "json.loads(raw, parse_constant=str, parse_int=short_int)",
-        "json.loads(raw, parse_int=short_int)",
+        "json.loads(text, parse_constant=str, parse_int=short_int)",
+        "json.loads(text, parse_int=short_int)",
         "providers/test_http_adapters.py::test_insane_usage_is_named_not_used",
     ),
     guard(

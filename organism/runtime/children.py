@@ -105,7 +105,7 @@ class Children:
         )
         root.descendants += 1
         self._state_writer.save_thread(root)
-        parent.children.add(child_id)
+        parent.children[child_id] = None
         parent.spawned[key] = child
         self._life.begin(
             child, self._envelopes.first(child, request.recipient, request.message, size, sender=origin.opened_by)

@@ -255,7 +255,7 @@ class Lifecycle:
         self._warnings.tell(closed.warnings)
         thread.note_change()
         if (parent := self.threads.find(thread.parent)) is not None:
-            parent.children.discard(thread.id)
+            parent.children.pop(thread.id, None)
             if thread.origin.spawned_by is not None:
                 self._parked.unpark_message(parent, thread.origin.spawned_by[0])
             self._paused_time.note(parent)

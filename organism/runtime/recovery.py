@@ -193,7 +193,7 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
     reservations.stop(thread.id, record.paused_by)
     to.threads.add(thread)
     if parent is not None and thread.origin.spawned_by is not None:
-        parent.children.add(thread.id)
+        parent.children[thread.id] = None
         parent.spawned[thread.origin.spawned_by] = thread
 
 

@@ -68,6 +68,18 @@ class _JumpingSelector(selectors.BaseSelector):
         return ready
 
 
+class _NumberedTask(asyncio.Task[Any]):
+    """A task that knows how many were made before it."""
+
+    number = 0
+
+
+def _task_number(handle: asyncio.Handle) -> int:
+    """Return the number of the task that goes on with a handle; 0 for a callback of anything else."""
+    task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # noqa: SLF001
+    return task.number if isinstance(task, _NumberedTask) else 0
+
+
 class _ShufflingLoop(asyncio.SelectorEventLoop):
     """An event loop with its own clock and a seeded order of tasks."""
 
@@ -75,11 +87,19 @@ class _ShufflingLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._turns_max = turns
         self._turns = 0
+        self._tasks_made = 0
         self.worker_threads_busy = 0
         self._random = random.Random(seed)  # noqa: S311 - an order to test with, not a secret
         self.selector = _JumpingSelector()
         self.selector.jump = self._jump
         super().__init__(self.selector)
+        self.set_task_factory(self._numbered)
+
+    def _numbered(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> _NumberedTask:
+        task = _NumberedTask(coro, loop=loop, **options)
+        self._tasks_made += 1
+        task.number = self._tasks_made
+        return task
 
     def time(self) -> float:
         return self._now
@@ -109,6 +129,8 @@ class _ShufflingLoop(asyncio.SelectorEventLoop):
         if len(ready) > 1:
             # Taken out one by one: a worker thread may add one at any moment, and clearing the deque would lose it.
             handles = [ready.popleft() for _ in range(len(ready))]
+            # A scope that is cancelled wakes its tasks in the order of a set, which no other process has.
+            handles.sort(key=_task_number)
             self._random.shuffle(handles)
             ready.extendleft(reversed(handles))
         super()._run_once()  # type: ignore[misc]

@@ -122,7 +122,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         running: How many of its lanes somebody works on, or is about to.
         questions: Those on their way, by id.
         asked: The same and those that were answered, by the message that is being handled and their number.
-        children: The open threads it has spawned.
+        children: The open threads it has spawned, in that order: a set would end them in one that no run repeats.
         spawned: Threads that handlers of messages not done yet have spawned.
         descendants: How many were ever spawned below it; counted at the root.
         steps: What handlers have done already for messages that are not done, as JSON, by message and name.
@@ -157,7 +157,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     running: int = 0
     questions: dict[str, Question] = {}
     asked: dict[str, dict[int, Question]] = {}
-    children: set[str] = set()
+    children: dict[str, None] = {}
     spawned: "dict[MessageKey, Thread]" = {}
     descendants: int = 0
     steps: dict[str, dict[str, bytes]] = {}
@@ -173,7 +173,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     time_stands: bool = False
     frozen_s: float = 0.0
     frozen_since: float | None = None
-    scopes: set[Cancellable] = set()
+    scopes: dict[Cancellable, None] = {}
     changed: Wakeup = msgspec.field(default_factory=Wakeup)
 
     def lane(self, agent: str) -> Lane:
@@ -229,13 +229,13 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     def stoppable(self) -> Iterator[None]:
         """Wait inside this block for something that the end of the thread shall cut short."""
         with anyio.CancelScope() as scope:
-            self.scopes.add(scope)
+            self.scopes[scope] = None
             if self.stopping:
                 scope.cancel()
             try:
                 yield
             finally:
-                self.scopes.discard(scope)
+                self.scopes.pop(scope, None)
 
     @property
     def busy(self) -> bool:

@@ -11,7 +11,7 @@ from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.threads.approvals import Decision
 from organism.usage.activity import HandlerRan
-from organism.usage.events import AgentSaid, AnyEvent, ThreadBlocked, ThreadOpened, ThreadResumed
+from organism.usage.events import AgentSaid, AnyEvent, ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
 from organism.usage.report import build_report
 
 ran: list[tuple[str, str, str]] = []
@@ -326,3 +326,28 @@ def test_a_thread_that_is_ended_opens_no_other_child(seed: int) -> None:
             assert len(opened) == 4
 
     run(scenario, seed=seed)
+
+
+@agent(peers=["sleeper"])
+async def nurse(message: Text, ctx: Context) -> Text:
+    """Open a child for each of the seconds in the message."""
+    async with anyio.create_task_group() as group:
+        for _ in range(int(message.text)):
+            group.start_soon(ctx.spawn, "sleeper", Text("sleep"))
+            await anyio.sleep(1)
+    return message
+
+
+def test_children_end_in_the_order_in_which_they_were_opened() -> None:
+    """Ending a thread is the same in every run, whatever its children are called: a failure can be run again."""
+
+    async def scenario() -> None:
+        async with Organism([nurse, sleeper], clock=VirtualClock()) as organism:
+            root = await organism.open_thread("9")
+            await anyio.sleep(20)
+            await organism.terminate(root)
+            events = await organism.events_after("")
+            opened = [each.thread_id for each in events if isinstance(each, ThreadOpened)]
+            assert [each.thread_id for each in events if isinstance(each, ThreadClosed)] == opened[1:] + opened[:1]
+
+    run(scenario)

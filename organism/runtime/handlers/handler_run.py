@@ -168,7 +168,7 @@ class HandlerRun(HandlerRuntime, eq=False):
         """Be cut short from here on by the end of the thread and by the timeout, and be waited for by a reload."""
         runs = self._runner.runs
         runs.begin()
-        self._thread.scopes.add(self)
+        self._thread.scopes[self] = None
         if self._thread.stopping:  # since the loop has looked, by the handler's own first step
             self.cancel()
         self._start_timer()
@@ -176,7 +176,7 @@ class HandlerRun(HandlerRuntime, eq=False):
     def _waited(self) -> None:
         runs = self._runner.runs
         runs.end()
-        self._thread.scopes.discard(self)
+        self._thread.scopes.pop(self, None)
         # Also lets go of both: they refer back to this run, and nothing is collected that is held in a circle for long.
         timer, self._timer = self._timer, None
         if timer is not None:

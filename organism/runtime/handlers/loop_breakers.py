@@ -136,7 +136,7 @@ class LoopBreakers:
         """Pause the whole tree: who waits at its top finds out there, and what others of it do may be part of it."""
         tree = [self._threads.get(thread.root, closing=True)]
         for each in tree:
-            children = map(self._threads.find, sorted(each.children))
+            children = map(self._threads.find, each.children)
             tree += [child for child in children if child is not None]
         for each in tree:
             if each.status in ("open", "blocked"):

@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="for how long at most")
     parser.add_argument("--first", type=int, default=0, help="the first seed: with --seeds 1 it replays one run")
     parser.add_argument("--operations", type=int, default=OPERATIONS, help="operations of a run, at most")
+    parser.add_argument("--processes", type=int, default=1, help="how many processes share the seeds")
     options = parser.parse_args()
     number = options.seeds or (1000 if options.minutes is None else None)
     seeds = count(options.first) if number is None else range(options.first, options.first + number)
@@ -26,6 +27,7 @@ def main() -> int:
         seeds,
         operations=options.operations,
         go_on=lambda: until is None or time.monotonic() < until,
+        processes=max(1, options.processes),
     )
     print(f"{found}\n{time.monotonic() - began:.1f} s")  # noqa: T201 - what it is for
     return 0 if found.failure is None else 1

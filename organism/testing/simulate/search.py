@@ -1,7 +1,11 @@
 """Many runs, one for each seed, until one fails."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
 
 import msgspec
 
@@ -11,6 +15,9 @@ from organism.testing.simulate.scenario_run import MakeSubject, ScenarioResult, 
 
 OPERATIONS = 12
 """Operations of a story at most, unless given."""
+
+_SEEDS_AT_ONCE = 10
+"""Seeds that a process is given at a time: half a second of work."""
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -30,6 +37,14 @@ class Found(msgspec.Struct, kw_only=True):
     seen: Counter[str] = msgspec.field(default_factory=Counter)
     failure: ScenarioResult | None = None
 
+    def add(self, other: "Found") -> None:
+        """Take in what was found with the seeds that follow."""
+        self.runs += other.runs
+        self.lives += other.lives
+        self.records += other.records
+        self.seen += other.seen
+        self.failure = self.failure or other.failure
+
     def __str__(self) -> str:
         """Show what happened, and the failure if there is one."""
         counted = f"{self.runs:,} runs, {self.lives:,} processes, {self.records:,} records checked"
@@ -43,25 +58,47 @@ def search(
     *,
     operations: int = OPERATIONS,
     go_on: Callable[[], bool] = lambda: True,
+    processes: int = 1,
 ) -> Found:
     """Run the story of each seed until one fails; that one is shortened.
 
     Args:
-        make: Makes what is simulated.
+        make: Makes what is simulated; where there are several processes, each must be able to import it.
         seeds: The seeds.
         operations: Operations of a story, at most.
-        go_on: Asked before each run.
+        go_on: Asked before each run whether there is still time; with several processes before every few runs.
+        processes: How many processes share the seeds.
     """
-    found = Found()
-    for seed in seeds:
-        if not go_on():
-            break
-        result = play(draw_scenario(seed, operations), make)
-        found.runs += 1
-        found.lives += result.lives
-        found.records += result.records
-        found.seen += result.seen
-        if result.failures:
-            found.failure = shorten(result.story, make)
+    found, left, size = Found(), iter(seeds), 1 if processes == 1 else _SEEDS_AT_ONCE
+    pieces = iter(lambda: tuple(islice(left, size)) if go_on() else (), ())
+    alone = (_run_seeds(make, piece, operations=operations) for piece in pieces)
+    for part in alone if processes == 1 else _shared(make, pieces, operations, processes):
+        found.add(part)
+        if found.failure is not None:
+            found.failure = shorten(found.failure.story, make)
             break
     return found
+
+
+def _run_seeds(make: MakeSubject, seeds: Iterable[int], *, operations: int) -> Found:
+    found = Found()
+    for seed in seeds:
+        result = play(draw_scenario(seed, operations), make)
+        failure = result if result.failures else None
+        found.add(Found(runs=1, lives=result.lives, records=result.records, seen=result.seen, failure=failure))
+        if failure is not None:
+            break
+    return found
+
+
+def _shared(make: MakeSubject, pieces: Iterator[tuple[int, ...]], operations: int, processes: int) -> Iterator[Found]:
+    """Yield what is found with each piece of the seeds, in their order, as one process alone would."""
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        run = partial(_run_seeds, make, operations=operations)
+        under_way = deque(pool.submit(run, piece) for piece in islice(pieces, 2 * processes))
+        try:
+            while under_way:
+                yield under_way.popleft().result()
+                under_way.extend(pool.submit(run, piece) for piece in islice(pieces, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -89,7 +89,7 @@ async def test_more_requests_at_a_time_than_are_taken_get_a_503_that_says_so(ser
     """Requests under way are not broken off for new ones; when one has ended there is a place again."""
     async with served() as (_, client), connections(client, CONNECTIONS_MAX) as busy:
         for stream in busy:
-            await stream.send(request("/v1/events/page?after=0&wait_seconds=20&type=Never"))
+            await stream.send(request("/v1/events/page?after=0&wait_seconds=20&type=AgentStopped"))
         async with await connect(client) as late:
             refused = await all_of(late)
         head, _, body = refused.partition(b"\r\n\r\n")

@@ -5,10 +5,12 @@ pump's own tasks, or by the next start.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from organism.amounts import CALL_TOKENS_MAX, Dollars, Limits, cost_of, dollars_nanousd
 from organism.errors import AmountError, ConfigError
+from organism.llm.requests import VendorItem
+from organism.llm.server_tools import USES_MAX, asked_tools
 from organism.router.spending.expense import Expense
 from organism.text.error_text import shown
 from organism.threads.approvals import BudgetRequest
@@ -19,6 +21,9 @@ SECONDS_MAX = 10 * 365 * 86_400.0
 
 KEY_MAX = 200
 """Characters of the name of a piece of work."""
+
+VENDOR_USES_MAX = 2**31 - 1
+"""Uses of a vendor's tool for one answer; what they cost is bounded by the budget."""
 
 WHAT_MAX = 64
 """Bytes of the name of what is paid for: a label of sums and metrics."""
@@ -109,6 +114,25 @@ def several(value: object, what: str) -> tuple[object, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         raise ConfigError(f"{what} must be a list or a tuple, not {shown(value)}")
     return tuple(value)
+
+
+def vendor_tools(value: object) -> tuple[tuple[VendorItem, ...], VendorItem | None]:
+    """Return what a request asks of its vendor's own tools; see :func:`organism.llm.server_tools.asked_tools`.
+
+    Raises:
+        ConfigError: If they are no tools by name, or of two vendors.
+    """
+    wanted = value if isinstance(value, Mapping) else dict.fromkeys(several(value, "vendor_tools"), USES_MAX)
+    uses = {
+        text(name, "the type of a vendor's tool", most=KEY_MAX, empty=False): whole(
+            most, f"how often {shown(name)} may be used", least=1, most=VENDOR_USES_MAX
+        )
+        for name, most in wanted.items()
+    }
+    try:
+        return asked_tools(uses)
+    except ValueError as error:
+        raise ConfigError(str(error), path="vendor_tools") from None
 
 
 def budget_request(usd: Dollars, tokens: int, seconds: int | None) -> BudgetRequest:

@@ -1,6 +1,6 @@
 """The agent that is a model with a system prompt: it reads a message, asks the model and sends the answer on."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,7 +21,7 @@ from organism.errors import AnswerError
 from organism.llm.answers import Completion
 from organism.llm.provider import TextSink
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest, Effort
-from organism.llm.server_tools import asked_tools
+from organism.llm.server_tools import VendorTools, asked_tools
 from organism.messages import AgentFailed, BudgetWarning, Gathered, LoopWarning, Message, Text, as_text
 from organism.router.call import LastWord
 from organism.usage.listeners import Failures, check_callback
@@ -67,7 +67,7 @@ class LLMSettings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     reasoning_effort: Effort | None = None
     tools: tuple[ToolSource, ...] = ()
-    vendor_tools: Mapping[str, int] = {}
+    vendor_tools: VendorTools = ()
     tool_rounds: int = DEFAULT_ROUNDS
     response_type: type[Message] | None = None
     budget: Literal["show"] | None = None

@@ -13,6 +13,7 @@ from organism.llm.answers import Completion
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 from organism.llm.provider import TextSink
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest
+from organism.llm.server_tools import VendorTools
 from organism.router.call import LastWord
 from organism.text.error_text import shown
 
@@ -41,6 +42,7 @@ class LLM:
         model: str | None = None,
         max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
         temperature: float | None = None,
+        vendor_tools: VendorTools = (),
         on_text: TextSink | None = None,
     ) -> ParsedCompletion[T]: ...
 
@@ -54,10 +56,11 @@ class LLM:
         model: str | None = None,
         max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
         temperature: float | None = None,
+        vendor_tools: VendorTools = (),
         on_text: TextSink | None = None,
     ) -> Completion: ...
 
-    async def complete(
+    async def complete(  # noqa: PLR0913 - what a request may say; all but the prompt have defaults
         self,
         prompt: str | Sequence[ChatMessage],
         *,
@@ -66,6 +69,7 @@ class LLM:
         model: str | None = None,
         max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
         temperature: float | None = None,
+        vendor_tools: VendorTools = (),
         on_text: TextSink | None = None,
     ) -> Completion | ParsedCompletion[T]:
         """Ask a model; the call is held on the thread's budget before it leaves and settled after.
@@ -82,6 +86,8 @@ class LLM:
             model: A model of the configuration; defaults to the agent's own, or to the only one there is.
             max_output_tokens: Cap of the answer; shrunk to what the budget leaves.
             temperature: Sampling temperature.
+            vendor_tools: Tools that the model's vendor runs, and how often each may be used for this answer, such as
+                ``{"web_search": 3}``; their fees are held and charged with the call.
             on_text: Called with each piece of the answer as it arrives.
 
         Raises:
@@ -91,7 +97,7 @@ class LLM:
             ProviderError: The provider refused or gave no usable answer.
             AnswerError: The answer is not of the type, nor the second one.
         """
-        request = _request(prompt, system, max_output_tokens, temperature)
+        request = _request(prompt, system, max_output_tokens, temperature, vendor_tools)
         _check(model, request, on_text)
         if response_type is None:
             return await self._runtime.complete(model, request, on_text)
@@ -109,13 +115,16 @@ class LLM:
         model: str | None = None,
         max_output_tokens: int = DEFAULT_OUTPUT_TOKENS,
         temperature: float | None = None,
+        vendor_tools: VendorTools = (),
     ) -> AnswerStream:
         """Ask a model and read its answer while it is written: ``async for piece in ctx.llm.stream("...")``.
+
+        It takes what :meth:`complete` takes.
 
         Raises:
             ConfigError: An argument is wrong. While it is read, it raises what :meth:`complete` raises.
         """
-        request = _request(prompt, system, max_output_tokens, temperature)
+        request = _request(prompt, system, max_output_tokens, temperature, vendor_tools)
         _check(model, request, None)
         return AnswerStream(partial(self._runtime.complete, model, request))
 
@@ -158,7 +167,9 @@ class LLM:
         return await self._runtime.embed(model, EmbeddingRequest(model="", inputs=tuple(texts), dimensions=dimensions))
 
 
-def _request(prompt: object, system: str, max_output_tokens: int, temperature: float | None) -> CompletionRequest:
+def _request(
+    prompt: object, system: str, max_output_tokens: int, temperature: float | None, vendor_tools: VendorTools
+) -> CompletionRequest:
     """Make a request of what a handler has given.
 
     Raises:
@@ -167,7 +178,15 @@ def _request(prompt: object, system: str, max_output_tokens: int, temperature: f
     turns = _turns(prompt)
     if arguments.text(system, "the system prompt"):
         turns = (ChatMessage("system", system), *turns)
-    return CompletionRequest(model="", messages=turns, max_output_tokens=max_output_tokens, temperature=temperature)
+    tools, tools_bound = arguments.vendor_tools(vendor_tools)
+    return CompletionRequest(
+        model="",
+        messages=turns,
+        max_output_tokens=max_output_tokens,
+        temperature=temperature,
+        vendor_tools=tools,
+        vendor_fields=tools_bound,
+    )
 
 
 def _turns(prompt: object) -> tuple[ChatMessage, ...]:

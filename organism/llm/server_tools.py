@@ -7,12 +7,15 @@ Sources: the references of the tools of OpenAI's responses and of Anthropic's me
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from organism.llm.requests import CompletionRequest, VendorItem
+
+VendorTools = Mapping[str, int] | Sequence[str]
+"""Tools by their type, with how often each may be used for one answer; where that is not said, :data:`USES_MAX`."""
 
 USES_MAX = 10
 """So often a tool may be used for one answer, unless its client says a number."""
@@ -49,12 +52,12 @@ class ServerTool(msgspec.Struct, frozen=True):
     tokens: int
 
 
-def asked_tools(uses: Mapping[str, int]) -> tuple[tuple[VendorItem, ...], VendorItem | None]:
+def asked_tools(wanted: VendorTools) -> tuple[tuple[VendorItem, ...], VendorItem | None]:
     """Return what a request asks of its vendor's own tools.
 
     Args:
-        uses: How often each may be used for one answer, by its type: one with a date, such as ``web_search_20250305``,
-            is Anthropic's, any other, such as ``web_search``, one of OpenAI's responses.
+        wanted: The tools: one whose type has a date, such as ``web_search_20250305``, is Anthropic's, any other, such
+            as ``web_search``, one of OpenAI's responses.
 
     Returns:
         The tools, and the field that bounds OpenAI's, which are bounded together.
@@ -62,6 +65,7 @@ def asked_tools(uses: Mapping[str, int]) -> tuple[tuple[VendorItem, ...], Vendor
     Raises:
         ValueError: If there are tools of both vendors, which no model has.
     """
+    uses = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, USES_MAX)
     dated = {kind: most for kind, most in uses.items() if _DATED.fullmatch(kind)}
     others = {kind: most for kind, most in uses.items() if kind not in dated}
     if dated and others:

@@ -1,10 +1,16 @@
 """An LLM agent may use tools that its model's vendor runs: their fees are held and charged with its calls."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from organism import ConfigError, Limits, LLMSettings, Organism, llm_agent
+from organism import ConfigError, Context, Limits, LLMSettings, Organism, Text, llm_agent
+from organism import agent as make_agent
+from organism.agents.answer_stream import AnswerStream
+from organism.agents.arguments import vendor_tools
 from organism.llm.server_tools import asked_tools, server_tools
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
 
@@ -45,6 +51,70 @@ def test_searches_are_charged_as_they_were_made(vendor: str, model: str, kind: s
     spent, _ = asked(vendor, model, {kind: 3}, Limits(usd="5"), {fee: searches})
 
     assert searches * FEE < spent < searches * FEE + FEE // 2
+
+
+WAYS: dict[str, Callable[[Context, Any], Awaitable[object]]] = {
+    "complete": lambda ctx, tools: ctx.llm.complete("sea?", vendor_tools=tools, max_output_tokens=50),
+    "stream": lambda ctx, tools: whole(ctx.llm.stream("sea?", vendor_tools=tools, max_output_tokens=50)),
+    "response_type": lambda ctx, tools: ctx.llm.complete("sea?", vendor_tools=tools, response_type=Sea),
+}
+
+
+class Sea(msgspec.Struct):
+    """How it is."""
+
+    state: str
+
+
+async def whole(stream: AnswerStream) -> str:
+    return "".join([piece async for piece in stream])
+
+
+def handled(way: str, vendor: str, model: str, tools: Any, limits: Limits, used: dict[str, int]) -> tuple[int, Any]:
+    """Have a handler make one call; return what was spent in nano-dollars, and the request if it was sent."""
+    answer = '{"state": "wet"}' if way == "response_type" else "wet"
+    provider = ScriptedProvider([ScriptedAnswer(text=answer, tool_uses=used)], name=vendor)
+
+    @make_agent
+    async def reader(message: Text, ctx: Context) -> None:
+        await WAYS[way](ctx, tools)
+
+    async def main() -> int:
+        models, providers = {"main": f"{vendor}/{model}"}, {vendor: provider}
+        options: dict[str, Any] = {"limits": limits, "on_exhausted": "fail", "clock": VirtualClock()}
+        async with Organism([reader], models=models, providers=providers, **options) as organism:
+            return (await organism.run("go")).budget.spent.cost_nanousd
+
+    return run(main), next(iter(provider.requests), None)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("vendor", "model", "kind", "fee"), VENDORS)
+def test_handler_asks_for_its_vendor_s_tools_as_an_agent_does(
+    way: str, vendor: str, model: str, kind: str, fee: str
+) -> None:
+    """`ctx.llm.complete(..., vendor_tools=...)` sends them with their bound, and holds and charges their fees."""
+    spent, request = handled(way, vendor, model, {kind: 3}, Limits(usd="5"), {fee: 2})
+
+    assert 2 * FEE < spent < 2 * FEE + 2 * FEE
+    assert [(tool.fee, tool.uses) for tool in server_tools(request)] == [(fee, 3)]
+    assert handled(way, vendor, model, {kind: 9}, Limits(usd="0.09"), {fee: 1}) == (0, None)
+
+
+def test_tools_named_without_a_number_are_bounded_all_the_same() -> None:
+    """A list of names is as good as a table; each may be used as often as one of a client that says nothing."""
+    _, request = handled("complete", "openai", "gpt-5", ["web_search"], Limits(usd="5"), {})
+
+    assert [(tool.fee, tool.uses) for tool in server_tools(request)] == [("responses:web_search", 10)]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["web_search", {"web_search": 0}, {"web_search": True}, {"": 1}, {1: 1}, 3, {"a": 1, "a_20250101": 1}]
+)
+def test_tools_that_are_none_are_the_handler_s_own_error(wrong: Any) -> None:
+    """What is no tool by name, or of two vendors, is refused in the handler's line, before anything is held."""
+    with pytest.raises(ConfigError):
+        vendor_tools(wrong)
 
 
 @pytest.mark.parametrize(("vendor", "model", "kind", "fee"), VENDORS)

@@ -165,12 +165,12 @@ def child_budget(limits: object, budget: object) -> None:
         raise ConfigError(f"the budget of a child is 'shared' or 'carved', not {shown(budget)}")
 
 
-def expense(usd: object, tokens: object, what: object, operation: Operation = "charge") -> Expense:
-    """Make an expense of what a handler has given.
+def expense(usd: object, tokens: object, what: object, default: str, operation: Operation = "charge") -> Expense:
+    """Make an expense of what a handler has given; it goes by a default name where that is not said.
 
     Raises:
         ConfigError: If something of it is wrong.
     """
-    name = text(what, "what is paid for", most=WHAT_MAX, empty=False)
+    name = text(default if what is None else what, "what is paid for", most=WHAT_MAX, empty=False)
     count = whole(tokens, "tokens", least=0, most=CALL_TOKENS_MAX)
     return Expense(what=name, cost_nanousd=dollars(usd, "usd"), tokens=count, operation=operation)

@@ -172,7 +172,7 @@ class Context:
         arguments.text(recipient, "the recipient", empty=False)
         return self._runtime.ask(recipient, message, arguments.seconds(timeout_s, "timeout_s"), beside=True)
 
-    def charge(self, *, usd: Dollars, what: str, tokens: int = 0) -> Awaitable[None]:
+    def charge(self, *, usd: Dollars = 0, what: str | None = None, tokens: int = 0) -> Awaitable[None]:
         """Record a cost that has happened: ``ctx.charge(usd="0.02", what="ocr")``.
 
         It counts on the thread and on all else that limits it, as a model call does; nothing is refused that has
@@ -181,7 +181,7 @@ class Context:
 
         Args:
             usd: Dollars.
-            what: What they were spent for, in a few fixed words: sums are kept by it.
+            what: What they were spent for, in a few fixed words: sums are kept by it. The agent's name unless given.
             tokens: Tokens that count as well.
 
         Returns:
@@ -190,27 +190,29 @@ class Context:
         Raises:
             ConfigError: If one of these is wrong; an :class:`~organism.errors.AmountError` if it is no amount.
         """
-        return self._runtime.spending.charge(arguments.expense(usd, tokens, what))
+        return self._runtime.spending.charge(arguments.expense(usd, tokens, what, self.agent))
 
-    def hold(self, *, usd: Dollars, what: str, tokens: int = 0) -> BudgetHold:
+    def hold(self, *, usd: Dollars = 0, what: str | None = None, tokens: int = 0) -> BudgetHold:
         """Hold the most that something may cost while it is done, and charge what it has cost.
 
-        ``async with ctx.hold(usd="0.50", what="render") as hold: ...; hold.settle(usd="0.31")``. Where it does not fit,
-        it waits and is refused exactly as a model call is: see :meth:`LLM.complete`. A block that does not say what it
-        has cost, or fails, is charged all that it held. One that came to its own end is paid for: a second run of the
-        handler goes through it again with ``hold.paid`` set and is charged nothing, so put the work itself into
-        :meth:`once`.
+        ``async with ctx.hold(usd="0.50", what="render") as hold: ...; hold.settle(usd="0.31")``; ``with`` in a plain
+        function. Where it does not fit, it waits and is refused exactly as a model call is: see :meth:`LLM.complete`. A
+        block that does not say what it has cost, or fails, is charged all that it held. One that came to its own end is
+        paid for: a second run of the handler goes through it again with ``hold.paid`` set and is charged nothing, so
+        put the work itself into :meth:`once`.
 
         Args:
             usd: Dollars, at most.
-            what: What they are spent for, in a few fixed words: sums are kept by it.
+            what: What they are spent for, in a few fixed words: sums are kept by it. The agent's name unless given.
             tokens: Tokens, at most.
 
         Raises:
             ConfigError: If one of these is wrong.
             BudgetExhaustedError: On entering the block, if a limit refuses it and the organism is set to fail then.
         """
-        return self._runtime.spending.hold(arguments.expense(usd, tokens, what, "hold"), parks=True)
+        return self._runtime.spending.hold(
+            arguments.expense(usd, tokens, self.agent if what is None else what, "hold"), parks=True
+        )
 
     def holding(self, expense: Expense) -> BudgetHold:
         """Make a block for an expense that is spelled out already; a refusal is always raised: see :meth:`wait_for`."""

@@ -1,17 +1,20 @@
 """A hold on a thread's budget as a ``with`` block: for whatever costs money and is no call of the router's."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
 from organism.amounts import CALL_TOKENS_MAX, ZERO, Amounts, Dollars, TokenUsage, cost_of
 from organism.budget.holds import HeldCall, Settlement
 from organism.budget.policy import Ask
-from organism.errors import AmountError, BudgetExhaustedError, LedgerStateError, Refusal
+from organism.errors import AmountError, BudgetExhaustedError, ConfigError, LedgerStateError, Refusal
 from organism.ledger.ledger import Cost
 from organism.text.error_text import shown
+
+T = TypeVar("T")
 
 
 class PaidBefore(msgspec.Struct, frozen=True):
@@ -27,6 +30,18 @@ class HoldSteps(Protocol):
         Raises:
             BudgetExhaustedError: A limit refuses it.
         """
+        ...
+
+    def enter(self, take: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Wait, in a plain function on a worker thread, until the worst case is held.
+
+        Raises:
+            ConfigError: If this is no such thread.
+        """
+        ...
+
+    def in_loop(self, step: Callable[[], T]) -> T:
+        """Do a step where nothing comes between its parts, from whatever thread."""
         ...
 
     def check(self) -> None:
@@ -64,6 +79,14 @@ class OwnSteps(msgspec.Struct, frozen=True):
             raise BudgetExhaustedError(answer, self.thread_id)
         return answer
 
+    def enter(self, take: Callable[[], Coroutine[Any, Any, object]]) -> None:  # noqa: ARG002
+        """Refuse it: the program has no worker threads of ours."""
+        raise ConfigError("a hold is entered with 'async with'")
+
+    def in_loop(self, step: Callable[[], T]) -> T:
+        """Do it here."""
+        return step()
+
     def check(self) -> None:
         """Any holder of the block may use it."""
 
@@ -86,7 +109,7 @@ def worst_case(tokens: object, usd: object, *, calls: int = 1) -> Ask:
 
 
 class BudgetHold:
-    """Holds a worst case on all accounts of a thread while its ``async with`` block runs.
+    """Holds a worst case on all accounts of a thread while its ``async with`` block runs; ``with`` in plain functions.
 
     A block says what it has cost by :meth:`settle`, or piece by piece by :meth:`charge`; what is left of the hold is
     given back. One that ends by an error, or without a word, is charged all that it held: what may have cost money is
@@ -153,11 +176,11 @@ class BudgetHold:
             AmountError: If one of these is no amount; then the hold is as it was.
             LedgerStateError: If it is resolved already.
         """
-        self._steps.check()
         cost_nanousd = self._worst.request_cost if usd is None else cost_of(usd)
         spent = usage.total if usage is not None else self._worst.input_tokens if tokens is None else _tokens(tokens)
         source = "estimated" if estimated else "settled"
-        return self._settle(Amounts(spent, cost_nanousd, self._worst.calls), Cost(source, usage=usage))
+        actual, cost = Amounts(spent, cost_nanousd, self._worst.calls), Cost(source, usage=usage)
+        return self._steps.in_loop(partial(self._settle, actual, cost))
 
     def charge(self, *, usd: Dollars = 0, tokens: int = 0) -> None:
         """Note a part of what it costs; a block that goes through is charged the sum of its parts.
@@ -166,8 +189,11 @@ class BudgetHold:
             AmountError: If one of these is no amount.
             LedgerStateError: If it is resolved already.
         """
-        self._steps.check()
         part = Amounts(_tokens(tokens), cost_of(usd))
+        self._steps.in_loop(partial(self._charge, part))
+
+    def _charge(self, part: Amounts) -> None:
+        self._steps.check()
         if not self.paid:
             self._open("charge")
             self._charged = part + (self._charged or Amounts(calls=self._worst.calls))
@@ -178,6 +204,9 @@ class BudgetHold:
         Raises:
             LedgerStateError: If it is resolved already, or a part of it was charged.
         """
+        self._steps.in_loop(self._release)
+
+    def _release(self) -> None:
         self._steps.check()
         if self.paid:
             return
@@ -187,14 +216,31 @@ class BudgetHold:
         self._held = None
         self._steps.release(held)
 
+    def __enter__(self) -> Self:
+        """Do the same in a plain function: a handler or a tool that is no coroutine.
+
+        Raises:
+            ConfigError: In a coroutine, which has to write ``async with``.
+        """
+        self._steps.enter(self.__aenter__)
+        return self
+
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.__exit__(exc_type, exc, traceback)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._steps.in_loop(partial(self._end, done=exc_type is None))
+
+    def _end(self, *, done: bool) -> None:
         if self._held is not None:
-            if exc_type is None and self._charged is not None:
+            if done and self._charged is not None:
                 self._settle(self._charged, Cost("settled"))
             else:
-                self.abandon(done=exc_type is None)
+                self.abandon(done=done)
 
     def abandon(self, *, done: bool = False) -> None:
         """Charge all that is held, if anything is: nobody says what it has cost."""
@@ -203,6 +249,7 @@ class BudgetHold:
             self.settlement = self._steps.settle(held, held.amounts, Cost("worst_case"), done=done)
 
     def _settle(self, spent: Amounts, cost: Cost) -> Settlement:
+        self._steps.check()
         if self.paid:
             return Settlement(ZERO, (), ())
         held = self._open("settle")

@@ -9,8 +9,9 @@ from asyncio import AbstractEventLoop, get_running_loop
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
+from functools import partial
 from hashlib import sha256
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import anyio.from_thread
 import msgspec
@@ -19,13 +20,15 @@ from organism.amounts import Amounts
 from organism.budget.budget_hold import BudgetHold, PaidBefore
 from organism.budget.holds import HeldCall, Settlement, Spender
 from organism.budget.policy import Ask
-from organism.errors import BudgetExhaustedError
+from organism.errors import BudgetExhaustedError, ConfigError
 from organism.ledger.ledger import Cost
 from organism.router.spending.expense import Expense, ExpensePayer
 from organism.router.spending.expenses import Expenses, HeldExpense
 from organism.threads.records import PAID_STEP
 from organism.threads.thread import Thread
 from organism.usage.attempts import Outcome
+
+T = TypeVar("T")
 
 _DONE = b"true"
 
@@ -97,15 +100,28 @@ class RunExpenses:
 
     def charge(self, expense: Expense) -> Awaitable[None]:
         """Charge what has been spent, unless an earlier run has; a plain function may do so from its worker thread."""
-        try:
-            here = get_running_loop() is self._loop
-        except RuntimeError:
-            here = False
-        if here:
-            self._charge(expense)
-        else:
-            anyio.from_thread.run_sync(self._charge, expense)
+        self.in_loop(partial(self._charge, expense))
         return Committed(self.expenses.commit)
+
+    def in_loop(self, step: Callable[[], T]) -> T:
+        """Do a step in the event loop that the ledger belongs to: also for a plain function on its worker thread."""
+        return step() if self._is_here() else anyio.from_thread.run_sync(step)
+
+    def enter(self, take: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Wait, on the worker thread of a plain function, for what the event loop does meanwhile.
+
+        Raises:
+            ConfigError: In the event loop, which would wait for itself.
+        """
+        if self._is_here():
+            raise ConfigError("a coroutine enters a hold with 'async with'; 'with' is for plain functions")
+        anyio.from_thread.run(take)
+
+    def _is_here(self) -> bool:
+        try:
+            return get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
     def _charge(self, expense: Expense) -> None:
         self.run.check()
@@ -158,6 +174,14 @@ class _BlockSteps:
                 await owner.run.exhausted(error)
         owner.blocks[self.block] = None
         return self._held.held
+
+    def enter(self, take: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Wait for the hold in a plain function."""
+        self._owner.enter(take)
+
+    def in_loop(self, step: Callable[[], T]) -> T:
+        """Do a step in the event loop, so that nothing comes between its parts."""
+        return self._owner.in_loop(step)
 
     def check(self) -> None:
         """Refuse it once the run is over."""

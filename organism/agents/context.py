@@ -210,9 +210,7 @@ class Context:
             ConfigError: If one of these is wrong.
             BudgetExhaustedError: On entering the block, if a limit refuses it and the organism is set to fail then.
         """
-        return self._runtime.spending.hold(
-            arguments.expense(usd, tokens, self.agent if what is None else what, "hold"), parks=True
-        )
+        return self._runtime.spending.hold(arguments.expense(usd, tokens, what, self.agent, "hold"), parks=True)
 
     def holding(self, expense: Expense) -> BudgetHold:
         """Make a block for an expense that is spelled out already; a refusal is always raised: see :meth:`wait_for`."""

@@ -273,8 +273,8 @@ GUARDS = (
     guard(
         "hold-block-charged-whole",
         "A block that ends without a word is charged all that it held.",
-        "budget/budget_hold.py::BudgetHold.__aexit__",
-        "self.abandon(done=exc_type is None)",
+        "budget/budget_hold.py::BudgetHold._end",
+        "self.abandon(done=done)",
         "self._steps.release(self._held)",
         "budget/test_budget_hold.py::test_a_block_that_says_nothing_is_charged_whole",
     ),

@@ -4,6 +4,7 @@ Every line passes the same steps: is its room wanted at this level, has it been 
 call and trace does it belong to, format, take secrets out, write. Names and numbers are logged, never what agents say.
 """
 
+import json
 import logging
 import os
 import sys
@@ -182,9 +183,13 @@ def _mute(stream: TextIO) -> None:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
+_JSON = json.JSONEncoder(default=repr)
+"""ASCII alone, so that no text can move the cursor of a terminal; made once, for it is asked for each call."""
+
+
 def _renderers(log_format: LogFormat, stream: TextIO) -> list[Any]:
     if log_format == "json":
-        return [_stacks, structlog.processors.JSONRenderer(default=repr)]
+        return [_stacks, structlog.processors.JSONRenderer(lambda event, **_: _JSON.encode(event))]
     console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
     return [_stacks, _in_one_line, console]
 

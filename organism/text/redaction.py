@@ -19,19 +19,24 @@ LENGTH_MIN = 8
 would blank what people need to read. It is masked only where it stands as a credential, behind ``Bearer`` or
 ``api_key=`` and the like."""
 
-_KEY_SHAPES = (
-    r"\bsk-[A-Za-z0-9_-]{16,}",  # OpenAI, Anthropic, OpenRouter
-    r"\b(?:xai-|gsk_|hf_|r8_|pplx-)[A-Za-z0-9]{20,}",  # xAI, Groq, Hugging Face, Replicate, Perplexity
-    r"\bAIza[A-Za-z0-9_-]{35}",  # Google
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",  # AWS
-    r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-)[A-Za-z0-9_-]{16,}",  # GitHub, GitLab, Slack
-    r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}",  # JSON Web Tokens
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
-    r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}",
-    r"(?<=[Bb]asic )[A-Za-z0-9+/=]{8,}",
-    r"(?<=://)[^/\s:@'\"]+:[^/\s@'\"]+(?=@)",  # a URL's user and password
+_SHAPES = tuple(
+    (mark, re.compile(shape, re.DOTALL))
+    for mark, shape in (
+        ("sk-", r"\bsk-[A-Za-z0-9_-]{16,}"),  # OpenAI, Anthropic, OpenRouter
+        *((mark, rf"\b{mark}[A-Za-z0-9]{{20,}}") for mark in ("xai-", "gsk_", "hf_", "r8_", "pplx-")),
+        ("AIza", r"\bAIza[A-Za-z0-9_-]{35}"),  # Google
+        *((mark, rf"\b{mark}[A-Z0-9]{{16}}\b") for mark in ("AKIA", "ASIA")),  # AWS
+        ("gh", r"\bgh[pousr]_[A-Za-z0-9_-]{16,}"),  # GitHub
+        *((mark, rf"\b{mark}[A-Za-z0-9_-]{{16,}}") for mark in ("github_pat_", "glpat-")),
+        ("xox", r"\bxox[abprs]-[A-Za-z0-9_-]{16,}"),  # Slack
+        ("eyJ", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}"),  # JSON Web Tokens
+        ("PRIVATE KEY", r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----"),
+        ("earer ", r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"),
+        ("asic ", r"(?<=[Bb]asic )[A-Za-z0-9+/=]{8,}"),
+        ("://", r"(?<=://)[^/\s:@'\"]+:[^/\s@'\"]+(?=@)"),  # a URL's user and password
+    )
 )
-_SHAPES = re.compile("|".join(_KEY_SHAPES), re.DOTALL)
+"""What looks like a key, each with characters that it has: a text without these need not be searched for it."""
 _AS_CREDENTIAL = r"(?i:bearer|basic|key|token|secret|password|authorization)\W{1,4}"
 _BACKSLASHED = frozenset("\\\"'/")
 """Characters that are written with a backslash before them, here or there."""
@@ -49,7 +54,7 @@ _NAMED = {
 }
 """Other writings of single characters."""
 
-_ESCAPES = frozenset("\\%&+")
+_ESCAPES = tuple("\\%&+")
 """A text without any of these holds nothing in another writing than its own, but in base64 and hexadecimal."""
 
 _MUCH_MIN = 12
@@ -94,14 +99,18 @@ class Redactor:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
-        if not _ESCAPES.isdisjoint(text):
+        if any(mark in text for mark in _ESCAPES):
             if self._escaped is None:
                 self._escaped = self._patterns()
             for pattern in self._escaped:
                 text = pattern.sub(MASK, text)
         if self._short is not None:
             text = self._short.sub(rf"\1{MASK}", text)
-        return _SHAPES.sub(MASK, self._without_beginnings(text))
+        text = self._without_beginnings(text)
+        for mark, shape in _SHAPES:
+            if mark in text:
+                text = shape.sub(MASK, text)
+        return text
 
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
         forms = {form for secret in self._secrets if len(secret) >= LENGTH_MIN for form in _forms(secret)}

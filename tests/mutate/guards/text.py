@@ -23,8 +23,8 @@ GUARDS = (
         "redaction-unasked",
         "What looks like a key is masked although nobody has said that it is one.",
         "text/redaction.py::Redactor.__call__",
-        "return _SHAPES.sub(MASK, self._without_beginnings(text))",
-        "return self._without_beginnings(text)",
+        "text = shape.sub(MASK, text)",
+        "pass",
         "text/test_redaction.py::test_what_looks_like_a_key_is_masked_unasked",
     ),
     guard(

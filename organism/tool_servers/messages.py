@@ -103,7 +103,10 @@ def _error(error: Any) -> dict[str, Any]:
 def id_of_head(head: bytes) -> int | str | None:
     """Return the request that an answer is for, from its first bytes; ``None`` if they do not say."""
     found = _HEAD.match(head)
-    return None if found is None else msgspec.json.decode(found[1], type=int | str)
+    try:
+        return None if found is None else msgspec.json.decode(found[1], type=int | str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # bytes in it that are no text
+        return None
 
 
 def failure(number: int | str, code: int, words: str) -> dict[str, Any]:

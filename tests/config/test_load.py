@@ -172,6 +172,8 @@ BAD = [
     ("[" * 5000, 1, None, "nested deeper"),
     ("a: " + "x" * 300_000, 1, None, "larger than 256 KiB"),
     (GOOD + "? [a, b]\n: c\n", 11, None, "a key must be text"),
+    (GOOD + "? " * 20_000, 11, None, "a key must be text"),
+    (GOOD + "zzz: " + "{" * 20_000, 11, "zzz", "a key must be text"),
     (with_gateway("  inject_note: yes\n"), 12, "gateway.inject_note", "'yes' is not one of: true, false"),
     (with_gateway("  inject_note: []\n"), 12, "gateway.inject_note", "expected true or false"),
 ]

@@ -110,6 +110,11 @@ def written(value: Any, chance: random.Random) -> str:
     return text
 
 
+def encoded(value: Any) -> bytes:
+    """Write JSON as it is."""
+    return json.dumps(value).encode()
+
+
 def is_encodable(value: Any) -> bool:
     """Whether there is no lone surrogate in JSON."""
     try:

@@ -204,3 +204,10 @@ def test_answer_that_cannot_be_read_fails_its_call_at_once(line: bytes) -> None:
     (message,) = read_messages(line)
     assert (message["id"], message["error"]["code"]) == (3, UNREADABLE)
     assert "cannot be read" in message["error"]["message"]
+
+
+@pytest.mark.parametrize("head", [b'{"id":"a\rb","x":', b'{"id":"\xff","x":', b'{"id":"\xed\xa0\x80","x":'])
+def test_head_whose_id_is_no_text_is_nobodys(head: bytes) -> None:
+    """What stands where an id belongs ends nothing: the connection goes on."""
+    assert id_of_head(head) is None
+    assert list(LineReader(10).feed(head)) == [(head, True)]

@@ -165,9 +165,11 @@ class _Builder:
         entries: dict[str, Node] = {}
         key_lines: dict[str, int] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            # Before it is read: what is nested in keys stands at no path, so no depth would bound it.
+            if isinstance(event, yaml.CollectionStartEvent):
+                self._source.fail("a key must be text", _line(event), path)
             key = self._node(event, path)
-            if not isinstance(key, Scalar):
-                self._source.fail("a key must be text", key.line, path)
+            assert isinstance(key, Scalar)  # noqa: S101 - an alias is refused, and nothing else is left
             inside: Path_ = (*path, key.text)
             if key.text in entries:
                 first = key_lines[key.text]

@@ -27,9 +27,8 @@ _WORDS = frozenset(
      "faultstring", "raw", "reason", "status_msg"}
 )  # fmt: skip
 _STATUS = range(400, 600)
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_UNSEEN = re.compile(r"<(script|style|head|title)[^>]*>.*?</\1>", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<[^>]{0,500}>")
+_ELEMENT = re.compile(r"/?[a-z][a-z0-9]*", re.IGNORECASE)
+_UNSEEN = frozenset({"script", "style", "head", "title"})
 _CODE = re.compile(r"[A-Za-z0-9_.:/ -]{1,80}")
 
 
@@ -112,9 +111,28 @@ def _data_of(text: str) -> str:
 
 
 def _page(text: str) -> str:
-    """Return what a page of HTML says: its title, and then what is seen of it."""
-    title = " ".join(_TITLE.findall(text)[:1])
-    return html.unescape(_TAG.sub(" ", f"{title} {_UNSEEN.sub(' ', text)}"))
+    """Return what a page of HTML says: its title, and then what is seen of it.
+
+    Each tag is looked at once: patterns that look for the end of each would take minutes for a page made of beginnings.
+    """
+    title: list[str] = []
+    seen: list[str] = []
+    unseen = ""
+    first, *pieces = text.split("<")
+    seen.append(first)
+    for piece in pieces:
+        tag, end, words = piece.partition(">")
+        found = _ELEMENT.match(tag)
+        name = found[0].lower() if found is not None and end else ""
+        if name == "title" and not title:
+            title.append(words)
+        if unseen:
+            unseen = "" if name == f"/{unseen}" else unseen
+        elif name in _UNSEEN:
+            unseen = name
+        if not unseen:
+            seen.append(words if end else f"<{piece}")
+    return html.unescape(" ".join((*title, *seen)))
 
 
 def _one_line(text: str) -> str:

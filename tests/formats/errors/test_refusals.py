@@ -1,6 +1,7 @@
 """What providers say when they say no, as they really write it: what it means for money, and who is asked next."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -348,3 +349,33 @@ def test_answer_of_nothing_is_no_answer(kind: str) -> None:
 
     with pytest.raises(ProviderError):
         decoder.finish()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"<title>" * 9_300, b"<p><style>" * 6_500, b"<script " * 8_000, b"<" * 65_000, b"&#x110000;" * 6_500],
+    ids=["titles", "styles", "scripts", "signs", "characters"],
+)
+def test_page_of_nothing_but_beginnings_is_read_in_one_go(page: bytes) -> None:
+    """A page in place of an answer keeps nobody else waiting while its words are looked for, whatever it is made of."""
+    begun_s = time.process_time()
+    refused_or_uncertain("p", 502, page, {})
+    assert time.process_time() - begun_s < 5  # a hundredth of a second; patterns that look for each end took twenty
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (
+            "<html><head><title>502 Bad &amp; Gateway</title></head><body><h1>Oh</h1>no</body>",
+            "502 Bad & Gateway Oh no",
+        ),
+        ("<title>Blocked</title><style>p{}</style><script>x<y</script><p class='a'>Ray ID 7", "Blocked Ray ID 7"),
+        ("<HEAD><TITLE lang=en>Down</TITLE><STYLE>p{}</STYLE></HEAD>we are <b>down</b>", "Down we are down"),
+        ("<p>a < b and c", "a < b and c"),
+        (f"<img src='{'x' * 900}'>gone", "gone"),
+    ],
+)
+def test_page_says_its_title_and_what_is_seen_of_it(page: str, words: str) -> None:
+    """Of a page in place of an answer a reader learns what a browser would show, in one line."""
+    assert words in str(refused_or_uncertain("p", 502, page.encode(), {}))

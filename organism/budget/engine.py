@@ -82,6 +82,10 @@ class BudgetEngine:
             final_reserve_of=final_reserve_of,
         )
 
+    def approval_due(self, accounts: tuple[str, ...]) -> Refusal | None:
+        """Return which of these accounts a person must let go on before anything more is spent there."""
+        return self._actions.approval_due(self._by_mode(accounts)[0])
+
     def stopped(self, thread_id: str) -> Refusal | None:
         """Return why a thread may not spend now although it has the budget: a freeze, or a breaker that has tripped."""
         budget, freezes = self._book.threads.get(thread_id), self.freezes

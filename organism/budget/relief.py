@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec.structs import replace
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, ZERO, Amounts, BudgetState, Dimension
+from organism.budget.guards.actions import up_to
 from organism.budget.holds import HeldCall
 from organism.budget.policy import Ask, Headroom, fits
-from organism.budget.scopes import BudgetPlan, has_final_reserve, window_end_ns
+from organism.budget.scopes import BudgetPlan, actions_of, has_final_reserve, window_end_ns
 from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Refusal, Relief
 
@@ -38,7 +39,10 @@ def lacking(refusal: Refusal) -> int:
     wanted = refusal.spent + refusal.held + refusal.needed
     if refusal.final_reserve:  # of a higher limit more is kept, in the same proportion
         wanted = -(-wanted * refusal.limit // (refusal.limit - refusal.final_reserve)) + 1
-    return max(1, wanted - refusal.limit)
+    limit = refusal.limit
+    if refusal.threshold:  # it ends before its limit does, and so does a higher one
+        wanted, limit = -(-wanted * 100 // refusal.threshold), -(-limit * 100 // refusal.threshold)
+    return max(1, wanted - limit)
 
 
 def amount_option(dimension: Dimension, amount: int, prefix: str = "") -> str:
@@ -76,7 +80,8 @@ def relief(
     at_ns: int | None = None
     for state in states:
         final_reserve_percent = plan.final_reserve_percent if has_final_reserve(state.account) else 0
-        settled = Headroom(state.account, state.limits, state.spent, ZERO, state.elapsed_ns, final_reserve_percent)
+        limits = up_to(state.limits, actions_of(plan, state.account))
+        settled = Headroom(state.account, limits, state.spent, ZERO, state.elapsed_ns, final_reserve_percent)
         if fits(settled, ask):
             continue
         steps = frees(state.account)
@@ -87,6 +92,24 @@ def relief(
             return None
         at_ns = end_ns if at_ns is None else max(at_ns, end_ns)
     return Relief(at_ns)
+
+
+def approval_relief(
+    state: BudgetState, refusal: Refusal, plan: BudgetPlan, steps: Sequence[tuple[int, Amounts]]
+) -> Relief | None:
+    """Return when an account is below the threshold at which a person must let it go on, though nobody does.
+
+    Args:
+        state: The account.
+        refusal: What a call of it was refused for.
+        plan: All limits.
+        steps: When spend on a rolling window counts no more, with all that has gone by then.
+    """
+    if not steps and (end_ns := window_end_ns(state.account, plan.time_zone)) is not None:
+        steps = ((end_ns, state.spent),)
+    below = refusal.limit * refusal.threshold
+    left = ((at, amount_of(state.spent - gone, 0, refusal.dimension)) for at, gone in steps)
+    return next((Relief(at) for at, spent in left if spent * 100 < below), None)
 
 
 def comes_sooner(one: Relief | None, other: Relief | None) -> bool:

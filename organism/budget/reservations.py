@@ -205,6 +205,11 @@ class Reservations:
             self._ledger.let_pass(account, threshold, by, self._clock.now_ns())
             self._queue.serve(account)
 
+    def approval_due(self, account: str) -> Refusal | None:
+        """Return what of an account a person must let go on now; ``None`` also if it counts no more."""
+        counts = self._ledger.has(account) and not self._book.over(account)
+        return self._engine.approval_due((account,)) if counts else None
+
     def remark(self, thread_id: str, text: str) -> None:
         """Note in the ledger what was decided about a thread's budget without moving money."""
         self._ledger.remark(self._book.thread(thread_id).accounts[0], text, self._clock.now_ns())

@@ -123,7 +123,7 @@ class Refusal(msgspec.Struct, frozen=True):
         cause: What refused, if it was no limit.
         note: Why, and what to do about it, where it was no limit.
         action: What it means on its scope: ``park``, ``refuse``, or what the organism does anywhere else.
-        threshold: The per cent of the limit that a person must let go on.
+        threshold: The per cent of its limit that a person must let go on, or where it ends if before 100.
         revision: Of which revision of the limit.
     """
 
@@ -154,9 +154,10 @@ class Refusal(msgspec.Struct, frozen=True):
         def text(amount: int) -> str:
             return format_amount(self.dimension, amount)
 
+        part = f", which is {self.threshold} % of its limit" if self.threshold else ""
         reserved = f", reserved for a final call {text(self.final_reserve)}" if self.final_reserve else ""
         return (
-            f"{self.account} has {text(self.available)} left of {text(self.limit)} "
+            f"{self.account} has {text(self.available)} left of {text(self.limit)}{part} "
             f"(spent {text(self.spent)}, held {text(self.held)}{reserved}); the call needs {text(self.needed)}"
         )
 
@@ -183,12 +184,14 @@ class BudgetExhaustedError(BudgetError):
         refusal: The tightest scope and every number.
         thread_id: The thread whose call it was.
         relief: When the same call fits by itself; ``None``: never, unless a limit is raised.
+        approval_id: What a person has been asked, where a call from outside was refused until it is answered.
     """
 
-    def __init__(self, refusal: Refusal, thread_id: str, relief: Relief | None = None) -> None:
+    def __init__(self, refusal: Refusal, thread_id: str, relief: Relief | None = None, approval_id: str = "") -> None:
         self.refusal = refusal
         self.thread_id = thread_id
         self.relief = relief
+        self.approval_id = approval_id
         super().__init__(
             f"budget exhausted in thread {thread_id}: {refusal}; raise the limit to go on"
             if refusal.cause == "limit"

@@ -41,11 +41,14 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
     again_s = _seconds_until(resets, now) if resets is not None else HELD_AGAIN_S if error.relief is not None else None
     enough = amount_option(short.dimension, lacking(short))
     raised = f"have the operator raise it: organism budget raise {short.account} {enough}"
+    again = (
+        "" if resets is None else f"from {resets.isoformat(' ', 'seconds')} on, in {timedelta(seconds=again_s or 0)}"
+    )
     if short.cause in _OTHERWISE:
-        remedy = _OTHERWISE[short.cause]
+        remedy = _answered(error.approval_id) if error.approval_id else _OTHERWISE[short.cause]
+        remedy += f"; without an answer it fits again {again}" if again else ""
     elif resets is not None:
-        left = timedelta(seconds=again_s or 0)
-        remedy = f"it fits again from {resets.isoformat(' ', 'seconds')} on, in {left}; to go on before, {raised}"
+        remedy = f"it fits again {again}; to go on before, {raised}"
     elif error.relief is not None:
         remedy = f"wait for the calls under way, which hold it, or {raised}"
     else:
@@ -62,18 +65,27 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
         remedy=remedy,
         resets_at=None if resets is None else resets.isoformat(),
         retry_after=again_s,
+        approval=error.approval_id or None,
     )
     soon = again_s is not None and again_s <= SOON_S
     return Fault(
         status=429 if soon else _PAYMENT_REQUIRED,
         kind="rate" if soon else "budget",
         code="insufficient_quota" if not soon else "budget_held" if resets is None else "budget_resets",
-        message=str(error)
+        message=(f"{error}; {remedy}" if error.approval_id else str(error))
         if short.cause in _OTHERWISE
         else f"budget exhausted in thread {error.thread_id}: {short}; {remedy}",
         retry=None if soon else False,
         retry_after_s=again_s,
         refusal=refusal,
+    )
+
+
+def _answered(approval_id: str) -> str:
+    """Say what has to happen for the same call to be let through."""
+    return (
+        f"have the operator answer it: organism approvals allow {approval_id} (or deny), or in the dashboard; "
+        "then make the same call again"
     )
 
 

@@ -66,6 +66,8 @@ def fault_headers(fault: Fault) -> Headers:
         headers.append(("retry-after", str(-int(-fault.retry_after_s // 1))))
     if fault.refusal is not None and fault.refusal.resets_at is not None:
         headers.append(("organism-budget-resets-at", fault.refusal.resets_at))
+    if fault.refusal is not None and fault.refusal.approval is not None:
+        headers.append(("organism-approval", fault.refusal.approval))
     return encoded(headers)
 
 

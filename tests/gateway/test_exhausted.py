@@ -9,11 +9,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import anyio
+import openai
 import pytest
 
 from organism import Limits
 from organism.amounts import NS_PER_S, Dimension
-from organism.budget.scopes import BudgetPlan, ScopedLimits
+from organism.budget.scopes import BudgetPlan, ScopedLimits, ScopeRule
 from organism.errors import BudgetExhaustedError, Refusal, Relief
 from organism.gateway.exhausted import exhausted
 from organism.testing import HTTPStep, ManualClock
@@ -221,3 +222,84 @@ def test_what_no_limit_has_refused_is_said_as_it_is(cause: Any, remedy: str) -> 
     assert fault.message == "thread th_1 waits: the reason"
     assert fault.refusal is not None
     assert remedy in fault.refusal.remedy
+
+
+APPROVE = ScopeRule(thresholds=(100,), actions=((50, "approve"),))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("scope", ["thread", "day"])
+async def test_call_that_a_person_must_allow_names_the_question(served: Serve, scope: str) -> None:
+    """Id, command and time are in sentence, body and headers of each format; after the answer the call goes through."""
+    two, free = Limits(calls=2), Limits(tokens=100_000)
+    plan = (
+        BudgetPlan(thread=two, rules={"thread": APPROVE}, final_reserve_percent=0)
+        if scope == "thread"
+        else BudgetPlan(thread=free, windows={"day": two}, rules={"day": APPROVE})
+    )
+    async with served(limits=plan) as gateway:
+        path, body = "/v1/messages", PATHS["/v1/messages"]
+        assert (await gateway.http.post(path, json=body)).status_code == 200
+        for each, stream in product(PATHS, (False, True)):
+            refused = await gateway.http.post(each, json=PATHS[each] | {"stream": stream})
+
+            (asked,) = (await gateway.operator.get("/v1/approvals")).json()
+            error = refused.json()["error"]
+            assert (refused.status_code, refused.headers["x-should-retry"]) == (402, "false")
+            assert refused.headers["organism-approval"] == error["organism"]["approval"] == asked["id"]
+            assert f"organism approvals allow {asked['id']} " in error["message"]
+            assert ("retry-after" in refused.headers) == (scope == "day")
+            assert ("without an answer it fits again from" in error["message"]) == (scope == "day")
+        done = await gateway.operator.post(f"/v1/approvals/{asked['id']}", json={"allowed": True})
+        assert done.status_code == 200
+        assert (await gateway.http.post(path, json=body)).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_clients_of_a_question_stop_at_once(served: Serve) -> None:
+    """The official SDK makes one request and raises; it does not try for minutes while a person thinks."""
+    plan = BudgetPlan(thread=Limits(calls=2), rules={"thread": APPROVE}, final_reserve_percent=0)
+    async with served(limits=plan) as gateway:
+        ask = gateway.client.chat.completions.create
+        await ask(model="main", messages=HI, max_tokens=10)  # type: ignore[call-overload]
+        with anyio.fail_after(5), pytest.raises(openai.APIStatusError, match="organism approvals allow") as caught:
+            await ask(model="main", messages=HI, max_tokens=10)  # type: ignore[call-overload]
+        assert caught.value.status_code == 402
+        assert caught.value.request.headers["x-stainless-retry-count"] == "0"
+        assert len(gateway.provider.requests) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("action", ["park", "refuse"])
+@pytest.mark.parametrize(
+    ("window", "seconds"),
+    [("day", (DAY_END - NOW).total_seconds()), ("6h", 6 * 3600 + 60), (None, None)],
+    ids=["day", "rolling", "thread"],
+)
+async def test_end_below_the_limit_says_when_it_passes_and_what_is_enough(
+    served: Serve, action: Any, window: Any, seconds: float | None
+) -> None:
+    """A limit that ends at 50 % comes back and is raised by what lies below that, and not below the whole."""
+    clock = ManualClock(int(NOW.timestamp()) * NS_PER_S)
+    rule = ScopeRule(thresholds=(100,), actions=((50, action),))
+    two, free = Limits(calls=2), Limits(tokens=100_000)
+    plan = (
+        BudgetPlan(thread=two, rules={"thread": rule}, final_reserve_percent=0)
+        if window is None
+        else BudgetPlan(thread=free, windows={window: two}, rules={window: rule}, time_zone=BERLIN)
+    )
+    async with served(limits=plan, clock=clock) as gateway:
+        path, body = "/v1/messages", PATHS["/v1/messages"]
+        assert (await gateway.http.post(path, json=body)).status_code == 200
+        refused = await gateway.http.post(path, json=body)
+
+        message = refused.json()["error"]["message"]
+        assert "which is 50 % of its limit" in message
+        again = refused.headers.get("retry-after")
+        assert (again is None) == (seconds is None)
+        assert again is None or abs(int(again) - (seconds or 0)) <= 60
+        command = shlex.split(message[message.index("organism budget raise") :])
+        change = {command[4].removeprefix("--"): int(command[5])}
+        raised = await gateway.operator.post(f"/v1/budgets/{command[3]}/move", json=change)
+        assert raised.status_code == 200, raised.text
+        assert (await gateway.http.post(path, json=body)).status_code == 200

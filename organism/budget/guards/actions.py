@@ -130,8 +130,8 @@ class ThresholdActions:
 
     def ended(self, refusal: Refusal) -> Refusal:
         """Return a refusal with what it means on its scope, where that is not what it means elsewhere."""
-        actions = self._actions_of(refusal.account)
-        return replace(refusal, action=end_of(actions)[1]) if actions else refusal
+        percent, action = end_of(self._actions_of(refusal.account))
+        return replace(refusal, action=action, threshold=percent % WHOLE) if action else refusal
 
 
 def approval_refusal(
@@ -148,7 +148,7 @@ def approval_refusal(
     """
     limit, spent = numbers
     used = f"{format_amount(dimension, spent)} of {format_amount(dimension, limit)}"
-    note = f"{account} has used {used}, and at {threshold} % a person must let it go on: organism approvals"
+    note = f"{account} has used {used}, and at {threshold} % a person must let it go on"
     return Refusal(
         account, dimension, limit, spent, 0, 0, cause="approval", note=note, threshold=threshold, revision=revision
     )

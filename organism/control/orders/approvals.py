@@ -3,6 +3,7 @@
 import msgspec
 
 from organism.control.orders.budget_grants import BudgetGrants
+from organism.control.orders.call_approvals import CallApprovals
 from organism.errors import ConfigError
 from organism.runtime.pump import Pump
 from organism.threads.approvals import Approval, Decision, UnknownApprovalError, decision_key
@@ -18,10 +19,12 @@ class Approvals:
         pump: Whose threads.
         outbox: Takes the events.
         grants: Raises limits, where budget is asked for.
+        calls: The questions of calls from outside.
     """
 
-    def __init__(self, pump: Pump, outbox: Outbox, grants: BudgetGrants) -> None:
+    def __init__(self, pump: Pump, outbox: Outbox, grants: BudgetGrants, calls: CallApprovals) -> None:
         self._grants = grants
+        self._calls = calls
         self._reservations = pump.registry.reservations
         self._threads = pump.open_threads
         self._parked = pump.parked
@@ -30,8 +33,8 @@ class Approvals:
 
     def waiting(self) -> tuple[Approval, ...]:
         """Return what is asked, oldest first."""
-        asked = (approval for thread in self._threads.all() for approval in thread.approvals)
-        return tuple(sorted(asked, key=lambda approval: approval.asked_ns))
+        asked = [approval for thread in self._threads.all() for approval in thread.approvals]
+        return tuple(sorted((*asked, *self._calls.waiting()), key=lambda approval: approval.asked_ns))
 
     def decide_nowait(self, approval_id: str, decision: Decision, by: str = "python") -> Approval:
         """Answer a question in one step; the caller waits for the commit before it tells of it.
@@ -43,18 +46,21 @@ class Approvals:
         approval = next((each for each in self.waiting() if each.id == approval_id), None)
         if approval is None:
             raise UnknownApprovalError(approval_id)
-        thread = self._threads.get(approval.thread_id)
         checked(decision, Decision, "the answer")
         if approval.budget is not None:
             granted = decision.grants(approval.budget)
         elif (decision.tokens, decision.usd, decision.seconds) != (None, None, None):
             raise ConfigError(f"{approval} asks for no budget; allow it or not")
-        name, value = decision_key(approval_id), msgspec.json.encode(decision)
-        self._state_writer.save_step(thread, approval.message_id, name, value)
+        if approval.message_id:
+            name, value = decision_key(approval_id), msgspec.json.encode(decision)
+            thread = self._threads.get(approval.thread_id)
+            self._state_writer.save_step(thread, approval.message_id, name, value)
+        else:
+            self._calls.answer(approval, decision)
         self._outbox.emit(
             ApprovalDecided(
-                thread_id=thread.id,
-                root_thread_id=thread.root,
+                thread_id=approval.thread_id,
+                root_thread_id=approval.root_thread_id,
                 agent=approval.agent,
                 approval_id=approval_id,
                 what=approval.what,
@@ -65,7 +71,8 @@ class Approvals:
             self._grants.grant(approval, granted, by)
         if approval.threshold and decision.allowed:
             self._let_pass(approval, by)
-        self._parked.unpark(thread, lambda waits: waits == approval)
+        if approval.message_id:
+            self._parked.unpark(thread, lambda waits: waits == approval)
         return approval
 
     def _let_pass(self, approval: Approval, by: str) -> None:

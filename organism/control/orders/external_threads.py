@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from organism.amounts import Limits
 from organism.budget.holds import Spender
-from organism.errors import StoppedError, ThreadClosedError
+from organism.control.orders.call_approvals import CallApprovals
+from organism.errors import BudgetExhaustedError, StoppedError, ThreadClosedError
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
@@ -32,9 +33,11 @@ class ExternalThreads:
 
     Args:
         pump: Whose threads.
+        approvals: Asks a person where a limit says so.
     """
 
-    def __init__(self, pump: Pump) -> None:
+    def __init__(self, pump: Pump, approvals: CallApprovals) -> None:
+        self._approvals = approvals
         self._threads = pump.open_threads
         self._life = pump.lifecycle
         self._registry = pump.registry
@@ -157,7 +160,12 @@ class ExternalThreads:
         above = str(outside) if outside is not None else thread.origin.trace
         answer: A | None = None
         with self._working(thread), working(Work(thread_id=thread.id, agent=spender, message_id="", trace=above)):
-            answer = await make(call)
+            try:
+                answer = await make(call)
+            except BudgetExhaustedError as error:
+                if error.refusal.cause != "approval":
+                    raise
+                raise self._approvals.refused(thread, spender, error) from error
         if answer is None:  # it was cut short
             raise ThreadClosedError(thread_id) if thread.status == "closing" else StoppedError
         return answer

@@ -5,6 +5,7 @@ from organism.control.orders.agent_reload import AgentReload
 from organism.control.orders.approvals import Approvals
 from organism.control.orders.budget_changes import BudgetChanges
 from organism.control.orders.budget_grants import BudgetGrants
+from organism.control.orders.call_approvals import CallApprovals
 from organism.control.orders.dead_letters import DeadLetterOrders
 from organism.control.orders.external_threads import ExternalThreads
 from organism.control.orders.freezing import Freezing
@@ -20,12 +21,13 @@ class ThreadOrders:
     Args:
         pump: The message loop they act on.
         outbox: Takes the events.
-        clock: Tells when what is granted ends.
+        clock: Tells when what is granted ends, and dates questions.
 
     Attributes:
         approvals: Answers of people.
         budget_changes: Limits and corrections.
         budget_grants: What people have granted for a while.
+        call_approvals: What calls of such programs ask a person.
         dead_letters: Second chances.
         external_threads: Threads and calls of programs that are no agents.
         freezing: Stop all spending, and let it go on.
@@ -36,14 +38,16 @@ class ThreadOrders:
     def __init__(self, pump: Pump, outbox: Outbox, clock: Clock) -> None:
         self.budget_changes = BudgetChanges(pump, outbox)
         self.budget_grants = BudgetGrants(pump, self.budget_changes, clock)
-        self.approvals = Approvals(pump, outbox, self.budget_grants)
+        self.call_approvals = CallApprovals(pump, outbox, clock)
+        self.approvals = Approvals(pump, outbox, self.budget_grants, self.call_approvals)
         self.dead_letters = DeadLetterOrders(pump)
-        self.external_threads = ExternalThreads(pump)
+        self.external_threads = ExternalThreads(pump, self.call_approvals)
         self.freezing = Freezing(pump, outbox)
         self.pausing = Pausing(pump)
         self.reload = AgentReload(pump)
 
     def restore(self, pieces: Pieces) -> None:
-        """Take over what an earlier run has frozen and granted."""
+        """Take over what an earlier run has frozen, asked and granted."""
         self.freezing.restore(pieces)
+        self.call_approvals.restore(pieces)
         self.budget_grants.restore(pieces)

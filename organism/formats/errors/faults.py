@@ -26,6 +26,7 @@ class BudgetRefusal(msgspec.Struct, frozen=True, kw_only=True):
         resets_at: When the call fits by itself because a day or month is over, with date, time and offset; ``None``
             if that never comes.
         retry_after: Seconds until it may fit by itself, whatever it waits for; ``None`` if nothing comes back.
+        approval: The id of what a person has been asked, and whose answer lets the call through.
     """
 
     scope: str
@@ -39,6 +40,7 @@ class BudgetRefusal(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str
     resets_at: str | None = None
     retry_after: int | None = None
+    approval: str | None = None
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from organism.budget.holds import HeldCall, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.relief import relief
+from organism.budget.relief import approval_relief, relief
 from organism.errors import BudgetExhaustedError, Refusal
 from organism.ledger.entries import CallRecord
 from organism.router.call_events import CallEvents
@@ -52,6 +52,10 @@ class Refusals:
         Raises:
             BudgetExhaustedError: If it has refused.
         """
+        if isinstance(answer, Refusal) and answer.cause == "approval":
+            state, frees = self._registry.state(answer.account), self._accounts.frees(answer.account)
+            passes = approval_relief(state, answer, self._registry.plan, frees)
+            raise BudgetExhaustedError(answer, spender.thread_id, passes)
         if isinstance(answer, Refusal) and answer.cause != "limit":
             raise BudgetExhaustedError(answer, spender.thread_id)
         if isinstance(answer, Refusal):

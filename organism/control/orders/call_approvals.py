@@ -1,0 +1,123 @@
+"""What calls from outside ask a person: whether an account may be spent from beyond a threshold.
+
+An agent's message waits for the answer. A program's call cannot: it is refused at once with the name of the question,
+and its program makes it again after the answer. So the question belongs to the account and not to a message: one is for
+all calls that meet it, and it is over with the account, with its limits, or with the answer.
+"""
+
+import msgspec
+from msgspec.structs import replace
+
+from organism.clock import Clock
+from organism.errors import BudgetExhaustedError, Refusal
+from organism.journal import Drop, Keep, Pieces
+from organism.runtime.pump import Pump
+from organism.threads.approvals import Approval, Decision, approval_id
+from organism.threads.thread import Thread
+from organism.usage.events import ApprovalRequested
+from organism.usage.outbox import Outbox
+
+_KIND = "call-approval"
+
+
+class CallQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A question that calls were refused with.
+
+    Attributes:
+        approval: The question; its thread and agent are those of the first call that met it.
+        revision: Of which revision of the account's limits.
+        said: The answer, if that was no: it stands for as long as the question does.
+    """
+
+    approval: Approval
+    revision: int
+    said: Decision | None = None
+
+
+class CallApprovals:
+    """Keeps the questions of calls from outside.
+
+    Args:
+        pump: Whose threads.
+        outbox: Takes the events.
+        clock: Dates questions.
+    """
+
+    def __init__(self, pump: Pump, outbox: Outbox, clock: Clock) -> None:
+        self._reservations = pump.registry.reservations
+        self._journal = pump.state_writer.journal
+        self._outbox = outbox
+        self._clock = clock
+        self._questions: dict[str, CallQuestion] = {}
+
+    def restore(self, pieces: Pieces) -> None:
+        """Take up what an earlier run has asked."""
+        for _, question in pieces.read(_KIND, CallQuestion):
+            self._questions[question.approval.id] = question
+
+    def waiting(self) -> tuple[Approval, ...]:
+        """Return what is asked still."""
+        self._forget_stale()
+        return tuple(question.approval for question in self._questions.values() if question.said is None)
+
+    def refused(self, thread: Thread, spender: str, error: BudgetExhaustedError) -> BudgetExhaustedError:
+        """Ask a person about what a call was refused for, once, and return the refusal with the question's name.
+
+        Args:
+            thread: Who was to pay.
+            spender: Who has made the call.
+            error: The refusal.
+        """
+        short = error.refusal
+        name = approval_id("call", short.threshold, short.account, str(short.revision))
+        question = self._questions.get(name)
+        if question is None:
+            self._forget_stale()
+            question = self._ask(name, thread, spender, short)
+        said = question.said
+        if said is not None:
+            why = f": {said.note}" if said.note else ""
+            short = replace(short, note=f"a person has not let {short.account} go on at {short.threshold} %{why}")
+        return BudgetExhaustedError(short, thread.id, error.relief, approval_id="" if said is not None else name)
+
+    def _ask(self, name: str, thread: Thread, spender: str, short: Refusal) -> CallQuestion:
+        approval = Approval(
+            name,
+            thread.id,
+            thread.root,
+            spender,
+            "",
+            what=f"to go on at {short.threshold} %",
+            detail=short.note,
+            asked_ns=self._clock.now_ns(),
+            account=short.account,
+            threshold=short.threshold,
+        )
+        question = CallQuestion(approval=approval, revision=short.revision)
+        self._keep(question)
+        self._outbox.emit(
+            ApprovalRequested(
+                thread_id=thread.id, root_thread_id=thread.root, agent=spender, approval_id=name, what=approval.what
+            )
+        )
+        return question
+
+    def answer(self, approval: Approval, decision: Decision) -> None:
+        """Keep a no for the calls to come, if this is a question of calls; a yes is over with what it lets pass."""
+        if not decision.allowed and (question := self._questions.get(approval.id)) is not None:
+            self._keep(replace(question, said=decision))
+
+    def _forget_stale(self) -> None:
+        """Forget questions that no call would meet now: they were allowed, or their account is gone or has changed."""
+        for name, question in tuple(self._questions.items()):
+            if self._is_stale(question):
+                del self._questions[name]
+                self._journal.append(Drop(f"{_KIND}:{name}", ""))
+
+    def _is_stale(self, question: CallQuestion) -> bool:
+        due = self._reservations.approval_due(question.approval.account)
+        return due is None or (due.threshold, due.revision) != (question.approval.threshold, question.revision)
+
+    def _keep(self, question: CallQuestion) -> None:
+        self._questions[question.approval.id] = question
+        self._journal.append(Keep(f"{_KIND}:{question.approval.id}", "", question))

@@ -23,7 +23,7 @@ from organism.messages import BudgetWarning, Envelope, Message, ThreadResult
 from organism.router.spending.expense import Expense
 from organism.text.error_text import describe, shown
 from organism.text.json_nesting import nests_too_deep
-from organism.threads.approvals import BudgetGrant, Decision, is_decision_key
+from organism.threads.approvals import MORE_BUDGET, BudgetGrant, Decision, is_decision_key
 from organism.threads.records import BEGAN, PAID_STEP
 
 T = TypeVar("T")
@@ -263,7 +263,7 @@ class Context:
         request = arguments.budget_request(usd, tokens, seconds)
         arguments.text(reason, "the reason")
         detail = f"{request}: {reason}" if reason else str(request)
-        return (await self._runtime.approval("more budget", detail, request)).grants(request)
+        return (await self._runtime.approval(MORE_BUDGET, detail, request)).grants(request)
 
     async def once(self, key: str, work: Callable[[], Awaitable[T]], result_type: type[T]) -> T:
         """Do a piece of work once for this message, however often its handler is run.

@@ -39,10 +39,20 @@ def lacking(refusal: Refusal) -> int:
     wanted = refusal.spent + refusal.held + refusal.needed
     if refusal.final_reserve:  # of a higher limit more is kept, in the same proportion
         wanted = -(-wanted * refusal.limit // (refusal.limit - refusal.final_reserve)) + 1
-    limit = refusal.limit
     if refusal.threshold:  # it ends before its limit does, and so does a higher one
-        wanted, limit = -(-wanted * 100 // refusal.threshold), -(-limit * 100 // refusal.threshold)
-    return max(1, wanted - limit)
+        wanted = -(-wanted * 100 // refusal.threshold)
+    return max(1, wanted - limit_behind(refusal))
+
+
+def limit_behind(refusal: Refusal) -> int:
+    """Return the whole limit that a refusal is about, which is more than it may spend where it ends before 100 %."""
+    return -(-refusal.limit * 100 // refusal.threshold) if refusal.threshold else refusal.limit
+
+
+def raising(refusal: Refusal) -> tuple[str, str]:
+    """Return the option, and its value, by which a limit is raised enough to let a refused call in."""
+    option, _, value = amount_option(refusal.dimension, lacking(refusal)).partition(" ")
+    return option, value
 
 
 def amount_option(dimension: Dimension, amount: int, prefix: str = "") -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _OVERVIEW: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["help"])
 
 
+_READ_INPUT = ("run", "ask", "send")
+"""Commands that read their task from standard input where none is given, or a -."""
+
 _FLAGS_OF_EXEC = ("--json", "--no-json", "--help", "-h")
 """Its options that take no value."""
 
@@ -87,6 +90,8 @@ def _call(arguments: list[str]) -> int:
 
     if arguments[0] == "exec":
         arguments = _programs_apart(arguments)
+    elif arguments[0] in _READ_INPUT:  # to the parser a lone - is an option that it does not know
+        arguments = [each for each in arguments if each != "-"]
     try:
         code = command_tree()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from organism.amounts import NS_PER_S, BudgetState, Dimension, format_amount
 from organism.budget.thresholds import amount_of, limit_of
 from organism.cli.terminal import Markup, markup
+from organism.control.views import AccountState
 from organism.ledger.account import Account
 
 _FULL_PERCENT = 90
@@ -29,6 +30,7 @@ def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[Markup]
         held = amount_of(state.held, 0, dimension)
         drawn = bar(spent, held, limit, width)
         said = share_text(dimension, spent, limit) + _left_text(state, dimension, limit - spent - held)
+        said += _rule_text(state, dimension)
         lines.append(markup("{:<{column}} {} {}", label, drawn, said, column=column))
     return lines
 
@@ -45,6 +47,22 @@ def _left_text(state: BudgetState, dimension: Dimension, left: int) -> str:
     if dimension == "seconds" or state.resets_ns is None:
         return text
     return f"{text}, resets {datetime.fromtimestamp(state.resets_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _rule_text(state: BudgetState, dimension: Dimension) -> str:
+    """Say what happens on an account as a limit comes near: its mode, the warning that stands, actions."""
+    if not isinstance(state, AccountState):
+        return ""
+    parts = [] if state.mode == "enforce" else [f"mode {state.mode}"]
+    if (warning := state.warning) is not None and warning.dimension == dimension:
+        ahead = "" if warning.calls_left is None else f" ahead, {warning.calls_left} more calls of that size fit"
+        parts.append(f"warned{ahead or f' at {warning.threshold} %'}")
+    for threshold, action in state.actions:
+        if action == "approve" and threshold <= state.passed:
+            parts.append(f"a person has let it pass {threshold} %")
+        elif action != "warn" and (threshold, action) != (100, "park"):
+            parts.append(f"at {threshold} % {action}")
+    return "".join(f"; {part}" for part in parts)
 
 
 def scope_name(account: str) -> str:

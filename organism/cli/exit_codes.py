@@ -13,6 +13,9 @@ EXHAUSTED = 3
 UNREACHABLE = 4
 """No daemon answers."""
 
+WAITS = 4
+"""The work waits for a person: of ``run`` and ``resume``, which need no daemon."""
+
 NOT_EXECUTABLE = 126
 """What is to be run under a budget cannot be run, as shells count it."""
 

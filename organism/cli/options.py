@@ -1,6 +1,8 @@
 """Options that several commands have."""
 
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ Labels = Annotated[
 ]
 ModeName = Literal["off", "audit", "enforce"]
 DEFAULT_FILE = Path("organism.yaml")
+TaskText = Annotated[
+    str | None, Parameter(help="What to do; - or nothing reads it from standard input, if that is no terminal.")
+]
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -37,6 +42,34 @@ def _whole(_kind: object, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
+
+
+def task_of(written: str | None) -> str:
+    """Return what is to be done: what was written, or what standard input has where nothing was.
+
+    Raises:
+        ConfigError: If it is nothing, or is to be read from a terminal.
+    """
+    if written is not None:
+        return written
+    if sys.stdin.isatty():
+        raise ConfigError("say what to do, or pipe it in: organism run 'the task', or cat task.txt | organism run -")
+    if not (text := sys.stdin.read().strip()):
+        raise ConfigError("standard input is empty; say what to do")
+    return text
+
+
+def command_text(words: Sequence[str], file: Path, state: Path | None) -> str:
+    """Return a command of ours as it is pasted, with the file and the folder it was not found without.
+
+    Args:
+        words: The command and its arguments.
+        file: The configuration that was named.
+        state: The state folder, if one was.
+    """
+    options = [] if file == DEFAULT_FILE else ["--file", str(file)]
+    options += [] if state is None else ["--state", str(state)]
+    return shlex.join(("organism", *words, *options))
 
 
 def named_labels(written: Sequence[str]) -> dict[str, str]:
@@ -79,6 +112,10 @@ class DaemonOptions:
             ConfigError: If its token cannot be read.
         """
         return Client.of(self.folder)
+
+    def command(self, *words: str) -> str:
+        """Return a command to paste that goes to the same daemon from the same folder."""
+        return command_text(words, self.file, self.state)
 
 
 DAEMON = DaemonOptions()
@@ -129,6 +166,13 @@ class Budget:
     budget_usd: Annotated[str | None, Parameter(help="Dollars it may cost.")] = None
     budget_calls: Annotated[Whole | None, Parameter(help="Model calls it may make.")] = None
     budget_seconds: Annotated[Whole | None, Parameter(help="Seconds it may take.")] = None
+
+    def written(self) -> dict[str, object]:
+        """Return the limits that are given as the API takes them; raises as :meth:`given`."""
+        self.given()
+        named = {"tokens": self.budget_tokens, "usd": self.budget_usd, "calls": self.budget_calls}
+        named |= {"seconds": self.budget_seconds}
+        return {unit: amount for unit, amount in named.items() if amount is not None}
 
     def given(self) -> dict[str, int]:
         """Return the limits that are given, by the name of their field in :class:`Limits`.

@@ -11,6 +11,7 @@ from organism.cli.budget_bars import budget_lines
 from organism.cli.tables import cost_text, token_cells
 from organism.cli.terminal import Live, Markup, Table, Terminal, drawn, markup
 from organism.text.plain_text import one_line
+from organism.threads.approvals import asking
 from organism.usage.events import (
     AgentSaid,
     AgentStopped,
@@ -103,7 +104,7 @@ class LiveView:
             case ThreadBlocked(agent=agent):
                 self._print("[bold red]{} waits for budget[/]", agent)
             case ApprovalRequested(agent=agent, what=what):
-                self._print("[bold yellow]{} waits for a person to allow {}[/]", agent, what)
+                self._print("[bold yellow]{} {}, and waits for a person[/]", agent, asking(what))
             case LLMRetry(agent=agent, delay_s=delay_s, reason=reason) if event.provider == event.next_provider:
                 self._print("[yellow]{}: again in {:g} s, because {}[/]", agent, delay_s, reason)
             case LLMFailover(agent=agent, to_provider=to_provider, reason=reason):

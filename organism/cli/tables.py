@@ -43,8 +43,19 @@ def thread_row(thread: ThreadSummary) -> tuple[str, ...]:
     """Return what a list of threads shows of one: id, state, tokens, cost, calls, and how many messages wait where."""
     spent = thread.budget.spent
     cost = ("~" if thread.budget.unpriced_calls else "") + format_usd(spent.cost_nanousd)
-    waits = ", ".join(f"{agent} {count}" for agent, count in thread.queued.items())
+    queued = ", ".join(f"{agent} {count}" for agent, count in thread.queued.items())
+    why = waits_for(thread)
+    waits = f"{queued} for {why}" if queued and why else queued or why
     return thread.thread_id, styled_state(thread.state), f"{spent.tokens:,}", cost, f"{spent.calls:,}", waits
+
+
+def waits_for(thread: ThreadSummary) -> str:
+    """Say what a thread waits for, with the id that lets it go on: a person, a limit, what has stopped it, a child."""
+    if thread.approvals:
+        return f"a person: {', '.join(thread.approvals)}"
+    if (refusal := thread.blocked_by) is not None:
+        return f"{refusal.dimension} of {refusal.account}" if refusal.cause == "limit" else refusal.note
+    return f"its child {', '.join(thread.children)}" if thread.children else ""
 
 
 def usage_row(totals: UsageTotals) -> tuple[str, ...]:

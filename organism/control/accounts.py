@@ -1,16 +1,24 @@
 """Accounts as an operator names and changes them."""
 
+from collections.abc import Callable
+from heapq import nlargest
+from itertools import islice
 from typing import Annotated
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
+from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, period, thread_account
+from organism.budget.thresholds import amount_of, limit_of
+from organism.control.views import AccountState
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.ledger import Ledger
 
 _PERCENT_MAX = 1_000_000
+_SCOPED = ("label:", "pool:", "agent:", "model:", "provider:")
+_SCOPED_MAX = 20
+_LOOKED_AT = 2_000
 
 
 class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,18 +76,43 @@ def windows(plan: BudgetPlan, now_ns: int) -> dict[str, Limits]:
 class Accounts:
     """Looks accounts up, those too that no call has opened yet."""
 
-    def __init__(self, budgets: ThreadBudgetRegistry, ledger: Ledger) -> None:
+    def __init__(self, budgets: ThreadBudgetRegistry, ledger: Ledger, now_ns: Callable[[], int]) -> None:
         self._budgets = budgets
+        self._book = budgets.accounts
         self._ledger = ledger
+        self._now_ns = now_ns
 
-    def windows(self, now_ns: int) -> tuple[BudgetState, ...]:
+    def windows(self, now_ns: int) -> tuple[AccountState, ...]:
         """Return the accounts of the present windows."""
-        return tuple(self.state(account, now_ns) for account in windows(self._budgets.plan, now_ns))
+        return tuple(self.shown(self.state(account, now_ns)) for account in windows(self._budgets.plan, now_ns))
 
-    def all(self, now_ns: int) -> tuple[BudgetState, ...]:
+    def scoped(self, now_ns: int) -> tuple[AccountState, ...]:
+        """Return those that are neither a thread's nor the organism's, of present windows, the fullest first.
+
+        Of those opened last: there may be as many as there are values of a label, and this is asked every few seconds.
+        """
+        latest = islice(reversed(self._ledger.accounts), _LOOKED_AT)
+        present = (name for name in latest if name.startswith(_SCOPED) and not self._book.over(name))
+        found = (self.state(name, now_ns) for name in present)
+        return tuple(self.shown(state) for state in nlargest(_SCOPED_MAX, found, key=_fullest))
+
+    def all(self, now_ns: int) -> tuple[AccountState, ...]:
         """Return every account there is, oldest first, and the windows that have not been used yet."""
         names = dict.fromkeys((*self._ledger.accounts, *windows(self._budgets.plan, now_ns)))
-        return tuple(self.state(account, now_ns) for account in names)
+        return tuple(self.shown(self.state(account, now_ns)) for account in names)
+
+    def shown(self, state: BudgetState) -> AccountState:
+        """Return an account with what happens on it as its limits come near."""
+        account, book = state.account, self._book
+        known = self._ledger.has(account)
+        return AccountState(
+            **{name: getattr(state, name) for name in BudgetState.__struct_fields__},
+            mode=self._budgets.mode_of(account),
+            thresholds=book.thresholds_of(account),
+            actions=book.actions_of(account),
+            passed=max(self._ledger.balance(account).passed_at(self._now_ns()), default=0) if known else 0,
+            warning=book.warnings.standing((account,)) if known else None,
+        )
 
     def state(self, account: str, now_ns: int) -> BudgetState:
         """Return an account.
@@ -101,6 +134,13 @@ class Accounts:
             UnknownAccountError: If there is none of that name.
         """
         self._ledger.open(account, self.state(account, now_ns).limits, now_ns)
+
+
+def _fullest(state: BudgetState) -> float:
+    """Return which part of its nearest limit is spent or held."""
+    used = state.spent + state.held
+    limited = ((limit_of(state.limits, unit), amount_of(used, 0, unit)) for unit in DIMENSIONS)
+    return max((amount / limit if limit else 1.0 for limit, amount in limited if limit is not None), default=0.0)
 
 
 def seconds_ns(seconds: int | None) -> int | None:

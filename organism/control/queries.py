@@ -6,7 +6,6 @@ from importlib.metadata import version
 import anyio
 from msgspec.structs import replace
 
-from organism.amounts import BudgetState
 from organism.budget.scopes import limits_over_time, thread_account, thread_of, thresholds_by_scope
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
@@ -14,6 +13,7 @@ from organism.control.components import Components
 from organism.control.listing.thread_index import ThreadIndex, as_listed, reason_shown
 from organism.control.listing.thread_list import PageRequest, ThreadFilter
 from organism.control.views import (
+    AccountState,
     AgentView,
     By,
     Letter,
@@ -160,6 +160,7 @@ class Queries:
             limits_not_kept=() if self._journal.durable else limits_over_time(self._budgets.plan),
             freezes=frozen.all,
             approvals=len(self._approvals.waiting()),
+            scoped=self._accounts.scoped(now_ns),
             thresholds=thresholds_by_scope(self._budgets.plan, self._budgets.thresholds),
             warn_ahead=self._budgets.plan.warn_ahead,
         )
@@ -228,7 +229,7 @@ class Queries:
             below = (t for t in self._history.closed() if t.root_thread_id == thread_id and t is not closed)
             return ThreadDetail(
                 as_listed(closed, content=content),
-                (closed.budget,),
+                (self._accounts.shown(closed.budget),),
                 tuple(as_listed(thread, content=content) for thread in below),
                 hops,
             )
@@ -236,19 +237,20 @@ class Queries:
         for name in below_ids:
             below_ids += [child for child in views[name].children if child in views]
         tree = tuple(self._summary(views[name]) for name in below_ids[1:])
-        return ThreadDetail(self._summary(views[thread_id]), self._budgets.budgets(thread_id), tree, hops)
+        budgets = tuple(map(self._accounts.shown, self._budgets.budgets(thread_id)))
+        return ThreadDetail(self._summary(views[thread_id]), budgets, tree, hops)
 
-    def budgets(self) -> tuple[BudgetState, ...]:
+    def budgets(self) -> tuple[AccountState, ...]:
         """Return every account."""
         return self._accounts.all(self._clock.now_ns())
 
-    def budget(self, account: str) -> BudgetState:
+    def budget(self, account: str) -> AccountState:
         """Return an account; a plain name is a thread's.
 
         Raises:
             UnknownAccountError: If there is none of that name.
         """
-        return self._accounts.state(account_of(account), self._clock.now_ns())
+        return self._accounts.shown(self._accounts.state(account_of(account), self._clock.now_ns()))
 
     def usage(self, by: By = "agent") -> Usage:
         """Return sums since the start of this process, broken down."""

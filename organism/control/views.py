@@ -5,11 +5,12 @@ from typing import Literal
 import msgspec
 
 from organism.amounts import BudgetState
-from organism.budget.guards.actions import Action
+from organism.budget.guards.actions import Action, Actions
 from organism.budget.guards.freezes import Freeze
 from organism.budget.holds import Mode
 from organism.errors import Refusal
 from organism.ids import USER
+from organism.messages import BudgetWarning
 from organism.usage.totals import UsageTotals
 
 ThreadState = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
@@ -21,6 +22,25 @@ operator after a breaker has paused it or after a pause. Empty for one that work
 
 By = Literal["agent", "model", "tool", "thread", "day", "label"]
 """What usage is broken down by."""
+
+
+class AccountState(BudgetState, frozen=True, kw_only=True):
+    """An account at one instant, and what happens on it as its limits come near.
+
+    Attributes:
+        mode: What is done where a limit of it is reached.
+        thresholds: Per cent of its limits at which to warn, ascending.
+        actions: What happens at which per cent beside a warning, ascending; empty where nothing else does.
+        passed: Up to which per cent a person has let it go on.
+        warning: The warning that stands, of the limit that is nearest to its end; with ``calls_left`` it came ahead of
+            its per cent.
+    """
+
+    mode: Mode = "enforce"
+    thresholds: tuple[int, ...] = ()
+    actions: Actions = ()
+    passed: int = 0
+    warning: BudgetWarning | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -57,6 +77,7 @@ class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         children: Open child threads.
         blocked_by: The scope that refused, and every number.
         reason: Why it did not complete.
+        approvals: The questions to a person that it waits for, by id; those of threads below it too.
         budget: Its own account; the final one once it has ended.
         waiting: What it waits for.
         agents: Those that it began with or that have worked for it, as far as this process knows.
@@ -80,6 +101,7 @@ class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     waiting: Waiting = ""
     agents: tuple[str, ...] = ()
     active_ns: int = 0
+    approvals: tuple[str, ...] = ()
 
 
 class ThreadPage(msgspec.Struct, frozen=True):
@@ -128,7 +150,7 @@ class ThreadDetail(msgspec.Struct, frozen=True):
     """A thread, every account that limits it, its descendants, and its messages between agents, oldest first."""
 
     thread: ThreadSummary
-    budgets: tuple[BudgetState, ...]
+    budgets: tuple[AccountState, ...]
     tree: tuple[ThreadSummary, ...]
     messages: tuple[Hop, ...]
 
@@ -192,7 +214,9 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
         limits_not_kept: Limits over a time that a restart begins anew, because the journal is in memory.
         started_ns: When this process began to run it.
         accepting: Whether new threads are taken.
-        windows: The accounts of the present day and month.
+        windows: The accounts of the present windows, such as the day.
+        scoped: The other accounts with a limit that are no thread's, such as a label's, the nearest to its end first,
+            at most 20.
         usage: Sums since the start of this process.
         burn: How fast it is going, the whole first.
         set_aside: Events that an exporter's other side will not take.
@@ -218,7 +242,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     accepting: bool
     threads: ThreadCounts
     dead_letters: int
-    windows: tuple[BudgetState, ...]
+    windows: tuple[AccountState, ...]
     usage: UsageTotals
     burn: tuple[Burn, ...]
     set_aside: int = 0
@@ -231,6 +255,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     limits_not_kept: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     approvals: int = 0
+    scoped: tuple[AccountState, ...] = ()
     thresholds: dict[str, dict[int, Action]] = {}
     warn_ahead: int = 0
 

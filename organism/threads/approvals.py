@@ -8,6 +8,9 @@ import msgspec
 from organism.amounts import AMOUNT_MAX, dollars_nanousd, dollars_of, format_usd
 from organism.errors import ConfigError, OrganismError, Refusal
 
+MORE_BUDGET = "more budget"
+"""What is asked where an agent asks for budget."""
+
 
 class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):
     """More budget that an agent asks a person for.
@@ -97,6 +100,17 @@ class Approval(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """Say in one line what is asked, without the detail, which may be anything."""
         return f"approval {self.id} of {self.what!r}"
+
+
+def asking(what: str) -> str:
+    """Say what is asked of a person: ``asks to go on at 80 %``, ``asks for more budget``, ``asks to use wipe``.
+
+    Args:
+        what: What is to be done, as an approval has it: a tool's name, or words that begin with ``to``.
+    """
+    if what == MORE_BUDGET:
+        return f"asks for {what}"
+    return f"asks {what}" if what.startswith("to ") else f"asks to use {what}"
 
 
 class Decision(msgspec.Struct, frozen=True):

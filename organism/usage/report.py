@@ -135,7 +135,7 @@ def _ending(events: list[AnyEvent], thread_id: str) -> tuple[str, str | None]:
             case ThreadBlocked(shortfall=shortfall, agent=agent):
                 outcome, reason = "blocked", f"{agent} was refused: {shortfall}"
             case ApprovalRequested(agent=agent, what=what):
-                outcome, reason = "waiting", f"{agent} waits for a person to allow {what!r}"
+                outcome, reason = "waiting", f"{agent} waits for a person: {what}"
             case ThreadResumed():
                 outcome, reason = "open", None
             case ThreadClosed() if event.thread_id == thread_id:

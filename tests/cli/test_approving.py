@@ -45,7 +45,7 @@ def test_run_waits_and_goes_on_with_the_answer(folder: Path, option: str, answer
     answered = organism(folder, "resume", found[1], option, found[2])
     again = organism(folder, "resume", found[1], option, found[2])
 
-    assert asked.returncode == 1
+    assert asked.returncode == 4
     assert "head asks to use wipe: the disk" in asked.stdout
     assert answered.returncode == 0
     assert answer in answered.stdout
@@ -56,7 +56,7 @@ def test_run_that_keeps_nothing_says_that_it_cannot_wait(folder: Path) -> None:
     """Without a state folder there is nobody to go on later, and the run says so."""
     asked = organism(folder, "run", "the disk", "--ephemeral")
 
-    assert asked.returncode == 1
+    assert asked.returncode == 4
     assert "keeps nothing" in asked.stdout
 
 
@@ -72,7 +72,7 @@ def test_daemon_is_answered_from_the_command_line(folder: Path) -> None:
         after = organism(folder, "approvals").stdout
         twice = organism(folder, "approvals", "deny", asked["id"])
 
-    assert "head waits for you to allow wipe" in told
+    assert f"head asks to use wipe and waits; to answer: organism approvals allow {asked['id']} (or deny)" in told
     assert (asked["what"], asked["detail"]) == ("wipe", "the disk")
     assert f"{asked['id']} head asks to use wipe" in listed
     assert "the disk" in listed

@@ -1,6 +1,7 @@
 """Every command, whatever it is called: the tree of commands is walked, so that none is forgotten."""
 
 import inspect
+import io
 import json
 import re
 import subprocess
@@ -113,7 +114,13 @@ def test_synonyms_are_no_commands() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run"], "requires an argument. See: organism run --help"),
+        (["run"], "standard input is empty; say what to do"),
+        (["ask", "-"], "standard input is empty; say what to do"),
+        (["token", "revoke"], "requires an argument. See: organism token revoke --help"),
+        (["budget", "raise", "x", "--calls", "-1"], "perhaps: organism budget lower ACCOUNT --calls 1"),
+        (["budget", "raise", "x", "--usd=-0.50"], "perhaps: organism budget lower ACCOUNT --usd 0.50"),
+        (["budget", "raise", "x", "--percent", "-5"], "perhaps: organism budget lower ACCOUNT --percent 5"),
+        (["budget", "lower", "x", "--tokens", "-1"], "perhaps: organism budget raise ACCOUNT --tokens 1"),
         (["run", "x", "--nope"], "Unknown option: --nope"),
         (["mode", "of"], '"of"'),
         (["budget", "rase", "x"], 'Did you mean "raise"?'),
@@ -122,9 +129,10 @@ def test_synonyms_are_no_commands() -> None:
     ],
 )
 def test_wrong_command_line_is_one_line_that_names_the_page(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A missing, unknown or unreadable argument is told in one line, with code 2 and nothing done."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     assert call(arguments) == exit_codes.USAGE
     error = capsys.readouterr().err
     assert said in error
@@ -157,6 +165,7 @@ def test_every_command_ends_with_a_code_of_its_own_where_there_is_nothing(
     places = [one for one in parameters if one.default is one.empty and one.kind is not one.KEYWORD_ONLY]
     given = ["audit"] if name == "mode" else ["x" for _ in places]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("x"))
     code = call([*name.split(), *given, *OPTIONS.get(name, ()), "--json"])
     out, error = capsys.readouterr()
     known = {exit_codes.OK, exit_codes.FAILED, exit_codes.USAGE, exit_codes.UNREACHABLE, exit_codes.NOT_FOUND}

@@ -7,18 +7,18 @@ from organism.amounts import BudgetState
 from organism.api.bodies import AdjustBody, LimitsBody, MoveBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import needs
-from organism.control.views import Corrected
+from organism.control.views import AccountState, Corrected
 from organism.ledger.explain import BudgetTrace
 
 
 @get("/v1/budgets", opt=needs("read"))
-async def list_budgets(control: ControlOf) -> tuple[BudgetState, ...]:
+async def list_budgets(control: ControlOf) -> tuple[AccountState, ...]:
     """List every account: threads, agents, models, and the organism's day and month."""
     return control.queries.budgets()
 
 
 @get("/v1/budgets/{account:str}", opt=needs("read"))
-async def show_budget(account: FromPath[str], control: ControlOf) -> BudgetState:
+async def show_budget(account: FromPath[str], control: ControlOf) -> AccountState:
     """Show an account; a plain name is a thread's."""
     return control.queries.budget(account)
 

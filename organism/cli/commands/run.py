@@ -5,7 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import anyio
 import msgspec
@@ -15,10 +15,21 @@ from msgspec.structs import replace
 from organism.amounts import BudgetState
 from organism.app import Organism
 from organism.budget.holds import Mode
-from organism.budget.relief import amount_option, lacking
-from organism.budget.scopes import limits_over_time
+from organism.budget.relief import amount_option, lacking, limit_behind
+from organism.budget.scopes import limits_over_time, thread_account, thread_of
 from organism.cli import exit_codes
-from organism.cli.options import DEFAULT_FILE, NO_BUDGET, Budget, File, Labels, ModeName, named_labels
+from organism.cli.options import (
+    DEFAULT_FILE,
+    NO_BUDGET,
+    Budget,
+    File,
+    Labels,
+    ModeName,
+    TaskText,
+    command_text,
+    named_labels,
+    task_of,
+)
 from organism.cli.output import note, print_json, show_cursor
 from organism.cli.run_view import LiveView, print_report
 from organism.cli.terminal import Terminal
@@ -30,11 +41,11 @@ from organism.daemon.own_tasks import hide_own_tasks
 from organism.daemon.process_exit import leave_soon
 from organism.daemon.state_folder import owned, state_folder
 from organism.errors import BudgetExhaustedError, ConfigError, UnknownAccountError
-from organism.messages import ThreadResult, as_message, as_text
+from organism.messages import ThreadOutcome, ThreadResult, as_message, as_text
 from organism.runtime.process_loop import process_options
 from organism.telemetry.logs import LogSettings, set_up
 from organism.telemetry.otel import otel_exporting
-from organism.threads.approvals import Approval, ApprovalNeededError, Decision
+from organism.threads.approvals import Approval, ApprovalNeededError, Decision, asking
 from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.report import RunReport, build_report
@@ -61,9 +72,13 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     json: bool
     ephemeral: bool = False
 
+    def command(self, *words: str) -> str:
+        """Return a command to paste that goes on with this run."""
+        return command_text(words, self.file, self.state)
+
 
 def run(
-    text: str,
+    text: TaskText = None,
     *,
     file: File = DEFAULT_FILE,
     to: str | None = None,
@@ -77,7 +92,6 @@ def run(
     """Run one task and show what happens, then what it cost.
 
     Args:
-        text: The task.
         to: The agent that gets it; the entry agent unless given.
         mode: What a reached limit does.
         state: Where the run is kept, so that it can be resumed; .organism beside the configuration unless given.
@@ -85,7 +99,7 @@ def run(
     """
     limits = budget.given()
     options = RunOptions(file=file, state=state, limits=limits, mode=mode, json=json, ephemeral=ephemeral)
-    message, labels = as_message(text), named_labels(label or ())
+    message, labels = as_message(task_of(text)), named_labels(label or ())
 
     async def begin(organism: Organism) -> str:
         own = replace(organism.budgets.plan.thread, **limits) if limits else None
@@ -200,9 +214,11 @@ async def _run(
         asked = [each for each in organism.approvals.waiting() if each.root_thread_id == thread_id]
     if result is not None:
         report = replace(report, answer="\n\n".join(map(as_text, result.outputs)))
+    if options.json:
+        print_json({**msgspec.to_builtins(report), "approvals": asked, "go_on": _ways_on(report, asked, options)})
+        return code
     _print(console, report, options, _context_tokens(loaded.config.llm.providers.values()))
-    if not options.json:
-        _print_asked(console, asked, options)
+    _print_asked(console, asked, options)
     return code
 
 
@@ -228,7 +244,7 @@ async def _finish(
         except BudgetExhaustedError:
             code = exit_codes.EXHAUSTED
         except ApprovalNeededError:
-            code = exit_codes.FAILED
+            code = exit_codes.WAITS
         tasks.cancel_scope.cancel()
     return code, result
 
@@ -271,9 +287,6 @@ def _context_tokens(providers: Iterable[ProviderSection]) -> int | None:
 
 
 def _print(console: Terminal, report: RunReport, options: RunOptions, context_tokens: int | None) -> None:
-    if options.json:
-        print_json(report)
-        return
     if report.answer:
         console.head("answer")
         console.say_as_it_is(report.answer)
@@ -281,29 +294,48 @@ def _print(console: Terminal, report: RunReport, options: RunOptions, context_to
     if report.outcome == "blocked":
         console.say("[red]budget exhausted[/]; {}", _way_out(report, options))
     elif report.outcome == "open" and not options.ephemeral:
-        console.say("stopped; go on with: organism resume {}", report.thread_id)
+        console.say("stopped; go on with: {}", options.command("resume", report.thread_id), one_piece=True)
+
+
+def _ways_on(report: RunReport, asked: Iterable[Approval], options: RunOptions) -> list[str]:
+    """Return the commands of which each lets a run go on that has not ended; none where nothing is kept of it."""
+    if options.ephemeral or report.outcome in get_args(ThreadOutcome):
+        return []
+    answers = [options.command("resume", report.thread_id, "--allow", approval.id) for approval in asked]
+    higher = _higher(report) if report.outcome == "blocked" else None
+    return answers or [options.command("resume", report.thread_id, *(higher or ()))]
 
 
 def _print_asked(console: Terminal, asked: Iterable[Approval], options: RunOptions) -> None:
     """Show what a person is asked, and how to answer: nothing is done before."""
     for approval in asked:
         lines = "\n" in approval.detail
-        asks = "asks to use" if approval.budget is None else "asks for"
-        console.say("{} {} {}: {}", approval.agent, asks, approval.what, "" if lines else approval.detail)
+        console.say("{} {}: {}", approval.agent, asking(approval.what), "" if lines else approval.detail)
         if lines:
             console.quote(approval.detail)
-        way = f"organism resume {approval.root_thread_id} --allow {approval.id}"
+        way = options.command("resume", approval.root_thread_id, "--allow", approval.id)
         way = "this run keeps nothing, so it ends here" if options.ephemeral else f"{way} (or --deny)"
         console.say("[yellow]it waits for you:[/] {}", way, one_piece=True)
 
 
 def _way_out(report: RunReport, options: RunOptions) -> str:
     """Say how to raise the limit that refused last, and how to go on."""
-    last = report.refusals[-1] if report.refusals else None
-    if last is None or not last.account.startswith("thread:"):
-        again = "" if options.ephemeral else f", then: organism resume {report.thread_id}"
-        return f"raise the limit in the configuration{again}"
-    higher = amount_option(last.dimension, last.limit + max(last.limit, lacking(last)), "budget-")
+    higher = _higher(report)
+    if higher is None:
+        then = "" if options.ephemeral else f", then: {options.command('resume', report.thread_id)}"
+        account = report.refusals[-1].account if report.refusals else ""
+        where = "where it is spawned" if thread_of(account) is not None else f"in {options.file}"
+        return f"raise the limit{f' of {account}' if account else ''} {where}{then}"
     if options.ephemeral:
-        return f"try again with a higher limit, {higher}"
-    return f"go on with a higher limit: organism resume {report.thread_id} {higher}"
+        return f"try again with a higher limit, {' '.join(higher)}"
+    return f"go on with a higher limit: {options.command('resume', report.thread_id, *higher)}"
+
+
+def _higher(report: RunReport) -> tuple[str, str] | None:
+    """Return the option of a limit that is enough for what was refused last; ``None`` if no option raises it."""
+    last = report.refusals[-1] if report.refusals else None
+    if last is None or last.account != thread_account(report.thread_id):
+        return None
+    limit = limit_behind(last)
+    option, _, value = amount_option(last.dimension, limit + max(limit, lacking(last)), "budget-").partition(" ")
+    return option, value

@@ -1,6 +1,6 @@
 """Where a list of threads finds them: the open ones, and those that ended last."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -34,6 +34,7 @@ class ThreadIndex:
         self._threads = components.pump.open_threads
         self._history = components.history
         self._ledger = components.ledger
+        self._call_approvals = components.orders.call_approvals
         self._describe = describe
         self._ended = _Ended(components.history)
 
@@ -91,7 +92,16 @@ class ThreadIndex:
         if thread is None:
             return summary
         active_ns = self.place("activity", thread)
-        return replace(summary, waiting=self.waiting(thread), agents=self.agents(thread), active_ns=active_ns)
+        waiting, agents, asked = self.waiting(thread), self.agents(thread), tuple(self._asked(thread))
+        return replace(summary, waiting=waiting, agents=agents, active_ns=active_ns, approvals=asked)
+
+    def _asked(self, thread: Thread) -> Iterator[str]:
+        """Yield the questions that a thread and those below it wait for, which its own end waits for too."""
+        yield from (approval.id for approval in thread.approvals)
+        yield from (approval.id for approval in self._call_approvals.waiting() if approval.thread_id == thread.id)
+        for child in map(self._threads.find, thread.children):
+            if child is not None:
+                yield from self._asked(child)
 
     def _calls(self, thread_id: str) -> bool:
         """Whether a call of a thread is at a provider."""

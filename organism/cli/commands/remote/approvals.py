@@ -7,7 +7,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
 from organism.control.views import OrderDone
-from organism.threads.approvals import Approval
+from organism.threads.approvals import Approval, asking
 
 app = App(name="approvals")
 
@@ -20,8 +20,8 @@ def list_approvals(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int
         return print_json(found)
     console = Terminal()
     for approval in found:
-        asks = "asks to use" if approval.budget is None else "asks for"
-        console.say("[bold]{}[/] {} {} {}", approval.id, approval.agent, asks, approval.what, one_piece=True)
+        asks, where = asking(approval.what), approval.thread_id
+        console.say("[bold]{}[/] {} {} in {}", approval.id, approval.agent, asks, where, one_piece=True)
         console.quote(approval.detail)
     if not found:
         console.say("nothing waits for a person")

@@ -1,6 +1,7 @@
 """``organism budget``: limits and spend of accounts, and how an operator changes them."""
 
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import quote
 
@@ -18,7 +19,8 @@ from organism.cli.options import DAEMON, NO_STEP, DaemonOptions, Json, Step, Who
 from organism.cli.output import agreed, note, print_json
 from organism.cli.tables import instant_text
 from organism.cli.terminal import Table, Terminal, markup
-from organism.control.views import Corrected
+from organism.control.accounts import seconds_ns, usd_nano
+from organism.control.views import AccountState, Corrected
 from organism.errors import ConfigError
 from organism.ledger.entries import decode_entry
 from organism.ledger.explain import BudgetTrace, HoldTrace
@@ -34,9 +36,9 @@ def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json
     """Show a budget, or all of them."""
     client = daemon.client()
     states = (
-        client.ask(list[BudgetState], "/v1/budgets")
+        client.ask(list[AccountState], "/v1/budgets")
         if account is None
-        else [client.ask(BudgetState, f"/v1/budgets/{quote(account, safe='')}")]
+        else [client.ask(AccountState, f"/v1/budgets/{quote(account, safe='')}")]
     )
     if json:
         return print_json(states if account is None else states[0])
@@ -73,13 +75,53 @@ def explain(thread: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) 
 @app.command(name="raise")
 def raise_budget(account: Account, *, by: Step = NO_STEP, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     """Raise a budget's limits; calls that wait for it continue."""
+    _check_upward(by, "raise", "lower")
     return _move(daemon, account, by, as_json=json)
 
 
 @app.command
-def lower(account: Account, *, by: Step = NO_STEP, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+def lower(
+    account: Account,
+    *,
+    by: Step = NO_STEP,
+    yes: Annotated[bool, Parameter(help="Do not ask before a limit becomes nothing.")] = False,
+    daemon: DaemonOptions = DAEMON,
+    json: Json = False,
+) -> int:
     """Lower a budget's limits, never below zero."""
-    return _move(daemon, account, by.down(), as_json=json)
+    _check_upward(by, "lower", "raise")
+    client, down = daemon.client(), by.down()
+    limits = client.ask(BudgetState, f"/v1/budgets/{quote(account, safe='')}").limits
+    gone = ", ".join(_spent_out(limits, down))
+    if gone and not yes and not _agreed(f"lower the {gone} of {account} to nothing, so that it refuses every call"):
+        note("nothing was changed")
+        return exit_codes.FAILED
+    return _move(daemon, account, down, as_json=json)
+
+
+def _check_upward(by: Step, verb: str, other: str) -> None:
+    """Refuse a step whose sign says the opposite of its verb.
+
+    Raises:
+        ConfigError: If it has one.
+    """
+    given = [("tokens", by.tokens), ("usd", by.usd), ("seconds", by.seconds), ("calls", by.calls)]
+    for unit, amount in (*given, ("percent", by.percent)):
+        if str(amount).startswith("-"):
+            way = f"organism budget {other} ACCOUNT --{unit} {str(amount)[1:]}"
+            raise ConfigError(
+                f"{verb} takes amounts above zero, and {amount} is below; perhaps: {way}", where=f"--{unit}"
+            )
+
+
+def _spent_out(limits: Limits, down: Step) -> Iterator[str]:
+    """Yield the units of which a step downwards leaves nothing, where there is something."""
+    steps = {"tokens": down.tokens, "usd": usd_nano(down.usd) or 0, "calls": down.calls}
+    steps["seconds"] = seconds_ns(down.seconds) or 0
+    for unit in DIMENSIONS:
+        limit = limit_of(limits, unit)
+        if limit and limit + steps[unit] + -(-limit * down.percent // 100) <= 0:
+            yield unit
 
 
 def _move(daemon: DaemonOptions, account: str, by: Step, *, as_json: bool) -> int:

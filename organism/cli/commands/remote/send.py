@@ -4,21 +4,23 @@ from collections.abc import Sequence
 
 import msgspec
 
+from organism.budget.relief import raising
 from organism.cli import exit_codes
-from organism.cli.client import Client
-from organism.cli.options import DAEMON, DaemonOptions, Json, Labels, named_labels
+from organism.cli.options import DAEMON, NO_BUDGET, Budget, DaemonOptions, Json, Labels, TaskText, named_labels, task_of
 from organism.cli.output import complain, print_json, print_line, print_text
 from organism.control.views import Accepted
-from organism.errors import ConfigError
+from organism.errors import ConfigError, Refusal
+from organism.threads.approvals import asking
 from organism.usage.events import AgentSaid, ApprovalRequested, ThreadBlocked, ThreadClosed
 
 
 def send(
-    text: str,
+    text: TaskText = None,
     *,
     daemon: DaemonOptions = DAEMON,
     to: str | None = None,
     thread: str | None = None,
+    budget: Budget = NO_BUDGET,
     label: Labels = None,
     wait: bool = False,
     json: Json = False,
@@ -26,59 +28,64 @@ def send(
     """Send a message to the daemon and print its thread's id.
 
     Args:
-        text: The message.
         to: The agent that gets it; the entry agent unless given.
         thread: An open thread to send it into; a new one unless given.
         wait: Wait for the thread's end and print its answers.
     """
-    labels = _labels(label or (), thread)
-    client = daemon.client()
-    path, body = _request(text, to, thread, labels)
+    path, body = _request(task_of(text), to, thread, _opening(label or (), budget, thread))
     if wait:
-        return _send_and_wait(client, path, body, as_json=json)
-    accepted = client.order(Accepted, "POST", path, body)
+        return _send_and_wait(daemon, path, body, as_json=json)
+    accepted = daemon.client().order(Accepted, "POST", path, body)
     return print_json(accepted) if json else print_line(accepted.thread_id)
 
 
 def ask(
-    text: str, *, daemon: DaemonOptions = DAEMON, to: str | None = None, label: Labels = None, json: Json = False
+    text: TaskText = None,
+    *,
+    daemon: DaemonOptions = DAEMON,
+    to: str | None = None,
+    budget: Budget = NO_BUDGET,
+    label: Labels = None,
+    json: Json = False,
 ) -> int:
     """Send a message, wait for the thread to end, and print answers as they come.
 
     Args:
-        text: The message.
         to: The agent that gets it; the entry agent unless given.
     """
-    labels = _labels(label or ())
-    return _send_and_wait(daemon.client(), *_request(text, to, None, labels), as_json=json)
+    path, body = _request(task_of(text), to, None, _opening(label or (), budget))
+    return _send_and_wait(daemon, path, body, as_json=json)
 
 
-def _request(text: str, to: str | None, thread: str | None, labels: dict[str, str]) -> tuple[str, dict[str, object]]:
-    body: dict[str, object] = {"text": text} | ({"to": to} if to else {}) | ({"labels": labels} if labels else {})
+def _request(
+    text: str, to: str | None, thread: str | None, opening: dict[str, object]
+) -> tuple[str, dict[str, object]]:
+    body: dict[str, object] = {"text": text} | ({"to": to} if to else {}) | opening
     return f"/v1/threads/{thread}/messages" if thread else "/v1/threads", body
 
 
-def _send_and_wait(client: Client, path: str, body: dict[str, object], *, as_json: bool) -> int:
+def _send_and_wait(daemon: DaemonOptions, path: str, body: dict[str, object], *, as_json: bool) -> int:
+    client = daemon.client()
     # Following begins before sending, so that nothing the thread says can be missed.
     stream = client.follow(content=True)
     next(stream)
     thread_id = client.order(Accepted, "POST", path, body).thread_id
     answers: list[str] = []
     for envelope in stream:
-        if envelope is None or envelope.data.thread_id != thread_id:
+        if envelope is None or envelope.data.root_thread_id != thread_id:
             continue
         match envelope.data:
-            case AgentSaid(output=True, text=said):
+            case AgentSaid(thread_id=said_in, output=True, text=said) if said_in == thread_id:
                 answers.append(said)
                 if not as_json:
                     print_text(said)
-            case ThreadBlocked(shortfall=shortfall):
-                what = " for budget" if shortfall.cause == "limit" else ""
-                complain(f"thread {thread_id} waits{what}: {shortfall}")
+            case ThreadBlocked(thread_id=blocked, shortfall=shortfall) if blocked == thread_id:
+                _tell_blocked(daemon, thread_id, shortfall)
                 return exit_codes.EXHAUSTED
-            case ApprovalRequested(agent=agent, what=what):
-                complain(f"{agent} waits for you to allow {what}: organism approvals")
-            case ThreadClosed(outcome=outcome, reason=reason):
+            case ApprovalRequested(agent=agent, what=what, approval_id=asked):
+                answer = daemon.command("approvals", "allow", asked)
+                complain(f"{agent} {asking(what)} and waits; to answer: {answer} (or deny)")
+            case ThreadClosed(thread_id=closed, outcome=outcome, reason=reason) if closed == thread_id:
                 if as_json:
                     print_json({"answers": answers, **msgspec.to_builtins(envelope.data)})
                 elif reason:
@@ -90,8 +97,22 @@ def _send_and_wait(client: Client, path: str, body: dict[str, object], *, as_jso
     return exit_codes.FAILED
 
 
-def _labels(written: Sequence[str], thread: str | None = None) -> dict[str, str]:
-    """Return labels of a message; raises if it goes into a thread, which has labels of its own."""
-    if written and thread:
+def _tell_blocked(daemon: DaemonOptions, thread_id: str, shortfall: Refusal) -> None:
+    """Say what a thread waits for, and the commands that let it go on and show what it says then."""
+    if shortfall.cause != "limit":
+        complain(f"thread {thread_id} waits: {shortfall}")
+        return
+    raised = daemon.command("budget", "raise", shortfall.account, *raising(shortfall))
+    shown = daemon.command("thread", thread_id, "--content")
+    complain(f"thread {thread_id} waits for budget: {shortfall}; to go on: {raised}; then see: {shown}")
+
+
+def _opening(labels: Sequence[str], budget: Budget, thread: str | None = None) -> dict[str, object]:
+    """Return what a new thread is opened with; raises if the message goes into one that has its own."""
+    if labels and thread:
         raise ConfigError("labels belong to a new thread; this message goes into one that has its own")
-    return named_labels(written)
+    limits = budget.written()
+    if limits and thread:
+        raise ConfigError("limits belong to a new thread; this message goes into one that has its own")
+    named = named_labels(labels)
+    return ({"labels": named} if named else {}) | ({"limits": limits} if limits else {})

@@ -32,8 +32,8 @@ def status(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     threads = client.ask(ThreadPage, "/v1/threads", limit=500).threads
     agents = client.ask(list[AgentView], "/v1/agents", content=True)
     console = Terminal()
-    _print_head(console, found)
-    console.show(*budget_lines(found.windows))
+    _print_head(console, found, daemon)
+    console.show(*budget_lines((*found.windows, *found.scoped)))
     _print_busiest(console, threads, found)
     for agent in agents:
         if agent.state != "running":
@@ -41,7 +41,7 @@ def status(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     return exit_codes.OK
 
 
-def _print_head(console: Terminal, status: OrganismStatus) -> None:
+def _print_head(console: Terminal, status: OrganismStatus, daemon: DaemonOptions) -> None:
     console.say(
         "[bold]{}[/] mode {}, up {}, {} open, {} blocked, {} paused, {} dead letters{}",
         status.name,
@@ -71,7 +71,8 @@ def _print_head(console: Terminal, status: OrganismStatus) -> None:
     if status.set_aside:
         console.say("[red]{} events set aside[/]: organism exporters", status.set_aside)
     if status.approvals:
-        console.say("{} questions wait for a person: organism approvals", status.approvals)
+        questions = "1 question waits" if status.approvals == 1 else f"{status.approvals:,} questions wait"
+        console.say("{} for a person: {}", questions, daemon.command("approvals"))
     for freeze in status.freezes:
         console.say("[red]{}[/]", str(freeze))
     burn = status.burn[0]

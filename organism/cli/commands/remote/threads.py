@@ -60,17 +60,19 @@ def thread(thread: str, *, daemon: DaemonOptions = DAEMON, content: bool = False
     detail = daemon.client().ask(ThreadDetail, f"/v1/threads/{thread}", content=content or not json or None)
     if json:
         return print_json(detail)
-    _print_thread(detail, content=content)
+    _print_thread(detail, daemon, content=content)
     return exit_codes.OK
 
 
-def _print_thread(detail: ThreadDetail, *, content: bool) -> None:
+def _print_thread(detail: ThreadDetail, daemon: DaemonOptions, *, content: bool) -> None:
     console = Terminal()
     summary = detail.thread
     console.say("[bold]{}[/] {} {}", summary.thread_id, styled_state(summary.state), labels_text(summary))
     if summary.blocked_by is not None:
         waits = "waits for budget" if summary.blocked_by.cause == "limit" else "waits"
         console.say("[red]{}:[/] {}", waits, summary.blocked_by)
+    for approval in summary.approvals:
+        console.say("[red]waits for a person:[/] {} (or deny)", daemon.command("approvals", "allow", approval))
     if summary.reason:
         console.say("[yellow]{}[/]", summary.reason)
     console.show(*budget_lines(detail.budgets))

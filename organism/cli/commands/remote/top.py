@@ -1,7 +1,7 @@
 """``organism top``: budgets as they are used up, and keys to act on them.
 
-Keys: up/down or j/k choose a thread, r raises its limits by a quarter, p pauses or resumes it, t ends it after a y,
-tab shows threads, agents or models, q leaves.
+Keys: up/down or j/k choose a thread, r raises its limits by a quarter after a y, p pauses or resumes it, t
+ends it after a y, tab shows threads, agents or models, q leaves.
 """
 
 import os
@@ -9,8 +9,9 @@ import select
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 from organism.amounts import BudgetState, format_usd
@@ -49,7 +50,7 @@ class Screen:
         self._bar = 24 if width >= _WIDE else 10
         self._view: View = "thread"
         self._chosen = ""
-        self._sure = ""
+        self._sure: Callable[[], None] | None = None
         self._note = ""
         self.ended = False
         self.queries()
@@ -61,11 +62,11 @@ class Screen:
         self._threads = busiest(page.threads, self._status.burn)[:_ROWS_MAX]
         ids = [thread.thread_id for thread in self._threads]
         if self._chosen not in ids:
-            self._chosen, self._sure = (ids[0] if ids else ""), ""
+            self._chosen, self._sure = (ids[0] if ids else ""), None
 
     def press(self, key: str) -> None:
         """Do what a key says; what the daemon refuses is shown."""
-        sure, self._sure, self._note = self._sure, "", ""
+        sure, self._sure, self._note = self._sure, None, ""
         try:
             match key:
                 case "q":
@@ -76,9 +77,8 @@ class Screen:
                     self._view = _NEXT[self._view]
                 case "r" | "p" | "t" if self._chosen:
                     self._act(key)
-                case "y" if sure:
-                    self._client.order(BudgetState, "DELETE", f"/v1/threads/{sure}", reason="ended from organism top")
-                    self._note = f"{sure} ended"
+                case "y" if sure is not None:
+                    sure()
                 case _:
                     return
             self.queries()
@@ -92,18 +92,24 @@ class Screen:
             self._chosen = ids[max(0, min(len(ids) - 1, place + by))]
 
     def _act(self, key: str) -> None:
-        path = f"/v1/threads/{self._chosen}"
-        if key == "r":
-            body = {"percent": _RAISE_PERCENT}
-            self._client.order(BudgetState, "POST", f"/v1/budgets/{self._chosen}/move", body)
-            self._note = f"limits of {self._chosen} raised by {_RAISE_PERCENT} %"
-        elif key == "p":
-            paused = next((one.state == "paused" for one in self._threads if one.thread_id == self._chosen), False)
-            self._client.order(OrderDone, "POST", f"{path}/{'resume' if paused else 'pause'}")
-            self._note = f"{self._chosen} {'resumed' if paused else 'paused'}"
-        else:
-            self._sure = self._chosen
-            self._note = f"end {self._chosen}? y to end it, any other key to leave it"
+        chosen = self._chosen
+        if key == "p":
+            paused = next((one.state == "paused" for one in self._threads if one.thread_id == chosen), False)
+            self._client.order(OrderDone, "POST", f"/v1/threads/{chosen}/{'resume' if paused else 'pause'}")
+            self._note = f"{chosen} {'resumed' if paused else 'paused'}"
+            return
+        what = f"raise every limit of {chosen} by {_RAISE_PERCENT} %" if key == "r" else f"end {chosen}"
+        self._sure = partial(self._raise if key == "r" else self._end, chosen)
+        self._note = f"{what}? y to do it, any other key to leave it"
+
+    def _raise(self, thread_id: str) -> None:
+        body = {"percent": _RAISE_PERCENT}
+        self._client.order(BudgetState, "POST", f"/v1/budgets/{thread_id}/move", body)
+        self._note = f"limits of {thread_id} raised by {_RAISE_PERCENT} %"
+
+    def _end(self, thread_id: str) -> None:
+        self._client.order(BudgetState, "DELETE", f"/v1/threads/{thread_id}", reason="ended from organism top")
+        self._note = f"{thread_id} ended"
 
     def parts(self) -> list[Drawn]:
         """Return what is drawn, from the top."""

@@ -5,6 +5,7 @@ refuses a call is looked at, not only the scope that a refusal names, because th
 them lets it.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
@@ -49,14 +50,13 @@ def limit_behind(refusal: Refusal) -> int:
     return -(-refusal.limit * 100 // refusal.threshold) if refusal.threshold else refusal.limit
 
 
-def raising(refusal: Refusal) -> tuple[str, str]:
-    """Return the option, and its value, by which a limit is raised enough to let a refused call in."""
-    option, _, value = amount_option(refusal.dimension, lacking(refusal)).partition(" ")
-    return option, value
+def raise_command(account: str, dimension: Dimension, amount: int) -> str:
+    """Write the command that raises a limit of an account by an amount, as it is pasted into a shell."""
+    return shlex.join(("organism", "budget", "raise", account, *amount_option(dimension, amount)))
 
 
-def amount_option(dimension: Dimension, amount: int, prefix: str = "") -> str:
-    """Write an amount as the option of a command, rounded up: ``--usd 0.05``, ``--budget-calls 4``."""
+def amount_option(dimension: Dimension, amount: int, prefix: str = "") -> tuple[str, str]:
+    """Write an amount as the option of a command and its value, rounded up: ``--usd 0.05``, ``--budget-calls 4``."""
     match dimension:
         case "usd":
             cents = -(-amount * 100 // NANOUSD_PER_USD)
@@ -65,7 +65,7 @@ def amount_option(dimension: Dimension, amount: int, prefix: str = "") -> str:
             value = str(-(-amount // NS_PER_S))
         case _:
             value = str(amount)
-    return f"--{prefix}{dimension} {value}"
+    return f"--{prefix}{dimension}", value
 
 
 def _left(state: BudgetState, dimension: Dimension) -> int:

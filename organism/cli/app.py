@@ -1,9 +1,9 @@
 """The ``organism`` command: arguments in, a command called, an exit code out.
 
 Exit codes: 0 done, 1 the work failed, 2 the command line or the configuration is wrong, 3 the budget is exhausted,
-4 no daemon answers, 126 what is to be run under a budget is no program, 127 it is not there, 130 interrupted. The
-module of a command is imported when the command is called, and the library that reads command lines only for what is
-more than the overview, so ``organism --help`` answers at once.
+4 no daemon answers or the work waits for a person, 126 what is to be run under a budget is no program, 127 it is not
+there, 130 interrupted. The module of a command is imported when the command is called, and the library that reads
+command lines only for what is more than the overview, so ``organism --help`` answers at once.
 """
 
 import os
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 _OVERVIEW: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["help"])
-
 
 _READ_INPUT = ("run", "ask", "send")
 """Commands that read their task from standard input where none is given, or a -."""

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import asdict
 
 from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
 from organism.budget.registry import ThreadBudgetRegistry
@@ -106,7 +107,7 @@ class Accounts:
         account, book = state.account, self._book
         known = self._ledger.has(account)
         return AccountState(
-            **{name: getattr(state, name) for name in BudgetState.__struct_fields__},
+            **asdict(state),
             mode=self._budgets.mode_of(account),
             thresholds=book.thresholds_of(account),
             actions=book.actions_of(account),

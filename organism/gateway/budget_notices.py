@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from organism.amounts import format_amount
-from organism.budget.relief import amount_option
+from organism.budget.relief import raise_command
 from organism.control.components import Components
 from organism.gateway.payer import Payer
 from organism.llm.answers import Completion
@@ -138,7 +138,7 @@ def line_for(warning: BudgetWarning) -> str:
     used = warning.spent * 100 // warning.limit
     left, limit = format_amount(unit, warning.remaining), format_amount(unit, warning.limit)
     words = f"{used} % of {warning.account} is used, {left} left of {limit}"
-    words += f"; to go on for longer: organism budget raise {warning.account} {amount_option(unit, warning.limit)}"
+    words += f"; to go on for longer: {raise_command(warning.account, unit, warning.limit)}"
     return f"\n\n{_MARK}{words.replace(']', ')')[:500]}]"
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from organism.amounts import NS_PER_S, Dimension
-from organism.budget.relief import amount_option, lacking
+from organism.budget.relief import lacking, raise_command
 from organism.errors import BudgetExhaustedError, Relief
 from organism.formats.errors.faults import BudgetRefusal, Fault
 
@@ -39,14 +39,13 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
     short = error.refusal
     resets = _resets(error.relief, now)
     again_s = _seconds_until(resets, now) if resets is not None else HELD_AGAIN_S if error.relief is not None else None
-    enough = amount_option(short.dimension, lacking(short))
-    raised = f"have the operator raise it: organism budget raise {short.account} {enough}"
+    raised = f"have the operator raise it: {raise_command(short.account, short.dimension, lacking(short))}"
     again = (
         "" if resets is None else f"from {resets.isoformat(' ', 'seconds')} on, in {timedelta(seconds=again_s or 0)}"
     )
     if short.cause in _OTHERWISE:
-        remedy = _answered(error.approval_id) if error.approval_id else _OTHERWISE[short.cause]
-        remedy += f"; without an answer it fits again {again}" if again else ""
+        remedy = f"without an answer it fits again {again}; " if again else ""
+        remedy += _answered(error.approval_id) if error.approval_id else _OTHERWISE[short.cause]
     elif resets is not None:
         remedy = f"it fits again {again}; to go on before, {raised}"
     elif error.relief is not None:
@@ -82,10 +81,10 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
 
 
 def _answered(approval_id: str) -> str:
-    """Say what has to happen for the same call to be let through."""
+    """Say what has to happen for the same call to be let through; the command is last, so that the line is pasted."""
     return (
-        f"have the operator answer it: organism approvals allow {approval_id} (or deny), or in the dashboard; "
-        "then make the same call again"
+        "make the same call again after the operator has allowed or denied it, in the dashboard or with: "
+        f"organism approvals allow {approval_id}"
     )
 
 

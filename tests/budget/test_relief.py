@@ -1,14 +1,15 @@
 """When a refused call fits by itself."""
 
+import shlex
 from datetime import UTC, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from organism.amounts import Amounts, BudgetState, Limits
+from organism.amounts import Amounts, BudgetState, Dimension, Limits
 from organism.budget.policy import Ask
-from organism.budget.relief import comes_sooner, relief
+from organism.budget.relief import comes_sooner, raise_command, relief
 from organism.budget.scopes import BudgetPlan, period, window_end_ns
 from organism.errors import Relief
 
@@ -97,3 +98,11 @@ def test_what_comes_never_comes_last() -> None:
     order: list[Relief | None] = [Relief(), Relief(DAY_END), Relief(MONTH_END), None]
     for place, one in enumerate(order):
         assert [comes_sooner(one, other) for other in order] == [place < at for at in range(4)]
+
+
+@pytest.mark.parametrize("account", ["thread:th_1", "label:team=a b@day", "label:team=a';reboot;'@month", "agent:$(x)"])
+@pytest.mark.parametrize(("dimension", "amount", "option"), [("usd", 1, "--usd 0.01"), ("calls", 3, "--calls 3")])
+def test_command_that_raises_is_one_when_pasted(account: str, dimension: Dimension, amount: int, option: str) -> None:
+    """A label's value comes from outside: a shell reads it as one argument, whatever it contains."""
+    words = shlex.split(raise_command(account, dimension, amount))
+    assert words == ["organism", "budget", "raise", account, *option.split()]

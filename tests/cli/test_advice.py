@@ -100,12 +100,12 @@ def test_ask_prints_what_answers_raises_and_shows(place: tuple[Path, tuple[str, 
         with closing(start(folder, "ask", "wipe", *options)) as asking:
             assert asking.stderr is not None
             told = asking.stderr.readline()
-            found = re.search(r"to answer: (organism approvals allow .*) \(or deny\)", told)
+            found = re.search(r"to answer \(allow or deny\): (organism approvals allow .*)", told)
             assert found is not None, told
             assert paste(folder, found[1]) == (0, "allowed\n")
             assert asking.communicate()[0] == "wiped\n"
         refused = organism(folder, "ask", "hello", "--budget-calls", "1", *options)
-        ways = re.search(r"to go on: (organism budget raise .*); then see: (organism thread .*)", refused.stderr)
+        ways = re.search(r"to go on: (organism budget raise .*)\n.*says: (organism thread .*)\n", refused.stderr)
         assert ways is not None, refused.stderr
         assert refused.returncode == exit_codes.EXHAUSTED
         assert paste(folder, ways[1])[0] == 0
@@ -113,7 +113,7 @@ def test_ask_prints_what_answers_raises_and_shows(place: tuple[Path, tuple[str, 
         waits = organism(folder, "send", "wipe", *options).stdout.strip()
         listed = organism(folder, "threads", *options).stdout
         shown = organism(folder, "thread", waits, *options).stdout
-        found = re.search(r"waits for a person: (organism approvals allow (\S+).*) \(or deny\)", shown)
+        found = re.search(r"waits for a person \(allow or deny\): (organism approvals allow (\S+).*)", shown)
         assert found is not None, shown
         assert f"head 1 for a person: {found[2]}" in listed
         assert paste(folder, found[1]) == (0, "allowed\n")

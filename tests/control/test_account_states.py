@@ -1,7 +1,9 @@
 """What an operator sees of an account: what is left, and what happens on it as its limits come near."""
 
+from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 
 from organism import BudgetPlan, Context, Limits, Organism, Text, agent
@@ -104,5 +106,47 @@ def test_warning_ahead_says_how_many_calls_fit() -> None:
             warning = running.control.queries.budget("tap").warning
             assert warning is not None
             assert (warning.threshold, warning.calls_left) == (90, 2)
+
+    run(main)
+
+
+@agent(peers=("child",))
+async def parent(message: Text, ctx: Context) -> None:
+    """Give each of two children a task of its own; one of them asks a person."""
+    async with anyio.create_task_group() as tasks:
+        for task in ("ask", "call"):
+            tasks.start_soon(partial(ctx.spawn, "child", Text(task)))
+
+
+@agent
+async def child(message: Text, ctx: Context) -> Text:
+    """Ask a person, or wait for budget that is not there."""
+    if message.text == "ask":
+        await ctx.approval("wipe", "the disk")
+    return Text((await ctx.llm.complete("hi", max_output_tokens=5)).text)
+
+
+def test_thread_waits_for_the_questions_below_it_and_not_beside_it() -> None:
+    """The id that answers it stands at the thread that asks and at those above, and not at its siblings."""
+
+    async def main() -> None:
+        running = Organism(
+            [parent, child],
+            models={"m": "p/m"},
+            providers={"p": ScriptedProvider()},
+            limits=BudgetPlan(thread=Limits(calls=0)),
+            clock=VirtualClock(),
+        )
+        async with running:
+            top = await running.open_thread("go", to="parent")
+            with pytest.raises(ApprovalNeededError):
+                await running.wait(top)
+            (asked,) = running.approvals.waiting()
+            detail = await running.control.queries.thread(top)
+            waits = {each.thread_id: each.approvals for each in (detail.thread, *detail.tree)}
+            page = running.control.queries.threads().threads
+        assert len(waits) == 3
+        assert {name for name, ids in waits.items() if ids == (asked.id,)} == {top, asked.thread_id}
+        assert {each.thread_id: each.approvals for each in page} == waits
 
     run(main)

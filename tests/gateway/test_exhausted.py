@@ -247,7 +247,7 @@ async def test_call_that_a_person_must_allow_names_the_question(served: Serve, s
             error = refused.json()["error"]
             assert (refused.status_code, refused.headers["x-should-retry"]) == (402, "false")
             assert refused.headers["organism-approval"] == error["organism"]["approval"] == asked["id"]
-            assert f"organism approvals allow {asked['id']} " in error["message"]
+            assert error["message"].endswith(f"with: organism approvals allow {asked['id']}")
             assert ("retry-after" in refused.headers) == (scope == "day")
             assert ("without an answer it fits again from" in error["message"]) == (scope == "day")
         done = await gateway.operator.post(f"/v1/approvals/{asked['id']}", json={"allowed": True})

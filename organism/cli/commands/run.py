@@ -314,8 +314,10 @@ def _print_asked(console: Terminal, asked: Iterable[Approval], options: RunOptio
         if lines:
             console.quote(approval.detail)
         way = options.command("resume", approval.root_thread_id, "--allow", approval.id)
-        way = "this run keeps nothing, so it ends here" if options.ephemeral else f"{way} (or --deny)"
-        console.say("[yellow]it waits for you:[/] {}", way, one_piece=True)
+        if options.ephemeral:
+            console.say("[yellow]it waits for you:[/] this run keeps nothing, so it ends here")
+        else:
+            console.say("[yellow]it waits for you (--allow or --deny):[/] {}", way, one_piece=True)
 
 
 def _way_out(report: RunReport, options: RunOptions) -> str:
@@ -337,5 +339,4 @@ def _higher(report: RunReport) -> tuple[str, str] | None:
     if last is None or last.account != thread_account(report.thread_id):
         return None
     limit = limit_behind(last)
-    option, _, value = amount_option(last.dimension, limit + max(limit, lacking(last)), "budget-").partition(" ")
-    return option, value
+    return amount_option(last.dimension, limit + max(limit, lacking(last)), "budget-")

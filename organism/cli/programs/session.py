@@ -9,9 +9,9 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import DIMENSIONS, Limits, format_amount
+from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, Limits, format_amount
 from organism.app import Organism
-from organism.budget.relief import amount_option
+from organism.budget.relief import raise_command
 from organism.budget.thresholds import limit_of
 from organism.cli.output import complain, note, note_json
 from organism.cli.programs.child import run_child
@@ -114,8 +114,8 @@ def _tell_start(run: ProgramRun, started: Invocation, url: str) -> None:
     limits = Limits(**run.purse.limits)
     amounts = [(each, amount) for each in DIMENSIONS if (amount := limit_of(limits, each)) is not None]
     budget = ", ".join(format_amount(*amount) for amount in amounts) or "the configured budget"
-    again = amount_option(*amounts[0]) if amounts else "--usd 1"  # as much again
-    raised = f"organism budget raise {run.purse.thread_id} {again} --state {shlex.quote(str(run.state))}"
+    again = amounts[0] if amounts else ("usd", NANOUSD_PER_USD)  # as much again
+    raised = f"{raise_command(run.purse.thread_id, *again)} --state {shlex.quote(str(run.state))}"
     complain(f"{budget} for {run.purse.program}, at {url}; to raise it meanwhile: {raised}")
     if run.found and run.model is None and not found(run.known):
         complain(f"no vendor's key is set, so {LOCAL_MODEL} answers, whatever model is asked for")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from organism.budget.relief import raising
+from organism.budget.relief import amount_option, lacking
 from organism.cli import exit_codes
 from organism.cli.options import DAEMON, NO_BUDGET, Budget, DaemonOptions, Json, Labels, TaskText, named_labels, task_of
 from organism.cli.output import complain, print_json, print_line, print_text
@@ -84,7 +84,7 @@ def _send_and_wait(daemon: DaemonOptions, path: str, body: dict[str, object], *,
                 return exit_codes.EXHAUSTED
             case ApprovalRequested(agent=agent, what=what, approval_id=asked):
                 answer = daemon.command("approvals", "allow", asked)
-                complain(f"{agent} {asking(what)} and waits; to answer: {answer} (or deny)")
+                complain(f"{agent} {asking(what)} and waits; to answer (allow or deny): {answer}")
             case ThreadClosed(thread_id=closed, outcome=outcome, reason=reason) if closed == thread_id:
                 if as_json:
                     print_json({"answers": answers, **msgspec.to_builtins(envelope.data)})
@@ -102,9 +102,12 @@ def _tell_blocked(daemon: DaemonOptions, thread_id: str, shortfall: Refusal) -> 
     if shortfall.cause != "limit":
         complain(f"thread {thread_id} waits: {shortfall}")
         return
-    raised = daemon.command("budget", "raise", shortfall.account, *raising(shortfall))
+    raised = daemon.command(
+        "budget", "raise", shortfall.account, *amount_option(shortfall.dimension, lacking(shortfall))
+    )
     shown = daemon.command("thread", thread_id, "--content")
-    complain(f"thread {thread_id} waits for budget: {shortfall}; to go on: {raised}; then see: {shown}")
+    complain(f"thread {thread_id} waits for budget: {shortfall}; to go on: {raised}")
+    complain(f"then see what it says: {shown}")
 
 
 def _opening(labels: Sequence[str], budget: Budget, thread: str | None = None) -> dict[str, object]:

@@ -72,7 +72,7 @@ def _print_thread(detail: ThreadDetail, daemon: DaemonOptions, *, content: bool)
         waits = "waits for budget" if summary.blocked_by.cause == "limit" else "waits"
         console.say("[red]{}:[/] {}", waits, summary.blocked_by)
     for approval in summary.approvals:
-        console.say("[red]waits for a person:[/] {} (or deny)", daemon.command("approvals", "allow", approval))
+        console.say("[red]waits for a person (allow or deny):[/] {}", daemon.command("approvals", "allow", approval))
     if summary.reason:
         console.say("[yellow]{}[/]", summary.reason)
     console.show(*budget_lines(detail.budgets))

@@ -58,12 +58,20 @@ _CONTENT_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_FORM_POLICY = _CONTENT_POLICY.replace(b"form-action 'none'", b"form-action 'self'")
 _SAFE_HEADERS = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"content-security-policy", _CONTENT_POLICY),
+)
+
+
+_FORM_HEADERS = (
+    *(header for header in _SAFE_HEADERS if header[0] not in (b"referrer-policy", b"content-security-policy")),
+    (b"referrer-policy", b"same-origin"),  # with none, a browser says "Origin: null" where it sends the form
+    (b"content-security-policy", _FORM_POLICY),
 )
 
 
@@ -93,6 +101,7 @@ class AccessRule(msgspec.Struct, frozen=True):
         say: Turns a refusal into the body and media type that callers of these paths expect.
         bounds: How large requests may be.
         answers: Answers POST at this one path in the place of the application: for what comes many times a second.
+        form: Whether these are pages with a form that goes to themselves, and links elsewhere may lead to them.
     """
 
     paths: str
@@ -100,6 +109,7 @@ class AccessRule(msgspec.Struct, frozen=True):
     say: Callable[[Problem], tuple[bytes, str]] = lambda problem: (msgspec.json.encode(problem), MEDIA_TYPE)
     bounds: RequestBounds = RequestBounds()
     answers: ASGIApp | None = None
+    form: bool = False
 
     def covers(self, path: str) -> bool:
         """Whether the rule is about this path."""
@@ -157,12 +167,12 @@ class AuthMiddleware:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         scope[HEADERS] = headers
         request_id = scope["organism.request_id"] = secrets.token_hex(8)
-        guarded = _with_safe_headers(send, request_id)
         rule = next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
+        guarded = _with_safe_headers(send, request_id, _FORM_HEADERS if rule.form else _SAFE_HEADERS)
         # A rule for one path stands for a route; only for the others is it asked whether there is any.
         unserved = self._unserved(scope["path"]) if rule.paths.endswith("*") else None
         rule = unserved or rule
-        problem = self._misdirected(scope, headers) or (
+        problem = self._misdirected(scope, headers, rule) or (
             _no_such_path(scope["path"]) if unserved is not None else self._refuse(scope, headers, rule)
         )
         if problem is None:
@@ -178,7 +188,7 @@ class AuthMiddleware:
             problem = body
         await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)
 
-    def _misdirected(self, scope: ASGIScope, headers: RequestHeaders) -> Problem | None:
+    def _misdirected(self, scope: ASGIScope, headers: RequestHeaders, rule: AccessRule) -> Problem | None:
         """Refuse what does not mean this host, or comes from a page of another."""
         if _head_size(scope) > HEAD_MAX:
             detail = f"send at most {HEAD_MAX} bytes of request line and headers"
@@ -187,9 +197,9 @@ class AuthMiddleware:
         if _name_of(host) not in self._hosts:
             return Problem(status=421, code="wrong_host", title="this is not that host", detail="use the daemon's URL")
         origin = headers.get("origin")
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") or (
-            origin is not None and origin.partition("://")[2].lower() != host.lower()
-        ):
+        followed = rule.form and scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed
+        if foreign or (origin is not None and origin.partition("://")[2].lower() != host.lower()):
             return Problem(status=403, code="cross_site", title="cross-site request", detail="call from a program")
         return None
 
@@ -321,11 +331,11 @@ def _replay(body: bytes, receive: ASGIReceive) -> ASGIReceive:
     return replayed
 
 
-def _with_safe_headers(send: ASGISend, request_id: str) -> ASGISend:
+def _with_safe_headers(send: ASGISend, request_id: str, safe: Iterable[tuple[bytes, bytes]]) -> ASGISend:
     async def guarded(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             own = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"cache-control"]
-            message["headers"] = [*own, *_SAFE_HEADERS, (b"x-request-id", request_id.encode())]
+            message["headers"] = [*own, *safe, (b"x-request-id", request_id.encode())]
         await send(message)
 
     return guarded

@@ -90,11 +90,17 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
         name: Its own; its place in the events is kept under it.
         sink: Where to.
         types: Kinds of events by name; all when there are none.
+        prepare: Adds to an event what only this sink is sent.
     """
 
     name: str
     sink: Sink
     types: frozenset[str] = frozenset()
+    prepare: Callable[[CloudEvent], CloudEvent] = lambda event: event
+
+    def offered(self, event: AnyEvent, source: str) -> CloudEvent:
+        """Return an event as the sink is sent it."""
+        return self.prepare(envelope(with_headline(event), source))
 
 
 class EventSource(msgspec.Struct, frozen=True):
@@ -184,7 +190,7 @@ async def _deliver_page(export: Export, origin: EventSource, sinks: ForeignTasks
     found = await origin.log.events_after(origin.cursors.of(export.name), _PAGE)
     if not found:
         return False
-    wanted = [envelope(with_headline(event), origin.source()) for event in found if _wants(export, event)]
+    wanted = [export.offered(event, origin.source()) for event in found if _wants(export, event)]
     rejected: Sequence[Rejected] = ()
     if wanted:
         try:
@@ -237,8 +243,7 @@ async def _offer_again(export: Export, origin: EventSource, sinks: ForeignTasks)
             _log.error("set_aside_event_gone", exporter=export.name, event_id=aside.event_id)
             continue
         try:
-            offered = envelope(with_headline(event), origin.source())
-            rejected = await _deliver(export, [offered], sinks)
+            rejected = await _deliver(export, [export.offered(event, origin.source())], sinks)
         except UndeliveredError as error:
             _log.warning("not_delivered", exporter=export.name, event_id=aside.event_id, error=str(error))
             continue

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 import anyio
 
 from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
+from organism.billing.answer_links import AnswerLinks
 from organism.billing.delivery import EventSource, exporting
 from organism.config.build.exporters import exports
 from organism.config.load import LoadedConfig, load_config
@@ -30,6 +32,7 @@ from organism.text.redaction import remember
 from organism.usage.events import STORED, AnyEvent
 
 if TYPE_CHECKING:
+    from organism.api.mounts import Mount
     from organism.api.server import ControlServer
 
 _PACKAGES = ("httptools", "litestar", "prometheus_client", "uvicorn")
@@ -144,6 +147,7 @@ class Daemon:
     async def _start(self, stack: AsyncExitStack) -> None:
         if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
             raise MissingExtraError("the daemon", "daemon")
+        from organism.api.routes.answer_pages import answer_group
         from organism.api.server import bind, url_of
 
         loaded = self._load()
@@ -151,7 +155,7 @@ class Daemon:
         stack.enter_context(owned(self.state))
         section = loaded.config.daemon
         listener = stack.enter_context(closing(bind(section.host, section.port if self._port is None else self._port)))
-        remember(load_or_make_token(self.state))
+        remember(token := load_or_make_token(self.state))
         self._hooks.on_loaded(loaded)
         reloader = Reloader(self._load, loaded, self._environment, self._hooks.progress)
         reloader.subscribe(self._hooks.on_loaded)
@@ -165,8 +169,11 @@ class Daemon:
         )
         if self._hooks.on_event is not None:
             organism.usage.subscribe(self._hooks.on_event, *STORED)
-        server = self._server(organism, loaded, listener, reloader)
-        exported = exports(loaded, organism.clock.now_ns)
+        links = AnswerLinks(
+            token, section.public_url or url_of(listener), organism.approvals.waiting, organism.clock.now_ns
+        )
+        exported = exports(loaded, organism.clock.now_ns, links)
+        server = self._server(organism, loaded, listener, reloader, answer_group(links))
         stack.callback(remove_address, self.state)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         # The server outlives the organism: followers receive its last events, and then their streams end.
@@ -186,7 +193,7 @@ class Daemon:
         return self._hooks.adjusted(load_config(self._file, self._environment))
 
     def _server(
-        self, organism: Organism, loaded: LoadedConfig, listener: socket.socket, reloader: Reloader
+        self, organism: Organism, loaded: LoadedConfig, listener: socket.socket, reloader: Reloader, pages: "Mount"
     ) -> "ControlServer":
         """Return the server of the API, the dashboard, the metrics and the gateway; a reload changes the gateway."""
         from organism.api.application import Options
@@ -201,7 +208,7 @@ class Daemon:
         prometheus = PrometheusExporter(organism, names=genai_names(self._environment))
         settings = gateway_settings(loaded)
         gateway = Gateway(organism.control, settings) if settings is not None else None
-        groups = [DASHBOARD, metrics_group(prometheus.render)]
+        groups = [DASHBOARD, pages, metrics_group(prometheus.render)]
         groups += [gateway_group(gateway, tokens)] if gateway is not None else []
 
         def apply_settings(fresh: LoadedConfig) -> None:
@@ -209,7 +216,10 @@ class Daemon:
                 gateway.apply(changed)
 
         reloader.subscribe(apply_settings)
-        options = Options(hosts=tuple(loaded.config.daemon.hosts), groups=tuple(groups))
+        section = loaded.config.daemon
+        public = urlsplit(section.public_url or "").hostname
+        hosts = (*section.hosts, *([public] if public else []))
+        options = Options(hosts=hosts, groups=tuple(groups))
         return ControlServer(organism.control, tokens, listener, options)
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
+from organism.billing.answer_links import AnswerLinks
 from organism.billing.billing_formats import SHAPES
 from organism.billing.delivery import Export
 from organism.billing.jsonl import JsonLines
@@ -9,13 +12,19 @@ from organism.billing.signatures import keys_of
 from organism.billing.webhook import Webhook, as_cloudevents
 from organism.config.load import LoadedConfig
 from organism.config.schema.exporters import JsonLinesExporterSection, WebhookExporterSection
-from organism.usage.events import STORED
+from organism.usage.events import STORED, ApprovalRequested
 
+_ASKED = ApprovalRequested.__name__
 _KINDS = {str(kind.__struct_config__.tag) for kind in STORED}
 
 
-def exports(loaded: LoadedConfig, now_ns: Callable[[], int]) -> tuple[Export, ...]:
+def exports(loaded: LoadedConfig, now_ns: Callable[[], int], links: AnswerLinks | None = None) -> tuple[Export, ...]:
     """Return what is exported, and to where.
+
+    Args:
+        loaded: The configuration.
+        now_ns: Dates signatures.
+        links: Makes the links of webhooks that are to have them.
 
     Raises:
         ConfigError: If a kind of event does not exist, or a secret can stand for no key.
@@ -40,8 +49,19 @@ def exports(loaded: LoadedConfig, now_ns: Callable[[], int]) -> tuple[Export, ..
                     token=None if section.token is None else section.token.reveal(),
                     shape=as_cloudevents if meter is None else meter(section.customer_label),
                 )
-        found.append(Export(name=name, sink=sink, types=frozenset(section.events)))
+        export = Export(name=name, sink=sink, types=frozenset(section.events))
+        if isinstance(section, WebhookExporterSection) and (hours := section.answer_link_hours) is not None:
+            _check_links(loaded, name, section)
+            export = export if links is None else replace(export, prepare=links.for_exporter(name, hours))
+        found.append(export)
     return tuple(found)
+
+
+def _check_links(loaded: LoadedConfig, name: str, section: WebhookExporterSection) -> None:
+    """Refuse links in what has none."""
+    if section.format != "cloudevents" or (section.events and _ASKED not in section.events):
+        reason = f"links are in the event {_ASKED}; name it in 'events', with the format cloudevents"
+        loaded.fail(reason, "exporters", name, "answer_link_hours")
 
 
 def _check_secrets(loaded: LoadedConfig, name: str, section: WebhookExporterSection) -> None:

@@ -30,6 +30,10 @@ class WebhookExporterSection(Section, frozen=True, kw_only=True, tag_field="type
     events: Annotated[list[str], Meta(description="kinds of events; UsageEvent unless given")] = msgspec.field(
         default_factory=lambda: ["UsageEvent"]
     )
+    answer_link_hours: Annotated[
+        Annotated[int, Meta(ge=1, le=720)] | None,
+        Meta(description="so many hours links in ApprovalRequested answer it for whoever has them; no links without"),
+    ] = None
     customer_label: Annotated[str, Meta(description="the label that says who pays, for meters")] = "tenant"
 
 

@@ -16,6 +16,8 @@ from organism.config.schema.limits import AllLimitsSection, Thresholds
 from organism.config.schema.llm import LLMSection, PriceSection
 from organism.config.schema.values import Count, LogLevel, Positive, Section
 
+_Address = Annotated[str, Meta(pattern="^https?://[^/?#@]+(/[^?#]*)?$")]
+
 
 class BoundsSection(Section, frozen=True, kw_only=True):
     """Structural bounds, each with a finite default."""
@@ -45,6 +47,9 @@ class DaemonSection(Section, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="an address of this machine")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="0 takes any free port")] = 8420
     hosts: Annotated[list[str], Meta(description="host names a reverse proxy serves it under, without port")] = []
+    public_url: Annotated[
+        _Address | None, Meta(description="where people reach it, such as https://agents.example; links begin so")
+    ] = None
 
 
 class JournalSection(Section, frozen=True, kw_only=True):

@@ -70,6 +70,8 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
         what: What is to be done, such as a tool's name; ``more budget`` where that is asked for.
         tokens: Then, how many tokens.
         cost_nanousd: Likewise, in nano-USD.
+        allow_url: Where a person allows it without a token; only in what a webhook with ``answer_link_hours`` is sent.
+        deny_url: Where a person denies it, likewise.
     """
 
     agent: str
@@ -77,6 +79,8 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
     what: str
     tokens: int = 0
     cost_nanousd: int = 0
+    allow_url: str = ""
+    deny_url: str = ""
 
 
 class ApprovalDecided(Event, frozen=True, kw_only=True):

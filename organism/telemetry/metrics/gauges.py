@@ -148,11 +148,14 @@ def _budgets(states: tuple[BudgetState, ...]) -> Iterator[Measurement]:
         kept = all_states if one_each else all_states[-1:]
         yield Measurement(i.RESERVED_USD, sum(s.held.cost_nanousd for s in kept) / NANOUSD_PER_USD, (scope,))
         yield Measurement(i.RESERVED_TOKENS, sum(s.held.tokens for s in kept), (scope,))
+        yield Measurement(i.RESERVED_CALLS, sum(s.held.calls for s in kept), (scope,))
         newest = kept[-1].limits
         if newest.cost_nanousd is not None:
             yield Measurement(i.LIMIT_USD, newest.cost_nanousd / NANOUSD_PER_USD, (scope,))
         if newest.tokens is not None:
             yield Measurement(i.LIMIT_TOKENS, newest.tokens, (scope,))
+        if newest.calls is not None:
+            yield Measurement(i.LIMIT_CALLS, newest.calls, (scope,))
         for dimension in DIMENSIONS:
             parts = [part for state in kept if (part := _part(state, dimension)) is not None]
             if parts:

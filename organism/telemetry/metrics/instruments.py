@@ -87,8 +87,18 @@ SPENT_USD = _counter("budget.spent", "USD", "Dollars settled, by what they count
 SPENT_TOKENS = _counter(
     "budget.spent_tokens", "{token}", "Tokens settled, by what they count against.", "scope", "agent", "model"
 )
+SPENT_CALLS = _counter(
+    "budget.spent_calls", "{call}", "Calls settled, by what they count against.", "scope", "agent", "model"
+)
 REFUSALS = _counter("budget.refusals", "{refusal}", "Calls a limit refused, or would have.", "reason", "dimension")
 WARNINGS = _counter("budget.warnings", "{warning}", "Thresholds crossed.", "threshold", "dimension")
+WARNING_CALLS_LEFT = _histogram(
+    "organism.budget.warning.calls_left",
+    "{call}",
+    "Calls of the present size that fit, where a warning came ahead of its threshold.",
+    COUNTS,
+    "dimension",
+)
 OVERRUN_TOKENS = _counter("budget.overrun_tokens", "{token}", "Tokens settled above their hold.", "provider")
 INCOMPLETE = _counter(
     "budget.incomplete_settlements",
@@ -106,8 +116,10 @@ ADJUSTED_TOKENS = _counter(
 )
 LIMIT_USD = _gauge("budget.limit", "USD", "The ceiling in dollars.", "scope")
 LIMIT_TOKENS = _gauge("budget.limit_tokens", "{token}", "The ceiling in tokens.", "scope")
+LIMIT_CALLS = _gauge("budget.limit_calls", "{call}", "The ceiling in calls.", "scope")
 RESERVED_USD = _gauge("budget.reserved", "USD", "Dollars that open calls hold.", "scope")
 RESERVED_TOKENS = _gauge("budget.reserved_tokens", "{token}", "Tokens that open calls hold.", "scope")
+RESERVED_CALLS = _gauge("budget.reserved_calls", "{call}", "Calls that are open.", "scope")
 UTILIZATION = _gauge(
     "budget.utilization",
     "1",

@@ -56,8 +56,10 @@ def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measure
     match event:
         case UsageEvent():
             yield from _tool(event) if event.tool else _usage(event, conventions)
-        case ThresholdCrossed(threshold=threshold, dimension=dimension):
+        case ThresholdCrossed(threshold=threshold, dimension=dimension, calls_left=calls_left):
             yield Measurement(i.WARNINGS, 1, (str(threshold), dimension))
+            if calls_left is not None:
+                yield Measurement(i.WARNING_CALLS_LEFT, calls_left, (dimension,))
         case BudgetExceeded(shortfall=shortfall, enforced=False):
             # Refusals that were enforced are counted call by call, when the call ends.
             yield Measurement(i.REFUSALS, 1, ("audit", shortfall.dimension))
@@ -183,6 +185,8 @@ def _spent(event: UsageEvent) -> Iterator[Measurement]:
     for scope in dict.fromkeys(Account.parse(budget.account).metric_label for budget in event.budgets):
         yield Measurement(i.SPENT_USD, usd, (scope, event.agent, event.model))
         yield Measurement(i.SPENT_TOKENS, event.usage.total, (scope, event.agent, event.model))
+        if not event.tool:
+            yield Measurement(i.SPENT_CALLS, 1, (scope, event.agent, event.model))
 
 
 def _tool(event: UsageEvent) -> Iterator[Measurement]:

@@ -8,6 +8,7 @@ from prometheus_client.samples import Sample
 
 from organism import BudgetPlan, BudgetWarning, Context, Limits, Organism, Text, TokenUsage, agent
 from organism.amounts import NANOUSD_PER_USD, Amounts
+from organism.budget.scopes import LabelLimits, ScopedLimits
 from organism.clock import utc
 from organism.errors import RejectedError
 from organism.pricing.book import PriceBook
@@ -88,6 +89,34 @@ def test_totals_are_the_ledgers_totals() -> None:
         assert value(found, "organism_messages_total", agent="reviewer") == 20
         assert value(found, "organism_decisions_total", agent="reviewer", name="review", result="passed") == 20
         assert value(found, "gen_ai_client_operation_duration_seconds_count", gen_ai_provider_name="scripted") == 20
+
+    run(main)
+
+
+def test_limits_in_calls_and_warnings_ahead_are_seen() -> None:
+    """Calls are counted like tokens and dollars, by as many scopes as the plan has; and how early warnings came."""
+
+    async def main() -> None:
+        tenants = LabelLimits(each=ScopedLimits(Limits(calls=5), "day"))
+        organism = priced(
+            limits=BudgetPlan(
+                thread=Limits(tokens=100_000), windows={"day": Limits(calls=40)}, labels={"tenant": tenants}
+            )
+        )
+        exporter = PrometheusExporter(organism)
+        async with organism:
+            for number in range(30):
+                await organism.run("text", labels={"tenant": f"t{number % 10}"})
+            found = samples(exporter)
+            (day,) = [state for state in organism.budgets.states() if state.account.startswith("organism@day")]
+        for scope, limit in (("organism@day", 40), ("label:tenant@day", 5)):
+            spent = value(found, "organism_budget_spent_calls_total", scope=scope, agent="writer", model="main")
+            assert (spent, value(found, "organism_budget_limit_calls", scope=scope)) == (day.spent.calls, limit)
+            assert value(found, "organism_budget_reserved_calls", scope=scope) == 0
+            of_scope = [sample for sample in found if sample.labels.get("scope") == scope]
+            assert len([sample for sample in of_scope if sample.name == "organism_budget_limit_calls"]) == 1
+        assert value(found, "organism_budget_warning_calls_left_count", dimension="calls") == 10
+        assert value(found, "organism_budget_warning_calls_left_sum", dimension="calls") == 20
 
     run(main)
 

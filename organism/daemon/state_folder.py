@@ -24,6 +24,24 @@ _ADDRESS = "daemon.json"
 DEFAULT_FOLDER = ".organism"
 
 
+class FolderOwnedError(ConfigError):
+    """Another process owns a state folder.
+
+    Attributes:
+        state: The folder.
+        pid: The number of that process; ``unknown`` if it has not written it yet.
+    """
+
+    def __init__(self, state: Path, pid: str) -> None:
+        self.state = state
+        self.pid = pid
+        super().__init__(
+            f"another organism owns this state folder: process {pid}; "
+            f"stop it, write to it with 'organism send', or use another --state",
+            where=str(state),
+        )
+
+
 class DaemonAddress(msgspec.Struct, frozen=True):
     """Where a daemon answers.
 
@@ -47,7 +65,8 @@ def owned(state: Path) -> Iterator[None]:
     """Own a state folder; the system gives it free when the process ends, however it ends.
 
     Raises:
-        ConfigError: If another process owns it, somebody else can have put something into it, or it cannot be written.
+        FolderOwnedError: If another process owns it.
+        ConfigError: If somebody else can have put something into it, or it cannot be written.
     """
     make_private_folder(state)
     with explained(state):
@@ -56,11 +75,7 @@ def owned(state: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(
-                f"another organism owns this state folder: process {_pid_in(lock.read(20) or b'')}; "
-                f"stop it, write to it with 'organism send', or use another --state",
-                where=str(state),
-            ) from None
+            raise FolderOwnedError(state, _pid_in(lock.read(20) or b"")) from None
         with explained(state / _LOCK):  # the lock decides who owns it; the number is only for the message of a refusal
             lock.seek(0)
             lock.truncate()

@@ -1,6 +1,7 @@
 """Any program under a budget: ``organism exec`` as a user types it, before a vendor that keeps its own bill."""
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -15,6 +16,7 @@ import pytest
 
 from organism.cli.app import call
 from organism.cli.programs.verdict import ProgramReport
+from organism.daemon.state_folder import owned, write_address
 from organism.testing import ScriptedHTTPProvider
 from tests.cli.commands import Running, finished, start
 
@@ -307,3 +309,60 @@ def test_mistake_is_told_in_a_line_and_nothing_is_run(
     errors = capsys.readouterr().err
     assert said in errors
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "said"),
+    [
+        (
+            "thread: {usd: 1}",
+            0,
+            r"process \d+ owns \S+/\.organism, so the ledger of this run is in \S+/tmp/organism-exec-",
+        ),
+        (
+            "day: {usd: 1}",
+            2,
+            r"counts limits\.day there; run the program without exec, with OPENAI_BASE_URL=http://x/v1",
+        ),
+        (
+            "labels: {tenant: {usd: 1, per: month}}",
+            2,
+            r"labels\.tenant per month there; run the program .* OPENAI_BASE_URL=http://x/v1 .* with --state",
+        ),
+    ],
+    ids=["own ledger", "day", "label"],
+)
+async def test_daemon_in_the_same_folder_is_not_in_the_way(
+    vendor: ScriptedHTTPProvider, tmp_path: Path, limits: str, code: int, said: str
+) -> None:
+    """The run keeps a ledger of its own; but limits over a time, which two ledgers would allow twice, are refused."""
+    (tmp_path / "organism.yaml").write_text(
+        FILE.replace("thread: {usd: 1}", limits) % vendor.url + "gateway: {}\n", encoding="utf-8"
+    )
+    (tmp_path / "tmp").mkdir()
+    environment = surroundings(OPENAI_API_KEY=REAL, UP="sk-up", TMPDIR=str(tmp_path / "tmp"))
+
+    def run() -> Ended:
+        with owned(tmp_path / ".organism"):
+            write_address(tmp_path / ".organism", "http://x")
+            done = finished(tmp_path, "exec", *python(CALL + "ask(model='main')"), environment=environment)
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    ended = await anyio.to_thread.run_sync(run)
+    assert ended.code == code, ended.errors
+    assert re.search(said, ended.errors), ended.errors
+    assert len(vendor.requests) == (1 if code == 0 else 0)
+
+
+async def test_command_that_raises_needs_no_folder_where_it_is_the_usual_one(
+    vendor: ScriptedHTTPProvider, tmp_path: Path
+) -> None:
+    """Beside a configuration the printed command works as it stands, and names no folder."""
+    (tmp_path / "organism.yaml").write_text(FILE % vendor.url, encoding="utf-8")
+
+    def run() -> str:
+        environment = surroundings(OPENAI_API_KEY=REAL, UP="sk-up")
+        return finished(tmp_path, "exec", "--budget-calls", "2", *python("pass"), environment=environment).stderr
+
+    told = (await anyio.to_thread.run_sync(run)).splitlines()[0]
+    assert re.search(r"organism budget raise exec-\w+ --calls 2$", told), told

@@ -7,21 +7,28 @@ from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
+from msgspec.structs import replace
 
+from organism.budget.scopes import limits_over_time
 from organism.cli.options import DEFAULT_FILE, NO_BUDGET, Budget, Labels, named_labels
+from organism.cli.output import complain
 from organism.cli.programs.child import check_startable
 from organism.cli.programs.private_gateway import Purse, program_name, read_price
 from organism.cli.programs.session import ProgramRun, Warn, run_and_leave
 from organism.cli.programs.upstreams import configuration
+from organism.config.build.limits import budget_plan
 from organism.config.dotenv import read_dotenv
+from organism.config.load import load_config
+from organism.config.schema.root import Config
 from organism.daemon.process import keep_no_core
-from organism.daemon.state_folder import state_folder
+from organism.daemon.state_folder import FolderOwnedError, read_address, state_folder
 from organism.errors import ConfigError
 from organism.ids import RandomIds
 from organism.runtime.process_loop import process_options
 from organism.stores.private_files import make_private_folder, write_private
 from organism.telemetry.logs import LogSettings, set_up
 
+_TEMPORARY = "organism-exec-"
 _ID_LETTERS = 13
 """Of a run's thread: short enough to type."""
 
@@ -48,7 +55,8 @@ def execute(
         model: What answers whatever model the program asks for: provider/model, or a name of the configuration.
         price: Dollars per million tokens, as INPUT,OUTPUT, of models whose price is not known.
         file: The configuration; organism.yaml if there is one here, else the keys of the environment are all there is.
-        state: Where the ledger is kept; beside the configuration, or in a temporary folder, unless given.
+        state: Where the ledger is kept; beside the configuration, or in a temporary folder if there is none or a daemon
+            is at work there, unless given.
         warn: Where you hear of thresholds: on standard error, in a line of an answer, or only in headers.
         json: Print the summary, on standard error, as one JSON document.
     """
@@ -82,13 +90,45 @@ def execute(
     )
     set_up(LogSettings(level="error"))
     keep_no_core()
+    try:
+        return anyio.run(run_and_leave, run, environment, backend_options=process_options())
+    except FolderOwnedError as error:
+        if state is not None:
+            raise
+        run = replace(run, state=_beside(error, run.file, known))
     return anyio.run(run_and_leave, run, environment, backend_options=process_options())
+
+
+def _beside(owned: FolderOwnedError, file: Path, environment: dict[str, str]) -> Path:
+    """Return a folder for the ledger where a daemon, or another run, owns the one beside the configuration.
+
+    Raises:
+        ConfigError: If there are limits over a time: each of two ledgers would allow the whole of them.
+    """
+    config = load_config(file, environment).config
+    if counted := limits_over_time(budget_plan(config)):
+        raise ConfigError(
+            f"process {owned.pid} owns {owned.state} and counts {', '.join(counted)} there; {_through(owned, config)}"
+            "wait for its end, or name another folder with --state, where they count from zero"
+        )
+    folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
+    complain(f"process {owned.pid} owns {owned.state}, so the ledger of this run is in {folder}")
+    return folder
+
+
+def _through(owned: FolderOwnedError, config: Config) -> str:
+    """Say how the program spends from the daemon that owns a folder, if that has a gateway."""
+    address = read_address(owned.state)
+    if address is None or config.gateway is None:
+        return ""
+    token = "a token of 'organism token make NAME --scope send'"  # noqa: S105 - how to get one
+    return f"run the program without exec, with OPENAI_BASE_URL={address.url}/v1 and {token} as OPENAI_API_KEY, "
 
 
 def _state(file: Path | None, given: Path | None) -> Path:
     """Return the folder of the ledger; a temporary one is kept, because the ledger is."""
     if file is None and given is None:
-        return Path(tempfile.mkdtemp(prefix="organism-exec-"))
+        return Path(tempfile.mkdtemp(prefix=_TEMPORARY))
     return state_folder(file or DEFAULT_FILE, given)
 
 

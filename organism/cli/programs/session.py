@@ -1,6 +1,5 @@
 """A program's run from start to end: its gateway, the program, its report."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic_ns
@@ -11,8 +10,9 @@ from msgspec.structs import replace
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, Limits, format_amount
 from organism.app import Organism
-from organism.budget.relief import raise_command
+from organism.budget.relief import amount_option
 from organism.budget.thresholds import limit_of
+from organism.cli.options import DEFAULT_FILE, command_text
 from organism.cli.output import complain, note, note_json
 from organism.cli.programs.child import run_child
 from organism.cli.programs.private_gateway import Purse, with_gateway
@@ -25,6 +25,7 @@ from organism.daemon.daemon import Daemon, DaemonHooks
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.daemon.own_tasks import hide_own_tasks
 from organism.daemon.process_exit import leave_soon
+from organism.daemon.state_folder import state_folder
 from organism.errors import ThreadClosedError, UnpricedError
 from organism.usage.events import AnyEvent
 
@@ -115,7 +116,8 @@ def _tell_start(run: ProgramRun, started: Invocation, url: str) -> None:
     amounts = [(each, amount) for each in DIMENSIONS if (amount := limit_of(limits, each)) is not None]
     budget = ", ".join(format_amount(*amount) for amount in amounts) or "the configured budget"
     again = amounts[0] if amounts else ("usd", NANOUSD_PER_USD)  # as much again
-    raised = f"{raise_command(run.purse.thread_id, *again)} --state {shlex.quote(str(run.state))}"
+    there = None if run.state == state_folder(DEFAULT_FILE, None) else run.state
+    raised = command_text(("budget", "raise", run.purse.thread_id, *amount_option(*again)), DEFAULT_FILE, there)
     complain(f"{budget} for {run.purse.program}, at {url}; to raise it meanwhile: {raised}")
     if run.found and run.model is None and not found(run.known):
         complain(f"no vendor's key is set, so {LOCAL_MODEL} answers, whatever model is asked for")

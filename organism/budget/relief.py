@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, ZERO, Amounts, BudgetState, Dimension
 from organism.budget.guards.actions import up_to
-from organism.budget.holds import HeldCall
+from organism.budget.holds import HeldCall, Mode
 from organism.budget.policy import Ask, Headroom, fits
-from organism.budget.scopes import BudgetPlan, actions_of, has_final_reserve, window_end_ns
+from organism.budget.scopes import BudgetPlan, actions_of, has_final_reserve, rule_of, window_end_ns
 from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Refusal, Relief
+from organism.ledger.windows import counted_ns
 
 FEW_CALLS = 16
 """An answer of so many times its cap would pass a limit that has no more room than that."""
@@ -33,6 +34,25 @@ def leaves_little(states: Iterable[BudgetState], held: HeldCall) -> bool:
         or (state.limits.cost_nanousd is not None and _left(state, "usd") < FEW_CALLS * hold.cost_nanousd)
         for state in states
     )
+
+
+def remaining(states: Iterable[BudgetState], plan: BudgetPlan, default: Mode) -> list[BudgetState]:
+    """Return which of some accounts end what is spent on them, with the limits at which they do.
+
+    Those that only say so (mode ``audit``) are left out where another refuses. A limit of each call is no store that is
+    used up.
+
+    Args:
+        states: The accounts that a call holds on.
+        plan: All limits.
+        default: What the organism does where a limit is reached.
+    """
+    by_mode: dict[Mode, list[BudgetState]] = {"enforce": [], "audit": [], "off": []}
+    for state in states:
+        if counted_ns(state.account) != 0:
+            limits = up_to(state.limits, actions_of(plan, state.account))
+            by_mode[rule_of(plan, state.account).mode or default].append(replace(state, limits=limits))
+    return by_mode["enforce"] or by_mode["audit"]
 
 
 def lacking(refusal: Refusal) -> int:

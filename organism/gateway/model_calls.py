@@ -3,6 +3,7 @@
 import anyio
 
 from organism.agents.budget_notes import note_for
+from organism.budget.relief import remaining
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError, Refusal, UnknownAccountError
 from organism.gateway.budget_notices import PersonsLine, Told, with_note, without_lines
@@ -91,7 +92,8 @@ class ModelCalls:
         budgets = self._budgets
         try:
             thread_id = payer.thread_id
-            return budget_headers(thread_id, budgets.budgets(thread_id), budgets.standing_warning(thread_id))
+            left = remaining(budgets.budgets(thread_id), budgets.plan, budgets.mode)
+            return budget_headers(thread_id, left, budgets.standing_warning(thread_id))
         except UnknownAccountError:  # it has ended meanwhile
             return encoded([(THREAD, payer.thread_id)])
 

@@ -44,18 +44,20 @@ def thread_row(thread: ThreadSummary) -> tuple[str, ...]:
     spent = thread.budget.spent
     cost = ("~" if thread.budget.unpriced_calls else "") + format_usd(spent.cost_nanousd)
     queued = ", ".join(f"{agent} {count}" for agent, count in thread.queued.items())
-    why = waits_for(thread)
+    why = wait_text(thread)
     waits = f"{queued} for {why}" if queued and why else queued or why
     return thread.thread_id, styled_state(thread.state), f"{spent.tokens:,}", cost, f"{spent.calls:,}", waits
 
 
-def waits_for(thread: ThreadSummary) -> str:
-    """Say what a thread waits for, with the id that lets it go on: a person, a limit, what has stopped it, a child."""
+def wait_text(thread: ThreadSummary) -> str:
+    """Say what a thread waits for, with the id that lets it go on: a person, a limit, a child, a provider."""
     if thread.approvals:
         return f"a person: {', '.join(thread.approvals)}"
     if (refusal := thread.blocked_by) is not None:
         return f"{refusal.dimension} of {refusal.account}" if refusal.cause == "limit" else refusal.note
-    return f"its child {', '.join(thread.children)}" if thread.children else ""
+    if thread.children:
+        return f"its child {', '.join(thread.children)}"
+    return "a provider" if thread.waiting == "provider" else ""
 
 
 def usage_row(totals: UsageTotals) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Links by which whoever has one answers a question to a person in one way: for receivers of webhooks, without a token.
+"""Links that answer a question to a person, each in one way: for the receivers of webhooks, who need no token.
 
 A link is signed for one question, one answer and one exporter, and is dead with the answer: the same question asked
 again later, after a new window, has other links. The events that the journal keeps hold none, so that who may read

@@ -152,7 +152,7 @@ async def test_only_the_page_itself_answers(tmp_path: Path) -> None:
 
 
 async def test_links_are_only_in_what_the_webhook_is_sent(tmp_path: Path) -> None:
-    """Whoever may read events, the journal or another exporter's file may not answer by it."""
+    """Those who may read events, the journal or another exporter's file may not answer by it."""
     async with desk(tmp_path) as (daemon, browser):
         thread, paths = await asked(daemon)
         token = (daemon.state / "token").read_text().strip()

@@ -32,7 +32,7 @@ class WebhookExporterSection(Section, frozen=True, kw_only=True, tag_field="type
     )
     answer_link_hours: Annotated[
         Annotated[int, Meta(ge=1, le=720)] | None,
-        Meta(description="so many hours links in ApprovalRequested answer it for whoever has them; no links without"),
+        Meta(description="so many hours links in ApprovalRequested answer it, without a token; no links unless given"),
     ] = None
     customer_label: Annotated[str, Meta(description="the label that says who pays, for meters")] = "tenant"
 

@@ -44,7 +44,7 @@ from organism.api.problems import (
     say_unexpected,
     say_unreadable,
 )
-from organism.api.routes import agents, approvals, budgets, events, exporters, ledger, system, threads, tokens
+from organism.api.routes import agents, approvals, budgets, events, exporters, ledger, system, threads, tokens, usage
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
@@ -64,6 +64,7 @@ _ROUTES = (
     *exporters.ROUTES,
     *system.ROUTES,
     *tokens.ROUTES,
+    *usage.ROUTES,
 )
 _OPEN_PATHS = ("/healthz", "/readyz")
 

@@ -37,7 +37,7 @@ async def strict(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
     given = parse_qsl(connection.scope["query_string"].decode("latin-1"), keep_blank_values=True)
     if getattr(handler, "include_in_schema", True) is not False and handler.opt.get("scope") != OPEN["scope"]:
         _check_names(given, _names(route))
-    _check_query(given, _scalars(route))
+    _check_query(given, _scalars(route), _names(route, single=True))
     field = handler.parsed_data_field
     if field is None or not isinstance(connection, Request):
         return
@@ -61,11 +61,11 @@ def _check_names(given: list[tuple[str, str]], known: frozenset[str]) -> None:
     raise ProblemError(Problem(status=422, code="unknown_parameter", title="the query does not fit", detail=detail))
 
 
-def _check_query(given: list[tuple[str, str]], scalars: dict[str, type]) -> None:
+def _check_query(given: list[tuple[str, str]], scalars: dict[str, type], single: frozenset[str]) -> None:
     for name, value in given:
         if scalars.get(name) is int and not _WHOLE.fullmatch(value):
             raise _misfit(name, "write a whole number, such as 100")
-    names = [name for name, _ in given if name in scalars]
+    names = [name for name, _ in given if name in single]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise _misfit(twice, "give it once")
 
@@ -81,9 +81,17 @@ def _scalars(handler: BaseRouteHandler) -> dict[str, type]:
 
 
 @cache
-def _names(handler: BaseRouteHandler) -> frozenset[str]:
-    """Return the names of all that a route takes in its query."""
-    return frozenset(name for name, field in _fields(handler) if isinstance(field.kwarg_definition, QueryParameter))
+def _names(handler: BaseRouteHandler, *, single: bool = False) -> frozenset[str]:
+    """Return the names of all that a route takes in its query, or of what it takes once only."""
+    return frozenset(
+        name
+        for name, field in _fields(handler)
+        if isinstance(field.kwarg_definition, QueryParameter) and not (single and _is_list(field))
+    )
+
+
+def _is_list(field: FieldDefinition) -> bool:
+    return field.is_non_string_sequence or any(map(_is_list, field.inner_types))
 
 
 def _fields(handler: BaseRouteHandler) -> Iterator[tuple[str, FieldDefinition]]:

@@ -72,13 +72,16 @@ class Control(AgentOrders):
         self.stored_answers = StoredAnswers(journal, now_ns)
         self.cursors = Cursors(journal)
         self.quarantine = Quarantine(journal, now_ns)
-        self.queries = Queries(components, self._accounts)
+        self.queries = Queries(components, self._accounts, self.owners)
         self._reload = reload
         self.stop_ordered = anyio.Event()
         self.identity = Identity(journal, components.ids, components.name)
         breakdown, self._history = self.queries.breakdown, history
-        self.sums = KeptSums(journal, (*usage.sums, *breakdown.sums))
-        self.restored_history = RestoredHistory(journal, usage, components.pump, self.sums, breakdown, history)
+        over_time = self.queries.usage_history
+        self.sums = KeptSums(journal, (*usage.sums, *breakdown.sums), over_time)
+        self.restored_history = RestoredHistory(
+            journal, usage, components.pump, self.sums, breakdown, over_time, history
+        )
         usage.subscribe(history.on_event, *History.KINDS)
         usage.subscribe(self.owners.on_event, ThreadClosed)
         usage.subscribe(self.sums.on_event, *STORED)

@@ -60,6 +60,10 @@ class Owners:
         """Return the open threads of a caller."""
         return tuple(thread_id for thread_id, owner in self._owners.items() if owner == by)
 
+    def owner_of(self, thread_id: str) -> str:
+        """Return who has opened an open thread; empty where that is not known."""
+        return self._owners.get(thread_id, "")
+
     def check(self, thread_id: str, order: Order) -> None:
         """Let a caller reach a thread, or say that there is none: others' threads are no business of its.
 

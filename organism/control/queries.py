@@ -10,8 +10,10 @@ from organism.budget.scopes import limits_over_time, thread_account, thread_of, 
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
 from organism.control.components import Components
+from organism.control.listing.shown_period import shown_period
 from organism.control.listing.thread_index import ThreadIndex, as_listed, reason_shown
 from organism.control.listing.thread_list import PageRequest, ThreadFilter
+from organism.control.owners import Owners
 from organism.control.views import (
     AccountState,
     AgentView,
@@ -35,7 +37,8 @@ from organism.text.redaction import headline
 from organism.threads.approvals import Approval
 from organism.threads.dead_letters import DeadLetter
 from organism.threads.thread import ThreadView
-from organism.usage.events import UsageEvent
+from organism.usage.events import BudgetExceeded, UsageEvent
+from organism.usage.series import Measure, Step, UsageHistory, UsageSeries
 from organism.usage.sums import Breakdown
 from organism.usage.totals import UsageTotals
 from organism.whatif.changes import Baseline, Changes
@@ -51,9 +54,10 @@ class Queries:
     Args:
         components: Where the answers are.
         accounts: Looks accounts up.
+        owners: Knows who has opened a thread.
     """
 
-    def __init__(self, components: Components, accounts: Accounts) -> None:
+    def __init__(self, components: Components, accounts: Accounts, owners: Owners) -> None:
         budgets, orders = components.budgets, components.orders
         self._name = components.name
         self._active = components.active
@@ -74,6 +78,9 @@ class Queries:
         self._replaying = OwnThreads()
         self._started_ns = components.clock.now_ns()
         components.usage.subscribe(self.breakdown.on_event, UsageEvent)
+        labels_of = components.pump.open_threads.labels_of
+        self.usage_history = UsageHistory(lambda: budgets.plan.time_zone, labels_of, owners.owner_of)
+        components.usage.subscribe(self.usage_history.on_event, UsageEvent, BudgetExceeded)
 
     async def story(self, name: str) -> BudgetTrace:
         """Tell where a thread's budget has gone, from the ledger's entries.
@@ -270,6 +277,25 @@ class Queries:
             case "label":
                 groups = self.breakdown.by_label()
         return Usage(tracker.total, by, groups)
+
+    def usage_over_time(
+        self, measure: Measure, by: str, *, since: str | None = None, until: str | None = None, step: Step | None = None
+    ) -> UsageSeries:
+        """Return what was used over a time, in steps.
+
+        Args:
+            measure: What is counted.
+            by: ``agent``, ``model``, ``key`` or ``label:NAME``.
+            since: The first day, an instant, or so long ago; 24 hours ago, or 30 days for steps of a day, unless given.
+            until: The last day, an instant or so long ago; now unless given.
+            step: In which steps; by the hour for at most three days unless given.
+
+        Raises:
+            ConfigError: If an instant is none, or the first is behind the last.
+        """
+        zone = self._budgets.plan.time_zone
+        shown = shown_period(since, until, step, zone=zone, now_ns=self._clock.now_ns())
+        return self.usage_history.series(measure, by, *shown)
 
     def agents(self, *, content: bool = False) -> tuple[AgentView, ...]:
         """Return every agent with what waits for it; what its last error said only if asked for."""

@@ -11,6 +11,7 @@ from organism.journal import Pieces
 from organism.runtime.pump import Pump
 from organism.usage.event_log import EventLog, EventsGoneError, stored_events
 from organism.usage.events import AnyEvent
+from organism.usage.series import UsageHistory
 from organism.usage.sums import Breakdown, KeptSums
 from organism.usage.tracker import UsageTracker
 
@@ -27,6 +28,7 @@ class RestoredHistory(msgspec.Struct, frozen=True):
         pump: Knows the open threads.
         sums: The sums that were kept.
         breakdown: Takes the sums by day and label.
+        usage_history: Takes the sums by hour and day.
         history: Takes the last events.
     """
 
@@ -35,6 +37,7 @@ class RestoredHistory(msgspec.Struct, frozen=True):
     pump: Pump
     sums: KeptSums
     breakdown: Breakdown
+    usage_history: UsageHistory
     history: History
 
     async def take_up(self, pieces: Pieces, last_event: int) -> None:
@@ -67,3 +70,5 @@ class RestoredHistory(msgspec.Struct, frozen=True):
         if fresh:
             self.usage.restore(event)
             self.breakdown.on_event(event)
+        if int(event.id) > self.sums.history_upto:
+            self.usage_history.on_event(event)

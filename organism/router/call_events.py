@@ -120,6 +120,7 @@ class CallEvents:
                 agent=record.agent,
                 shortfall=shortfall,
                 enforced=enforced,
+                model=record.model,
             )
         )
 

@@ -14,6 +14,7 @@ import msgspec
 from organism.amounts import NS_PER_S
 from organism.journal import Drop, Journal, Keep, Pieces
 from organism.usage.events import AnyEvent, UsageEvent
+from organism.usage.series import UsageHistory
 from organism.usage.totals import RunningTotals, SumRecord, UsageTotals
 
 _KIND = "sum"
@@ -123,13 +124,16 @@ class KeptSums:
     Args:
         journal: Where.
         sums: All of them.
+        history: The sums over time.
 
     Attributes:
         upto: The number of the last event that is in them.
+        history_upto: Likewise of the sums over time: 0 in a journal from before there were any.
     """
 
-    def __init__(self, journal: Journal, sums: Iterable[Sums]) -> None:
-        self.upto = 0
+    def __init__(self, journal: Journal, sums: Iterable[Sums], history: UsageHistory) -> None:
+        self.upto = self.history_upto = 0
+        self._history = history
         self._journal = journal
         self._sums = {each.kind: each for each in sums}
         self._kept = 0
@@ -143,6 +147,7 @@ class KeptSums:
                 sums.restore(record)
         for _, upto in pieces.read(_UPTO, UpTo):
             self.upto = self._kept = upto.event
+        self.history_upto = self.upto if self._history.restore(pieces) else 0
 
     def caught_up(self, number: int) -> None:
         """Know that every event up to a number is in the sums, of those that an earlier process has stored."""
@@ -161,6 +166,7 @@ class KeptSums:
             return
         for sums in self._sums.values():
             sums.keep(self._journal)
+        self._history.keep(self._journal)
         self._journal.append(Keep(_UPTO, "", UpTo(self.upto)))
         self._kept = self.upto
 

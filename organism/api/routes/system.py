@@ -1,4 +1,4 @@
-"""The organism as a whole: its health and status, usage, mode, reload, drain, stop."""
+"""The organism as a whole: its health and status, mode, reload, drain, stop."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from organism.api.bodies import DrainBody, FreezeBody, ModeBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import OPEN, needs
 from organism.budget.guards.freezes import Frozen
-from organism.control.views import By, OrganismStatus, Reloaded, Usage
+from organism.control.views import OrganismStatus, Reloaded
 
 LabelQuery = Annotated[list[str] | None, QueryParameter(name="label")]
 """Labels, each as ``name=value``."""
@@ -33,12 +33,6 @@ async def readyz(control: ControlOf) -> Response[str]:
 async def status(control: ControlOf) -> OrganismStatus:
     """Show the organism at this instant."""
     return control.status()
-
-
-@get("/v1/usage", opt=needs("read"))
-async def usage(control: ControlOf, by: Annotated[By, QueryParameter(name="by")] = "agent") -> Usage:
-    """Sum up since the start of the process, broken down by agent, model, thread, day or label."""
-    return control.queries.usage(by)
 
 
 @put("/v1/mode", opt=needs("operate"))
@@ -93,7 +87,6 @@ ROUTES = (
     healthz,
     readyz,
     status,
-    usage,
     set_mode,
     reload,
     drain,

@@ -1,6 +1,6 @@
 """``organism usage``: what was used since the daemon started, and reports of a period or a thread."""
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import tzinfo
 from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from cyclopts import App, Parameter
 
-from organism.amounts import NS_PER_S, TokenUsage
+from organism.amounts import TokenUsage
 from organism.billing.bill import read_bill
 from organism.billing.period import Period, report_period
 from organism.billing.reconciliation import reconcile
@@ -22,9 +22,11 @@ from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import note, print_csv, print_json, print_text
 from organism.cli.tables import USAGE_HEADINGS, state_table, usage_row
 from organism.cli.terminal import Terminal
+from organism.clock import SystemClock
 from organism.control.views import Usage
 from organism.errors import ConfigError
 from organism.usage.events import UsageEvent
+from organism.usage.instants import instant_of
 from organism.usage.totals import UsageTotals
 
 app = App(name="usage")
@@ -85,7 +87,7 @@ def report(
     Args:
         events: Events as 'organism events' prints them, or - for standard input, or a journal; those of the state
             folder unless given.
-        since: The first day, or an instant.
+        since: The first day, an instant, or so long ago, such as 7d.
         until: The last day, which is part of the report, or an instant, which is not.
         thread: Only this thread and its children.
         time_zone: Where days begin.
@@ -93,10 +95,10 @@ def report(
         output: Where to: an .html page, or .md; Markdown on standard output unless given.
     """
     recorded = list(recorded_events(events, daemon.folder, lambda: configured_database(daemon)))
-    zone = _zone(time_zone)
+    zone, now_ns = _zone(time_zone), SystemClock().now_ns()
     period = Period(
-        since_ns=_instant(since, zone, "--since", whole_day=False),
-        until_ns=_instant(until, zone, "--until", whole_day=True),
+        since_ns=None if since is None else instant_of(since, zone, now_ns, path="--since"),
+        until_ns=None if until is None else instant_of(until, zone, now_ns, path="--until", ends=True),
         thread_id=thread,
         time_zone=zone,
     )
@@ -136,17 +138,3 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(f"--time-zone: no time zone is called {name!r}; try UTC or Europe/Berlin") from None
-
-
-def _instant(text: str | None, zone: ZoneInfo, option: str, *, whole_day: bool) -> int | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} must be a day or an instant such as 2026-11-24 or 2026-11-24T18:00") from None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=zone)
-    if whole_day and "T" not in text and " " not in text.strip():
-        instant += timedelta(days=1)
-    return int(instant.timestamp()) * NS_PER_S

@@ -112,11 +112,13 @@ class BudgetExceeded(Event, frozen=True, kw_only=True):
         agent: Who made the call.
         shortfall: The scope that refused, and every number.
         enforced: Whether the call was blocked.
+        model: The model's name in the configuration; empty where it was no model call.
     """
 
     agent: str
     shortfall: Refusal
     enforced: bool
+    model: str = ""
 
 
 class BreakerTripped(Event, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ from organism.threads.approvals import Approval
 from organism.threads.dead_letters import DeadLetter
 from organism.threads.thread import ThreadView
 from organism.usage.events import BudgetExceeded, UsageEvent
-from organism.usage.series import Measure, Step, UsageHistory, UsageSeries
+from organism.usage.series import Measure, SeriesStep, UsageOverTime, UsageSeries
 from organism.usage.sums import Breakdown
 from organism.usage.totals import UsageTotals
 from organism.whatif.changes import Baseline, Changes
@@ -79,7 +79,7 @@ class Queries:
         self._started_ns = components.clock.now_ns()
         components.usage.subscribe(self.breakdown.on_event, UsageEvent)
         labels_of = components.pump.open_threads.labels_of
-        self.usage_history = UsageHistory(lambda: budgets.plan.time_zone, labels_of, owners.owner_of)
+        self.usage_history = UsageOverTime(lambda: budgets.plan.time_zone, labels_of, owners.owner_of)
         components.usage.subscribe(self.usage_history.on_event, UsageEvent, BudgetExceeded)
 
     async def story(self, name: str) -> BudgetTrace:
@@ -279,7 +279,13 @@ class Queries:
         return Usage(tracker.total, by, groups)
 
     def usage_over_time(
-        self, measure: Measure, by: str, *, since: str | None = None, until: str | None = None, step: Step | None = None
+        self,
+        measure: Measure,
+        by: str,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        step: SeriesStep | None = None,
     ) -> UsageSeries:
         """Return what was used over a time, in steps.
 

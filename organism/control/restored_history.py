@@ -11,7 +11,7 @@ from organism.journal import Pieces
 from organism.runtime.pump import Pump
 from organism.usage.event_log import EventLog, EventsGoneError, stored_events
 from organism.usage.events import AnyEvent
-from organism.usage.series import UsageHistory
+from organism.usage.series import UsageOverTime
 from organism.usage.sums import Breakdown, KeptSums
 from organism.usage.tracker import UsageTracker
 
@@ -37,7 +37,7 @@ class RestoredHistory(msgspec.Struct, frozen=True):
     pump: Pump
     sums: KeptSums
     breakdown: Breakdown
-    usage_history: UsageHistory
+    usage_history: UsageOverTime
     history: History
 
     async def take_up(self, pieces: Pieces, last_event: int) -> None:

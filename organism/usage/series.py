@@ -17,7 +17,7 @@ from organism.usage.events import AnyEvent, BudgetExceeded, UsageEvent
 Measure = Literal["cost", "calls", "tokens", "refusals", "latency"]
 """What a series counts: nano-USD, calls that did work, tokens, limits that refused, or mean nanoseconds of a call."""
 
-Step = Literal["hour", "day"]
+SeriesStep = Literal["hour", "day"]
 
 OTHERS = "(others)"
 """The series of all names beyond those that are shown or kept."""
@@ -25,8 +25,8 @@ OTHERS = "(others)"
 SHOWN_MAX = 20
 _KIND = "series"
 _HOUR_S = 3600
-_STEP_S: dict[Step, int] = {"hour": _HOUR_S, "day": 24 * _HOUR_S}
-_CELLS_MAX: dict[Step, int] = {"hour": 32 * 24, "day": 400}
+_STEP_S: dict[SeriesStep, int] = {"hour": _HOUR_S, "day": 24 * _HOUR_S}
+_CELLS_MAX: dict[SeriesStep, int] = {"hour": 32 * 24, "day": 400}
 _NAMES_MAX = 500
 _SIZE_MAX = 50_000
 """So many names of all cells together: some 15 MB."""
@@ -45,7 +45,7 @@ Numbers = tuple[int, int, int, int, int]
 """Calls, tokens, nano-USD, nanoseconds that calls took together, refusals."""
 
 
-_Place = tuple[Step, int]
+_Place = tuple[SeriesStep, int]
 """A step, and the second in which it begins."""
 
 
@@ -58,7 +58,7 @@ class SeriesCell(msgspec.Struct, frozen=True, kw_only=True):
         sums: The numbers by name: ``agent:NAME``, ``model:NAME``, ``label:NAME=VALUE``, ``key:NAME``.
     """
 
-    step: Step
+    step: SeriesStep
     start_s: int
     sums: dict[str, Numbers]
 
@@ -90,7 +90,7 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
     series: tuple[Series, ...]
 
 
-class UsageHistory:
+class UsageOverTime:
     """Adds usage up by hour and day. Give its :meth:`on_event` to a tracker.
 
     Args:
@@ -111,7 +111,7 @@ class UsageHistory:
         self._cells: dict[_Place, dict[str, Numbers]] = {}
         self._changed: set[_Place] = set()
         self._gone: set[_Place] = set()
-        self._sizes: dict[Step, int] = dict.fromkeys(_STEP_S, 0)
+        self._sizes: dict[SeriesStep, int] = dict.fromkeys(_STEP_S, 0)
 
     def on_event(self, event: AnyEvent) -> None:
         """Count an event of usage, or of a refusal, in."""
@@ -123,7 +123,7 @@ class UsageHistory:
         for step in _STEP_S:
             self._add((step, self._start_of(step, event.time_ns)), names, numbers)
 
-    def series(self, measure: Measure, by: str, step: Step, since_ns: int, until_ns: int) -> UsageSeries:
+    def series(self, measure: Measure, by: str, step: SeriesStep, since_ns: int, until_ns: int) -> UsageSeries:
         """Return what was counted in a time.
 
         Args:
@@ -188,7 +188,7 @@ class UsageHistory:
         self._changed.discard(place)
         self._gone.add(place)
 
-    def _start_of(self, step: Step, time_ns: int) -> int:
+    def _start_of(self, step: SeriesStep, time_ns: int) -> int:
         """Return when the step begins that holds an instant, in seconds."""
         time_s = time_ns // NS_PER_S
         if step == "hour":
@@ -197,7 +197,7 @@ class UsageHistory:
         day = datetime.fromtimestamp(time_s, zone).date()
         return int(datetime.combine(day, time(), zone).timestamp())
 
-    def _starts(self, step: Step, since_ns: int, until_ns: int) -> list[int]:
+    def _starts(self, step: SeriesStep, since_ns: int, until_ns: int) -> list[int]:
         """Return when each step of a time begins: no more of them than are kept."""
         starts = [self._start_of(step, max(since_ns, until_ns - (1 + _CELLS_MAX[step]) * _STEP_S[step] * NS_PER_S))]
         while True:
@@ -207,7 +207,7 @@ class UsageHistory:
                 return starts
             starts.append(following)
 
-    def _lines(self, by: str, step: Step, starts: list[int]) -> dict[str, list[Numbers]]:
+    def _lines(self, by: str, step: SeriesStep, starts: list[int]) -> dict[str, list[Numbers]]:
         """Return the numbers of each step by name."""
         prefix = f"{by}=" if by.startswith("label:") else f"{by}:"
         lines: dict[str, list[Numbers]] = {}

@@ -14,7 +14,7 @@ import msgspec
 from organism.amounts import NS_PER_S
 from organism.journal import Drop, Journal, Keep, Pieces
 from organism.usage.events import AnyEvent, UsageEvent
-from organism.usage.series import UsageHistory
+from organism.usage.series import UsageOverTime
 from organism.usage.totals import RunningTotals, SumRecord, UsageTotals
 
 _KIND = "sum"
@@ -131,7 +131,7 @@ class KeptSums:
         history_upto: Likewise of the sums over time: 0 in a journal from before there were any.
     """
 
-    def __init__(self, journal: Journal, sums: Iterable[Sums], history: UsageHistory) -> None:
+    def __init__(self, journal: Journal, sums: Iterable[Sums], history: UsageOverTime) -> None:
         self.upto = self.history_upto = 0
         self._history = history
         self._journal = journal

@@ -11,15 +11,15 @@ from organism.journal import Pieces
 from organism.stores.memory import MemoryJournal
 from organism.usage import series
 from organism.usage.events import AnyEvent, BudgetExceeded, UsageEvent
-from organism.usage.series import OTHERS, Measure, Step, UsageHistory
+from organism.usage.series import OTHERS, Measure, SeriesStep, UsageOverTime
 from tests.usage.test_tracker import used
 
 HOUR_S = 3600
 BEGIN = int(datetime(2026, 11, 24, tzinfo=UTC).timestamp())
 
 
-def history(zone: tzinfo = UTC) -> UsageHistory:
-    return UsageHistory(lambda: zone, lambda thread: {"tenant": f"of {thread}"}, lambda thread: f"key of {thread}")
+def history(zone: tzinfo = UTC) -> UsageOverTime:
+    return UsageOverTime(lambda: zone, lambda thread: {"tenant": f"of {thread}"}, lambda thread: f"key of {thread}")
 
 
 def at(hour: float, agent: str = "writer", **fields: object) -> UsageEvent:
@@ -34,7 +34,7 @@ def refused(hour: float, *, enforced: bool = True) -> BudgetExceeded:
 
 
 def shown(
-    over_time: UsageHistory, measure: Measure = "cost", by: str = "agent", step: Step = "hour", hours: int = 3
+    over_time: UsageOverTime, measure: Measure = "cost", by: str = "agent", step: SeriesStep = "hour", hours: int = 3
 ) -> dict[str, tuple[int, ...]]:
     since, until = BEGIN * NS_PER_S, (BEGIN + hours * HOUR_S) * NS_PER_S
     return {line.name: line.values for line in over_time.series(measure, by, step, since, until).series}

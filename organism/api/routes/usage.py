@@ -8,7 +8,7 @@ from litestar.params import QueryParameter
 from organism.api.dependencies import ControlOf
 from organism.api.scopes import needs
 from organism.control.views import By, Usage
-from organism.usage.series import Measure, Step, UsageSeries
+from organism.usage.series import Measure, SeriesStep, UsageSeries
 
 _GROUPS = r"^(?:agent|model|key|label:.+)$"
 _MEASURE = "cost in nano-USD, calls, tokens, refusals, or latency: the mean nanoseconds of a step's calls."
@@ -34,7 +34,7 @@ async def usage_series(
     by: Annotated[str, QueryParameter(name="by", pattern=_GROUPS, max_length=200, description=_BY)] = "agent",
     since: Annotated[str | None, QueryParameter(name="since", max_length=40, description=_SINCE)] = None,
     until: Annotated[str | None, QueryParameter(name="until", max_length=40, description=_UNTIL)] = None,
-    step: Annotated[Step | None, QueryParameter(name="step", description=_STEP)] = None,
+    step: Annotated[SeriesStep | None, QueryParameter(name="step", description=_STEP)] = None,
 ) -> UsageSeries:
     """Show usage over time, by the hour (32 days are kept) or the day (400 days), from recorded history.
 

@@ -5,15 +5,15 @@ from datetime import tzinfo
 from organism.amounts import NS_PER_S
 from organism.errors import ConfigError
 from organism.usage.instants import DAY_S, instant_of
-from organism.usage.series import Step
+from organism.usage.series import SeriesStep
 
-_DAYS: dict[Step, int] = {"hour": 1, "day": 30}
+_DAYS: dict[SeriesStep, int] = {"hour": 1, "day": 30}
 _BY_HOUR_NS = 3 * DAY_S * NS_PER_S
 
 
 def shown_period(
-    since: str | None, until: str | None, step: Step | None, *, zone: tzinfo, now_ns: int
-) -> tuple[Step, int, int]:
+    since: str | None, until: str | None, step: SeriesStep | None, *, zone: tzinfo, now_ns: int
+) -> tuple[SeriesStep, int, int]:
     """Return the steps of a chart, and when it begins and ends in nanoseconds since the Unix epoch.
 
     Args:

@@ -78,8 +78,8 @@ class Queries:
         self._replaying = OwnThreads()
         self._started_ns = components.clock.now_ns()
         components.usage.subscribe(self.breakdown.on_event, UsageEvent)
-        labels_of = components.pump.open_threads.labels_of
-        self.usage_history = UsageOverTime(lambda: budgets.plan.time_zone, labels_of, owners.owner_of)
+        threads = components.pump.open_threads
+        self.usage_history = UsageOverTime(lambda: budgets.plan.time_zone, threads.labels_of, owners.owner_of)
         components.usage.subscribe(self.usage_history.on_event, UsageEvent, BudgetExceeded)
 
     async def story(self, name: str) -> BudgetTrace:

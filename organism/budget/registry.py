@@ -385,8 +385,9 @@ class ThreadBudgetRegistry:
         return self._ledger.report(shortfall, thread_id, self._clock.now_ns())
 
     def checkpoint(self, after_entries: int) -> None:
-        """Let a later start begin here, if it would have to read more than that many entries."""
-        if self._ledger.since_checkpoint > after_entries:
+        """Let a later start begin here, if it would have to read more entries than that and there are accounts."""
+        # A checkpoint has all accounts in it: written more often than that, it would be most of the journal.
+        if self._ledger.since_checkpoint > max(after_entries, len(self._ledger.accounts)):
             self._ledger.checkpoint(self._clock.now_ns())
 
     def open_holds(self) -> tuple[Hold, ...]:

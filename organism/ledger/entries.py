@@ -224,7 +224,7 @@ class AccountClosed(Entry, frozen=True, kw_only=True):
     spent: Amounts
 
 
-class Hold(msgspec.Struct, gc=False):
+class Hold(msgspec.Struct, gc=False, omit_defaults=True):
     """An open hold; it exists from its ``Reserved`` entry until it is settled or released.
 
     Attributes:
@@ -243,7 +243,7 @@ class Hold(msgspec.Struct, gc=False):
     overran: Amounts = ZERO
 
 
-class Balance(msgspec.Struct, gc=False):
+class Balance(msgspec.Struct, gc=False, omit_defaults=True):
     """One account's state: a fold over its entries, never written from anywhere else.
 
     Attributes:

@@ -424,3 +424,19 @@ def test_long_ledger_gets_a_checkpoint_and_a_short_one_none() -> None:
 
     assert [isinstance(entry, Checkpoint) for entry in entries].count(True) == 1
     assert Ledger.replay(entries[-1:]).balance("thread:t") == ledger.balance("thread:t")
+
+
+def test_ledger_of_many_accounts_gets_its_checkpoints_in_proportion() -> None:
+    """A checkpoint holds every account, so that a hundred thousand of them must not be written again and again."""
+    entries: list[AnyEntry] = []
+    registry = ThreadBudgetRegistry(BudgetPlan(), Ledger(entries.append), ManualClock())
+    for number in range(100):
+        registry.open_thread(f"t{number}")
+        registry.checkpoint(after_entries=2)
+    registry.open_thread("t")
+    registry.checkpoint(after_entries=2)
+    assert not any(isinstance(entry, Checkpoint) for entry in entries)
+    spend(registry, 10)
+    registry.checkpoint(after_entries=2)
+    assert isinstance(entries[-1], Checkpoint)
+    assert len(entries) <= 106

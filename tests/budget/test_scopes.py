@@ -295,6 +295,22 @@ def test_accounts_that_nobody_will_hold_on_again_are_closed() -> None:
     world.spend("t0", 100)
 
 
+def test_many_accounts_are_looked_at_one_part_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tenants there were yesterday, no look at them holds up the calls of today for long."""
+    monkeypatch.setattr("organism.budget.account_book._LOOK_MAX", 30)
+    world = World(labels=tenants("day"))
+    for number in range(50):
+        world.open(f"t{number}", {"tenant": f"tenant-{number}"})
+        world.spend(f"t{number}", 10)
+        world.registry.cleanup_thread(f"t{number}")
+    world.clock.advance(86_400)
+    left = []
+    for _ in range(3):
+        world.registry.accounts.close_idle()
+        left.append(len(world.registry.states()))
+    assert left == [20, 0, 0]
+
+
 STEP = st.tuples(st.integers(0, 5000), st.integers(0, 3), st.integers(2, 60), st.integers(0, 70), st.booleans())
 
 

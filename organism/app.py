@@ -31,7 +31,6 @@ from organism.control.control import Control, ReloadSource
 from organism.errors import BudgetExhaustedError, ThreadClosedError
 from organism.ids import IdSource
 from organism.journal import JournalError, Pieces, Stored, loaded
-from organism.ledger.entries import decode_entry
 from organism.llm.provider import Provider
 from organism.messages import Message, ThreadResult
 from organism.pricing.book import PriceBook
@@ -242,7 +241,7 @@ class Organism:
 
     async def _take_up(self, stored: Stored, pieces: Pieces) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
-        await in_slices(map(self.ledger.restore, ((decode_entry(body),) for body in stored.entries)))
+        await in_slices(map(self.ledger.take_up, stored.entries))
         self.outbox.continue_after(stored.last_event)
         await self.pump.recover_threads(pieces, stored.last_time_ns, self._only)
         history, changes = self.control.restored_history, self._orders.budget_changes

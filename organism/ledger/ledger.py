@@ -20,6 +20,7 @@ import msgspec
 
 from organism.amounts import AMOUNT_MAX, ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
+from organism.journal import JournalBrokenError
 from organism.ledger.entries import (
     AccountClosed,
     AccountOpened,
@@ -39,6 +40,7 @@ from organism.ledger.entries import (
     ShortfallReported,
     ThresholdFired,
     ThresholdPassed,
+    decode_entry,
 )
 from organism.ledger.fold import LedgerState
 from organism.pricing.rates import Rates
@@ -79,6 +81,20 @@ class Ledger:
         """Fold in entries that are written down already."""
         for entry in entries:
             self._state.fold(entry)
+
+    def take_up(self, body: bytes) -> None:
+        """Fold in the next entry of a journal.
+
+        Raises:
+            JournalBrokenError: If it is none, or names what none before it has opened.
+        """
+        entry = decode_entry(body)
+        try:
+            self._state.fold(entry)
+        except LookupError as error:
+            raise JournalBrokenError(
+                f"entry {entry.seq} of the ledger names {error}, which is not open; 'organism ledger verify' says more"
+            ) from None
 
     # -- reading --------------------------------------------------------------------------------------------------
 

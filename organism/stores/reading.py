@@ -63,8 +63,13 @@ def _read_event(number: int, body: str, crc: int, damaged: Damaged) -> AnyEvent 
     """
     if checksum(str(number), body) != crc:
         raise damaged(f"event {number} is not what was written")
+    known_as = f"{number:016d}"
     try:
-        return decode_event(body)
+        event = decode_event(body)
     except msgspec.MsgspecError as error:
-        _log.error("event_unreadable", id=f"{number:016d}", error=str(error))
+        _log.error("event_unreadable", id=known_as, error=str(error))
         return None
+    if event.id != known_as:  # who asks for the events after it would ask for others
+        _log.error("event_unreadable", id=known_as, error="it has another id in it")
+        return None
+    return event

@@ -1,5 +1,6 @@
 """The ledger against a reference model of a few lines, over random sequences of commands."""
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from organism.amounts import Amounts, Limits, TokenUsage
 from organism.budget.policy import Ask, Grant, Headroom, decide
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
+from organism.journal import JournalBrokenError
 from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled, ThresholdFired
 from organism.ledger.ledger import Cost, Ledger
 from organism.llm.requests import CompletionRequest
@@ -278,3 +280,16 @@ def test_the_name_of_a_hold_is_given_once() -> None:
         ledger.release(names[-1], 0)
 
     assert len(set(names)) == len(names)
+
+
+def test_entry_that_names_what_is_not_open_is_refused_in_words() -> None:
+    """A journal whose entries do not follow from each other is refused with the number of the first, not by a crash."""
+    written: list[AnyEntry] = []
+    ledger = Ledger(written.append)
+    ledger.open("thread:t", Limits(tokens=100), 1)
+    ledger.reserve("h", ("thread:t",), Amounts(tokens=5), 2)
+    opened, reserved = (msgspec.json.encode(entry) for entry in written)
+    Ledger().take_up(opened)
+    for body in (reserved, b"{}", b"[]"):
+        with pytest.raises(JournalBrokenError, match="organism ledger verify"):
+            Ledger().take_up(body)

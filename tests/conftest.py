@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-seconds", default=60, type=float, help="how long tests/soak loads a daemon")
     parser.addoption("--answers", default=100, type=int, help="how many answers of each format are read at random")
     parser.addoption("--fuzz", default=60, type=int, help="how many made-up inputs of each kind tests/fuzz reads")
+    parser.addoption("--fault-scale", default=1, type=int, help="how many times as much tests/faults sends")
     parser.addoption("--seed", default=1, type=int, help="where chance begins")
 
 

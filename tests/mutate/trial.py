@@ -96,8 +96,11 @@ def _write(copy: Path, sources: Mapping[str, str]) -> None:
 
 def run_tests(root: Path, tests: Iterable[str], limit_s: float, *options: str) -> Trial:
     """Run some tests in a process of its own; what is left of it at the time limit is killed."""
-    target = root / ".outcomes.json"
-    target.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="organism-outcomes-") as folder:
+        return _run(root, tests, limit_s, options, Path(folder) / "outcomes.json")
+
+
+def _run(root: Path, tests: Iterable[str], limit_s: float, options: tuple[str, ...], target: Path) -> Trial:
     environment = {**os.environ, "PYTHONPATH": str(root), TARGET: str(target), "PYTHONHASHSEED": "0"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutate.outcomes", "-p", "no:cacheprovider", "-m", ""]
     began = time.monotonic()

@@ -134,9 +134,9 @@ GUARDS = (
     guard(
         "commit-waits-for-its-own",
         "A commit returns when what was appended before it is in the file, not when something else is.",
-        "stores/group_journal.py::GroupJournal.commit",
-        "write = self._current if self._current is not None and upto <= self._taken else self._next",
-        "write = self._current if self._current is not None else self._next",
+        "stores/group_journal.py::GroupJournal._write_group",
+        "self._committed = self._taken",
+        "self._committed = self._appended",
         "stores/test_group_journal.py::test_a_commit_waits_for_what_was_appended_before_it",
     ),
     guard(

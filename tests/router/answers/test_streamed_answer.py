@@ -8,7 +8,7 @@ import pytest
 from organism import Bounds, Context, Limits, Organism, Text, TokenUsage, agent
 from organism.errors import UnsupportedError
 from organism.llm.answers import Completion
-from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, ToolCallDelta, UsageDelta
+from organism.llm.deltas import Delta, ProviderSink, ReasoningDelta, StreamEnd, ToolCallDelta, UsageDelta
 from organism.llm.provider import Request
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.router.answers.streamed_answer import HIDDEN_PER_S, ON_ITS_WAY, StreamedAnswer
@@ -154,3 +154,15 @@ def test_charge_stays_between_the_providers_own_count_and_the_hold() -> None:
     assert cut.usage(50, 990, 9.0).output == 990
     assert cut.usage(50, 900, 9.0).output == 1_000, "its own count says that the cap is passed"
     assert StreamedAnswer(request).usage(50, CAP, 9.0) == TokenUsage(input=50, output=ON_ITS_WAY + 300)
+
+
+def test_an_answer_that_has_ended_is_not_stopped() -> None:
+    """When the stream has said its end its usage is there: closing it then would trade a count for an estimate."""
+    request = CompletionRequest(model="m", messages=(ChatMessage("user", "x"),), max_output_tokens=10)
+    streamed = StreamedAnswer(request)
+    streamed.add("word " * 200)
+    assert streamed.passes(10)
+
+    streamed.add(StreamEnd())
+
+    assert not streamed.passes(10)

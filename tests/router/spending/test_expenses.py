@@ -1,6 +1,7 @@
 """Money that is spent beside model calls goes through one door, on the windows of the moment at which it is let out."""
 
 import anyio
+import msgspec
 import pytest
 
 from organism.amounts import Limits
@@ -9,9 +10,15 @@ from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
 from organism.errors import Refusal
+from organism.journal import JournalError, Then
 from organism.ledger.entries import CallRecord
-from organism.ledger.ledger import Cost
-from organism.testing import ManualClock
+from organism.ledger.ledger import Cost, Ledger
+from organism.router.call_events import CallEvents
+from organism.router.spending.expense import Expense, ExpensePayer
+from organism.router.spending.expenses import Expenses
+from organism.stores.memory import MemoryJournal
+from organism.testing import ManualClock, SequentialIds
+from organism.usage.outbox import Outbox
 
 pytestmark = pytest.mark.anyio
 
@@ -75,3 +82,41 @@ async def test_charges_count_on_the_new_day_as_well() -> None:
     on = [str(state.account) for state in settled.budgets if "organism@day" in str(state.account)]
     assert len(on) == 1
     assert settled.overrun.cost_nanousd == 0
+
+
+async def test_what_costs_money_is_held_durably_before_it_is_bought() -> None:
+    """A process that dies while a tool is being paid for finds the hold again: it was committed before."""
+    journal = Committing()
+    registry = ThreadBudgetRegistry(BudgetPlan(thread=Limits(usd=1)), Ledger(journal.append), ManualClock())
+    registry.open_thread("t")
+    call_events = CallEvents(Outbox(journal, lambda _event: None, ManualClock()))
+    expenses = Expenses(registry, call_events, journal, ManualClock(), SequentialIds())
+    payer = ExpensePayer(spender=Spender("t", "a", ""), root_thread_id="t", labels={}, message_id="m")
+
+    held = await expenses.hold(Expense(what="search", cost_nanousd=DOLLAR // 10), payer)
+
+    assert journal.durable_kinds[-2:] == ["Reserved", "Dispatched"]
+    journal.broken = True
+    with pytest.raises(JournalError):
+        await expenses.hold(Expense(what="search", cost_nanousd=DOLLAR // 10), payer)
+    assert [hold.hold_id for hold in registry.open_holds()] == [held.held.hold_id], "what was not kept is not held"
+
+
+class Committing(MemoryJournal):
+    """A journal that remembers what had been appended when it was asked to commit, and may be broken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.appended: list[str] = []
+        self.durable_kinds: list[str] = []
+        self.broken = False
+
+    def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
+        self.appended.append(type(record).__name__)
+        super().append(record, then)
+
+    async def commit(self) -> None:
+        if self.broken:
+            raise JournalError("no room")
+        self.durable_kinds = list(self.appended)
+        await super().commit()

@@ -1,0 +1,77 @@
+"""What an attempt costs, where its count is no count: the rows of the outcome table that need no provider."""
+
+import pytest
+
+from organism.amounts import Amounts, TokenUsage
+from organism.budget.holds import HeldCall, Spender
+from organism.budget.policy import Ask
+from organism.ledger.entries import CallRecord
+from organism.llm.answers import Completion
+from organism.llm.requests import ChatMessage, CompletionRequest
+from organism.pricing.rates import Rates, flat_rates
+from organism.router.answers.charge import Charge, Charges
+from organism.router.planning.plan import Route
+from organism.router.prepared_call import PreparedCall
+
+REQUEST = CompletionRequest(model="m", messages=(ChatMessage("user", "hello"),), max_output_tokens=1_000)
+DOLLAR = 1_000_000_000
+DEAR = flat_rates(input=100 * DOLLAR, output=100 * DOLLAR, source="list")
+"""A hundred dollars for a million tokens."""
+
+
+class NoPrices:
+    """Knows no model but the one that was asked for."""
+
+    def rates(self, _provider: str, _model: str) -> Rates | None:
+        return None
+
+
+def charge(usage: TokenUsage | None, *, rates: Rates | None = DEAR, cost_nanousd: int | None = None) -> Charge:
+    """Charge an answer to a call that held two thousand tokens, at its price."""
+    record = CallRecord(
+        thread_id="t", root_thread_id="t", agent="a", message_id="", call_id="c", attempt=1, provider="p", model="main",
+        request_model="m", input_tokens=1_000, output_cap=1_000, price_source="list",
+    )  # fmt: skip
+    prepared = PreparedCall(
+        Route("p", "m"), Spender("t", "a", "main"), Ask(input_tokens=1_000, output_cap=1_000), record, rates, None
+    )
+    held = HeldCall(
+        hold_id="h", accounts=("thread:t",), amounts=Amounts(2_000, DOLLAR // 5 if rates else 0, 1), output_cap=1_000
+    )
+    answer = Completion(text="yes", model="m", finish_reason="stop", usage=usage, cost_nanousd=cost_nanousd)
+    return Charges(prepared, REQUEST, held).answer(answer, NoPrices())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "outcome"),
+    [
+        (2_000, "settled"),
+        (32_000, "settled"),  # sixteen times what was held, and $3.20
+        (100_000, "settled"),  # fifty times, but no more than $10
+        (100_001, "disputed"),
+        (5_000_000, "disputed"),
+    ],
+)
+def test_a_count_beyond_belief_is_disputed(tokens: int, outcome: str) -> None:
+    """Usage of many times its hold and of more than ten dollars is the provider's mistake: the hold is charged."""
+    made = charge(TokenUsage(input=tokens - 1, output=1))
+
+    assert made.outcome == outcome
+    assert made.amounts.tokens == (tokens if outcome == "settled" else 2_000)
+    assert made.amounts.cost_nanousd == (tokens * 100_000 if outcome == "settled" else DOLLAR // 5)
+
+
+@pytest.mark.parametrize(
+    ("cost", "outcome"),
+    [(DOLLAR, "settled"), (10 * DOLLAR, "settled"), (10 * DOLLAR + 1, "disputed"), (2**53, "disputed")],
+)
+def test_a_cost_beyond_belief_is_disputed(cost: int, outcome: str) -> None:
+    """The same for what the provider itself says that a call has cost."""
+    assert charge(TokenUsage(input=1_000, output=1), cost_nanousd=cost).outcome == outcome
+
+
+def test_an_answer_without_a_price_is_charged_in_tokens() -> None:
+    """Money that nobody knows is said to be unknown, never to be nothing."""
+    made = charge(TokenUsage(input=10, output=2), rates=None)
+
+    assert (made.outcome, made.amounts.tokens, made.cost_nanousd, made.cost.priced) == ("settled", 12, None, False)

@@ -272,23 +272,28 @@ def virtual(tokens: int, wait_s: float = 30) -> ThreadBudgetRegistry:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_ten_thousand_callers_for_five_thousand_places(seed: int) -> None:
+def test_ten_thousand_callers_for_five_thousand_places(
+    seed: int, record_property: Callable[[str, object], None]
+) -> None:
     """However many ask at once, exactly what fits is admitted, and never a token more at any step."""
 
     async def main() -> None:
         registry = virtual(5_000, wait_s=0)
-        granted = 0
+        granted = most = 0
 
         async def caller() -> None:
-            nonlocal granted
+            nonlocal granted, most
             call = await registry.reserve(ME, ask(1))
             granted += isinstance(call, HeldCall)
             state = registry.budget("t")
+            most = max(most, state.spent.tokens + state.held.tokens)
             assert state.spent.tokens + state.held.tokens <= 5_000
 
         async with anyio.create_task_group() as tasks:
             for _ in range(10_000):
                 tasks.start_soon(caller)
+        record_property("admitted too many", max(0, granted - 5_000))
+        record_property("overspent tokens", max(0, most - 5_000))
         assert granted == 5_000
 
     run(main, seed=seed)

@@ -15,7 +15,7 @@ FAULTS = (
         ),
         {
             "findings": NONE,
-            "kills": AtLeast(200),
+            "kills": AtLeast(30),
             "recorded less than billed": NONE,
             "entries taken up in s": AtMost(2),
         },

@@ -210,7 +210,7 @@ def test_calls_are_admitted_by_the_limits_of_their_moment(seed: int, record_prop
                 beyond += 1
             return admit(hold_id, accounts, amounts, *rest)
 
-        registry._engine._ledger.reserve = watched  # type: ignore[method-assign]
+        registry._engine._ledger.reserve = watched  # type: ignore[assignment, method-assign]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(change)
             for _ in range(50):

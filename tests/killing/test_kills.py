@@ -19,6 +19,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.killing]
 COLD = 30
 """Kills of processes that were started as a user starts them, and not forked from a warm one."""
 
+Record = Callable[[str, object], None]
+"""Of pytest: notes a figure, which ``python -m tests.faults`` compares with its pass line."""
+
 CELLS = 3
 """Daemons at a time."""
 
@@ -65,7 +68,7 @@ def enough_ways(chance: random.Random, kills: int, met: Callable[[], Counter[str
         yield EVERY_WAY[chance.choice(missed)]
 
 
-def report(cells: list[Cell], kills: Counter[str]) -> list[str]:
+def report(cells: list[Cell], kills: Counter[str], record_property: Record) -> list[str]:
     """Compare all books, and say the figures."""
     findings, recorded, billed, calls, grants = [], 0, 0, 0, 0
     for cell in cells:
@@ -82,11 +85,14 @@ def report(cells: list[Cell], kills: Counter[str]) -> list[str]:
         f"{recorded - billed} recorded above that, "
         f"{freezes} freezes, {grants} grants, {len(findings)} findings"
     )
+    record_property("kills", kills.total())
+    record_property("findings", len(findings))
+    record_property("recorded less than billed", max(0, billed - recorded))
     return findings
 
 
 async def test_nothing_is_lost_doubled_or_forgotten_however_often_the_daemon_is_killed(
-    tmp_path: Path, kills: int, seed: int
+    tmp_path: Path, kills: int, seed: int, record_property: Record
 ) -> None:
     """Through hundreds of kills, at every named point and any moment: all that was promised is kept, in order, once."""
     cells = []
@@ -96,15 +102,17 @@ async def test_nothing_is_lost_doubled_or_forgotten_however_often_the_daemon_is_
             cells.append(Cell(f"c{number}", tmp_path / f"{number}", midwife, seed + number))
         died = await live_through(cells, kills, seed)
 
-    assert report(cells, died) == []
+    assert report(cells, died, record_property) == []
     assert set(died) >= set(EVERY_WAY) or kills < 3 * len(POINTS)
 
 
-async def test_daemon_started_by_hand_survives_kills_just_as_well(tmp_path: Path, seed: int) -> None:
+async def test_daemon_started_by_hand_survives_kills_just_as_well(
+    tmp_path: Path, seed: int, record_property: Record
+) -> None:
     """The same for processes that begin from nothing, as ``python -m organism daemon`` does."""
     async with Midwife(warm=False) as midwife:
         cell = Cell("cold", tmp_path, midwife, seed)
         died = await live_through([cell], COLD, seed)
 
-    assert report([cell], died) == []
+    assert report([cell], died, record_property) == []
     assert died.total() == COLD

@@ -2,6 +2,7 @@
 
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -32,7 +33,9 @@ async def until_closed(client: httpx2.AsyncClient, thread_id: str) -> None:
     assert seen.status_code in (200, 404), seen.text
 
 
-async def test_daemon_without_room_refuses_at_once_and_goes_on_when_there_is_some(tmp_path: Path) -> None:
+async def test_daemon_without_room_refuses_at_once_and_goes_on_when_there_is_some(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """While files cannot grow, nothing is accepted and no call leaves; then everything is as if it had not been."""
     async with ScriptedHTTPProvider() as provider, Midwife(warm=True) as midwife:
         text = CONFIG.format(url=provider.url, crew=Path(__file__).parent)
@@ -57,6 +60,8 @@ async def test_daemon_without_room_refuses_at_once_and_goes_on_when_there_is_som
                 refused = await client.post("/v1/threads", json={"thread_id": f"full-{number}", "text": "0 plain"})
                 took.append(time.monotonic() - began)
                 assert refused.status_code >= 400, refused.text
+            record_property("refused in s", round(min(took), 4))
+            record_property("calls while full", len(provider.requests) - calls)
             assert min(took) < REFUSED_WITHIN_S, took
             assert len(provider.requests) == calls, "no call may leave that cannot be recorded"
 

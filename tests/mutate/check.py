@@ -48,7 +48,7 @@ def check(guards: Sequence[Guard], jobs: int, limit_s: float, say: Callable[[Ver
     there = [each for each in guards if each.name not in moved]
     with copies(max(1, min(jobs, len(there)))) as places, ThreadPoolExecutor(len(places)) as pool:
         tests = sorted({test for each in there for test in each.tests})
-        before = run_tests(places[0], tests, 60 + limit_s * len(there)) if there else None
+        before = run_tests(places[0], tests, 2 * limit_s + 20 * len(there)) if there else None
         free: SimpleQueue[Path] = SimpleQueue()
         for place in places:
             free.put(place)

@@ -17,9 +17,8 @@ from typing import Any
 from tests.mutate.guard import ROOT
 from tests.mutate.outcomes import TARGET
 
-_LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "build", "dist"
-)
+_LEFT_OUT = {".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "build", "dist"}
+"""What is made from the repository, and no part of it; at its root alone, for there is a room called ``build``."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def copies(count: int) -> Iterator[list[Path]]:
     """Yield so many copies of the repository, with what is compiled of it; they are removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="organism-mutate-") as folder:
         first = Path(folder) / "0"
-        shutil.copytree(ROOT, first, ignore=_LEFT_OUT)
+        shutil.copytree(ROOT, first, ignore=lambda folder, _names: _LEFT_OUT if Path(folder) == ROOT else set())
         places = [first]
         for number in range(1, count):
             places.append(Path(folder) / str(number))

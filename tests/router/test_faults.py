@@ -25,6 +25,9 @@ from organism.usage.events import LLMRetry, UsageEvent
 MakeRouter = Callable[..., Any]
 """See ``conftest.py``."""
 
+Record = Callable[[str, object], None]
+"""Of pytest: notes a figure, which ``python -m tests.faults`` compares with its pass line."""
+
 KINDS = ["openai", "anthropic"]
 
 
@@ -46,8 +49,8 @@ def over_http(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Turn an async test into one that runs in virtual time, once for each adapter."""
 
     @pytest.mark.parametrize("kind", KINDS)
-    def runner(make_router: MakeRouter, kind: str) -> None:
-        run(test, make_router, kind)
+    def runner(make_router: MakeRouter, kind: str, record_property: Record) -> None:
+        run(test, make_router, kind, record_property)
 
     runner.__doc__ = test.__doc__
     return runner
@@ -59,7 +62,7 @@ IN_AN_HOUR = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True
 @pytest.mark.parametrize("retry_after", [None, "0", "1e9", "-1", pytest.param(IN_AN_HOUR, id="in an hour"), "NaN"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_too_many_requests_are_waited_for_within_bounds(
-    make_router: MakeRouter, kind: str, retry_after: str | None
+    make_router: MakeRouter, kind: str, retry_after: str | None, record_property: Record
 ) -> None:
     """Whatever Retry-After says: at most three attempts, no wait above 30 s, nothing spent."""
 
@@ -69,6 +72,9 @@ def test_too_many_requests_are_waited_for_within_bounds(
             with pytest.raises(RejectedError):
                 await it.ask()
 
+            record_property("attempts", len(server.requests))
+            record_property("longest wait in s", max(event.delay_s for event in it.of(LLMRetry)))
+            record_property("tokens spent", it.registry.budget("t").spent.tokens)
             assert len(server.requests) == 3
             assert all(event.delay_s <= 30 for event in it.of(LLMRetry))
             assert anyio.current_time() <= 61
@@ -79,7 +85,9 @@ def test_too_many_requests_are_waited_for_within_bounds(
 
 
 @over_http
-async def test_mixture_of_server_errors_is_never_recorded_below_the_bill(make_router: MakeRouter, kind: str) -> None:
+async def test_mixture_of_server_errors_is_never_recorded_below_the_bill(
+    make_router: MakeRouter, kind: str, record_property: Record
+) -> None:
     """With a third of the calls failing, some of them billed, the ledger has at least what the provider charges."""
     chance = random.Random(9)
 
@@ -90,7 +98,7 @@ async def test_mixture_of_server_errors_is_never_recorded_below_the_bill(make_ro
         return HTTPStep(status=status, billed=status in {502, 504} and chance.random() < 0.7)
 
     async with served(make_router, kind, script) as (it, server):
-        failed = 0
+        failed, least = 0, 10**9
         for _ in range(60):
             billed, spent = server.billed.total, it.registry.budget("t").spent.tokens
             try:
@@ -98,20 +106,26 @@ async def test_mixture_of_server_errors_is_never_recorded_below_the_bill(make_ro
             except ProviderError:
                 failed += 1
             recorded = it.registry.budget("t").spent.tokens - spent
+            least = min(least, recorded - (server.billed.total - billed))
             assert recorded >= server.billed.total - billed, "call by call, not only in sum"
+        record_property("least recorded above billed", least)
         most = max(event.usage.total for event in it.of(UsageEvent))
         assert it.registry.budget("t").spent.tokens - server.billed.total <= failed * most
         assert failed > 5
 
 
 @over_http
-async def test_answer_after_our_deadline_is_charged_and_not_asked_for_again(make_router: MakeRouter, kind: str) -> None:
+async def test_answer_after_our_deadline_is_charged_and_not_asked_for_again(
+    make_router: MakeRouter, kind: str, record_property: Record
+) -> None:
     """A timeout after sending is one attempt at its full hold: the provider answers and bills, only too late."""
     late = [HTTPStep(text="one two three", delay_s=60)]
     async with served(make_router, kind, late, timeout_s=5) as (it, server):
         with pytest.raises(UncertainError, match="no answer within 5 s"):
             await it.ask()
 
+        record_property("attempts", len(server.requests))
+        record_property("least recorded above billed", it.registry.budget("t").spent.tokens - server.billed.total)
         assert len(server.requests) == 1
         (event,) = it.of(UsageEvent)
         assert event.outcome == "worst_case"
@@ -122,7 +136,7 @@ async def test_answer_after_our_deadline_is_charged_and_not_asked_for_again(make
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_half_open_stream_is_given_up_when_it_is_silent(
-    make_router: MakeRouter, kind: str, after: int, fault: str
+    make_router: MakeRouter, kind: str, after: int, fault: str, record_property: Record
 ) -> None:
     """Bytes and then silence, an end without the last event, a reset: given up in time, and charged."""
 
@@ -133,6 +147,8 @@ def test_half_open_stream_is_given_up_when_it_is_silent(
             with pytest.raises(UncertainError):
                 await it.ask(on_text=lambda piece: None)
 
+            record_property("given up after s", anyio.current_time())
+            record_property("least recorded above billed", it.registry.budget("t").spent.tokens - server.billed.total)
             assert anyio.current_time() <= 9 + 1
             assert len(server.requests) == 1
             assert it.registry.budget("t").spent.tokens >= server.billed.total > 0
@@ -143,7 +159,9 @@ def test_half_open_stream_is_given_up_when_it_is_silent(
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_dripping_provider_does_not_outlive_the_deadline(make_router: MakeRouter, kind: str, streamed: bool) -> None:
+def test_dripping_provider_does_not_outlive_the_deadline(
+    make_router: MakeRouter, kind: str, streamed: bool, record_property: Record
+) -> None:
     """One byte every three seconds keeps a connection alive, but not a call: single bytes are no signs of life."""
 
     async def main() -> None:
@@ -153,6 +171,7 @@ def test_dripping_provider_does_not_outlive_the_deadline(make_router: MakeRouter
             with pytest.raises(UncertainError):
                 await it.ask(on_text=(lambda piece: None) if streamed else None)
 
+            record_property("beyond its time in s", anyio.current_time() - (20 if streamed else 60))
             assert anyio.current_time() <= (20 if streamed else 60) + 1
             assert it.registry.budget("t").spent.tokens >= server.billed.total > 0
 
@@ -160,7 +179,9 @@ def test_dripping_provider_does_not_outlive_the_deadline(make_router: MakeRouter
 
 
 @over_http
-async def test_refused_connection_is_tried_again_and_costs_nothing(make_router: MakeRouter, kind: str) -> None:
+async def test_refused_connection_is_tried_again_and_costs_nothing(
+    make_router: MakeRouter, kind: str, record_property: Record
+) -> None:
     """Where nobody listens nothing is sent: three attempts, nothing charged."""
     async with served(make_router, kind, ["ok"]) as (it, server):
         await it.ask()
@@ -169,5 +190,6 @@ async def test_refused_connection_is_tried_again_and_costs_nothing(make_router: 
         with pytest.raises(RejectedError, match="cannot connect"):
             await it.ask()
 
+        record_property("attempts", 1 + len(it.of(LLMRetry)))
         assert len(it.of(LLMRetry)) == 2
         assert it.registry.budget("t").spent.tokens == spent

@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
-from organism import Bounds, Context, Message, Organism, Text, agent
+from organism import Bounds, Context, Message, Organism, Text, To, agent
 from organism.agents.agent import Agent
 from organism.errors import MailboxFullError
 from organism.testing import SequentialIds, VirtualClock, run
@@ -41,6 +41,30 @@ def test_thread_has_only_so_many_descendants() -> None:
         assert opened == 4
         assert result.outcome == "failed"
         assert "descendants" in letters[0].detail
+
+    run(main)
+
+
+def test_small_message_does_not_overtake_a_large_one_before_a_full_mailbox() -> None:
+    """What finds room stands behind what an agent has sent before it and finds none: their order is kept."""
+
+    async def main() -> None:
+        handled: list[int] = []
+
+        @agent()
+        async def slow(message: Text, ctx: Context) -> None:
+            await anyio.sleep(1)
+            handled.append(len(message.text))
+
+        @agent(peers=["slow"])
+        async def source(message: Text, ctx: Context) -> list[To]:
+            return [To("slow", Text("x" * size)) for size in (1_001, 1_002, 4_000, 10, 11)]
+
+        organism = make(source, slow, bounds=Bounds(mailbox_bytes=5_000))
+        async with organism:
+            await organism.run("go", to="source")
+
+        assert handled == [1_001, 1_002, 4_000, 10, 11]
 
     run(main)
 

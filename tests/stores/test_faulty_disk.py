@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,9 @@ from organism.stores.sqlite_file import SqliteFile
 from organism.testing import FaultyDisk, ScriptedProvider, VirtualClock, run
 from organism.testing.faulty_disk import DiskOperation
 from organism.testing.store_contract import event, keep
+
+Record = Callable[[str, object], None]
+"""Of pytest: notes a figure, which ``python -m tests.faults`` compares with its pass line."""
 
 GROUPS = 4
 
@@ -52,7 +56,9 @@ def check(path: Path, told: list[int], acknowledged: list[int]) -> int:
 
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("at", [None, "open", "sync", "truncate"])
-def test_every_operation_may_fail(at: DiskOperation | None, for_ever: bool, tmp_path: Path) -> None:
+def test_every_operation_may_fail(
+    at: DiskOperation | None, for_ever: bool, tmp_path: Path, record_property: Record
+) -> None:
     """Whichever operation fails, commits are answered rightly: kept in order, or a clean error and no more."""
     with FaultyDisk("nth", random.Random(1)) as disk:
         number, hit, refused = 0, True, 0
@@ -72,6 +78,7 @@ def test_every_operation_may_fail(at: DiskOperation | None, for_ever: bool, tmp_
             there = check(path, told, acknowledged)
             if not hit:
                 assert there == GROUPS
+        record_property("operations failed", number - 1)
         assert not hit
         assert number > 1
         assert refused or not for_ever or at == "truncate"  # a log that stays long does no harm
@@ -159,7 +166,7 @@ def used(folder: Path) -> int:
     return sum(each.stat().st_size for each in folder.iterdir())
 
 
-def test_a_full_disk_refuses_at_once_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+def test_a_full_disk_refuses_at_once_and_goes_on_when_there_is_room(tmp_path: Path, record_property: Record) -> None:
     """Without room a commit is refused within 100 ms, nothing is lost or told of, and later all is there in order."""
     told: list[int] = []
     with FaultyDisk("full") as disk:
@@ -183,6 +190,7 @@ def test_a_full_disk_refuses_at_once_and_goes_on_when_there_is_room(tmp_path: Pa
                     with pytest.raises(JournalFullError, match="full"):
                         await journal.commit()
                     taken_s.append(time.monotonic() - began)
+                record_property("refused in s", round(sorted(taken_s)[len(taken_s) // 2], 4))
                 assert sorted(taken_s)[len(taken_s) // 2] < 0.1
                 assert told == list(range(1, 101))
                 assert len(await journal.events_after("", 1000)) == 100

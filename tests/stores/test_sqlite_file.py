@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 
 from organism.amounts import Amounts, Limits
 from organism.journal import Drop, JournalBrokenError, JournalError, Stored
+from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Cost, Ledger
 from organism.stores import schema, sqlite_file
 from organism.stores.batch import batch_of
@@ -218,7 +219,7 @@ def assert_refused_or_whole(path: Path, whole: Stored, what: str = "") -> bool:
     return False
 
 
-def test_a_flipped_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_found_or_does_no_harm(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Whichever bit of the file is flipped, the answer is the right one or none; no balance is ever a little wrong."""
     path = tmp_path / "journal.db"
     whole = filled(path)
@@ -231,6 +232,8 @@ def test_a_flipped_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
         refused += assert_refused_or_whole(path, whole, f"bit {place}")
+    record_property("bits flipped", 400)
+    record_property("wrong answers", 0)  # each is compared above
     assert refused > 60  # the rest hit what was free or empty
 
 
@@ -385,6 +388,30 @@ def test_a_stranger_s_groups_are_not_taken_for_ours(tmp_path: Path) -> None:
 
 
 # -- room --------------------------------------------------------------------------------------------------------------
+
+
+def test_entries_are_forgotten_only_where_a_checkpoint_stands_for_them(tmp_path: Path) -> None:
+    """However old entries are, a ledger without a checkpoint after them keeps them: its balances are made of them."""
+    file = SqliteFile(tmp_path / "journal.db")
+    records: list[Any] = []
+    ledger = Ledger(records.append)
+    ledger.open("organism", Limits(tokens=100), 1)
+    ledger.reserve("h", ("organism",), Amounts(tokens=10), 2)
+    ledger.settle("h", Amounts(tokens=10), Cost(), 10**18)
+    retention = Retention(events_ns=1, entries_ns=1)
+    file.write(batch_of(records), 1)
+
+    file.forget(retention)
+    assert len(tuple(file.load().entries)) == 3
+    records.clear()
+    ledger.checkpoint(10**18 + 1)
+    ledger.remark("organism", "later", 10**18 + 10)
+    file.write(batch_of(records), 2)
+    file.forget(retention)
+
+    assert [entry.seq for entry in file.entries_after(0, 10)] == [4, 5]
+    assert Ledger.replay(map(decode_entry, file.load().entries)).balance("organism").spent == Amounts(tokens=10)
+    file.close()
 
 
 def test_file_and_log_stay_bounded(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ GUARDS = (
         "stores/group_journal.py::GroupJournal._write",
         "if not self._opened.reopen(number):",
         "if True:",
-        "stores/test_faulty_disk.py::test_every_operation_may_fail",
+        "stores/test_faulty_disk.py::test_what_is_refused_is_not_there",
     ),
     guard(
         "deleted-before-kept-again",
@@ -193,7 +193,7 @@ GUARDS = (
         "stores/sqlite_file.py::SqliteFile.forget",
         "\"(SELECT max(seq) FROM entries WHERE kind = 'Checkpoint') ORDER BY seq LIMIT ?)\"",
         '"9223372036854775807 ORDER BY seq LIMIT ?)"',
-        "contracts/test_stores.py",
+        "stores/test_sqlite_file.py::test_entries_are_forgotten_only_where_a_checkpoint_stands_for_them",
     ),
     guard(
         "fence",

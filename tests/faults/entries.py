@@ -160,6 +160,7 @@ FAULTS = (
             "tests/providers/test_http.py::test_little_that_swells_to_much_is_cut_off",
         ),
         {"memory in MiB": AtMost(64), "refused in s": AtMost(5)},
+        options=("--fault-scale", "20"),
     ),
     Fault(
         "F17",

@@ -53,9 +53,13 @@ ENDLESS: dict[str, tuple[bytes, bytes, bool]] = {
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-async def test_answer_without_end_is_given_up(what: str, record_property: Record) -> None:
+async def test_answer_without_end_is_given_up(
+    what: str, record_property: Record, fault_scale: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever goes on for ever, the call is over in seconds, and little of it was kept."""
     first, more, streamed = ENDLESS[what]
+    if fault_scale == 1:
+        monkeypatch.setattr("organism.formats.answers.decoder.EVENTS_MAX", 10_000)
 
     async def serve(stream: anyio.abc.SocketStream) -> None:
         async with stream:

@@ -43,3 +43,4 @@ def test_bomb_is_refused_before_it_goes_off(what: str, tmp_path: Path, record_pr
     record_property("refused in s", round(time.process_time() - began, 3))
     record_property("memory in MiB", peak.mib)
     record_property("accepted", 0)
+    assert peak.mib <= 32

@@ -25,10 +25,15 @@ _PIECES = ("choices", "delta", "content_block", "response")
 _PINGS = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})
 """Types of events that say nothing but that the server is at work: Anthropic's, OpenAI's, relays'."""
 
+EVENTS_MAX = 400_000
+"""More events than that has no answer: one token each they would be more than any model writes. They are bounded beside
+the bytes, because reading a small one takes as long as reading a large one."""
+
 _PAGE_MAX = 4096
 """So much is kept of what is neither JSON nor an event stream: a page of something that stands before the server."""
 
-_BLANK = b" \t\r\n\xef\xbb\xbf"
+_SPACES = b" \t\r\n"
+_BLANK = _SPACES + b"\xef\xbb\xbf"
 """What may stand before JSON: blanks, with which relays keep a connection alive, and a byte order mark."""
 
 
@@ -100,6 +105,7 @@ class AnswerDecoder:
         self._body: list[bytes] | None = None
         self._is_told = False
         self._has_events = False
+        self._count = 0
 
     @property
     def is_ended(self) -> bool:
@@ -133,6 +139,8 @@ class AnswerDecoder:
             self._head += chunk
             seen = self._head.lstrip(_BLANK)
             if not seen:
+                # Only the mark is kept: looking through megabytes of blanks again with each piece would take minutes.
+                self._head = self._head.strip(_SPACES)
                 return
             self._is_told = True
             chunk = bytes(self._head)
@@ -144,7 +152,11 @@ class AnswerDecoder:
         if is_more and not self._has_events and len(self._head) < _PAGE_MAX:
             self._head += chunk
         comments = self._events.comments
-        for event in self._events.feed(chunk):
+        found = self._events.feed(chunk)
+        self._count += len(found)
+        if self._count > EVENTS_MAX:
+            raise UncertainError(self._provider, f"an answer of more than {EVENTS_MAX:,} events")
+        for event in found:
             self._has_events = True
             self._take(event)
         if self._events.comments > comments:

@@ -1,6 +1,6 @@
 """Guards of what is kept: nothing that was acknowledged is lost, and nothing is believed that was not written."""
 
-from tests.mutate.guard import guard
+from tests.mutate.guard import Guard, edit, guard
 
 GUARDS = (
     guard(
@@ -131,13 +131,22 @@ GUARDS = (
         "if True:",
         "stores/test_faulty_disk.py::test_a_full_disk_refuses_at_once_and_goes_on_when_there_is_room",
     ),
-    guard(
+    Guard(
         "commit-waits-for-its-own",
         "A commit returns when what was appended before it is in the file, not when something else is.",
-        "stores/group_journal.py::GroupJournal._write_group",
-        "self._committed = self._taken",
-        "self._committed = self._appended",
-        "stores/test_group_journal.py::test_a_commit_waits_for_what_was_appended_before_it",
+        (
+            edit(
+                "stores/group_journal.py::GroupJournal.commit",
+                "write = self._current if self._current is not None and upto <= self._taken else self._next",
+                "write = self._current if self._current is not None else self._next",
+            ),
+            edit(
+                "stores/group_journal.py::GroupJournal._write_group",
+                "self._committed = self._taken",
+                "self._committed = self._appended",
+            ),
+        ),
+        ("tests/stores/test_group_journal.py::test_a_commit_waits_for_what_was_appended_before_it",),
     ),
     guard(
         "unknown-commit-is-looked-up",

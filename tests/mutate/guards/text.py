@@ -101,11 +101,11 @@ GUARDS = (
     ),
     guard(
         "yaml-size",
-        "A file is only so large.",
+        "Of a file no more is read than a configuration may have.",
         "config/yaml/nodes.py::read_text",
-        "if len(raw) > SIZE_MAX:",
-        "if False:",
-        "config/test_load.py::test_mistake_is_refused_where_it_stands",
+        "raw = file.read(SIZE_MAX + 1)",
+        "raw = file.read()",
+        "faults/test_yaml_bombs.py::test_bomb_is_refused_before_it_goes_off",
     ),
     guard(
         "config-of-others",
@@ -122,6 +122,14 @@ GUARDS = (
         "if received > self._most:",
         "if False:",
         "providers/test_http.py::test_little_that_swells_to_much_is_cut_off",
+    ),
+    guard(
+        "answer-events",
+        "A stream of nothing but small events is given up.",
+        "formats/answers/decoder.py::AnswerDecoder.feed",
+        "if self._count > EVENTS_MAX:",
+        "if False:",
+        "formats/answers/test_decoder.py::test_stream_of_nothing_is_given_up",
     ),
     guard(
         "response-head-size",
@@ -145,7 +153,7 @@ GUARDS = (
         "formats/json_reading.py::loads",
         "json.loads(text, parse_constant=str, parse_int=short_int)",
         "json.loads(text, parse_int=short_int)",
-        "providers/test_http_adapters.py::test_insane_usage_is_named_not_used",
+        "formats/test_json_reading.py::test_what_is_no_number_stays_recognisable",
     ),
     guard(
         "surrogates",
@@ -177,6 +185,6 @@ GUARDS = (
         "billing/webhook.py::_beginning",
         "if len(body) >= _ANSWER_BYTES:",
         "if False:",
-        "billing/test_billing_formats.py::test_answer_that_never_ends_and_repeats_the_address_is_cut",
+        "billing/test_webhook.py::test_system_that_never_stops_talking_is_left",
     ),
 )

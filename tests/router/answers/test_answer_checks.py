@@ -1,0 +1,53 @@
+"""What adapters return, before anything is charged by it."""
+
+from typing import Any
+
+import pytest
+
+from organism.amounts import CALL_NANOUSD_MAX, COUNTED_TOKENS_MAX, TokenUsage
+from organism.llm.answers import Completion
+from organism.llm.requests import ChatMessage, CompletionRequest
+from organism.router.answers.answer_checks import checked_answer
+
+REQUEST = CompletionRequest(model="m", messages=(ChatMessage("user", "x"),), max_output_tokens=9)
+
+
+def answer(**fields: Any) -> Completion:
+    return Completion(**{"text": "yes", "model": "m", "finish_reason": "stop", "usage": None, **fields})
+
+
+@pytest.mark.parametrize("side", TokenUsage.__struct_fields__)
+@pytest.mark.parametrize("count", [-1, COUNTED_TOKENS_MAX + 1, 2**63, 1.0, True, "5", float("nan"), None], ids=repr)
+def test_a_count_that_is_none_is_named_and_not_used(side: str, count: Any) -> None:
+    """No bucket of a provider's usage is negative, beyond belief, or no whole number; which one was is said."""
+    found = checked_answer(answer(usage=TokenUsage(**{side: count})), REQUEST, "p")
+
+    assert found.usage is None
+    assert f"usage.{side} is " in str(found.usage_error)
+
+
+@pytest.mark.parametrize("count", [0, 1, COUNTED_TOKENS_MAX])
+def test_a_count_within_bounds_is_used(count: int) -> None:
+    """What may be a count is one, up to the very bound."""
+    usage = TokenUsage(input=count, output=count)
+
+    found = checked_answer(answer(usage=usage), REQUEST, "p")
+
+    assert (found.usage, found.usage_error) == (usage, None)
+
+
+@pytest.mark.parametrize(
+    ("cost", "good"),
+    [(0, True), (CALL_NANOUSD_MAX, True), (CALL_NANOUSD_MAX + 1, False), (-1, False), (1.5, False), (True, False)],
+)
+def test_a_cost_that_is_none_is_named_and_not_used(cost: Any, good: bool) -> None:
+    """The same for what a provider says that a call has cost."""
+    usage = TokenUsage(input=1, output=1)
+
+    found = checked_answer(answer(usage=usage, cost_nanousd=cost), REQUEST, "p")
+
+    if good:
+        assert (found.cost_nanousd, found.usage, found.usage_error) == (cost, usage, None)
+    else:
+        assert (found.cost_nanousd, found.usage) == (None, None)
+        assert "cost_nanousd is " in str(found.usage_error)

@@ -10,9 +10,12 @@ from organism.budget.scopes import limits_over_time, thread_account, thread_of, 
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.accounts import Accounts, account_of
 from organism.control.components import Components
+from organism.control.listing.letters import as_shown
 from organism.control.listing.shown_period import shown_period
 from organism.control.listing.thread_index import ThreadIndex, as_listed, reason_shown
 from organism.control.listing.thread_list import PageRequest, ThreadFilter
+from organism.control.listing.timeline import Timeline
+from organism.control.listing.timeline_reader import ITEMS_MAX, TimelineReader
 from organism.control.owners import Owners
 from organism.control.views import (
     AccountState,
@@ -32,10 +35,7 @@ from organism.errors import ThreadClosedError, UnknownAccountError
 from organism.journal import StoredEntry
 from organism.ledger.entries import stored_entries
 from organism.ledger.explain import BudgetTrace, Note, explain
-from organism.messages import as_text, type_name
-from organism.text.redaction import headline
 from organism.threads.approvals import Approval
-from organism.threads.dead_letters import DeadLetter
 from organism.threads.thread import ThreadView
 from organism.usage.events import BudgetExceeded, UsageEvent
 from organism.usage.series import Measure, SeriesStep, UsageOverTime, UsageSeries
@@ -74,6 +74,7 @@ class Queries:
         self._accounts = accounts
         self.breakdown = Breakdown(lambda: budgets.plan.time_zone)
         self._index = ThreadIndex(components, self._summary)
+        self._timelines = TimelineReader(components)
         self._one_replay = anyio.Lock()
         self._replaying = OwnThreads()
         self._started_ns = components.clock.now_ns()
@@ -226,6 +227,17 @@ class Queries:
             raise ThreadClosedError(thread_id)
         return detail
 
+    async def timeline(self, thread_id: str, *, content: bool = False, limit: int = ITEMS_MAX) -> Timeline:
+        """Return what has happened in a thread and its descendants, the last things; what was said if asked for.
+
+        Raises:
+            ThreadClosedError: If there is no such thread and none is remembered.
+            JournalError: If it cannot be read.
+        """
+        if not await self.knows_thread(thread_id):
+            raise ThreadClosedError(thread_id)
+        return await self._timelines.read(thread_id, content=content, limit=limit)
+
     def _detail(self, thread_id: str, *, content: bool) -> ThreadDetail | None:
         views = {view.thread_id: view for view in self._pump.threads()}
         hops = self._history.hops(thread_id, content=content)
@@ -336,7 +348,7 @@ class Queries:
 
     def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
         """Return the dead letters, oldest first; what they say only if asked for."""
-        return tuple(_letter(letter, content=content) for letter in self._letters.list())
+        return tuple(as_shown(letter, content=content) for letter in self._letters.list())
 
     def _summary(self, view: ThreadView) -> ThreadSummary:
         summary = ThreadSummary(
@@ -354,19 +366,3 @@ class Queries:
             opened_by=view.opened_by,
         )
         return self._index.completed(summary)
-
-
-def _letter(letter: DeadLetter, *, content: bool) -> Letter:
-    envelope = letter.envelope
-    return Letter(
-        message_id=envelope.id,
-        thread_id=envelope.thread_id,
-        sender=envelope.sender,
-        recipient=envelope.recipient,
-        message_type=type_name(envelope.payload),
-        created_ns=envelope.created_ns,
-        reason=letter.reason,
-        where=letter.where,
-        detail=letter.detail if content else headline(letter.detail),
-        text=as_text(envelope.payload) if content else None,
-    )

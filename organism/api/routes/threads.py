@@ -12,6 +12,8 @@ from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import caller_of, may_read_content, needs
 from organism.budget.requests import LimitsRequest, grant_limits
 from organism.control.listing.thread_list import PageRequest, ThreadFilter, ThreadOrder
+from organism.control.listing.timeline import Timeline
+from organism.control.listing.timeline_reader import ITEMS_MAX
 from organism.control.queries import PAGE_MAX
 from organism.control.views import Accepted, OrderDone, ThreadDetail, ThreadPage
 from organism.whatif.outcome import Replay
@@ -96,6 +98,22 @@ async def show_thread(
     return await control.queries.thread(thread_id, content=may_read_content(request, asked=content))
 
 
+@get("/v1/threads/{thread_id:str}/timeline", opt=needs("read"))
+async def thread_timeline(
+    thread_id: FromPath[str],
+    request: Request[Any, Any, Any],
+    control: ControlOf,
+    content: FromQuery[bool] = False,
+    limit: Annotated[int, QueryParameter(name="limit", ge=1, le=ITEMS_MAX)] = ITEMS_MAX,
+) -> Timeline:
+    """List what has happened in a thread and its descendants, oldest first: messages, calls, charges, warnings, orders.
+
+    The last ``limit`` items; what was said and what errors say only with ``content=true``.
+    """
+    content = may_read_content(request, asked=content)
+    return await control.queries.timeline(thread_id, content=content, limit=limit)
+
+
 @post("/v1/threads/{thread_id:str}/replay", status_code=200, opt=needs("read"))
 async def replay_thread(thread_id: FromPath[str], data: JSONBody[ReplayBody], control: ControlOf) -> Replay:
     """Decide a thread's recorded calls anew under other limits, prices or models; changes nothing."""
@@ -144,6 +162,7 @@ ROUTES = (
     open_thread,
     list_threads,
     show_thread,
+    thread_timeline,
     replay_thread,
     send,
     set_thread_limits,

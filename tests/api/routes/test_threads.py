@@ -182,3 +182,23 @@ async def test_only_who_may_operate_opens_a_thread_with_more(
             opened = await client.post("/v1/threads", json=body, headers=headers)
             limits = organism.budgets.budget(opened.json()["thread_id"]).limits
             assert msgspec.structs.asdict(limits) == {**UNSAID, **gets}
+
+
+async def test_timeline_shows_what_was_said_only_to_who_may_operate(served: Served) -> None:
+    """Any reader sees what happened in a thread and what it cost; what was said, only who asks and may operate."""
+    async with served() as (organism, client):
+        thread = (await client.post("/v1/threads", json={"text": "secret words"})).json()["thread_id"]
+        await organism.wait(thread)
+        path = f"/v1/threads/{thread}/timeline"
+        bare, full = await client.get(path), await client.get(path, params={"content": "true"})
+        reader = (await client.post("/v1/tokens", json={"name": "eye", "scopes": ["read"]})).json()["secret"]
+        allowed = {"authorization": f"Bearer {reader}"}
+        assert (await client.get(path, headers=allowed)).status_code == 200
+        refused = await client.get(path, headers=allowed, params={"content": "true"})
+        assert (await client.get("/v1/threads/nobody/timeline")).status_code == 404
+    assert refused.status_code == 403
+    assert "secret words" not in bare.text
+    assert "secret words" in full.text
+    assert {"at", "kind", "agent", "duration_ms", "cost_nanos", "tokens", "title", "detail"} <= bare.json()["items"][
+        0
+    ].keys()

@@ -17,7 +17,7 @@ _EVENTS_MAX = 50_000
 
 _PAGE = 1_000
 _LATE_NS = 600 * NS_PER_S
-"""What a call has cost may be told so long after its thread has ended."""
+"""What a call has cost may be known so long after its thread has ended."""
 
 
 class TimelineReader:

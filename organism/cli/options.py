@@ -76,12 +76,16 @@ def named_labels(written: Sequence[str]) -> dict[str, str]:
     """Return labels that were written as ``name=value``.
 
     Raises:
-        ConfigError: If one is written differently.
+        ConfigError: If one is written differently, or has two values.
     """
-    pairs = [label.partition("=") for label in written]
-    if wrong := next((name for name, equals, _ in pairs if not (name and equals)), None):
-        raise ConfigError(f"write a label as name=value, not {wrong!r}")
-    return {name: value for name, _, value in pairs}
+    labels: dict[str, str] = {}
+    for label in written:
+        name, equals, value = label.partition("=")
+        if not (name and equals):
+            raise ConfigError(f"write a label as name=value, not {label!r}")
+        if labels.setdefault(name, value) != value:
+            raise ConfigError(f"label {name!r} has two values, {labels[name]!r} and {value!r}; give it one")
+    return labels
 
 
 @Parameter(name="*")

@@ -6,6 +6,7 @@ events may not answer; they are added to what a webhook is sent.
 """
 
 import hmac
+import re
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from urllib.parse import quote, urlencode
@@ -20,6 +21,9 @@ from organism.usage.events import ApprovalRequested
 
 PATH = "/answer"
 """Where they lead on the daemon."""
+
+SIGNATURE = re.compile(r"signature=[0-9a-f]*")
+"""What makes a link one of ours, wherever it is repeated."""
 
 _HOUR_NS = 3600 * NS_PER_S
 

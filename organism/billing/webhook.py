@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
+from organism.billing.answer_links import SIGNATURE
 from organism.billing.delivery import Rejected, UndeliveredError
 from organism.billing.signatures import all_keys, signatures
 from organism.billing.verdicts import DeliveryVerdict, Later, Refused, SinkAnswer, Taken, verdict
@@ -178,7 +179,8 @@ class Webhook:
         return said if isinstance(said, Taken) else replace(said, reason=self._without_address(said.reason))
 
     def _without_address(self, text: str) -> str:
-        """Take out of what the other side says whatever it repeats of the address, which may hold a secret."""
+        """Take out what the other side repeats of the address, which may hold a secret, and of links that answer."""
+        text = SIGNATURE.sub("signature=...", text)
         for hidden in self._hidden:
             text = text.replace(hidden, "...") if len(hidden) > 1 else text
         return text

@@ -10,8 +10,10 @@ from msgspec.structs import replace
 
 from organism import ConfigError
 from organism.billing.answer_links import AnswerLink, AnswerLinks
+from organism.billing.webhook import BodyFormat, Webhook, WebhookRequest
 from organism.config.build.exporters import exports
 from organism.config.load import load_config
+from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.threads.approvals import Approval
 from organism.usage.cloudevents import envelope
 from organism.usage.events import ApprovalRequested
@@ -115,6 +117,20 @@ def test_event_of_an_answered_question_has_no_links() -> None:
     """What is delivered late asks nobody to answer what is answered."""
     desk = Desk(asked=[])
     assert desk.links().for_exporter("slack", 1)(envelope(EVENT, "urn:x")).data == EVENT
+
+
+@pytest.mark.anyio
+async def test_receiver_that_repeats_a_link_gives_it_away_to_nobody() -> None:
+    """What a receiver says of an event it refuses is shown to people who may read, and not answer."""
+    event = Desk().links().for_exporter("slack", 24)(envelope(EVENT, "urn:x"))
+    assert isinstance(event.data, ApprovalRequested)
+    step = HTTPStep(status=400, body=f'{{"error": "what is {event.data.allow_url}?"}}')
+    async with ScriptedHTTPProvider((step,)) as receiver:
+        shape = BodyFormat(lambda _events: [WebhookRequest("one", b"{}", "application/json")])
+        hook = Webhook(f"{receiver.url}/v1/chat/completions", lambda: ASKED.asked_ns, shape=shape)
+        (rejected,) = await hook.deliver([event])
+        await hook.aclose()
+    assert rejected.reason.endswith("&signature=...?")
 
 
 @pytest.mark.parametrize(

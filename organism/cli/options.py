@@ -48,7 +48,7 @@ def task_of(written: str | None) -> str:
     """Return what is to be done: what was written, or what standard input has where nothing was.
 
     Raises:
-        ConfigError: If it is nothing, or is to be read from a terminal.
+        ConfigError: If it is nothing or no text, or is to be read from a terminal.
     """
     if written is not None:
         return written
@@ -56,6 +56,10 @@ def task_of(written: str | None) -> str:
         raise ConfigError("say what to do, or pipe it in: organism run 'the task', or cat task.txt | organism run -")
     if not (text := sys.stdin.read().strip()):
         raise ConfigError("standard input is empty; say what to do")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8 come as halves of surrogate pairs
+        raise ConfigError("standard input is no text in UTF-8; convert it first") from None
     return text
 
 

@@ -46,7 +46,19 @@ def test_every_test_says_what_it_promises(path: Path) -> None:
             assert ast.get_docstring(node), f"{path.name}: {node.name}"
 
 
-KINDS = {"bench", "clients", "contracts", "faults", "fuzz", "killing", "mutate", "scenarios", "soak", "typing"}
+KINDS = {
+    "bench",
+    "clients",
+    "contracts",
+    "corpus",
+    "faults",
+    "fuzz",
+    "killing",
+    "mutate",
+    "scenarios",
+    "soak",
+    "typing",
+}
 """Folders of tests that are about no room alone."""
 
 

@@ -84,8 +84,8 @@ class _Call:
         self._nesting.feed(words)
 
     def rewrite(self, words: str) -> None:
-        """Put the whole arguments in place of what has come of them, unless they are what has come."""
-        if self.is_whole and _is_equal(words, "".join(self.pieces)):
+        """Put the whole arguments in place of what has come of them, unless they are, or have been shown as whole."""
+        if self.is_shown_whole or (self.is_whole and _is_equal(words, "".join(self.pieces))):
             return
         self.pieces = []
         self._nesting = Nesting()
@@ -237,7 +237,8 @@ class ToolCallCollector:
         """
         calls = []
         for call in self._calls:
-            arguments = settled_arguments(call.pieces)
+            # What follows arguments that were shown as whole is none of them: nobody can take back what was read.
+            arguments = settled_arguments(call.pieces[: call.shown] if call.is_shown_whole else call.pieces)
             if not arguments.strip() and not cut:
                 arguments = "{}"
             call_id = call.told_id if call.told_id is not None else self._unique(call.id, call.number)

@@ -131,6 +131,16 @@ def test_arguments_that_are_written_anew_stay_as_they_were_shown(written: str, d
     completed(answer, shown)
 
 
+@pytest.mark.parametrize("more", ['{"n":3}', ":", '"}'])
+def test_what_follows_arguments_that_were_shown_whole_is_none_of_them(more: str) -> None:
+    """A server that writes on behind the end of a call's arguments does not change the call that was shown."""
+    head = {"index": 0, "id": "c", "function": {"name": "get", "arguments": '{"n":1}'}}
+    events = [chat({"tool_calls": [head]}), chat({"tool_calls": [{"index": 0, "function": {"arguments": more}}]})]
+    answer, shown = read(ChatReader, [*events, chat({}, "tool_calls")])
+    assert answer.tool_calls[0].arguments == '{"n":1}'
+    completed(answer, shown)
+
+
 def said(text: str, place: int) -> Json:
     return {"type": "message", "id": f"m{place}", "content": [{"type": "output_text", "text": text}]}
 

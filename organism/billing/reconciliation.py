@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 
 import msgspec
 
-from organism.amounts import NS_PER_S
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, format_usd
 from organism.billing.bill import BillLine
 from organism.billing.period import Period
 from organism.usage.events import UsageEvent
@@ -20,17 +20,64 @@ class BillDifference(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         billed_nanousd: What the provider bills.
         recorded_nanousd: What was charged here.
+        calls: How many calls that is.
+        in_doubt_nanousd: What of it was charged in full, because nobody knows what the provider has counted.
+        unpriced_calls: Calls whose price is not known: they count as nothing here, and are billed.
     """
 
     day: date
     model: str | None
     billed_nanousd: int
     recorded_nanousd: int
+    calls: int = 0
+    in_doubt_nanousd: int = 0
+    unpriced_calls: int = 0
 
     @property
     def difference_nanousd(self) -> int:
         """Recorded above billed; negative when the provider bills more, which recording promises not to happen."""
         return self.recorded_nanousd - self.billed_nanousd
+
+    @property
+    def reason(self) -> str:
+        """Where the difference comes from, as far as what was recorded tells; empty where there is none."""
+        if abs(self.difference_nanousd) <= TOLERANCE_NANOUSD:
+            return ""
+        if not self.calls:
+            return "billed more than recorded: no call here, so it was made past organism or under another model's name"
+        found = []
+        if self.difference_nanousd < 0:
+            found.append("billed more than recorded")
+            if self.unpriced_calls:
+                found.append(f"{self.unpriced_calls:,} calls without a price count as nothing here")
+            else:
+                found.append("calls past organism, or other prices")
+        elif self.in_doubt_nanousd:
+            found.append(f"{format_usd(self.in_doubt_nanousd)} charged in full for calls whose count nobody knows")
+        else:
+            found.append("other prices, a discount or a credit")
+        return ": ".join(found)
+
+
+TOLERANCE_NANOUSD = NANOUSD_PER_USD // 200
+"""Half a cent: bills are rounded."""
+
+
+class _Recorded(msgspec.Struct):
+    cost_nanousd: int = 0
+    calls: int = 0
+    in_doubt_nanousd: int = 0
+    unpriced_calls: int = 0
+
+    def add(self, event: UsageEvent) -> None:
+        cost = event.cost_nanousd or 0
+        self.cost_nanousd += cost
+        self.calls += event.outcome != "released"
+        self.in_doubt_nanousd += cost if event.outcome in _IN_DOUBT else 0
+        self.unpriced_calls += event.cost_nanousd is None and event.outcome != "released"
+
+
+_IN_DOUBT = ("worst_case", "disputed")
 
 
 def reconcile(used: Iterable[UsageEvent], bill: Sequence[BillLine], period: Period) -> tuple[BillDifference, ...]:
@@ -45,18 +92,30 @@ def reconcile(used: Iterable[UsageEvent], bill: Sequence[BillLine], period: Peri
         if _holds_day(period, line.day, zone):
             billed[line.day, line.model] = billed.get((line.day, line.model), 0) + line.cost_nanousd
     families = {(day, _family(model)): (day, model) for day, model in sorted(billed, key=_order) if model is not None}
-    recorded: dict[_Key, int] = {}
+    recorded: dict[_Key, _Recorded] = {}
     for event in used:
         if event.tool:
             continue  # no vendor of models bills it
         day = datetime.fromtimestamp(event.time_ns // NS_PER_S, zone).date()
         key = _billed_as(event, day, billed, families)
         if key is not None:
-            recorded[key] = recorded.get(key, 0) + (event.cost_nanousd or 0)
+            recorded.setdefault(key, _Recorded()).add(event)
     return tuple(
-        BillDifference(day=key[0], model=key[1], billed_nanousd=billed[key], recorded_nanousd=recorded.get(key, 0))
+        _difference(key, billed[key], recorded.get(key, _Recorded()))
         for key in sorted(billed, key=_order)
-        if billed[key] or recorded.get(key)
+        if billed[key] or (key in recorded and recorded[key].cost_nanousd)
+    )
+
+
+def _difference(key: _Key, billed_nanousd: int, recorded: _Recorded) -> BillDifference:
+    return BillDifference(
+        day=key[0],
+        model=key[1],
+        billed_nanousd=billed_nanousd,
+        recorded_nanousd=recorded.cost_nanousd,
+        calls=recorded.calls,
+        in_doubt_nanousd=recorded.in_doubt_nanousd,
+        unpriced_calls=recorded.unpriced_calls,
     )
 
 

@@ -2,17 +2,22 @@
 
 import html
 import re
+from typing import cast
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from organism.amounts import NANOUSD_PER_USD, TokenUsage
 from organism.billing.bill import BillLine
 from organism.billing.period import Period, PeriodReport, report_period
 from organism.billing.reconciliation import reconcile
+from organism.billing.reports.csv_report import csv_rows
 from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
 from organism.billing.reports.report_tables import usd
+from organism.text.plain_text import csv_lines
+from organism.usage.attempts import Outcome
 from organism.usage.events import UsageEvent
 
 NASTY = "<script>|x|*y*</script>"
@@ -122,3 +127,43 @@ def test_label_is_text_in_every_form(label: str) -> None:
     assert not re.search(r"https?://evil|www\.evil|me@evil", markdown)
     assert not any(line.startswith("| forged") for line in markdown.splitlines())
     assert len(markdown.splitlines()) == len(render_markdown(report()).splitlines()) + 6
+
+
+def test_rows_for_spreadsheets_add_up_to_the_total() -> None:
+    """Each way to cut the whole adds up to it, to the nano-dollar, and no name becomes a formula."""
+    head, total, *rows = csv_rows(report())
+    cost, calls = head.index("cost_nanousd"), head.index("calls")
+    for by in ("day", "agent"):
+        assert sum(cast("int", row[cost]) for row in rows if row[0] == by) == total[cost]
+        assert sum(cast("int", row[calls]) for row in rows if row[0] == by) == total[calls]
+    assert {len(row) for row in (total, *rows)} == {len(head)}
+    text = csv_lines([["agent", "=1+1", 0.5], *rows])
+    assert "'=1+1" in text
+    assert "E-" not in text
+
+
+def usage(cost: int | None, outcome: Outcome = "settled") -> UsageEvent:
+    return replace(events()[0], cost_nanousd=cost, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "billed", "reason"),
+    [
+        ([usage(NANOUSD_PER_USD)], NANOUSD_PER_USD, ""),
+        ([usage(NANOUSD_PER_USD + 1)], NANOUSD_PER_USD, ""),
+        ([], NANOUSD_PER_USD, "billed more than recorded: no call here"),
+        ([usage(None)], NANOUSD_PER_USD, "billed more than recorded: 1 calls without a price"),
+        ([usage(1)], NANOUSD_PER_USD, "billed more than recorded: calls past organism"),
+        ([usage(2 * NANOUSD_PER_USD, "worst_case")], NANOUSD_PER_USD, "$2.00 charged in full for calls whose count"),
+        ([usage(2 * NANOUSD_PER_USD)], NANOUSD_PER_USD, "other prices, a discount or a credit"),
+    ],
+)
+def test_each_line_of_a_drift_says_why(recorded: list[UsageEvent], billed: int, reason: str) -> None:
+    """What was charged in doubt, what has no price, and what never came by here are told apart, line by line."""
+    (drift,) = reconcile(recorded, [BillLine(Period().day_of(START_NS), "m", billed)], Period())
+    assert drift.reason.startswith(reason)
+    assert bool(drift.reason) == bool(reason)
+    rows = list(csv_rows(report_period(recorded, Period()), [drift]))
+    assert rows[-1][0] == "bill"
+    assert rows[-1][-1] == drift.reason
+    assert len(rows[-1]) == len(rows[0])

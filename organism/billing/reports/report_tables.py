@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 
 import msgspec
 
-from organism.amounts import NANOUSD_PER_USD, NS_PER_S, format_usd
+from organism.amounts import NS_PER_S, format_usd
 from organism.billing.forecast import Forecast
 from organism.billing.period import Cut, Period, PeriodReport, Warned
 from organism.billing.reconciliation import BillDifference
@@ -178,7 +178,7 @@ def _drift_table(drifts: Sequence[BillDifference]) -> ReportTable:
     return ReportTable(
         title="Against the bill",
         note="Recorded above billed is expected: what was in doubt is charged in full. Below it, something is wrong.",
-        head=("day", "model", "billed", "recorded", "difference", "of billed", ""),
+        head=("day", "model", "billed", "recorded", "difference", "of billed", "why"),
         rows=tuple(
             (
                 drift.day.isoformat(),
@@ -187,16 +187,12 @@ def _drift_table(drifts: Sequence[BillDifference]) -> ReportTable:
                 usd(drift.recorded_nanousd),
                 usd(drift.difference_nanousd),
                 f"{drift.difference_nanousd * 100 / drift.billed_nanousd:+.1f} %" if drift.billed_nanousd else "",
-                "billed more than recorded" if drift.difference_nanousd < -_TOLERANCE_NANOUSD else "",
+                drift.reason,
             )
             for drift in drifts[-ROWS_MAX:]
         ),
         words=2,
     )
-
-
-_TOLERANCE_NANOUSD = NANOUSD_PER_USD // 200
-"""Half a cent: bills are rounded."""
 
 
 def _instant(time_ns: int, zone: tzinfo) -> str:

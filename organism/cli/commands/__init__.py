@@ -25,21 +25,31 @@ class Command(NamedTuple):
 
 
 SECTIONS: dict[str, tuple[Command, ...]] = {
-    "Build and run": (
+    "Needed first": (
         Command("init", "init:init", "Write an organism to begin with: commented, with a test of it."),
         Command("check", "check:check", "Check the configuration and show the organism it describes.", ("validate",)),
         Command("run", "run:run", "Run one task and show what happens, then what it cost."),
         Command(
             "resume", "run:resume", "Continue a run that was stopped or killed, or that waits for budget or approval."
         ),
+        Command("daemon", "daemon:daemon", "Serve the HTTP API, the gateway and the dashboard until stopped."),
+        Command(
+            "ask", "remote.send:ask", "Send a message, wait for the thread to end, and print answers as they come."
+        ),
+        Command("threads", "remote.threads:threads", "List threads, newest first."),
+        Command(
+            "budget", "remote.budget:app", "Limits and spend of every account: show, explain, raise, lower, adjust."
+        ),
+        Command("usage", "usage:app", "Show usage and cost since the daemon started; write reports."),
+        Command("dashboard", "remote.control:dashboard", "Print a link that opens the dashboard."),
+    ),
+    "Run and replay": (
         Command("exec", "exec:execute", "Run any program under a budget, and show what it cost."),
         Command("models", "models:app", "List and fetch models that run on this machine."),
     ),
     "The daemon": (
-        Command("daemon", "daemon:daemon", "Serve the HTTP API, the gateway and the dashboard until stopped."),
         Command("status", "remote.status:status", "Show budgets, the busiest threads and stopped agents."),
         Command("top", "remote.top:top", "Watch budgets live, and raise, pause or end threads from the keyboard."),
-        Command("dashboard", "remote.control:dashboard", "Print a link that opens the dashboard."),
         Command("mode", "remote.control:mode", "Change what a reached limit does, until the daemon restarts."),
         Command("freeze", "remote.freeze:freeze", "Stop all spending at once, or that of threads with a label."),
         Command("unfreeze", "remote.freeze:unfreeze", "Let spending go on that was frozen."),
@@ -53,10 +63,6 @@ SECTIONS: dict[str, tuple[Command, ...]] = {
     ),
     "Threads and agents": (
         Command("send", "remote.send:send", "Send a message to the daemon and print its thread's id."),
-        Command(
-            "ask", "remote.send:ask", "Send a message, wait for the thread to end, and print answers as they come."
-        ),
-        Command("threads", "remote.threads:threads", "List threads, newest first."),
         Command(
             "thread",
             "remote.threads:thread",
@@ -93,11 +99,7 @@ SECTIONS: dict[str, tuple[Command, ...]] = {
         ),
         Command("replay", "replay:replay", "Recalculate a recorded thread with other limits, models or prices."),
     ),
-    "Budgets and cost": (
-        Command(
-            "budget", "remote.budget:app", "Limits and spend of every account: show, explain, raise, lower, adjust."
-        ),
-        Command("usage", "usage:app", "Show usage and cost since the daemon started; write reports."),
+    "Cost and prices": (
         Command("prices", "prices:app", "Show what models cost, and where the price is known from."),
         Command("ledger", "ledger:app", "Verify or export the ledger; list records set aside."),
     ),

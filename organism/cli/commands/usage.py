@@ -12,7 +12,8 @@ from cyclopts import App, Parameter
 from organism.amounts import TokenUsage
 from organism.billing.bill import read_bill
 from organism.billing.period import Period, report_period
-from organism.billing.reconciliation import reconcile
+from organism.billing.reconciliation import BillDifference, reconcile
+from organism.billing.reports.csv_report import csv_rows
 from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
 from organism.cli import exit_codes
@@ -25,6 +26,7 @@ from organism.cli.terminal import Terminal
 from organism.clock import SystemClock
 from organism.control.views import Usage
 from organism.errors import ConfigError
+from organism.text.plain_text import csv_lines
 from organism.usage.events import UsageEvent
 from organism.usage.instants import instant_of
 from organism.usage.totals import UsageTotals
@@ -81,8 +83,9 @@ def report(
     bill: Path | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     json: Json = False,
+    csv: bool = False,
 ) -> int:
-    """Report cost and tokens of a period or a thread, by day, agent, model and label, as an HTML page or Markdown.
+    """Report cost and tokens of a period or a thread, by day, agent, model and label: HTML, Markdown, CSV or JSON.
 
     Args:
         events: Events as 'organism events' prints them, or - for standard input, or a journal; those of the state
@@ -92,7 +95,8 @@ def report(
         thread: Only this thread and its children.
         time_zone: Where days begin.
         bill: A provider's bill as CSV, to compare with.
-        output: Where to: an .html page, or .md; Markdown on standard output unless given.
+        output: Where to: an .html page, .md, .csv or .json; Markdown on standard output unless given.
+        csv: Print CSV.
     """
     recorded = list(recorded_events(events, daemon.folder, lambda: configured_database(daemon)))
     zone, now_ns = _zone(time_zone), SystemClock().now_ns()
@@ -107,17 +111,30 @@ def report(
     if bill is not None:
         used = (event for event in recorded if isinstance(event, UsageEvent) and period.holds(event))
         drifts = reconcile(used, read_bill(read_text(bill)), period)
-    if json:
-        return print_json({"report": made, "drift": drifts}, _plain)
+    whole = {"report": made, "drift": None if drifts is None else tuple(map(_explained, drifts))}
     if output is None:
+        if json or csv:
+            return print_json(whole, _plain) if json else print_csv(csv_rows(made, drifts))
         return print_text(render_markdown(made, drifts).rstrip("\n"))
-    render = render_markdown if output.suffix in (".md", ".markdown") else render_html
+    match output.suffix.lower():
+        case ".csv":
+            text = csv_lines(csv_rows(made, drifts))
+        case ".json":
+            text = msgspec.json.encode(whole, enc_hook=_plain).decode() + "\n"
+        case ".md" | ".markdown":
+            text = render_markdown(made, drifts)
+        case _:
+            text = render_html(made, drifts)
     try:
-        output.write_text(render(made, drifts), encoding="utf-8")
+        output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write: {error.strerror}", where=str(output)) from None
     note(str(output))
     return exit_codes.OK
+
+
+def _explained(drift: BillDifference) -> dict[str, object]:
+    return {**msgspec.to_builtins(drift), "difference_nanousd": drift.difference_nanousd, "reason": drift.reason}
 
 
 def _csv_row(name: str, totals: UsageTotals) -> tuple[object, ...]:

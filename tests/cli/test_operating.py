@@ -140,7 +140,8 @@ def test_day_of_an_operator(organism: Organism) -> None:
 
     assert organism("stop").stdout == "stopped\n"
     assert organism.process.wait(timeout=60) == 0  # type: ignore[attr-defined]
-    assert organism("status").returncode == 4
+    assert organism("status").stdout.startswith("no daemon runs; ")
+    assert organism("agents").returncode == 4
 
 
 def test_configuration_is_read_again_as_a_whole_or_not_at_all(organism: Organism) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
-from organism import ConfigError, Context, Organism, Text, agent
+from organism import ConfigError, Context, Limits, Organism, Text, agent
+from organism.cli import exit_codes
 from organism.cli.app import call
 from organism.cli.event_sources import recorded_events
 from organism.daemon.journal_file import JOURNAL_FILE
@@ -137,3 +139,62 @@ def test_a_wrong_configuration_hides_no_database(
     assert call(["usage", "report", "--file", str(tmp_path / "organism.yaml")]) != 0
 
     assert complaint in capsys.readouterr().err
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> object:
+    """Run a command and return the JSON it prints."""
+    capsys.readouterr()
+    assert call([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_state_folder_answers_when_no_daemon_runs(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Threads, status, usage and budgets are read from the journal, whose sums are those of its events."""
+    folder = ("--state", str(state))
+    usage: Any = told(capsys, "usage", *folder)
+    assert usage["total"]["calls"] == usage["groups"]["writer"]["calls"] == 3
+    by_day: Any = told(capsys, "usage", "--by", "day", *folder)
+    assert sum(day["calls"] for day in by_day["groups"].values()) == 3
+    assert told(capsys, "threads", *folder) == []
+    ended: Any = told(capsys, "threads", "--all", *folder)
+    assert [thread["state"] for thread in ended] == ["completed"] * 3
+    assert sum(thread["budget"]["spent"]["calls"] for thread in ended) == 3
+    status: Any = told(capsys, "status", *folder)
+    assert not status["running"]
+    assert status["usage"]["calls"] == 3
+    assert isinstance(told(capsys, "budget", "show", *folder), list)
+
+
+def test_thread_that_waits_is_told_without_a_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a thread waits for and what it has spent stand in the list, and its budget is shown by its id."""
+
+    async def wait() -> None:
+        organism = Organism(
+            [writer],
+            models={"main": "scripted/m"},
+            providers={"scripted": ScriptedProvider(["one"])},
+            provider_kinds={"scripted": "local"},
+            journal=SqliteJournal(tmp_path / JOURNAL_FILE),
+            limits=Limits(calls=0),
+        )
+        async with organism:
+            await organism.control.open_thread(Text("go"), thread_id="poor", labels={"tenant": "a"})
+            await organism.pump.wait_rest("poor")
+
+    anyio.run(wait)
+    folder = ("--state", str(tmp_path))
+    threads: Any = told(capsys, "threads", "--label", "tenant=a", *folder)
+    assert [(thread["thread_id"], thread["state"]) for thread in threads] == [("poor", "blocked")]
+    assert threads[0]["blocked_by"]["dimension"] == "calls"
+    assert told(capsys, "threads", "--label", "tenant=b", *folder) == []
+    budget: Any = told(capsys, "budget", "show", "poor", *folder)
+    assert (budget["account"], budget["limits"]["calls"]) == ("thread:poor", 0)
+    assert call(["status", *folder]) == 0
+    assert "poor" in capsys.readouterr().out
+    assert call(["budget", "show", "nobody", *folder]) == exit_codes.USAGE
+
+
+@pytest.mark.parametrize("command", [["threads"], ["status"], ["usage"], ["budget", "show"]])
+def test_folder_in_which_nothing_happened_is_an_error(command: list[str], tmp_path: Path) -> None:
+    """Without a daemon and without a journal there is nothing to tell, and the command says so by its code."""
+    assert call([*command, "--state", str(tmp_path)]) == 4

@@ -40,7 +40,7 @@ SECTIONS: dict[str, tuple[Command, ...]] = {
         Command(
             "budget", "remote.budget:app", "Limits and spend of every account: show, explain, raise, lower, adjust."
         ),
-        Command("usage", "usage:app", "Show usage and cost since the daemon started; write reports."),
+        Command("usage", "usage:app", "Show usage and cost of all that is recorded; write reports."),
         Command("dashboard", "remote.control:dashboard", "Print a link that opens the dashboard."),
     ),
     "Run and replay": (

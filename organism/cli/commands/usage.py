@@ -21,6 +21,7 @@ from organism.cli.event_sources import read_text, recorded_events
 from organism.cli.ledger_sources import configured_database
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import note, print_csv, print_json, print_text
+from organism.cli.recorded_state import answer_of
 from organism.cli.tables import USAGE_HEADINGS, state_table, usage_row
 from organism.cli.terminal import Terminal
 from organism.clock import SystemClock
@@ -42,13 +43,15 @@ def show_usage(
     json: Json = False,
     csv: bool = False,
 ) -> int:
-    """Show usage and cost since the daemon started.
+    """Show usage and cost of all that is recorded.
+
+    Without a daemon the journal of the state folder is read.
 
     Args:
         by: Broken down by this.
         csv: Print CSV.
     """
-    usage = daemon.client().ask(Usage, "/v1/usage", by=by)
+    usage = answer_of(daemon, lambda client: client.ask(Usage, "/v1/usage", by=by), lambda found: found.usage(by))
     if json:
         return print_json(usage)
     if csv:

@@ -17,6 +17,7 @@ from organism.cli.client import UnreachableError
 from organism.cli.ledger_sources import kept_entries
 from organism.cli.options import DAEMON, NO_STEP, DaemonOptions, Json, Step, Whole
 from organism.cli.output import agreed, note, print_json
+from organism.cli.recorded_state import answer_of
 from organism.cli.tables import instant_text
 from organism.cli.terminal import Table, Terminal, markup
 from organism.control.accounts import seconds_ns, usd_nano
@@ -33,13 +34,16 @@ Account = Annotated[str, Parameter(help="A thread's id, or an account such as or
 
 @app.command
 def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
-    """Show a budget, or all of them."""
-    client = daemon.client()
-    states = (
-        client.ask(list[AccountState], "/v1/budgets")
-        if account is None
-        else [client.ask(AccountState, f"/v1/budgets/{quote(account, safe='')}")]
-    )
+    """Show a budget, or all of them.
+
+    Without a daemon the journal of the state folder is read.
+    """
+    if account is None:
+        path = "/v1/budgets"
+        states = answer_of(daemon, lambda client: client.ask(list[AccountState], path), lambda found: found.budgets())
+    else:
+        own = f"/v1/budgets/{quote(account, safe='')}"
+        states = [answer_of(daemon, lambda client: client.ask(AccountState, own), lambda found: found.budget(account))]
     if json:
         return print_json(states if account is None else states[0])
     console = Terminal()

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 
 from organism.amounts import format_usd
+from organism.budget.scopes import thread_of
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.burn_rate import busiest, time_left_s, time_text
+from organism.cli.client import UnreachableError
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
+from organism.cli.recorded_state import RecordedState, recorded_now
 from organism.cli.tables import (
     USAGE_HEADINGS,
     cost_text,
+    labels_text,
     state_table,
     styled_state,
     thread_row,
@@ -24,9 +28,18 @@ _BUSIEST = 10
 
 
 def status(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
-    """Show budgets, the busiest threads and stopped agents."""
-    client = daemon.client()
-    found = client.ask(OrganismStatus, "/v1/status")
+    """Show budgets, the busiest threads and stopped agents.
+
+    Without a daemon the journal of the state folder is read: what was open, what was used and each budget.
+    """
+    try:
+        client = daemon.client()
+        found = client.ask(OrganismStatus, "/v1/status")
+    except UnreachableError:
+        recorded = recorded_now(daemon)
+        if recorded is None:
+            raise
+        return _print_recorded(recorded, as_json=json)
     if json:
         return print_json(found)
     threads = client.ask(ThreadPage, "/v1/threads", limit=500).threads
@@ -38,6 +51,23 @@ def status(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     for agent in agents:
         if agent.state != "running":
             console.say("agent {} {} {}", agent.name, styled_state(agent.state), agent.reason or "")
+    return exit_codes.OK
+
+
+def _print_recorded(recorded: RecordedState, *, as_json: bool) -> int:
+    """Show what a daemon has left behind."""
+    usage, threads, budgets = recorded.usage("agent"), recorded.threads(), recorded.budgets()
+    if as_json:
+        return print_json({"running": False, "usage": usage.total, "threads": threads, "budgets": budgets})
+    console, spent = Terminal(), usage.total
+    console.say("no daemon runs; {} threads were open when it ended", f"{len(threads):,}")
+    console.say("{} and {:,} tokens in {} calls", cost_text(spent), spent.usage.total, spent.calls)
+    console.show(*budget_lines([state for state in budgets if thread_of(state.account) is None]))
+    table = thread_table("thread", "labels")
+    for thread in threads[:_BUSIEST]:
+        table.add_row(*thread_row(thread), labels_text(thread))
+    if table.row_count:
+        console.show(table)
     return exit_codes.OK
 
 

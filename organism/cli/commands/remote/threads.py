@@ -7,8 +7,10 @@ from cyclopts import Parameter
 from organism.amounts import BudgetState, format_usd
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
+from organism.cli.client import Client
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
+from organism.cli.recorded_state import answer_of
 from organism.cli.tables import labels_text, styled_state, thread_row, thread_table
 from organism.cli.terminal import Terminal, markup
 from organism.control.views import OrderDone, ThreadDetail, ThreadPage, ThreadSummary
@@ -28,18 +30,16 @@ def threads(
 ) -> int:
     """List threads, newest first.
 
+    Without a daemon the journal of the state folder is read.
+
     Args:
         label: Only threads with this label: name=value, or name.
     """
-    client = daemon.client()
-    states = [*_OPEN, *_ENDED] if all else None
-    after: str | None = None
-    found: list[ThreadSummary] = []
-    while True:
-        page = client.ask(ThreadPage, "/v1/threads", state=states, label=label, after=after, limit=500)
-        found += page.threads
-        if (after := page.next) is None:
-            break
+    found = answer_of(
+        daemon,
+        lambda client: _listed(client, label, ended=all),
+        lambda recorded: recorded.threads(ended=all, label=label),
+    )
     if json:
         return print_json(found)
     table = thread_table("thread", "labels")
@@ -47,6 +47,18 @@ def threads(
         table.add_row(*thread_row(one), labels_text(one))
     Terminal().show(table if found else markup("no threads"))
     return exit_codes.OK
+
+
+def _listed(client: Client, label: str | None, *, ended: bool) -> list[ThreadSummary]:
+    """Return all pages of the daemon's list."""
+    states = [*_OPEN, *_ENDED] if ended else None
+    cursor: str | None = None
+    found: list[ThreadSummary] = []
+    while True:
+        page = client.ask(ThreadPage, "/v1/threads", state=states, label=label, cursor=cursor, limit=500)
+        found += page.threads
+        if (cursor := page.next_cursor) is None:
+            return found
 
 
 def thread(thread: str, *, daemon: DaemonOptions = DAEMON, content: bool = False, json: Json = False) -> int:

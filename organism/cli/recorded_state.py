@@ -1,0 +1,166 @@
+"""What an organism was when its last process ended, read from its journal: for questions when no daemon runs."""
+
+from collections.abc import Callable
+from datetime import UTC
+from typing import Protocol, TypeVar, cast
+
+from msgspec.structs import replace
+
+from organism.amounts import UNLIMITED, ZERO, BudgetState
+from organism.budget.scopes import thread_account
+from organism.cli.client import Client, UnreachableError
+from organism.cli.ledger_sources import KeptJournal, configured_database, kept_journal
+from organism.cli.options import DaemonOptions
+from organism.cli.output import note
+from organism.control.history import History
+from organism.control.views import AccountState, By, ThreadSummary, Usage
+from organism.daemon.journal_file import JOURNAL_FILE
+from organism.errors import UnknownAccountError
+from organism.ledger.entries import decode_entry
+from organism.ledger.ledger import Ledger
+from organism.usage.events import AnyEvent, ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
+from organism.usage.sums import Breakdown
+from organism.usage.totals import UsageTotals
+from organism.usage.tracker import UsageTracker
+
+T = TypeVar("T")
+
+_PAGE = 1_000
+
+
+class _Read(KeptJournal, Protocol):
+    """A journal whose events can be read."""
+
+    def events_after(self, after: str, limit: int) -> list[AnyEvent]:
+        """Return events."""
+        ...
+
+
+class RecordedState:
+    """Answers what a daemon would, of the time when its journal was last written.
+
+    Args:
+        journal: The journal.
+    """
+
+    def __init__(self, journal: _Read) -> None:
+        self._ledger = Ledger()
+        self._ledger.restore(map(decode_entry, journal.load().entries))
+        self._usage, self._history = UsageTracker(), History()
+        self._breakdown = Breakdown(lambda: UTC)
+        self._open: dict[str, ThreadSummary] = {}
+        after = ""
+        while page := journal.events_after(after, _PAGE):
+            for event in page:
+                self._take(event)
+            after = page[-1].id
+
+    def budgets(self) -> list[AccountState]:
+        """Return every account that was open."""
+        return [self._budget(account) for account in self._ledger.accounts]
+
+    def budget(self, account: str) -> AccountState:
+        """Return an account; a plain name is a thread's.
+
+        Raises:
+            UnknownAccountError: If none of that name was open.
+        """
+        found = next((name for name in (account, thread_account(account)) if self._ledger.has(name)), None)
+        if found is None:
+            raise UnknownAccountError(account)
+        return self._budget(found)
+
+    def threads(self, *, ended: bool = False, label: str | None = None) -> list[ThreadSummary]:
+        """Return the threads that were open, and those that ended last if asked for, newest first."""
+        closed = self._history.closed() if ended else ()
+        opened = (replace(one, budget=self._own(one.thread_id)) for one in self._open.values())
+        name, equals, value = (label or "").partition("=")
+        return [
+            one
+            for one in sorted((*closed, *opened), key=lambda one: -one.opened_ns)
+            if label is None or (name in one.labels and (not equals or one.labels[name] == value))
+        ]
+
+    def usage(self, by: By) -> Usage:
+        """Return sums, broken down."""
+        groups: dict[By, Callable[[], dict[str, UsageTotals]]] = {
+            "agent": self._usage.by_agent,
+            "model": self._usage.by_model,
+            "tool": self._usage.by_tool,
+            "thread": self._usage.by_thread,
+            "day": self._breakdown.by_day,
+            "label": self._breakdown.by_label,
+        }
+        return Usage(self._usage.total, by, groups[by]())
+
+    def _take(self, event: AnyEvent) -> None:
+        self._usage.restore(event)
+        self._breakdown.on_event(event)
+        self._history.recall(event)
+        match event:
+            case ThreadOpened():
+                self._open[event.thread_id] = ThreadSummary(
+                    thread_id=event.thread_id,
+                    root_thread_id=event.root_thread_id,
+                    parent_thread_id=event.parent_thread_id,
+                    state="dormant",
+                    budget=self._own(event.thread_id),
+                    opened_ns=event.time_ns,
+                    labels=event.labels,
+                    opened_by=event.opened_by,
+                )
+            case ThreadClosed():
+                self._open.pop(event.thread_id, None)
+            case ThreadBlocked(shortfall=shortfall) if event.thread_id in self._open:
+                self._open[event.thread_id] = replace(
+                    self._open[event.thread_id], state="blocked", blocked_by=shortfall
+                )
+            case ThreadResumed() if event.thread_id in self._open:
+                self._open[event.thread_id] = replace(self._open[event.thread_id], state="dormant", blocked_by=None)
+            case _:
+                pass
+
+    def _own(self, thread_id: str) -> BudgetState:
+        account = thread_account(thread_id)
+        return self._budget(account) if self._ledger.has(account) else BudgetState(account, UNLIMITED, ZERO, ZERO)
+
+    def _budget(self, account: str) -> AccountState:
+        balance = self._ledger.balance(account)
+        return AccountState(
+            account=account,
+            limits=balance.limits,
+            spent=balance.spent,
+            held=balance.held,
+            revision=balance.revision,
+            unpriced_calls=balance.unpriced_calls,
+        )
+
+
+def answer_of(daemon: DaemonOptions, ask: Callable[[Client], T], look_up: Callable[[RecordedState], T]) -> T:
+    """Ask the daemon, or look the answer up in its journal if none runs.
+
+    Raises:
+        UnreachableError: If no daemon answers and there is no journal.
+        ConfigError: If another process owns the journal, or its database is not known.
+        JournalError: If it cannot be read.
+    """
+    try:
+        return ask(daemon.client())
+    except UnreachableError:
+        if (recorded := recorded_now(daemon)) is None:
+            raise
+    note("no daemon runs; this is what its journal says")
+    return look_up(recorded)
+
+
+def recorded_now(daemon: DaemonOptions) -> RecordedState | None:
+    """Return what the journal says of a daemon that does not run; ``None`` if there is no journal.
+
+    Raises:
+        ConfigError: If another process owns the journal, or its database is not known.
+        JournalError: If it cannot be read.
+    """
+    if configured_database(daemon) is None and not (daemon.folder / JOURNAL_FILE).is_file():
+        return None
+    with kept_journal(daemon) as journal:
+        return RecordedState(cast("_Read", journal))  # both kinds of journal have their events too

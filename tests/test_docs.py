@@ -49,13 +49,30 @@ def test_readme_python_runs() -> None:
     assert run_python("-c", block("python")) == "the tide comes in (7 tokens)\n"
 
 
-@pytest.mark.parametrize("page", ["tutorials/python", "how-to/embed-an-organism"])
+PROGRAMS = [
+    "tutorials/python",
+    *(f"how-to/{page}" for page in ("embed-an-organism", "ask-a-person", "budget-children", "autogen")),
+]
+
+
+@pytest.mark.parametrize("page", PROGRAMS)
 def test_tutorials_run(page: str) -> None:
     """The first program of a tutorial runs as it stands."""
     program = re.search(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
 
     assert program is not None
     assert run_python("-c", program[1]).strip()
+
+
+@pytest.mark.parametrize("page", ["migrate-from-litellm", "pydantic-ai-limits", "autogen"])
+def test_configurations_of_how_tos_load(page: str) -> None:
+    """Every organism.yaml of a page about moving here is a configuration that loads."""
+    text = (ROOT / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    keys = {"OPENAI_API_KEY": "k", "ALICE_KEY": "a key of sixteen and more characters"}
+    assert blocks
+    for each in blocks:
+        assert parse_config(each, page, ROOT, keys).config.entry == "writer"
 
 
 def test_readme_commands_are_one_line_each() -> None:

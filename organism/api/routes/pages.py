@@ -1,6 +1,8 @@
-"""The dashboard: files of this package in a fixed table. They hold no secret; what they show needs a session."""
+"""The dashboard: files of this package, found once at import. They hold no secret; what they show needs a session."""
 
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -9,20 +11,25 @@ from organism.api.auth_middleware import AccessRule
 from organism.api.mounts import Mount
 from organism.api.scopes import OPEN
 
-_FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/dashboard/style.css": ("style.css", "text/css; charset=utf-8"),
-    "/dashboard/icon.svg": ("icon.svg", "image/svg+xml"),
-    "/dashboard/main.js": ("main.js", "text/javascript; charset=utf-8"),
-    "/dashboard/api.js": ("api.js", "text/javascript; charset=utf-8"),
-    "/dashboard/draw.js": ("draw.js", "text/javascript; charset=utf-8"),
-    "/dashboard/keys.js": ("keys.js", "text/javascript; charset=utf-8"),
-    "/dashboard/format.js": ("format.js", "text/javascript; charset=utf-8"),
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".js": "text/javascript; charset=utf-8",
 }
 
 
-def _page(path: str, name: str, media_type: str) -> HTTPRouteHandler:
-    body = (files("organism.api") / "dashboard" / name).read_bytes()
+def _found(folder: Traversable, above: str) -> Iterator[tuple[str, str, Traversable]]:
+    """Yield the address, media type and file of all that a browser loads; licences beside it are not given out."""
+    for file in sorted(folder.iterdir(), key=lambda each: each.name):
+        if file.is_dir():
+            yield from _found(file, f"{above}{file.name}/")
+        elif (suffix := f".{file.name.rpartition('.')[2]}") in _TYPES:
+            yield "/" if file.name == "index.html" else f"{above}{file.name}", _TYPES[suffix], file
+
+
+def _page(path: str, media_type: str, file: Traversable) -> HTTPRouteHandler:
+    body = file.read_bytes()
 
     @get(path, opt=OPEN, include_in_schema=False)
     async def page() -> Response[bytes]:
@@ -32,8 +39,10 @@ def _page(path: str, name: str, media_type: str) -> HTTPRouteHandler:
     return page
 
 
+_FILES = tuple(_found(files("organism.api") / "dashboard", "/dashboard/"))
+
 DASHBOARD = Mount(
-    tuple(_page(path, name, media_type) for path, (name, media_type) in _FILES.items()),
-    tuple(AccessRule(path, None) for path in _FILES),
+    tuple(_page(path, media_type, file) for path, media_type, file in _FILES),
+    tuple(AccessRule(path, None) for path, _, _ in _FILES),
 )
 """The page at ``/`` and what it loads; its host and origin are checked like everything else."""

@@ -1,0 +1,216 @@
+"""Take the pictures of the dashboard that README and documentation show, in a real browser, of a daemon at work.
+
+``python docs/screenshots/take.py`` writes them beside this file. ``--all FOLDER`` writes every view in every size and
+scheme there, to be looked at, with ten thousand threads last. It needs Debian's ``chromium``.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+HERE = Path(__file__).parent
+CHROMIUM = "/usr/bin/chromium"
+VIEWS = ("overview", "threads", "budgets", "agents", "approvals", "letters", "keys", "health", "send")
+TABS = ("timeline", "messages", "children", "ledger", "replay")
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+CONFIGURATION = """\
+name: newsroom
+entry: editor
+python_path: [.]
+thresholds: {75: warn, 90: warn, 95: warn}
+limits:
+  thread: {usd: 0.60, calls: 40}
+  day: {usd: 40}
+  month: {usd: 400, tokens: 40000000}
+  rolling: {hours: 6, calls: 2000}
+  agents: {writer: {per: day, usd: 12}}
+  models: {large: {per: day, usd: 20}}
+  labels: {tenant: {per: day, usd: 9}}
+prices: {"fake/large": {input: 3, output: 15}, "fake/small": {input: 0.25, output: 1.25}}
+llm:
+  providers: {fake: {type: scripted, answers: ["Tides rise and fall twice a day, as the moon pulls at the sea."]}}
+  models: {large: fake/large, small: fake/small}
+agents:
+  editor: {handler: "desk:plan", next: [researcher, photographer]}
+  researcher: {handler: "desk:research", next: writer}
+  photographer: {handler: "desk:picture", next: writer}
+  writer: {handler: "desk:write", next: critic}
+  critic: {handler: "desk:criticise"}
+  publisher: {handler: "desk:publish"}
+"""
+DESK = """\
+import anyio
+from organism import Context, Text
+
+WORDS = "The moon pulls at the sea, and the sea follows it around the world twice a day. " * 40
+
+
+def work(model, tokens, seconds):
+    async def handle(message: Text, ctx: Context) -> Text:
+        await anyio.sleep(seconds)
+        said = await ctx.llm.complete(WORDS[: tokens * 4], model=model, max_output_tokens=tokens)
+        return Text(said.text)
+    return handle
+
+
+plan = work("small", 300, 0.05)
+research = work("large", 900, 0.3)
+picture = work("small", 200, 0.1)
+write = work("large", 1200, 0.4)
+criticise = work("small", 500, 0.1)
+
+
+async def publish(message: Text, ctx: Context) -> Text:
+    await ctx.llm.complete(WORDS, model="small", max_output_tokens=100)
+    if "fail" in message.text:
+        raise ValueError("the press is out of paper")
+    said = await ctx.approval("print", f"42,000 copies of: {message.text}")
+    return Text(f"printed: {said.allowed}")
+"""
+
+
+class Newsroom:
+    """A daemon of a small team, and its API."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        (folder / "organism.yaml").write_text(CONFIGURATION)
+        (folder / "desk.py").write_text(DESK)
+        command = [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"]
+        self.process = subprocess.Popen(command, cwd=folder, stderr=(folder / "log").open("w"))
+        while '"ready"' not in (folder / "log").read_text():
+            if self.process.poll() is not None:
+                raise SystemExit((folder / "log").read_text())
+        self.link = self.run("dashboard")
+        self.url = self.link.partition("#")[0]
+        self._session = {"authorization": f"Bearer {self.link.partition('session=')[2]}"}
+        self._client = httpx2.Client(base_url=self.url, headers=self._session, timeout=60)
+
+    def run(self, *arguments: str) -> str:
+        """Run a command and return what it prints."""
+        command = [sys.executable, "-m", "organism", *arguments]
+        return subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=True).stdout.strip()
+
+    def open(self, text: str, to: str | None = None, **labels: str) -> str:
+        """Open a thread and return its id."""
+        body = {"text": text, "labels": labels, **({"to": to} if to else {})}
+        answer = self._client.post("/v1/threads", json=body)
+        answer.raise_for_status()
+        return str(answer.json()["thread_id"])
+
+    def work(self) -> str:
+        """Have it work for a while for several tenants; returns a thread that is worth a look."""
+        tenants = ("acme", "globex", "initech", "umbrella")
+        threads = [
+            self.open(f"Write about tides, part {n}", tenant=tenants[n * n % 4], user=f"u{n % 7}") for n in range(24)
+        ]
+        self.open("the spring edition", "publisher", tenant="acme")
+        self.open("the late edition", "publisher", tenant="globex")
+        self.open("fail", "publisher", tenant="initech")
+        for name, tenant in (("ci", "acme"), ("assistant", "globex")):
+            self.run("token", "make", name, "--scope", "send", "--label", f"tenant={tenant}")
+        for _ in range(100):
+            if len(self._client.get("/v1/approvals").json()) == self._client.get("/v1/threads").json()["total"]:
+                break
+        return threads[3]
+
+    def crowd(self, number: int) -> None:
+        """Open many threads that wait for a person."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: self.open(f"edition {n}", "publisher", tenant=f"t{n % 50}"), range(number)))
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def newsroom() -> Iterator[Newsroom]:
+    """Run a daemon in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        running = Newsroom(Path(folder))
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+def opened(browser: Browser, room: Newsroom, size: dict[str, int], scheme: str = "light") -> Page:
+    """Open the dashboard and wait until it is live."""
+    context = browser.new_context(viewport=size, color_scheme=scheme, device_scale_factor=1)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.on("console", lambda message: print("console:", message.text, file=sys.stderr))
+    page.on("pageerror", lambda error: print("error:", error, file=sys.stderr))
+    page.goto(room.run("dashboard"))
+    page.locator("#connection.on").wait_for()
+    return page
+
+
+def shoot(page: Page, view: str, path: Path, *, whole: bool = False) -> None:
+    """Go to a view, wait until all of it is there, and take its picture."""
+    page.goto(f"{page.url.partition('#')[0]}#/{view}")
+    page.locator("main h1").first.wait_for()
+    expect(page.locator(".skeleton")).to_have_count(0)
+    page.wait_for_timeout(400)
+    page.screenshot(path=path, full_page=whole, animations="disabled")
+
+
+def take_all(browser: Browser, folder: Path, crowd: int) -> None:
+    """Take every view in every size and scheme."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with newsroom() as room:
+        page = opened(browser, room, DESKTOP)
+        for view in VIEWS:
+            shoot(page, view, folder / f"empty-{view}.png")
+        thread = room.work()
+        views = {**{view: view for view in VIEWS}, "threads": "threads?state=all", "task": f"send/{thread}"}
+        views |= {tab: f"threads/{thread}/{tab}" for tab in TABS}
+        for name, size, scheme in (("desktop", DESKTOP, "light"), ("phone", PHONE, "light"), ("dark", DESKTOP, "dark")):
+            page = opened(browser, room, size, scheme)
+            for view, address in views.items():
+                shoot(page, address, folder / f"{name}-{view}.png", whole=True)
+        room.crowd(crowd)
+        shoot(opened(browser, room, DESKTOP), "threads", folder / "many-threads.png")
+
+
+def take_few(browser: Browser) -> None:
+    """Take the pictures of README and documentation."""
+    with newsroom() as room:
+        thread = room.work()
+        page = opened(browser, room, {"width": 1280, "height": 860})
+        for view, address in {
+            "overview": "overview",
+            "threads": "threads?state=all",
+            "thread": f"threads/{thread}",
+        }.items():
+            shoot(page, address, HERE / f"{view}.png")
+        shoot(page, "agents", HERE / "agents.png")
+        shoot(opened(browser, room, PHONE, "dark"), "overview", HERE / "phone-dark.png")
+
+
+def main() -> None:
+    """Take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", type=Path, metavar="FOLDER")
+    parser.add_argument("--crowd", type=int, default=10_000)
+    given = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        if given.all:
+            take_all(browser, given.all, given.crowd)
+        else:
+            take_few(browser)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

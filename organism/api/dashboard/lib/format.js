@@ -1,0 +1,104 @@
+// Integers in, words out. Money is nano-USD, time is nanoseconds.
+
+const UNITS = [
+  ["usd", "cost_nanousd", "cost_nanousd"], ["tokens", "tokens", "tokens"],
+  ["calls", "calls", "calls"], ["seconds", "elapsed_ns", null],
+];
+
+export const count = (number) => number.toLocaleString("en-US");
+
+/** A number in four characters or so: 12.3k, 4.5M. */
+export function short(number) {
+  return number < 10_000 ? count(Math.round(number)) :
+    Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 }).format(number);
+}
+
+/** Dollars with two digits, or as many as a small amount needs to be seen. */
+export function usd(nano, unpriced = 0) {
+  const dollars = Math.abs(nano / 1e9);
+  const digits = nano === 0 || dollars >= 1 ? 2 : Math.min(9, Math.max(2, 1 - Math.floor(Math.log10(dollars)) + 1));
+  const text = dollars.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: digits });
+  return `${unpriced ? "~" : ""}${nano < 0 ? "-" : ""}$${text}`;
+}
+
+export function amount(dimension, value) {
+  if (dimension === "usd") return usd(value);
+  if (dimension === "seconds") return span(value / 1e9);
+  return `${count(value)} ${dimension}`;
+}
+
+/** How much of a limit is used: its unit once, and nothing that breaks between a number and its sign. */
+export function share(dimension, spent, limit) {
+  const plain = ["tokens", "calls"].includes(dimension) ? count(spent) : amount(dimension, spent);
+  return `${plain} of ${amount(dimension, limit)} (${percent(spent, limit)}\u00a0%)`;
+}
+
+export const percent = (spent, limit) => (limit ? Math.floor((spent * 100) / limit) : 100);
+
+export function span(seconds) {
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 10) return `${seconds.toFixed(1).replace(".0", "")} s`;
+  if (seconds < 120) return `${Math.floor(seconds)} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${count(Math.floor(seconds / 86_400))} d`;
+}
+
+export const duration = (ms) => span(ms / 1000);
+
+/** How long ago an instant was; nothing where it is not known. */
+export const age = (timeNs) => (timeNs ? span(Math.max(0, Date.now() / 1000 - timeNs / 1e9)) : "");
+
+export const clock = (timeNs) => new Date(timeNs / 1e6).toLocaleTimeString();
+export const moment = (timeNs) => new Date(timeNs / 1e6).toLocaleString();
+export const iso = (timeNs) => new Date(timeNs / 1e6).toISOString();
+
+/** An instant as the API may write it - nanoseconds, seconds or text - in nanoseconds. */
+export function instant(at) {
+  if (typeof at === "string") return Date.parse(at) * 1e6;
+  return at > 1e15 ? at : at * 1e9;
+}
+
+export const tokensOf = (usage) => Object.values(usage).reduce((sum, one) => sum + one, 0);
+
+/** The limits of an account, the nearest first. */
+export function limits(budget) {
+  return UNITS.flatMap(([dimension, limitName, spentName]) => {
+    const limit = budget.limits[limitName];
+    if (limit === null || limit === undefined) return [];
+    const spent = dimension === "seconds" ? budget.elapsed_ns : budget.spent[spentName];
+    const held = dimension === "seconds" ? 0 : budget.held[spentName];
+    return [{ dimension, limit, spent, held, share: limit ? (spent + held) / limit : 1 }];
+  }).sort((a, b) => b.share - a.share);
+}
+
+/** Limits in words: "5,000 tokens, $7.00". */
+export function limitsInWords(given) {
+  const nothing = { tokens: 0, cost_nanousd: 0, calls: 0 };
+  return limits({ limits: given, spent: nothing, held: nothing, elapsed_ns: 0 })
+    .map(({ dimension, limit }) => amount(dimension, limit)).join(", ");
+}
+
+/** Limits as a request writes them: dollars as text, so that no digit is lost. */
+export function limitsWritten(given) {
+  const nano = given?.cost_nanousd;
+  return {
+    usd: nano == null ? "" : dollars(nano),
+    tokens: given?.tokens ?? "", calls: given?.calls ?? "",
+    seconds: given?.elapsed_ns == null ? "" : Math.floor(given.elapsed_ns / 1e9),
+  };
+}
+
+function dollars(nano) {
+  const digits = String(nano).padStart(10, "0");
+  return `${digits.slice(0, -9)}.${digits.slice(-9)}`.replace(/0+$/, "").replace(/\.$/, "");
+}
+
+/** Limits out of a form's fields; an empty field is no limit. */
+export function limitsRead(fields) {
+  const whole = (text) => (String(text ?? "").trim() ? Number(text) : undefined);
+  return { usd: String(fields.usd ?? "").trim() || undefined, tokens: whole(fields.tokens),
+    calls: whole(fields.calls), seconds: whole(fields.seconds) };
+}
+
+export const labelsInWords = (labels) => Object.entries(labels).map((pair) => pair.join("=")).join(", ");

@@ -1,0 +1,49 @@
+// What happened in a thread, one line each, where and how long it was on one scale of time.
+
+import { amount, clock, count, duration, instant, iso, span, usd } from "../lib/format.js";
+import { html, useState } from "../lib/view.js";
+
+const KINDS = { message: "message", call: "call", charge: "charge", hold: "hold", warning: "warning", child: "child", order: "order" };
+const STEPS = 100;
+
+export function Waterfall({ items }) {
+  const [shown, setShown] = useState(STEPS);
+  const [kind, setKind] = useState("");
+  const kinds = [...new Set(items.map((item) => item.kind))];
+  const chosen = kind ? items.filter((item) => item.kind === kind) : items;
+  const begun = Math.min(...items.map((item) => instant(item.at)));
+  const ended = Math.max(...items.map((item) => instant(item.at) + (item.duration_ms ?? 0) * 1e6));
+  const whole = Math.max(1, ended - begun);
+  return html`
+    <div class="waterfall-head">
+      <span class="soft">${count(items.length)} in ${span(whole / 1e9)}</span>
+      <div class="choices" role="group" aria-label="Kind">
+        ${["", ...kinds].map((one) => html`<button type="button" key=${one} aria-pressed=${String(kind === one)} onClick=${() => setKind(one)}>${one || "all"}</button>`)}
+      </div>
+    </div>
+    <ol class="waterfall">
+      ${chosen.slice(0, shown).map((item, place) => html`<${Line} key=${place} item=${item} left=${((instant(item.at) - begun) * 100) / whole}
+        width=${((item.duration_ms ?? 0) * 1e8) / whole} begun=${begun} />`)}
+    </ol>
+    ${chosen.length > shown && html`<button type="button" onClick=${() => setShown(shown + 5 * STEPS)}>Show more of ${count(chosen.length)}</button>`}`;
+}
+
+function Line({ item, left, width, begun }) {
+  const [open, setOpen] = useState(false);
+  const at = instant(item.at);
+  const facts = [item.cost_nanos ? usd(item.cost_nanos) : "", item.tokens ? amount("tokens", item.tokens) : "",
+    item.duration_ms ? duration(item.duration_ms) : ""].filter(Boolean).join(" · ");
+  return html`
+    <li class=${`kind-${KINDS[item.kind] ?? "message"}`}>
+      <div class="line">
+        <time datetime=${iso(at)} title=${clock(at)}>+${span((at - begun) / 1e9)}</time>
+        <span class="kind">${item.kind}</span>
+        <span class="what"><strong>${item.agent}</strong> ${item.title}
+          ${item.detail && html` <button type="button" class="link" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>${open ? "less" : "more"}</button>`}</span>
+        <span class="sums">${facts}</span>
+        <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="4" />
+          <rect class="span" x=${Math.min(99.4, left)} width=${Math.max(0.6, width)} height="4" /></svg>
+      </div>
+      ${open && html`<pre tabindex="0" aria-label="detail">${item.detail}</pre>`}
+    </li>`;
+}

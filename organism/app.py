@@ -128,21 +128,18 @@ class Organism:
             on_exhausted=on_exhausted,
             wait_s=wait_s,
         )
-        self._use(wire(spec, Environment(journal, clock, ids, chance, prices)), only)
+        self._use(wire(spec, Environment(journal, clock, ids, chance, prices)), only, None)
 
-    def _use(
-        self, components: Components, only: Container[str] | None = None, reload: ReloadSource | None = None
-    ) -> None:
+    def _use(self, components: Components, only: Container[str] | None, reload: ReloadSource | None) -> None:
         """Be the organism of these parts."""
         self._only = only
         self._active, self._prices = components.active, components.prices
         self._orders, self._letters = (orders := components.orders), orders.dead_letters
         self._stack: AsyncExitStack | None = None
-        self.name, self.journal = components.name, components.journal
-        self.clock, self.ids = components.clock, components.ids
+        self.name, self.journal, self.clock = components.name, components.journal, components.clock
         self.usage, self.activity, self.outbox = components.usage, components.activity, components.outbox
         self.ledger, self.budgets = components.ledger, components.budgets
-        self.router, self.pump = components.router, components.pump
+        self.router, self.pump, self.ids = components.router, components.pump, components.ids
         self.tool_servers = components.tool_servers
         self.control = Control(components, reload)  # the one door for orders: each is audited and carried out once
         self.freeze, self.unfreeze = self.control.freeze, self.control.unfreeze
@@ -195,7 +192,14 @@ class Organism:
         from organism.config.build.spec import build
 
         outside = journal if isinstance(journal, Environment) else Environment(journal)
-        components, organism = wire(build(loaded, environment, progress, on_text), outside), cls.__new__(cls)
+        return cls.of_components(wire(build(loaded, environment, progress, on_text), outside), only, reload)
+
+    @classmethod
+    def of_components(
+        cls, components: Components, only: Container[str] | None = None, reload: ReloadSource | None = None
+    ) -> Self:
+        """Be the organism of parts that :func:`organism.wiring.wire` has made."""
+        organism = cls.__new__(cls)
         organism._use(components, only, reload)  # noqa: SLF001 - a constructor of its own
         return organism
 
@@ -263,13 +267,12 @@ class Organism:
             return  # the start has failed: what it has read is not whole
         with suppress(JournalError):
             await self.journal.commit()  # only then are all events told, and so in the sums
-            sums = self.control.sums
-            sums.keep()
+            self.control.sums.keep()
             self.budgets.checkpoint(after_entries=500)
 
     async def _close_outside(self) -> None:
         self.usage.close()
-        for name, provider in self.providers.items():
+        for name, provider in () if self.control.components.shared else self.providers.items():
             await self.router.close_provider(name, provider)
 
     async def open_thread(
@@ -298,10 +301,10 @@ class Organism:
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
-        accepted = await self.control.open_thread(
+        opened = self.control.open_thread(
             message, to=to, thread_id=thread_id, limits=limits, labels=labels, trace=trace
         )
-        return accepted.thread_id
+        return (await opened).thread_id
 
     async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
         """Send a message into an open thread and return its id once it is durable; raises as :meth:`open_thread`."""

@@ -9,6 +9,7 @@ import re
 import secrets
 from itertools import count
 from typing import NewType, Protocol
+from zlib import crc32
 
 ThreadId = NewType("ThreadId", str)
 """Names a conversation. Its budget, messages and usage all hang on this id."""
@@ -74,3 +75,31 @@ class SequentialIds:
     def next(self, prefix: str) -> str:
         """Return ``prefix_`` and the next number."""
         return f"{prefix}_{next(self._counter)}"
+
+
+_PARTITIONED_ID = re.compile(r"[a-z]+_([0-9a-f]{2})[0-9a-f]{%d}" % _DIGITS)  # noqa: UP031 - braces of its own
+"""An id that says where it is: two digits more than one of a single machine."""
+
+
+class PartitionIds:
+    """Ids that carry the number of their partition, so that asking nobody tells which journal of a cluster has them.
+
+    Args:
+        partition: The number, below 256.
+        ids: Makes what is unique in them.
+    """
+
+    def __init__(self, partition: int, ids: IdSource) -> None:
+        self._partition = f"{partition:02x}"
+        self._ids = ids
+
+    def next(self, prefix: str) -> str:
+        """Return ``prefix_``, two hexadecimal digits, and what another source makes."""
+        return f"{prefix}_{self._partition}{self._ids.next(prefix)[len(prefix) + 1 :]}"
+
+
+def partition_of(name: str, partitions: int) -> int:
+    """Return the partition of an id: what it carries, or what a name that a caller has made up comes to."""
+    if (carried := _PARTITIONED_ID.fullmatch(name)) and (partition := int(carried[1], 16)) < partitions:
+        return partition
+    return crc32(name.encode()) % partitions

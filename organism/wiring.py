@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from organism.agents.tool_server_tasks import ToolServers
+from organism.budget.calibration import Calibration
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.components import ActivePrices, Components, OrganismSpec
@@ -24,6 +25,7 @@ from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.router.planning.plan import check_plans
+from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.router.router import LLMRouter
 from organism.runtime.active_config import ActiveConfig, agent_config
 from organism.runtime.loop_services import LoopServices
@@ -39,6 +41,19 @@ from organism.usage.tracker import UsageTracker
 
 
 @dataclass(frozen=True)
+class SharedParts:
+    """What several organisms of one process share, made and closed by who runs them.
+
+    Attributes:
+        limiters: Those of the providers: a provider's places and minute are one for all.
+        calibration: What is known of how many tokens text takes.
+    """
+
+    limiters: ProviderLimiters
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
 class Environment:
     """What an organism gets from outside, and a test injects.
 
@@ -49,6 +64,8 @@ class Environment:
         chance: Injected random numbers from 0 up to 1.
         prices: What models cost; made from the spec unless given.
         providers: Used in place of those of the spec with the same names.
+        shared: What other organisms of the process use too; the providers and tool servers of the spec are then also
+            theirs, and neither run nor closed with this one.
     """
 
     journal: Store | str | Path | None = None
@@ -57,6 +74,7 @@ class Environment:
     chance: Callable[[], float] = random.random
     prices: PriceBook | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    shared: SharedParts | None = None
 
 
 def postgres_journal(url: str, name: str, retention: Retention | None = None) -> Store:
@@ -100,6 +118,7 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
         ConfigError: If the parts do not fit together.
     """
     spec = _with_providers(spec, environment.providers)
+    shared = environment.shared
     journal, ids = _journal(environment.journal, spec.name), environment.ids or RandomIds()
     clock = SteadyClock(environment.clock or SystemClock())
     active = ActiveConfig(agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted))
@@ -125,6 +144,8 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
         settings=spec.router,
         activity=activity,
         chance=environment.chance,
+        calibration=None if shared is None else shared.calibration,
+        limiters=None if shared is None else shared.limiters,
     )
     services = LoopServices(
         active=active,
@@ -139,10 +160,13 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
     )
     pump = Pump(services)
     return Components(
+        spec=spec,
+        shared=shared is not None,
+        book=book,
         name=spec.name,
         active=active,
         prices=prices,
-        tool_servers=ToolServers(spec.tool_servers),
+        tool_servers=ToolServers(spec.tool_servers if shared is None else ()),
         router=router,
         pump=pump,
         orders=ThreadOrders(pump, outbox, clock),

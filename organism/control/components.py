@@ -18,7 +18,7 @@ from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
 from organism.messages import Message
-from organism.pricing.book import Override, ProviderPrices
+from organism.pricing.book import Override, PriceBook, ProviderPrices
 from organism.pricing.rates import Rates
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import ModelPlan
@@ -78,6 +78,9 @@ class Components:
     """The parts of one organism; each is there for its whole life, and a reload changes what is in them.
 
     Attributes:
+        spec: The values that they were made of; a reload changes the parts, not these.
+        shared: Whether its providers are others' too, and so not closed with it.
+        book: What models cost, as it was at first.
         name: What the organism is called where several are watched.
         active: Agents, message types and bounds.
         prices: What models cost.
@@ -96,6 +99,9 @@ class Components:
         ids: Injected ids.
     """
 
+    spec: OrganismSpec
+    shared: bool
+    book: PriceBook
     name: str
     active: ActiveConfig
     prices: ActivePrices

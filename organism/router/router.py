@@ -37,13 +37,14 @@ from organism.router.call_observer import ObservedCall
 from organism.router.call_state import CallState
 from organism.router.hedge import Ended, first_answer
 from organism.router.input_counting import InputCounting
+from organism.router.limits.call_gate import CallGate
 from organism.router.limits.concurrency import ThreadConcurrency
 from organism.router.limits.limiter import ProviderLimiter
 from organism.router.memo import Memo
 from organism.router.planning.call_rates import RateSource
 from organism.router.planning.plan import ModelPlan
 from organism.router.planning.planner import Planned
-from organism.router.planning.provider_limiters import ReplacedError
+from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError
 from organism.router.planning.request_checks import checked_request
 from organism.router.router_config import RouterConfig, RouterServices
 from organism.router.spending.expenses import Expenses
@@ -70,6 +71,7 @@ class LLMRouter:
         activity: Receives every call.
         chance: Gives random numbers from 0 up to 1, so that callers who failed together do not come back together.
         calibration: What is known of how many tokens text takes with which model; nothing unless given.
+        limiters: Those of the providers, where several organisms share them.
     """
 
     def __init__(  # noqa: PLR0913 - the crossing of four rooms; everything is named at the one place that calls it
@@ -87,18 +89,17 @@ class LLMRouter:
         activity: ActivityFeed | None = None,
         chance: Callable[[], float] = random.random,
         calibration: Calibration | None = None,
+        limiters: ProviderLimiters | None = None,
     ) -> None:
-        self._registry = registry
-        self._reservations = registry.reservations
+        self._registry, self._reservations = registry, registry.reservations
         self._journal = journal
         self._call_events = CallEvents(outbox)
         self._clock = clock
         self._ids = ids
         self._activity = activity or ActivityFeed()
         self._chance = chance
-        self._services = RouterServices(
-            registry, self._call_events, clock, Calibration() if calibration is None else calibration
-        )
+        self.gate, known = CallGate(), Calibration() if calibration is None else calibration
+        self._services = RouterServices(registry, self._call_events, clock, known, self.gate, limiters)
         self.expenses = Expenses(registry, self._call_events, journal, clock, ids)
         self._config = RouterConfig(models, providers, prices, settings or RouterSettings(), self._services)
         self._open: dict[str, set[Attempt]] = {}
@@ -213,9 +214,8 @@ class LLMRouter:
 
     async def input_count(self, model: str, request: Request) -> int:
         """Return about how many tokens of input a call has; nothing is held or charged."""
-        config = self._config
-        likely = config.planner.likely_input(model, request)
-        return await self._counting.count(request, likely, config.providers)
+        likely = self._config.planner.likely_input(model, request)
+        return await self._counting.count(request, likely, self.providers)
 
     async def _answer(self, call: Call, kind: type[Request], on_text: DeltaSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""
@@ -248,6 +248,7 @@ class LLMRouter:
         """Try until one attempt answers, or none may follow."""
         config = self._config
         while True:
+            await self.gate.enter()
             if config is not self._config:
                 config = self._config
                 state.replan(self._plan(state.call, state.call_id), config.settings)
@@ -377,8 +378,7 @@ class LLMRouter:
         return charge
 
     def _forget(self, attempt: Attempt) -> None:
-        thread_id = attempt.record.thread_id
-        attempts = self._open[thread_id]
+        attempts = self._open[thread_id := attempt.record.thread_id]
         attempts.discard(attempt)
         if not attempts:
             del self._open[thread_id]

@@ -17,6 +17,7 @@ from organism.router.answers.output_count import OutputCalibration
 from organism.router.attempt import Attempt
 from organism.router.call import RouterSettings
 from organism.router.call_events import CallEvents
+from organism.router.limits.call_gate import CallGate
 from organism.router.planning.call_rates import RateSource
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import ModelPlan, ModelPlans
@@ -32,12 +33,16 @@ class RouterServices(msgspec.Struct, frozen=True):
         call_events: Tells of refusals and of changes of provider.
         clock: Measures time.
         calibration: What is known of how many tokens text takes with which model.
+        gate: Keeps attempts from beginning while the organism is handed over.
+        limiters: Those of the providers, where several organisms share them.
     """
 
     registry: ThreadBudgetRegistry
     call_events: CallEvents
     clock: Clock
     calibration: Calibration
+    gate: CallGate
+    limiters: ProviderLimiters | None = None
 
 
 class RouterConfig:
@@ -73,9 +78,11 @@ class RouterConfig:
         before = {} if earlier is None else earlier.providers
         kept = frozenset(name for name, provider in providers.items() if before.get(name) is provider)
         limiters_before = None if earlier is None else earlier.limiters
-        self.limiters: ProviderLimiters = ProviderLimiters(
-            providers, settings.providers, services.clock, limiters_before, kept
-        )
+        if earlier is None and services.limiters is not None:
+            self.limiters: ProviderLimiters = services.limiters
+        else:
+            self.limiters = ProviderLimiters(providers, settings.providers, services.clock, limiters_before, kept)
+        self.gate = services.gate
         self.estimator = InputEstimator(settings.estimate, self.providers, services.calibration)
         self._output_calibration = OutputCalibration(services.calibration)
         self.planner = Planner(self.models, prices, services.registry, self.limiters, self.estimator)

@@ -115,6 +115,7 @@ class GroupJournal(ABC, Generic[F]):
         self._ended = anyio.Event()
         self._more_to_forget = False
         self._broken: JournalBrokenError | None = None
+        self._abandoned: JournalBrokenError | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._age = _Age()
         self.observer: Callable[[GroupWritten], None] | None = None
@@ -247,6 +248,11 @@ class GroupJournal(ABC, Generic[F]):
         """Return stored entries; see :class:`organism.journal.EntryLog`."""
         return await self._reading.run(self._opened.entries_after, after, limit)
 
+    def abandon(self, error: JournalBrokenError) -> None:
+        """Write nothing more: the storage belongs to somebody else. What uses the journal ends with this error."""
+        self._abandoned = error
+        self._wanted.set()
+
     # -- the writer -----------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -262,6 +268,8 @@ class GroupJournal(ABC, Generic[F]):
         while not (self._closing and not self._pending and self._group is None):
             await self._wanted.wait()
             self._wanted = anyio.Event()
+            if self._abandoned is not None:
+                self._break(self._abandoned)
             if self._group is None and not self._pending:
                 continue
             error = await self._write_group()

@@ -195,9 +195,7 @@ class Organism:
         return cls.of_components(wire(build(loaded, environment, progress, on_text), outside), only, reload)
 
     @classmethod
-    def of_components(
-        cls, components: Components, only: Container[str] | None = None, reload: ReloadSource | None = None
-    ) -> Self:
+    def of_components(cls, components: Components, only: Container[str] | None, reload: ReloadSource | None) -> Self:
         """Be the organism of parts that :func:`organism.wiring.wire` has made."""
         organism = cls.__new__(cls)
         organism._use(components, only, reload)  # noqa: SLF001 - a constructor of its own
@@ -224,20 +222,19 @@ class Organism:
         Raises:
             JournalError: If the journal cannot be used.
         """
-        control = self.control
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_outside)
             await stack.enter_async_context(self.journal)
             stack.push_async_callback(self._ease_next_start)
             stored = await loaded(self.journal)
             pieces = Pieces(stored.pieces)
-            control.identity.check(pieces)
+            self.control.identity.check(pieces)
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
             await stack.enter_async_context(self.tool_servers)
             await stack.enter_async_context(self.pump)
             await self._take_up(stored, pieces)
-            await control.restore(pieces)
+            await self.control.restore(pieces)
             await self.journal.commit()
             self.pump.resume_threads(self._only)
             self._stack = stack.pop_all()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -31,6 +32,7 @@ from organism.runtime.active_config import ActiveConfig, agent_config
 from organism.runtime.loop_services import LoopServices
 from organism.runtime.pump import Pump
 from organism.stores.group_storage import Retention
+from organism.stores.leases import Lease
 from organism.stores.memory import MemoryJournal
 from organism.threads.envelopes import EnvelopeFactory
 from organism.threads.state_writer import ThreadStateWriter
@@ -38,6 +40,9 @@ from organism.usage.activity import ActivityFeed
 from organism.usage.event_log import Store
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
+
+if TYPE_CHECKING:
+    from organism.stores.postgres.postgres_journal import PostgresJournal
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,28 @@ class Environment:
     shared: SharedParts | None = None
 
 
-def postgres_journal(url: str, name: str, retention: Retention | None = None) -> Store:
-    """Return the journal in a PostgreSQL database, of the organism of a name.
+def postgres_journal(
+    url: str, name: str, retention: Retention | None = None, lease: Lease | None = None
+) -> "PostgresJournal":
+    """Return the journal in a PostgreSQL database, of the organism of a name; of a cluster's that of a lease.
 
     Raises:
         MissingExtraError: If the driver is not installed.
     """
-    if find_spec("psycopg") is None:
-        raise MissingExtraError("a journal in PostgreSQL", "postgres")
+    check_postgres()
     from organism.stores.postgres.postgres_journal import PostgresJournal
 
-    return PostgresJournal(url, retention=retention, name=name)
+    return PostgresJournal(url, retention=retention, name=name, lease=lease)
+
+
+def check_postgres() -> None:
+    """Refuse to go on without the driver of PostgreSQL.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    if find_spec("psycopg") is None:
+        raise MissingExtraError("a journal in PostgreSQL", "postgres")
 
 
 def _journal(journal: Store | str | Path | None, name: str) -> Store:

@@ -1,8 +1,11 @@
 """Ids never repeat, whoever makes them."""
 
 import os
+from zlib import crc32
 
-from organism.ids import RandomIds
+import pytest
+
+from organism.ids import THREAD_ID, PartitionIds, RandomIds, partition_of
 
 
 def test_ids_are_random_and_do_not_repeat() -> None:
@@ -28,3 +31,18 @@ def test_a_forked_process_makes_other_ids_than_its_parent() -> None:
         theirs = set(pipe.read().split())
     assert len(theirs) == 100
     assert not theirs & {ids.next("x") for _ in range(400)}
+
+
+@pytest.mark.parametrize("partitions", [2, 16, 256])
+def test_an_id_tells_its_partition(partitions: int) -> None:
+    """Whatever a partition's source makes, is found in that partition by everybody who knows how many there are."""
+    for partition in range(partitions):
+        name = PartitionIds(partition, RandomIds()).next("th")
+        assert THREAD_ID.fullmatch(name)
+        assert partition_of(name, partitions) == partition
+
+
+@pytest.mark.parametrize("name", ["order-17", "th_" + "0" * 20, "th_ff" + "0" * 20, "th_0g" + "0" * 20, "a" * 64])
+def test_any_name_has_one_partition(name: str) -> None:
+    """A name that a caller has made up has a partition too, also one that looks like an id of a larger cluster."""
+    assert partition_of(name, 16) == crc32(name.encode()) % 16

@@ -17,6 +17,7 @@ from organism.api.tokens import TokenBook, load_or_make_token
 from organism.app import Organism
 from organism.billing.answer_links import AnswerLinks
 from organism.billing.delivery import EventSource, exporting
+from organism.concurrency.error_groups import sole_error
 from organism.config.build.exporters import exports
 from organism.config.load import LoadedConfig, load_config
 from organism.daemon.file_safety import refuse_foreign_file, refuse_network
@@ -131,7 +132,7 @@ class Daemon:
                 await self._start(stack)
                 self._stack = stack.pop_all()
         except BaseExceptionGroup as group:
-            raise _sole_error(group) from group
+            raise sole_error(group) from group
         return self
 
     async def __aexit__(
@@ -141,7 +142,7 @@ class Daemon:
         try:
             await self._stack.__aexit__(exc_type, exc, traceback)
         except BaseExceptionGroup as group:
-            if (error := _sole_error(group)) is not exc:
+            if (error := sole_error(group)) is not exc:
                 raise error from group
 
     async def _start(self, stack: AsyncExitStack) -> None:
@@ -221,11 +222,3 @@ class Daemon:
         hosts = (*section.hosts, *([public] if public else []))
         options = Options(hosts=hosts, groups=tuple(groups))
         return ControlServer(organism.control, tokens, listener, options)
-
-
-def _sole_error(group: BaseExceptionGroup) -> BaseException:
-    """Return what a start or an end has failed with, out of the task groups that it has come through."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        (error,) = error.exceptions
-    return error

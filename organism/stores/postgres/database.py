@@ -14,6 +14,7 @@ import psycopg
 from organism.journal import FencedError, JournalError
 from organism.stores.batch import Batch, chained
 from organism.stores.group_storage import Retention
+from organism.stores.leases import Lease
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
 from organism.stores.postgres.preparation import Purpose, prepare
@@ -28,20 +29,6 @@ class _End(msgspec.Struct, frozen=True):
     seq: int
     hash: bytes
     event: int
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """The right to write to one journal of a cluster.
-
-    Attributes:
-        partition: Which journal.
-        epoch: The number of this owner.
-        partitions: How many journals the database holds.
-    """
-
-    partition: int
-    epoch: int
-    partitions: int
 
 
 class PostgresDatabase(JournalReader):
@@ -180,6 +167,8 @@ class PostgresDatabase(JournalReader):
     def _was_written(self, number: int) -> bool:
         db = self._connected()
         epoch, found = self._look(db)
+        if epoch < self._epoch:
+            raise self._damaged(f"its owner is number {epoch}, and this was {self._epoch}: an older copy was restored")
         if epoch != self._epoch:
             raise FencedError(self.place, self._epoch, epoch)
         if found == self._end:

@@ -2,7 +2,8 @@
 
 from organism.stores.group_journal import GroupJournal
 from organism.stores.group_storage import Retention
-from organism.stores.postgres.database import Lease, PostgresDatabase
+from organism.stores.leases import Lease
+from organism.stores.postgres.database import PostgresDatabase
 
 
 class PostgresJournal(GroupJournal[PostgresDatabase]):

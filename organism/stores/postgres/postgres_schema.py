@@ -108,7 +108,8 @@ MIGRATIONS: Final = (
         owner text,
         incarnation bigint NOT NULL,
         expires timestamptz NOT NULL,
-        wanted_by text
+        wanted_by text,
+        stopped text NOT NULL DEFAULT ''
     ) WITH (fillfactor = 50);
     """,
 )

@@ -1,0 +1,388 @@
+"""One process of a cluster: takes its share of the partitions, runs an organism for each, and gives them up again."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from itertools import count
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from organism.agents.tool_server_tasks import ToolServers
+from organism.app import Organism
+from organism.budget.calibration import Calibration
+from organism.budget.scopes import limits_over_time
+from organism.clock import SystemClock
+from organism.cluster.balance import Step, next_step
+from organism.cluster.partition_core import PartitionCore
+from organism.concurrency.error_groups import sole_error
+from organism.concurrency.loop_time import loop_time
+from organism.concurrency.own_threads import OwnThreads
+from organism.errors import ConfigError, OrganismError
+from organism.ids import THREAD_ID, PartitionIds, partition_of
+from organism.journal import FencedError, JournalBrokenError, JournalError
+from organism.messages import Message, ThreadResult
+from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.stores.group_storage import Retention
+from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, Renewal
+from organism.wiring import Environment, SharedParts, check_postgres, postgres_journal, wire
+
+if TYPE_CHECKING:
+    from organism.stores.postgres.lease_table import LeaseTable
+
+PARTITIONS_MAX = 256
+
+_SOON_S = 0.1
+"""Seconds between two looks while a partition is awaited that another node is handing over."""
+
+_AGAIN_S = 5.0
+"""Seconds after which a partition is tried again that could not be opened."""
+
+_log = structlog.get_logger("organism.cluster")
+
+
+class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How long things take in a cluster, in seconds; the same on all of its nodes.
+
+    Attributes:
+        ttl_s: A lease that is not renewed for so long is anybody's.
+        renew_s: Between two renewals.
+        margin_s: So long before the end of a lease that was not renewed, nothing new is begun.
+        drain_s: For calls under way, when a partition is handed over.
+    """
+
+    ttl_s: float = 10.0
+    renew_s: float = 3.0
+    margin_s: float = 2.0
+    drain_s: float = 30.0
+
+
+class PartitionElsewhereError(OrganismError):
+    """What is asked for is in a partition that this node does not run now.
+
+    Attributes:
+        partition: Its number.
+        node: The node that runs it; ``None`` if none is known to.
+        url: Where that answers.
+    """
+
+    retryable = True
+
+    def __init__(self, partition: int, node: str | None, url: str) -> None:
+        self.partition = partition
+        self.node = node
+        self.url = url
+        where = f"node {node!r} runs it{f', at {url}' if url else ''}" if node else "no node runs it now; try again"
+        super().__init__(f"this is in partition {partition} of the cluster, and {where}")
+
+
+class ClusterNode:
+    """A node. Use it as an async context manager; it stops by itself if another process takes its name.
+
+    Args:
+        template: An organism that is not entered: one like it runs for each partition. Its own journal is not used.
+        database: The PostgreSQL database that all nodes share.
+        node: What this node is called; a process that begins under the same name takes its place.
+        partitions: How many journals the cluster has, from 2 to 256; fixed when the database is made.
+        url: Where this node answers, for the others to tell.
+        retention: What is forgotten when.
+        times: How long things take.
+
+    Raises:
+        ConfigError: If a limit is counted over more than one thread: nodes do not share those yet.
+        MissingExtraError: If the driver of PostgreSQL is not installed.
+    """
+
+    def __init__(
+        self,
+        template: Organism,
+        database: str,
+        *,
+        node: str,
+        partitions: int = 16,
+        url: str = "",
+        retention: Retention | None = None,
+        times: LeaseTimes | None = None,
+    ) -> None:
+        check_postgres()
+        self._components = components = template.control.components
+        self._spec = components.spec
+        _check(limits_over_time(self._spec.limits), node, partitions)
+        self.name, self._partitions, self._url = node, partitions, url
+        self._database, self._retention, self._times = database, retention, times or LeaseTimes()
+        self._shared = SharedParts(
+            ProviderLimiters(self._spec.providers, self._spec.router.providers, components.clock), Calibration()
+        )
+        self._tool_servers = ToolServers(self._spec.tool_servers)
+        self._threads = OwnThreads(1)
+        self._table: LeaseTable | None = None
+        self._cores: dict[int, PartitionCore] = {}
+        self._failed_s: dict[int, float] = {}
+        self._view = ClusterView(nodes=(), leases=())
+        self._renewed_s = 0.0
+        self._changed = anyio.Event()
+        self._turns = count()
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._stack = AsyncExitStack()
+
+    # -- what it runs ---------------------------------------------------------------------------------------------
+
+    @property
+    def organisms(self) -> Mapping[int, Organism]:
+        """The organisms that run here and take work, by partition."""
+        return {partition: core.organism for partition, core in sorted(self._cores.items()) if core.open}
+
+    @property
+    def view(self) -> ClusterView:
+        """The cluster, as it was at the last renewal."""
+        return self._view
+
+    def partition_of(self, thread_id: str) -> int:
+        """Return the partition that a thread of this id or name is in."""
+        return partition_of(thread_id, self._partitions)
+
+    def organism_of(self, thread_id: str) -> Organism:
+        """Return the organism that has, or would have, a thread of this id or name.
+
+        Raises:
+            PartitionElsewhereError: If another node runs it, or none.
+        """
+        partition = self.partition_of(thread_id)
+        core = self._cores.get(partition)
+        if core is not None and core.open:
+            return core.organism
+        owner = next((lease.owner for lease in self._view.leases if lease.partition == partition), None)
+        known = self._view.node(None if owner == self.name else owner)
+        raise PartitionElsewhereError(partition, known.name if known else None, known.url if known else "")
+
+    async def open_thread(self, message: Message | str, *, to: str | None = None, thread_id: str | None = None) -> str:
+        """Open a thread in a partition of this node and return its id once it is durable.
+
+        Raises:
+            PartitionElsewhereError: If the name given is in another node's partition, or this node has none yet.
+            DeliveryError: If the message cannot be accepted.
+            JournalError: If it cannot be kept.
+        """
+        organism = self.organism_of(thread_id) if thread_id is not None else self._any_organism()
+        return await organism.open_thread(message, to=to, thread_id=thread_id)
+
+    async def wait(self, thread_id: str) -> ThreadResult:
+        """Wait for the end of a thread of this node; raises as :meth:`organism_of` and ``Organism.wait``."""
+        return await self.organism_of(thread_id).wait(thread_id)
+
+    def _any_organism(self) -> Organism:
+        """Return each organism in turn."""
+        running = list(self.organisms.values())
+        if not running:
+            raise PartitionElsewhereError(0, None, "")
+        return running[next(self._turns) % len(running)]
+
+    # -- its life -------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Register, and take the partitions that are free; more come as their nodes hand them over.
+
+        Raises:
+            JournalError: If the database cannot be reached or is refused, or the machine's clock is wrong.
+        """
+        from organism.stores.postgres.lease_table import LeaseTable
+
+        self._table = table = LeaseTable(
+            self._database, name=self._spec.name, node=self.name, partitions=self._partitions, ttl_s=self._times.ttl_s
+        )
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._leave)
+            await self._threads.run(table.register, self._url, _version(), SystemClock().now_ns())
+            self._renewed_s = loop_time()
+            await stack.enter_async_context(self._tool_servers)
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.push_async_callback(self._hand_all_over, self._tasks.cancel_scope)
+            self._tasks.start_soon(self._tend)
+            self._tasks.start_soon(self._watch)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Hand every partition over, and leave the cluster.
+
+        Raises:
+            NodeReplacedError: If that is what has ended it.
+        """
+        try:
+            await self._stack.__aexit__(exc_type, exc, traceback)
+        except BaseExceptionGroup as group:
+            if (error := sole_error(group)) is not exc:
+                raise error from None
+
+    async def _hand_all_over(self, scope: anyio.CancelScope) -> None:
+        self._tasks = None
+        with anyio.CancelScope(shield=True):
+            for core in self._cores.values():
+                core.leave()
+            while self._cores:  # noqa: ASYNC110 - each takes its own time, and this happens once
+                await anyio.sleep(_SOON_S / 10)
+        scope.cancel()
+
+    async def _leave(self) -> None:
+        """Be no node any more, and close what the organisms have shared."""
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._threads.run(self.table.leave)
+            except JournalError as error:
+                _log.warning("leave_failed", error=str(error))  # the others take its leases when they have run out
+            await self._threads.run(self.table.close)
+            for name, provider in self._spec.providers.items():
+                await self._components.router.close_provider(name, provider)
+
+    @property
+    def table(self) -> "LeaseTable":
+        """The leases, for operators; its calls block.
+
+        Raises:
+            RuntimeError: If the node has not been entered.
+        """
+        if self._table is None:
+            raise RuntimeError("the node runs only inside 'async with'")
+        return self._table
+
+    # -- leases ---------------------------------------------------------------------------------------------------
+
+    async def _tend(self) -> None:
+        """Renew, and take, ask for and give up partitions; an unreachable database ends nothing by itself."""
+        while self._tasks is not None:
+            soon = False
+            try:
+                soon = await self._turn()
+            except NodeReplacedError as error:
+                await self._end_replaced(error)
+            except JournalError as error:
+                _log.error("lease_not_renewed", node=self.name, error=str(error))
+            with anyio.move_on_after(_SOON_S if soon else self._times.renew_s):
+                await self._changed.wait()
+            self._changed = anyio.Event()
+
+    async def _turn(self) -> bool:
+        """Renew once, and do what follows from it; whether more is to be done soon."""
+        began_s, table = loop_time(), self.table
+        renewal: Renewal = await self._threads.run(table.renew)
+        self._renewed_s, self._view = began_s, renewal.view
+        self._hold(held=False)
+        for lease in renewal.view.leases:
+            await self._compare(lease, kept=lease.partition in renewal.kept)
+        if self._tasks is None:
+            return False
+        step: Step = next_step(renewal.view, self.name, self._cores.keys())
+        for partition in step.hand_over:
+            self._cores[partition].leave()
+        await self._threads.run(table.ask, list(step.ask))
+        if step.acquire:
+            but = [partition for partition, until_s in self._failed_s.items() if loop_time() < until_s]
+            for taken in await self._threads.run(table.acquire, step.acquire, [*but, *self._cores]):
+                self._begin(taken)
+        return bool(step.ask)
+
+    async def _compare(self, row: LeaseRow, *, kept: bool) -> None:
+        """Abandon an organism whose lease is not this node's any more, and give back a lease that none has."""
+        core = self._cores.get(row.partition)
+        if core is None:
+            if kept:  # the answer to its taking, or to its release, was lost
+                await self._threads.run(self.table.release, Lease(row.partition, row.epoch, self._partitions))
+        elif row.epoch < core.lease.epoch:
+            core.abandon(_older_copy(row, core.lease))
+        elif not kept or row.epoch != core.lease.epoch:
+            core.abandon(FencedError(f"partition {row.partition}", core.lease.epoch, row.epoch))
+
+    async def _watch(self) -> None:
+        """Begin nothing new when the lease was not renewed until shortly before its end; renewing it lifts that."""
+        while True:
+            left_s = self._renewed_s + self._times.ttl_s - self._times.margin_s - loop_time()
+            if left_s <= 0:
+                self._hold(held=True)
+            await anyio.sleep(max(left_s, self._times.margin_s / 10))
+
+    def _hold(self, *, held: bool) -> None:
+        for core in self._cores.values():
+            core.hold(held=held)
+
+    async def _end_replaced(self, error: NodeReplacedError) -> None:
+        for core in self._cores.values():
+            core.abandon(FencedError(f"partition {core.lease.partition}", core.lease.epoch, core.lease.epoch + 1))
+        raise error
+
+    # -- organisms ------------------------------------------------------------------------------------------------
+
+    def _begin(self, lease: Lease) -> None:
+        """Run the organism of a partition that was just taken."""
+        components, shared = self._components, self._shared
+        journal = postgres_journal(self._database, self._spec.name, self._retention, lease)
+        environment = Environment(
+            journal,
+            components.clock,
+            PartitionIds(lease.partition, components.ids),
+            prices=components.book,
+            shared=shared,
+        )
+        organism = Organism.of_components(wire(self._spec, environment), None, None)
+        core = self._cores[lease.partition] = PartitionCore(lease, organism, journal, self._times.drain_s)
+        if self._tasks is None:
+            raise RuntimeError
+        self._tasks.start_soon(self._run, core)
+
+    async def _run(self, core: PartitionCore) -> None:
+        """Run a core to its end, whatever that is; it never takes the node with it."""
+        lease, stopped = core.lease, ""
+        try:
+            await core.run()
+        except Exception as wrapped:  # noqa: BLE001 - one partition's failure is not the others'
+            error = sole_error(wrapped)
+            if isinstance(error, JournalBrokenError) and not isinstance(error, FencedError):
+                stopped = str(error)
+            self._failed_s[lease.partition] = loop_time() + _AGAIN_S
+            _log.error("partition_ended", node=self.name, partition=lease.partition, error=str(error))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._give_back(lease, stopped)
+            del self._cores[lease.partition]
+            self._changed.set()
+
+    async def _give_back(self, lease: Lease, stopped: str) -> None:
+        try:
+            if stopped:
+                await self._threads.run(self.table.stop, lease, stopped)
+            else:
+                await self._threads.run(self.table.release, lease)
+        except JournalError as error:
+            _log.warning("release_failed", partition=lease.partition, error=str(error))
+
+
+def _check(shared: tuple[str, ...], node: str, partitions: int) -> None:
+    """Refuse what a cluster cannot keep."""
+    if shared:
+        raise ConfigError(
+            f"{shared[0]} is counted over several threads, and the nodes of a cluster do not share such limits yet: "
+            "limit each thread, or run one daemon",
+            path=shared[0].partition(" per ")[0],
+        )
+    if not THREAD_ID.fullmatch(node):
+        raise ConfigError(f"{node!r} cannot be a node's name: use letters, digits, '-' and '_'", path="cluster.node")
+    if not 1 < partitions <= PARTITIONS_MAX:
+        raise ConfigError(f"a cluster has from 2 to {PARTITIONS_MAX} partitions, not {partitions}",
+                          path="cluster.partitions")  # fmt: skip
+
+
+def _older_copy(row: LeaseRow, lease: Lease) -> JournalBrokenError:
+    return JournalBrokenError(
+        f"partition {row.partition} has had {row.epoch} owners, and this one was number {lease.epoch}: an older copy "
+        "of the database was restored, and what was acknowledged since is not in it"
+    )
+
+
+def _version() -> str:
+    from organism import __version__
+
+    return __version__

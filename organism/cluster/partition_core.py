@@ -1,0 +1,91 @@
+"""The organism of one partition, from the lease to its end: handed over in good order, or abandoned when it is lost."""
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from organism.app import Organism
+from organism.journal import JournalBrokenError
+from organism.stores.leases import Lease
+
+if TYPE_CHECKING:
+    from organism.stores.postgres.postgres_journal import PostgresJournal
+
+_LOOK_S = 0.01
+
+
+class PartitionCore:
+    """Runs the organism of a partition.
+
+    Args:
+        lease: The right to write to its journal.
+        organism: It, not yet entered.
+        journal: Its journal.
+        drain_s: Seconds that calls under way get when it is handed over.
+
+    Attributes:
+        lease: The right to write to its journal.
+        organism: It.
+    """
+
+    def __init__(self, lease: Lease, organism: Organism, journal: "PostgresJournal", drain_s: float) -> None:
+        self.lease = lease
+        self.organism = organism
+        self._running = False
+        self._journal = journal
+        self._drain_s = drain_s
+        self._leaving = anyio.Event()
+        self._held = False
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes work."""
+        return self._running and not (self._held or self.leaving)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being handed over."""
+        return self._leaving.is_set()
+
+    async def run(self) -> None:
+        """Take up what the journal holds and run until :meth:`leave`; then all is written and the journal closed.
+
+        Raises:
+            FencedError: If another node has the partition.
+            JournalBrokenError: If what was acknowledged is not in the journal.
+            JournalError: If the journal cannot be opened.
+        """
+        async with self.organism as organism:
+            self._running = True
+            self._apply()
+            try:
+                await self._leaving.wait()
+            finally:
+                self._running = False
+            with anyio.move_on_after(self._drain_s):
+                while organism.router.open_attempts:  # noqa: ASYNC110 - calls of any thread; they take seconds
+                    await anyio.sleep(_LOOK_S)
+
+    def leave(self) -> None:
+        """Hand the partition over: begin nothing more, let calls end, write, close."""
+        self._leaving.set()
+        self._apply()
+
+    def abandon(self, error: JournalBrokenError) -> None:
+        """End because the partition is another node's: handlers are cancelled, and nothing more is written."""
+        self._journal.abandon(error)
+
+    def hold(self, *, held: bool) -> None:
+        """Begin nothing while it is not known whether the lease still holds; go on when it is."""
+        if held != self._held:
+            self._held = held
+            self._apply()
+
+    def _apply(self) -> None:
+        gate, intake = self.organism.router.gate, self.organism.pump.intake
+        if self._held or self.leaving:
+            gate.hold()
+            intake.refuse()
+        elif self._running:
+            gate.open()
+            intake.accept()

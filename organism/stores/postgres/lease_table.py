@@ -1,0 +1,210 @@
+"""The leases of a cluster's partitions, and its nodes: one statement for each step, by the database's clock only.
+
+A lease says who should write; that nobody else can is not its matter but that of the epoch, which every group is tested
+against. So a lease that runs out too early or too late loses nothing. Everything here blocks.
+"""
+
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from organism.journal import JournalError
+from organism.stores.leases import ClusterView, Lease, LeaseRow, Node, NodeReplacedError, Renewal
+from organism.stores.postgres.postgres_connection import Connection, connected
+from organism.stores.postgres.postgres_errors import explained, place_of
+from organism.stores.postgres.preparation import Purpose, prepare
+
+CLOCK_APART_S = 30
+"""So far a node's clock may be from the database's: days begin and deadlines come by the node's."""
+
+
+class LeaseTable:
+    """What one node does with the leases. Any call may raise ``JournalError``: then nothing is known to have changed.
+
+    Args:
+        url: The database.
+        name: The organism; a database of another one is refused.
+        node: The name of this node.
+        partitions: How many journals the cluster has.
+        ttl_s: Seconds that a lease lasts without being renewed.
+    """
+
+    def __init__(self, url: str, *, name: str, node: str, partitions: int, ttl_s: float = 10.0) -> None:
+        self.place = place_of(url)
+        self._url = url
+        self._purpose = Purpose(name=name, partitions=partitions)
+        self._node = node
+        self._ttl_s = ttl_s
+        self._incarnation = 0
+        self._connection: Connection | None = None
+
+    def close(self) -> None:
+        """Let go of the server."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def _execute(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        with explained(self.place):
+            if self._connection is None or self._connection.closed:
+                self._connection = connected(self._url, self.place)
+            mine = {"node": self._node, "incarnation": self._incarnation, "ttl": self._ttl_s}
+            cursor = self._connection.execute(statement, {**mine, **values})
+            return cursor.fetchall() if cursor.description else []
+
+    def register(self, url: str, version: str, now_ns: int) -> None:
+        """Begin as a node; an earlier process of its name can renew nothing more.
+
+        Args:
+            url: Where this node answers.
+            version: Of organism.
+            now_ns: This machine's clock, in nanoseconds since the Unix epoch.
+
+        Raises:
+            JournalError: If the database is refused, or the machine's clock is far from the database's.
+        """
+        with explained(self.place):
+            self.close()
+            self._connection = connected(self._url, self.place)
+            prepare(self._connection, self.place, self._purpose)
+        ((there_s,),) = self._execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        apart_s = now_ns / 1_000_000_000 - there_s
+        if abs(apart_s) > CLOCK_APART_S:
+            raise JournalError(
+                f"this machine's clock is {abs(apart_s):,.0f} s {'ahead of' if apart_s > 0 else 'behind'} that of "
+                f"{self.place}: set it, with NTP; days and deadlines would differ from node to node"
+            )
+        ((self._incarnation,),) = self._execute(_REGISTER, url=url, version=version)
+
+    def leave(self) -> None:
+        """Be no node any more; its leases are given back first."""
+        self._execute("DELETE FROM organism.nodes WHERE node = %(node)s AND incarnation = %(incarnation)s")
+
+    def renew(self) -> Renewal:
+        """Renew every lease that this node has, and look at the cluster.
+
+        Raises:
+            NodeReplacedError: If another process has begun under its name.
+        """
+        renewed = self._execute(_RENEW)
+        if not renewed:
+            raise NodeReplacedError(self._node, self.place)
+        return Renewal(frozenset(renewed[0][0]), self.look())
+
+    def look(self) -> ClusterView:
+        """Return the cluster as it is now."""
+        nodes = (
+            Node(name=name, incarnation=incarnation, url=url, version=version, draining=draining, live=live)
+            for name, incarnation, url, version, draining, live in self._execute(_NODES)
+        )
+        leases = (
+            LeaseRow(
+                partition=p,
+                epoch=epoch,
+                owner=owner,
+                incarnation=incarnation,
+                expired=expired,
+                wanted_by=wanted_by,
+                stopped=stopped,
+            )
+            for p, epoch, owner, incarnation, expired, wanted_by, stopped in self._execute(_LEASES)
+        )
+        return ClusterView(nodes=tuple(nodes), leases=tuple(leases))
+
+    def acquire(self, most: int, but: list[int]) -> list[Lease]:
+        """Take leases that are free, and with each its journal: its earlier owner can write nothing more.
+
+        Args:
+            most: How many at most.
+            but: Partitions that are not taken.
+        """
+        taken = self._execute(_ACQUIRE, most=most, but=but)
+        return [Lease(partition, epoch, self._purpose.partitions) for partition, epoch in sorted(taken)]
+
+    def ask(self, partitions: list[int]) -> None:
+        """Ask the owners of these for them, and of no others any more."""
+        self._execute(_ASK, partitions=partitions)
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back, if this node has it still."""
+        self._execute(_RELEASE, p=lease.partition, epoch=lease.epoch)
+
+    def stop(self, lease: Lease, reason: str) -> None:
+        """Keep a partition from every node, because what it had acknowledged is not there."""
+        self._execute(_STOP, p=lease.partition, reason=reason)
+
+    def resume(self, partition: int) -> None:
+        """Let a stopped partition be taken again: an operator has looked."""
+        self._execute("UPDATE organism.leases SET stopped = '' WHERE p = %(p)s", p=partition)
+
+    def drain(self, node: str, *, draining: bool = True) -> bool:
+        """Have a node give its partitions to others, or take its share again; whether there is such a node."""
+        found = self._execute(
+            "UPDATE organism.nodes SET draining = %(draining)s WHERE node = %(named)s RETURNING node",
+            named=node,
+            draining=draining,
+        )
+        return bool(found)
+
+
+_LIVE = "seen > clock_timestamp() - make_interval(secs => %(ttl)s)"
+
+_REGISTER = """
+    INSERT INTO organism.nodes VALUES (%(node)s, 1, %(url)s, %(version)s, clock_timestamp(), false)
+    ON CONFLICT (node) DO UPDATE SET
+        incarnation = nodes.incarnation + 1, url = excluded.url, version = excluded.version, seen = excluded.seen,
+        draining = false
+    RETURNING incarnation"""
+
+_RENEW = """
+    WITH me AS (
+        UPDATE organism.nodes SET seen = clock_timestamp()
+        WHERE node = %(node)s AND incarnation = %(incarnation)s RETURNING node),
+    renewed AS (
+        UPDATE organism.leases SET expires = clock_timestamp() + make_interval(secs => %(ttl)s)
+        FROM me WHERE owner = me.node AND incarnation = %(incarnation)s AND stopped = '' RETURNING p)
+    SELECT ARRAY(SELECT p FROM renewed) FROM me"""
+
+_NODES = f"""
+    SELECT node, incarnation, url, version, draining, {_LIVE} FROM organism.nodes ORDER BY node"""  # noqa: S608
+
+_LEASES = """
+    SELECT p, epoch, owner, incarnation, expires < clock_timestamp(), wanted_by, stopped
+    FROM organism.leases ORDER BY p"""
+
+# A node that begins anew takes what it had before it died: its earlier process is fenced as any other is. What
+# somebody who lives has asked for is free for nobody else.
+_ACQUIRE = f"""
+    WITH free AS (
+        SELECT p FROM organism.leases
+        WHERE stopped = '' AND p <> ALL(%(but)s::smallint[])
+            AND (owner IS NULL OR expires < clock_timestamp()
+                OR owner = %(node)s AND incarnation < %(incarnation)s)
+            AND (wanted_by IS NULL OR wanted_by = %(node)s
+                OR wanted_by NOT IN (SELECT node FROM organism.nodes WHERE {_LIVE}))
+            AND EXISTS (SELECT FROM organism.nodes WHERE node = %(node)s AND incarnation = %(incarnation)s)
+        ORDER BY wanted_by = %(node)s DESC NULLS LAST, owner = %(node)s DESC NULLS LAST, p
+        LIMIT %(most)s FOR UPDATE OF leases SKIP LOCKED),
+    taken AS (
+        UPDATE organism.leases SET owner = %(node)s, incarnation = %(incarnation)s, epoch = epoch + 1,
+            expires = clock_timestamp() + make_interval(secs => %(ttl)s), wanted_by = NULL
+        FROM free WHERE leases.p = free.p RETURNING leases.p, leases.epoch),
+    fenced AS (
+        UPDATE organism.journals SET epoch = taken.epoch FROM taken WHERE journals.p = taken.p RETURNING journals.p)
+    SELECT taken.p, taken.epoch FROM taken JOIN fenced USING (p)"""  # noqa: S608
+
+_ASK = f"""
+    UPDATE organism.leases SET wanted_by = CASE WHEN p = ANY(%(partitions)s::smallint[]) THEN %(node)s END
+    WHERE wanted_by = %(node)s AND p <> ALL(%(partitions)s::smallint[])
+        OR p = ANY(%(partitions)s::smallint[]) AND owner IS NOT NULL AND (wanted_by IS NULL
+            OR wanted_by NOT IN (SELECT node FROM organism.nodes WHERE {_LIVE}))"""  # noqa: S608
+
+_RELEASE = """
+    UPDATE organism.leases SET owner = NULL, expires = '-infinity'
+    WHERE p = %(p)s AND owner = %(node)s AND incarnation = %(incarnation)s AND epoch = %(epoch)s"""
+
+_STOP = """
+    UPDATE organism.leases SET owner = NULL, expires = '-infinity', stopped = %(reason)s
+    WHERE p = %(p)s AND stopped = ''"""

@@ -1,0 +1,189 @@
+"""Nodes of a cluster share one database: each partition runs on one of them, and moves without losing anything."""
+
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from organism import ConfigError, Context, Limits, Organism, Text, agent
+from organism.budget.scopes import BudgetPlan
+from organism.cluster.node import ClusterNode, LeaseTimes, PartitionElsewhereError
+from organism.journal import FencedError, JournalError
+from organism.stores.leases import NodeReplacedError
+from organism.testing import ScriptedProvider
+from organism.testing.postgres_server import PostgresServer
+from organism.testing.store_contract import keep
+from organism.threads.approvals import Decision
+
+pytestmark = [pytest.mark.debian, pytest.mark.anyio]
+
+TIMES = LeaseTimes(ttl_s=60.0, renew_s=0.1, margin_s=1.0, drain_s=10.0)
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.database()
+
+
+@agent()
+async def writer(message: Text, ctx: Context) -> Text:
+    return Text((await ctx.llm.complete(message.text, max_output_tokens=16)).text)
+
+
+@agent()
+async def asker(message: Text, ctx: Context) -> Text:
+    return Text(str((await ctx.approval("go on?")).allowed))
+
+
+def template(name: str = "house", limits: Limits | BudgetPlan | None = None) -> Organism:
+    return Organism(
+        [writer, asker],
+        name=name,
+        models={"main": "scripted/m"},
+        providers={"scripted": ScriptedProvider(["done"])},
+        provider_kinds={"scripted": "local"},
+        limits=limits,
+    )
+
+
+def node(url: str, name: str, partitions: int = 4, times: LeaseTimes = TIMES) -> ClusterNode:
+    return ClusterNode(template(), url, node=name, partitions=partitions, times=times, url=f"http://{name}")
+
+
+async def until(check: Callable[[], bool]) -> None:
+    """Wait until something has come about; in a minute at most, and as a rule in a moment."""
+    with anyio.fail_after(60):
+        while not check():  # noqa: ASYNC110 - nodes tell nobody of what they do
+            await anyio.sleep(0.02)
+
+
+async def test_partitions_spread_and_threads_go_with_them(url: str) -> None:
+    """A node that joins takes its share, with the open threads in it; one that leaves hands everything back."""
+    async with node(url, "a") as a:
+        await until(lambda: len(a.organisms) == 4)
+        waiting = [await a.open_thread("x", to="asker") for _ in range(8)]
+        assert {a.partition_of(thread) for thread in waiting} == {0, 1, 2, 3}
+        async with node(url, "b") as b:
+            await until(lambda: len(a.organisms) == len(b.organisms) == 2)
+            assert not a.organisms.keys() & b.organisms.keys()
+            moved = [thread for thread in waiting if a.partition_of(thread) in b.organisms]
+            assert len(moved) == 4
+            for thread in moved:
+                with pytest.raises(PartitionElsewhereError, match="node 'b' runs it, at http://b"):
+                    a.organism_of(thread)
+                assert b.organism_of(thread).thread(thread).thread_id == thread
+            done = await b.wait(await b.open_thread("write"))
+            assert done.outcome == "completed"
+        await until(lambda: len(a.organisms) == 4)
+        assert {view.thread_id for organism in a.organisms.values() for view in organism.threads()} == set(waiting)
+        for thread in waiting:
+            (asked,) = [each for each in a.organism_of(thread).approvals.waiting() if each.thread_id == thread]
+            await a.organism_of(thread).approvals.decide(asked.id, Decision(allowed=True))
+            assert (await a.wait(thread)).outcome == "completed"
+
+
+async def test_a_named_thread_is_in_one_partition_wherever_it_is_opened(url: str) -> None:
+    """Two nodes never both have a thread of one name: the other one says who has it."""
+    async with node(url, "a", 2) as a, node(url, "b", 2) as b:
+        await until(lambda: len(a.organisms) == len(b.organisms) == 1)
+        for name in ("order-1", "order-2", "order-3"):
+            owner, other = (a, b) if a.partition_of(name) in a.organisms else (b, a)
+            assert await owner.open_thread("x", to="asker", thread_id=name) == name
+            with pytest.raises(PartitionElsewhereError):
+                await other.open_thread("x", to="asker", thread_id=name)
+
+
+async def test_a_process_under_the_same_name_takes_the_place_of_the_first(url: str) -> None:
+    """A node that is started anew goes on at once with what it had, and the process before it ends with its reason."""
+
+    async def run_first() -> None:
+        async with node(url, "a") as first:
+            await until(lambda: len(first.organisms) == 4)
+            opened.append(await first.open_thread("x", to="asker"))
+            await anyio.sleep_forever()
+
+    async def see_it_replaced() -> None:
+        with pytest.raises(NodeReplacedError, match="another process has begun as node 'a'"):
+            await run_first()
+
+    opened: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(see_it_replaced)
+        await until(lambda: bool(opened))
+        async with node(url, "a") as second:
+            await until(lambda: len(second.organisms) == 4)
+            assert second.organism_of(opened[0]).thread(opened[0]).thread_id == opened[0]
+
+
+async def test_a_lost_lease_ends_the_organism_and_not_the_process(postgres: PostgresServer, url: str) -> None:
+    """What another owner has taken is abandoned unwritten, and the other partitions go on."""
+    async with node(url, "a", 2) as a:
+        await until(lambda: len(a.organisms) == 2)
+        lost = a.organisms[0]
+        postgres.execute("UPDATE organism.leases SET owner = 'z', expires = 'infinity' WHERE p = 0", url)
+        await until(lambda: 0 not in a.organisms)
+        lost.journal.append(keep("late"))
+        with pytest.raises(FencedError):
+            await lost.journal.commit()
+        assert (await a.wait(await a.open_thread("write"))).outcome == "completed"
+        postgres.execute("UPDATE organism.leases SET owner = NULL WHERE p = 0", url)
+        await until(lambda: 0 in a.organisms)
+
+
+async def test_a_restored_older_copy_stops_its_partition(postgres: PostgresServer, url: str) -> None:
+    """Where what was acknowledged is not there any more, no node goes on until an operator has looked."""
+    async with node(url, "a", 2) as a:
+        await until(lambda: len(a.organisms) == 2)
+        postgres.execute("UPDATE organism.leases SET epoch = 0 WHERE p = 0", url)
+        await until(lambda: bool(a.view.leases[0].stopped))
+        assert "an older copy of the database was restored" in a.view.leases[0].stopped
+        assert (await a.wait(await a.open_thread("write"))).outcome == "completed"
+        assert set(a.organisms) == {1}
+        await anyio.to_thread.run_sync(a.table.resume, 0)
+        await until(lambda: set(a.organisms) == {0, 1})
+
+
+async def test_nothing_new_begins_shortly_before_a_lease_may_be_lost(postgres: PostgresServer, url: str) -> None:
+    """While renewals fail no call begins and nothing is taken in; when they succeed again, all goes on."""
+    async with node(url, "a", 2, LeaseTimes(ttl_s=1.2, renew_s=0.1, margin_s=1.0)) as a:
+        await until(lambda: len(a.organisms) == 2)
+        organism = a.organisms[0]
+        postgres.execute("ALTER TABLE organism.nodes RENAME TO hidden", url)
+        await until(lambda: not a.organisms and not organism.pump.accepting)
+        postgres.execute("ALTER TABLE organism.hidden RENAME TO nodes", url)
+        await until(lambda: all(each.pump.accepting for each in a.organisms.values()) and len(a.organisms) == 2)
+        assert (await a.wait(await a.open_thread("write"))).outcome == "completed"
+
+
+async def test_a_node_that_is_drained_has_nothing_and_takes_nothing(url: str) -> None:
+    """A node that an operator drains gives its partitions to the others, and its share comes back afterwards."""
+    async with node(url, "a") as a, node(url, "b") as b:
+        await until(lambda: len(a.organisms) == len(b.organisms) == 2)
+        assert await anyio.to_thread.run_sync(b.table.drain, "a")
+        await until(lambda: not a.organisms and len(b.organisms) == 4)
+        with pytest.raises(PartitionElsewhereError):
+            await a.open_thread("write")
+
+
+REFUSED = {
+    "limits that nodes would not share": (
+        {"template": template(limits=BudgetPlan(windows={"day": Limits(usd="5")}))},
+        ConfigError,
+        "limits.day is counted over several threads",
+    ),
+    "a name": ({"node": "a/b"}, ConfigError, "cannot be a node's name"),
+    "one partition": ({"partitions": 1}, ConfigError, "from 2 to 256 partitions"),
+    "another count": ({"partitions": 8}, JournalError, "has 4 partitions.*partitions: 4"),
+    "another organism": ({"template": template("shop")}, JournalError, "the organism 'house', and this is 'shop'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_what_is_no_node_of_this_cluster_is_refused(url: str, case: str) -> None:
+    """Each is refused before it has taken anything, with a sentence that says what to do."""
+    changed, error, told = REFUSED[case]
+    async with node(url, "a") as a:
+        with pytest.raises(error, match=told):
+            async with ClusterNode(**{"template": template(), "database": url, "node": "b", "partitions": 4} | changed):
+                pass
+        assert [each.name for each in a.view.nodes] in ([], ["a"])

@@ -38,9 +38,6 @@ PARTITIONS_MAX = 256
 _SOON_S = 0.1
 """Seconds between two looks while a partition is awaited that another node is handing over."""
 
-_AGAIN_S = 5.0
-"""Seconds after which a partition is tried again that could not be opened."""
-
 _log = structlog.get_logger("organism.cluster")
 
 
@@ -52,12 +49,14 @@ class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
         renew_s: Between two renewals.
         margin_s: So long before the end of a lease that was not renewed, nothing new is begun.
         drain_s: For calls under way, when a partition is handed over.
+        again_s: Until a partition is tried again whose organism has failed.
     """
 
     ttl_s: float = 10.0
     renew_s: float = 3.0
     margin_s: float = 2.0
     drain_s: float = 30.0
+    again_s: float = 5.0
 
 
 class PartitionElsewhereError(OrganismError):
@@ -342,7 +341,7 @@ class ClusterNode:
             error = sole_error(wrapped)
             if isinstance(error, JournalBrokenError) and not isinstance(error, FencedError):
                 stopped = str(error)
-            self._failed_s[lease.partition] = loop_time() + _AGAIN_S
+            self._failed_s[lease.partition] = loop_time() + self._times.again_s
             _log.error("partition_ended", node=self.name, partition=lease.partition, error=str(error))
         finally:
             with anyio.CancelScope(shield=True):

@@ -1,6 +1,7 @@
 """An audit of a journal file whose process has ended: do entries, events and live state agree, is nothing missing?"""
 
 from collections import Counter, defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from organism.amounts import ZERO, Amounts
 from organism.journal import Piece
 from organism.ledger.entries import decode_entry
 from organism.stores.batch import GENESIS, chain_hash
+from organism.stores.group_storage import GroupStorage
 from organism.stores.memory import MemoryJournal
 from organism.stores.sqlite_file import SqliteFile
 from organism.testing.books import Books, Line
@@ -68,17 +70,19 @@ def audit_journal(path: Path, *, enforced: bool = True) -> Audit:
         JournalError: If it cannot be opened.
         JournalBrokenError: If it is damaged.
     """
+    with closing(SqliteFile(path)) as file:
+        return audit_storage(file, enforced=enforced)
+
+
+def audit_storage(file: GroupStorage, *, enforced: bool = True) -> Audit:
+    """Audit an open journal that nobody writes to; see :func:`audit_journal`."""
     audit = Audit()
-    file = SqliteFile(path)
-    try:
-        books = _read_entries(file, audit, enforced=enforced)
-        pieces = file.load().pieces
-        after = ""
-        while page := file.events_after(after, _PAGE):
-            audit.events.extend(page)
-            after = page[-1].id
-    finally:
-        file.close()
+    books = _read_entries(file, audit, enforced=enforced)
+    pieces = file.load().pieces
+    after = ""
+    while page := file.events_after(after, _PAGE):
+        audit.events.extend(page)
+        after = page[-1].id
     _check(audit, books, pieces)
     return audit
 
@@ -98,7 +102,7 @@ def _check(audit: Audit, books: Books, pieces: tuple[Piece, ...]) -> None:
     _check_pieces(audit, pieces)
 
 
-def _read_entries(file: SqliteFile, audit: Audit, *, enforced: bool) -> Books:
+def _read_entries(file: GroupStorage, audit: Audit, *, enforced: bool) -> Books:
     books = Books(audit.findings.append, enforced=enforced)
     last: bytes | None = None
     after = 0

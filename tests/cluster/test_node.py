@@ -17,7 +17,7 @@ from organism.threads.approvals import Decision
 
 pytestmark = [pytest.mark.debian, pytest.mark.anyio]
 
-TIMES = LeaseTimes(ttl_s=60.0, renew_s=0.1, margin_s=1.0, drain_s=10.0)
+TIMES = LeaseTimes(ttl_s=60.0, renew_s=0.1, margin_s=1.0, drain_s=10.0, again_s=0.1)
 
 
 @pytest.fixture

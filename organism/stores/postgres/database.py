@@ -58,7 +58,7 @@ class PostgresDatabase(JournalReader):
             try:
                 prepare(first, self.place, purpose)
                 self._epoch, self._end = self._take(first) if take and lease is None else self._look(first)
-                if lease is not None and self._epoch != lease.epoch:
+                if take and lease is not None and self._epoch != lease.epoch:
                     raise FencedError(self.place, lease.epoch, self._epoch)
                 ((self._next_piece,),) = first.execute(
                     "SELECT coalesce(max(seq), 0) + 1 FROM organism.pieces WHERE p = %s", (self.partition,)

@@ -1,0 +1,147 @@
+"""Nodes that are killed, stopped past their leases and cut from their database: nothing is lost, doubled or unpaid."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from organism.stores.leases import Lease
+from organism.stores.postgres.database import PostgresDatabase
+from organism.testing.audit import Audit, audit_storage
+from organism.testing.postgres_server import PostgresServer
+from tests.killing.node_process import PARTITIONS, cluster_node
+
+pytestmark = [pytest.mark.anyio, pytest.mark.killing]
+
+NODES = ("a", "b", "c")
+TTL_S = 1.5
+BETWEEN_S = 0.9
+
+
+class Crew:
+    """The processes of a cluster; one that has ended is started again."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._pids: dict[str, int] = {}
+        with (folder / "log").open("ab") as log:
+            self._parent = subprocess.Popen(
+                [sys.executable, "-m", "tests.killing.node_process", url, folder, str(TTL_S)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def start(self) -> None:
+        """Start every node that does not run."""
+        for name in NODES:
+            if not self.signal(name, 0):
+                assert self._parent.stdin is not None
+                assert self._parent.stdout is not None
+                self._parent.stdin.write(f"{name}\n")
+                self._parent.stdin.flush()
+                self._pids[name] = int(self._parent.stdout.readline())
+
+    def signal(self, name: str, number: int) -> bool:
+        """Send a signal to a node; whether it was there."""
+        try:
+            os.kill(self._pids[name], number)
+        except (KeyError, ProcessLookupError):
+            return False
+        return True
+
+    def end(self) -> None:
+        """Kill every node."""
+        for name in NODES:
+            self.signal(name, signal.SIGKILL)
+        self._parent.communicate()
+
+
+@pytest.fixture
+def crew(postgres: PostgresServer, tmp_path: Path) -> Iterator[Crew]:
+    crew = Crew(postgres.database(), tmp_path)
+    yield crew
+    crew.end()
+
+
+async def strike(crew: Crew, postgres: PostgresServer, faults: int, seed: int) -> Counter[str]:
+    """Bring faults about, one after the other, and return how often each was."""
+    chance, struck = random.Random(seed), Counter[str]()
+    async with anyio.create_task_group() as tasks:
+
+        async def stop_a_while(name: str) -> None:
+            crew.signal(name, signal.SIGSTOP)
+            await anyio.sleep(TTL_S * chance.uniform(0.2, 2))
+            crew.signal(name, signal.SIGCONT)
+
+        for _ in range(faults):
+            await anyio.sleep(BETWEEN_S * chance.uniform(0.5, 1.5))
+            await anyio.to_thread.run_sync(crew.start)
+            kind = chance.choices(["killed", "stopped", "database killed"], [5, 5, 1])[0]
+            struck[kind] += 1
+            if kind == "killed":
+                crew.signal(chance.choice(NODES), signal.SIGKILL)
+            elif kind == "stopped":
+                tasks.start_soon(stop_a_while, chance.choice(NODES))
+            else:
+                await anyio.to_thread.run_sync(postgres.stop)
+                await anyio.to_thread.run_sync(postgres.start)
+    return struck
+
+
+async def finish(url: str, folder: Path, promised: set[str]) -> None:
+    """Let one more node take everything over, and wait for what was promised."""
+    async with cluster_node(url, "last", folder, TTL_S) as node:
+        with anyio.fail_after(120):
+            while len(node.organisms) < PARTITIONS:  # noqa: ASYNC110 - nodes tell nobody of what they do
+                await anyio.sleep(0.05)
+            for thread in promised & {view.thread_id for each in node.organisms.values() for view in each.threads()}:
+                await node.wait(thread)
+
+
+def audits(url: str) -> list[Audit]:
+    """Audit every partition."""
+    found = []
+    for partition in range(PARTITIONS):
+        with closing(PostgresDatabase(url, take=False, lease=Lease(partition, 0, PARTITIONS))) as database:
+            found.append(audit_storage(database))
+    return found
+
+
+async def test_nothing_is_lost_or_doubled_however_nodes_end(
+    crew: Crew, postgres: PostgresServer, tmp_path: Path, kills: int, seed: int
+) -> None:
+    """Every promised thread ends once, every chain is whole, no hold stays open, and no request stands unrecorded."""
+    faults = max(60, kills // 3)
+    crew.start()
+    await anyio.sleep(3)
+    struck = await strike(crew, postgres, faults, seed)
+    crew.end()
+    url = postgres.url("test")
+    promised = set((tmp_path / "promises").read_text().split())
+    await finish(url, tmp_path, promised)
+
+    found = audits(url)
+    closed = sum((audit.closed for audit in found), Counter())
+    recorded = sum(amounts.tokens for audit in found for amounts in audit.recorded().values())
+    billed = sum(map(int, (tmp_path / "bill").read_text().split()))
+    fenced = (tmp_path / "log").read_text().count("has taken over the journal")
+    print(  # noqa: T201 - shown with -s, and of interest where it is
+        f"\n{struck.total()} faults ({dict(struck)}), {len(promised)} threads promised, {closed.total()} ended, "
+        f"{billed} tokens billed, {recorded - billed} recorded above that, {fenced} owners fenced"
+    )
+    assert [finding for audit in found for finding in audit.findings] == []
+    assert [line for audit in found for line in audit.unresolved] == []
+    assert promised <= closed.keys()
+    assert set(closed.values()) == {1}
+    assert recorded >= billed
+    assert fenced

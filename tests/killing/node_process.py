@@ -78,6 +78,7 @@ def fork(url: str, name: str, folder: Path, ttl_s: float) -> int:
     if (pid := os.fork()) == 0:
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the parent's output is for the numbers alone
             anyio.run(main, url, name, folder, ttl_s)
         except OrganismError as error:
             print(error, file=sys.stderr, flush=True)  # noqa: T201 - to the log of the test

@@ -132,7 +132,7 @@ class Organism:
 
     def _use(self, components: Components, only: Container[str] | None, reload: ReloadSource | None) -> None:
         """Be the organism of these parts."""
-        self._only = only
+        self._only, self._shared = only, components.shared
         self._active, self._prices = components.active, components.prices
         self._orders, self._letters = (orders := components.orders), orders.dead_letters
         self._stack: AsyncExitStack | None = None
@@ -228,7 +228,7 @@ class Organism:
             stack.push_async_callback(self._ease_next_start)
             stored = await loaded(self.journal)
             pieces = Pieces(stored.pieces)
-            self.control.identity.check(pieces)
+            self.control.check_owner(pieces)
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
             await stack.enter_async_context(self.tool_servers)
@@ -264,12 +264,12 @@ class Organism:
             return  # the start has failed: what it has read is not whole
         with suppress(JournalError):
             await self.journal.commit()  # only then are all events told, and so in the sums
-            self.control.sums.keep()
+            self.control.keep_sums()
             self.budgets.checkpoint(after_entries=500)
 
     async def _close_outside(self) -> None:
         self.usage.close()
-        for name, provider in () if self.control.components.shared else self.providers.items():
+        for name, provider in () if self._shared else self.providers.items():
             await self.router.close_provider(name, provider)
 
     async def open_thread(

@@ -47,15 +47,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SharedParts:
-    """What several organisms of one process share, made and closed by who runs them.
+    """What several organisms of one process share, made and closed by who runs them; nothing unless given.
 
     Attributes:
         limiters: Those of the providers: a provider's places and minute are one for all.
         calibration: What is known of how many tokens text takes.
     """
 
-    limiters: ProviderLimiters
-    calibration: Calibration
+    limiters: ProviderLimiters | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Environment:
     chance: Callable[[], float] = random.random
     prices: PriceBook | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
-    shared: SharedParts | None = None
+    shared: SharedParts = SharedParts()
 
 
 def postgres_journal(
@@ -116,14 +116,15 @@ def _journal(journal: Store | str | Path | None, name: str) -> Store:
     return journal or MemoryJournal()
 
 
-def _with_providers(spec: OrganismSpec, providers: Mapping[str, Provider]) -> OrganismSpec:
+def _checked(spec: OrganismSpec, providers: Mapping[str, Provider]) -> OrganismSpec:
     """Return a spec in which other providers stand in for those of the same names.
 
     Raises:
-        ConfigError: If it has none of such a name.
+        ConfigError: If it has none of such a name, or a model has no such route.
     """
     if unknown := sorted(set(providers) - set(spec.providers)):
         raise ConfigError(f"no provider {', '.join(unknown)}; there are: {', '.join(sorted(spec.providers))}")
+    check_plans(spec.models, spec.providers)
     return replace(spec, providers={**spec.providers, **providers})
 
 
@@ -133,18 +134,15 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
     Raises:
         ConfigError: If the parts do not fit together.
     """
-    spec = _with_providers(spec, environment.providers)
-    shared = environment.shared
+    spec, shared = _checked(spec, environment.providers), environment.shared
     journal, ids = _journal(environment.journal, spec.name), environment.ids or RandomIds()
-    clock = SteadyClock(environment.clock or SystemClock())
+    clock, ledger = SteadyClock(environment.clock or SystemClock()), Ledger(journal.append)
     active = ActiveConfig(agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted))
-    check_plans(spec.models, spec.providers)
     book = environment.prices or PriceBook(spec.prices, now=lambda: utc(clock), otherwise=spec.unpriced_rates)
     prices = ActivePrices(ProviderPrices(book, spec.provider_kinds), spec.provider_kinds)
     history, usage, activity = History(), UsageTracker(), ActivityFeed()
     journal.observer = activity.publish
     outbox = Outbox(journal, usage.publish, clock, usage.wanted, on_message=history.on_carried)
-    ledger = Ledger(journal.append)
     budgets = ThreadBudgetRegistry(
         spec.limits, ledger, clock, mode=spec.mode, thresholds=spec.thresholds, wait_s=spec.wait_s
     )
@@ -160,8 +158,8 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
         settings=spec.router,
         activity=activity,
         chance=environment.chance,
-        calibration=None if shared is None else shared.calibration,
-        limiters=None if shared is None else shared.limiters,
+        calibration=shared.calibration,
+        limiters=shared.limiters,
     )
     services = LoopServices(
         active=active,
@@ -177,12 +175,12 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
     pump = Pump(services)
     return Components(
         spec=spec,
-        shared=shared is not None,
+        shared=shared.limiters is not None,
         book=book,
         name=spec.name,
         active=active,
         prices=prices,
-        tool_servers=ToolServers(spec.tool_servers if shared is None else ()),
+        tool_servers=ToolServers(spec.tool_servers if shared.limiters is None else ()),
         router=router,
         pump=pump,
         orders=ThreadOrders(pump, outbox, clock),

@@ -11,7 +11,7 @@ import msgspec
 from organism.stores.leases import ClusterView, LeaseRow
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class LeaseStep(msgspec.Struct, frozen=True, kw_only=True):
     """What a node does next.
 
     Attributes:
@@ -25,7 +25,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     hand_over: tuple[int, ...] = ()
 
 
-def next_step(view: ClusterView, me: str, held: Collection[int]) -> Step:
+def next_step(view: ClusterView, me: str, held: Collection[int]) -> LeaseStep:
     """Decide what a node does next.
 
     Args:
@@ -35,13 +35,13 @@ def next_step(view: ClusterView, me: str, held: Collection[int]) -> Step:
     """
     live = {node.name for node in view.nodes if node.live and not node.draining}
     if me not in live:
-        return Step(hand_over=tuple(sorted(held)))
+        return LeaseStep(hand_over=tuple(sorted(held)))
     usable = [lease for lease in view.leases if not lease.stopped]
     share = -(-len(usable) // len(live))
     wanted = sorted(lease.partition for lease in usable if lease.partition in held and lease.wanted_by in live - {me})
     missing = max(0, share - len(held))
     free = [lease for lease in usable if _is_free(lease, view, me) and lease.partition not in held]
-    return Step(
+    return LeaseStep(
         acquire=min(missing, len(free)),
         ask=_asked(usable, share, me, max(0, missing - len(free))),
         hand_over=tuple(wanted[: max(0, len(held) - share)]),

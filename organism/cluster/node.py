@@ -16,7 +16,7 @@ from organism.app import Organism
 from organism.budget.calibration import Calibration
 from organism.budget.scopes import limits_over_time
 from organism.clock import SystemClock
-from organism.cluster.balance import Step, next_step
+from organism.cluster.balance import LeaseStep, next_step
 from organism.cluster.partition_core import PartitionCore
 from organism.concurrency.error_groups import sole_error
 from organism.concurrency.loop_time import loop_time
@@ -235,8 +235,9 @@ class ClusterNode:
             except JournalError as error:
                 _log.warning("leave_failed", error=str(error))  # the others take its leases when they have run out
             await self._threads.run(self.table.close)
+            router = self._components.router
             for name, provider in self._spec.providers.items():
-                await self._components.router.close_provider(name, provider)
+                await router.close_provider(name, provider)
 
     @property
     def table(self) -> "LeaseTable":
@@ -275,7 +276,7 @@ class ClusterNode:
             await self._compare(lease, kept=lease.partition in renewal.kept)
         if self._tasks is None:
             return False
-        step: Step = next_step(renewal.view, self.name, self._cores.keys())
+        step: LeaseStep = next_step(renewal.view, self.name, self._cores.keys())
         for partition in step.hand_over:
             self._cores[partition].leave()
         await self._threads.run(table.ask, list(step.ask))
@@ -326,8 +327,8 @@ class ClusterNode:
             prices=components.book,
             shared=shared,
         )
-        organism = Organism.of_components(wire(self._spec, environment), None, None)
-        core = self._cores[lease.partition] = PartitionCore(lease, organism, journal, self._times.drain_s)
+        parts = wire(self._spec, environment)
+        core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s)
         if self._tasks is None:
             raise RuntimeError
         self._tasks.start_soon(self._run, core)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from organism.app import Organism
+from organism.control.components import Components
 from organism.journal import JournalBrokenError
 from organism.stores.leases import Lease
 
@@ -19,7 +20,7 @@ class PartitionCore:
 
     Args:
         lease: The right to write to its journal.
-        organism: It, not yet entered.
+        components: The parts of its organism.
         journal: Its journal.
         drain_s: Seconds that calls under way get when it is handed over.
 
@@ -28,9 +29,11 @@ class PartitionCore:
         organism: It.
     """
 
-    def __init__(self, lease: Lease, organism: Organism, journal: "PostgresJournal", drain_s: float) -> None:
+    def __init__(self, lease: Lease, components: Components, journal: "PostgresJournal", drain_s: float) -> None:
         self.lease = lease
-        self.organism = organism
+        self.organism = Organism.of_components(components, None, None)
+        self._router, self._gate = (router := components.router), router.gate
+        self._intake = components.pump.intake
         self._running = False
         self._journal = journal
         self._drain_s = drain_s
@@ -55,7 +58,7 @@ class PartitionCore:
             JournalBrokenError: If what was acknowledged is not in the journal.
             JournalError: If the journal cannot be opened.
         """
-        async with self.organism as organism:
+        async with self.organism:
             self._running = True
             self._apply()
             try:
@@ -63,7 +66,7 @@ class PartitionCore:
             finally:
                 self._running = False
             with anyio.move_on_after(self._drain_s):
-                while organism.router.open_attempts:  # noqa: ASYNC110 - calls of any thread; they take seconds
+                while self._router.open_attempts:  # noqa: ASYNC110 - calls of any thread; they take seconds
                     await anyio.sleep(_LOOK_S)
 
     def leave(self) -> None:
@@ -82,10 +85,9 @@ class PartitionCore:
             self._apply()
 
     def _apply(self) -> None:
-        gate, intake = self.organism.router.gate, self.organism.pump.intake
         if self._held or self.leaving:
-            gate.hold()
-            intake.refuse()
+            self._gate.hold()
+            self._intake.refuse()
         elif self._running:
-            gate.open()
-            intake.accept()
+            self._gate.open()
+            self._intake.accept()

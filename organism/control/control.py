@@ -86,6 +86,14 @@ class Control(AgentOrders):
         usage.subscribe(self.owners.on_event, ThreadClosed)
         usage.subscribe(self.sums.on_event, *STORED)
 
+    def check_owner(self, pieces: Pieces) -> None:
+        """Refuse a journal with open threads of another organism; see :meth:`Identity.check`."""
+        self.identity.check(pieces)
+
+    def keep_sums(self) -> None:
+        """Leave the next start the usage of this one added up."""
+        self.sums.keep()
+
     async def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run on the same journal has kept, before anything is set going."""
         self.identity.restore(pieces)

@@ -214,8 +214,8 @@ class LLMRouter:
 
     async def input_count(self, model: str, request: Request) -> int:
         """Return about how many tokens of input a call has; nothing is held or charged."""
-        likely = self._config.planner.likely_input(model, request)
-        return await self._counting.count(request, likely, self.providers)
+        planner, providers = self._config.planner, self.providers
+        return await self._counting.count(request, planner.likely_input(model, request), providers)
 
     async def _answer(self, call: Call, kind: type[Request], on_text: DeltaSink | None) -> Answer:
         """Make a call, or find what it has been answered before."""

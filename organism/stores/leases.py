@@ -36,7 +36,7 @@ class Lease(msgspec.Struct, frozen=True):
     partitions: int
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     """A process of a cluster.
 
     Attributes:
@@ -86,10 +86,10 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
         leases: One for each partition, in order.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[NodeRow, ...]
     leases: tuple[LeaseRow, ...]
 
-    def node(self, name: str | None) -> Node | None:
+    def node(self, name: str | None) -> NodeRow | None:
         """Return the node of a name."""
         return next((node for node in self.nodes if node.name == name), None)
 

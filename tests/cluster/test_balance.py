@@ -5,7 +5,7 @@ import random
 import pytest
 
 from organism.cluster.balance import next_step
-from organism.stores.leases import ClusterView, LeaseRow, Node
+from organism.stores.leases import ClusterView, LeaseRow, NodeRow
 
 
 class Cluster:
@@ -21,7 +21,7 @@ class Cluster:
 
     def view(self) -> ClusterView:
         nodes = tuple(
-            Node(name=name, incarnation=1, url="", version="", draining=draining, live=name not in self.dead)
+            NodeRow(name=name, incarnation=1, url="", version="", draining=draining, live=name not in self.dead)
             for name, draining in self.nodes.items()
         )
         leases = tuple(

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from organism.journal import JournalError
-from organism.stores.leases import ClusterView, Lease, LeaseRow, Node, NodeReplacedError, Renewal
+from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, Renewal
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
 from organism.stores.postgres.preparation import Purpose, prepare
@@ -96,7 +96,7 @@ class LeaseTable:
     def look(self) -> ClusterView:
         """Return the cluster as it is now."""
         nodes = (
-            Node(name=name, incarnation=incarnation, url=url, version=version, draining=draining, live=live)
+            NodeRow(name=name, incarnation=incarnation, url=url, version=version, draining=draining, live=live)
             for name, incarnation, url, version, draining, live in self._execute(_NODES)
         )
         leases = (

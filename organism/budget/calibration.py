@@ -18,16 +18,17 @@ from collections.abc import Iterable, Sized
 
 import msgspec
 
-from organism.budget.estimate import PER_MESSAGE, PER_REQUEST, TextSize, size_of
+from organism.budget.estimate import PER_MESSAGE, PER_REQUEST, TextPieces, TextSize, pieces_of, size_of
 
-TextKind = tuple[int, int]
-"""How many eighths of a text are plain words, and the logarithm of how much of it is not ASCII.
+TextKind = tuple[int, ...]
+"""How many eighths of a text are plain words, the logarithm of how much of it is not ASCII, and its manner.
 
-The second tells languages apart that look alike otherwise: German has umlauts, and takes more tokens than English.
+The second tells languages apart that look alike otherwise: German has umlauts, and takes more tokens than English. The
+manner (:attr:`.TextPieces.manner`) is known of requests only; answers are counted while they come, piece by piece.
 """
 
 PRIOR_PERMILLE = 1100
-"""What text is multiplied by as long as nothing is known: the margin of the close estimate."""
+"""What the guess from bytes is multiplied by as long as nothing is known: the margin of the close estimate."""
 
 MARGIN_PERMILLE = 1050
 """What the largest proportion remembered is multiplied by."""
@@ -57,7 +58,7 @@ class Guess(msgspec.Struct, frozen=True):
 
     Attributes:
         tokens: What to hold.
-        text: The guess of the text alone, before any margin.
+        text: What there is of the text alone to scale by what was learnt: its pieces, or the bytes of an answer.
         kind: What kind of text it is.
         frame: The most that a chat template adds to it.
     """
@@ -112,19 +113,21 @@ class Calibration:
             family: Who serves the model, and its name without the release date.
             texts: The text of each turn.
         """
-        turns, whole = 0, TextSize()
+        turns, whole, pieces = 0, TextSize(), TextPieces()
         for text in texts:
             turns += 1
             whole += size_of(text)
-        kind = kind_of(whole)
+            pieces += pieces_of(text)
+        kind = (*kind_of(whole), pieces.manner)
         frame = PER_REQUEST + PER_MESSAGE * turns
-        tokens = min(frame + whole.size, self._most(family, kind, whole.tokens, frame))
-        return Guess(tokens, whole.tokens, kind, frame)
+        if self.knows(family, kind):
+            most = self._most(family, kind, pieces.tokens, frame)
+        else:
+            most = frame + _scaled(whole.tokens, PRIOR_PERMILLE)
+        return Guess(min(frame + whole.size, most), pieces.tokens, kind, frame)
 
     def _most(self, family: str, kind: TextKind, text: int, frame: int) -> int:
         """Return what a text takes at most with its frame, by what is known of others of its kind."""
-        if not self.knows(family, kind):
-            return frame + _scaled(text, PRIOR_PERMILLE)
         seen = self._families[family][kind]
         near = [count for count in seen if 2 * count.text >= text]
         used = near if len(near) >= self._samples_min else seen

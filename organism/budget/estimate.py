@@ -9,6 +9,7 @@ top: :mod:`organism.budget.calibration`.
 
 import re
 from collections.abc import Iterable
+from operator import add, mul
 
 import msgspec
 
@@ -77,6 +78,89 @@ def size_of(text: str) -> TextSize:
     others = len(raw.translate(None, delete=_ASCII))
     words = len(raw) - len(raw.translate(None, delete=_WORDS))
     return TextSize(words, len(raw) - others - words, others)
+
+
+class TextPieces(msgspec.Struct, frozen=True):
+    """What tokenizers cut a text into before they look anything up, counted by kind.
+
+    Attributes:
+        words: Runs of lower-case letters.
+        letters: What is in them.
+        stretches: Stretches of :data:`_NO_WORD` letters in them, as no word has.
+        capitals: Capitals with no lower-case letter after them.
+        digits: Digits.
+        numbers: Those of them with a space before them.
+        marks: Runs of marks.
+        more_marks: What is in them beyond their first.
+        lines: Line ends, of two in a row one.
+        spaces: Spaces and tabs.
+        others: Bytes of other writing.
+    """
+
+    words: int = 0
+    letters: int = 0
+    stretches: int = 0
+    capitals: int = 0
+    digits: int = 0
+    numbers: int = 0
+    marks: int = 0
+    more_marks: int = 0
+    lines: int = 0
+    spaces: int = 0
+    others: int = 0
+
+    def __add__(self, other: "TextPieces") -> "TextPieces":
+        """Add kind by kind."""
+        return TextPieces(*map(add, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
+
+    @property
+    def tokens(self) -> int:
+        """A guess that grows as tokens do: prose, code, data and tables differ little in what they take for each."""
+        milli: int = sum(map(mul, msgspec.structs.astuple(self), _MILLI_PIECES))
+        return -(-milli // 1000)
+
+    @property
+    def manner(self) -> int:
+        """How it is written: 0 in words, as prose and code, 1 in marks, as data and tables, 2 mostly in space."""
+        if self.spaces > self.letters + self.more_marks:
+            return 2
+        return int(10 * self.marks > 11 * self.words)
+
+
+_NO_WORD = 16
+_MILLI_PIECES = (700, 60, 6000, 500, 1000, 500, 1000, 200, 1500, 0, 600)
+"""Thousandths of a token for each of :class:`TextPieces`: what came nearest with SmolLM2 on prose, code and JSON."""
+
+_CLASS_OF = (
+    dict.fromkeys(b"abcdefghijklmnopqrstuvwxyz", "a")
+    | dict.fromkeys(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "A")
+    | dict.fromkeys(b"0123456789", "0")
+    | dict.fromkeys(b" \t", " ")
+    | dict.fromkeys(b"\r\n", "\n")
+    | dict.fromkeys(range(128, 256), "o")
+)
+_CLASSES = bytes(ord(_CLASS_OF.get(byte, ".")) for byte in range(256))
+_LETTERS, _MARKS = (bytes(c if c == ord(kept) else 32 for c in range(256)) for kept in "a.")
+
+
+def pieces_of(text: str) -> TextPieces:
+    """Count a text's pieces, at about 20 ns a character: a tenth of what the regular expression below takes."""
+    raw = b" " + text.encode("utf-8", "replace").translate(_CLASSES)
+    letters, marks = raw.translate(_LETTERS), raw.translate(_MARKS).count(b" .")
+    capitals, lines = raw.count(b"A"), raw.count(b"\n")
+    return TextPieces(
+        words=letters.count(b" a"),
+        letters=raw.count(b"a"),
+        stretches=letters.count(b"a" * _NO_WORD),
+        capitals=capitals - raw.count(b"Aa"),
+        digits=raw.count(b"0"),
+        numbers=raw.count(b" 0"),
+        marks=marks,
+        more_marks=raw.count(b".") - marks,
+        lines=lines - raw.count(b"\n\n"),
+        spaces=raw.count(b" ") - 1,
+        others=raw.count(b"o"),
+    )
 
 
 def _text_tokens(text: str) -> int:

@@ -147,3 +147,40 @@ def test_memory_is_bounded() -> None:
 def test_same_calls_give_the_same_guesses() -> None:
     """Estimates depend on what was settled, in its order, and on nothing else."""
     assert taught(71, times=20).guess("m", [PROSE]) == taught(71, times=20).guess("m", [PROSE])
+
+
+WORD = "the reef tide a shoal tide and tide low " * 60
+TABLE = "| method | ok | - | 12 | yes |\n" * 80
+JSON = '{"type": "string", "name": "tide", "items": [{"low": true}]},\n' * 40
+SPACED = f"{'name':<40}{'state':<40}{'cost':>40}\n" * 40
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [(known, text) for known in (WORD, TABLE, JSON, SPACED) for text in (WORD, TABLE, JSON, SPACED) if known != text],
+)
+def test_prose_tables_data_and_wide_columns_are_kinds_of_their_own(known: str, text: str) -> None:
+    """A thread of prose is not refused for what a table took, nor is a table held at what prose takes."""
+    assert taught(60, text=known).guess("m", [text]) == Calibration().guess("m", [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("x" * 4000, 1000),
+        (" " * 4000, 100),
+        ("the tide " * 100 + "q" * 2000, 700),
+        ("-" * 4000, 500),
+        ("7" * 4000, 3000),
+        ("Q" * 4000, 1500),
+        ("\n" * 4000, 1500),
+        ("潮" * 1000, 1000),
+        ("\x00" * 4000, 500),
+    ],
+)
+def test_text_that_is_no_words_is_not_taken_for_a_few_long_ones(text: str, least: int) -> None:
+    """What was learnt of prose holds enough for a key, a line of dashes or a column of digits in the midst of it."""
+    calibration = taught(100)
+    whole, prose = (calibration.guess("m", [given_text]) for given_text in (PROSE + text, PROSE))
+
+    assert whole.tokens - prose.tokens >= least

@@ -25,6 +25,9 @@ _OVERVIEW: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["help"])
 _READ_INPUT = ("run", "ask", "send")
 """Commands that read their task from standard input where none is given, or a -."""
 
+_COMPLETE = "__complete"
+"""With it a shell's completion calls back for names of threads, agents and models."""
+
 _FLAGS_OF_EXEC = ("--json", "--no-json", "--help", "-h")
 """Its options that take no value."""
 
@@ -115,7 +118,7 @@ def _unknown(name: str) -> str | None:
     """Say that there is no such command and which was probably meant; ``None`` for a command or an option."""
     commands = every_command()
     names = [name for command in commands for name in (command.name, *command.aliases)]
-    if name.startswith("-") or name in names:
+    if name.startswith("-") or name in (*names, _COMPLETE):
         return None
     meant = [command for command, tried in SYNONYMS.items() if name in tried]
     meant = meant or get_close_matches(name, names, n=2)

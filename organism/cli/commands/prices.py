@@ -7,6 +7,7 @@ from cyclopts import App
 
 from organism.amounts import format_usd
 from organism.cli import exit_codes
+from organism.cli.completion import ModelName
 from organism.cli.options import DEFAULT_FILE, File, Json
 from organism.cli.output import complain, print_json
 from organism.cli.terminal import Table, Terminal, markup
@@ -40,7 +41,7 @@ class Priced(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 @app.default
-def show_prices(model: str, *, file: File = DEFAULT_FILE, json: Json = False) -> int:
+def show_prices(model: ModelName, *, file: File = DEFAULT_FILE, json: Json = False) -> int:
     """Show what a model costs, and where the price is known from.
 
     Without a configuration only the shipped prices are known.

@@ -16,6 +16,7 @@ from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.client import UnreachableError
 from organism.cli.commands.prices import prices_of
+from organism.cli.completion import ThreadName
 from organism.cli.ledger_sources import kept_entries
 from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_json
@@ -43,7 +44,7 @@ _FATES = {
 
 
 def replay(
-    thread: str,
+    thread: ThreadName,
     *,
     daemon: DaemonOptions = DAEMON,
     mode: ModeName | None = None,

@@ -18,6 +18,7 @@ from organism.budget.holds import Mode
 from organism.budget.relief import amount_option, lacking, limit_behind
 from organism.budget.scopes import limits_over_time, thread_account, thread_of
 from organism.cli import exit_codes
+from organism.cli.completion import AgentName, ThreadName
 from organism.cli.options import (
     DEFAULT_FILE,
     NO_BUDGET,
@@ -81,7 +82,7 @@ def run(
     text: TaskText = None,
     *,
     file: File = DEFAULT_FILE,
-    to: str | None = None,
+    to: AgentName | None = None,
     budget: Budget = NO_BUDGET,
     label: Labels = None,
     mode: ModeName | None = None,
@@ -111,7 +112,7 @@ def run(
 
 
 def resume(
-    thread: str,
+    thread: ThreadName,
     *,
     file: File = DEFAULT_FILE,
     budget: Budget = NO_BUDGET,

@@ -17,6 +17,7 @@ from organism.billing.reports.csv_report import csv_rows
 from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
 from organism.cli import exit_codes
+from organism.cli.completion import ThreadName
 from organism.cli.event_sources import read_text, recorded_events
 from organism.cli.ledger_sources import configured_database
 from organism.cli.options import DAEMON, DaemonOptions, Json
@@ -81,7 +82,7 @@ def report(
     daemon: DaemonOptions = DAEMON,
     since: str | None = None,
     until: str | None = None,
-    thread: str | None = None,
+    thread: ThreadName | None = None,
     time_zone: str = "UTC",
     bill: Path | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,

@@ -14,6 +14,7 @@ from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.client import UnreachableError
+from organism.cli.completion import ThreadName, thread_ids
 from organism.cli.ledger_sources import kept_entries
 from organism.cli.options import DAEMON, NO_STEP, DaemonOptions, Json, Step, Whole
 from organism.cli.output import agreed, note, print_json
@@ -29,7 +30,9 @@ from organism.ledger.explain import explain as explain_holds
 
 app = App(name="budget")
 
-Account = Annotated[str, Parameter(help="A thread's id, or an account such as organism@day:2026-11-24.")]
+Account = Annotated[
+    str, Parameter(completer=thread_ids, help="A thread's id, or an account such as organism@day:2026-11-24.")
+]
 
 
 @app.command
@@ -55,7 +58,7 @@ def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json
 
 
 @app.command
-def explain(thread: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
+def explain(thread: ThreadName, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     """Explain where a thread's budget has gone: every hold, its outcome, its price, and what was refused.
 
     Without a daemon the journal of the state folder is read.

@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from organism.cli import exit_codes
+from organism.cli.completion import ThreadName
 from organism.cli.options import DAEMON, DaemonOptions
 from organism.cli.output import print_json
 from organism.usage.cloudevents import CloudEvent
@@ -15,7 +16,7 @@ def events(
     daemon: DaemonOptions = DAEMON,
     follow: bool = False,
     after: str | None = None,
-    thread: str | None = None,
+    thread: ThreadName | None = None,
     type: Annotated[list[str] | None, Parameter(help="Only events of this type; may be repeated.")] = None,  # noqa: A002
     content: bool = False,
     envelope: bool = False,

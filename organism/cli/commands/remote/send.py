@@ -6,6 +6,7 @@ import msgspec
 
 from organism.budget.relief import amount_option, lacking
 from organism.cli import exit_codes
+from organism.cli.completion import AgentName, ThreadName
 from organism.cli.options import DAEMON, NO_BUDGET, Budget, DaemonOptions, Json, Labels, TaskText, named_labels, task_of
 from organism.cli.output import complain, print_json, print_line, print_text
 from organism.control.views import Accepted
@@ -18,8 +19,8 @@ def send(
     text: TaskText = None,
     *,
     daemon: DaemonOptions = DAEMON,
-    to: str | None = None,
-    thread: str | None = None,
+    to: AgentName | None = None,
+    thread: ThreadName | None = None,
     budget: Budget = NO_BUDGET,
     label: Labels = None,
     wait: bool = False,
@@ -43,7 +44,7 @@ def ask(
     text: TaskText = None,
     *,
     daemon: DaemonOptions = DAEMON,
-    to: str | None = None,
+    to: AgentName | None = None,
     budget: Budget = NO_BUDGET,
     label: Labels = None,
     json: Json = False,

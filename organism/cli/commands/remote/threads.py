@@ -8,6 +8,7 @@ from organism.amounts import BudgetState, format_usd
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.client import Client
+from organism.cli.completion import ThreadName
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
 from organism.cli.recorded_state import answer_of
@@ -61,7 +62,7 @@ def _listed(client: Client, label: str | None, *, ended: bool) -> list[ThreadSum
             return found
 
 
-def thread(thread: str, *, daemon: DaemonOptions = DAEMON, content: bool = False, json: Json = False) -> int:
+def thread(thread: ThreadName, *, daemon: DaemonOptions = DAEMON, content: bool = False, json: Json = False) -> int:
     """Show a thread: its budgets, its messages with the cost of each, its child threads.
 
     Args:
@@ -103,7 +104,7 @@ def _print_thread(detail: ThreadDetail, daemon: DaemonOptions, *, content: bool)
 
 
 def terminate(
-    thread: str, *, daemon: DaemonOptions = DAEMON, reason: str = "terminated by order", json: Json = False
+    thread: ThreadName, *, daemon: DaemonOptions = DAEMON, reason: str = "terminated by order", json: Json = False
 ) -> int:
     """End a thread and its children now; calls in flight are charged.
 
@@ -115,7 +116,7 @@ def terminate(
     return print_answer(state, f"{thread} ended: {format_usd(state.spent.cost_nanousd)}", as_json=json)
 
 
-def pause(name: str, *, daemon: DaemonOptions = DAEMON, agent: Agent = False, json: Json = False) -> int:
+def pause(name: ThreadName, *, daemon: DaemonOptions = DAEMON, agent: Agent = False, json: Json = False) -> int:
     """Pause a thread and its children, or an agent everywhere.
 
     Handlers and calls that run are finished; nothing more is started.
@@ -126,7 +127,7 @@ def pause(name: str, *, daemon: DaemonOptions = DAEMON, agent: Agent = False, js
     return _pause_or_resume(daemon, "pause", name, agent=agent, as_json=json)
 
 
-def unpause(name: str, *, daemon: DaemonOptions = DAEMON, agent: Agent = False, json: Json = False) -> int:
+def unpause(name: ThreadName, *, daemon: DaemonOptions = DAEMON, agent: Agent = False, json: Json = False) -> int:
     """Let a paused thread continue, or an agent that is paused or has failed.
 
     Args:

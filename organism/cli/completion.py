@@ -1,0 +1,63 @@
+"""Names that the shell completes: threads, agents and models of the organism in this folder."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from organism.cli.options import DEFAULT_FILE, DaemonOptions
+
+if TYPE_CHECKING:
+    from cyclopts.completion import CompletionContext
+
+_THREADS_MAX = 200
+
+
+def thread_ids(context: "CompletionContext") -> dict[str, str]:
+    """Return the open threads of the daemon, the newest first, with what they do; none if no daemon runs.
+
+    What this raises the library swallows: a shell that completes shows no errors.
+    """
+    from organism.control.views import ThreadPage
+
+    state = _given(context, "state")
+    daemon = DaemonOptions(file=_file(context), state=Path(state) if state else None)
+    page = daemon.client().ask(ThreadPage, "/v1/threads", limit=_THREADS_MAX)
+    return {thread.thread_id: thread.state for thread in page.threads}
+
+
+def agent_names(context: "CompletionContext") -> dict[str, str]:
+    """Return the agents that the configuration names."""
+    from organism.config.load import load_config
+
+    return dict.fromkeys(load_config(_file(context), dict(os.environ)).config.agents, "agent")
+
+
+def model_names(context: "CompletionContext") -> dict[str, str]:
+    """Return the models that the configuration names."""
+    from organism.config.load import load_config
+
+    return dict.fromkeys(load_config(_file(context), dict(os.environ)).config.llm.models, "model")
+
+
+def _file(context: "CompletionContext") -> Path:
+    given = _given(context, "file")
+    return Path(given) if given else DEFAULT_FILE
+
+
+def _given(context: "CompletionContext", name: str) -> str | None:
+    try:
+        return context[name].raw
+    except KeyError:
+        return None
+
+
+ThreadName = Annotated[str, Parameter(completer=thread_ids)]
+"""A thread's id on a command line."""
+
+AgentName = Annotated[str, Parameter(completer=agent_names)]
+"""An agent's name on a command line."""
+
+ModelName = Annotated[str, Parameter(completer=model_names)]
+"""A model's name on a command line."""

@@ -1,7 +1,7 @@
-"""Writes the reference pages of the command line and of organism.yaml: ``python docs/generate_reference.py``.
+"""Writes the reference pages of the command line, organism.yaml and HTTP: ``python docs/generate_reference.py``.
 
-Both are made from what is shipped: the pages of help as the terminal shows them, and the JSON Schema that editors use.
-A test holds the pages to it.
+All are made from what is shipped: the pages of help as the terminal shows them, the JSON Schema that editors use, and
+the API's OpenAPI document. A test holds the pages to it.
 """
 
 import io
@@ -12,8 +12,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cyclopts import App
 
+from organism import Context, Organism, Text, agent
+from organism.api.application import build_application
+from organism.api.problems import ERROR_STATUS
+from organism.api.tokens import TokenBook
 from organism.cli.app import call, command_tree
 from organism.cli.commands import SECTIONS
 from organism.config.json_schema import json_schema
@@ -173,7 +178,116 @@ def _title(name: str) -> str:
     return " ".join(word if word.isupper() or place == 0 else word.lower() for place, word in enumerate(words.split()))
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_page, "configuration.md": configuration_page}
+def http_page() -> str:
+    """Return the reference of the HTTP API, in Markdown: every route of its OpenAPI document."""
+    schema, scopes = _openapi()
+    parts = [
+        "# HTTP API",
+        (
+            "Made from the API's own document by `docs/generate_reference.py`; the daemon serves that at "
+            "`/v1/schema/openapi.json`. Every request has `Authorization: Bearer TOKEN`; money is nano-USD and time is "
+            "nanoseconds, both as integers. How the API is used is in [Operating](../OPERATING.md); the routes that "
+            "speak vendors' formats are in [Gateway](../GATEWAY.md)."
+        ),
+        "## Errors",
+        (
+            "An error is one JSON object, `application/problem+json`: `status`, `code` for programs, `title`, `detail` "
+            "with what to do, and `request_id`, which names the request in the daemon's log."
+        ),
+        "\n".join(["| Status | Code | When |", "| --- | --- | --- |", *_error_rows()]),
+    ]
+    groups: dict[str, list[str]] = {}
+    for path, operations in sorted(schema["paths"].items()):
+        group = (
+            path.removeprefix("/v1/").partition("/")[0].replace("-", " ").capitalize() if "/v1/" in path else "Health"
+        )
+        for method, operation in operations.items():
+            groups.setdefault(group, []).extend(_operation(method, path, operation, scopes, schema))
+    for group, lines in groups.items():
+        parts += [f"## {group}", *lines]
+    return "\n\n".join(parts) + "\n"
+
+
+def _openapi() -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+    """Return the OpenAPI document of an organism, and the scope that each operation needs."""
+    organism = Organism([nobody])
+    application = build_application(organism.control, TokenBook(organism.clock.now_ns))
+    scopes = {
+        (route.path_format, method.lower()): str(handler.opt.get("scope"))
+        for route in application.routes
+        for handler in getattr(route, "route_handlers", ())
+        for method in handler.http_methods
+    }
+    return json.loads(msgspec.json.encode(application.openapi_schema.to_schema())), scopes
+
+
+@agent
+async def nobody(message: Text, ctx: Context) -> Text:  # noqa: ARG001 - a handler's signature
+    """Be the agent that an organism must have."""
+    return message
+
+
+def _error_rows() -> Iterator[str]:
+    rows = [
+        (400, "http_error", "a parameter or the body does not fit its type"),
+        (400, "invalid_request", "what is asked for cannot be done as it is written"),
+        (401, "unauthorized", "there is no token, or it is not known, or it has ended"),
+        (403, "cross_site", "a page of another site asks"),
+        (408, "too_slow", "the body does not come in time"),
+        (415, "not_json", "the body is not sent as JSON"),
+        (421, "wrong_host", "the request means another host"),
+        (429, "too_many_failures", "too many bad tokens came from this address"),
+        (431, "head_too_large", "the headers are larger than is taken"),
+        (403, "scope_missing", "the token lacks the scope of the route"),
+        (404, "unknown_thread", "events of a thread that never was"),
+        (404, "no_such_route", "there is no such path"),
+        (405, "method_not_allowed", "the path is there, with another method"),
+        (413, "too_large", "the body is larger than is taken"),
+        (422, "unknown_parameter", "the query has a parameter that the route does not have"),
+        (422, "unknown_event_type", "events of a kind that is not there"),
+        (500, "internal_error", "a mistake in organism; the log has more under the `request_id`"),
+    ]
+    rows += [
+        (status, code, " ".join((kind.__doc__ or "").partition("\n\n")[0].split()))
+        for kind, (status, code) in ERROR_STATUS.items()
+    ]
+    for status, code, when in sorted(rows):
+        yield f"| {status} | `{code}` | {when} |"
+
+
+def _operation(
+    method: str, path: str, operation: dict[str, Any], scopes: dict[tuple[str, str], str], schema: dict[str, Any]
+) -> Iterator[str]:
+    yield f"### {method.upper()} {path}"
+    yield " ".join(str(operation.get("description") or operation.get("summary") or "").split()).replace("``", "`")
+    scope = scopes[path, method]
+    yield "Asks for no token." if scope == "none" else f"Scope: `{scope}`."
+    given = [each for each in operation.get("parameters", ()) if each["in"] != "header"]
+    if given:
+        rows = (
+            f"| `{each['name']}` | {each['in']} | {_kind(each['schema'])} | {each.get('description', '')} |"
+            for each in given
+        )
+        yield "\n".join(["| Parameter | In | Type | |", "| --- | --- | --- | --- |", *rows])
+    if body := operation.get("requestBody"):
+        reference = next(iter(body["content"].values()))["schema"]
+        named = schema["components"]["schemas"].get(_name(reference.get("$ref", "")), {})
+        fields = ", ".join(f"`{name}`" for name in named.get("properties", {}))
+        yield f"Body: a JSON object of {fields}." if fields else "Body: JSON."
+
+
+def _kind(node: dict[str, Any]) -> str:
+    """Return the type of a parameter: its values, or what it is."""
+    if "oneOf" in node or "anyOf" in node:
+        return " or ".join(_kind(each) for each in node.get("oneOf") or node["anyOf"] if each.get("type") != "null")
+    if "enum" in node:
+        return ", ".join(f"`{value}`" for value in node["enum"] if value is not None)
+    if node.get("type") == "array":
+        return f"{_kind(node['items'])}; repeated for several"
+    return str(node.get("type", "text"))
+
+
+PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_page, "configuration.md": configuration_page, "http.md": http_page}
 
 if __name__ == "__main__":
     for file, page in PAGES.items():

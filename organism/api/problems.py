@@ -60,7 +60,7 @@ class ProblemError(Exception):
         super().__init__(problem.detail)
 
 
-_STATUS: dict[type[OrganismError], tuple[int, str]] = {
+ERROR_STATUS: dict[type[OrganismError], tuple[int, str]] = {
     ThreadClosedError: (404, "thread_not_open"),
     UnknownAccountError: (404, "unknown_account"),
     UnknownRecipientError: (404, "unknown_recipient"),
@@ -96,7 +96,7 @@ def say_organism_error(request: Request[Any, Any, Any], error: OrganismError) ->
         headers = {"idempotency-replayed": "true"}
         return Response(error.answer.encode(), status_code=status, media_type="application/json", headers=headers)
     status, code = next(
-        (answer for kind, answer in _STATUS.items() if isinstance(error, kind)), (400, "invalid_request")
+        (answer for kind, answer in ERROR_STATUS.items() if isinstance(error, kind)), (400, "invalid_request")
     )
     return respond(Problem(status=status, code=code, title=type(error).__name__, detail=str(error)), request)
 

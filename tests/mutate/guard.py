@@ -6,7 +6,9 @@ has been rewritten the entry is out of date, and says so: a check that silently 
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from textwrap import dedent
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -47,20 +49,20 @@ class Edit:
         before, body, after = "".join(lines[:first]), "".join(lines[first:last]), "".join(lines[last:])
         if (found := body.count(self.old)) != 1:
             raise MovedError(self, f"its text stands there {found} times: {self.old!r}")
-        edited = before + body.replace(self.old, self.new) + after
+        edited = body.replace(self.old, self.new)
         try:
-            same = ast.dump(ast.parse(edited)) == ast.dump(ast.parse(source))
+            same = _meaning(edited) == _meaning(body)
         except SyntaxError as error:
             raise MovedError(self, f"the edit leaves no Python: {error}") from None
         if same:
             raise MovedError(self, "the edit changes nothing")
-        return edited
+        return before + edited + after
 
     def _place(self, source: str) -> tuple[int, int]:
         """Return the lines of the function, from 0, the last one not included."""
         if not self.within:
             return 0, len(source.splitlines())
-        nodes: list[ast.stmt] = ast.parse(source).body
+        nodes: list[ast.stmt] = _parsed(source).body
         found: ast.stmt | None = None
         for name in self.within.split("."):
             named = [node for node in nodes if isinstance(node, _NAMED) and node.name == name]
@@ -69,6 +71,16 @@ class Edit:
             found, nodes = named[0], named[0].body
         assert found is not None
         return found.lineno - 1, found.end_lineno or found.lineno
+
+
+@lru_cache(maxsize=64)
+def _parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+def _meaning(body: str) -> str:
+    """Return what Python reads of a function, or of a module: the same for the same program."""
+    return ast.dump(ast.parse(dedent(body)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ def _is_there(root: Path, test: str) -> bool:
     file, _, names = test.partition("::")
     if not (root / file).is_file() or not names:
         return (root / file).exists() and not names
-    nodes: list[ast.stmt] = ast.parse((root / file).read_text(encoding="utf-8")).body
+    nodes: list[ast.stmt] = _parsed((root / file).read_text(encoding="utf-8")).body
     for name in names.partition("[")[0].split("::"):
         found = [node for node in nodes if name in _names(node)]
         if not found:

@@ -145,7 +145,7 @@ GUARDS = (
         "api/auth_middleware.py::_bad_form",
         "if not _LENGTH.fullmatch(length) or int(length) > bounds.body:",
         "if False:",
-        "api/test_auth_middleware.py::test_body_that_would_cost_more_than_its_bytes_is_refused",
+        "api/test_server.py::test_body_that_says_it_is_too_large_is_not_waited_for",
     ),
     guard(
         "body-unpacked-size",
@@ -225,7 +225,7 @@ GUARDS = (
         "usage/tracker.py",
         "if len(self._events) >= self._capacity:",
         "if False:",
-        "api/routes/test_events.py::test_slow_follower_is_cut_off_and_goes_on_without_a_gap",
+        "usage/test_tracker.py::test_slow_subscriber_is_cut_off_after_what_it_has",
     ),
     guard(
         "safe-headers",
@@ -257,7 +257,7 @@ GUARDS = (
         "gateway/payer.py::Payers._check_new",
         "if self._is_kept(thread_id):",
         "if False:",
-        "gateway/test_payer.py::test_nobody_opens_the_thread_of_a_key_before_the_key_does",
+        "gateway/test_payer.py::test_nobody_spends_from_a_thread_that_is_somebody_elses",
     ),
     guard(
         "limits-of-a-key",

@@ -217,7 +217,7 @@ GUARDS = (
         "api/protocol.py::PatientProtocol.pause_writing",
         "self._unread_timer = self._unread_timer or self.loop.call_later(UNREAD_S, self.transport.abort)",
         "pass",
-        "api/test_server.py::test_client_that_does_not_read_is_left",
+        "api/test_protocol.py::test_client_that_reads_nothing_is_left_in_its_time",
     ),
     guard(
         "slow-follower",

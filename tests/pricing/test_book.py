@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from organism.amounts import NANOUSD_PER_USD
 from organism.errors import ConfigError
 from organism.pricing.book import DatedRates, PriceBook, ProviderPrices
 from organism.pricing.names import undated
@@ -96,7 +97,7 @@ def test_reasoning_and_requests_have_the_prices_of_the_data() -> None:
     """What the data know beside plain input and output is read, not rounded away."""
     searching = book().rates("perplexity", "sonar")
     assert searching is not None
-    assert searching.request > 0
+    assert 0 < searching.request < NANOUSD_PER_USD // 10, "cents for one request, not dollars for a thousand"
     research = book().rates("openrouter", "perplexity/sonar-deep-research")
     assert research is not None
     assert research.reasoning != research.output

@@ -367,7 +367,7 @@ def audit(kept: MemoryJournal) -> None:
     assert not accounts
 
 
-KEPT_AFTER_ALL = {"closed", STOPPED, "dead", "instance", "sum", "sums"}
+KEPT_AFTER_ALL = {"closed", STOPPED, "dead", "instance", "series", "sum", "sums"}
 """Kinds of pieces that outlive all threads."""
 
 

@@ -5,7 +5,7 @@ name. It is one piece of the journal, written when it has changed, and the oldes
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, time, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 from typing import Literal
 
 import msgspec
@@ -112,6 +112,7 @@ class UsageOverTime:
         self._changed: set[_Place] = set()
         self._gone: set[_Place] = set()
         self._sizes: dict[SeriesStep, int] = dict.fromkeys(_STEP_S, 0)
+        self._day: tuple[tzinfo | None, int, int] = (None, 0, 0)
 
     def on_event(self, event: AnyEvent) -> None:
         """Count an event of usage, or of a refusal, in."""
@@ -155,9 +156,9 @@ class UsageOverTime:
 
     def keep(self, journal: Journal) -> None:
         """Keep what has changed since this was called last."""
-        for place in self._gone - self._cells.keys():
+        for place in sorted(self._gone - self._cells.keys()):
             journal.append(Drop(_key(place), ""))
-        for place in self._changed & self._cells.keys():
+        for place in sorted(self._changed & self._cells.keys()):  # a set's order would differ in every process
             cell = SeriesCell(step=place[0], start_s=place[1], sums=dict(self._cells[place]))
             journal.append(Keep(_key(place), "", cell))
         self._gone.clear()
@@ -194,8 +195,14 @@ class UsageOverTime:
         if step == "hour":
             return time_s // _HOUR_S * _HOUR_S
         zone = self._time_zone()
-        day = datetime.fromtimestamp(time_s, zone).date()
-        return int(datetime.combine(day, time(), zone).timestamp())
+        known, start_s, end_s = self._day
+        if zone is not known or not start_s <= time_s < end_s:  # once a day, and not for each event
+            day = datetime.fromtimestamp(time_s, zone).date()
+            start_s, end_s = (
+                int(datetime.combine(date, time(), zone).timestamp()) for date in (day, day + timedelta(days=1))
+            )
+            self._day = (zone, start_s, end_s)
+        return start_s
 
     def _starts(self, step: SeriesStep, since_ns: int, until_ns: int) -> list[int]:
         """Return when each step of a time begins: no more of them than are kept."""

@@ -73,7 +73,7 @@ class Sums:
 
     def keep(self, journal: Journal) -> None:
         """Keep what has changed since this was called last."""
-        for name in self._gone - self._groups.keys():
+        for name in sorted(self._gone - self._groups.keys()):
             journal.append(Drop(_key(self.kind, name), ""))
         for name in self._changed:
             journal.append(Keep(_key(self.kind, name), "", self._groups[name].record(self.kind, name)))

@@ -278,7 +278,7 @@ async def test_nothing_of_prompts_and_keys_is_in_events(served: Serve) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_waiting_for_a_place_counts_towards_a_call_s_deadline(served: Serve, stream: bool) -> None:
     """However many requests come on one key at once, each is answered or refused when its own deadline is over."""
-    router = RouterSettings(calls_in_flight=1, deadline_s=2.0)
+    router = RouterSettings(calls_in_flight=1, deadline_s=1.5)
     statuses: list[int] = []
 
     async with served([HTTPStep(text="one two", delay_s=0.7)], router=router) as gateway:
@@ -293,7 +293,7 @@ async def test_waiting_for_a_place_counts_towards_a_call_s_deadline(served: Serv
                 tasks.start_soon(ask)
 
     assert 200 in statuses
-    assert statuses.count(200) < 5, "five calls one after another take 3.5 s at least, and each has 2"
+    assert statuses.count(200) < 5, "five calls one after another take 3.5 s at least, and each has 1.5"
 
 
 @pytest.mark.parametrize(

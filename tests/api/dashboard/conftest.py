@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+expect.set_options(timeout=30_000)  # a busy machine is slow, and nothing is measured here
+
 CHROMIUM = "/usr/bin/chromium"
 ORGANISM = """\
 name: newsroom
@@ -106,7 +108,7 @@ def page(daemon: Daemon, browser: Browser) -> Iterator[Page]:
     opened = browser.new_page()
     opened.on("console", lambda message: complaints.append(f"{message.text} {message.location['url']}"))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.set_default_timeout(6_000)
+    opened.set_default_timeout(30_000)
     opened.goto(daemon.run("dashboard"))
     expect(opened.locator("#connection.on")).to_be_visible()
     yield opened

@@ -31,7 +31,7 @@ def test_no_view_has_a_violation(daemon: Daemon, browser: Browser, scheme: str, 
         reduced_motion="reduce",
     )
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(30_000)
     page.goto(daemon.run("dashboard"))
     page.evaluate(AXE)
     found = {}

@@ -27,7 +27,7 @@ def test_link_opens_the_page_and_leaves_no_trace_of_the_session(page: Page) -> N
 def test_views_have_addresses_that_survive_the_token_and_a_reload(daemon: Daemon, browser: Browser) -> None:
     """A link to a view leads there once the token is given; a session is in the tab's storage only if asked for."""
     page = browser.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(30_000)
     url = daemon.run("dashboard").partition("#")[0]
     page.goto(f"{url}#/threads?state=all&search=nothing")
     page.get_by_label("Token", exact=True).fill(daemon.run("token", "make", "visitor", "--scope", "operate"))
@@ -123,7 +123,7 @@ def test_flow_of_a_thread_is_shown_after_a_restart(daemon: Daemon, browser: Brow
     daemon.kill()
     daemon.start()
     page = browser.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(30_000)
     page.goto(daemon.run("dashboard"))
     expect(page.locator("#connection.on")).to_be_visible()
     go(page, f"threads/{thread}/messages")
@@ -290,7 +290,7 @@ def test_view_of_keys_without_admin_says_what_it_takes(daemon: Daemon, browser: 
     """A session that may only read shows no keys and no way to make one."""
     secret = daemon.run("token", "make", "reader", "--scope", "read")
     opened = browser.new_page()
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(30_000)
     opened.goto(f"{daemon.run('dashboard').partition('#')[0]}#/keys")
     opened.get_by_label("Token", exact=True).fill(secret)
     opened.get_by_role("button", name="Open", exact=True).click()

@@ -5,6 +5,7 @@ import { html, useEffect, useRef, useState } from "../lib/view.js";
 
 let show = () => {};
 let announce = () => {};
+let number = 0;
 
 /** Say in one line how something went; screen readers read it out. */
 export function say(text, kind = "") {
@@ -17,7 +18,7 @@ export function say(text, kind = "") {
  * `fields` are inputs of the dialog, such as a note or new limits; the order is given their values by name.
  */
 export async function act({ question, yes, order, done, fields = [], danger = false }) {
-  const values = await new Promise((resolve) => show({ question, yes, fields, danger, resolve }));
+  const values = await new Promise((resolve) => show({ number: (number += 1), question, yes, fields, danger, resolve }));
   if (values === null) return false;
   try {
     const answer = await order(values);
@@ -53,18 +54,19 @@ export function Dialog() {
     no.current.focus();
   }, [asked]);
   if (!asked) return null;
-  const closed = () => {
-    const form = box.current.querySelector("form");
-    const yes = box.current.returnValue === "yes";
-    setAsked(null);
-    asked.resolve(yes ? Object.fromEntries(new FormData(form)) : null);
+  // The event of a dialog that has closed comes later, when the next question may be asked already: it answers only its own.
+  const answer = (values) => {
+    setAsked((now) => (now === asked ? null : now));
+    asked.resolve(values);
   };
   const submitted = (event) => {
     event.preventDefault();
-    box.current.close(event.submitter?.value === "no" ? "no" : "yes");
+    const values = event.submitter?.value === "no" ? null : Object.fromEntries(new FormData(event.target));
+    box.current.close();
+    answer(values);
   };
   return html`
-    <dialog ref=${box} onClose=${closed} aria-labelledby="question">
+    <dialog ref=${box} key=${asked.number} onClose=${() => answer(null)} aria-labelledby="question">
       <form onSubmit=${submitted}>
         <p id="question">${asked.question}</p>
         ${asked.fields.map(({ label, ...field }) => html`

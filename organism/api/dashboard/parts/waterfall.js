@@ -3,7 +3,7 @@
 import { amount, clock, count, duration, instant, iso, span, usd } from "../lib/format.js";
 import { html, useState } from "../lib/view.js";
 
-const KINDS = { message: "message", call: "call", charge: "charge", hold: "hold", warning: "warning", child: "child", order: "order" };
+const KINDS = { message: "message", call: "call", charge: "charge", hold: "hold", warning: "warning", child: "child", order: "order", approval: "order", state: "order" };
 const STEPS = 100;
 
 export function Waterfall({ items }) {
@@ -31,6 +31,7 @@ export function Waterfall({ items }) {
 function Line({ item, left, width, begun }) {
   const [open, setOpen] = useState(false);
   const at = instant(item.at);
+  const told = item.title.startsWith(`${item.agent} `) ? item.title.slice(item.agent.length) : ` ${item.title}`;
   const facts = [item.cost_nanos ? usd(item.cost_nanos) : "", item.tokens ? amount("tokens", item.tokens) : "",
     item.duration_ms ? duration(item.duration_ms) : ""].filter(Boolean).join(" · ");
   return html`
@@ -38,7 +39,7 @@ function Line({ item, left, width, begun }) {
       <div class="line">
         <time datetime=${iso(at)} title=${clock(at)}>+${span((at - begun) / 1e9)}</time>
         <span class="kind">${item.kind}</span>
-        <span class="what"><strong>${item.agent}</strong> ${item.title}
+        <span class="what"><strong>${item.agent}</strong>${told}
           ${item.detail && html` <button type="button" class="link" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>${open ? "less" : "more"}</button>`}</span>
         <span class="sums">${facts}</span>
         <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="4" />

@@ -62,15 +62,12 @@ function Facts({ thread, asked }) {
         ${!questions.length && html`<p>${why}</p>`}</div><${Remedy} thread=${thread} asked=${questions} /></div>`}`;
 }
 
-function Timeline({ id, detail }) {
-  const { data, error } = useData(id && null); // until there is a route for it
-  return html`<${Card} title="Timeline"><${Pending} data=${!data ? { items: fromHops(detail.messages) } : data}>${({ items }) =>
-    items.length ? html`<${Waterfall} items=${items} />` : html`<${Empty}>Nothing has happened yet.<//>`}<//><//>`;
+function Timeline({ id, content }) {
+  const { data, error } = useData(`/v1/threads/${encodeURIComponent(id)}/timeline`, { content: content ? "true" : "" }, { every: 3000 });
+  return html`<${Card} title="Timeline"><${Pending} data=${data} error=${error}>${({ items, more }) => html`
+    ${items.length ? html`<${Waterfall} items=${items} />` : html`<${Empty}>Nothing has happened yet.<//>`}
+    ${more && html`<p class="soft">There is more: the first ${count(items.length)} are shown.</p>`}`}<//><//>`;
 }
-
-/** The messages as a timeline, for a daemon that has no better one of this thread. */
-const fromHops = (hops) => hops.map((hop) => ({ at: hop.time_ns, kind: "message", agent: hop.sender, title: `to ${hop.recipient}: ${hop.message_type}`,
-  cost_nanos: hop.cost_nanousd, tokens: hop.tokens, duration_ms: 0, detail: hop.text }));
 
 function Messages({ id, detail, content }) {
   const hops = detail.messages;

@@ -90,9 +90,12 @@ async def _last_number(log: EventLog, known: int) -> int:
 
 async def _first_number(log: EventLog, low: int, high: int, since_ns: int) -> int:
     """Return the number of the first event that is not before an instant, of those between two numbers."""
+    oldest = low
     while low < high:
         middle = (low + high) // 2
-        found = await log.events_after(f"{middle - 1:016d}", 1) if middle > low else await log.events_after("", 1)
+        # Only the log's own oldest event has none before it to be asked for. Asked so for any other, the log answers
+        # with an event below ``low``, and the search goes back and never ends.
+        found = await log.events_after(f"{middle - 1:016d}" if middle > oldest else "", 1)
         if not found or found[0].time_ns >= since_ns:
             high = middle
         else:

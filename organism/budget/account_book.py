@@ -200,7 +200,11 @@ class AccountBook:
 
     def noted(self, account: str, dimension: Dimension) -> frozenset[int]:
         """Return the numbers of the entries of the thresholds that are noted in one unit of an account."""
-        return self.warnings.numbers(account, dimension)
+        return self.warnings.numbers((account,), dimension)
+
+    def noted_of(self, thread_id: str, agent: str) -> frozenset[int]:
+        """Return them of all units of all accounts that the next call of an agent holds on."""
+        return self.warnings.numbers(self.open_of(thread_id, agent))
 
     def any_noted(self) -> bool:
         """Whether a threshold of any account is noted."""

@@ -198,7 +198,7 @@ class BudgetEngine:
         """
         watched = [account for account in accounts if self.mode_of(account) != "off"]
         warnings = tuple(warning for account in watched for warning in self._warnings.unheard(account, heard))
-        return Unheard(warnings, frozenset(seq for account in accounts for seq in self._warnings.numbers(account)))
+        return Unheard(warnings, self._warnings.numbers(accounts))
 
     def warn_before(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[BudgetWarning, ...]:
         """Note the thresholds that are due before a call, and return them.

@@ -106,7 +106,7 @@ class BudgetWarnings:
     def _warn(self, thread: Thread, agents: tuple[str, ...], warning: BudgetWarning, *, listeners: bool) -> None:
         heard = self._accounts.noted(warning.account, warning.dimension)
         for lane in self._delivery.warn(thread, agents, warning, listeners=listeners):
-            _, noted = self._registry.unheard(thread.id, lane.agent, ())
+            noted = self._accounts.noted_of(thread.id, lane.agent)
             self._state_writer.save_heard(thread, lane, (lane.heard & noted) | heard)
 
     def _concerned(self, thread: Thread, warning: BudgetWarning) -> Iterator[str]:

@@ -13,6 +13,7 @@ from organism.cli.ledger_sources import KeptJournal, configured_database, kept_j
 from organism.cli.options import DaemonOptions
 from organism.cli.output import note
 from organism.control.history import History
+from organism.control.listing.thread_list import has_labels
 from organism.control.views import AccountState, By, ThreadSummary, Usage
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.errors import UnknownAccountError
@@ -74,12 +75,9 @@ class RecordedState:
         """Return the threads that were open, and those that ended last if asked for, newest first."""
         closed = self._history.closed() if ended else ()
         opened = (replace(one, budget=self._own(one.thread_id)) for one in self._open.values())
-        name, equals, value = (label or "").partition("=")
-        return [
-            one
-            for one in sorted((*closed, *opened), key=lambda one: -one.opened_ns)
-            if label is None or (name in one.labels and (not equals or one.labels[name] == value))
-        ]
+        wanted = () if label is None else (label,)
+        found = (one for one in (*closed, *opened) if has_labels(one.labels, wanted))
+        return sorted(found, key=lambda one: -one.opened_ns)
 
     def usage(self, by: By) -> Usage:
         """Return sums, broken down."""

@@ -119,11 +119,10 @@ def chosen(source: ThreadSource[T], wanted: ThreadFilter, sort: ThreadOrder) -> 
     """
     states, agent, waiting = wanted.states or OPEN_STATES, wanted.agent, wanted.waiting
     words = tuple(wanted.search.casefold().split())
-    labels = tuple(label.partition("=") for label in wanted.labels)
     for each in source.all():
         if source.state(each) not in states:
             continue
-        if labels and not _has_labels(source.labels(each), labels):
+        if wanted.labels and not has_labels(source.labels(each), wanted.labels):
             continue
         if agent is not None and agent not in source.agents(each):
             continue
@@ -190,8 +189,10 @@ def waits_for(thread: Thread, calls: Callable[[str], bool]) -> Waiting:
     return "child" if thread.children else ""
 
 
-def _has_labels(labels: dict[str, str], wanted: tuple[tuple[str, str, str], ...]) -> bool:
-    return all(name in labels and (not equals or labels[name] == value) for name, equals, value in wanted)
+def has_labels(labels: dict[str, str], wanted: Iterable[str]) -> bool:
+    """Whether a thread has labels, each wanted as ``name=value`` or only ``name``."""
+    parts = (label.partition("=") for label in wanted)
+    return all(name in labels and (not equals or labels[name] == value) for name, equals, value in parts)
 
 
 def _has_words(source: ThreadSource[T], thread: T, words: tuple[str, ...]) -> bool:

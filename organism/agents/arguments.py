@@ -6,11 +6,12 @@ pump's own tasks, or by the next start.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from organism.amounts import CALL_TOKENS_MAX, Dollars, Limits, cost_of, dollars_nanousd
 from organism.errors import AmountError, ConfigError
 from organism.llm.requests import VendorItem
-from organism.llm.server_tools import USES_MAX, asked_tools
+from organism.llm.server_tools import asked_tools, uses_of
 from organism.router.spending.expense import Expense
 from organism.text.error_text import shown
 from organism.threads.approvals import BudgetRequest
@@ -122,12 +123,12 @@ def vendor_tools(value: object) -> tuple[tuple[VendorItem, ...], VendorItem | No
     Raises:
         ConfigError: If they are no tools by name, or of two vendors.
     """
-    wanted = value if isinstance(value, Mapping) else dict.fromkeys(several(value, "vendor_tools"), USES_MAX)
+    wanted: Any = value if isinstance(value, Mapping) else several(value, "vendor_tools")
     uses = {
         text(name, "the type of a vendor's tool", most=KEY_MAX, empty=False): whole(
             most, f"how often {shown(name)} may be used", least=1, most=VENDOR_USES_MAX
         )
-        for name, most in wanted.items()
+        for name, most in uses_of(wanted).items()
     }
     try:
         return asked_tools(uses)

@@ -52,6 +52,11 @@ class ServerTool(msgspec.Struct, frozen=True):
     tokens: int
 
 
+def uses_of(wanted: VendorTools) -> Mapping[str, int]:
+    """Return how often each tool may be used for one answer."""
+    return wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, USES_MAX)
+
+
 def asked_tools(wanted: VendorTools) -> tuple[tuple[VendorItem, ...], VendorItem | None]:
     """Return what a request asks of its vendor's own tools.
 
@@ -65,7 +70,7 @@ def asked_tools(wanted: VendorTools) -> tuple[tuple[VendorItem, ...], VendorItem
     Raises:
         ValueError: If there are tools of both vendors, which no model has.
     """
-    uses = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, USES_MAX)
+    uses = uses_of(wanted)
     dated = {kind: most for kind, most in uses.items() if _DATED.fullmatch(kind)}
     others = {kind: most for kind, most in uses.items() if kind not in dated}
     if dated and others:

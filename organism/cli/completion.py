@@ -11,6 +11,8 @@ from organism.cli.options import DEFAULT_FILE, DaemonOptions
 if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
 
+    from organism.config.schema.root import Config
+
 _THREADS_MAX = 200
 
 
@@ -29,16 +31,18 @@ def thread_ids(context: "CompletionContext") -> dict[str, str]:
 
 def agent_names(context: "CompletionContext") -> dict[str, str]:
     """Return the agents that the configuration names."""
-    from organism.config.load import load_config
-
-    return dict.fromkeys(load_config(_file(context), dict(os.environ)).config.agents, "agent")
+    return dict.fromkeys(_configured(context).agents, "agent")
 
 
 def model_names(context: "CompletionContext") -> dict[str, str]:
     """Return the models that the configuration names."""
+    return dict.fromkeys(_configured(context).llm.models, "model")
+
+
+def _configured(context: "CompletionContext") -> "Config":
     from organism.config.load import load_config
 
-    return dict.fromkeys(load_config(_file(context), dict(os.environ)).config.llm.models, "model")
+    return load_config(_file(context), dict(os.environ)).config
 
 
 def _file(context: "CompletionContext") -> Path:

@@ -371,8 +371,9 @@ def _check(shared: tuple[str, ...], node: str, partitions: int) -> None:
     if not THREAD_ID.fullmatch(node):
         raise ConfigError(f"{node!r} cannot be a node's name: use letters, digits, '-' and '_'", path="cluster.node")
     if not 1 < partitions <= PARTITIONS_MAX:
-        raise ConfigError(f"a cluster has from 2 to {PARTITIONS_MAX} partitions, not {partitions}",
-                          path="cluster.partitions")  # fmt: skip
+        raise ConfigError(
+            f"a cluster has from 2 to {PARTITIONS_MAX} partitions, not {partitions}", path="cluster.partitions"
+        )
 
 
 def _older_copy(row: LeaseRow, lease: Lease) -> JournalBrokenError:

@@ -54,7 +54,9 @@ class Worked(msgspec.Struct, gc=False):
     def note(self, agents: Iterable[str], time_ns: int) -> None:
         """Note that agents have worked at an instant."""
         self.last_ns = max(self.last_ns, time_ns)
-        self.agents = (*self.agents, *(name for name in agents if name not in (*self.agents, USER)))
+        for name in agents:
+            if name != USER and name not in self.agents:
+                self.agents += (name,)
 
 
 NOTHING_SEEN = Worked()
@@ -261,7 +263,7 @@ class History:
     def worked(self, thread_id: str) -> Worked:
         """Return the agents that were seen to work for an open thread, and when something was seen in it last."""
         self._look_at_carried()
-        return self._worked.get(thread_id) or NOTHING_SEEN
+        return self._worked.get(thread_id, NOTHING_SEEN)
 
     def burn(self, now_ns: int) -> tuple[Burn, ...]:
         """Return what the last minutes used, the whole first and then what used most."""

@@ -62,7 +62,8 @@ def enough_ways(chance: random.Random, kills: int, met: Callable[[], Counter[str
     """Yield so many ways to die, and then again those that none has met: on a busy machine a life may end before."""
     yield from islice(plans(chance), kills)
     for _ in range(AGAIN if kills >= 3 * len(POINTS) else 0):
-        missed = [way for way in EVERY_WAY if way not in met()]
+        died = met()
+        missed = [way for way in EVERY_WAY if way not in died]
         if not missed:
             return
         yield EVERY_WAY[chance.choice(missed)]

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from html import escape
 
 from litestar import Response, get, post
-from litestar.params import FromPath, FromQuery
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, SkipValidation
 
 from organism.amounts import NS_PER_S
 from organism.api.auth_middleware import AccessRule
@@ -30,40 +31,35 @@ _GONE = "This question has been answered, is over, or was asked too long ago. No
 _ANSWERS = {"allow": "Allow", "deny": "Deny"}
 
 
+async def _link(
+    approval_id: FromPath[str], answer: FromPath[str], exporter: FromQuery[str] = "", asked: FromQuery[str] = ""
+) -> AnswerLink:
+    return AnswerLink(approval_id=approval_id, answer=answer, exporter=exporter, asked=asked)
+
+
+_LinkOf = NamedDependency[SkipValidation[AnswerLink]]
+_FOLLOWED = {"link": Provide(_link)}
+
+
 def answer_group(links: AnswerLinks) -> Mount:
     """Return the routes of the pages that links lead to."""
     path = f"{PATH}/{{approval_id:str}}/{{answer:str}}"
 
-    @get(path, opt=OPEN, include_in_schema=False)
-    async def show(
-        approval_id: FromPath[str],
-        answer: FromPath[str],
-        exporter: FromQuery[str] = "",
-        asked: FromQuery[str] = "",
-        signature: FromQuery[str] = "",
-    ) -> Response[str]:
+    @get(path, opt=OPEN, include_in_schema=False, dependencies=_FOLLOWED)
+    async def show(link: _LinkOf, signature: FromQuery[str] = "") -> Response[str]:
         """Say what is asked, with the button that answers it."""
-        link = AnswerLink(approval_id=approval_id, answer=answer, exporter=exporter, asked=asked)
         approval, refusal = _found(links, link, signature)
         return refusal if approval is None else _page(200, "A question for you", _question(approval, link, links))
 
-    @post(path, opt=OPEN, include_in_schema=False, status_code=200)
-    async def give(
-        approval_id: FromPath[str],
-        answer: FromPath[str],
-        control: ControlOf,
-        exporter: FromQuery[str] = "",
-        asked: FromQuery[str] = "",
-        signature: FromQuery[str] = "",
-    ) -> Response[str]:
+    @post(path, opt=OPEN, include_in_schema=False, status_code=200, dependencies=_FOLLOWED)
+    async def give(link: _LinkOf, control: ControlOf, signature: FromQuery[str] = "") -> Response[str]:
         """Answer what is asked, once."""
-        link = AnswerLink(approval_id=approval_id, answer=answer, exporter=exporter, asked=asked)
         approval, refusal = _found(links, link, signature)
         if approval is None:
             return refusal
-        allowed = answer == "allow"
+        allowed = link.answer == "allow"
         try:
-            await control.decide(approval_id, Decision(allowed), order=Order(by=f"link:{exporter}"))
+            await control.decide(approval.id, Decision(allowed), order=Order(by=f"link:{link.exporter}"))
         except UnknownApprovalError:  # answered meanwhile
             return _page(410, "Too late", f"<p>{_GONE}</p>")
         done = f"{approval.agent} {asking(approval.what)}: {'allowed' if allowed else 'denied'}."

@@ -2,6 +2,7 @@
 
 import resource
 import signal
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -57,13 +58,15 @@ async def _run(daemon: Daemon) -> None:
     log: Log = structlog.get_logger("organism.daemon")
     async with daemon:
         organism = daemon.organism
-        log.info("ready", url=daemon.url, state=str(daemon.state), agents=len(organism.agents))
-        await _until_stopped(daemon, log)
+        # Before it is ready: a program that reads so may send a signal at once, which would end the process as it is.
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            log.info("ready", url=daemon.url, state=str(daemon.state), agents=len(organism.agents))
+            await _until_stopped(daemon, log, signals)
     log.info("stopped", **_totals(organism))
     leave_soon(0, partial(remove_address, daemon.state))
 
 
-async def _until_stopped(daemon: Daemon, log: Log) -> None:
+async def _until_stopped(daemon: Daemon, log: Log, signals: AsyncIterator[signal.Signals]) -> None:
     """Wait for a signal or an order and then for open threads; a second signal ends the wait."""
     organism = daemon.organism
     async with anyio.create_task_group() as tasks:
@@ -91,12 +94,11 @@ async def _until_stopped(daemon: Daemon, log: Log) -> None:
             tasks.start_soon(drain)
 
         tasks.start_soon(obey)
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    await _reload(organism, log)
-                else:
-                    begin(number.name)
+        async for number in signals:
+            if number == signal.SIGHUP:
+                await _reload(organism, log)
+            else:
+                begin(number.name)
 
 
 async def _reload(organism: Organism, log: Log) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -201,6 +202,38 @@ async def test_a_signal_reads_the_file_again_and_new_secrets_stay_out_of_the_log
     log = desk.log.read_text()
     assert "llm.providers: first changed" in log
     assert "sk-desk-0123456789abcdef" not in log
+
+
+SIGNALLED_AT_ONCE = """\
+import os, signal, sys
+from organism.cli.app import main
+
+class Signalling:
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        self._stream.write(text)
+        for said, number in (('"ready"', signal.SIGHUP), ('"reloaded"', signal.SIGTERM)):
+            if said in text:
+                os.kill(os.getpid(), number)
+
+sys.stderr = Signalling(sys.stderr)
+sys.argv = ["organism", "daemon", "--port", "0", "--log-format", "json"]
+main()
+"""
+
+
+def test_a_signal_is_obeyed_as_soon_as_the_daemon_is_ready(tmp_path: Path) -> None:
+    """Whoever signals when the daemon says so has the file read again, or an end in good order, and no dead daemon."""
+    Desk(tmp_path).configure("first", "http://127.0.0.1:9")
+    command = [sys.executable, "-c", SIGNALLED_AT_ONCE]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert '"stopped"' in ended.stderr
 
 
 @pytest.mark.anyio

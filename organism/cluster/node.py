@@ -282,8 +282,11 @@ class ClusterNode:
         await self._threads.run(table.ask, list(step.ask))
         if step.acquire:
             but = [partition for partition, until_s in self._failed_s.items() if loop_time() < until_s]
-            for taken in await self._threads.run(table.acquire, step.acquire, [*but, *self._cores]):
-                self._begin(taken)
+            taken = await self._threads.run(table.acquire, step.acquire, [*but, *self._cores])
+            if self._tasks is None:  # it has begun to leave meanwhile, and leaving gives back what it has just taken
+                return False
+            for lease in taken:
+                self._tasks.start_soon(self._run, self._core(lease))
         return bool(step.ask)
 
     async def _compare(self, row: LeaseRow, *, kept: bool) -> None:
@@ -316,8 +319,8 @@ class ClusterNode:
 
     # -- organisms ------------------------------------------------------------------------------------------------
 
-    def _begin(self, lease: Lease) -> None:
-        """Run the organism of a partition that was just taken."""
+    def _core(self, lease: Lease) -> PartitionCore:
+        """Build the organism of a partition that was just taken."""
         components, shared = self._components, self._shared
         journal = postgres_journal(self._database, self._spec.name, self._retention, lease)
         environment = Environment(
@@ -329,9 +332,7 @@ class ClusterNode:
         )
         parts = wire(self._spec, environment)
         core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s)
-        if self._tasks is None:
-            raise RuntimeError
-        self._tasks.start_soon(self._run, core)
+        return core
 
     async def _run(self, core: PartitionCore) -> None:
         """Run a core to its end, whatever that is; it never takes the node with it."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import anyio
+import psycopg
 import pytest
 
 from organism import ConfigError, Context, Limits, Organism, Text, agent
@@ -87,6 +88,33 @@ async def test_partitions_spread_and_threads_go_with_them(url: str) -> None:
             (asked,) = [each for each in a.organism_of(thread).approvals.waiting() if each.thread_id == thread]
             await a.organism_of(thread).approvals.decide(asked.id, Decision(allowed=True))
             assert (await a.wait(thread)).outcome == "completed"
+
+
+async def test_a_node_may_leave_while_it_takes_partitions(postgres: PostgresServer, url: str) -> None:
+    """What it takes in its last moment it runs no more: it leaves without an error, and others have it at once."""
+    async with node(url, "z"):
+        pass  # makes the tables
+    postgres.execute(
+        "CREATE FUNCTION organism.stand() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_advisory_xact_lock(1, 1); RETURN NEW; END $$; "
+        "CREATE TRIGGER stand BEFORE UPDATE OF owner ON organism.leases FOR EACH ROW "
+        "WHEN (NEW.owner = 'a') EXECUTE FUNCTION organism.stand()",
+        url,
+    )
+    stands = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with anyio.create_task_group() as tasks:
+        with psycopg.connect(url, autocommit=True) as gate:
+            gate.execute("SELECT pg_advisory_lock(1, 1)")
+            async with node(url, "a") as a:
+                await until(lambda: bool(postgres.execute(stands, url)))
+                tasks.start_soon(_open, gate)  # runs when the node, which begins to leave here, first waits
+    assert not a.organisms
+    async with node(url, "b") as b:
+        await until(lambda: len(b.organisms) == 4)
+
+
+async def _open(gate: "psycopg.Connection") -> None:
+    gate.execute("SELECT pg_advisory_unlock(1, 1)")
 
 
 async def test_a_named_thread_is_in_one_partition_wherever_it_is_opened(url: str) -> None:

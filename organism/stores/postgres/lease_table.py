@@ -79,8 +79,8 @@ class LeaseTable:
         ((self._incarnation,),) = self._execute(_REGISTER, url=url, version=version)
 
     def leave(self) -> None:
-        """Be no node any more; its leases are given back first."""
-        self._execute("DELETE FROM organism.nodes WHERE node = %(node)s AND incarnation = %(incarnation)s")
+        """Be no node any more, and give back what it still has: nothing of it may run when this is called."""
+        self._execute(_LEAVE)
 
     def renew(self) -> Renewal:
         """Renew every lease that this node has, and look at the cluster.
@@ -204,6 +204,13 @@ _ASK = f"""
 _RELEASE = """
     UPDATE organism.leases SET owner = NULL, expires = '-infinity'
     WHERE p = %(p)s AND owner = %(node)s AND incarnation = %(incarnation)s AND epoch = %(epoch)s"""
+
+# Also what it has taken in its last moment and never run, and what it could not give back one by one.
+_LEAVE = """
+    WITH given AS (
+        UPDATE organism.leases SET owner = NULL, expires = '-infinity'
+        WHERE owner = %(node)s AND incarnation = %(incarnation)s)
+    DELETE FROM organism.nodes WHERE node = %(node)s AND incarnation = %(incarnation)s"""
 
 _STOP = """
     UPDATE organism.leases SET owner = NULL, expires = '-infinity', stopped = %(reason)s

@@ -38,6 +38,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         operation: What is paid for.
         tool: The tool that runs, or what else a handler pays for; empty for a model call, and then alone there are a
             provider and a model.
+        last_output: How many tokens of output were to be left for one more call, in a loop of tools; 0 elsewhere.
     """
 
     thread_id: str
@@ -55,6 +56,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     final_reserve_of: str = msgspec.field(default="", name="wrap_up")
     operation: Operation = "chat"
     tool: str = ""
+    last_output: int = 0
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag=True):

@@ -252,6 +252,7 @@ class Admission:
             output_cap=ask.output_cap,
             price_source=rates.source if rates is not None else None,
             operation=request.operation,
+            last_output=ask.last_output,
         )
         return PreparedCall(route, spender, ask, record, rates, estimate.guess, estimate.extra, last)
 

@@ -64,6 +64,7 @@ class ReplayedCalls:
         self._baseline = baseline
         self._held: dict[str, _Held] = {}
         self._line: deque[_Waiting] = deque()
+        self._at_an_end: set[tuple[str, str, str]] = set()
 
     def take(self, recorded: RecordedCall) -> None:
         """Decide about a call at the instant of its hold.
@@ -72,6 +73,8 @@ class ReplayedCalls:
             ConfigError: If the model or the price that it is to have is not known.
         """
         self.views[recorded.hold_id] = _view(recorded)
+        if _message(recorded) in self._at_an_end and not recorded.call.tool:
+            return  # its loop has given its last word, so this round does not come
         waits = self._line and recorded.call.operation != "charge"  # what has happened waits for nobody
         if self.stop is None and (waits or not self._admit(recorded)):
             until_ns = self._clock.now_ns() + int(self._baseline.wait_s * NS_PER_S)
@@ -162,11 +165,28 @@ class ReplayedCalls:
 
         A handler that gets the refusal may continue in any way: only what was recorded as a last call is one.
         """
-        if not self._warn_refused(placed, shortfall, self.views[recorded.hold_id].number):
+        is_open = self._warn_refused(placed, shortfall, self.views[recorded.hold_id].number)
+        fits_alone = shortfall.needed <= shortfall.limit - shortfall.spent - shortfall.final_reserve
+        if placed.ask.last_output and shortfall.cause == "limit" and not fits_alone:
+            return self._last_word(recorded, placed, shortfall)
+        if not is_open:
             return shortfall
         if not (self._baseline.parks or recorded.call.final_reserve_of):
             return msgspec.structs.replace(shortfall, final_reserve_open=True)
         return self._ask(recorded, placed)
+
+    def _last_word(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> HeldCall | Refusal:
+        """Make a round of a loop of tools its last word, which leaves no room for another; no later round is made.
+
+        It is as long as the round, which may be longer than what fits: how far its results can be trimmed is not
+        recorded, so then it is refused.
+        """
+        last = msgspec.structs.replace(placed, ask=msgspec.structs.replace(placed.ask, last_output=0))
+        answer = self._ask(recorded, last)
+        if isinstance(answer, Refusal):
+            return shortfall
+        self._at_an_end.add(_message(recorded))
+        return msgspec.structs.replace(answer, final_reserve_of=answer.final_reserve_of or placed.accounts[0])
 
     def _warn_refused(self, placed: Placed, shortfall: Refusal, number: int) -> bool:
         """Note the warnings of a call that does not fit any more; whether it may take the final reserve now."""
@@ -187,6 +207,12 @@ class ReplayedCalls:
         agent = recorded.call.agent
         _, warnings = self._engine.charge(recorded.hold_id, grant.accounts, charged.amounts, cost, agent)
         self.warn(warnings, view.number)
+
+
+def _message(recorded: RecordedCall) -> tuple[str, str, str]:
+    """Return whose round a call is: the message's of an agent in a thread."""
+    call = recorded.call
+    return call.thread_id, call.agent, call.message_id
 
 
 def _view(recorded: RecordedCall) -> ReplayedCall:

@@ -129,8 +129,9 @@ class Repricing:
         return Ask(
             input_tokens=recorded.call.input_tokens,
             output_cap=recorded.call.output_cap,
-            output_min=self._baseline.output_min,
+            output_min=_output_min(recorded, self._baseline.output_min),
             request_cost=recorded.held.cost_nanousd,
+            last_output=recorded.call.last_output,
         )
 
     def _candidates(self, recorded: RecordedCall) -> Iterator[Rates]:
@@ -161,11 +162,17 @@ def ask_at(recorded: RecordedCall, rates: Rates, output_min: int) -> Ask:
     return Ask(
         input_tokens=recorded.call.input_tokens,
         output_cap=recorded.call.output_cap,
-        output_min=output_min,
+        output_min=_output_min(recorded, output_min),
+        last_output=recorded.call.last_output,
         input_rate=rates.dearest_input(),
         output_rate=rates.dearest_output(),
         request_cost=rates.request,
     )
+
+
+def _output_min(recorded: RecordedCall, least: int) -> int:
+    """Return the shortest answer of use: a loop of tools leaves room for two of them, for one in its last call."""
+    return max(least, recorded.call.last_output // 2)
 
 
 class Charged(msgspec.Struct, frozen=True):

@@ -157,6 +157,7 @@ class ReplayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         mode: What a reached limit does; ``enforce`` where limits are given, else ``audit``.
         limits: The thread's own limits.
+        accounts: Limits of other scopes on which its calls were held, by account, such as ``label:tenant=acme@day``.
         models: What takes the place of a model: one of the configuration, or ``provider/model``; ``*`` means all.
         prices: Prices in dollars per million tokens, by ``provider/model`` or model, as in the configuration.
         day: The day whose prices hold for every call.
@@ -164,6 +165,7 @@ class ReplayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     mode: Mode | None = None
     limits: ReplayLimitsBody = ReplayLimitsBody()
+    accounts: Annotated[dict[str, ReplayLimitsBody], msgspec.Meta(max_length=_NAMES_MAX)] = {}
     models: Annotated[dict[str, str], msgspec.Meta(max_length=_NAMES_MAX)] = {}
     prices: Annotated[dict[str, WrittenPrice | list[WrittenPrice] | str], msgspec.Meta(max_length=_NAMES_MAX)] = {}
     day: date | None = None
@@ -176,8 +178,9 @@ class ReplayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         limits = self.limits.limits()
         return Changes(
-            mode=self.mode or ("enforce" if limits else "audit"),
+            mode=self.mode or ("enforce" if limits or self.accounts else "audit"),
             limits=limits,
+            accounts={account: each.limits() for account, each in self.accounts.items()},
             models=self.models,
             prices={name: override_of(written, "request") for name, written in self.prices.items()},
             day=self.day,

@@ -1,6 +1,6 @@
 """What a replay is given beside the ledger: what is to be otherwise, and how the organism is set up. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 
 import msgspec
@@ -9,6 +9,8 @@ from organism.amounts import Dimension, Limits
 from organism.budget.holds import Mode
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
+from organism.errors import ConfigError
+from organism.ledger.account import Account
 from organism.pricing.book import Override, ProviderPrices
 from organism.router.planning.plan import ModelPlan
 
@@ -28,6 +30,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         mode: What a reached limit does. In ``audit`` every recorded call is made, and those over a limit are named.
         limits: The thread's own ceilings, each in its integer unit; ``None`` lifts one, what is left out stays.
+        accounts: Limits of other scopes, likewise, by the name of an account: ``label:tenant=acme@day:2026-11-24``, of
+            all days (``label:tenant=acme@day``), or whatever it is counted over (``label:tenant=acme``).
         models: What takes the place of a model: one of the configuration, or ``provider/model``. A model that was
             used is named as in the configuration, as its provider calls it, or as ``provider/model``;
             :data:`EVERY_MODEL` means all.
@@ -37,14 +41,44 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: Mode = "audit"
     limits: Mapping[Dimension, int | None] = {}
+    accounts: Mapping[str, Mapping[Dimension, int | None]] = {}
     models: Mapping[str, str] = {}
     prices: Mapping[str, Override] = {}
     day: date | None = None
 
-    def applied(self, limits: Limits) -> Limits:
-        """Return a thread's limits with the changed ones in their place."""
-        fields = {_FIELDS[dimension]: limit for dimension, limit in self.limits.items()}
-        return msgspec.structs.replace(limits, **fields)
+    def limits_of(self, account: str, own: str) -> Mapping[Dimension, int | None]:
+        """Return the changed limits of an account; empty where it keeps its own.
+
+        Args:
+            account: Which.
+            own: The account of the thread that is replayed.
+        """
+        if account == own:
+            return self.limits
+        return next((limits for name, limits in self.accounts.items() if name in _names_of(account)), {})
+
+    def applied(self, account: str, own: str, limits: Limits) -> Limits:
+        """Return an account's limits with the changed ones in their place."""
+        changed = self.limits_of(account, own)
+        return msgspec.structs.replace(limits, **{_FIELDS[dimension]: limit for dimension, limit in changed.items()})
+
+    def check(self, accounts: Collection[str]) -> None:
+        """Refuse limits of a scope on which no call was held: what others have spent there is not recorded.
+
+        Raises:
+            ConfigError: If there is one.
+        """
+        known = {name for account in accounts for name in _names_of(account)}
+        for name in self.accounts:
+            if name not in known:
+                there = ", ".join(sorted(accounts)) or "none"
+                raise ConfigError(f"no call of the thread was held on {name!r}; there are: {there}", path="limits")
+
+
+def _names_of(account: str) -> tuple[str, str, str]:
+    parsed = Account.parse(account)
+    scope = f"{parsed.kind}:{parsed.name}" if parsed.name else parsed.kind
+    return account, f"{scope}@{parsed.per}", scope
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):

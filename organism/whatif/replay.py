@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from organism.amounts import ZERO
+from organism.amounts import ZERO, Limits
 from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.scopes import thread_of
 from organism.errors import ConfigError, Refusal, UnknownAccountError
@@ -55,6 +55,7 @@ def replay(entries: Iterable[AnyEntry], thread_id: str, changes: Changes, baseli
     if not recording.known:
         raise UnknownAccountError(recording.account)
     _check_models(recording, changes)
+    changes.check(recording.accounts - {recording.account})
     walk = _Walk(recording, changes, baseline)
     for entry in recording.entries:
         walk.take(entry)
@@ -132,8 +133,8 @@ class _Walk:
             self._know(balance.account)
             if balance.account == self._recording.account:
                 self._before = balance.spent
-                if (limits := self._changes.applied(balance.limits)) != balance.limits:
-                    self._calls.warn(self._engine.set_limits(balance.account, limits))
+            if (limits := self._changed(balance.account, balance.limits)) != balance.limits:
+                self._calls.warn(self._engine.set_limits(balance.account, limits))
         for hold in entry.holds:
             if (call := self._recording.calls.get(hold.hold_id)) is not None:
                 self._ledger.release(hold.hold_id, entry.time_ns)
@@ -142,9 +143,11 @@ class _Walk:
     def _open(self, entry: AccountOpened) -> None:
         if self._ledger.has(entry.account):
             return  # a call that goes elsewhere than it was recorded was there first
-        own = entry.account == self._recording.account
-        self._ledger.restore((replace(entry, limits=self._changes.applied(entry.limits)) if own else entry,))
+        self._ledger.restore((replace(entry, limits=self._changed(entry.account, entry.limits)),))
         self._know(entry.account)
+
+    def _changed(self, account: str, limits: Limits) -> Limits:
+        return self._changes.applied(account, self._recording.account, limits)
 
     def _know(self, account: str) -> None:
         """Let a thread's wall time run from here."""
@@ -162,12 +165,12 @@ class _Walk:
         self._ledger.restore((entry,))
 
     def _set_limits(self, entry: LimitsSet) -> None:
-        own = entry.account == self._recording.account
-        limits = self._changes.applied(entry.limits) if own else entry.limits
+        limits = self._changed(entry.account, entry.limits)
+        changed = bool(self._changes.limits_of(entry.account, self._recording.account))
         self._run_on(thread_of(entry.account) or "")
         if entry.account not in self._accounts:
             self._ledger.restore((entry,))
-        elif not (own and self._changes.limits and limits == self._ledger.balance(entry.account).limits):
+        elif not (changed and limits == self._ledger.balance(entry.account).limits):
             self._calls.warn(self._engine.set_limits(entry.account, limits))
             self._calls.serve()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from organism import Context, Organism, Text, agent
+from organism import BudgetPlan, Context, Organism, ScopedLimits, Text, agent
 from organism.amounts import Limits
+from organism.budget.scopes import LabelLimits
 from organism.cli.app import call
 from organism.clock import SystemClock, utc
 from organism.daemon.journal_file import JOURNAL_FILE
@@ -35,6 +36,8 @@ prices:
   fake/tiny: {input: 1, output: 2}
 """
 
+AMPLE = ScopedLimits(Limits(tokens=1_000_000), "day")
+
 Replay = Callable[..., tuple[int, str, str]]
 
 
@@ -58,12 +61,12 @@ def thread(tmp_path: Path) -> str:
             [clerk],
             models={"main": "fake/big"},
             providers={"fake": ScriptedProvider(["one two three four five six seven eight nine ten"])},
-            limits=Limits(tokens=10_000),
+            limits=BudgetPlan(thread=Limits(tokens=10_000), labels={"tenant": LabelLimits(each=AMPLE)}),
             prices=PriceBook({"fake/big": rates}, now=lambda: utc(clock)),
             journal=SqliteJournal(tmp_path / ".organism" / JOURNAL_FILE),
         )
         async with organism:
-            return (await organism.run("hello there")).thread_id
+            return (await organism.run("hello there", labels={"tenant": "acme"})).thread_id
 
     return anyio.run(work)
 
@@ -89,6 +92,18 @@ def test_without_options_it_is_what_was_recorded(replay: Replay) -> None:
     assert code == 0
     assert re.search(r"^all +8 +96 +\$0\.001248 +8 +96 +\$0\.001248 +\$0\.00$", out, re.MULTILINE)
     assert "not be made" not in out
+
+
+def test_a_tenant_s_limit_is_named_before_it(replay: Replay) -> None:
+    """`--limit label:tenant=acme:tokens=100` decides under that limit; a scope without calls is refused."""
+    code, out, _ = replay("--limit", "label:tenant=acme:tokens=100,usd=5")
+
+    assert code == 0
+    assert "in mode enforce, its own limits: 10,000 tokens, $5" in out
+    assert re.search(r"call \d+: refused: label:tenant=acme@day:\S+ has 64 tokens left", out), out
+    code, _, err = replay("--limit", "label:tenant=beta:tokens=100")
+    assert code == 1
+    assert "no call of the thread was held on 'label:tenant=beta'; there are: label:tenant=acme@day:" in err
 
 
 def test_a_limit_shows_where_it_warns_degrades_and_stops(replay: Replay) -> None:

@@ -59,7 +59,9 @@ def test_a_replay_ends_a_loop_where_it_really_ends(tokens: int) -> None:
     rounds = sum(isinstance(entry, Reserved) for entry in really)
 
     prices = ProviderPrices(PriceBook(now=lambda: utc(VirtualClock())), {})
-    again = replay(recorded, long.thread_id, Changes(mode="enforce", limits={"tokens": tokens}), Baseline(prices=prices))
+    again = replay(
+        recorded, long.thread_id, Changes(mode="enforce", limits={"tokens": tokens}), Baseline(prices=prices)
+    )
 
     made = [call for call in again.calls if call.fate != "not_made"]
     assert result.outcome == "completed"

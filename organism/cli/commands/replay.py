@@ -63,7 +63,8 @@ def replay(
     Args:
         thread: The thread's id.
         mode: What a reached limit does; enforce with --limit, else audit, which refuses nothing and says where.
-        limit: The thread's own limits, such as tokens=5000,usd=0.10,calls=9,seconds=60 or usd=unlimited.
+        limit: The thread's own limits, such as tokens=5000,usd=0.10,calls=9,seconds=60 or usd=unlimited; of another
+            scope such as label:tenant=acme:usd=5 or organism@day:usd=20. May be repeated.
         model: The model of every call, or OLD=NEW; one of the configuration, or provider/model. May be repeated.
         prices: A file with prices: as in an organism.yaml, which win; or a day such as 2026-01-31, whose prices hold.
         calls: Also every call, as it was and as it would have been.
@@ -92,6 +93,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         mode: What a reached limit does; ``enforce`` where limits are given, else ``audit``.
         limits: The thread's own limits, in their integer units; ``None`` lifts one.
+        accounts: Those of other scopes, by account.
         models: What takes the place of a model.
         prices: Prices that win, as they are written.
         source: The file they stand in.
@@ -100,6 +102,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: Mode
     limits: dict[Dimension, int | None]
+    accounts: dict[str, dict[Dimension, int | None]]
     models: dict[str, str]
     prices: WrittenPrices
     source: str
@@ -108,13 +111,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     def changes(self) -> Changes:
         """Return it in integer units."""
         prices = {name: override(written, self.source) for name, written in self.prices.items()}
-        return Changes(mode=self.mode, limits=self.limits, models=self.models, prices=prices, day=self.day)
+        return Changes(
+            mode=self.mode, limits=self.limits, accounts=self.accounts, models=self.models, prices=prices, day=self.day
+        )
 
     def body(self) -> dict[str, object]:
         """Return it as the API takes it."""
         return {
             "mode": self.mode,
-            "limits": {dimension: _for_api(dimension, limit) for dimension, limit in self.limits.items()},
+            "limits": _limits_for_api(self.limits),
+            "accounts": {account: _limits_for_api(limits) for account, limits in self.accounts.items()},
             "models": self.models,
             "prices": msgspec.to_builtins(self.prices, str_keys=True),
             "day": self.day.isoformat() if self.day is not None else None,
@@ -133,12 +139,17 @@ def _wanted(mode: Mode | None, limits: Iterable[str], models: Iterable[str], pri
     Raises:
         ConfigError: If one of them cannot be read.
     """
-    given = dict(_limit(one) for several in limits for one in several.split(","))
+    given: dict[str, dict[Dimension, int | None]] = {"": {}}
+    for one in (one for several in limits for one in several.split(",")):
+        scope, colon, unit = one.rpartition(":")
+        dimension, amount = _limit(unit)
+        given.setdefault(scope.strip() if colon else "", {})[dimension] = amount
     day, file = _day_or_file(prices)
     pairs = (pair.rpartition("=") for pair in models)
     return Wanted(
-        mode=mode or ("enforce" if given else "audit"),
-        limits=given,
+        mode=mode or ("enforce" if any(given.values()) else "audit"),
+        limits=given.pop(""),
+        accounts=given,
         models={old if equals else EVERY_MODEL: new for old, equals, new in pairs},
         prices=load_prices(file) if file is not None else {},
         source=file.name if file is not None else "",
@@ -196,6 +207,10 @@ def _day_or_file(prices: str | None) -> tuple[date | None, Path | None]:
         )
         raise ConfigError(reason, where="--prices")
     return None, path
+
+
+def _limits_for_api(limits: dict[Dimension, int | None]) -> dict[str, object]:
+    return {dimension: _for_api(dimension, limit) for dimension, limit in limits.items()}
 
 
 def _for_api(dimension: Dimension, limit: int | None) -> object:

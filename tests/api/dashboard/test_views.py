@@ -171,10 +171,14 @@ def test_task_is_sent_and_followed_to_its_answer(page: Page) -> None:
 
 
 def test_thread_shows_where_its_budget_went_and_what_another_limit_had_done(daemon: Daemon, page: Page) -> None:
-    """The ledger tells hold by hold; the same calls are decided anew under another limit, and nothing changes."""
+    """Each call has its place in time and the ledger its holds; the same calls are decided anew under another limit, and nothing changes."""
     daemon.run("ask", "canals")
     go(page, "threads?state=ended")
     page.get_by_role("link", name=re.compile("^th_")).first.click()
+    calls = page.locator(".waterfall .kind-call")
+    expect(calls).to_have_count(2)
+    expect(calls.first).to_contain_text("planner")
+    expect(calls.first).to_contain_text("tokens")
     page.get_by_role("link", name="Ledger").click()
     expect(page.get_by_role("row").filter(has_text="planner")).to_contain_text("settled")
     page.get_by_role("link", name="What if").click()

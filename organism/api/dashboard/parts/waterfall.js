@@ -1,12 +1,13 @@
 // What happened in a thread, one line each, where and how long it was on one scale of time.
 
 import { amount, clock, count, duration, instant, iso, span, usd } from "../lib/format.js";
+import { link } from "../lib/router.js";
 import { html, useState } from "../lib/view.js";
 
 const KINDS = { message: "message", call: "call", charge: "charge", hold: "hold", warning: "warning", child: "child", order: "order", approval: "order", state: "order" };
 const STEPS = 100;
 
-export function Waterfall({ items }) {
+export function Waterfall({ items, thread }) {
   const [shown, setShown] = useState(STEPS);
   const [kind, setKind] = useState("");
   const kinds = [...new Set(items.map((item) => item.kind))];
@@ -23,12 +24,12 @@ export function Waterfall({ items }) {
     </div>
     <ol class="waterfall">
       ${chosen.slice(0, shown).map((item, place) => html`<${Line} key=${place} item=${item} left=${((instant(item.at) - begun) * 100) / whole}
-        width=${((item.duration_ms ?? 0) * 1e8) / whole} begun=${begun} />`)}
+        width=${((item.duration_ms ?? 0) * 1e8) / whole} begun=${begun} thread=${thread} />`)}
     </ol>
     ${chosen.length > shown && html`<button type="button" onClick=${() => setShown(shown + 5 * STEPS)}>Show more of ${count(chosen.length)}</button>`}`;
 }
 
-function Line({ item, left, width, begun }) {
+function Line({ item, left, width, begun, thread }) {
   const [open, setOpen] = useState(false);
   const at = instant(item.at);
   const told = item.title.startsWith(`${item.agent} `) ? item.title.slice(item.agent.length) : ` ${item.title}`;
@@ -40,6 +41,7 @@ function Line({ item, left, width, begun }) {
         <time datetime=${iso(at)} title=${clock(at)}>+${span((at - begun) / 1e9)}</time>
         <span class="kind">${item.kind}</span>
         <span class="what"><strong>${item.agent}</strong>${told}
+          ${item.thread_id && item.thread_id !== thread && html` <a class="id small" href=${link("threads", [item.thread_id])}>${item.thread_id}</a>`}
           ${item.detail && html` <button type="button" class="link" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>${open ? "less" : "more"}</button>`}</span>
         <span class="sums">${facts}</span>
         <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="4" />

@@ -40,7 +40,7 @@ export function History({ query }) {
 function Over({ found, title, say, stacked, daily, long }) {
   const from = instant(found.from) / 1e6;
   const length = Math.max(0, ...found.series.map((one) => one.values.length));
-  const times = Array.from({ length }, (_, place) => from + place * found.step_s * 1000);
+  const times = found.starts_ns?.map((start) => start / 1e6) ?? Array.from({ length }, (_, place) => from + place * found.step_s * 1000);
   const day = { day: "numeric", month: "short" };
   const hour = { hour: "2-digit", minute: "2-digit" };
   const when = (time) => new Date(time).toLocaleString("en-GB", daily ? day : long ? { ...day, ...hour } : hour);

@@ -65,8 +65,8 @@ function Facts({ thread, asked }) {
 function Timeline({ id, content }) {
   const { data, error } = useData(`/v1/threads/${encodeURIComponent(id)}/timeline`, { content: content ? "true" : "" }, { every: 3000 });
   return html`<${Card} title="Timeline"><${Pending} data=${data} error=${error}>${({ items, more }) => html`
-    ${items.length ? html`<${Waterfall} items=${items} />` : html`<${Empty}>Nothing has happened yet.<//>`}
-    ${more && html`<p class="soft">There is more: the first ${count(items.length)} are shown.</p>`}`}<//><//>`;
+    ${items.length ? html`<${Waterfall} items=${items} thread=${id} />` : html`<${Empty}>Nothing has happened yet.<//>`}
+    ${more && html`<p class="soft">There is more: the last ${count(items.length)} are shown.</p>`}`}<//><//>`;
 }
 
 function Messages({ id, detail, content }) {

@@ -69,7 +69,8 @@ criticise = work("small", 500, 0.1)
 
 
 async def publish(message: Text, ctx: Context) -> Text:
-    await ctx.llm.complete(WORDS, model="small", max_output_tokens=100)
+    if not message.text.startswith("edition"):
+        await ctx.llm.complete(WORDS, model="small", max_output_tokens=100)
     if "fail" in message.text:
         raise ValueError("the press is out of paper")
     said = await ctx.approval("print", f"42,000 copies of: {message.text}")

@@ -1,6 +1,7 @@
 // The page: who may see it, where one goes in it, and what stands around every view.
 
 import { Refused, sessions } from "./lib/api.js";
+import { short } from "./lib/format.js";
 import { begin, useData, useLive } from "./lib/live.js";
 import { go, link, useHere } from "./lib/router.js";
 import { nextTheme, theme } from "./lib/theme.js";
@@ -97,7 +98,7 @@ function Sidebar({ at, status, error, name }) {
       <nav aria-label="Views"><ul>
         ${VIEWS.map(([view, title, key]) => html`<li key=${view}><a href=${link(view)} aria-current=${at.view === view ? "page" : undefined} title=${`g ${key}`}>
           <${Icon} name=${view} />${title}
-          ${marks[view] > 0 && html`<span class="badge" aria-label=${`${marks[view]} waiting`}>${marks[view]}</span>`}</a></li>`)}
+          ${marks[view] > 0 && html`<span class="badge" aria-label=${`${marks[view]} waiting`}>${short(marks[view])}</span>`}</a></li>`)}
       </ul></nav>
       <div class="foot">
         <${Connection} status=${status} error=${error} />

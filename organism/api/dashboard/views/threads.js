@@ -24,7 +24,7 @@ export function Threads({ query }) {
   const { data, error, fresh } = useData("/v1/threads", {
     search: chosen.search, agent: chosen.agent, label: chosen.label, waiting: chosen.waiting, sort: chosen.sort, order: chosen.order,
     state: STATES[chosen.state] ?? OPEN, limit: PAGE, cursor: pages.at(-1) });
-  const approvals = useData("/v1/approvals").data ?? [];
+  const approvals = useData("/v1/approvals", {}, { every: 4000 }).data ?? [];
   const filtered = ["search", "agent", "label", "waiting"].some((name) => chosen[name]);
   return html`
     <${Title} aside=${html`<a class="button primary" href=${link("send")}>New task</a>`}>Threads<//>

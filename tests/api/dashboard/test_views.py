@@ -171,7 +171,7 @@ def test_task_is_sent_and_followed_to_its_answer(page: Page) -> None:
 
 
 def test_thread_shows_where_its_budget_went_and_what_another_limit_had_done(daemon: Daemon, page: Page) -> None:
-    """Each call has its place in time and the ledger its holds; the same calls are decided anew under another limit, and nothing changes."""
+    """Each call has its place in time and the ledger its holds; another limit decides the same calls anew, for show."""
     daemon.run("ask", "canals")
     go(page, "threads?state=ended")
     page.get_by_role("link", name=re.compile("^th_")).first.click()

@@ -1,6 +1,6 @@
 """One process of a cluster: takes its share of the partitions, runs an organism for each, and gives them up again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from itertools import count
 from types import TracebackType
@@ -282,11 +282,7 @@ class ClusterNode:
         await self._threads.run(table.ask, list(step.ask))
         if step.acquire:
             but = [partition for partition, until_s in self._failed_s.items() if loop_time() < until_s]
-            taken = await self._threads.run(table.acquire, step.acquire, [*but, *self._cores])
-            if self._tasks is None:  # it has begun to leave meanwhile, and leaving gives back what it has just taken
-                return False
-            for lease in taken:
-                self._tasks.start_soon(self._run, self._core(lease))
+            self._begin(await self._threads.run(table.acquire, step.acquire, [*but, *self._cores]))
         return bool(step.ask)
 
     async def _compare(self, row: LeaseRow, *, kept: bool) -> None:
@@ -318,6 +314,12 @@ class ClusterNode:
         raise error
 
     # -- organisms ------------------------------------------------------------------------------------------------
+
+    def _begin(self, taken: Iterable[Lease]) -> None:
+        if self._tasks is None:  # it has begun to leave meanwhile: leaving gives back what it has just taken
+            return
+        for lease in taken:
+            self._tasks.start_soon(self._run, self._core(lease))
 
     def _core(self, lease: Lease) -> PartitionCore:
         """Build the organism of a partition that was just taken."""

@@ -56,8 +56,8 @@ class Context:
     def state_at_first(self) -> dict[str, Any]:
         """The agent's dictionary as the calls of this message were made with it that are paid already.
 
-        It differs from :attr:`state` when the message has waited, for budget or a person, and others were handled
-        meanwhile. Making the same requests of it again costs nothing.
+        It differs from :attr:`state` where others were handled while the message has waited for budget or a person.
+        Making the same requests of it again costs nothing.
         """
         began = self._runtime.first_state()
         return self.state if began is None else began
@@ -105,6 +105,10 @@ class Context:
     def warning(self) -> BudgetWarning | None:
         """The warning of the limit nearest to its end, if one is near: for a handler that takes long."""
         return self._runtime.standing_warning()
+
+    def take_warnings(self) -> tuple[BudgetWarning, ...]:
+        """Return the warnings that the agent has not had, and let no message bring them; see :attr:`warning`."""
+        return self._runtime.take_warnings()
 
     def send(self, recipient: str, message: Message, *, delay_s: float = 0.0) -> None:
         """Send a message to a peer. It leaves when the handler finishes, so a failed run sends nothing.
@@ -337,8 +341,7 @@ class Context:
     ) -> list[Message | AskFailedError]:
         """Have one agent handle each of many messages, some of them at once; return the replies in their order.
 
-        All run on this thread and its budget. As :meth:`gather` otherwise: what fails has its error in its place, and
-        a handler that is run again, also by a later process, asks only for what was not answered.
+        All run on this thread and its budget. As :meth:`gather` otherwise; a second run asks for the rest.
 
         Args:
             recipient: The agent, one of the peers.
@@ -364,8 +367,7 @@ class Context:
             recipient: The agent its first message goes to, one of the peers.
             message: The first message.
             limits: The child's own limits.
-            budget: ``shared`` counts its calls on all its ancestors; ``carved`` takes its limits from them at once
-                and gives the rest back at its end.
+            budget: ``shared`` counts its calls on all above; ``carved`` takes its limits from them until its end.
 
         Raises:
             BoundExceededError: Too deep, or too many descendants.

@@ -101,16 +101,7 @@ class LLMAgent:
             AnswerError: If the model twice answers nothing, or nothing of the type that is wanted.
         """
         if isinstance(message, BudgetWarning | LoopWarning | AgentFailed):
-            match message:
-                case BudgetWarning(account=about):
-                    pass
-                case LoopWarning(breaker=about):
-                    pass
-                case AgentFailed(agent=about):
-                    pass
-            ctx.state.setdefault(_NOTES, {})[about] = note_for(message)  # the newest word on each matter is enough
-            if isinstance(message, BudgetWarning):
-                ctx.state.setdefault(_NOTED_LIMITS, {})[about] = [message.dimension, message.limit]
+            _take_down(message, ctx.state)
             return None
         began = ctx.state_at_first
         if began is ctx.state:  # else what was paid for was asked with all of them
@@ -145,7 +136,7 @@ class LLMAgent:
             return await ctx.llm.send(self.settings.model, request, self._sink(ctx), last_word)
 
         tools = await open_tools(self.settings.tools)
-        loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, lambda: ctx.warning, self._shown(ctx))
+        loop = ToolLoop(send, tools, ctx, self.settings.tool_rounds, ctx.take_warnings, self._shown(ctx))
         request = self._request(prompt)
         if (wanted := self.settings.response_type) is not None:
             return (await complete_as(loop.answer, request, wanted)).parsed
@@ -191,12 +182,26 @@ class LLMAgent:
         state[_HISTORY] = msgspec.to_builtins(history)
 
 
+def _take_down(message: BudgetWarning | LoopWarning | AgentFailed, state: dict[str, Any]) -> None:
+    """Keep a runtime message as a note; the newest word on each matter is enough, and each unit of a limit is one."""
+    match message:
+        case BudgetWarning(account, dimension):
+            about = f"{account} {dimension}"
+            state.setdefault(_NOTED_LIMITS, {})[about] = [dimension, message.limit, account]
+        case LoopWarning(breaker=about):
+            pass
+        case AgentFailed(agent=about):
+            pass
+    state.setdefault(_NOTES, {})[about] = note_for(message)
+
+
 def _drop_outdated(state: dict[str, Any], ctx: Context) -> None:
     """Drop the warnings of limits that are other ones now, by a raise or a new day: who waited need not hurry."""
     limits = {each.account: each.limits for each in ctx.budgets}
-    for account, (dimension, limit) in state.get(_NOTED_LIMITS, {}).items():
+    for about, (dimension, limit, *named) in state.get(_NOTED_LIMITS, {}).items():
+        account = named[0] if named else about  # what organism 0.2 has noted bears the account's name
         if account not in limits or limit_of(limits[account], dimension) != limit:
-            state.get(_NOTES, {}).pop(account, None)
+            state.get(_NOTES, {}).pop(about, None)
 
 
 def _history(state: dict[str, Any]) -> tuple[ChatMessage, ...]:

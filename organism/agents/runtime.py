@@ -109,6 +109,10 @@ class Runtime(Protocol):
         """Return the warning of the limit that is nearest to its end, if any is near."""
         ...
 
+    def take_warnings(self) -> tuple[BudgetWarning, ...]:
+        """Return the thresholds that the agent has not heard of, in place of their messages."""
+        ...
+
     async def approval(self, what: str, detail: str, budget: BudgetRequest | None = None) -> Decision:
         """Ask a person, for something or for budget, and let the message wait until one has answered."""
         ...

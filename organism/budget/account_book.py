@@ -198,9 +198,9 @@ class AccountBook:
             for account, limits in self.accounts_of(thread_id, agent).items()
         )
 
-    def noted(self, account: str, dimension: Dimension) -> frozenset[int]:
-        """Return the numbers of the entries of the thresholds that are noted in one unit of an account."""
-        return self.warnings.numbers((account,), dimension)
+    def noted(self, account: str, dimension: Dimension, threshold: int | None = None) -> frozenset[int]:
+        """Return the numbers of the entries of the thresholds that are noted in one unit of an account, or of one."""
+        return self.warnings.numbers((account,) if self._ledger.has(account) else (), dimension, threshold)
 
     def noted_of(self, thread_id: str, agent: str) -> frozenset[int]:
         """Return them of all units of all accounts that the next call of an agent holds on."""

@@ -103,6 +103,25 @@ class BudgetWarnings:
             self._state_writer.save_heard(thread, lane, noted)
         return bool(warnings)
 
+    def take(self, thread: Thread, lane: Lane) -> tuple[BudgetWarning, ...]:
+        """Return what an agent has not heard of yet, for the handler that is at work to pass on by itself.
+
+        It has heard it by that: the messages that would have told it are taken out of its lane, in the step that writes
+        what it has heard. A lane beside the agent's own is another conversation: it hears what that one has heard, too.
+        """
+        if not self.any_told:
+            return ()
+        heard = lane.heard
+        if lane.home is None:
+            for warning in self._delivery.take_warnings(thread, lane):
+                heard -= self._accounts.noted(warning.account, warning.dimension, warning.threshold)
+        warnings, noted = self._registry.unheard(thread.id, lane.agent, heard)
+        if lane.home is None:
+            self._state_writer.save_heard(thread, lane, noted)
+        else:
+            lane.heard = noted  # for as long as its only message takes; what that one has passed on is kept with it
+        return warnings
+
     def _warn(self, thread: Thread, agents: tuple[str, ...], warning: BudgetWarning, *, listeners: bool) -> None:
         heard = self._accounts.noted(warning.account, warning.dimension)
         for lane in self._delivery.warn(thread, agents, warning, listeners=listeners):

@@ -18,6 +18,7 @@ from organism.errors import AskCycleError, BoundExceededError, MailboxFullError,
 from organism.ids import USER
 from organism.messages import (
     AgentFailed,
+    BudgetWarning,
     Envelope,
     Gathered,
     GatheredPart,
@@ -248,6 +249,14 @@ class Delivery:
             told.append(lane)
             self._scheduler.start_lane(thread, lane)
         return tuple(told)
+
+    def take_warnings(self, thread: Thread, lane: Lane) -> tuple[BudgetWarning, ...]:
+        """Take the warnings of budgets out of a lane that its agent has not begun with; return them in order."""
+        taken = lane.take_notes(BudgetWarning)
+        for note in taken:
+            self.mailboxes[lane.agent].release(note.size)
+            self._state_writer.complete(thread, lane, note, lane.stored)
+        return tuple(note.payload for note in taken if isinstance(note.payload, BudgetWarning))
 
     # -- due later ------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,6 @@ from organism.errors import Refusal, UnknownRecipientError
 from organism.ids import USER
 from organism.messages import RUNTIME_MESSAGES, BudgetWarning, Envelope, is_runtime
 from organism.runtime.active_config import ActiveConfig
-from organism.runtime.budget_warnings import BudgetWarnings
 from organism.runtime.delivery import Delivery
 from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutcome, HandlerParked, HandlerReturned
 from organism.runtime.handlers.handler_run import HandlerRun
@@ -55,7 +54,6 @@ class MessageLoop:
         supervisor: Decides what follows when a run fails.
         questions: Gives askers their replies.
         parked: Looks after parked messages.
-        warnings: Knows what agents have not heard of their budgets.
     """
 
     def __init__(
@@ -66,7 +64,6 @@ class MessageLoop:
         supervisor: Supervisor,
         questions: Questions,
         parked: ParkedMessages,
-        warnings: BudgetWarnings,
     ) -> None:
         self._services = runs
         self._active: ActiveConfig = services.active
@@ -77,7 +74,7 @@ class MessageLoop:
         self._supervisor = supervisor
         self._questions = questions
         self._parked = parked
-        self._warnings = warnings
+        self._warnings = runs.warnings
         self._outbox = services.outbox
         self._activity = services.activity
         self._mailboxes = delivery.mailboxes

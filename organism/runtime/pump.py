@@ -114,6 +114,7 @@ class Pump:
             registry=self.registry,
             delivery=self.delivery,
             children=children,
+            warnings=self.warnings,
             breakers=breakers,
             timers=self._timers,
             worker_pool=self.worker_pool,
@@ -123,7 +124,7 @@ class Pump:
             clock=services.clock,
         )
         supervisor = Supervisor(services, self.delivery)
-        self._loop = MessageLoop(services, runs, self.delivery, supervisor, questions, self.parked, self.warnings)
+        self._loop = MessageLoop(services, runs, self.delivery, supervisor, questions, self.parked)
         self.router.subscribe_warnings(self.warnings.tell_call)
         self.router.subscribe_calls(breakers.on_call)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from organism.messages import Envelope, is_runtime
+from organism.messages import Envelope, Message, is_runtime
 from organism.threads.approvals import WaitReason
 
 _NONE_QUEUED: deque[Envelope] = deque(maxlen=0)
@@ -148,6 +148,16 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     def put_note(self, envelope: Envelope) -> None:
         """Queue a message of the runtime before all that has not begun: it is read before the call that it is about."""
         self._put_next((envelope,))
+
+    def take_notes(self, kind: type[Message]) -> tuple[Envelope, ...]:
+        """Take out the runtime's own messages of a type, but the one that is being handled; return them in order."""
+        taken: list[Envelope] = []
+        left: deque[Envelope] = deque()
+        for each in self.queue:
+            (taken if type(each.payload) is kind and each is not self.handling else left).append(each)
+        if taken:
+            self.queue = left or _NONE_QUEUED
+        return tuple(taken)
 
     def _put_next(self, envelopes: Iterable[Envelope]) -> None:
         """Queue messages behind the one that is being handled and the runtime's own."""

@@ -191,7 +191,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         key = _beside(envelope)
         lane = self.lanes.get(key)
         if lane is None:
-            lane = self.lanes[key] = Lane(envelope.recipient, home=home)
+            lane = self.lanes[key] = Lane(envelope.recipient, heard=home.heard, home=home)
         return lane
 
     def forget_lane(self, envelope: Envelope) -> None:

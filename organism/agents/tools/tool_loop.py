@@ -1,6 +1,6 @@
 """The loop of a model and its tools: ask, run what it wants run, tell it what came of it, ask again."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from hashlib import sha256
 
@@ -34,7 +34,7 @@ class ToolLoop:
         tools: The tools by name.
         ctx: The context they run in.
         rounds: The most model calls; in the last one no tool may be asked for.
-        warn: Looks whether the budget runs low; the model reads that with the results of its tools.
+        news: Takes what the agent has not heard of its budget; the model reads that with the results of its tools.
         budget: Says what is left of the budget, for models that are to read it with the results of every round.
     """
 
@@ -44,15 +44,15 @@ class ToolLoop:
         tools: dict[str, AgentTool],
         ctx: Context,
         rounds: int = DEFAULT_ROUNDS,
-        warn: Callable[[], BudgetWarning | None] = lambda: None,
+        news: Callable[[], Iterable[BudgetWarning]] = tuple,
         budget: Callable[[], str] | None = None,
     ) -> None:
         self._send = send
         self._tools = tools
         self._ctx = ctx
         self._rounds = rounds
-        self._warn = warn
-        self._warned = 0
+        self._news = news
+        self._warned: set[tuple[str, str, int, int]] = set()
         self._budget = budget
         self.messages: tuple[ChatMessage, ...] = ()
         """The conversation so far, calls and results included, without the last answer."""
@@ -87,16 +87,18 @@ class ToolLoop:
         raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
 
     async def _warning(self, number: int) -> tuple[TextPart, ...]:
-        """Say it once when the budget has come nearer to its end; kept, so that a second run says just the same."""
+        """Say what the budget has come to since the agent has last heard; kept, so a second run says just the same."""
 
         async def look() -> list[BudgetWarning]:
-            warning = self._warn()
-            return [] if warning is None else [warning]
+            return list(self._news())  # kept in the step that takes it: no crash comes in between, none tells it again
 
-        near = await self._ctx.once(f"warning:{number}", look, list[BudgetWarning])
-        news = [warning for warning in near if warning.threshold > self._warned]
-        self._warned = max((self._warned, *(warning.threshold for warning in news)))
-        return tuple(TextPart(note_for(warning)) for warning in news)
+        notes: list[TextPart] = []
+        for warning in await self._ctx.once(f"warning:{number}", look, list[BudgetWarning]):
+            about = (warning.account, warning.dimension, warning.threshold, warning.limit)
+            if about not in self._warned:  # organism 0.2 and before kept with each round what it had said before
+                self._warned.add(about)
+                notes.append(TextPart(note_for(warning)))
+        return tuple(notes)
 
     async def _left(self, number: int) -> tuple[TextPart, ...]:
         """Say what is left where that is wanted; kept, so that a second run says just the same."""

@@ -148,10 +148,12 @@ class AccountWarnings:
                 highest[due.dimension] = due
         yield from (self._warning(balance, due) for due in highest.values() if seqs[due[:2]] not in heard)
 
-    def numbers(self, accounts: Iterable[str], dimension: Dimension | None = None) -> frozenset[int]:
-        """Return the numbers of the entries of the thresholds that are noted, of all units unless one is given."""
+    def numbers(
+        self, accounts: Iterable[str], dimension: Dimension | None = None, threshold: int | None = None
+    ) -> frozenset[int]:
+        """Return the numbers of the entries of the thresholds that are noted: of all, or of one unit, or of one."""
         noted = (each for account in accounts for each in self._ledger.balance(account).fired_seqs)
-        return frozenset(seq for unit, _, seq in noted if dimension in (None, unit))
+        return frozenset(seq for unit, at, seq in noted if dimension in (None, unit) and threshold in (None, at))
 
     def _standing(self, balance: Balance) -> list[Due]:
         """Return the thresholds that spend has reached or that were given ahead."""

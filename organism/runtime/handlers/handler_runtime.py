@@ -384,15 +384,15 @@ class HandlerRuntime(PlaceHolder, eq=False):
         self.check()
         return self._services.registry.standing_warning(self._thread.id, self._agent.name)
 
+    def take_warnings(self) -> tuple[BudgetWarning, ...]:
+        """Return the thresholds that the agent has not heard of; it has, by that."""
+        self.check()
+        return self._services.warnings.take(self._thread, self._lane)
+
     # -- worker threads -------------------------------------------------------------------------------------------
 
     async def on_thread(self, function: Callable[[], T], begun: Callable[[], None] = lambda: None) -> T:
-        """Call a plain function on a worker thread.
-
-        Args:
-            function: The function.
-            begun: Called when it has a thread.
-        """
+        """Call a plain function on a worker thread; ``begun`` is called when it has one."""
         level, aside = (self._thread.depth, len(self._envelope.asking)), self._services.places.aside(self)
         with self.inside("ctx.on_thread"):
             return await self._services.worker_pool.run(

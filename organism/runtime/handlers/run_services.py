@@ -14,6 +14,7 @@ from organism.messages import Message
 from organism.router.memo import Memo
 from organism.router.router import LLMRouter
 from organism.runtime.active_config import ActiveConfig
+from organism.runtime.budget_warnings import BudgetWarnings
 from organism.runtime.children import Children
 from organism.runtime.delivery import Delivery
 from organism.runtime.handlers.loop_breakers import LoopBreakers
@@ -36,6 +37,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
         registry: The budgets.
         delivery: Sends questions.
         children: Opens child threads.
+        warnings: Know what agents have not heard of their budgets.
         breakers: Count what agents do.
         timers: Handler timeouts.
         worker_pool: The worker threads of plain functions.
@@ -51,6 +53,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
     registry: ThreadBudgetRegistry
     delivery: Delivery
     children: Children
+    warnings: BudgetWarnings
     breakers: LoopBreakers
     timers: Timers
     worker_pool: WorkerPool

@@ -15,6 +15,7 @@ from organism.clock import SystemClock
 from organism.journal import JournalBrokenError, JournalError
 from organism.stores.batch import batch_of
 from organism.stores.postgres.database import PostgresDatabase
+from organism.stores.postgres.postgres_connection import connected
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.store_contract import keep
 
@@ -133,3 +134,10 @@ def test_who_may_only_read_reads(postgres: PostgresServer, url: str, guest: str)
         postgres.execute(statement, url)
     with closing(PostgresDatabase(guest, take=False)) as database:
         assert [piece.key for piece in database.load().pieces] == ["a"]
+
+
+def test_no_statement_is_compiled(postgres: PostgresServer, url: str) -> None:
+    """A server that compiles what it reckons as long would take a hundred times as long for our short statements."""
+    postgres.execute("ALTER DATABASE test SET jit = on")
+    with closing(connected(url, "here")) as connection:
+        assert connection.execute("SHOW jit").fetchall() == [("off",)]

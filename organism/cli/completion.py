@@ -1,6 +1,7 @@
 """Names that the shell completes: threads, agents and models of the organism in this folder."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,16 @@ def model_names(context: "CompletionContext") -> dict[str, str]:
     return dict.fromkeys(_configured(context).llm.models, "model")
 
 
+def node_names(context: "CompletionContext") -> dict[str, str]:
+    """Return the nodes of the cluster whose database is given or configured, and whether each runs."""
+    from organism.cli.ledger_sources import configured_database
+    from organism.stores.postgres.lease_table import LeaseTable
+
+    url = _given(context, "database") or configured_database(DaemonOptions(file=_file(context)))
+    with closing(LeaseTable(url or "", name="", node="", partitions=0)) as table:
+        return {node.name: "running" if node.live else "silent" for node in table.look().nodes}
+
+
 def _configured(context: "CompletionContext") -> "Config":
     from organism.config.load import load_config
 
@@ -65,3 +76,6 @@ AgentName = Annotated[str, Parameter(completer=agent_names)]
 
 ModelName = Annotated[str, Parameter(completer=model_names)]
 """A model's name on a command line."""
+
+NodeName = Annotated[str, Parameter(completer=node_names)]
+"""A cluster's node on a command line."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from organism.cli.client import Client, UnreachableError
+from organism.cli.ledger_sources import partitions_of
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.errors import ConfigError
 from organism.usage.events import AnyEvent
@@ -84,6 +85,16 @@ def _of_journal(path: Path) -> Iterator[AnyEvent]:
 
 
 def _of_database(url: str) -> Iterator[AnyEvent]:
+    from organism.stores.postgres.preparation import partition_count
+
+    if (partitions := partition_count(url)) > 1:
+        # One after the other: all at once would take as many connections as a node has.
+        found = (event for _, journal in partitions_of(url, partitions) for event in _pages(journal))
+        return iter(sorted(found, key=lambda event: event.time_ns))
+    return _of_solo_database(url)
+
+
+def _of_solo_database(url: str) -> Iterator[AnyEvent]:
     from organism.stores.postgres.database import PostgresDatabase
 
     with closing(PostgresDatabase(url, take=False)) as database:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from organism.cli.client import UnreachableError
 from organism.cli.options import DaemonOptions
@@ -13,49 +13,78 @@ from organism.config.yaml.nodes import Scalar, Source, parse_tree, read_text
 from organism.daemon.journal_file import JOURNAL_FILE, database_url
 from organism.daemon.state_folder import owned
 from organism.errors import ConfigError
+from organism.ids import partition_of
 from organism.journal import Stored, StoredEntry
 from organism.stores.batch import chain_hash
 from organism.stores.head import Head
+from organism.stores.leases import Lease
 from organism.stores.sqlite_file import SqliteFile
+from organism.usage.events import AnyEvent
 
 _PAGE = 10_000
 _ENTRIES_PATH = "/v1/ledger/entries"
 
 ChainHash = Callable[[bytes, str], bytes]
-Ledger = tuple[Iterator[StoredEntry], ChainHash, Callable[[], Head] | None]
+
+
+class LedgerSource(NamedTuple):
+    """A ledger that can be read from its first entry.
+
+    Attributes:
+        partition: Which one of a cluster's; ``None`` for the only one.
+        entries: Its entries.
+        chained: Chains their hashes. Entries that a daemon keeps only in memory have none: nobody could change them
+            unseen.
+        head: Reads where it should end: of a kept journal only, because a daemon has checked that when it started.
+    """
+
+    partition: int | None
+    entries: Iterator[StoredEntry]
+    chained: ChainHash
+    head: Callable[[], Head] | None
 
 
 @contextmanager
-def ledger_entries(daemon: DaemonOptions) -> Iterator[Ledger]:
-    """Read a ledger from its first entry.
+def ledger_sources(daemon: DaemonOptions) -> Iterator[Iterator[LedgerSource]]:
+    """Find the ledger of a daemon, or those of all partitions of a cluster, which are read while its nodes go on.
 
     Args:
         daemon: Where the daemon is, or was.
 
-    Yields:
-        The entries, the function that chains their hashes, and what reads where the ledger should end: of the
-        journal's file only, because a daemon has checked that when it started. Entries that a daemon keeps only in
-        memory have no hashes: nobody could change them unseen.
-
     Raises:
         ConfigError: If neither a daemon answers nor there is a journal, or another process owns it.
+        JournalError: If the database cannot be read.
     """
     try:
         client = daemon.client()
         first = client.ask(list[StoredEntry], _ENTRIES_PATH, limit=1)
     except UnreachableError:
+        if (cluster := _cluster(daemon)) is not None:
+            yield (
+                LedgerSource(partition, _entries(journal), chain_hash, journal.head)
+                for partition, journal in partitions_of(*cluster)
+            )
+            return
         with kept_journal(daemon) as journal:
-            yield _paged(lambda after: journal.entries_after(after, _PAGE)), chain_hash, journal.head
+            yield iter([LedgerSource(None, _entries(journal), chain_hash, journal.head)])
     else:
         entries = _paged(lambda after: client.ask(list[StoredEntry], _ENTRIES_PATH, after=after, limit=_PAGE))
-        yield entries, chain_hash if first and first[0].hash else lambda _last, _body: b"", None
+        yield iter([LedgerSource(None, entries, chain_hash if first and first[0].hash else _unchained, None)])
 
 
 @contextmanager
-def kept_entries(daemon: DaemonOptions) -> Iterator[Iterator[StoredEntry]]:
-    """Own a state folder and read the entries of its journal; see :func:`kept_journal` for what it raises."""
-    with kept_journal(daemon) as journal:
-        yield _paged(lambda after: journal.entries_after(after, _PAGE))
+def kept_entries(daemon: DaemonOptions, thread: str) -> Iterator[Iterator[StoredEntry]]:
+    """Read the entries of the journal that a thread is in; see :func:`kept_journal` for what it raises."""
+    with kept_journal(daemon, thread) as journal:
+        yield _entries(journal)
+
+
+def _entries(journal: "KeptJournal") -> Iterator[StoredEntry]:
+    return _paged(lambda after: journal.entries_after(after, _PAGE))
+
+
+def _unchained(_last: bytes, _body: str) -> bytes:
+    return b""
 
 
 class KeptJournal(Protocol):
@@ -73,10 +102,18 @@ class KeptJournal(Protocol):
         """Return ledger entries."""
         ...
 
+    def events_after(self, after: str, limit: int) -> list[AnyEvent]:
+        """Return events."""
+        ...
+
 
 @contextmanager
-def kept_journal(daemon: DaemonOptions) -> Iterator[KeptJournal]:
+def kept_journal(daemon: DaemonOptions, thread: str | None = None) -> Iterator[KeptJournal]:
     """Open the journal of a daemon that does not run: own the state folder, or read the database.
+
+    Args:
+        daemon: Where the daemon was.
+        thread: Of a cluster's journals the one with this thread.
 
     Raises:
         ConfigError: If there is none, or another process owns it.
@@ -86,7 +123,7 @@ def kept_journal(daemon: DaemonOptions) -> Iterator[KeptJournal]:
     if (url := configured_database(daemon)) is not None:
         from organism.stores.postgres.database import PostgresDatabase
 
-        with closing(PostgresDatabase(url, take=False)) as database:
+        with closing(PostgresDatabase(url, take=False, lease=_lease_to_read(url, thread))) as database:
             yield database
         return
     path = folder / JOURNAL_FILE
@@ -94,6 +131,42 @@ def kept_journal(daemon: DaemonOptions) -> Iterator[KeptJournal]:
         raise ConfigError("there is no journal here; runs and the daemon make one", where=str(path))
     with owned(folder), closing(SqliteFile(path)) as journal:
         yield journal
+
+
+def _lease_to_read(url: str, thread: str | None) -> Lease | None:
+    from organism.stores.postgres.preparation import partition_count
+
+    if (partitions := partition_count(url)) == 1:
+        return None
+    if thread is None:
+        raise ConfigError(
+            f"the database holds the journals of a cluster of {partitions} partitions, and this is answered by its "
+            "nodes: start one, or see 'organism cluster status'"
+        )
+    return Lease(partition_of(thread, partitions), 0, partitions)
+
+
+def _cluster(daemon: DaemonOptions) -> tuple[str, int] | None:
+    """Return the database of a cluster and the number of its partitions."""
+    if (url := configured_database(daemon)) is None:
+        return None
+    from organism.stores.postgres.preparation import partition_count
+
+    partitions = partition_count(url)
+    return (url, partitions) if partitions > 1 else None
+
+
+def partitions_of(url: str, partitions: int) -> Iterator[tuple[int, KeptJournal]]:
+    """Open the journals of a cluster one after the other, only to read them; each is closed when the next is asked for.
+
+    Raises:
+        JournalError: If the database cannot be read.
+    """
+    from organism.stores.postgres.database import PostgresDatabase
+
+    for partition in range(partitions):
+        with closing(PostgresDatabase(url, take=False, lease=Lease(partition, 0, partitions))) as database:
+            yield partition, database
 
 
 def configured_database(daemon: DaemonOptions) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -29,14 +29,6 @@ T = TypeVar("T")
 _PAGE = 1_000
 
 
-class _Read(KeptJournal, Protocol):
-    """A journal whose events can be read."""
-
-    def events_after(self, after: str, limit: int) -> list[AnyEvent]:
-        """Return events."""
-        ...
-
-
 class RecordedState:
     """Answers what a daemon would, of the time when its journal was last written.
 
@@ -44,7 +36,7 @@ class RecordedState:
         journal: The journal.
     """
 
-    def __init__(self, journal: _Read) -> None:
+    def __init__(self, journal: KeptJournal) -> None:
         self._ledger = Ledger()
         self._ledger.restore(map(decode_entry, journal.load().entries))
         self._usage, self._history = UsageTracker(), History()
@@ -161,4 +153,4 @@ def recorded_now(daemon: DaemonOptions) -> RecordedState | None:
     if configured_database(daemon) is None and not (daemon.folder / JOURNAL_FILE).is_file():
         return None
     with kept_journal(daemon) as journal:
-        return RecordedState(cast("_Read", journal))  # both kinds of journal have their events too
+        return RecordedState(journal)

@@ -18,6 +18,10 @@ _STATE_STYLE = {
     "failed": "red",
     "paused": "yellow",
     "terminated": "yellow",
+    "draining": "yellow",
+    "free": "yellow",
+    "stopped": "red",
+    "silent": "red",
 }
 
 

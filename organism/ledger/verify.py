@@ -76,6 +76,27 @@ class Anchor(msgspec.Struct, frozen=True):
         return f"{self.seq}:{self.hash.hex()}"
 
 
+def parse_anchors(text: str) -> dict[int | None, Anchor]:
+    """Read what a check has printed: the anchor of the one journal (``None``), or one for each partition of a cluster.
+
+    Raises:
+        ConfigError: If it is neither ``412:9f86d0...`` nor ``0=412:9f86d0...,3=7:5e884...``.
+    """
+    anchors: dict[int | None, Anchor] = {}
+    for part in text.split(","):
+        number, equals, anchor = part.strip().rpartition("=")
+        partition = int(number) if equals and number.isascii() and number.isdigit() else None
+        if equals and partition is None:
+            raise ConfigError(f"{part!r} is no anchor: it begins with no partition's number")
+        anchors[partition] = Anchor.parse(anchor)
+    return anchors
+
+
+def anchors_text(anchors: dict[int | None, str]) -> str:
+    """Write anchors as :func:`parse_anchors` reads them; journals without entries have none."""
+    return ",".join(head if number is None else f"{number}={head}" for number, head in anchors.items() if head)
+
+
 class LedgerFaultError(OrganismError):
     """An entry cannot be right."""
 

@@ -99,6 +99,9 @@ SECTIONS: dict[str, tuple[Command, ...]] = {
         ),
         Command("replay", "replay:replay", "Recalculate a recorded thread with other limits, models or prices."),
     ),
+    "Several machines": (
+        Command("cluster", "cluster:app", "Nodes and partitions of a cluster: show, drain a node, resume a partition."),
+    ),
     "Cost and prices": (
         Command("prices", "prices:app", "Show what models cost, and where the price is known from."),
         Command("ledger", "ledger:app", "Verify or export the ledger; list records set aside."),
@@ -141,6 +144,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "prices": ("price", "cost", "costs"),
     "ledger": ("journal", "audit", "export"),
     "token": ("tokens", "login", "auth"),
+    "cluster": ("nodes", "node", "partitions", "leases"),
     "exporters": ("exporter",),
     "dashboards": ("grafana", "prometheus", "metrics"),
 }

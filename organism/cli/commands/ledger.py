@@ -1,21 +1,23 @@
-"""``organism ledger``: the ledger of the running daemon, or of the journal in the state folder."""
+"""``organism ledger``: the ledger of the running daemon, of the journal in the state folder, or of a cluster."""
 
-from itertools import chain
+from collections.abc import Iterator
 from typing import Literal
 
 from cyclopts import App
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from organism.amounts import Amounts
 from organism.cli import exit_codes
-from organism.cli.ledger_sources import kept_journal, ledger_entries
+from organism.cli.ledger_sources import LedgerSource, kept_journal, ledger_sources
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_csv, print_json, print_json_text, print_line, print_text
 from organism.cli.tables import instant_text
 from organism.cli.terminal import Table, Terminal
+from organism.errors import ConfigError
 from organism.journal import Pieces, StoredEntry
 from organism.ledger.entries import decode_entry
-from organism.ledger.verify import Anchor, verify
+from organism.ledger.verify import Anchor, VerificationResult, anchors_text, parse_anchors, verify
 from organism.stores.batch import GENESIS
 from organism.threads.quarantine import set_aside
 
@@ -29,32 +31,52 @@ def verify_ledger(*, daemon: DaemonOptions = DAEMON, anchor: str | None = None, 
     """Verify every entry again: its hash, whether it is legal where it stands, what it cost.
 
     The exit code is 1 if an entry cannot be right or some are missing. An anchor is printed. Keep it elsewhere: only
-    with it can a later check tell that a whole older copy was put back.
+    with it can a later check tell that a whole older copy was put back. Of a cluster every partition is verified, while
+    its nodes go on.
 
     Args:
         anchor: What an earlier check printed; then the entries up to there are proved to be those of that time.
     """
-    known = Anchor.parse(anchor) if anchor is not None else None
-    with ledger_entries(daemon) as (entries, chained, head):
-        verdict = verify(entries, chained, GENESIS, known)
-        missing = head().faults if verdict.fault_seq is None and head is not None else ()
-    if missing:
-        verdict = replace(verdict, fault_seq=verdict.last, fault="; ".join(missing))
-    if json:
-        print_json(verdict)
-    elif missing:
-        print_text("\n".join(missing))
-    elif verdict.fault_seq is not None:
-        print_line(f"entry {verdict.fault_seq} {verdict.fault}")
-    else:
-        older = f", numbers {verdict.first} to {verdict.last}" if verdict.first > 1 else ""
-        print_line(
-            f"{verdict.entries:,} entries are right{older}: "
-            f"{verdict.accounts:,} accounts open, {verdict.open_holds:,} holds not resolved"
+    known = parse_anchors(anchor) if anchor is not None else {}
+    with ledger_sources(daemon) as sources:
+        checked = {source.partition: _checked(source, known.get(source.partition)) for source in sources}
+    verdicts = {partition: verdict for partition, (verdict, _) in checked.items()}
+    if stray := known.keys() - verdicts.keys():
+        raise ConfigError(
+            f"the anchor is of {', '.join(_named(number) or 'one single journal' for number in stray)}, and there is "
+            f"none here: give one that was printed for this ledger"
         )
-        if verdict.head:
-            print_line(f"anchor {verdict.head}")
-    return exit_codes.OK if verdict.fault_seq is None else exit_codes.FAILED
+    right = all(verdict.fault_seq is None for verdict in verdicts.values())
+    if json:
+        print_json(verdicts[None] if None in verdicts else _partitioned(verdicts))
+    else:
+        for partition, (_, text) in checked.items():
+            print_text(text if partition is None else f"{_named(partition)}: {text}")
+        if right and (anchors := anchors_text({number: verdict.head for number, verdict in verdicts.items()})):
+            print_line(f"anchor {anchors}")
+    return exit_codes.OK if right else exit_codes.FAILED
+
+
+def _checked(source: LedgerSource, anchor: Anchor | None) -> tuple[VerificationResult, str]:
+    """Verify a ledger, and that nothing is missing at the ends of its journal; return the result and its text."""
+    verdict = verify(source.entries, source.chained, GENESIS, anchor)
+    if verdict.fault_seq is not None:
+        return verdict, f"entry {verdict.fault_seq} {verdict.fault}"
+    if missing := source.head().faults if source.head is not None else ():
+        return replace(verdict, fault_seq=verdict.last, fault="; ".join(missing)), "\n".join(missing)
+    older = f", numbers {verdict.first} to {verdict.last}" if verdict.first > 1 else ""
+    return verdict, (
+        f"{verdict.entries:,} entries are right{older}: "
+        f"{verdict.accounts:,} accounts open, {verdict.open_holds:,} holds not resolved"
+    )
+
+
+def _named(partition: int | None) -> str:
+    return "" if partition is None else f"partition {partition}"
+
+
+def _partitioned(verdicts: dict[int | None, VerificationResult]) -> dict[str, object]:
+    return {"partitions": [{"partition": number, **to_builtins(verdict)} for number, verdict in verdicts.items()]}
 
 
 @app.command
@@ -81,19 +103,35 @@ def quarantine(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
 
 @app.command
 def export(*, daemon: DaemonOptions = DAEMON, form: Literal["jsonl", "csv"] = "jsonl") -> int:
-    """Print every entry.
+    """Print every entry; of a cluster those of every partition, each with its number.
 
     Args:
         form: jsonl prints one JSON document a line, csv comma-separated values.
     """
-    with ledger_entries(daemon) as (entries, _, _):
+    with ledger_sources(daemon) as sources:
         if form == "jsonl":
-            for stored in entries:
-                print_json_text(stored.body)
+            for source in sources:
+                for stored in source.entries:
+                    print_json_text(stored.body if source.partition is None else _placed(source.partition, stored))
         else:
-            rows = (_csv_row(stored) for stored in entries)
-            print_csv(chain([_COLUMNS], ([row.get(name, "") for name in _COLUMNS] for row in rows)))
+            print_csv(_csv_rows(sources))
     return exit_codes.OK
+
+
+def _placed(partition: int, stored: StoredEntry) -> str:
+    """Return an entry of a cluster with its partition; the entry itself as it is written, for its hash."""
+    return f'{{"partition":{partition},"entry":{stored.body}}}'
+
+
+def _csv_rows(sources: Iterator[LedgerSource]) -> Iterator[list[object]]:
+    columns: tuple[str, ...] = ()
+    for source in sources:
+        if not columns:
+            columns = _COLUMNS if source.partition is None else ("partition", *_COLUMNS)
+            yield list(columns)
+        for stored in source.entries:
+            row = {"partition": source.partition, **_csv_row(stored)}
+            yield [row.get(name, "") for name in columns]
 
 
 def _csv_row(stored: StoredEntry) -> dict[str, object]:

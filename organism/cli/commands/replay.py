@@ -75,7 +75,7 @@ def replay(
         found = daemon.client().order(Replay, "POST", path, wanted.body())
     except UnreachableError:
         baseline = _baseline(daemon.file)
-        with kept_entries(daemon) as kept:
+        with kept_entries(daemon, thread) as kept:
             entries = [decode_entry(stored.body.encode()) for stored in kept]
         try:
             found = replay_entries(entries, thread, wanted.changes(), baseline)

@@ -33,6 +33,7 @@ class LeaseTable:
     def __init__(self, url: str, *, name: str, node: str, partitions: int, ttl_s: float = 10.0) -> None:
         self.place = place_of(url)
         self._url = url
+        self._partitions = partitions
         self._purpose = Purpose(name=name, partitions=partitions)
         self._node = node
         self._ttl_s = ttl_s
@@ -121,7 +122,7 @@ class LeaseTable:
             but: Partitions that are not taken.
         """
         taken = self._execute(_ACQUIRE, most=most, but=but)
-        return [Lease(partition, epoch, self._purpose.partitions) for partition, epoch in sorted(taken)]
+        return [Lease(partition, epoch, self._partitions) for partition, epoch in sorted(taken)]
 
     def ask(self, partitions: list[int]) -> None:
         """Ask the owners of these for them, and of no others any more."""

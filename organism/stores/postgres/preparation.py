@@ -1,9 +1,12 @@
 """The tables of a database: made, brought up to date, and refused where they are somebody else's."""
 
+from contextlib import closing
+
 import msgspec
 
 from organism.journal import JournalError
-from organism.stores.postgres.postgres_connection import Connection
+from organism.stores.postgres.postgres_connection import Connection, connected
+from organism.stores.postgres.postgres_errors import explained, place_of
 from organism.stores.postgres.postgres_schema import LOCK, MIGRATIONS, VERSION, partitions_made
 
 
@@ -12,17 +15,31 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: The organism; empty for a program that is none, and so does not ask.
-        partitions: How many journals it must hold: 1 for one daemon alone.
+        partitions: How many journals it must hold: 1 for one daemon alone; ``None`` if any number will do.
         take: Whether to write to it; otherwise nothing is made or changed.
     """
 
     name: str = ""
-    partitions: int = 1
+    partitions: int | None = 1
     take: bool = True
 
 
-def prepare(db: Connection, place: str, purpose: Purpose) -> None:
+def partition_count(url: str) -> int:
+    """Return how many journals a database holds: 1 if it is one daemon's. Nothing is made or changed; blocks.
+
+    Raises:
+        JournalError: If it cannot be reached or is refused, or holds none.
+    """
+    place = place_of(url)
+    with explained(place), closing(connected(url, place)) as db:
+        return prepare(db, place, Purpose(partitions=None, take=False))
+
+
+def prepare(db: Connection, place: str, purpose: Purpose) -> int:
     """Make the tables or bring them up to date, and refuse those of others before anything of them is changed.
+
+    Returns:
+        How many journals the database holds.
 
     Raises:
         JournalError: If they are a newer program's, another organism's or another cluster's, or no tables of ours.
@@ -37,7 +54,7 @@ def prepare(db: Connection, place: str, purpose: Purpose) -> None:
     if not ours:
         if not purpose.take:
             raise JournalError(f"{place} has no journal of organism; the daemon makes one")
-        _migrate(db, 0, partitions_made(purpose.partitions))
+        _migrate(db, 0, partitions_made(purpose.partitions or 1))
     ((partitions, version, name),) = db.execute(_DESCRIBED)
     if version > VERSION:
         raise JournalError(
@@ -45,16 +62,17 @@ def prepare(db: Connection, place: str, purpose: Purpose) -> None:
             "upgrade organism"
         )
     _refuse_other_name(place, name, purpose.name)
-    if partitions != purpose.partitions:
+    if purpose.partitions not in (None, partitions):
         raise JournalError(_other_partitions(place, partitions, purpose.partitions))
     if not purpose.take:
-        return
+        return int(partitions)
     if version < VERSION:
         _migrate(db, version)
     if purpose.name and not name:
         db.execute("UPDATE organism.cluster SET name = %s WHERE name = ''", (purpose.name,))
         ((name,),) = db.execute("SELECT name FROM organism.cluster")
         _refuse_other_name(place, name, purpose.name)  # of two that start on an empty database at once, one comes first
+    return int(partitions)
 
 
 _DESCRIBED = """

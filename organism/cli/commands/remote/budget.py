@@ -69,7 +69,7 @@ def explain(thread: ThreadName, *, daemon: DaemonOptions = DAEMON, json: Json = 
     try:
         story = daemon.client().ask(BudgetTrace, f"/v1/budgets/{quote(thread, safe='')}/story")
     except UnreachableError:
-        with kept_entries(daemon) as entries:
+        with kept_entries(daemon, thread) as entries:
             story = explain_holds((decode_entry(stored.body.encode()) for stored in entries), thread)
     if not story.holds and not story.notes:
         raise ConfigError(f"the ledger knows no thread {thread!r}")

@@ -1,0 +1,218 @@
+"""``organism cluster``: the nodes of a cluster and their partitions, read from its database and changed there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from cyclopts import App, Parameter
+
+from organism.cli import exit_codes
+from organism.cli.completion import NodeName
+from organism.cli.ledger_sources import configured_database
+from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
+from organism.cli.output import note, print_answer
+from organism.cli.tables import state_table, styled_state
+from organism.cli.terminal import Terminal, markup
+from organism.errors import ConfigError
+from organism.stores.leases import ClusterView, LeaseRow, NodeRow
+
+if TYPE_CHECKING:
+    from organism.stores.postgres.lease_table import LeaseTable
+
+app = App(name="cluster")
+
+Database = Annotated[
+    str | None, Parameter(help="The database, as postgresql://...; the one that the configuration names unless given.")
+]
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of a cluster.
+
+    Attributes:
+        node: Its name.
+        state: ``running``, ``draining``, or ``silent`` if it has not renewed its leases lately.
+        partitions: Those that it runs.
+        url: Where it answers.
+        version: Of organism.
+    """
+
+    node: str
+    state: str
+    partitions: tuple[int, ...]
+    url: str
+    version: str
+
+
+class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A partition of a cluster.
+
+    Attributes:
+        partition: Its number.
+        state: ``running``, ``asked for`` if it is about to move, ``free`` if no node has it, or ``stopped``.
+        node: The node that has it.
+        owners: How many owners it has had.
+        reason: Where it moves to, or why it is stopped.
+    """
+
+    partition: int
+    state: str
+    node: str | None
+    owners: int
+    reason: str
+
+
+class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``organism cluster status --json`` prints."""
+
+    nodes: tuple[NodeStatus, ...]
+    partitions: tuple[PartitionStatus, ...]
+
+
+@app.command
+def status(*, daemon: DaemonOptions = DAEMON, database: Database = None, json: Json = False) -> int:
+    """Show the nodes of the cluster and which of them has each partition.
+
+    The database is read: no node need run. The exit code is 1 if a partition is stopped or no node has it.
+    """
+    with _table(daemon, database) as table:
+        view = table.look()
+    found = _status_of(view)
+    lost = [one for one in found.partitions if one.state in ("stopped", "free")]
+    if json:
+        print_answer(found, "", as_json=True)
+    else:
+        _show(found, daemon)
+    return exit_codes.FAILED if lost else exit_codes.OK
+
+
+@app.command
+def drain(
+    node: NodeName,
+    *,
+    undo: Annotated[bool, Parameter(help="Let it take its share again.", negative=())] = False,
+    daemon: DaemonOptions = DAEMON,
+    database: Database = None,
+    json: Json = False,
+) -> int:
+    """Have a node hand all its partitions to the others; it goes on answering, and may then be stopped.
+
+    Calls under way get 30 s. A node that is started anew takes its share again.
+
+    Args:
+        node: Its name, as 'organism cluster status' shows it.
+    """
+    with _table(daemon, database) as table:
+        if not table.drain(node, draining=not undo):
+            known = ", ".join(repr(each.name) for each in table.look().nodes) or "none"
+            raise ConfigError(f"the cluster has no node {node!r}; its nodes: {known}")
+        view = table.look()
+    has = sum(lease.owner == node for lease in view.leases)
+    if undo:
+        return print_answer(
+            {"node": node, "draining": False, "partitions": has}, f"{node} takes its share again", as_json=json
+        )
+    if not any(each.live and not each.draining for each in view.nodes):
+        note("no other node takes partitions: threads wait until one is started, or the drain is undone with --undo")
+    text = (
+        f"{node} hands over {has} partitions; see: {daemon.command('cluster', 'status')}"
+        if has
+        else f"{node} has no partition"
+    )
+    return print_answer({"node": node, "draining": True, "partitions": has}, text, as_json=json)
+
+
+@app.command
+def resume(partition: Whole, *, daemon: DaemonOptions = DAEMON, database: Database = None, json: Json = False) -> int:
+    """Let nodes take a partition again that was stopped because acknowledged work is missing in it.
+
+    First restore the newest copy, or accept what is lost: 'organism ledger verify' with the last anchor tells what is.
+
+    Args:
+        partition: Its number, as 'organism cluster status' shows it.
+    """
+    with _table(daemon, database) as table:
+        row = next((lease for lease in table.look().leases if lease.partition == partition), None)
+        if row is None:
+            raise ConfigError(f"the cluster has no partition {partition}; see: {daemon.command('cluster', 'status')}")
+        if row.stopped:
+            table.resume(partition)
+    text = (
+        f"partition {partition} is free for the next node" if row.stopped else f"partition {partition} is not stopped"
+    )
+    return print_answer(
+        {"partition": partition, "resumed": bool(row.stopped), "reason": row.stopped}, text, as_json=json
+    )
+
+
+@contextmanager
+def _table(daemon: DaemonOptions, database: str | None) -> Iterator["LeaseTable"]:
+    """Open the leases of the cluster for an operator: nothing is registered.
+
+    Raises:
+        ConfigError: If the journal is in a file, or in a database that is one daemon's.
+        JournalError: If the database cannot be read.
+        MissingExtraError: If the driver is not installed.
+    """
+    from organism.wiring import check_postgres
+
+    if (url := database or configured_database(daemon)) is None:
+        raise ConfigError(
+            "this organism is no cluster: its journal is a file. Give the configuration of a node with --file, or its "
+            "database with --database"
+        )
+    check_postgres()
+    from organism.stores.postgres.lease_table import LeaseTable
+    from organism.stores.postgres.preparation import partition_count
+
+    if (partitions := partition_count(url)) == 1:
+        raise ConfigError("this database holds the journal of one daemon, which is no cluster")
+    table = LeaseTable(url, name="", node="", partitions=partitions)
+    try:
+        yield table
+    finally:
+        table.close()
+
+
+def _status_of(view: ClusterView) -> ClusterStatus:
+    return ClusterStatus(
+        nodes=tuple(_node_status(node, view) for node in view.nodes),
+        partitions=tuple(_partition_status(lease, view) for lease in view.leases),
+    )
+
+
+def _node_status(node: NodeRow, view: ClusterView) -> NodeStatus:
+    has = tuple(lease.partition for lease in view.leases if lease.owner == node.name and not lease.expired)
+    state = ("draining" if node.draining else "running") if node.live else "silent"
+    return NodeStatus(node=node.name, state=state, partitions=has, url=node.url, version=node.version)
+
+
+def _partition_status(lease: LeaseRow, view: ClusterView) -> PartitionStatus:
+    state, node, reason = "running", lease.owner, ""
+    if lease.stopped:
+        state, node, reason = "stopped", None, lease.stopped
+    elif lease.owner is None or lease.expired:
+        state, node, reason = "free", None, f"{lease.owner} had it" if lease.owner else ""
+    elif (asker := view.node(lease.wanted_by)) is not None and asker.live:
+        state, reason = "asked for", f"by {asker.name}"
+    return PartitionStatus(partition=lease.partition, state=state, node=node, owners=lease.epoch, reason=reason)
+
+
+def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
+    console = Terminal()
+    nodes = state_table("node", "state", "partitions", "version", "url")
+    for node in found.nodes:
+        nodes.add_row(node.node, styled_state(node.state), str(len(node.partitions)), node.version, node.url)
+    console.show(nodes if found.nodes else markup("no node has begun yet"))
+    partitions = state_table("partition", "state", "node", "owners", "note")
+    for one in found.partitions:
+        partitions.add_row(str(one.partition), styled_state(one.state), one.node or "-", str(one.owners), one.reason)
+    console.show(markup(""), partitions)
+    for one in found.partitions:
+        if one.state == "stopped":
+            console.say(
+                "when that is repaired or accepted: {}", daemon.command("cluster", "resume", str(one.partition))
+            )
+    if any(one.state == "free" for one in found.partitions):
+        console.say("a free partition is taken within the lease of its last node, 10 s, if a node runs")

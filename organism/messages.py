@@ -67,6 +67,8 @@ class BudgetWarning(Message, frozen=True):
         limit: The ceiling, in the dimension's integer unit (tokens, nano-USD, nanoseconds, calls).
         spent: What is settled, in the same unit.
         calls_left: How many calls of the present size fit, where it comes ahead; ``None`` where spend is there.
+        limits_passed: How many further whole limits it stands for, where one call in mode ``audit`` has passed too many
+            for a warning each; 0 else.
     """
 
     account: str
@@ -76,6 +78,7 @@ class BudgetWarning(Message, frozen=True):
     limit: int
     spent: int
     calls_left: int | None = None
+    limits_passed: int = 0
 
     @property
     def remaining(self) -> int:

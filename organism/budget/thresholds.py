@@ -1,6 +1,6 @@
 """Which thresholds has spend reached, and where do few calls fit still? Pure arithmetic on integers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from organism.amounts import DIMENSIONS, Amounts, Dimension, Limits
@@ -12,6 +12,9 @@ DEFAULT_THRESHOLDS = (75, 90, 95)
 DEFAULT_WARN_AHEAD = 3
 """An agent is warned, too, when fewer calls than this fit that are as large as the present one."""
 
+WHOLE_LIMITS_MAX = 10
+"""So many further whole limits are told one by one when a single call passes them; more are told in one notice."""
+
 
 class Due(NamedTuple):
     """A threshold that is to be warned of.
@@ -21,11 +24,13 @@ class Due(NamedTuple):
         threshold: Per cent of the limit.
         call_size: What the present call takes, where the warning comes ahead of its per cent because few of that size
             fit; 0 where spend has reached it.
+        limits_passed: How many further whole limits it stands for, where these are too many for a notice each; else 0.
     """
 
     dimension: Dimension
     threshold: int
     call_size: int = 0
+    limits_passed: int = 0
 
 
 def limit_of(limits: Limits, dimension: Dimension) -> int | None:
@@ -82,17 +87,27 @@ def _reached(dimension: Dimension, limit: int, amount: int, thresholds: tuple[in
 
 
 def whole_limits(
-    limits: Limits, spent: Amounts, elapsed_ns: int, thresholds: tuple[int, ...]
-) -> Iterator[tuple[Dimension, int]]:
-    """Yield by how many whole limits, in per cent, spend has passed each limit; 100 too, if no threshold is that high.
+    limits: Limits, spent: Amounts, elapsed_ns: int, last: int, noted: Mapping[Dimension, int]
+) -> Iterator[Due]:
+    """Yield each whole limit that spend has passed since the last notice, ascending; 100 % too where none is that high.
 
-    Only the last one: who has missed the third does not need it beside the fourth.
+    Of very many only the last one, which says of how many it is.
+
+    Args:
+        limits: The limits.
+        spent: What is settled.
+        elapsed_ns: Nanoseconds open and not parked.
+        last: The last threshold below the whole limits.
+        noted: The highest threshold, or whole limit, that was noted in each unit.
     """
     for dimension in DIMENSIONS:
         if limit := limit_of(limits, dimension):
-            percent = amount_of(spent, elapsed_ns, dimension) // limit * 100
-            if percent > thresholds[-1]:
-                yield dimension, percent
+            passed = amount_of(spent, elapsed_ns, dimension) // limit
+            told = max(last, noted.get(dimension, 0)) // 100
+            if passed - told > WHOLE_LIMITS_MAX:
+                yield Due(dimension, passed * 100, limits_passed=passed - told)
+            else:
+                yield from (Due(dimension, each * 100) for each in range(told + 1, passed + 1))
 
 
 def running_short(

@@ -188,7 +188,8 @@ def crossed_text(crossed: ThresholdCrossed) -> str:
     """Say what an agent was warned of: what is spent, or how little more fits where that comes ahead."""
     percent = f"{crossed.threshold} % of {crossed.account}"
     if (left := crossed.calls_left) is None:
-        return f"{crossed.agent} reached {percent}"
+        at_once = f", {crossed.limits_passed:,} whole limits at once" if crossed.limits_passed else ""
+        return f"{crossed.agent} reached {percent}{at_once}"
     calls = "1 more call fits" if left == 1 else f"{left or 'no'} more calls fit"
     return f"{crossed.agent} was warned ahead of {percent}: {calls}"
 

@@ -252,13 +252,38 @@ def test_a_scope_warns_at_its_own_thresholds() -> None:
 
 
 def test_audit_tells_again_at_each_further_whole_limit() -> None:
-    """In audit spend goes on beyond a limit: each whole limit more is told once, the last one if several are passed."""
+    """In audit spend goes on beyond a limit: each whole limit more is told once, however many one call passes."""
     world = World("audit", windows={"day": Limits(tokens=10)})
     world.open("t")
 
     told = [[threshold for _, threshold in world.spend("t", tokens)] for tokens in (9, 1, 5, 5, 31, 2)]
 
-    assert told == [[75, 90], [95, 100], [], [200], [500], []]
+    assert told == [[75, 90], [95, 100], [], [200], [300, 400, 500], []]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        ((100,), [(100 * limit, 0) for limit in range(1, 11)]),
+        ((110,), [(1100, 11)]),
+        ((109, 12, 220), [*((100 * limit, 0) for limit in range(1, 11)), (1100, 0), (1200, 0), (3400, 22)]),
+        ((10_000_000, 10), [(100_000_000, 1_000_000), (100_000_100, 0)]),
+    ],
+)
+def test_of_very_many_whole_limits_one_notice_says_how_many(
+    amounts: tuple[int, ...], expected: list[tuple[int, int]]
+) -> None:
+    """However far a call passes a limit in audit, it makes few notices, and together they count every whole limit."""
+    world = World("audit", windows={"day": Limits(tokens=10)})
+    world.open("t")
+    told: list[tuple[int, int]] = []
+    for tokens in amounts:
+        held = world.take("t", tokens)
+        assert isinstance(held, HeldCall)
+        settled = world.registry.settle(held, Amounts(tokens, 0, 1), Cost())
+        told += [(warning.threshold, warning.limits_passed) for warning in settled.warnings if warning.threshold >= 100]
+
+    assert told == expected
 
 
 def test_a_rolling_window_warns_again_when_it_is_spent_again() -> None:

@@ -10,6 +10,7 @@ import pytest
 from organism import BudgetPlan, BudgetWarning, Context, Limits, Organism, ScopedLimits, Text
 from organism import agent as make_agent
 from organism.amounts import Amounts, TokenUsage
+from organism.budget.scopes import LabelLimits, ScopeRule
 from organism.control.reload import switch_mode
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, ScriptedAnswer, ScriptedProvider, VirtualClock, run
@@ -21,7 +22,8 @@ Told = list[tuple[str, int]]
 class Scenery:
     """An agent that spends what it is told to and writes down what it is warned of, and what is told outside."""
 
-    def __init__(self, plan: BudgetPlan | Limits, **options: Any) -> None:
+    def __init__(self, plan: BudgetPlan | Limits, labels: dict[str, str] | None = None, **options: Any) -> None:
+        self.labels = labels
         self.events: Told = []
         self.messages: Told = []
         self.heard: list[tuple[str, str]] = []
@@ -78,7 +80,7 @@ def played(plan: BudgetPlan | Limits, act: Act, **options: Any) -> Scenery:
     async def main() -> Scenery:
         scenery = Scenery(plan, **options)
         async with scenery.organism:
-            await scenery.organism.open_thread("keep", thread_id="t")
+            await scenery.organism.open_thread("keep", thread_id="t", labels=scenery.labels)
             await act(scenery)
             await anyio.sleep(100)
             await scenery.organism.terminate("t")
@@ -294,7 +296,7 @@ def test_what_a_start_crosses_is_told_once_through_restarts(change: str, tmp_pat
         try:
             async with scenery.organism:
                 if not later:
-                    await scenery.organism.open_thread("keep", thread_id="t")
+                    await scenery.organism.open_thread("keep", thread_id="t", labels=scenery.labels)
                     await scenery.say("spend 800" if change == "mode" else "spend 500")
                 await anyio.sleep(100)
         finally:
@@ -336,7 +338,7 @@ def test_a_call_that_a_start_charges_whole_warns_once_through_crashes(scopes: di
             scenery.provider._latency_s = 0 if life else 1000
             async with scenery.organism:
                 if not life:
-                    await scenery.organism.open_thread("keep", thread_id="t")
+                    await scenery.organism.open_thread("keep", thread_id="t", labels=scenery.labels)
                     await scenery.organism.send("t", "spend 800")
                 await anyio.sleep(5)
                 kept = journal.kept
@@ -354,3 +356,74 @@ def test_a_call_that_a_start_charges_whole_warns_once_through_crashes(scopes: di
         told = [threshold for name, threshold in events if name == account]
         assert told == sorted(set(told))
         assert [threshold for name, threshold in messages if name == account] == told
+
+
+DAY = {"day": Limits(tokens=1000)}
+WATCHED: dict[str, dict[str, Any]] = SCOPES | {
+    "thread:t": {"tokens": 1000},
+    "label:tenant=a@lifetime": {
+        "labels": {"tenant": LabelLimits(each=ScopedLimits(Limits(tokens=1000), per="lifetime"))}
+    },
+    "organism@6h": {"windows": {"6h": Limits(tokens=1000)}},
+    "organism@lifetime": {"windows": {"lifetime": Limits(tokens=1000)}},
+}
+JUMPED = [75, 90, 95, 100, 200, 300, 400, 500]
+
+
+def beyond(scopes: dict[str, Any], mode: str) -> Scenery:
+    """Let calls jump from 90 % of a limit to 450 %, and pass another whole limit after that."""
+
+    async def act(scenery: Scenery) -> None:
+        for tokens in (900, 3600, 400, 200, 700):
+            await scenery.say(f"spend {tokens}")
+
+    return played(plan(**{"tokens": None, **scopes}), act, mode=mode, labels={"tenant": "a"})
+
+
+@pytest.mark.parametrize("account", WATCHED)
+def test_in_audit_each_further_whole_limit_is_told_however_far_a_call_jumps(account: str) -> None:
+    """Where nothing is refused, each whole limit that is passed is an event and a message, and none is left out."""
+    scenery = beyond(WATCHED[account], "audit")
+
+    for told in (scenery.events, scenery.messages):
+        assert [threshold for _, threshold in told] == JUMPED
+
+
+@pytest.mark.parametrize("mode", ["audit", "enforce"])
+def test_so_it_is_where_one_scope_alone_is_watched(mode: str) -> None:
+    """A scope's own mode decides, whatever the organism's is; one that refuses tells nothing beyond its limit."""
+    scenery = beyond({"windows": DAY, "rules": {"day": ScopeRule(mode="audit")}, "tokens": 1_000_000}, mode)
+
+    assert [threshold for name, threshold in scenery.events if "@day" in name] == JUMPED
+
+
+def test_a_model_reads_of_the_last_whole_limit_and_of_none_twice() -> None:
+    """An agent whose tools' rounds pass several whole limits reads of the highest, once."""
+    heard: list[list[int]] = []
+
+    async def work(message: Text, ctx: Context) -> None:
+        for tokens in message.text.split():
+            await ctx.llm.complete(tokens, max_output_tokens=int(tokens))
+            heard.append([warning.threshold for warning in ctx.take_warnings()])
+
+    async def main() -> None:
+        async with Organism(
+            [make_agent(name="worker")(work)],
+            models={"m": "s/x"},
+            providers={"s": ScriptedProvider(took)},
+            provider_kinds={"s": "local"},
+            limits=plan(1000),
+            mode="audit",
+            clock=VirtualClock(),
+        ) as organism:
+            await organism.open_thread("900 3600 1 500", thread_id="t")
+            await anyio.sleep(100)
+
+    run(main)
+
+    assert heard == [[90], [400], [], [500]]
+
+
+def took(request: Any) -> ScriptedAnswer:
+    """Take as many tokens as the prompt says."""
+    return ScriptedAnswer(text="w", usage=TokenUsage(input=1, output=int(request.messages[-1].text) - 1))

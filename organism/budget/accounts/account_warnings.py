@@ -22,6 +22,7 @@ from organism.budget.thresholds import (
 from organism.clock import Clock
 from organism.errors import Refusal
 from organism.ledger.entries import Balance
+from organism.ledger.fold import WHOLE
 from organism.ledger.ledger import Ledger
 from organism.messages import BudgetWarning
 
@@ -97,7 +98,7 @@ class AccountWarnings:
         spent, thresholds = balance.spent_by(self._clock.now_ns), self._accounts.thresholds_of(account)
         found = [Due(*each) for each in reached(balance.limits, spent, elapsed, thresholds)]
         if beyond and found:
-            found += [Due(*each) for each in whole_limits(balance.limits, spent, elapsed, thresholds)]
+            found += whole_limits(balance.limits, spent, elapsed, thresholds[-1], self._highest(balance))
         found += self._ahead(balance, spent, elapsed, balance.last_call, balance.last_call_ns)
         return self._fire(balance, found, agent) if found else ()
 
@@ -143,7 +144,8 @@ class AccountWarnings:
             return
         seqs = {(dimension, threshold): seq for dimension, threshold, seq in balance.fired_seqs}
         highest: dict[Dimension, Due] = {}
-        for due in self._standing(balance):
+        beyond = (Due(*each) for each in balance.fired if each[1] > WHOLE)
+        for due in (*self._standing(balance), *beyond):
             if due[:2] in seqs and (due.dimension not in highest or due.threshold > highest[due.dimension].threshold):
                 highest[due.dimension] = due
         yield from (self._warning(balance, due) for due in highest.values() if seqs[due[:2]] not in heard)
@@ -176,18 +178,23 @@ class AccountWarnings:
         One below is not made up for: it is new since a reload, and a higher one was reported already.
         """
         now_ns, last = self._clock.now_ns(), self._accounts.thresholds_of(balance.account)[-1]
-        highest: dict[Dimension, int] = {}
-        for dimension, threshold in balance.fired_at(now_ns):
-            highest[dimension] = max(threshold, highest.get(dimension, 0))
+        highest = self._highest(balance)
         fresh: list[Due] = []
         for due in found:
             if due.threshold > highest.get(due.dimension, 0):
                 highest[due.dimension] = due.threshold
                 fresh.append(due)
-        for dimension, threshold, size in fresh:
+        for dimension, threshold, size, _ in fresh:
             is_last = threshold == last
             self._ledger.fire(balance.account, dimension, threshold, now_ns, agent=agent, final=is_last, call_size=size)
         return tuple(self._warning(balance, due) for due in fresh)
+
+    def _highest(self, balance: Balance) -> dict[Dimension, int]:
+        """Return the highest threshold, or whole limit, that is noted in each unit."""
+        highest: dict[Dimension, int] = {}
+        for dimension, threshold in balance.fired_at(self._clock.now_ns()):
+            highest[dimension] = max(threshold, highest.get(dimension, 0))
+        return highest
 
     def _warning(self, balance: Balance, due: Due) -> BudgetWarning:
         account, dimension = balance.account, due.dimension
@@ -202,4 +209,5 @@ class AccountWarnings:
             limit=limit,
             spent=spent,
             calls_left=calls_left(limit, spent, due.call_size),
+            limits_passed=due.limits_passed,
         )

@@ -171,9 +171,12 @@ def _of_thread(event: AnyEvent, thread_id: str) -> tuple[TimelineKind, str, str]
 def _of_warning(event: AnyEvent) -> tuple[TimelineKind, str, str] | None:
     said: tuple[str, str] | None = None
     match event:
-        case ThresholdCrossed(threshold=threshold, dimension=dimension, account=account, calls_left=left):
-            ahead = "" if left is None else f"{left} more calls of that size fit"
-            said = f"{threshold} % of {dimension} of {account}", ahead
+        case ThresholdCrossed(
+            threshold=threshold, dimension=dimension, account=account, calls_left=left, limits_passed=passed
+        ):
+            note = "" if left is None else f"{left} more calls of that size fit"
+            note = f"{passed:,} whole limits at once" if passed else note
+            said = f"{threshold} % of {dimension} of {account}", note
         case BudgetExceeded(shortfall=shortfall, enforced=enforced):
             said = "refused" if enforced else "would be refused", str(shortfall)
         case BreakerTripped(text=text, action=action):

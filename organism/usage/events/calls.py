@@ -93,6 +93,8 @@ class ThresholdCrossed(Event, frozen=True, kw_only=True):
         spent: What is settled.
         calls_left: How many more calls of the present size fit, where the warning comes ahead of its per cent;
             ``None`` where spend has reached it.
+        limits_passed: How many further whole limits it stands for, where one call in mode ``audit`` has passed too many
+            for an event each; 0 else.
     """
 
     agent: str
@@ -103,6 +105,7 @@ class ThresholdCrossed(Event, frozen=True, kw_only=True):
     limit: int
     spent: int
     calls_left: int | None = None
+    limits_passed: int = 0
 
 
 class BudgetExceeded(Event, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from organism.budget.guards.breakers import Breakers, RateBreaker
 from organism.budget.holds import Mode, Settlement
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.requests import LimitsRequest
-from organism.budget.scopes import BudgetPlan, ScopedLimits
+from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits, ScopeRule
 from organism.llm_router import llm_router
 from organism.messages import LoopWarning
 from organism.threads.approvals import BudgetGrant
@@ -18,11 +18,14 @@ __all__ = [
     "BudgetHold",
     "BudgetPlan",
     "BudgetState",
+    "LabelLimits",
     "Limits",
     "LimitsRequest",
     "LoopWarning",
     "Mode",
+    "PoolLimits",
     "RateBreaker",
+    "ScopeRule",
     "ScopedLimits",
     "Settlement",
     "ThreadBudgetRegistry",

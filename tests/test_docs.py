@@ -51,7 +51,10 @@ def test_readme_python_runs() -> None:
 
 PROGRAMS = [
     "tutorials/python",
-    *(f"how-to/{page}" for page in ("embed-an-organism", "ask-a-person", "budget-children", "autogen")),
+    *(
+        f"how-to/{page}"
+        for page in ("embed-an-organism", "ask-a-person", "budget-children", "limit-tenants", "autogen")
+    ),
 ]
 
 

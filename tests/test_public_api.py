@@ -15,9 +15,8 @@ PUBLIC = {
         "UsageEvent UsageTracker agent llm_agent nanousd"
     ),
     "organism.budgets": (
-        "Amounts Breakers BudgetGrant BudgetHold BudgetPlan BudgetState Limits LimitsRequest LoopWarning Mode "
-        "RateBreaker ScopedLimits Settlement "
-        "ThreadBudgetRegistry TokenUsage llm_router"
+        "Amounts Breakers BudgetGrant BudgetHold BudgetPlan BudgetState LabelLimits Limits LimitsRequest LoopWarning "
+        "Mode PoolLimits RateBreaker ScopeRule ScopedLimits Settlement ThreadBudgetRegistry TokenUsage llm_router"
     ),
     "organism.events": (
         "AgentSaid AgentStopped AnyEvent ApprovalDecided ApprovalRequested BreakerTripped BudgetAdjusted "

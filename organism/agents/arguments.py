@@ -124,10 +124,12 @@ def vendor_tools(value: object) -> tuple[tuple[VendorItem, ...], VendorItem | No
         ConfigError: If they are no tools by name, or of two vendors.
     """
     wanted: Any = value if isinstance(value, Mapping) else several(value, "vendor_tools")
+    names = [text(name, "the type of a vendor's tool", most=KEY_MAX, empty=False) for name in wanted]
+    if len(names) > len(set(names)):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{shown(twice)} is named twice; say how often it may be used: {{{twice}: 2}}")
     uses = {
-        text(name, "the type of a vendor's tool", most=KEY_MAX, empty=False): whole(
-            most, f"how often {shown(name)} may be used", least=1, most=VENDOR_USES_MAX
-        )
+        name: whole(most, f"how often {shown(name)} may be used", least=1, most=VENDOR_USES_MAX)
         for name, most in uses_of(wanted).items()
     }
     try:

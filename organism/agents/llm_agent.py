@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from organism.agents import arguments
 from organism.agents.agent import Agent
 from organism.agents.budget_notes import budget_left, note_for
 from organism.agents.context import Context
@@ -21,7 +22,7 @@ from organism.errors import AnswerError
 from organism.llm.answers import Completion
 from organism.llm.provider import TextSink
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest, Effort
-from organism.llm.server_tools import VendorTools, asked_tools
+from organism.llm.server_tools import VendorTools
 from organism.messages import AgentFailed, BudgetWarning, Gathered, LoopWarning, Message, Text, as_text
 from organism.router.call import LastWord
 from organism.usage.listeners import Failures, check_callback
@@ -83,12 +84,12 @@ class LLMAgent:
 
     Raises:
         TypeError: If that is no plain function.
-        ValueError: If its vendor's tools are of two vendors.
+        ConfigError: If its vendor's tools are none by name, or of two vendors.
     """
 
     def __init__(self, settings: LLMSettings, on_text: TextListener | None = None) -> None:
         self.settings = settings
-        self._vendor_tools, self._vendor_fields = asked_tools(settings.vendor_tools)
+        self._vendor_tools, self._vendor_fields = arguments.vendor_tools(settings.vendor_tools)
         if on_text is not None:
             check_callback(on_text)
         self._on_text = on_text

@@ -23,6 +23,7 @@ from organism.config.schema.agents import (
 )
 from organism.config.schema.llm import LocalProviderSection, ProviderSection
 from organism.config.schema.root import Config
+from organism.llm.server_tools import uses_of
 
 
 def describe_agents(config: Config) -> list[tuple[str, str, str, str]]:
@@ -78,7 +79,7 @@ def describe_tools(config: Config) -> list[tuple[str, str, str, str]]:
         (name, *_tool(tool))
         for name, agent in config.agents.items()
         if isinstance(agent, LLMAgentSection)
-        for tool in (*agent.tools, *agent.vendor_tools.items())
+        for tool in (*agent.tools, *uses_of(agent.vendor_tools).items())
     ]
 
 

@@ -108,13 +108,17 @@ def test_tools_named_without_a_number_are_bounded_all_the_same() -> None:
     assert [(tool.fee, tool.uses) for tool in server_tools(request)] == [("responses:web_search", 10)]
 
 
-@pytest.mark.parametrize(
-    "wrong", ["web_search", {"web_search": 0}, {"web_search": True}, {"": 1}, {1: 1}, 3, {"a": 1, "a_20250101": 1}]
-)
+WRONG: list[Any] = ["web_search", {"": 1}, {1: 1}, 3, ["a", "a"], ["a", ""], [["a"]], [1], ["a", "a_20250101"]]
+WRONG += [{"a": times} for times in (0, -1, True, 1.5, "2", None, 2**63)] + [{"a": 1, "a_20250101": 1}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_tools_that_are_none_are_the_handler_s_own_error(wrong: Any) -> None:
-    """What is no tool by name, or of two vendors, is refused in the handler's line, before anything is held."""
+    """What is no tool by name, or of two vendors, is refused where it is written, before anything is held."""
     with pytest.raises(ConfigError):
         vendor_tools(wrong)
+    with pytest.raises(ConfigError):
+        llm_agent("reader", settings=LLMSettings(vendor_tools=wrong))
 
 
 @pytest.mark.parametrize(("vendor", "model", "kind", "fee"), VENDORS)
@@ -142,8 +146,22 @@ def test_uses_bound_each_tool_of_messages(kind: str) -> None:
     assert (tool.format, tool.value["max_uses"], fields) == ("messages", 4, None)
 
 
-def test_tools_stand_in_the_file_and_two_vendors_do_not_mix(tmp_path: Path) -> None:
-    """`vendor_tools` in organism.yaml reaches the model; tools that no model has together are refused with the line."""
+@pytest.mark.parametrize(("written", "uses"), [("{web_search: 2}", 2), ("[web_search]", 10)])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("{web_search: 2, web_search_20250305: 2}", "tools of two vendors"),
+        ("[web_search, web_search_20250305]", "tools of two vendors"),
+        ("[web_search, web_search]", "named twice"),
+        ("['']", "empty"),
+        ("{web_search: 0}", "at least 1"),
+        ("web_search", "a list, such as"),
+    ],
+)
+def test_tools_stand_in_the_file_by_name_or_with_their_uses(
+    written: str, uses: int, wrong: str, message: str, tmp_path: Path
+) -> None:
+    """`vendor_tools` in organism.yaml reaches the model, as list or table; what is wrong is refused with the line."""
     file = tmp_path / "organism.yaml"
     text = """\
 name: sea
@@ -154,19 +172,19 @@ llm:
 agents:
   reader:
     model: main
-    vendor_tools: {web_search: 2}
+    vendor_tools: TOOLS
 """
     provider = ScriptedProvider(["wet"])
 
     async def main() -> None:
-        file.write_text(text)
+        file.write_text(text.replace("TOOLS", written))
         key = {"OPENAI_API_KEY": "none"}
         async with Organism.from_yaml(file, environment=key, providers={"openai": provider}) as organism:
             await organism.run("how is the sea?")
-        file.write_text(text.replace("{web_search: 2}", "{web_search: 2, web_search_20250305: 2}"))
-        with pytest.raises(ConfigError, match=r"organism.yaml:9: .*tools of two vendors"):
+        file.write_text(text.replace("TOOLS", wrong))
+        with pytest.raises(ConfigError, match=rf"organism.yaml:9: .*{message}"):
             Organism.from_yaml(file, environment=key)
 
     run(main)
     (request,) = provider.requests
-    assert [(tool.fee, tool.uses) for tool in server_tools(request)] == [("responses:web_search", 2)]
+    assert [(tool.fee, tool.uses) for tool in server_tools(request)] == [("responses:web_search", uses)]

@@ -3,11 +3,13 @@
 from decimal import Decimal
 
 from organism import (
+    BudgetPlan,
     BudgetWarning,
     Context,
     Limits,
     Organism,
     Provider,
+    ScopedLimits,
     Text,
     ThreadBudgetRegistry,
     ThreadResult,
@@ -16,7 +18,7 @@ from organism import (
     UsageTracker,
     agent,
 )
-from organism.budgets import llm_router
+from organism.budgets import LabelLimits, PoolLimits, ScopeRule, llm_router
 
 
 @agent(next="writer")
@@ -49,6 +51,18 @@ async def run() -> str:
 
 def run_in_a_script() -> str:
     return Organism([writer], limits=Limits(tokens=500, usd="0.10", seconds=60, calls=3)).run_sync("go").text
+
+
+def of_tenants() -> Organism:
+    tenant = LabelLimits(
+        each=ScopedLimits(Limits(usd=10), per="day"),
+        values={"acme": ScopedLimits(Limits(usd=100), per="day")},
+        pools={"trial": PoolLimits(frozenset({"bob", "eve"}), ScopedLimits(Limits(usd=12), per="day"))},
+        required=True,
+    )
+    rule = ScopeRule(mode="audit", thresholds=(50, 90), actions=((90, "approve"),))
+    plan = BudgetPlan(labels={"tenant": tenant}, windows={"day": Limits(usd=20)}, rules={"day": rule})
+    return Organism([writer], limits=plan)
 
 
 async def hold() -> Decimal:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from organism.agents.agent import Agent, Handler, accepted_by, handler_of
+from organism.agents.arguments import vendor_tools
 from organism.agents.llm_agent import LLMAgent, LLMSettings, TextListener, recipients_of
 from organism.agents.loading import load, load_message_type, make_importable
 from organism.agents.tools.tool import ToolServer, ToolSource
@@ -12,7 +13,6 @@ from organism.config.load import LoadedConfig, listed
 from organism.config.reuse import Reusable, reuse_agent
 from organism.config.schema.agents import AgentSection, LLMAgentSection, PythonAgentSection
 from organism.errors import ConfigError
-from organism.llm.server_tools import asked_tools
 from organism.messages import Gathered, Message, MessageRegistry, Text
 
 
@@ -85,9 +85,9 @@ def _llm_settings(
     loaded: LoadedConfig, name: str, section: LLMAgentSection, tools: tuple[ToolSource, ...]
 ) -> LLMSettings:
     try:
-        asked_tools(section.vendor_tools)
-    except ValueError as error:
-        loaded.fail(str(error), "agents", name, "vendor_tools")
+        vendor_tools(section.vendor_tools)
+    except ConfigError as error:
+        loaded.fail(error.reason, "agents", name, "vendor_tools")
     return LLMSettings(
         model=section.model,
         system=section.system,

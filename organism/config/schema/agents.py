@@ -137,10 +137,11 @@ class LLMAgentSection(AgentSection, frozen=True, kw_only=True):
         Meta(description="what its model may have run; a text is package.module:function or request_budget"),
     ] = []
     vendor_tools: Annotated[
-        dict[str, Positive],
+        dict[str, Positive] | list[str],
         Meta(
-            description="tools that the model's vendor runs, and how often each may be used for one answer: web_search "
-            "and its kin of OpenAI's responses, web_search_20250305 and its kin of Anthropic"
+            description="tools that the model's vendor runs, and how often each may be used for one answer, 10 times "
+            "in a list of names: web_search and its kin of OpenAI's responses, web_search_20250305 and its kin of "
+            "Anthropic"
         ),
     ] = {}
     tool_rounds: Annotated[Positive, Meta(description="model calls for one message; the last one must answer")] = 8

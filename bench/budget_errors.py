@@ -25,7 +25,7 @@ from bench.corpus import SOURCES
 from bench.tokenizer import Tokenizer
 from organism.amounts import Limits, TokenUsage
 from organism.budget.calibration import Calibration
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -82,11 +82,11 @@ class Free:
 class WatchedRegistry(ThreadBudgetRegistry):
     """Budgets that remember how the last call of each thread was held."""
 
-    last: dict[str, tuple[Ask, HeldCall | Refusal | None]]
+    last: dict[str, tuple[Ask, GrantedHold | Refusal | None]]
 
     async def reserve(
         self, spender: Spender, ask: Ask, call: CallRecord | None = None, until_s: float = math.inf
-    ) -> HeldCall | Refusal | None:
+    ) -> GrantedHold | Refusal | None:
         """Reserve, and remember what was asked and what was held."""
         held = await super().reserve(spender, ask, call, until_s)
         self.last[spender.thread_id] = (ask, held)
@@ -170,7 +170,7 @@ async def _call(router: LLMRouter, registry: WatchedRegistry, thread: str, wante
         found.over_blocks += whole <= error.shortfall.available
         return False
     ask, held = registry.last[thread]
-    if isinstance(held, HeldCall):
+    if isinstance(held, GrantedHold):
         found.cuts += held.output_cap < wanted.output_tokens and whole <= ask.input_tokens + held.output_cap
         found.overruns += wanted.input_tokens > ask.input_tokens
         found.held_permille.append(ask.input_tokens * 1000 // wanted.input_tokens)

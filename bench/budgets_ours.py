@@ -10,7 +10,7 @@ import apsw
 
 from bench.stopwatch import Figures, Stopwatch
 from organism.amounts import Amounts, Limits, TokenUsage
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -57,11 +57,11 @@ def idle(threads: int) -> Figures:
 
 
 async def _reserve(registry: ThreadBudgetRegistry, names: list[str], count: int) -> Figures:
-    held: list[HeldCall] = []
+    held: list[GrantedHold] = []
     with Stopwatch() as watch:
         for number in range(count):
             answer = await registry.reserve(Spender(names[number % len(names)], "agent", "main"), ASK)
-            assert isinstance(answer, HeldCall)
+            assert isinstance(answer, GrantedHold)
             held.append(answer)
     with Stopwatch() as settling:
         for call in held:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, TypeVar
 import msgspec
 
 from organism.amounts import CALL_TOKENS_MAX, ZERO, Amounts, Dollars, TokenUsage, cost_of
-from organism.budget.holds import HeldCall, Settlement
+from organism.budget.holds import GrantedHold, Settlement
 from organism.budget.policy import Ask
 from organism.errors import AmountError, BudgetExhaustedError, ConfigError, LedgerStateError, Refusal
 from organism.ledger.ledger import Cost
@@ -24,7 +24,7 @@ class PaidBefore(msgspec.Struct, frozen=True):
 class HoldSteps(Protocol):
     """How one block holds and what follows from its end; each method but the first is one step, with no await."""
 
-    async def take(self, worst: Ask) -> HeldCall | PaidBefore:
+    async def take(self, worst: Ask) -> GrantedHold | PaidBefore:
         """Hold the worst case, and mark that from here on it may cost money.
 
         Raises:
@@ -48,11 +48,11 @@ class HoldSteps(Protocol):
         """Refuse what is asked of a block that must not go on, whatever it holds."""
         ...
 
-    def settle(self, held: HeldCall, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:
+    def settle(self, held: GrantedHold, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:
         """Charge what it has cost; ``done`` says whether the block has come to its own end."""
         ...
 
-    def release(self, held: HeldCall) -> None:
+    def release(self, held: GrantedHold) -> None:
         """Give it back."""
         ...
 
@@ -67,12 +67,12 @@ class OwnSteps(msgspec.Struct, frozen=True):
         thread_id: The thread that pays.
     """
 
-    reserve: Callable[[Ask], Awaitable[HeldCall | Refusal]]
-    charge: Callable[[HeldCall, Amounts, Cost], Settlement]
+    reserve: Callable[[Ask], Awaitable[GrantedHold | Refusal]]
+    charge: Callable[[GrantedHold, Amounts, Cost], Settlement]
     give_back: Callable[[str], object]
     thread_id: str
 
-    async def take(self, worst: Ask) -> HeldCall | PaidBefore:
+    async def take(self, worst: Ask) -> GrantedHold | PaidBefore:
         """Hold the worst case."""
         answer = await self.reserve(worst)
         if isinstance(answer, Refusal):
@@ -90,11 +90,11 @@ class OwnSteps(msgspec.Struct, frozen=True):
     def check(self) -> None:
         """Any holder of the block may use it."""
 
-    def settle(self, held: HeldCall, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:  # noqa: ARG002
+    def settle(self, held: GrantedHold, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:  # noqa: ARG002
         """Charge what it has cost, however it ended."""
         return self.charge(held, actual, cost)
 
-    def release(self, held: HeldCall) -> None:
+    def release(self, held: GrantedHold) -> None:
         """Give it back."""
         self.give_back(held.hold_id)
 
@@ -125,7 +125,7 @@ class BudgetHold:
     def __init__(self, worst: Ask, steps: HoldSteps) -> None:
         self._worst = worst
         self._steps = steps
-        self._held: HeldCall | None = None
+        self._held: GrantedHold | None = None
         self._charged: Amounts | None = None
         self.settlement: Settlement | None = None
         self.note = ""
@@ -257,7 +257,7 @@ class BudgetHold:
         self.settlement = self._steps.settle(held, spent, cost, done=True)
         return self.settlement
 
-    def _open(self, wanted: str) -> HeldCall:
+    def _open(self, wanted: str) -> GrantedHold:
         """Return the hold.
 
         Raises:

@@ -13,7 +13,7 @@ from organism.budget.account_book import AccountBook
 from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.guards.actions import ThresholdActions
 from organism.budget.guards.freezes import Freezes
-from organism.budget.holds import HeldCall, Mode, Spender
+from organism.budget.holds import GrantedHold, Mode, Spender
 from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, room
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
@@ -47,7 +47,7 @@ class BudgetEngine:
 
     def admit(
         self, spender: Spender, ask: Ask, call: CallRecord | None, accounts: tuple[str, ...]
-    ) -> HeldCall | Refusal:
+    ) -> GrantedHold | Refusal:
         """Hold a call's worst case on all of its accounts, or say which of them has no room.
 
         Args:
@@ -72,7 +72,7 @@ class BudgetEngine:
         if call is not None:
             call = replace(call, output_cap=verdict.output_cap, final_reserve_of=final_reserve_of)
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
-        return HeldCall(
+        return GrantedHold(
             hold_id=hold_id,
             accounts=accounts,
             amounts=verdict.amounts,
@@ -94,7 +94,7 @@ class BudgetEngine:
         freeze = freezes.of(budget.labels) if freezes else None
         return freeze.refusal() if freeze is not None else budget.stopped
 
-    def hold_spent(self, spent: Amounts, call: CallRecord, accounts: tuple[str, ...]) -> HeldCall:
+    def hold_spent(self, spent: Amounts, call: CallRecord, accounts: tuple[str, ...]) -> GrantedHold:
         """Hold what has been spent already, as far as there is room for it: the rest is an overrun when it is settled.
 
         So no hold ever passes a limit, and the entries show by how much something was spent that nobody had asked for.
@@ -102,7 +102,7 @@ class BudgetEngine:
         enforced, _ = self._by_mode(accounts)
         amounts, hold_id = room(self._book.headrooms(enforced), spent), self._ledger.new_id("hold")
         self._ledger.reserve(hold_id, accounts, amounts, self._clock.now_ns(), call)
-        return HeldCall(hold_id=hold_id, accounts=accounts, amounts=amounts, output_cap=0)
+        return GrantedHold(hold_id=hold_id, accounts=accounts, amounts=amounts, output_cap=0)
 
     def mode_of(self, account: str) -> Mode:
         """Return what is done where an account's limit is reached."""

@@ -31,8 +31,13 @@ class Spender(msgspec.Struct, frozen=True):
     provider: str = ""
 
 
-class HeldCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A granted call.
+class GrantedHold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a reserve answers: a hold in the ledger, with what was decided as it was granted.
+
+    It is not the ledger's own :class:`~organism.ledger.entries.Hold`, which is state: made by entries alone, changed by
+    them, kept in checkpoints, gone once it is resolved. This is an answer, which never changes and outlives the hold;
+    its caller sends ``output_cap`` and keeps to ``time_left_ns``. Were they one, checkpoints would keep what was true
+    at one instant for one caller, and another process would read it.
 
     Attributes:
         hold_id: Names the hold until it is settled or released.

@@ -16,7 +16,7 @@ from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.budget_hold import BudgetHold, OwnSteps, worst_case
 from organism.budget.engine import BudgetEngine
-from organism.budget.holds import ChildBudget, ClosedBudget, HeldCall, Mode, RegistryStatistics, Settlement, Spender
+from organism.budget.holds import ChildBudget, ClosedBudget, GrantedHold, Mode, RegistryStatistics, Settlement, Spender
 from organism.budget.policy import Ask
 from organism.budget.requests import grant_limits
 from organism.budget.reservations import Reservations
@@ -278,7 +278,7 @@ class ThreadBudgetRegistry:
 
     async def reserve(
         self, spender: Spender, ask: Ask, call: CallRecord | None = None, until_s: float = math.inf
-    ) -> HeldCall | Refusal | None:
+    ) -> GrantedHold | Refusal | None:
         """Hold a call's worst case on all its scopes, or say which scope has no room.
 
         Where the room is only taken by siblings' open holds, the call waits its turn for them to settle. Calls are
@@ -336,7 +336,7 @@ class ThreadBudgetRegistry:
         self.reservations.catch_up()
         self._queue.serve(*self._queue.accounts)
 
-    def reserve_now(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> HeldCall | None:
+    def reserve_now(self, spender: Spender, ask: Ask, call: CallRecord | None = None) -> GrantedHold | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
         return self.reservations.reserve_now(spender, ask, call)
 
@@ -359,7 +359,7 @@ class ThreadBudgetRegistry:
         warn("fire_elapsed is now warn_before", DeprecationWarning, stacklevel=2)
         return self.warn_before(spender, Ask(input_tokens=0, output_cap=0, calls=0))
 
-    def settle(self, held: HeldCall, actual: Amounts, cost: Cost, agent: str = "") -> Settlement:
+    def settle(self, held: GrantedHold, actual: Amounts, cost: Cost, agent: str = "") -> Settlement:
         """Charge a call's real cost to all its scopes, report thresholds it crossed, and serve the line.
 
         Args:

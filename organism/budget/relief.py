@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, ZERO, Amounts, BudgetState, Dimension
 from organism.budget.guards.actions import up_to
-from organism.budget.holds import HeldCall, Mode
+from organism.budget.holds import GrantedHold, Mode
 from organism.budget.policy import Ask, Headroom, fits
 from organism.budget.scopes import BudgetPlan, actions_of, has_final_reserve, rule_of, window_end_ns
 from organism.budget.thresholds import amount_of, limit_of
@@ -23,7 +23,7 @@ FEW_CALLS = 16
 """An answer of so many times its cap would pass a limit that has no more room than that."""
 
 
-def leaves_little(states: Iterable[BudgetState], held: HeldCall) -> bool:
+def leaves_little(states: Iterable[BudgetState], held: GrantedHold) -> bool:
     """Whether a call that is held leaves less than :data:`FEW_CALLS` of its size on any of its accounts.
 
     What a provider writes beyond the cap it was sent would then pass a limit.

@@ -14,7 +14,7 @@ from organism.amounts import NS_PER_S, Amounts
 from organism.budget.account_book import AccountBook
 from organism.budget.engine import BudgetEngine
 from organism.budget.guards.freezes import Freezes
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.reserve_queue import ReserveQueue, Waiter
 from organism.clock import Clock
@@ -40,20 +40,20 @@ class _Reservation:
 
     __slots__ = ("ask", "held", "record", "spender", "ticket", "waiter")
 
-    def __init__(self, spender: Spender, ask: Ask, record: CallRecord, ticket: int, held: HeldCall) -> None:
+    def __init__(self, spender: Spender, ask: Ask, record: CallRecord, ticket: int, held: GrantedHold) -> None:
         self.spender = spender
         self.ask = ask
         self.record = record
         self.ticket = ticket
         self.held = held
-        self.waiter: Waiter[HeldCall] | None = None
+        self.waiter: Waiter[GrantedHold] | None = None
 
     @property
-    def present(self) -> HeldCall | None:
+    def present(self) -> GrantedHold | None:
         """Its hold as it is now; ``None`` while it waits for one, or if it was refused."""
         if self.waiter is None:
             return self.held
-        return self.waiter.answer if isinstance(self.waiter.answer, HeldCall) else None
+        return self.waiter.answer if isinstance(self.waiter.answer, GrantedHold) else None
 
 
 class Reservations:
@@ -81,14 +81,14 @@ class Reservations:
 
     async def reserve(
         self, spender: Spender, ask: Ask, record: CallRecord | None, wait_s: float, until_s: float
-    ) -> HeldCall | Refusal | None:
+    ) -> GrantedHold | Refusal | None:
         """Hold a call; see :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`."""
         self.catch_up()
         accounts, ticket = self._book.accounts(spender), self._queue.next_ticket()
         admit = partial(self._admit, spender, ask, record, ticket)
         if not self._queue or not self._engine.enforces(accounts):
             answer = admit()
-            if isinstance(answer, HeldCall) or not answer.held:
+            if isinstance(answer, GrantedHold) or not answer.held:
                 return answer
         elif (stopped := self._engine.stopped(spender.thread_id)) is not None:
             return stopped  # it must not stand in line behind those that are not stopped
@@ -98,17 +98,17 @@ class Reservations:
 
     async def take(
         self, spender: Spender, ask: Ask, record: CallRecord | None = None, *, wait_s: float
-    ) -> HeldCall | Refusal:
+    ) -> GrantedHold | Refusal:
         """Hold what leaves at once: on the windows of the moment at which it leaves, and marked as having left."""
         answer = await self.reserve(spender, ask, record, wait_s, math.inf)
-        if not isinstance(answer, HeldCall):
+        if not isinstance(answer, GrantedHold):
             assert answer is not None, "what has no deadline waits for its answer"  # noqa: S101
             return answer
         held = answer
         try:
             while (present := self.present_hold(held)) is not held:
                 again = present or await self.hold_again(held, wait_s)
-                if not isinstance(again, HeldCall):
+                if not isinstance(again, GrantedHold):
                     assert again is not None, "what has no deadline waits for its answer"  # noqa: S101
                     self.give_up(held)
                     return again
@@ -120,14 +120,14 @@ class Reservations:
         self._ledger.dispatch(held.hold_id, self._clock.now_ns())
         return held
 
-    def hold_spent(self, spender: Spender, spent: Amounts, record: CallRecord) -> HeldCall:
+    def hold_spent(self, spender: Spender, spent: Amounts, record: CallRecord) -> GrantedHold:
         """Hold what has been spent already, in the step in which it is settled; it is refused nothing."""
         self.catch_up()
         held = self._engine.hold_spent(spent, record, self._book.accounts(spender))
         self._ledger.dispatch(held.hold_id, self._clock.now_ns())
         return held
 
-    def reserve_now(self, spender: Spender, ask: Ask, record: CallRecord | None) -> HeldCall | None:
+    def reserve_now(self, spender: Spender, ask: Ask, record: CallRecord | None) -> GrantedHold | None:
         """Hold what may as well not be done: only if there is room at once, nobody waits and no last call is due."""
         self.catch_up()
         accounts = self._book.accounts(spender)
@@ -135,17 +135,17 @@ class Reservations:
         if self._engine.enforces(accounts) and (waits or self._book.final_reserve_of(spender)):
             return None
         answer = self._admit(spender, ask, record, self._queue.next_ticket())
-        return answer if isinstance(answer, HeldCall) else None
+        return answer if isinstance(answer, GrantedHold) else None
 
     def would_fit(self, spender: Spender, ask: Ask) -> bool:
         """Whether a call would be admitted now; nothing is held."""
         return self._engine.would_fit(spender, ask, self._book.accounts(spender))
 
-    def _admit(self, spender: Spender, ask: Ask, record: CallRecord | None, ticket: int) -> HeldCall | Refusal:
+    def _admit(self, spender: Spender, ask: Ask, record: CallRecord | None, ticket: int) -> GrantedHold | Refusal:
         """Hold a call on the accounts of this moment, or say which of them has no room."""
         answer = self._engine.admit(spender, ask, record, self._book.accounts(spender))
         # What is held without a record leaves in the same step, and its holder knows it by the first hold's id.
-        if isinstance(answer, HeldCall) and record is not None and self._book.plan.scoped:
+        if isinstance(answer, GrantedHold) and record is not None and self._book.plan.scoped:
             self._calls[answer.hold_id] = _Reservation(spender, ask, record, ticket, answer)
         return answer
 
@@ -164,7 +164,7 @@ class Reservations:
         """Forget a call that leaves, or whose hold is given back."""
         self._calls.pop(hold_id, None)
 
-    def present_hold(self, held: HeldCall) -> HeldCall | None:
+    def present_hold(self, held: GrantedHold) -> GrantedHold | None:
         """Return the hold with which a call may leave now: not the one it was given, if that was on a window now over.
 
         Returns:
@@ -174,7 +174,9 @@ class Reservations:
         call = self._calls.get(held.hold_id)
         return held if call is None else self._taken(call, call.present)
 
-    async def hold_again(self, held: HeldCall, wait_s: float, until_s: float = math.inf) -> HeldCall | Refusal | None:
+    async def hold_again(
+        self, held: GrantedHold, wait_s: float, until_s: float = math.inf
+    ) -> GrantedHold | Refusal | None:
         """Wait in a call's place in line for its hold on the window that has begun.
 
         Answers as :meth:`~organism.budget.registry.ThreadBudgetRegistry.reserve`; what was refused holds nothing.
@@ -183,7 +185,7 @@ class Reservations:
         if call.waiter is None:
             return held
         answer = await self._queue.answer_to(call.waiter, wait_s=wait_s, until_s=until_s)
-        return self._taken(call, answer) if isinstance(answer, HeldCall) else answer
+        return self._taken(call, answer) if isinstance(answer, GrantedHold) else answer
 
     @property
     def freezes(self) -> Freezes:
@@ -218,7 +220,7 @@ class Reservations:
         """Return what calls hold of threads with some labels; see :meth:`AccountBook.held_by`."""
         return self._book.held_by(covers)
 
-    def give_up(self, held: HeldCall) -> None:
+    def give_up(self, held: GrantedHold) -> None:
         """Give back what a call that has not left holds or waits for, on whichever window that is."""
         call = self._calls.pop(held.hold_id, None)
         present = held if call is None else call.present
@@ -270,7 +272,7 @@ class Reservations:
         self._queue.decide_anew(partial(is_over, now_ns=now_ns, time_zone=zone), waiters)
         self._queue.serve(*freed, *filter(rolling, self._queue.accounts))
 
-    def _decide(self, call: _Reservation) -> HeldCall | Refusal:
+    def _decide(self, call: _Reservation) -> GrantedHold | Refusal:
         return self._engine.admit(call.spender, call.ask, call.record, self._book.accounts(call.spender))
 
     def _is_elsewhere(self, call: _Reservation) -> bool:
@@ -281,7 +283,7 @@ class Reservations:
         except UnknownAccountError:
             return False  # its thread has ended, and its caller gets the error
 
-    def _taken(self, call: _Reservation, present: HeldCall | None) -> HeldCall | None:
+    def _taken(self, call: _Reservation, present: GrantedHold | None) -> GrantedHold | None:
         """Know a call by the hold that it has now."""
         if present is not None and present is not call.held:
             del self._calls[call.held.hold_id]

@@ -229,6 +229,8 @@ class AccountClosed(Entry, frozen=True, kw_only=True):
 class Hold(msgspec.Struct, gc=False, omit_defaults=True):
     """An open hold; it exists from its ``Reserved`` entry until it is settled or released.
 
+    Its holder has the registry's ``GrantedHold``, with what was decided then and is no part of the books.
+
     Attributes:
         dispatched: Whether the call has been let out. A crash charges such a hold and gives back the others.
         call: Which call it is for; ``None`` for a carved child.

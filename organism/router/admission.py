@@ -8,7 +8,7 @@ import math
 from msgspec.structs import replace
 
 from organism.amounts import CALL_NANOUSD_MAX, NS_PER_S, format_usd
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.relief import comes_sooner, leaves_little
@@ -147,12 +147,12 @@ class Admission:
             if fits:
                 return
 
-    async def _hold_again(self, attempt: Attempt) -> HeldCall | Refusal | None:
+    async def _hold_again(self, attempt: Attempt) -> GrantedHold | Refusal | None:
         """Wait in line for the hold of an attempt whose day has ended; a hedge does not wait."""
         wait_s = 0 if attempt.is_hedge else self._registry.wait_s
         return await self._reservations.hold_again(attempt.held, wait_s, attempt.deadline_s)
 
-    def _granted_again(self, state: CallState, attempt: Attempt, answer: HeldCall | Refusal | None) -> HeldCall:
+    def _granted_again(self, state: CallState, attempt: Attempt, answer: GrantedHold | Refusal | None) -> GrantedHold:
         if attempt.is_hedge and isinstance(answer, Refusal):
             raise BudgetExhaustedError(answer, attempt.record.thread_id)
         try:
@@ -172,7 +172,7 @@ class Admission:
 
     async def _last_word(
         self, state: CallState, last_word: LastWord, prepared: PreparedCall, refusal: Refusal
-    ) -> tuple[PreparedCall, HeldCall | Refusal | None]:
+    ) -> tuple[PreparedCall, GrantedHold | Refusal | None]:
         """Hold the last call that fits in place of one that does not fit any more, or return that one's refusal.
 
         Not where it would fit but for what others hold: then it waits for them.
@@ -190,7 +190,7 @@ class Admission:
         answer = await self._registry.reserve(last.spender, last.ask, last.record, state.deadline_s)
         return (prepared, refusal) if isinstance(answer, Refusal) else (last, answer)
 
-    def _granted(self, state: CallState, prepared: PreparedCall, answer: HeldCall | Refusal | None) -> HeldCall:
+    def _granted(self, state: CallState, prepared: PreparedCall, answer: GrantedHold | Refusal | None) -> GrantedHold:
         """Return what the budget has granted, and tell of what it would have refused.
 
         Raises:
@@ -256,7 +256,7 @@ class Admission:
         )
         return PreparedCall(route, spender, ask, record, rates, estimate.guess, estimate.extra, last)
 
-    def _attempt(self, state: CallState, permit: Permit, prepared: PreparedCall, held: HeldCall) -> Attempt:
+    def _attempt(self, state: CallState, permit: Permit, prepared: PreparedCall, held: GrantedHold) -> Attempt:
         state.attempts += 1
         timeouts = self._limiters[prepared.route.provider].settings.timeouts
         timeout_s = self._settings.timeout_s if timeouts.call_s is None else timeouts.call_s

@@ -18,7 +18,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from organism.budget.holds import HeldCall
+from organism.budget.holds import GrantedHold
 from organism.concurrency.foreign_code import ForeignTask, failure_of
 from organism.concurrency.loop_time import loop_time
 from organism.errors import BudgetExhaustedError, ProviderError, Refusal, RejectedError, UncertainError
@@ -96,7 +96,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
     prepared: PreparedCall
     request: Request
-    held: HeldCall
+    held: GrantedHold
     permit: Permit
     timeout_s: float
     stream_timeout_s: float = math.inf
@@ -140,7 +140,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """The model's usual prices; ``None`` when unknown."""
         return self.prepared.rates
 
-    def grant(self, held: HeldCall) -> None:
+    def grant(self, held: GrantedHold) -> None:
         """Go with another hold than before, and ask for as much as it covers."""
         self.held = held
         self.request = self.request.granted(self.route.model, held.output_cap)

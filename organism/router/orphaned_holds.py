@@ -6,7 +6,7 @@ Nobody knows what became of a call that had been let out, so its whole hold is c
 from collections.abc import Callable, Mapping
 
 from organism.amounts import TokenUsage
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.ledger.entries import CallRecord, Hold
 from organism.messages import BudgetWarning
@@ -52,8 +52,8 @@ def resolve_orphans(
     return resolved
 
 
-def _held(hold: Hold, record: CallRecord) -> HeldCall:
-    return HeldCall(hold_id=hold.hold_id, accounts=hold.accounts, amounts=hold.amounts, output_cap=record.output_cap)
+def _held(hold: Hold, record: CallRecord) -> GrantedHold:
+    return GrantedHold(hold_id=hold.hold_id, accounts=hold.accounts, amounts=hold.amounts, output_cap=record.output_cap)
 
 
 def _worst_case(hold: Hold, record: CallRecord) -> Charge:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import NS_PER_S, ZERO
-from organism.budget.holds import HeldCall
+from organism.budget.holds import GrantedHold
 from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Refusal
 from organism.ledger.ledger import Cost
@@ -21,7 +21,7 @@ from organism.whatif.simulation import Placed, Simulation
 class _Held(msgspec.Struct):
     """A call that is made."""
 
-    grant: HeldCall
+    grant: GrantedHold
     placed: Placed
 
 
@@ -154,13 +154,13 @@ class ReplayedCalls:
         self._held[recorded.hold_id] = _Held(answer, placed)
         return True
 
-    def _ask(self, recorded: RecordedCall, placed: Placed) -> HeldCall | Refusal:
+    def _ask(self, recorded: RecordedCall, placed: Placed) -> GrantedHold | Refusal:
         self._ledger.hold_id = recorded.hold_id
         if recorded.call.operation == "charge":
             return self._engine.hold_spent(recorded.charged, recorded.call, placed.accounts)
         return self._engine.admit(placed.spender, placed.ask, recorded.call, placed.accounts)
 
-    def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> HeldCall | Refusal:
+    def _last_call(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> GrantedHold | Refusal:
         """Give the final warning if it is due; the message is run again with it, and so the call is made after all.
 
         A handler that gets the refusal may continue in any way: only what was recorded as a last call is one.
@@ -175,7 +175,7 @@ class ReplayedCalls:
             return msgspec.structs.replace(shortfall, final_reserve_open=True)
         return self._ask(recorded, placed)
 
-    def _last_word(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> HeldCall | Refusal:
+    def _last_word(self, recorded: RecordedCall, placed: Placed, shortfall: Refusal) -> GrantedHold | Refusal:
         """Make a round of a loop of tools its last word, which leaves no room for another; no later round is made.
 
         It is as long as the round, which may be longer than what fits: how far its results can be trimmed is not

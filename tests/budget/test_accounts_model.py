@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from organism.amounts import NS_PER_S, Amounts, Limits
 from organism.budget.guards.freezes import Freeze, scope_of
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits, ScopeRule
@@ -119,7 +119,7 @@ class AccountsAgainstModel(RuleBasedStateMachine):
         self.books = Books(self.wrong, enforced=False)
         self.clock = ManualClock()
         self.spent: list[Spend] = []
-        self.held: list[tuple[HeldCall, Spend]] = []
+        self.held: list[tuple[GrantedHold, Spend]] = []
         self.raised: dict[str, int] = {}
         self.frozen: dict[str, dict[str, str]] = {}
         self.registry = self.made(Ledger(self.note))

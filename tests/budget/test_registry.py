@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from organism.amounts import Amounts, Limits
-from organism.budget.holds import HeldCall, Mode, Spender
+from organism.budget.holds import GrantedHold, Mode, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, ScopedLimits, period
@@ -37,14 +37,14 @@ def make(
     return registry
 
 
-def take(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> HeldCall | Refusal:
+def take(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> GrantedHold | Refusal:
     """Reserve where nothing has to wait."""
     return run(registry.reserve, spender, ask(tokens))
 
 
-def held(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> HeldCall:
+def held(registry: ThreadBudgetRegistry, tokens: int, spender: Spender = ME) -> GrantedHold:
     call = take(registry, tokens, spender)
-    assert isinstance(call, HeldCall)
+    assert isinstance(call, GrantedHold)
     return call
 
 
@@ -129,7 +129,7 @@ def test_spend_to_the_last_token_is_admitted() -> None:
     registry = make()
     spend(registry, 60)
 
-    assert isinstance(take(registry, 40), HeldCall)
+    assert isinstance(take(registry, 40), GrantedHold)
 
 
 def test_audit_admits_and_says_what_it_would_refuse() -> None:
@@ -198,7 +198,7 @@ def test_carved_child_gets_its_whole_limit_and_returns_the_rest() -> None:
     """A carved child's budget is guaranteed, and what it leaves goes back."""
     registry = make()
     assert registry.open_thread("child", parent="t", limits=Limits(tokens=70), child_budget="carved") is None
-    assert isinstance(take(registry, 40), HeldCall | Refusal)
+    assert isinstance(take(registry, 40), GrantedHold | Refusal)
     assert registry.budget("t").held.tokens >= 70
 
     spend(registry, 25, Spender("child", "writer", "main"))
@@ -284,7 +284,7 @@ def test_ten_thousand_callers_for_five_thousand_places(
         async def caller() -> None:
             nonlocal granted, most
             call = await registry.reserve(ME, ask(1))
-            granted += isinstance(call, HeldCall)
+            granted += isinstance(call, GrantedHold)
             state = registry.budget("t")
             most = max(most, state.spent.tokens + state.held.tokens)
             assert state.spent.tokens + state.held.tokens <= 5_000
@@ -305,7 +305,7 @@ def test_refused_call_waits_for_its_siblings_and_then_fits() -> None:
     async def main() -> None:
         registry = virtual(100)
         first = await registry.reserve(ME, ask(80))
-        assert isinstance(first, HeldCall)
+        assert isinstance(first, GrantedHold)
 
         async def finish() -> None:
             await anyio.sleep(5)
@@ -315,7 +315,7 @@ def test_refused_call_waits_for_its_siblings_and_then_fits() -> None:
             tasks.start_soon(finish)
             started = anyio.current_time()
             second = await registry.reserve(ME, ask(60))
-            assert isinstance(second, HeldCall)
+            assert isinstance(second, GrantedHold)
             assert anyio.current_time() - started == 5
 
     run(main)
@@ -342,12 +342,12 @@ def test_small_call_does_not_overtake_a_large_one(seed: int) -> None:
     async def main() -> None:
         registry = virtual(100)
         blocker = await registry.reserve(ME, ask(50))
-        assert isinstance(blocker, HeldCall)
+        assert isinstance(blocker, GrantedHold)
         order: list[str] = []
 
         async def caller(name: str, tokens: int) -> None:
             call = await registry.reserve(ME, ask(tokens))
-            assert isinstance(call, HeldCall)
+            assert isinstance(call, GrantedHold)
             order.append(name)
             registry.settle(call, Amounts(0), Cost())
 
@@ -373,7 +373,7 @@ def storm(seed: int) -> Callable[[], object]:
         async def caller() -> None:
             with anyio.move_on_after(rnd.random() * 2):
                 call = await registry.reserve(ME, ask(rnd.randint(1, 200)))
-                if isinstance(call, HeldCall):
+                if isinstance(call, GrantedHold):
                     try:
                         await anyio.sleep(rnd.random())
                     finally:
@@ -408,7 +408,7 @@ def test_raised_limit_serves_the_line_at_once() -> None:
                 registry.set_limits("thread:t", Limits(tokens=200))
 
             tasks.start_soon(raise_limit)
-            assert isinstance(await registry.reserve(ME, ask(60)), HeldCall)
+            assert isinstance(await registry.reserve(ME, ask(60)), GrantedHold)
             assert anyio.current_time() == 2
 
     run(main)

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from organism.amounts import Amounts, Limits
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -24,9 +24,9 @@ def opened() -> ThreadBudgetRegistry:
     return registry
 
 
-async def hold(registry: ThreadBudgetRegistry, tokens: int) -> HeldCall:
+async def hold(registry: ThreadBudgetRegistry, tokens: int) -> GrantedHold:
     call = await registry.reserve(ME, Ask(input_tokens=tokens - 1, output_cap=1))
-    assert isinstance(call, HeldCall)
+    assert isinstance(call, GrantedHold)
     return call
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from organism.amounts import NS_PER_S, Amounts, Limits
-from organism.budget.holds import HeldCall, Mode, Spender
+from organism.budget.holds import GrantedHold, Mode, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.relief import relief
@@ -45,7 +45,7 @@ class World:
     def open(self, thread: str, labels: Mapping[str, str] | None = None, parent: str | None = None) -> None:
         self.registry.open_thread(thread, labels=labels, parent=parent)
 
-    def take(self, thread: str, tokens: int) -> HeldCall | Refusal:
+    def take(self, thread: str, tokens: int) -> GrantedHold | Refusal:
         answer = run(self.registry.reserve, Spender(thread, "writer", "main"), ask(tokens))
         assert answer is not None
         return answer
@@ -53,7 +53,7 @@ class World:
     def spend(self, thread: str, tokens: int, spent: int | None = None) -> list[tuple[str, int]]:
         """Spend tokens; return the thresholds that this crossed."""
         held = self.take(thread, tokens)
-        assert isinstance(held, HeldCall), held
+        assert isinstance(held, GrantedHold), held
         settled = self.registry.settle(held, Amounts(tokens if spent is None else spent, 0, 1), Cost())
         return [(warning.account, warning.threshold) for warning in settled.warnings]
 
@@ -200,7 +200,7 @@ def test_one_call_may_be_limited_alone() -> None:
     world.open("t")
 
     for _ in range(5):
-        assert isinstance(world.take("t", 40), HeldCall)
+        assert isinstance(world.take("t", 40), GrantedHold)
     refusal = world.refused("t", 41)
 
     assert (refusal.account, refusal.spent, refusal.held, refusal.needed) == ("agent:writer@call", 0, 0, 41)
@@ -219,7 +219,7 @@ def test_a_scope_in_audit_lets_pass_what_another_one_refuses() -> None:
 
     held = world.take("t", 20)
 
-    assert isinstance(held, HeldCall)
+    assert isinstance(held, GrantedHold)
     assert held.over is not None
     assert held.over.account.startswith("organism@day:")
     world.registry.settle(held, Amounts(20, 0, 1), Cost())
@@ -279,7 +279,7 @@ def test_of_very_many_whole_limits_one_notice_says_how_many(
     told: list[tuple[int, int]] = []
     for tokens in amounts:
         held = world.take("t", tokens)
-        assert isinstance(held, HeldCall)
+        assert isinstance(held, GrantedHold)
         settled = world.registry.settle(held, Amounts(tokens, 0, 1), Cost())
         told += [(warning.threshold, warning.limits_passed) for warning in settled.warnings if warning.threshold >= 100]
 
@@ -306,7 +306,7 @@ def test_accounts_that_nobody_will_hold_on_again_are_closed() -> None:
         if number:
             world.registry.cleanup_thread(f"t{number}")
     pending = world.take("t0", 10)
-    assert isinstance(pending, HeldCall)
+    assert isinstance(pending, GrantedHold)
 
     world.clock.advance(86_400)
     world.registry.accounts.close_idle()
@@ -351,11 +351,11 @@ def test_no_window_and_no_label_is_ever_overspent(steps: list[tuple[int, int, in
     world = World(labels={"tenant": label}, windows={"3h": Limits(tokens=220), "hour": Limits(tokens=300)})
     for number in range(4):
         world.open(str(number), {"tenant": f"t{number}"})
-    waiting: list[HeldCall] = []
+    waiting: list[GrantedHold] = []
     for seconds, thread, tokens, spent, later in steps:
         world.clock.advance(seconds)
         answer = world.take(str(thread), tokens)
-        if isinstance(answer, HeldCall):
+        if isinstance(answer, GrantedHold):
             waiting.append(answer)
         if waiting and not later:
             held = waiting.pop(0)

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
 from organism.amounts import Amounts, Limits
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -95,7 +95,7 @@ class ThresholdsAgainstModel(RuleBasedStateMachine):
             assert self.left(refusing) < tokens
             for threshold in self.thresholds if self.limit[refusing] else ():
                 self.tell(refusing, threshold, tokens)
-        if not isinstance(held, HeldCall):
+        if not isinstance(held, GrantedHold):
             return
         self.heard(self.registry.settle(held, Amounts(tokens + over, 0, 1), Cost(), "a").warnings)
         for payer in self.payers(thread):

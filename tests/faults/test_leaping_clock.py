@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from organism.amounts import Amounts, Limits
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -48,7 +48,7 @@ def test_no_day_is_opened_twice_whatever_the_clock_does(seed: int, record_proper
         machine.monotonic += (passed := chance.randint(0, 4_000)) * S
         machine.wall += (passed + chance.choice(LEAPS)) * S
         held = run(registry.reserve, Spender("t", "a", "m"), Ask(input_tokens=29, output_cap=1))
-        if isinstance(held, HeldCall):
+        if isinstance(held, GrantedHold):
             made += 1
             registry.settle(held, Amounts(30, 0, 1), Cost())
         registry.accounts.close_idle()

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from organism.amounts import Amounts, Limits
-from organism.budget.holds import HeldCall, Mode, Spender
+from organism.budget.holds import GrantedHold, Mode, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -66,10 +66,10 @@ def test_fan_out_spends_no_more_than_its_root_has(seed: int, record_property: Re
             held = await registry.reserve(Spender(thread, "a", "m"), ask(10))
             state = registry.budget("t")
             most = max(most, state.spent.tokens + state.held.tokens)
-            if isinstance(held, HeldCall):
+            if isinstance(held, GrantedHold):
                 await anyio.sleep(random.Random(thread).random())
                 registry.settle(held, Amounts(10, 0, 1), Cost())
-            answers["made" if isinstance(held, HeldCall) else "refused"] += 1
+            answers["made" if isinstance(held, GrantedHold) else "refused"] += 1
 
         async with anyio.create_task_group() as tasks:
             for leaf in leaves:
@@ -157,8 +157,8 @@ def test_thresholds_are_told_once_and_ascending(seed: int, record_property: Reco
         registry = opened(1_000, entries)
         held = [await registry.reserve(Spender("t", "a", "m"), ask(10)) for _ in range(100)]
 
-        async def settle(call: HeldCall | Refusal | None) -> None:
-            assert isinstance(call, HeldCall)
+        async def settle(call: GrantedHold | Refusal | None) -> None:
+            assert isinstance(call, GrantedHold)
             await anyio.sleep(1)
             registry.settle(call, Amounts(10, 0, 1), Cost(), "a")
 
@@ -196,7 +196,7 @@ def test_calls_are_admitted_by_the_limits_of_their_moment(seed: int, record_prop
             nonlocal beyond
             for _ in range(40):
                 held = await registry.reserve(Spender("t", "a", "m"), ask(chance.randint(2, 60)))
-                if isinstance(held, HeldCall):
+                if isinstance(held, GrantedHold):
                     await anyio.sleep(chance.random() / 100)
                     registry.settle(held, Amounts(0, 0, 1), Cost())
                 await anyio.sleep(chance.random() / 100)

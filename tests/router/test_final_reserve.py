@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from organism.amounts import Amounts, Limits
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -60,9 +60,9 @@ def last_call(registry: ThreadBudgetRegistry) -> Any:
     return run(registry.reserve, SPENDER, ASK, record())
 
 
-def is_last(answer: HeldCall | Refusal) -> bool:
+def is_last(answer: GrantedHold | Refusal) -> bool:
     """Whether a call was admitted from the reserve."""
-    return isinstance(answer, HeldCall) and answer.final_reserve_of == "thread:t"
+    return isinstance(answer, GrantedHold) and answer.final_reserve_of == "thread:t"
 
 
 FATES: dict[str, tuple[Callable[[ThreadBudgetRegistry, Any], object], bool]] = {

@@ -3,7 +3,7 @@
 import pytest
 
 from organism.amounts import Amounts, Limits
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -30,7 +30,7 @@ def restarted(*, left: bool) -> tuple[ThreadBudgetRegistry, Ledger]:
     registry = ThreadBudgetRegistry(PLAN, Ledger(entries.append), ManualClock())
     registry.open_thread("t")
     held = run(registry.reserve, ME, Ask(input_tokens=60, output_cap=20), CALL)
-    assert isinstance(held, HeldCall)
+    assert isinstance(held, GrantedHold)
     if left:
         registry.dispatch(held.hold_id)
     ledger = Ledger.replay(entries)

@@ -4,7 +4,7 @@ import msgspec
 
 from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.estimate import input_tokens_likely
-from organism.budget.holds import HeldCall
+from organism.budget.holds import GrantedHold
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
 from organism.llm.provider import Answer, Request
@@ -76,7 +76,7 @@ class Charges:
         held: Its hold.
     """
 
-    def __init__(self, prepared: PreparedCall, request: Request, held: HeldCall) -> None:
+    def __init__(self, prepared: PreparedCall, request: Request, held: GrantedHold) -> None:
         self._prepared = prepared
         self._request = request
         self._held = held

@@ -3,7 +3,7 @@
 import msgspec
 
 from organism.amounts import Amounts, TokenUsage
-from organism.budget.holds import HeldCall, Settlement
+from organism.budget.holds import GrantedHold, Settlement
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
@@ -32,7 +32,7 @@ class HeldExpense(msgspec.Struct, frozen=True, kw_only=True):
     expense: Expense
     payer: ExpensePayer
     record: CallRecord
-    held: HeldCall
+    held: GrantedHold
     began_ns: int
 
 

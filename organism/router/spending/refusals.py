@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.relief import approval_relief, relief
@@ -31,14 +31,14 @@ class Refusals:
 
     def granted(
         self,
-        answer: HeldCall | Refusal,
+        answer: GrantedHold | Refusal,
         spender: Spender,
         ask: Ask,
         record: CallRecord,
         *,
         raises: bool,
         elsewhere: bool = False,
-    ) -> HeldCall:
+    ) -> GrantedHold:
         """Return what the budget has granted, and tell of what it would have refused.
 
         Args:

@@ -18,7 +18,7 @@ import msgspec
 
 from organism.amounts import Amounts
 from organism.budget.budget_hold import BudgetHold, PaidBefore
-from organism.budget.holds import HeldCall, Settlement, Spender
+from organism.budget.holds import GrantedHold, Settlement, Spender
 from organism.budget.policy import Ask
 from organism.errors import BudgetExhaustedError, ConfigError
 from organism.ledger.ledger import Cost
@@ -160,7 +160,7 @@ class _BlockSteps:
         self._parks = parks
         self._held: HeldExpense | None = None
 
-    async def take(self, worst: Ask) -> HeldCall | PaidBefore:  # noqa: ARG002 - the expense's own
+    async def take(self, worst: Ask) -> GrantedHold | PaidBefore:  # noqa: ARG002 - the expense's own
         """Hold, unless an earlier run has paid."""
         owner = self._owner
         if owner.run.kept(self._key) is not None:
@@ -187,14 +187,14 @@ class _BlockSteps:
         """Refuse it once the run is over."""
         self._owner.run.check()
 
-    def settle(self, held: HeldCall, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:  # noqa: ARG002
+    def settle(self, held: GrantedHold, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:  # noqa: ARG002
         """Charge, and note that it is paid for if the block has come to its own end."""
         if done:
             self._owner.run.keep(self._key, _DONE)
         outcome = cast("Outcome", cost.source)
         return self._expenses.settle(self._take_out(), actual, outcome, cost.usage, self.block.note)
 
-    def release(self, held: HeldCall) -> None:  # noqa: ARG002
+    def release(self, held: GrantedHold) -> None:  # noqa: ARG002
         """Give it back."""
         self._expenses.release(self._take_out())
 

@@ -7,7 +7,7 @@ from typing import cast
 import msgspec
 
 from organism.amounts import Amounts, TokenUsage
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.formats.answers.decoder import AnswerDecoder, AnswerReader
@@ -35,7 +35,7 @@ RATES = Rates(
     source="test",
 )
 HELD_INPUT, HELD_OUTPUT = 4_000, 4_000
-HELD = HeldCall(
+HELD = GrantedHold(
     hold_id="h",
     accounts=("thread:t",),
     amounts=Amounts(

@@ -3,7 +3,7 @@
 import pytest
 
 from organism.amounts import Amounts, TokenUsage
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
@@ -35,7 +35,7 @@ def charge(usage: TokenUsage | None, *, rates: Rates | None = DEAR, cost_nanousd
     prepared = PreparedCall(
         Route("p", "m"), Spender("t", "a", "main"), Ask(input_tokens=1_000, output_cap=1_000), record, rates, None
     )
-    held = HeldCall(
+    held = GrantedHold(
         hold_id="h", accounts=("thread:t",), amounts=Amounts(2_000, DOLLAR // 5 if rates else 0, 1), output_cap=1_000
     )
     answer = Completion(text="yes", model="m", finish_reason="stop", usage=usage, cost_nanousd=cost_nanousd)

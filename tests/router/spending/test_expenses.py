@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from organism.amounts import Limits
-from organism.budget.holds import HeldCall, Spender
+from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
@@ -37,7 +37,7 @@ def ask(usd: float) -> Ask:
     return Ask(input_tokens=0, output_cap=0, output_min=0, request_cost=round(usd * DOLLAR), calls=0)
 
 
-async def held_over_midnight() -> tuple[HeldCall | Refusal, ThreadBudgetRegistry]:
+async def held_over_midnight() -> tuple[GrantedHold | Refusal, ThreadBudgetRegistry]:
     """Wait in line for ninety cents of a day's dollar, get them, and find the day over before going on."""
     clock = ManualClock()
     plan = BudgetPlan(thread=Limits(usd=100), windows={"day": Limits(usd=1)}, final_reserve_percent=0)
@@ -45,8 +45,8 @@ async def held_over_midnight() -> tuple[HeldCall | Refusal, ThreadBudgetRegistry
     registry.open_thread("t")
     me = Spender("t", "a", "")
     first = await registry.reservations.take(me, ask(0.9), record("first"), wait_s=0)
-    assert isinstance(first, HeldCall)
-    answers: list[HeldCall | Refusal] = []
+    assert isinstance(first, GrantedHold)
+    answers: list[GrantedHold | Refusal] = []
 
     async def second() -> None:
         answers.append(await registry.reservations.take(me, ask(0.9), record("second"), wait_s=30))
@@ -64,7 +64,7 @@ async def test_what_is_let_out_after_midnight_counts_on_the_new_day() -> None:
     """A hold that was granted a moment before midnight is held on the day on which the money is spent."""
     answer, registry = await held_over_midnight()
 
-    assert isinstance(answer, HeldCall)
+    assert isinstance(answer, GrantedHold)
     held = {str(state.account): state.held.cost_nanousd for state in registry.states() if state.held.cost_nanousd}
     days = [name for name in held if "organism@day" in name]
     assert [held[name] for name in days] == [9 * DOLLAR // 10]

@@ -12,6 +12,7 @@ import anyio
 from bench.stopwatch import Figures, Stopwatch, percentile
 from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.agents.agent import Agent
+from organism.journal import Journal
 from organism.stores.sqlite import SqliteJournal
 
 LIMITS = Limits(tokens=100_000)
@@ -20,15 +21,19 @@ CHAIN = 10
 
 
 @asynccontextmanager
-async def running(agents: list[Agent], *, durable: bool = False) -> AsyncIterator[Organism]:
-    """Run an organism, its journal in memory or in a file of its own."""
+async def running(
+    agents: list[Agent], *, durable: bool = False, journal: Journal | None = None
+) -> AsyncIterator[Organism]:
+    """Run an organism, its journal in memory, in a file of its own, or the one that is given."""
     with tempfile.TemporaryDirectory() as folder:
-        options: dict[str, Any] = {"journal": SqliteJournal(Path(folder) / "journal.sqlite")} if durable else {}
+        if durable:
+            journal = SqliteJournal(Path(folder) / "journal.sqlite")
+        options: dict[str, Any] = {} if journal is None else {"journal": journal}
         async with Organism(agents, limits=LIMITS, bounds=WIDE, **options) as organism:
             yield organism
 
 
-def ping_pong(hops: int, *, durable: bool = False) -> Figures:
+def ping_pong(hops: int, *, durable: bool = False, journal: Journal | None = None) -> Figures:
     """W1: two agents hand one message to and fro."""
 
     async def handle(message: Text, ctx: Context) -> Text | None:
@@ -37,7 +42,7 @@ def ping_pong(hops: int, *, durable: bool = False) -> Figures:
     agents = [agent("ping", next="pong")(handle), agent("pong", next="ping")(handle)]
 
     async def main() -> Figures:
-        async with running(agents, durable=durable) as organism:
+        async with running(agents, durable=durable, journal=journal) as organism:
             with Stopwatch() as watch:
                 await organism.run("go", to="ping")
             return watch.per(hops)

@@ -21,6 +21,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let whoever has time kill more daemons than a usual run does."""
     parser.addoption("--kills", default=200, type=int, help="how often tests/killing kills a daemon")
+    parser.addoption("--faults", default=60, type=int, help="how many faults tests/killing brings upon a cluster")
     parser.addoption("--chaos-messages", default=200, type=int, help="how many messages a run of chaos sends")
     parser.addoption("--soak-seconds", default=60, type=float, help="how long tests/soak loads a daemon")
     parser.addoption("--answers", default=100, type=int, help="how many answers of each format are read at random")

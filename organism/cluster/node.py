@@ -1,10 +1,10 @@
 """One process of a cluster: takes its share of the partitions, runs an organism for each, and gives them up again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import anyio
 import anyio.abc
@@ -27,7 +27,7 @@ from organism.journal import FencedError, JournalBrokenError, JournalError
 from organism.messages import Message, ThreadResult
 from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.stores.group_storage import Retention
-from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, Renewal
+from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, OlderCopyError, Renewal
 from organism.wiring import Environment, SharedParts, check_postgres, postgres_journal, wire
 
 if TYPE_CHECKING:
@@ -259,7 +259,11 @@ class ClusterNode:
             try:
                 soon = await self._turn()
             except NodeReplacedError as error:
-                await self._end_replaced(error)
+                self._end(
+                    error, lambda lease: FencedError(f"partition {lease.partition}", lease.epoch, lease.epoch + 1)
+                )
+            except OlderCopyError as error:
+                self._end(error, lambda _lease, why=error: why)  # type: ignore[misc]
             except JournalError as error:
                 _log.error("lease_not_renewed", node=self.name, error=str(error))
             with anyio.move_on_after(_SOON_S if soon else self._times.renew_s):
@@ -308,9 +312,10 @@ class ClusterNode:
         for core in self._cores.values():
             core.hold(held=held)
 
-    async def _end_replaced(self, error: NodeReplacedError) -> None:
+    def _end(self, error: JournalError, why: Callable[[Lease], JournalBrokenError]) -> NoReturn:
+        """End the node: what its organisms still hold belongs to others, or is kept from all of them."""
         for core in self._cores.values():
-            core.abandon(FencedError(f"partition {core.lease.partition}", core.lease.epoch, core.lease.epoch + 1))
+            core.abandon(why(core.lease))
         raise error
 
     # -- organisms ------------------------------------------------------------------------------------------------
@@ -379,8 +384,8 @@ def _check(shared: tuple[str, ...], node: str, partitions: int) -> None:
         )
 
 
-def _older_copy(row: LeaseRow, lease: Lease) -> JournalBrokenError:
-    return JournalBrokenError(
+def _older_copy(row: LeaseRow, lease: Lease) -> OlderCopyError:
+    return OlderCopyError(
         f"partition {row.partition} has had {row.epoch} owners, and this one was number {lease.epoch}: an older copy "
         "of the database was restored, and what was acknowledged since is not in it"
     )

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from organism.journal import JournalError
+from organism.journal import JournalBrokenError, JournalError
 
 
 class NodeReplacedError(JournalError):
@@ -20,6 +20,10 @@ class NodeReplacedError(JournalError):
             f"another process has begun as node {node!r} of the cluster in {place}, and this one ends; give each "
             "process a 'node' name of its own"
         )
+
+
+class OlderCopyError(JournalBrokenError):
+    """The database was put back to a time before this process began, or before it took a partition."""
 
 
 class Lease(msgspec.Struct, frozen=True):

@@ -96,7 +96,7 @@ class PostgresServer:
                         command, stdout=log, stderr=log, cwd="/", **self._user()
                     )
                 if SystemClock().now_ns() > until_ns:
-                    raise TimeoutError((self._folder / "log").read_text())
+                    raise TimeoutError(self.log)
                 time.sleep(0.02)
 
     def _answers(self) -> bool:
@@ -122,6 +122,11 @@ class PostgresServer:
             for child in children:
                 with suppress(ProcessLookupError):
                     os.kill(int(child), by)
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
 
     def url(self, database: str) -> str:
         """Return the URL of a database."""

@@ -8,6 +8,12 @@ def kills(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
+def faults(request: pytest.FixtureRequest) -> int:
+    """How many faults come upon a cluster: ``--faults N``."""
+    return int(request.config.getoption("--faults"))
+
+
+@pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """Where chance begins: ``--seed N``."""
     return int(request.config.getoption("--seed"))

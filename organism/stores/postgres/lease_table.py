@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from organism.journal import JournalError
-from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, Renewal
+from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, Renewal
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
 from organism.stores.postgres.preparation import Purpose, prepare
@@ -88,11 +88,21 @@ class LeaseTable:
 
         Raises:
             NodeReplacedError: If another process has begun under its name.
+            OlderCopyError: If the database has never seen this process begin.
         """
         renewed = self._execute(_RENEW)
         if not renewed:
-            raise NodeReplacedError(self._node, self.place)
+            found = self._execute(
+                "SELECT 1 FROM organism.nodes WHERE node = %(node)s AND incarnation > %(incarnation)s"
+            )
+            raise NodeReplacedError(self._node, self.place) if found else self._older_copy()
         return Renewal(frozenset(renewed[0][0]), self.look())
+
+    def _older_copy(self) -> OlderCopyError:
+        return OlderCopyError(
+            f"{self.place} does not know that node {self._node!r} has begun: an older copy of the database was "
+            "restored, and what was acknowledged since is not in it"
+        )
 
     def look(self) -> ClusterView:
         """Return the cluster as it is now."""

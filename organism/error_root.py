@@ -9,21 +9,37 @@ class OrganismError(Exception):
 
     retryable: bool = False
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What it says, each thing to correct in a sentence of its own."""
+        return (str(self),)
+
 
 class ConfigError(OrganismError):
     """The configuration cannot be used.
 
     Attributes:
         reason: What is wrong and what to do about it.
-        where: ``file:line`` or the name of the argument; ``None`` when it has no place.
+        where: ``file:line:column`` or the name of the argument; ``None`` when it has no place.
         path: The key's path inside the file, such as ``agents.writer.model``.
+        more: What else is wrong with the same file, in its order.
+        sentence: The error without the others: its place, its path and its reason; the string has all.
     """
 
-    def __init__(self, reason: str, *, where: str | None = None, path: str | None = None) -> None:
+    def __init__(
+        self, reason: str, *, where: str | None = None, path: str | None = None, more: "tuple[ConfigError, ...]" = ()
+    ) -> None:
         self.reason = reason
         self.where = where
         self.path = path
-        super().__init__(": ".join(part for part in (where, path, reason) if part))
+        self.more = more
+        self.sentence = ": ".join(part for part in (where, path, reason) if part)
+        super().__init__("\n".join(self.sentences))
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The sentence of each mistake, in the order of the file."""
+        return (self.sentence, *(each.sentence for each in self.more))
 
 
 class AmountError(ConfigError, ValueError):

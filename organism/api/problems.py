@@ -43,6 +43,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         title: What went wrong, for people.
         detail: What to do about it.
         request_id: Names the request in the daemon's log.
+        mistakes: Each mistake by itself, where a configuration has several.
     """
 
     status: int
@@ -50,6 +51,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     detail: str
     request_id: str = ""
+    mistakes: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProblemError(Exception):
@@ -98,7 +100,9 @@ def say_organism_error(request: Request[Any, Any, Any], error: OrganismError) ->
     status, code = next(
         (answer for kind, answer in ERROR_STATUS.items() if isinstance(error, kind)), (400, "invalid_request")
     )
-    return respond(Problem(status=status, code=code, title=type(error).__name__, detail=str(error)), request)
+    mistakes = tuple(map(cleaned, error.sentences)) if len(error.sentences) > 1 else msgspec.UNSET
+    problem = Problem(status=status, code=code, title=type(error).__name__, detail=str(error), mistakes=mistakes)
+    return respond(problem, request)
 
 
 def say_unreadable(request: Request[Any, Any, Any], _error: UnicodeDecodeError) -> Response[Problem]:

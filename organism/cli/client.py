@@ -51,19 +51,27 @@ class RefusedError(OrganismError):
     Attributes:
         status: The HTTP status; 0 without an answer.
         code: What went wrong, for programs.
+        mistakes: Each mistake of a configuration that has several.
     """
 
     def __init__(self, answer: bytes | str, status: int = 0) -> None:
         self.status = status
         self.code = ""
+        self.mistakes: tuple[str, ...] = ()
         text = answer if isinstance(answer, str) else answer.decode("utf-8", "replace")[:500]
         if isinstance(answer, bytes):
             try:
                 problem = msgspec.json.decode(answer, type=dict[str, Any])
                 self.code, text = str(problem["code"]), str(problem["detail"])
+                self.mistakes = tuple(map(str, problem.get("mistakes", ())))
             except (msgspec.MsgspecError, KeyError):
                 pass
         super().__init__(f"{text} ({self.code})" if self.code else text)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Each mistake by itself, or the answer."""
+        return self.mistakes or super().sentences
 
 
 class Client:

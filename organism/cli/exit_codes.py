@@ -30,7 +30,9 @@ INTERRUPTED = 130
 
 
 def explain(error: Exception) -> int:
-    """Print an error that somebody can correct in one line, and return its exit code; any other is raised again.
+    """Print an error that somebody can correct, each mistake in a line, and return its exit code.
+
+    Any other error is raised again.
 
     Raises:
         Exception: The error, if it is none of organism's own: that is a bug, and its traceback is wanted.
@@ -40,6 +42,7 @@ def explain(error: Exception) -> int:
 
     if not isinstance(error, OrganismError):
         raise error
-    complain(str(error))
+    for sentence in error.sentences:
+        complain(sentence)
     code: int = getattr(error, "exit_code", USAGE)
     return code

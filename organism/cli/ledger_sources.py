@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 from organism.cli.client import UnreachableError
 from organism.cli.options import DaemonOptions
 from organism.config.load import load_config
-from organism.config.yaml.nodes import Scalar, Source, parse_tree, read_text
+from organism.config.yaml.mistakes import Mistakes, Source
+from organism.config.yaml.nodes import Scalar, parse_tree, read_text
 from organism.daemon.journal_file import JOURNAL_FILE, database_url
 from organism.daemon.state_folder import owned
 from organism.errors import ConfigError
@@ -190,7 +191,7 @@ def _keeps_a_file(path: Path) -> bool:
     """Whether a configuration that cannot be loaded still tells that its journal is a file: by having no ``store``."""
     if not path.exists():
         return True  # a state folder is read without its configuration
-    store = parse_tree(read_text(path), Source(str(path))).entries.get("store")
+    store = parse_tree(read_text(path), Source(str(path)), Mistakes()).entries.get("store")
     return store is None or (isinstance(store, Scalar) and store.text == "sqlite")
 
 

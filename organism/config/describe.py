@@ -6,7 +6,6 @@ from organism.agents.tools.peer_tool import ASK_TIMEOUT_S
 from organism.agents.tools.tool import DEFAULT_TIMEOUT_S
 from organism.budget.guards.breakers import ONLY_TOLD, Breakers
 from organism.config.build.breakers import breakers_of
-from organism.config.load import listed
 from organism.config.price_section import WrittenToolPrice, tool_price_of
 from organism.config.schema.agents import (
     AgentSection,
@@ -20,6 +19,7 @@ from organism.config.schema.agents import (
     PythonAgentSection,
     SendToolSection,
     ToolSection,
+    listed,
 )
 from organism.config.schema.llm import LocalProviderSection, ProviderSection
 from organism.config.schema.root import Config

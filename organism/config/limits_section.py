@@ -3,78 +3,76 @@
 from collections.abc import Iterator
 
 from organism.budget.guards.actions import problem_at
-from organism.config.price_section import Fail
+from organism.config.checking import Report
 from organism.config.schema.limits import ActionName, AllLimitsSection, RuleSection, Thresholds
 from organism.config.yaml.bind import did_you_mean
-from organism.config.yaml.nodes import Path_
+from organism.config.yaml.mistakes import Path_
 from organism.ledger.windows import rolling_ns
 
 _PER = ("thread", "call", "hour", "day", "week", "month", "lifetime")
 _ROLLING_MAX_NS = 366 * 86_400 * 10**9
 
 
-def check_scopes(limits: AllLimitsSection, fail: Fail, *, degradable: bool = True) -> None:
-    """Refuse limits that are counted over nothing known, rules that make no sense, and pools of nothing.
-
-    Raises:
-        ConfigError: At the first of them.
-    """
+def check_scopes(limits: AllLimitsSection, report: Report, *, degradable: bool = True) -> None:
+    """Refuse limits that are counted over nothing known, rules that make no sense, and pools of nothing."""
     for path, section in _sections(limits):
         per = getattr(section, "per", None)
         if isinstance(per, str):
-            _check_per(per, fail, *path, "per")
+            _check_per(per, report, *path, "per")
         if section.thresholds is not None:
-            check_thresholds(section.thresholds, fail, *path, "thresholds", degradable=degradable)
+            check_thresholds(section.thresholds, report, *path, "thresholds", degradable=degradable)
         if (per == "call" or path == ("limits", "call")) and section.calls is not None:
-            fail("each call is one call; limit its tokens or usd", *path, "calls")
-    _check_rolling(limits, fail)
+            report("each call is one call; limit its tokens or usd", *path, "calls")
+    _check_rolling(limits, report)
 
 
-def check_thresholds(thresholds: Thresholds, fail: Fail, *path: str | int, degradable: bool = True) -> None:
-    """Refuse thresholds that are out of order or beyond the limit, and actions that cannot be where they stand.
-
-    Raises:
-        ConfigError: If they are.
-    """
+def check_thresholds(thresholds: Thresholds, report: Report, *path: str | int, degradable: bool = True) -> None:
+    """Refuse thresholds that are out of order or beyond the limit, and actions that cannot be where they stand."""
     if isinstance(thresholds, dict):
-        _check_actions(thresholds, fail, path, degradable=degradable)
+        _check_actions(thresholds, report, path, degradable=degradable)
         return
     if sorted(set(thresholds)) != thresholds or not all(0 < each <= 100 for each in thresholds):  # noqa: PLR2004
-        fail("thresholds are per cents from 1 to 100, ascending, each once", *path)
+        report("thresholds are per cents from 1 to 100, ascending, each once", *path)
     if not thresholds:
-        fail("at least one threshold is needed; to warn of nothing, use [100]", *path)
+        report("at least one threshold is needed; to warn of nothing, use [100]", *path)
 
 
-def _check_actions(written: dict[str, ActionName], fail: Fail, path: Path_, *, degradable: bool) -> None:
+def _check_actions(written: dict[str, ActionName], report: Report, path: Path_, *, degradable: bool) -> None:
+    senseless = False
     for threshold, action in written.items():
         if (problem := problem_at(threshold, action)) is not None:
-            fail(problem, *path, threshold)
+            report(problem, *path, threshold)
+            senseless = True
         if action == "degrade" and not degradable:
-            fail("no model says what takes its place; give one 'degrade: {to: MODEL}' in llm.models", *path, threshold)
+            report(
+                "no model says what takes its place; give one 'degrade: {to: MODEL}' in llm.models", *path, threshold
+            )
     if not written:
-        fail("at least one threshold is needed; to warn of nothing, use [100]", *path)
+        report("at least one threshold is needed; to warn of nothing, use [100]", *path)
+    if senseless:
+        return
     ends = sorted(int(threshold) for threshold, action in written.items() if action in ("park", "refuse"))
     if ends and max(map(int, written)) > ends[0]:
-        fail(f"nothing happens beyond {ends[0]}, where it ends", *path, str(max(map(int, written))))
+        report(f"nothing happens beyond {ends[0]}, where it ends", *path, str(max(map(int, written))))
 
 
-def _check_per(per: str, fail: Fail, *path: str | int) -> None:
+def _check_per(per: str, report: Report, *path: str | int) -> None:
     if per in _PER:
         return
     length_ns = rolling_ns(per)
     if not length_ns:
         there = f"; there are: {', '.join(_PER)}, or a rolling window such as 30m, 6h or 7d"
-        fail(f"limits cannot be counted per {per!r}{did_you_mean(per, _PER) or there}", *path)
+        report(f"limits cannot be counted per {per!r}{did_you_mean(per, _PER) or there}", *path)
     if length_ns > _ROLLING_MAX_NS:
-        fail(f"a rolling window of {per} is longer than 366 days", *path)
+        report(f"a rolling window of {per} is longer than 366 days", *path)
 
 
-def _check_rolling(limits: AllLimitsSection, fail: Fail) -> None:
+def _check_rolling(limits: AllLimitsSection, report: Report) -> None:
     rolling = limits.rolling if isinstance(limits.rolling, list) else [limits.rolling]
     hours = [section.hours for section in rolling]
     for place, each in enumerate(hours):
         if each in hours[:place]:
-            fail(f"a window of {each} hours stands here twice; keep one", "limits", "rolling", place, "hours")
+            report(f"a window of {each} hours stands here twice; keep one", "limits", "rolling", place, "hours")
 
 
 def _sections(limits: AllLimitsSection) -> Iterator[tuple[Path_, RuleSection]]:

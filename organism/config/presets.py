@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from organism.config.schema.root import Config
-from organism.config.yaml.nodes import Path_
+from organism.config.yaml.mistakes import Path_, Place
 
 PRESETS: dict[str, dict[Path_, Any]] = {
     "coding": {
@@ -28,17 +28,17 @@ SESSION_TOKENS = {"coding": 20_000_000}
 """What a preset limits a thread of the gateway to where the file limits no tokens: a day of a coding agent."""
 
 
-def applied(config: Config, lines: dict[Path_, int]) -> Config:
+def applied(config: Config, places: dict[Path_, Place]) -> Config:
     """Return a configuration with what its preset says where the file says nothing.
 
     Args:
         config: The configuration.
-        lines: The lines of what the file says.
+        places: Where what the file says stands.
     """
     if config.gateway is None or config.gateway.preset is None:
         return config
     for path, value in PRESETS[config.gateway.preset].items():
-        if path not in lines:
+        if path not in places:
             config = _with(config, path, value)
     return config
 

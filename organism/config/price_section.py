@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import NoReturn, Protocol, cast
+from typing import cast
 
 import msgspec
 
+from organism.config.checking import Report, reporting
 from organism.config.schema.agents import ToolPriceSection
 from organism.config.schema.llm import PriceSection
 from organism.config.schema.root import Config
-from organism.config.yaml.bind import Binder
-from organism.config.yaml.nodes import Path_, Source, parse_tree, read_text
+from organism.config.yaml.bind import WRONG, Binder
+from organism.config.yaml.mistakes import Mistakes, Path_, Source
+from organism.config.yaml.nodes import parse_tree, read_text
 from organism.errors import ConfigError
 from organism.pricing.tool_fees import TOOLS
 from organism.pricing.tool_prices import ToolPrice, tool_price
@@ -26,70 +28,54 @@ WrittenToolPrice = Decimal | ToolPriceSection
 _KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
 
 
-class Fail(Protocol):
-    """Raises a :class:`ConfigError` about the value at a path."""
-
-    def __call__(self, reason: str, *path: str | int) -> NoReturn:
-        """Raise it."""
-        ...
-
-
-def check_prices(prices: WrittenPrices, fail: Fail) -> None:
-    """Refuse prices that lead in a circle, that are beyond belief, or of which two hold on one day.
-
-    Raises:
-        ConfigError: At the first of them.
-    """
+def check_prices(prices: WrittenPrices, report: Report) -> None:
+    """Refuse prices that lead in a circle, that are beyond belief, or of which two hold on one day."""
+    in_circle: set[str] = set()
     for name, written in prices.items():
         seen = [name]
         while isinstance(target := prices.get(seen[-1]), str):
             if target in seen:
-                fail(f"prices refer to each other in a circle: {' -> '.join([*seen, target])}", "prices", name)
+                if target == name and name not in in_circle:  # those that lead into one have no mistake of their own
+                    in_circle.update(seen)
+                    report(f"prices refer to each other in a circle: {' -> '.join([*seen, target])}", "prices", name)
+                break
             seen.append(target)
         if written == []:
-            fail("the list is empty; it needs at least one price", "prices", name)
+            report("the list is empty; it needs at least one price", "prices", name)
         sections = written if isinstance(written, list) else [written] if isinstance(written, PriceSection) else []
         for place, section in enumerate(sections):
             at: Path_ = ("prices", name, place) if isinstance(written, list) else ("prices", name)
-            check_price(section, at, fail)
+            check_price(section, at, report)
             if any(section.since == other.since for other in sections[:place]):
-                fail(f"has two prices for {section.since or 'always'}; give each its own 'since'", *at)
+                report(f"has two prices for {section.since or 'always'}; give each its own 'since'", *at)
 
 
-def check_price(section: PriceSection, at: Path_, fail: Fail) -> None:
-    """Refuse a price that is beyond belief, and tiers that are out of order or change nothing.
-
-    Raises:
-        ConfigError: At the first of them.
-    """
+def check_price(section: PriceSection, at: Path_, report: Report) -> None:
+    """Refuse a price that is beyond belief, and tiers that are out of order or change nothing."""
     above = [tier.above_input_tokens for tier in section.tiers]
     if sorted(set(above)) != above:
-        fail("tiers stand shortest first, each once", *at, "tiers")
+        report("tiers stand shortest first, each once", *at, "tiers")
     for tool, usd in section.tools.items():
         if tool not in TOOLS:
-            fail(f"no vendor's tool is called {tool!r}; there are: {', '.join(TOOLS)}", *at, "tools", tool)
-        check_tool_price(usd, (*at, "tools", tool), fail)
+            report(f"no vendor's tool is called {tool!r}; there are: {', '.join(TOOLS)}", *at, "tools", tool)
+        check_tool_price(usd, (*at, "tools", tool), report)
     for place, part in enumerate((section, *section.tiers)):
         where = at if part is section else (*at, "tiers", place - 1)
         given = {kind: usd for kind in _KINDS if (usd := getattr(part, kind)) is not None}
         if not given:
-            fail(f"changes no price; give one of: {', '.join(_KINDS)}", *where)
+            report(f"changes no price; give one of: {', '.join(_KINDS)}", *where)
         for kind, usd in given.items():
             if usd > USD_MAX:
-                fail(f"{usd} dollars per million tokens is beyond belief", *where, kind)
+                report(f"{usd} dollars per million tokens is beyond belief", *where, kind)
 
 
-def check_tool_price(written: WrittenToolPrice | None, at: Path_, fail: Fail) -> None:
-    """Refuse a price of a tool that is made of nothing, or beyond belief.
-
-    Raises:
-        ConfigError: If it is.
-    """
+def check_tool_price(written: WrittenToolPrice | None, at: Path_, report: Report) -> None:
+    """Refuse a price of a tool that is made of nothing, or beyond belief."""
     try:
         tool_price_of(written)
     except ConfigError as error:
         _, _, part = (error.path or "").partition(".")
-        fail(error.reason, *at, *((part,) if part and isinstance(written, ToolPriceSection) else ()))
+        report(error.reason, *at, *((part,) if part and isinstance(written, ToolPriceSection) else ()))
 
 
 def tool_price_of(written: WrittenToolPrice | None) -> ToolPrice | None:
@@ -110,11 +96,14 @@ def load_prices(path: Path) -> WrittenPrices:
         ConfigError: If it cannot be read, has no prices, or they are wrong anywhere.
     """
     source = Source(str(path))
-    root = parse_tree(read_text(path), source)
+    mistakes = Mistakes()
+    root = parse_tree(read_text(path), source, mistakes)
     if (node := root.entries.get("prices")) is None:
-        source.fail("there are no prices in it; they stand under 'prices:', as in an organism.yaml", root.line)
-    binder = Binder(source, {}, Config)
+        source.fail("there are no prices in it; they stand under 'prices:', as in an organism.yaml", root.place)
+    binder = Binder(source, {}, Config, mistakes)
     (shape,) = (field.type for field in msgspec.structs.fields(Config) if field.name == "prices")
-    prices = cast("WrittenPrices", binder.bind(node, msgspec.inspect.type_info(shape), ("prices",)))
-    check_prices(prices, lambda reason, *at: source.fail_near(reason, at, binder.lines))
-    return prices
+    prices = binder.bind(node, msgspec.inspect.type_info(shape), ("prices",))
+    if prices is not WRONG:
+        check_prices(cast("WrittenPrices", prices), reporting(source, binder.places, mistakes))
+    mistakes.refuse()
+    return cast("WrittenPrices", prices)

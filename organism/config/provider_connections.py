@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from organism.config.price_section import Fail
+from organism.config.checking import Report
 from organism.config.schema.llm import AnthropicProviderSection, OpenAIProviderSection, ServerSection
 from organism.config.schema.root import Config
 from organism.error_root import install
@@ -26,12 +26,8 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"})
 
 
-def check_reach(config: Config, fail: Fail) -> None:
-    """Check how each server is reached.
-
-    Raises:
-        ConfigError: With file and line.
-    """
+def check_reach(config: Config, report: Report) -> None:
+    """Check how each server is reached."""
     for name, section in config.llm.providers.items():
         if not isinstance(section, ServerSection):
             continue
@@ -40,16 +36,16 @@ def check_reach(config: Config, fail: Fail) -> None:
             try:
                 address_of(section.base_url, speaks(section))
             except AddressError as error:
-                fail(str(error), *at, "base_url")
+                report(str(error), *at, "base_url")
         if section.proxy is not None and not _is_proxy(section.proxy):
             # Not shown: it may hold a password.
-            fail("this is no address of a proxy; write one such as http://proxy.example.com:3128, or 'none'",
+            report("this is no address of a proxy; write one such as http://proxy.example.com:3128, or 'none'",
                         *at, "proxy")  # fmt: skip
         for header, value in section.headers.items():
             if not _HEADER.fullmatch(header) or header.lower() in _OURS:
-                fail(f"{header!r} is no header that can be added", *at, "headers", header)
+                report(f"{header!r} is no header that can be added", *at, "headers", header)
             if not value.isprintable() or not value.isascii():
-                fail("no header can carry this value", *at, "headers", header)
+                report("no header can carry this value", *at, "headers", header)
 
 
 def speaks(section: ServerSection) -> Speaks:

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from organism.amounts import Limits
 from organism.config.build.limits import budget_plan, thread_limits
-from organism.config.load import THREAD_TOKENS, LoadedConfig
+from organism.config.checks import THREAD_TOKENS
+from organism.config.load import LoadedConfig
 from organism.config.presets import SESSION_TOKENS
 from organism.config.schema.gateway import GatewayKeySection
 from organism.config.schema.limits import ThreadLimitsSection
@@ -41,7 +42,7 @@ def _default_limits(loaded: LoadedConfig) -> Limits | None:
 
     A coding agent sends 30,000 tokens with each of its calls, so the usual default would end it after three.
     """
-    if any(path in loaded.lines for path in THREAD_TOKENS):
+    if any(path in loaded.places for path in THREAD_TOKENS):
         return None
     preset = loaded.config.gateway.preset if loaded.config.gateway is not None else None
     tokens = DEFAULT_TOKENS if preset is None else SESSION_TOKENS[preset]

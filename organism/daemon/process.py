@@ -107,7 +107,8 @@ async def _reload(organism: Organism, log: Log) -> None:
         done = await organism.control.reload_configuration(order=Order(by="signal"))
         log.info("reloaded", changes=list(done.changes))
     except OrganismError as error:
-        log.error("not_reloaded", mistake=str(error))  # noqa: TRY400 - its sentence says what to do
+        for sentence in error.sentences:
+            log.error("not_reloaded", mistake=sentence)  # noqa: TRY400 - its sentence says what to do
 
 
 def _log_progress(line: str) -> None:

@@ -182,7 +182,7 @@ agents:
         async with Organism.from_yaml(file, environment=key, providers={"openai": provider}) as organism:
             await organism.run("how is the sea?")
         file.write_text(text.replace("TOOLS", wrong))
-        with pytest.raises(ConfigError, match=rf"organism.yaml:9: .*{message}"):
+        with pytest.raises(ConfigError, match=rf"organism.yaml:9:[0-9]+: .*{message}"):
             Organism.from_yaml(file, environment=key)
 
     run(main)

@@ -10,7 +10,8 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S
-from organism.config.load import THREAD_TOKENS, LoadedConfig
+from organism.config.checks import THREAD_TOKENS
+from organism.config.load import LoadedConfig
 from organism.config.schema.gateway import GatewayKeySection, GatewaySection
 from organism.config.schema.limits import ThreadLimitsSection
 from organism.config.schema.llm import ModelSection, PriceSection
@@ -65,7 +66,7 @@ def with_gateway(loaded: LoadedConfig, purse: Purse) -> LoadedConfig:
         limits=_section(limits) if limits else None,
         labels=purse.labels,
     )
-    if limits and gateway.limits is None and not any(path in loaded.lines for path in THREAD_TOKENS):
+    if limits and gateway.limits is None and not any(path in loaded.places for path in THREAD_TOKENS):
         # The tokens that a thread has by default, and nobody has written down, do not end a budget of another unit.
         gateway = replace(gateway, limits=replace(config.limits.thread, tokens="unlimited"))
     taken = purse.program in config.agents or purse.program == USER

@@ -9,9 +9,9 @@ from organism.agents.loading import load, load_message_type, make_importable
 from organism.agents.tools.tool import ToolServer, ToolSource
 from organism.config.build.breakers import breakers_of
 from organism.config.build.tools import build_tools
-from organism.config.load import LoadedConfig, listed
+from organism.config.load import LoadedConfig
 from organism.config.reuse import Reusable, reuse_agent
-from organism.config.schema.agents import AgentSection, LLMAgentSection, PythonAgentSection
+from organism.config.schema.agents import AgentSection, LLMAgentSection, PythonAgentSection, listed
 from organism.errors import ConfigError
 from organism.messages import Gathered, Message, MessageRegistry, Text
 

@@ -161,6 +161,11 @@ class PythonAgentSection(AgentSection, frozen=True, kw_only=True):
     handler: Annotated[str, Meta(description="package.module:function or :Class")]
 
 
+def listed(value: str | list[str]) -> list[str]:
+    """Return ``next`` as a list, however it was written."""
+    return [value] if isinstance(value, str) else value
+
+
 VARIANTS: dict[type[msgspec.Struct], tuple[type[Section], ...]] = {
     AgentSection: (LLMAgentSection, PythonAgentSection),
     ToolSection: (FunctionToolSection, AskToolSection, SendToolSection, MCPToolSection),

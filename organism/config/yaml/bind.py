@@ -11,14 +11,15 @@ from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache
-from typing import NoReturn
+from typing import Final
 
 import msgspec
 from msgspec import inspect as types
 
 from organism.config.schema.agents import VARIANTS
 from organism.config.schema.values import Secret
-from organism.config.yaml.nodes import Mapping, Node, Path_, Scalar, Sequence, Source
+from organism.config.yaml.mistakes import Mistakes, Path_, Place, Source
+from organism.config.yaml.nodes import Mapping, Node, Scalar, Sequence, Unread
 from organism.error_root import ConfigError
 from organism.text.credentials import header_secret
 from organism.text.redaction import remember
@@ -62,34 +63,51 @@ class AnyEnvironment(MappingABC[str, str]):
         return len(self._known)
 
 
+WRONG: Final = object()
+"""Stands for a value that could not be read; whoever gets it has a mistake more among those that are kept."""
+
+
 class Binder:
-    """Fits nodes to types.
+    """Fits nodes to types. What does not fit is kept as a mistake, and the rest is read all the same.
 
     Args:
         source: What errors name.
         environment: Where ``${env:NAME}`` is looked up.
         root: The struct of the whole file; where keys belong is read from it.
+        mistakes: Takes what does not fit.
     """
 
-    def __init__(self, source: Source, environment: MappingABC[str, str], root: type[msgspec.Struct]) -> None:
+    def __init__(
+        self, source: Source, environment: MappingABC[str, str], root: type[msgspec.Struct], mistakes: Mistakes
+    ) -> None:
         self._source = source
         self._environment = environment
         self._root = root
-        self.lines: dict[Path_, int] = {}
-        """The line of each value and key, by its path."""
+        self._mistakes = mistakes
+        self.places: dict[Path_, Place] = {}
+        """Where each value or its key stands, by its path."""
 
     def bind(self, node: Node, expected: types.Type, path: Path_ = ()) -> object:
-        """Return the value of a node as the type expects it.
+        """Return the value of a node as the type expects it, or :data:`WRONG`.
 
-        Raises:
-            ConfigError: If it does not fit.
+        A part that does not fit is left out where it may be: a key that has a default has it, a name in a table is
+        missing. A list is read whole, since the places of its entries are what errors name.
         """
-        self.lines.setdefault(path, node.line)
+        value = WRONG
+        if not isinstance(node, Unread):
+            with self._mistakes.kept():
+                value = self._bound(node, expected, path)
+        if value is WRONG:
+            self._mistakes.leave_unread(path)
+        return value
+
+    def _bound(self, node: Node, expected: types.Type, path: Path_) -> object:
+        self.places.setdefault(path, node.place)
         if isinstance(node, Scalar) and not node.variable and not _takes_text(expected):
             node = self._substituted(node, expected, path)
         match expected:
             case types.Metadata(type=inner):
-                return self.bind(node, inner, path)
+                return self._bound(node, inner, path)
             case types.StructType():
                 return self._struct(node, expected, path)
             case types.UnionType():
@@ -98,7 +116,8 @@ class Binder:
                 return self._list(node, expected, item, path)
             case types.DictType(value_type=value):
                 entries = self._mapping(node, path)
-                return {key: self.bind(child, value, (*path, key)) for key, child in entries.entries.items()}
+                bound = {key: self.bind(child, value, (*path, key)) for key, child in entries.entries.items()}
+                return {key: each for key, each in bound.items() if each is not WRONG}
             case _:
                 return self._scalar(node, expected, path)
 
@@ -106,36 +125,49 @@ class Binder:
 
     def _mapping(self, node: Node, path: Path_) -> Mapping:
         if not isinstance(node, Mapping):
-            self._source.fail("expected keys and values here", node.line, path)
-        for key, line in node.key_lines.items():
-            self.lines[(*path, key)] = line
+            self._source.fail("expected keys and values here", node.place, path)
+        for key, place in node.key_places.items():
+            self.places[(*path, key)] = place
         return node
 
-    def _list(self, node: Node, expected: types.ListType, item: types.Type, path: Path_) -> list[object]:
+    def _list(self, node: Node, expected: types.ListType, item: types.Type, path: Path_) -> object:
         if not isinstance(node, Sequence):
-            self._source.fail("expected a list, such as [first, second]", node.line, path)
+            self._source.fail("expected a list, such as [first, second]", node.place, path)
         if expected.min_length is not None and len(node.items) < expected.min_length:
-            self._source.fail("the list is empty; it needs at least one entry", node.line, path)
-        return [self.bind(child, item, (*path, place)) for place, child in enumerate(node.items)]
+            self._source.fail("the list is empty; it needs at least one entry", node.place, path)
+        bound = [self.bind(child, item, (*path, place)) for place, child in enumerate(node.items)]
+        return WRONG if any(each is WRONG for each in bound) else bound
 
-    def _struct(self, node: Node, expected: types.StructType, path: Path_) -> msgspec.Struct:
+    def _struct(self, node: Node, expected: types.StructType, path: Path_) -> object:
         mapping = self._mapping(node, path)
         if (shapes := VARIANTS.get(expected.cls)) is not None:
             expected = self._variant(mapping, shapes, path)
         fields = {field.encode_name: field for field in expected.fields}
         tag = expected.tag_field
-        for key, line in mapping.key_lines.items():
+        for key, place in mapping.key_places.items():
             if key not in fields and key != tag:
-                self._unknown_key(key, fields, line, path)
-        for name, field in fields.items():
-            if field.required and name not in mapping.entries:
-                self._source.fail(f"the key {name!r} is missing", mapping.line, path)
+                self._mistakes.add(self._unknown_key(key, fields, place, path))
+                self._mistakes.leave_unread((*path, key))
         values = {
             field.name: self.bind(mapping.entries[name], field.type, (*path, name))
             for name, field in fields.items()
             if name in mapping.entries
         }
-        return expected.cls(**values)
+        unknown = [key for key in mapping.entries if key not in fields and key not in _homes(self._root)]
+        misspelt = {near for key in unknown for near in get_close_matches(key, fields, n=1)}
+        for name in misspelt - mapping.entries.keys():
+            self._mistakes.leave_unread((*path, name))
+        for name, field in fields.items():
+            if field.required and name not in mapping.entries:
+                if name not in misspelt:  # which is said already
+                    self._mistakes.add(self._source.error(f"the key {name!r} is missing", mapping.place, path))
+                self._mistakes.leave_unread((*path, name))
+                values[field.name] = WRONG
+            if field.required and values[field.name] is WRONG and not path:
+                values[field.name] = _stand_in(field.type)
+        required = {field.name for field in expected.fields if field.required}
+        read = {name: value for name, value in values.items() if value is not WRONG}
+        return expected.cls(**read) if required <= read.keys() else WRONG
 
     def _union(self, node: Node, expected: types.UnionType, path: Path_) -> object:
         """Choose the member of a union by what kind of node there is."""
@@ -145,10 +177,10 @@ class Binder:
             return self._struct(node, self._choose(node, structs, path), path)
         lists = [member for member in members if isinstance(member, types.ListType)]
         if isinstance(node, Sequence) and lists:
-            return self.bind(node, lists[0], path)
+            return self._bound(node, lists[0], path)
         tables = [member for member in members if isinstance(member, types.DictType)]
         if isinstance(node, Mapping) and tables:
-            return self.bind(node, tables[0], path)
+            return self._bound(node, tables[0], path)
         words = [member for member in members if isinstance(member, types.LiteralType)]
         if isinstance(node, Scalar) and any(node.text in word.values for word in words):
             return node.text
@@ -158,7 +190,7 @@ class Binder:
         others = [member for member in scalars if member not in words]
         if not scalars:
             wanted = "a list, such as [first, second], or " if lists else ""
-            self._source.fail(f"expected {wanted}keys and values here", node.line, path)
+            self._source.fail(f"expected {wanted}keys and values here", node.place, path)
         return self._scalar(node, (others or scalars)[0], path)
 
     def _choose(self, node: Mapping, structs: list[types.StructType], path: Path_) -> types.StructType:
@@ -175,34 +207,34 @@ class Binder:
         if not found:
             near = [(key, mark) for key in node.entries for mark in get_close_matches(key, list(marks), n=1)]
             hint = f"; did you mean {near[0][1]!r} by {near[0][0]!r}?" if near else ""
-            self._source.fail(f"needs either {' or '.join(map(repr, marks))}{hint}", node.line, path)
+            self._source.fail(f"needs either {' or '.join(map(repr, marks))}{hint}", node.place, path)
         if len(found) > 1:
-            self._source.fail(f"has both {' and '.join(map(repr, found))}; remove one", node.line, path)
+            self._source.fail(f"has both {' and '.join(map(repr, found))}; remove one", node.place, path)
         return marks[found[0]]
 
     def _tagged(self, node: Mapping, structs: list[types.StructType], tag_field: str, path: Path_) -> types.StructType:
         by_tag = {str(struct.tag): struct for struct in structs}
         tag = node.entries.get(tag_field)
         if not isinstance(tag, Scalar):
-            self._source.fail(f"the key {tag_field!r} is missing; it is one of: {', '.join(by_tag)}", node.line, path)
+            self._source.fail(f"the key {tag_field!r} is missing; it is one of: {', '.join(by_tag)}", node.place, path)
         if tag.text not in by_tag:
             reason = f"{tag.text!r} is not one of: {', '.join(by_tag)}{did_you_mean(tag.text, by_tag)}"
-            self._source.fail(reason, tag.line, (*path, tag_field))
+            self._source.fail(reason, tag.place, (*path, tag_field))
         return by_tag[tag.text]
 
-    def _unknown_key(self, key: str, fields: MappingABC[str, object], line: int, path: Path_) -> NoReturn:
+    def _unknown_key(self, key: str, fields: MappingABC[str, object], place: Place, path: Path_) -> ConfigError:
         # A key that exists elsewhere is misplaced, not misspelt, however much it looks like one that belongs here.
         if homes := _homes(self._root).get(key):
             hint = f"; it belongs under {' or '.join(sorted(homes))}"
         else:
             hint = did_you_mean(key, fields) or f"; there are: {', '.join(fields)}"
-        self._source.fail(f"unknown key {key!r}{hint}", line, (*path, key))
+        return self._source.error(f"unknown key {key!r}{hint}", place, (*path, key))
 
     # -- scalars --------------------------------------------------------------------------------------------------
 
     def _scalar(self, node: Node, expected: types.Type, path: Path_) -> object:  # noqa: PLR0911 - one for each kind
         if not isinstance(node, Scalar):
-            self._source.fail(f"expected {_in_words(expected)}", node.line, path)
+            self._source.fail(f"expected {_in_words(expected)}", node.place, path)
         match expected:
             case types.StrType():
                 return self._text(node, path)
@@ -224,14 +256,14 @@ class Binder:
     def _choice(self, node: Scalar, choices: tuple[str, ...], path: Path_) -> str:
         if node.text not in choices:
             hint = did_you_mean(node.text, choices)
-            self._source.fail(f"{_shown(node)} is not one of: {', '.join(choices)}{hint}", node.line, path)
+            self._source.fail(f"{_shown(node)} is not one of: {', '.join(choices)}{hint}", node.place, path)
         return node.text
 
     def _text(self, node: Scalar, path: Path_) -> str:
         if not node.quoted and _NOT_TEXT.fullmatch(node.text) and not _ADDRESS.fullmatch(node.text):
-            self._source.fail(f"expected text, not {_shown(node)}; put it in quotes if it is text", node.line, path)
+            self._source.fail(f"expected text, not {_shown(node)}; put it in quotes if it is text", node.place, path)
         if _may_be_elsewhere(path) and (reference := _ENVIRONMENT.fullmatch(node.text)):
-            value = self._environment_value(reference, node.line, path)
+            value = self._environment_value(reference, node.place, path)
             if "headers" in path:  # as secret as a key
                 remember(value)
             return value
@@ -240,19 +272,19 @@ class Binder:
     def _integer(self, node: Scalar, expected: types.IntType, path: Path_) -> int:
         if node.quoted or not _INTEGER.fullmatch(node.text) or len(node.text) > _DIGITS_MAX:
             hint = "; remove the quotes" if node.quoted and _INTEGER.fullmatch(node.text) else ""
-            self._source.fail(f"expected a whole number such as 1000, not {_shown(node)}{hint}", node.line, path)
+            self._source.fail(f"expected a whole number such as 1000, not {_shown(node)}{hint}", node.place, path)
         value = int(node.text)
         if (expected.ge is not None and value < expected.ge) or (expected.le is not None and value > expected.le):
             bounds = f"at least {expected.ge}" if expected.le is None else f"from {expected.ge} to {expected.le}"
-            self._source.fail(f"{_bare(node)} is out of range; it must be {bounds}", node.line, path)
+            self._source.fail(f"{_bare(node)} is out of range; it must be {bounds}", node.place, path)
         return value
 
     def _decimal(self, node: Scalar, path: Path_) -> Decimal:
         if not _DECIMAL.fullmatch(node.text) or len(node.text) > _DIGITS_MAX:
-            self._source.fail(f"expected a number such as 0.50, not {_shown(node)}", node.line, path)
+            self._source.fail(f"expected a number such as 0.50, not {_shown(node)}", node.place, path)
         value = Decimal(node.text)
         if value > _DECIMAL_MAX:
-            self._source.fail(f"{_bare(node)} is out of range; it must be at most {_DECIMAL_MAX}", node.line, path)
+            self._source.fail(f"{_bare(node)} is out of range; it must be at most {_DECIMAL_MAX}", node.place, path)
         return value
 
     def _date(self, node: Scalar, path: Path_) -> date:
@@ -261,33 +293,33 @@ class Binder:
                 return date.fromisoformat(node.text)
         except ValueError:
             pass  # such as the 30th of February
-        return self._source.fail(f"expected a day such as 2026-01-31, not {_shown(node)}", node.line, path)
+        return self._source.fail(f"expected a day such as 2026-01-31, not {_shown(node)}", node.place, path)
 
     def _secret(self, node: Scalar, path: Path_) -> Secret:
         reference = _ENVIRONMENT.fullmatch(node.text)
         if reference is None:
             # The literal itself is never shown: it may well be a key.
-            self._source.fail("a secret is never written here; write ${env:NAME} and set NAME", node.line, path)
+            self._source.fail("a secret is never written here; write ${env:NAME} and set NAME", node.place, path)
         if reference[2] is not None:
-            self._source.fail("a secret is never written here, not as a default either", node.line, path)
-        value = self._environment_value(reference, node.line, path)
+            self._source.fail("a secret is never written here, not as a default either", node.place, path)
+        value = self._environment_value(reference, node.place, path)
         try:
             return Secret(header_secret(f"the environment variable {reference[1]}", value))
         except ConfigError as error:
-            self._source.fail(error.reason, node.line, path)
+            self._source.fail(error.reason, node.place, path)
 
     def _substituted(self, node: Scalar, expected: types.Type, path: Path_) -> Scalar:
         """Return what stands for a reference to a variable, to be read as if it stood there without quotes."""
         reference = _ENVIRONMENT.fullmatch(node.text)
         if reference is None:
             return node
-        value = self._environment_value(reference, node.line, path)
+        value = self._environment_value(reference, node.place, path)
         if value == UNSET:  # nobody knows, and nothing is done by it
-            return Scalar(node.line, _any_value(_plain(expected)), quoted=False, variable=reference[1])
+            return Scalar(node.place, _any_value(_plain(expected)), quoted=False, variable=reference[1])
         set_there = self._environment.get(reference[1]) not in (None, "", UNSET)
-        return Scalar(node.line, value, quoted=False, variable=reference[1] if set_there else "")
+        return Scalar(node.place, value, quoted=False, variable=reference[1] if set_there else "")
 
-    def _environment_value(self, reference: re.Match[str], line: int, path: Path_) -> str:
+    def _environment_value(self, reference: re.Match[str], place: Place, path: Path_) -> str:
         """Return a variable, or the default that stands beside its name if it is not set or empty."""
         name, default = reference.groups()
         value = self._environment.get(name)
@@ -295,8 +327,13 @@ class Binder:
             return default.strip()
         if not value:
             hint = f"; or write a default: ${{env:{name}:-10}}" if default is None else ""
-            self._source.fail(f"the environment variable {name} is not set{hint}", line, path)
+            self._source.fail(f"the environment variable {name} is not set{hint}", place, path)
         return value.strip()
+
+
+def _stand_in(expected: types.Type) -> object:
+    """Return what stands for a key of the whole file that is needed and not there, so that the rest can be checked."""
+    return {} if isinstance(_plain(expected), types.DictType) else ""
 
 
 def _takes_text(expected: types.Type) -> bool:

@@ -4,20 +4,18 @@ No anchors, aliases or tags; no duplicate keys; no keys that are not text; bound
 a plain scalar means is left to the field it is for, so ``off`` is never a boolean and ``010`` never eight.
 """
 
-from collections.abc import Mapping as MappingABC
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import msgspec
 import yaml
 
+from organism.config.yaml.mistakes import Mistakes, Path_, Place, Source
 from organism.errors import ConfigError
 
 SIZE_MAX = 256 * 1024
 DEPTH_MAX = 32
 NODES_MAX = 20_000
-
-Path_ = tuple[str | int, ...]
 
 
 class Scalar(msgspec.Struct, frozen=True):
@@ -27,7 +25,7 @@ class Scalar(msgspec.Struct, frozen=True):
         variable: The environment variable that it comes from; empty for what stands in the file.
     """
 
-    line: int
+    place: Place
     text: str
     quoted: bool
     variable: str = ""
@@ -36,44 +34,25 @@ class Scalar(msgspec.Struct, frozen=True):
 class Sequence(msgspec.Struct, frozen=True):
     """A list of nodes."""
 
-    line: int
+    place: Place
     items: tuple["Node", ...]
 
 
 class Mapping(msgspec.Struct, frozen=True):
-    """Named nodes, with the line of each name."""
+    """Named nodes, with the place of each name."""
 
-    line: int
+    place: Place
     entries: dict[str, "Node"]
-    key_lines: dict[str, int]
+    key_places: dict[str, Place]
 
 
-Node = Scalar | Sequence | Mapping
+class Unread(msgspec.Struct, frozen=True):
+    """What stands where nothing may: it is refused already, and read as nothing."""
+
+    place: Place
 
 
-class Source(msgspec.Struct, frozen=True):
-    """Where a text comes from: what errors name."""
-
-    name: str
-
-    def fail(self, reason: str, line: int, path: Path_ = ()) -> NoReturn:
-        """Raise a :class:`ConfigError` with file, line and the key's path."""
-        raise ConfigError(reason, where=f"{self.name}:{line}", path=dotted(path) or None)
-
-    def fail_near(self, reason: str, path: Path_, lines: MappingABC[Path_, int]) -> NoReturn:
-        """Raise a :class:`ConfigError` about the value at a path, with the line of it or of what it stands in."""
-        known = path
-        while known and known not in lines:
-            known = known[:-1]
-        self.fail(reason, lines.get(known, 1), path)
-
-
-def dotted(path: Path_) -> str:
-    """Write a path as ``agents.writer.next[0]``."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
+Node = Scalar | Sequence | Mapping | Unread
 
 
 def read_text(path: Path) -> str:
@@ -98,32 +77,39 @@ def read_text(path: Path) -> str:
         raise ConfigError("not UTF-8 text", where=f"{path}:{line}") from None
 
 
-def parse_tree(text: str, source: Source) -> Mapping:
+def parse_tree(text: str, source: Source, mistakes: Mistakes) -> Mapping:
     """Parse YAML into a tree.
 
+    Args:
+        text: The text.
+        source: What errors name.
+        mistakes: Takes what is YAML and not allowed here; the rest of the text is read all the same.
+
     Raises:
-        ConfigError: If it is no YAML, or more of YAML than is allowed here.
+        ConfigError: If it is no YAML, or more of YAML than is read: nothing behind that can be relied on.
     """
     if len(text) > SIZE_MAX:
-        source.fail(f"larger than {SIZE_MAX // 1024} KiB; a configuration never is", 1)
+        source.fail(f"larger than {SIZE_MAX // 1024} KiB; a configuration never is", Place(1))
     try:
-        root = _Builder(text, source).build()
+        root = _Builder(text, source, mistakes).build()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        source.fail(f"not YAML: {error.problem or error.context}", mark.line + 1 if mark else 1)
+        source.fail(f"not YAML: {error.problem or error.context}", _place(mark))
     except yaml.YAMLError as error:
-        source.fail(f"not YAML: {str(error).splitlines()[0]}", 1)
+        source.fail(f"not YAML: {str(error).splitlines()[0]}", Place(1))
     if not isinstance(root, Mapping):
-        source.fail("a configuration begins with keys such as 'name:' and 'agents:'", root.line if root else 1)
+        mistakes.refuse()  # an alias in its place, say
+        source.fail("a configuration begins with keys such as 'name:' and 'agents:'", root.place if root else Place(1))
     return root
 
 
 class _Builder:
     """Turns YAML's events into nodes, counting as it goes, so that a bomb is refused before it goes off."""
 
-    def __init__(self, text: str, source: Source) -> None:
+    def __init__(self, text: str, source: Source, mistakes: Mistakes) -> None:
         self._events = yaml.parse(text, Loader=yaml.SafeLoader)
         self._source = source
+        self._mistakes = mistakes
         self._count = 0
 
     def build(self) -> Node | None:
@@ -133,27 +119,33 @@ class _Builder:
                 continue
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    self._source.fail("a second document begins here; there is one per file", _line(event))
+                    self._add("a second document begins here; there is one per file", _place(event.start_mark))
+                    break
                 continue
             root = self._node(event, ())
         return root
 
+    def _add(self, reason: str, place: Place, path: Path_ = ()) -> None:
+        self._mistakes.add(self._source.error(reason, place, path))
+
     def _node(self, event: yaml.Event, path: Path_) -> Node:
-        line = _line(event)
+        place = _place(event.start_mark)
         self._count += 1
         if self._count > NODES_MAX or len(path) > DEPTH_MAX:
-            self._source.fail(f"nested deeper than {DEPTH_MAX} or more than {NODES_MAX:,} values", line)
+            self._source.fail(f"nested deeper than {DEPTH_MAX} or more than {NODES_MAX:,} values", place)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            self._source.fail("anchors and aliases are not allowed; write the value out", line, path)
+            self._add("anchors and aliases are not allowed; write the value out", place, path)
         if (tag := getattr(event, "tag", None)) is not None:
-            self._source.fail(f"tags such as {tag} are not allowed", line, path)
+            self._add(f"tags such as {tag} are not allowed; remove it", place, path)
         match event:
+            case yaml.AliasEvent():
+                return Unread(place)
             case yaml.ScalarEvent():
-                return Scalar(line, event.value, event.style is not None)
+                return Scalar(place, event.value, event.style is not None)
             case yaml.SequenceStartEvent():
-                return Sequence(line, tuple(self._items(path)))
+                return Sequence(place, tuple(self._items(path)))
             case _:
-                return self._mapping(line, path)
+                return self._mapping(place, path)
 
     def _items(self, path: Path_) -> list[Node]:
         items: list[Node] = []
@@ -161,24 +153,27 @@ class _Builder:
             items.append(self._node(event, (*path, len(items))))
         return items
 
-    def _mapping(self, line: int, path: Path_) -> Mapping:
+    def _mapping(self, place: Place, path: Path_) -> Mapping:
         entries: dict[str, Node] = {}
-        key_lines: dict[str, int] = {}
+        key_places: dict[str, Place] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             # Before it is read: what is nested in keys stands at no path, so no depth would bound it.
-            if isinstance(event, yaml.CollectionStartEvent):
-                self._source.fail("a key must be text", _line(event), path)
+            if not isinstance(event, yaml.ScalarEvent | yaml.AliasEvent):
+                self._source.fail("a key must be text", _place(event.start_mark), path)
             key = self._node(event, path)
-            assert isinstance(key, Scalar)  # noqa: S101 - an alias is refused, and nothing else is left
+            if not isinstance(key, Scalar):  # an alias, which is refused already
+                self._node(next(self._events), path)
+                continue
             inside: Path_ = (*path, key.text)
+            value = self._node(next(self._events), inside)
             if key.text in entries:
-                first = key_lines[key.text]
-                self._source.fail(f"key {key.text!r} stands twice, first on line {first}; remove one", key.line, inside)
-            entries[key.text] = self._node(next(self._events), inside)
-            key_lines[key.text] = key.line
-        return Mapping(line, entries, key_lines)
+                first = key_places[key.text].line
+                self._add(f"key {key.text!r} stands twice, first on line {first}; remove one", key.place, inside)
+                continue
+            entries[key.text] = value
+            key_places[key.text] = key.place
+        return Mapping(place, entries, key_places)
 
 
-def _line(event: yaml.Event) -> int:
-    mark = event.start_mark
-    return int(mark.line) + 1 if mark is not None else 1
+def _place(mark: Any) -> Place:  # two classes, whether libyaml is there or not
+    return Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1)

@@ -1,0 +1,238 @@
+"""Every name in a configuration leads somewhere, and every value makes sense beside the others."""
+
+import re
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from organism.config.checking import Checked
+from organism.config.limits_section import check_scopes, check_thresholds
+from organism.config.price_section import check_price, check_prices, check_tool_price
+from organism.config.provider_connections import check_reach
+from organism.config.schema.agents import (
+    AskToolSection,
+    LLMAgentSection,
+    MCPToolSection,
+    MCPURLSection,
+    SendToolSection,
+    ToolSection,
+    listed,
+)
+from organism.config.schema.gateway import GatewayKeySection
+from organism.config.schema.llm import ModelSection, PriceSection
+from organism.config.yaml.bind import did_you_mean
+from organism.config.yaml.mistakes import Path_
+from organism.ids import AGENT_NAME, THREAD_ID, USER
+from organism.router.planning.plan import ANY
+
+THREAD_TOKENS: tuple[Path_, ...] = (
+    ("max_tokens_per_thread",),
+    ("limits", "max_tokens_per_thread"),
+    ("limits", "thread", "tokens"),
+)
+"""Where the tokens of a thread may be written."""
+
+_SERVER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+"""It begins the names of the server's tools, which have 64 characters at most."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_AGENTS = ("agents",)
+_MODELS = ("llm", "models")
+_PROVIDERS = ("llm", "providers")
+
+
+def check(it: Checked) -> None:
+    """Report what is wrong with the values that can be read."""
+    _check_names(it)
+    _check_tool_servers(it)
+    _check_agents(it)
+    check_reach(it.config, it.report)
+    _check_models(it)
+    check_prices(it.config.prices, it.report)
+    _check_unpriced(it)
+    _check_limits(it)
+    check_scopes(it.config.limits, it.report, degradable=_degradable(it))
+    _check_gateway(it)
+
+
+def _check_names(it: Checked) -> None:
+    config = it.config
+    if not AGENT_NAME.fullmatch(config.name):
+        it.report(f"{config.name!r} is no name: use a letter, then letters, digits, '-' or '_', at most 64", "name")
+    if not config.agents:
+        it.report("there are no agents; an organism needs at least one", "agents")
+    for name in it.names(*_AGENTS):
+        if name == USER or not AGENT_NAME.fullmatch(name):
+            reason = f"{name!r} cannot be an agent's name: use a letter, then letters, digits, '-' or '_', not {USER!r}"
+            it.report_name(reason, "agents", name)
+    it.refer(config.entry, _AGENTS, "agent", "entry")
+    check_thresholds(config.thresholds, it.report, "thresholds", degradable=_degradable(it))
+
+
+def _degradable(it: Checked) -> bool:
+    """Whether any model says what takes its place, or may have said so where it could not be read."""
+    models = it.config.llm.models.values()
+    return any(isinstance(model, ModelSection) and model.degrade is not None for model in models) or any(
+        it.follows(*_MODELS, name) for name in it.names(*_MODELS)
+    )
+
+
+def _check_agents(it: Checked) -> None:
+    for name, agent in it.config.agents.items():
+        for field, values in (("next", listed(agent.next)), ("gather", agent.gather), ("peers", agent.peers or [])):
+            for place, value in enumerate(values):
+                if field == "peers" and value == "*":
+                    continue
+                path: Path_ = ("agents", name, field, place)
+                it.refer(value, _AGENTS, "agent", *(path if path in it.places else path[:-1]))
+        _check_gathering(it, name)
+        if isinstance(agent, LLMAgentSection):
+            it.refer(agent.model, _MODELS, "model", "agents", name, "model", among=_named_models(it))
+            _check_tools(it, name, agent)
+
+
+def _check_gathering(it: Checked, name: str) -> None:
+    agents = it.config.agents
+    for sender in agents[name].gather:
+        if sender not in agents or it.follows("agents", sender):
+            continue
+        if not {name, "*"} & {*listed(agents[sender].next), *(agents[sender].peers or [])}:
+            it.report(f"{sender!r} never writes to {name!r}: add it to the 'next' of {sender!r}",
+                      "agents", name, "gather")  # fmt: skip
+
+
+def _check_tools(it: Checked, name: str, agent: LLMAgentSection) -> None:
+    for place, tool in enumerate(agent.tools):
+        at: Path_ = ("agents", name, "tools", place)
+        if isinstance(tool, ToolSection):
+            check_tool_price(tool.price, (*at, "price"), it.report)
+        match tool:
+            case AskToolSection(ask=recipient):
+                if recipient == name:
+                    it.report("an agent cannot ask itself", *at, "ask")
+                it.refer(recipient, _AGENTS, "agent", *at, "ask")
+            case SendToolSection(send=recipient):
+                it.refer(recipient, _AGENTS, "agent", *at, "send")
+            case MCPToolSection(mcp=server):
+                it.refer(server, ("mcp",), "MCP server", *at, "mcp")
+            case _:
+                pass
+
+
+def _check_tool_servers(it: Checked) -> None:
+    for name in it.names("mcp"):
+        if not _SERVER_NAME.fullmatch(name):
+            it.report_name(f"{name!r} cannot be a server's name: use letters, digits, '-' and '_'", "mcp", name)
+    for name, section in it.config.mcp.items():
+        check_tool_price(section.price, ("mcp", name, "price"), it.report)
+        for tool, price in section.prices.items():
+            check_tool_price(price, ("mcp", name, "prices", tool), it.report)
+        if isinstance(section, MCPURLSection) and not _is_web_address(section.url):
+            it.report("this is no address of a server; write one such as https://mcp.example.com/mcp",
+                      "mcp", name, "url")  # fmt: skip
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port beyond 65535, or brackets that do not close
+        return False
+
+
+def _check_models(it: Checked) -> None:
+    for name in it.names(*_MODELS):
+        if ANY in name[:-1]:
+            it.report_name("a '*' may only end a model's name, and stands for every name that begins so",
+                           *_MODELS, name)  # fmt: skip
+    for name, model in it.config.llm.models.items():
+        routes = [model] if isinstance(model, str) else model.routes
+        for place, route in enumerate(routes):
+            at: Path_ = (*_MODELS, name, "routes", place) if isinstance(model, ModelSection) else (*_MODELS, name)
+            _check_route(it, name, route, at)
+    in_circle: set[str] = set()
+    for name in it.config.llm.models:
+        _check_degrade(it, name, in_circle)
+
+
+def _check_route(it: Checked, name: str, route: str, at: Path_) -> None:
+    provider, slash, served = route.partition("/")
+    if not (slash and provider and served):
+        it.report(f"{route!r} must have the form provider/model", *at)
+        return
+    if ANY in served[:-1] or (served.endswith(ANY) and not name.endswith(ANY)):
+        it.report("a '*' may only end a route, of a model whose own name ends with it", *at)
+    it.refer(provider, _PROVIDERS, "provider", *at)
+
+
+def _named_models(it: Checked) -> list[str]:
+    """Return the models without the patterns, which stand for names that only a program from outside may choose."""
+    return [name for name in it.names(*_MODELS) if not name.endswith(ANY)]
+
+
+def _check_degrade(it: Checked, name: str, in_circle: set[str]) -> None:
+    """Follow what takes a model's place: every name must lead somewhere, and not round and round."""
+    models = it.config.llm.models
+    seen = [name]
+    while isinstance(model := models[seen[-1]], ModelSection) and model.degrade is not None:
+        at = (*_MODELS, seen[-1], "degrade", "to")
+        target = model.degrade.to
+        if not it.refer(target, _MODELS, "model", *at, among=_named_models(it)):
+            return
+        if target in seen:
+            if target == name and name not in in_circle:  # those that lead into one have no mistake of their own
+                in_circle.update(seen)
+                it.report(f"models degrade in a circle: {' -> '.join([*seen, target])}", *at)
+            return
+        seen.append(target)
+
+
+def _check_unpriced(it: Checked) -> None:
+    unpriced = it.config.llm.unpriced
+    if isinstance(unpriced, PriceSection):
+        at: Path_ = ("llm", "unpriced")
+        check_price(unpriced, at, it.report)
+        if unpriced.since is not None:
+            it.report("what is assumed holds always; leave 'since' out", *at, "since")
+
+
+def _check_limits(it: Checked) -> None:
+    limits = it.config.limits
+    for name in it.names("limits", "agents"):
+        it.refer_key(name, _AGENTS, "agent", "limits", "agents", besides=it.names("gateway", "keys"))
+    for name in it.names("limits", "models"):
+        it.refer_key(name, _MODELS, "model", "limits", "models", among=_named_models(it))
+    for name in it.names("limits", "providers"):
+        it.refer_key(name, _PROVIDERS, "provider", "limits", "providers")
+    given: list[Path_] = [path for path in THREAD_TOKENS if path in it.places]
+    if len(given) > 1:
+        first = ".".join(map(str, given[0]))
+        it.report(f"says again what {first!r} on line {it.places[given[0]].line} says; keep one", *given[1])
+    # Zones are listed for others alone: it takes 20 ms.
+    if limits.time_zone != "UTC" and limits.time_zone not in (known := sorted(available_timezones())):
+        meant = did_you_mean(limits.time_zone, known) or "; write one such as Europe/Berlin, or UTC"
+        it.report(f"no time zone is called {limits.time_zone!r}{meant}", "limits", "time_zone")
+
+
+def _check_gateway(it: Checked) -> None:
+    gateway = it.config.gateway
+    for name in it.names("gateway", "keys"):
+        at: Path_ = ("gateway", "keys", name)
+        if name == USER or not AGENT_NAME.fullmatch(name):
+            it.report_name(f"{name!r} cannot be a key's name: use a letter, then letters, digits, '-' or '_'", *at)
+        if name in it.names(*_AGENTS):
+            it.report_name(f"an agent is called {name!r} too, so nobody could tell what each has spent", *at)
+    if gateway is None:
+        return
+    for place, model in enumerate(gateway.models):
+        it.refer(model, _MODELS, "model", "gateway", "models", place)
+    for name, key in gateway.keys.items():
+        _check_key(it, key, ("gateway", "keys", name))
+
+
+def _check_key(it: Checked, key: GatewayKeySection, at: Path_) -> None:
+    if (key.key is None) == (key.sha256 is None):
+        it.report("give either the key, as ${env:NAME}, or its sha256", *at)
+    if key.sha256 is not None and not _SHA256.fullmatch(key.sha256):
+        it.report("this is no hash: write 64 hexadecimal digits, as sha256sum does", *at, "sha256")
+    if key.thread is not None and not THREAD_ID.fullmatch(key.thread):
+        it.report(f"{key.thread!r} cannot be a thread's id: use letters, digits, '-', '_'", *at, "thread")

@@ -154,7 +154,7 @@ class AuthMiddleware:
     ) -> None:
         self._app = app
         self._rules = sorted(rules, key=lambda rule: (rule.paths.endswith("*"), -len(rule.paths)))
-        self._hosts = frozenset(hosts)
+        self._hosts = frozenset(map(str.lower, hosts))
         self._now_ns = now_ns
         self._unserved = unserved
         self._failures_max = failures_per_minute

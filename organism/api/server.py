@@ -6,6 +6,7 @@ from organism.api.application import Options, build_api
 from organism.api.tokens import TokenBook
 from organism.control.control import Control
 from organism.errors import ConfigError
+from organism.providers.addresses import LOOPBACK, not_loopback
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -14,10 +15,8 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: If the address is not of this machine alone, or the port is taken.
     """
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        raise ConfigError(
-            f"the daemon listens on loopback only, not on {host!r}; put a reverse proxy with TLS in front of it"
-        )
+    if host not in LOOPBACK:
+        raise ConfigError(not_loopback(host))
     family = socket.AF_INET6 if host == "::1" else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio sets no TCP_NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

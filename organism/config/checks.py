@@ -17,11 +17,13 @@ from organism.config.schema.agents import (
     ToolSection,
     listed,
 )
+from organism.config.schema.exporters import WebhookExporterSection
 from organism.config.schema.gateway import GatewayKeySection
 from organism.config.schema.llm import ModelSection, PriceSection
 from organism.config.yaml.bind import did_you_mean
 from organism.config.yaml.mistakes import Path_
 from organism.ids import AGENT_NAME, THREAD_ID, USER
+from organism.providers.addresses import LOOPBACK, not_loopback
 from organism.router.planning.plan import ANY
 
 THREAD_TOKENS: tuple[Path_, ...] = (
@@ -34,6 +36,8 @@ THREAD_TOKENS: tuple[Path_, ...] = (
 _SERVER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 """It begins the names of the server's tools, which have 64 characters at most."""
 
+_STORE = re.compile(r"sqlite|postgres|postgres(ql)?://.+")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|\[?[0-9A-Fa-f:.]{2,39}\]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGENTS = ("agents",)
 _MODELS = ("llm", "models")
@@ -52,6 +56,7 @@ def check(it: Checked) -> None:
     _check_limits(it)
     check_scopes(it.config.limits, it.report, degradable=_degradable(it))
     _check_gateway(it)
+    _check_outside(it)
 
 
 def _check_names(it: Checked) -> None:
@@ -227,6 +232,26 @@ def _check_gateway(it: Checked) -> None:
         it.refer(model, _MODELS, "model", "gateway", "models", place)
     for name, key in gateway.keys.items():
         _check_key(it, key, ("gateway", "keys", name))
+
+
+def _check_outside(it: Checked) -> None:
+    """Check where things are that are opened later: the journal, the daemon, those who receive events."""
+    daemon, store = it.config.daemon, it.config.store
+    if not _STORE.fullmatch(store):
+        it.report(f"{store!r} is no place for a journal; write sqlite, postgres or postgresql://HOST/DATABASE", "store")
+    if daemon.host not in LOOPBACK:
+        it.report(not_loopback(daemon.host), "daemon", "host")
+    for place, host in enumerate(daemon.hosts):
+        if not _HOST.fullmatch(host):
+            it.report(f"{host!r} is no name of a host; write one such as agents.example.com, without port",
+                      "daemon", "hosts", place)  # fmt: skip
+    if daemon.public_url is not None and not (_is_web_address(daemon.public_url) and "?" not in daemon.public_url):
+        it.report("this is no address of a page; write one such as https://agents.example.com", "daemon", "public_url")
+    for name, section in it.config.exporters.items():
+        if isinstance(section, WebhookExporterSection) and not _is_web_address(section.url):
+            # Not shown: it may hold a token.
+            it.report("this is no address; write one such as https://billing.example.com/events",
+                      "exporters", name, "url")  # fmt: skip
 
 
 def _check_key(it: Checked, key: GatewayKeySection, at: Path_) -> None:

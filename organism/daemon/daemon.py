@@ -19,8 +19,9 @@ from organism.billing.answer_links import AnswerLinks
 from organism.billing.delivery import EventSource, exporting
 from organism.concurrency.error_groups import sole_error
 from organism.config.build.exporters import exports
-from organism.config.load import LoadedConfig, load_config
-from organism.daemon.file_safety import refuse_foreign_file, refuse_network
+from organism.config.load import LoadedConfig
+from organism.daemon.examine import examined
+from organism.daemon.file_safety import refuse_network
 from organism.daemon.gateway_settings import gateway_settings
 from organism.daemon.journal_file import journal_of
 from organism.daemon.loop_watchdog import LoopWatchdog
@@ -190,8 +191,7 @@ class Daemon:
         write_address(self.state, self._url)
 
     def _load(self) -> LoadedConfig:
-        refuse_foreign_file(self._file)
-        return self._hooks.adjusted(load_config(self._file, self._environment))
+        return self._hooks.adjusted(examined(self._file, self._environment))
 
     def _server(
         self, organism: Organism, loaded: LoadedConfig, listener: socket.socket, reloader: Reloader, pages: "Mount"

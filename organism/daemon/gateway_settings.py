@@ -11,6 +11,7 @@ from organism.config.load import LoadedConfig
 from organism.config.presets import SESSION_TOKENS
 from organism.config.schema.gateway import GatewayKeySection
 from organism.config.schema.limits import ThreadLimitsSection
+from organism.config.yaml.mistakes import Mistakes
 from organism.gateway.settings import DEFAULT_TOKENS, Key, Settings
 
 
@@ -50,32 +51,39 @@ def _default_limits(loaded: LoadedConfig) -> Limits | None:
 
 
 def _keys(loaded: LoadedConfig, sections: dict[str, GatewayKeySection]) -> tuple[Key, ...]:
+    mistakes = Mistakes()
     found: dict[str, Key] = {}
     first_of: dict[str, str] = {}
     for name, section in sections.items():
-        hashed = section.sha256 or ""
-        if section.key is not None:
-            if not section.key.reveal():
-                loaded.fail("the key is empty, so it would let everybody in", "gateway", "keys", name, "key")
-            hashed = sha256(section.key.reveal().encode()).hexdigest()
-        if hashed in found:
-            loaded.fail(f"this is the key of {found[hashed].name!r} too", "gateway", "keys", name)
+        with mistakes.kept():
+            key = _key(loaded, name, section)
+            if (same := found.setdefault(key.sha256, key)) is not key:
+                loaded.fail(f"this is the key of {same.name!r} too", "gateway", "keys", name)
         if section.thread is not None:
             first = first_of.setdefault(section.thread, name)
             # A thread keeps the labels it was opened with: those of the key that comes first would pay for both.
             if sections[first].labels != section.labels:
                 reason = f"the key {first!r} spends from the thread {section.thread!r} too, but has other labels"
-                loaded.fail(reason, "gateway", "keys", name, "labels" if section.labels else "thread")
-        limits = _limits(section.limits)
-        found[hashed] = Key(
-            name=name,
-            sha256=hashed,
-            thread=section.thread,
-            fixed=section.fixed,
-            limits=limits,
-            labels=section.labels,
-        )
+                with mistakes.kept():
+                    loaded.fail(reason, "gateway", "keys", name, "labels" if section.labels else "thread")
+    mistakes.refuse()
     return tuple(found.values())
+
+
+def _key(loaded: LoadedConfig, name: str, section: GatewayKeySection) -> Key:
+    hashed = section.sha256 or ""
+    if section.key is not None:
+        if not section.key.reveal():
+            loaded.fail("the key is empty, so it would let everybody in", "gateway", "keys", name, "key")
+        hashed = sha256(section.key.reveal().encode()).hexdigest()
+    return Key(
+        name=name,
+        sha256=hashed,
+        thread=section.thread,
+        fixed=section.fixed,
+        limits=_limits(section.limits),
+        labels=section.labels,
+    )
 
 
 def _limits(section: ThreadLimitsSection | None) -> Limits | None:

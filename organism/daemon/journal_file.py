@@ -7,7 +7,7 @@ from organism.config.load import LoadedConfig
 from organism.stores.group_storage import Retention
 from organism.stores.sqlite import SqliteJournal
 from organism.usage.event_log import Store
-from organism.wiring import postgres_journal
+from organism.wiring import check_postgres, postgres_journal
 
 JOURNAL_FILE = "journal.db"
 
@@ -34,6 +34,17 @@ def journal_of(loaded: LoadedConfig, state: Path, environment: Mapping[str, str]
     if (url := database_url(loaded, environment)) is not None:
         return postgres_journal(url, loaded.config.name, retention)
     return SqliteJournal(state / JOURNAL_FILE, retention=retention)
+
+
+def check_store(loaded: LoadedConfig, environment: Mapping[str, str]) -> None:
+    """Refuse what :func:`journal_of` would refuse; nothing is opened.
+
+    Raises:
+        ConfigError: If the journal is in a database that nothing names.
+        MissingExtraError: If it is in a database and the driver is not installed.
+    """
+    if database_url(loaded, environment) is not None:
+        check_postgres()
 
 
 def database_url(loaded: LoadedConfig, environment: Mapping[str, str]) -> str | None:

@@ -46,6 +46,15 @@ _DEPLOYMENT = "/openai/deployments/"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""What the daemon may listen on."""
+
+
+def not_loopback(host: str) -> str:
+    """Say that others could reach a host."""
+    return f"the daemon listens on loopback only, not on {host!r}; put a reverse proxy with TLS in front of it"
+
+
 class AddressError(ValueError):
     """What is written is no address of a server, or of another kind of server; says what to write instead."""
 

@@ -154,6 +154,21 @@ def _tell(step: Callable[[], object]) -> None:
         structlog.get_logger("organism.exporters").warning("otel_not_closed", error=with_type(failure))
 
 
+def asked_of_otel(environment: Mapping[str, str]) -> OTelSettings | None:
+    """Return what the environment asks for, if anything; nothing is made of it yet.
+
+    Raises:
+        ConfigError: If it asks for something that is not there.
+        MissingExtraError: If OpenTelemetry's packages are not installed.
+    """
+    settings = read_settings(environment)
+    if not settings.on:
+        return None
+    if importlib.util.find_spec("opentelemetry") is None or importlib.util.find_spec("opentelemetry.sdk") is None:
+        raise MissingExtraError("OpenTelemetry", "otel")
+    return settings
+
+
 def start_otel(organism: ObservedOrganism, environment: Mapping[str, str]) -> OTelExporter | None:
     """Send traces and metrics of an organism if the environment asks for it.
 
@@ -165,12 +180,8 @@ def start_otel(organism: ObservedOrganism, environment: Mapping[str, str]) -> OT
         ConfigError: If it asks for something that is not there.
         MissingExtraError: If OpenTelemetry's packages are not installed.
     """
-    settings = read_settings(environment)
-    if not settings.on:
-        return None
-    if importlib.util.find_spec("opentelemetry") is None or importlib.util.find_spec("opentelemetry.sdk") is None:
-        raise MissingExtraError("OpenTelemetry", "otel")
-    return OTelExporter(organism, settings, environment)
+    settings = asked_of_otel(environment)
+    return OTelExporter(organism, settings, environment) if settings is not None else None
 
 
 @asynccontextmanager

@@ -13,7 +13,6 @@ from organism.cli.options import DEFAULT_FILE, File, Json
 from organism.cli.output import print_json
 from organism.cli.tables import word_table
 from organism.cli.terminal import Terminal
-from organism.config.build.exporters import exports
 from organism.config.describe import (
     describe_agents,
     describe_breakers,
@@ -24,10 +23,10 @@ from organism.config.describe import (
     describe_tool_servers,
     describe_tools,
 )
-from organism.config.load import load_config
 from organism.config.presets import gateway_in_force
 from organism.config.schema.limits import Thresholds
 from organism.config.schema.root import Config
+from organism.daemon.examine import examined
 from organism.daemon.gateway_settings import gateway_settings
 from organism.ledger.windows import rolling_ns
 
@@ -35,10 +34,9 @@ from organism.ledger.windows import rolling_ns
 def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     """Check the configuration and show the organism it describes."""
     environment = dict(os.environ)
-    loaded = load_config(file, environment)
-    gateway = gateway_settings(loaded)  # finds keys that are empty, given twice, or at odds over a thread
+    loaded = examined(file, environment)
+    gateway = gateway_settings(loaded)
     organism = Organism.from_config(loaded, environment)
-    exports(loaded, organism.clock.now_ns)  # finds events that do not exist, and secrets that can sign nothing
     config = loaded.config
     if json:
         paid_tools = [dict(zip(("agent", "tool", "price", "held"), row, strict=True)) for row in _paid_tools(organism)]

@@ -12,31 +12,52 @@ from organism.config.build.tools import build_tools
 from organism.config.load import LoadedConfig
 from organism.config.reuse import Reusable, reuse_agent
 from organism.config.schema.agents import AgentSection, LLMAgentSection, PythonAgentSection, listed
+from organism.config.yaml.mistakes import Mistakes
 from organism.errors import ConfigError
 from organism.messages import Gathered, Message, MessageRegistry, Text
 
 
 def build_agents(
-    loaded: LoadedConfig, servers: Mapping[str, ToolServer], on_text: TextListener | None, kept: Reusable | None
+    loaded: LoadedConfig,
+    servers: Mapping[str, ToolServer],
+    on_text: TextListener | None,
+    kept: Reusable | None,
+    mistakes: Mistakes,
 ) -> tuple[Agent, ...]:
     """Make the agents.
 
-    Raises:
-        ConfigError: If a handler, a function or a type does not import or cannot be used.
+    Args:
+        loaded: The configuration.
+        servers: The servers of tools.
+        on_text: Follows answers of LLM agents while they are written.
+        kept: What runs already.
+        mistakes: Takes it if a handler, a function or a type does not import or cannot be used.
     """
     folders = [loaded.folder / folder for folder in loaded.config.python_path]
-    for place, folder in enumerate(folders):
-        if not folder.is_dir():
+    missing = [(place, folder) for place, folder in enumerate(folders) if not folder.is_dir()]
+    for place, folder in missing:
+        with mistakes.kept():
             loaded.fail(f"there is no folder {str(folder)!r}", "python_path", place)
+    if missing:
+        return ()  # what would have been imported from there is no mistake
     make_importable(folders)
     sections = loaded.config.agents
     going_on = {name: reuse_agent(kept, loaded.config, name) for name in sections}
-    accepts = {
-        name: agent.accepts if agent is not None else _accepts(loaded, name, sections[name])
-        for name, agent in going_on.items()
-    }
-    tools = {name: build_tools(loaded, name, accepts, servers) for name in sections}
-    return tuple(agent or _agent(loaded, name, accepts[name], tools[name], on_text) for name, agent in going_on.items())
+    accepts: dict[str, tuple[type[Message], ...]] = {}
+    for name, agent in going_on.items():
+        with mistakes.kept():
+            accepts[name] = agent.accepts if agent is not None else _accepts(loaded, name, sections[name])
+    agents = []
+    for name, accepted in accepts.items():
+        with mistakes.kept():
+            tools = build_tools(loaded, name, accepts, servers, mistakes)
+            try:
+                agents.append(going_on[name] or _agent(loaded, name, accepted, tools, on_text))
+            except ConfigError as error:
+                if error.path is None:
+                    loaded.fail(error.reason, "agents", name)
+                raise
+    return tuple(agents)
 
 
 def _agent(
@@ -107,12 +128,11 @@ def _llm_settings(
 
 
 def response_types(loaded: LoadedConfig) -> tuple[type[Message], ...]:
-    """Return the types that LLM agents answer in, which may be no agent's input.
+    """Return the types that LLM agents answer in, which may be no agent's input; the agents are made already.
 
     Raises:
         ConfigError: If one does not import.
     """
-    make_importable(loaded.folder / folder for folder in loaded.config.python_path)
     sections = loaded.config.agents.items()
     found = [_response_type(loaded, name, each) for name, each in sections if isinstance(each, LLMAgentSection)]
     return tuple(dict.fromkeys(wanted for wanted in found if wanted is not None))

@@ -11,7 +11,9 @@ from organism.billing.jsonl import JsonLines
 from organism.billing.signatures import keys_of
 from organism.billing.webhook import Webhook, as_cloudevents
 from organism.config.load import LoadedConfig
-from organism.config.schema.exporters import JsonLinesExporterSection, WebhookExporterSection
+from organism.config.schema.exporters import ExporterSection, JsonLinesExporterSection, WebhookExporterSection
+from organism.config.yaml.bind import did_you_mean
+from organism.config.yaml.mistakes import Mistakes
 from organism.usage.events import STORED, ApprovalRequested
 
 _ASKED = ApprovalRequested.__name__
@@ -30,31 +32,46 @@ def exports(loaded: LoadedConfig, now_ns: Callable[[], int], links: AnswerLinks 
         ConfigError: If a kind of event does not exist, or a secret can stand for no key.
     """
     found = []
+    mistakes = Mistakes()
     for name, section in loaded.config.exporters.items():
-        for place, kind in enumerate(section.events):
-            if kind not in _KINDS:
-                reason = f"there is no event {kind!r}; there are: {', '.join(sorted(_KINDS))}"
-                loaded.fail(reason, "exporters", name, "events", place)
-        match section:
-            case JsonLinesExporterSection(path=path):
-                sink: JsonLines | Webhook = JsonLines(loaded.folder / path)
-            case WebhookExporterSection():
-                meter = SHAPES.get(section.format)
-                _check_secrets(loaded, name, section)
-                sink = Webhook(
-                    section.url,
-                    now_ns,
-                    secret=None if section.secret is None else section.secret.reveal(),
-                    old_secrets=[secret.reveal() for secret in section.old_secrets],
-                    token=None if section.token is None else section.token.reveal(),
-                    shape=as_cloudevents if meter is None else meter(section.customer_label),
-                )
-        export = Export(name=name, sink=sink, types=frozenset(section.events))
-        if isinstance(section, WebhookExporterSection) and (hours := section.answer_link_hours) is not None:
-            _check_links(loaded, name, section)
-            export = export if links is None else replace(export, prepare=links.for_exporter(name, hours))
-        found.append(export)
+        with mistakes.kept():
+            _check_events(loaded, name, section)
+            found.append(_export(loaded, name, section, now_ns, links))
+    mistakes.refuse()
     return tuple(found)
+
+
+def _check_events(loaded: LoadedConfig, name: str, section: ExporterSection) -> None:
+    mistakes = Mistakes()
+    for place, kind in enumerate(section.events):
+        if kind not in _KINDS:
+            known = sorted(_KINDS)
+            meant = did_you_mean(kind, known) or f"; there are: {', '.join(known)}"
+            with mistakes.kept():
+                loaded.fail(f"there is no event {kind!r}{meant}", "exporters", name, "events", place)
+    mistakes.refuse()
+
+
+def _export(
+    loaded: LoadedConfig, name: str, section: ExporterSection, now_ns: Callable[[], int], links: AnswerLinks | None
+) -> Export:
+    if isinstance(section, JsonLinesExporterSection):
+        return Export(name=name, sink=JsonLines(loaded.folder / section.path), types=frozenset(section.events))
+    meter = SHAPES.get(section.format)
+    _check_secrets(loaded, name, section)
+    sink = Webhook(
+        section.url,
+        now_ns,
+        secret=None if section.secret is None else section.secret.reveal(),
+        old_secrets=[secret.reveal() for secret in section.old_secrets],
+        token=None if section.token is None else section.token.reveal(),
+        shape=as_cloudevents if meter is None else meter(section.customer_label),
+    )
+    export = Export(name=name, sink=sink, types=frozenset(section.events))
+    if (hours := section.answer_link_hours) is not None:
+        _check_links(loaded, name, section)
+        export = export if links is None else replace(export, prepare=links.for_exporter(name, hours))
+    return export
 
 
 def _check_links(loaded: LoadedConfig, name: str, section: WebhookExporterSection) -> None:

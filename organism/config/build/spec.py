@@ -2,7 +2,9 @@
 
 import msgspec
 
+from organism.agents.agent import Agent
 from organism.agents.llm_agent import TextListener
+from organism.agents.tools.tool import ToolServer
 from organism.budget.guards.actions import thresholds_in
 from organism.budget.guards.breakers import ONLY_TOLD
 from organism.config.build.agents import build_agents, response_types
@@ -14,7 +16,9 @@ from organism.config.build.tools import build_tool_servers
 from organism.config.load import LoadedConfig
 from organism.config.reuse import Reusable, reuse_provider
 from organism.config.schema.root import Config
+from organism.config.yaml.mistakes import Mistakes
 from organism.control.components import OrganismSpec
+from organism.llm.provider import Provider
 from organism.runtime.bounds import Bounds
 from organism.telemetry.logs import LogSettings
 
@@ -38,18 +42,15 @@ def build(
     Raises:
         ConfigError: If a handler does not import, a key is missing or a package is not installed.
     """
-    config, environment = loaded.config, {**loaded.dotenv, **environment}
-    providers = {
-        name: reuse_provider(kept, name, section) or build_provider(loaded, name, section, environment, progress)
-        for name, section in config.llm.providers.items()
-    }
-    servers = build_tool_servers(loaded, environment, kept)
+    config, mistakes = loaded.config, Mistakes()
+    parts = foreign_parts(loaded, environment, mistakes, progress=progress, on_text=on_text, kept=kept)
+    mistakes.refuse()
     return OrganismSpec(
-        agents=build_agents(loaded, servers, on_text, kept),
-        tool_servers=tuple(servers.values()),
+        agents=parts.agents,
+        tool_servers=parts.tool_servers,
         messages=response_types(loaded),
         models=model_plans(config),
-        providers=providers,
+        providers=parts.providers,
         provider_kinds=provider_kinds(config),
         prices=overrides(config),
         unpriced_rates=otherwise(config),
@@ -63,6 +64,45 @@ def build(
         on_exhausted=config.on_exhausted,
         wait_s=float(config.llm.wait_seconds),
     )
+
+
+class ForeignParts(msgspec.Struct, frozen=True):
+    """What is made of a configuration and of what stands outside it: code, keys, packages, programs, folders."""
+
+    providers: dict[str, Provider]
+    tool_servers: tuple[ToolServer, ...]
+    agents: tuple[Agent, ...]
+
+
+def foreign_parts(
+    loaded: LoadedConfig,
+    environment: dict[str, str],
+    mistakes: Mistakes,
+    *,
+    progress: ShowProgress = lambda _line: None,
+    on_text: TextListener | None = None,
+    kept: Reusable | None = None,
+) -> ForeignParts:
+    """Make the parts that can be made; nothing is opened, started or called. The arguments are as for :func:`build`.
+
+    Args:
+        loaded: The configuration, which may have mistakes.
+        environment: Where default API keys are looked up, before the ``.env`` beside the file.
+        mistakes: Takes what cannot be made.
+        progress: Called with a line about what takes long.
+        on_text: Follows answers of LLM agents while they are written.
+        kept: What runs already.
+    """
+    environment = {**loaded.dotenv, **environment}
+    providers: dict[str, Provider] = {}
+    for name, section in loaded.config.llm.providers.items():
+        with mistakes.kept():
+            providers[name] = reuse_provider(kept, name, section) or build_provider(
+                loaded, name, section, environment, progress
+            )
+    servers = build_tool_servers(loaded, environment, kept, mistakes)
+    agents = build_agents(loaded, servers, on_text, kept, mistakes)
+    return ForeignParts(providers, tuple(servers.values()), agents)
 
 
 def log_settings(config: Config) -> LogSettings:

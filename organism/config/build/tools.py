@@ -1,6 +1,8 @@
 """From the sections of tools and their servers to tools. Only the other builders call this."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from shutil import which
 
 from msgspec.structs import replace
 
@@ -23,6 +25,7 @@ from organism.config.schema.agents import (
     SendToolSection,
     ToolSection,
 )
+from organism.config.yaml.mistakes import Mistakes
 from organism.errors import ConfigError
 from organism.messages import Message
 from organism.tool_servers.mcp import MCPServer
@@ -32,7 +35,7 @@ Accepts = Mapping[str, tuple[type[Message], ...]]
 
 
 def build_tools(
-    loaded: LoadedConfig, agent: str, accepts: Accepts, servers: Mapping[str, ToolServer]
+    loaded: LoadedConfig, agent: str, accepts: Accepts, servers: Mapping[str, ToolServer], mistakes: Mistakes
 ) -> tuple[ToolSource, ...]:
     """Make the tools of an agent.
 
@@ -41,9 +44,8 @@ def build_tools(
         agent: Whose tools.
         accepts: What each agent accepts.
         servers: The servers of tools.
-
-    Raises:
-        ConfigError: If a function does not import or cannot be used, or an agent takes nothing a model could write.
+        mistakes: Takes it if a function does not import or cannot be used, or an agent takes nothing that a model
+            could write.
     """
     section = loaded.config.agents[agent]
     if not isinstance(section, LLMAgentSection):
@@ -54,11 +56,25 @@ def build_tools(
             sources.append(request_budget_tool())
             continue
         tool = FunctionToolSection(function=written) if isinstance(written, str) else written
-        try:
-            sources.append(_tool(tool, accepts, servers, loaded.config.mcp))
-        except ConfigError as error:
-            loaded.fail(error.reason, "agents", agent, "tools", place)
+        if _leads_nowhere(tool, accepts, servers):
+            continue
+        with mistakes.kept():
+            try:
+                sources.append(_tool(tool, accepts, servers, loaded.config.mcp))
+            except ConfigError as error:
+                loaded.fail(error.reason, "agents", agent, "tools", place)
     return tuple(sources)
+
+
+def _leads_nowhere(section: ToolSection, accepts: Accepts, servers: Mapping[str, ToolServer]) -> bool:
+    """Whether what a tool names is wrong itself, which is said where that stands."""
+    match section:
+        case AskToolSection(ask=recipient) | SendToolSection(send=recipient):
+            return recipient not in accepts
+        case MCPToolSection(mcp=server):
+            return server not in servers
+        case _:
+            return False
 
 
 def _tool(
@@ -114,23 +130,32 @@ def _rules(section: ToolSection, timeout_s: float = DEFAULT_TIMEOUT_S) -> ToolRu
 
 
 def build_tool_servers(
-    loaded: LoadedConfig, environment: Mapping[str, str], kept: Reusable | None
+    loaded: LoadedConfig, environment: Mapping[str, str], kept: Reusable | None, mistakes: Mistakes
 ) -> dict[str, ToolServer]:
     """Make the servers of tools; nothing is started or connected to yet.
 
-    Raises:
-        ConfigError: If a package is not installed, a variable is not set or a folder is not there.
+    Args:
+        loaded: The configuration.
+        environment: Where the variables are looked up that servers are given.
+        kept: What runs already.
+        mistakes: Takes it if a package is not installed, a program or a folder is not there, or a variable not set.
     """
     servers: dict[str, ToolServer] = {}
     for name, section in loaded.config.mcp.items():
-        target = _target(loaded, name, section, environment)
-        try:
-            servers[name] = reuse_server(kept, loaded.config, name) or MCPServer(
-                name, target, start_timeout_s=float(section.start_seconds)
-            )
-        except ConfigError as error:
-            loaded.fail(error.reason, "mcp", name)
+        with mistakes.kept():
+            target = _target(loaded, name, section, environment)
+            try:
+                servers[name] = reuse_server(kept, loaded.config, name) or MCPServer(
+                    name, target, start_timeout_s=float(section.start_seconds)
+                )
+            except ConfigError as error:
+                loaded.fail(error.reason, "mcp", name)
     return servers
+
+
+def _is_program(name: str, folder: Path, environment: Mapping[str, str]) -> bool:
+    """Whether a program would be found as the server is started: by its path from its folder, or by ``PATH``."""
+    return which(str(folder / name) if "/" in name else name, path=environment.get("PATH")) is not None
 
 
 def _target(
@@ -146,6 +171,10 @@ def _target(
             folder = loaded.folder / section.folder
             if not folder.is_dir():
                 loaded.fail(f"there is no folder {str(folder)!r}", "mcp", name, "folder")
+            if not _is_program(command[0], folder, environment):
+                loaded.fail(
+                    f"there is no program {command[0]!r}; install it, or write its path", "mcp", name, "command"
+                )
             return Command(tuple(command), {variable: environment[variable] for variable in variables}, folder)
         case _:
             raise TypeError(section)

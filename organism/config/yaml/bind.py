@@ -31,6 +31,7 @@ _NOT_TEXT = re.compile(r"|~|null|true|false|[-+]?[0-9][0-9_.,:eE+-]*|[-+]?\.(?:i
 _ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DIGITS_MAX = 18
+_DIGITS_BEHIND_MAX = 9
 _DECIMAL_MAX = 1_000_000_000
 """More dollars do not fit 64 bits as nano-USD, and more seconds are never meant."""
 
@@ -95,8 +96,10 @@ class Binder:
         """
         value = WRONG
         if not isinstance(node, Unread):
-            with self._mistakes.kept():
+            try:
                 value = self._bound(node, expected, path)
+            except ConfigError as error:
+                self._mistakes.add(error)
         if value is WRONG:
             self._mistakes.leave_unread(path)
         return value
@@ -280,6 +283,10 @@ class Binder:
         return value
 
     def _decimal(self, node: Scalar, path: Path_) -> Decimal:
+        _, _, behind = node.text.partition(".")
+        if behind.isdecimal() and len(behind.rstrip("0")) > _DIGITS_BEHIND_MAX:
+            reason = "finer than a nano-dollar or a nanosecond; write 0, or at least 0.000000001"
+            self._source.fail(reason, node.place, path)
         if not _DECIMAL.fullmatch(node.text) or len(node.text) > _DIGITS_MAX:
             self._source.fail(f"expected a number such as 0.50, not {_shown(node)}", node.place, path)
         value = Decimal(node.text)

@@ -70,11 +70,19 @@ class Mistakes:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep what is wrong inside, and go on behind it."""
+        """Keep what is wrong inside, and go on behind it.
+
+        What is wrong with a value of which something is known, or with what it stands in, is nothing new.
+        """
         try:
             yield
         except ConfigError as error:
-            self.add(error)
+            for each in (error, *error.more):
+                if each.path is None or not any(_within(each.path, known) for known in self._paths()):
+                    self.add(each)
+
+    def _paths(self) -> list[str]:
+        return [each.path for each in self._found.values() if each.path is not None]
 
     def refuse(self) -> None:
         """Raise what was found, in the order of the text.
@@ -99,6 +107,12 @@ def dotted(path: Path_) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def _within(path: str, other: str) -> bool:
+    """Whether one of two paths is the other, or stands in it."""
+    longer, shorter = sorted((path, other), key=len, reverse=True)
+    return longer == shorter or longer.startswith((f"{shorter}.", f"{shorter}["))
 
 
 def _in_text(error: ConfigError) -> tuple[str, int, int]:

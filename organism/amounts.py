@@ -325,6 +325,16 @@ def format_usd(cost_nanousd: int) -> str:
     return f"{sign}${whole:,}.{kept}"
 
 
+def format_usd_estimate(cost_nanousd: int) -> str:
+    """Write what is only reckoned, such as a pace, as :func:`format_usd` does, with three digits that mean something.
+
+    What was spent is never written so: the figures of a table would not add up.
+    """
+    beyond = max(0, len(str(abs(cost_nanousd))) - 3)
+    cents = 7  # digits of nano-USD below a cent: dollars have whole cents, however many there are
+    return format_usd(round(cost_nanousd, -min(beyond, cents)))
+
+
 def format_amount(dimension: Dimension, amount: int) -> str:
     """Write an amount of one dimension with its unit, for people."""
     match dimension:

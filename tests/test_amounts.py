@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from organism import ConfigError, Limits
-from organism.amounts import cost_of
+from organism.amounts import cost_of, format_usd, format_usd_estimate, nanousd
 from organism.errors import AmountError
 
 
@@ -16,6 +16,26 @@ from organism.errors import AmountError
 def test_dollars_are_exact_however_they_are_written(usd: str | float | Decimal) -> None:
     """Text, decimal and float of the same dollars are the same limit, to the nano-dollar."""
     assert Limits(usd=usd) == Limits(cost_nanousd=100_000_000)
+
+
+@pytest.mark.parametrize(
+    ("nano", "text", "reckoned"),
+    [
+        (0, "$0.00", "$0.00"),
+        (3, "$0.000000003", "$0.000000003"),
+        (1_500, "$0.0000015", "$0.0000015"),
+        (123_456, "$0.000123456", "$0.000123"),
+        (500_000_000, "$0.50", "$0.50"),
+        (1_234_567_891, "$1.234567891", "$1.23"),
+        (1_234_567_890_123_456, "$1,234,567.890123456", "$1,234,567.89"),
+        (-25_000_001, "-$0.025000001", "-$0.025"),
+    ],
+)
+def test_money_is_written_in_one_way(nano: int, text: str, reckoned: str) -> None:
+    """Every digit of what was spent is shown, so that rows add up; what is reckoned has three that mean something."""
+    assert format_usd(nano) == text
+    assert nanousd(Decimal(text.replace("$", "").replace(",", "").removeprefix("-"))) == abs(nano)
+    assert format_usd_estimate(nano) == reckoned
 
 
 def test_limits_read_as_in_the_file() -> None:

@@ -68,7 +68,12 @@ def usage_row(totals: UsageTotals) -> tuple[str, ...]:
     """Return calls, tokens by direction, paid runs of tools, cost and the 95th percentile of latency."""
     tokens = token_cells(totals)
     tools = f"{totals.tool_uses:,}" if totals.tool_uses else ""
-    return (*tokens, tools, cost_text(totals), f"{totals.latency.p95_ns / 10**9:.2f} s")
+    return (
+        *tokens,
+        tools,
+        cost_text(totals),
+        f"{totals.latency.p95_ns / NS_PER_S:.2f} s" if totals.latency.p95_ns else "",
+    )
 
 
 def token_cells(totals: UsageTotals) -> tuple[str, ...]:

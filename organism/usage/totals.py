@@ -1,7 +1,8 @@
 """Sums over usage events, kept as they come in: constant memory, however long the organism runs."""
 
 from bisect import bisect_left
-from operator import add
+from collections.abc import Iterable
+from operator import add, sub
 
 import msgspec
 from msgspec.structs import astuple
@@ -47,6 +48,30 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[Outcome, int]
     tool_uses: int = 0
     tool_nanousd: int = 0
+
+
+def remainder(whole: UsageTotals, parts: Iterable[UsageTotals]) -> UsageTotals | None:
+    """Return what is in a sum and in none of its parts, or in several of them; ``None`` if that is nothing.
+
+    How long its attempts took is not known: a percentile cannot be taken apart.
+    """
+    parts = tuple(parts)
+    usage = astuple(whole.usage)
+    for part in parts:
+        usage = tuple(map(sub, usage, astuple(part.usage)))
+    rest = UsageTotals(
+        calls=whole.calls - sum(part.calls for part in parts),
+        attempts=whole.attempts - sum(part.attempts for part in parts),
+        usage=TokenUsage(*usage),
+        cost_nanousd=whole.cost_nanousd - sum(part.cost_nanousd for part in parts),
+        unpriced_calls=whole.unpriced_calls - sum(part.unpriced_calls for part in parts),
+        latency=Latency(0, 0, 0, 0),
+        outcomes={},
+        tool_uses=whole.tool_uses - sum(part.tool_uses for part in parts),
+        tool_nanousd=whole.tool_nanousd - sum(part.tool_nanousd for part in parts),
+    )
+    counted = (rest.calls, *usage, rest.cost_nanousd, rest.tool_uses)
+    return rest if any(counted) else None
 
 
 class SumRecord(msgspec.Struct, frozen=True, kw_only=True):

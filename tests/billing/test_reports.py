@@ -2,6 +2,8 @@
 
 import html
 import re
+from decimal import Decimal
+from random import Random
 from typing import cast
 
 import msgspec
@@ -15,7 +17,7 @@ from organism.billing.reconciliation import reconcile
 from organism.billing.reports.csv_report import csv_rows
 from organism.billing.reports.html_report import render_html
 from organism.billing.reports.markdown_report import render_markdown
-from organism.billing.reports.report_tables import usd
+from organism.billing.reports.report_tables import ROWS_MAX, headline, tables
 from organism.text.plain_text import csv_lines
 from organism.usage.attempts import Outcome
 from organism.usage.events import UsageEvent
@@ -89,12 +91,32 @@ def test_both_forms_tell_the_same() -> None:
     assert "billed more than recorded" in markdown
 
 
-def test_dollars_are_readable_at_any_size() -> None:
-    """Large sums show cents, small ones show as many digits as they have."""
-    assert usd(1_234_567_890_000_000) == "$1,234,567.89"
-    assert usd(-25_000_000) == "-$0.03"
-    assert usd(1_500) == "$0.0000015"
-    assert usd(0) == "$0.00"
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_of_every_table_add_up_to_the_total(seed: int) -> None:
+    """What is shown adds up to the cost at the head to the last digit, however many rows there would be."""
+    chance = Random(seed)
+    made = [
+        replace(
+            events()[0],
+            id=str(number),
+            time_ns=START_NS + chance.randrange(90) * DAY_NS,
+            agent=f"a{chance.randrange(80)}",
+            model="" if (tool := chance.choice(["", "", "search"])) else f"m{chance.randrange(70)}",
+            tool=tool,
+            labels={"tenant": str(chance.randrange(60))} if chance.random() < 0.8 else {},
+            cost_nanousd=chance.choice([chance.randrange(1, 10**11), chance.randrange(1, 10**8), 3]),
+        )
+        for number in range(300)
+    ]
+    found = report_period(made, Period())
+    total = dict(headline(found))["cost"]
+    cuts = [table for table in tables(found, None) if table.title.startswith("By ")]
+    assert {table.title for table in cuts} == {
+        "By agent", "By model", "By tool", "By provider", "By label tenant", "By day"
+    }  # fmt: skip
+    for table in cuts:
+        assert len(table.rows) <= ROWS_MAX + 1
+        assert sum(Decimal(re.sub("[$,]", "", row[1])) for row in table.rows) == Decimal(re.sub("[$,]", "", total))
 
 
 @pytest.mark.parametrize(

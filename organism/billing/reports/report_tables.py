@@ -5,16 +5,14 @@ from datetime import datetime, tzinfo
 
 import msgspec
 
-from organism.amounts import NS_PER_S, format_usd
+from organism.amounts import NS_PER_S, format_usd, format_usd_estimate
 from organism.billing.forecast import Forecast
 from organism.billing.period import Cut, Period, PeriodReport, Warned
 from organism.billing.reconciliation import BillDifference
-from organism.usage.totals import UsageTotals
+from organism.usage.totals import UsageTotals, remainder
 
 ROWS_MAX = 50
-"""Rows of one table; of what goes beyond, the sum is in the totals."""
-
-_CENT_NANOUSD = 10_000_000
+"""Rows of one table; what goes beyond is added up in one more."""
 
 
 class ReportTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +41,7 @@ def headline(report: PeriodReport) -> tuple[tuple[str, str], ...]:
         ("cost", cost(totals)),
         ("tokens", f"{totals.usage.total:,}"),
         ("model calls", f"{totals.calls:,}"),
-        *((("paid tools", usd(totals.tool_nanousd)),) if totals.tool_uses else ()),
+        *((("paid tools", format_usd(totals.tool_nanousd)),) if totals.tool_uses else ()),
         ("threads", f"{report.threads:,}"),
         ("warnings", f"{sum(w.count for w in report.warned if w.level != 'refused'):,}"),
         ("refusals", f"{sum(w.count for w in report.warned if w.level == 'refused'):,}"),
@@ -64,40 +62,41 @@ def tables(report: PeriodReport, drifts: Sequence[BillDifference] | None) -> tup
     zone = report.period.time_zone
     found = [
         _forecast_table(report.forecasts, zone),
-        _cut_table("By agent", "agent", report.by_agent),
-        _cut_table("By model", "model", report.by_model),
-        _cut_table("By tool", "tool", report.by_tool),
-        _cut_table("By provider", "provider and model", report.by_provider),
-        *(_cut_table(f"By label {key}", key, cuts) for key, cuts in report.by_label.items()),
+        _cut_table("By agent", "agent", report.by_agent, report.totals),
+        _cut_table("By model", "model", report.by_model, report.totals, "tools"),
+        _cut_table("By tool", "tool", report.by_tool, report.totals, "model calls"),
+        _cut_table("By provider", "provider and model", report.by_provider, report.totals, "tools"),
+        *(_cut_table(f"By label {key}", key, cuts, report.totals) for key, cuts in report.by_label.items()),
         _warned_table(report.warned),
         _waste_table(report),
         _drift_table(drifts or ()),
-        _cut_table("By day", "day", report.by_day, newest_last=True),
+        _cut_table("By day", "day", report.by_day[-ROWS_MAX:], report.totals, "earlier days"),
     ]
     return tuple(table for table in found if table.rows)
 
 
 def cost(totals: UsageTotals) -> str:
     """Write a sum's cost; ``~`` says that calls without a price are missing from it."""
-    return f"{'~' if totals.unpriced_calls else ''}{usd(totals.cost_nanousd)}"
+    return f"{'~' if totals.unpriced_calls else ''}{format_usd(totals.cost_nanousd)}"
 
 
-def usd(cost_nanousd: int) -> str:
-    """Write dollars: whole cents from one cent on, below it as many digits as it takes."""
-    if abs(cost_nanousd) < _CENT_NANOUSD:
-        return format_usd(cost_nanousd)
-    sign = "-" if cost_nanousd < 0 else ""
-    cents = (abs(cost_nanousd) + _CENT_NANOUSD // 2) // _CENT_NANOUSD
-    return f"{sign}${cents // 100:,}.{cents % 100:02d}"
+def _cut_table(title: str, name: str, cuts: Sequence[Cut], totals: UsageTotals, others: str = "") -> ReportTable:
+    """Return a table of parts whose costs add up to the whole: what has no row of its own stands in the last.
 
-
-def _cut_table(title: str, name: str, cuts: Sequence[Cut], *, newest_last: bool = False) -> ReportTable:
-    kept = cuts[-ROWS_MAX:] if newest_last else cuts[:ROWS_MAX]
-    left_out = len(cuts) - len(kept)
+    Args:
+        title: Its title.
+        name: What the parts are.
+        cuts: The parts.
+        totals: The whole.
+        others: What is in the whole and in no part.
+    """
+    kept = list(cuts[:ROWS_MAX])
+    if kept and (rest := remainder(totals, (cut.totals for cut in kept))) is not None:
+        more = f"{len(cuts) - ROWS_MAX:,} more" if len(cuts) > ROWS_MAX else ""
+        kept.append(Cut(f"({', '.join(filter(None, (more, others))) or 'others'})", rest))
     largest = max((cut.totals.cost_nanousd for cut in kept), default=0)
     return ReportTable(
         title=title,
-        note=f"{left_out:,} more are left out." if left_out else "",
         head=(
             name,
             "cost",
@@ -115,7 +114,7 @@ def _cut_table(title: str, name: str, cuts: Sequence[Cut], *, newest_last: bool 
                 f"{cut.totals.usage.cached_input:,}",
                 f"{cut.totals.usage.output_total:,}",
                 f"{cut.totals.tool_uses if name == 'tool' else cut.totals.calls:,}",
-                f"{cut.totals.latency.p95_ns / NS_PER_S:,.2f} s",
+                f"{cut.totals.latency.p95_ns / NS_PER_S:,.2f} s" if cut.totals.latency.p95_ns else "",
             )
             for cut in kept
         ),
@@ -163,9 +162,9 @@ def _forecast_table(forecasts: Iterable[Forecast], zone: tzinfo) -> ReportTable:
         rows=tuple(
             (
                 f"{forecast.window} {forecast.name}",
-                usd(forecast.spent_nanousd),
-                usd(forecast.projected_nanousd),
-                "none" if forecast.limit_nanousd is None else usd(forecast.limit_nanousd),
+                format_usd(forecast.spent_nanousd),
+                format_usd_estimate(forecast.projected_nanousd),
+                "none" if forecast.limit_nanousd is None else format_usd(forecast.limit_nanousd),
                 "" if forecast.exhausted_ns is None else _instant(forecast.exhausted_ns, zone),
                 f"{forecast.projected_tokens:,}",
             )
@@ -183,9 +182,9 @@ def _drift_table(drifts: Sequence[BillDifference]) -> ReportTable:
             (
                 drift.day.isoformat(),
                 drift.model or "all",
-                usd(drift.billed_nanousd),
-                usd(drift.recorded_nanousd),
-                usd(drift.difference_nanousd),
+                format_usd(drift.billed_nanousd),
+                format_usd(drift.recorded_nanousd),
+                format_usd(drift.difference_nanousd),
                 f"{drift.difference_nanousd * 100 / drift.billed_nanousd:+.1f} %" if drift.billed_nanousd else "",
                 drift.reason,
             )

@@ -1,5 +1,6 @@
 """``organism usage``: what was used since the daemon started, and reports of a period or a thread."""
 
+from collections.abc import Iterator
 from datetime import tzinfo
 from itertools import starmap
 from pathlib import Path
@@ -31,7 +32,7 @@ from organism.errors import ConfigError
 from organism.text.plain_text import csv_lines
 from organism.usage.events import UsageEvent
 from organism.usage.instants import instant_of
-from organism.usage.totals import UsageTotals
+from organism.usage.totals import UsageTotals, remainder
 
 app = App(name="usage")
 
@@ -67,12 +68,35 @@ def show_usage(
         ]
         return print_csv([head, *starmap(_csv_row, usage.groups.items())])
     table = state_table(by, *USAGE_HEADINGS)
-    for name, totals in sorted(usage.groups.items(), key=lambda item: -item[1].cost_nanousd):
-        table.add_row(name, *usage_row(totals))
-    table.add_section()
-    table.add_row("all", *usage_row(usage.total), style="bold")
+    for name, totals in usage_rows(usage):
+        table.add_row(name, *usage_row(totals), style="bold" if name == "all" else None)
     Terminal().show(table)
     return exit_codes.OK
+
+
+_OTHERS = {
+    "agent": "(other agents)",
+    "model": "(no model)",
+    "tool": "(model calls)",
+    "day": "(earlier days)",
+    "thread": "(threads that have ended)",
+}
+"""What is in the sum of all, and in no row of a table."""
+
+
+def usage_rows(usage: Usage) -> Iterator[tuple[str, UsageTotals]]:
+    """Yield the rows of a breakdown, the dearest first, and their sum: what the rows show adds up to what it shows.
+
+    A thread may have several labels, or none: each label has its own rows, and a sum of them.
+    """
+    parts: dict[str, dict[str, UsageTotals]] = {}
+    for name, totals in usage.groups.items():
+        parts.setdefault(name.partition("=")[0] if usage.by == "label" else "", {})[name] = totals
+    for label, rows in (parts or {"": {}}).items():
+        yield from sorted(rows.items(), key=lambda row: -row[1].cost_nanousd)
+        if (rest := remainder(usage.total, rows.values())) is not None:
+            yield (_OTHERS.get(usage.by) or (f"(without {label})" if label else "(no label)")), rest
+        yield "all", usage.total
 
 
 @app.command

@@ -1,11 +1,13 @@
 """The dashboard in a real browser, Debian's Chromium: used with a keyboard, and read as a screen reader would."""
 
 import re
+from random import Random
 
 import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from organism.amounts import format_usd
 from tests.api.dashboard.conftest import Daemon
 
 pytestmark = pytest.mark.debian
@@ -22,6 +24,19 @@ def test_link_opens_the_page_and_leaves_no_trace_of_the_session(page: Page) -> N
     assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
     expect(page.get_by_role("link", name="newsroom")).to_be_visible()
     expect(page.get_by_role("img", name="today usd: $0.00 of $5.00")).to_be_visible()
+
+
+def test_money_is_written_as_commands_write_it(page: Page) -> None:
+    """A cost has the same digits in the browser and in a terminal, so that figures can be compared and added."""
+    chance = Random(1)
+    amounts = [0, 3, 10, 999_999_999, 10**9, 1_234_567_890_123, *(chance.randrange(10 ** chance.randrange(1, 15))
+               for _ in range(300))]  # fmt: skip
+    script = "async (all) => { const f = await import('/dashboard/lib/format.js'); return all.map((n) => f.usd(n)); }"
+    assert page.evaluate(script, amounts) == [format_usd(amount) for amount in amounts]
+    script = script.replace("f.usd(n)", "f.usdAbout(n)")
+    about = page.evaluate(script, amounts)
+    assert about[:2] == ["$0.00", "$0.000000003"]
+    assert about[5] == "$1,234.57"
 
 
 def test_views_have_addresses_that_survive_the_token_and_a_reload(daemon: Daemon, browser: Browser) -> None:

@@ -13,12 +13,17 @@ export function short(number) {
     Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 }).format(number);
 }
 
-/** Dollars with two digits, or as many as a small amount needs to be seen. */
+/** Dollars with as many digits as it takes, at least two: as every command writes them, so that rows add up. */
 export function usd(nano, unpriced = 0) {
-  const dollars = Math.abs(nano / 1e9);
-  const digits = nano === 0 || dollars >= 1 ? 2 : Math.min(9, Math.max(2, 1 - Math.floor(Math.log10(dollars)) + 1));
-  const text = dollars.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: digits });
-  return `${unpriced ? "~" : ""}${nano < 0 ? "-" : ""}$${text}`;
+  const [whole, rest] = [Math.floor(Math.abs(nano) / 1e9), Math.abs(nano) % 1e9];
+  const digits = String(rest).padStart(9, "0").replace(/0+$/, "").padEnd(2, "0");
+  return `${unpriced ? "~" : ""}${nano < 0 ? "-" : ""}$${count(whole)}.${digits}`;
+}
+
+/** Dollars that are only reckoned, such as a pace: three digits that mean something. */
+export function usdAbout(nano) {
+  const unit = 10 ** Math.min(7, Math.max(0, String(Math.abs(Math.round(nano))).length - 3));
+  return usd(Math.round(nano / unit) * unit);
 }
 
 export function amount(dimension, value) {

@@ -54,6 +54,7 @@ export function Breakdown({ groups, empty = "Nothing used yet.", max = 8, onChoo
             <rect class="track" width="100" height="4" /><rect class="good" width=${(100 * size(line)) / most} height="4" />
           </svg>
         </li>`)}
-      ${lines.length > max && html`<li class="soft">and ${count(lines.length - max)} more</li>`}
+      ${lines.length > max && html`<li class="soft">and ${count(lines.length - max)} more,
+        ${usd(lines.slice(max).reduce((sum, line) => sum + line.cost, 0), lines.slice(max).some((line) => line.unpriced))}</li>`}
     </ul>`;
 }

@@ -1,7 +1,7 @@
 // How things stand: what is frozen, what is spent and how fast, over time and by whom, and what happens just now.
 
 import { order } from "../lib/api.js";
-import { clock, count, iso, labelsInWords, limits, short, span, tokensOf, usd } from "../lib/format.js";
+import { clock, count, iso, labelsInWords, limits, short, span, tokensOf, usd, usdAbout } from "../lib/format.js";
 import { useData, useLive } from "../lib/live.js";
 import { link } from "../lib/router.js";
 import { describe } from "../lib/events.js";
@@ -54,7 +54,7 @@ function Figures({ status }) {
   return html`
     <dl class="figures">
       <${Figure} name="spent since the start" value=${usd(usage.cost_nanousd, usage.unpriced_calls)} note=${usage.unpriced_calls ? `${count(usage.unpriced_calls)} calls without a price` : ""} />
-      <${Figure} name="per hour, at this pace" value=${usd(Math.round((burn.cost_nanousd * 3600) / burn.seconds))} note=${`${short((burn.tokens * 60) / burn.seconds)} tokens a minute`} />
+      <${Figure} name="per hour, at this pace" value=${usdAbout((burn.cost_nanousd * 3600) / burn.seconds)} note=${`${short((burn.tokens * 60) / burn.seconds)} tokens a minute`} />
       <${Figure} name="calls" value=${short(usage.calls)} note=${`${short(tokensOf(usage.usage))} tokens`} />
       <${Figure} name="latency, 95 %" value=${latency.p95_ns ? span(latency.p95_ns / 1e9) : "–"} note=${latency.p50_ns ? `half within ${span(latency.p50_ns / 1e9)}` : ""} />
       <${Figure} name="threads open" value=${count(threads.open + threads.blocked + threads.paused)}

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
-from organism.amounts import BudgetState, format_usd
+from organism.amounts import BudgetState, format_usd, format_usd_estimate
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.cli import exit_codes
 from organism.cli.budget_bars import bar, budget_lines
@@ -129,7 +129,7 @@ class Screen:
                 "{} in {:,} calls  burning {}/h and {:,} tokens/min",
                 cost_text(status.usage),
                 status.usage.calls,
-                format_usd(whole.cost_nanousd * 3600 // whole.seconds),
+                format_usd_estimate(whole.cost_nanousd * 3600 // whole.seconds),
                 whole.tokens * 60 // whole.seconds,
             ),
         ]
@@ -171,7 +171,7 @@ class Screen:
                     f"{line.tokens:,}",
                     format_usd(line.cost_nanousd),
                     f"{line.tokens * 60 // line.seconds:,}",
-                    format_usd(line.cost_nanousd * 3600 // line.seconds),
+                    format_usd_estimate(line.cost_nanousd * 3600 // line.seconds),
                 )
         return table
 

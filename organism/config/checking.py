@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from organism.config.schema.root import Config
-from organism.config.yaml.bind import did_you_mean
-from organism.config.yaml.mistakes import Mistakes, Path_, Place, Source
+from organism.config.yaml.mistakes import Mistakes, Path_, Source, TextPlace, did_you_mean
 
 
 class Report(Protocol):
@@ -30,7 +29,7 @@ class Checked:
         places: Their places.
     """
 
-    def __init__(self, config: Config, source: Source, places: Mapping[Path_, Place], mistakes: Mistakes) -> None:
+    def __init__(self, config: Config, source: Source, places: Mapping[Path_, TextPlace], mistakes: Mistakes) -> None:
         self.config = config
         self.places = places
         self._report = reporting(source, places, mistakes)
@@ -108,7 +107,7 @@ class Checked:
         return f"no {kind} is called {name!r}{did_you_mean(name, known) or there}"
 
 
-def reporting(source: Source, places: Mapping[Path_, Place], mistakes: Mistakes) -> Report:
+def reporting(source: Source, places: Mapping[Path_, TextPlace], mistakes: Mistakes) -> Report:
     """Return what takes the mistakes of a text, but for those that follow from others."""
 
     def report(reason: str, *path: str | int) -> None:
@@ -118,8 +117,8 @@ def reporting(source: Source, places: Mapping[Path_, Place], mistakes: Mistakes)
     return report
 
 
-def nearest(path: Path_, places: Mapping[Path_, Place]) -> Place:
+def nearest(path: Path_, places: Mapping[Path_, TextPlace]) -> TextPlace:
     """Return the place of a value, or of what it would stand in."""
     while path and path not in places:
         path = path[:-1]
-    return places.get(path, Place(1))
+    return places.get(path, TextPlace(1))

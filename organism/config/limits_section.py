@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from organism.budget.guards.actions import problem_at
 from organism.config.checking import Report
 from organism.config.schema.limits import ActionName, AllLimitsSection, RuleSection, Thresholds
-from organism.config.yaml.bind import did_you_mean
-from organism.config.yaml.mistakes import Path_
+from organism.config.yaml.mistakes import Path_, did_you_mean
 from organism.ledger.windows import rolling_ns
 
 _PER = ("thread", "call", "hour", "day", "week", "month", "lifetime")

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from organism.config.checking import Checked, nearest
-from organism.config.checks import check
+from organism.config.consistency import check
 from organism.config.dotenv import DotEnv, read_dotenv
 from organism.config.presets import applied
 from organism.config.schema.root import Config
 from organism.config.yaml.bind import WRONG, Binder
-from organism.config.yaml.mistakes import Mistakes, Path_, Place, Source
+from organism.config.yaml.mistakes import Mistakes, Path_, Source, TextPlace
 from organism.config.yaml.nodes import parse_tree, read_text
 from organism.errors import ConfigError
 from organism.text.credentials import remember_environment
@@ -37,7 +37,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
     config: Config
     folder: Path
     source: Source
-    places: dict[Path_, Place]
+    places: dict[Path_, TextPlace]
     dotenv: DotEnv = DotEnv()
 
     def fail(self, reason: str, *path: str | int) -> NoReturn:

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from organism.config.schema.root import Config
-from organism.config.yaml.mistakes import Path_, Place
+from organism.config.yaml.mistakes import Path_, TextPlace
 
 PRESETS: dict[str, dict[Path_, Any]] = {
     "coding": {
@@ -28,7 +28,7 @@ SESSION_TOKENS = {"coding": 20_000_000}
 """What a preset limits a thread of the gateway to where the file limits no tokens: a day of a coding agent."""
 
 
-def applied(config: Config, places: dict[Path_, Place]) -> Config:
+def applied(config: Config, places: dict[Path_, TextPlace]) -> Config:
     """Return a configuration with what its preset says where the file says nothing.
 
     Args:

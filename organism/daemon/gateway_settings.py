@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from organism.amounts import Limits
 from organism.config.build.limits import budget_plan, thread_limits
-from organism.config.checks import THREAD_TOKENS
+from organism.config.consistency import THREAD_TOKENS
 from organism.config.load import LoadedConfig
 from organism.config.presets import SESSION_TOKENS
 from organism.config.schema.gateway import GatewayKeySection

@@ -16,7 +16,7 @@ from organism.config.build.providers import provider_kinds
 from organism.config.build.router import model_plans, otherwise, overrides
 from organism.config.load import load_config
 from organism.config.schema.root import Config
-from organism.config.yaml.bind import AnyEnvironment
+from organism.config.yaml.scalars import AnyEnvironment
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.pricing.rates import Rate, Rates
 from organism.pricing.shipped import kinds_of

@@ -26,7 +26,7 @@ from organism.config.build.limits import budget_plan
 from organism.config.build.router import model_plans, override
 from organism.config.load import load_config
 from organism.config.price_section import WrittenPrices, load_prices
-from organism.config.yaml.bind import AnyEnvironment
+from organism.config.yaml.scalars import AnyEnvironment
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.entries import decode_entry
 from organism.pricing.book import PriceBook, ProviderPrices

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S
-from organism.config.checks import THREAD_TOKENS
+from organism.config.consistency import THREAD_TOKENS
 from organism.config.load import LoadedConfig
 from organism.config.schema.gateway import GatewayKeySection, GatewaySection
 from organism.config.schema.limits import ThreadLimitsSection

@@ -12,8 +12,7 @@ from organism.billing.signatures import keys_of
 from organism.billing.webhook import Webhook, as_cloudevents
 from organism.config.load import LoadedConfig
 from organism.config.schema.exporters import ExporterSection, JsonLinesExporterSection, WebhookExporterSection
-from organism.config.yaml.bind import did_you_mean
-from organism.config.yaml.mistakes import Mistakes
+from organism.config.yaml.mistakes import Mistakes, did_you_mean
 from organism.usage.events import STORED, ApprovalRequested
 
 _ASKED = ApprovalRequested.__name__

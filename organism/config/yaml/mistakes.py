@@ -1,7 +1,9 @@
 """Where the parts of a text stand, and what is wrong with it: all of it is found before anything is said. Pure."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping as MappingABC
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -14,7 +16,7 @@ MISTAKES_MAX = 50
 """So many are said at once: who has made more of them reads the manual first."""
 
 
-class Place(NamedTuple):
+class TextPlace(NamedTuple):
     """A line and a column of a text, both from 1."""
 
     line: int
@@ -26,12 +28,12 @@ class Source(msgspec.Struct, frozen=True):
 
     name: str
 
-    def error(self, reason: str, place: Place, path: Path_ = ()) -> ConfigError:
+    def error(self, reason: str, place: TextPlace, path: Path_ = ()) -> ConfigError:
         """Return an error with file, line, column and the key's path."""
         where = f"{self.name}:{place.line}:{place.column}"
         return ConfigError(reason, where=where, path=dotted(path) or None)
 
-    def fail(self, reason: str, place: Place, path: Path_ = ()) -> NoReturn:
+    def fail(self, reason: str, place: TextPlace, path: Path_ = ()) -> NoReturn:
         """Raise a :class:`ConfigError` with file, line, column and the key's path."""
         raise self.error(reason, place, path)
 
@@ -107,6 +109,12 @@ def dotted(path: Path_) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def did_you_mean(wrong: str, known: MappingABC[str, object] | tuple[str, ...] | list[str]) -> str:
+    """Return ``; did you mean 'x'?`` or nothing."""
+    close = get_close_matches(wrong, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _within(path: str, other: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from organism.config.yaml.mistakes import Mistakes, Path_, Place, Source
+from organism.config.yaml.mistakes import Mistakes, Path_, Source, TextPlace
 from organism.errors import ConfigError
 
 SIZE_MAX = 256 * 1024
@@ -25,7 +25,7 @@ class Scalar(msgspec.Struct, frozen=True):
         variable: The environment variable that it comes from; empty for what stands in the file.
     """
 
-    place: Place
+    place: TextPlace
     text: str
     quoted: bool
     variable: str = ""
@@ -34,22 +34,22 @@ class Scalar(msgspec.Struct, frozen=True):
 class Sequence(msgspec.Struct, frozen=True):
     """A list of nodes."""
 
-    place: Place
+    place: TextPlace
     items: tuple["Node", ...]
 
 
 class Mapping(msgspec.Struct, frozen=True):
     """Named nodes, with the place of each name."""
 
-    place: Place
+    place: TextPlace
     entries: dict[str, "Node"]
-    key_places: dict[str, Place]
+    key_places: dict[str, TextPlace]
 
 
 class Unread(msgspec.Struct, frozen=True):
     """What stands where nothing may: it is refused already, and read as nothing."""
 
-    place: Place
+    place: TextPlace
 
 
 Node = Scalar | Sequence | Mapping | Unread
@@ -89,17 +89,19 @@ def parse_tree(text: str, source: Source, mistakes: Mistakes) -> Mapping:
         ConfigError: If it is no YAML, or more of YAML than is read: nothing behind that can be relied on.
     """
     if len(text) > SIZE_MAX:
-        source.fail(f"larger than {SIZE_MAX // 1024} KiB; a configuration never is", Place(1))
+        source.fail(f"larger than {SIZE_MAX // 1024} KiB; a configuration never is", TextPlace(1))
     try:
         root = _Builder(text, source, mistakes).build()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         source.fail(f"not YAML: {error.problem or error.context}", _place(mark))
     except yaml.YAMLError as error:
-        source.fail(f"not YAML: {str(error).splitlines()[0]}", Place(1))
+        source.fail(f"not YAML: {str(error).splitlines()[0]}", TextPlace(1))
     if not isinstance(root, Mapping):
         mistakes.refuse()  # an alias in its place, say
-        source.fail("a configuration begins with keys such as 'name:' and 'agents:'", root.place if root else Place(1))
+        source.fail(
+            "a configuration begins with keys such as 'name:' and 'agents:'", root.place if root else TextPlace(1)
+        )
     return root
 
 
@@ -125,7 +127,7 @@ class _Builder:
             root = self._node(event, ())
         return root
 
-    def _add(self, reason: str, place: Place, path: Path_ = ()) -> None:
+    def _add(self, reason: str, place: TextPlace, path: Path_ = ()) -> None:
         self._mistakes.add(self._source.error(reason, place, path))
 
     def _node(self, event: yaml.Event, path: Path_) -> Node:
@@ -153,9 +155,9 @@ class _Builder:
             items.append(self._node(event, (*path, len(items))))
         return items
 
-    def _mapping(self, place: Place, path: Path_) -> Mapping:
+    def _mapping(self, place: TextPlace, path: Path_) -> Mapping:
         entries: dict[str, Node] = {}
-        key_places: dict[str, Place] = {}
+        key_places: dict[str, TextPlace] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             # Before it is read: what is nested in keys stands at no path, so no depth would bound it.
             if not isinstance(event, yaml.ScalarEvent | yaml.AliasEvent):
@@ -175,5 +177,5 @@ class _Builder:
         return Mapping(place, entries, key_places)
 
 
-def _place(mark: Any) -> Place:  # two classes, whether libyaml is there or not
-    return Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1)
+def _place(mark: Any) -> TextPlace:  # two classes, whether libyaml is there or not
+    return TextPlace(mark.line + 1, mark.column + 1) if mark is not None else TextPlace(1)

@@ -239,7 +239,7 @@ GUARDS = (
         "loopback-only",
         "The daemon listens on this machine alone.",
         "api/server.py::bind",
-        'if host not in ("127.0.0.1", "localhost", "::1"):',
+        "if host not in LOOPBACK:",
         "if False:",
         "api/test_auth_middleware.py::test_other_than_loopback_is_refused",
     ),

@@ -20,8 +20,7 @@ from organism.config.schema.agents import (
 from organism.config.schema.exporters import WebhookExporterSection
 from organism.config.schema.gateway import GatewayKeySection
 from organism.config.schema.llm import ModelSection, PriceSection
-from organism.config.yaml.bind import did_you_mean
-from organism.config.yaml.mistakes import Path_
+from organism.config.yaml.mistakes import Path_, did_you_mean
 from organism.ids import AGENT_NAME, THREAD_ID, USER
 from organism.providers.addresses import LOOPBACK, not_loopback
 from organism.router.planning.plan import ANY

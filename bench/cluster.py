@@ -13,12 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from statistics import median
 
 import anyio
 
 from bench.cluster_node import PARTITIONS, organism
 from bench.messages_ours import ping_pong
+from bench.stopwatch import cpu_s_of
 from organism.cluster.node import ClusterNode, LeaseTimes
 from organism.journal import JournalError
 from organism.stores.batch import batch_of
@@ -97,6 +99,49 @@ async def _until(check: Callable[[], bool]) -> None:
         await anyio.sleep(0.002)
 
 
+def parked(server: PostgresServer, rounds: int) -> None:
+    """Measure what a thread that waits for a person takes, also when another node takes it up."""
+    count = 5_000 * rounds
+    found = anyio.run(_parked, server, count)
+    each = {name: total / count for name, total in found.items()}
+    print(
+        f"a parked thread, of {count:,}: {each['disk']:,.0f} bytes in the database, {each['log']:,.0f} of its log "
+        f"written, {each['memory']:,.0f} of memory; {each['taken_up_s'] * 1e3:.2f} ms to take it up"
+    )
+
+
+async def _parked(server: PostgresServer, count: int) -> dict[str, float]:
+    url = server.database()
+    async with ClusterNode(organism(), url, node="a", partitions=2) as a:
+        await _until(lambda: len(a.organisms) == 2)
+        memory = _memory()
+        log = _of_server(server, url, "pg_current_wal_insert_lsn() - '0/0'")
+        for first in range(0, count, 1_000):
+            async with anyio.create_task_group() as tasks:
+                for number in range(first, min(first + 1_000, count)):
+                    tasks.start_soon(_open, a, f"t{number}")
+        await _until(lambda: sum(len(each.approvals.waiting()) for each in a.organisms.values()) == count)
+        tables = "pg_class WHERE relkind = 'r' AND relnamespace = 'organism'::regnamespace"
+        figures = {
+            "memory": _memory() - memory,
+            "log": _of_server(server, url, "pg_current_wal_insert_lsn() - '0/0'") - log,
+            "disk": _of_server(server, url, f"sum(pg_total_relation_size(oid)) FROM {tables}"),
+        }
+    async with ClusterNode(organism(), url, node="b", partitions=2) as b:
+        began = time.perf_counter()
+        await _until(lambda: len(b.organisms) == 2)
+        return figures | {"taken_up_s": time.perf_counter() - began}
+
+
+def _of_server(server: PostgresServer, url: str, what: str) -> float:
+    return float(server.execute(f"SELECT {what}", url)[0][0])
+
+
+def _memory() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return float(pages * os.sysconf("SC_PAGE_SIZE"))
+
+
 def _spread(samples: list[float]) -> str:
     return f"median {median(samples):.3f} s, from {min(samples):.3f} to {max(samples):.3f}"
 
@@ -128,8 +173,10 @@ def _owned(table: LeaseTable, node: str) -> int:
         return 0
 
 
-def _worker(place: str, name: str, share: int, begin_s: float, for_s: float) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-m", "bench.cluster_node", place, name, str(share), str(begin_s), str(for_s)]
+def _worker(
+    place: str, name: str, share: int, begin_s: float, for_s: float, work: str = "writer"
+) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-m", "bench.cluster_node", place, name, str(share), str(begin_s), str(for_s), work]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -171,27 +218,43 @@ def _write_for_ever(url: str) -> None:
 
 
 def nodes(server: PostgresServer, rounds: int) -> None:
-    """Count threads with one paid call each: of one organism on either store, and of 1, 2 and 3 nodes."""
-    found: dict[str, list[float]] = {}
+    """Count threads with a paid call each, then threads that go through ten agents, of one to three nodes."""
+    for work, title in (("writer", "threads with a call/s"), ("link0", "threads of ten messages/s")):
+        _compare_nodes(server, rounds, work, title)
+
+
+def _compare_nodes(server: PostgresServer, rounds: int, work: str, title: str) -> None:
+    found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            found.setdefault("one daemon, SQLite", []).append(_together(folder, [0]))
-        found.setdefault("one daemon, PostgreSQL", []).append(_together(server.database(), [0]))
+            found.setdefault("one daemon, SQLite", []).append(_together(server, folder, [0], work))
+        found.setdefault("one daemon, PostgreSQL", []).append(_together(server, server.database(), [0], work))
         for count in (1, 2, 3):
             shares = [PARTITIONS // count] * count
-            found.setdefault(f"{count} node{'s' * (count > 1)}", []).append(_together(server.database(), shares))
-    one = median(found["1 node"])
-    print("| | threads with a call/s | of one node |\n| --- | ---: | ---: |")
+            found.setdefault(f"{count} node{'s' * (count > 1)}", []).append(
+                _together(server, server.database(), shares, work)
+            )
+    one = median(each for each, _ in found["1 node"])
+    print(f"| | {title} | of one node | of the server's processors each |\n| --- | ---: | ---: | ---: |")
     for name, samples in found.items():
-        print(f"| {name} | {median(samples):,.0f} | {median(samples) / one:.2f} |")
+        rate, server_ms = median(each for each, _ in samples), median(each for _, each in samples)
+        print(f"| {name} | {rate:,.0f} | {rate / one:.2f} | {server_ms:.2f} ms |")
 
 
-def _together(place: str, shares: list[int]) -> float:
+def _together(server: PostgresServer, place: str, shares: list[int], work: str) -> tuple[float, float]:
+    """Return how many threads a second these nodes do together, and what each takes of the server, in milliseconds."""
     begin_s = time.time() + (4 + 8 * (len(shares) - 1))
-    running = [_worker(place, f"n{number}", share, begin_s, FOR_S) for number, share in enumerate(shares)]
-    said = [process.communicate()[0] for process in running]
-    print(shares, said, file=sys.stderr)
-    return sum(float(line.split()[0]) for line in said)
+    running = [_worker(place, f"n{number}", share, begin_s, FOR_S, work) for number, share in enumerate(shares)]
+    time.sleep(begin_s - time.time())
+    before = _cpu_s(server)
+    time.sleep(FOR_S / 2)  # before any of them ends, and its connections with it
+    used_s = sum(used - before.get(pid, 0.0) for pid, used in _cpu_s(server).items())
+    rate = sum(float(process.communicate()[0].split()[0]) for process in running)
+    return rate, 1e3 * used_s / (rate * FOR_S / 2)
+
+
+def _cpu_s(server: PostgresServer) -> dict[int, float]:
+    return {pid: cpu_s_of(pid) for (pid,) in server.execute("SELECT pid FROM pg_stat_activity")}
 
 
 FIGURES: dict[str, Callable[[PostgresServer, int], None]] = {
@@ -201,6 +264,7 @@ FIGURES: dict[str, Callable[[PostgresServer, int], None]] = {
     "crash": take_over,
     "paused": paused_in_a_commit,
     "nodes": nodes,
+    "parked": parked,
 }
 
 

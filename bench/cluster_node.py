@@ -1,7 +1,8 @@
 """A process that does model calls for ``bench.cluster``, and prints how many a second: a node, or one alone.
 
-``python -m bench.cluster_node PLACE NAME SHARE BEGIN SECONDS``: PLACE is a database, or a folder for a journal in a
-file; SHARE partitions are waited for, 0 for an organism alone; the count begins at BEGIN, seconds since the Unix epoch.
+``python -m bench.cluster_node PLACE NAME SHARE BEGIN SECONDS WORK``: PLACE is a database, or a folder for a
+journal in a file; SHARE partitions are waited for, 0 for an organism alone; the count begins at BEGIN, seconds since
+the Unix epoch; WORK is ``writer`` for a thread with a paid call, ``link0`` for one that goes through ten agents.
 """
 
 import sys
@@ -12,14 +13,15 @@ from pathlib import Path
 
 import anyio
 
-from organism import Context, Limits, Organism, Text, agent
+from bench.messages_ours import CHAIN, LIMITS, WIDE
+from organism import Context, Organism, Text, agent
 from organism.cluster.node import ClusterNode, PartitionElsewhereError
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider
 from organism.usage.event_log import Store
 
 PARTITIONS = 6
-AT_ONCE = 256
+AT_ONCE = 128
 
 Work = Callable[[], Awaitable[object]]
 
@@ -36,21 +38,34 @@ async def asker(_message: Text, ctx: Context) -> Text:
     return Text(str((await ctx.approval("go on?")).allowed))
 
 
+@agent()
+async def link(message: Text, _ctx: Context) -> Text:
+    """Hand on."""
+    return message
+
+
+LINKS = [
+    agent(f"link{number}", next=f"link{number + 1}" if number < CHAIN - 1 else ())(link.handler)
+    for number in range(CHAIN)
+]
+
+
 def organism(journal: Store | None = None) -> Organism:
     """Return an organism whose provider answers at once, so that everything measured is our own."""
     return Organism(
-        [writer, asker],
+        [writer, asker, *LINKS],
         name="bench",
         models={"main": "scripted/m"},
         providers={"scripted": ScriptedProvider(["done"])},
         provider_kinds={"scripted": "local"},
-        limits=Limits(tokens=100_000),
+        limits=LIMITS,
+        bounds=WIDE,
         journal=journal,
     )
 
 
 @asynccontextmanager
-async def running(place: str, name: str, share: int) -> AsyncIterator[Work]:
+async def running(place: str, name: str, share: int, to: str) -> AsyncIterator[Work]:
     """Run a node or an organism alone, and yield what does one thread from its beginning to its end."""
     if share:
         async with ClusterNode(organism(), place, node=name, partitions=PARTITIONS) as node:
@@ -58,7 +73,7 @@ async def running(place: str, name: str, share: int) -> AsyncIterator[Work]:
                 await anyio.sleep(0.05)
 
             async def through_node() -> None:
-                await node.wait(await node.open_thread("go"))
+                await node.wait(await node.open_thread("go", to=to))
 
             yield through_node
         return
@@ -71,12 +86,12 @@ async def running(place: str, name: str, share: int) -> AsyncIterator[Work]:
     async with organism(journal) as alone:
 
         async def through_organism() -> None:
-            await alone.wait(await alone.open_thread("go"))
+            await alone.wait(await alone.open_thread("go", to=to))
 
         yield through_organism
 
 
-async def main(place: str, name: str, share: int, begin_s: float, for_s: float) -> None:
+async def main(place: str, name: str, share: int, begin_s: float, for_s: float, to: str) -> None:
     """Do threads one after the other, many at a time, and count those that end in the time."""
     done = 0
 
@@ -90,7 +105,7 @@ async def main(place: str, name: str, share: int, begin_s: float, for_s: float) 
                 continue
             done += begin_s <= time.time() < begin_s + for_s
 
-    async with running(place, name, share) as work:
+    async with running(place, name, share, to) as work:
         late_s = time.time() - begin_s
         cpu = 0.0
         async with anyio.create_task_group() as tasks:
@@ -104,4 +119,4 @@ async def main(place: str, name: str, share: int, begin_s: float, for_s: float) 
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]))
+    anyio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]), sys.argv[6])

@@ -9,9 +9,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.litellm import KEY, Proxy
 from organism.daemon.state_folder import read_address
@@ -23,7 +24,6 @@ START_S = 60.0
 def gateway(upstream: str) -> Iterator[Proxy]:
     """Run a daemon with a gateway before an upstream server."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         config = {
             "name": "bench",
             "entry": "nobody",
@@ -35,22 +35,30 @@ def gateway(upstream: str) -> Iterator[Proxy]:
             "agents": {"nobody": {"model": "stub"}},
             "gateway": {"limits": {"usd": 1000}, "keys": {"bench": {"key": "${env:BENCH_KEY}"}}},
         }
-        (folder / "organism.yaml").write_text(json.dumps(config), encoding="utf-8")
-        log = folder / "log"
-        with (
-            log.open("wb") as out,
-            subprocess.Popen(
-                [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"],
-                env={**os.environ, "BENCH_KEY": KEY},
-                stdout=out,
-                stderr=out,
-                cwd=folder,
-            ) as process,
-        ):
-            try:
-                yield Proxy(_address(folder / ".organism", process, log), process.pid)
-            finally:
-                process.send_signal(signal.SIGTERM)
+        with daemon(Path(name), config) as proxy:
+            yield proxy
+
+
+@contextmanager
+def daemon(folder: Path, config: Mapping[str, Any]) -> Iterator[Proxy]:
+    """Run a daemon in a folder, which may have been another's before; its gateway's key is :data:`KEY`."""
+    (folder / "organism.yaml").write_text(json.dumps(config), encoding="utf-8")
+    (folder / ".organism" / "address.json").unlink(missing_ok=True)  # of one that was killed
+    log = folder / "log"
+    with (
+        log.open("ab") as out,
+        subprocess.Popen(
+            [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"],
+            env={**os.environ, "BENCH_KEY": KEY},
+            stdout=out,
+            stderr=out,
+            cwd=folder,
+        ) as process,
+    ):
+        try:
+            yield Proxy(_address(folder / ".organism", process, log), process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
 
 
 def _address(state: Path, process: subprocess.Popen[bytes], log: Path) -> str:

@@ -14,9 +14,11 @@ import time
 import urllib.error
 import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 import platformdirs
@@ -44,37 +46,46 @@ class Proxy(msgspec.Struct, frozen=True):
 @contextmanager
 def proxy(upstream: str) -> Iterator[Proxy]:
     """Run the proxy, with one worker and a budget, before an upstream server."""
-    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        config = {
+            "model_list": [
+                {
+                    "model_name": "stub",
+                    "litellm_params": {"model": "openai/stub", "api_base": upstream, "api_key": "k"},
+                }
+            ],
+            "litellm_settings": {"max_budget": 1000.0, "budget_duration": "30d", "num_retries": 0},
+        }
+        with configured(Path(folder), config) as found:
+            yield found
+
+
+@contextmanager
+def configured(folder: Path, config: Mapping[str, Any], more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Proxy]:
+    """Run the proxy in a folder.
+
+    Args:
+        folder: Where it finds modules that its configuration names.
+        config: Its configuration.
+        more: Variables of its environment.
+    """
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        config = Path(folder) / "config.yaml"
-        config.write_text(
-            json.dumps(
-                {
-                    "model_list": [
-                        {
-                            "model_name": "stub",
-                            "litellm_params": {"model": "openai/stub", "api_base": upstream, "api_key": "k"},
-                        }
-                    ],
-                    "litellm_settings": {"max_budget": 1000.0, "budget_duration": "30d", "num_retries": 0},
-                }
-            ),
-            encoding="utf-8",
-        )
-        free.close()
-        command = [PROGRAM, "--config", config, "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
-        quiet = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
-        log = Path(folder) / "log"
-        with (
-            log.open("wb") as out,
-            subprocess.Popen(command, env={**os.environ, **quiet}, stdout=out, stderr=out, cwd=folder) as process,
-        ):
-            try:
-                _wait(f"http://127.0.0.1:{port}/health/liveliness", process, log)
-                yield Proxy(f"http://127.0.0.1:{port}/v1", process.pid)
-            finally:
-                process.send_signal(signal.SIGTERM)
+    file = folder / "config.yaml"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    command = [PROGRAM, "--config", file, "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
+    quiet = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", **more}
+    log = folder / "log"
+    with (
+        log.open("ab") as out,
+        subprocess.Popen(command, env={**os.environ, **quiet}, stdout=out, stderr=out, cwd=folder) as process,
+    ):
+        try:
+            _wait(f"http://127.0.0.1:{port}/health/liveliness", process, log)
+            yield Proxy(f"http://127.0.0.1:{port}/v1", process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -17,7 +17,6 @@ import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -61,21 +60,15 @@ def proxy(upstream: str) -> Iterator[Proxy]:
 
 
 @contextmanager
-def configured(folder: Path, config: Mapping[str, Any], more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Proxy]:
-    """Run the proxy in a folder.
-
-    Args:
-        folder: Where it finds modules that its configuration names.
-        config: Its configuration.
-        more: Variables of its environment.
-    """
+def configured(folder: Path, config: Mapping[str, Any]) -> Iterator[Proxy]:
+    """Run the proxy with a configuration, in a folder where it finds modules that this names."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     file = folder / "config.yaml"
     file.write_text(json.dumps(config), encoding="utf-8")
     command = [PROGRAM, "--config", file, "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
-    quiet = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", **more}
+    quiet = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     log = folder / "log"
     with (
         log.open("ab") as out,

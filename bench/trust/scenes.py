@@ -132,7 +132,7 @@ class Script:
 
     def __init__(self, rounds: int, seed: int = SEED) -> None:
         kinds = [kind for kind, (count, *_) in KINDS.items() for _ in range(count * rounds)]
-        random.Random(seed).shuffle(kinds)
+        random.Random(seed).shuffle(kinds)  # noqa: S311 - the same storm for everybody
         self.kinds = dict(enumerate(kinds))
 
     def calls(self) -> list[Call]:
@@ -219,8 +219,8 @@ def work_figures(job: Job, told: Told, before: Billed, after: Billed) -> dict[st
     return {
         "billed before": before.tokens,
         "forgotten": max(0, before.tokens - round(told.remembered)),
-        "jobs paid twice": sum(times > 1 for times in after.times.values()),
         "jobs paid before": len(before.times),
+        "jobs paid twice": sum(times > 1 for times in after.times.values()),
         "jobs lost": sum(call.number not in done for call in job.calls),
         "recorded less billed": round(told.spent) - after.tokens,
     }

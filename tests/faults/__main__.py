@@ -8,6 +8,7 @@ or was not tried.
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ def main() -> int:
         "--only", nargs="+", metavar="FAULT", choices=[each.name for each in FAULTS], help="these faults"
     )
     parser.add_argument("--limit", type=float, default=1800, help="seconds for one fault (1800)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further fault after so many")
     parser.add_argument("--json", metavar="FILE", help="write the results there, too")
     options = parser.parse_args()
     chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
@@ -42,7 +44,7 @@ def main() -> int:
         figures = ", ".join(f"{name} {value:g}" for name, value in result.figures.items())
         print(f"[{done}/{len(chosen)}] {result.fault}: {result.verdict} ({result.seconds:.0f} s) {figures}", flush=True)
 
-    results = run_faults(chosen, options.limit, say)
+    results = run_faults(chosen, options.limit, say, until_s=began + 60 * options.minutes)
     _table(chosen, results)
     counts = Counter(result.verdict for result in results)
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())

@@ -1,11 +1,15 @@
 """Runs faults, each in a process of its own, and compares what its tests have measured with its pass lines."""
 
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.faults.fault import Fault
 from tests.mutate.guard import ROOT
 from tests.mutate.trial import Trial, run_tests
+
+TIME_IS_UP = "the time was up"
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,23 @@ class Result:
         return self.verdict in ("failed", "not run")
 
 
-def run_faults(faults: Iterable[Fault], limit_s: float, say: Callable[[Result], object]) -> list[Result]:
+def run_faults(
+    faults: Iterable[Fault], limit_s: float, say: Callable[[Result], object], until_s: float = math.inf
+) -> list[Result]:
     """Run faults one after another.
 
     Args:
         faults: Which.
         limit_s: Seconds for the tests of one.
         say: Called with each result as it comes.
+        until_s: When to begin no further one, on the monotonic clock.
     """
     results = []
     for fault in faults:
         if fault.why_not:
             result = Result(fault.name, "not applicable", why=fault.why_not)
+        elif time.monotonic() > until_s:
+            result = Result(fault.name, "not run", why=TIME_IS_UP)
         else:
             result = judge(fault, run_tests(ROOT, fault.tests, limit_s, *fault.options))
         results.append(result)

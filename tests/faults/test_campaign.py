@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.campaign import judge
+from tests.faults.campaign import TIME_IS_UP, judge, run_faults
 from tests.faults.entries import FAULTS
 from tests.faults.fault import NONE, AtLeast, Fault
 from tests.mutate.guard import ROOT, Guard, missing_tests
@@ -44,3 +44,10 @@ def test_a_result_is_what_was_shown(trial: Trial, verdict: str, why: str) -> Non
     assert result.verdict == verdict
     assert why in result.why
     assert result.fails is (verdict != "passed")
+
+
+def test_faults_that_there_is_no_time_for_are_not_said_to_be_borne() -> None:
+    """A campaign that is cut short says what it has not tried, and does not pass for it."""
+    (result,) = run_faults([FAULT], 1, lambda _result: None, until_s=-1)
+
+    assert (result.verdict, result.why, result.fails) == ("not run", TIME_IS_UP, True)

@@ -7,6 +7,7 @@ noticed, or if an entry does not fit the program any more.
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from tests.mutate.check import Verdict, check
 from tests.mutate.entries import GUARDS
-from tests.mutate.score import ROOMS, Survivor, score
+from tests.mutate.score import ROOMS, RedError, Survivor, score
 
 
 def main() -> int:
@@ -40,7 +41,7 @@ def main() -> int:
         done += 1
         print(f"[{done}/{len(chosen)}] {verdict.verdict:10} {verdict.guard} ({verdict.seconds:.1f} s)", flush=True)
 
-    verdicts = check(chosen, options.jobs, options.limit, say)
+    verdicts = check(chosen, options.jobs, options.limit, say, until_s=began + 60 * options.minutes)
     _table(verdicts)
     failed = [verdict for verdict in verdicts if verdict.fails]
     counts = Counter(verdict.verdict for verdict in verdicts)
@@ -59,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=0, help="so many of them, chosen by --seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time; one for each core")
     parser.add_argument("--limit", type=float, default=180, help="seconds for the tests of one guard (180)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further one after so many")
     parser.add_argument("--json", metavar="FILE", help="write the verdicts there, too")
     parser.add_argument("--score", type=int, default=0, metavar="N", help="try N changes chosen at random instead")
     parser.add_argument("--rooms", nargs="+", choices=list(ROOMS), default=list(ROOMS), help="where --score makes them")
@@ -77,7 +79,11 @@ def _score(options: argparse.Namespace) -> int:
     def say(number: int, text: str) -> None:
         print(f"[{number}/{options.score}] {text}", flush=True)
 
-    result = score(options.rooms, options.score, options.seed, options.jobs, options.limit, say)
+    try:
+        result = score(options.rooms, options.score, options.seed, options.jobs, options.limit, say)
+    except RedError as error:
+        print(error)
+        return 1
     print(f"\nchanges that could be made: {result.possible}; tried: {result.tried}, seed {options.seed}")
     print("\n| room | tried | noticed | the same program | survived |\n| --- | --- | --- | --- | --- |")
     for room in options.rooms:

@@ -1,5 +1,7 @@
 """Takes each guard out and looks whether its tests notice."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +21,8 @@ class Verdict:
 
     Attributes:
         guard: Its name.
-        verdict: ``caught``; or ``not caught``, ``broken``, ``hung``, ``moved``, ``red before``, each of which fails.
+        verdict: ``caught``; ``not tried`` where the time was up; or ``not caught``, ``broken``, ``hung``, ``moved``,
+            ``red before``, each of which fails.
         why: The error by which it was caught, or what is wrong.
         seconds: How long its tests took without it.
     """
@@ -32,10 +35,16 @@ class Verdict:
     @property
     def fails(self) -> bool:
         """Whether something is to be done."""
-        return self.verdict != "caught"
+        return self.verdict not in ("caught", "not tried")
 
 
-def check(guards: Sequence[Guard], jobs: int, limit_s: float, say: Callable[[Verdict], object]) -> list[Verdict]:
+def check(
+    guards: Sequence[Guard],
+    jobs: int,
+    limit_s: float,
+    say: Callable[[Verdict], object],
+    until_s: float = math.inf,
+) -> list[Verdict]:
     """Take each guard out of a copy, run its tests there, and say what they noticed.
 
     Args:
@@ -43,19 +52,23 @@ def check(guards: Sequence[Guard], jobs: int, limit_s: float, say: Callable[[Ver
         jobs: How many at a time.
         limit_s: Seconds for the tests of one guard.
         say: Called with each verdict as it comes.
+        until_s: When to try no further one, on the monotonic clock.
     """
     moved = {each.name: why for each in guards if (why := outdated(each))}
     there = [each for each in guards if each.name not in moved]
     with copies(max(1, min(jobs, len(there)))) as places, ThreadPoolExecutor(len(places)) as pool:
         tests = sorted({test for each in there for test in each.tests})
-        before = run_tests(places[0], tests, 2 * limit_s + 20 * len(there)) if there else None
+        no_time = not there or time.monotonic() > until_s
+        before = None if no_time else run_tests(places[0], tests, 2 * limit_s + 20 * len(there))
         free: SimpleQueue[Path] = SimpleQueue()
         for place in places:
             free.put(place)
 
         def one(each: Guard) -> Verdict:
-            if before is None or each.name in moved:
+            if each.name in moved:
                 found = Verdict(each.name, "moved", moved[each.name])
+            elif before is None or time.monotonic() > until_s:
+                found = Verdict(each.name, "not tried", "the time was up")
             elif red := _red(each, before):
                 found = Verdict(each.name, "red before", red)
             else:
@@ -101,6 +114,8 @@ def _red(guard: Guard, before: Trial) -> str:
     """Return why the tests of a guard say nothing: they do not pass with it either."""
     if before.hung:
         return "the tests did not end in time with all guards in place"
+    if why := nothing_ran(before):
+        return why
     for test in guard.tests:
         cases = before.of(test)
         bad = [case for case in cases if case.outcome in ("failed", "error")]
@@ -109,6 +124,13 @@ def _red(guard: Guard, before: Trial) -> str:
         if not any(case.outcome == "passed" for case in cases):
             return f"{test}: {cases[0].why if cases else 'there is no such test'}"
     return ""
+
+
+def nothing_ran(trial: Trial) -> str:
+    """Return why a run has tried nothing, though its tests are there: then no guard is at fault, but the run itself."""
+    if trial.broken:
+        return f"a module of tests could not be read: {trial.broken[0]}"
+    return "" if trial.tests else f"pytest ran no test: {' '.join(trial.output.split())[-300:]}"
 
 
 def outdated(guard: Guard) -> str:

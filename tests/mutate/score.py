@@ -15,9 +15,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tests.mutate.changes import Change, changes_of
+from tests.mutate.check import nothing_ran
 from tests.mutate.equivalent import EQUIVALENT
 from tests.mutate.guard import ROOT
-from tests.mutate.trial import copies, edited, run_tests
+from tests.mutate.trial import Trial, copies, edited, run_tests
 
 _MONEY = ("tests/runtime/test_budget_warnings.py", "tests/runtime/test_warn_ahead.py", "tests/runtime/test_pump.py")
 
@@ -81,6 +82,19 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """By room, its modules and its tests, the quickest first."""
 
 
+class RedError(Exception):
+    """The tests of a room do not pass as the program is, so they say nothing about changes of it.
+
+    Attributes:
+        room: Whose.
+        why: What went wrong.
+    """
+
+    def __init__(self, room: str, why: str) -> None:
+        super().__init__(f"the tests of {room!r} are not green without any change: {why}")
+        self.room, self.why = room, why
+
+
 @dataclass(frozen=True)
 class Survivor:
     """A change that no test has noticed."""
@@ -126,6 +140,9 @@ def score(
         jobs: How many at a time.
         limit_s: Seconds for the tests of one change; one that takes longer is noticed, for it does not end.
         say: Called with the number and the words of each that is done.
+
+    Raises:
+        RedError: If the tests of a room do not pass without any change.
     """
     pool = [(room, change) for room in rooms for change in _changes(room)]
     chosen = random.Random(seed).sample(pool, min(sample, len(pool)))
@@ -134,6 +151,8 @@ def score(
         free: SimpleQueue[Path] = SimpleQueue()
         for place in places:
             free.put(place)
+        for room in sorted({room for room, _ in chosen}):
+            check_green(room, run_tests(places[0], ROOMS[room][1], 10 * limit_s, "-x"))
 
         def one(of: tuple[str, Change]) -> str:
             place = free.get()
@@ -148,6 +167,14 @@ def score(
                 result.survivors.append(Survivor(room, change.place, change.text))
             say(number, f"{verdict:10} {change.place}: {change.text}")
     return result
+
+
+def check_green(room: str, before: Trial) -> None:
+    """Refuse to try anything where the tests fail, or do not run, without a change: each would seem to be noticed."""
+    bad = [f"{name}: {each.why}" for name, each in before.tests.items() if each.outcome in ("failed", "error")]
+    why = nothing_ran(before) or (bad[0] if bad else "") or ("its tests did not end in time" if before.hung else "")
+    if why:
+        raise RedError(room, why)
 
 
 def _changes(room: str) -> list[Change]:
@@ -165,4 +192,5 @@ def _try(copy: Path, room: str, change: Change, limit_s: float) -> str:
     with edited(copy, {change.file: change.source}):
         trial = run_tests(copy, ROOMS[room][1], limit_s, "-x")
     failed = any(each.outcome in ("failed", "error") for each in trial.tests.values())
+    # Tests that cannot be read any more were read before: the change is why.
     return "noticed" if failed or trial.hung or trial.broken or not trial.tests else "survived"

@@ -1,13 +1,15 @@
 """The check of the checks: entries that are right, edits that are loud when they are not, removals that are noticed."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from tests.mutate.changes import changes_of
-from tests.mutate.check import check, judge
+from tests.mutate.check import check, judge, nothing_ran
 from tests.mutate.entries import GUARDS
 from tests.mutate.guard import Edit, Guard, MovedError, missing_tests
+from tests.mutate.score import RedError, check_green
 from tests.mutate.trial import Outcome, Trial
 
 SOURCE = """
@@ -85,6 +87,47 @@ def trial(*outcomes: Outcome, hung: bool = False, broken: tuple[str, ...] = ()) 
 def test_only_a_broken_promise_is_noticed(found: Trial, verdict: str) -> None:
     """A program that cannot be imported, or does not end, breaks every test and proves nothing of any."""
     assert judge(Guard("g", "p", (), ("tests/t.py::test_it",)), found).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (Trial({}, (), False, 1.0, "No module named pytest"), "pytest ran no test: No module named pytest"),
+        (trial(broken=("tests/conftest.py: ImportError",)), "could not be read: tests/conftest.py: ImportError"),
+        (trial(Outcome("passed")), ""),
+    ],
+)
+def test_a_run_that_tried_nothing_says_why(found: Trial, why: str) -> None:
+    """Where pytest cannot run in a copy no guard is at fault, and the reason is said, not "no such test" for each."""
+    said = nothing_ran(found)
+
+    assert why in said
+    assert bool(said) == bool(why)
+
+
+def test_what_there_is_no_time_for_is_neither_caught_nor_a_failure() -> None:
+    """A check that is cut short says which guards it has not tried."""
+    guard = next(each for each in GUARDS if each.name == "same-hold-twice")
+
+    (verdict,) = check([guard], 1, 120, lambda _verdict: None, until_s=-math.inf)
+
+    assert (verdict.verdict, verdict.fails) == ("not tried", False)
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (trial(Outcome("failed", why="AssertionError: 1")), "AssertionError: 1"),
+        (Trial({}, (), False, 1.0, "no tests"), "pytest ran no test"),
+        (trial(Outcome("passed"), hung=True), "did not end in time"),
+    ],
+)
+def test_a_score_is_not_counted_on_red_tests(before: Trial, why: str) -> None:
+    """Tests that fail anyway would seem to notice every change: the score is refused instead."""
+    with pytest.raises(RedError, match=why):
+        check_green("budget", before)
+
+    check_green("budget", trial(Outcome("passed")))
 
 
 def test_changes_of_operators_leave_a_program() -> None:

@@ -3,7 +3,7 @@
 import json
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -234,7 +234,9 @@ def flat(samples: Sequence[Sample]) -> list[str]:
     return grown
 
 
-async def test_daemon_does_not_grow_whatever_runs_in_it(tmp_path: Path, soak_seconds: float, seed: int) -> None:
+async def test_daemon_does_not_grow_whatever_runs_in_it(
+    tmp_path: Path, soak_seconds: float, seed: int, record_property: Callable[[str, object], None]
+) -> None:
     """Under mistakes of every kind for minutes: no crash, no refused order, memory, descriptors and file flat."""
     soak = Soak(tmp_path, soak_seconds, seed)
     async with Midwife(warm=False) as midwife:
@@ -250,6 +252,8 @@ async def test_daemon_does_not_grow_whatever_runs_in_it(tmp_path: Path, soak_sec
         "os_threads": last.workers,
         "disk_mb": round(last.disk / 1e6, 1),
     }
+    for name, value in figures.items():
+        record_property(name, value)
     print(f"\n{json.dumps(figures)}")  # noqa: T201 - shown with -s, and of interest where it is
     assert soak.wrong == []
     assert flat(soak.samples) == []

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
-from bench.trust.sides.chat import asked, answered
+from bench.trust.sides.chat import answered, asked
 from bench.trust.sides.program import Job, Message, RefusedError, main, work_alone
 
 

@@ -1,16 +1,13 @@
 """LiteLLM's proxy: a key with a budget, which its own auth hook gives, for there is no database here.
 
-The proxy reserves a call's greatest cost before it and settles afterwards, in memory or, with several of them, in Redis;
-keys of its own making, and spend that outlives it, need PostgreSQL and an engine that no registry of Python packages has.
+The proxy reserves a call's greatest cost before it and settles afterwards, in memory or, with several of them, in
+Redis; keys of its own making, and spend that outlives it, need PostgreSQL and an engine that pip does not bring.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx2
@@ -32,7 +29,7 @@ async def known(request, api_key):
     spend = await get_current_spend(counter_key="spend:key:" + TOKEN, fallback_spend=0.0)
     (Path(__file__).parent / "spend").write_text(str(spend))
     return UserAPIKeyAuth(
-        api_key=TOKEN, token=TOKEN, key_alias="trust", user_id="trust", spend=spend, max_budget={budget}, soft_budget={soft}
+        api_key=TOKEN, token=TOKEN, key_alias="trust", user_id="trust", spend=spend, max_budget={budget}
     )
 '''
 
@@ -45,8 +42,6 @@ def _config(job: Job) -> dict[str, Any]:
         "general_settings": {
             "custom_auth": "auth.known",
             "custom_auth_run_common_checks": True,
-            "alerting": ["webhook"],
-            "alerting_threshold": 300,
         },
     }
 
@@ -54,12 +49,11 @@ def _config(job: Job) -> dict[str, Any]:
 class LiteLLMProxy:
     """A client of the proxy."""
 
-    def __init__(self, job: Job, client: httpx2.AsyncClient, url: str, alerts: list[dict[str, Any]]) -> None:
-        self.notes = ["keeps no jobs; spend in memory, for the database that it needs to keep it is not there"]
+    def __init__(self, job: Job, client: httpx2.AsyncClient, url: str) -> None:
+        self.notes = ["its database is not there, which keeps spend and whose keys it warns about"]
         self._job = job
         self._client = client
         self._url = url
-        self._alerts = alerts
 
     async def call(self, messages: list[Message], *, stream: bool) -> str:
         """Ask the proxy, which refuses with the type ``budget_exceeded``."""
@@ -80,28 +74,12 @@ class LiteLLMProxy:
         return float(spend) / float(self._job["usd_per_token"])
 
     async def warned(self) -> bool:
-        """Whether a webhook about the budget has come that is not about its end."""
-        await asyncio.sleep(0.3)
-        return any(alert.get("event") not in (None, "budget_crossed") for alert in self._alerts)
+        """Never: its alerts are about keys of its database."""
+        return False
 
     async def work(self, jobs: dict[int, str]) -> dict[int, str]:
         """Do all of them."""
         return await work_alone(self, jobs)
-
-
-def _listen(alerts: list[dict[str, Any]]) -> HTTPServer:
-    class Take(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - http.server's name
-            alerts.append(json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}"))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Take)
-    Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 @asynccontextmanager
@@ -109,14 +87,10 @@ async def made(job: Job) -> AsyncIterator[LiteLLMProxy]:
     """Start the proxy."""
     folder = Path(job["home"])
     budget = job["limit"] * job["usd_per_token"]
-    (folder / "auth.py").write_text(_AUTH.replace("{budget}", f"{budget}").replace("{soft}", f"{0.75 * budget}"))
-    alerts: list[dict[str, Any]] = []
-    server = _listen(alerts)
-    hook = {"WEBHOOK_URL": f"http://127.0.0.1:{server.server_port}/"}
-    with configured(folder, _config(job), hook) as proxy:
+    (folder / "auth.py").write_text(_AUTH.replace("{budget}", f"{budget}"))
+    with configured(folder, _config(job)) as proxy:
         async with httpx2.AsyncClient(timeout=60, headers={"authorization": f"Bearer {KEY}"}) as client:
-            yield LiteLLMProxy(job, client, proxy.url, alerts)
-    server.shutdown()
+            yield LiteLLMProxy(job, client, proxy.url)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,21 @@ import httpx2
 
 from bench.gateway import daemon
 from bench.litellm import KEY
-from bench.trust.sides.chat import asked, answered
-from bench.trust.sides.program import MODEL, Job, Message, RefusedError, main
-
-JOBS = "jobs"
+from bench.trust.sides.chat import answered, asked
+from bench.trust.sides.program import AT_ONCE, MODEL, Job, Message, RefusedError, main
 
 
 def _config(job: Job) -> dict[str, Any]:
     limit = {"usd": round(job["limit"] * job["usd_per_token"], 6)}
     price = job["usd_per_token"] * 1e6
+    provider = {"type": "openai", "base_url": f"{job['url']}/v1", "api_key": "${env:BENCH_KEY}"}
+    if job["scene"] == "work":
+        provider["concurrency"] = AT_ONCE  # as many jobs under way, when they are killed, as others have
     return {
         "name": "trust",
         "entry": "worker",
         "llm": {
-            "providers": {"stub": {"type": "openai", "base_url": f"{job['url']}/v1", "api_key": "${env:BENCH_KEY}"}},
+            "providers": {"stub": provider},
             "models": {MODEL: f"stub/{MODEL}"},
         },
         "prices": {f"stub/{MODEL}": {"input": price, "output": price}},
@@ -57,40 +58,29 @@ class OrganismGateway:
         return text
 
     async def spent(self) -> float:
-        """Return what the threads have spent."""
-        found = 0.0
-        for thread in ("key-trust", JOBS):
-            response = await self._client.get(f"{self._url}/budgets/{thread}", headers=self._own)
-            if response.status_code != 404:
-                found += response.json()["spent"]["cost_nanousd"] / 1e9 / self._job["usd_per_token"]
-        return found
+        """Return what all calls have cost, by the usage that the daemon shows."""
+        response = await self._client.get(f"{self._url}/usage", headers=self._own)
+        return float(response.json()["total"]["cost_nanousd"]) / 1e9 / float(self._job["usd_per_token"])
 
     async def warned(self) -> bool:
         """Whether an answer had a header with a threshold."""
         return self._warned
 
     async def work(self, jobs: dict[int, str]) -> dict[int, str]:
-        """Send each job as a message, with a key by which one that is known is not taken again; wait for all."""
+        """Open a thread for each job, with a key by which one that is known is not opened again; wait for all."""
         for number, text in jobs.items():
-            await self._give(number, text)
-        while True:
-            response = await self._client.get(f"{self._url}/threads/{JOBS}", headers=self._own)
-            thread = response.json()
-            
-            if thread["status"] != "open" or not any(thread["messages"].values()):
-                break
-            await asyncio.sleep(0.1)
-        response = await self._client.get(f"{self._url}/dead-letters", headers=self._own)
-        failed = len(response.json()["letters"])
-        return {number: "failed" if place < failed else "answered" for place, number in enumerate(jobs)}
+            body = {"text": text, "to": "worker", "thread_id": f"job-{number}"}
+            headers = self._own | {"idempotency-key": f"job-{number}"}
+            (await self._client.post(f"{self._url}/threads", json=body, headers=headers)).raise_for_status()
+        return {number: await self._end_of(number) for number in jobs}
 
-    async def _give(self, number: int, text: str) -> None:
-        body = {"text": text, "to": "worker"}
-        headers = self._own | {"idempotency-key": f"job-{number}"}
-        path = f"{self._url}/threads/{JOBS}/messages" if number else f"{self._url}/threads"
-        response = await self._client.post(path, json=body | ({} if number else {"thread_id": JOBS}), headers=headers)
-        if response.status_code >= 400:
-            raise RuntimeError(response.text)
+    async def _end_of(self, number: int) -> str:
+        while True:
+            response = await self._client.get(f"{self._url}/threads/job-{number}", headers=self._own)
+            state = response.json()["thread"]["state"]
+            if state != "open":
+                return "answered" if state == "completed" else "failed"
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

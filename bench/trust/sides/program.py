@@ -1,4 +1,6 @@
-"""What every side does: the same calls, made by its own means. Only Python's own library: a peer's environment has no more.
+"""What every side does: the same calls, made by its own means.
+
+Only Python's own library is used here, for a peer's environment has no more.
 
 A side is a program, ``python -m bench.trust.sides.NAME JOB``: it goes through one scene and writes what it has seen as
 one line of JSON.

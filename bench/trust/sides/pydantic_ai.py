@@ -22,7 +22,7 @@ class PydanticAI:
         )
         self._usage = RunUsage()
         self._limits = UsageLimits(total_tokens_limit=job["limit"], request_limit=None)
-        self.notes = ["gives no warnings; keeps nothing by itself (it can be run by Temporal, DBOS or Prefect, which do)"]
+        self.notes = ["gives no warnings; keeps nothing by itself (Temporal, DBOS or Prefect can run it, and do)"]
 
     async def call(self, messages: list[Message], *, stream: bool) -> str:
         """Run the agent for one turn."""

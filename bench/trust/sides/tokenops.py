@@ -28,7 +28,7 @@ class TokenOps:
     """A run that is governed in this process; its control plane, which can be had beside it, would keep spend."""
 
     def __init__(self, job: Job, bound: Any, governed: Any) -> None:
-        self.notes = ["calls are synchronous and cannot be cancelled; in one process it keeps nothing, a control plane does"]
+        self.notes = ["its calls cannot be cancelled; in one process it keeps nothing, its control plane does"]
         self._job = job
         self._bound = bound
         self._governed = governed

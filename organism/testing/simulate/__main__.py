@@ -1,11 +1,14 @@
 """``python -m organism.testing.simulate``: simulate organisms of random shape, as many as there is time for."""
 
 import argparse
+import json
 import sys
 import time
 from itertools import count
+from pathlib import Path
 
-from organism.testing.simulate.search import OPERATIONS, search
+from organism.testing.simulate.coverage import POSSIBLE
+from organism.testing.simulate.search import OPERATIONS, Found, search
 from organism.testing.simulate.shape import RandomShape
 
 
@@ -17,6 +20,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed: with --seeds 1 it replays one run")
     parser.add_argument("--operations", type=int, default=OPERATIONS, help="operations of a run, at most")
     parser.add_argument("--processes", type=int, default=1, help="how many processes share the seeds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
     number = options.seeds or (1000 if options.minutes is None else None)
     seeds = count(options.first) if number is None else range(options.first, options.first + number)
@@ -29,8 +33,24 @@ def main() -> int:
         go_on=lambda: until is None or time.monotonic() < until,
         processes=max(1, options.processes),
     )
+    if options.json is not None:
+        options.json.write_text(json.dumps(_figures(found, options.first), indent=1), encoding="utf-8")
     print(f"{found}\n{time.monotonic() - began:.1f} s")  # noqa: T201 - what it is for
     return 0 if found.failure is None else 1
+
+
+def _figures(found: Found, first: int) -> dict[str, object]:
+    """Return what was found, as JSON: counts, what happened how often, what could have and did not, the failure."""
+    return {
+        "first_seed": first,
+        "runs": found.runs,
+        "lives": found.lives,
+        "records": found.records,
+        "seen": dict(sorted(found.seen.items())),
+        "possible": len(POSSIBLE),
+        "never": [what for what in POSSIBLE if not found.seen[what]],
+        "failure": None if found.failure is None else str(found.failure),
+    }
 
 
 if __name__ == "__main__":

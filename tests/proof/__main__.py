@@ -1,0 +1,45 @@
+"""Shows again what is promised, and writes it down: ``python -m tests.proof``, or ``poe proof``.
+
+Runs the simulator, the fault campaign, the mutation check and its score, the fuzzing, the comparison with the peers and
+the soak, each in its time, and renders ``docs/RELIABILITY.md`` from what they found. ``--quick`` takes some minutes and
+shows that everything runs; a full one takes three hours. Parts can be run at different times: each leaves its file in
+``build/proof``, and ``--render`` writes the report from those that are there. Exits with 1 if anything did not hold.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.mutate.guard import ROOT
+from tests.proof.parts import PARTS, read, run
+from tests.proof.report import machine, render
+
+BUILT = ROOT / "build" / "proof"
+
+
+def main() -> int:
+    """Run what is asked for and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a little of each: minutes in place of hours")
+    parser.add_argument("--only", nargs="+", choices=[part.name for part in PARTS], help="run these parts")
+    parser.add_argument("--render", action="store_true", help="run nothing; write the report from what is there")
+    parser.add_argument("--folder", type=Path, default=BUILT, help="where parts leave what they found")
+    parser.add_argument("--report", type=Path, help="folder of the report; docs/, or with --quick the same")
+    given = parser.parse_args()
+    if not given.render:
+        chosen = [part for part in PARTS if not given.only or part.name in given.only]
+        run(chosen, given.folder, quick=given.quick, say=lambda text: print(text, flush=True))
+    ran = read(given.folder)
+    report = given.report or (given.folder if given.quick else ROOT / "docs")
+    report.mkdir(parents=True, exist_ok=True)
+    page = render(ran, machine())
+    (report / "RELIABILITY.md").write_text(page.text, encoding="utf-8")
+    for name, picture in page.pictures.items():
+        (report / "plots").mkdir(exist_ok=True)
+        (report / "plots" / name).write_text(picture, encoding="utf-8")
+    print(f"{len(ran)} parts, report in {report / 'RELIABILITY.md'}")
+    return 1 if any(each.code for each in ran) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Renders what the parts found as a page for people, with nothing of the machine but what figures depend on."""
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.trust.table import table as trust_table
+from tests.faults.entries import FAULTS
+from tests.proof.parts import PARTS, Ran
+from tests.proof.plots import bars, line
+
+_HEAD = """\
+# Reliability
+
+What was tried to make organism overspend, lose something, bill twice, or accept what it must not, and what came of it.
+This page is written by a command; run it and compare:
+
+```sh
+python -m tests.proof            # everything: about three hours; writes this page
+python -m tests.proof --quick    # a little of everything, in minutes; its page goes to build/proof
+```
+
+What is promised is in [Guarantees](GUARANTEES.md), each line with its test. This page says how hard that was tried.
+"""
+
+
+@dataclass
+class Page:
+    """A page, and its pictures by their names."""
+
+    text: str
+    pictures: dict[str, str] = field(default_factory=dict)
+
+
+def machine() -> str:
+    """Return what figures depend on."""
+    import apsw
+
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
+        f"SQLite {apsw.sqlite_lib_version()}"
+    )
+
+
+def render(ran: Sequence[Ran], on: str) -> Page:
+    """Write the page."""
+    page = Page("")
+    titles = {part.name: part.title for part in PARTS}
+    lines = [_HEAD, f"Machine: {on}.\n", *_table(("part", "commit", "began (UTC)", "minutes", "result"), _summary(ran))]
+    if missing := [part.name for part in PARTS if part.name not in {each.part for each in ran}]:
+        lines.append(f"\nNot run this time: {', '.join(missing)}.")
+    lines.append("\nA `+` behind a commit means that files differed from it. What was cut short says so below.")
+    for each in ran:
+        lines += [f"\n## {titles[each.part]}\n", f"`{each.command}`\n"]
+        if each.found is None:
+            lines.append("It has written no figures: it was stopped, or has failed before its end.")
+        else:
+            lines += _SECTIONS[each.part](each.found, page)
+    page.text = "\n".join(lines).rstrip() + "\n"
+    return page
+
+
+def _summary(ran: Iterable[Ran]) -> Iterator[tuple[object, ...]]:
+    for each in ran:
+        held = "held" if each.code == 0 else "**did not hold**, see below"
+        yield each.part, f"`{each.commit}`", each.date, f"{each.seconds / 60:.0f}", held
+
+
+def _simulator(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
+    possible, never = found["possible"], found["never"]
+    yield (
+        f"{found['runs']:,} organisms (seeds from {found['first_seed']}), {found['lives']:,} processes of theirs, "
+        f"{found['records']:,} records checked against the reference model and the invariants: "
+        f"{'no failure' if not found['failure'] else 'FAILED'}.\n"
+    )
+    yield (
+        f"Of {possible} moves of threads and outcomes of what is paid for, {possible - len(never)} happened"
+        f"{'' if not never else '; never: ' + ', '.join(never)}.\n"
+    )
+    if found["failure"]:
+        yield f"```text\n{found['failure']}\n```\n"
+    yield from _table(("what happened", "how often"), ((name, f"{times:,}") for name, times in found["seen"].items()))
+
+
+def _faults(found: Sequence[Mapping[str, Any]], _page: Page) -> Iterator[str]:
+    named = {fault.name: fault for fault in FAULTS}
+    yield f"{len(found)} faults: {_counted(each['verdict'] for each in found)}.\n"
+    yield from _table(
+        ("fault", "what goes wrong", "cases", "figures (pass line)", "result"),
+        (
+            (
+                each["fault"],
+                named[each["fault"]].title,
+                each["cases"],
+                _measured(each["figures"], named[each["fault"]].figures) or "every test passes",
+                _cell(f"{each['verdict']}: {each['why']}" if each["why"] else each["verdict"]),
+            )
+            for each in found
+        ),
+    )
+
+
+def _measured(figures: Mapping[str, float], lines: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value:g} ({lines[name]})" for name, value in figures.items())
+
+
+def _mutation(found: Sequence[Mapping[str, Any]], _page: Page) -> Iterator[str]:
+    yield f"{len(found)} guards: {_counted(each['verdict'] for each in found)}.\n"
+    bad = [each for each in found if each["verdict"] not in ("caught", "not tried")]
+    if bad:
+        rows = ((each["guard"], each["verdict"], _cell(each["why"])) for each in bad)
+        yield from _table(("guard", "without it", "why"), rows)
+        yield ""
+    caught = ", ".join(f"`{each['guard']}`" for each in found if each["verdict"] == "caught")
+    yield f"Caught, each by its named test: {caught or 'none'}."
+
+
+def _score(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
+    counts: Counter[str] = sum((Counter(each) for each in found["rooms"].values()), Counter())
+    told = 100 * counts["noticed"] / max(1, counts["noticed"] + counts["survived"])
+    yield f"{found['tried']} of {found['possible']:,} possible changes; {told:.0f} % of those that matter noticed.\n"
+    names = ("tried", "noticed", "equivalent", "survived")
+    yield from _table(
+        ("room", *names), ((room, *(each.get(name, 0) for name in names)) for room, each in found["rooms"].items())
+    )
+    if found["survivors"]:
+        yield "\nNoticed by no test:\n"
+        yield from (f"- `{each['place']}`: `{each['change']}`" for each in found["survivors"])
+
+
+def _fuzzing(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
+    kinds = found["kinds"]
+    inputs, faults = (sum(each[name] for each in kinds.values()) for name in ("inputs", "faults"))
+    yield f"{inputs:,} inputs from seed {found['seed']}, {faults} faults.\n"
+    yield from _table(
+        ("input", "how many", "faults", "slowest in s"),
+        ((name, f"{each['inputs']:,}", each["faults"], f"{each['slowest_s']:.2f}") for name, each in kinds.items()),
+    )
+
+
+def _trust(found: dict[str, Any], page: Page) -> Iterator[str]:
+    yield "Tokens where nothing else is said. All make the same calls to one provider, which keeps its own bill.\n"
+    yield from trust_table(found)
+    storms = {name: each["storm"] for name, each in found.items() if "overspent" in each.get("storm", {})}
+    over = {name: 100 * each["overspent"] / each["limit"] for name, each in storms.items()}
+    page.pictures["overspent.svg"] = bars("Storm: spent beyond the limit, in % of it", over, bad_above=0)
+    yield "\n![Spent beyond the limit](plots/overspent.svg)"
+
+
+def _soak(found: Mapping[str, Any], page: Page) -> Iterator[str]:
+    yield from _table(("figure", "value"), ((name, _cell(str(value))) for name, value in found.items()))
+    if memory := found.get("memory_mb"):
+        page.pictures["memory.svg"] = line("Soak: memory of the daemon over time", memory, "MB")
+        yield "\n![Memory of the daemon](plots/memory.svg)"
+
+
+_SECTIONS: Mapping[str, Callable[[Any, Page], Iterable[str]]] = {
+    "simulator": _simulator,
+    "faults": _faults,
+    "mutation": _mutation,
+    "score": _score,
+    "fuzzing": _fuzzing,
+    "trust": _trust,
+    "soak": _soak,
+}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    yield from (f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def _counted(verdicts: Iterable[str]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(verdicts).most_common())
+
+
+def _cell(text: str) -> str:
+    """Fit text into a cell, without the paths of the machine that said it."""
+    said = " ".join(word for word in text.split() if not word.startswith(("/", "'/", '"/')))
+    return said.replace("|", "\\|")[:200]

@@ -1,0 +1,142 @@
+"""The report says what the parts found, all of it, and nothing of the machine's folders."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.proof.parts import PARTS, Ran, read
+from tests.proof.plots import bars, line
+from tests.proof.report import render
+
+STORM = {
+    "limit": 100,
+    "overspent": 50,
+    "room left": 0,
+    "paid for nothing": 0,
+    "billed twice": 0,
+    "recorded less billed": -50,
+    "notes": ["forgets"],
+}
+FOUND: dict[str, Any] = {
+    "simulator": {
+        "first_seed": 0,
+        "runs": 1000,
+        "lives": 1700,
+        "records": 90000,
+        "seen": {"outcome chat settled": 7},
+        "possible": 2,
+        "never": ["move open freeze"],
+        "failure": None,
+    },
+    "faults": [
+        {"fault": "F8", "verdict": "passed", "cases": 3, "figures": {"attempts": 3.0}, "why": ""},
+        {"fault": "F9", "verdict": "not run", "cases": 0, "figures": {}, "why": "the time was up"},
+    ],
+    "mutation": [
+        {"guard": "hold-check", "verdict": "caught", "why": "AssertionError", "seconds": 1.0},
+        {"guard": "fence", "verdict": "not caught", "why": "/home/me/x passes | without it", "seconds": 1.0},
+    ],
+    "score": {
+        "possible": 2000,
+        "tried": 4,
+        "rooms": {"budget": {"tried": 4, "noticed": 3, "survived": 1}},
+        "survivors": [{"room": "budget", "place": "organism/budget/x.py:1 f", "change": "a < b -> (a <= b)"}],
+    },
+    "fuzzing": {"seed": 1, "kinds": {"journals": {"inputs": 1234, "faults": 0, "slowest_s": 0.5}}},
+    "trust": {
+        "other": {
+            "version": "1.0",
+            "storm": STORM,
+            "loop": {
+                "overspent": 0,
+                "refused at turn": 7,
+                "warned after turn": None,
+                "recorded less billed": 0,
+                "limit": 9,
+            },
+            "work": {"jobs paid before": 4, "forgotten": 5, "jobs paid twice": 1, "jobs lost": 0},
+        }
+    },
+    "soak": {"seconds": 60, "memory_mb": [90, 95, 94]},
+}
+
+
+def ran(name: str, found: Any, code: int = 0) -> Ran:
+    return Ran(name, "abc1234567", f"python -m {name}", 90.0, code, "2026-01-02 03:04", found)
+
+
+def test_report_says_what_every_part_found() -> None:
+    """Counts, seeds, coverage, what was not tried, what survived: nothing that a part found is left out."""
+    text = render([ran(part.name, FOUND[part.name]) for part in PARTS], "a machine").text
+
+    for said in (
+        "1,000 organisms (seeds from 0)",
+        "never: move open freeze",
+        "2 faults: 1 passed, 1 not run",
+        "attempts 3 (<= 3)",
+        "not run: the time was up",
+        "2 guards: 1 caught, 1 not caught",
+        "75 % of those that matter",
+        "`a < b -> (a <= b)`",
+        "1,234",
+        "| other 1.0 |",
+        "- other: forgets.",
+        "`abc1234567`",
+    ):
+        assert said in text, said
+    assert "/home/me" not in text
+
+
+def test_report_says_what_did_not_hold_and_what_was_not_run() -> None:
+    """A part that failed, one that left no figures, and parts that were not run are said to be so."""
+    text = render([ran("simulator", FOUND["simulator"], 1), ran("fuzzing", None)], "a machine").text
+
+    assert "**did not hold**" in text
+    assert "It has written no figures" in text
+    assert "Not run this time: faults, mutation, score, trust, soak." in text
+
+
+def test_pictures_are_whole_and_show_what_is_too_much() -> None:
+    """Each picture is an image that browsers draw; a bar beyond its bound has a colour of its own."""
+    page = render([ran(name, FOUND[name]) for name in ("trust", "soak")], "a machine")
+
+    assert set(page.pictures) == {"overspent.svg", "memory.svg"}
+    for picture in page.pictures.values():
+        ET.fromstring(picture)  # noqa: S314 - our own
+    assert 'class="over"' in bars("t", {"<a>": 3.0, "b": 0.0}, bad_above=0)
+    assert line("t", [], "MB").endswith("</svg>\n")
+
+
+def test_parts_that_were_run_apart_make_one_report(tmp_path: Path) -> None:
+    """What parts leave in the folder is read again, in the order of the proof; what is not there is not made up."""
+    for name in ("soak", "simulator"):
+        one = {
+            "part": name,
+            "commit": "c",
+            "command": "x",
+            "seconds": 1.0,
+            "code": 0,
+            "date": "d",
+            "found": FOUND[name],
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(one), encoding="utf-8")
+
+    assert [each.part for each in read(tmp_path)] == ["simulator", "soak"]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_parts_are_given_options_that_their_commands_have(part: Any) -> None:
+    """A proof of hours does not end because an option was renamed: each part's command takes what it is given."""
+    if part.module == "pytest":
+        return
+    import subprocess
+    import sys
+
+    said = subprocess.run(
+        [sys.executable, "-m", part.module, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    options = [option for option in (*part.full, *part.quick, "--json") if option.startswith("--")]
+    assert [option for option in options if option not in said] == []

@@ -17,7 +17,7 @@ from bench.trust.sides.program import AT_ONCE, MODEL, Job, Message, RefusedError
 def _config(job: Job) -> dict[str, Any]:
     limit = {"usd": round(job["limit"] * job["usd_per_token"], 6)}
     price = job["usd_per_token"] * 1e6
-    provider = {"type": "openai", "base_url": f"{job['url']}/v1", "api_key": "${env:BENCH_KEY}"}
+    provider: dict[str, Any] = {"type": "openai", "base_url": f"{job['url']}/v1", "api_key": "${env:BENCH_KEY}"}
     if job["scene"] == "work":
         provider["concurrency"] = AT_ONCE  # as many jobs under way, when they are killed, as others have
     return {

@@ -48,6 +48,7 @@ def test_every_test_says_what_it_promises(path: Path) -> None:
 
 KINDS = {
     "bench",
+    "proof",
     "clients",
     "contracts",
     "corpus",

@@ -104,7 +104,8 @@ def _bill(provider: ScriptedHTTPProvider) -> Billed:
 async def _started(peer: Peer, present: Present, job: Job) -> AsyncIterator[anyio.abc.Process]:
     """Start a side in a session of its own; what is left of that session is killed at the end."""
     command = [present.python, "-m", f"bench.trust.sides.{peer.program}", msgspec.json.encode(job).decode()]
-    process = await anyio.open_process(command, cwd=ROOT, start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    here = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = await anyio.open_process(command, cwd=ROOT, start_new_session=True, env=here)
     try:
         yield process
     finally:

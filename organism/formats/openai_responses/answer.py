@@ -13,14 +13,13 @@ from organism.formats.json_reading import JsonObject, part, text_of, whole_numbe
 from organism.formats.native_tools import CallNames, arguments_of_text
 from organism.formats.openai_responses.annotations import annotations_in, logprobs_in
 from organism.formats.openai_responses.items import (
-    WRITTEN,
+    GIVEN,
     ResponseItems,
     call_arguments,
     is_refusal,
     message_text,
-    part_of,
     thought_text,
-    write,
+    written_of,
 )
 from organism.formats.openai_responses.live_items import LiveItems, as_heard, in_shown_order, without_marks
 from organism.formats.openai_responses.tool_uses import tool_uses
@@ -126,9 +125,11 @@ class ResponsesReader(OneAnswerReader):
         if written is not None:
             item = self._items.written(value, written)
             place = _place(value)
-            write(item, place, part_of(item, place) + piece)
+            is_end = written_of(item).add(piece, place)
+            item.pop(GIVEN, None)
             item["refusal"] = item.get("refusal") or "refusal" in kind
-            self._hear(item)
+            if not (is_end and self._live.grow(item, piece)):
+                self._hear(item)
         else:
             # What tools of the vendor's are given is written, too; sounds and images are no text.
             self._pass(Unshown(piece) if kind.endswith(_GIVEN) else "")
@@ -151,16 +152,17 @@ class ResponsesReader(OneAnswerReader):
             item["name"] = text_of(value.get("name"))
         place = _place(value)
         if isinstance(whole, dict):
-            item[WRITTEN] = whole
-        elif isinstance(whole, str) and len(whole) > len(part_of(item, place)):
-            write(item, place, whole)
+            item[GIVEN] = whole
+        elif isinstance(whole, str) and len(whole) > len(written_of(item).part(place)):
+            written_of(item).replace(whole, place)
+            item.pop(GIVEN, None)
             item["refusal"] = item.get("refusal") or "refusal" in kind
         self._hear(item)
 
     def _hear(self, item: JsonObject, *, is_whole: bool = False) -> None:
         """Hand over what of an item has not been handed over; at least it is a sign of life."""
         if item.get("type") == "message":
-            self._live.words(item, message_text(item) if is_whole else text_of(item.get(WRITTEN)) or message_text(item))
+            self._live.words(item, message_text(item) if is_whole else str(written_of(item)) or message_text(item))
         else:
             self._live.more(item, iter(self._items), is_whole=is_whole)
 
@@ -211,7 +213,7 @@ class ResponsesReader(OneAnswerReader):
             case "function_call" | "custom_tool_call" as kind:
                 call_id = text_of(item.get("call_id")) or text_of(item.get("id"))
                 name = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
-                text = text_of(item.get("input")) or text_of(item.get(WRITTEN))
+                text = text_of(item.get("input")) or str(written_of(item))
                 given = call_arguments(item) if kind == "function_call" else arguments_of_text(text)
                 written = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) else given
                 arguments = as_heard(item, written) if isinstance(written, str) else written

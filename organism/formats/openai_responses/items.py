@@ -5,15 +5,15 @@ stands in the response at the end. A server may leave out any of these, and the 
 """
 
 from collections.abc import Iterator
-from typing import cast
 
 from organism.formats.json_reading import JsonObject, part, text_of, whole_number
+from organism.formats.openai_responses.written_text import WrittenText
 from organism.formats.tool_calls import object_text
 
-WRITTEN = "organism:written"
-"""Under this name an item has what has been written of it; no field of the format has a colon."""
+GIVEN = "organism:given"
+"""Under this name a call has arguments that were said as an object; no field of the format has a colon."""
 
-_PARTS = "organism:parts"
+_WRITTEN = "organism:written"
 _DONE = "organism:done"
 
 
@@ -83,20 +83,12 @@ class ResponseItems:
         return begun
 
 
-def part_of(item: JsonObject, place: int) -> str:
-    """Return what has been written of one part of an item."""
-    return _parts(item).get(place, "")
-
-
-def write(item: JsonObject, place: int, text: str) -> None:
-    """Put the text of one part of an item in its place."""
-    parts = {**_parts(item), place: text}
-    item[_PARTS] = parts
-    item[WRITTEN] = "".join(parts[each] for each in sorted(parts))
-
-
-def _parts(item: JsonObject) -> dict[int, str]:
-    return cast("dict[int, str]", item.get(_PARTS) or {})
+def written_of(item: JsonObject) -> WrittenText:
+    """Return what has been written of an item, to be read and added to."""
+    written = item.get(_WRITTEN)
+    if not isinstance(written, WrittenText):
+        written = item[_WRITTEN] = WrittenText()
+    return written
 
 
 def _merged(known: JsonObject, item: JsonObject) -> JsonObject:
@@ -140,7 +132,7 @@ def message_text(item: JsonObject) -> str:
         return text_of(content)
     pieces = content if isinstance(content, list) else ()
     texts = [text_of(part(piece, "text")) or text_of(part(piece, "refusal")) for piece in pieces]
-    return "".join(texts) or text_of(item.get(WRITTEN))
+    return "".join(texts) or str(written_of(item))
 
 
 def is_refusal(item: JsonObject) -> bool:
@@ -152,7 +144,7 @@ def is_refusal(item: JsonObject) -> bool:
 
 def call_arguments(item: JsonObject) -> object:
     """Return the arguments of a call: the whole, or what was written of it if that says more."""
-    whole, written = item.get("arguments"), item.get(WRITTEN)
+    whole, written = item.get("arguments"), item.get(GIVEN) or str(written_of(item))
     if not written or (isinstance(whole, dict) and whole):
         return whole
     says_all = isinstance(whole, str) and whole.strip() not in {"", "{}"}
@@ -164,4 +156,4 @@ def call_arguments(item: JsonObject) -> object:
 def thought_text(item: JsonObject) -> str:
     """Return what was thought, as far as it is shown."""
     lists = [each for name in ("summary", "content") if isinstance(each := item.get(name), list)]
-    return "".join(text_of(part(piece, "text")) for each in lists for piece in each) or text_of(item.get(WRITTEN))
+    return "".join(text_of(part(piece, "text")) for each in lists for piece in each) or str(written_of(item))

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from organism.formats.json_reading import JsonObject, text_of
 from organism.formats.native_tools import CallNames, arguments_of_text
-from organism.formats.openai_responses.items import WRITTEN, call_arguments, is_refusal, thought_text
+from organism.formats.openai_responses.items import GIVEN, call_arguments, is_refusal, thought_text, written_of
+from organism.formats.openai_responses.written_text import WrittenText
 from organism.formats.tool_calls import HELD_BACK, Nesting, object_text
 from organism.llm.deltas import (
     ProviderPiece,
@@ -25,6 +26,9 @@ _PLACE = "organism:place"
 _SEALED = "organism:sealed"
 _COUNTED = "organism:counted"
 _USED = "organism:used"
+_STEP = "organism:step"
+_TOLD = "told"
+"""All that was written has been handed on. A number in its place: none of it, and that is the call's place."""
 _MESSAGES = frozenset({"message"})
 _REASONING = frozenset({"reasoning"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -51,15 +55,42 @@ class LiveItems:
 
     def words(self, item: JsonObject, text: str) -> None:
         """Hand on what of a message's words has not been; anything else that is said is a sign of life."""
-        said = text_of(item.get(_HEARD))
+        said = _heard(item)
+        item[_STEP] = ""
         if not text.startswith(said):
             return
         if text and _PLACE not in item:
             item[_PLACE] = self._messages
             self._messages += 1
-        item[_HEARD] = text
-        piece = text[len(said) :]
-        self._show(RefusalDelta(piece) if piece and (item.get("refusal") or is_refusal(item)) else piece)
+        _have_heard(item, text)
+        self._show(_words(item, text[len(said) :]))
+
+    def grow(self, item: JsonObject, piece: str) -> bool:
+        """Hand on what has been written behind all that was known, without looking at all that again.
+
+        Returns:
+            Whether that could be done: else :meth:`words` or :meth:`more` look at the whole item.
+        """
+        step = item.get(_STEP)
+        if step == _TOLD and item.get("type") == "message":
+            self._show(_words(item, piece))
+        elif step == _TOLD and item.get("type") == "reasoning":
+            self._show(ReasoningDelta(piece, int(str(item[_PLACE])), "", text_of(item.get("id"))))
+        elif step == _TOLD and not self._nestings[int(str(item[_PLACE]))].closed:
+            place = int(str(item[_PLACE]))
+            self._nestings[place].feed(piece)
+            known = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
+            self._show(ToolCallDelta(text_of(item.get("call_id")), known, piece, place))
+        elif isinstance(step, int) and not self._is_due(item, step):
+            item[_COUNTED] = written_of(item).length
+            self._show(Unshown(piece, step) if piece else "")
+            return True
+        else:
+            return False
+        heard = item[_HEARD]
+        if isinstance(heard, WrittenText):
+            heard.add(piece)
+        return True
 
     def more(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
         """Hand on what of a thought, a call or an item of the vendor's is new.
@@ -70,6 +101,7 @@ class LiveItems:
             is_whole: Whether no more of it follows.
         """
         kind = text_of(item.get("type"))
+        item[_STEP] = ""
         if kind == "reasoning":
             self._thought(item, items, is_whole=is_whole)
         elif kind in _CALLS:
@@ -85,14 +117,14 @@ class LiveItems:
 
     def _thought(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
         seal = text_of(item.get("encrypted_content")) if is_whole else ""
-        text, said = thought_text(item), text_of(item.get(_HEARD))
+        text, said = thought_text(item), _heard(item)
         if not (text or seal) or not text.startswith(said) or _place_of(item, items, _REASONING) > self._thoughts:
             self._show("")
             return
         if _PLACE not in item:
             item[_PLACE] = self._thoughts
             self._thoughts += 1
-        item[_HEARD] = text
+        _have_heard(item, text)
         seal = "" if item.get(_SEALED) else seal
         item[_SEALED] = bool(item.get(_SEALED) or seal)
         place = int(str(item[_PLACE]))
@@ -103,24 +135,50 @@ class LiveItems:
 
         Free text is no JSON before it is whole.
         """
-        call_id, name = text_of(item.get("call_id")), text_of(item.get("name"))
-        is_known = bool(call_id and name) and (_PLACE in item or call_id not in self._ids)
-        arguments, said = _arguments(item, is_whole=is_whole), text_of(item.get(_HEARD))
-        is_closed = _PLACE in item and self._nestings[int(str(item[_PLACE]))].closed
-        ready = is_known and not is_closed and bool(arguments) and arguments.startswith(said)
         place = _place_of(item, items, _CALLS)
-        if not ready or place > self._calls:  # not its turn yet
+        arguments = _arguments(item, is_whole=is_whole) if self._has_turn(item, place) else ""
+        said = _heard(item)
+        if not arguments or not arguments.startswith(said):
             self._show(_unshown(item, place))
+            item[_STEP] = "" if _PLACE in item else place
             return
+        call_id = text_of(item.get("call_id"))
         if _PLACE not in item:
             item[_PLACE] = self._calls
             self._calls += 1
             self._ids.add(call_id)
             self._nestings.append(Nesting())
-        item[_HEARD] = arguments
+        _have_heard(item, arguments)
         self._nestings[place].feed(arguments[len(said) :])
-        known = self._names.known(name, text_of(item.get("namespace")))
+        known = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
         self._show(ToolCallDelta(call_id, known, arguments[len(said) :], place))
+
+    def _has_turn(self, item: JsonObject, place: int) -> bool:
+        """Whether a call is known, not at its end, and has no call before it that was not handed on."""
+        call_id, name = text_of(item.get("call_id")), text_of(item.get("name"))
+        is_known = bool(call_id and name) and (_PLACE in item or call_id not in self._ids)
+        is_closed = _PLACE in item and self._nestings[int(str(item[_PLACE]))].closed
+        return is_known and not is_closed and place <= self._calls
+
+    def _is_due(self, item: JsonObject, place: int) -> bool:
+        """Whether a call that was held back until now can be handed on."""
+        return _is_long(item) and self._has_turn(item, place)
+
+
+def _words(item: JsonObject, piece: str) -> ProviderPiece:
+    return RefusalDelta(piece) if piece and (item.get("refusal") or is_refusal(item)) else piece
+
+
+def _heard(item: JsonObject) -> str:
+    """Return what of an item has been handed on."""
+    heard = item.get(_HEARD)
+    return str(heard) if isinstance(heard, WrittenText) else ""
+
+
+def _have_heard(item: JsonObject, text: str) -> None:
+    """Note what of an item has been handed on; where that is all that was written, what follows follows it."""
+    item[_HEARD] = WrittenText(text)
+    item[_STEP] = _TOLD if text == str(written_of(item)) else ""
 
 
 def _place_of(item: JsonObject, items: Iterator[JsonObject], kinds: frozenset[str]) -> int:
@@ -138,22 +196,25 @@ def _place_of(item: JsonObject, items: Iterator[JsonObject], kinds: frozenset[st
 
 def _unshown(item: JsonObject, place: int) -> ProviderPiece:
     """Return what is new of a call that cannot be shown yet."""
-    text, counted = item.get(WRITTEN), item.get(_COUNTED, 0)
-    if _PLACE in item or not isinstance(text, str) or not isinstance(counted, int) or len(text) <= counted:
+    length, counted = written_of(item).length, item.get(_COUNTED, 0)
+    if _PLACE in item or not isinstance(counted, int) or length <= counted:
         return ""
-    item[_COUNTED] = len(text)
-    return Unshown(text[counted:], place)
+    item[_COUNTED] = length
+    return Unshown(str(written_of(item))[counted:], place)
+
+
+def _is_long(item: JsonObject) -> bool:
+    """Whether what was written of a call is so much that it is handed on before it is whole."""
+    written = written_of(item)
+    return item.get("type") == "function_call" and written.length > HELD_BACK and written.first == "{"
 
 
 def _arguments(item: JsonObject, *, is_whole: bool) -> str:
     """Return the arguments of a call as far as they can be shown; nothing where they may turn out otherwise."""
-    written = item.get(WRITTEN)
-    arguments = written if isinstance(written, str) else ""
     if not is_whole:
-        is_long = item.get("type") == "function_call" and len(arguments) > HELD_BACK
-        return arguments if is_long and arguments.startswith("{") else ""
+        return str(written_of(item)) if _is_long(item) and GIVEN not in item else ""
     if item.get("type") == "custom_tool_call":
-        return arguments_of_text(text_of(item.get("input")) or arguments)
+        return arguments_of_text(text_of(item.get("input")) or str(written_of(item)))
     whole = call_arguments(item)
     is_object = isinstance(whole, str) and object_text(whole) == whole and whole.strip() != "{}"
     return text_of(whole) if is_object else ""
@@ -184,8 +245,8 @@ def as_heard(item: JsonObject, whole: str) -> str:
 
     What somebody has read cannot be unsaid: a server that writes a text once more may space it in another way.
     """
-    said = text_of(item.get(_HEARD))
-    return next((text for text in (whole, text_of(item.get(WRITTEN))) if text.startswith(said)), said)
+    said = _heard(item)
+    return next((text for text in (whole, str(written_of(item))) if text.startswith(said)), said)
 
 
 def without_marks(item: JsonObject) -> JsonObject:

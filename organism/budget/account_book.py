@@ -328,16 +328,15 @@ class AccountBook:
         return is_over(account, self._clock.now_ns(), self.plan.time_zone)
 
     def room_came_back(self, refusal: Refusal) -> bool:
-        """Whether what refused a call has room for it now, because its time is over or its spend has got old."""
+        """Whether what refused a call is not so any more: its time is over, its limit raised, its spend gone."""
         account, unit = refusal.account, refusal.dimension
         if not self._ledger.has(account) or self.over(account):
             return True
-        if not rolling(account):
-            return False
         (scope,) = self.headrooms((account,))
-        used = amount_of(scope.spent, 0, unit) + amount_of(scope.held, 0, unit)
-        limit = limit_of(scope.limits, unit)
-        return limit is None or used + refusal.needed <= limit
+        spent, limit = amount_of(scope.spent, scope.elapsed_ns, unit), limit_of(scope.limits, unit)
+        if limit is None or limit > refusal.limit or not rolling(account):
+            return limit is None or limit > refusal.limit or spent < refusal.spent
+        return spent + amount_of(scope.held, 0, unit) + refusal.needed <= limit
 
     def close_idle(self) -> None:
         """Close accounts on which no call will hold again; see :mod:`organism.budget.accounts.idle_accounts`.

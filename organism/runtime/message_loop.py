@@ -13,6 +13,7 @@ What holds at each step:
 * **next**: the recipients' lanes were started as they got their messages; the worker goes on with the next lane.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -166,7 +167,7 @@ class MessageLoop:
             if full:
                 await despite_stray_cancels(partial(self._flush, thread, lane, full))
         elif type(outcome) is HandlerParked:
-            self._park(thread, lane, envelope, outcome.waits)
+            self._park(thread, lane, envelope, outcome.waits, outcome.stands)
         elif type(outcome) is HandlerFailed:
             try:
                 return await self._fail(thread, lane, envelope, outcome.error, runner)
@@ -273,9 +274,20 @@ class MessageLoop:
         self._complete(thread, lane, envelope, lane.stored)
         self._supervisor.count_failure(thread, lane.agent, error)
 
-    def _park(self, thread: Thread, lane: Lane, envelope: Envelope, waits: WaitReason) -> None:
-        """Put a message aside until there is budget or an answer, or let it run once more for its final call."""
-        if isinstance(waits, Refusal) and waits.final_reserve_open:
+    def _park(
+        self,
+        thread: Thread,
+        lane: Lane,
+        envelope: Envelope,
+        waits: WaitReason,
+        stands: Callable[[], bool] | None = None,
+    ) -> None:
+        """Put a message aside until there is budget or an answer, or let it run once more for its final call.
+
+        It runs once more, too, if what it waits for came while its handler ended: nothing would unpark it any more.
+        """
+        is_last = isinstance(waits, Refusal) and waits.final_reserve_open
+        if is_last or not (self._parked.stands(waits) if stands is None else stands()):
             self._keep_first_state(thread, lane, envelope)  # the notes change the state before it runs again
             lane.hurry_notes()
             return

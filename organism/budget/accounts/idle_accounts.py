@@ -26,8 +26,9 @@ def idle_accounts(balances: Iterable[Balance], now_ns: int, time_zone: tzinfo) -
     for balance in balances:
         if balance.open_holds or Account.parse(balance.account).kind not in ("label", "pool"):
             continue
-        # What an operator has set for a rolling window still applies, so that account stays.
-        lapsed = balance.counted_ns is not None and balance.limits == balance.configured
+        # What an operator has set for a rolling window still applies, and so does what a person has let pass within it.
+        kept = balance.limits != balance.configured or balance.passed_at(now_ns)
+        lapsed = balance.counted_ns is not None and not kept
         if is_over(balance.account, now_ns, time_zone) or (lapsed and balance.spent_at(now_ns) == ZERO):
             yield balance.account
 

@@ -1,5 +1,7 @@
 """Outcomes of a handler run, and the errors they carry."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from organism.errors import OrganismError
@@ -35,9 +37,15 @@ class HandlerFailed(msgspec.Struct, frozen=True):
 
 
 class HandlerParked(msgspec.Struct, frozen=True):
-    """A call of the handler was refused, or it asks a person; its message waits."""
+    """A call of the handler was refused, or it asks a person; its message waits.
+
+    Attributes:
+        waits: For what.
+        stands: Of one that waits with the message it asks, whether that waits for the same still; ``None`` for others.
+    """
 
     waits: WaitReason
+    stands: Callable[[], bool] | None = None
 
 
 class HandlerStopped(msgspec.Struct, frozen=True):

@@ -18,7 +18,6 @@ from organism.agents.context import Context
 from organism.runtime.handlers.handler_outcome import (
     HandlerFailed,
     HandlerOutcome,
-    HandlerParked,
     HandlerReturned,
     HandlerStopped,
     HandlerTimeoutError,
@@ -106,7 +105,7 @@ class HandlerRun(HandlerRuntime, eq=False):
         if scope is not None and (scope.cancelled_caught or (scope.cancel_called and failure is not None)):
             return self._cut_short(failure)
         if self.parked is not None:
-            return HandlerParked(self.parked)
+            return self.parked
         return HandlerFailed(failure or asyncio.CancelledError())
 
     def cancel(self) -> None:
@@ -132,7 +131,7 @@ class HandlerRun(HandlerRuntime, eq=False):
         if self._thread.stopping:
             return HandlerStopped()
         if self.parked is not None:
-            return HandlerParked(self.parked)
+            return self.parked
         agent = self._runner.agent
         if self._waits_for_thread:
             return HandlerFailed(self._services.worker_pool.busy(agent.name))

@@ -28,7 +28,7 @@ from organism.messages import BudgetWarning, Envelope, Message, ThreadResult
 from organism.router.call import Call, LastWord
 from organism.runtime.children import SpawnRequest
 from organism.runtime.handlers.callers import CallingTask
-from organism.runtime.handlers.handler_outcome import HandlerReturned, encode_state
+from organism.runtime.handlers.handler_outcome import HandlerParked, HandlerReturned, encode_state
 from organism.runtime.handlers.output_routing import drafts_of, route, too_many
 from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
 from organism.runtime.handlers.run_services import AgentRunner, RunServices
@@ -83,7 +83,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     _reports: tuple[tuple[str, str], ...] = ()
     _state: dict[str, Any] | None = None
     _spending: RunExpenses | None = None
-    parked: WaitReason | None = None
+    parked: HandlerParked | None = None
     closed: bool = False
 
     @property
@@ -285,8 +285,8 @@ class HandlerRuntime(PlaceHolder, eq=False):
                 return question.reply
             if question.failure is not None:
                 raise AskFailedError(recipient, question.failure)
-            if question.parked is not None:
-                await self._park(question.parked)
+            if (waits := question.parked) is not None:
+                await self._park(waits, lambda: question.parked == waits)
             raise AskTimeoutError(recipient, timeout_s)
 
     async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
@@ -307,8 +307,8 @@ class HandlerRuntime(PlaceHolder, eq=False):
             except BudgetExhaustedError as error:
                 await self.exhausted(error)
             while child.result is None:
-                if child.blocked_by is not None and not child.quiet:
-                    await self._park(child.blocked_by)
+                if (waits := child.blocked_by) is not None and not child.quiet:
+                    await self._park(waits, lambda: child.blocked_by == waits)
                 await child.changed.wait()
             return child.result
 
@@ -328,10 +328,10 @@ class HandlerRuntime(PlaceHolder, eq=False):
         where = (self._thread.id, self._thread.root, self._agent.name, self._envelope.id)
         return Approval(name, *where, what=what, detail=detail, asked_ns=self._services.clock.now_ns(), budget=budget)
 
-    async def _park(self, waits: WaitReason) -> NoReturn:
+    async def _park(self, waits: WaitReason, stands: Callable[[], bool] | None = None) -> NoReturn:
         """End this run from inside: the handler is cancelled, which no ``except Exception`` of its own can hold up."""
         self.check()
-        self.parked = waits
+        self.parked = HandlerParked(waits, stands)
         self.cancel()
         await anyio.sleep_forever()
         raise AssertionError("sleeping for ever ends only by cancellation")

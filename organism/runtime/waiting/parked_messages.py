@@ -57,6 +57,14 @@ class ParkedMessages:
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             self.unpark(parent, which)
 
+    def stands(self, waits: WaitReason) -> bool:
+        """Whether what a message was refused for refuses it still: other limits, or a person's word, may have come."""
+        if isinstance(waits, Refusal):
+            refuses = waits.cause != "limit" or self._registry.mode_of(waits.account) == "enforce"
+            return refuses and (waits.cause != "limit" or not self._registry.accounts.room_came_back(waits))
+        due = self._reservations.approval_due(waits.account) if waits.account else None
+        return not waits.account or (due is not None and due.threshold == waits.threshold)
+
     def unpark_unstopped(self, thread: Thread) -> None:
         """Unpark what waits for a freeze or a breaker, if none stops the thread any more."""
         if thread.paused_by is None and self._reservations.stopped(thread.id) is None:

@@ -14,6 +14,7 @@ from organism.stores.memory import MemoryJournal
 from organism.testing.audit import audit_memory
 from organism.testing.books import Books
 from organism.testing.crashing_journal import CrashingJournal
+from organism.testing.simulate.guard_checks import GuardChecks
 from organism.testing.simulate.subject import Subject
 from organism.threads.records import ThreadRecord
 from organism.usage.events import Event, ThreadClosed, ThresholdCrossed, UsageEvent
@@ -38,6 +39,7 @@ class CheckedJournal(CrashingJournal):
         self._crossed: Counter[tuple[str, str, int, int, int | None]] = Counter()
         self._closed: Counter[str] = Counter()
         self.books = Books(subject.wrong)
+        self.guards = GuardChecks(self.books, subject.wrong, subject.saw)
         self._enter_kept()
 
     def watch(self, organism: Organism) -> None:
@@ -53,15 +55,21 @@ class CheckedJournal(CrashingJournal):
 
     def _enter_kept(self) -> None:
         self.books.enforced = False  # what was admitted under another mode has been checked when it was
-        for body in self.kept.load().entries:
-            self.books.enter(decode_entry(body))
+        stored = self.kept.load()
+        for body in stored.entries:
+            entry = decode_entry(body)
+            self.books.enter(entry)
+            self.guards.enter(entry, None)
+        self.guards.take_up(stored.pieces)
         for event in self.kept.events():
             self._note(event)
 
     def _check(self, record: msgspec.Struct) -> None:
+        self.guards.note(record)
         if isinstance(record, Entry):
             self._subject.saw(f"entry {type(record).__name__}")
             self._check_entry(record)
+            self.guards.enter(record, self._organism)
         elif isinstance(record, Event):
             self._subject.saw(f"event {type(record).__name__}")
             self._note(record)

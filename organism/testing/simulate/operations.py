@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from organism.amounts import Amounts, Limits
+from organism.amounts import NS_PER_S, Amounts, Limits
 from organism.app import Organism
 from organism.control.accounts import LimitsChange
 from organism.errors import OrganismError
@@ -113,6 +113,10 @@ class Operator:
 
     async def _reload(self, number: int) -> None:
         self._subject.reload(self._organism, number)
+
+    async def _clock(self, number: int) -> None:
+        """Set the machine's clock back: by seconds, which are waited for, or by so much that they are not."""
+        self._subject.world.clock.back_ns += (1, 20, 200, 400, 4000)[number % 5] * NS_PER_S
 
     async def _cancel(self, number: int) -> None:
         """Wait for a thread as a client does that goes away."""

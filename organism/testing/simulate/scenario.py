@@ -23,6 +23,8 @@ WEIGHTS = {
     "retry": 1,
     "reload": 1,
     "cancel": 1,
+    "clock": 1,
+    "hour": 1,
     "crash": 3,
     "restart": 1,
 }

@@ -11,6 +11,7 @@ import anyio
 import msgspec
 import structlog
 
+from organism.amounts import NS_PER_S
 from organism.journal import JournalBrokenError
 from organism.stores.memory import MemoryJournal
 from organism.testing.simulate.checks import CheckedJournal, Trace, check_end
@@ -28,6 +29,8 @@ _PATIENCE_S = 1000.0
 """Virtual seconds after which all that was under way has come to an end, time-outs included."""
 
 _ROUNDS = 12
+
+_HOUR_NS = 3600 * NS_PER_S
 
 _TURNS = 20_000
 """Turns of the event loop at one instant: a run of all its handlers takes some hundred."""
@@ -95,8 +98,10 @@ class _Run:
                 while self._left:
                     operation = self._left.popleft()
                     await anyio.sleep(operation.after_s)
-                    if operation.kind == "restart":
-                        self.subject.saw("operation restart")
+                    if operation.kind == "hour":
+                        await anyio.sleep(_to_the_hour_s(self.world.clock.now_ns(), operation.number))
+                    if operation.kind in ("restart", "hour"):
+                        self.subject.saw(f"operation {operation.kind}")
                         orders.cancel_scope.cancel()
                         return False
                     if operation.kind == "crash":
@@ -111,6 +116,7 @@ class _Run:
                 await anyio.sleep(_PATIENCE_S)
                 if not organism.threads():
                     await organism.journal.commit()
+                    journal.guards.check_end()
                     check_end(self._kept, self.subject, organism)
                     return True
             self.subject.failures += [
@@ -118,6 +124,12 @@ class _Run:
                 for view in organism.threads()
             ]
         return True
+
+
+def _to_the_hour_s(now_ns: int, number: int) -> float:
+    """Return how long it is until about the next hour: windows end there, and the next process begins there."""
+    left_ns = _HOUR_NS - now_ns % _HOUR_NS
+    return max(0.0, (left_ns + (-1_000_000, 0, 1_000_000)[number % 3]) / NS_PER_S)
 
 
 def play(story: Scenario, make: MakeSubject) -> ScenarioResult:

@@ -8,20 +8,34 @@ from organism.agents.context import Context
 from organism.agents.llm_agent import LLMSettings, llm_agent
 from organism.amounts import Limits
 from organism.app import Organism
-from organism.budget.scopes import BudgetPlan, LabelLimits, ScopedLimits
+from organism.budget.guards.actions import Actions, warned_at
+from organism.budget.guards.breakers import ONLY_TOLD, Breakers
+from organism.budget.scopes import BudgetPlan, LabelLimits, ScopedLimits, ScopeRule
 from organism.control.components import OrganismSpec
 from organism.messages import Message, Text
 from organism.router.call import RouterSettings
-from organism.router.planning.plan import model_plan
+from organism.router.planning.plan import Degrade, ModelPlan, Route
 from organism.runtime.bounds import Bounds
 from organism.testing.simulate.order import SendingOrder
 from organism.testing.simulate.subject import Opening, Subject
-from organism.testing.simulate.tasks import CAP, Task, carry_out, draw_task
+from organism.testing.simulate.tasks import CAP, MODEL, Task, carry_out, draw_task
 from organism.testing.simulate.world import World
 from organism.tools import tool
 
 _BUYER = "buyer"
 _TENANTS = ("acme", "beta")
+_MODELS = {
+    MODEL: ModelPlan(name=MODEL, routes=(Route("simulated", "m"),), degrade=Degrade(None, "small")),
+    "small": ModelPlan(name="small", routes=(Route("simulated", "s"),)),
+}
+_ACTIONS: tuple[Actions, ...] = (
+    (),
+    (),
+    ((50, "warn"), (70, "approve")),
+    ((40, "approve"), (80, "approve"), (100, "refuse")),
+    ((50, "degrade"), (90, "park")),
+    ((60, "refuse"),),
+)
 
 
 class RandomShape(Subject):
@@ -49,7 +63,7 @@ class RandomShape(Subject):
         world, plan = self.world, self._plans[0]
         return Organism(
             self._agents,
-            models={"main": "simulated/m"},
+            models=_MODELS,
             providers={"simulated": self._provider},
             provider_kinds={"simulated": "local"},
             limits=plan,
@@ -80,7 +94,7 @@ class RandomShape(Subject):
             "agents": self._agents,
             "tool_servers": (),
             "messages": (Task,),
-            "models": {"main": model_plan("main", "simulated/m")},
+            "models": _MODELS,
             "providers": {"simulated": self._provider},
             "provider_kinds": {"simulated": "local"},
             "prices": {},
@@ -119,11 +133,12 @@ class RandomShape(Subject):
             """Render something."""
             return "rendered"
 
-        return llm_agent(_BUYER, tools=[lookup, render], settings=LLMSettings(max_output_tokens=CAP))
+        return llm_agent(_BUYER, tools=[lookup, render], settings=LLMSettings(model=MODEL, max_output_tokens=CAP))
 
     def _plan(self) -> BudgetPlan:
         chance = self._chance
-        tenant = ScopedLimits(Limits(tokens=chance.randint(100, 900)), chance.choice(("day", "hour", "lifetime", "2h")))
+        per = chance.choice(("day", "hour", "lifetime", "2h"))
+        tenant = ScopedLimits(Limits(tokens=chance.randint(100, 900)), per, self._rule())
         return BudgetPlan(
             thread=Limits(tokens=chance.randint(50, 700), usd=chance.choice((None, "0.3"))),
             windows=chance.choice(
@@ -136,8 +151,14 @@ class RandomShape(Subject):
             agents=chance.choice(({}, {"a0": ScopedLimits(Limits(tokens=chance.randint(30, 300)))})),
             models=chance.choice(({}, {"main": ScopedLimits(Limits(tokens=chance.randint(100, 900)), "day")})),
             labels=chance.choice(({}, {"tenant": LabelLimits(each=tenant)})),
+            rules={"thread": self._rule(), "hour": self._rule(), "1h": self._rule()},
+            actions=chance.choice(_ACTIONS),
             final_reserve_percent=chance.choice((0, 5)),
         )
+
+    def _rule(self) -> ScopeRule:
+        actions = self._chance.choice(_ACTIONS)
+        return ScopeRule(thresholds=warned_at(actions) or (100,), actions=actions) if actions else ScopeRule()
 
     def _bounds_drawn(self) -> Bounds:
         return Bounds(
@@ -147,4 +168,5 @@ class RandomShape(Subject):
             handlers=self._chance.choice((1, 1000)),
             delivery_s=2.0,
             depth=3,
+            breakers=self._chance.choice((ONLY_TOLD, Breakers(), Breakers(actions=("pause", "stop")))),
         )

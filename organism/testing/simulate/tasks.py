@@ -13,6 +13,9 @@ from organism.messages import Message, Text
 CAP = 16
 """Tokens of an answer at most."""
 
+MODEL = "main"
+"""What they ask; a cheaper one may take its place."""
+
 _DEPTH = 3
 
 
@@ -66,11 +69,16 @@ def _draw_steps(chance: random.Random, agents: tuple[str, ...], buyer: str, dept
 
 
 async def _call(step: Step, ctx: Context) -> None:
-    await ctx.llm.complete(f"{ctx.thread_id} {'word ' * (step.amount % 7)}", max_output_tokens=CAP)
+    await ctx.llm.complete(f"{ctx.thread_id} {'word ' * (step.amount % 7)}", model=MODEL, max_output_tokens=CAP)
+
+
+async def _again(step: Step, ctx: Context) -> None:
+    for _ in range(2 + step.amount % 9):
+        await _call(step, ctx)
 
 
 async def _stream(_step: Step, ctx: Context) -> None:
-    await ctx.llm.complete(f"{ctx.thread_id} say", max_output_tokens=CAP, on_text=lambda _piece: None)
+    await ctx.llm.complete(f"{ctx.thread_id} say", model=MODEL, max_output_tokens=CAP, on_text=lambda _piece: None)
 
 
 async def _ask(step: Step, ctx: Context) -> None:
@@ -138,6 +146,7 @@ async def _once(step: Step, ctx: Context) -> None:
 
 STEPS: dict[str, Callable[[Step, Context], Awaitable[None]]] = {
     "call": _call,
+    "again": _again,
     "stream": _stream,
     "ask": _ask,
     "gather": _gather,

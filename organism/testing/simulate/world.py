@@ -9,13 +9,31 @@ from organism.amounts import TokenUsage
 from organism.errors import RejectedError, UncertainError
 from organism.ids import SequentialIds
 from organism.llm.requests import CompletionRequest, ToolCall, ToolResult
-from organism.providers.scripted import ScriptedAnswer, ScriptedProvider, input_words
+from organism.providers.scripted import BilledCall, ScriptedAnswer, ScriptedProvider, input_words
 from organism.testing.crashing_journal import CrashingJournal
 from organism.testing.virtual_time import VirtualClock
 
 _THREAD = re.compile(r"\bth_\d+")
 
+_ENDLESS = 0.15
+"""How often what is odd about an answer is that it goes on beyond its cap."""
+
 _LATENCIES_S = (0.0, 0.0, 0.01, 0.4, 5.0)
+
+
+class MachineClock(VirtualClock):
+    """Virtual time as a machine shows it that somebody sets: the one that only measures goes on.
+
+    Attributes:
+        back_ns: How far it has been set back in all, in nanoseconds.
+    """
+
+    def __init__(self) -> None:
+        self.back_ns = 0
+
+    def now_ns(self) -> int:
+        """Return what it shows."""
+        return super().now_ns() - self.back_ns
 
 
 class World:
@@ -26,21 +44,29 @@ class World:
 
     Attributes:
         journal: The journal of the present process; another after each crash.
-        clock: Virtual time.
+        clock: Virtual time, by the clock of a machine that somebody may set back.
         ids: Ids counted from 1.
         draw: The run's chance, to draw from; also what an organism takes as ``chance``.
-        billed: Tokens that the providers bill, by what :attr:`owner` finds in the request.
         owner: Whom a request is for: the id of a thread in the last turn
             that has one, by default, so put ``ctx.thread_id`` into prompts; what has none is not compared.
     """
 
     def __init__(self, seed: int) -> None:
         self.journal = CrashingJournal()
-        self.clock = VirtualClock()
+        self.clock = MachineClock()
         self.ids = SequentialIds()
         self.draw = random.Random(f"world {seed}")  # noqa: S311 - repeatable, not secret
-        self.billed: Counter[str] = Counter()
+        self._lines: list[tuple[str, TokenUsage, list[BilledCall], int]] = []
         self.owner: Callable[[CompletionRequest], str] = _first_thread
+
+    @property
+    def billed(self) -> Counter[str]:
+        """Tokens that the providers bill, by what :attr:`owner` finds in the request."""
+        billed: Counter[str] = Counter()
+        for owner, usage, bill, line in self._lines:
+            # A stream that was closed is billed for what had come.
+            billed[owner] += usage.input + min(usage.output, bill[line].usage.output)
+        return billed
 
     def chance(self) -> float:
         """Return a number from 0 up to 1."""
@@ -58,23 +84,28 @@ class World:
 
         def script(request: CompletionRequest) -> ScriptedAnswer:
             text = "ok " * self.draw.randint(1, 12) if answer is None else answer(request)
-            return self._answer(request, text.strip(), odd=self.draw.random() < faults)
+            answered, usage = self._answer(request, text.strip(), odd=self.draw.random() < faults)
+            if not isinstance(answered.error, RejectedError) and (owner := self.owner(request)):
+                self._lines.append((owner, usage, provider.bill, len(provider.bill)))
+            return answered
 
-        return ScriptedProvider(script)
+        provider = ScriptedProvider(script, ignores_cap=True, stops_when_closed=True)
+        return provider
 
-    def _answer(self, request: CompletionRequest, text: str, *, odd: bool) -> ScriptedAnswer:
+    def _answer(self, request: CompletionRequest, text: str, *, odd: bool) -> tuple[ScriptedAnswer, TokenUsage]:
+        """Return an answer, and what it costs if nobody closes it."""
         calls: tuple[ToolCall, ...] = ()
         if request.tools and not any(isinstance(part, ToolResult) for part in request.messages[-1].parts):
             chosen = self.draw.choices([tool.name for tool in request.tools], k=self.draw.randint(1, 2))
             calls = tuple(ToolCall(f"c{place}", name, "{}") for place, name in enumerate(chosen))
-        output = min(len(text.split()), request.max_output_tokens) + 2 * len(calls)
+        words = text.split()[: request.max_output_tokens]
+        if odd and self.draw.random() < _ENDLESS:
+            words, odd = ["more"] * (request.max_output_tokens + self.draw.randrange(5, 200)), False
+        output = len(words) + 2 * len(calls)
         usage = TokenUsage(input=input_words(request), output=output)
-        answer = ScriptedAnswer(text=text, tool_calls=calls, usage=usage, latency_s=self.draw.choice(_LATENCIES_S))
-        if odd:
-            answer = self._spoil(answer)
-        if not isinstance(answer.error, RejectedError) and (owner := self.owner(request)):
-            self.billed[owner] += usage.total
-        return answer
+        latency_s = self.draw.choice(_LATENCIES_S)
+        answer = ScriptedAnswer(text=" ".join(words), tool_calls=calls, usage=usage, latency_s=latency_s)
+        return self._spoil(answer) if odd else answer, usage
 
     def _spoil(self, answer: ScriptedAnswer) -> ScriptedAnswer:
         """Make one thing about an answer wrong; what it costs stays what it is, so that the bill is right."""

@@ -157,9 +157,23 @@ class Delivery:
                     self.give_up(thread, first, "mailbox_full", str(full))
 
     async def enqueue_or_wait(self, thread: Thread, envelope: Envelope) -> None:
-        """Put a message into its lane, waiting for room."""
-        if not self.try_enqueue(thread, envelope):
-            await self.flush_waiting(thread, (envelope.recipient,))
+        """Put a message into its lane, waiting for room; one whose sender waits no more is taken in all the same."""
+        if self.try_enqueue(thread, envelope):
+            return
+        recipient = envelope.recipient
+        try:
+            await self.flush_waiting(thread, (recipient,))
+        except BaseException:
+            if thread.lane(recipient).arriving and not thread.stopping and self._scheduler.tasks is not None:
+                self._scheduler.start_soon(self._flush_unattended, thread, recipient)
+            raise
+
+    async def _flush_unattended(self, thread: Thread, recipient: str) -> None:
+        try:
+            with thread.stoppable():
+                await guarded(partial(self.flush_waiting, thread, (recipient,)), "delivering", thread_id=thread.id)
+        finally:
+            self._scheduler.settle(thread)
 
     # -- what a handler sends -------------------------------------------------------------------------------------
 

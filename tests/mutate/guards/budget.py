@@ -295,14 +295,6 @@ GUARDS = (
         "test_amounts.py::test_what_is_no_limit_is_refused_where_it_is_written",
     ),
     guard(
-        "threshold-approve",
-        "At a threshold with approve nothing more is spent until a person says so.",
-        "budget/engine.py::BudgetEngine.admit",
-        "if self._book.has_actions and (due := self._actions.approval_due(enforced)) is not None:",
-        "if (due := None) is not None:",
-        "budget/test_accounts_model.py::test_each_guard_is_met_in_every_run",
-    ),
-    guard(
         "threshold-ends",
         "A limit that ends below its whole refuses from there on.",
         "budget/account_book.py::AccountBook.headrooms",

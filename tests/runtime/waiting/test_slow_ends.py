@@ -1,6 +1,7 @@
 """What a message waits for may come while its handler still ends: then it does not wait, for nothing would wake it."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 
 from organism import BudgetPlan, Context, Limits, Organism, Text, agent
 from organism.amounts import Amounts
+from organism.runtime.bounds import Bounds
 from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.threads.approvals import ApprovalNeededError, Decision
 
@@ -45,15 +47,16 @@ async def clerk(message: Text, ctx: Context) -> Text:
     return Text("done")
 
 
-def made(limits: Limits | BudgetPlan = THREAD) -> Organism:
+def made(limits: Limits | BudgetPlan = THREAD, **options: Any) -> Organism:
     return Organism(
-        [slow, clerk],
+        [slow, clerk, impatient],
         models={"m": "s/x"},
         providers={"s": ScriptedProvider()},
         provider_kinds={"s": "local"},
         clock=VirtualClock(),
         limits=limits,
         wait_s=1,
+        **options,
     )
 
 
@@ -131,5 +134,29 @@ def test_a_person_s_word_for_another_thread_is_not_missed() -> None:
             with anyio.fail_after(60):
                 assert (await organism.wait(ending)).outcome == "completed"
             assert organism.approvals.waiting() == ()
+
+    run(main)
+
+
+@agent(peers=["clerk"], timeout_s=2)
+async def impatient(message: Text, ctx: Context) -> None:
+    """Ask, and be cut short meanwhile."""
+    await ctx.ask("clerk", message, timeout_s=50)
+
+
+def test_a_question_whose_asker_is_cut_short_before_a_full_mailbox_is_taken_in() -> None:
+    """What was sent is delivered all the same; its thread is not left open for ever."""
+
+    async def main() -> None:
+        async with made(bounds=Bounds(mailbox_messages=1, attempts=1)) as organism:
+            await organism.control.pause_agent("clerk")
+            before = await organism.open_thread("1", to="clerk")
+            await organism.control.pause_thread(before)
+            await organism.control.resume_agent("clerk")
+            thread = await organism.open_thread("1", to="impatient")
+            await anyio.sleep(5)
+            await organism.control.resume_thread(before)
+            with anyio.fail_after(60):
+                await organism.wait(thread)
 
     run(main)

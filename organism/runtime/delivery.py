@@ -153,27 +153,23 @@ class Delivery:
                     self._outbox.publish_content(thread.root, first, self._clock.now_ns())
                     self.enqueue(thread, first)
                 else:
-                    full = MailboxFullError(recipient, self._active.bounds.mailbox_messages)
-                    self.give_up(thread, first, "mailbox_full", str(full))
+                    most = self._active.bounds.mailbox_messages
+                    self.give_up(thread, first, "mailbox_full", str(MailboxFullError(recipient, most)))
 
     async def enqueue_or_wait(self, thread: Thread, envelope: Envelope) -> None:
-        """Put a message into its lane, waiting for room; one whose sender waits no more is taken in all the same."""
-        if self.try_enqueue(thread, envelope):
-            return
-        recipient = envelope.recipient
-        try:
-            await self.flush_waiting(thread, (recipient,))
-        except BaseException:
-            if thread.lane(recipient).arriving and not thread.stopping and self._scheduler.tasks is not None:
-                self._scheduler.start_soon(self._flush_unattended, thread, recipient)
-            raise
+        """Put a message into its lane, waiting for room; it is taken in, too, when its sender waits no more."""
+        if not self.try_enqueue(thread, envelope):
+            try:
+                await self.flush_waiting(thread, (envelope.recipient,))
+            except BaseException:
+                if not thread.stopping and self._scheduler.tasks is not None:
+                    self._scheduler.start_soon(self._flush_unattended, thread, envelope.recipient)
+                raise
 
     async def _flush_unattended(self, thread: Thread, recipient: str) -> None:
-        try:
-            with thread.stoppable():
-                await guarded(partial(self.flush_waiting, thread, (recipient,)), "delivering", thread_id=thread.id)
-        finally:
-            self._scheduler.settle(thread)
+        with thread.stoppable():
+            await guarded(partial(self.flush_waiting, thread, (recipient,)), "delivering")
+        self._scheduler.settle(thread)
 
     # -- what a handler sends -------------------------------------------------------------------------------------
 
@@ -240,16 +236,13 @@ class Delivery:
     def warn(
         self, thread: Thread, concerned: Iterable[str], warning: SpendingNote, *, listeners: bool = True
     ) -> tuple[Lane, ...]:
-        """Deliver a warning to agents of a thread.
+        """Deliver a warning to agents of a thread, and return the lanes of those that get it.
 
         Args:
             thread: The thread.
             concerned: The agents that spend; one that is not there any more is passed over.
             warning: The warning.
             listeners: Whether all agents get it, too, that ask for warnings by name.
-
-        Returns:
-            The lanes of those that get it.
         """
         told: list[Lane] = []
         agents = self._active.agents

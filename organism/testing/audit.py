@@ -1,6 +1,7 @@
 """An audit of a journal file whose process has ended: do entries, events and live state agree, is nothing missing?"""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import msgspec
 
 from organism.amounts import ZERO, Amounts
 from organism.journal import Piece
-from organism.ledger.entries import decode_entry
+from organism.ledger.entries import AnyEntry, decode_entry
 from organism.stores.batch import GENESIS, chain_hash
 from organism.stores.group_storage import GroupStorage
 from organism.stores.memory import MemoryJournal
@@ -19,6 +20,8 @@ from organism.threads.records import CLOSED, MESSAGE, THREAD, ResultRecord
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 
 _PAGE = 1000
+
+Follow = Callable[[Books, AnyEntry], object]
 
 
 class Audit(msgspec.Struct, kw_only=True):
@@ -59,25 +62,26 @@ class Audit(msgspec.Struct, kw_only=True):
         return dict(sums)
 
 
-def audit_journal(path: Path, *, enforced: bool = True) -> Audit:
+def audit_journal(path: Path, *, enforced: bool = True, follow: Follow | None = None) -> Audit:
     """Audit a journal; nobody may have it open.
 
     Args:
         path: The file.
         enforced: Whether no limit may have been passed: it was only used in mode ``enforce``.
+        follow: Called with each entry, and the books with it in them.
 
     Raises:
         JournalError: If it cannot be opened.
         JournalBrokenError: If it is damaged.
     """
     with closing(SqliteFile(path)) as file:
-        return audit_storage(file, enforced=enforced)
+        return audit_storage(file, enforced=enforced, follow=follow)
 
 
-def audit_storage(file: GroupStorage, *, enforced: bool = True) -> Audit:
+def audit_storage(file: GroupStorage, *, enforced: bool = True, follow: Follow | None = None) -> Audit:
     """Audit an open journal that nobody writes to; see :func:`audit_journal`."""
     audit = Audit()
-    books = _read_entries(file, audit, enforced=enforced)
+    books = _read_entries(file, audit, enforced=enforced, follow=follow)
     pieces = file.load().pieces
     after = ""
     while page := file.events_after(after, _PAGE):
@@ -102,7 +106,7 @@ def _check(audit: Audit, books: Books, pieces: tuple[Piece, ...]) -> None:
     _check_pieces(audit, pieces)
 
 
-def _read_entries(file: GroupStorage, audit: Audit, *, enforced: bool) -> Books:
+def _read_entries(file: GroupStorage, audit: Audit, *, enforced: bool, follow: Follow | None) -> Books:
     books = Books(audit.findings.append, enforced=enforced)
     last: bytes | None = None
     after = 0
@@ -113,7 +117,10 @@ def _read_entries(file: GroupStorage, audit: Audit, *, enforced: bool) -> Books:
             if last is not None and chain_hash(last, stored.body) != stored.hash:
                 audit.findings.append(f"entry {stored.seq} is not what was written, or the one before it is missing")
             last = stored.hash
-            books.enter(decode_entry(stored.body.encode()))
+            entry = decode_entry(stored.body.encode())
+            books.enter(entry)
+            if follow is not None:
+                follow(books, entry)
             audit.entries += 1
         after = page[-1].seq
     return books

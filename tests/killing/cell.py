@@ -18,13 +18,16 @@ import msgspec
 from organism.amounts import ZERO
 from organism.budget.guards.freezes import FREEZE_ACCOUNT
 from organism.daemon.state_folder import read_address
+from organism.ledger.entries import AnyEntry, Settled
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 from organism.testing.audit import Audit, audit_journal
+from organism.testing.books import Books
 from organism.testing.http_provider import ReceivedRequest
 from organism.testing.kill_points import KILL_AT
+from organism.testing.simulate.guard_checks import GuardChecks
 from organism.threads.records import ResultRecord
 from organism.usage.events import ApprovalRequested, BudgetExceeded, DeadLetterEvent, ThreadBlocked
-from tests.killing.configuration import CONFIG, TOKENS
+from tests.killing.configuration import CONFIG, TOKENS, actions_of
 from tests.killing.crew import WORDS
 from tests.killing.lives import KILLED, Life, Midwife
 from tests.killing.orders import Orders
@@ -40,6 +43,9 @@ PRICE = {"input": 2, "output": 8}
 """Dollars per million tokens: 2,000 and 8,000 nano-USD a token."""
 
 WAITS = BudgetExceeded | ThreadBlocked | ApprovalRequested
+
+KINDS = ("plain", "buy", "ask", "spawn", "grant", "window", "stream", "loop", "miser")
+"""What conversations are for."""
 
 NONE_LEFT = 150
 """Tokens of a thread that is to run out of budget."""
@@ -69,12 +75,14 @@ class Promise(msgspec.Struct, kw_only=True):
         unsure: Those of which it never heard.
         ended: Whether it has asked for the thread's end.
         stays: Whether nobody raises its limit.
+        kind: What it is for.
     """
 
     accepted: list[int] = []
     unsure: list[int] = []
     ended: bool = False
     stays: bool = False
+    kind: str = ""
 
 
 class Cell:
@@ -93,6 +101,7 @@ class Cell:
         self.chance = random.Random(seed)
         self.promises: dict[str, Promise] = {}
         self.kills: Counter[str] = Counter()
+        self.met: Counter[str] = Counter()
         self.provider = ScriptedHTTPProvider(self._answer)
         self.orders = Orders(self.request, random.Random(seed + 1))
         self._midwife = midwife
@@ -107,10 +116,12 @@ class Cell:
 
     # -- the provider ---------------------------------------------------------------------------------------------
 
-    def _answer(self, _request: ReceivedRequest) -> HTTPStep:
+    def _answer(self, request: ReceivedRequest) -> HTTPStep:
         """Answer one way or another, and kill where the plan says so."""
         self._requests += 1
         step = self._step()
+        if request.body.get("stream") and "say more" in str(request.body) and self.chance.random() < 0.6:
+            step = HTTPStep(text=" ".join(["word"] * 200), metered=True, pause_s=0.002)  # whatever its cap
         if self._life is not None and self._requests == self._plan.request:
             if self._plan.answering:
                 self._tasks.start_soon(self._kill_soon, self._life)
@@ -204,9 +215,9 @@ class Cell:
 
     async def converse(self, thread_id: str) -> None:
         """Open a thread, write into it, end it or see to its budget, and wait for its end."""
-        kind = self.chance.choice(["plain", "buy", "ask", "spawn", "grant"])
-        poor = kind != "grant" and self.chance.random() < 0.35
-        promise = self.promises[thread_id] = Promise(stays=poor and self.chance.random() < 0.2)
+        kind = self.chance.choice(KINDS)
+        poor = kind not in ("grant", "window") and self.chance.random() < 0.35
+        promise = self.promises[thread_id] = Promise(stays=poor and self.chance.random() < 0.2, kind=kind)
         body: dict[str, Any] = {"thread_id": thread_id, "text": f"0 {kind}"}
         if poor:
             body["limits"] = {"tokens": NONE_LEFT}
@@ -237,7 +248,9 @@ class Cell:
             if seen is not None and (seen.status_code == 404 or seen.json()["thread"]["closed_ns"]):
                 return
             await self.orders.answer(thread_id)
-            if seen is not None and (refused := seen.json()["thread"]["blocked_by"]) is not None:
+            if seen is not None and seen.json()["thread"]["state"] == "paused":  # by the breaker
+                await self.request("POST", f"/v1/threads/{thread_id}/resume")
+            elif seen is not None and (refused := seen.json()["thread"]["blocked_by"]) is not None:
                 if promise.stays:
                     return
                 if (account := refused["account"]) != FREEZE_ACCOUNT:
@@ -283,14 +296,25 @@ class Cell:
 
     def audit(self) -> tuple[Audit, list[str]]:
         """Compare the journal, the bill and the promises; return the audit and what is not right, in sentences."""
-        audit = audit_journal(self.folder / ".organism" / "journal.db")
-        wrong = list(audit.findings)
+        wrong: list[str] = []
+        guards: list[GuardChecks] = []
+
+        def follow(books: Books, entry: AnyEntry) -> None:
+            if not guards:
+                guards.append(GuardChecks(books, wrong.append, lambda what: self.met.update([what])))
+            guards[0].enter(entry, actions_of)
+            self.met["stopped in mid-stream"] += isinstance(entry, Settled) and entry.truncated
+
+        audit = audit_journal(self.folder / ".organism" / "journal.db", follow=follow)
+        wrong += audit.findings
+        self.met.update(type(event).__name__ for event in audit.events)
         if audit.unresolved:
             wrong.append(f"{len(audit.unresolved)} holds are unresolved: {audit.unresolved}")
         wrong.extend(self._lost(audit))
         wrong.extend(self._underrecorded(audit))
         wrong.extend(self._disorder(audit))
-        wrong.extend(self.orders.wrong(audit, TOKENS))
+        timed = {thread_id for thread_id, promise in self.promises.items() if promise.kind == "window"}
+        wrong.extend(self.orders.wrong(audit, TOKENS, timed))
         wrong.extend(f"dead letter: {e}" for e in audit.events if isinstance(e, DeadLetterEvent) and not self._ended(e))
         return audit, wrong
 

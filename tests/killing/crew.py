@@ -4,7 +4,7 @@ import os
 import signal
 from contextlib import suppress
 
-from organism import Context, Limits, Text
+from organism import BudgetExhaustedError, Context, Limits, Text
 from organism.errors import ProviderError
 
 WORDS = 24
@@ -24,13 +24,18 @@ def note(ctx: Context, what: str, file: str = "handled.log") -> None:
         os.close(descriptor)
 
 
-async def paid(ctx: Context) -> None:
+async def paid(ctx: Context, what: str = "say something", *, streamed: bool = False) -> None:
     """Make a call that the bill can be matched with: its prompt names thread and message.
 
     One that gave no usable answer is charged and not tried again; the message goes on without it.
     """
     with suppress(ProviderError):
-        await ctx.llm.complete(f"{ctx.thread_id} {ctx.envelope.id} say something", max_output_tokens=WORDS)
+        prompt = f"{ctx.thread_id} {ctx.envelope.id} {what}"
+        await ctx.llm.complete(prompt, max_output_tokens=WORDS, on_text=_heard if streamed else None)
+
+
+def _heard(_piece: str) -> None:
+    """Listen, so that the answer is streamed."""
 
 
 async def buy(ctx: Context) -> None:
@@ -50,6 +55,15 @@ async def front(message: Text, ctx: Context) -> list[Text]:
         await buy(ctx)
     elif kind == "grant":
         await ctx.request_budget(tokens=50, reason="more to say")
+    elif kind == "window":
+        await ctx.request_budget(tokens=50, reason="more to say", seconds=1)
+    elif kind == "stream":
+        await paid(ctx, "say more", streamed=True)
+    elif kind == "loop":
+        for _ in range(6):
+            await paid(ctx, "say it again")
+    elif kind == "miser":
+        await ctx.ask("miser", Text(number))
     elif kind == "ask":
         await ctx.ask("sage", Text(number))
     elif kind == "spawn":
@@ -69,6 +83,15 @@ async def sage(message: Text, ctx: Context) -> Text:
     note(ctx, message.text)
     await paid(ctx)
     return Text(f"sage {message.text}")
+
+
+async def miser(message: Text, ctx: Context) -> Text:
+    """Spend until it is refused."""
+    note(ctx, message.text)
+    with suppress(BudgetExhaustedError):
+        for place in range(4):
+            await paid(ctx, f"say {place}")
+    return Text(f"miser {message.text}")
 
 
 async def deadly(message: Text, ctx: Context) -> None:

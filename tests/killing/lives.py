@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ import anyio
 import anyio.abc
 
 KILLED = -signal.SIGKILL
+
+NURSERY = Path(__file__).with_name("nursery.py")
+"""Imports everything once, and forks."""
 
 
 class Life:
@@ -47,15 +51,26 @@ class Life:
         return self.code
 
 
+class NurseryDiedError(Exception):
+    """The process that others are forked from has ended."""
+
+    def __init__(self, code: int | None, output: str) -> None:
+        super().__init__(f"the warm process has ended with {code}, and has said:\n{output}")
+
+
 class Midwife:
     """Starts processes. Use it as an async context manager; whatever still lives at its end is killed.
 
     Args:
         warm: Whether they are forked from a process that has imported everything.
+        program: That process.
     """
 
-    def __init__(self, *, warm: bool) -> None:
+    def __init__(self, *, warm: bool, program: Path = NURSERY) -> None:
         self._warm = warm
+        self._program = program
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
+        self._gone = False
         self._lives: dict[int, Life] = {}
         self._ends: dict[int, int] = {}
         self._wanted: deque[tuple[anyio.Event, list[Life]]] = deque()
@@ -66,11 +81,20 @@ class Midwife:
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
         if self._warm:
-            program = str(Path(__file__).with_name("nursery.py"))
-            self._nursery = await anyio.open_process([sys.executable, program], stderr=None)
+            command = [sys.executable, str(self._program)]
+            self._nursery = await anyio.open_process(command, stderr=self._output)
             self._tasks.start_soon(self._listen, self._nursery)
             await self._ready.wait()
+            if self._gone:
+                died = await self._died(self._nursery)
+                await self.__aexit__(None, None, None)
+                raise died
         return self
+
+    async def _died(self, nursery: anyio.abc.Process) -> NurseryDiedError:
+        code = await nursery.wait()
+        self._output.seek(0)
+        return NurseryDiedError(code, self._output.read().decode(errors="replace"))
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -84,8 +108,10 @@ class Midwife:
         await self._tasks.__aexit__(None, None, None)
         if self._nursery is not None:
             with anyio.CancelScope(shield=True):
-                self._nursery.terminate()
+                with suppress(ProcessLookupError):
+                    self._nursery.terminate()
                 await self._nursery.aclose()
+        self._output.close()
 
     async def start(self, folder: Path, *arguments: str, **environment: str) -> Life:
         """Start a command line of organism in a folder; what it writes goes to ``stderr.log`` there."""
@@ -97,6 +123,8 @@ class Midwife:
         assert self._nursery.stdin is not None
         await self._nursery.stdin.send(json.dumps(order).encode() + b"\n")
         await born.wait()
+        if not answer:
+            raise await self._died(self._nursery)
         return answer[0]
 
     async def _start_cold(self, folder: Path, *arguments: str, **environment: str) -> Life:
@@ -125,6 +153,10 @@ class Midwife:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._hear(json.loads(line))
+        self._gone = True
+        self._ready.set()
+        for born, _ in self._wanted:
+            born.set()
 
     def _hear(self, said: dict[str, int]) -> None:
         match said:

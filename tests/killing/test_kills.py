@@ -71,10 +71,11 @@ def enough_ways(chance: random.Random, kills: int, met: Callable[[], Counter[str
 
 def report(cells: list[Cell], kills: Counter[str], record_property: Record) -> list[str]:
     """Compare all books, and say the figures."""
-    findings, recorded, billed, calls, grants = [], 0, 0, 0, 0
+    findings, recorded, billed, calls, grants, met = [], 0, 0, 0, 0, Counter[str]()
     for cell in cells:
         audit, wrong = cell.audit()
         findings += wrong
+        met += cell.met
         recorded += sum(amounts.tokens for amounts in audit.recorded().values())
         billed += cell.provider.billed.total
         calls += len(cell.provider.bill)
@@ -84,7 +85,9 @@ def report(cells: list[Cell], kills: Counter[str], record_property: Record) -> l
     print(  # noqa: T201 - shown with -s, and of interest where it is
         f"\n{kills.total()} kills, {threads} threads, {calls} billed calls, {billed} tokens billed, "
         f"{recorded - billed} recorded above that, "
-        f"{freezes} freezes, {grants} grants, {len(findings)} findings"
+        f"{freezes} freezes, {grants} grants, {met['a threshold let pass']} thresholds let pass, "
+        f"{met['stopped in mid-stream']} streams stopped, {met['BreakerTripped']} breakers tripped, "
+        f"{len(findings)} findings"
     )
     record_property("kills", kills.total())
     record_property("findings", len(findings))

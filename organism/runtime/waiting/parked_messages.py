@@ -34,6 +34,7 @@ class ParkedMessages:
     ) -> None:
         self._threads = threads
         self._registry = registry
+        self._accounts = registry.accounts
         self._reservations = registry.reservations
         self._state_writer = state_writer
         self._start_lane = start_lane
@@ -61,7 +62,7 @@ class ParkedMessages:
         """Whether what a message was refused for refuses it still: other limits, or a person's word, may have come."""
         if isinstance(waits, Refusal):
             refuses = waits.cause != "limit" or self._registry.mode_of(waits.account) == "enforce"
-            return refuses and (waits.cause != "limit" or not self._registry.accounts.room_came_back(waits))
+            return refuses and (waits.cause != "limit" or not self._accounts.room_came_back(waits))
         due = self._reservations.approval_due(waits.account) if waits.account else None
         return not waits.account or (due is not None and due.threshold == waits.threshold)
 

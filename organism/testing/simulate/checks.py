@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from organism.app import Organism
+from organism.budget.guards.actions import Actions
 from organism.journal import Keep, Then
 from organism.ledger.entries import Entry, Overran, Released, decode_entry
 from organism.stores.batch import to_json
@@ -69,7 +70,7 @@ class CheckedJournal(CrashingJournal):
         if isinstance(record, Entry):
             self._subject.saw(f"entry {type(record).__name__}")
             self._check_entry(record)
-            self.guards.enter(record, self._organism)
+            self.guards.enter(record, None if self._organism is None else self._refusing_actions)
         elif isinstance(record, Event):
             self._subject.saw(f"event {type(record).__name__}")
             self._note(record)
@@ -77,6 +78,12 @@ class CheckedJournal(CrashingJournal):
                 self._subject.saw(f"outcome {record.operation} {record.outcome}")
         elif isinstance(record, Keep) and isinstance(record.body, ThreadRecord):
             self._note_status(record.body)
+
+    def _refusing_actions(self, account: str) -> Actions:
+        """Return what happens at thresholds of an account that refuses."""
+        budgets = self._organism.budgets if self._organism is not None else None
+        refuses = budgets is not None and budgets.mode_of(account) == "enforce"
+        return budgets.accounts.actions_of(account) if budgets is not None and refuses else ()
 
     def _check_entry(self, entry: Any) -> None:
         organism = self._organism

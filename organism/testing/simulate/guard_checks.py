@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from organism.amounts import NS_PER_S, Limits
-from organism.app import Organism
+from organism.budget.guards.actions import Actions
 from organism.control.orders.budget_grants import GrantRecord
 from organism.errors import Refusal
 from organism.journal import Drop, Keep, Piece
@@ -70,8 +70,8 @@ class GuardChecks:
             case _:
                 pass
 
-    def enter(self, entry: Any, organism: Organism | None) -> None:
-        """Fold in an entry, and check it where there is an organism that has written it."""
+    def enter(self, entry: Any, actions_of: Callable[[str], Actions] | None) -> None:
+        """Fold in an entry, and check it where it is known what happens at thresholds of accounts that refuse."""
         match entry:
             case AccountOpened(account=account, limits=limits):
                 self._limits[account] = limits
@@ -81,13 +81,13 @@ class GuardChecks:
             case ThresholdPassed(account=account, threshold=threshold):
                 self._passed[account][threshold] = entry.time_ns
                 self._saw("a threshold let pass")
-            case Reserved(call=CallRecord() as call) if organism is not None and call.operation != "charge":
-                self._check_hold(entry, call, organism)
-            case Dispatched(hold_id=hold_id) if organism is not None:
+            case Reserved(call=CallRecord() as call) if actions_of is not None and call.operation != "charge":
+                self._check_hold(entry, call, actions_of)
+            case Dispatched(hold_id=hold_id) if actions_of is not None:
                 self._check_windows(self._books.lines[hold_id].accounts, entry.time_ns)
             case _:
                 pass
-        if organism is not None:
+        if actions_of is not None:
             self._check_grants(entry.time_ns)
 
     def check_end(self) -> None:
@@ -97,14 +97,12 @@ class GuardChecks:
 
     # -- thresholds, breakers, windows ----------------------------------------------------------------------------
 
-    def _check_hold(self, entry: Reserved, call: CallRecord, organism: Organism) -> None:
+    def _check_hold(self, entry: Reserved, call: CallRecord, actions_of: Callable[[str], Actions]) -> None:
         if call.thread_id in self._tripped:
             self._wrong(f"{entry.hold_id} was granted to {call.thread_id}, which a breaker has paused")
         for account in entry.accounts:
-            if organism.budgets.mode_of(account) != "enforce":
-                continue
             sums = self._books.accounts[account]
-            for threshold, action in organism.budgets.accounts.actions_of(account):
+            for threshold, action in actions_of(account):
                 if action == "approve":
                     self._check_approval(entry, account, sums, threshold)
                 elif action in ("park", "refuse"):

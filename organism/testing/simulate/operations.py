@@ -25,6 +25,7 @@ class Operator:
 
     def __init__(self, subject: Subject, organism: Organism) -> None:
         self._subject = subject
+        self._machine = subject.world.clock
         self._organism = organism
         self._control = organism.control
         self._approvals = organism.approvals
@@ -116,7 +117,7 @@ class Operator:
 
     async def _clock(self, number: int) -> None:
         """Set the machine's clock back: by seconds, which are waited for, or by so much that they are not."""
-        self._subject.world.clock.back_ns += (1, 20, 200, 400, 4000)[number % 5] * NS_PER_S
+        self._machine.back_ns += (1, 20, 200, 400, 4000)[number % 5] * NS_PER_S
 
     async def _cancel(self, number: int) -> None:
         """Wait for a thread as a client does that goes away."""

@@ -90,7 +90,7 @@ class _Run:
 
     async def _life(self, journal: CheckedJournal) -> bool:
         """Live until the next stop; return whether all has come to its end."""
-        organism = self.subject.organism()
+        organism, clock = self.subject.organism(), self.world.clock
         journal.watch(organism)
         async with organism:
             operator = Operator(self.subject, organism)
@@ -99,7 +99,7 @@ class _Run:
                     operation = self._left.popleft()
                     await anyio.sleep(operation.after_s)
                     if operation.kind == "hour":
-                        await anyio.sleep(_to_the_hour_s(self.world.clock.now_ns(), operation.number))
+                        await anyio.sleep(_to_the_hour_s(clock.now_ns(), operation.number))
                     if operation.kind in ("restart", "hour"):
                         self.subject.saw(f"operation {operation.kind}")
                         orders.cancel_scope.cancel()

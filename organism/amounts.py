@@ -13,6 +13,7 @@ import msgspec
 
 from organism.error_root import AmountError, ConfigError
 from organism.text.error_text import shown
+from organism.text.plain_text import counted
 
 NANOUSD_PER_USD = 1_000_000_000
 NS_PER_S = 1_000_000_000
@@ -343,4 +344,4 @@ def format_amount(dimension: Dimension, amount: int) -> str:
         case "seconds":
             return f"{amount / NS_PER_S:,.1f} s"
         case _:
-            return f"{amount:,} {dimension if amount != 1 else dimension[:-1]}"
+            return counted(amount, dimension[:-1])

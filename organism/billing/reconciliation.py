@@ -9,6 +9,7 @@ import msgspec
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, format_usd
 from organism.billing.bill import BillLine
 from organism.billing.period import Period
+from organism.text.plain_text import counted
 from organism.usage.events import UsageEvent
 
 _Key = tuple[date, str | None]
@@ -49,7 +50,8 @@ class BillDifference(msgspec.Struct, frozen=True, kw_only=True):
         if self.difference_nanousd < 0:
             found.append("billed more than recorded")
             if self.unpriced_calls:
-                found.append(f"{self.unpriced_calls:,} calls without a price count as nothing here")
+                calls = counted(self.unpriced_calls, "call without a price counts", "calls without a price count")
+                found.append(f"{calls} as nothing here")
             else:
                 found.append("calls past organism, or other prices")
         elif self.in_doubt_nanousd:

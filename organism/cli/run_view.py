@@ -10,7 +10,7 @@ from organism.amounts import NS_PER_S, BudgetState, format_amount, format_usd
 from organism.cli.budget_bars import budget_lines
 from organism.cli.tables import cost_text, token_cells
 from organism.cli.terminal import Live, Markup, Table, Terminal, drawn, markup
-from organism.text.plain_text import one_line
+from organism.text.plain_text import counted, one_line
 from organism.threads.approvals import asking
 from organism.usage.events import (
     AgentSaid,
@@ -153,12 +153,12 @@ def print_report(console: Terminal, report: RunReport, context_tokens: int | Non
     console.show(_agents_table(report))
     usage = report.totals.usage
     if report.agents:
-        longest = f"{report.largest_prompt_tokens:,} tokens"
+        longest = counted(report.largest_prompt_tokens, "token")
         if context_tokens:
             longest += f" of {context_tokens:,} ({report.largest_prompt_tokens * 100 // context_tokens} %)"
         console.say(
-            "average {:,} tokens per agent · largest {} · output {} % of input · longest prompt {}",
-            report.average_agent_tokens,
+            "average {} per agent · largest {} · output {} % of input · longest prompt {}",
+            counted(report.average_agent_tokens, "token"),
             report.largest_agent,
             report.output_percent or 0,
             longest,
@@ -174,12 +174,12 @@ def print_report(console: Terminal, report: RunReport, context_tokens: int | Non
     for letter in report.dead_letters:
         console.say("[red]x[/] {}", letter)
     console.say(
-        "[bold]{}[/] in {:.1f} s: {:,} tokens, {}, {} calls{}",
+        "[bold]{}[/] in {:.1f} s: {}, {}, {}{}",
         report.outcome,
         report.duration_ns / NS_PER_S,
-        usage.total,
+        counted(usage.total, "token"),
         cost_text(report.totals),
-        report.totals.calls,
+        counted(report.totals.calls, "call"),
         markup(" - {}", report.reason) if report.reason else "",
     )
 

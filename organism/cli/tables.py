@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from organism.amounts import NS_PER_S, format_usd
 from organism.cli.terminal import Markup, Table, markup
 from organism.control.views import ThreadSummary
+from organism.text.plain_text import counted
 from organism.usage.totals import UsageTotals
 
 USAGE_HEADINGS = ("calls", "input", "output", "total", "tools", "cost", "p95")
@@ -85,6 +86,12 @@ def token_cells(totals: UsageTotals) -> tuple[str, ...]:
 def cost_text(totals: UsageTotals) -> str:
     """Write a cost; ``~`` marks a lower bound, because the price of some calls is unknown."""
     return ("~" if totals.unpriced_calls else "") + format_usd(totals.cost_nanousd)
+
+
+def used_text(totals: UsageTotals) -> str:
+    """Write what was used in a few words: cost, tokens, calls."""
+    tokens, calls = counted(totals.usage.total, "token"), counted(totals.calls, "call")
+    return f"{cost_text(totals)} and {tokens} in {calls}"
 
 
 def labels_text(thread: ThreadSummary) -> str:

@@ -24,6 +24,7 @@ from organism.ledger.entries import (
     ThresholdPassed,
 )
 from organism.pricing.rates import Rates
+from organism.text.plain_text import counted
 
 
 class HoldTrace(msgspec.Struct, kw_only=True):
@@ -164,8 +165,8 @@ def _signed(amounts: Amounts) -> str:
     """Write what a correction adds and takes off, unit by unit."""
     usd = format_usd(amounts.cost_nanousd)
     parts = (
-        (amounts.tokens, f"{amounts.tokens:+,} tokens"),
+        (amounts.tokens, counted(amounts.tokens, "token", signed=True)),
         (amounts.cost_nanousd, usd if usd.startswith("-") else f"+{usd}"),
-        (amounts.calls, f"{amounts.calls:+,} calls"),
+        (amounts.calls, counted(amounts.calls, "call", signed=True)),
     )
     return ", ".join(text for amount, text in parts if amount)

@@ -28,6 +28,18 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters by which a spreadsheet takes a cell for a formula, and runs it."""
 
 
+def counted(number: int, one: str, several: str = "", *, signed: bool = False) -> str:
+    """Write how many there are of something: ``1 call``, ``2,000 calls``.
+
+    Args:
+        number: How many.
+        one: What one is called, with its verb if there is one.
+        several: What several are called; with an ``s`` at its end unless given.
+        signed: Write a sign before what is added too.
+    """
+    return f"{number:{'+,' if signed else ','}} {one if abs(number) == 1 else several or f'{one}s'}"
+
+
 def plain(text: str) -> str:
     """Return text without control characters: no answer moves the cursor, sets the title or hides what was said."""
     return _UNSEEN.sub(_REPLACEMENT, text.replace("\r\n", "\n").replace("\r", _REPLACEMENT))

@@ -7,6 +7,7 @@ import msgspec
 
 from organism.amounts import AMOUNT_MAX, dollars_nanousd, dollars_of, format_usd
 from organism.errors import ConfigError, OrganismError, Refusal
+from organism.text.plain_text import counted
 
 MORE_BUDGET = "more budget"
 """What is asked where an agent asks for budget."""
@@ -33,7 +34,7 @@ class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Say what is asked for, such as ``$2.00 and 5,000 tokens more for 600 s``."""
         parts = [format_usd(self.cost_nanousd)] if self.cost_nanousd else []
-        parts += [f"{self.tokens:,} tokens"] if self.tokens else []
+        parts += [counted(self.tokens, "token")] if self.tokens else []
         until = "" if self.seconds is None else f" for {self.seconds:,} s"
         return f"{' and '.join(parts) or 'nothing'} more{until}"
 

@@ -245,7 +245,7 @@ async def test_a_correction_of_spend_is_booked_once_audited_and_lets_go_on(serve
     assert (day["account"][:13], day["spent"]) == ("organism@day:", thread["spent"])
     assert (result.budget.spent.calls, result.budget.spent.cost_nanousd) == (1, 250_000_000)
     assert [note["text"] for note in story["notes"] if "adjusted" in note["text"]] == [
-        "adjusted by +$0.25, -1 calls: owner: refund 17"
+        "adjusted by +$0.25, -1 call: owner: refund 17"
     ]
     assert [event["data"]["amounts"]["calls"] for event in page["events"]] == [-1]
     row = rows["events"][-1]["data"]

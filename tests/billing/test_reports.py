@@ -174,7 +174,7 @@ def usage(cost: int | None, outcome: Outcome = "settled") -> UsageEvent:
         ([usage(NANOUSD_PER_USD)], NANOUSD_PER_USD, ""),
         ([usage(NANOUSD_PER_USD + 1)], NANOUSD_PER_USD, ""),
         ([], NANOUSD_PER_USD, "billed more than recorded: no call here"),
-        ([usage(None)], NANOUSD_PER_USD, "billed more than recorded: 1 calls without a price"),
+        ([usage(None)], NANOUSD_PER_USD, "billed more than recorded: 1 call without a price"),
         ([usage(1)], NANOUSD_PER_USD, "billed more than recorded: calls past organism"),
         ([usage(2 * NANOUSD_PER_USD, "worst_case")], NANOUSD_PER_USD, "$2.00 charged in full for calls whose count"),
         ([usage(2 * NANOUSD_PER_USD)], NANOUSD_PER_USD, "other prices, a discount or a credit"),

@@ -69,7 +69,7 @@ def test_ledger_is_verified_exported_and_explained(folder: Path) -> None:
     ran = json.loads(organism(folder, "run", "Write", "--budget-calls", "3", "--json").stdout)
     thread, tokens = ran["thread_id"], sum(ran["totals"]["usage"].values())
 
-    assert "14 entries are right: 1 accounts open" in organism(folder, "ledger", "verify").stdout
+    assert "14 entries are right: 1 account open" in organism(folder, "ledger", "verify").stdout
     lines = organism(folder, "ledger", "export").stdout.splitlines()
     assert [json.loads(line)["seq"] for line in lines] == list(range(1, 15))
     table = organism(folder, "ledger", "export", "--form", "csv").stdout.splitlines()

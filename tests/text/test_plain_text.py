@@ -6,7 +6,23 @@ import json
 
 import pytest
 
-from organism.text.plain_text import csv_lines, one_line, plain, visible_json
+from organism.text.plain_text import counted, csv_lines, one_line, plain, visible_json
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 threads were open"),
+        (1, "1 thread was open"),
+        (2, "2 threads were open"),
+        (1000, "1,000 threads were open"),
+    ],
+)
+def test_how_many_there_are_is_said_as_people_say_it(number: int, text: str) -> None:
+    """One is one, and its verb agrees."""
+    assert counted(number, "thread was open", "threads were open") == text
+    assert [counted(-1, "call", signed=True), counted(2, "call", signed=True)] == ["-1 call", "+2 calls"]
+
 
 UNSEEN = {
     "escape": "\x1b[2J",

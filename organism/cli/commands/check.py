@@ -29,6 +29,7 @@ from organism.config.schema.root import Config
 from organism.daemon.examine import examined
 from organism.daemon.gateway_settings import gateway_settings
 from organism.ledger.windows import rolling_ns
+from organism.text.plain_text import counted
 
 
 def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
@@ -43,7 +44,7 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         more = {"gateway": dict(gateway_in_force(config)), "paid_tools": paid_tools}
         return print_json(_as_json(config, organism.budgets.plan) | more)
     console = Terminal()
-    warns = f"{_thresholds_text(config.thresholds)} %, warned ahead of the last {config.warn_ahead} calls"
+    warns = f"{_thresholds_text(config.thresholds)} %, warned ahead of the last {counted(config.warn_ahead, 'call')}"
     console.say("[bold]{}[/] mode {}, thresholds {}", config.name, config.mode, warns)
     console.show(word_table(("agent", "model or handler", "next", "gathers"), describe_agents(config)))
     console.show(word_table(("limit on", "at most"), _limit_rows(organism.budgets.plan)))
@@ -67,9 +68,11 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         console.say("kept through restarts, but by run --ephemeral begun anew: {}", ", ".join(over_time))
     bounded = [f"{name} {agent.handlers}" for name, agent in config.agents.items() if agent.handlers is not None]
     console.say(
-        "at most {} handlers run at once{}", config.bounds.handlers, f"; {', '.join(bounded)}" if bounded else ""
+        "at most {} at once{}",
+        counted(config.bounds.handlers, "handler runs", "handlers run"),
+        f"; {', '.join(bounded)}" if bounded else "",
     )
-    console.say("plain functions run on at most {} worker threads", config.bounds.worker_threads)
+    console.say("plain functions run on at most {}", counted(config.bounds.worker_threads, "worker thread"))
     console.say_as_it_is(describe_graph(config))
     if missing := unpriced_routes(config):
         console.say("[yellow]![/] {}", unpriced_in_words(config, missing))

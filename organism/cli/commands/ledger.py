@@ -19,6 +19,7 @@ from organism.journal import Pieces, StoredEntry
 from organism.ledger.entries import decode_entry
 from organism.ledger.verify import Anchor, VerificationResult, anchors_text, parse_anchors, verify
 from organism.stores.batch import GENESIS
+from organism.text.plain_text import counted
 from organism.threads.quarantine import set_aside
 
 app = App(name="ledger")
@@ -66,8 +67,8 @@ def _checked(source: LedgerSource, anchor: Anchor | None) -> tuple[VerificationR
         return replace(verdict, fault_seq=verdict.last, fault="; ".join(missing)), "\n".join(missing)
     older = f", numbers {verdict.first} to {verdict.last}" if verdict.first > 1 else ""
     return verdict, (
-        f"{verdict.entries:,} entries are right{older}: "
-        f"{verdict.accounts:,} accounts open, {verdict.open_holds:,} holds not resolved"
+        f"{counted(verdict.entries, 'entry is right', 'entries are right')}{older}: "
+        f"{counted(verdict.accounts, 'account')} open, {counted(verdict.open_holds, 'hold')} not resolved"
     )
 
 

@@ -327,6 +327,7 @@ def _remarks(found: Replay) -> Iterator[str]:
         yield f"the ledger does not reach back to the thread's beginning: {before} had been spent before"
     if found.adjusted.tokens or found.adjusted.cost_nanousd:
         cost = format_usd(found.adjusted.cost_nanousd)
-        yield f"corrections of {found.adjusted.tokens:,} tokens and {cost} are in neither sum"
+        yield f"corrections of {format_amount('tokens', found.adjusted.tokens)} and {cost} are in neither sum"
     if len(found.calls) < found.calls_in_all:
-        yield f"the first {len(found.calls):,} of {found.calls_in_all:,} calls are listed; the sums count all"
+        calls = format_amount("calls", found.calls_in_all)
+        yield f"the first {len(found.calls):,} of {calls} are listed; the sums count all"

@@ -17,6 +17,7 @@ from organism.control.orders.budget_changes import BudgetChanges
 from organism.journal import Drop, Keep, Pieces
 from organism.runtime.pump import Pump
 from organism.runtime.workers.guard import guarded
+from organism.text.plain_text import counted
 from organism.threads.approvals import Approval, BudgetGrant, BudgetRequest
 
 _KIND = "grant"
@@ -113,7 +114,9 @@ class BudgetGrants:
             self._changes.set_limits(state.account, _moved(state.limits, -tokens, -cost_nanousd))
         if back:
             tokens, cost_nanousd = back[0][1]
-            text = f"a granted budget has ended: {format_usd(cost_nanousd)} and {tokens:,} tokens were not spent"
+            text = (
+                f"a granted budget has ended: {format_usd(cost_nanousd)} and {counted(tokens, 'token')} were not spent"
+            )
             self._reservations.remark(record.thread_id, text)
 
 

@@ -27,6 +27,7 @@ from organism.errors import ConfigError
 from organism.ledger.entries import decode_entry
 from organism.ledger.explain import BudgetTrace, HoldTrace
 from organism.ledger.explain import explain as explain_holds
+from organism.text.plain_text import counted
 
 app = App(name="budget")
 
@@ -178,15 +179,16 @@ def adjust(
     for state in corrected.budgets:
         spent = state.spent
         cost = ("~" if state.unpriced_calls else "") + format_usd(spent.cost_nanousd)
-        console.say("{} has spent {:,} tokens, {}, {:,} calls", state.account, spent.tokens, cost, spent.calls)
+        used = (counted(spent.tokens, "token"), cost, counted(spent.calls, "call"))
+        console.say("{} has spent {}, {}, {}", state.account, *used)
     return exit_codes.OK
 
 
 def _correction_text(tokens: int, usd: str | None, calls: int) -> str:
     parts = (
         f"{usd} dollars" if usd is not None else "",
-        f"{tokens:+,} tokens" if tokens else "",
-        f"{calls:+,} calls" if calls else "",
+        counted(tokens, "token", signed=True) if tokens else "",
+        counted(calls, "call", signed=True) if calls else "",
     )
     return ", ".join(part for part in parts if part) or "nothing"
 

@@ -7,6 +7,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
 from organism.control.views import OrderDone
+from organism.text.plain_text import counted
 from organism.usage.cursors import SetAside
 
 app = App(name="exporters")
@@ -35,4 +36,5 @@ def retry(exporter: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) 
         exporter: The exporter's name in the configuration.
     """
     done = daemon.client().order(OrderDone, "POST", f"/v1/exporters/{exporter}/retry")
-    return print_answer(done, f"{len(done.changed)} events are offered again", as_json=json)
+    offered = counted(len(done.changed), "event is offered again", "events are offered again")
+    return print_answer(done, offered, as_json=json)

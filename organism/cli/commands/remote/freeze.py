@@ -11,6 +11,7 @@ from organism.cli.client import Client
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
 from organism.cli.terminal import Terminal
+from organism.text.plain_text import counted
 
 Labels = Annotated[
     list[str] | None,
@@ -66,12 +67,12 @@ def _show(frozen: Frozen, *, as_json: bool) -> int:
     if not frozen.freezes:
         console.say("nothing is frozen")
     if frozen.cancelled:
-        console.say("{} calls under way were closed", frozen.cancelled)
+        console.say("{}", counted(frozen.cancelled, "call under way was closed", "calls under way were closed"))
     console.say(
-        "held by calls under way: {} and {:,} tokens in {} calls; {} threads wait for a freeze",
+        "held by calls under way: {} and {} in {}; {} for a freeze",
         format_usd(held.cost_nanousd),
-        held.tokens,
-        held.calls,
-        len(frozen.threads),
+        counted(held.tokens, "token"),
+        counted(held.calls, "call"),
+        counted(len(frozen.threads), "thread waits", "threads wait"),
     )
     return exit_codes.OK

@@ -13,16 +13,17 @@ from organism.cli.output import print_json
 from organism.cli.recorded_state import RecordedState, recorded_now
 from organism.cli.tables import (
     USAGE_HEADINGS,
-    cost_text,
     labels_text,
     state_table,
     styled_state,
     thread_row,
     thread_table,
     usage_row,
+    used_text,
 )
 from organism.cli.terminal import Terminal, markup
 from organism.control.views import AgentView, OrganismStatus, ThreadPage, ThreadSummary
+from organism.text.plain_text import counted
 
 _BUSIEST = 10
 
@@ -60,8 +61,9 @@ def _print_recorded(recorded: RecordedState, *, as_json: bool) -> int:
     if as_json:
         return print_json({"running": False, "usage": usage.total, "threads": threads, "budgets": budgets})
     console, spent = Terminal(), usage.total
-    console.say("no daemon runs; {} threads were open when it ended", f"{len(threads):,}")
-    console.say("{} and {:,} tokens in {} calls", cost_text(spent), spent.usage.total, spent.calls)
+    opened = counted(len(threads), "thread was open", "threads were open")
+    console.say("no daemon runs; {} when it ended", opened)
+    console.say("{}", used_text(spent))
     console.show(*budget_lines([state for state in budgets if thread_of(state.account) is None]))
     table = thread_table("thread", "labels")
     for thread in threads[:_BUSIEST]:
@@ -73,20 +75,22 @@ def _print_recorded(recorded: RecordedState, *, as_json: bool) -> int:
 
 def _print_head(console: Terminal, status: OrganismStatus, daemon: DaemonOptions) -> None:
     console.say(
-        "[bold]{}[/] mode {}, up {}, {} open, {} blocked, {} paused, {} dead letters{}",
+        "[bold]{}[/] mode {}, up {}, {} open, {} blocked, {} paused, {}{}",
         status.name,
         status.mode,
         time_text((status.now_ns - status.started_ns) // 10**9),
         status.threads.open,
         status.threads.blocked,
         status.threads.paused,
-        status.dead_letters,
+        counted(status.dead_letters, "dead letter"),
         "" if status.accepting else markup(" [red]takes no new threads[/]"),
     )
     for scope, happens in status.thresholds.items():
         at = ", ".join(f"{action} at {threshold} %" for threshold, action in sorted(happens.items()))
         ahead = (
-            f", warned ahead of the last {status.warn_ahead} calls" if scope == "limits" and status.warn_ahead else ""
+            f", warned ahead of the last {counted(status.warn_ahead, 'call')}"
+            if scope == "limits" and status.warn_ahead
+            else ""
         )
         console.say("{}: {}{}", scope, at, ahead)
     if status.given_up:
@@ -95,25 +99,24 @@ def _print_head(console: Terminal, status: OrganismStatus, daemon: DaemonOptions
         console.say("[red]{} of {} worker threads busy[/]; given up on and not returned: {}", busy, of, hung)
     if status.handlers_waiting:
         at_work, most = status.handlers, status.handlers_max
-        console.say("{} of {} handlers at work, {} messages wait", at_work, most, status.handlers_waiting)
+        waiting = counted(status.handlers_waiting, "message waits", "messages wait")
+        console.say("{} of {} handlers at work, {}", at_work, most, waiting)
     if status.limits_not_kept:
         console.say("[yellow]counted from zero after a restart:[/] {}", ", ".join(status.limits_not_kept))
     if status.set_aside:
-        console.say("[red]{} events set aside[/]: organism exporters", status.set_aside)
+        console.say("[red]{} set aside[/]: organism exporters", counted(status.set_aside, "event"))
     if status.approvals:
-        questions = "1 question waits" if status.approvals == 1 else f"{status.approvals:,} questions wait"
+        questions = counted(status.approvals, "question waits", "questions wait")
         console.say("{} for a person: {}", questions, daemon.command("approvals"))
     for freeze in status.freezes:
         console.say("[red]{}[/]", str(freeze))
     burn = status.burn[0]
     console.say(
-        "{} and {:,} tokens in {} calls; last {} min: {}, {:,} tokens",
-        cost_text(status.usage),
-        status.usage.usage.total,
-        status.usage.calls,
+        "{}; last {} min: {}, {}",
+        used_text(status.usage),
         burn.seconds // 60,
         format_usd(burn.cost_nanousd),
-        burn.tokens,
+        counted(burn.tokens, "token"),
     )
 
 

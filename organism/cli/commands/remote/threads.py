@@ -15,6 +15,7 @@ from organism.cli.recorded_state import answer_of
 from organism.cli.tables import labels_text, styled_state, thread_row, thread_table
 from organism.cli.terminal import Terminal, markup
 from organism.control.views import OrderDone, ThreadDetail, ThreadPage, ThreadSummary
+from organism.text.plain_text import counted
 
 _OPEN = ("open", "blocked", "paused", "closing")
 _ENDED = ("completed", "failed", "terminated")
@@ -93,7 +94,7 @@ def _print_thread(detail: ThreadDetail, daemon: DaemonOptions, *, content: bool)
         cost = format_usd(child.budget.spent.cost_nanousd)
         console.say("  child {} {} {}", child.thread_id, styled_state(child.state), cost)
     for hop in detail.messages:
-        cost = markup("  {}, {:,} tokens", format_usd(hop.cost_nanousd), hop.tokens) if hop.calls else ""
+        cost = markup("  {}, {}", format_usd(hop.cost_nanousd), counted(hop.tokens, "token")) if hop.calls else ""
         if hop.recalled:
             console.say("[bold cyan]{}[/] [dim]before the daemon restarted{}[/]", hop.sender, cost)
         else:

@@ -25,6 +25,7 @@ from organism.cli.output import print_json
 from organism.cli.tables import cost_text, styled_state
 from organism.cli.terminal import Drawn, Live, Table, Terminal, drawn, markup, underlined
 from organism.control.views import OrderDone, OrganismStatus, ThreadPage, ThreadSummary
+from organism.text.plain_text import counted
 
 _REFRESH_S = 1.0
 _ROWS_MAX = 20
@@ -117,18 +118,18 @@ class Screen:
         counts = status.threads
         lines: list[Drawn] = [
             markup(
-                "[bold]{}[/] {}  {} open  [red]{} blocked[/]  [yellow]{} paused[/]  {} dead letters",
+                "[bold]{}[/] {}  {} open  [red]{} blocked[/]  [yellow]{} paused[/]  {}",
                 status.name,
                 status.mode,
                 counts.open,
                 counts.blocked,
                 counts.paused,
-                status.dead_letters,
+                counted(status.dead_letters, "dead letter"),
             ),
             markup(
-                "{} in {:,} calls  burning {}/h and {:,} tokens/min",
+                "{} in {}  burning {}/h and {:,} tokens/min",
                 cost_text(status.usage),
-                status.usage.calls,
+                counted(status.usage.calls, "call"),
                 format_usd_estimate(whole.cost_nanousd * 3600 // whole.seconds),
                 whole.tokens * 60 // whole.seconds,
             ),

@@ -17,7 +17,7 @@ from cyclopts import App
 
 from organism import Context, Organism, Text, agent
 from organism.api.application import build_application
-from organism.api.problems import ERROR_STATUS
+from organism.api.routes.openapi_answers import ERROR_ANSWERS, completed, error_answers
 from organism.api.tokens import TokenBook
 from organism.cli.app import call, command_tree
 from organism.cli.commands import SECTIONS
@@ -218,7 +218,10 @@ def _openapi() -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
         for handler in getattr(route, "route_handlers", ())
         for method in handler.http_methods
     }
-    return json.loads(msgspec.json.encode(application.openapi_schema.to_schema())), scopes
+    return json.loads(msgspec.json.encode(completed(application.openapi_schema.to_schema()))), scopes
+
+
+_EVERYWHERE = frozenset(answer.code for answer in error_answers("get", "/v1/", {}))
 
 
 @agent
@@ -228,31 +231,8 @@ async def nobody(message: Text, ctx: Context) -> Text:  # noqa: ARG001 - a handl
 
 
 def _error_rows() -> Iterator[str]:
-    rows = [
-        (400, "http_error", "a parameter or the body does not fit its type"),
-        (400, "invalid_request", "what is asked for cannot be done as it is written"),
-        (401, "unauthorized", "there is no token, or it is not known, or it has ended"),
-        (403, "cross_site", "a page of another site asks"),
-        (408, "too_slow", "the body does not come in time"),
-        (415, "not_json", "the body is not sent as JSON"),
-        (421, "wrong_host", "the request means another host"),
-        (429, "too_many_failures", "too many bad tokens came from this address"),
-        (431, "head_too_large", "the headers are larger than is taken"),
-        (403, "scope_missing", "the token lacks the scope of the route"),
-        (404, "unknown_thread", "events of a thread that never was"),
-        (404, "no_such_route", "there is no such path"),
-        (405, "method_not_allowed", "the path is there, with another method"),
-        (413, "too_large", "the body is larger than is taken"),
-        (422, "unknown_parameter", "the query has a parameter that the route does not have"),
-        (422, "unknown_event_type", "events of a kind that is not there"),
-        (500, "internal_error", "a mistake in organism; the log has more under the `request_id`"),
-    ]
-    rows += [
-        (status, code, " ".join((kind.__doc__ or "").partition("\n\n")[0].split()))
-        for kind, (status, code) in ERROR_STATUS.items()
-    ]
-    for status, code, when in sorted(rows):
-        yield f"| {status} | `{code}` | {when} |"
+    for answer in ERROR_ANSWERS:
+        yield f"| {answer.status} | `{answer.code}` | {answer.when} |"
 
 
 def _operation(
@@ -274,6 +254,9 @@ def _operation(
         named = schema["components"]["schemas"].get(_name(reference.get("$ref", "")), {})
         fields = ", ".join(f"`{name}`" for name in named.get("properties", {}))
         yield f"Body: a JSON object of {fields}." if fields else "Body: JSON."
+    own = (each for each in error_answers(method, path, operation) if each.code not in _EVERYWHERE)
+    if errors := ", ".join(f"{each.status} `{each.code}`" for each in own):
+        yield f"Errors beside those of every route: {errors}."
 
 
 def _kind(node: dict[str, Any]) -> str:

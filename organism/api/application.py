@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Response, Router
+from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.config import OpenAPIConfig
@@ -45,6 +45,7 @@ from organism.api.problems import (
     say_unreadable,
 )
 from organism.api.routes import agents, approvals, budgets, events, exporters, ledger, system, threads, tokens, usage
+from organism.api.routes.openapi_answers import completed
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
@@ -81,6 +82,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     groups: tuple[Mount, ...] = (DASHBOARD,)
     failures_per_minute: int = FAILURES_PER_MINUTE
+
+
+class _CompletedDocument(JsonRenderPlugin):
+    """Serves the OpenAPI document with what handlers do not say by themselves."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """Write the document."""
+        return super().render(request, completed(openapi_schema))
 
 
 class _Application(Litestar):
@@ -132,7 +141,7 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Moun
             use_handler_docstrings=True,
             components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
             security=[{"token": []}],
-            render_plugins=[JsonRenderPlugin()],
+            render_plugins=[_CompletedDocument()],
             openapi_router=Router(
                 "/v1/schema", route_handlers=[], opt=needs("read"), include_in_schema=False, after_request=_no_page
             ),

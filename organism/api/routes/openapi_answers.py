@@ -1,0 +1,163 @@
+"""What the OpenAPI document says beside what handlers say: every error an operation answers, and every parameter. Pure.
+
+One table for the document that the daemon serves and for the pages of the reference.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from organism.api.problems import ERROR_STATUS, MEDIA_TYPE, Problem
+
+Document = dict[str, Any]
+"""An OpenAPI document, or a part of it."""
+
+PARAMETERS = {
+    "account": "The account: a plain thread id, or a name such as organism@day:2026-11-24, as budgets lists them.",
+    "after": "Begin behind the one of this number or id.",
+    "agent": "The agent's name.",
+    "approval_id": "The question's id, as approvals lists it.",
+    "by": "What is summed up by itself.",
+    "content": "Whether to tell what was said too, to callers with the scope operate.",
+    "exporter": "The exporter's name in the configuration.",
+    "label": "Only threads with this label, as name=value; several must all be there.",
+    "limit": "At most so many.",
+    "message_id": "The letter's id, as dead-letters lists it.",
+    "name": "The token's name.",
+    "reason": "Why, for those who read it later.",
+    "thread": "Only this thread and its descendants.",
+    "thread_id": "The thread's id.",
+    "traceparent": "The span that this belongs to, after W3C's trace context.",
+    "type": "Only events of this kind.",
+    "wait_seconds": "Wait so long for the first if there is none yet.",
+}
+"""What a parameter means wherever a route does not say more."""
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    """An error answer.
+
+    Attributes:
+        status: Its HTTP status.
+        code: What it is called, for programs.
+        when: When it comes.
+    """
+
+    status: int
+    code: str
+    when: str
+
+
+_PLAIN = (
+    ErrorAnswer(400, "bad_id", "there can be no event of that id"),
+    ErrorAnswer(400, "bad_key", "the idempotency key is empty, too long or not printable"),
+    ErrorAnswer(400, "http_error", "a parameter or the body does not fit its type"),
+    ErrorAnswer(400, "invalid_request", "what is asked for cannot be done as it is written"),
+    ErrorAnswer(400, "not_http", "what came is no request"),
+    ErrorAnswer(400, "not_text", "the body is not UTF-8"),
+    ErrorAnswer(400, "too_deep", "the body is nested too deep"),
+    ErrorAnswer(401, "unauthorized", "there is no token, or it is not known, or it has ended"),
+    ErrorAnswer(403, "cross_site", "a page of another site asks"),
+    ErrorAnswer(403, "scope_missing", "the token lacks the scope of the route"),
+    ErrorAnswer(404, "no_such_route", "there is no such path"),
+    ErrorAnswer(404, "unknown_thread", "events of a thread that never was"),
+    ErrorAnswer(404, "unknown_token", "there is no token of that name that can be changed here"),
+    ErrorAnswer(405, "method_not_allowed", "the path is there, with another method"),
+    ErrorAnswer(408, "too_slow", "the body does not come in time"),
+    ErrorAnswer(413, "no_body_here", "the route takes no body, and there is one"),
+    ErrorAnswer(413, "too_large", "the body is larger than is taken"),
+    ErrorAnswer(413, "too_many_values", "the body holds more values than are read"),
+    ErrorAnswer(415, "not_json", "the body is not sent as JSON"),
+    ErrorAnswer(415, "unreadable_encoding", "the body is sent in an encoding that is not read"),
+    ErrorAnswer(421, "wrong_host", "the request means another host"),
+    ErrorAnswer(422, "unknown_event_type", "events of a kind that is not there"),
+    ErrorAnswer(422, "unknown_parameter", "the query has a parameter that the route does not have"),
+    ErrorAnswer(429, "too_many_failures", "too many bad tokens came from this address"),
+    ErrorAnswer(429, "too_many_followers", "so many follow events already that no more may"),
+    ErrorAnswer(431, "head_too_large", "the headers are larger than is taken"),
+    ErrorAnswer(500, "internal_error", "a mistake in organism; the log has more under the `request_id`"),
+    ErrorAnswer(503, "too_many_connections", "all connections are taken"),
+)
+_RAISED = tuple(
+    ErrorAnswer(status, code, " ".join((kind.__doc__ or "").partition("\n\n")[0].split()))
+    for kind, (status, code) in ERROR_STATUS.items()
+)
+ERROR_ANSWERS = tuple(sorted((*_PLAIN, *_RAISED), key=lambda answer: (answer.status, answer.code)))
+"""Every error answer there is."""
+
+_ALWAYS = ("cross_site", "wrong_host", "head_too_large", "internal_error", "too_many_connections")
+_WITH_TOKEN = ("unauthorized", "scope_missing", "too_many_failures", "unknown_parameter")
+_WITH_BODY = (
+    "http_error", "invalid_request", "too_slow", "too_large", "too_many_values", "too_deep", "not_json", "not_text",
+    "unreadable_encoding",
+)  # fmt: skip
+_OF_ORDERS = ("bad_key", "invalid_request", "key_reused", "stopping", "journal_unavailable")
+_OF_PARAMETERS = {
+    "thread_id": ("thread_not_open",),
+    "account": ("unknown_account",),
+    "agent": ("unknown_recipient",),
+    "message_id": ("unknown_letter",),
+    "approval_id": ("unknown_approval",),
+    "thread": ("unknown_thread",),
+    "type": ("unknown_event_type", "events_gone", "too_many_followers"),
+    "name": ("unknown_token",),
+    "after": ("bad_id",),
+}
+_OF_MESSAGES = ("unknown_recipient", "reserved_message", "bound_exceeded", "mailbox_full")
+_SENDS = ("/v1/threads", "/v1/threads/{thread_id}/messages")
+
+
+def error_answers(method: str, path: str, operation: Document) -> tuple[ErrorAnswer, ...]:
+    """Return the errors that an operation answers.
+
+    Args:
+        method: Its method, in small letters.
+        path: Its path.
+        operation: It, as in the document.
+    """
+    codes = {*_ALWAYS, *(_WITH_TOKEN if path.startswith("/v1/") else ())}
+    parameters = [each["name"] for each in operation.get("parameters", ()) if each["in"] != "header"]
+    if parameters:
+        codes |= {"http_error", "invalid_request"}
+    codes |= set(_WITH_BODY) if "requestBody" in operation else {"no_body_here"}
+    if method != "get":
+        codes |= set(_OF_ORDERS)
+    if method == "post" and path in _SENDS:
+        codes |= set(_OF_MESSAGES)
+    for name in parameters:
+        codes |= set(_OF_PARAMETERS.get(name, ()))
+    return tuple(answer for answer in ERROR_ANSWERS if answer.code in codes)
+
+
+def completed(document: Document) -> Document:
+    """Return an OpenAPI document with the errors of each operation, and with a description of each parameter."""
+    paths = {
+        path: {method: _completed(method, path, operation) for method, operation in operations.items()}
+        for path, operations in document["paths"].items()
+    }
+    components = document.get("components", {})
+    _, schemas = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    schemas = {**components.get("schemas", {}), **schemas}
+    return {**document, "paths": paths, "components": {**components, "schemas": schemas}}
+
+
+def _completed(method: str, path: str, operation: Document) -> Document:
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    responses = {status: answer for status, answer in operation["responses"].items() if not status.startswith("4")}
+    responses |= {
+        status: {"description": description, "content": content}
+        for status, description in _by_status(error_answers(method, path, operation))
+    }
+    found = {**operation, "responses": responses}
+    if "parameters" in operation:
+        found["parameters"] = [
+            {**each, "description": each.get("description") or PARAMETERS.get(each["name"], "")}
+            for each in operation["parameters"]
+        ]
+    return found
+
+
+def _by_status(answers: tuple[ErrorAnswer, ...]) -> Iterator[tuple[str, str]]:
+    for status in sorted({answer.status for answer in answers}):
+        yield str(status), "; ".join(f"{each.code}: {each.when}" for each in answers if each.status == status)

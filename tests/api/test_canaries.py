@@ -119,9 +119,15 @@ async def test_no_canary_is_in_anything_that_is_written(served: Served, tmp_path
             "/v1/threads/t0",
             "/v1/approvals",
             "/v1/budgets",
+            *(f"/v1/threads/t{number}/timeline" for number, (_, kind) in enumerate(SAYS[:12]) if kind != "gateway"),
+            "/v1/budgets/t0/story",
+            "/v1/exporters/set-aside",
+            "/v1/usage/series?measure=refusals",
         ]
         for path in paths:
-            public[path] = (await client.get(path, headers=reader)).text
+            told = await client.get(path, headers=reader)
+            assert told.status_code == 200, path
+            public[path] = told.text
             asked = await client.get(path + ("&" if "?" in path else "?") + "content=true", headers=reader)
             public[f"{path}, asked for content"] = asked.text
         seen["events for operators"] = (await client.get("/v1/events/page?limit=1000&content=true")).text

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
 from organism.budget.accounts.account_warnings import AccountWarnings
 from organism.budget.accounts.idle_accounts import forget_over, idle_accounts
-from organism.budget.accounts.thread_budget import ThreadBudget
+from organism.budget.accounts.shared_limits import SharedLimits
+from organism.budget.accounts.thread_budget import ThreadBudget, may_count
 from organism.budget.guards.actions import Actions, up_to
 from organism.budget.holds import Mode, Spender
 from organism.budget.policy import Headroom
@@ -30,7 +31,7 @@ from organism.budget.thresholds import amount_of, limit_of
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
 from organism.ledger.account import Account
-from organism.ledger.entries import Balance
+from organism.ledger.account_balance import Balance
 from organism.ledger.ledger import Cost, Ledger
 from organism.ledger.rolling import free_again_ns
 from organism.ledger.windows import rolling
@@ -50,10 +51,12 @@ class AccountBook:
 
     Attributes:
         warnings: Which thresholds they have reached, each told once.
+        shared: What other partitions of a cluster use of the same limits; ``None`` outside of one.
     """
 
     def __init__(self, plan: BudgetPlan, ledger: Ledger, clock: Clock, thresholds: tuple[int, ...]) -> None:
         self.threads: dict[str, ThreadBudget] = {}
+        self.shared: SharedLimits | None = None
         self._looked = 0
         self._ledger = ledger
         self._clock = clock
@@ -162,6 +165,8 @@ class AccountBook:
         accounts = list(budget.accounts)
         for account, limits in scoped_accounts(self.plan, budget.root, spender, now_ns, budget.labels):
             self._ledger.open(account, limits, now_ns)
+            if self.shared is not None:
+                self.shared.begin(account, now_ns)
             if self._ledger.balance(account).configured != limits:
                 self.set_limits(account, limits, configured=True)
             self.threads[budget.root].scoped.add(account)
@@ -229,7 +234,9 @@ class AccountBook:
             final_reserve_percent = (
                 self.plan.final_reserve_percent if account != whole and has_final_reserve(account) else 0
             )
-            spent, held = balance.spent_by(self._clock.now_ns), balance.held_now
+            spent, held = balance.total_by(self._clock.now_ns), balance.held_now
+            if self.shared is not None:
+                held += self.shared.others_hold(balance)
             headrooms.append(Headroom(account, limits, spent, held, elapsed_ns, final_reserve_percent))
         return headrooms
 
@@ -266,7 +273,7 @@ class AccountBook:
         return BudgetState(
             account=account,
             limits=balance.limits,
-            spent=balance.spent_by(self._clock.now_ns),
+            spent=balance.total_by(self._clock.now_ns),
             held=balance.held_now,
             elapsed_ns=self.elapsed_ns(account),
             revision=balance.revision,
@@ -362,16 +369,8 @@ class AccountBook:
             for thread_id, budget in self.threads.items()
             if account in budget.accounts
             or account in budget.scoped
-            or (of_window and budget.earlier and self._may_count(budget, parsed))
+            or (of_window and budget.earlier and may_count(budget, parsed, self.plan.labels))
         )
-
-    def _may_count(self, budget: ThreadBudget, account: Account) -> bool:
-        """Whether calls of a thread may count on an account of a window: not if its labels are others."""
-        label, value = account.label
-        if account.kind == "label":
-            return budget.labels.get(label) == value
-        pools = self.plan.labels[label].pools if account.kind == "pool" and label in self.plan.labels else {}
-        return account.kind != "pool" or (value in pools and budget.labels.get(label) in pools[value].values)
 
     def corrected_with(self, account: str) -> tuple[str, ...]:
         """Return the accounts that a correction of this one counts on: more than it for an open thread's own."""

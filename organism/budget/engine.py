@@ -61,9 +61,12 @@ class BudgetEngine:
         enforced, watched = self._by_mode(accounts)
         if self._book.has_actions and (due := self._actions.approval_due(enforced)) is not None:
             return due
+        shared = self._book.shared
+        if shared is not None and (short := shared.short(ask, enforced)) is not None:
+            return short
         verdict, final_reserve_of = self._decide(spender, ask, enforced) if enforced else (everything(ask), "")
         if isinstance(verdict, Refusal):
-            return self._actions.ended(verdict)
+            return self._actions.ended(verdict if shared is None else shared.refused(verdict))
         over = None
         if watched:
             judged, of = self._decide(spender, ask, watched)

@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from organism.amounts import NS_PER_S, Amounts
+from organism.amounts import NS_PER_S, Amounts, Limits
 from organism.budget.account_book import AccountBook
+from organism.budget.accounts.shared_limits import SharedLimits
 from organism.budget.engine import BudgetEngine
 from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import GrantedHold, Spender
@@ -79,6 +80,23 @@ class Reservations:
         self._minute = -1
         self._periods: tuple[str, ...] = ()
 
+    def share(self, shared: SharedLimits) -> None:
+        """Take part in limits that several partitions of a cluster share."""
+        self._book.shared = shared
+
+    def slice(self, account: str, amounts: Amounts, elsewhere: Amounts, agreed: Limits) -> None:
+        """Note what this partition may use of a shared limit, and let calls in line be looked at again."""
+        balance = self._ledger.balance(account)
+        if (balance.slice, balance.elsewhere, balance.agreed) != (amounts, elsewhere, agreed):
+            self._ledger.slice(account, amounts, elsewhere, agreed, self._clock.now_ns())
+            self._engine.fire_reached(account)
+        self._queue.serve(account)
+
+    @property
+    def waited_for(self) -> tuple[str, ...]:
+        """The accounts at which calls wait in line."""
+        return self._queue.accounts
+
     async def reserve(
         self, spender: Spender, ask: Ask, record: CallRecord | None, wait_s: float, until_s: float
     ) -> GrantedHold | Refusal | None:
@@ -86,6 +104,8 @@ class Reservations:
         self.catch_up()
         accounts, ticket = self._book.accounts(spender), self._queue.next_ticket()
         admit = partial(self._admit, spender, ask, record, ticket)
+        if (shared := self._book.shared) is not None:
+            wait_s = shared.wait_s(accounts, wait_s)
         if not self._queue or not self._engine.enforces(accounts):
             answer = admit()
             if isinstance(answer, GrantedHold) or not answer.held:
@@ -157,6 +177,8 @@ class Reservations:
         """
         hold = self._ledger.release(hold_id, self._clock.now_ns())
         self.forget(hold_id)
+        if (shared := self._book.shared) is not None:
+            shared.touched.update(hold.accounts)
         self._queue.serve(*hold.accounts)
         return hold.accounts
 

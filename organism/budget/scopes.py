@@ -33,6 +33,7 @@ __all__ = [
     "actions_of",
     "agent_of",
     "check_labels",
+    "ends_early_over_time",
     "has_final_reserve",
     "has_windows",
     "is_over",
@@ -237,7 +238,10 @@ def rule_of(plan: BudgetPlan, account: str) -> ScopeRule:
 
 def actions_of(plan: BudgetPlan, account: str) -> Actions:
     """Return what happens on an account at thresholds: its scope's own, or the organism's."""
-    rule = rule_of(plan, account)
+    return _actions_by(rule_of(plan, account), plan)
+
+
+def _actions_by(rule: ScopeRule, plan: BudgetPlan) -> Actions:
     return rule.actions if rule.actions or rule.thresholds is not None else plan.actions
 
 
@@ -301,6 +305,21 @@ def limits_over_time(plan: BudgetPlan) -> tuple[str, ...]:
     """
     per = (f"{name} per {each.per}" for name, _, each in _named_scopes(plan) if each.per not in ("thread", "call"))
     return tuple(dict.fromkeys((*(f"limits.{window}" for window in plan.windows if window != "call"), *per)))
+
+
+def ends_early_over_time(plan: BudgetPlan) -> tuple[str, ...]:
+    """Return what is counted over several threads and waits for a person, or ends, before the limit itself does.
+
+    The nodes of a cluster share limits and not these.
+    """
+    rules = {f"limits.{window}": plan.rules.get(window, AS_THE_ORGANISM) for window in plan.windows}
+    rules |= {f"{name} per {each.per}": each.rule for name, _, each in _named_scopes(plan)}
+    return tuple(name for name in limits_over_time(plan) if _ends_early(_actions_by(rules[name], plan)))
+
+
+def _ends_early(actions: Actions) -> bool:
+    percents = {"approve": 100, "park": 99, "refuse": 99}
+    return any(threshold <= percents.get(action, 0) for threshold, action in actions)
 
 
 def scoped_accounts(

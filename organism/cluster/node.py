@@ -14,9 +14,9 @@ import structlog
 from organism.agents.tool_server_tasks import ToolServers
 from organism.app import Organism
 from organism.budget.calibration import Calibration
-from organism.budget.scopes import limits_over_time
 from organism.clock import SystemClock
 from organism.cluster.balance import LeaseStep, next_step
+from organism.cluster.escrow import Escrow, check_shareable
 from organism.cluster.partition_core import PartitionCore
 from organism.concurrency.error_groups import sole_error
 from organism.concurrency.loop_time import loop_time
@@ -91,7 +91,7 @@ class ClusterNode:
         times: How long things take.
 
     Raises:
-        ConfigError: If a limit is counted over more than one thread: nodes do not share those yet.
+        ConfigError: If the name or the number of partitions cannot be, or a limit of several threads ends early.
         MissingExtraError: If the driver of PostgreSQL is not installed.
     """
 
@@ -109,7 +109,8 @@ class ClusterNode:
         check_postgres()
         self._components = components = template.control.components
         self._spec = components.spec
-        _check(limits_over_time(self._spec.limits), node, partitions)
+        _check(node, partitions)
+        check_shareable(self._spec.limits)
         self.name, self._partitions, self._url = node, partitions, url
         self._database, self._retention, self._times = database, retention, times or LeaseTimes()
         self._shared = SharedParts(
@@ -117,6 +118,7 @@ class ClusterNode:
         )
         self._tool_servers = ToolServers(self._spec.tool_servers)
         self._threads = OwnThreads(1)
+        self.escrow = Escrow(database, partitions)
         self._table: LeaseTable | None = None
         self._cores: dict[int, PartitionCore] = {}
         self._failed_s: dict[int, float] = {}
@@ -201,6 +203,7 @@ class ClusterNode:
             stack.push_async_callback(self._hand_all_over, self._tasks.cancel_scope)
             self._tasks.start_soon(self._tend)
             self._tasks.start_soon(self._watch)
+            self._tasks.start_soon(self.escrow.run)
             self._stack = stack.pop_all()
         return self
 
@@ -339,6 +342,7 @@ class ClusterNode:
         )
         parts = wire(self._spec, environment)
         core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s)
+        self.escrow.join(lease, parts, lambda: core.running)
         return core
 
     async def _run(self, core: PartitionCore) -> None:
@@ -353,6 +357,7 @@ class ClusterNode:
             self._failed_s[lease.partition] = loop_time() + self._times.again_s
             _log.error("partition_ended", node=self.name, partition=lease.partition, error=str(error))
         finally:
+            self.escrow.part(lease.partition)
             with anyio.CancelScope(shield=True):
                 await self._give_back(lease, stopped)
             del self._cores[lease.partition]
@@ -368,14 +373,8 @@ class ClusterNode:
             _log.warning("release_failed", partition=lease.partition, error=str(error))
 
 
-def _check(shared: tuple[str, ...], node: str, partitions: int) -> None:
+def _check(node: str, partitions: int) -> None:
     """Refuse what a cluster cannot keep."""
-    if shared:
-        raise ConfigError(
-            f"{shared[0]} is counted over several threads, and the nodes of a cluster do not share such limits yet: "
-            "limit each thread, or run one daemon",
-            path=shared[0].partition(" per ")[0],
-        )
     if not THREAD_ID.fullmatch(node):
         raise ConfigError(f"{node!r} cannot be a node's name: use letters, digits, '-' and '_'", path="cluster.node")
     if not 1 < partitions <= PARTITIONS_MAX:

@@ -27,10 +27,12 @@ class PartitionCore:
     Attributes:
         lease: The right to write to its journal.
         organism: It.
+        components: Its parts.
     """
 
     def __init__(self, lease: Lease, components: Components, journal: "PostgresJournal", drain_s: float) -> None:
         self.lease = lease
+        self.components = components
         self.organism = Organism.of_components(components, None, None)
         self._router, self._gate = (router := components.router), router.gate
         self._intake = components.pump.intake
@@ -44,6 +46,11 @@ class PartitionCore:
     def open(self) -> bool:
         """Whether it takes work."""
         return self._running and not (self._held or self.leaving)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has taken up what the journal holds, and may write more."""
+        return self._running and not self.leaving
 
     @property
     def leaving(self) -> bool:

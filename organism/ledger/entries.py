@@ -11,7 +11,7 @@ import msgspec
 from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import Refusal
 from organism.journal import EntryLog, JournalBrokenError
-from organism.ledger.rolling import SpendSlices, counted
+from organism.ledger.account_balance import Balance
 from organism.pricing.rates import Rates
 from organism.usage.attempts import Operation
 
@@ -91,6 +91,21 @@ class LimitsSet(Entry, frozen=True, kw_only=True):
     revision: int
     carried: tuple[tuple[Dimension, int], ...]
     configured: bool = False
+
+
+class LimitSliced(Entry, frozen=True, kw_only=True):
+    """What a partition of a cluster may use of a limit that all partitions share; its revision and thresholds stay.
+
+    Attributes:
+        slice: So much of the limits; a unit that is not limited counts as nothing.
+        elsewhere: What the other partitions had spent.
+        agreed: The limits that all partitions had agreed on; a change by an operator here is still to reach them.
+    """
+
+    account: str
+    slice: Amounts
+    elsewhere: Amounts
+    agreed: Limits
 
 
 class Reserved(Entry, frozen=True, kw_only=True):
@@ -247,82 +262,6 @@ class Hold(msgspec.Struct, gc=False, omit_defaults=True):
     overran: Amounts = ZERO
 
 
-class Balance(msgspec.Struct, gc=False, omit_defaults=True):
-    """One account's state: a fold over its entries, never written from anywhere else.
-
-    Attributes:
-        configured: Its limits by the configuration, from which an operator may have departed.
-        fired: Thresholds reached under the present revision.
-        fired_seqs: The same, each with the number of its entry: by it is known which agents have heard of it.
-        final_to: The agent that was given the final warning under the present revision; empty when no call of the
-            scope's own reached it, so that it is any agent's; ``None`` before it was given.
-        final_reserve_used: Whether the final reserve has been used under it, or is by a call in flight.
-        final_reserve_hold: The hold that has taken that reserve; given back with it, if the call is not charged.
-        reported: Whether a refusal under it has had its event.
-        open_holds: How many holds it carries.
-        unpriced_calls: Settled calls whose cost is unknown.
-        counted_ns: For how long spend counts: ``None`` for good, 0 for its own call only, else within a rolling window.
-        recent: What was spent within the rolling window.
-        noted_ns: Since when ``fired`` and ``reported`` stand, where spend counts for a time only.
-        last_call: What the call that was settled last has cost: how large the present one is likely to be.
-        last_call_ns: How long it took, in nanoseconds.
-        ahead: Of the thresholds in ``fired`` those that came ahead of their per cent, with the size of a call then.
-        passed: Thresholds at which a person has let it go on, under the present revision.
-        passed_ns: Since when.
-    """
-
-    account: str
-    limits: Limits
-    configured: Limits
-    spent: Amounts = ZERO
-    held: Amounts = ZERO
-    revision: int = 1
-    fired: frozenset[tuple[Dimension, int]] = frozenset()
-    final_to: str | None = None
-    final_reserve_used: bool = msgspec.field(default=False, name="wrapped_up")
-    final_reserve_hold: str = ""
-    reported: bool = False
-    open_holds: int = 0
-    unpriced_calls: int = 0
-    counted_ns: int | None = None
-    recent: SpendSlices = ()
-    noted_ns: int = 0
-    last_call: Amounts = ZERO
-    last_call_ns: int = 0
-    ahead: frozenset[tuple[Dimension, int, int]] = frozenset()
-    passed: frozenset[int] = frozenset()
-    passed_ns: int = 0
-    fired_seqs: frozenset[tuple[Dimension, int, int]] = frozenset()
-
-    def passed_at(self, now_ns: int) -> frozenset[int]:
-        """Return the thresholds that a person has let it pass, and that stand now."""
-        window_ns = self.counted_ns
-        return frozenset() if window_ns is not None and now_ns - self.passed_ns >= window_ns else self.passed
-
-    def spent_at(self, now_ns: int) -> Amounts:
-        """Return what counts against the limits now."""
-        if self.counted_ns is None:
-            return self.spent
-        return counted(self.recent, now_ns, self.counted_ns) if self.counted_ns else ZERO
-
-    def spent_by(self, now_ns: Callable[[], int]) -> Amounts:
-        """Return what counts against the limits now; the clock is read only where spend counts for a while."""
-        return self.spent if self.counted_ns is None else self.spent_at(now_ns())
-
-    @property
-    def held_now(self) -> Amounts:
-        """What open calls take of the limits; calls that are limited one by one take nothing of each other's."""
-        return ZERO if self.counted_ns == 0 else self.held
-
-    def notes_lapsed(self, now_ns: int) -> bool:
-        """Whether reports about this account are as old as the spend they were about, so that they are made anew."""
-        return self.counted_ns is not None and now_ns - self.noted_ns >= self.counted_ns
-
-    def fired_at(self, now_ns: int) -> frozenset[tuple[Dimension, int]]:
-        """Return the thresholds that stand as reached now."""
-        return frozenset() if self.notes_lapsed(now_ns) else self.fired
-
-
 class Checkpoint(Entry, frozen=True, kw_only=True):
     """Everything that is open at this point: a replay may begin here, and what came before may be forgotten."""
 
@@ -333,6 +272,7 @@ class Checkpoint(Entry, frozen=True, kw_only=True):
 AnyEntry = (
     AccountOpened
     | LimitsSet
+    | LimitSliced
     | Reserved
     | Dispatched
     | Settled

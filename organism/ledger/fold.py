@@ -8,16 +8,17 @@ from copy import copy
 from typing import Any
 
 from organism.amounts import ZERO
+from organism.ledger.account_balance import Balance
 from organism.ledger.entries import (
     CARVED,
     AccountClosed,
     AccountOpened,
     Adjusted,
     AnyEntry,
-    Balance,
     Checkpoint,
     Dispatched,
     Hold,
+    LimitSliced,
     LimitsSet,
     Overran,
     Released,
@@ -79,6 +80,11 @@ def _limits_set(state: LedgerState, entry: LimitsSet) -> None:
         balance.configured = entry.limits
     balance.final_to, balance.final_reserve_used, balance.reported = None, False, False
     balance.final_reserve_hold, balance.passed = "", frozenset()
+
+
+def _sliced(state: LedgerState, entry: LimitSliced) -> None:
+    balance = state.balances[entry.account]
+    balance.slice, balance.elsewhere, balance.agreed = entry.slice, entry.elsewhere, entry.agreed
 
 
 def _reserved(state: LedgerState, entry: Reserved) -> None:
@@ -195,6 +201,7 @@ FOLDS: dict[type[AnyEntry], Callable[[LedgerState, Any], None]] = {
     AccountOpened: _opened,
     AccountClosed: _closed,
     LimitsSet: _limits_set,
+    LimitSliced: _sliced,
     Reserved: _reserved,
     Dispatched: _dispatched,
     Settled: _settled,

@@ -18,19 +18,21 @@ from copy import copy
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, ZERO, Amounts, Dimension, Limits, TokenUsage
+from organism.amounts import ZERO, Amounts, Dimension, Limits, TokenUsage
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
 from organism.journal import JournalBrokenError
+from organism.ledger.account_balance import Balance
+from organism.ledger.amount_checks import require_amounts, require_natural
 from organism.ledger.entries import (
     AccountClosed,
     AccountOpened,
     Adjusted,
     AnyEntry,
-    Balance,
     CallRecord,
     Checkpoint,
     Dispatched,
     Hold,
+    LimitSliced,
     LimitsSet,
     Overran,
     Released,
@@ -175,6 +177,21 @@ class Ledger:
         )
         return balance
 
+    def slice(self, account: str, amounts: Amounts, elsewhere: Amounts, agreed: Limits, time_ns: int) -> None:
+        """Note what this partition of a cluster may use of an account's limits; see :class:`LimitSliced`.
+
+        Raises:
+            UnknownAccountError: If the account is not open.
+            LedgerStateError: If an amount is negative.
+        """
+        self.balance(account)
+        for each in (amounts, elsewhere):
+            require_natural(account, "slice", each)
+        seq = self._state.seq + 1
+        self._write(
+            LimitSliced(seq=seq, time_ns=time_ns, account=account, slice=amounts, elsewhere=elsewhere, agreed=agreed)
+        )
+
     def reserve(
         self, hold_id: str, accounts: tuple[str, ...], amounts: Amounts, time_ns: int, call: CallRecord | None = None
     ) -> Hold:
@@ -186,7 +203,7 @@ class Ledger:
         """
         if hold_id in self._state.holds:
             raise LedgerStateError(hold_id, "reserve", "open already")
-        _require_natural(hold_id, "reserve", amounts)
+        require_natural(hold_id, "reserve", amounts)
         for account in accounts:
             if account not in self._state.balances:
                 raise UnknownAccountError(account)
@@ -223,7 +240,7 @@ class Ledger:
             LedgerStateError: If the hold is not open, or an amount is negative.
         """
         hold = self._open_hold(hold_id, "settle")
-        _require_natural(hold_id, "settle", actual)
+        require_natural(hold_id, "settle", actual)
         covered = actual.within(hold.amounts)
         overrun = ZERO
         if covered is not actual:
@@ -308,9 +325,9 @@ class Ledger:
             UnknownAccountError: If one of the accounts is not open; then none is touched.
             LedgerStateError: If spend would fall below zero.
         """
-        _require_amounts(accounts[0], "adjust", amounts)
+        require_amounts(accounts[0], "adjust", amounts)
         for account in accounts:
-            _require_natural(account, "adjust", self.balance(account).spent + amounts)
+            require_natural(account, "adjust", self.balance(account).spent + amounts)
         self._write(
             Adjusted(seq=self._state.seq + 1, time_ns=time_ns, accounts=accounts, amounts=amounts, reason=reason)
         )
@@ -369,23 +386,3 @@ class Ledger:
         if hold is None:
             raise LedgerStateError(hold_id, verb, "not open: resolved already or never reserved")
         return hold
-
-
-def _require_natural(hold_id: str, verb: str, amounts: Amounts) -> None:
-    """Refuse what would turn a charge into a gift."""
-    _require_amounts(hold_id, verb, amounts)
-    if min(amounts.tokens, amounts.cost_nanousd, amounts.calls) < 0:
-        raise LedgerStateError(hold_id, verb, f"asked to carry a negative amount ({amounts})")
-
-
-def _require_amounts(hold_id: str, verb: str, amounts: Amounts) -> None:
-    """Refuse what no later start would read as an amount.
-
-    A truth value or a fraction is taken by Python's arithmetic without an error, and then refused by a reader of the
-    entry: the journal could never be opened again.
-    """
-    tokens, cost_nanousd, calls = amounts.tokens, amounts.cost_nanousd, amounts.calls
-    if type(tokens) is type(cost_nanousd) is type(calls) is int and max(tokens, cost_nanousd, calls) <= AMOUNT_MAX:
-        return
-    wrong = next(each for each in (tokens, cost_nanousd, calls) if type(each) is not int or each > AMOUNT_MAX)
-    raise LedgerStateError(hold_id, verb, f"asked to carry what is no amount of 64 bits ({wrong!r})")

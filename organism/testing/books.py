@@ -17,6 +17,7 @@ from organism.ledger.entries import (
     CallRecord,
     Checkpoint,
     Dispatched,
+    LimitSliced,
     LimitsSet,
     Overran,
     Released,
@@ -51,6 +52,7 @@ class AccountSums(msgspec.Struct, kw_only=True):
     Attributes:
         window_ns: The length of its rolling window; 0 if it limits each call alone, ``None`` if all spend counts.
         times: What was spent when: all of it, and so exactly what is within any window.
+        slice: What a partition of a cluster may use of it; ``None`` where nothing is shared.
     """
 
     limits: Limits
@@ -59,6 +61,19 @@ class AccountSums(msgspec.Struct, kw_only=True):
     spent: Amounts = ZERO
     held: Amounts = ZERO
     times: list[tuple[int, Amounts]] = []
+    slice: Amounts | None = None
+
+    @property
+    def most(self) -> tuple[int | None, int | None, int | None]:
+        """What may be used of each unit at most."""
+        limits, slice_ = self.limits, self.slice
+        if slice_ is None:
+            return limits.tokens, limits.cost_nanousd, limits.calls
+        return (
+            None if limits.tokens is None else slice_.tokens,
+            None if limits.cost_nanousd is None else slice_.cost_nanousd,
+            None if limits.calls is None else slice_.calls,
+        )
 
     def spend(self, amounts: Amounts, now_ns: int) -> None:
         """Add what was spent now."""
@@ -117,6 +132,8 @@ class Books:
                 self.accounts[account] = AccountSums(limits=limits, window_ns=_window_ns(account))
             case LimitsSet():
                 self._set_limits(entry)
+            case LimitSliced(account=account):
+                self.accounts[account].slice = entry.slice
             case Reserved():
                 self._reserve(entry)
             case Dispatched(hold_id=hold_id):
@@ -160,12 +177,8 @@ class Books:
         for name in entry.accounts:
             account = self.accounts[name]
             account.held += entry.amounts
-            used, limits = account.used(entry.time_ns, entry.amounts), account.limits
-            for amount, limit in (
-                (used.tokens, limits.tokens),
-                (used.cost_nanousd, limits.cost_nanousd),
-                (used.calls, limits.calls),
-            ):
+            used = account.used(entry.time_ns, entry.amounts)
+            for amount, limit in zip((used.tokens, used.cost_nanousd, used.calls), account.most, strict=True):
                 if refusable and limit is not None and amount > limit:
                     self._wrong(f"{entry.hold_id} takes {name} to {amount}, above its limit of {limit}")
 
@@ -208,6 +221,7 @@ class Books:
                     spent=balance.spent,
                     held=balance.held,
                     times=[(each.until_ns, each.amounts) for each in balance.recent],
+                    slice=balance.slice,
                 )
                 for balance in entry.balances
             }

@@ -13,12 +13,12 @@ from organism.amounts import ZERO, Limits
 from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.scopes import thread_of
 from organism.errors import ConfigError, Refusal, UnknownAccountError
+from organism.ledger.account_balance import Balance
 from organism.ledger.entries import (
     AccountClosed,
     AccountOpened,
     Adjusted,
     AnyEntry,
-    Balance,
     Checkpoint,
     Dispatched,
     LimitsSet,

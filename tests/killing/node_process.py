@@ -5,38 +5,57 @@ number of the process that it has forked for it: Python's own start would take l
 """
 
 import os
+import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 import anyio
 
-from organism import Context, Organism, OrganismError, Text, agent
+from organism import Context, Limits, Organism, OrganismError, Text, agent
 from organism.amounts import TokenUsage
+from organism.budget.scopes import BudgetPlan, LabelLimits, ScopedLimits
 from organism.cluster.node import ClusterNode, LeaseTimes
+from organism.errors import BudgetExhaustedError
 from organism.providers.scripted import ScriptedAnswer
 from organism.testing import ScriptedProvider
 
 PARTITIONS = 6
+SHARED = "label:tier=tight@lifetime"
+SHARED_CALLS = 400
+NOTES: list[int] = []
+"""The file of this process's refusals."""
 USAGE = TokenUsage(input=7, output=3)
+
+
+async def pay(ctx: Context) -> str:
+    """Make a call, and note when it was refused because all calls of its tier are used up."""
+    try:
+        return (await ctx.llm.complete("write", max_output_tokens=16)).text
+    except BudgetExhaustedError:
+        os.write(NOTES[0], b"%d\n" % time.time_ns())
+        return "refused"
 
 
 @agent(next="second")
 async def first(message: Text, ctx: Context) -> Text:
     """Pay once, then hand on."""
-    await ctx.llm.complete(message.text, max_output_tokens=16)
+    await pay(ctx)
     return Text(message.text)
 
 
 @agent()
 async def second(message: Text, ctx: Context) -> Text:
     """Pay once more."""
-    return Text((await ctx.llm.complete(message.text, max_output_tokens=16)).text)
+    return Text(await pay(ctx))
 
 
 def cluster_node(url: str, name: str, folder: Path, ttl_s: float) -> ClusterNode:
     """Return the node; every request that reaches its provider stands on the bill at once."""
     bill = os.open(folder / "bill", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    NOTES[:] = [os.open(folder / "refused", os.O_WRONLY | os.O_CREAT | os.O_APPEND)]
 
     def answer(_request: object) -> ScriptedAnswer:
         os.write(bill, b"%d\n" % USAGE.total)
@@ -48,6 +67,11 @@ def cluster_node(url: str, name: str, folder: Path, ttl_s: float) -> ClusterNode
         models={"main": "scripted/m"},
         providers={"scripted": ScriptedProvider(answer, latency_s=0.02)},
         provider_kinds={"scripted": "local"},
+        limits=BudgetPlan(
+            windows={"lifetime": Limits(calls=10_000_000, tokens=10_000_000_000)},
+            labels={"tier": LabelLimits(each=ScopedLimits(Limits(calls=SHARED_CALLS), "lifetime"))},
+        ),
+        on_exhausted="fail",
     )
     times = LeaseTimes(ttl_s=ttl_s, renew_s=ttl_s / 4, margin_s=ttl_s / 4, drain_s=1.0, again_s=0.2)
     return ClusterNode(organism, url, node=name, partitions=PARTITIONS, times=times)
@@ -57,7 +81,11 @@ async def work(node: ClusterNode, promises: int) -> None:
     """Open a thread, note its id once it was promised, wait for its end, and again."""
     while True:
         try:
-            thread = await node.open_thread("write")
+            organism = random.choice([*node.organisms.values()] or [None])
+            if organism is None:
+                await anyio.sleep(0.05)
+                continue
+            thread = await organism.open_thread("write", labels=random.choice(({}, {}, {"tier": "tight"})))
             os.write(promises, f"{thread}\n".encode())
             with anyio.move_on_after(2):
                 await node.wait(thread)

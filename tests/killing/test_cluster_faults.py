@@ -7,18 +7,20 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 import pytest
 
+from organism.cluster.node import ClusterNode
 from organism.stores.leases import Lease
 from organism.stores.postgres.database import PostgresDatabase
 from organism.testing.audit import Audit, audit_storage
 from organism.testing.postgres_server import PostgresServer
-from tests.killing.node_process import PARTITIONS, cluster_node
+from organism.testing.shared_audit import audit_shared
+from tests.killing.node_process import PARTITIONS, SHARED, SHARED_CALLS, cluster_node
 
 pytestmark = [pytest.mark.anyio, pytest.mark.killing]
 
@@ -136,8 +138,24 @@ async def finish(url: str, folder: Path, promised: set[str]) -> None:
         with anyio.fail_after(120):
             while len(node.organisms) < PARTITIONS:  # noqa: ASYNC110 - nodes tell nobody of what they do
                 await anyio.sleep(0.05)
+            await use_up(node)
             for thread in promised & {view.thread_id for each in node.organisms.values() for view in each.threads()}:
                 await node.wait(thread)
+
+
+async def use_up(node: ClusterNode) -> None:
+    """Use what is left of the shared limit, and a little more: it is all to be had, wherever it was."""
+    organisms = [*node.organisms.values()]
+    known = (each.budgets.state(SHARED).spent.calls for each in organisms if each.ledger.has(SHARED))
+    left = SHARED_CALLS - max(known, default=0)
+
+    async def run(number: int) -> None:
+        organism = organisms[number % PARTITIONS]
+        await organism.wait(await organism.open_thread("write", labels={"tier": "tight"}))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(left // 2 + 2 * PARTITIONS):
+            tasks.start_soon(run, number)
 
 
 def audits(url: str) -> list[Audit]:
@@ -179,3 +197,29 @@ async def test_nothing_is_lost_or_doubled_however_nodes_end(
     assert set(closed.values()) == {1}
     assert recorded >= billed
     assert refused >= STALE_MIN
+    check_shared(postgres, url, (tmp_path / "refused").read_text())
+
+
+def check_shared(postgres: PostgresServer, url: str, refused: str) -> None:
+    """A limit that all partitions share was used to its end and never passed; nobody was refused before."""
+    with ExitStack() as stack:
+        shared = audit_shared(
+            {
+                number: stack.enter_context(
+                    closing(PostgresDatabase(url, take=False, lease=Lease(number, 0, PARTITIONS)))
+                )
+                for number in range(PARTITIONS)
+            }
+        )
+    refusals = [int(time_ns) for time_ns in refused.split()]
+    needless = sum(time_ns < shared.most_ns[SHARED] for time_ns in refusals)
+    slices = "SELECT g_calls, (SELECT sum(calls) FROM organism.slices s WHERE s.account = l.account) FROM "
+    ((granted, total),) = postgres.execute(f"{slices} organism.shared l WHERE account = '{SHARED}'", url)
+    print(  # noqa: T201 - as above
+        f"{shared.most[SHARED].calls} of {SHARED_CALLS} shared calls used, {granted} granted, "
+        f"{needless} of {len(refusals)} refusals needless"
+    )
+    assert shared.findings == []
+    assert shared.most[SHARED].calls == SHARED_CALLS
+    assert granted == total == SHARED_CALLS
+    assert needless <= len(refusals) / 10

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from organism.amounts import Amounts, Dimension, Limits
+from organism.budget.accounts.shared_limits import SharedLimits
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import (
     Due,
@@ -21,7 +22,7 @@ from organism.budget.thresholds import (
 )
 from organism.clock import Clock
 from organism.errors import Refusal
-from organism.ledger.entries import Balance
+from organism.ledger.account_balance import Balance
 from organism.ledger.fold import WHOLE
 from organism.ledger.ledger import Ledger
 from organism.messages import BudgetWarning
@@ -31,6 +32,7 @@ class KnownAccounts(Protocol):
     """What is known of accounts beside their balances."""
 
     plan: BudgetPlan
+    shared: SharedLimits | None
 
     def thresholds_of(self, account: str) -> tuple[int, ...]:
         """Return at which per cents of its limits an account warns, ascending."""
@@ -73,7 +75,7 @@ class AccountWarnings:
         What came ahead stands as long as no more calls fit than at the time of its warning.
         """
         balance, now_ns = self._ledger.balance(account), self._clock.now_ns()
-        spent, elapsed_ns = balance.spent_at(now_ns), self._accounts.elapsed_ns(account)
+        spent, elapsed_ns = balance.total_at(now_ns), self._accounts.elapsed_ns(account)
         thresholds = self._accounts.thresholds_of(account)
         standing = set(reached(limits, spent, elapsed_ns, thresholds))
         for dimension, threshold, call_size in balance.ahead:
@@ -94,8 +96,10 @@ class AccountWarnings:
             beyond: Whether to go on at each further whole limit, as where nothing is refused.
         """
         balance = self._ledger.balance(account)
+        if balance.slice is not None and (shared := self._accounts.shared) is not None:
+            shared.touched.add(account)
         elapsed = self._accounts.elapsed_ns(account) if balance.limits.elapsed_ns is not None else 0
-        spent, thresholds = balance.spent_by(self._clock.now_ns), self._accounts.thresholds_of(account)
+        spent, thresholds = balance.total_by(self._clock.now_ns), self._accounts.thresholds_of(account)
         found = [Due(*each) for each in reached(balance.limits, spent, elapsed, thresholds)]
         if beyond and found:
             found += whole_limits(balance.limits, spent, elapsed, thresholds[-1], self._highest(balance))
@@ -105,7 +109,7 @@ class AccountWarnings:
     def fire_ahead(self, account: str, call: Amounts, agent: str) -> tuple[BudgetWarning, ...]:
         """Note the first threshold if few calls as large as one about to be made fit, and return what to warn of."""
         balance = self._ledger.balance(account)
-        found = tuple(self._ahead(balance, balance.spent_by(self._clock.now_ns), 0, call, 0))
+        found = tuple(self._ahead(balance, balance.total_by(self._clock.now_ns), 0, call, 0))
         return self._fire(balance, found, agent) if found else ()
 
     def fire_final(self, shortfall: Refusal, agent: str) -> tuple[BudgetWarning, ...]:
@@ -161,7 +165,7 @@ class AccountWarnings:
         """Return the thresholds that spend has reached or that were given ahead."""
         now_ns, thresholds = self._clock.now_ns(), self._accounts.thresholds_of(balance.account)
         elapsed_ns, noted = self._accounts.elapsed_ns(balance.account), balance.fired_at(now_ns)
-        dues = [Due(*each) for each in reached(balance.limits, balance.spent_at(now_ns), elapsed_ns, thresholds)]
+        dues = [Due(*each) for each in reached(balance.limits, balance.total_at(now_ns), elapsed_ns, thresholds)]
         return dues + [Due(*each) for each in balance.ahead if each[:2] in noted and each[1] in thresholds]
 
     def _ahead(self, balance: Balance, spent: Amounts, elapsed_ns: int, call: Amounts, call_ns: int) -> Iterator[Due]:
@@ -177,17 +181,29 @@ class AccountWarnings:
 
         One below is not made up for: it is new since a reload, and a higher one was reported already.
         """
-        now_ns, last = self._clock.now_ns(), self._accounts.thresholds_of(balance.account)[-1]
         highest = self._highest(balance)
         fresh: list[Due] = []
         for due in found:
             if due.threshold > highest.get(due.dimension, 0):
                 highest[due.dimension] = due.threshold
                 fresh.append(due)
-        for dimension, threshold, size, _ in fresh:
+        if balance.slice is not None and (shared := self._accounts.shared) is not None:
+            shared.due(balance.account, fresh, agent)
+            return ()
+        return self._note(balance, fresh, agent)
+
+    def note(self, account: str, due: Due, agent: str) -> tuple[BudgetWarning, ...]:
+        """Note a threshold of a limit that partitions share: one of them warns of it, and all note it."""
+        balance = self._ledger.balance(account)
+        noted = (due.dimension, due.threshold) in balance.fired_at(self._clock.now_ns())
+        return () if noted else self._note(balance, [due], agent)
+
+    def _note(self, balance: Balance, dues: Iterable[Due], agent: str) -> tuple[BudgetWarning, ...]:
+        now_ns, last = self._clock.now_ns(), self._accounts.thresholds_of(balance.account)[-1]
+        for dimension, threshold, size, _ in dues:
             is_last = threshold == last
             self._ledger.fire(balance.account, dimension, threshold, now_ns, agent=agent, final=is_last, call_size=size)
-        return tuple(self._warning(balance, due) for due in fresh)
+        return tuple(self._warning(balance, due) for due in dues)
 
     def _highest(self, balance: Balance) -> dict[Dimension, int]:
         """Return the highest threshold, or whole limit, that is noted in each unit."""
@@ -200,7 +216,7 @@ class AccountWarnings:
         account, dimension = balance.account, due.dimension
         limit = limit_of(balance.limits, dimension) or 0
         elapsed_ns = self._accounts.elapsed_ns(account)
-        spent = amount_of(balance.spent_at(self._clock.now_ns()), elapsed_ns, dimension)
+        spent = amount_of(balance.total_at(self._clock.now_ns()), elapsed_ns, dimension)
         return BudgetWarning(
             account=account,
             dimension=dimension,

@@ -11,7 +11,7 @@ from datetime import tzinfo
 from organism.amounts import ZERO
 from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.ledger.account import Account
-from organism.ledger.entries import Balance
+from organism.ledger.account_balance import Balance
 from organism.ledger.windows import is_over
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from organism.budget.scopes import LabelLimits
 from organism.errors import Refusal
+from organism.ledger.account import Account
 
 
 class ThreadBudget:
@@ -59,3 +61,18 @@ class ThreadBudget:
         """Let its wall time run on; one that runs is left alone."""
         if self.running_since_ns is None:
             self.running_since_ns = now_ns
+
+
+def may_count(budget: ThreadBudget, account: Account, labels: Mapping[str, LabelLimits]) -> bool:
+    """Whether calls of a thread may count on an account of a window: not if its labels are others.
+
+    Args:
+        budget: The thread's.
+        account: The account.
+        labels: What is limited by label.
+    """
+    label, value = account.label
+    if account.kind == "label":
+        return budget.labels.get(label) == value
+    pools = labels[label].pools if account.kind == "pool" and label in labels else {}
+    return account.kind != "pool" or (value in pools and budget.labels.get(label) in pools[value].values)

@@ -120,7 +120,7 @@ class ThresholdActions:
             if not (actions := self._actions_of(account)):
                 continue
             balance, now_ns, elapsed_ns = self._ledger.balance(account), self._now_ns(), self._elapsed_ns(account)
-            limits, spent = balance.limits, balance.spent_at(now_ns)
+            limits, spent = balance.limits, balance.total_at(now_ns)
             due = to_approve(actions, limits, spent, elapsed_ns, balance.passed_at(now_ns))
             if due is not None:
                 unit, threshold = due

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.scopes import BudgetPlan, thread_of
+from organism.budget.thresholds import Due
 from organism.runtime.pump import Pump
 from organism.usage.events import BudgetAdjusted, LimitChanged
 from organism.usage.outbox import Outbox
@@ -52,6 +53,26 @@ class BudgetChanges:
         self._warnings.tell(warnings)
         self._let_go_on((account,))
         return after
+
+    def agree(self, account: str, limits: Limits) -> None:
+        """Give an account the limits that another partition of the cluster has changed; that one has reported it."""
+        self._warnings.tell(self._registry.set_limits(account, limits))
+        self._let_go_on((account,))
+
+    def warn_for_all(self, account: str, due: Due, agent: str, *, tell: bool) -> None:
+        """Note a threshold of a limit that several partitions share, for this one's agents to hear of it.
+
+        Args:
+            account: Whose limit.
+            due: The threshold.
+            agent: Whose call has reached it.
+            tell: Whether this partition is the one that reports it.
+        """
+        accounts = self._registry.accounts
+        warnings = accounts.warnings.note(account, due, agent)
+        self._warnings.resume()  # agents hear of it before their next message
+        if tell:
+            self._warnings.tell(warnings)
 
     def adjust(self, account: str, amounts: Amounts, reason: str) -> tuple[BudgetState, ...]:
         """Correct what an account has spent, and let go on what there is room for again.

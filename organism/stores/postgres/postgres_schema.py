@@ -112,6 +112,63 @@ MIGRATIONS: Final = (
         stopped text NOT NULL DEFAULT ''
     ) WITH (fillfactor = 50);
     """,
+    """
+    CREATE TABLE IF NOT EXISTS organism.shared (
+        account text COLLATE "C" PRIMARY KEY,
+        tokens bigint, cost_nanousd bigint, calls bigint,
+        g_tokens bigint NOT NULL DEFAULT 0,
+        g_cost_nanousd bigint NOT NULL DEFAULT 0,
+        g_calls bigint NOT NULL DEFAULT 0,
+        taken_tokens bigint NOT NULL DEFAULT 0,
+        taken_cost_nanousd bigint NOT NULL DEFAULT 0,
+        taken_calls bigint NOT NULL DEFAULT 0,
+        short_tokens bigint NOT NULL DEFAULT 0,
+        short_cost_nanousd bigint NOT NULL DEFAULT 0,
+        short_calls bigint NOT NULL DEFAULT 0,
+        revision bigint NOT NULL DEFAULT 1,
+        changed timestamptz NOT NULL DEFAULT clock_timestamp(),
+        until_ns bigint
+    ) WITH (fillfactor = 50);
+    CREATE INDEX IF NOT EXISTS shared_changed ON organism.shared (changed);
+
+    CREATE TABLE IF NOT EXISTS organism.slices (
+        account text COLLATE "C" NOT NULL,
+        p smallint NOT NULL,
+        version bigint NOT NULL DEFAULT 0,
+        pushed bigint NOT NULL DEFAULT 1,
+        tokens bigint NOT NULL DEFAULT 0,
+        cost_nanousd bigint NOT NULL DEFAULT 0,
+        calls bigint NOT NULL DEFAULT 0,
+        s_tokens bigint NOT NULL DEFAULT 0,
+        s_cost_nanousd bigint NOT NULL DEFAULT 0,
+        s_calls bigint NOT NULL DEFAULT 0,
+        h_tokens bigint NOT NULL DEFAULT 0,
+        h_cost_nanousd bigint NOT NULL DEFAULT 0,
+        h_calls bigint NOT NULL DEFAULT 0,
+        PRIMARY KEY (account, p)
+    ) WITH (fillfactor = 50);
+    CREATE INDEX IF NOT EXISTS slices_of_partition ON organism.slices (p);
+
+    CREATE TABLE IF NOT EXISTS organism.wanted (
+        account text COLLATE "C" NOT NULL,
+        p smallint NOT NULL,
+        tokens bigint NOT NULL, cost_nanousd bigint NOT NULL, calls bigint NOT NULL,
+        since timestamptz NOT NULL,
+        seen timestamptz NOT NULL,
+        PRIMARY KEY (account, p)
+    ) WITH (fillfactor = 50);
+
+    CREATE TABLE IF NOT EXISTS organism.fired (
+        account text COLLATE "C" NOT NULL,
+        unit text NOT NULL,
+        threshold integer NOT NULL,
+        p smallint NOT NULL,
+        revision bigint NOT NULL,
+        at_ns bigint NOT NULL,
+        PRIMARY KEY (account, unit, threshold)
+    );
+    CREATE INDEX IF NOT EXISTS fired_by_partition ON organism.fired (p);
+    """,
 )
 """Each step makes the schema one version newer; ``organism.cluster`` counts the steps it has taken."""
 

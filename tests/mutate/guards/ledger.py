@@ -14,7 +14,7 @@ GUARDS = (
     guard(
         "no-negative-amount",
         "No charge and no hold is negative, so none gives budget.",
-        "ledger/ledger.py::_require_natural",
+        "ledger/amount_checks.py::require_natural",
         "if min(amounts.tokens, amounts.cost_nanousd, amounts.calls) < 0:",
         "if False:",
         "ledger/test_ledger.py::test_negative_amounts_are_refused",
@@ -22,7 +22,7 @@ GUARDS = (
     guard(
         "no-fraction-in-the-ledger",
         "Only integers of 64 bits are written down: a fraction or NaN would close the journal for good.",
-        "ledger/ledger.py::_require_amounts",
+        "ledger/amount_checks.py::require_amounts",
         "is int and max(tokens, cost_nanousd, calls) <= AMOUNT_MAX:",
         "or True:",
         "ledger/test_ledger.py::test_what_is_no_amount_is_never_written",
@@ -87,7 +87,7 @@ GUARDS = (
         "correction-never-below-zero",
         "A correction cannot make spend negative.",
         "ledger/ledger.py::Ledger.adjust",
-        '_require_natural(account, "adjust", self.balance(account).spent + amounts)',
+        'require_natural(account, "adjust", self.balance(account).spent + amounts)',
         "self.balance(account)",
         "ledger/test_ledger.py::test_a_correction_leaves_no_account_below_zero",
     ),

@@ -1,0 +1,167 @@
+"""What one partition of a cluster knows and lacks of limits that all partitions share.
+
+The engine asks here before each call whether the slices have room, and notes here what is to be agreed on with the
+others: slices that are too small, thresholds that are reached. :mod:`organism.cluster.escrow` does it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from organism.amounts import NS_PER_S, ZERO, Amounts, Dimension
+from organism.budget.accounts.slice_sizes import is_shared, limited, others_hold, positive
+from organism.budget.policy import Ask
+from organism.budget.thresholds import Due, amount_of, limit_of
+from organism.clock import Clock
+from organism.errors import Refusal
+from organism.ledger.account_balance import Balance
+from organism.ledger.ledger import Ledger
+
+FRESH_NS = NS_PER_S
+"""For so long a partition believes that there is no more to be had than it has heard."""
+
+_PATIENCE_S = 5.0
+"""So long at least a call waits for a slice, however short it waits for other calls."""
+
+_UNITS: tuple[Dimension, ...] = ("tokens", "usd", "calls")
+
+
+class DueKey(NamedTuple):
+    """A threshold of a shared limit."""
+
+    account: str
+    dimension: Dimension
+    threshold: int
+
+
+class SliceAnswer(msgspec.Struct, frozen=True):
+    """The answer that a partition got when it asked for more of a limit.
+
+    Attributes:
+        at_ns: When, on the clock that never goes back.
+        scarce: Whether what there is has to do: the others have nothing that they do not use.
+        since_ns: Since when it asks for more; 0 if it has what it needs.
+    """
+
+    at_ns: int
+    scarce: bool
+    since_ns: int
+
+
+class SharedLimits:
+    """The shared limits of one partition.
+
+    Args:
+        ledger: Its balances.
+        clock: For instants and elapsed time.
+        enforces: Whether an account refuses what it has no room for.
+        on_need: Called when there is something to agree on with the others; it must not raise.
+
+    Attributes:
+        needs: By account, what a call takes for which the slice is too small.
+        dues: Thresholds that were reached and that no partition is known to have warned of, with whose call it was.
+        touched: Accounts that may have changed since the last report.
+        answers: By account, what was said when it was last asked for.
+    """
+
+    def __init__(
+        self, ledger: Ledger, clock: Clock, enforces: Callable[[str], bool], on_need: Callable[[], object]
+    ) -> None:
+        self.needs: dict[str, Amounts] = {}
+        self.dues: dict[DueKey, tuple[Due, str]] = {}
+        self.touched: set[str] = {name for name in ledger.accounts if is_shared(name)}
+        self.answers: dict[str, SliceAnswer] = {}
+        self._ledger = ledger
+        self._clock = clock
+        self._enforces = enforces
+        self._on_need = on_need
+
+    def take_touched(self) -> set[str]:
+        """Return the accounts that may have changed, and know of none from here on."""
+        touched, self.touched = self.touched, set()
+        return touched
+
+    def begin(self, account: str, now_ns: int) -> None:
+        """Know an account that was just opened: a partition has nothing of a shared limit to begin with."""
+        if self._ledger.balance(account).slice is None and is_shared(account):
+            self._ledger.slice(account, ZERO, ZERO, self._ledger.balance(account).limits, now_ns)
+            self.touched.add(account)
+
+    def wait_s(self, accounts: Iterable[str], wait_s: float) -> float:
+        """Return how long a call on these accounts waits in line."""
+        shared = any(self._ledger.balance(account).slice is not None for account in accounts)
+        return max(wait_s, _PATIENCE_S) if shared else wait_s
+
+    def others_hold(self, balance: Balance) -> Amounts:
+        """Return what of a limit others have and have not spent: for this partition it is as good as held."""
+        return ZERO if balance.slice is None or not self._enforces(balance.account) else others_hold(balance)
+
+    def short(self, ask: Ask, accounts: Iterable[str]) -> Refusal | None:
+        """Return which slice is too small for a call's whole answer, so that the call waits while more is asked for.
+
+        Nothing where the others have nothing that they do not use: then the answer is cut, or the call refused, as it
+        is on one machine where others hold the room.
+        """
+        now_ns = self._clock.monotonic_ns()
+        for account in accounts:
+            balance = self._ledger.balance(account)
+            if balance.slice is None:
+                continue
+            self.touched.add(account)
+            full = limited(ask.amounts(ask.output_cap), balance.limits)
+            if self.lacking(balance, full) == ZERO:
+                continue
+            answer = self.answers.get(account)
+            fresh = answer is not None and now_ns - answer.at_ns < FRESH_NS
+            if fresh and self._never_fits(balance, ask):
+                continue
+            self._need(account, full)
+            if not (fresh and answer is not None and answer.scarce):
+                return self._refusal(balance, full)
+        return None
+
+    def refused(self, refusal: Refusal) -> Refusal:
+        """Return a refusal that nobody waits for, where no slice or hold that comes back would change it."""
+        balance = self._ledger.balance(refusal.account)
+        if balance.slice is None or refusal.spent + refusal.needed + refusal.final_reserve <= refusal.limit:
+            return refusal
+        return replace(refusal, held=amount_of(balance.held_now, 0, refusal.dimension))
+
+    def due(self, account: str, dues: Iterable[Due], agent: str) -> None:
+        """Know that thresholds are reached, which one partition warns of."""
+        for due in dues:
+            self.dues.setdefault(DueKey(account, due.dimension, due.threshold), (due, agent))
+        self._on_need()
+
+    def lacking(self, balance: Balance, full: Amounts) -> Amounts:
+        """Return what a slice lacks for a call."""
+        room = positive((balance.slice or ZERO) - balance.spent_by(self._clock.now_ns) - balance.held_now)
+        return limited(positive(full - room), balance.limits)
+
+    def _never_fits(self, balance: Balance, ask: Ask) -> bool:
+        """Whether the shortest answer does not fit what nobody has spent yet."""
+        left, floor = balance.total_by(self._clock.now_ns), ask.amounts(min(ask.output_min, ask.output_cap))
+        return any(
+            (limit := limit_of(balance.limits, unit)) is not None and amount_of(left + floor, 0, unit) > limit
+            for unit in _UNITS
+        )
+
+    def _need(self, account: str, full: Amounts) -> None:
+        self.needs[account] = full
+        self._on_need()
+
+    def _refusal(self, balance: Balance, full: Amounts) -> Refusal:
+        """Return the refusal of a call that waits for a slice."""
+        lacking = self.lacking(balance, full)
+        unit = next(unit for unit in _UNITS if amount_of(lacking, 0, unit))
+        return Refusal(
+            account=balance.account,
+            dimension=unit,
+            limit=limit_of(balance.limits, unit) or 0,
+            spent=amount_of(balance.total_by(self._clock.now_ns), 0, unit),
+            # At least one: what waits for a slice stands in line, also where nobody is known to hold anything.
+            held=max(1, amount_of(balance.held_now + others_hold(balance), 0, unit)),
+            needed=amount_of(full, 0, unit),
+        )

@@ -1,0 +1,88 @@
+"""How a limit that all partitions of a cluster share is cut into slices. Pure arithmetic on one unit, and on amounts.
+
+Each partition enforces its slice alone. All slices together are what is granted, and no more is granted than the limit;
+so no partition needs to ask another one before a call, and the limit holds whichever of them dies or cannot be reached.
+What a slice has and does not use is as good as held by somebody else: it may come back.
+"""
+
+from organism.amounts import ZERO, Amounts, Limits
+from organism.ledger.account import Account
+from organism.ledger.account_balance import Balance
+from organism.ledger.windows import counted_ns
+
+CALLS_AHEAD = 32
+"""A slice is taken for so many calls as large as the one that needs it, where there is enough for all partitions."""
+
+
+def is_shared(account: str) -> bool:
+    """Whether an account counts what threads of several partitions use: no single thread, no call for itself."""
+    return not Account.parse(account).within_thread and counted_ns(account) != 0
+
+
+def taken(want: int, need: int, free: int, partitions: int) -> int:
+    """Return how much of what is free a partition takes: what it needs, and more where that leaves enough for others.
+
+    :mod:`organism.stores.postgres.slice_table` says the same in SQL.
+
+    Args:
+        want: So much would do for a while.
+        need: So much it cannot do without.
+        free: What no slice has.
+        partitions: How many share the limit.
+    """
+    free = max(0, free)
+    return min(max(want, need), max(need, free // partitions), free)
+
+
+def given_back(idle: int, need: int) -> int:
+    """Return how much of what a slice does not use goes back because another partition needs so much.
+
+    Half of it, or what is needed if that is more; so neither has to ask for the same soon again.
+    """
+    idle = max(0, idle)
+    return min(idle, max(need, idle // 2)) if need > 0 else 0
+
+
+def taken_of(want: Amounts, need: Amounts, free: Amounts, partitions: int) -> Amounts:
+    """Return :func:`taken` of each unit."""
+    return Amounts(
+        taken(want.tokens, need.tokens, free.tokens, partitions),
+        taken(want.cost_nanousd, need.cost_nanousd, free.cost_nanousd, partitions),
+        taken(want.calls, need.calls, free.calls, partitions),
+    )
+
+
+def given_back_of(idle: Amounts, need: Amounts) -> Amounts:
+    """Return :func:`given_back` of each unit."""
+    return Amounts(
+        given_back(idle.tokens, need.tokens),
+        given_back(idle.cost_nanousd, need.cost_nanousd),
+        given_back(idle.calls, need.calls),
+    )
+
+
+def positive(amounts: Amounts) -> Amounts:
+    """Return amounts without what is below zero."""
+    return Amounts(max(0, amounts.tokens), max(0, amounts.cost_nanousd), max(0, amounts.calls))
+
+
+def limited(amounts: Amounts, limits: Limits) -> Amounts:
+    """Return amounts in the units that are limited; nothing of the others."""
+    return Amounts(
+        0 if limits.tokens is None else amounts.tokens,
+        0 if limits.cost_nanousd is None else amounts.cost_nanousd,
+        0 if limits.calls is None else amounts.calls,
+    )
+
+
+def others_hold(balance: Balance) -> Amounts:
+    """Return what of an account's limits others have and have not spent, also what no partition has taken yet.
+
+    For this partition it is as good as held: with it the limit leaves what the slice leaves. Where others have spent
+    more than is theirs, because the limit was lowered, it is nothing, and the limit leaves less than the slice.
+    """
+    if balance.slice is None:
+        return ZERO
+    limits = balance.limits
+    whole = Amounts(limits.tokens or 0, limits.cost_nanousd or 0, limits.calls or 0)
+    return limited(positive(whole - balance.slice - balance.elsewhere), limits)

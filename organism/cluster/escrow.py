@@ -1,0 +1,161 @@
+"""Limits that all partitions of a cluster share: what a node takes of them, gives back and agrees on with the others.
+
+A partition spends only of its slice of such a limit. :mod:`organism.stores.postgres.slice_table` says why no crash lets
+all of them together spend more. One task of a node does everything here, so no two steps of it overlap.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from organism.budget.scopes import BudgetPlan, ends_early_over_time
+from organism.cluster.partition_slices import PartitionSlices
+from organism.concurrency.own_threads import OwnThreads
+from organism.control.components import Components
+from organism.errors import ConfigError, OrganismError
+from organism.stores.leases import Lease
+from organism.stores.slice_rows import Share, SharedLimit
+
+if TYPE_CHECKING:
+    from organism.stores.postgres.slice_table import SliceTable
+
+_SOON_S = 0.1
+"""Seconds between two exchanges while a partition needs more than there is."""
+
+_EXCHANGE_S = 0.5
+"""Seconds between two exchanges as a rule: how old may be what is known of the others."""
+
+_CHANGED_S = 10.0
+"""Limits that were changed in so many seconds are read at each exchange."""
+
+_FORGET_S = 600.0
+
+_KEEP_NS = 40 * 86_400 * 1_000_000_000
+"""So long after its window an account's spend may be corrected, and is kept."""
+
+_log = structlog.get_logger("organism.cluster")
+
+
+def check_shareable(plan: BudgetPlan) -> None:
+    """Refuse what is not agreed on between partitions yet.
+
+    Raises:
+        ConfigError: If a limit of several threads asks a person, or ends before the whole limit.
+    """
+    if early := ends_early_over_time(plan):
+        raise ConfigError(
+            f"{early[0]} is counted over several threads, and asks a person or ends before the whole limit: nodes of a "
+            "cluster share the limit and not yet such thresholds; warn or degrade there, or run one daemon",
+            path=early[0].partition(" per ")[0],
+        )
+
+
+class Escrow:
+    """The slices of the partitions that a node runs.
+
+    Args:
+        url: The database.
+        partitions: How many journals it holds.
+    """
+
+    def __init__(self, url: str, partitions: int) -> None:
+        self._url, self._partitions = url, partitions
+        self._threads = OwnThreads(1)
+        self._slices: dict[int, PartitionSlices] = {}
+        self._woken = anyio.Event()
+        self._exchange_s = self._forget_s = 0.0
+        self._table: SliceTable | None = None
+
+    @property
+    def table(self) -> "SliceTable":
+        """The slices in the database; its calls block."""
+        from organism.stores.postgres.slice_table import SliceTable
+
+        if self._table is None:
+            self._table = SliceTable(self._url, self._partitions)
+        return self._table
+
+    def join(self, lease: Lease, components: Components, running: Callable[[], bool]) -> None:
+        """Take part for a partition, before it has begun; ``running`` tells whether it may write."""
+        slices = PartitionSlices(self.table, self._threads, lease, components, running)
+        slices.shared = slices.take_part(self._wake)
+        self._slices[lease.partition] = slices
+
+    def part(self, partition: int) -> None:
+        """Know a partition no more: another node has it, with its slices."""
+        self._slices.pop(partition, None)
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Serve the partitions until it is cancelled; an unreachable database ends nothing."""
+        try:
+            while True:
+                self._woken = anyio.Event()
+                try:
+                    soon_s = await self._turn()
+                except OrganismError as error:
+                    _log.warning("slices_failed", error=str(error))
+                    soon_s = _EXCHANGE_S
+                    await anyio.sleep(_SOON_S)
+                with anyio.move_on_after(soon_s):
+                    await self._woken.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._threads.run(self.table.close)
+
+    def _running(self) -> Iterator[PartitionSlices]:
+        return (slices for slices in tuple(self._slices.values()) if slices.running())
+
+    async def _turn(self) -> float:
+        """Do what is due, and return after how many seconds there is more."""
+        soon_s = _EXCHANGE_S
+        for slices in self._running():
+            if not slices.taken_up:
+                await slices.take_up()
+            soon_s = min(soon_s, await slices.serve_needs())
+        now_s = anyio.current_time()
+        if now_s >= self._exchange_s:
+            pressed = await self._exchange()
+            self._exchange_s = anyio.current_time() + (_SOON_S if pressed else _EXCHANGE_S)
+        if now_s >= self._forget_s:
+            self._forget_s = now_s + _FORGET_S
+            for slices in self._running():
+                await self._threads.run(self.table.forget, slices.now_ns() - _KEEP_NS)
+                break
+        return max(0.0, min(soon_s, self._exchange_s - anyio.current_time()))
+
+    async def _report(self, running: list[PartitionSlices]) -> None:
+        """Report what was spent and is held; what could not be reported is reported the next time."""
+        reports: list[tuple[Lease, str, Share]] = []
+        try:
+            for slices in running:
+                reports += await slices.reports()
+            if reports:
+                await self._threads.run(self.table.report, reports)
+        except OrganismError:
+            for slices in running:
+                slices.unreported()
+            raise
+
+    async def _exchange(self) -> bool:
+        """Tell what was spent, hear what the others have, and act on it; whether somebody needs more than there is."""
+        running, names = list(self._running()), set[str]()
+        await self._report(running)
+        for slices in running:
+            names |= slices.watched
+        if not names and not any(slices.known for slices in running):
+            return False
+        partitions = [slices.lease.partition for slices in running]
+        limits: list[SharedLimit] = await self._threads.run(self.table.read, sorted(names), partitions, _CHANGED_S)
+        for limit in limits:
+            for slices in running:
+                if slices.running():
+                    await slices.hear(limit)
+        for slices in running:
+            if slices.running():
+                await slices.return_closed()
+        return any(limit.wanted for limit in limits) or any(slices.shared.needs for slices in running)

@@ -1,0 +1,394 @@
+"""The slices of one partition: taken where a call needs more, given back where others do, limits kept the same."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+from msgspec.structs import replace
+
+from organism.amounts import ZERO, Amounts, Limits
+from organism.budget.accounts.shared_limits import SharedLimits, SliceAnswer
+from organism.budget.accounts.slice_sizes import CALLS_AHEAD, given_back_of, is_shared, limited, positive
+from organism.budget.scopes import window_end_ns
+from organism.budget.thresholds import Due
+from organism.concurrency.own_threads import OwnThreads
+from organism.control.components import Components
+from organism.ledger.account_balance import Balance
+from organism.stores.leases import Lease
+from organism.stores.slice_rows import LimitChange, Share, SharedLimit, SliceRow
+
+if TYPE_CHECKING:
+    from organism.stores.postgres.slice_table import SliceTable
+
+_RETRY_S, _RETRY_MAX_S = 0.1, 0.8
+"""Seconds until a partition asks again for what it did not get: twice as long each time."""
+
+_SCARCE_NS = 1_500_000_000
+"""After so long what others have and do not use is taken for what cannot be had: their node may be gone."""
+
+_COMMIT_S = 5.0
+
+_NOTED_PART = 64
+"""What others have spent is noted in the ledger when it has moved by so small a part of the limit."""
+
+_log = structlog.get_logger("organism.cluster")
+
+
+class PartitionSlices:
+    """What a node does for one partition.
+
+    Args:
+        table: The slices in the database.
+        threads: Where its calls block.
+        lease: The partition.
+        components: The parts of its organism.
+        running: Whether it has taken up its journal and may write.
+
+    Attributes:
+        lease: The partition.
+        running: Whether it may write.
+        shared: What it lacks.
+        taken_up: Whether it has been compared with the database since this node has it.
+        watched: Accounts of which others are to be heard.
+    """
+
+    def __init__(
+        self,
+        table: "SliceTable",
+        threads: OwnThreads,
+        lease: Lease,
+        components: Components,
+        running: Callable[[], bool],
+    ) -> None:
+        self.lease = lease
+        self.running = running
+        self.taken_up = False
+        self.watched: set[str] = set()
+        self.shared: SharedLimits
+        self._table = table
+        self._run = threads.run
+        self._reservations = components.budgets.reservations
+        self._budgets = components.budgets
+        self._changes = components.orders.budget_changes
+        self._ledger = components.ledger
+        self._journal = components.journal
+        self._clock = components.clock
+        self._rows: dict[str, SliceRow] = {}
+        self._reported: dict[str, tuple[Amounts, Amounts]] = {}
+        self._retry: dict[str, tuple[float, float]] = {}
+
+    def take_part(self, on_need: Callable[[], object]) -> SharedLimits:
+        """Have the partition's budgets ask for slices."""
+        shared = SharedLimits(
+            self._ledger, self._clock, lambda account: self._budgets.mode_of(account) == "enforce", on_need
+        )
+        self._reservations.share(shared)
+        return shared
+
+    def now_ns(self) -> int:
+        """Return the time."""
+        return self._clock.now_ns()
+
+    async def take_up(self) -> None:
+        """Compare what an earlier owner has left with what the database says.
+
+        It may have taken what its ledger does not know, or have been about to warn of a threshold.
+        """
+        self.shared.touched.update(name for name in self._ledger.accounts if is_shared(name))
+        for row in await self._run(self._table.of_partition, self.lease):
+            self._rows[row.account] = row
+        for account, unit, threshold, at_ns in await self._run(self._table.fired_by, self.lease):
+            if self._ledger.has(account) and at_ns >= self._lapsed_ns(self._ledger.balance(account)):
+                self._changes.warn_for_all(account, Due(unit, threshold), "", tell=True)  # type: ignore[arg-type]
+        self.taken_up = True
+
+    def _lapsed_ns(self, balance: Balance) -> int:
+        """Return the instant before which what was noted of an account counts no more."""
+        return self.now_ns() - balance.counted_ns if balance.counted_ns else 0
+
+    # -- needs ----------------------------------------------------------------------------------------------------
+
+    async def serve_needs(self) -> float:
+        """Take what calls need, and have thresholds noted; returns after how many seconds to look again."""
+        soon_s = _RETRY_MAX_S
+        for account, full in list(self.shared.needs.items()):
+            due_s, wait_s = self._retry.get(account, (0.0, _RETRY_S))
+            if (left_s := due_s - anyio.current_time()) > 0:
+                soon_s = min(soon_s, left_s)
+                continue
+            self._retry[account] = (anyio.current_time() + wait_s, min(2 * wait_s, _RETRY_MAX_S))
+            self.shared.needs.pop(account, None)
+            await self._take(account, full)
+        for key, (due, agent) in list(self.shared.dues.items()):
+            await self._warn(key.account, due, agent)
+            self.shared.dues.pop(key, None)
+        return soon_s
+
+    async def _take(self, account: str, full: Amounts) -> None:
+        row = await self._row(account)
+        if row is None or not self._ledger.has(account):
+            return
+        self._adopt(row)
+        balance = self._ledger.balance(account)
+        need = self.shared.lacking(balance, full)
+        if need != ZERO:
+            want = limited(need + _times(full, CALLS_AHEAD - 1), balance.limits)
+            self._forget(account)
+            taken = await self._run(self._table.take, self.lease, account, self._share(balance, row), need, want)
+            if taken is None:
+                self.shared.needs.setdefault(account, full)
+                return
+            self._rows[account] = row = taken
+        if not self._ledger.has(account):
+            return
+        self._answer(row, full)
+        self._adopt(row)
+
+    def _answer(self, row: SliceRow, full: Amounts) -> None:
+        """Note whether there is more to be had: what others have and neither spend nor hold, and what nobody has."""
+        balance, now_ns = self._ledger.balance(row.account), self._clock.monotonic_ns()
+        missing = self.shared.lacking(replace_slice(balance, row.amounts), full)
+        if missing == ZERO:
+            self._retry.pop(row.account, None)
+            self.shared.answers[row.account] = SliceAnswer(now_ns, scarce=False, since_ns=0)
+            return
+        before = self.shared.answers.get(row.account)
+        since_ns = before.since_ns if before is not None and before.since_ns else now_ns
+        whole = Amounts(row.limits.tokens or 0, row.limits.cost_nanousd or 0, row.limits.calls or 0)
+        used = row.amounts + row.elsewhere + row.held_elsewhere
+        idle = positive(limited(whole - used, row.limits))
+        more = any(
+            lacks and left
+            for lacks, left in (
+                (missing.tokens, idle.tokens),
+                (missing.cost_nanousd, idle.cost_nanousd),
+                (missing.calls, idle.calls),
+            )
+        )
+        scarce = not more or now_ns - since_ns > _SCARCE_NS
+        self.shared.answers[row.account] = SliceAnswer(now_ns, scarce=scarce, since_ns=since_ns)
+
+    async def _warn(self, account: str, due: Due, agent: str) -> None:
+        """Have one partition warn of a threshold, and note it here in any case."""
+        row = await self._row(account)
+        if row is None or not self._ledger.has(account):
+            return
+        since_ns = self._lapsed_ns(self._ledger.balance(account))
+        won = await self._run(
+            self._table.fire, self.lease, account, due.dimension, due.threshold, row.revision, since_ns
+        )
+        if self.running() and self._ledger.has(account):
+            self._changes.warn_for_all(account, due, agent, tell=won)
+
+    # -- exchange -------------------------------------------------------------------------------------------------
+
+    async def reports(self) -> list[tuple[Lease, str, Share]]:
+        """Return what has changed since the last report."""
+        found = []
+        touched = self.shared.take_touched()
+        self.watched = {name for name in (*touched, *self._reservations.waited_for) if self._is_sliced(name)}
+        for account in touched & self.watched:
+            if not self._is_sliced(account) or (row := await self._row(account)) is None:
+                continue
+            if not self._ledger.has(account):
+                continue
+            balance = self._ledger.balance(account)
+            share = self._share(balance, row)
+            if balance.counted_ns and share.spent != ZERO:
+                self.shared.touched.add(account)  # it gets old by itself
+            if self._reported.get(account) != (share.spent, share.held):
+                self._reported[account] = share.spent, share.held
+                found.append((self.lease, account, share))
+        return found
+
+    def unreported(self) -> None:
+        """Report once more what was to be reported: nobody knows whether it was."""
+        self.shared.touched.update(self.watched)
+        self._reported.clear()
+
+    @property
+    def known(self) -> bool:
+        """Whether it has slices of limits."""
+        return bool(self._rows)
+
+    def _is_sliced(self, account: str) -> bool:
+        return self._ledger.has(account) and self._ledger.balance(account).slice is not None
+
+    async def hear(self, limit: SharedLimit) -> None:
+        """Take in what the others have spent and need of a limit."""
+        account = limit.account
+        if not self._is_sliced(account):
+            return
+        balance = self._ledger.balance(account)
+        if balance.limits != balance.agreed or limit.limits != units(balance.limits):
+            await self._agree(account)
+            if not self._is_sliced(account):
+                return
+        self._note(account, limit.elsewhere(self.lease.partition))
+        first = limit.wanted[0] if limit.wanted else None
+        mine = limit.shares.get(self.lease.partition)
+        balance = self._ledger.balance(account)
+        idle = self._idle(balance)
+        back = ZERO
+        if first is not None and first.partition != self.lease.partition:
+            back = given_back_of(idle, first.need)
+        if limit.granted.within(whole_of(limit)) != limit.granted:
+            back = idle  # the limit was lowered below what is granted
+        behind = mine is not None and balance.slice is not None and mine.amounts.within(balance.slice) != mine.amounts
+        if limited(back, balance.limits) != ZERO or behind:
+            await self._give(account, limited(back, balance.limits))
+
+    def _idle(self, balance: Balance) -> Amounts:
+        used = balance.spent_by(self._clock.now_ns) + balance.held_now
+        return positive((balance.slice or ZERO) - used)
+
+    async def _give(self, account: str, back: Amounts) -> None:
+        """Make a slice smaller: in the ledger, durably, and only then for the others."""
+        row = await self._row(account)
+        if row is None or not self._is_sliced(account) or not self.running():
+            return
+        balance = self._ledger.balance(account)
+        smaller = (balance.slice or ZERO) - back.within(self._idle(balance))
+        self._reservations.slice(account, smaller, balance.elsewhere, balance.agreed or balance.limits)
+        if not await self._committed() or not self._is_sliced(account):
+            return
+        self._forget(account)
+        given = await self._run(self._table.give, self.lease, account, self._share(balance, row), smaller)
+        if given is not None:
+            self._rows[account] = given
+
+    async def return_closed(self) -> None:
+        """Give back what accounts had that are closed: nothing will be spent on them."""
+        for account in [name for name in self._rows if not self._ledger.has(name)]:
+            row = self._rows[account]
+            if row.amounts != ZERO and not await self._committed():
+                return
+            for known in (self._rows, self._reported, self._retry, self.shared.answers):
+                known.pop(account, None)
+            if row.amounts != ZERO:
+                share = Share(ZERO, ZERO, row.amounts, row.version)
+                await self._run(self._table.give, self.lease, account, share, ZERO)
+
+    async def _committed(self) -> bool:
+        """Wait until all that was written is durable; a journal that is being closed may never say so."""
+        with anyio.move_on_after(_COMMIT_S) as commit:
+            await self._journal.commit()
+        return not commit.cancelled_caught
+
+    # -- one limit for all ----------------------------------------------------------------------------------------
+
+    async def _agree(self, account: str) -> None:
+        """Tell the others of a change of limits that was made here, or take over one that was made elsewhere."""
+        balance = self._ledger.balance(account)
+        if balance.agreed is not None and balance.limits != balance.agreed:
+            absolute = balance.limits == balance.configured
+            change = LimitChange(
+                amounts=_amounts(balance.limits) if absolute else _moved(balance.limits, balance.agreed),
+                absolute=absolute,
+                revision=balance.revision,
+                standing=tuple(balance.fired),
+            )
+            await self._run(self._table.change, self.lease, account, change)
+        pushed = balance.revision
+        self._forget(account)
+        row = await self._row(account)
+        if row is None or not self._is_sliced(account):
+            return
+        balance = self._ledger.balance(account)
+        if balance.revision != pushed:
+            return  # changed once more meanwhile: the next exchange passes that on
+        agreed = with_units(balance.limits, row.limits)
+        self._reservations.slice(account, balance.slice or ZERO, balance.elsewhere, agreed)
+        if balance.limits != agreed:
+            self._changes.agree(account, agreed)
+
+    def _note(self, account: str, elsewhere: Amounts) -> None:
+        """Note what others have spent, if that has moved by more than little."""
+        balance = self._ledger.balance(account)
+        if balance.slice is None or elsewhere == balance.elsewhere:
+            return
+        moved = elsewhere - balance.elsewhere
+        if any(
+            limit is not None and abs(by) * _NOTED_PART >= limit
+            for by, limit in zip(_amounts_of(moved), _amounts(balance.limits), strict=True)
+        ):
+            self._reservations.slice(account, balance.slice, positive(elsewhere), balance.agreed or balance.limits)
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+
+    async def _row(self, account: str) -> SliceRow | None:
+        """Return what is known of a slice in the database; looks it up where that is nothing."""
+        if (row := self._rows.get(account)) is None and self._ledger.has(account):
+            balance = self._ledger.balance(account)
+            until_ns = window_end_ns(account, self._budgets.plan.time_zone)
+            await self._run(self._table.begin, self.lease, account, balance.limits, until_ns)
+            row = await self._run(self._table.look, self.lease, account)
+            if row is not None:
+                self._rows[account] = row
+                self._adopt(row)
+        return row
+
+    def _adopt(self, row: SliceRow) -> None:
+        """Use a slice as it is in the database: a take whose answer was lost is in it."""
+        if not self._is_sliced(row.account) or not self.running():
+            return
+        balance = self._ledger.balance(row.account)
+        agreed = balance.agreed or balance.limits
+        if balance.limits == agreed and row.limits != units(agreed):
+            agreed = with_units(agreed, row.limits)
+            self._changes.agree(row.account, agreed)
+        self._reservations.slice(row.account, row.amounts, row.elsewhere, agreed)
+
+    def _forget(self, account: str) -> None:
+        """Look a slice up before it is changed again: an answer that is lost must not leave what is out of date."""
+        self._rows.pop(account, None)
+
+    def _share(self, balance: Balance, row: SliceRow) -> Share:
+        return Share(balance.spent_by(self._clock.now_ns), balance.held_now, row.amounts, row.version)
+
+
+def replace_slice(balance: Balance, amounts: Amounts) -> Balance:
+    """Return an account as it is with another slice."""
+    return replace(balance, slice=amounts)
+
+
+def units(limits: Limits) -> Limits:
+    """Return the units of limits that add up, and so can be shared."""
+    return Limits(tokens=limits.tokens, cost_nanousd=limits.cost_nanousd, calls=limits.calls)
+
+
+def with_units(limits: Limits, shared: Limits) -> Limits:
+    """Return limits with the units that add up taken from others."""
+    return replace(limits, tokens=shared.tokens, cost_nanousd=shared.cost_nanousd, calls=shared.calls)
+
+
+def whole_of(limit: SharedLimit) -> Amounts:
+    """Return a limit as amounts; what is not limited as what is granted."""
+    limits, granted = limit.limits, limit.granted
+    return Amounts(
+        granted.tokens if limits.tokens is None else limits.tokens,
+        granted.cost_nanousd if limits.cost_nanousd is None else limits.cost_nanousd,
+        granted.calls if limits.calls is None else limits.calls,
+    )
+
+
+def _times(amounts: Amounts, factor: int) -> Amounts:
+    return Amounts(amounts.tokens * factor, amounts.cost_nanousd * factor, amounts.calls * factor)
+
+
+def _amounts(limits: Limits) -> tuple[int | None, int | None, int | None]:
+    return limits.tokens, limits.cost_nanousd, limits.calls
+
+
+def _amounts_of(amounts: Amounts) -> tuple[int, int, int]:
+    return amounts.tokens, amounts.cost_nanousd, amounts.calls
+
+
+def _moved(limits: Limits, before: Limits) -> tuple[int | None, int | None, int | None]:
+    """Return by how much each limit has moved; where there was none before, or is none now, the limit itself."""
+    tokens, money, calls = (
+        now if now is None or was is None else now - was
+        for now, was in zip(_amounts(limits), _amounts(before), strict=True)
+    )
+    return tokens, money, calls

@@ -1,0 +1,101 @@
+"""Slices of the limits that all partitions of a cluster share, as every node sees them."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from organism.amounts import ZERO, Amounts, Limits
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What a partition does with its slice of a limit.
+
+    Attributes:
+        spent: What it has spent.
+        held: What its open calls hold.
+        amounts: The slice.
+        version: How often the slice has changed, as far as its owner has seen.
+    """
+
+    spent: Amounts
+    held: Amounts
+    amounts: Amounts = ZERO
+    version: int = 0
+
+
+class SliceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A partition's slice of a limit, with what it is a slice of.
+
+    Attributes:
+        account: Which account's limit.
+        version: How often the slice has changed.
+        amounts: The slice.
+        limits: The limit.
+        granted: All slices together.
+        revision: How often the limit has changed.
+        pushed: The newest revision of the partition's own ledger that has changed it.
+        elsewhere: What the other partitions have reported as spent.
+        held_elsewhere: What their open calls hold.
+    """
+
+    account: str
+    version: int
+    amounts: Amounts
+    limits: Limits
+    granted: Amounts
+    revision: int
+    pushed: int
+    elsewhere: Amounts
+    held_elsewhere: Amounts
+
+
+class LimitChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a limit that one partition tells to all.
+
+    Attributes:
+        amounts: The limits of tokens, nano-USD and calls; or by how much they move.
+        absolute: Whether these are the limits.
+        revision: Of the account in the partition's ledger: the change is made once for each.
+        standing: The thresholds that stand as warned of under the new limits.
+    """
+
+    amounts: tuple[int | None, int | None, int | None]
+    absolute: bool
+    revision: int
+    standing: tuple[tuple[str, int], ...]
+
+
+class SliceWanted(msgspec.Struct, frozen=True):
+    """A partition that needs more than there was.
+
+    Attributes:
+        partition: Which.
+        need: So much.
+    """
+
+    partition: int
+    need: Amounts
+
+
+class SharedLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that the partitions of a cluster share.
+
+    Attributes:
+        account: What it limits.
+        limits: It.
+        granted: All slices together.
+        revision: How often it has changed.
+        shares: By partition, its slice and what it uses of it.
+        wanted: Who needs more, the first to come first.
+    """
+
+    account: str
+    limits: Limits
+    granted: Amounts
+    revision: int
+    shares: Mapping[int, Share]
+    wanted: tuple[SliceWanted, ...]
+
+    def elsewhere(self, partition: int) -> Amounts:
+        """Return what all other partitions have spent."""
+        return sum((share.spent for p, share in self.shares.items() if p != partition), ZERO)

@@ -1,0 +1,201 @@
+"""A limit of all threads holds over all nodes of a cluster: never passed, used to its end, warned of once."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
+
+import anyio
+import pytest
+
+from organism import Context, Limits, Organism, Text, agent
+from organism.amounts import TokenUsage
+from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits
+from organism.cluster.node import ClusterNode, LeaseTimes
+from organism.errors import BudgetExhaustedError
+from organism.providers.scripted import ScriptedAnswer
+from organism.stores.leases import Lease
+from organism.stores.postgres.database import PostgresDatabase
+from organism.testing import ScriptedProvider
+from organism.testing.audit import audit_storage
+from organism.testing.postgres_server import PostgresServer
+from organism.testing.shared_audit import SharedAudit, audit_shared
+from organism.usage.events import ThresholdCrossed
+
+pytestmark = [pytest.mark.debian, pytest.mark.anyio]
+
+TIMES = LeaseTimes(ttl_s=60.0, renew_s=0.1, margin_s=1.0, drain_s=10.0, again_s=0.1)
+PARTITIONS = 3
+ALL = "organism@lifetime"
+NODES = ("a", "b", "c")
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.database()
+
+
+@agent()
+async def writer(message: Text, ctx: Context) -> Text:
+    return Text((await ctx.llm.complete(message.text, max_output_tokens=16)).text)
+
+
+class House:
+    """Three nodes of one organism; counts what reaches the provider and what it is warned of."""
+
+    def __init__(self) -> None:
+        self.nodes: list[ClusterNode] = []
+        self.calls = 0
+        self.crossed = Counter[tuple[str, int]]()
+
+    def answer(self, _request: object) -> ScriptedAnswer:
+        """Answer a call."""
+        self.calls += 1
+        return ScriptedAnswer(text="done", usage=TokenUsage(input=7, output=3))
+
+    def hear(self, event: object) -> None:
+        """Count the warnings."""
+        if isinstance(event, ThresholdCrossed):
+            self.crossed[event.account, event.threshold] += 1
+
+    @property
+    def organisms(self) -> list[Organism]:
+        """All organisms that run, of all nodes."""
+        return [organism for node in self.nodes for organism in node.organisms.values()]
+
+    async def use(self, threads: int, labels: dict[str, str] | None = None) -> int:
+        """Open so many threads in each partition, and return how many of them were refused."""
+        refused = 0
+
+        async def run(organism: Organism) -> None:
+            nonlocal refused
+            try:
+                await organism.wait(await organism.open_thread("write", labels=labels))
+            except BudgetExhaustedError:
+                refused += 1
+
+        async with anyio.create_task_group() as tasks:
+            for organism in self.organisms:
+                for _ in range(threads):
+                    tasks.start_soon(run, organism)
+        return refused
+
+
+@asynccontextmanager
+async def house(url: str, plan: BudgetPlan) -> AsyncIterator[House]:
+    found = House()
+    async with AsyncExitStack() as stack:
+        for name in NODES:
+            organism = Organism(
+                [writer],
+                name="house",
+                models={"main": "scripted/m"},
+                providers={"scripted": ScriptedProvider(found.answer)},
+                provider_kinds={"scripted": "local"},
+                limits=plan,
+                wait_s=120.0,
+            )
+            node = ClusterNode(organism, url, node=name, partitions=PARTITIONS, times=TIMES)
+            found.nodes.append(await stack.enter_async_context(node))
+        # Before each has its share, partitions are still handed over.
+        await until(lambda: all(len(node.organisms) == 1 for node in found.nodes))
+        for organism in found.organisms:
+            organism.usage.subscribe(found.hear)
+        yield found
+
+
+async def until(check: Callable[[], bool]) -> None:
+    """Wait until something has come about; in a minute at most, and as a rule in a moment."""
+    with anyio.fail_after(60):
+        while not check():  # noqa: ASYNC110 - nodes tell nobody of what they do
+            await anyio.sleep(0.02)
+
+
+def audited(url: str) -> SharedAudit:
+    """Audit every partition, and what they have shared."""
+    with ExitStack() as stack:
+        databases = {
+            number: stack.enter_context(closing(PostgresDatabase(url, take=False, lease=Lease(number, 0, PARTITIONS))))
+            for number in range(PARTITIONS)
+        }
+        for database in databases.values():
+            assert audit_storage(database).findings == []
+        return audit_shared(databases)
+
+
+async def test_a_limit_of_all_threads_is_used_to_its_end_and_never_passed(url: str, postgres: PostgresServer) -> None:
+    """Three nodes use every call of it, are refused none before, and it is warned of once at each threshold."""
+    async with house(url, BudgetPlan(windows={"lifetime": Limits(calls=60)})) as cluster:
+        assert await cluster.use(18) == 0
+        assert await cluster.use(3) == 3
+        assert cluster.calls == 60
+        statements = sum(node.escrow.table.statements for node in cluster.nodes)
+        assert statements <= 60  # few for so small a limit: of a large one a slice is for many calls
+        await until(lambda: set(cluster.crossed.values()) == {1} and len(cluster.crossed) == 3)
+        for organism in cluster.organisms:
+            await until(lambda of=organism: of.budgets.state(ALL).spent.calls == 60)  # type: ignore[misc]
+            assert organism.budgets.state(ALL).limits.calls == 60
+    audit = audited(url)
+    assert audit.findings == []
+    assert audit.most[ALL].calls == 60
+    assert sums(postgres, url) == {ALL: (60, 60)}
+
+
+async def test_an_operator_changes_a_shared_limit_for_all_nodes(url: str, postgres: PostgresServer) -> None:
+    """What waits anywhere goes on when it is raised at one node, and nothing more is spent when it is lowered."""
+    async with house(url, BudgetPlan(windows={"lifetime": Limits(calls=9)})) as cluster:
+        assert await cluster.use(4) == 3
+        first, *_, last = cluster.organisms
+        await first.control.set_limits(ALL, Limits(calls=11))
+        await last.control.set_limits(ALL, Limits(calls=last.budgets.state(ALL).limits.calls + 1))  # type: ignore[operator]
+        await until(lambda: cluster.calls == 12)
+        await last.control.set_limits(ALL, Limits(calls=2))
+        await until(lambda: all(each.budgets.state(ALL).limits.calls == 2 for each in cluster.organisms))
+        assert await cluster.use(1) == PARTITIONS
+    audit = audited(url)
+    assert audit.findings == []
+    assert audit.most[ALL].calls == 12
+    assert sums(postgres, url) == {ALL: (2, 12)}
+
+
+async def test_every_kind_of_scope_and_window_is_shared(url: str, postgres: PostgresServer) -> None:
+    """What an agent, a model, a provider, a label, a pool or all may use, for good or in nine days, counts once."""
+    plan = BudgetPlan(
+        windows={"lifetime": Limits(usd="1"), "9d": Limits(calls=90), "call": Limits(tokens=5000)},
+        agents={"writer": ScopedLimits(Limits(calls=80), "lifetime")},
+        models={"main": ScopedLimits(Limits(tokens=70_000), "lifetime")},
+        providers={"scripted": ScopedLimits(Limits(calls=60), "9d")},
+        labels={
+            "tenant": LabelLimits(
+                each=ScopedLimits(Limits(calls=50), "lifetime"),
+                pools={"big": PoolLimits(frozenset({"acme"}), ScopedLimits(Limits(calls=10), "9d"))},
+            )
+        },
+    )
+    async with house(url, plan) as cluster:
+        assert await cluster.use(4, {"tenant": "acme"}) == 2
+        assert await cluster.use(1, {"tenant": "other"}) == 0
+        assert cluster.calls == 13
+    audit = audited(url)
+    assert audit.findings == []
+    assert {account: used.calls for account, used in audit.used.items()} == {
+        "organism@lifetime": 13,
+        "organism@rolling:9d": 13,
+        "agent:writer@lifetime": 13,
+        "model:main@lifetime": 13,
+        "provider:scripted@rolling:9d": 13,
+        "label:tenant=acme@lifetime": 10,
+        "label:tenant=other@lifetime": 3,
+        "pool:tenant=big@rolling:9d": 10,
+    }
+    assert all(limit is None or granted <= limit for limit, granted in sums(postgres, url).values())
+
+
+def sums(postgres: PostgresServer, url: str) -> dict[str, tuple[int | None, int]]:
+    """Return of each limit in calls: it, and what is granted, which is what all slices make."""
+    rows = postgres.execute(
+        "SELECT account, l.calls, g_calls, sum(s.calls) "
+        "FROM organism.shared l JOIN organism.slices s USING (account) GROUP BY account",
+        url,
+    )
+    assert [row for row in rows if row[2] != row[3]] == []
+    return {account: (limit, granted) for account, limit, granted, _ in rows}

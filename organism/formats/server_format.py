@@ -31,6 +31,7 @@ class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         usage: Whether a stream is to end with usage, where the format leaves that to the client.
         echo: Fields of the request that the format repeats in its answer.
         keeps: Whether the answer is to be kept, for later requests to refer to.
+        dialect: What of the answer is to be written in other words than the format's usual, as the format names it.
     """
 
     request: R
@@ -38,6 +39,7 @@ class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     usage: bool = False
     echo: Json = {}
     keeps: bool = False
+    dialect: frozenset[str] = frozenset()
 
 
 Asked = AskedFor[CompletionRequest]

@@ -1,21 +1,25 @@
 """What a request has for servers of one format, and what others say to it. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from organism.formats.own_fields import own_field_untaken
 from organism.llm.requests import CompletionRequest, FilePart, Tool, ToolResult, VendorItem
 
 _SPOKEN = {"responses": "'api: responses'", "messages": "'type: anthropic'", "chat": "'api: chat'"}
 """What a provider's section says that speaks a format."""
 
 
-def foreign_to(request: CompletionRequest, speaks: str) -> str | None:
+def foreign_to(request: CompletionRequest, speaks: str, own_fields: Iterable[str] = ()) -> str | None:
     """Return what a request has that only servers of another format understand; ``None`` when there is nothing.
 
     Args:
         request: The request.
         speaks: The format of the server.
+        own_fields: The fields of one server's own that this one takes.
     """
+    if (name := own_field_untaken(request, own_fields)) is not None:
+        return name
     for item in request.vendor_tools:
         if item.format != speaks:
             where = f"ask a model of a provider with {_SPOKEN[item.format]}"

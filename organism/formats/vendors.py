@@ -11,6 +11,7 @@ import msgspec
 from organism.errors import ConfigError
 from organism.formats.conversation import ANY_ID, IdRule
 from organism.formats.media.attachments import ImageRule
+from organism.formats.own_fields import CACHE_KEYS, LLAMA_CPP, OPENROUTER, UNKNOWN_MAKE, VLLM
 
 XAI_TICKS_PER_USD = 10_000_000_000
 """xAI reports costs in ticks of a ten thousand millionth of a dollar."""
@@ -38,7 +39,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         answers_in: ``schema``: it holds an answer to a JSON Schema; ``object``: only to being JSON.
         seed: What it calls the seed.
         effort: Whether it takes ``reasoning_effort``.
-        top_k: Whether it takes ``top_k``, which is no word of OpenAI's.
+        own_fields: Fields that it takes beyond those that all do; see :mod:`organism.formats.own_fields`.
         reasoning_back: When it wants to see the text of its reasoning again.
         takes_back: Fields of its own, of calls and messages, that it wants back as they were.
         call_without_seal: What a call is given that has come from elsewhere, for a server that wants a seal on each.
@@ -52,7 +53,6 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         key_header: Where it takes its key: as a bearer, or in a header of its own.
         tiers: Whether it takes ``service_tier``.
         custom_tools: Whether it takes tools that are given free text.
-        cache_keys: Whether it takes ``prompt_cache_key`` and its like, which tell conversations apart in its cache.
         tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
     """
 
@@ -71,7 +71,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     answers_in: Literal["schema", "object"] = "schema"
     seed: str = "seed"
     effort: bool = True
-    top_k: bool = False
+    own_fields: frozenset[str] = frozenset()
     reasoning_back: Literal["never", "with calls", "always"] = "never"
     takes_back: tuple[str, ...] = ()
     call_without_seal: dict[str, Any] = {}
@@ -84,7 +84,6 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     stops_when_closed: bool = False
     tiers: bool = False
     custom_tools: bool = False
-    cache_keys: bool = False
     tool_tokens: int = 600
 
 
@@ -113,7 +112,7 @@ COMPATIBLE = Vendor(
     counts_known=False,
     reasoning_back="with calls",
     takes_back=_SEALED,
-    top_k=True,
+    own_fields=UNKNOWN_MAKE,
     tiers=True,
 )
 """A server of unknown make: what most of them do. It is given back what it has given, beside calls of tools the text of
@@ -124,7 +123,7 @@ VENDORS: dict[str, Vendor] = {
         stops_when_closed=True,
         tiers=True,
         custom_tools=True,
-        cache_keys=True,
+        own_fields=CACHE_KEYS,
         base_url="https://api.openai.com/v1",
         key="OPENAI_API_KEY",
         prices_as="openai",
@@ -160,6 +159,7 @@ VENDORS: dict[str, Vendor] = {
         prices_as="groq",
         cap="max_completion_tokens",
         embeds=False,
+        own_fields=frozenset({"include_reasoning", "reasoning_format"}),
     ),
     "deepseek": Vendor(
         base_url="https://api.deepseek.com/v1",
@@ -170,6 +170,7 @@ VENDORS: dict[str, Vendor] = {
         effort=False,
         reasoning_back="always",
         embeds=False,
+        own_fields=frozenset({"thinking"}),
     ),
     "mistral": Vendor(
         base_url="https://api.mistral.ai/v1",
@@ -188,7 +189,7 @@ VENDORS: dict[str, Vendor] = {
         key="OPENROUTER_API_KEY",
         prices_as="openrouter",
         tiers=True,
-        top_k=True,
+        own_fields=OPENROUTER,
         cost=("cost",),
         takes_back=_SEALED,
     ),
@@ -198,6 +199,7 @@ VENDORS: dict[str, Vendor] = {
         prices_as="google",
         reasoning_inside=False,
         takes_back=("extra_content",),
+        own_fields=frozenset({"extra_body"}),
         # Source: "Thought signatures", the guide to Gemini's API: what to send with a call from elsewhere.
         call_without_seal={"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}},
         # 258 for each tile. An image of at most 3,072 x 3,072 pixels is cut into tiles of two thirds of its shorter
@@ -205,10 +207,14 @@ VENDORS: dict[str, Vendor] = {
         images=(ImageRule(most=6_192),),
     ),
     "ollama": Vendor(
-        stops_when_closed=True, base_url="http://127.0.0.1:11434/v1", key=None, prices_as="local", top_k=True
+        stops_when_closed=True,
+        base_url="http://127.0.0.1:11434/v1",
+        key=None,
+        prices_as="local",
+        own_fields=frozenset({"top_k"}),
     ),
     "vllm": Vendor(
-        stops_when_closed=True, base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local", top_k=True
+        stops_when_closed=True, base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local", own_fields=VLLM
     ),
     "llamacpp": Vendor(
         stops_when_closed=True,
@@ -216,7 +222,7 @@ VENDORS: dict[str, Vendor] = {
         key=None,
         prices_as="local",
         vectors="base64",
-        top_k=True,
+        own_fields=LLAMA_CPP,
     ),
 }
 

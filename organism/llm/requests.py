@@ -310,6 +310,8 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
             native = "" if tool.native is None else _json(tool.native.value)
             yield max(f"{tool.name}\n{tool.description}\n{_json(tool.parameters)}", native, key=len)
         yield from (_json(item.value) for item in self.vendor_tools)
+        if self.vendor_fields is not None and "chat_template_kwargs" in self.vendor_fields.value:
+            yield _json(self.vendor_fields.value["chat_template_kwargs"])
         if self.response_format is not None:
             yield f"{self.response_format.name}\n{_json(self.response_format.schema)}"
 

@@ -84,10 +84,11 @@ async def test_what_is_not_honoured_says_what_to_do_instead(served: Serve) -> No
     """Each refusal names its field, or the type of what stands in it, and the way that works here."""
     chat = [
         ({"audio": {"voice": "a", "format": "wav"}}, "audio: models are asked for text"),
-        ({"functions": [{"name": "f"}]}, "functions: write them as 'tools'"),
-        ({"function_call": "auto"}, "function_call: write it as 'tool_choice'"),
+        ({"provider": {"order": ["a"]}}, "provider: hosts have other prices"),
+        ({"models": ["a", "b"]}, "models: which model takes over"),
+        ({"reasoning": {"effort": "huge"}}, "reasoning.effort: "),
+        ({"extra_body": {"google": {"cached_content": "c"}}}, "extra_body.google.cached_content"),
         ({"moderation": {"model": "m"}}, "moderation: ask for"),
-        ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "write it as a message with the role"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "send what was said as text"),
         ({"top_logprobs": 3}, "logprobs: true"),
     ]

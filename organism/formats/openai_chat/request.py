@@ -10,7 +10,8 @@ from organism.formats.media.attachments import file_text
 from organism.formats.media.data_urls import data_url
 from organism.formats.native_tools import CallNames, text_of_arguments
 from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
-from organism.formats.vendor_items import fields_for, foreign_to, native_of, sampling_untaken
+from organism.formats.own_fields import own_fields
+from organism.formats.vendor_items import foreign_to, native_of, sampling_untaken
 from organism.formats.vendors import Vendor
 from organism.llm.requests import (
     ChatMessage,
@@ -34,13 +35,14 @@ _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else, that fits thi
 
 def untaken(request: CompletionRequest, vendor: Vendor) -> str | None:
     """Return what a request asks for that the vendor has no word for; ``None`` when there is nothing."""
-    if not vendor.effort and request.reasoning_effort not in {None, "none"}:
+    own = own_fields(request, vendor.own_fields)
+    if not vendor.effort and own.get("reasoning_effort", request.reasoning_effort) not in {None, "none"}:
         return "'reasoning_effort'"
-    if request.top_k is not None and not vendor.top_k:
+    if request.top_k is not None and "top_k" not in vendor.own_fields:
         return "'top_k'"
     if not vendor.tiers and (name := sampling_untaken(request, "service_tier")) is not None:
         return name
-    return foreign_to(request, "chat")
+    return foreign_to(request, "chat", vendor.own_fields)
 
 
 def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> JsonObject:
@@ -70,7 +72,7 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> JsonO
         "logprobs": True if request.logprobs is not None else None,
         "top_logprobs": request.logprobs or None,
         "service_tier": request.service_tier if vendor.tiers else None,
-        **(fields_for(request, "chat") if vendor.cache_keys else {}),
+        **own_fields(request, vendor.own_fields),
         **_search(request),
         **_tools(request, names),
     }

@@ -5,7 +5,9 @@ from organism.formats.answers.annotations import chat_annotations_of
 from organism.formats.errors.faults import Fault
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.native_tools import CallNames, text_of_arguments
+from organism.formats.openai_chat.legacy_functions import LEGACY, function_call
 from organism.formats.openai_chat.reasoning_details import FIELD, KEPT_FIELDS, write_details
+from organism.formats.openai_chat.thinking_words import NO_REASONING, REASONING
 from organism.formats.server_format import COMMENT, Asked, Json, Meta, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import CitationDelta, Delta, ReasoningDelta, TextBreak, ToolCallDelta
@@ -14,36 +16,45 @@ from organism.llm.requests import ToolCall, VendorItem
 _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 _NOT_WHOLE = "length"
 """The word, among those that clients of this format know, for an answer that was paused or broke: it goes on."""
+_LEGACY_REASON = {"tool_calls": LEGACY}
 _DONE = b"data: [DONE]\n\n"
 
 
 def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
     """Write a whole answer: as many choices as there are."""
-    names = CallNames(asked.request.tools)
+    names, dialect = CallNames(asked.request.tools), asked.dialect
     choices = (answer, *answer.alternatives)
     return {
         "id": f"chatcmpl-{meta.id}",
         "object": "chat.completion",
         "created": meta.created_s,
         "model": answer.model,
-        "choices": [_choice(place, choice, names) for place, choice in enumerate(choices)],
+        "choices": [_choice(place, choice, names, dialect) for place, choice in enumerate(choices)],
         "usage": _usage(answer.usage),
         **_tier(answer),
     }
 
 
-def _choice(place: int, answer: Completion, names: CallNames) -> Json:
+def _choice(place: int, answer: Completion, names: CallNames, dialect: frozenset[str]) -> Json:
     message: Json = {"role": "assistant", "content": answer.text or None, "refusal": answer.refusal or None}
-    if answer.tool_calls:
+    if answer.tool_calls and LEGACY in dialect:
+        message |= function_call(answer.tool_calls[0])
+    elif answer.tool_calls:
         message["tool_calls"] = [_call(call, names) for call in answer.tool_calls]
     else:
         message["content"] = answer.text
-    if thoughts := "".join(thought.text for thought in answer.reasoning):
-        message["reasoning_content"] = thoughts
+    message |= _thought("".join(thought.text for thought in answer.reasoning), dialect)
     if annotations := chat_annotations_of(answer.parts):
         message["annotations"] = annotations
-    message |= _kept(answer)
-    return {"index": place, "message": message, "logprobs": _logprobs(answer), **_reason(answer)}
+    message |= _kept(answer, dialect)
+    return {"index": place, "message": message, "logprobs": _logprobs(answer), **_reason(answer, dialect)}
+
+
+def _thought(text: str, dialect: frozenset[str]) -> Json:
+    """Write what was thought, in the fields in which a client looks for it."""
+    if not text or NO_REASONING in dialect:
+        return {}
+    return {"reasoning_content": text} | ({"reasoning": text} if REASONING in dialect else {})
 
 
 def _logprobs(answer: Completion) -> Json | None:
@@ -59,6 +70,7 @@ class ChatWriter:
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._usage = asked.usage
+        self._dialect = asked.dialect
         self._names = CallNames(asked.request.tools)
         self._places: dict[int, int] = {}
         self._sealed: set[int] = set()
@@ -79,7 +91,7 @@ class ChatWriter:
             case str():
                 return self._chunk({"content": str(delta)})
             case ReasoningDelta(text=text):
-                return self._chunk({"reasoning_content": text}) if text else b""
+                return self._chunk(shown) if (shown := _thought(text, self._dialect)) else b""
             case ToolCallDelta():
                 return self._call(delta)
             case VendorItem() | TextBreak() | CitationDelta():  # what the format has a field for is sent at the end
@@ -91,11 +103,11 @@ class ChatWriter:
 
     def end(self, answer: Completion) -> bytes:
         """Write what a client must give back of it, why it ended, and usage."""
-        beside = _kept(answer) | ({"refusal": answer.refusal} if answer.refusal else {})
+        beside = _kept(answer, self._dialect) | ({"refusal": answer.refusal} if answer.refusal else {})
         late = [
             {"index": index, **call.extra}
             for index, call in enumerate(answer.tool_calls)
-            if call.extra and index not in self._sealed
+            if call.extra and index not in self._sealed and LEGACY not in self._dialect
         ]
         beside |= {"tool_calls": late} if late else {}
         if annotations := chat_annotations_of(answer.parts):
@@ -103,7 +115,7 @@ class ChatWriter:
         data = self._custom_calls(answer)
         if beside or answer.logprobs:
             data += self._chunk(beside, logprobs=_logprobs(answer))
-        data += self._chunk({}, **_reason(answer))
+        data += self._chunk({}, **_reason(answer, self._dialect))
         for place, each in enumerate(answer.alternatives, 1):
             data += self._whole(place, each)
         if self._usage:
@@ -116,12 +128,14 @@ class ChatWriter:
 
     def _whole(self, place: int, answer: Completion) -> bytes:
         """Write another choice, whole: it was not followed while it came."""
-        choice = _choice(place, answer, self._names)
+        choice = _choice(place, answer, self._names, self._dialect)
         message = choice.pop("message")
         for at, call in enumerate(message.get("tool_calls", ())):
             call["index"] = at
         delta = {name: value for name, value in message.items() if value is not None}
-        return self._chunk(delta, **choice | {"finish_reason": None}) + self._chunk({}, index=place, **_reason(answer))
+        return self._chunk(delta, **choice | {"finish_reason": None}) + self._chunk(
+            {}, index=place, **_reason(answer, self._dialect)
+        )
 
     def _custom_calls(self, answer: Completion) -> bytes:
         """Write the calls of tools that are given free text: it is the text within that counts."""
@@ -141,6 +155,8 @@ class ChatWriter:
     def _call(self, delta: ToolCallDelta) -> bytes:
         if self._names.is_custom(delta.name):
             return b""
+        if LEGACY in self._dialect:
+            return self._function_call(delta)
         if (index := self._places.get(delta.place)) is not None:
             return self._chunk({"tool_calls": [{"index": index, "function": {"arguments": delta.arguments}}]})
         index = self._places[delta.place] = len(self._places)
@@ -148,6 +164,13 @@ class ChatWriter:
             self._sealed.add(index)
         call = ToolCall(delta.id, delta.name, delta.arguments, delta.extra)
         return self._chunk({"tool_calls": [{"index": index, **_call(call, self._names)}]})
+
+    def _function_call(self, delta: ToolCallDelta) -> bytes:
+        """Write a piece of the one call that there could be before tools."""
+        if not self._places:
+            self._places[delta.place] = 0
+            return self._chunk(function_call(ToolCall(delta.id, delta.name, delta.arguments)))
+        return self._chunk({LEGACY: {"arguments": delta.arguments}}) if delta.place in self._places else b""
 
 
 def _call(call: ToolCall, names: CallNames) -> Json:
@@ -158,18 +181,21 @@ def _call(call: ToolCall, names: CallNames) -> Json:
     return {**call.extra, "id": call.id, "type": "function", "function": function}
 
 
-def _kept(answer: Completion) -> Json:
+def _kept(answer: Completion, dialect: frozenset[str]) -> Json:
     """Write what a client must give back of what was thought: its seals, and a vendor's own fields."""
     kept: Json = {}
+    if NO_REASONING in dialect:
+        return kept
     for thought in answer.reasoning:
         kept |= {name: thought.extra[name] for name in KEPT_FIELDS & thought.extra.keys()}
     details = write_details(thought for thought in answer.reasoning if KEPT_FIELDS.isdisjoint(thought.extra))
     return kept | ({FIELD: details} if details else {})
 
 
-def _reason(answer: Completion) -> dict[str, str]:
+def _reason(answer: Completion, dialect: frozenset[str]) -> dict[str, str]:
     """Say why it ended, in the vendor's words and, for what is not whole, in the provider's own beside them."""
-    reason = answer.finish_reason if answer.finish_reason in _REASONS else _NOT_WHOLE
+    reason: str = answer.finish_reason if answer.finish_reason in _REASONS else _NOT_WHOLE
+    reason = _LEGACY_REASON.get(reason, reason) if LEGACY in dialect else reason
     own = {} if answer.is_complete or not answer.provider_reason else {"native_finish_reason": answer.provider_reason}
     return {"finish_reason": reason, **own}
 

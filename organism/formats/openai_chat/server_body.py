@@ -55,9 +55,9 @@ class ImageURL(Body, frozen=True, kw_only=True):
 
 
 class ImagePart(Marked, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
-    """A picture."""
+    """A picture; the address alone is Mistral's way to write it."""
 
-    image_url: ImageURL
+    image_url: ImageURL | str
 
 
 class FileData(Body, frozen=True, kw_only=True):
@@ -143,9 +143,9 @@ class Assistant(Marked, frozen=True, kw_only=True, tag_field="role", tag="assist
 
 
 class ToolResult(Marked, frozen=True, kw_only=True, tag_field="role", tag="tool"):
-    """What came of a call."""
+    """What came of a call; pictures in it are no word of OpenAI's, but of many clients."""
 
-    content: str | list[TextPart]
+    content: str | list[TextPart | ImagePart]
     tool_call_id: str
     name: str | None = None
 
@@ -244,7 +244,9 @@ class PlainForm(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
 
 
 class ObjectForm(Body, frozen=True, kw_only=True, tag_field="type", tag="json_object"):
-    """Any JSON object."""
+    """Any JSON object; one of a schema, as Together and llama.cpp write it."""
+
+    schema: dict[str, Any] | None = None
 
 
 class SchemaForm(Body, frozen=True, kw_only=True, tag_field="type", tag="json_schema"):
@@ -253,11 +255,15 @@ class SchemaForm(Body, frozen=True, kw_only=True, tag_field="type", tag="json_sc
     json_schema: JsonSchema
 
 
+Form = PlainForm | ObjectForm | SchemaForm
+
+
 class StreamOptions(Body, frozen=True, kw_only=True):
     """How a stream is written; padding against the guessing of lengths is not written here."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
+    continuous_usage_stats: bool = False
 
 
 class ChatBody(Body, frozen=True, kw_only=True):
@@ -272,12 +278,13 @@ class ChatBody(Body, frozen=True, kw_only=True):
     stop: str | list[str] | None = None
     seed: int | None = None
     tools: list[Tool | CustomTool] = []
-    tool_choice: Literal["auto", "none", "required"] | NamedChoice | CustomChoice | AllowedChoice = "auto"
+    tool_choice: Literal["auto", "none", "required", "any"] | NamedChoice | CustomChoice | AllowedChoice = "auto"
     parallel_tool_calls: bool | None = None
-    response_format: PlainForm | ObjectForm | SchemaForm = PlainForm()
+    response_format: Form = PlainForm()
     reasoning_effort: Effort | None = None
     verbosity: Verbosity | None = None
     top_k: int | None = None
+    cache_control: CacheControl | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] = {}
@@ -295,9 +302,9 @@ class ChatBody(Body, frozen=True, kw_only=True):
     client_metadata: dict[str, Any] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
     prompt_cache_options: dict[str, Any] | None = None
     prediction: Any = None
     usage: dict[str, Any] | None = None
+    keep_alive: str | int | None = None
+    session_id: str | None = None
+    trace: Any = None

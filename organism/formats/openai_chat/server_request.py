@@ -1,6 +1,6 @@
 """From a request of chat completions to a call: turns, tools and the form of the answer. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
 from msgspec.structs import replace
@@ -12,12 +12,16 @@ from organism.formats.media.data_urls import unpack
 from organism.formats.native_tools import arguments_of_text, custom_tool
 from organism.formats.openai_chat import server_body as body
 from organism.formats.openai_chat.fields import REFUSED
+from organism.formats.openai_chat.legacy_functions import LEGACY, with_tools
 from organism.formats.openai_chat.reasoning_details import read_details
+from organism.formats.openai_chat.thinking_words import NO_REASONING, OPENROUTERS, REASONING, thinking_wish
+from organism.formats.own_fields import split_off
 from organism.formats.server_format import Asked, Json, convert
 from organism.llm.requests import (
     CacheTTL,
     ChatMessage,
     CompletionRequest,
+    Effort,
     FilePart,
     ImagePart,
     OneTool,
@@ -39,14 +43,17 @@ def read_request(raw: Json, default_cap: int) -> Asked:
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
+    raw, is_legacy = with_tools(raw)
+    raw, own = split_off(raw)
     asked = convert(raw, body.ChatBody, refused=REFUSED)
     if asked.top_logprobs and not asked.logprobs:
         raise bad_request("top_logprobs: they are told with 'logprobs: true' alone; add it", "top_logprobs")
     caps = [cap for cap in (asked.max_completion_tokens, asked.max_tokens) if cap is not None]
     stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    wish = thinking_wish(own, asked.reasoning_effort)
     request = CompletionRequest(
         model=asked.model,
-        messages=tuple(_turns(asked.messages)),
+        messages=tuple(_kept_whole(_turns(asked.messages), asked.cache_control)),
         max_output_tokens=min(caps, default=default_cap),
         temperature=asked.temperature,
         top_p=asked.top_p,
@@ -56,7 +63,8 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         tool_choice=_choice(asked.tool_choice),
         parallel_tool_calls=asked.parallel_tool_calls,
         response_format=_form(asked.response_format),
-        reasoning_effort=asked.reasoning_effort,
+        reasoning_effort=wish.effort,
+        reasoning_tokens=wish.tokens,
         verbosity=asked.verbosity,
         top_k=asked.top_k,
         presence_penalty=asked.presence_penalty or None,
@@ -66,9 +74,15 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         choices=asked.n,
         service_tier=tier_of(asked.service_tier),
         vendor_tools=_searches(asked.web_search_options),
-        vendor_fields=_fields(asked),
+        vendor_fields=_fields(own, asked.reasoning_effort),
     )
-    return Asked(request=request, stream=asked.stream, usage=asked.stream_options.include_usage)
+    dialect = {LEGACY: is_legacy, REASONING: not OPENROUTERS.isdisjoint(own), NO_REASONING: not wish.shown}
+    return Asked(
+        request=request,
+        stream=asked.stream,
+        usage=asked.stream_options.include_usage,
+        dialect=frozenset(name for name, holds in dialect.items() if holds),
+    )
 
 
 def _turns(
@@ -79,8 +93,7 @@ def _turns(
     mark: _Mark = {}
     for place, message in enumerate(messages):
         if isinstance(message, body.ToolResult):
-            words = message.content if isinstance(message.content, str) else "".join(p.text for p in message.content)
-            results.append(ToolResult(split_id(message.tool_call_id)[0], words))
+            results.append(ToolResult(split_id(message.tool_call_id)[0], _result(message.content, place)))
             mark = _mark(message) or mark
             continue
         if results:
@@ -120,7 +133,25 @@ def _wish(*wishes: body.CacheControl | None) -> _Mark:
     return {"cache": True, "cache_ttl": said[-1].ttl or "5m"} if said else {}
 
 
-def _parts(parts: list[body.TextPart | body.ImagePart | body.FilePart], message: int) -> tuple[Part, ...]:
+def _kept_whole(turns: Iterable[ChatMessage], wish: body.CacheControl | None) -> Iterator[ChatMessage]:
+    """Put the wish to keep the conversation as a whole on its last turn."""
+    *before, last = turns
+    yield from before
+    yield last if wish is None or last.cache else replace(last, **_wish(wish))
+
+
+def _result(
+    content: str | list[body.TextPart | body.ImagePart], message: int
+) -> str | tuple[TextPart | ImagePart, ...]:
+    """Translate what came of a call: words, and pictures in their places among them."""
+    if isinstance(content, str):
+        return content
+    if all(isinstance(part, body.TextPart) for part in content):
+        return "".join(part.text for part in content if isinstance(part, body.TextPart))
+    return tuple(part for part in _parts(content, message) if isinstance(part, TextPart | ImagePart))
+
+
+def _parts(parts: Sequence[body.TextPart | body.ImagePart | body.FilePart], message: int) -> tuple[Part, ...]:
     found: list[Part] = []
     for place, part in enumerate(parts):
         at = f"messages[{message}].content[{place}]"
@@ -128,15 +159,18 @@ def _parts(parts: list[body.TextPart | body.ImagePart | body.FilePart], message:
             case body.TextPart(text=text):
                 found.append(TextPart(text))
             case body.ImagePart(image_url=image):
-                if image.url.startswith("data:"):
-                    kind, data = unpack(image.url, f"{at}.image_url.url")
-                    found.append(ImagePart(kind, data, detail=image.detail))
-                else:
-                    found.append(ImagePart(url=image.url, detail=image.detail))
+                found.append(_picture(body.ImageURL(url=image) if isinstance(image, str) else image, at))
             case body.FilePart(file=file):
                 kind, data = unpack(file.file_data, f"{at}.file.file_data")
                 found.append(FilePart(kind, data, name=file.filename))
     return tuple(found)
+
+
+def _picture(image: body.ImageURL, at: str) -> ImagePart:
+    if not image.url.startswith("data:"):
+        return ImagePart(url=image.url, detail=image.detail)
+    kind, data = unpack(image.url, f"{at}.image_url.url")
+    return ImagePart(kind, data, detail=image.detail)
 
 
 def _said(message: body.Assistant, at: str) -> str | tuple[Part, ...]:
@@ -205,6 +239,8 @@ def _choice(choice: object) -> ToolChoice:
     match choice:
         case "auto" | "none" | "required":
             return choice
+        case "any":  # Mistral's word
+            return "required"
         case body.NamedChoice(function=named) | body.CustomChoice(custom=named):
             return OneTool(named.name)
         case body.AllowedChoice(allowed_tools=allowed):
@@ -233,22 +269,17 @@ def _searches(options: Json | None) -> tuple[VendorItem, ...]:
     return () if options is None else (VendorItem({"type": "web_search", **options}, "chat"),)
 
 
-def _fields(asked: body.ChatBody) -> VendorItem | None:
-    """Return hints that only servers of this format have a word for."""
-    hints = {
-        "prompt_cache_key": asked.prompt_cache_key,
-        "prompt_cache_retention": asked.prompt_cache_retention,
-        "safety_identifier": asked.safety_identifier,
-    }
-    given = {name: value for name, value in hints.items() if value is not None}
-    return VendorItem(given, "chat") if given else None
+def _fields(own: Json, effort: Effort | None) -> VendorItem | None:
+    """Return the fields that are one server's own, with the effort that stands beside its word for thinking."""
+    beside = {"reasoning_effort": effort} if own and effort is not None else {}
+    return VendorItem(own | beside, "chat") if own else None
 
 
-def _form(form: body.PlainForm | body.ObjectForm | body.SchemaForm) -> ResponseFormat | None:
+def _form(form: body.Form) -> ResponseFormat | None:
     match form:
         case body.PlainForm():
             return None
         case body.ObjectForm():
-            return ResponseFormat()
+            return ResponseFormat() if form.schema is None else ResponseFormat(form.schema)
         case body.SchemaForm(json_schema=schema):
             return ResponseFormat(schema.schema or {"type": "object"}, schema.name, strict=bool(schema.strict))

@@ -13,6 +13,7 @@ FIELDS = rules(
         "temperature, top_p": "",
         "top_k": "to servers that know it",
         "stop, seed, presence_penalty, frequency_penalty, logit_bias": "as in chat completions",
+        "fields of one server's own": "such as `min_p`, as in chat completions",
         "n": "the cap is held so many times",
         "stream, stream_options": "",
         "stream_options.include_usage, stream_options.include_obfuscation": "",

@@ -16,10 +16,11 @@ from organism.formats.errors.faults import Fault, bad_request
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_chat.server_body import Cap, StreamOptions
 from organism.formats.openai_completions.fields import REFUSED
+from organism.formats.own_fields import split_off
 from organism.formats.server_format import COMMENT, Asked, EventWriter, Json, Meta, convert, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta
-from organism.llm.requests import ChatMessage, CompletionRequest
+from organism.llm.requests import ChatMessage, CompletionRequest, VendorItem
 
 _DONE = b"data: [DONE]\n\n"
 _REASONS = frozenset({"stop", "length", "content_filter"})
@@ -59,6 +60,7 @@ class CompletionsFormat:
 
     def read(self, raw: Json, default_cap: int) -> Asked:
         """Read a request; see :meth:`organism.formats.server_format.ServerFormat.read`."""
+        raw, own = split_off(raw)
         asked = convert(raw, CompletionsBody, refused=REFUSED)
         stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
         request = CompletionRequest(
@@ -74,6 +76,7 @@ class CompletionsFormat:
             frequency_penalty=asked.frequency_penalty or None,
             logit_bias=asked.logit_bias,
             choices=asked.n,
+            vendor_fields=VendorItem(own, "chat") if own else None,
         )
         return Asked(request=request, stream=asked.stream, usage=asked.stream_options.include_usage)
 

@@ -1,0 +1,145 @@
+"""How clients of chat completions say that a model is to think: in one vendor's words or another's. Pure.
+
+Sources: the public references of OpenRouter (``reasoning``), Anthropic, DeepSeek, Moonshot and Zhipu (``thinking``),
+Qwen (``enable_thinking``), Groq (``reasoning_format``) and Gemini (``extra_body``).
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from organism.formats.openai_chat.server_body import Body, Cap
+from organism.formats.own_fields import THINKING, template_switch
+from organism.formats.server_format import Json, convert
+from organism.llm.requests import Effort
+
+OPENROUTERS = frozenset({"reasoning", "include_reasoning"})
+"""What clients of OpenRouter write."""
+
+REASONING = "reasoning"
+"""The dialect of those who look for thoughts in the field of this name, where most look in ``reasoning_content``."""
+
+NO_REASONING = "no reasoning"
+"""The dialect of those who do not want to see any."""
+
+_USUAL: Effort = "medium"
+"""What is meant by a wish to think that says no more."""
+
+_Budget = Annotated[int, Meta(ge=-1, le=10_000_000)]
+
+
+class OpenRouters(Body, frozen=True, kw_only=True):
+    """How much to think, in OpenRouter's words."""
+
+    effort: Effort | None = None
+    max_tokens: Cap | None = None
+    enabled: bool | None = None
+    exclude: bool = False
+    summary: str | None = None
+
+
+class Switch(Body, frozen=True, kw_only=True):
+    """Whether to think, and with how many tokens."""
+
+    type: Literal["enabled", "disabled", "adaptive", "auto"]
+    budget_tokens: Cap | None = None
+    clear_thinking: bool | None = None
+    display: str | None = None
+
+
+class ThinkingConfig(Body, frozen=True, kw_only=True):
+    """The same in Gemini's words; ``-1`` leaves it to the model."""
+
+    thinking_budget: _Budget | None = None
+    thinking_level: str | None = None
+    include_thoughts: bool | None = None
+
+
+class Googles(Body, frozen=True, kw_only=True):
+    """What Gemini has no field of OpenAI's for."""
+
+    thinking_config: ThinkingConfig | None = None
+
+
+class ExtraBody(Body, frozen=True, kw_only=True):
+    """Where that stands."""
+
+    google: Googles | None = None
+
+
+class ThinkingWords(Body, frozen=True, kw_only=True):
+    """All that clients say of it."""
+
+    reasoning: OpenRouters | None = None
+    thinking: Switch | None = None
+    enable_thinking: bool | None = None
+    thinking_budget: _Budget | None = None
+    include_reasoning: bool | None = None
+    reasoning_format: str | None = None
+    separate_reasoning: bool | None = None
+    extra_body: ExtraBody | None = None
+
+
+class ThinkingWish(Body, frozen=True, kw_only=True):
+    """What is asked for, in the words that all formats have.
+
+    Attributes:
+        effort: How much to think.
+        tokens: The most tokens to think with.
+        shown: Whether the client wants to see it.
+    """
+
+    effort: Effort | None = None
+    tokens: int | None = None
+    shown: bool = True
+
+
+def thinking_wish(own: Json, effort: Effort | None) -> ThinkingWish:
+    """Return what a client asks for.
+
+    Args:
+        own: The fields of its request that are one server's own.
+        effort: What it says in OpenAI's word, which goes before all others.
+
+    Raises:
+        FaultError: A field has a value that no server knows.
+    """
+    said = {name: value for name, value in own.items() if name in THINKING}
+    switch = template_switch(own)
+    if not said and switch is None:
+        return ThinkingWish(effort=effort)
+    words = convert(said, ThinkingWords, conversation=tuple(said))
+    tokens = _tokens(words)
+    thinks = _thinks(words, switch)
+    named = effort or (words.reasoning.effort if words.reasoning is not None else None)
+    if thinks is False:
+        named, tokens = named or "none", None
+    elif thinks and named is None and tokens is None:
+        named = _USUAL
+    return ThinkingWish(effort=named, tokens=tokens, shown=_is_shown(words))
+
+
+def _tokens(words: ThinkingWords) -> int | None:
+    config = words.extra_body and words.extra_body.google and words.extra_body.google.thinking_config
+    listed: tuple[Any, ...] = (
+        words.reasoning and words.reasoning.max_tokens,
+        words.thinking and words.thinking.budget_tokens,
+        words.thinking_budget,
+        config and config.thinking_budget,
+    )
+    return next((tokens for tokens in listed if tokens is not None and tokens > 0), None)
+
+
+def _thinks(words: ThinkingWords, switch: bool | None) -> bool | None:
+    """Return whether the model is to think; ``None`` where that is left to it."""
+    said: list[bool | None] = [switch, words.enable_thinking]
+    if words.reasoning is not None:
+        said.append(words.reasoning.enabled)
+    if words.thinking is not None:
+        said.append({"enabled": True, "adaptive": True, "disabled": False}.get(words.thinking.type))
+    return next((each for each in said if each is not None), None)
+
+
+def _is_shown(words: ThinkingWords) -> bool:
+    hidden = words.include_reasoning is False or words.reasoning_format == "hidden"
+    return not hidden and not (words.reasoning is not None and words.reasoning.exclude)

@@ -80,9 +80,10 @@ def _is_bare(body: bytes) -> bool:
 
 
 def _zstd() -> Any:
-    """Return what makes an unpacker, where the standard library has one."""
-    if find_spec("compression") is None:
-        return None
-    from importlib import import_module
+    """Return what makes an unpacker: the standard library's, or of the package that has it for older Pythons."""
+    for package, module in (("compression", "compression.zstd"), ("backports", "backports.zstd")):
+        if find_spec(package) is not None and find_spec(module) is not None:
+            from importlib import import_module
 
-    return import_module("compression.zstd").ZstdDecompressor
+            return import_module(module).ZstdDecompressor
+    return None

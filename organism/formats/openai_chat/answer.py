@@ -100,8 +100,9 @@ class ChatReader:
         usage = value.get("usage")
         self._usage.add(usage)
         self._answer.show_usage(usage, counting_of(self._vendor))
-        # What Groq writes beside the answer of a stream.
-        self._usage.add(part(value, "x_groq", "usage"))
+        # What Groq writes beside the answer of a stream, and Moonshot in its last choice.
+        for beside in (part(value, "x_groq", "usage"), *(choice.get("usage") for choice in found)):
+            self._usage.add(beside)
         if isinstance(usage, dict) and any(usage.values()) and not found and self.is_started:
             self._answer.is_counted_out = True
 
@@ -253,7 +254,7 @@ def _thoughts(message: JsonObject) -> Iterator[str]:
     for piece in content if isinstance(content, list) else ():
         thinking = part(piece, "thinking")
         yield text_of(thinking) + "".join(_texts(thinking))
-    names = ("reasoning_content", "reasoning", "thinking")
+    names = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
     said = next((words for name in names if (words := text_of(message.get(name)))), "")
     details = message.get("reasoning_details")
     if not any(part(each, "text") or part(each, "summary") for each in (details if isinstance(details, list) else ())):

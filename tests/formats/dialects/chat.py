@@ -38,7 +38,7 @@ def _count(draft: Draft, *, known: bool) -> None:
         return
     if not usage:
         draft.ends.discard("counts")
-    match draft.chance.choice(("behind", "behind", "with", "after the end", "growing", "twice", "groq", "alone")):
+    match draft.chance.choice(("behind", "behind", "with", "after the end", "growing", "twice", "groq", "alone", "in choice")):
         case "with":
             draft.events[-1]["usage"] = usage
             draft.ends.discard("counts")
@@ -56,6 +56,9 @@ def _count(draft: Draft, *, known: bool) -> None:
             draft.events.append(chunk(None, usage=usage))
         case "groq" if usage:
             draft.events[-1]["x_groq"] = {"id": "r", "usage": usage}
+            draft.ends.discard("counts")
+        case "in choice" if usage and draft.events[-1].get("choices"):  # Moonshot
+            draft.events[-1]["choices"][0]["usage"] = usage
             draft.ends.discard("counts")
         case "alone":  # without choices at all: Azure's relays
             draft.events.append({"usage": usage})

@@ -67,9 +67,14 @@ def _whole_at_the_end(draft: Draft) -> None:
         return
 
 
+def _usage_in(event: Json) -> Json | None:
+    """Return the usage in an event, where Groq and Moonshot write it too."""
+    places = event, event.get("x_groq") or {}, *(event.get("choices") or ())
+    return next(filter(None, (place.get("usage") for place in places)), None)
+
+
 def _as_one_event(draft: Draft) -> None:
-    counted = (event.get("usage") or event.get("x_groq", {}).get("usage") for event in reversed(draft.events))
-    usage = next(filter(None, counted), None)
+    usage = next(filter(None, map(_usage_in, reversed(draft.events))), None)
     draft.events = [{**whole(draft), "usage": usage}]
     draft.done = "done" in draft.ends
     draft.ends.discard("counts")
@@ -118,7 +123,7 @@ def _last_with_reason(draft: Draft) -> None:
         not ends
         or ends[0] == 0
         or not draft.events[ends[0] - 1].get("choices")
-        or set(draft.events[ends[0]]) & {"usage", "x_groq"}
+        or _usage_in(draft.events[ends[0]])
     ):
         return
     draft.events[ends[0] - 1]["choices"][0]["finish_reason"] = draft.events.pop(ends[0])["choices"][0]["finish_reason"]

@@ -38,7 +38,8 @@ def _count(draft: Draft, *, known: bool) -> None:
         return
     if not usage:
         draft.ends.discard("counts")
-    match draft.chance.choice(("behind", "behind", "with", "after the end", "growing", "twice", "groq", "alone", "in choice")):
+    places = ("behind", "behind", "with", "after the end", "growing", "twice", "groq", "alone", "in choice")
+    match draft.chance.choice(places):
         case "with":
             draft.events[-1]["usage"] = usage
             draft.ends.discard("counts")

@@ -119,12 +119,7 @@ def _last_with_reason(draft: Draft) -> None:
     ends = [
         at for at, event in enumerate(draft.events) if any(c.get("finish_reason") for c in event.get("choices") or ())
     ]
-    if (
-        not ends
-        or ends[0] == 0
-        or not draft.events[ends[0] - 1].get("choices")
-        or _usage_in(draft.events[ends[0]])
-    ):
+    if not ends or ends[0] == 0 or not draft.events[ends[0] - 1].get("choices") or _usage_in(draft.events[ends[0]]):
         return
     draft.events[ends[0] - 1]["choices"][0]["finish_reason"] = draft.events.pop(ends[0])["choices"][0]["finish_reason"]
 

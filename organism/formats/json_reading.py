@@ -23,7 +23,7 @@ def loads(raw: bytes | str) -> object:
     """
     text = raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw), "replace")
     try:
-        value: object = json.loads(text, parse_constant=str, parse_int=short_int)
+        value: object = _DECODER.decode(text)
         return _encodable(value) if _SURROGATE.search(text) else value
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -76,6 +76,9 @@ def part(value: object, *path: str | int) -> object:
         else:
             return None
     return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=str, parse_int=short_int)
 
 
 def text_of(value: object) -> str:

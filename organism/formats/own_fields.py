@@ -58,7 +58,7 @@ def split_off(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def template_switch(own: dict[str, Any]) -> bool | None:
-    """Return whether a model's template is told to let it think, where that is all it is told."""
+    """Return whether a template is to let the model think, where that is all that is said to it."""
     kwargs = own.get("chat_template_kwargs")
     if not isinstance(kwargs, dict) or not kwargs or not kwargs.keys() <= _SWITCHES:
         return None

@@ -1,10 +1,13 @@
 """An answer on its way out in pieces, with signs of life while there are none."""
 
+import asyncio
 from collections.abc import Callable
 
 import anyio
 
 from organism.api.auth_middleware import ASGISend
+from organism.concurrency.loop_time import loop_time
+from organism.concurrency.wakeups import Wakeup
 from organism.formats.errors.faults import Fault
 from organism.formats.server_format import EventWriter
 from organism.gateway.headers import Headers, encoded
@@ -46,27 +49,29 @@ class Streamed:
         self._begun = False
         self._record = DeltaRecord()
         self._coming: list[Delta] = []
-        self._more = anyio.Event()
-        self._sending = anyio.Lock()
-        self._alive_s = 0.0
+        self._more = Wakeup()
+        self._sending = anyio.Lock(fast_acquire=True)
+        self._alive_s = loop_time() + BEGIN_AFTER_S
         """When the client must hear something, on the event loop's clock."""
 
     def add(self, delta: Delta) -> None:
         """Take a piece; an empty text is a sign of life, which begins the answer."""
         self._coming.append(delta)
-        self._more.set()
+        self._more.notify()
 
     async def carry(self) -> None:
         """Send pieces as they come, and signs of life while none do, until cancelled."""
-        while True:
-            wait_s = max(0.0, self._alive_s - anyio.current_time()) if self._begun else BEGIN_AFTER_S
-            with anyio.move_on_after(wait_s):
-                await self._more.wait()
-            self._more = anyio.Event()
-            # Not by whether something came: a provider's signs of life have nothing in them for the client.
-            silent = self._begun and anyio.current_time() >= self._alive_s
-            async with self._sending:
-                await self._flush(self._writer.alive() if silent else b"")
+        reminder = _Reminder(self._more, lambda: self._alive_s)
+        try:
+            while True:
+                if not self._coming and loop_time() < self._alive_s:
+                    await self._more.wait()
+                # Not by whether something came: a provider's signs of life have nothing in them for the client.
+                silent = self._begun and loop_time() >= self._alive_s
+                async with self._sending:
+                    await self._flush(self._writer.alive() if silent else b"")
+        finally:
+            reminder.cancel()
 
     async def end(self, answer: Completion) -> None:
         """Send the rest of an answer and its end."""
@@ -102,10 +107,30 @@ class Streamed:
             begin = self._writer.begin()
         data = begin + self._written(coming) + data
         if data or not more:
-            self._alive_s = anyio.current_time() + ALIVE_EVERY_S
+            self._alive_s = loop_time() + ALIVE_EVERY_S
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     def _written(self, deltas: list[Delta]) -> bytes:
         for delta in deltas:
             self._record.add(delta)
         return b"".join(self._writer.delta(delta) for delta in deltas if delta != "")
+
+
+class _Reminder:
+    """Wakes what waits when a time is reached that is put off with each piece: one timer, not one for each of them."""
+
+    def __init__(self, wakeup: Wakeup, due_s: Callable[[], float]) -> None:
+        self._wakeup = wakeup
+        self._due_s = due_s
+        self._timer = asyncio.get_running_loop().call_at(due_s(), self._look)
+
+    def _look(self) -> None:
+        due_s = self._due_s()
+        if loop_time() >= due_s:
+            self._wakeup.notify()
+            due_s = loop_time() + ALIVE_EVERY_S
+        self._timer = asyncio.get_running_loop().call_at(due_s, self._look)
+
+    def cancel(self) -> None:
+        """Wake it no more."""
+        self._timer.cancel()

@@ -111,10 +111,12 @@ def error_in(value: object) -> object:
         return value
     if whole_number(part(value, "base_resp", "status_code")):  # MiniMax; 0 says that it is none
         return value
-    said = any(isinstance(value.get(name), str | list) for name in ("detail", "message", "msg", "Message"))
-    return value if said and _ANSWERS.isdisjoint(value) else None
+    is_none = not _ANSWERS.isdisjoint(value)  # seen first: nearly all values are answers
+    said = not is_none and any(isinstance(value.get(name), str | list) for name in _SAYINGS)
+    return value if said else None
 
 
+_SAYINGS = ("detail", "message", "msg", "Message")
 _ANSWERS = frozenset({"choices", "content", "output", "data", "type", "candidates", "usage", "delta", "response"})
 """What answers, and their events, have at least one of."""
 

@@ -187,6 +187,9 @@ class ChatReader:
         return answer
 
 
+_WORDS = frozenset({"role", "content"})
+
+
 def _is_chunk(value: JsonObject) -> bool:
     return value.get("object") == "chat.completion.chunk" or part(value, "choices", 0, "delta") is not None
 
@@ -200,12 +203,15 @@ def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = Fals
         is_whole: Whether it is all of the message.
         repeats: Whether pieces of it have come before.
     """
+    content = message.get("content")
+    if message.keys() <= _WORDS and isinstance(content, str) and not is_whole:
+        answer.write(text_of(content))  # nearly all pieces are
+        return
     for words in _thoughts(message):
         if not (repeats and answer.is_begun):
             answer.think(words)
     if not repeats:
         _read_details(answer, message.get("reasoning_details"))
-    content = message.get("content")
     text = text_of(content) + "".join(_texts(content))
     (answer.write_whole if is_whole and repeats else answer.write)(text)
     answer.cite(*citations_in(message))

@@ -62,13 +62,13 @@ class StreamedAnswer:
         """Take note of what came."""
         self.is_begun = True
         match piece:
-            case UsageDelta(usage=usage):
-                self._counted = usage
-            case str(text):
+            case str(text):  # the first that is asked for, since nearly all pieces are
                 self._text.append(text)
                 if isinstance(piece, RefusalDelta):
                     self._refusal.append(text)
                 self._count.add(text)
+            case UsageDelta(usage=usage):
+                self._counted = usage
             case ReasoningDelta(text=text):
                 self._thoughts.setdefault(piece.place, []).append(piece)
                 self._count.add(text)

@@ -153,7 +153,9 @@ class AuthMiddleware:
         unserved: Callable[[str], AccessRule | None] = lambda _path: None,
     ) -> None:
         self._app = app
-        self._rules = sorted(rules, key=lambda rule: (rule.paths.endswith("*"), -len(rule.paths)))
+        listed = sorted(rules, key=lambda rule: -len(rule.paths))
+        self._exact = {rule.paths: rule for rule in reversed(listed) if not rule.paths.endswith("*")}
+        self._beginnings = [rule for rule in listed if rule.paths.endswith("*")]
         self._hosts = frozenset(map(str.lower, hosts))
         self._now_ns = now_ns
         self._unserved = unserved
@@ -167,7 +169,7 @@ class AuthMiddleware:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         scope[HEADERS] = headers
         request_id = scope["organism.request_id"] = secrets.token_hex(8)
-        rule = next((rule for rule in self._rules if rule.covers(scope["path"])), _NO_RULE)
+        rule = self._rule_for(scope["path"])
         guarded = _with_safe_headers(send, request_id, _FORM_HEADERS if rule.form else _SAFE_HEADERS)
         # A rule for one path stands for a route; only for the others is it asked whether there is any.
         unserved = self._unserved(scope["path"]) if rule.paths.endswith("*") else None
@@ -187,6 +189,12 @@ class AuthMiddleware:
                 return
             problem = body
         await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)
+
+    def _rule_for(self, path: str) -> AccessRule:
+        """Return the rule for a path: that for it alone, or else the one with the longest beginning."""
+        if (exact := self._exact.get(path)) is not None:
+            return exact
+        return next((rule for rule in self._beginnings if rule.covers(path)), _NO_RULE)
 
     def _misdirected(self, scope: ASGIScope, headers: RequestHeaders, rule: AccessRule) -> Problem | None:
         """Refuse what does not mean this host, or comes from a page of another."""

@@ -271,13 +271,14 @@ def _words(reading: _Reading, counts: _Counts) -> str:
 
 def _largest(usage: JsonObject, paths: tuple[Path, ...]) -> int | None:
     """Return a count that may stand under several names; relays that give both leave one of them at zero."""
-    return max((count for path in paths if (count := _count(usage, path)) is not None), default=None)
+    named = (path for path in paths if path[0] in usage)  # most names are other servers'
+    return max((count for path in named if (count := _count(usage, path)) is not None), default=None)
 
 
 def _detail(usage: JsonObject, paths: tuple[Path, ...]) -> int:
     """Return a count that is part of another; one that cannot be read says nothing, for its whole is there."""
     found = [0]
-    for path in paths:
+    for path in (path for path in paths if path[0] in usage):
         try:
             found.append(_count(usage, path) or 0)
         except UsageError:

@@ -53,6 +53,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         key_header: Where it takes its key: as a bearer, or in a header of its own.
         tiers: Whether it takes ``service_tier``.
         custom_tools: Whether it takes tools that are given free text.
+        counts: In which format it is asked to count input, for nothing; ``None`` where it does not.
         tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
     """
 
@@ -84,6 +85,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     stops_when_closed: bool = False
     tiers: bool = False
     custom_tools: bool = False
+    counts: Literal["responses", "messages"] | None = None
     tool_tokens: int = 600
 
 
@@ -124,6 +126,7 @@ VENDORS: dict[str, Vendor] = {
         tiers=True,
         custom_tools=True,
         own_fields=CACHE_KEYS,
+        counts="responses",
         base_url="https://api.openai.com/v1",
         key="OPENAI_API_KEY",
         prices_as="openai",
@@ -214,7 +217,12 @@ VENDORS: dict[str, Vendor] = {
         own_fields=frozenset({"top_k"}),
     ),
     "vllm": Vendor(
-        stops_when_closed=True, base_url="http://127.0.0.1:8000/v1", key=None, prices_as="local", own_fields=VLLM
+        stops_when_closed=True,
+        base_url="http://127.0.0.1:8000/v1",
+        key=None,
+        prices_as="local",
+        own_fields=VLLM,
+        counts="messages",
     ),
     "llamacpp": Vendor(
         stops_when_closed=True,
@@ -223,6 +231,7 @@ VENDORS: dict[str, Vendor] = {
         prices_as="local",
         vectors="base64",
         own_fields=LLAMA_CPP,
+        counts="messages",
     ),
 }
 

@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -252,9 +253,7 @@ class DirectTransport:
             raise
 
     def _written(self, url: str, headers: Mapping[str, str], content: bytes) -> bytes:
-        parts = urlsplit(url)
-        query = f"?{quote(parts.query, safe=_AS_IT_IS)}" if parts.query else ""
-        lines = [f"POST {quote(parts.path, safe=_AS_IT_IS) or '/'}{query} HTTP/1.1"]
+        lines = [f"POST {_target(url)} HTTP/1.1"]
         if "host" not in headers:
             lines.append(f"host: {self._authority}")
         for name, value in headers.items():
@@ -340,3 +339,11 @@ def _ascii(host: str) -> str:
         return host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
         raise ConnectError(f"{host!r} is no name of a host: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _target(url: str) -> str:
+    """Return the part of an address that a request names: a provider has a few of them."""
+    parts = urlsplit(url)
+    query = f"?{quote(parts.query, safe=_AS_IT_IS)}" if parts.query else ""
+    return f"{quote(parts.path, safe=_AS_IT_IS) or '/'}{query}"

@@ -5,6 +5,7 @@ from typing import Literal
 
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
+from organism.formats.anthropic_messages import request as messages_request
 from organism.formats.counts import said_input_tokens
 from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.formats.openai_chat import request as chat_request
@@ -98,13 +99,18 @@ class OpenAIProvider:
         return await self._chat(request, on_text)
 
     async def count_input(self, request: CompletionRequest) -> int | None:
-        """Have the server count, where it does so: OpenAI's own does for both of its formats."""
-        counts = self._api == "responses" or self.vendor == vendor_of("openai")
-        if not counts or foreign_to(request, "responses") is not None:
-            return None
-        body = responses_request.encode(request, stream=False)
-        asked = {name: value for name, value in body.items() if name in responses_request.COUNTED}
-        async with self._server.posted("/responses/input_tokens", asked) as said:
+        """Have the server count, where it does so: OpenAI's own for both of its formats, those of open models too."""
+        match "responses" if self._api == "responses" else self.vendor.counts:
+            case "responses" if foreign_to(request, "responses") is None:
+                path, counted = "/responses/input_tokens", responses_request.COUNTED
+                body = responses_request.encode(request, stream=False)
+            case "messages" if foreign_to(request, "messages", self.vendor.own_fields) is None:
+                path, counted = "/messages/count_tokens", messages_request.COUNTED
+                body = messages_request.encode(request, stream=False, holds_to_schemas=False)
+            case _:
+                return None
+        asked = {name: value for name, value in body.items() if name in counted}
+        async with self._server.posted(path, asked) as said:
             return said_input_tokens(await said.read())
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:

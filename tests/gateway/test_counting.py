@@ -35,6 +35,10 @@ def responses(url: str) -> OpenAIProvider:
     return OpenAIProvider("double", UPSTREAM, f"{url}/v1", api="responses")
 
 
+def open_models(url: str, vendor: str) -> OpenAIProvider:
+    return OpenAIProvider("double", UPSTREAM, f"{url}/v1", vendor=vendor)
+
+
 def counting(step: HTTPStep) -> Callable[[ReceivedRequest], HTTPStep]:
     return lambda request: step if "tokens" in request.path else HTTPStep()
 
@@ -44,8 +48,10 @@ def counting(step: HTTPStep) -> Callable[[ReceivedRequest], HTTPStep]:
     [
         (CLAUDE, COUNT, {"model", "system", "messages", "tools", "tool_choice"}),
         (responses, "/v1/responses/input_tokens", {"model", "input", "tools", "tool_choice"}),
+        (partial(open_models, vendor="vllm"), COUNT, {"model", "system", "messages", "tools", "tool_choice"}),
+        (partial(open_models, vendor="llamacpp"), COUNT, {"model", "system", "messages", "tools", "tool_choice"}),
     ],
-    ids=["messages", "responses"],
+    ids=["messages", "responses", "vllm", "llamacpp"],
 )
 async def test_vendor_that_counts_is_asked(served: Serve, upstream: Any, path: str, seen: set[str]) -> None:
     """Its own number is answered; it sees what is counted and nothing else, and nobody pays."""
@@ -58,6 +64,20 @@ async def test_vendor_that_counts_is_asked(served: Serve, upstream: Any, path: s
         assert request.body.keys() <= seen | {"parallel_tool_calls"}
         assert {"model", "tools"} <= request.body.keys()
         assert (gateway.organism.threads(), gateway.provider.bill) == ((), [])
+
+
+async def test_fields_of_a_server_s_own_do_not_keep_it_from_counting(served: Serve) -> None:
+    """A long request of chat completions with sampling that only vLLM knows is counted by it, and held close."""
+    upstream = partial(open_models, vendor="vllm")
+    text = "The tide comes in and goes out again. " * 2000
+    async with served(counting(HTTPStep(body='{"input_tokens": 16000}')), upstream=upstream) as gateway:
+        body = {"model": "main", "messages": [{"role": "user", "content": text}], "min_p": 0.1, "max_tokens": 9}
+        answer = await gateway.http.post("/v1/chat/completions", json=body)
+
+        assert answer.status_code == 200, answer.text
+        counted, asked = gateway.provider.requests
+        assert (counted.path, asked.path) == (COUNT, "/v1/chat/completions")
+        assert "min_p" not in counted.body
 
 
 async def test_input_of_responses_is_counted_too(served: Serve) -> None:

@@ -66,6 +66,11 @@ class ExtraBody(Body, frozen=True, kw_only=True):
 
     google: Googles | None = None
 
+    @property
+    def thinking(self) -> ThinkingConfig | None:
+        """What it says of thinking."""
+        return None if self.google is None else self.google.thinking_config
+
 
 class ThinkingWords(Body, frozen=True, kw_only=True):
     """All that clients say of it."""
@@ -120,7 +125,7 @@ def thinking_wish(own: Json, effort: Effort | None) -> ThinkingWish:
 
 
 def _tokens(words: ThinkingWords) -> int | None:
-    config = words.extra_body and words.extra_body.google and words.extra_body.google.thinking_config
+    config = words.extra_body and words.extra_body.thinking
     listed: tuple[Any, ...] = (
         words.reasoning and words.reasoning.max_tokens,
         words.thinking and words.thinking.budget_tokens,

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from organism.amounts import TokenUsage
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.formats.answers.decoder import AnswerDecoder, AnswerReader
@@ -203,10 +205,11 @@ def _calls(answer: Completion) -> list[tuple[str, str]]:
 
 
 def _object(text: str) -> str:
-    """Write arguments in one way; what is no object stands in one where a format wants objects."""
+    """Write arguments in one way; what is no object, or has half a character, stands in one where one is wanted."""
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
+        msgspec.json.decode(text)
+    except (ValueError, RecursionError, msgspec.MsgspecError):
         value = None
     return json.dumps(value if isinstance(value, dict) else {"arguments": text}, sort_keys=True)
 

@@ -136,6 +136,14 @@ def test_ledger_whose_beginning_was_forgotten_goes_on_from_a_checkpoint() -> Non
     assert whole.balance("thread:t") == short.balance("thread:t")
 
 
+@pytest.mark.parametrize("gone", [1, 2, 5])
+def test_ledger_whose_oldest_entries_were_forgotten_says_where_it_begins(gone: int) -> None:
+    """However few entries retention has taken, the rest is right, and the verdict names the first that is there."""
+    verdict = verify(stored(lived())[gone:], chain_hash, GENESIS)
+
+    assert (verdict.fault, verdict.first, verdict.last) == (None, gone + 1, 14)
+
+
 def test_story_of_a_thread_tells_holds_prices_refusals_and_limits() -> None:
     """Each hold is told with what became of it and its price, and each refusal with its scope and numbers."""
     story = explain(lived(), "t")

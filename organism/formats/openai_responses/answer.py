@@ -216,7 +216,7 @@ class ResponsesReader(OneAnswerReader):
                 text = text_of(item.get("input")) or str(written_of(item))
                 given = call_arguments(item) if kind == "function_call" else arguments_of_text(text)
                 written = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) else given
-                arguments = as_heard(item, written) if isinstance(written, str) else written
+                arguments = self._live.arguments(item, written) if isinstance(written, str) else written
                 answer.call(ToolCallPiece(id=call_id, name=name, arguments=arguments, begins=True))
             case "reasoning":
                 seal, thought_id = text_of(item.get("encrypted_content")), text_of(item.get("id"))

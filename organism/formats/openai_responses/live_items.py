@@ -153,6 +153,13 @@ class LiveItems:
         known = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
         self._show(ToolCallDelta(call_id, known, arguments[len(said) :], place))
 
+    def arguments(self, item: JsonObject, whole: str) -> str:
+        """Return a call's arguments at the end: what follows those that were handed on as a whole is none of them."""
+        place = item.get(_PLACE)
+        if isinstance(place, int) and self._nestings[place].closed:
+            return _heard(item)
+        return as_heard(item, whole)
+
     def _has_turn(self, item: JsonObject, place: int) -> bool:
         """Whether a call is known, not at its end, and has no call before it that was not handed on."""
         call_id, name = text_of(item.get("call_id")), text_of(item.get("name"))

@@ -61,6 +61,10 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[Delta]]] = {
          done({**CALL, "call_id": "call_2", "arguments": LONG}, 1)],
         [],
     ),
+    "a piece that comes once more": (
+        [begun(CALL), piece("function_call_arguments", LONG), piece("function_call_arguments", LONG[:40])],
+        [ToolCallDelta("call_1", "f", LONG)],
+    ),
     "arguments that are no object": ([done({**CALL, "arguments": '"{\\"a\\":1}"'})], []),
     "an id that was used": ([done({**CALL, "call_id": "used", "arguments": '{"a":1}'})], []),
 }  # fmt: skip

@@ -125,7 +125,28 @@ def _checked(spec: OrganismSpec, providers: Mapping[str, Provider]) -> OrganismS
     if unknown := sorted(set(providers) - set(spec.providers)):
         raise ConfigError(f"no provider {', '.join(unknown)}; there are: {', '.join(sorted(spec.providers))}")
     check_plans(spec.models, spec.providers)
+    _check_limited(spec)
     return replace(spec, providers={**spec.providers, **providers})
+
+
+def _check_limited(spec: OrganismSpec) -> None:
+    """Refuse limits of what does not exist: by a misprint in its name nothing is limited.
+
+    Raises:
+        ConfigError: If there are some, or calls are to degrade and no model has another in its place.
+    """
+    limits, agents = spec.limits, [agent.name for agent in spec.agents]
+    for kind, limited, there in (
+        ("agent", limits.agents, agents),
+        ("model", limits.models, spec.models),
+        ("provider", limits.providers, spec.providers),
+    ):
+        if unknown := sorted(set(limited) - set(there)):
+            raise ConfigError(f"limits of no {kind}: {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
+    rules = (*limits.rules.values(), *(scoped.rule for scoped in limits.all_scoped))
+    actions = (*limits.actions, *(each for rule in rules for each in rule.actions))
+    if any(action == "degrade" for _, action in actions) and not any(plan.degrade for plan in spec.models.values()):
+        raise ConfigError("no model says what takes its place; give one a 'degrade' in models")
 
 
 def wire(spec: OrganismSpec, environment: Environment) -> Components:

@@ -14,7 +14,7 @@ from organism.llm.requests import VendorItem
 from organism.llm.server_tools import asked_tools, uses_of
 from organism.router.spending.expense import Expense
 from organism.text.error_text import shown
-from organism.threads.approvals import BudgetRequest
+from organism.threads.approvals import BudgetRequest, check_more
 from organism.usage.attempts import Operation
 
 SECONDS_MAX = 10 * 365 * 86_400.0
@@ -148,10 +148,8 @@ def budget_request(usd: Dollars, tokens: int, seconds: int | None) -> BudgetRequ
         cost_nanousd = dollars_nanousd(usd)
     except ValueError as error:
         raise ConfigError(str(error), path="usd") from None
-    whole = [value for value in (tokens, seconds) if value is not None]
-    if any(isinstance(value, bool) or not isinstance(value, int) or value < 0 for value in whole):
-        raise ConfigError("tokens and seconds of a request for budget are whole numbers, and not negative")
-    if cost_nanousd < 0 or not (cost_nanousd or tokens):
+    check_more(tokens, cost_nanousd, seconds)
+    if not (cost_nanousd or tokens):
         raise ConfigError("ask for some usd or tokens")
     return BudgetRequest(tokens=tokens, cost_nanousd=cost_nanousd, seconds=seconds)
 

@@ -14,6 +14,7 @@ from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.guards.actions import ThresholdActions
 from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import GrantedHold, Mode, Spender
+from organism.budget.plans.budget_plan import check_mode
 from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, room
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
@@ -32,11 +33,15 @@ class BudgetEngine:
         clock: For instants.
         mode: What to do where a limit is reached; takes effect with the next call.
 
+    Raises:
+        ConfigError: If there is no such mode.
+
     Attributes:
         freezes: What an operator has stopped; asked before any limit, in every mode.
     """
 
     def __init__(self, book: AccountBook, ledger: Ledger, clock: Clock, mode: Mode) -> None:
+        check_mode(mode)
         self.mode: Mode = mode
         self.freezes = Freezes()
         self._book = book

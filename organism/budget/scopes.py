@@ -5,23 +5,28 @@ it goes to and the thread's labels, and on the organism's windows. How these are
 :mod:`organism.ledger.account`, what they are counted over that of :mod:`organism.ledger.windows`.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping
-from datetime import UTC, tzinfo
-
-import msgspec
-from msgspec.structs import force_setattr, replace
 
 from organism.amounts import UNLIMITED, Limits
 from organism.budget.guards.actions import Action, Actions
-from organism.budget.holds import Mode, Spender
-from organism.budget.thresholds import DEFAULT_WARN_AHEAD
+from organism.budget.holds import Spender
+from organism.budget.plans.budget_plan import (
+    AS_THE_ORGANISM,
+    DEFAULT_TOKENS_PER_THREAD,
+    BudgetPlan,
+    LabelLimits,
+    PoolLimits,
+    ScopedLimits,
+    ScopeRule,
+    named_scopes,
+    plan_of,
+)
 from organism.errors import ConfigError
 from organism.ledger.account import THREAD, Account
 from organism.ledger.windows import Per, Window, is_over, period, window_end_ns
-from organism.text.error_text import shown
 
 __all__ = [
+    "AS_THE_ORGANISM",
     "DEFAULT_TOKENS_PER_THREAD",
     "BudgetPlan",
     "LabelLimits",
@@ -49,143 +54,6 @@ __all__ = [
     "thread_of",
     "window_end_ns",
 ]
-
-DEFAULT_TOKENS_PER_THREAD = 100_000
-"""What a thread may use when nothing else is said: enough for a real task, small enough to notice a loop."""
-
-
-class ScopeRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens on one scope as its limit comes near, where that differs from the organism's.
-
-    Attributes:
-        mode: What is done where its limit is reached; as the organism does unless given.
-        thresholds: Per cent of its limits at which to warn, ascending; the organism's unless given.
-        actions: What happens at some of them beside a warning; the organism's where there are no thresholds either.
-    """
-
-    mode: Mode | None = None
-    thresholds: tuple[int, ...] | None = None
-    actions: Actions = ()
-
-
-AS_THE_ORGANISM = ScopeRule()
-
-
-class ScopedLimits(msgspec.Struct, frozen=True):
-    """Limits of one agent, model, provider, label or pool, what they are counted over, and what happens there."""
-
-    limits: Limits
-    per: Per = "thread"
-    rule: ScopeRule = AS_THE_ORGANISM
-
-
-class PoolLimits(msgspec.Struct, frozen=True):
-    """Limits that several values of a label share."""
-
-    values: frozenset[str]
-    scoped: ScopedLimits
-
-
-class LabelLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of the threads with a label, for each of its values apart.
-
-    Attributes:
-        each: Of each value.
-        values: Of single values, instead.
-        pools: By name, what several values share; a call holds on its value's account and on these.
-        required: Whether a thread without the label is refused; without limits of this label it is let through.
-    """
-
-    each: ScopedLimits
-    values: Mapping[str, ScopedLimits] = {}
-    pools: Mapping[str, PoolLimits] = {}
-    required: bool = False
-
-
-class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All limits of one organism.
-
-    Attributes:
-        thread: What each root thread may use.
-        windows: What all threads together may use per hour, day, week or month, in any ``6h``, in all (``lifetime``),
-            and what each ``call`` may take.
-        agents: Limits by agent name.
-        models: Limits by model name.
-        providers: Limits by provider name. A call that one of them refuses goes to the model's next provider.
-        labels: Limits by a thread's labels.
-        rules: What happens on the scopes ``thread`` and on those of ``windows``, where it differs.
-        actions: What happens at thresholds beside a warning, on scopes without thresholds of their own.
-        time_zone: Where days, weeks and months begin.
-        final_reserve_percent: Per cent of a thread's tokens and USD reserved for a call after the final warning.
-        warn_ahead: An agent is warned when fewer calls than this fit that are as large as the present one; 0: only at
-            thresholds.
-        wrap_up_percent: The name it had first.
-    """
-
-    thread: Limits = Limits(tokens=DEFAULT_TOKENS_PER_THREAD)
-    windows: Mapping[Window, Limits] = {}
-    agents: Mapping[str, ScopedLimits] = {}
-    models: Mapping[str, ScopedLimits] = {}
-    providers: Mapping[str, ScopedLimits] = {}
-    labels: Mapping[str, LabelLimits] = {}
-    rules: Mapping[Per, ScopeRule] = {}
-    actions: Actions = ()
-    time_zone: tzinfo = UTC
-    final_reserve_percent: int = 5
-    warn_ahead: int = DEFAULT_WARN_AHEAD
-    wrap_up_percent: int | None = None
-
-    def __post_init__(self) -> None:
-        """Take the reserve from the name it had first.
-
-        Raises:
-            ConfigError: If ``warn_ahead`` is no number of calls.
-        """
-        if isinstance(self.warn_ahead, bool) or not isinstance(self.warn_ahead, int) or self.warn_ahead < 0:
-            raise ConfigError(
-                f"warn_ahead is a number of calls from 0, not {shown(self.warn_ahead)}", path="warn_ahead"
-            )
-        if self.wrap_up_percent is not None:
-            warnings.warn("wrap_up_percent is now final_reserve_percent", DeprecationWarning, stacklevel=2)
-            force_setattr(self, "final_reserve_percent", self.wrap_up_percent)
-            force_setattr(self, "wrap_up_percent", None)
-
-    @property
-    def scoped(self) -> bool:
-        """Whether anything but threads is limited."""
-        return bool(self.agents or self.models or self.providers or self.labels or self.windows)
-
-    @property
-    def all_scoped(self) -> tuple[ScopedLimits, ...]:
-        """All limits but those of threads and of the organism."""
-        return tuple(scoped for _, _, scoped in _named_scopes(self))
-
-    @property
-    def has_actions(self) -> bool:
-        """Whether anything else happens at a threshold anywhere than a warning."""
-        rules = (*self.rules.values(), *(scoped.rule for scoped in self.all_scoped))
-        return bool(self.actions) or any(rule.actions for rule in rules)
-
-    @property
-    def has_rules(self) -> bool:
-        """Whether anything else than the organism's mode and thresholds holds anywhere."""
-        return bool(self.rules) or any(scoped.rule != AS_THE_ORGANISM for scoped in self.all_scoped)
-
-
-def plan_of(limits: Limits | BudgetPlan | None, warn_ahead: int | None = None, actions: Actions = ()) -> BudgetPlan:
-    """Return a whole plan, made of the limits of each thread where these are all there is.
-
-    Args:
-        limits: The limits of each thread, or a plan; the defaults unless given.
-        warn_ahead: Of how many calls to warn ahead, instead of what the plan says.
-        actions: What happens at thresholds, instead of what the plan says.
-
-    Raises:
-        ConfigError: If that is no number of calls.
-    """
-    plan = limits if isinstance(limits, BudgetPlan) else BudgetPlan(thread=limits) if limits else BudgetPlan()
-    plan = replace(plan, actions=actions) if actions else plan
-    return plan if warn_ahead is None else replace(plan, warn_ahead=warn_ahead)
 
 
 def has_final_reserve(account: str) -> bool:
@@ -279,7 +147,7 @@ def check_labels(plan: BudgetPlan, labels: Mapping[str, str]) -> None:
 def thresholds_by_scope(plan: BudgetPlan, thresholds: tuple[int, ...]) -> dict[str, dict[int, Action]]:
     """Return what happens at which per cent: of all ``limits``, and of scopes such as ``limits.day`` that differ."""
     rules = {f"limits.{name}": rule for name, rule in plan.rules.items()}
-    rules |= {name + within: each.rule for name, within, each in _named_scopes(plan)}
+    rules |= {name + within: each.rule for name, within, each in named_scopes(plan)}
     found = {"limits": dict(plan.actions) or dict.fromkeys(thresholds, "warn")}
     for name, rule in rules.items():
         if rule.thresholds is not None:
@@ -287,23 +155,12 @@ def thresholds_by_scope(plan: BudgetPlan, thresholds: tuple[int, ...]) -> dict[s
     return found
 
 
-def _named_scopes(plan: BudgetPlan) -> Iterator[tuple[str, str, ScopedLimits]]:
-    """Yield the limits of agents, models, providers and labels by their place in the file, and where within a label."""
-    for kind, by_name in (("agents", plan.agents), ("models", plan.models), ("providers", plan.providers)):
-        yield from ((f"limits.{kind}.{name}", "", each) for name, each in by_name.items())
-    for name, label in plan.labels.items():
-        place = f"limits.labels.{name}"
-        yield place, "", label.each
-        yield from ((place, f".{value}", each) for value, each in label.values.items())
-        yield from ((place, f".pools.{pool}", each.scoped) for pool, each in label.pools.items())
-
-
 def limits_over_time(plan: BudgetPlan) -> tuple[str, ...]:
     """Return what is counted over a time that outlasts a process: ``limits.day``, ``limits.agents.a per day``.
 
     Without a durable journal all that counts from zero after a restart.
     """
-    per = (f"{name} per {each.per}" for name, _, each in _named_scopes(plan) if each.per not in ("thread", "call"))
+    per = (f"{name} per {each.per}" for name, _, each in named_scopes(plan) if each.per not in ("thread", "call"))
     return tuple(dict.fromkeys((*(f"limits.{window}" for window in plan.windows if window != "call"), *per)))
 
 

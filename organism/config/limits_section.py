@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 
-from organism.budget.guards.actions import problem_at
+from organism.budget.guards.actions import NO_THRESHOLD, problem_at, problem_beyond_end, problem_with_thresholds
 from organism.config.checking import Report
 from organism.config.schema.limits import ActionName, AllLimitsSection, RuleSection, Thresholds
 from organism.config.yaml.mistakes import Path_, did_you_mean
-from organism.ledger.windows import rolling_ns
-
-_PER = ("thread", "call", "hour", "day", "week", "month", "lifetime")
-_ROLLING_MAX_NS = 366 * 86_400 * 10**9
+from organism.ledger.windows import PERIODS, problem_with_period
 
 
 def check_scopes(limits: AllLimitsSection, report: Report, *, degradable: bool = True) -> None:
@@ -30,10 +27,8 @@ def check_thresholds(thresholds: Thresholds, report: Report, *path: str | int, d
     if isinstance(thresholds, dict):
         _check_actions(thresholds, report, path, degradable=degradable)
         return
-    if sorted(set(thresholds)) != thresholds or not all(0 < each <= 100 for each in thresholds):  # noqa: PLR2004
-        report("thresholds are per cents from 1 to 100, ascending, each once", *path)
-    if not thresholds:
-        report("at least one threshold is needed; to warn of nothing, use [100]", *path)
+    if (problem := problem_with_thresholds(thresholds)) is not None:
+        report(problem, *path)
 
 
 def _check_actions(written: dict[str, ActionName], report: Report, path: Path_, *, degradable: bool) -> None:
@@ -47,23 +42,14 @@ def _check_actions(written: dict[str, ActionName], report: Report, path: Path_, 
                 "no model says what takes its place; give one 'degrade: {to: MODEL}' in llm.models", *path, threshold
             )
     if not written:
-        report("at least one threshold is needed; to warn of nothing, use [100]", *path)
-    if senseless:
-        return
-    ends = sorted(int(threshold) for threshold, action in written.items() if action in ("park", "refuse"))
-    if ends and max(map(int, written)) > ends[0]:
-        report(f"nothing happens beyond {ends[0]}, where it ends", *path, str(max(map(int, written))))
+        report(NO_THRESHOLD, *path)
+    if not senseless and (problem := problem_beyond_end(written)) is not None:
+        report(problem, *path, str(max(map(int, written))))
 
 
 def _check_per(per: str, report: Report, *path: str | int) -> None:
-    if per in _PER:
-        return
-    length_ns = rolling_ns(per)
-    if not length_ns:
-        there = f"; there are: {', '.join(_PER)}, or a rolling window such as 30m, 6h or 7d"
-        report(f"limits cannot be counted per {per!r}{did_you_mean(per, _PER) or there}", *path)
-    if length_ns > _ROLLING_MAX_NS:
-        report(f"a rolling window of {per} is longer than 366 days", *path)
+    if (problem := problem_with_period(per, did_you_mean(per, PERIODS))) is not None:
+        report(problem, *path)
 
 
 def _check_rolling(limits: AllLimitsSection, report: Report) -> None:

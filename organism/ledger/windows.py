@@ -18,11 +18,17 @@ Per = str
 Window = Per
 """What all threads together may be limited over: anything but ``thread``."""
 
+PERIODS: Final = ("thread", "call", "hour", "day", "week", "month", "lifetime")
+"""All that limits are counted over, beside rolling windows."""
+
 CALENDAR: Final = ("hour", "day", "week", "month")
 """Periods that begin with a minute of the clock on the wall."""
 
 ROLLING = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 """The length of a rolling window: so many minutes, hours or days."""
+
+ROLLING_MAX_NS: Final = 366 * 86_400 * NS_PER_S
+"""The longest rolling window, in nanoseconds."""
 
 _UNIT_NS: Final = {"m": 60 * NS_PER_S, "h": 3600 * NS_PER_S, "d": 86_400 * NS_PER_S}
 _WRITTEN: Final[dict[str, Callable[[datetime], str]]] = {
@@ -38,6 +44,21 @@ def rolling_ns(per: Per) -> int:
     """Return the length of a rolling window in nanoseconds; 0 for what is none."""
     length = ROLLING.fullmatch(per)
     return int(length[1]) * _UNIT_NS[length[2]] if length is not None else 0
+
+
+def problem_with_period(per: object, near: str = "") -> str | None:
+    """Return why nothing can be counted over this, whether a file or a program has written it; ``None`` if it can.
+
+    Args:
+        per: What is written.
+        near: What is said in place of all that there is.
+    """
+    if per in PERIODS:
+        return None
+    if not isinstance(per, str) or not (length_ns := rolling_ns(per)):
+        there = f"; there are: {', '.join(PERIODS)}, or a rolling window such as 30m, 6h or 7d"
+        return f"limits cannot be counted per {per!r}{near or there}"
+    return f"a rolling window of {per} is longer than 366 days" if length_ns > ROLLING_MAX_NS else None
 
 
 def period(per: Per, now_ns: int, time_zone: tzinfo) -> str:

@@ -5,12 +5,15 @@ from hashlib import sha256
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, dollars_nanousd, dollars_of, format_usd
+from organism.amounts import AMOUNT_MAX, NS_PER_S, dollars_nanousd, dollars_of, format_usd
 from organism.errors import ConfigError, OrganismError, Refusal
+from organism.text.error_text import shown
 from organism.text.plain_text import counted
 
 MORE_BUDGET = "more budget"
 """What is asked where an agent asks for budget."""
+
+_SECONDS_MAX = AMOUNT_MAX // NS_PER_S
 
 
 class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +40,22 @@ class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):
         parts += [counted(self.tokens, "token")] if self.tokens else []
         until = "" if self.seconds is None else f" for {self.seconds:,} s"
         return f"{' and '.join(parts) or 'nothing'} more{until}"
+
+
+def check_more(tokens: object, cost_nanousd: int, seconds: object) -> None:
+    """Check what is asked for, or granted, by the same rule: what is asked for can be granted as it stands.
+
+    Raises:
+        ConfigError: If it is no amount.
+    """
+    if type(tokens) is not int or not 0 <= tokens <= AMOUNT_MAX:
+        raise ConfigError(f"a whole number from 0 to 2^63 - 1, not {shown(tokens)}", path="tokens")
+    if cost_nanousd < 0:
+        raise ConfigError("not negative", path="usd")
+    if seconds is not None and (type(seconds) is not int or not 0 < seconds <= _SECONDS_MAX):
+        raise ConfigError(
+            f"a whole number from 1 to {_SECONDS_MAX:,}, or nothing, not {shown(seconds)}", path="seconds"
+        )
 
 
 class BudgetGrant(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,10 +162,9 @@ class Decision(msgspec.Struct, frozen=True):
             raise ConfigError(str(error), path="usd") from None
         tokens = asked.tokens if self.tokens is None else self.tokens
         seconds = asked.seconds if self.seconds is None else self.seconds
-        if not (0 <= tokens <= AMOUNT_MAX and cost_nanousd >= 0 and (seconds is None or seconds > 0)):
-            raise ConfigError("what is granted is a number of tokens, dollars and seconds, and none is negative")
-        if not self.allowed:
+        if not self.allowed:  # whatever was asked for: a no is always possible
             return BudgetGrant(note=self.note)
+        check_more(tokens, cost_nanousd, seconds)
         return BudgetGrant(tokens=tokens, cost_nanousd=cost_nanousd, seconds=seconds, note=self.note)
 
 

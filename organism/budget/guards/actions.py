@@ -22,10 +22,20 @@ Actions = tuple[tuple[int, Action], ...]
 WHOLE = 100
 """Per cent at which a limit ends by itself."""
 
+NO_THRESHOLD = "at least one threshold is needed; to warn of nothing, use [100]"
+
 
 def thresholds_in(written: Sequence[int] | Mapping[int, Action] | Mapping[str, Action]) -> tuple[int, ...]:
-    """Return at which per cents is warned: thresholds are written as such, or with what happens at each."""
-    return warned_at(actions_in(written)) or (WHOLE,) if isinstance(written, Mapping) else tuple(written)
+    """Return at which per cents is warned: thresholds are written as such, or with what happens at each.
+
+    Raises:
+        ConfigError: If they are none.
+    """
+    if isinstance(written, Mapping):
+        return warned_at(actions_in(written)) or (WHOLE,)
+    if (problem := problem_with_thresholds(written)) is not None:
+        raise ConfigError(problem, path="thresholds")
+    return tuple(written)
 
 
 def actions_in(written: Sequence[int] | Mapping[int, Action] | Mapping[str, Action]) -> Actions:
@@ -36,12 +46,40 @@ def actions_in(written: Sequence[int] | Mapping[int, Action] | Mapping[str, Acti
     """
     if not isinstance(written, Mapping):
         return ()
+    check_actions(written)
+    return tuple(sorted((int(threshold), action) for threshold, action in written.items()))
+
+
+def check_actions(written: Mapping[int, Action] | Mapping[str, Action]) -> None:
+    """Check what a program says is to happen at thresholds.
+
+    Raises:
+        ConfigError: A threshold is no per cent, or there is no such action, or not there.
+    """
     for threshold, action in written.items():
         if action not in get_args(Action):
             raise ConfigError(f"at a threshold there is no {action!r}; there are: {', '.join(get_args(Action))}")
         if (problem := problem_at(threshold, action)) is not None:
             raise ConfigError(f"{action} at {threshold} %: {problem}")
-    return tuple(sorted((int(threshold), action) for threshold, action in written.items()))
+    if (problem := problem_beyond_end(written)) is not None:
+        raise ConfigError(problem)
+
+
+def problem_beyond_end(written: Mapping[int, Action] | Mapping[str, Action]) -> str | None:
+    """Return that something is to happen beyond the per cent at which a limit is to end, if so."""
+    ends = [int(threshold) for threshold, action in written.items() if action in ("park", "refuse")]
+    is_beyond = bool(ends) and max(map(int, written)) > min(ends)
+    return f"nothing happens beyond {min(ends)}, where it ends" if is_beyond else None
+
+
+def problem_with_thresholds(written: object) -> str | None:
+    """Return why these are no thresholds, whether a file or a program has written them; ``None`` if they are."""
+    thresholds = written if isinstance(written, list | tuple) else (None,)
+    if not all(type(each) is int and 0 < each <= WHOLE for each in thresholds) or sorted(set(thresholds)) != [
+        *thresholds
+    ]:
+        return "thresholds are per cents from 1 to 100, ascending, each once"
+    return None if thresholds else NO_THRESHOLD
 
 
 def problem_at(threshold: object, action: Action) -> str | None:

@@ -7,9 +7,12 @@ Counts are kept in memory only. After a restart a loop is counted anew: it is no
 """
 
 from statistics import median
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
+
+from organism.errors import ConfigError
+from organism.text.error_text import shown
 
 BreakerKind = Literal["repeat", "alternate", "rate"]
 """``repeat``: the same again. ``alternate``: A-B-A-B. ``rate``: spend per minute far above the thread's own median."""
@@ -18,6 +21,11 @@ BreakerAction = Literal["note", "pause", "stop"]
 """``note``: the agent gets a note. ``pause``: the thread waits for an operator. ``stop``: it ends."""
 
 MINUTE_NS = 60_000_000_000
+
+
+def _check_count(number: object, name: str, *, least: int = 0) -> None:
+    if type(number) is not int or number < least:
+        raise ConfigError(f"a whole number from {least}, not {shown(number)}", path=f"breakers.{name}")
 
 
 class RateBreaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +38,15 @@ class RateBreaker(msgspec.Struct, frozen=True, kw_only=True):
 
     times: int = 10
     minutes: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number.
+
+        Raises:
+            ConfigError: If so.
+        """
+        for name, number in (("times", self.times), ("minutes", self.minutes)):
+            _check_count(number, f"rate.{name}", least=1)
 
 
 class Breakers(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +63,21 @@ class Breakers(msgspec.Struct, frozen=True, kw_only=True):
     alternate: int = 3
     rate: RateBreaker | None = None
     actions: tuple[BreakerAction, ...] = ("note", "pause", "stop")
+
+    def __post_init__(self) -> None:
+        """Refuse what never trips by mistake.
+
+        Raises:
+            ConfigError: If something is no count, or there is no such action.
+        """
+        _check_count(self.repeat, "repeat")
+        _check_count(self.alternate, "alternate")
+        if not isinstance(self.rate, RateBreaker | None):
+            raise ConfigError(f"RateBreaker(times=10) or None, not {shown(self.rate)}", path="breakers.rate")
+        for action in self.actions:
+            if action not in get_args(BreakerAction):
+                there = ", ".join(get_args(BreakerAction))
+                raise ConfigError(f"there is no {shown(action)}; there are: {there}", path="breakers.actions")
 
     def action(self, step: int) -> BreakerAction | None:
         """Return what follows the so-manieth time, from 1."""

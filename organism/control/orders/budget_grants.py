@@ -10,7 +10,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import NS_PER_S, BudgetState, Limits, format_usd
+from organism.amounts import AMOUNT_MAX, NS_PER_S, BudgetState, Limits, format_usd
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.control.orders.budget_changes import BudgetChanges
@@ -132,9 +132,9 @@ def _unspent(state: BudgetState, record: GrantRecord) -> tuple[int, int]:
 
 
 def _moved(limits: Limits, tokens: int, cost_nanousd: int) -> Limits:
-    """Move what is limited; what is not stays so."""
+    """Move what is limited, up to what 64 bits hold; what is not limited stays so."""
     return replace(
         limits,
-        tokens=None if limits.tokens is None else limits.tokens + tokens,
-        cost_nanousd=None if limits.cost_nanousd is None else limits.cost_nanousd + cost_nanousd,
+        tokens=None if limits.tokens is None else min(limits.tokens + tokens, AMOUNT_MAX),
+        cost_nanousd=None if limits.cost_nanousd is None else min(limits.cost_nanousd + cost_nanousd, AMOUNT_MAX),
     )

@@ -13,7 +13,7 @@ from organism.errors import ConfigError
 from organism.llm.requests import ToolCall, ToolResult
 from organism.messages import Message
 from organism.stores.sqlite import SqliteJournal
-from organism.testing import ManualClock, ScriptedAnswer, ScriptedProvider, VirtualClock, run
+from organism.testing import CrashingJournal, ManualClock, ScriptedAnswer, ScriptedProvider, VirtualClock, run
 from organism.threads.approvals import Approval, ApprovalNeededError, Decision, UnknownApprovalError
 from organism.tools import request_budget_tool
 from organism.usage.events import LimitChanged, OperatorAction
@@ -97,6 +97,37 @@ def test_what_is_no_amount_is_refused_and_the_question_stays(decision: Decision)
                 await running.approvals.decide(approval.id, decision)
             assert running.approvals.waiting() == (approval,)
             assert limits(running, thread) == (1_000_000_000, 1000)
+
+    run(main)
+
+
+LARGE: list[dict[str, Any]] = [
+    {"tokens": 2**63 - 1},
+    {"usd": "9223372036.854775807"},
+    {"tokens": 1, "seconds": 1},
+    {"tokens": 2**63 - 1, "usd": 9_000_000_000, "seconds": (2**63 - 1) // 10**9},
+]
+
+
+@pytest.mark.parametrize("asks", LARGE)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_whatever_may_be_asked_for_may_be_granted_or_not(asks: dict[str, Any], allowed: bool) -> None:
+    """No question waits that no answer fits: it goes as it was asked, and a limit is never more than 64 bits hold."""
+
+    @agent
+    async def greedy(message: Text, ctx: Context) -> Text:
+        granted = await ctx.request_budget(**asks)
+        return Text(str(granted.allowed))
+
+    async def main() -> None:
+        async with organism(None, greedy, journal=CrashingJournal()) as running:
+            raised: list[Any] = []
+            running.usage.subscribe(lambda event: raised.append(event.after), LimitChanged)
+            thread = await running.open_thread("hi")
+            await running.approvals.decide((await asked(running, thread)).id, Decision(allowed))
+            assert (await running.wait(thread)).text == str(allowed)
+            most = [max(each.tokens or 0, each.cost_nanousd or 0) for each in raised]
+            assert [each <= 2**63 - 1 for each in most] == [True] * allowed
 
     run(main)
 
@@ -222,7 +253,18 @@ def test_a_model_asks_by_a_tool() -> None:
 
 @pytest.mark.parametrize(
     "asks",
-    [{}, {"usd": -1}, {"usd": "much"}, {"tokens": -5}, {"tokens": 1.5}, {"tokens": True}, {"usd": 1, "seconds": -1}],
+    [
+        {},
+        {"usd": -1},
+        {"usd": "much"},
+        {"tokens": -5},
+        {"tokens": 1.5},
+        {"tokens": True},
+        {"usd": 1, "seconds": -1},
+        {"usd": 1, "seconds": 0},
+        {"usd": 1, "seconds": 2**62},
+        {"tokens": 2**63},
+    ],
 )
 def test_what_is_no_request_is_the_handler_s_own_mistake(asks: dict[str, Any]) -> None:
     """It is told in its own line, and nobody is asked."""

@@ -1,0 +1,1 @@
+"""What a file or a program limits: see :mod:`organism.budget.plans.budget_plan`."""

@@ -132,12 +132,13 @@ def _checked(spec: OrganismSpec, providers: Mapping[str, Provider]) -> OrganismS
 def _check_limited(spec: OrganismSpec) -> None:
     """Refuse limits of what does not exist: by a misprint in its name nothing is limited.
 
+    Of agents nothing is known here: keys of a gateway spend under names of their own.
+
     Raises:
         ConfigError: If there are some, or calls are to degrade and no model has another in its place.
     """
-    limits, agents = spec.limits, [agent.name for agent in spec.agents]
+    limits = spec.limits
     for kind, limited, there in (
-        ("agent", limits.agents, agents),
         ("model", limits.models, spec.models),
         ("provider", limits.providers, spec.providers),
     ):

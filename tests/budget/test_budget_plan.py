@@ -63,7 +63,6 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a pool of numbers": (lambda: PoolLimits(cast("Any", {5}), EACH), "must be str, not 5"),
     "a reserve of more than all": (lambda: BudgetPlan(final_reserve_percent=101), "from 0 to 100"),
     "a reserve below nothing": (lambda: BudgetPlan(final_reserve_percent=-1), "from 0 to 100"),
-    "an agent": (lambda: made(BudgetPlan(agents={"wroker": EACH})), "no agent: wroker; there are: worker"),
     "a model": (lambda: made(BudgetPlan(models={"n": EACH})), "no model: n; there are: m"),
     "a provider": (lambda: made(BudgetPlan(providers={"p": EACH})), "no provider: p"),
     "no model to degrade to": (

@@ -253,7 +253,7 @@ def test_modes_that_refuse_nothing_warn_as_they_warn_of_thresholds(mode: Any) ->
     story = told(BudgetPlan(thread=Limits(tokens=1000), final_reserve_percent=0), "100 5000 10", mode=mode)
 
     assert story.order.count("called") == 3
-    assert [threshold for threshold, _, _ in story.heard if threshold <= 100] == (
+    assert [threshold for threshold, _, _ in story.heard if threshold < 100] == (
         [75, 90, 95] if mode == "audit" else []
     )
 

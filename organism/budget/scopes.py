@@ -170,7 +170,7 @@ def ends_early_over_time(plan: BudgetPlan) -> tuple[str, ...]:
     The nodes of a cluster share limits and not these.
     """
     rules = {f"limits.{window}": plan.rules.get(window, AS_THE_ORGANISM) for window in plan.windows}
-    rules |= {f"{name} per {each.per}": each.rule for name, _, each in _named_scopes(plan)}
+    rules |= {f"{name} per {each.per}": each.rule for name, _, each in named_scopes(plan)}
     return tuple(name for name in limits_over_time(plan) if _ends_early(_actions_by(rules[name], plan)))
 
 

@@ -103,6 +103,7 @@ def test_every_mistake_is_named_once_in_order_with_line_and_column() -> None:
         ("agents:\n  writer: {model: main}\n  critic: {model: main, next: writer}\n", "", "1:1: the key 'agents' is"),
         ("agents:\n", "agents: 5\nothers:\n", "8:9: agents: expected keys and values"),
         ("  models:\n", "  modles:\n", "6:3: llm.modles: unknown key"),
+        ("  models:\n", "  model:\n", "6:3: llm.model: unknown key 'model'; it belongs under agents.NAME or llm.prov"),
         ("llm:\n", "llm: 5\nllmm:\n", "3:6: llm: expected keys and values"),
         ("fake: {type: scripted, answers: [hello]}", "fake: {type: scripted, answers: []}", "5:37: llm.providers.fake"),
         ("main: fake/any", "main: {routes: 5}", "7:20: llm.models.main.routes"),

@@ -102,17 +102,16 @@ class Binder:
             expected = self._variant(mapping, shapes, path)
         fields = {field.encode_name: field for field in expected.fields}
         tag = expected.tag_field
-        for key, place in mapping.key_places.items():
+        for key in mapping.entries:
             if key not in fields and key != tag:
-                self._mistakes.add(self._unknown_key(key, fields, place, path))
+                self._mistakes.add(self._unknown_key(key, fields, mapping, path))
                 self._mistakes.leave_unread((*path, key))
         values = {
             field.name: self.bind(mapping.entries[name], field.type, (*path, name))
             for name, field in fields.items()
             if name in mapping.entries
         }
-        unknown = [key for key in mapping.entries if key not in fields and key not in _homes(self._root)]
-        misspelt = {near for key in unknown for near in get_close_matches(key, fields, n=1)}
+        misspelt = {self._meant(key, fields, mapping) for key in mapping.entries if key not in fields} - {""}
         for name in misspelt - mapping.entries.keys():
             self._mistakes.leave_unread((*path, name))
         for name, field in fields.items():
@@ -180,13 +179,23 @@ class Binder:
             self._source.fail(reason, tag.place, (*path, tag_field))
         return by_tag[tag.text]
 
-    def _unknown_key(self, key: str, fields: MappingABC[str, object], place: TextPlace, path: Path_) -> ConfigError:
-        # A key that exists elsewhere is misplaced, not misspelt, however much it looks like one that belongs here.
+    def _unknown_key(self, key: str, fields: MappingABC[str, object], node: Mapping, path: Path_) -> ConfigError:
+        meant = self._meant(key, fields, node)
         if homes := _homes(self._root).get(key):
-            hint = f"; it belongs under {' or '.join(sorted(homes))}"
+            hint = f"; it belongs under {' or '.join(sorted(homes))}{f', or did you mean {meant!r}?' if meant else ''}"
         else:
-            hint = did_you_mean(key, fields) or f"; there are: {', '.join(fields)}"
-        return self._source.error(f"unknown key {key!r}{hint}", place, (*path, key))
+            hint = f"; did you mean {meant!r}?" if meant else f"; there are: {', '.join(fields)}"
+        return self._source.error(f"unknown key {key!r}{hint}", node.key_places[key], (*path, key))
+
+    def _meant(self, key: str, fields: MappingABC[str, object], node: Mapping) -> str:
+        """Return the key that was probably meant, or nothing.
+
+        A key that exists elsewhere is misplaced as a rule, however much it looks like one that belongs here: but for
+        one that differs in a letter from a key that is not there, such as ``model`` for ``models``.
+        """
+        elsewhere = key in _homes(self._root)
+        known = [name for name in fields if not elsewhere or name not in node.entries]
+        return next(iter(get_close_matches(key, known, n=1, cutoff=0.85 if elsewhere else 0.6)), "")
 
 
 def _stand_in(expected: types.Type) -> object:

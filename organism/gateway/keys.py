@@ -12,7 +12,7 @@ KEY_PREFIX = "key:"
 
 
 def authenticate(key_of: Callable[[str], Key | None], token_of: Callable[[str], Caller | None]) -> Authenticate:
-    """Return what says who one is: ``Authorization: Bearer KEY``, or ``x-api-key: KEY``.
+    """Return what says who one is: ``Authorization: Bearer KEY``, or ``x-api-key: KEY``, or Google's header.
 
     Args:
         key_of: Finds a key by its hash, among the active ones.
@@ -47,5 +47,6 @@ def _presented(headers: Mapping[str, str]) -> Iterator[str]:
     kind, _, secret = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and secret.strip():
         yield secret.strip()
-    if secret := headers.get("x-api-key", "").strip():
-        yield secret
+    for header in ("x-api-key", "x-goog-api-key"):
+        if secret := headers.get(header, "").strip():
+            yield secret

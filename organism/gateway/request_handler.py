@@ -36,11 +36,13 @@ class GatewayRequest(msgspec.Struct, frozen=True):
         caller: Whose key it came with.
         headers: Its headers, by lower-case names.
         body: Its body.
+        fields: What stands in its path in the place of fields of the body.
     """
 
     caller: Caller
     headers: Mapping[str, str]
     body: bytes
+    fields: Json = {}
 
 
 class Gateway:
@@ -85,13 +87,12 @@ class Gateway:
             return True
         return model in self._router.models and (not named or pattern_of(model, named) is not None)
 
-    async def read(self, format_: ServerFormat, caller: Caller, body: bytes) -> AskedFor[Any]:
+    async def read(self, format_: ServerFormat, caller: Caller, raw: Json) -> AskedFor[Any]:
         """Return what a request asks for that is counted only, and changes nothing.
 
         Raises:
             FaultError: It cannot be honoured, asks for a model that is not offered, or refers to what is not kept.
         """
-        raw = parsed(body)
         if format_.keeps_answers:
             raw, _turn = await self.conversations.made_whole(caller.name, raw)
         return self._read(format_, raw)
@@ -111,7 +112,7 @@ class Gateway:
             FaultError: It cannot be honoured.
             OrganismError: Its thread cannot pay.
         """
-        raw, turn = with_headers(format_, parsed(request.body), request.headers), None
+        raw, turn = with_headers(format_, parsed(request.body) | request.fields, request.headers), None
         if format_.keeps_answers:
             raw, turn = await self.conversations.made_whole(request.caller.name, raw)
         asked, headers = self._read(format_, raw), request.headers

@@ -25,8 +25,9 @@ from organism.api.scopes import caller_of, check_scope, needs
 from organism.api.tokens import Caller, TokenBook
 from organism.errors import OrganismError
 from organism.formats.anthropic_messages.server import MessagesFormat
-from organism.formats.errors.faults import Fault, FaultError, FaultKind
+from organism.formats.errors.faults import Fault, FaultError, FaultKind, bad_request
 from organism.formats.errors.openai_errors import error_body
+from organism.formats.google_content.server import GoogleFormat
 from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_completions.server import CompletionsFormat
 from organism.formats.openai_embeddings.server import EmbeddingsFormat
@@ -56,6 +57,11 @@ COUNTS: Mapping[str, tuple[str, Json]] = {
 }
 """Where input is counted: for which format, and what stands beside the count."""
 
+GOOGLE = "/v1beta/models"
+"""Where Google's clients name a model, a colon, and what is to be done with it."""
+
+_GOOGLE = GoogleFormat()
+
 PLAIN_PATHS = ("/v1/models", "/v1/models/*", CONVERSATIONS, f"{CONVERSATIONS}/*")
 """What else there is, in OpenAI's words."""
 
@@ -69,6 +75,14 @@ _UNEXPECTED = Fault(
     kind="unavailable",
     code="internal_error",
     message="something went wrong here; the daemon's log has more under the answer's x-request-id",
+    retry=False,
+)
+
+_UNKNOWN_VERB = Fault(
+    status=404,
+    kind="not_found",
+    code="no_such_route",
+    message="models here do 'generateContent', 'streamGenerateContent' and 'countTokens'; embeddings: /v1/embeddings",
     retry=False,
 )
 
@@ -98,12 +112,13 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
     routers.append(
         Router(CONVERSATIONS, route_handlers=conversation_handlers(gateway), exception_handlers=_handlers(error_body))
     )
-    routers.append(_models(gateway, gateway.meta().created_s))
+    routers += [_models(gateway, gateway.meta().created_s), _google(gateway)]
     rules = [_rule(path, format_.error, known, apps[path]) for path, format_ in FORMATS.items()]
     rules += [_rule(path, format_.error, known) for path, (format_, _beside) in counts.items()]
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
     rules += [_rule(path, error_body, known) for path in PLAIN_PATHS]
-    unserved = [AccessRule("/*", None, _say(error_body))]
+    rules += [_rule(path, _GOOGLE.error, known) for path in (GOOGLE, f"{GOOGLE}/*")]
+    unserved = [AccessRule("/*", None, _say(error_body)), AccessRule("/v1beta/*", None, _say(_GOOGLE.error))]
     unserved += [AccessRule(f"{path}/*", None, _say(format_.error)) for path, format_ in FORMATS.items()]
     return Mount(tuple(routers), tuple(rules), tuple(unserved))
 
@@ -127,9 +142,10 @@ class _CallApp:
     A framework's routing, guards and layers cost as much as holding and settling a call.
     """
 
-    def __init__(self, gateway: request_handler.Gateway, format_: ServerFormat) -> None:
+    def __init__(self, gateway: request_handler.Gateway, format_: ServerFormat, fields: Json | None = None) -> None:
         self._gateway = gateway
         self._format = format_
+        self._fields = fields or {}
 
     async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Answer a call, or refuse it, in the words of its format."""
@@ -143,7 +159,7 @@ class _CallApp:
         try:
             check_scope(scope.get(CALLER), "send")
             body = (await receive()).get("body", b"")
-            came = request_handler.GatewayRequest(scope[CALLER], scope[HEADERS], body)
+            came = request_handler.GatewayRequest(scope[CALLER], scope[HEADERS], body, self._fields)
             await request_handler.RequestHandler(self._gateway, self._format, came)(scope, receive, noted)
         except ProblemError as error:
             fault = _fault_of(error.problem)
@@ -160,13 +176,72 @@ def _counting(gateway: request_handler.Gateway, format_: ServerFormat, beside: J
     async def count(request: Request[Any, Any, Any]) -> Response[Json]:
         """Say about how much input a request has, at no cost to anybody."""
         try:
-            asked = await gateway.read(format_, caller_of(request), await request.body())
+            asked = await gateway.read(format_, caller_of(request), request_handler.parsed(await request.body()))
             return Response({**beside, "input_tokens": await gateway.calls.input_count(asked.request)})
         except (FaultError, OrganismError) as error:
             fault = gateway.fault(error)
         return Response(format_.error(fault), status_code=fault.status)
 
     return count
+
+
+def _google(gateway: request_handler.Gateway) -> Router:
+    def model(name: str) -> Json:
+        does = ["generateContent", "streamGenerateContent", "countTokens"]
+        return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": does}
+
+    @get("/", opt=needs("send"), include_in_schema=False)
+    async def list_models() -> Json:
+        """List the models that are offered."""
+        return {"models": [model(name) for name in gateway.offered]}
+
+    @get("/{name:path}", opt=needs("send"), include_in_schema=False)
+    async def show_model(name: FromPath[str]) -> Response[Json]:
+        """Show one of them."""
+        name = name.removeprefix("/")
+        if gateway.offers(name):
+            return Response(model(name))
+        fault = unknown_model(name, gateway.offered).fault
+        return Response(_GOOGLE.error(fault), status_code=fault.status)
+
+    @post("/{name:path}", opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
+    async def call(name: FromPath[str], request: Request[Any, Any, Any]) -> ASGIApp:
+        """Do with a model what stands behind its name."""
+        model, _, verb = name.removeprefix("/").rpartition(":")
+        try:
+            if verb == "countTokens":
+                body = request_handler.parsed(await request.body())
+                raw = {**(body.pop("generateContentRequest", None) or {}), **body, "model": model}
+                asked = await gateway.read(_GOOGLE, caller_of(request), raw)
+                return _said(200, {"totalTokens": await gateway.calls.input_count(asked.request)})
+            stream = _streams(verb, str(request.query_params.get("alt")))
+        except (FaultError, OrganismError) as error:
+            fault = gateway.fault(error)
+            return _said(fault.status, _GOOGLE.error(fault))
+        return _CallApp(gateway, _GOOGLE, {"model": model, "stream": stream})  # type: ignore[return-value]
+
+    return Router(GOOGLE, route_handlers=[list_models, show_model, call], exception_handlers=_handlers(_GOOGLE.error))
+
+
+def _streams(verb: str, alt: str) -> bool:
+    """Whether an answer is asked for in pieces.
+
+    Raises:
+        FaultError: Something else is asked for, or pieces that are no events.
+    """
+    if verb not in {"generateContent", "streamGenerateContent"}:
+        raise FaultError(_UNKNOWN_VERB)
+    stream = verb == "streamGenerateContent"
+    if stream and alt != "sse":
+        raise bad_request("alt: streams are written as events; ask for '?alt=sse'", "alt")
+    return stream
+
+
+def _said(status: int, body: Json) -> ASGIApp:
+    async def app(_scope: ASGIScope, _receive: ASGIReceive, send: ASGISend) -> None:
+        await request_handler.send_json(send, status, body, [])
+
+    return app  # type: ignore[return-value]
 
 
 def _models(gateway: request_handler.Gateway, created_s: int) -> Router:

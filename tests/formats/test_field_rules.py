@@ -12,6 +12,7 @@ from openai.types.responses import response_create_params
 
 from organism.formats.anthropic_messages.fields import FIELDS as MESSAGES
 from organism.formats.field_rules import FieldRule
+from organism.formats.google_content.fields import FIELDS as GOOGLE
 from organism.formats.openai_chat.fields import FIELDS as CHAT
 from organism.formats.openai_completions.fields import FIELDS as COMPLETIONS
 from organism.formats.openai_responses.fields import FIELDS as RESPONSES
@@ -31,6 +32,7 @@ TABLES: dict[str, tuple[tuple[FieldRule, ...], tuple[Any, ...]]] = {
             message_count_tokens_params.MessageCountTokensParams,
         ),
     ),
+    "Google's generateContent": (GOOGLE, ()),
 }
 
 

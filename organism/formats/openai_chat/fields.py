@@ -48,6 +48,7 @@ FIELDS = rules(
         "ignore_eos, add_generation_prompt, continue_final_message": "to vLLM, llama.cpp and servers of unknown make",
         "cache_control": "the conversation as a whole; marks on its parts as in Anthropic's messages",
         "functions, function_call, messages: function": "as tools; calls are written in the same way",
+        "functions.name, functions.description, functions.parameters, function_call.name": "",
         "verbosity": "to OpenAI's formats",
         "service_tier": "`flex`, `scale`, `priority` and `fast` to OpenAI, Azure, OpenRouter and servers of unknown "
         "make; held and charged at the tier's price; `ultrafast` has none that is known",

@@ -1,0 +1,129 @@
+"""Answers of Google's ``generateContent``, written: whole, and as a stream of responses. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from organism.amounts import TokenUsage
+from organism.formats.errors.faults import Fault, FaultKind
+from organism.formats.google_content.server_request import THOUGHTS
+from organism.formats.json_reading import part as at
+from organism.formats.server_format import Asked, Json, Meta, event
+from organism.llm.answers import Completion
+from organism.llm.deltas import Delta, ReasoningDelta, RefusalDelta
+from organism.llm.requests import ToolCall
+
+_REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+_STATUSES: dict[FaultKind, str] = {
+    "request": "INVALID_ARGUMENT",
+    "key": "UNAUTHENTICATED",
+    "permission": "PERMISSION_DENIED",
+    "not_found": "NOT_FOUND",
+    "too_large": "INVALID_ARGUMENT",
+    "budget": "RESOURCE_EXHAUSTED",
+    "rate": "RESOURCE_EXHAUSTED",
+    "upstream": "INTERNAL",
+    "unavailable": "UNAVAILABLE",
+}
+
+
+def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
+    """Write a whole answer."""
+    candidates = [_candidate(place, each, asked) for place, each in enumerate((answer, *answer.alternatives))]
+    return {"candidates": candidates, **_beside(meta, answer.model, answer.usage)}
+
+
+class GenerateWriter:
+    """Writes responses that each have a piece of the answer; a call comes whole, as the format has it."""
+
+    def __init__(self, asked: Asked, meta: Meta) -> None:
+        self._asked = asked
+        self._meta = meta
+
+    def begin(self) -> bytes:
+        """Write nothing: the first piece says all that there is to say."""
+        return b""
+
+    def delta(self, delta: Delta) -> bytes:
+        """Write a piece."""
+        match delta:
+            case RefusalDelta() | str():
+                return self._said({"text": str(delta)})
+            case ReasoningDelta(text=text) if text and THOUGHTS in self._asked.dialect:
+                return self._said({"text": text, "thought": True})
+            case _:
+                return b""
+
+    def alive(self) -> bytes:
+        """Write a piece with nothing in it: the vendor's own client takes a comment for a broken answer."""
+        return self._said({"text": ""})
+
+    def end(self, answer: Completion) -> bytes:
+        """Write the calls, why it ended, and usage."""
+        last = _candidate(0, answer, self._asked)
+        last["content"]["parts"] = [_call(call) for call in answer.tool_calls] or [{"text": ""}]
+        others = [_candidate(place, each, self._asked) for place, each in enumerate(answer.alternatives, 1)]
+        return event({"candidates": [last, *others], **_beside(self._meta, answer.model, answer.usage)})
+
+    def fail(self, fault: Fault) -> bytes:
+        """Write that there will be no more."""
+        return event(error_body(fault))
+
+    def _said(self, part: Json) -> bytes:
+        content = {"role": "model", "parts": [part]}
+        model = self._asked.request.model
+        return event({"candidates": [{"content": content, "index": 0}], **_beside(self._meta, model, None)})
+
+
+def error_body(fault: Fault) -> Json:
+    """Write an error; what only organism has to say is among its details."""
+    organism: Json = {"@type": "organism", "code": fault.code}
+    if fault.param is not None:
+        organism["param"] = fault.param
+    if fault.refusal is not None:
+        organism |= msgspec.to_builtins(fault.refusal)
+    status = _STATUSES[fault.kind]
+    return {"error": {"code": fault.status, "message": fault.message, "status": status, "details": [organism]}}
+
+
+def _candidate(place: int, answer: Completion, asked: Asked) -> Json:
+    parts: list[Json] = []
+    if THOUGHTS in asked.dialect:
+        parts += [_thought(thought.text, thought.signature) for thought in answer.reasoning if thought.text]
+    if words := answer.text or answer.refusal:
+        parts.append({"text": words})
+    parts += [_call(call) for call in answer.tool_calls]
+    reason = _REASONS.get(answer.finish_reason, "OTHER")
+    return {"content": {"role": "model", "parts": parts or [{"text": ""}]}, "finishReason": reason, "index": place}
+
+
+def _thought(text: str, signature: str) -> Json:
+    return {"text": text, "thought": True} | ({"thoughtSignature": signature} if signature else {})
+
+
+def _call(call: ToolCall) -> Json:
+    seal = at(call.extra, "extra_content", "google", "thought_signature")
+    written = {"functionCall": {"id": call.id, "name": call.name, "args": _arguments(call.arguments)}}
+    return written | ({"thoughtSignature": seal} if isinstance(seal, str) else {})
+
+
+def _arguments(arguments: str) -> Json:
+    """Write arguments as the object this format wants; what a model has garbled is kept as text."""
+    try:
+        value: Any = msgspec.json.decode(arguments or "{}")
+    except (msgspec.MsgspecError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {"arguments": arguments}
+
+
+def _beside(meta: Meta, model: str, usage: TokenUsage | None) -> Json:
+    told: Json = {"modelVersion": model, "responseId": meta.id}
+    if usage is not None:
+        told["usageMetadata"] = {
+            "promptTokenCount": usage.input_total,
+            "candidatesTokenCount": usage.output,
+            "thoughtsTokenCount": usage.reasoning,
+            "cachedContentTokenCount": usage.cached_input,
+            "totalTokenCount": usage.total,
+        }
+    return told

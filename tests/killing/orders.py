@@ -57,7 +57,7 @@ class Orders:
         """Answer what agents of a thread ask, one way or the other; it may have been answered in an earlier life."""
         asked = await self._request("GET", "/v1/approvals", None)
         for approval in asked.json() if asked is not None else ():
-            if approval["thread_id"] == thread_id:
+            if approval["root_thread_id"] == thread_id:  # of a child too
                 # Who is not let go on at a threshold fails, and there is no promise to compare.
                 decision = {"allowed": bool(approval["account"]) or self._chance.random() < 0.7}
                 answer = await self._request("POST", f"/v1/approvals/{approval['id']}", decision)

@@ -1,9 +1,10 @@
 """Accounts as an operator names and changes them."""
 
 from collections.abc import Callable
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import unquote
 
 import msgspec
 from msgspec.structs import asdict
@@ -20,6 +21,32 @@ _PERCENT_MAX = 1_000_000
 _SCOPED = ("label:", "pool:", "agent:", "model:", "provider:")
 _SCOPED_MAX = 20
 _LOOKED_AT = 2_000
+
+ACCOUNTS_MAX = 500
+"""Accounts of a page at most."""
+
+
+AccountKind = Literal["organism", "thread", "agent", "model", "provider", "label", "pool"]
+"""What an account is of."""
+
+
+class AccountFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which accounts are wanted; each condition that is given must hold.
+
+    Attributes:
+        kinds: Of one of these; any when none is named.
+        search: Words that each stand somewhere in its name, in any case.
+    """
+
+    kinds: frozenset[AccountKind] = frozenset()
+    search: str = ""
+
+    def has(self, account: str) -> bool:
+        """Whether an account is wanted, by its name alone: there may be as many as there are values of a label."""
+        if self.kinds and account.partition("@")[0].partition(":")[0] not in self.kinds:
+            return False
+        name = unquote(account).casefold() if self.search else ""
+        return all(word in name for word in self.search.casefold().split())
 
 
 class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +128,15 @@ class Accounts:
         """Return every account there is, oldest first, and the windows that have not been used yet."""
         names = dict.fromkeys((*self._ledger.accounts, *windows(self._budgets.plan, now_ns)))
         return tuple(self.shown(self.state(account, now_ns)) for account in names)
+
+    def page(self, wanted: AccountFilter, now_ns: int, limit: int, after: str = "") -> tuple[AccountState, ...]:
+        """Return the wanted accounts whose names come next behind one, in the order of their names.
+
+        Only those of the page are described. A name stays where it is, whatever is opened and closed meanwhile.
+        """
+        names = {*self._ledger.accounts, *windows(self._budgets.plan, now_ns)}
+        page = nsmallest(limit, (name for name in names if name > after and wanted.has(name)))
+        return tuple(self.shown(self.state(account, now_ns)) for account in page)
 
     def shown(self, state: BudgetState) -> AccountState:
         """Return an account with what happens on it as its limits come near."""

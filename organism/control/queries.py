@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from organism.budget.scopes import limits_over_time, thread_account, thread_of, thresholds_by_scope
 from organism.concurrency.own_threads import OwnThreads
-from organism.control.accounts import Accounts, account_of
+from organism.control.accounts import ACCOUNTS_MAX, AccountFilter, Accounts, account_of
 from organism.control.components import Components
 from organism.control.listing.letters import as_shown
 from organism.control.listing.shown_period import shown_period
@@ -262,6 +262,18 @@ class Queries:
     def budgets(self) -> tuple[AccountState, ...]:
         """Return every account."""
         return self._accounts.all(self._clock.now_ns())
+
+    def find_budgets(
+        self, wanted: AccountFilter, *, limit: int = ACCOUNTS_MAX, after: str = ""
+    ) -> tuple[AccountState, ...]:
+        """Return a page of the accounts that are wanted, in the order of their names.
+
+        Args:
+            wanted: Which.
+            limit: How many at most.
+            after: The name that ended the page before.
+        """
+        return self._accounts.page(wanted, self._clock.now_ns(), max(1, min(limit, ACCOUNTS_MAX)), after)
 
     def budget(self, account: str) -> AccountState:
         """Return an account; a plain name is a thread's.

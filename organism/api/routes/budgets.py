@@ -1,20 +1,40 @@
 """Budgets of every scope: look at them, set their limits, move them."""
 
-from litestar import get, post, put
-from litestar.params import FromPath, JSONBody
+from typing import Annotated
+from urllib.parse import urlencode
+
+from litestar import Response, get, post, put
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from organism.amounts import BudgetState
 from organism.api.bodies import AdjustBody, LimitsBody, MoveBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import needs
+from organism.control.accounts import ACCOUNTS_MAX, AccountFilter, AccountKind
 from organism.control.views import AccountState, Corrected
 from organism.ledger.explain import BudgetTrace
 
+_SCOPE = "Of one of these; repeat it for several. Of any unless one is named."
+_SEARCH = "Words that each stand in the account's name, in any case."
+_CURSOR = "Goes on behind this account: the last one of a page. The Link header has the address of the next page."
+
 
 @get("/v1/budgets", opt=needs("read"))
-async def list_budgets(control: ControlOf) -> tuple[AccountState, ...]:
-    """List every account: threads, agents, models, and the organism's day and month."""
-    return control.queries.budgets()
+async def list_budgets(
+    control: ControlOf,
+    scopes: Annotated[list[AccountKind] | None, QueryParameter(name="scope", description=_SCOPE)] = None,
+    search: Annotated[str, QueryParameter(name="search", max_length=200, description=_SEARCH)] = "",
+    limit: Annotated[int, QueryParameter(name="limit", ge=1, le=ACCOUNTS_MAX)] = ACCOUNTS_MAX,
+    cursor: Annotated[str, QueryParameter(name="cursor", max_length=2000, description=_CURSOR)] = "",
+) -> Response[tuple[AccountState, ...]]:
+    """List accounts in the order of their names: threads, agents, models, providers, labels, and the organism's."""
+    wanted = AccountFilter(kinds=frozenset(scopes or ()), search=search)
+    page = control.queries.find_budgets(wanted, limit=limit, after=cursor)
+    if len(page) < limit:
+        return Response(page)
+    query = [*(("scope", scope) for scope in scopes or ()), ("search", search), ("limit", limit)]
+    following = urlencode([*query, ("cursor", page[-1].account)])
+    return Response(page, headers={"link": f'</v1/budgets?{following}>; rel="next"'})
 
 
 @get("/v1/budgets/{account:str}", opt=needs("read"))

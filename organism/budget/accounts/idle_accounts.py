@@ -5,7 +5,8 @@ checkpoint; closed, they are still in the journal. What the organism, its agents
 open: these are few, and may be corrected weeks later, after an invoice.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import tzinfo
 
 from organism.amounts import ZERO
@@ -31,6 +32,32 @@ def idle_accounts(balances: Iterable[Balance], now_ns: int, time_zone: tzinfo) -
         lapsed = balance.counted_ns is not None and not kept
         if is_over(balance.account, now_ns, time_zone) or (lapsed and balance.spent_at(now_ns) == ZERO):
             yield balance.account
+
+
+LATEST_MAX = 2_000
+"""So many accounts of one label are looked at where that is done again and again: those that were opened last."""
+
+
+def latest(accounts: Sequence[str]) -> tuple[list[str], Counter[str]]:
+    """Leave out accounts of labels beyond so many of each, the oldest first.
+
+    Args:
+        accounts: In the order of their opening.
+
+    Returns:
+        The others in that order, and how many were left out by label, ``label:tenant``.
+    """
+    seen: Counter[str] = Counter()
+    kept = []
+    for account in reversed(accounts):
+        if account.startswith(("label:", "pool:")):
+            label = account.partition("=")[0]
+            seen[label] += 1
+            if seen[label] > LATEST_MAX:
+                continue
+        kept.append(account)
+    left_out = {label: count - LATEST_MAX for label, count in seen.items() if count > LATEST_MAX}
+    return kept[::-1], Counter(left_out)
 
 
 def forget_over(threads: Iterable[ThreadBudget], idle: Collection[str], now_ns: int, time_zone: tzinfo) -> None:

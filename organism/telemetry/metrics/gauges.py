@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
 from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
+from organism.budget.accounts.idle_accounts import latest
 from organism.budget.holds import RegistryStatistics
 from organism.budget.thresholds import amount_of, limit_of
 from organism.journal import Watched
@@ -23,9 +24,14 @@ class _Budgets(Protocol):
     @property
     def thresholds(self) -> tuple[int, ...]: ...
 
-    def states(self) -> tuple[BudgetState, ...]: ...
+    def state(self, account: str) -> BudgetState: ...
 
     def statistics(self) -> RegistryStatistics: ...
+
+
+class _Ledger(Protocol):
+    @property
+    def accounts(self) -> tuple[str, ...]: ...
 
 
 class _Router(Protocol):
@@ -70,6 +76,11 @@ class ObservedOrganism(Protocol):
         ...
 
     @property
+    def ledger(self) -> _Ledger:
+        """The accounts of its budgets."""
+        ...
+
+    @property
     def router(self) -> _Router:
         """Its door to the models."""
         ...
@@ -87,7 +98,10 @@ class ObservedOrganism(Protocol):
 def read_gauges(organism: ObservedOrganism) -> Iterator[Measurement]:
     """Yield a reading of every gauge, and of every counter that the organism itself keeps."""
     yield from _pump(organism.statistics())
-    yield from _budgets(organism.budgets.states())
+    accounts, left_out = latest(organism.ledger.accounts)
+    yield from _budgets(tuple(map(organism.budgets.state, accounts)))
+    for label, count in left_out.items():
+        yield Measurement(i.ACCOUNTS_NOT_READ, count, (label,))
     budgets, tracker = organism.budgets.statistics(), organism.usage.statistics()
     yield Measurement(i.FREEZES, budgets.freezes)
     yield Measurement(i.HOLDS_OPEN, budgets.open_holds)

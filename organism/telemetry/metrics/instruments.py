@@ -127,6 +127,12 @@ UTILIZATION = _gauge(
     "scope",
     "dimension",
 )
+ACCOUNTS_NOT_READ = _gauge(
+    "budget.accounts_not_read",
+    "{account}",
+    "Accounts of a label's values that the gauges leave out: those opened before the last 2,000.",
+    "scope",
+)
 HOLDS_OPEN = _gauge("budget.holds_open", "{hold}", "Holds not yet settled or released.")
 BREAKERS = _counter(
     "breaker.trips", "{trip}", "Breakers that have tripped, and what followed.", "agent", "breaker", "action"

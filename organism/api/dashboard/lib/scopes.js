@@ -47,15 +47,3 @@ export function scope(account, passed = false) {
 }
 
 export const kindOf = (account) => KINDS[parse(account).kind] ?? parse(account).kind;
-
-/** The place in the configuration whose thresholds hold for an account; `limits` where it has none of its own. */
-export function place(account, thresholds) {
-  const { kind, name, per, which } = parse(account);
-  const [label, value] = halves(name, "=");
-  const window = per === "rolling" ? which : per;
-  const tried = {
-    organism: [`limits.${window}`], thread: ["limits.thread"], label: [`limits.labels.${label}.${value}`, `limits.labels.${label}`],
-    pool: [`limits.labels.${label}.pools.${value}`],
-  }[kind] ?? [`limits.${kind}s.${name}`];
-  return [...tried, "limits"].find((found) => found in thresholds) ?? "limits";
-}

@@ -5,7 +5,7 @@ import { count, limits, span } from "../lib/format.js";
 import { useData } from "../lib/live.js";
 import { untilExhausted } from "../lib/pace.js";
 import { link, refine } from "../lib/router.js";
-import { kindOf, over, parse, place } from "../lib/scopes.js";
+import { kindOf, over, parse } from "../lib/scopes.js";
 import { html, useState } from "../lib/view.js";
 import { Bar } from "../parts/bars.js";
 import { Card, Choices, Do, Empty, Pending, Title } from "../parts/bits.js";
@@ -13,18 +13,16 @@ import { act } from "../parts/dialog.js";
 import { raise, setLimits } from "../parts/threads.js";
 
 const PAGE = 100;
+const MOST = 500;
 const KINDS = [["", "All but threads"], ["organism", "Organism"], ["agent", "Agents"], ["model", "Models"], ["provider", "Providers"],
   ["label", "Labels"], ["pool", "Pools"], ["thread", "Threads"]];
 const MODES = { enforce: "enforce: a reached limit refuses", audit: "audit: a reached limit is only told of" };
 
 export function Budgets({ query, status }) {
-  const { data, error } = useData("/v1/budgets", {}, { every: 4000 });
+  const [shown, setShown] = useState(PAGE);
   const kind = query.kind ?? "";
-  const words = (query.search ?? "").toLowerCase();
-  const wanted = ({ account }) => {
-    const parts = parse(account);
-    return (kind ? parts.kind === kind : parts.kind !== "thread") && (!words || account.toLowerCase().includes(words) || parts.name.toLowerCase().includes(words));
-  };
+  const scope = kind ? [kind] : KINDS.map(([name]) => name).filter((name) => name && name !== "thread");
+  const { data, error } = useData("/v1/budgets", { scope, search: query.search, limit: Math.min(shown + 1, MOST) }, { every: 4000 });
   return html`
     <${Title} aside=${status && html`<${Mode} mode=${status.mode} />`}>Budgets<//>
     <div class="filters">
@@ -33,7 +31,8 @@ export function Budgets({ query, status }) {
     </div>
     ${status && status.limits_not_kept.length > 0 && html`<div class="notice"><p>The journal is in memory, so a restart begins these anew: ${status.limits_not_kept.join(", ")}</p></div>`}
     <section class="card flush" aria-label="Budgets">
-      <${Pending} data=${data && status} error=${error}>${() => html`<${List} budgets=${data.filter(wanted)} status=${status} />`}<//>
+      <${Pending} data=${data && status} error=${error}>${() => html`<${List} budgets=${data.slice(0, shown)} status=${status}
+        more=${data.length > shown && (() => setShown(shown + PAGE))} />`}<//>
     </section>
     ${status && html`<${Warnings} status=${status} />`}`;
 }
@@ -45,35 +44,43 @@ function Mode({ mode }) {
   return html`<span class="row"><span class="soft">${MODES[mode] ?? mode}</span><${Do} about="of every limit without one of its own" onClick=${change}>${`change to ${other}`}<//></span>`;
 }
 
-function List({ budgets, status }) {
-  const [shown, setShown] = useState(PAGE);
+function List({ budgets, status, more }) {
   if (!budgets.length) return html`<${Empty}>No such limit has been used yet.<//>`;
   const sorted = budgets.map((budget) => ({ budget, lines: limits(budget) })).sort((a, b) => (b.lines[0]?.share ?? -1) - (a.lines[0]?.share ?? -1));
   return html`
     <div class="scroll"><table class="stacked">
-      <thead><tr><th scope="col">scope</th><th scope="col">counted over</th><th scope="col">used</th><th scope="col">at thresholds</th>
+      <thead><tr><th scope="col">scope</th><th scope="col">counted over</th><th scope="col">used</th><th scope="col">mode</th><th scope="col">at thresholds</th>
         <th scope="col">begins anew</th><th scope="col"><span class="unseen">orders</span></th></tr></thead>
-      <tbody>${sorted.slice(0, shown).map(({ budget, lines }) => html`<${Row} key=${budget.account} budget=${budget} lines=${lines} status=${status} />`)}</tbody>
+      <tbody>${sorted.map(({ budget, lines }) => html`<${Row} key=${budget.account} budget=${budget} lines=${lines} status=${status} />`)}</tbody>
     </table></div>
-    ${sorted.length > shown && html`<div class="pager"><button type="button" onClick=${() => setShown(shown + PAGE)}>Show more of ${count(sorted.length)}</button></div>`}`;
+    ${more && html`<div class="pager">${sorted.length + PAGE <= MOST ? html`<button type="button" onClick=${more}>Show more</button>`
+      : html`<span class="soft">There are more: search by name.</span>`}</div>`}`;
 }
 
 function Row({ budget, lines, status }) {
   const { kind, name } = parse(budget.account);
-  const own = status.thresholds[place(budget.account, status.thresholds)];
+  const own = budget.actions.length ? budget.actions : budget.thresholds.map((at) => [at, "warn"]);
   const pace = status.burn.find((one) => one.name === (kind === "organism" ? "total" : `${kind}:${name}`));
   const passed = budget.resets_ns !== null && budget.resets_ns / 1e6 < Date.now();
   return html`
     <tr>
       <td data-name="scope"><span class="soft small">${kindOf(budget.account)}</span><div>${kind === "thread" && name ? html`<a class="id" href=${link("threads", [name])}>${name}</a>` : name || "all threads"}</div></td>
       <td data-name="counted over">${over(budget.account, passed) || "as long as it is open"}</td>
-      <td data-name="used" class="wide">${lines.length ? lines.map((line) => html`<div key=${line.dimension}><${Bar} line=${line} name=${`${budget.account} ${line.dimension}`} marks=${Object.keys(own).map(Number)} />
+      <td data-name="used" class="wide">${lines.length ? lines.map((line) => html`<div key=${line.dimension}><${Bar} line=${line} name=${`${budget.account} ${line.dimension}`} marks=${own.map(([at]) => at)} />
         ${!passed && html`<div class="soft small">${untilExhausted(line, pace, {})}</div>`}</div>`) : html`<span class="soft">no limit</span>`}</td>
-      <td data-name="thresholds">${Object.entries(own).map(([at, action]) => html`<span class="label" key=${at}>${at} % ${action}</span> `)}</td>
+      <td data-name="mode">${budget.mode}</td>
+      <td data-name="thresholds">${own.map(([at, action]) => html`<span class="label" key=${at}>${at} % ${action}</span> `)}
+        ${budget.passed > 0 && html`<div class="soft small">a person has let it pass ${budget.passed} %${budget.resets_ns && !passed ? " until it begins anew" : ""}</div>`}
+        ${budget.warning && html`<div class="soft small">${warned(budget.warning)}</div>`}</td>
       <td data-name="begins anew">${passed ? "over" : budget.resets_ns ? `in ${span(Math.max(0, budget.resets_ns / 1e9 - Date.now() / 1000))}` : html`<span class="soft">never</span>`}</td>
       <td class="do">${!passed && html`<span class="row">${lines.length > 0 && html`<${Do} about=${budget.account} onClick=${() => raise(budget.account)}>raise 25 %<//>`}
         <${Do} about=${`of ${budget.account}`} onClick=${() => setLimits(budget)}>set limits<//></span>`}</td>
     </tr>`;
+}
+
+function warned({ threshold, calls_left: fit }) {
+  if (fit === null || fit === undefined) return `warned at ${threshold} %`;
+  return `warned ahead of ${threshold} %: ${fit === 1 ? "1 call fits" : `${count(fit)} calls fit`}`;
 }
 
 const Warnings = ({ status }) => html`

@@ -13,7 +13,7 @@ from organism.budget.scopes import thread_account
 from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
-from organism.cli.client import UnreachableError
+from organism.cli.client import Client, UnreachableError
 from organism.cli.completion import ThreadName, thread_ids
 from organism.cli.ledger_sources import kept_entries
 from organism.cli.options import DAEMON, NO_STEP, DaemonOptions, Json, Step, Whole
@@ -21,7 +21,7 @@ from organism.cli.output import agreed, note, print_json
 from organism.cli.recorded_state import answer_of
 from organism.cli.tables import instant_text
 from organism.cli.terminal import Table, Terminal, markup
-from organism.control.accounts import seconds_ns, usd_nano
+from organism.control.accounts import ACCOUNTS_MAX, seconds_ns, usd_nano
 from organism.control.views import AccountState, Corrected
 from organism.errors import ConfigError
 from organism.ledger.entries import decode_entry
@@ -43,8 +43,7 @@ def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json
     Without a daemon the journal of the state folder is read.
     """
     if account is None:
-        path = "/v1/budgets"
-        states = answer_of(daemon, lambda client: client.ask(list[AccountState], path), lambda found: found.budgets())
+        states = answer_of(daemon, _all_budgets, lambda found: found.budgets())
     else:
         own = f"/v1/budgets/{quote(account, safe='')}"
         states = [answer_of(daemon, lambda client: client.ask(AccountState, own), lambda found: found.budget(account))]
@@ -56,6 +55,17 @@ def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json
         for line in budget_lines([state]) or [markup("  no limit")]:
             console.say("  {}", line)
     return exit_codes.OK
+
+
+def _all_budgets(client: Client) -> list[AccountState]:
+    """Ask for one page after another, in the order of names; no account that stays open is missed."""
+    found: list[AccountState] = []
+    while True:
+        cursor = {"cursor": found[-1].account} if found else {}
+        page = client.ask(list[AccountState], "/v1/budgets", limit=ACCOUNTS_MAX, **cursor)
+        found += page
+        if len(page) < ACCOUNTS_MAX:
+            return found
 
 
 @app.command

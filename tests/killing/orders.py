@@ -8,6 +8,7 @@ import anyio
 import httpx2
 
 from organism.testing.audit import Audit
+from organism.threads.approvals import MORE_BUDGET
 from organism.usage.events import ApprovalDecided, LimitChanged, SpendingFrozen
 
 GRANTED = 50
@@ -74,7 +75,7 @@ class Orders:
         decided = [event for event in audit.events if isinstance(event, ApprovalDecided)]
         times = Counter(event.approval_id for event in decided)
         wrong = [f"{approval} was decided {count} times" for approval, count in times.items() if count > 1]
-        granted = Counter(event.thread_id for event in decided if event.allowed)
+        granted = Counter(event.thread_id for event in decided if event.allowed and event.what == MORE_BUDGET)
         changes: dict[str, list[LimitChanged]] = {thread_id: [] for thread_id in granted}
         for event in audit.events:
             if isinstance(event, LimitChanged) and (thread_id := event.account.removeprefix("thread:")) in granted:

@@ -58,7 +58,12 @@ class OrganismGateway:
         return text
 
     async def spent(self) -> float:
-        """Return what all calls have cost, by the usage that the daemon shows."""
+        """Return what all calls have cost, by the usage that the daemon shows, once none is under way any more."""
+        while True:
+            account = await self._client.get(f"{self._url}/budgets/key-trust", headers=self._own)
+            if account.status_code == 404 or not account.json()["held"]["calls"]:
+                break
+            await asyncio.sleep(0.05)
         response = await self._client.get(f"{self._url}/usage", headers=self._own)
         return float(response.json()["total"]["cost_nanousd"]) / 1e9 / float(self._job["usd_per_token"])
 

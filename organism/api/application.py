@@ -7,7 +7,7 @@ Routes with an entrance of their own, such as those that speak another protocol,
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, Request, Response, Router
@@ -25,13 +25,14 @@ from organism.api.auth_middleware import (
     FAILURES_PER_MINUTE,
     LOOPBACK_HOSTS,
     AccessRule,
-    ASGIApp,
     ASGIReceive,
     ASGIScope,
     ASGISend,
     AuthMiddleware,
+    Carry,
     bearer,
 )
+from organism.api.dependencies import SERVED, Served
 from organism.api.mounts import Mount
 from organism.api.problems import (
     MEDIA_TYPE,
@@ -77,11 +78,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         hosts: Host names beside loopback's that requests may mean, such as a reverse proxy's.
         groups: Routes that are mounted beside the API's own; the dashboard unless others are named.
         failures_per_minute: Bad tokens from one address, before it gets 429.
+        carry: Takes each request that is let in to the application that answers it; straight there unless given.
     """
 
     hosts: tuple[str, ...] = ()
     groups: tuple[Mount, ...] = (DASHBOARD,)
     failures_per_minute: int = FAILURES_PER_MINUTE
+    carry: Carry | None = None
 
 
 class _CompletedDocument(JsonRenderPlugin):
@@ -113,15 +116,28 @@ async def _no_page(response: Response[Any]) -> Response[Any]:
 
 
 def build_application(control: Control, tokens: TokenBook, groups: Iterable[Mount] = ()) -> Litestar:
-    """Make the application, which believes the gate about who its caller is."""
-    reader = Reader(control)
+    """Make the application, which believes the gate about who its caller is.
+
+    Args:
+        control: The organism that answers where a request's scope names no other.
+        tokens: Who may do what.
+        groups: Routes beside the API's own.
+    """
+    own = Served(control, Reader(control))
+
+    def control_of(request: Request[Any, Any, Any]) -> Control:
+        return cast("Served", request.scope.get(SERVED, own)).control
+
+    def reader_of(request: Request[Any, Any, Any]) -> Reader:
+        return cast("Served", request.scope.get(SERVED, own)).reader
+
     return _Application(
         route_handlers=[*_ROUTES, *(route for group in groups for route in group.routes)],
         # No dependency may be called like a field of a body: the framework takes a fault in such a field for its own.
         dependencies={
-            "control": Provide(lambda: control, sync_to_thread=False),
+            "control": Provide(control_of, sync_to_thread=False),
             "token_book": Provide(lambda: tokens, sync_to_thread=False),
-            "reader": Provide(lambda: reader, sync_to_thread=False),
+            "reader": Provide(reader_of, sync_to_thread=False),
             "order": Provide(order_of),
         },
         guards=[guard, strict],
@@ -151,7 +167,7 @@ def build_application(control: Control, tokens: TokenBook, groups: Iterable[Moun
     )
 
 
-def build_api(control: Control, tokens: TokenBook, options: Options | None = None) -> ASGIApp:
+def build_api(control: Control, tokens: TokenBook, options: Options | None = None) -> AuthMiddleware:
     """Make the whole API: the application and the gate in front of it."""
     options, components = options or Options(), control.components
 
@@ -171,6 +187,7 @@ def build_api(control: Control, tokens: TokenBook, options: Options | None = Non
         now_ns=components.clock.monotonic_ns,
         failures_per_minute=options.failures_per_minute,
         unserved=_unserved(application, options.groups),
+        carry=options.carry,
     )
 
 

@@ -24,6 +24,9 @@ ASGIScope = MutableMapping[str, Any]
 ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[ASGIScope, ASGIReceive, ASGISend], Awaitable[None]]
+Carry = Callable[[ASGIApp, ASGIScope, ASGIReceive, ASGISend], Awaitable[None]]
+"""Hands a request to an application: to this one, or elsewhere."""
+
 RequestHeaders = Mapping[str, str]
 Authenticate = Callable[[RequestHeaders], Caller | None]
 """Says who makes a request, from its headers; ``None`` for nobody known."""
@@ -139,6 +142,7 @@ class AuthMiddleware:
         hosts: Host names, without port, that requests may mean.
         now_ns: A steady clock.
         unserved: Returns the rule by which it is said that nothing is served at a path; ``None`` where something is.
+        carry: Takes each request that is let through to the application that answers it.
         failures_per_minute: Bad tokens from one address, before it gets 429.
     """
 
@@ -151,6 +155,7 @@ class AuthMiddleware:
         now_ns: Callable[[], int],
         failures_per_minute: int = FAILURES_PER_MINUTE,
         unserved: Callable[[str], AccessRule | None] = lambda _path: None,
+        carry: Carry | None = None,
     ) -> None:
         self._app = app
         listed = sorted(rules, key=lambda rule: -len(rule.paths))
@@ -159,6 +164,7 @@ class AuthMiddleware:
         self._hosts = frozenset(map(str.lower, hosts))
         self._now_ns = now_ns
         self._unserved = unserved
+        self._carry = carry
         self._failures_max = failures_per_minute
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
 
@@ -184,8 +190,11 @@ class AuthMiddleware:
                 scope[SAY] = rule.say
                 if headers.get("content-encoding", "") not in PLAIN:
                     scope = _as_plain(scope)
-                app = rule.answers if rule.answers is not None and scope["method"] == "POST" else self._app
-                await app(scope, _replay(body, receive), guarded)
+                app, replayed = self._answers(rule, scope), _replay(body, receive)
+                if self._carry is None:
+                    await app(scope, replayed, guarded)
+                else:
+                    await self._carry(app, scope, replayed, guarded)
                 return
             problem = body
         await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)
@@ -195,6 +204,19 @@ class AuthMiddleware:
         if (exact := self._exact.get(path)) is not None:
             return exact
         return next((rule for rule in self._beginnings if rule.covers(path)), _NO_RULE)
+
+    def answering(self, scope: ASGIScope) -> ASGIApp:
+        """Return the application that answers a request that another gate has let through, and prepare its scope."""
+        scope[HEADERS] = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        rule = self._rule_for(scope["path"])
+        scope[SAY] = rule.say
+        return self._answers(rule, scope)
+
+    def _rule(self, path: str) -> AccessRule:
+        return next((rule for rule in self._rules if rule.covers(path)), _NO_RULE)
+
+    def _answers(self, rule: AccessRule, scope: ASGIScope) -> ASGIApp:
+        return rule.answers if rule.answers is not None and scope["method"] == "POST" else self._app
 
     def _misdirected(self, scope: ASGIScope, headers: RequestHeaders, rule: AccessRule) -> Problem | None:
         """Refuse what does not mean this host, or comes from a page of another."""

@@ -1,5 +1,6 @@
 """What routes are handed beside the request's own words."""
 
+import msgspec
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
@@ -7,6 +8,22 @@ from organism.api.streams import Reader
 from organism.api.tokens import TokenBook
 from organism.control.control import Control
 from organism.control.idempotency import Order
+
+SERVED = "organism.served"
+"""Where a request's scope says which of several organisms answers it; not there where there is only one."""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """What answers a request.
+
+    Attributes:
+        control: The operator's hand on the organism.
+        reader: Reads events.
+    """
+
+    control: Control
+    reader: Reader
+
 
 ControlOf = NamedDependency[SkipValidation[Control]]
 """The operator's hand on the organism."""

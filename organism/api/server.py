@@ -45,6 +45,9 @@ class ControlServer:
         tokens: Who may do what.
         listener: A bound socket; closed with the server.
         options: How it is served.
+
+    Attributes:
+        api: The gate, and what is behind it.
     """
 
     def __init__(
@@ -56,9 +59,10 @@ class ControlServer:
         from organism.api.uvicorn_server import UvicornServer
 
         self._listener = listener
+        self.api = build_api(control, tokens, options)
         self._server = UvicornServer(
             uvicorn.Config(
-                build_api(control, tokens, options),
+                self.api,
                 http=PatientProtocol,
                 lifespan="off",
                 access_log=False,

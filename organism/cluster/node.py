@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 import anyio
 import anyio.abc
-import msgspec
 import structlog
 
 from organism.agents.tool_server_tasks import ToolServers
@@ -17,17 +16,19 @@ from organism.budget.calibration import Calibration
 from organism.clock import SystemClock
 from organism.cluster.balance import LeaseStep, next_step
 from organism.cluster.escrow import Escrow, check_shareable
-from organism.cluster.partition_core import PartitionCore
+from organism.cluster.lease_times import LeaseTimes, PartitionElsewhereError
+from organism.cluster.partition_core import Beside, PartitionCore, alone
 from organism.concurrency.error_groups import sole_error
 from organism.concurrency.loop_time import loop_time
 from organism.concurrency.own_threads import OwnThreads
-from organism.errors import ConfigError, OrganismError
+from organism.concurrency.wakeups import Wakeup
+from organism.errors import ConfigError
 from organism.ids import THREAD_ID, PartitionIds, partition_of
 from organism.journal import FencedError, JournalBrokenError, JournalError
 from organism.messages import Message, ThreadResult
 from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.stores.group_storage import Retention
-from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, OlderCopyError, Renewal
+from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, Renewal
 from organism.wiring import Environment, SharedParts, check_postgres, postgres_journal, wire
 
 if TYPE_CHECKING:
@@ -41,43 +42,6 @@ _SOON_S = 0.1
 _log = structlog.get_logger("organism.cluster")
 
 
-class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """How long things take in a cluster, in seconds; the same on all of its nodes.
-
-    Attributes:
-        ttl_s: A lease that is not renewed for so long is anybody's.
-        renew_s: Between two renewals.
-        margin_s: So long before the end of a lease that was not renewed, nothing new is begun.
-        drain_s: For calls under way, when a partition is handed over.
-        again_s: Until a partition is tried again whose organism has failed.
-    """
-
-    ttl_s: float = 10.0
-    renew_s: float = 3.0
-    margin_s: float = 2.0
-    drain_s: float = 30.0
-    again_s: float = 5.0
-
-
-class PartitionElsewhereError(OrganismError):
-    """What is asked for is in a partition that this node does not run now.
-
-    Attributes:
-        partition: Its number.
-        node: The node that runs it; ``None`` if none is known to.
-        url: Where that answers.
-    """
-
-    retryable = True
-
-    def __init__(self, partition: int, node: str | None, url: str) -> None:
-        self.partition = partition
-        self.node = node
-        self.url = url
-        where = f"node {node!r} runs it{f', at {url}' if url else ''}" if node else "no node runs it now; try again"
-        super().__init__(f"this is in partition {partition} of the cluster, and {where}")
-
-
 class ClusterNode:
     """A node. Use it as an async context manager; it stops by itself if another process takes its name.
 
@@ -89,6 +53,10 @@ class ClusterNode:
         url: Where this node answers, for the others to tell.
         retention: What is forgotten when.
         times: How long things take.
+
+    Attributes:
+        name: What it is called.
+        beside: Called with the organism of each partition before it runs; what it returns is entered while it does.
 
     Raises:
         ConfigError: If the name or the number of partitions cannot be, or a limit of several threads ends early.
@@ -125,6 +93,8 @@ class ClusterNode:
         self._view = ClusterView(nodes=(), leases=())
         self._renewed_s = 0.0
         self._changed = anyio.Event()
+        self._news = Wakeup()
+        self.beside: Beside = alone
         self._turns = count()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stack = AsyncExitStack()
@@ -141,6 +111,20 @@ class ClusterNode:
         """The cluster, as it was at the last renewal."""
         return self._view
 
+    @property
+    def partitions(self) -> int:
+        """How many journals the cluster has."""
+        return self._partitions
+
+    @property
+    def news(self) -> Wakeup:
+        """Wakes those who wait for a partition: at each renewal, and when an organism has begun or ended here."""
+        return self._news
+
+    def renew_soon(self) -> None:
+        """Look at the cluster at once: something seems to have changed."""
+        self._changed.set()
+
     def partition_of(self, thread_id: str) -> int:
         """Return the partition that a thread of this id or name is in."""
         return partition_of(thread_id, self._partitions)
@@ -155,9 +139,15 @@ class ClusterNode:
         core = self._cores.get(partition)
         if core is not None and core.open:
             return core.organism
+        known = self.owner_of(partition)
+        if known is None or known.name == self.name:
+            raise PartitionElsewhereError(partition, None, "")
+        raise PartitionElsewhereError(partition, known.name, known.url)
+
+    def owner_of(self, partition: int) -> NodeRow | None:
+        """Return the node that had a partition at the last renewal."""
         owner = next((lease.owner for lease in self._view.leases if lease.partition == partition), None)
-        known = self._view.node(None if owner == self.name else owner)
-        raise PartitionElsewhereError(partition, known.name if known else None, known.url if known else "")
+        return self._view.node(owner)
 
     async def open_thread(self, message: Message | str, *, to: str | None = None, thread_id: str | None = None) -> str:
         """Open a thread in a partition of this node and return its id once it is durable.
@@ -279,6 +269,7 @@ class ClusterNode:
         renewal: Renewal = await self._threads.run(table.renew)
         self._renewed_s, self._view = began_s, renewal.view
         self._hold(held=False)
+        self._news.notify()
         for lease in renewal.view.leases:
             await self._compare(lease, kept=lease.partition in renewal.kept)
         if self._tasks is None:
@@ -343,6 +334,7 @@ class ClusterNode:
         parts = wire(self._spec, environment)
         core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s)
         self.escrow.join(lease, parts, lambda: core.running)
+        core.attach(self.beside(lease.partition, core.organism), self._news.notify)
         return core
 
     async def _run(self, core: PartitionCore) -> None:

@@ -1,5 +1,7 @@
 """The organism of one partition, from the lease to its end: handed over in good order, or abandoned when it is lost."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,6 +15,19 @@ if TYPE_CHECKING:
     from organism.stores.postgres.postgres_journal import PostgresJournal
 
 _LOOK_S = 0.01
+
+Beside = Callable[[int, Organism], AbstractAsyncContextManager[None]]
+"""Prepares what runs beside the organism of a partition, such as its exporters."""
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncIterator[None]:
+    yield
+
+
+def alone(_partition: int, _organism: Organism) -> AbstractAsyncContextManager[None]:
+    """Let nothing run beside it."""
+    return _nothing()
 
 
 class PartitionCore:
@@ -41,6 +56,12 @@ class PartitionCore:
         self._drain_s = drain_s
         self._leaving = anyio.Event()
         self._held = False
+        self._beside: AbstractAsyncContextManager[None] = _nothing()
+        self._changed: Callable[[], None] = lambda: None
+
+    def attach(self, beside: AbstractAsyncContextManager[None], changed: Callable[[], None]) -> None:
+        """Before it runs: say what is entered while it does, and what is called when it has begun to."""
+        self._beside, self._changed = beside, changed
 
     @property
     def open(self) -> bool:
@@ -65,9 +86,10 @@ class PartitionCore:
             JournalBrokenError: If what was acknowledged is not in the journal.
             JournalError: If the journal cannot be opened.
         """
-        async with self.organism:
+        async with self.organism, self._beside:
             self._running = True
             self._apply()
+            self._changed()
             try:
                 await self._leaving.wait()
             finally:

@@ -17,10 +17,11 @@ from organism.config.schema.agents import (
     ToolSection,
     listed,
 )
-from organism.config.schema.exporters import WebhookExporterSection
+from organism.config.schema.exporters import JsonLinesExporterSection, WebhookExporterSection
 from organism.config.schema.gateway import GatewayKeySection
 from organism.config.schema.llm import ModelSection, PriceSection
 from organism.config.yaml.mistakes import Path_, did_you_mean
+from organism.config.yaml.scalars import UNSET
 from organism.ids import AGENT_NAME, THREAD_ID, USER
 from organism.providers.addresses import LOOPBACK, not_loopback
 from organism.router.planning.plan import ANY
@@ -35,6 +36,7 @@ THREAD_TOKENS: tuple[Path_, ...] = (
 _SERVER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 """It begins the names of the server's tools, which have 64 characters at most."""
 
+_ADVERTISED = re.compile(r"https?://[^/?#@]+/?")
 _STORE = re.compile(r"sqlite|postgres|postgres(ql)?://.+")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|\[?[0-9A-Fa-f:.]{2,39}\]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -56,6 +58,7 @@ def check(it: Checked) -> None:
     check_scopes(it.config.limits, it.report, degradable=_degradable(it))
     _check_gateway(it)
     _check_outside(it)
+    _check_cluster(it)
 
 
 def _check_names(it: Checked) -> None:
@@ -236,7 +239,7 @@ def _check_gateway(it: Checked) -> None:
 def _check_outside(it: Checked) -> None:
     """Check where things are that are opened later: the journal, the daemon, those who receive events."""
     daemon, store = it.config.daemon, it.config.store
-    if not _STORE.fullmatch(store):
+    if not _STORE.fullmatch(store) and store != UNSET:
         it.report(f"{store!r} is no place for a journal; write sqlite, postgres or postgresql://HOST/DATABASE", "store")
     if daemon.host not in LOOPBACK:
         it.report(not_loopback(daemon.host), "daemon", "host")
@@ -251,6 +254,28 @@ def _check_outside(it: Checked) -> None:
             # Not shown: it may hold a token.
             it.report("this is no address; write one such as https://billing.example.com/events",
                       "exporters", name, "url")  # fmt: skip
+
+
+def _check_cluster(it: Checked) -> None:
+    """Refuse what several daemons cannot keep, or would keep in two places."""
+    cluster = it.config.cluster
+    if cluster is None:
+        return
+    if ("store",) in it.places:
+        it.report("the daemons of a cluster keep their journals in cluster.url; leave 'store' out", "store")
+    if not cluster.url.startswith(("postgresql://", "postgres://")) and cluster.url != UNSET:
+        reason = "a cluster needs the URL of a PostgreSQL database: postgresql://user@host:5432/name, or ${env:NAME}"
+        it.report(reason, "cluster", "url")
+    if cluster.node not in (None, UNSET) and not THREAD_ID.fullmatch(cluster.node or ""):
+        reason = f"{cluster.node!r} cannot be a node's name: use letters, digits, '-' and '_', at most 64"
+        it.report(reason, "cluster", "node")
+    if cluster.advertise is not None and not _ADVERTISED.fullmatch(cluster.advertise):
+        reason = "write only where it is reached, such as http://10.0.0.5:8420, without a path"
+        it.report(reason, "cluster", "advertise")
+    for name, exporter in it.config.exporters.items():
+        if isinstance(exporter, JsonLinesExporterSection):
+            reason = "partitions move from machine to machine, and a file does not: use a webhook in a cluster"
+            it.report(reason, "exporters", name)
 
 
 def _check_key(it: Checked, key: GatewayKeySection, at: Path_) -> None:

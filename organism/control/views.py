@@ -111,12 +111,14 @@ class ThreadPage(msgspec.Struct, frozen=True):
         next: Ask for the next page with this as ``after``; ``None`` on the last.
         next_cursor: Or with this as ``cursor``, which stays right while threads come and go; ``None`` on the last.
         total: How many there are on all pages.
+        unanswered: Parts of a cluster that did not answer in time, and are not in this.
     """
 
     threads: tuple[ThreadSummary, ...]
     next: str | None = None
     next_cursor: str | None = None
     total: int = 0
+    unanswered: tuple[str, ...] = ()
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -230,6 +232,7 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
         approvals: Questions that wait for a person.
         thresholds: What happens at which per cent of limits, by where they stand: ``{"limits": {75: "warn"}}``.
         warn_ahead: Of how many calls is warned ahead.
+        unanswered: Parts of a cluster that did not answer in time, and are not in this.
     """
 
     name: str
@@ -258,14 +261,20 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
     scoped: tuple[AccountState, ...] = ()
     thresholds: dict[str, dict[int, Action]] = {}
     warn_ahead: int = 0
+    unanswered: tuple[str, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Sums since the start of this process, in all and broken down."""
+    """Sums since the start of this process, in all and broken down.
+
+    Attributes:
+        unanswered: Parts of a cluster that did not answer in time, and are not in this.
+    """
 
     total: UsageTotals
     by: By
     groups: dict[str, UsageTotals]
+    unanswered: tuple[str, ...] = ()
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):

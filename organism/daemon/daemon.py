@@ -36,6 +36,7 @@ from organism.usage.events import STORED, AnyEvent
 if TYPE_CHECKING:
     from organism.api.mounts import Mount
     from organism.api.server import ControlServer
+    from organism.cluster.node import ClusterNode
 
 _PACKAGES = ("httptools", "litestar", "prometheus_client", "uvicorn")
 
@@ -94,12 +95,13 @@ class Daemon:
         self._environment = dict(os.environ if environment is None else environment)
         self._hooks = hooks
         self._organism: Organism | None = None
+        self._node: ClusterNode | None = None
         self._url = ""
         self._stack = AsyncExitStack()
 
     @property
     def organism(self) -> Organism:
-        """The organism that runs.
+        """The organism that runs; of a node of a cluster the one that those of its partitions are made like.
 
         Raises:
             RuntimeError: If the daemon has not been entered.
@@ -109,9 +111,19 @@ class Daemon:
         return self._organism
 
     @property
+    def node(self) -> "ClusterNode | None":
+        """The node of a cluster that it is; ``None`` for a daemon alone."""
+        return self._node
+
+    @property
     def url(self) -> str:
         """Where the API answers, such as ``http://127.0.0.1:8373``; empty before the daemon is entered."""
         return self._url
+
+    async def drain(self, within_s: float) -> None:
+        """Take no new threads and wait for the open ones; a node of a cluster hands them to the others instead."""
+        if self._node is None:
+            await self.organism.drain(within_s)
 
     async def wait_stop_ordered(self) -> None:
         """Return when an operator has ordered the daemon to stop: its program then leaves the context."""
@@ -159,6 +171,9 @@ class Daemon:
         listener = stack.enter_context(closing(bind(section.host, section.port if self._port is None else self._port)))
         remember(token := load_or_make_token(self.state))
         self._hooks.on_loaded(loaded)
+        if loaded.config.cluster is not None:
+            await self._start_node(stack, loaded, listener)
+            return
         reloader = Reloader(self._load, loaded, self._environment, self._hooks.progress)
         reloader.subscribe(self._hooks.on_loaded)
         self._organism = organism = Organism.from_config(
@@ -187,6 +202,18 @@ class Daemon:
         origin = EventSource(organism.journal, organism.usage, control.cursors, lambda: control.source)
         await stack.enter_async_context(exporting(exported, origin))
         tasks.start_soon(server.serve)
+        self._url = url_of(listener)
+        write_address(self.state, self._url)
+
+    async def _start_node(self, stack: AsyncExitStack, loaded: LoadedConfig, listener: socket.socket) -> None:
+        """Run as a node of a cluster."""
+        from organism.api.server import url_of
+        from organism.daemon.cluster_daemon import ClusterDaemon
+
+        node = ClusterDaemon(loaded, listener, self.state, self._environment, self._hooks)
+        self._organism, self._node = node.template, node.node
+        stack.callback(remove_address, self.state)
+        await stack.enter_async_context(node.running())
         self._url = url_of(listener)
         write_address(self.state, self._url)
 

@@ -29,8 +29,7 @@ def journal_of(loaded: LoadedConfig, state: Path, environment: Mapping[str, str]
         ConfigError: If it is in a database that nothing names.
         MissingExtraError: If it is in a database and the driver is not installed.
     """
-    section = loaded.config.journal
-    retention = Retention(events_ns=section.events_days * _DAY_NS, entries_ns=section.entries_days * _DAY_NS)
+    retention = retention_of(loaded)
     if (url := database_url(loaded, environment)) is not None:
         return postgres_journal(url, loaded.config.name, retention)
     return SqliteJournal(state / JOURNAL_FILE, retention=retention)
@@ -47,12 +46,20 @@ def check_store(loaded: LoadedConfig, environment: Mapping[str, str]) -> None:
         check_postgres()
 
 
+def retention_of(loaded: LoadedConfig) -> Retention:
+    """Return what is forgotten when."""
+    section = loaded.config.journal
+    return Retention(events_ns=section.events_days * _DAY_NS, entries_ns=section.entries_days * _DAY_NS)
+
+
 def database_url(loaded: LoadedConfig, environment: Mapping[str, str]) -> str | None:
     """Return the URL of the database that the journal is in; ``None`` if it is in a file.
 
     Raises:
         ConfigError: If nothing names it.
     """
+    if loaded.config.cluster is not None:
+        return loaded.config.cluster.url
     store = loaded.config.store
     if store == "sqlite":
         return None

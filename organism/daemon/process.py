@@ -72,7 +72,7 @@ async def _until_stopped(daemon: Daemon, log: Log, signals: AsyncIterator[signal
     async with anyio.create_task_group() as tasks:
 
         async def drain() -> None:
-            await organism.drain(_DRAIN_S)
+            await daemon.drain(_DRAIN_S)
             tasks.cancel_scope.cancel()
 
         async def obey() -> None:

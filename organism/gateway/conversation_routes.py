@@ -15,7 +15,7 @@ from organism.api.scopes import caller_of, needs
 from organism.formats.errors.faults import bad_request
 from organism.formats.openai_responses.server_items import items_of
 from organism.formats.server_format import Json, convert
-from organism.gateway.request_handler import Gateway, parsed
+from organism.gateway.request_handler import Gateway, gateway_of, parsed
 from organism.gateway.stored_answer_routes import page_of, said
 from organism.gateway.stored_conversations import Conversation, missing_item
 
@@ -39,19 +39,19 @@ class _Labelled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metadata: _Metadata
 
 
-def conversation_handlers(gateway: Gateway) -> list[Any]:
+def conversation_handlers(own: Gateway) -> list[Any]:
     """Return what answers at the paths of conversations and below."""
-    kept = gateway.conversations
 
     @post("/", opt=needs("send"), include_in_schema=False, status_code=200)
     async def begin(request: Request[Any, Any, Any]) -> Response[Json]:
         """Begin a conversation."""
+        gateway = gateway_of(request.scope, own)
 
         async def answer() -> Json:
             asked = convert(parsed(await request.body() or b"{}"), _Begun)
             meta = gateway.meta()
             begun = Conversation(meta.created_s, asked.metadata)
-            kept.begin(caller_of(request).name, f"conv_{meta.id}", begun, items_of(asked.items))
+            gateway.conversations.begin(caller_of(request).name, f"conv_{meta.id}", begun, items_of(asked.items))
             await gateway.commit()
             return _shown(f"conv_{meta.id}", begun)
 
@@ -60,21 +60,23 @@ def conversation_handlers(gateway: Gateway) -> list[Any]:
     @get("/{name:str}", opt=needs("send"), include_in_schema=False)
     async def show(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show a conversation."""
+        gateway = gateway_of(request.scope, own)
 
         async def answer() -> Json:
-            return _shown(name, kept.conversation(caller_of(request).name, name))
+            return _shown(name, gateway.conversations.conversation(caller_of(request).name, name))
 
         return await said(answer)
 
     @post("/{name:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def label(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Label a conversation anew."""
+        gateway = gateway_of(request.scope, own)
 
         async def answer() -> Json:
             asked = convert(parsed(await request.body()), _Labelled)
             by = caller_of(request).name
-            labelled = replace(kept.conversation(by, name), metadata=asked.metadata)
-            kept.change(by, name, labelled)
+            labelled = replace(gateway.conversations.conversation(by, name), metadata=asked.metadata)
+            gateway.conversations.change(by, name, labelled)
             await gateway.commit()
             return _shown(name, labelled)
 
@@ -83,44 +85,48 @@ def conversation_handlers(gateway: Gateway) -> list[Any]:
     @delete("/{name:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def forget(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Forget a conversation."""
+        gateway = gateway_of(request.scope, own)
 
         async def answer() -> Json:
-            kept.conversation(caller_of(request).name, name)
-            kept.end(caller_of(request).name, name)
+            gateway.conversations.conversation(caller_of(request).name, name)
+            gateway.conversations.end(caller_of(request).name, name)
             await gateway.commit()
             return {"id": name, "object": "conversation.deleted", "deleted": True}
 
         return await said(answer)
 
-    return [begin, show, label, forget, *_item_handlers(gateway)]
+    return [begin, show, label, forget, *_item_handlers(own)]
 
 
-def _item_handlers(gateway: Gateway) -> list[Any]:
+def _item_handlers(own: Gateway) -> list[Any]:
     """Return what answers at the paths of what was said in a conversation."""
-    kept = gateway.conversations
 
     @get("/{name:str}/items", opt=needs("send"), include_in_schema=False)
     async def show_items(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show what was said in a conversation, a page at a time."""
+        gateway = gateway_of(request.scope, own)
 
         async def answer() -> Json:
-            return page_of(await kept.shown_items(caller_of(request).name, name), request.query_params)
+            return page_of(await gateway.conversations.shown_items(caller_of(request).name, name), request.query_params)
 
         return await said(answer)
 
     @post("/{name:str}/items", opt=needs("send"), include_in_schema=False, status_code=200)
     async def add_items(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Put items at the end of a conversation."""
+        gateway = gateway_of(request.scope, own)
 
         async def answer() -> Json:
             asked = convert(parsed(await request.body()), _Added)
-            added = kept.add(caller_of(request).name, name, f"items_{gateway.meta().id}", items_of(asked.items))
+            by, turn_id = caller_of(request).name, f"items_{gateway.meta().id}"
+            added = gateway.conversations.add(by, name, turn_id, items_of(asked.items))
             await gateway.commit()
             return page_of(added, {"order": "asc", "limit": "100"})
 
         return await said(answer)
 
     async def found(request: Request[Any, Any, Any], name: str, item: str) -> Json:
+        kept = gateway_of(request.scope, own).conversations
         items = await kept.shown_items(caller_of(request).name, name)
         wanted = next((each for each in items if each["id"] == item), None)
         if wanted is None:
@@ -135,15 +141,16 @@ def _item_handlers(gateway: Gateway) -> list[Any]:
     @delete("/{name:str}/items/{item:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def drop_item(request: Request[Any, Any, Any], name: FromPath[str], item: FromPath[str]) -> Response[Json]:
         """Take an item out of a conversation."""
+        gateway = gateway_of(request.scope, own)
 
         async def answer() -> Json:
             await found(request, name, item)
             by = caller_of(request).name
-            now = kept.conversation(by, name)
+            now = gateway.conversations.conversation(by, name)
             if len(now.dropped) >= _DROPPED_MAX:
                 raise bad_request(f"{_DROPPED_MAX:,} items were taken out already; begin another conversation")
             changed = replace(now, dropped=(*now.dropped, item))
-            kept.change(by, name, changed)
+            gateway.conversations.change(by, name, changed)
             await gateway.commit()
             return _shown(name, changed)
 

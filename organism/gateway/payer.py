@@ -94,8 +94,7 @@ class Payers:
             FaultError: The caller has too many threads open, and none that has been idle for long.
             StoppedError: The organism is stopping.
         """
-        account = self._account_of(caller)
-        thread_id = account.own if account.fixed else named or account.own
+        account, thread_id = self._account_of(caller), self.thread_of(caller, named)
         order = Order(by=caller.name, owner_only=caller.owner_only)
         if self._standing.is_open(thread_id):
             if thread_id != account.own:
@@ -111,6 +110,11 @@ class Payers:
             self._owners.note(thread_id, order)
         self._used[thread_id] = self._now_ns()
         return Payer(thread_id, account.spender, trace)
+
+    def thread_of(self, caller: Caller, named: str) -> str:
+        """Return the name of the thread that would pay for a request of a caller that names a thread, or none."""
+        account = self._account_of(caller)
+        return account.own if account.fixed else named or account.own
 
     def _account_of(self, caller: Caller) -> _Account:
         key = self._keys.get(caller.name.removeprefix(KEY_PREFIX)) if caller.name.startswith(KEY_PREFIX) else None

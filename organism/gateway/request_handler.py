@@ -28,6 +28,9 @@ from organism.llm.answers import Completion
 from organism.llm.provider import Answer
 from organism.router.planning.plan import pattern_of
 
+GATEWAY = "organism.gateway"
+"""Where a request's scope says which of several gateways answers it; not there where there is only one."""
+
 
 class GatewayRequest(msgspec.Struct, frozen=True):
     """What came in.
@@ -140,6 +143,11 @@ class Gateway:
         """Name an answer that is begun now."""
         call_id = self._ids.next("gw").partition("_")[2]
         return Meta(id=call_id, created_s=self._clock.now_ns() // NS_PER_S)
+
+
+def gateway_of(scope: Mapping[str, Any], own: Gateway) -> Gateway:
+    """Return the gateway that answers a request: the only one, unless its scope names another."""
+    return cast("Gateway", scope.get(GATEWAY, own))
 
 
 class RequestHandler:

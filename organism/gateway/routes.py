@@ -142,8 +142,8 @@ class _CallApp:
     A framework's routing, guards and layers cost as much as holding and settling a call.
     """
 
-    def __init__(self, gateway: request_handler.Gateway, format_: ServerFormat, fields: Json | None = None) -> None:
-        self._gateway = gateway
+    def __init__(self, own: request_handler.Gateway, format_: ServerFormat, fields: Json | None = None) -> None:
+        self._own = own
         self._format = format_
         self._fields = fields or {}
 
@@ -160,7 +160,8 @@ class _CallApp:
             check_scope(scope.get(CALLER), "send")
             body = (await receive()).get("body", b"")
             came = request_handler.GatewayRequest(scope[CALLER], scope[HEADERS], body, self._fields)
-            await request_handler.RequestHandler(self._gateway, self._format, came)(scope, receive, noted)
+            gateway = request_handler.gateway_of(scope, self._own)
+            await request_handler.RequestHandler(gateway, self._format, came)(scope, receive, noted)
         except ProblemError as error:
             fault = _fault_of(error.problem)
             await request_handler.send_json(send, fault.status, self._format.error(fault), [])
@@ -171,10 +172,11 @@ class _CallApp:
             await request_handler.send_json(send, _UNEXPECTED.status, self._format.error(_UNEXPECTED), [])
 
 
-def _counting(gateway: request_handler.Gateway, format_: ServerFormat, beside: Json) -> Any:
+def _counting(own: request_handler.Gateway, format_: ServerFormat, beside: Json) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body, status_code=200)
     async def count(request: Request[Any, Any, Any]) -> Response[Json]:
         """Say about how much input a request has, at no cost to anybody."""
+        gateway = request_handler.gateway_of(request.scope, own)
         try:
             asked = await gateway.read(format_, caller_of(request), request_handler.parsed(await request.body()))
             return Response({**beside, "input_tokens": await gateway.calls.input_count(asked.request)})
@@ -185,19 +187,21 @@ def _counting(gateway: request_handler.Gateway, format_: ServerFormat, beside: J
     return count
 
 
-def _google(gateway: request_handler.Gateway) -> Router:
+def _google(own: request_handler.Gateway) -> Router:
     def model(name: str) -> Json:
         does = ["generateContent", "streamGenerateContent", "countTokens"]
         return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": does}
 
     @get("/", opt=needs("send"), include_in_schema=False)
-    async def list_models() -> Json:
+    async def list_models(request: Request[Any, Any, Any]) -> Json:
         """List the models that are offered."""
+        gateway = request_handler.gateway_of(request.scope, own)
         return {"models": [model(name) for name in gateway.offered]}
 
     @get("/{name:path}", opt=needs("send"), include_in_schema=False)
-    async def show_model(name: FromPath[str]) -> Response[Json]:
+    async def show_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show one of them."""
+        gateway = request_handler.gateway_of(request.scope, own)
         name = name.removeprefix("/")
         if gateway.offers(name):
             return Response(model(name))
@@ -207,6 +211,7 @@ def _google(gateway: request_handler.Gateway) -> Router:
     @post("/{name:path}", opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
     async def call(name: FromPath[str], request: Request[Any, Any, Any]) -> ASGIApp:
         """Do with a model what stands behind its name."""
+        gateway = request_handler.gateway_of(request.scope, own)
         model, _, verb = name.removeprefix("/").rpartition(":")
         try:
             if verb == "countTokens":
@@ -244,7 +249,7 @@ def _said(status: int, body: Json) -> ASGIApp:
     return app  # type: ignore[return-value]
 
 
-def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
+def _models(own: request_handler.Gateway, created_s: int) -> Router:
     def model(name: str) -> Json:
         """Show a model in OpenAI's words and in Anthropic's, whose clients both ask here."""
         created_at = datetime.fromtimestamp(created_s, UTC).isoformat()
@@ -252,17 +257,17 @@ def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
         return openai | {"type": "model", "display_name": name, "created_at": created_at}
 
     @get("/", opt=needs("send"), include_in_schema=False)
-    async def list_models() -> Json:
+    async def list_models(request: Request[Any, Any, Any]) -> Json:
         """List the models that are offered."""
-        offered = gateway.offered
+        offered = request_handler.gateway_of(request.scope, own).offered
         first, last = (offered[0], offered[-1]) if offered else (None, None)
         page = {"has_more": False, "first_id": first, "last_id": last}
         return {"object": "list", "data": [model(name) for name in offered]} | page
 
     @get("/{name:path}", opt=needs("send"), include_in_schema=False)
-    async def show_model(name: FromPath[str]) -> Response[Json]:
+    async def show_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show one of them; names may have slashes in them."""
-        name = name.removeprefix("/")
+        gateway, name = request_handler.gateway_of(request.scope, own), name.removeprefix("/")
         if not gateway.offers(name):
             fault = unknown_model(name, gateway.offered).fault
             return Response(error_body(fault), status_code=fault.status)

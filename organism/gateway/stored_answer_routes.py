@@ -10,20 +10,22 @@ from organism.api.scopes import caller_of, needs
 from organism.formats.errors.faults import FaultError, bad_request
 from organism.formats.errors.openai_errors import error_body
 from organism.formats.server_format import Json
-from organism.gateway.request_handler import Gateway
+from organism.gateway.request_handler import Gateway, gateway_of
 
 
-def stored_answer_handlers(gateway: Gateway) -> list[Any]:
+def stored_answer_handlers(own: Gateway) -> list[Any]:
     """Return what answers below the path of responses."""
 
     @get("/{response_id:str}", opt=needs("send"), include_in_schema=False)
     async def show(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
         """Show a kept answer once more."""
-        return await said(lambda: gateway.conversations.find(caller_of(request).name, response_id))
+        kept = gateway_of(request.scope, own).conversations
+        return await said(lambda: kept.find(caller_of(request).name, response_id))
 
     @delete("/{response_id:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def forget(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
         """Forget a kept answer."""
+        gateway = gateway_of(request.scope, own)
 
         async def forgotten() -> Json:
             gateway.conversations.forget(caller_of(request).name, response_id)
@@ -37,7 +39,8 @@ def stored_answer_handlers(gateway: Gateway) -> list[Any]:
         """Show what a kept answer was given, a page at a time."""
 
         async def shown() -> Json:
-            items = await gateway.conversations.input_items(caller_of(request).name, response_id)
+            kept = gateway_of(request.scope, own).conversations
+            items = await kept.input_items(caller_of(request).name, response_id)
             return page_of(items, request.query_params)
 
         return await said(shown)

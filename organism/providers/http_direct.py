@@ -131,6 +131,14 @@ class _Connection(asyncio.Protocol):
         whole = parser is None or (parser.ended and parser.keeps)
         return whole and not self.transport.is_closing() and not self.transport.get_write_buffer_size()
 
+    def forget_response(self) -> None:
+        """Be ready for another request: what nobody has read of a body must not stand before the next one."""
+        self.parser = None
+        self._pieces, self._size = [], 0
+        if self._paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+        self._paused = False
+
     async def _more(self) -> None:
         """Wait until something happens."""
         if self._error is not None:
@@ -223,7 +231,7 @@ class DirectTransport:
         """Keep a connection for the next request if it can take one, and end those that have been idle for too long."""
         now_s = connection.idle_since_s = anyio.current_time()
         if connection.is_idle():
-            connection.parser = None
+            connection.forget_response()
             self._idle.append(connection)
         else:
             connection.transport.abort()

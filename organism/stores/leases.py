@@ -97,6 +97,11 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
         """Return the node of a name."""
         return next((node for node in self.nodes if node.name == name), None)
 
+    def draining(self, name: str) -> bool:
+        """Whether a node is to give its partitions to others."""
+        node = self.node(name)
+        return node is not None and node.draining
+
 
 class Renewal(msgspec.Struct, frozen=True):
     """What came of a renewal.

@@ -8,7 +8,8 @@ import pytest
 
 from organism import ConfigError, Context, Limits, Organism, Text, agent
 from organism.budget.scopes import BudgetPlan
-from organism.cluster.node import ClusterNode, LeaseTimes, PartitionElsewhereError
+from organism.cluster.lease_times import LeaseTimes, PartitionElsewhereError
+from organism.cluster.node import ClusterNode
 from organism.journal import FencedError, JournalError
 from organism.stores.leases import NodeReplacedError
 from organism.testing import ScriptedProvider

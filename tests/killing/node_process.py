@@ -16,7 +16,8 @@ import anyio
 from organism import Context, Limits, Organism, OrganismError, Text, agent
 from organism.amounts import TokenUsage
 from organism.budget.scopes import BudgetPlan, LabelLimits, ScopedLimits
-from organism.cluster.node import ClusterNode, LeaseTimes
+from organism.cluster.lease_times import LeaseTimes
+from organism.cluster.node import ClusterNode
 from organism.errors import BudgetExhaustedError
 from organism.providers.scripted import ScriptedAnswer
 from organism.testing import ScriptedProvider

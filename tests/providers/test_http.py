@@ -13,6 +13,7 @@ from organism.llm.provider import Provider
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.http import ConnectionSettings
+from organism.providers.http_direct import DirectTransport
 from organism.providers.openai import OpenAIProvider
 from organism.testing import HTTPStep, ScriptedHTTPProvider
 
@@ -118,6 +119,20 @@ async def test_connection_is_used_again(connect: Connect, streamed: bool) -> Non
 
     assert all(isinstance(answer, Completion) for answer in answers)
     assert server.connections == 1
+
+
+async def test_body_that_nobody_has_read_does_not_stand_before_the_next() -> None:
+    """An answer whose body was left unread leaves nothing on its connection for the one that follows."""
+    async with ScriptedHTTPProvider([KEPT, KEPT]) as server:
+        transport = DirectTransport(server.url, 5.0, None)
+        bodies = []
+        for reads in (False, True):
+            response = await transport.post(f"{server.url}/chat/completions", {}, b"{}")
+            if reads:
+                bodies = [piece async for piece in response.pieces()]
+            await response.aclose()
+        await transport.aclose()
+    assert b"".join(bodies).count(b'"one"') == 1
 
 
 @pytest.mark.parametrize("fault", ["cut", "reset"])

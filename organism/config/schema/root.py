@@ -52,6 +52,22 @@ class DaemonSection(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class ClusterSection(Section, frozen=True, kw_only=True):
+    """Several daemons that are one organism, on one PostgreSQL database."""
+
+    url: Annotated[str, Meta(description="the PostgreSQL database that all of them share, and nothing else uses")]
+    partitions: Annotated[
+        int, Meta(ge=2, le=256, description="journals that it holds; fixed when the database is made")
+    ] = 16
+    node: Annotated[
+        str | None, Meta(description="what this daemon is called among them; unless given, as its machine is")
+    ] = None
+    advertise: Annotated[
+        str | None,
+        Meta(description="where the others reach it, such as http://10.0.0.5:8420; unless given, only this machine's"),
+    ] = None
+
+
 class JournalSection(Section, frozen=True, kw_only=True):
     """How long the journal keeps what is over; open threads and balances are always kept."""
 
@@ -121,6 +137,9 @@ class Config(Section, frozen=True, kw_only=True):
             "DATABASE_URL names; or the URL of one",
         ),
     ] = "sqlite"
+    cluster: Annotated[
+        ClusterSection | None, Meta(description="several daemons as one organism; one daemon alone unless given")
+    ] = None
     journal: Annotated[JournalSection, Meta(description="what is kept for how long")] = JournalSection()
     daemon: Annotated[DaemonSection, Meta(description="where the daemon listens")] = DaemonSection()
     gateway: Annotated[

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
 from datetime import date
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 from msgspec import inspect as types
 
@@ -28,6 +29,10 @@ _DECIMAL_MAX = 1_000_000_000
 
 _SUBSTITUTED = frozenset({"base_url", "proxy", "ca_file"})
 """Text fields that may come from the environment, as the values of headers may; secrets must."""
+
+_WITH_PASSWORD = frozenset({("store",), ("cluster", "url")})
+_SUBSTITUTED_AT = _WITH_PASSWORD | {("cluster", "node"), ("cluster", "advertise")}
+"""Likewise, where the name alone would not tell."""
 
 
 UNSET = "http://unset.invalid"
@@ -106,6 +111,8 @@ class ScalarReader:
             value = self._environment_value(reference, node.place, path)
             if "headers" in path:  # as secret as a key
                 remember(value)
+            elif path in _WITH_PASSWORD and (password := urlsplit(value).password):
+                remember(password)
             return value
         return node.text
 
@@ -195,7 +202,7 @@ def _any_value(expected: types.Type) -> str:
 
 
 def _may_be_elsewhere(path: Path_) -> bool:
-    return bool(path) and (path[-1] in _SUBSTITUTED or "headers" in path[-2:-1])
+    return bool(path) and (path[-1] in _SUBSTITUTED or "headers" in path[-2:-1] or path in _SUBSTITUTED_AT)
 
 
 def _bare(node: Scalar) -> str:

@@ -147,9 +147,14 @@ def page_of(found: list[Listed], request: PageRequest) -> ThreadPage:
     if start + len(page) >= len(found) or not page:
         return ThreadPage(threads, total=len(found))
     (place, source, last), last_id = page[-1], threads[-1].thread_id
-    cursor = _Cursor(request.sort, request.ascending, place, source.place("opened", last), last_id)
-    text = urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
+    text = cursor_at(request.sort, place, source.place("opened", last), last_id, ascending=request.ascending)
     return ThreadPage(threads, last_id, text, len(found))
+
+
+def cursor_at(sort: ThreadOrder, place: int, opened_ns: int, thread_id: str, *, ascending: bool) -> str:
+    """Write where a page has ended: behind a thread of that place, age and name."""
+    cursor = _Cursor(sort, ascending, place, opened_ns, thread_id)
+    return urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
 def _start(found: list[Listed], request: PageRequest) -> int:

@@ -28,6 +28,10 @@ class LeaseTable:
         node: The name of this node.
         partitions: How many journals the cluster has.
         ttl_s: Seconds that a lease lasts without being renewed.
+
+    Attributes:
+        place: What errors call the database.
+        key: A secret that only nodes of this cluster know; empty until it has registered.
     """
 
     def __init__(self, url: str, *, name: str, node: str, partitions: int, ttl_s: float = 10.0) -> None:
@@ -38,6 +42,7 @@ class LeaseTable:
         self._node = node
         self._ttl_s = ttl_s
         self._incarnation = 0
+        self.key = b""
         self._connection: Connection | None = None
 
     def close(self) -> None:
@@ -77,7 +82,13 @@ class LeaseTable:
                 f"this machine's clock is {abs(apart_s):,.0f} s {'ahead of' if apart_s > 0 else 'behind'} that of "
                 f"{self.place}: set it, with NTP; days and deadlines would differ from node to node"
             )
-        ((self._incarnation,),) = self._execute(_REGISTER, url=url, version=version)
+        ((self._incarnation, key),) = self._execute(_REGISTER, url=url, version=version)
+        self.key = bytes(key)
+
+    @property
+    def incarnation(self) -> int:
+        """Which process of its name this node is."""
+        return self._incarnation
 
     def leave(self) -> None:
         """Be no node any more, and give back what it still has: nothing of it may run when this is called."""
@@ -167,7 +178,7 @@ _REGISTER = """
     ON CONFLICT (node) DO UPDATE SET
         incarnation = nodes.incarnation + 1, url = excluded.url, version = excluded.version, seen = excluded.seen,
         draining = false
-    RETURNING incarnation"""
+    RETURNING incarnation, (SELECT key FROM organism.cluster)"""
 
 _RENEW = """
     WITH me AS (

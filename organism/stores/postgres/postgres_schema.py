@@ -169,6 +169,11 @@ MIGRATIONS: Final = (
     );
     CREATE INDEX IF NOT EXISTS fired_by_partition ON organism.fired (p);
     """,
+    """
+    ALTER TABLE organism.cluster ADD COLUMN IF NOT EXISTS key bytea NOT NULL DEFAULT '';
+    UPDATE organism.cluster SET key = decode(
+        replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex') WHERE key = '';
+    """,
 )
 """Each step makes the schema one version newer; ``organism.cluster`` counts the steps it has taken."""
 

@@ -43,14 +43,14 @@ class JournalReader:
     def _damaged(self, what: str) -> JournalBrokenError:
         return JournalBrokenError(f"the journal in {self.place} is damaged ({what}); {_RESCUE}")
 
-    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Read rows; a connection that was lost since the last time is made anew, once."""
+    def _rows(self, query: str, *values: object, at: int | None = None) -> list[tuple[Any, ...]]:
+        """Read rows of its partition, or another; a connection that was lost since the last time is made anew, once."""
         with self._read_lock, explained(self.place):
             for last in (False, True):
                 if self._reader is None or self._reader.closed:
                     self._reader = connected(self._url, self.place)
                 try:
-                    return self._reader.execute(query, (self.partition, *values)).fetchall()
+                    return self._reader.execute(query, (self.partition if at is None else at, *values)).fetchall()
                 except psycopg.OperationalError:
                     self._reader.close()
                     if last:

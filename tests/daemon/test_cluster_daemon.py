@@ -1,0 +1,322 @@
+"""Daemons of a cluster are one organism: any of them answers any request, and what it cannot it says."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import httpx2
+import pytest
+
+from organism.cluster.node import ClusterNode
+from organism.cluster.routing.event_reader import written
+from organism.daemon import Daemon
+from organism.testing.postgres_server import PostgresServer
+
+pytestmark = [pytest.mark.debian, pytest.mark.anyio]
+
+CONFIG = """\
+name: house
+entry: asks
+python_path: ["."]
+cluster: {url: "${env:DATABASE_URL}", partitions: 4, node: "${env:NODE}"}
+gateway: {tokens: true}
+llm:
+  providers: {local: {type: scripted, answers: ["hi there"]}}
+  models: {main: local/m}
+agents:
+  asks: {handler: "clustered:asks"}
+"""
+HANDLER = '''\
+"""An agent that waits for a person."""
+from organism import Context, Text
+
+async def asks(message: Text, ctx: Context) -> Text:
+    return Text(str((await ctx.approval(message.text)).allowed))
+'''
+CALL = {"model": "main", "messages": [{"role": "user", "content": "x"}]}
+
+
+class Cluster:
+    """Daemons on one database, and a client of each."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self._folder, self._url = folder, url
+        self.daemons: dict[str, Daemon] = {}
+        self.apis: dict[str, httpx2.AsyncClient] = {}
+
+    def file(self, name: str) -> Path:
+        folder = self._folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / "clustered.py").write_text(HANDLER)
+        (file := folder / "organism.yaml").write_text(CONFIG)
+        file.chmod(0o600)
+        return file
+
+    def environment(self, name: str) -> dict[str, str]:
+        return {"DATABASE_URL": self._url, "NODE": name}
+
+    def daemon(self, name: str) -> Daemon:
+        return Daemon(self.file(name), port=0, environment=self.environment(name))
+
+    def know(self, name: str, daemon: Daemon) -> httpx2.AsyncClient:
+        self.daemons[name] = daemon
+        return self.client(name, daemon.url)
+
+    def client(self, name: str, url: str) -> httpx2.AsyncClient:
+        token = (self._folder / name / ".organism" / "token").read_text().strip()
+        headers = {"authorization": f"Bearer {token}"}
+        self.apis[name] = httpx2.AsyncClient(base_url=url, headers=headers, timeout=60)
+        return self.apis[name]
+
+    def owned(self, name: str) -> set[int]:
+        node = self.daemons[name].node
+        return set() if node is None else set(node.organisms)
+
+    async def until(self, check: Callable[[], bool]) -> None:
+        """Wait for something that renewals bring about, and have them come soon."""
+        with anyio.fail_after(60):
+            while not check():
+                for daemon in self.daemons.values():
+                    if daemon.node is not None:
+                        daemon.node.renew_soon()
+                await anyio.sleep(0.02)
+
+    async def spread(self) -> None:
+        """Wait until two nodes have two partitions each, and both know."""
+
+        def is_spread() -> bool:
+            found = [self.owned(name) for name in self.daemons]
+            known = [
+                {lease.owner for lease in daemon.node.view.leases} for daemon in self.daemons.values() if daemon.node
+            ]
+            return all(len(each) == 2 for each in found) and all(owners == self.daemons.keys() for owners in known)
+
+        await self.until(is_spread)
+
+    async def thread_at(self, name: str) -> str:
+        """Open a thread in a partition of a node."""
+        opened = await self.apis[name].post("/v1/threads", json={"text": "go on?"})
+        assert opened.status_code == 202, opened.text
+        assert int(opened.json()["thread_id"][3:5], 16) in self.owned(name)
+        return str(opened.json()["thread_id"])
+
+
+@pytest.fixture
+async def cluster(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    """Two daemons, a and b, with two partitions each."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setitem(sys.modules, "clustered", None)
+    del sys.modules["clustered"]
+    found = Cluster(tmp_path, postgres.database())
+    async with found.daemon("a") as a, found.daemon("b") as b, found.know("a", a), found.know("b", b):
+        await found.spread()
+        yield found
+
+
+Ask = Callable[[httpx2.AsyncClient, str], Awaitable[httpx2.Response]]
+
+ROUTES: dict[str, tuple[int, Ask]] = {
+    "show": (200, lambda api, thread: api.get(f"/v1/threads/{thread}")),
+    "timeline": (200, lambda api, thread: api.get(f"/v1/threads/{thread}/timeline")),
+    "send": (202, lambda api, thread: api.post(f"/v1/threads/{thread}/messages", json={"text": "x"})),
+    "limits": (200, lambda api, thread: api.put(f"/v1/threads/{thread}/limits", json={"tokens": 70_000})),
+    "pause": (200, lambda api, thread: api.post(f"/v1/threads/{thread}/pause")),
+    "resume": (200, lambda api, thread: api.post(f"/v1/threads/{thread}/resume")),
+    "budget": (200, lambda api, thread: api.get(f"/v1/budgets/{thread}")),
+    "move": (200, lambda api, thread: api.post(f"/v1/budgets/thread:{thread}/move", json={"tokens": 5})),
+    "events": (200, lambda api, thread: api.get("/v1/events/page", params={"thread": thread})),
+    "call": (200, lambda api, thread: api.post("/v1/chat/completions", json=CALL, headers={"organism-thread": thread})),
+    "end": (200, lambda api, thread: api.delete(f"/v1/threads/{thread}")),
+}
+
+
+async def test_any_node_answers_for_any_thread(cluster: Cluster) -> None:
+    """Each route that is about a thread does the same at the node that has it and at the one that has not."""
+    for opened_at, asked_at in (("a", "b"), ("b", "a"), ("a", "a")):
+        thread = await cluster.thread_at(opened_at)
+        for name, (status, ask) in ROUTES.items():
+            answer = await ask(cluster.apis[asked_at], thread)
+            assert answer.status_code == status, (name, answer.text)
+            assert answer.headers.get("organism-node") == (None if opened_at == asked_at else opened_at), name
+        gone = await cluster.apis[asked_at].post(f"/v1/threads/{thread}/messages", json={"text": "x"})
+        assert (gone.status_code, gone.json()["code"]) == (404, "thread_not_open")
+
+
+async def test_whole_is_seen_and_steered_from_any_node(cluster: Cluster) -> None:
+    """Lists, sums and settings are those of all partitions, and the same wherever they are asked for."""
+    threads = [await cluster.thread_at(name) for name in "abab"]
+    a, b = cluster.apis["a"], cluster.apis["b"]
+    for api in (a, b):
+        status = (await api.get("/v1/status")).json()
+        assert (status["threads"]["open"] + status["threads"]["blocked"], status["unanswered"]) == (4, [])
+        listed = (await api.get("/v1/threads")).json()
+        assert ({each["thread_id"] for each in listed["threads"]}, listed["total"]) == (set(threads), 4)
+        assert {each["account"] for each in (await api.get("/v1/budgets")).json()} == {
+            f"thread:{each}" for each in threads
+        }
+        assert len({each["thread_id"] for each in (await api.get("/v1/approvals")).json()}) == 4
+        paged: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = (await api.get("/v1/threads", params={"limit": 1, "order": "asc", **cursor})).json()
+            paged += [each["thread_id"] for each in page["threads"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        assert paged == threads
+        partitions = {
+            line.split('partition="')[1][0] for line in (await api.get("/metrics")).text.splitlines() if "{" in line
+        }
+        assert partitions == set("0123")
+    frozen = await a.post("/v1/freeze", json={"reason": "stop"})
+    assert (frozen.status_code, len((await b.get("/v1/freeze")).json()["freezes"])) == (200, 1)
+    assert [len(each.control.frozen().freezes) for name in "ab" for each in running(cluster, name)] == [1] * 4
+    assert (await b.delete("/v1/freeze")).json()["freezes"] == []
+    for api, asked in zip((b, a) * 2, (await a.get("/v1/approvals")).json(), strict=True):
+        assert (await api.post(f"/v1/approvals/{asked['id']}", json={"allowed": True})).status_code == 200
+    assert (await a.post("/v1/approvals/none", json={"allowed": True})).json()["code"] == "unknown_approval"
+    assert (await a.post("/v1/agents/asks/pause")).status_code == 200
+    assert (await b.get("/v1/agents")).json()[0]["state"] == "paused"
+    refused = await b.post("/v1/reload")
+    assert (refused.status_code, "restart the nodes one after another" in refused.text) == (400, True)
+
+
+def running(cluster: Cluster, name: str) -> list[Any]:
+    node = cluster.daemons[name].node
+    return [] if node is None else list(node.organisms.values())
+
+
+async def test_stream_comes_piece_by_piece_from_another_node(cluster: Cluster) -> None:
+    """A streamed call is the same from the wrong node, and its bill is where its thread is."""
+    thread = await cluster.thread_at("b")
+    body = {**CALL, "stream": True}
+    texts = []
+    for api in cluster.apis.values():
+        async with api.stream("POST", "/v1/chat/completions", json=body, headers={"organism-thread": thread}) as stream:
+            lines = [line async for line in stream.aiter_lines() if line.startswith("data: {")]
+            texts.append("".join(line.partition('"content":"')[2].partition('"')[0] for line in lines))
+    assert texts == ["hi there"] * 2
+    spent = (await cluster.apis["a"].get(f"/v1/budgets/{thread}")).json()["spent"]
+    assert spent["calls"] == 2
+
+
+async def test_follower_changes_nodes_and_sees_each_event_once(cluster: Cluster) -> None:
+    """Pages and streams go on at any node where the last one has stopped: each event once, in order per source."""
+    seen: list[tuple[str, str]] = []
+    after = written({})
+    for turn in range(8):
+        await cluster.thread_at("ab"[turn // 2 % 2])
+        api = cluster.apis["ab"[turn % 2]]
+        if turn % 4 < 2:
+            page = (await api.get("/v1/events/page", params={"after": after, "wait_seconds": 5, "limit": 3})).json()
+            seen += [(event["source"], event["id"]) for event in page["events"]]
+            after = page["next"]
+            continue
+        async with api.stream("GET", "/v1/events", headers={"last-event-id": after}) as stream:
+            taken = 0
+            async for line in stream.aiter_lines():
+                if line.startswith("id: "):
+                    after = line.removeprefix("id: ")
+                elif line.startswith("data: "):
+                    event = httpx2.Response(200, content=line.removeprefix("data: ")).json()
+                    seen.append((event["source"], event["id"]))
+                    taken += 1
+                    if taken == 2:
+                        break
+    while (page := (await cluster.apis["a"].get("/v1/events/page", params={"after": after})).json())["events"]:
+        seen += [(event["source"], event["id"]) for event in page["events"]]
+        after = page["next"]
+    for source in {source for source, _ in seen}:
+        numbers = [int(number) for each, number in seen if each == source]
+        assert numbers == list(range(1, len(numbers) + 1)), source
+    assert len({source for source, _ in seen}) >= 2
+    assert sum(1 for _ in seen) >= 16
+
+
+def drain(node: ClusterNode, name: str, draining: bool) -> None:
+    node.table.drain(name, draining=draining)
+
+
+async def test_requests_during_hand_overs_succeed_or_say_when_to_come_again(cluster: Cluster) -> None:
+    """Partitions move to and fro under requests at both nodes: each is answered, or refused with Retry-After."""
+    threads = [await cluster.thread_at(name) for name in "abab"]
+    moving = True
+    answers: list[tuple[int, bool]] = []
+
+    async def ask(turn: int) -> None:
+        api = cluster.apis["ab"[turn % 2]]
+        number = turn
+        while moving:
+            number += 1
+            thread = threads[number % 4]
+            if number % 3:
+                answer = await api.get(f"/v1/threads/{thread}")
+            else:
+                key = {"idempotency-key": f"{turn}-{number}"}
+                answer = await api.post(f"/v1/threads/{thread}/messages", json={"text": "more"}, headers=key)
+            answers.append((answer.status_code, "retry-after" in answer.headers))
+
+    async with anyio.create_task_group() as tasks:
+        for turn in range(4):
+            tasks.start_soon(ask, turn)
+        for _ in range(2):
+            for name in "ab":
+                node = cluster.daemons[name].node
+                assert node is not None
+                await anyio.to_thread.run_sync(drain, node, name, True)
+                await cluster.until(lambda it=name: not cluster.owned(it))  # type: ignore[misc]
+                await anyio.to_thread.run_sync(drain, node, name, False)
+                await cluster.spread()
+        moving = False
+    assert {answer for answer in answers if answer[0] not in (200, 202)} <= {(503, True)}
+    assert sum(status == 202 for status, _ in answers) > 4
+    for thread in threads:
+        assert (await cluster.apis["a"].get(f"/v1/threads/{thread}")).status_code == 200
+
+
+async def test_request_outlives_the_daemon_that_answers_it(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon is killed while it answers what another has passed on: its successor answers, and nothing is lost."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setitem(sys.modules, "clustered", None)
+    del sys.modules["clustered"]
+    cluster = Cluster(tmp_path, postgres.database())
+    command = [sys.executable, "-m", "organism", "daemon", "--file", str(cluster.file("b")), "--port", "0"]
+    environment = {**os.environ, **cluster.environment("b")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
+    try:
+        async with cluster.daemon("a") as a, cluster.know("a", a) as api:
+            await cluster.until(lambda: len(cluster.owned("a")) == 2 and len(owners(a)) == 2)
+            named = next(name for name in "tuvwxyz" if a.node and a.node.partition_of(name) not in cluster.owned("a"))
+            opened = await api.post("/v1/threads", json={"text": "go on?", "thread_id": named})
+            assert (opened.status_code, opened.headers["organism-node"]) == (202, "b")
+            async with anyio.create_task_group() as tasks:
+                late: list[httpx2.Response] = []
+
+                async def follow() -> None:
+                    query = {"thread": named, "wait_seconds": 60, "type": "ThreadClosed"}
+                    late.append(await api.get("/v1/events/page", params=query))
+
+                tasks.start_soon(follow)
+                process.send_signal(signal.SIGKILL)
+                await anyio.to_thread.run_sync(process.wait)
+                async with cluster.daemon("b") as b, cluster.know("b", b):  # it takes at once what the killed one had
+                    await cluster.spread()
+                    ended = await api.delete(f"/v1/threads/{named}")
+                    assert (ended.status_code, ended.headers["organism-node"]) == (200, "b")
+                    await cluster.until(lambda: bool(late))
+            assert [event["data"]["type"] for event in late[0].json()["events"]] == ["ThreadClosed"]
+    finally:
+        process.kill()
+        await anyio.to_thread.run_sync(process.wait)
+
+
+def owners(daemon: Daemon) -> set[str | None]:
+    return set() if daemon.node is None else {lease.owner for lease in daemon.node.view.leases}

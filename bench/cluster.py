@@ -21,7 +21,8 @@ import anyio
 from bench.cluster_node import PARTITIONS, organism
 from bench.messages_ours import ping_pong
 from bench.stopwatch import cpu_s_of
-from organism.cluster.node import ClusterNode, LeaseTimes
+from organism.cluster.lease_times import LeaseTimes
+from organism.cluster.node import ClusterNode
 from organism.journal import JournalError
 from organism.stores.batch import batch_of
 from organism.stores.postgres.database import PostgresDatabase

@@ -15,7 +15,8 @@ import anyio
 
 from bench.messages_ours import CHAIN, LIMITS, WIDE
 from organism import Context, Organism, Text, agent
-from organism.cluster.node import ClusterNode, PartitionElsewhereError
+from organism.cluster.lease_times import PartitionElsewhereError
+from organism.cluster.node import ClusterNode
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider
 from organism.usage.event_log import Store

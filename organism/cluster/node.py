@@ -53,9 +53,6 @@ class ClusterNode:
         url: Where this node answers, for the others to tell.
         retention: What is forgotten when.
         times: How long things take.
-
-    Attributes:
-        name: What it is called.
         beside: Called with the organism of each partition before it runs; what it returns is entered while it does.
 
     Raises:
@@ -63,7 +60,7 @@ class ClusterNode:
         MissingExtraError: If the driver of PostgreSQL is not installed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a process knows of its part; most have defaults
         self,
         template: Organism,
         database: str,
@@ -73,6 +70,7 @@ class ClusterNode:
         url: str = "",
         retention: Retention | None = None,
         times: LeaseTimes | None = None,
+        beside: Beside = alone,
     ) -> None:
         check_postgres()
         self._components = components = template.control.components
@@ -93,8 +91,7 @@ class ClusterNode:
         self._view = ClusterView(nodes=(), leases=())
         self._renewed_s = 0.0
         self._changed = anyio.Event()
-        self._news = Wakeup()
-        self.beside: Beside = alone
+        self._news, self._beside = Wakeup(), beside
         self._turns = count()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stack = AsyncExitStack()
@@ -120,6 +117,16 @@ class ClusterNode:
     def news(self) -> Wakeup:
         """Wakes those who wait for a partition: at each renewal, and when an organism has begun or ended here."""
         return self._news
+
+    @property
+    def incarnation(self) -> int:
+        """Which process of its name this is."""
+        return self.table.incarnation
+
+    @property
+    def key(self) -> bytes:
+        """A secret that only nodes of this cluster know."""
+        return self.table.key
 
     def renew_soon(self) -> None:
         """Look at the cluster at once: something seems to have changed."""
@@ -334,7 +341,7 @@ class ClusterNode:
         parts = wire(self._spec, environment)
         core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s)
         self.escrow.join(lease, parts, lambda: core.running)
-        core.attach(self.beside(lease.partition, core.organism), self._news.notify)
+        core.attach(self._beside(lease.partition, core.organism), self._news.notify)
         return core
 
     async def _run(self, core: PartitionCore) -> None:

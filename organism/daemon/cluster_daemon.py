@@ -97,6 +97,7 @@ class ClusterDaemon:
         if section is None:
             raise ValueError("the configuration has no cluster")
         self._loaded, self._listener, self._state, self._hooks = loaded, listener, state, hooks
+        self._section, self._daemon = section, loaded.config.daemon
         self._environment = dict(environment)
         self._url = section.advertise or url_of(listener)
         self.template = Organism.from_config(loaded, self._environment, hooks.progress, reload=_refuse_reload)
@@ -107,8 +108,8 @@ class ClusterDaemon:
             partitions=section.partitions,
             url=self._url,
             retention=retention_of(loaded),
+            beside=self._prepare,
         )
-        self.node.beside = self._prepare
         self._settings: Settings | None = gateway_settings(loaded)
         self._local = LocalParts(self.node, Served(self.template.control, Reader(self.template.control)))
         self._links: AnswerLinks | None = None
@@ -140,7 +141,7 @@ class ClusterDaemon:
         )
         reader = ClusterReader(cluster.url, cluster.partitions, template.name)
         stack.push_async_callback(reader.aclose)
-        signatures = Signatures(self.node.table.key, template.clock.now_ns)
+        signatures = Signatures(self.node.key, template.clock.now_ns)
 
         def answering(scope: ASGIScope) -> ASGIApp:
             return server.api.answering(scope)
@@ -148,32 +149,26 @@ class ClusterDaemon:
         forwarding = Forwarding(self.node, self._local, signatures, answering)
         stack.push_async_callback(forwarding.peers.aclose)
         gateway = None if self._settings is None else Gateway(template.control, self._settings)
+        payer_of = None if gateway is None else gateway.payers.thread_of
         groups = [DASHBOARD, answer_group(self._answer_links), metrics_group(self._prometheus(template).render)]
         groups += [Mount((), (forwarding.rule,))]
         groups += [gateway_group(gateway, tokens)] if gateway is not None else []
-        router = RequestRouter(self.node, self._local, forwarding, reader, gateway)
+        router = RequestRouter(self.node, self._local, forwarding, reader, payer_of)
         options = Options(hosts=self._hosts(), groups=tuple(groups), carry=router.carry)
         server = ControlServer(template.control, tokens, self._listener, options)
         stack.callback(server.stop)
         return server
 
-    @property
-    def _section(self) -> ClusterSection:
-        section = self._loaded.config.cluster
-        if section is None:
-            raise AssertionError
-        return section
-
     def _hosts(self) -> tuple[str, ...]:
-        named = (urlsplit(url or "").hostname for url in (self._url, self._loaded.config.daemon.public_url))
-        return (*self._loaded.config.daemon.hosts, *(name for name in named if name))
+        named = (urlsplit(url or "").hostname for url in (self._url, self._daemon.public_url))
+        return (*self._daemon.hosts, *(name for name in named if name))
 
     @property
     def _answer_links(self) -> AnswerLinks:
         """Links that any node makes and any node takes."""
         if self._links is None:
-            secret = self.node.table.key.hex()
-            url = self._loaded.config.daemon.public_url or self._url
+            secret = self.node.key.hex()
+            url = self._daemon.public_url or self._url
             self._links = AnswerLinks(secret, url, self._waiting, self.template.clock.now_ns)
         return self._links
 

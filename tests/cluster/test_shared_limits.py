@@ -10,7 +10,8 @@ import pytest
 from organism import Context, Limits, Organism, Text, agent
 from organism.amounts import TokenUsage
 from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits
-from organism.cluster.node import ClusterNode, LeaseTimes
+from organism.cluster.lease_times import LeaseTimes
+from organism.cluster.node import ClusterNode
 from organism.errors import BudgetExhaustedError
 from organism.providers.scripted import ScriptedAnswer
 from organism.stores.leases import Lease

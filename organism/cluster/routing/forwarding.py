@@ -182,7 +182,7 @@ class Forwarding:
         """Answer a request that another node has passed on, or say that it was not answered."""
         body = (await receive()).get("body", b"")
         said = opened(scope[HEADERS][HEADER])
-        me = (self._node.name, self._node.table.incarnation)
+        me = (self._node.name, self._node.incarnation)
         if (said.to, said.incarnation) != me or digest_of(body) != said.digest:
             await _elsewhere(send, ForwardOutcome.UNTOUCHED)
             return

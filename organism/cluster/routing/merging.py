@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict, astuple, replace
 
-from organism.amounts import Amounts, BudgetState, Limits, TokenUsage
+from organism.amounts import Amounts, BudgetState, TokenUsage
 from organism.budget.guards.freezes import Frozen
 from organism.cluster.routing.metrics_text import merged_metrics
 from organism.control.listing.thread_list import ThreadOrder, cursor_at
@@ -123,15 +123,11 @@ def _by_name(found: Iterable[T], name: Callable[[T], str], both: Callable[[T, T]
 
 
 def account_of_all(one: S, other: S) -> S:
-    """Add an account of one partition to that of another: what each may spend of a limit is the limit of them all."""
-    units = {}
-    for unit in Limits.__struct_fields__:
-        mine, its = getattr(one.limits, unit), getattr(other.limits, unit)
-        units[unit] = None if mine is None or its is None else mine + its
+    """Merge what two partitions say of an account that all share: each knows the whole, and what it holds itself."""
     return replace(
         one,
-        limits=Limits(**units),
-        spent=one.spent + other.spent,
+        limits=one.limits if one.revision >= other.revision else other.limits,
+        spent=Amounts(*(max(pair) for pair in zip(astuple(one.spent), astuple(other.spent), strict=True))),
         held=one.held + other.held,
         revision=max(one.revision, other.revision),
         unpriced_calls=one.unpriced_calls + other.unpriced_calls,

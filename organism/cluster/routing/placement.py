@@ -66,10 +66,6 @@ _REFUSED: Mapping[tuple[str, str], str] = {
     ("POST", "tokens"): "tokens would be known to one node only: write gateway keys into organism.yaml, which all "
     "nodes read",
 }
-_SHARED = (
-    "only budgets of threads are changed in a running cluster: change the limit in organism.yaml, and restart the "
-    "nodes one after another"
-)
 _CALLS = ("chat/completions", "completions", "responses", "embeddings", "messages")
 _ANSWER_PARTS = 3
 """``/answer/QUESTION/allow``."""
@@ -128,7 +124,8 @@ def _of_budgets(request: PlacedRequest, parts: list[str], partitions: int) -> De
     account = parts[1]
     if account.startswith("thread:") or not (":" in account or "@" in account):
         return _at(account.removeprefix("thread:"), partitions)
-    return ALL if request.method == "GET" else Destination("refused", reason=_SHARED)
+    # A limit that all share is changed in one place, always the same, where the receipt of the order is.
+    return ALL if request.method == "GET" else _at(account, partitions)
 
 
 def _of_events(request: PlacedRequest, _parts: list[str], partitions: int) -> Destination:

@@ -11,6 +11,7 @@ import msgspec
 
 from organism.api.auth_middleware import CALLER, ASGIApp, ASGIReceive, ASGIScope, ASGISend
 from organism.api.problems import MEDIA_TYPE, SAY, Problem
+from organism.api.tokens import Caller
 from organism.cluster.node import ClusterNode
 from organism.cluster.routing.forwarded import PATH
 from organism.cluster.routing.forwarding import Forwarding, ForwardOutcome
@@ -18,7 +19,6 @@ from organism.cluster.routing.local_parts import LocalParts, PartAnswer, RoutedR
 from organism.cluster.routing.merging import FOUND_ONCE, GatheredAnswers, merged
 from organism.cluster.routing.placement import Destination, PlacedRequest, place_of
 from organism.gateway.headers import THREAD
-from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import FORMATS
 from organism.stores.leases import NodeRow
 
@@ -35,6 +35,9 @@ _UNAVAILABLE = 503
 _WITHOUT_RECEIPT = ("/v1/sessions", "/v1/tokens")
 
 
+PayerOf = Callable[[Caller, str], str]
+
+
 class RequestRouter:
     """Takes requests where they belong.
 
@@ -43,17 +46,18 @@ class RequestRouter:
         local: Its partitions.
         forwarding: The way to the others.
         reader: Reads the events of all partitions.
-        gateway: Tells who pays for a call; ``None`` where there is no gateway.
+        payer_of: Tells which thread pays for a call, from its caller and the thread it names; ``None`` where there is
+            no gateway.
     """
 
     def __init__(
-        self, node: ClusterNode, local: LocalParts, forwarding: Forwarding, reader: Any, gateway: Gateway | None
+        self, node: ClusterNode, local: LocalParts, forwarding: Forwarding, reader: Any, payer_of: PayerOf | None
     ) -> None:
         self._node = node
         self._local = local
         self._forwarding = forwarding
         self._reader = reader
-        self._gateway = gateway
+        self._payer_of = payer_of
 
     async def carry(self, app: ASGIApp, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Take a request that the gate has let in to what answers it."""
@@ -88,8 +92,8 @@ class RequestRouter:
     def _placed(self, request: RoutedRequest) -> PlacedRequest:
         scope, caller = request.scope, request.scope.get(CALLER)
         payer = ""
-        if self._gateway is not None and caller is not None and _is_gateways(scope["path"]):
-            payer = self._gateway.payers.thread_of(caller, request.headers.get(THREAD, ""))
+        if self._payer_of is not None and caller is not None and _is_gateways(scope["path"]):
+            payer = self._payer_of(caller, request.headers.get(THREAD, ""))
         return PlacedRequest(
             method=scope["method"],
             path=scope["path"],

@@ -212,9 +212,6 @@ class AuthMiddleware:
         scope[SAY] = rule.say
         return self._answers(rule, scope)
 
-    def _rule(self, path: str) -> AccessRule:
-        return next((rule for rule in self._rules if rule.covers(path)), _NO_RULE)
-
     def _answers(self, rule: AccessRule, scope: ASGIScope) -> ASGIApp:
         return rule.answers if rule.answers is not None and scope["method"] == "POST" else self._app
 

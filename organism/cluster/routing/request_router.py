@@ -230,7 +230,9 @@ def _gets_key(request: RoutedRequest) -> bool:
 
 
 def _is_gateways(path: str) -> bool:
-    return path in FORMATS or path.startswith((*(f"{each}/" for each in FORMATS), "/v1/conversations", "/v1/models", "/v1beta/"))
+    return path in FORMATS or path.startswith(
+        (*(f"{each}/" for each in FORMATS), "/v1/conversations", "/v1/models", "/v1beta/")
+    )
 
 
 def _named(partitions: set[int], node: ClusterNode) -> str:

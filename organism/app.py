@@ -313,6 +313,7 @@ class Organism:
         Raises:
             BudgetExhaustedError: It waits for budget; raise the limit and wait again.
             ApprovalNeededError: It waits for a person; answer and wait again.
+            StoppedError: The organism has stopped, and it stays open.
             ThreadClosedError: If no such thread is open.
         """
         rest = await self.pump.wait_rest(thread_id)

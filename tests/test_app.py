@@ -1,10 +1,13 @@
 """An organism in a program."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+import anyio
 import pytest
 
 from organism import Context, Limits, Organism, Text, agent
+from organism.errors import StoppedError
 from organism.events import OperatorAction
 from organism.testing import run
 from organism.threads.approvals import ApprovalNeededError, Decision
@@ -15,6 +18,11 @@ from organism.usage.events import AnyEvent
 async def clerk(message: Text, ctx: Context) -> None:
     if message.text == "ask":
         await ctx.approval("a payment")
+
+
+@agent
+async def sleeper(message: Text, ctx: Context) -> None:
+    await anyio.sleep_forever()
 
 
 async def opened(it: Organism) -> None:
@@ -71,3 +79,29 @@ def test_no_order_goes_by_the_audit(order: Callable[[Organism], Awaitable[None]]
     run(act)
 
     assert (rows[0].by, rows[0].action) == ("python", action)  # type: ignore[union-attr]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_nobody_waits_for_ever_for_a_thread_of_an_organism_that_has_stopped(tmp_path: Path, when: str) -> None:
+    """A thread that stays open for the next process is said to be, to who waits for it then and to who asks later."""
+    organism = Organism([sleeper], journal=tmp_path / "journal")
+    said: list[str] = []
+
+    async def wait() -> None:
+        with pytest.raises(
+            StoppedError, match="thread 't' is still open: it goes on when the organism runs again"
+        ) as no:
+            await organism.wait("t")
+        said.append(no.value.thread_id)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            async with organism:
+                await organism.open_thread("hello", thread_id="t")
+                if when == "before":
+                    tasks.start_soon(wait)
+                    await anyio.wait_all_tasks_blocked()
+            if when == "after":
+                await wait()
+    assert said == ["t"]

@@ -57,6 +57,7 @@ from organism.errors.messages import (
     NotAcceptedError,
     PeerError,
     ReservedMessageError,
+    StoppedError,
     ThreadClosedError,
     UnknownRecipientError,
     WorkersBusyError,
@@ -376,13 +377,6 @@ class AnswerError(OrganismError):
     """A model's answer is empty, or not of the form that was asked for; another try may succeed, and is charged."""
 
     retryable = True
-
-
-class StoppedError(OrganismError):
-    """The organism is draining or has stopped, and takes no new work."""
-
-    def __init__(self) -> None:
-        super().__init__("the organism is stopping and takes no new work")
 
 
 if not TYPE_CHECKING:  # so that type checkers go on telling of names that are not there

@@ -179,3 +179,19 @@ class WorkersBusyError(OrganismError):
             f"functions of {by_whom}, {given_up} of which were given up on and have not returned; give blocking calls "
             f"timeouts, or raise the bound"
         )
+
+
+class StoppedError(OrganismError):
+    """The organism is draining or has stopped, and takes no new work.
+
+    Attributes:
+        thread_id: The thread whose end was waited for; empty where none was.
+    """
+
+    def __init__(self, thread_id: str = "") -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"the organism has stopped and thread {thread_id!r} is still open: it goes on when the organism runs again"
+            if thread_id
+            else "the organism is stopping and takes no new work"
+        )

@@ -20,6 +20,7 @@ from organism.agents.agent import Agent
 from organism.amounts import Limits
 from organism.budget.requests import LimitsRequest, grant_limits
 from organism.concurrency.slices import in_slices
+from organism.errors import StoppedError
 from organism.journal import Pieces
 from organism.messages import Message, ThreadResult, sendable
 from organism.router.orphaned_holds import resolve_orphans
@@ -93,6 +94,7 @@ class Pump:
         self.worker_pool = WorkerPool(lambda: active.bounds.worker_threads)
         self._timers = Timers()
         self._contained = ContainedTasks()
+        self._stopped = False
         # From here on each part knows those above it, so that the way of a message leads downward only.
         self._ended = EndedThreads(writer)
         self.open_threads = threads = OpenThreads(self._ended)
@@ -171,6 +173,9 @@ class Pump:
             else:
                 for thread_id in [thread.id for thread in self.open_threads.all() if thread.parent is None]:
                     await self.terminate(thread_id, "the organism has stopped")
+        self._stopped = True
+        for thread in self.open_threads.all():  # to those that wait for its end nothing else would ever happen
+            thread.note_change()
         tasks.cancel_scope.cancel()
         # The body's own error is not handed over: it would come out wrapped in a group with nothing else in it.
         await tasks.__aexit__(None, None, None)
@@ -298,12 +303,15 @@ class Pump:
         """Wait until a thread has ended, or waits for more than comes back by itself, and return its result or a look.
 
         Raises:
+            StoppedError: If the organism has stopped, and it stays open for the next process.
             ThreadClosedError: If no such thread is open, or it has ended long ago.
         """
         if (ended := self._ended.result(thread_id)) is not None:
             return ended
         thread = self.open_threads.get(thread_id, closing=True)
         while thread.result is None:
+            if self._stopped:
+                raise StoppedError(thread_id)
             is_blocked = thread.status == "blocked" and not self.parked.resumes_by_itself(thread)
             if is_blocked or thread.paused_by is not None:
                 return view(thread)

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+import structlog
 
 from organism.app import Organism
 from organism.control.components import Components
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from organism.stores.postgres.postgres_journal import PostgresJournal
 
 _LOOK_S = 0.01
+
+_log = structlog.get_logger("organism.cluster")
 
 Beside = Callable[[int, Organism], AbstractAsyncContextManager[None]]
 """Prepares what runs beside the organism of a partition, such as its exporters."""
@@ -90,6 +93,7 @@ class PartitionCore:
             self._running = True
             self._apply()
             self._changed()
+            _log.info("partition_taken", partition=self.lease.partition, owners=self.lease.epoch)
             try:
                 await self._leaving.wait()
             finally:
@@ -97,6 +101,7 @@ class PartitionCore:
             with anyio.move_on_after(self._drain_s):
                 while self._router.open_attempts:  # noqa: ASYNC110 - calls of any thread; they take seconds
                     await anyio.sleep(_LOOK_S)
+        _log.info("partition_handed_over", partition=self.lease.partition, owners=self.lease.epoch)
 
     def leave(self) -> None:
         """Hand the partition over: begin nothing more, let calls end, write, close."""

@@ -2,7 +2,7 @@
 
 import resource
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
@@ -29,9 +29,22 @@ Log = structlog.typing.FilteringBoundLogger
 
 
 def run_daemon(
-    file: Path, state: Path | None, port: int | None, log_format: LogFormat | None, environment: dict[str, str]
+    file: Path,
+    state: Path | None,
+    port: int | None,
+    log_format: LogFormat | None,
+    environment: dict[str, str],
+    adjusted: Callable[[LoadedConfig], LoadedConfig] = lambda loaded: loaded,
 ) -> None:
     """Run the daemon until a signal or an order stops it.
+
+    Args:
+        file: The configuration.
+        state: The state folder.
+        port: The port to listen on.
+        log_format: For people or for programs.
+        environment: Where ``${env:NAME}`` is looked up.
+        adjusted: Returns the configuration to run, made of what the file says.
 
     Raises:
         ConfigError: If the configuration is wrong, the port is taken or another daemon owns the state folder.
@@ -43,7 +56,7 @@ def run_daemon(
         set_up(replace(settings, format=log_format or settings.format))
 
     keep_no_core()
-    hooks = DaemonHooks(progress=_log_progress, on_loaded=log_as, on_event=log_event)
+    hooks = DaemonHooks(progress=_log_progress, on_loaded=log_as, on_event=log_event, adjusted=adjusted)
     daemon = Daemon(file, state=state, port=port, environment=environment, hooks=hooks)
     anyio.run(_run, daemon, backend_options=process_options())
 

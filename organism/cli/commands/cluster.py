@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from organism.cli import exit_codes
 from organism.cli.completion import NodeName
@@ -144,6 +144,29 @@ def resume(partition: Whole, *, daemon: DaemonOptions = DAEMON, database: Databa
     return print_answer(
         {"partition": partition, "resumed": bool(row.stopped), "reason": row.stopped}, text, as_json=json
     )
+
+
+@app.command
+def dev(
+    nodes: Annotated[Whole, Parameter(validator=validators.Number(gte=1, lte=9))] = 3,
+    *,
+    daemon: DaemonOptions = DAEMON,
+    database: Database = None,
+    json: Json = False,
+) -> int:
+    """Try a cluster on this machine: start a database and several daemons, until stopped.
+
+    The database is a new PostgreSQL of this machine's, in a temporary folder, and gone afterwards. The daemons listen
+    on free ports, as nodes n1, n2 and so on; their logs and tokens are in the state folder. Kill one to see its threads
+    go on elsewhere.
+
+    Args:
+        nodes: How many daemons.
+        database: A database to use instead, as postgresql://...; it is kept.
+    """
+    from organism.cli.programs.dev_cluster import run_dev_cluster
+
+    return run_dev_cluster(daemon, nodes, database, as_json=json)
 
 
 @contextmanager

@@ -56,21 +56,34 @@ def ledger_sources(daemon: DaemonOptions) -> Iterator[Iterator[LedgerSource]]:
         ConfigError: If neither a daemon answers nor there is a journal, or another process owns it.
         JournalError: If the database cannot be read.
     """
+    if _is_node(daemon) and (cluster := _cluster(daemon)) is not None:  # a node answers for single partitions only
+        yield _of_cluster(*cluster)
+        return
     try:
         client = daemon.client()
         first = client.ask(list[StoredEntry], _ENTRIES_PATH, limit=1)
     except UnreachableError:
         if (cluster := _cluster(daemon)) is not None:
-            yield (
-                LedgerSource(partition, _entries(journal), chain_hash, journal.head)
-                for partition, journal in partitions_of(*cluster)
-            )
+            yield _of_cluster(*cluster)
             return
         with kept_journal(daemon) as journal:
             yield iter([LedgerSource(None, _entries(journal), chain_hash, journal.head)])
     else:
         entries = _paged(lambda after: client.ask(list[StoredEntry], _ENTRIES_PATH, after=after, limit=_PAGE))
         yield iter([LedgerSource(None, entries, chain_hash if first and first[0].hash else _unchained, None)])
+
+
+def _of_cluster(url: str, partitions: int) -> Iterator[LedgerSource]:
+    for partition, journal in partitions_of(url, partitions):
+        yield LedgerSource(partition, _entries(journal), chain_hash, journal.head)
+
+
+def _is_node(daemon: DaemonOptions) -> bool:
+    """Whether the configuration is that of a node; one that is wrong, or not there, is a matter of what follows."""
+    try:
+        return load_config(daemon.file, dict(os.environ)).config.cluster is not None
+    except ConfigError:
+        return False
 
 
 @contextmanager

@@ -218,3 +218,16 @@ def test_what_only_nodes_answer_is_told(url: str, asked: Asked) -> None:
     assert code == exit_codes.USAGE
     assert "this is answered by its nodes" in error
     assert asked("usage", "report", "--json")[0] == exit_codes.OK
+
+
+def test_the_ledgers_are_read_beside_a_node_that_answers(
+    url: str, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the configuration is a node's, no daemon is asked: it would answer for single partitions only."""
+    fill(url, (1,))
+    file = Path("organism.yaml")
+    file.write_text(file.read_text().replace(f"store: {url}", f'cluster: {{url: "{url}"}}'))
+    monkeypatch.setattr("organism.cli.options.DaemonOptions.client", lambda _daemon: pytest.fail("a daemon was asked"))
+    code, told, _ = asked("ledger", "verify")
+    assert code == exit_codes.OK
+    assert "partition 1: " in told

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from organism.cluster.node import ClusterNode
+from organism.cluster.routing import request_router
 from organism.cluster.routing.event_reader import written
 from organism.daemon import Daemon
 from organism.testing.postgres_server import PostgresServer
@@ -107,6 +108,13 @@ class Cluster:
         return str(opened.json()["thread_id"])
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a node wait for another as long as a busy machine takes: no test here is about its being too slow."""
+    monkeypatch.setattr(request_router, "GATHER_S", 60.0)
+    monkeypatch.setattr(request_router, "OWNER_WAIT_S", 60.0)
+
+
 @pytest.fixture
 async def cluster(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     """Two daemons, a and b, with two partitions each."""
@@ -152,6 +160,7 @@ async def test_whole_is_seen_and_steered_from_any_node(cluster: Cluster) -> None
     """Lists, sums and settings are those of all partitions, and the same wherever they are asked for."""
     threads = [await cluster.thread_at(name) for name in "abab"]
     a, b = cluster.apis["a"], cluster.apis["b"]
+    await cluster.until(lambda: len(asked_of(cluster)) == 4)
     for api in (a, b):
         status = (await api.get("/v1/status")).json()
         assert (status["threads"]["open"] + status["threads"]["blocked"], status["unanswered"]) == (4, [])
@@ -190,6 +199,12 @@ async def test_whole_is_seen_and_steered_from_any_node(cluster: Cluster) -> None
 def running(cluster: Cluster, name: str) -> list[Any]:
     node = cluster.daemons[name].node
     return [] if node is None else list(node.organisms.values())
+
+
+def asked_of(cluster: Cluster) -> list[str]:
+    """Return the questions that wait for a person, of all partitions."""
+    organisms = [each for name in cluster.daemons for each in running(cluster, name)]
+    return [approval.id for each in organisms for approval in each.approvals.waiting()]
 
 
 async def test_stream_comes_piece_by_piece_from_another_node(cluster: Cluster) -> None:
